@@ -1,0 +1,110 @@
+package transport
+
+import (
+	"crypto/cipher"
+	"encoding/binary"
+
+	"golang.org/x/crypto/chacha20"
+	"golang.org/x/crypto/chacha20poly1305"
+)
+
+// rekeyInterval is how many packets one key serves (BIP324, REKEY_INTERVAL).
+const rekeyInterval = 224
+
+// fsChaCha20 is BIP324's FSChaCha20, a stream cipher that takes a new key from
+// its own keystream after every 224 chunks. It encrypts packet lengths.
+type fsChaCha20 struct {
+	stream chacha20.Cipher
+	chunks uint32 // with the present key
+	rekeys uint64
+}
+
+func newFSChaCha20(key *[32]byte) *fsChaCha20 {
+	f := new(fsChaCha20)
+	f.setKey(key)
+	return f
+}
+
+func (f *fsChaCha20) setKey(key *[32]byte) {
+	var nonce [chacha20.NonceSize]byte
+	binary.LittleEndian.PutUint64(nonce[4:], f.rekeys)
+	stream, err := chacha20.NewUnauthenticatedCipher(key[:], nonce[:])
+	if err != nil {
+		panic("transport: internal error: " + err.Error()) // only for wrong sizes
+	}
+	f.stream = *stream
+}
+
+// crypt encrypts or decrypts a chunk in place.
+func (f *fsChaCha20) crypt(chunk []byte) {
+	f.stream.XORKeyStream(chunk, chunk)
+	if f.chunks++; f.chunks == rekeyInterval {
+		var key [32]byte
+		f.stream.XORKeyStream(key[:], key[:])
+		f.chunks = 0
+		f.rekeys++
+		f.setKey(&key)
+		clear(key[:])
+	}
+}
+
+// fsChaCha20Poly1305 is BIP324's FSChaCha20Poly1305, an AEAD that counts its
+// own nonces and takes a new key from itself after every 224 packets.
+type fsChaCha20Poly1305 struct {
+	aead    cipher.AEAD
+	packets uint32 // with the present key
+	rekeys  uint64
+	nonce   [chacha20poly1305.NonceSize]byte // a field, so that it stays off the heap
+}
+
+// newFSChaCha20Poly1305 fails only where the Go runtime enforces FIPS 140,
+// which does not know ChaCha20.
+func newFSChaCha20Poly1305(key *[32]byte) (*fsChaCha20Poly1305, error) {
+	aead, err := chacha20poly1305.New(key[:])
+	if err != nil {
+		return nil, err
+	}
+	return &fsChaCha20Poly1305{aead: aead}, nil
+}
+
+// seal encrypts plaintext in place: dst is plaintext[:0] with 16 bytes to spare
+// behind the plaintext.
+func (f *fsChaCha20Poly1305) seal(plaintext, aad []byte) []byte {
+	out := f.aead.Seal(plaintext[:0], f.count(f.packets), plaintext, aad)
+	f.next()
+	return out
+}
+
+// open authenticates and decrypts ciphertext in place.
+func (f *fsChaCha20Poly1305) open(ciphertext, aad []byte) ([]byte, error) {
+	out, err := f.aead.Open(ciphertext[:0], f.count(f.packets), ciphertext, aad)
+	if err != nil {
+		return nil, err
+	}
+	f.next()
+	return out, nil
+}
+
+// count sets the nonce: 32 bits of packets, 64 bits of rekeys.
+func (f *fsChaCha20Poly1305) count(packets uint32) []byte {
+	binary.LittleEndian.PutUint32(f.nonce[:4], packets)
+	binary.LittleEndian.PutUint64(f.nonce[4:], f.rekeys)
+	return f.nonce[:]
+}
+
+func (f *fsChaCha20Poly1305) next() {
+	if f.packets++; f.packets < rekeyInterval {
+		return
+	}
+	// The next key is the start of the keystream under the highest packet count.
+	var zero [32 + chacha20poly1305.Overhead]byte
+	key := f.aead.Seal(zero[:0], f.count(0xffffffff), zero[:32], nil)[:32]
+	defer clear(key)
+	f.packets = 0
+	f.rekeys++
+	aead, err := chacha20poly1305.New(key)
+	if err != nil {
+		panic("transport: internal error: " + err.Error()) // it worked at the start
+	}
+	f.aead = aead
+}

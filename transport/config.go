@@ -1,0 +1,61 @@
+package transport
+
+import (
+	"fmt"
+	"time"
+)
+
+// Config is what a handshake and its connection must be told. Only Magic is
+// needed; with the rest zero the connection looks like Bitcoin Core's.
+type Config struct {
+	// Magic is the network's message start, in wire order.
+	Magic [4]byte
+
+	// First are the contents of packets, each at most MaxContents bytes, that
+	// leave together with our version packet: an initiator's VERSION message.
+	First [][]byte
+
+	// Garbage is sent behind our public key, at most MaxGarbage bytes. Nil
+	// means random bytes of a random length, uniform from 0 to MaxGarbage.
+	Garbage []byte
+
+	// Decoys are the contents sizes, in bytes, of decoy packets sent before our
+	// version packet. They leave in one write with it, so together they should
+	// fit into a socket's buffers.
+	Decoys []int
+
+	// Version is the contents of our version packet, which BIP324 reserves for
+	// extensions. Peers ignore it.
+	Version []byte
+
+	// FirstByteTimeout limits, if not zero, the time from sending our key to
+	// the peer's first byte. When it passes, the handshake fails with ErrSilent.
+	// The whole handshake is limited by its context.
+	FirstByteTimeout time.Duration
+
+	// ReadTimeout closes an established connection, if not zero, on which
+	// nothing has arrived for so long.
+	ReadTimeout time.Duration
+
+	// WriteTimeout fails a write, if not zero, that the peer does not take for
+	// so long.
+	WriteTimeout time.Duration
+}
+
+// check refuses what BIP324 and Bitcoin Core would refuse at the other end.
+func (c *Config) check() error {
+	if len(c.Garbage) > MaxGarbage {
+		return fmt.Errorf("garbage of %d bytes, over the limit of %d", len(c.Garbage), MaxGarbage)
+	}
+	for _, contents := range append([][]byte{c.Version}, c.First...) {
+		if len(contents) > MaxContents {
+			return &SizeError{Contents: len(contents)}
+		}
+	}
+	for _, n := range c.Decoys {
+		if n < 0 || n > MaxContents {
+			return &SizeError{Contents: n}
+		}
+	}
+	return nil
+}

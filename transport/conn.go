@@ -1,0 +1,318 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"bip324proxy/internal/stream"
+)
+
+// Conn is an established BIP324 connection. One goroutine may read while
+// others write: the two directions share nothing.
+type Conn struct {
+	nc        net.Conn
+	sessionID [32]byte
+	in        receiving
+	out       sending
+}
+
+// receiving is the direction from the peer.
+type receiving struct {
+	r    *stream.Reader
+	open *opener
+	size int          // contents of the packet at hand; -1 before its length is known
+	body *stream.Body // memory of the last packet, if it was large
+	err  error        // stays
+}
+
+// sending is the direction to the peer.
+type sending struct {
+	mu   sync.Mutex
+	w    *stream.Writer
+	seal *sealer
+}
+
+// Client performs the handshake as the initiator on nc, a connection that has
+// just been opened. The context limits the handshake, not the connection. On
+// failure nc is closed and the error is a *HandshakeError, unless cfg itself is
+// at fault.
+func Client(ctx context.Context, nc net.Conn, cfg Config) (*Conn, error) {
+	return newConn(ctx, nc, cfg, true)
+}
+
+// Server performs the handshake as the responder on nc, a connection that has
+// just been accepted. It is like Client in all else. When the peer speaks v1
+// nothing has been sent, and the error is ErrV1Peer or ErrV1OtherNetwork.
+func Server(ctx context.Context, nc net.Conn, cfg Config) (*Conn, error) {
+	return newConn(ctx, nc, cfg, false)
+}
+
+func newConn(ctx context.Context, nc net.Conn, cfg Config, initiator bool) (*Conn, error) {
+	h, err := NewHandshake(cfg, initiator)
+	if err != nil {
+		nc.Close()
+		return nil, err
+	}
+	r := stream.NewReader(nc)
+	if err := shakeHands(ctx, nc, r, h); err != nil {
+		h.Wipe()
+		nc.Close()
+		return nil, err
+	}
+	w := stream.NewWriter(nc)
+	r.SetIdle(cfg.ReadTimeout)
+	w.SetStall(cfg.WriteTimeout)
+	return &Conn{
+		nc:        nc,
+		sessionID: h.keys.sessionID,
+		in:        receiving{r: r, open: h.in, size: -1},
+		out:       sending{w: w, seal: h.out},
+	}, nil
+}
+
+// shakeHands drives h with the socket until the session stands. It leaves nc
+// without a deadline.
+func shakeHands(ctx context.Context, nc net.Conn, r *stream.Reader, h *Handshake) error {
+	stop := context.AfterFunc(ctx, func() { nc.SetDeadline(time.Unix(1, 0)) })
+	sent := 0
+	fail := func(err error) error {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
+		stop()
+		return &HandshakeError{Stage: h.Stage(), Sent: sent, Received: h.Received(), Err: err}
+	}
+	write := func(b []byte) error {
+		if len(b) == 0 {
+			return nil
+		}
+		n, err := nc.Write(b)
+		sent += n
+		return err
+	}
+
+	if err := write(h.Start()); err != nil {
+		return fail(err)
+	}
+	if d := h.cfg.FirstByteTimeout; d > 0 {
+		if err := awaitFirstByte(ctx, nc, r, d); err != nil {
+			return fail(err)
+		}
+	}
+	for h.Stage() < StageDone {
+		if _, err := r.Peek(1); err != nil {
+			return fail(err)
+		}
+		in, _ := r.Peek(r.Buffered())
+		n, send, err := h.Receive(in)
+		r.Discard(n)
+		if err != nil {
+			return fail(err)
+		}
+		if err := write(send); err != nil {
+			return fail(err)
+		}
+	}
+	if !stop() {
+		return fail(context.Cause(ctx)) // it fired: the socket is past its deadline
+	}
+	return nil
+}
+
+// awaitFirstByte waits until the peer has sent something, for at most d.
+func awaitFirstByte(ctx context.Context, nc net.Conn, r *stream.Reader, d time.Duration) error {
+	nc.SetReadDeadline(time.Now().Add(d))
+	if ctx.Err() != nil { // the deadline just set may have undone the context's
+		return ctx.Err()
+	}
+	_, err := r.Peek(1)
+	if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil {
+		return ErrSilent
+	}
+	if err != nil {
+		return err
+	}
+	nc.SetReadDeadline(time.Time{})
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return nil
+}
+
+// SessionID returns BIP324's session id. If both ends show the same one, no
+// one sits between them; Bitcoin Core shows it in getpeerinfo.
+func (c *Conn) SessionID() [32]byte { return c.sessionID }
+
+// NetConn returns the connection underneath. Reading from it or writing to it
+// breaks the session.
+func (c *Conn) NetConn() net.Conn { return c.nc }
+
+// ReadPacket returns the contents of the next packet that is not a decoy. They
+// are valid until the next call, and may be overwritten. At the end of the
+// stream between packets the error is io.EOF, within one io.ErrUnexpectedEOF.
+// ErrAuthentication and *SizeError mean that the connection is of no more use.
+// All errors but a deadline between packets stay.
+func (c *Conn) ReadPacket() ([]byte, error) {
+	for {
+		contents, decoy, err := c.in.next()
+		if err != nil {
+			return nil, err
+		}
+		if !decoy {
+			return contents, nil
+		}
+	}
+}
+
+// PacketBuffered says that ReadPacket would return without waiting for the
+// socket. Like ReadPacket it belongs to the reading goroutine.
+func (c *Conn) PacketBuffered() bool {
+	in := &c.in
+	if in.err != nil {
+		return true
+	}
+	if in.size < 0 && in.r.Buffered() < lengthSize {
+		return false
+	}
+	if err := in.readLength(); err != nil {
+		return true
+	}
+	return in.r.Buffered() >= packetSize(in.size)-lengthSize
+}
+
+// Interrupt makes ReadPacket fail with os.ErrDeadlineExceeded once the packets
+// that have arrived in full are read. It is safe to call from any goroutine.
+func (c *Conn) Interrupt() { c.in.r.Interrupt() }
+
+// readLength makes size known.
+func (in *receiving) readLength() error {
+	if in.size >= 0 {
+		return nil
+	}
+	b, err := in.r.Peek(lengthSize)
+	if err != nil {
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return err
+		case err == io.EOF && len(b) > 0:
+			err = io.ErrUnexpectedEOF
+		}
+		in.err = err
+		return err
+	}
+	size, err := in.open.openLength(b)
+	if err != nil {
+		in.err = err
+		return err
+	}
+	in.r.Discard(lengthSize)
+	in.size = size
+	return nil
+}
+
+// next reads one packet. A small one is opened where it lies in the reader's
+// buffer, a large one in memory of its own.
+func (in *receiving) next() (contents []byte, decoy bool, err error) {
+	in.body.Release()
+	in.body = nil
+	if in.err != nil {
+		return nil, false, in.err
+	}
+	if err := in.readLength(); err != nil {
+		return nil, false, err
+	}
+	var b []byte
+	if n := packetSize(in.size) - lengthSize; n <= in.r.Size() {
+		b, err = in.r.Peek(n)
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		defer in.r.Discard(len(b))
+	} else if in.body, err = in.r.ReadBody(0, n, 0); err == nil {
+		b = in.body.Bytes
+	}
+	if err == nil {
+		contents, decoy, err = in.open.open(b, nil)
+	}
+	in.size, in.err = -1, err
+	return contents, decoy, err
+}
+
+// WritePacket sends contents, at most MaxContents bytes, as one packet in one
+// write, behind whatever was queued.
+func (c *Conn) WritePacket(contents []byte) error { return c.write(contents, false) }
+
+// WriteDecoy sends a packet that the peer ignores.
+func (c *Conn) WriteDecoy(contents []byte) error { return c.write(contents, true) }
+
+func (c *Conn) write(contents []byte, decoy bool) error {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	if err := c.out.queue(contents, decoy); err != nil {
+		return err
+	}
+	return c.out.w.Flush()
+}
+
+// Queue seals contents into a packet that leaves with the next Flush,
+// WritePacket or WriteInPlace, or when 32 KiB have gathered.
+func (c *Conn) Queue(contents []byte) error {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	return c.out.queue(contents, false)
+}
+
+// Flush sends what was queued, in one write.
+func (c *Conn) Flush() error {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	return c.out.w.Flush()
+}
+
+// WriteInPlace sends the contents that lie in b between Headroom spare bytes
+// and Tailroom spare bytes, without copying them: b becomes the packet. What
+// was queued goes first, in the same write.
+func (c *Conn) WriteInPlace(b []byte) error {
+	contents := b[Headroom : len(b)-Tailroom]
+	if len(contents) > MaxContents {
+		return &SizeError{Contents: len(contents)}
+	}
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	return c.out.w.FlushWith(c.out.seal.seal(b[:0], contents, nil, false))
+}
+
+func (s *sending) queue(contents []byte, decoy bool) error {
+	n := packetSize(len(contents))
+	switch {
+	case len(contents) > MaxContents:
+		return &SizeError{Contents: len(contents)}
+	case n > stream.BatchSize:
+		return s.w.FlushWith(s.seal.seal(nil, contents, nil, decoy))
+	}
+	if err := s.w.Reserve(n); err != nil {
+		return err
+	}
+	s.w.Buf = s.seal.seal(s.w.Buf, contents, nil, decoy)
+	return nil
+}
+
+// CloseWrite ends the stream to the peer, once what was queued is sent, and
+// leaves the other direction open.
+func (c *Conn) CloseWrite() error {
+	if err := c.Flush(); err != nil {
+		return err
+	}
+	if half, ok := c.nc.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return c.nc.Close()
+}
+
+// Close closes the connection, at once and in both directions.
+func (c *Conn) Close() error { return c.nc.Close() }

@@ -1,0 +1,89 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+)
+
+// Stage is how far a handshake has come.
+type Stage int
+
+const (
+	// StageKey: the peer's public key has not arrived in full.
+	StageKey Stage = iota
+	// StageGarbage: the peer's garbage terminator has not been seen.
+	StageGarbage
+	// StageVersion: the peer's version packet has not arrived.
+	StageVersion
+	// StageDone: the session stands.
+	StageDone
+)
+
+func (s Stage) String() string {
+	switch s {
+	case StageKey:
+		return "waiting for the peer's key"
+	case StageGarbage:
+		return "waiting for the peer's garbage terminator"
+	case StageVersion:
+		return "waiting for the peer's version packet"
+	case StageDone:
+		return "done"
+	}
+	return fmt.Sprintf("stage %d", int(s))
+}
+
+var (
+	// ErrSilent says that the peer had sent nothing when the first-byte timer
+	// went off.
+	ErrSilent = errors.New("no answer in time")
+
+	// ErrNoTerminator says that 4095 bytes of garbage and 16 more went by
+	// without the garbage terminator: the peer uses another key or network.
+	ErrNoTerminator = errors.New("no garbage terminator in 4111 bytes")
+
+	// ErrV1Peer says, to a responder, that the initiator's first 16 bytes are a
+	// v1 version header of this network. Nothing was sent.
+	ErrV1Peer = errors.New("the peer speaks the v1 protocol")
+
+	// ErrV1OtherNetwork says, to a responder, that the initiator's first bytes
+	// are a v1 version header of another network.
+	ErrV1OtherNetwork = errors.New("the peer speaks the v1 protocol on another network")
+)
+
+// HandshakeError says where a handshake ended and why. What to do about it is
+// the caller's decision.
+type HandshakeError struct {
+	Stage    Stage
+	Sent     int // bytes given to the network
+	Received int // bytes of the peer's that were read
+	Err      error
+}
+
+func (e *HandshakeError) Error() string {
+	return fmt.Sprintf("v2 handshake failed %s (%d bytes sent, %d received): %v", e.Stage, e.Sent, e.Received, e.Err)
+}
+
+func (e *HandshakeError) Unwrap() error { return e.Err }
+
+// HungUp says that the remote end closed or reset the connection: not our
+// deadline, not our own stop, not a fault in what the peer sent.
+func (e *HandshakeError) HungUp() bool { return e.Stage < StageDone && hungUp(e.Err) }
+
+// hungUp says that err, from a socket, is the remote end's doing.
+func hungUp(err error) bool {
+	for _, ours := range []error{os.ErrDeadlineExceeded, net.ErrClosed, context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, ours) {
+			return false
+		}
+	}
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return !op.Timeout()
+	}
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}

@@ -1,0 +1,265 @@
+package transport
+
+import (
+	"bytes"
+	"crypto/rand"
+	"math/big"
+)
+
+const (
+	// MaxGarbage is the most garbage that may follow a public key, in bytes.
+	MaxGarbage = 4095
+
+	// v1PrefixSize is how much of a v1 version header tells it from a v2 key.
+	v1PrefixSize = 16
+)
+
+// Handshake is the state of a BIP324 handshake. It has no socket: bytes from
+// the peer go into Receive, in any chunking, and bytes for the peer come out.
+//
+//	initiator                              responder
+//	key + garbage                 ────▶    StageKey
+//	StageKey                      ◀────    key + garbage + terminator + version packet
+//	terminator + version packet   ────▶    StageGarbage, StageVersion
+//	StageGarbage, StageVersion
+//	StageDone                              StageDone
+//
+// Neither side waits for the other's version packet before it sends, so an
+// initiator's first message, Config.First, travels with its own.
+type Handshake struct {
+	cfg       Config
+	initiator bool
+	stage     Stage
+	err       error
+
+	started  bool // our key and garbage have been given out
+	key      *privateKey
+	garbage  []byte // ours
+	theirs   [KeySize]byte
+	received int // bytes consumed in all
+
+	keys *sessionKeys
+	out  *sealer
+	in   *opener
+
+	buf  []byte // garbage and terminator, later the packet being read
+	need int    // size of the packet being read, past its length; -1 if not known
+	aad  []byte // the peer's garbage until its first packet
+}
+
+// NewHandshake begins a handshake as the initiator, the side that opened the
+// connection, or as the responder.
+func NewHandshake(cfg Config, initiator bool) (*Handshake, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	return newHandshake(cfg, initiator, newPrivateKey()), nil
+}
+
+func newHandshake(cfg Config, initiator bool, key *privateKey) *Handshake {
+	garbage := cfg.Garbage
+	if garbage == nil {
+		garbage = randomGarbage()
+	}
+	return &Handshake{cfg: cfg, initiator: initiator, key: key, garbage: garbage, need: -1}
+}
+
+// randomGarbage draws garbage as Bitcoin Core does.
+func randomGarbage() []byte {
+	n, err := rand.Int(rand.Reader, big.NewInt(MaxGarbage+1))
+	if err != nil {
+		panic("transport: internal error: " + err.Error()) // crypto/rand never fails
+	}
+	garbage := make([]byte, n.Int64())
+	rand.Read(garbage)
+	return garbage
+}
+
+// Stage returns how far the handshake has come.
+func (h *Handshake) Stage() Stage { return h.stage }
+
+// Received returns how many bytes of the peer's have been consumed.
+func (h *Handshake) Received() int { return h.received }
+
+// Start returns an initiator's first flight, key and garbage, to be sent in
+// one write. A responder has nothing to say yet and returns nil.
+func (h *Handshake) Start() []byte {
+	if !h.initiator || h.started {
+		return nil
+	}
+	return h.start()
+}
+
+func (h *Handshake) start() []byte {
+	h.started = true
+	return append(bytes.Clone(h.key.public[:]), h.garbage...)
+}
+
+// Receive takes bytes that the peer sent. It returns how many it consumed (all
+// of them until the handshake is done; what follows belongs to the session)
+// and what to send, in one write. An error ends the handshake: ErrV1Peer,
+// ErrV1OtherNetwork, ErrNoTerminator, ErrAuthentication or a *SizeError. With
+// an error nothing further must be sent.
+func (h *Handshake) Receive(in []byte) (n int, send []byte, err error) {
+	if h.err != nil {
+		return 0, nil, h.err
+	}
+	for n < len(in) && h.stage < StageDone {
+		var took int
+		switch h.stage {
+		case StageKey:
+			var more []byte
+			took, more, err = h.receiveKey(in[n:])
+			send = append(send, more...)
+		case StageGarbage:
+			took, err = h.receiveGarbage(in[n:])
+		case StageVersion:
+			took, err = h.receivePacket(in[n:])
+		}
+		n += took
+		h.received += took
+		if err != nil {
+			h.err = err
+			h.Wipe()
+			return n, nil, err
+		}
+	}
+	return n, send, nil
+}
+
+// receiveKey takes the peer's key and, when it is whole, derives the session.
+func (h *Handshake) receiveKey(in []byte) (n int, send []byte, err error) {
+	have := h.received
+	n = copy(h.theirs[have:], in)
+	have += n
+	if !h.initiator && !h.started {
+		// A responder says nothing until it knows that this is not v1.
+		prefix := v1Prefix(h.cfg.Magic)
+		seen := min(have, v1PrefixSize)
+		if bytes.Equal(h.theirs[:seen], prefix[:seen]) {
+			if seen == v1PrefixSize {
+				err = ErrV1Peer
+			}
+			return n, nil, err
+		}
+		send = h.start()
+	}
+	if have < KeySize {
+		return n, send, nil
+	}
+	if prefix := v1Prefix(h.cfg.Magic); !h.initiator && bytes.Equal(h.theirs[4:v1PrefixSize], prefix[4:]) {
+		return n, nil, ErrV1OtherNetwork
+	}
+	if err := h.deriveSession(); err != nil {
+		return n, nil, err
+	}
+	h.stage = StageGarbage
+	return n, h.appendVersion(send), nil
+}
+
+// v1Prefix returns the first 16 bytes of every v1 connection.
+func v1Prefix(magic [4]byte) (p [v1PrefixSize]byte) {
+	copy(p[:], magic[:])
+	copy(p[4:], "version")
+	return p
+}
+
+func (h *Handshake) deriveSession() error {
+	secret := h.key.ecdh(&h.theirs, h.initiator)
+	h.key.wipe()
+	keys, err := deriveKeys(&secret, h.cfg.Magic, h.initiator)
+	clear(secret[:])
+	if err != nil {
+		return err
+	}
+	h.keys = keys
+	h.out, h.in, err = newCiphers(keys)
+	keys.wipe()
+	return err
+}
+
+// appendVersion appends our terminator, decoys, version packet and first
+// messages. The first packet authenticates our garbage.
+func (h *Handshake) appendVersion(b []byte) []byte {
+	b = append(b, h.keys.sendTerminator[:]...)
+	aad := h.garbage
+	for _, n := range h.cfg.Decoys {
+		b = h.out.seal(b, make([]byte, n), aad, true)
+		aad = nil
+	}
+	h.garbage = nil
+	b = h.out.seal(b, h.cfg.Version, aad, false)
+	for _, contents := range h.cfg.First {
+		b = h.out.seal(b, contents, nil, false)
+	}
+	return b
+}
+
+// receiveGarbage looks for the peer's terminator.
+func (h *Handshake) receiveGarbage(in []byte) (n int, err error) {
+	old := len(h.buf)
+	n = min(len(in), MaxGarbage+terminatorSize-old)
+	h.buf = append(h.buf, in[:n]...)
+	from := max(0, old-terminatorSize+1)
+	at := bytes.Index(h.buf[from:], h.keys.recvTerminator[:])
+	if at < 0 {
+		if len(h.buf) == MaxGarbage+terminatorSize {
+			return n, ErrNoTerminator
+		}
+		return n, nil
+	}
+	garbage := from + at
+	h.aad = h.buf[:garbage:garbage]
+	h.buf = nil
+	h.stage = StageVersion
+	return garbage + terminatorSize - old, nil
+}
+
+// receivePacket takes one packet: a decoy, or the version packet that ends the
+// handshake. Its contents are ignored.
+func (h *Handshake) receivePacket(in []byte) (n int, err error) {
+	want := h.need
+	if want < 0 {
+		want = lengthSize
+	}
+	n = min(len(in), want-len(h.buf))
+	h.buf = appendArrived(h.buf, in[:n], want)
+	if len(h.buf) < want {
+		return n, nil
+	}
+	if h.need < 0 {
+		size, err := h.in.openLength(h.buf)
+		if err != nil {
+			return n, err
+		}
+		h.need, h.buf = packetSize(size)-lengthSize, h.buf[:0]
+		return n, nil
+	}
+	_, decoy, err := h.in.open(h.buf, h.aad)
+	if err != nil {
+		return n, err
+	}
+	h.need, h.buf, h.aad = -1, nil, nil
+	if !decoy {
+		h.stage = StageDone
+	}
+	return n, nil
+}
+
+// appendArrived is append for a buffer that will have size bytes: it never
+// holds more than 256 KiB beyond what has arrived.
+func appendArrived(b, in []byte, size int) []byte {
+	if need := len(b) + len(in); need > cap(b) {
+		b = append(make([]byte, 0, min(size, need+256<<10)), b...)
+	}
+	return append(b, in...)
+}
+
+// Wipe zeroes the private key. Receive does it when the key has been used or
+// the handshake has failed; a handshake that is given up needs it.
+func (h *Handshake) Wipe() {
+	h.key.wipe()
+	if h.keys != nil {
+		h.keys.wipe()
+	}
+}

@@ -1,0 +1,111 @@
+package transport
+
+import (
+	"errors"
+	"fmt"
+)
+
+const (
+	// MaxContents is the largest packet contents that is sent or accepted, in
+	// bytes: one byte of message id, twelve of a long message type, and
+	// Bitcoin's largest message (Bitcoin Core, MAX_CONTENTS_LEN).
+	MaxContents = 1 + 12 + 4_000_000
+
+	// Headroom is what a packet has before its contents, in bytes: the
+	// encrypted length and the header.
+	Headroom = lengthSize + headerSize
+
+	// Tailroom is what a packet has behind its contents, in bytes: the tag.
+	Tailroom = 16
+
+	lengthSize = 3
+	headerSize = 1
+
+	// ignoreBit marks a decoy in the header byte. The other bits are reserved
+	// and not looked at.
+	ignoreBit = 0x80
+)
+
+// ErrAuthentication says that a packet's tag is wrong: it was altered, or the
+// two sides do not share a key. Nothing of it is delivered.
+var ErrAuthentication = errors.New("packet authentication failed")
+
+// SizeError is a packet whose contents are larger than MaxContents.
+type SizeError struct {
+	Contents int // bytes
+}
+
+func (e *SizeError) Error() string {
+	return fmt.Sprintf("packet contents of %d bytes, over the limit of %d", e.Contents, MaxContents)
+}
+
+// sealer is one direction's sending half.
+type sealer struct {
+	length  *fsChaCha20
+	content *fsChaCha20Poly1305
+}
+
+// opener is one direction's receiving half.
+type opener struct {
+	length  *fsChaCha20
+	content *fsChaCha20Poly1305
+}
+
+// packetSize returns the size of a packet with n bytes of contents.
+func packetSize(n int) int { return Headroom + n + Tailroom }
+
+// seal appends a packet with the given contents to dst (BIP324,
+// v2_enc_packet). Contents that already lie where the packet will have them,
+// Headroom bytes past dst's end in dst's memory, are encrypted in place.
+func (s *sealer) seal(dst, contents, aad []byte, ignore bool) []byte {
+	start, n := len(dst), len(contents)
+	if need := start + packetSize(n); cap(dst) < need {
+		dst = append(make([]byte, 0, need), dst...)
+	}
+	dst = dst[:start+Headroom+n]
+	p := dst[start:]
+	copy(p[Headroom:], contents)
+	p[0], p[1], p[2] = byte(n), byte(n>>8), byte(n>>16)
+	p[3] = 0
+	if ignore {
+		p[3] = ignoreBit
+	}
+	s.length.crypt(p[:lengthSize])
+	s.content.seal(p[lengthSize:], aad)
+	return dst[:start+packetSize(n)]
+}
+
+// openLength decrypts a packet's length, in place, and returns the size of its
+// contents. A *SizeError means that they are too large.
+func (o *opener) openLength(b []byte) (int, error) {
+	b = b[:lengthSize]
+	o.length.crypt(b)
+	n := int(b[0]) | int(b[1])<<8 | int(b[2])<<16
+	if n > MaxContents {
+		return 0, &SizeError{Contents: n}
+	}
+	return n, nil
+}
+
+// open authenticates and decrypts, in place, the rest of a packet: header,
+// contents and tag.
+func (o *opener) open(b, aad []byte) (contents []byte, ignore bool, err error) {
+	plain, err := o.content.open(b, aad)
+	if err != nil {
+		return nil, false, ErrAuthentication
+	}
+	return plain[headerSize:], plain[0]&ignoreBit != 0, nil
+}
+
+// newCiphers makes both directions' ciphers.
+func newCiphers(k *sessionKeys) (*sealer, *opener, error) {
+	sendP, err := newFSChaCha20Poly1305(&k.sendP)
+	if err != nil {
+		return nil, nil, err
+	}
+	recvP, err := newFSChaCha20Poly1305(&k.recvP)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &sealer{newFSChaCha20(&k.sendL), sendP}, &opener{newFSChaCha20(&k.recvL), recvP}, nil
+}
