@@ -1,0 +1,219 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A peer in the fallback tests: what it does with a connection.
+type behaviour func(t *testing.T, nc net.Conn)
+
+// takes reads n bytes and then does next.
+func takes(n int, next behaviour) behaviour {
+	return func(t *testing.T, nc net.Conn) {
+		if _, err := io.CopyN(io.Discard, nc, int64(n)); err != nil {
+			t.Error(err)
+		}
+		next(t, nc)
+	}
+}
+
+func closes(_ *testing.T, nc net.Conn) {
+	nc.(*net.TCPConn).CloseWrite()
+	io.Copy(io.Discard, nc)
+	nc.Close()
+}
+func resets(_ *testing.T, nc net.Conn) { nc.(*net.TCPConn).SetLinger(0); nc.Close() }
+func silent(_ *testing.T, nc net.Conn) { io.Copy(io.Discard, nc); nc.Close() }
+
+func says(b []byte, next behaviour) behaviour {
+	return func(t *testing.T, nc net.Conn) { nc.Write(b); next(t, nc) }
+}
+
+func speaksV2(t *testing.T, nc net.Conn) {
+	defer nc.Close()
+	if _, err := Server(context.Background(), nc, Config{Magic: mainnet}); err != nil {
+		t.Error(err)
+	}
+	io.Copy(io.Discard, nc)
+}
+
+// When a dial falls back to v1, when it must not, and that it never does twice.
+func TestFallback(t *testing.T) {
+	never, always := FallbackNever, FallbackAlways
+	for _, test := range []struct {
+		name     string
+		peer     behaviour
+		fallback Fallback
+		known    Speaks
+		v1       bool // the link is v1
+		failed   bool // Upgrade fails
+		dials    int
+	}{
+		{"v2 peer", speaksV2, always, SpeaksUnknown, false, false, 1},
+		{"v2 peer, strict", speaksV2, never, SpeaksUnknown, false, false, 1},
+		{"v2 peer once known as v1, strict", speaksV2, never, SpeaksV1, false, false, 1},
+		{"closes after the header", takes(24, closes), always, SpeaksUnknown, true, false, 2},
+		{"resets after the header", takes(64, resets), always, SpeaksUnknown, true, false, 2},
+		{"closes, strict", takes(24, closes), never, SpeaksUnknown, false, true, 1},
+		{"closes, proven v2", takes(24, closes), always, SpeaksV2, false, true, 1},
+		{"resets, proven v2", takes(64, resets), always, SpeaksV2, false, true, 1},
+		{"closes, overlay policy on clearnet", takes(24, closes), FallbackOverlay, SpeaksUnknown, false, true, 1},
+		{"closes, known v1", silent, always, SpeaksV1, true, false, 1},
+		{"one byte, then closes", takes(64, says([]byte{7}, closes)), always, SpeaksUnknown, false, true, 1},
+		{"one byte, then resets", takes(64, says([]byte{7}, resets)), always, SpeaksUnknown, false, true, 1},
+		{"half a key, then silent", takes(64, says(make([]byte, 32), silent)), always, SpeaksUnknown, false, true, 1},
+		{"garbage without terminator", takes(64, says(make([]byte, 64+4111), silent)), always, SpeaksUnknown, false, true, 1},
+		{"silent, never seen", silent, always, SpeaksUnknown, true, false, 2},
+		{"silent, proven v2", silent, always, SpeaksV2, false, true, 1},
+		{"silent, strict", silent, never, SpeaksUnknown, false, true, 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var peers sync.WaitGroup
+			peers.Go(func() {
+				for peer := test.peer; ; peer = silent {
+					nc, err := l.Accept()
+					if err != nil {
+						return
+					}
+					peers.Go(func() { peer(t, nc) })
+				}
+			})
+			defer peers.Wait()
+			defer l.Close()
+			addr := l.Addr().String()
+			dials := 0
+			d := &Dialer{
+				Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+					dials++
+					return new(net.Dialer).DialContext(ctx, network, addr)
+				},
+				Fallback:         test.fallback,
+				Peers:            new(Peers),
+				HandshakeTimeout: time.Second,
+				FirstByteTimeout: 100 * time.Millisecond,
+			}
+			d.Peers.Note(addr, test.known)
+			nc, err := d.Connect(t.Context(), addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			link, err := d.Upgrade(t.Context(), nc, addr, Config{Magic: mainnet})
+			if (err != nil) != test.failed {
+				t.Fatalf("error %v, want one: %v", err, test.failed)
+			}
+			if got := link.V1 != nil; got != test.v1 {
+				t.Errorf("v1 %v, want %v (cause %v)", got, test.v1, link.Cause)
+			}
+			if got := link.V2 != nil; got == (test.v1 || test.failed) {
+				t.Errorf("v2 %v", got)
+			}
+			if test.failed {
+				var failed *HandshakeError
+				if !errors.As(err, &failed) {
+					t.Errorf("error %v is no *HandshakeError", err)
+				}
+				if _, err := nc.Write([]byte{0}); !errors.Is(err, net.ErrClosed) {
+					t.Errorf("the failed connection is not closed: %v", err)
+				}
+			}
+			if link.V1 != nil {
+				link.V1.Close()
+			}
+			if link.V2 != nil {
+				if d.Peers.Lookup(addr) != SpeaksV2 {
+					t.Error("a proven v2 peer is not remembered")
+				}
+				link.V2.Close()
+			}
+			if dials != test.dials {
+				t.Errorf("%d connections, want %d", dials, test.dials)
+			}
+		})
+	}
+}
+
+func TestUpgradeStopped(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	d := &Dialer{Fallback: FallbackAlways}
+	nc, err := d.Connect(t.Context(), l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	link, err := d.Upgrade(ctx, nc, l.Addr().String(), Config{Magic: mainnet})
+	if !errors.Is(err, context.Canceled) || link != (Link{}) {
+		t.Errorf("our own stop gave %+v, %v", link, err)
+	}
+}
+
+func TestOverlay(t *testing.T) {
+	for host, want := range map[string]bool{
+		"abc.onion":     true,
+		"ABC.ONION.":    true,
+		"fc00::1":       true,
+		"fcff:1::2":     true,
+		"fd00::1":       false,
+		"127.0.0.1":     false,
+		"onion":         false,
+		"abc.onion.com": false,
+		"example.com":   false,
+	} {
+		if got := FallbackOverlay.allows(host); got != want {
+			t.Errorf("v1 to %s allowed: %v, want %v", host, got, want)
+		}
+		if FallbackNever.allows(host) || !FallbackAlways.allows(host) {
+			t.Errorf("never and always depend on %s", host)
+		}
+	}
+}
+
+func TestPeers(t *testing.T) {
+	p := new(Peers)
+	p.Note("Example.com:8333", SpeaksV2)
+	if got := p.Lookup("example.COM:8333"); got != SpeaksV2 {
+		t.Errorf("names are compared by case: %v", got)
+	}
+	p.Note("example.com:8333", SpeaksV1)
+	if got := p.Lookup("example.com:8333"); got != SpeaksV2 {
+		t.Errorf("a v2 peer was talked down to %v", got)
+	}
+	p.Note("a:1", SpeaksV1)
+	p.Note("a:1", SpeaksV2)
+	if got := p.Lookup("a:1"); got != SpeaksV2 {
+		t.Errorf("a v1 peer that learnt v2 is %v", got)
+	}
+	if got := (*Peers)(nil).Lookup("a:1"); got != SpeaksUnknown {
+		t.Errorf("no memory knows %v", got)
+	}
+}
+
+func TestPeersAreBounded(t *testing.T) {
+	p := new(Peers)
+	addr := func(i int) string { return net.JoinHostPort("h", strconv.Itoa(i)) }
+	for i := range maxPeers + 100 {
+		p.Note(addr(i), SpeaksV2)
+	}
+	if len(p.byAddr) != maxPeers || p.order.Len() != maxPeers {
+		t.Fatalf("%d and %d entries", len(p.byAddr), p.order.Len())
+	}
+	if p.Lookup(addr(99)) != SpeaksUnknown || p.Lookup(addr(100)) != SpeaksV2 {
+		t.Error("not the oldest were forgotten")
+	}
+}

@@ -1,0 +1,27 @@
+package transport
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestPeersForget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := new(Peers)
+		p.Note("one:1", SpeaksV1)
+		p.Note("two:1", SpeaksV2)
+		time.Sleep(forgetV1 - time.Second)
+		if p.Lookup("one:1") != SpeaksV1 {
+			t.Error("v1 forgotten too early")
+		}
+		time.Sleep(2 * time.Second)
+		if p.Lookup("one:1") != SpeaksUnknown || p.Lookup("two:1") != SpeaksV2 {
+			t.Error("after a day")
+		}
+		time.Sleep(forgetV2)
+		if p.Lookup("two:1") != SpeaksUnknown {
+			t.Error("v2 kept for ever")
+		}
+	})
+}
