@@ -1,0 +1,174 @@
+package socks
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"regexp"
+	"testing"
+)
+
+// FuzzNegotiate compares Negotiate with a model of the two RFCs, for any bytes
+// of a client in segments of any size.
+func FuzzNegotiate(f *testing.F) {
+	for _, tt := range valid() {
+		f.Add(unhex(tt.in), byte(0))
+		f.Add(append(unhex(tt.in), unhex(bitcoinV1)...), byte(1))
+	}
+	for _, in := range []string{"", "04", "0500", "05 02 0103", "05 02 0002 05", noAuth + "04", noAuth + "010000 0100",
+		noAuth + "05020001 00000000 0000", noAuth + "050100ff", noAuth + "05010003 03'::1'208d", noAuth + "05010003 05'[::1]'208d"} {
+		f.Add(unhex(in), byte(0))
+	}
+	f.Fuzz(func(t *testing.T, in []byte, size byte) {
+		want := modelOf(in)
+		tp := play(in, int(size))
+		req, rest, err := negotiate(tp)
+
+		if got := bytes.Join(tp.writes, nil); !bytes.Equal(got, want.out) {
+			t.Errorf("wrote %x, want %x", got, want.out)
+		}
+		for _, w := range tp.writes {
+			if len(w) != 2 && len(w) != 10 {
+				t.Errorf("%x in one write", w)
+			}
+		}
+		if !bytes.HasSuffix(in, rest) || len(in)-len(rest) > want.used {
+			t.Errorf("took %d bytes, the conversation has %d", len(in)-len(rest), want.used)
+		}
+		if (err == nil) != want.ok {
+			t.Fatalf("request %v, error %v", req, err)
+		}
+		if err != nil {
+			var nerr *NegotiationError
+			if req != nil || !errors.As(err, &nerr) || nerr.Err == nil {
+				t.Errorf("request %v, error %#v", req, err)
+			}
+			if ended := nerr.Err == io.EOF || nerr.Err == io.ErrUnexpectedEOF; ended != want.short {
+				t.Errorf("error %v, client ended early: %v", err, want.short)
+			}
+			return
+		}
+		if took := len(in) - len(rest); took != want.used {
+			t.Errorf("took %d bytes, the conversation has %d", took, want.used)
+		}
+		if req.Command != CommandConnect || req.Dest.Port != want.port || req.Username != want.user || req.Password != want.password {
+			t.Errorf("request %v (%q, %q), want %+v", req, req.Username, req.Password, want)
+		}
+		if want.ip != nil {
+			if !want.ip.Equal(req.Dest.IP.AsSlice()) || req.Dest.Host != req.Dest.IP.String() || req.Dest.IP.Is4In6() {
+				t.Errorf("destination %v, want %v", req.Dest, want.ip)
+			}
+		} else if req.Dest.IP.IsValid() || req.Dest.Host != want.name {
+			t.Errorf("destination %v, want the name %q", req.Dest, want.name)
+		}
+		host, _, err := net.SplitHostPort(req.Dest.String())
+		if err != nil || host != req.Dest.Host {
+			t.Errorf("%q does not dial %q", req.Dest.String(), req.Dest.Host)
+		}
+	})
+}
+
+// model is what becomes of a client's bytes.
+type model struct {
+	out            []byte // written
+	used           int    // bytes of the conversation, all of which may be read
+	ok, short      bool   // a request; ended in the middle
+	user, password string
+	name           string
+	ip             net.IP
+	port           uint16
+}
+
+var hostPattern = regexp.MustCompile(`^[!-9;-Z\\^-~]+$`)
+
+// modelOf works on the whole input by index, without a reader or a parser.
+func modelOf(in []byte) (m model) {
+	take := func(n int) []byte {
+		if m.short = m.short || m.used+n > len(in); m.short {
+			m.used = len(in)
+			return make([]byte, n)
+		}
+		m.used += n
+		return in[m.used-n : m.used]
+	}
+	next := func() int {
+		if m.used == len(in) {
+			return -1
+		}
+		return int(in[m.used])
+	}
+	field := func() string { return string(take(int(take(1)[0]))) }
+	say := func(b ...byte) { m.out = append(m.out, b...) }
+	refuse := func(code byte) { say(5, code, 0, 1, 0, 0, 0, 0, 0, 0) }
+
+	if len(in) > 0 && in[0] != 5 {
+		return m
+	}
+	methods := take(int(take(2)[1]))
+	if m.short {
+		return m
+	}
+	auth := false
+	switch {
+	case bytes.Contains(methods, []byte{2}):
+		say(5, 2)
+		auth = true
+	case bytes.Contains(methods, []byte{0}):
+		say(5, 0)
+		auth = next() == 1
+	default:
+		say(5, 255)
+		return m
+	}
+	if auth {
+		if head := take(2); !m.short && head[0] != 1 {
+			say(1, 1)
+			return m
+		}
+		if !m.short {
+			m.used-- // the length is the field's
+		}
+		m.user, m.password = field(), field()
+		if m.short {
+			return m
+		}
+		say(1, 0)
+	}
+	if next() >= 0 && next() != 5 {
+		refuse(1)
+		return m
+	}
+	head := take(4)
+	if m.short {
+		return m
+	}
+	switch head[3] {
+	case 1:
+		m.ip = take(4)
+	case 4:
+		m.ip = take(16)
+	case 3:
+		m.name = field()
+		bare := m.name
+		if l := len(bare); l > 1 && bare[0] == '[' && bare[l-1] == ']' && bytes.Contains([]byte(bare), []byte(":")) {
+			bare = bare[1 : l-1]
+		}
+		m.ip = net.ParseIP(bare)
+	default:
+		refuse(8)
+		return m
+	}
+	port := take(2)
+	m.port = uint16(port[0])<<8 | uint16(port[1])
+	switch {
+	case m.short:
+	case head[1] != 1:
+		refuse(7)
+	case m.ip == nil && !hostPattern.MatchString(m.name), m.port == 0:
+		refuse(1)
+	default:
+		m.ok = true
+	}
+	return m
+}

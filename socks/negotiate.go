@@ -1,0 +1,254 @@
+// Package socks is the server side of SOCKS5 (RFC 1928) with user name and
+// password (RFC 1929), up to the point where the destination is known:
+//
+//	client                                   this package
+//	05 n methods             greeting   ──▶
+//	                                    ◀──  05 02, or 05 00, or 05 FF
+//	01 n user n password     auth       ──▶
+//	                                    ◀──  01 00
+//	05 cmd 00 atyp dest port request    ──▶
+//	                                         Negotiate returns it; the caller dials
+//	                                    ◀──  05 code 00 01 00000000 0000   Reply
+//
+// Credentials are not checked. Clients use them to keep their connections
+// apart (Tor's stream isolation), so whatever they send is accepted and handed
+// to the caller, and the method that carries them is chosen whenever offered.
+//
+// Every message to the client leaves in one Write, because some clients take
+// each answer with a single read. Nothing is read beyond the request: what
+// follows it belongs to the caller.
+package socks
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/armon/go-socks5"
+)
+
+const (
+	version5       = 0x05 // VER of every message but RFC 1929's
+	authVersion    = 0x01 // VER of RFC 1929's messages
+	authFailure    = 0x01 // any STATUS but 0 refuses
+	noMethod       = 0xFF // no acceptable method
+	atypIPv4       = 0x01
+	atypName       = 0x03
+	atypIPv6       = 0x04
+	defaultTimeout = 20 * time.Second
+)
+
+// Reader is what Negotiate reads from: the one buffered reader that stays with
+// the socket for its life, so that bytes read ahead are not lost. Peek is as in
+// bufio.Reader and asks for at most 4 bytes.
+type Reader interface {
+	io.Reader
+	Peek(n int) ([]byte, error)
+}
+
+// Config says how to negotiate. The zero value is the default.
+type Config struct {
+	// Timeout bounds the whole negotiation, whatever arrives meanwhile. 0 is
+	// 20 seconds.
+	Timeout time.Duration
+}
+
+// Negotiate takes a client through greeting, authentication and request, and
+// returns the request, which is always a CONNECT to a valid destination. It
+// leaves that one unanswered: the caller dials and calls Reply. Everything else
+// has been answered when Negotiate returns, and the error is a
+// *NegotiationError; the caller closes conn.
+//
+// r must read from conn. The deadline of conn is set at entry and cleared on
+// success; after an error it stays, as a bound for whatever the caller does to
+// close in good order.
+func (c Config) Negotiate(conn net.Conn, r Reader) (*Request, error) {
+	n := &negotiation{conn: conn, in: r, stage: StageGreeting, req: &Request{}}
+	err := conn.SetDeadline(time.Now().Add(cmp.Or(c.Timeout, defaultTimeout)))
+	if err == nil {
+		err = n.run()
+	}
+	if err == nil {
+		err = conn.SetDeadline(time.Time{})
+	}
+	if err != nil {
+		return nil, &NegotiationError{Stage: n.stage, Reply: n.replied, Err: err}
+	}
+	return n.req, nil
+}
+
+// negotiation is one client on its way to a request. The parser and the
+// authenticators read from it, write to it and store the credentials in it.
+type negotiation struct {
+	conn    net.Conn
+	in      Reader
+	stage   Stage
+	req     *Request
+	replied ReplyCode
+	ioErr   error // the first failure of conn
+}
+
+// Read fills p or fails. The parser takes single bytes with a bare Read and
+// would go on with a stale byte if that came back empty.
+func (n *negotiation) Read(p []byte) (int, error) {
+	got, err := io.ReadFull(n.in, p)
+	return got, n.note(err)
+}
+
+// Write sends one whole message.
+func (n *negotiation) Write(p []byte) (int, error) {
+	sent, err := n.conn.Write(p)
+	return sent, n.note(err)
+}
+
+// Valid captures the credentials and accepts them (socks5.CredentialStore).
+func (n *negotiation) Valid(user, password string) bool {
+	n.req.Username, n.req.Password = user, password
+	return true
+}
+
+func (n *negotiation) peek(size int) ([]byte, error) {
+	head, err := n.in.Peek(size)
+	return head, n.note(err)
+}
+
+// note keeps the first failure. An end of input within the conversation is
+// unexpected, also where it falls between two messages.
+func (n *negotiation) note(err error) error {
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	n.ioErr = cmp.Or(n.ioErr, err)
+	return err
+}
+
+func (n *negotiation) run() error {
+	methods, err := n.greeting()
+	if err != nil {
+		return err
+	}
+	if err := n.authenticate(methods); err != nil {
+		return err
+	}
+	return n.request()
+}
+
+// greeting reads the methods that the client offers (RFC 1928, section 3). A
+// client that speaks something else gets no answer, as none would suit it.
+func (n *negotiation) greeting() ([]byte, error) {
+	first, err := n.in.Peek(1)
+	if err != nil {
+		return nil, err // io.EOF: it came and went without a word
+	}
+	if first[0] != version5 {
+		return nil, notSOCKS5(first[0])
+	}
+	var head [2]byte
+	if _, err := n.Read(head[:]); err != nil {
+		return nil, err
+	}
+	methods := make([]byte, head[1])
+	_, err = n.Read(methods)
+	return methods, err
+}
+
+// authenticate chooses the method and runs it. Like Tor it takes a user name
+// and password also after it chose no authentication.
+func (n *negotiation) authenticate(methods []byte) error {
+	n.stage = StageAuth
+	userPass := socks5.UserPassAuthenticator{Credentials: n}
+	var err error
+	switch {
+	case bytes.IndexByte(methods, socks5.UserPassAuth) >= 0:
+		_, err = userPass.Authenticate(n, n)
+	case bytes.IndexByte(methods, socks5.NoAuth) >= 0:
+		if _, err = (socks5.NoAuthAuthenticator{}).Authenticate(n, n); err != nil {
+			break
+		}
+		n.stage = StageRequest // what is due next
+		var next []byte
+		if next, err = n.peek(1); err == nil && next[0] == authVersion {
+			n.stage = StageAuth
+			_, err = userPass.Authenticate(n, statusOnly{n})
+		}
+	default:
+		return n.answer([]byte{version5, noMethod}, fmt.Errorf(
+			"the client offers only the authentication methods [% x]; set it to none (00) or to user name and password (02), any will do", methods))
+	}
+	switch {
+	case err == nil:
+		return nil
+	case n.ioErr != nil:
+		return n.ioErr
+	default: // all that is left for the authenticator to object to
+		return n.answer([]byte{authVersion, authFailure}, errors.New(
+			"the client chose to send a user name and password, but sent something else"))
+	}
+}
+
+// statusOnly drops the method reply, which the authenticator writes first, and
+// lets the status pass: the client has had its method reply.
+type statusOnly struct{ w io.Writer }
+
+func (s statusOnly) Write(p []byte) (int, error) {
+	if p[0] == version5 {
+		return len(p), nil
+	}
+	return s.w.Write(p)
+}
+
+// request reads the request (RFC 1928, section 4) and refuses it, or leaves it
+// in n.req. RSV may hold anything.
+func (n *negotiation) request() error {
+	n.stage = StageRequest
+	head, err := n.peek(1) // a wrong version need not wait for more
+	if err != nil {
+		return err
+	}
+	if head[0] != version5 {
+		return n.refuse(GeneralFailure, fmt.Errorf("the request starts with 0x%02x, where SOCKS5 has 0x05", head[0]))
+	}
+	if head, err = n.peek(4); err != nil {
+		return err
+	}
+	switch atyp := head[3]; atyp {
+	case atypIPv4, atypName, atypIPv6:
+	default: // of unknown length, so nothing after it can be read
+		return n.refuse(AddressTypeNotSupported, fmt.Errorf("the request has the unknown address type 0x%02x", atyp))
+	}
+	// The whole request is read before any refusal: an unread rest would turn
+	// the close into a reset, which can overtake the reply.
+	msg, err := socks5.NewRequest(n)
+	if err != nil {
+		return err // of conn, as the parser has nothing left to object to
+	}
+	n.req.Command = Command(msg.Command)
+	if n.req.Command != CommandConnect {
+		return n.refuse(CommandNotSupported, fmt.Errorf("the client asks for %v; this proxy has CONNECT only", n.req.Command))
+	}
+	if n.req.Dest, err = destination(msg.DestAddr); err != nil {
+		return n.refuse(GeneralFailure, err)
+	}
+	return nil
+}
+
+// refuse answers the request with code and returns why.
+func (n *negotiation) refuse(code ReplyCode, why error) error {
+	err := n.answer(message(code), why)
+	if n.ioErr == nil {
+		n.replied = code
+	}
+	return err
+}
+
+// answer sends the last message of a failed negotiation and returns why.
+func (n *negotiation) answer(msg []byte, why error) error {
+	if _, err := n.Write(msg); err != nil {
+		return fmt.Errorf("%w; telling the client failed: %w", why, err)
+	}
+	return why
+}

@@ -1,0 +1,322 @@
+package socks
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"reflect"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+)
+
+// tape is a client that has said everything already: it plays segments, one
+// per Read, then end, and records what is written. Methods of net.Conn that it
+// lacks panic.
+type tape struct {
+	net.Conn
+	segments  [][]byte
+	end       error
+	writes    [][]byte
+	deadlines []time.Time
+}
+
+// play is a tape of input cut into segments of size bytes (0: all in one).
+func play(input []byte, size int) *tape {
+	tp := &tape{end: io.EOF}
+	for size > 0 && len(input) > size {
+		tp.segments = append(tp.segments, input[:size])
+		input = input[size:]
+	}
+	if len(input) > 0 {
+		tp.segments = append(tp.segments, input)
+	}
+	return tp
+}
+
+func (tp *tape) Read(p []byte) (int, error) {
+	if len(tp.segments) == 0 {
+		return 0, tp.end
+	}
+	n := copy(p, tp.segments[0])
+	if tp.segments[0] = tp.segments[0][n:]; len(tp.segments[0]) == 0 {
+		tp.segments = tp.segments[1:]
+	}
+	return n, nil
+}
+
+func (tp *tape) Write(p []byte) (int, error) {
+	tp.writes = append(tp.writes, bytes.Clone(p))
+	return len(p), nil
+}
+
+func (tp *tape) SetDeadline(t time.Time) error {
+	tp.deadlines = append(tp.deadlines, t)
+	return nil
+}
+
+// negotiate runs a tape and returns also what was left for the caller. The
+// buffer is the smallest that bufio has.
+func negotiate(tp *tape) (req *Request, rest []byte, err error) {
+	r := bufio.NewReaderSize(tp, 16)
+	req, err = Config{}.Negotiate(tp, r)
+	rest, _ = io.ReadAll(r)
+	return req, rest, err
+}
+
+// unhex reads "05 01 00" and, between quotes, text: "03 'host' 0001".
+func unhex(s string) []byte {
+	var out []byte
+	for i, part := range strings.Split(s, "'") {
+		if i%2 == 1 {
+			out = append(out, part...)
+			continue
+		}
+		b, err := hex.DecodeString(strings.ReplaceAll(part, " ", ""))
+		if err != nil {
+			panic(err)
+		}
+		out = append(out, b...)
+	}
+	return out
+}
+
+// field is b after its length, as RFC 1929 and a name have it.
+func field(b string) string { return hex.EncodeToString([]byte{byte(len(b))}) + "'" + b + "'" }
+
+func addr(host string, port uint16) Addr {
+	ip, _ := netip.ParseAddr(host)
+	return Addr{Host: host, IP: ip, Port: port}
+}
+
+const (
+	noAuth    = "05 01 00"
+	toHost    = "05 01 00 03 04'host'208d"
+	hostName  = "host"
+	refused1  = "0501 0001 00000000 0000"
+	refused7  = "0507 0001 00000000 0000"
+	refused8  = "0508 0001 00000000 0000"
+	long255   = "0123456789abcde"
+	wantPort  = 0x208d // 8333
+	bitcoinV1 = "f9beb4d9'version'0000000000"
+)
+
+// valid are conversations that end in a request; writes has one item per Write.
+func valid() map[string]struct {
+	in     string
+	writes []string
+	want   Request
+} {
+	name255 := strings.Repeat(long255, 17)
+	all256 := ""
+	for m := range 255 {
+		all256 += hex.EncodeToString([]byte{byte(m)})
+	}
+	connect := func(a Addr, user, password string) Request {
+		return Request{Command: CommandConnect, Dest: a, Username: user, Password: password}
+	}
+	toA := addr(hostName, wantPort)
+	none, userPass := []string{"0500"}, []string{"0502", "0100"}
+	return map[string]struct {
+		in     string
+		writes []string
+		want   Request
+	}{
+		"IPv4":             {noAuth + "05 01 00 01 01020304 208d", none, connect(addr("1.2.3.4", wantPort), "", "")},
+		"IPv6":             {noAuth + "05 01 00 04 20010db8000000000000000000000001 208d", none, connect(addr("2001:db8::1", wantPort), "", "")},
+		"IPv4-mapped":      {noAuth + "05 01 00 04 00000000000000000000ffff01020304 208d", none, connect(addr("1.2.3.4", wantPort), "", "")},
+		"name":             {noAuth + toHost, none, connect(toA, "", "")},
+		"IPv4 as name":     {noAuth + "05010003" + field("1.2.3.4") + "208d", none, connect(addr("1.2.3.4", wantPort), "", "")},
+		"IPv6 as name":     {noAuth + "05010003" + field("2001:0DB8:0::1") + "208d", none, connect(addr("2001:db8::1", wantPort), "", "")},
+		"[IPv6] as name":   {noAuth + "05010003" + field("[2001:db8::1]") + "208d", none, connect(addr("2001:db8::1", wantPort), "", "")},
+		"mapped as name":   {noAuth + "05010003" + field("::ffff:1.2.3.4") + "208d", none, connect(addr("1.2.3.4", wantPort), "", "")},
+		"name of 1 byte":   {noAuth + "05010003" + field("a") + "0001", none, connect(addr("a", 1), "", "")},
+		"name of 255":      {noAuth + "05010003" + field(name255) + "ffff", none, connect(addr(name255, 65535), "", "")},
+		"trailing dot":     {noAuth + "05010003" + field("Host.example.") + "208d", none, connect(addr("Host.example.", wantPort), "", "")},
+		"odd but harmless": {noAuth + "05010003" + field("_xn--a-9_.onion") + "208d", none, connect(addr("_xn--a-9_.onion", wantPort), "", "")},
+		"RSV not 0":        {noAuth + "05 01 ff 03 04'host'208d", none, connect(toA, "", "")},
+		"255 methods":      {"05ff" + all256 + "01" + field("u") + field("p") + toHost, userPass, connect(toA, "u", "p")},
+		"repeated methods": {"05 04 00000000" + toHost, none, connect(toA, "", "")},
+		"2 preferred":      {"05 02 0002 01" + field("u") + field("p") + toHost, userPass, connect(toA, "u", "p")},
+		"2 alone":          {"05 01 02 01" + field("user") + field("pass word") + toHost, userPass, connect(toA, "user", "pass word")},
+		"sizes 0":          {"05 01 02 01 00 00" + toHost, userPass, connect(toA, "", "")},
+		"sizes 1 and 0":    {"05 01 02 01" + field("u") + "00" + toHost, userPass, connect(toA, "u", "")},
+		"sizes 255":        {"05 01 02 01" + field(name255) + field(name255) + toHost, userPass, connect(toA, name255, name255)},
+		"bytes of any kind": {"05 01 02 01 03 00ff0a 02 0500" + toHost, userPass,
+			connect(toA, "\x00\xff\n", "\x05\x00")},
+		"auth unasked": {noAuth + "01" + field("u") + field("p") + toHost, []string{"0500", "0100"}, connect(toA, "u", "p")},
+	}
+}
+
+func TestValid(t *testing.T) {
+	for name, tt := range valid() {
+		t.Run(name, func(t *testing.T) {
+			in := unhex(tt.in)
+			for _, size := range []int{0, 1, 2, 3, 7} {
+				tp := play(append(bytes.Clone(in), unhex(bitcoinV1)...), size)
+				req, rest, err := negotiate(tp)
+				if err != nil {
+					t.Fatalf("segments of %d: %v", size, err)
+				}
+				if !reflect.DeepEqual(*req, tt.want) {
+					t.Errorf("segments of %d: request %v (%q, %q), want %v", size, req, req.Username, req.Password, tt.want)
+				}
+				checkWrites(t, tp.writes, tt.writes)
+				if !bytes.Equal(rest, unhex(bitcoinV1)) {
+					t.Errorf("segments of %d: left %x for the caller, want %s", size, rest, bitcoinV1)
+				}
+				if n := len(tp.deadlines); n != 2 || tp.deadlines[0].IsZero() || !tp.deadlines[1].IsZero() {
+					t.Errorf("deadlines %v, want one set and cleared", tp.deadlines)
+				}
+			}
+		})
+	}
+}
+
+// A client that goes away at any byte ends the negotiation there.
+func TestTruncated(t *testing.T) {
+	for name, tt := range valid() {
+		in := unhex(tt.in)
+		for cut := range in {
+			tp := play(in[:cut], 0)
+			req, _, err := negotiate(tp)
+			var nerr *NegotiationError
+			if req != nil || !errors.As(err, &nerr) {
+				t.Fatalf("%s cut at %d: request %v, error %v", name, cut, req, err)
+			}
+			want := io.ErrUnexpectedEOF
+			if cut == 0 {
+				want = io.EOF
+			}
+			if nerr.Err != want || nerr.Reply != Succeeded {
+				t.Errorf("%s cut at %d: error %#v, want %v and no reply", name, cut, nerr, want)
+			}
+			if len(tp.writes) > len(tt.writes) {
+				t.Errorf("%s cut at %d: %x written, want part of %s", name, cut, tp.writes, tt.writes)
+				continue
+			}
+			checkWrites(t, tp.writes, tt.writes[:len(tp.writes)])
+		}
+	}
+}
+
+func TestRefused(t *testing.T) {
+	tests := map[string]struct {
+		in     string
+		writes []string
+		stage  Stage
+		reply  ReplyCode
+		text   string // part of the error
+	}{
+		"no methods":      {"0500", []string{"05ff"}, StageAuth, 0, "offers only the authentication methods []"},
+		"GSSAPI only":     {"05 02 01 03", []string{"05ff"}, StageAuth, 0, "[01 03]"},
+		"SOCKS4":          {"04 01 208d 01020304 00", nil, StageGreeting, 0, "SOCKS4: set the client to SOCKS5"},
+		"HTTP GET":        {"'GET / HTTP/1.1'0d0a", nil, StageGreeting, 0, "this is a SOCKS5 proxy, not an HTTP proxy"},
+		"HTTP CONNECT":    {"'CONNECT a:1 HTTP/1.1'0d0a", nil, StageGreeting, 0, "not an HTTP proxy"},
+		"HTTP POST":       {"'P'", nil, StageGreeting, 0, "not an HTTP proxy"},
+		"HTTP HEAD":       {"'H'", nil, StageGreeting, 0, "not an HTTP proxy"},
+		"HTTP DELETE":     {"'D'", nil, StageGreeting, 0, "not an HTTP proxy"},
+		"HTTP OPTIONS":    {"'O'", nil, StageGreeting, 0, "not an HTTP proxy"},
+		"TLS":             {"16 03 01 0200 01", nil, StageGreeting, 0, "TLS"},
+		"Bitcoin":         {bitcoinV1, nil, StageGreeting, 0, "first byte is 0xf9"},
+		"auth first":      {"01" + field("u") + field("p"), nil, StageGreeting, 0, "first byte is 0x01"},
+		"auth skipped":    {"05 02 0002" + toHost, []string{"0502", "0101"}, StageAuth, 0, "sent something else"},
+		"auth version 5":  {"05 01 02 05" + field("u") + field("p"), []string{"0502", "0101"}, StageAuth, 0, "sent something else"},
+		"auth twice":      {noAuth + "010000 010000", []string{"0500", "0100", refused1}, StageRequest, GeneralFailure, "0x01"},
+		"request of 4":    {noAuth + "04", []string{"0500", refused1}, StageRequest, GeneralFailure, "starts with 0x04"},
+		"BIND":            {noAuth + "05 02 00 01 00000000 0000", []string{"0500", refused7}, StageRequest, CommandNotSupported, "BIND"},
+		"UDP ASSOCIATE":   {noAuth + "05 03 00 01 00000000 0000", []string{"0500", refused7}, StageRequest, CommandNotSupported, "UDP ASSOCIATE"},
+		"RESOLVE":         {noAuth + "05 f0 00 03 04'host'0000", []string{"0500", refused7}, StageRequest, CommandNotSupported, "RESOLVE"},
+		"RESOLVE_PTR":     {noAuth + "05 f1 00 01 01020304 0000", []string{"0500", refused7}, StageRequest, CommandNotSupported, "RESOLVE_PTR"},
+		"command 0":       {noAuth + "05 00 00 03 04'host'208d", []string{"0500", refused7}, StageRequest, CommandNotSupported, "0x00"},
+		"address type 0":  {noAuth + "05 01 00 00", []string{"0500", refused8}, StageRequest, AddressTypeNotSupported, "0x00"},
+		"address type 2":  {noAuth + "05 01 00 02 01020304 208d", []string{"0500", refused8}, StageRequest, AddressTypeNotSupported, "0x02"},
+		"address type ff": {noAuth + "05 01 00 ff", []string{"0500", refused8}, StageRequest, AddressTypeNotSupported, "0xff"},
+		"port 0":          {noAuth + "05 01 00 03 04'host'0000", []string{"0500", refused1}, StageRequest, GeneralFailure, "port 0 of host"},
+		"name of 0 bytes": {noAuth + "05 01 00 03 00 208d", []string{"0500", refused1}, StageRequest, GeneralFailure, `""`},
+	}
+	for _, bad := range []string{"a\x00b", "a b", "a\nb", "a\x7fb", "a\x80", "h\xc3\xb4te", "a:1", "1.2.3.4:8333", ":",
+		"[1.2.3.4]", "[localhost]", "[]", "[", "]", "[::1", "::1]", "[[::1]]", "fe80::1%eth0", "[fe80::1%eth0]", "::g"} {
+		in := noAuth + "05010003" + hex.EncodeToString([]byte{byte(len(bad))}) + hex.EncodeToString([]byte(bad)) + "208d"
+		tests["name "+bad] = struct {
+			in     string
+			writes []string
+			stage  Stage
+			reply  ReplyCode
+			text   string
+		}{in, []string{"0500", refused1}, StageRequest, GeneralFailure, "neither a name nor an address"}
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			for _, size := range []int{0, 1} {
+				tp := play(unhex(tt.in), size)
+				req, _, err := negotiate(tp)
+				var nerr *NegotiationError
+				if req != nil || !errors.As(err, &nerr) {
+					t.Fatalf("request %v, error %v", req, err)
+				}
+				checkWrites(t, tp.writes, tt.writes)
+				if nerr.Stage != tt.stage || nerr.Reply != tt.reply {
+					t.Errorf("stage %s, reply %v; want %s, %v", nerr.Stage, nerr.Reply, tt.stage, tt.reply)
+				}
+				if !strings.Contains(err.Error(), tt.text) {
+					t.Errorf("error %q does not say %q", err, tt.text)
+				}
+				if strings.ContainsFunc(err.Error(), func(r rune) bool { return !unicode.IsPrint(r) }) {
+					t.Errorf("error %q is not fit for a terminal", err)
+				}
+			}
+		})
+	}
+}
+
+// A refusal comes after the whole request, so that closing does not reset the
+// connection and lose it.
+func TestRefusalConsumesRequest(t *testing.T) {
+	for _, in := range []string{"05 02 00 01 01020304 208d", "05 f0 00 03 04'host'0000", "05 01 00 03 03'a b'208d"} {
+		_, rest, err := negotiate(play(unhex(noAuth+in+"'rest'"), 0))
+		if err == nil || string(rest) != "rest" {
+			t.Errorf("%s: error %v, left %q", in, err, rest)
+		}
+	}
+}
+
+// The largest conversation costs little more than what it says.
+func TestNegotiationMemory(t *testing.T) {
+	const runs, limit = 100, 4096
+	in := unhex(valid()["sizes 255"].in)
+	var r bufio.Reader
+	r.Reset(play(in, 0)) // allocates its buffer
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range runs {
+		tp := play(in, 0)
+		r.Reset(tp)
+		if _, err := (Config{}).Negotiate(tp, &r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if each := (after.TotalAlloc - before.TotalAlloc) / runs; each > limit {
+		t.Errorf("%d bytes for one negotiation, want at most %d", each, limit)
+	} else {
+		t.Logf("%d bytes for one negotiation", each)
+	}
+}
+
+func checkWrites(t *testing.T, got [][]byte, want []string) {
+	t.Helper()
+	ok := len(got) == len(want)
+	for i := 0; ok && i < len(got); i++ {
+		ok = bytes.Equal(got[i], unhex(want[i]))
+	}
+	if !ok {
+		t.Errorf("writes %x, want %s", got, want)
+	}
+}

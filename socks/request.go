@@ -1,0 +1,124 @@
+package socks
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/armon/go-socks5"
+)
+
+// Command is the CMD of a request (RFC 1928, section 4; the last two are Tor's).
+type Command uint8
+
+// The commands that clients know. Negotiate grants CommandConnect only.
+const (
+	CommandConnect      Command = 0x01
+	CommandBind         Command = 0x02
+	CommandUDPAssociate Command = 0x03
+	CommandResolve      Command = 0xF0
+	CommandResolvePTR   Command = 0xF1
+)
+
+// String is the command's name in the specification.
+func (c Command) String() string {
+	switch c {
+	case CommandConnect:
+		return "CONNECT"
+	case CommandBind:
+		return "BIND"
+	case CommandUDPAssociate:
+		return "UDP ASSOCIATE"
+	case CommandResolve:
+		return "RESOLVE"
+	case CommandResolvePTR:
+		return "RESOLVE_PTR"
+	}
+	return fmt.Sprintf("command 0x%02x", uint8(c))
+}
+
+// Addr is a destination. A Host without an IP is for a resolver, and some
+// resolvers turn more than names into addresses ("127.1"): a rule about
+// addresses must look at the resolved one.
+type Addr struct {
+	Host string     // the name as sent (1 to 255 printable ASCII bytes), or IP as text without brackets
+	IP   netip.Addr // valid if the client sent an IP literal, as an address or as a name; never IPv4-mapped, never with a zone
+	Port uint16     // not 0
+}
+
+// String is "host:port" with an IPv6 host in brackets, as net.Dialer takes it.
+func (a Addr) String() string {
+	return net.JoinHostPort(a.Host, strconv.Itoa(int(a.Port)))
+}
+
+// Request is what a client asks for. Printing or logging it leaves the
+// credentials out, with one exception: fmt does not call methods in unexported
+// fields, so a struct that keeps a Request in one must not be printed whole.
+type Request struct {
+	Command Command
+	Dest    Addr
+
+	// Username and Password are RFC 1929's, 0 to 255 bytes each, as sent; empty
+	// if none were. They tell isolated streams apart and must not be logged.
+	Username string `json:"-"`
+	Password string `json:"-"`
+}
+
+// String is the command and the destination.
+func (r Request) String() string { return r.Command.String() + " " + r.Dest.String() }
+
+// Format prints String for every verb, %+v and %#v among them.
+func (r Request) Format(f fmt.State, _ rune) { io.WriteString(f, r.String()) }
+
+// LogValue is String.
+func (r Request) LogValue() slog.Value { return slog.StringValue(r.String()) }
+
+// destination checks what the parser read. The error is for the user.
+func destination(spec *socks5.AddrSpec) (Addr, error) {
+	dest := Addr{Host: spec.FQDN, Port: uint16(spec.Port)}
+	ip, ok := netip.AddrFromSlice(spec.IP)
+	if !ok {
+		ip = literal(spec.FQDN)
+	}
+	switch {
+	case ip.IsValid():
+		dest.IP = ip.Unmap()
+		dest.Host = dest.IP.String()
+	case !validName(spec.FQDN):
+		return Addr{}, fmt.Errorf("the client asks for the host %q, which is neither a name nor an address", spec.FQDN)
+	}
+	if dest.Port == 0 {
+		return Addr{}, fmt.Errorf("the client asks for port 0 of %s", dest.Host)
+	}
+	return dest, nil
+}
+
+// literal is the address that name spells, IPv6 with or without brackets, or
+// the zero Addr. A zone means nothing beyond the client's own machine.
+func literal(name string) netip.Addr {
+	inner := name
+	if strings.HasPrefix(name, "[") && strings.HasSuffix(name, "]") {
+		inner = name[1 : len(name)-1]
+	}
+	ip, err := netip.ParseAddr(inner)
+	if err != nil || ip.Zone() != "" || (inner != name && ip.Is4()) {
+		return netip.Addr{}
+	}
+	return ip
+}
+
+// validName admits printable ASCII. Colons and brackets stay out because they
+// would change what "host:port" means: "[127.0.0.1]" would pass for a name here
+// and be dialled as an address.
+func validName(name string) bool {
+	for i := range len(name) {
+		if c := name[i]; c <= ' ' || c > '~' || c == ':' || c == '[' || c == ']' {
+			return false
+		}
+	}
+	return name != ""
+}
