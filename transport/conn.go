@@ -27,6 +27,7 @@ type receiving struct {
 	open *opener
 	size int          // contents of the packet at hand; -1 before its length is known
 	body *stream.Body // memory of the last packet, if it was large
+	next []byte       // contents that PacketBuffered came upon
 	err  error        // stays
 }
 
@@ -158,8 +159,15 @@ func (c *Conn) NetConn() net.Conn { return c.nc }
 // ErrAuthentication and *SizeError mean that the connection is of no more use.
 // All errors but a deadline between packets stay.
 func (c *Conn) ReadPacket() ([]byte, error) {
+	in := &c.in
+	in.body.Release()
+	in.body = nil
+	if contents := in.next; contents != nil {
+		in.next = nil
+		return contents, nil
+	}
 	for {
-		contents, decoy, err := c.in.next()
+		contents, decoy, err := in.read()
 		if err != nil {
 			return nil, err
 		}
@@ -173,16 +181,18 @@ func (c *Conn) ReadPacket() ([]byte, error) {
 // socket. Like ReadPacket it belongs to the reading goroutine.
 func (c *Conn) PacketBuffered() bool {
 	in := &c.in
-	if in.err != nil {
-		return true
+	for in.next == nil && in.err == nil {
+		if in.size < 0 && in.r.Buffered() < lengthSize {
+			return false
+		}
+		if in.readLength() == nil && in.r.Buffered() < in.rest() {
+			return false
+		}
+		if contents, decoy, err := in.read(); err == nil && !decoy {
+			in.next = contents
+		}
 	}
-	if in.size < 0 && in.r.Buffered() < lengthSize {
-		return false
-	}
-	if err := in.readLength(); err != nil {
-		return true
-	}
-	return in.r.Buffered() >= packetSize(in.size)-lengthSize
+	return true
 }
 
 // Interrupt makes ReadPacket fail with os.ErrDeadlineExceeded once the packets
@@ -215,11 +225,12 @@ func (in *receiving) readLength() error {
 	return nil
 }
 
-// next reads one packet. A small one is opened where it lies in the reader's
+// rest is the size of the packet at hand behind its length.
+func (in *receiving) rest() int { return packetSize(in.size) - lengthSize }
+
+// read reads one packet. A small one is opened where it lies in the reader's
 // buffer, a large one in memory of its own.
-func (in *receiving) next() (contents []byte, decoy bool, err error) {
-	in.body.Release()
-	in.body = nil
+func (in *receiving) read() (contents []byte, decoy bool, err error) {
 	if in.err != nil {
 		return nil, false, in.err
 	}
@@ -227,14 +238,17 @@ func (in *receiving) next() (contents []byte, decoy bool, err error) {
 		return nil, false, err
 	}
 	var b []byte
-	if n := packetSize(in.size) - lengthSize; n <= in.r.Size() {
+	if n := in.rest(); n <= in.r.Size() {
 		b, err = in.r.Peek(n)
 		if err == io.EOF {
 			err = io.ErrUnexpectedEOF
 		}
 		defer in.r.Discard(len(b))
-	} else if in.body, err = in.r.ReadBody(0, n, 0); err == nil {
-		b = in.body.Bytes
+	} else {
+		in.body.Release() // a decoy's
+		if in.body, err = in.r.ReadBody(0, n, 0); err == nil {
+			b = in.body.Bytes
+		}
 	}
 	if err == nil {
 		contents, decoy, err = in.open.open(b, nil)
@@ -308,10 +322,7 @@ func (c *Conn) CloseWrite() error {
 	if err := c.Flush(); err != nil {
 		return err
 	}
-	if half, ok := c.nc.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return c.nc.Close()
+	return stream.CloseWrite(c.nc)
 }
 
 // Close closes the connection, at once and in both directions.

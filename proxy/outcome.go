@@ -1,0 +1,157 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"bip324proxy/socks"
+	"bip324proxy/transport"
+	"bip324proxy/v1v2"
+)
+
+// The ways for a session to end that no other package has a word for.
+var (
+	// errNoEgress is a destination that cannot be reached from this machine.
+	errNoEgress = errors.New("names of Tor and I2P can be reached only through those networks")
+
+	// errPeerFirst is a peer that spoke before a v1 client did. No Bitcoin node
+	// does so; if its bytes made the session a passthrough, the client's VERSION
+	// would leave in plaintext.
+	errPeerFirst = errors.New("the peer sent data before the client's VERSION")
+
+	errPeerClosed        = errors.New("the peer closed the connection before anything was said")
+	errSilentClient      = errors.New("the client said nothing after its connection was granted")
+	errPassthroughDenied = errors.New("the client does not speak v1, and passthrough is denied")
+	errStopping          = errors.New("the proxy is stopping")
+)
+
+// dialError is a destination that could not be connected to.
+type dialError struct {
+	code socks.ReplyCode // what the client was told
+	err  error
+}
+
+func (e *dialError) Error() string {
+	return fmt.Sprintf("cannot connect (the client was told: %v): %v", e.code, e.err)
+}
+
+func (e *dialError) Unwrap() error { return e.err }
+
+// logOpen logs, once, that both ends are settled.
+func (s *session) logOpen(transport string, more ...any) {
+	s.opened, s.transport = true, transport
+	args := append(s.attrs(), "transport", transport)
+	if s.network != "" {
+		args = append(args, "network", s.network)
+	}
+	s.server.log().Info("session opened", append(args, more...)...)
+}
+
+// logEnd logs, once, how the session ended.
+func (s *session) logEnd(err error) {
+	if s.wasInterrupted() && (err == nil || isTimeout(err) || errors.Is(err, context.Canceled)) {
+		err = errStopping
+	}
+	reason, hint := explain(err)
+	if s.opened {
+		s.server.log().Info("session closed", append(s.attrs(),
+			"transport", s.transport,
+			"reason", reason,
+			"duration", time.Since(s.began).Round(time.Millisecond),
+			"messages_to_peer", s.up.Messages.Load(),
+			"messages_to_client", s.down.Messages.Load(),
+			"bytes_to_peer", s.up.Bytes.Load(),
+			"bytes_to_client", s.down.Bytes.Load(),
+			"dropped", s.up.Dropped.Load()+s.down.Dropped.Load())...)
+		return
+	}
+	args := append(s.attrs(), "reason", reason)
+	if hint != "" {
+		args = append(args, "hint", hint)
+	}
+	s.server.log().Log(context.Background(), level(err), "session refused", args...)
+}
+
+// attrs are what every line about the session begins with.
+func (s *session) attrs() []any {
+	args := []any{"session", s.number, "client", s.client.RemoteAddr().String()}
+	if s.dest != "" {
+		args = append(args, "dest", s.dest)
+	}
+	return args
+}
+
+// level is that of a refused session: a warning if the user should look, less
+// for what happens every day.
+func level(err error) slog.Level {
+	var dial *dialError
+	var negotiation *socks.NegotiationError
+	switch {
+	case errors.As(err, &negotiation) && negotiation.Err == io.EOF:
+		return slog.LevelDebug // somebody looked whether the port is open
+	case errors.As(err, &dial), errors.Is(err, errStopping):
+		return slog.LevelInfo // most addresses that a node hears of are dead
+	}
+	return slog.LevelWarn
+}
+
+// explain says why a session ended and, if the user can do something about it,
+// what.
+func explain(err error) (reason, hint string) {
+	var failed *transport.HandshakeError
+	var end *v1v2.EndError
+	switch {
+	case err == nil:
+		return "both sides closed the connection", ""
+	case errors.As(err, &failed):
+		return explainHandshake(failed)
+	case errors.As(err, &end):
+		return explainEnd(end), ""
+	case errors.Is(err, errPassthroughDenied):
+		return err.Error(), "switch off the client's own v2 transport, or run with --passthrough allow"
+	case errors.Is(err, errNoEgress):
+		return err.Error(), "this proxy connects directly; set the client's own proxy for such addresses (Bitcoin Core: -onion=, -i2psam=)"
+	case isTimeout(err):
+		return "nothing moved for too long: " + err.Error(), ""
+	}
+	return err.Error(), ""
+}
+
+func explainHandshake(e *transport.HandshakeError) (reason, hint string) {
+	switch {
+	case e.Received == 0 && e.HungUp():
+		return "the peer hung up during the v2 handshake without an answer: it speaks v1 only, or is full",
+			"plaintext was not sent; to reach v1 peers all the same, unencrypted, run with --v1-fallback always"
+	case e.Received == 0 && (isTimeout(e) || errors.Is(e, transport.ErrSilent)):
+		return "the peer did not answer the v2 handshake in time",
+			"it may speak v1 only; to reach v1 peers, unencrypted, run with --v1-fallback always"
+	case errors.Is(e, transport.ErrNoTerminator), errors.Is(e, transport.ErrAuthentication):
+		return e.Error(), "the peer is on another network, does not speak v2, or somebody altered what it sent"
+	}
+	return e.Error(), ""
+}
+
+func explainEnd(e *v1v2.EndError) string {
+	switch {
+	case e.Err == io.EOF:
+		return fmt.Sprintf("the %s closed the connection", e.Side)
+	case e.Err == io.ErrUnexpectedEOF:
+		return fmt.Sprintf("the %s closed the connection within a message", e.Side)
+	case isTimeout(e):
+		return fmt.Sprintf("the %s neither sent nor took anything for too long", e.Side)
+	}
+	return fmt.Sprintf("the %s: %v", e.Side, e.Err)
+}
+
+// isTimeout says that a deadline of ours went by.
+func isTimeout(err error) bool {
+	var timeout net.Error
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) ||
+		errors.As(err, &timeout) && timeout.Timeout()
+}

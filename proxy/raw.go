@@ -1,0 +1,130 @@
+package proxy
+
+import (
+	"net"
+	"time"
+
+	"bip324proxy/internal/stream"
+	"bip324proxy/transport"
+	"bip324proxy/v1v2"
+)
+
+// rawRelay is a session in which bytes pass as they are.
+type rawRelay struct {
+	*stream.Relay
+	peer net.Conn
+	down chan error // the end of the direction to the client
+}
+
+func (s *session) newRelay(peer net.Conn) *rawRelay {
+	r := &rawRelay{stream.NewRelay(s.client, peer, s.server.idleTimeout()), peer, make(chan error, 1)}
+	s.onInterrupt(r.Interrupt)
+	return r
+}
+
+// startRelay passes on what the peer says.
+func (s *session) startRelay(peer net.Conn) *rawRelay {
+	r := s.newRelay(peer)
+	go s.relayDown(r)
+	return r
+}
+
+func (s *session) relayDown(r *rawRelay) {
+	err := r.BToA(&s.down.Bytes)
+	if err != nil && !r.Interrupted() {
+		s.close() // the other direction is of no use now
+	}
+	r.down <- err
+}
+
+// stopRelay takes the peer's connection back from a relay through which nothing
+// has passed.
+func (s *session) stopRelay(r *rawRelay) error {
+	r.Interrupt()
+	err := <-r.down
+	if s.down.Bytes.Load() > 0 {
+		return errPeerFirst
+	}
+	if err == nil || !isTimeout(err) {
+		return errPeerClosed
+	}
+	r.peer.SetDeadline(time.Time{})
+	s.client.SetDeadline(time.Now().Add(s.server.firstBytesTimeout()))
+	if s.wasInterrupted() {
+		return errStopping
+	}
+	return nil
+}
+
+// passThrough relays a client that does not speak v1.
+func (s *session) passThrough(r *rawRelay) error {
+	if r == nil {
+		return errPassthroughDenied
+	}
+	s.logOpen("passthrough")
+	return s.relayUp(r)
+}
+
+// speakV1 relays a v1 client to a v1 peer, beginning with its VERSION.
+func (s *session) speakV1(link transport.Link, magic [4]byte, version []byte) error {
+	peer := link.V1
+	r := s.newRelay(peer)
+	s.logOpen("v1", "cause", link.Cause.Error())
+	peer.SetWriteDeadline(time.Now().Add(s.server.idleTimeout()))
+	if _, err := peer.Write(version); err != nil {
+		return &v1v2.EndError{Side: v1v2.Peer, Err: err}
+	}
+	s.up.Bytes.Add(uint64(len(version)))
+	go func() {
+		if err := s.noteV1(peer, magic); err != nil {
+			s.close()
+			r.down <- err
+			return
+		}
+		s.relayDown(r)
+	}()
+	return s.relayUp(r)
+}
+
+// noteV1 reads what the peer says first and passes it on. If that is v1, the
+// peer has proven to speak it.
+func (s *session) noteV1(peer net.Conn, magic [4]byte) error {
+	in := stream.NewReader(peer)
+	s.onInterrupt(in.Interrupt)
+	in.SetIdle(s.server.idleTimeout())
+	if got, v1, err := v1v2.Classify(in); err != nil {
+		return &v1v2.EndError{Side: v1v2.Peer, Err: err}
+	} else if v1 && got == magic {
+		s.server.Dialer.Peers.Note(s.dest, transport.SpeaksV1)
+	}
+	n, err := drain(s.client, in)
+	s.down.Bytes.Add(uint64(n))
+	return err
+}
+
+// relayUp passes on what the client says until both directions have ended.
+func (s *session) relayUp(r *rawRelay) error {
+	n, err := drain(r.peer, s.in)
+	s.up.Bytes.Add(uint64(n))
+	if err == nil {
+		err = r.AToB(&s.up.Bytes)
+	}
+	if err != nil {
+		s.close()
+	}
+	down := <-r.down
+	if err == nil {
+		err = down
+	}
+	return err
+}
+
+// drain writes to dst what in has read ahead.
+func drain(dst net.Conn, in *stream.Reader) (int, error) {
+	b, _ := in.Peek(in.Buffered())
+	if len(b) == 0 {
+		return 0, nil
+	}
+	defer in.Discard(len(b))
+	return dst.Write(b)
+}

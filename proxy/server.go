@@ -1,0 +1,213 @@
+// Package proxy is the server: it accepts SOCKS clients, connects them to their
+// destinations, and has the Bitcoin ones speak v2 there.
+//
+//	accept → negotiate → dial → grant → peek → upgrade → bridge → close
+//
+// is the story of one connection; it stands in session.run. [Server] owns what
+// is around it: the accept loop, the live sessions, and how they end.
+package proxy
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"bip324proxy/socks"
+	"bip324proxy/transport"
+)
+
+// Server is the proxy. Set its fields before Serve and not later; the zero
+// value of each is the default. Several listeners may be served.
+type Server struct {
+	// Dialer connects to destinations and decides between v2 and v1.
+	Dialer transport.Dialer
+
+	// DenyPassthrough refuses clients that do not begin with a v1 header: those
+	// that speak v2 themselves, and everything that is not Bitcoin.
+	DenyPassthrough bool
+
+	// Socks says how to negotiate with clients.
+	Socks socks.Config
+
+	// FirstBytesTimeout is how long a client may take, after its connection is
+	// granted, to show what it speaks. Zero means 60 s.
+	FirstBytesTimeout time.Duration
+
+	// IdleTimeout ends a session whose client, or whose peer, has sent nothing
+	// for so long or has taken nothing that was sent to it. Zero means 30
+	// minutes, more than the 20 after which Bitcoin Core gives up.
+	IdleTimeout time.Duration
+
+	// Log takes one line when a session opens and one when it ends. Nil means
+	// slog.Default().
+	Log *slog.Logger
+
+	mu        sync.Mutex
+	init      bool
+	ctx       context.Context // of all sessions' dials and handshakes
+	cancel    context.CancelFunc
+	listeners map[net.Listener]struct{}
+	sessions  map[*session]struct{}
+	number    uint64 // of the last session
+	stopping  bool
+	running   sync.WaitGroup // sessions
+}
+
+// ErrServerClosed is what Serve returns after Shutdown or Close.
+var ErrServerClosed = errors.New("proxy: server closed")
+
+// Serve accepts clients on l until Shutdown, Close or an error that will not
+// pass. It closes l. The error is never nil.
+func (s *Server) Serve(l net.Listener) error {
+	defer l.Close()
+	if !s.addListener(l) {
+		return ErrServerClosed
+	}
+	defer s.removeListener(l)
+	var pause time.Duration
+	for {
+		conn, err := l.Accept()
+		if err == nil {
+			pause = 0
+			s.start(conn)
+			continue
+		}
+		switch {
+		case s.isStopping():
+			return ErrServerClosed
+		case errors.Is(err, net.ErrClosed):
+			return err
+		}
+		// Out of descriptors, most likely: it passes when sessions end.
+		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+		s.log().Error("cannot accept a connection; trying again",
+			"listener", l.Addr().String(), "err", err, "pause", pause)
+		select {
+		case <-time.After(pause):
+		case <-s.ctx.Done():
+		}
+	}
+}
+
+// Shutdown stops accepting and waits until all sessions have ended by
+// themselves. When ctx ends first, it ends them, each after the message it is
+// at, and returns ctx's error.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.stopAccepting()
+	ended := make(chan struct{})
+	go func() {
+		s.running.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+	}
+	s.cancel()
+	for _, each := range s.live() {
+		each.interrupt()
+	}
+	select {
+	case <-ended:
+	case <-time.After(lingerTimeout):
+		s.Close()
+		<-ended
+	}
+	return ctx.Err()
+}
+
+// Close ends everything at once.
+func (s *Server) Close() {
+	s.stopAccepting()
+	s.cancel()
+	for _, each := range s.live() {
+		each.close()
+	}
+}
+
+func (s *Server) setup() { // s.mu is held
+	if s.init {
+		return
+	}
+	s.init = true
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.listeners = make(map[net.Listener]struct{})
+	s.sessions = make(map[*session]struct{})
+}
+
+func (s *Server) addListener(l net.Listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.setup()
+	if s.stopping {
+		return false
+	}
+	s.listeners[l] = struct{}{}
+	return true
+}
+
+func (s *Server) removeListener(l net.Listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.listeners, l)
+}
+
+func (s *Server) stopAccepting() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.setup()
+	s.stopping = true
+	for l := range s.listeners {
+		l.Close()
+	}
+}
+
+func (s *Server) isStopping() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stopping
+}
+
+// start runs a session for conn in a goroutine of its own.
+func (s *Server) start(conn net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopping {
+		conn.Close()
+		return
+	}
+	s.number++
+	each := newSession(s, conn, s.number)
+	s.sessions[each] = struct{}{}
+	s.running.Go(func() {
+		each.serve(s.ctx)
+		s.mu.Lock()
+		delete(s.sessions, each)
+		s.mu.Unlock()
+	})
+}
+
+func (s *Server) live() []*session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]*session, 0, len(s.sessions))
+	for each := range s.sessions {
+		all = append(all, each)
+	}
+	return all
+}
+
+func (s *Server) log() *slog.Logger {
+	if s.Log != nil {
+		return s.Log
+	}
+	return slog.Default()
+}
+
+func (s *Server) firstBytesTimeout() time.Duration { return cmp.Or(s.FirstBytesTimeout, time.Minute) }
+func (s *Server) idleTimeout() time.Duration       { return cmp.Or(s.IdleTimeout, 30*time.Minute) }

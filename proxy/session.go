@@ -1,0 +1,270 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"bip324proxy/internal/stream"
+	"bip324proxy/socks"
+	"bip324proxy/transport"
+	"bip324proxy/v1v2"
+)
+
+// session is one client's connection and the connection made for it.
+type session struct {
+	server *Server
+	number uint64
+	began  time.Time
+	client net.Conn
+	in     *stream.Reader // all that is read from client, but for a relay's bytes
+	dest   string         // "host:port", once it is known
+
+	opened    bool   // both ends are settled and logged
+	transport string // v2, v1 or passthrough
+	network   string
+	up, down  v1v2.Counts // to the peer, to the client
+
+	mu          sync.Mutex
+	conns       []net.Conn
+	stops       []func()
+	interrupted bool
+	closed      bool
+}
+
+func newSession(server *Server, client net.Conn, number uint64) *session {
+	s := &session{server: server, number: number, began: time.Now(), client: client, in: stream.NewReader(client)}
+	s.own(client)
+	s.onInterrupt(s.in.Interrupt)
+	return s
+}
+
+// serve runs the session and leaves nothing behind but a line in the log.
+func (s *session) serve(ctx context.Context) {
+	err := s.run(ctx)
+	s.close()
+	s.logEnd(err)
+}
+
+// run is the story of one connection. The error, never nil, says how it ended.
+func (s *session) run(ctx context.Context) error {
+	request, err := s.server.Socks.Negotiate(s.client, s.in)
+	if err != nil {
+		return err
+	}
+	peer, err := s.dial(ctx, request)
+	if err != nil {
+		return err
+	}
+	if err := socks.Reply(s.client, socks.Succeeded); err != nil {
+		return err
+	}
+	relay, magic, v1, err := s.peek(peer)
+	if err != nil {
+		return err
+	}
+	if !v1 {
+		return s.passThrough(relay)
+	}
+	messages := v1v2.NewReader(s.in, magic)
+	version, err := s.firstMessage(messages)
+	if err != nil {
+		return err
+	}
+	link, raw, err := s.upgrade(ctx, peer, magic, version)
+	if err != nil {
+		return err
+	}
+	if link.V1 != nil {
+		return s.speakV1(link, magic, raw)
+	}
+	return s.bridge(link.V2, messages, magic)
+}
+
+// dial connects to the request's destination, or tells the client why not.
+func (s *session) dial(ctx context.Context, request *socks.Request) (net.Conn, error) {
+	s.dest = request.Dest.String()
+	if overlayName(request.Dest.Host) {
+		// Not even a DNS query may leave. That such names never succeed also
+		// keeps Bitcoin Core from taking this proxy for Tor and sending its
+		// private broadcasts through it.
+		socks.Reply(s.client, socks.HostUnreachable)
+		return nil, errNoEgress
+	}
+	peer, err := s.server.Dialer.Connect(ctx, s.dest)
+	if err != nil {
+		code := socks.CodeOf(err)
+		socks.Reply(s.client, code)
+		return nil, &dialError{code, err}
+	}
+	return peer, s.own(peer)
+}
+
+func overlayName(host string) bool {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	return strings.HasSuffix(host, ".onion") || strings.HasSuffix(host, ".i2p")
+}
+
+// peek finds out what the client speaks, without holding back what the peer may
+// say first. If it is v1, nothing has passed and the relay is over; otherwise
+// the relay goes on.
+func (s *session) peek(peer net.Conn) (relay *rawRelay, magic [4]byte, v1 bool, err error) {
+	if !s.server.DenyPassthrough {
+		relay = s.startRelay(peer)
+	}
+	for {
+		s.client.SetReadDeadline(time.Now().Add(s.server.firstBytesTimeout()))
+		if s.in.Interrupted() {
+			s.in.Interrupt()
+		}
+		magic, v1, err = v1v2.Classify(s.in)
+		if !errors.Is(err, os.ErrDeadlineExceeded) || s.in.Interrupted() {
+			break
+		}
+		if s.down.Bytes.Load() == 0 {
+			err = errSilentClient
+			break
+		} // else the peer does all the talking, as in other protocols
+	}
+	switch {
+	case err != nil || !v1:
+		return relay, magic, v1, err
+	case relay == nil:
+		return nil, magic, true, nil
+	}
+	return nil, magic, true, s.stopRelay(relay)
+}
+
+// firstMessage reads the client's VERSION, or whatever good message is first.
+func (s *session) firstMessage(messages *v1v2.Reader) (v1v2.Message, error) {
+	for {
+		m, ok, err := messages.Next()
+		if err != nil {
+			return m, &v1v2.EndError{Side: v1v2.Client, Err: err}
+		}
+		if ok {
+			s.in.SetIdle(s.server.idleTimeout())
+			return m, nil
+		}
+		s.up.Dropped.Add(1)
+	}
+}
+
+// upgrade settles what to speak with the peer. With v2 the client's first
+// message has been sent; for v1, raw is the message as it came.
+func (s *session) upgrade(ctx context.Context, peer net.Conn, magic [4]byte, m v1v2.Message) (link transport.Link, raw []byte, err error) {
+	s.network = v1v2.NetworkName(magic)
+	raw = bytes.Clone(m.Raw())
+	link, err = s.server.Dialer.Upgrade(ctx, peer, s.dest, transport.Config{
+		Magic:        magic,
+		First:        [][]byte{m.Contents()},
+		ReadTimeout:  s.server.idleTimeout(),
+		WriteTimeout: s.server.idleTimeout(),
+	})
+	if err != nil {
+		return link, nil, err
+	}
+	if link.V1 != nil {
+		return link, raw, s.own(link.V1)
+	}
+	s.onInterrupt(link.V2.Interrupt)
+	s.up.Add(len(raw))
+	return link, nil, s.own(link.V2.NetConn())
+}
+
+// bridge translates until either side ends. The end of one side's stream is
+// passed on, and the other direction has a moment to finish.
+func (s *session) bridge(peer *transport.Conn, messages *v1v2.Reader, magic [4]byte) error {
+	id := peer.SessionID()
+	s.logOpen("v2", "session_id", hex.EncodeToString(id[:]))
+	out := stream.NewWriter(s.client)
+	out.SetStall(s.server.idleTimeout())
+
+	ends := make(chan error, 2)
+	go func() {
+		err := v1v2.ToClient(peer, out, magic, &s.down)
+		ends <- err
+		s.windUp(err, func() { stream.CloseWrite(s.client) })
+	}()
+	err := v1v2.ToPeer(messages, peer, &s.up)
+	ends <- err
+	s.windUp(err, func() { peer.CloseWrite() })
+
+	first := <-ends
+	<-ends
+	return first
+}
+
+// lingerTimeout is how long one direction may take to finish when the other
+// has ended.
+const lingerTimeout = 2 * time.Second
+
+// windUp ends the session after one direction has ended with err: at once if
+// the client is gone, otherwise so that what was read for it still reaches it.
+func (s *session) windUp(err error, closeWrite func()) {
+	var end *v1v2.EndError
+	if errors.As(err, &end) && end.Side == v1v2.Client && end.Err != io.EOF && !s.wasInterrupted() {
+		s.close()
+		return
+	}
+	closeWrite()
+	time.AfterFunc(lingerTimeout, s.close)
+}
+
+// own makes the session close c at its end. If that is past it closes c now.
+func (s *session) own(c net.Conn) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		c.Close()
+		return net.ErrClosed
+	}
+	s.conns = append(s.conns, c)
+	return nil
+}
+
+// onInterrupt has stop called when the session is to end at the next message.
+func (s *session) onInterrupt(stop func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stops = append(s.stops, stop)
+	if s.interrupted {
+		stop()
+	}
+}
+
+// interrupt ends the session between two messages.
+func (s *session) interrupt() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.interrupted = true
+	for _, stop := range s.stops {
+		stop()
+	}
+}
+
+// wasInterrupted says whether interrupt or close by the server is the cause of
+// what happens now.
+func (s *session) wasInterrupted() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.interrupted
+}
+
+// close closes both connections. It may be called again and from anywhere.
+func (s *session) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for _, c := range s.conns {
+		c.Close()
+	}
+	s.conns = nil
+}

@@ -1,0 +1,119 @@
+package v1v2
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"bip324proxy/internal/stream"
+	"bip324proxy/transport"
+)
+
+// Counts are one direction's, for another goroutine to read at any time.
+type Counts struct {
+	Messages atomic.Uint64 // translated
+	Bytes    atomic.Uint64 // of them, as v1 has them
+	Dropped  atomic.Uint64 // messages that were not translated
+}
+
+// Add counts a message of n bytes, header included.
+func (c *Counts) Add(n int) {
+	c.Messages.Add(1)
+	c.Bytes.Add(uint64(n))
+}
+
+// Side is one side of a session.
+type Side string
+
+// The two sides.
+const (
+	Client Side = "client"
+	Peer   Side = "peer"
+)
+
+// EndError is why a loop ended: with io.EOF, the side closed its stream between
+// messages; with anything else, something is wrong with the side's stream or
+// what came through it.
+type EndError struct {
+	Side Side
+	Err  error
+}
+
+func (e *EndError) Error() string { return fmt.Sprintf("%s: %v", e.Side, e.Err) }
+
+func (e *EndError) Unwrap() error { return e.Err }
+
+// ToPeer translates what the client says until the client's stream ends or
+// either side fails; the error is an *EndError. Messages that arrive together
+// leave together, and none waits for the next.
+func ToPeer(client *Reader, peer *transport.Conn, counts *Counts) error {
+	for {
+		m, ok, err := client.Next()
+		if err != nil {
+			peer.Flush()
+			return &EndError{Client, err}
+		}
+		if ok {
+			size := len(m.Raw())
+			if err := m.send(peer); err != nil {
+				return &EndError{Peer, err}
+			}
+			counts.Add(size)
+		} else {
+			counts.Dropped.Add(1)
+		}
+		if !client.Buffered() {
+			if err := peer.Flush(); err != nil {
+				return &EndError{Peer, err}
+			}
+		}
+	}
+}
+
+// ToClient translates what the peer says until the peer's stream ends or either
+// side fails; the error is an *EndError. It batches like ToPeer.
+func ToClient(peer *transport.Conn, client *stream.Writer, magic [4]byte, counts *Counts) error {
+	for {
+		contents, err := peer.ReadPacket()
+		if err != nil {
+			client.Flush()
+			return &EndError{Peer, err}
+		}
+		t, payload, ok := Decode(contents)
+		switch {
+		case !ok:
+			counts.Dropped.Add(1)
+		case len(payload) > MaxPayload: // no v1 header can say so
+			client.Flush()
+			return &EndError{Peer, &LengthError{Type: t, Length: uint32(len(payload))}}
+		default:
+			if err := write(client, magic, t, payload); err != nil {
+				return &EndError{Client, err}
+			}
+			counts.Add(HeaderSize + len(payload))
+		}
+		if !peer.PacketBuffered() {
+			if err := client.Flush(); err != nil {
+				return &EndError{Client, err}
+			}
+		}
+	}
+}
+
+// write puts a message into w, a small one into what is gathered for the next
+// flush, a large one at once and without a copy.
+func write(w *stream.Writer, magic [4]byte, t Type, payload []byte) error {
+	large := HeaderSize+len(payload) > stream.BatchSize
+	room := HeaderSize
+	if !large {
+		room += len(payload)
+	}
+	if err := w.Reserve(room); err != nil {
+		return err
+	}
+	w.Buf = appendHeader(w.Buf, magic, t, payload)
+	if large {
+		return w.FlushWith(payload)
+	}
+	w.Buf = append(w.Buf, payload...)
+	return nil
+}

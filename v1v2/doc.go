@@ -1,0 +1,15 @@
+// Package v1v2 translates between Bitcoin's v1 and v2 message streams. It
+// knows neither SOCKS nor policy.
+//
+//	v1   magic 4 | type 12, NUL-padded | length 4 | checksum 4 | payload
+//	v2   id 1 | payload                        for the types of BIP324's table
+//	     0 | type 12, NUL-padded | payload     for all others
+//
+// Both carry the same types and payloads, so translating is framing alone:
+// nothing is added, reordered or altered. What Bitcoin Core drops and goes on
+// is dropped and counted, what it disconnects for ends the stream.
+//
+// [Classify] tells from a client's first bytes whether it speaks v1 and on
+// which network. [ToPeer] and [ToClient] are the two loops of a session, one
+// goroutine each; they share nothing.
+package v1v2

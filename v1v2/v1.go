@@ -1,0 +1,183 @@
+package v1v2
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"io"
+
+	"bip324proxy/internal/stream"
+	"bip324proxy/transport"
+)
+
+const (
+	// HeaderSize is the size of a v1 header, in bytes.
+	HeaderSize = 24
+
+	// MaxPayload is the largest payload of a message, in bytes (Bitcoin Core,
+	// MAX_PROTOCOL_MESSAGE_LENGTH).
+	MaxPayload = 4_000_000
+)
+
+// MagicError is a v1 header that does not begin with the network's magic: the
+// stream is out of step.
+type MagicError struct {
+	Got, Want [4]byte
+}
+
+func (e *MagicError) Error() string {
+	return fmt.Sprintf("v1 header with magic %x instead of %x", e.Got, e.Want)
+}
+
+// LengthError is a message whose payload is larger than MaxPayload.
+type LengthError struct {
+	Type   Type
+	Length uint32 // bytes
+}
+
+func (e *LengthError) Error() string {
+	return fmt.Sprintf("message %q of %d bytes, over the limit of %d", e.Type, e.Length, MaxPayload)
+}
+
+// Message is a v1 message.
+type Message struct {
+	Type Type
+
+	// buf is HeaderSize bytes, the payload, and, if the message is large, the
+	// room for a packet's tag.
+	buf   []byte
+	large bool
+}
+
+// Payload returns the message's payload.
+func (m *Message) Payload() []byte { return m.Raw()[HeaderSize:] }
+
+// Raw returns the message as it was in v1, header and payload, until Contents
+// is called.
+func (m *Message) Raw() []byte {
+	if m.large {
+		return m.buf[:len(m.buf)-transport.Tailroom]
+	}
+	return m.buf
+}
+
+// Contents returns the message as the contents of a v2 packet. They lie where
+// Raw was.
+func (m *Message) Contents() []byte {
+	return m.Raw()[m.Type.encode(m.buf, HeaderSize):]
+}
+
+// send seals the message for the peer: a large one where it lies and at once,
+// a small one into what is gathered for the next flush.
+func (m *Message) send(peer *transport.Conn) error {
+	if m.large {
+		return peer.WriteInPlace(m.buf[m.Type.encode(m.buf, HeaderSize)-transport.Headroom:])
+	}
+	return peer.Queue(m.Contents())
+}
+
+// Reader reads v1 messages from a client.
+type Reader struct {
+	r     *stream.Reader
+	magic [4]byte
+	body  *stream.Body
+}
+
+// NewReader returns a Reader of the network with the given magic.
+func NewReader(r *stream.Reader, magic [4]byte) *Reader {
+	return &Reader{r: r, magic: magic}
+}
+
+// Next reads a message, which is valid until the next call. A message with a
+// wrong checksum or a type that is none has ok false: v2 has no checksums, so
+// passing it on would make it good. The error is io.EOF between messages,
+// io.ErrUnexpectedEOF within one, a *MagicError or a *LengthError.
+func (r *Reader) Next() (m Message, ok bool, err error) {
+	r.body.Release()
+	r.body = nil
+	head, err := r.header()
+	if err != nil {
+		return m, false, err
+	}
+	m.Type = head.Type
+	var payload []byte
+	if n := HeaderSize + int(head.length); n <= r.r.Size() {
+		m.buf, err = r.r.Peek(n)
+		if err != nil {
+			return m, false, unexpected(err)
+		}
+		r.r.Discard(n)
+		payload = m.buf[HeaderSize:]
+	} else {
+		r.body, err = r.r.ReadBody(0, n, transport.Tailroom)
+		if err != nil {
+			return m, false, err
+		}
+		m.large = true
+		m.buf = r.body.Bytes
+		payload = m.buf[HeaderSize:n]
+	}
+	return m, head.checksum == checksum(payload) && m.Type.valid(0x7e), nil
+}
+
+// Buffered says that Next would return without waiting for the socket.
+func (r *Reader) Buffered() bool {
+	if r.r.Buffered() < HeaderSize {
+		return false
+	}
+	head, err := r.header()
+	return err != nil || r.r.Buffered() >= HeaderSize+int(head.length)
+}
+
+type header struct {
+	Type     Type
+	length   uint32
+	checksum [4]byte
+}
+
+// header reads the next header and leaves it in the buffer.
+func (r *Reader) header() (h header, err error) {
+	b, err := r.r.Peek(HeaderSize)
+	if err != nil {
+		if len(b) > 0 {
+			err = unexpected(err)
+		}
+		return h, err
+	}
+	if magic := [4]byte(b); magic != r.magic {
+		return h, &MagicError{Got: magic, Want: r.magic}
+	}
+	h = header{Type(b[4:]), binary.LittleEndian.Uint32(b[16:]), [4]byte(b[20:])}
+	if h.length > MaxPayload {
+		return h, &LengthError{Type: h.Type, Length: h.length}
+	}
+	return h, nil
+}
+
+func unexpected(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// appendHeader appends the v1 header of a message to b.
+func appendHeader(b []byte, magic [4]byte, t Type, payload []byte) []byte {
+	b = append(b, magic[:]...)
+	b = append(b, t[:]...)
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(payload)))
+	sum := checksum(payload)
+	return append(b, sum[:]...)
+}
+
+// AppendMessage appends a message to b as v1 has it.
+func AppendMessage(b []byte, magic [4]byte, t Type, payload []byte) []byte {
+	return append(appendHeader(b, magic, t, payload), payload...)
+}
+
+// checksum is the first four bytes of the payload's double SHA-256.
+func checksum(payload []byte) [4]byte {
+	once := sha256.Sum256(payload)
+	twice := sha256.Sum256(once[:])
+	return [4]byte(twice[:])
+}
