@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -88,16 +89,13 @@ func serve(c *cli.Context) error {
 	if c.Args().Present() {
 		return usageError{fmt.Errorf("there is no command %q; see bip324-proxy --help", c.Args().First())}
 	}
-	if _, _, err := net.SplitHostPort(c.String("listen")); err != nil {
-		return usageError{fmt.Errorf("--listen %q is no address; write HOST:PORT, such as 127.0.0.1:1324", c.String("listen"))}
-	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
 
-	l, err := net.Listen("tcp", c.String("listen"))
+	l, err := listen(c.String("listen"))
 	if err != nil {
-		return fmt.Errorf("cannot listen (is another program on that port? --listen takes another): %w", err)
+		return err
 	}
 	log.Info("listening", "addr", l.Addr().String(),
 		"v1_fallback", server.Dialer.Fallback.String(), "passthrough", c.String("passthrough"))
@@ -112,6 +110,27 @@ func serve(c *cli.Context) error {
 	}
 	stop(server, c.Duration("grace"), signals)
 	return nil
+}
+
+// listen opens the port for clients. Only programs on this machine may use it:
+// to all others it would be an open proxy.
+func listen(addr string) (net.Listener, error) {
+	host, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil || host == "" {
+		return nil, usageError{fmt.Errorf("--listen: %q is no address; write HOST:PORT, such as 127.0.0.1:1324", addr)}
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen: %w; if another program has that port, choose one with --listen", err)
+	}
+	if a, ok := l.Addr().(*net.TCPAddr); !ok || !a.IP.IsLoopback() {
+		l.Close()
+		return nil, usageError{fmt.Errorf("--listen: %s is not on this machine alone, and whoever reached it could use the proxy; take a loopback address, such as 127.0.0.1:1324", addr)}
+	}
+	return l, nil
 }
 
 // stop drains the server until grace is over or another signal comes.

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"bytes"
+	"net"
+	"strings"
+	"testing"
+)
+
+// Wrong input is exit code 2 and one line that says what to do.
+func TestWrongInput(t *testing.T) {
+	for _, test := range []struct {
+		args, says string
+	}{
+		{"--v1-fallback sometimes", `--v1-fallback: "sometimes" is none of never, overlay and always`},
+		{"--passthrough maybe", `"maybe" is neither allow nor deny`},
+		{"--grace soon", "-grace"},
+		{"--grace -1s", "cannot be negative"},
+		{"--log-level loud", "none of debug, info, warn and error"},
+		{"--log-format xml", "neither text nor json"},
+		{"--listen 1324", "write HOST:PORT"},
+		{"--listen :1324", "write HOST:PORT"},
+		{"--listen 127.0.0.1:99999", "write HOST:PORT"},
+		{"--listen 0.0.0.0:0", "take a loopback address"},
+		{"--listen [::]:0", "take a loopback address"},
+		{"--no-such-flag", "no-such-flag"},
+		{"serve", `no command "serve"`},
+		{"demo now", `leave out "now"`},
+		{"demo --fast", "fast"},
+	} {
+		var stdout, stderr bytes.Buffer
+		code := run(append([]string{"bip324-proxy"}, strings.Fields(test.args)...), &stdout, &stderr)
+		if code != 2 {
+			t.Errorf("%s: exit code %d, want 2", test.args, code)
+		}
+		checkOneLine(t, test.args, stderr.String(), test.says)
+		if stdout.Len() > 0 {
+			t.Errorf("%s: printed %q", test.args, &stdout)
+		}
+	}
+}
+
+func TestWrongEnvironment(t *testing.T) {
+	for name, value := range map[string]string{
+		"BIP324_PROXY_LISTEN":      "nowhere",
+		"BIP324_PROXY_V1_FALLBACK": "nowhere",
+		"BIP324_PROXY_PASSTHROUGH": "nowhere",
+		"BIP324_PROXY_GRACE":       "nowhere",
+		"BIP324_PROXY_LOG_LEVEL":   "nowhere",
+		"BIP324_PROXY_LOG_FORMAT":  "nowhere",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(name, value)
+			var stdout, stderr bytes.Buffer
+			if code := run([]string{"bip324-proxy"}, &stdout, &stderr); code != 2 {
+				t.Errorf("exit code %d, want 2", code)
+			}
+			checkOneLine(t, name, stderr.String(), `"nowhere"`)
+		})
+	}
+}
+
+func TestPortInUse(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var stdout, stderr bytes.Buffer
+	if code := run([]string{"bip324-proxy", "--listen", l.Addr().String()}, &stdout, &stderr); code != 1 {
+		t.Errorf("exit code %d, want 1", code)
+	}
+	checkOneLine(t, "a port in use", stderr.String(), l.Addr().String())
+	checkOneLine(t, "a port in use", stderr.String(), "choose one with --listen")
+}
+
+func checkOneLine(t *testing.T, what, got, says string) {
+	t.Helper()
+	if !strings.HasPrefix(got, "bip324-proxy: ") || strings.Count(got, "\n") != 1 || !strings.HasSuffix(got, "\n") {
+		t.Errorf("%s: %q is not one line of the program", what, got)
+	}
+	if !strings.Contains(got, says) {
+		t.Errorf("%s: %q does not say %q", what, got, says)
+	}
+}
+
+func TestHelp(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	if code := run([]string{"bip324-proxy", "--help"}, &stdout, &stderr); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+	for _, word := range []string{"demo", "--listen", "--v1-fallback", "--passthrough", "--grace", "--log-level", "--log-format", "BIP324_PROXY_LISTEN", "127.0.0.1:1324"} {
+		if !strings.Contains(stdout.String(), word) {
+			t.Errorf("the help does not mention %s", word)
+		}
+	}
+}
+
+// The demonstration checks itself (ids equal, nothing in clear) and fails if
+// something is wrong; here it must also have told all it promises.
+func TestDemo(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	if code := run([]string{"bip324-proxy", "demo"}, &stdout, &stderr); code != 0 {
+		t.Fatalf("exit code %d: %s", code, &stderr)
+	}
+	for _, word := range []string{
+		"f9beb4d976657273696f6e0000000000", // magic and "version", as the client said it
+		"Session id, as the proxy has it: ",
+		"000000000019d6689c085ae165831e934ff763ae46a2a6c172b3f1b60a8ce26f",
+		`"The Times 03/Jan/2009 Chancellor on brink of second bailout for banks"`,
+		"MB/s",
+	} {
+		if !strings.Contains(stdout.String(), word) {
+			t.Errorf("the demonstration does not show %q:\n%s", word, &stdout)
+		}
+	}
+}
