@@ -55,7 +55,7 @@ func (s *session) logOpen(transport string, more ...any) {
 
 // logEnd logs, once, how the session ended.
 func (s *session) logEnd(err error) {
-	if s.wasInterrupted() && (err == nil || isTimeout(err) || errors.Is(err, context.Canceled)) {
+	if s.wasInterrupted() {
 		err = errStopping
 	}
 	reason, hint := explain(err)

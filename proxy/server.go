@@ -126,6 +126,7 @@ func (s *Server) Close() {
 	s.stopAccepting()
 	s.cancel()
 	for _, each := range s.live() {
+		each.interrupt()
 		each.close()
 	}
 }

@@ -250,8 +250,7 @@ func (s *session) interrupt() {
 	}
 }
 
-// wasInterrupted says whether interrupt or close by the server is the cause of
-// what happens now.
+// wasInterrupted says whether the server ends the session.
 func (s *session) wasInterrupted() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
