@@ -1,0 +1,127 @@
+package test
+
+import (
+	"net"
+	"os"
+	"testing"
+
+	"github.com/btcsuite/btcd/chaincfg/v2"
+)
+
+// The same stories with Bitcoin Core at both ends. Core goes around its proxy for a loopback address but not for a
+// name, so the clients connect to "localhost".
+
+// A Core told to speak only v1 is a v2 peer to the node, and the node's session id is the one the proxy logged:
+// nobody sits between the two.
+func TestCoreV1ClientIsAV2PeerToTheNode(t *testing.T) {
+	w, node := startCoreNode(t)
+	proxy := startProxy(t)
+	client := startCoreClient(t, proxy.addr, node, "-v2transport=0")
+	catchUp(t, client, node)
+	followBlocks(t, client, node, 20)
+	followTransaction(t, client, node, w)
+
+	opened := proxy.opened(t)
+	if opened.Transport != "v2" || opened.Network != "regtest" || len(opened.SessionID) != 64 {
+		t.Errorf("the proxy logged %+v, want transport v2, network regtest, a session_id of 64 hex digits", opened)
+	}
+	if p := node.onlyPeer(t); p.Transport != "v2" || p.SessionID != opened.SessionID {
+		t.Errorf("to the node the client is %+v, want a v2 peer with the proxy's session id %s", p, opened.SessionID)
+	}
+	if p := client.onlyPeer(t); p.Transport != "v1" {
+		t.Errorf("the client does not speak v1, so this test shows nothing: %+v", p)
+	}
+
+	client.kill()
+	if closed := proxy.closed(t, opened.Session); closed.MessagesToClient <= rekeyInterval || closed.Dropped != 0 {
+		t.Errorf("the proxy logged %+v, want more than %d messages to the client, nothing dropped", closed, rekeyInterval)
+	}
+}
+
+// A Core that speaks v2 itself passes through: both ends show the same session id, which the proxy never knew.
+func TestCoreV2ClientPassesThroughUntouched(t *testing.T) {
+	w, node := startCoreNode(t)
+	proxy := startProxy(t)
+	client := startCoreClient(t, proxy.addr, node, "-v2transport=1")
+	catchUp(t, client, node)
+	followBlocks(t, client, node, 5)
+	followTransaction(t, client, node, w)
+
+	opened := proxy.opened(t)
+	if opened.Transport != "passthrough" || opened.SessionID != "" {
+		t.Errorf("the proxy logged %+v, want transport passthrough and no session_id", opened)
+	}
+	seen, own := node.onlyPeer(t), client.onlyPeer(t)
+	if seen.Transport != "v2" || own.Transport != "v2" || len(own.SessionID) != 64 || seen.SessionID != own.SessionID {
+		t.Errorf("the ends do not agree on a v2 session: node %+v, client %+v", seen, own)
+	}
+}
+
+// startCoreNode runs a Core that accepts v2 peers and has mined 250 blocks to a new wallet.
+func startCoreNode(t *testing.T) (*wallet, *node) {
+	t.Helper()
+	w := newWallet(t, &chaincfg.RegressionNetParams)
+	addr := freeAddr(t)
+	n := startBitcoind(t, "node", "-listen=1", "-bind="+addr, "-connect=0", "-v2transport=1",
+		"-whitelist=noban@127.0.0.1") // which also makes it announce transactions at once
+	n.p2p = addr
+	n.mine = func(blocks int) []string {
+		return ask[[]string](t, n, "generatetoaddress", blocks, w.address.EncodeAddress())
+	}
+	n.mine(250)
+	return w, n
+}
+
+// startCoreClient runs a Core whose only peer is node, reached by name through the SOCKS proxy.
+func startCoreClient(t *testing.T, proxyAddr string, node *node, flags ...string) *node {
+	t.Helper()
+	return startBitcoind(t, "client", append([]string{
+		"-listen=0", "-proxy=" + proxyAddr, "-noonion", "-connect=localhost:" + port(t, node.p2p),
+	}, flags...)...)
+}
+
+// startBitcoind runs the program that the environment names, with its own data directory, until the test ends.
+func startBitcoind(t *testing.T, name string, flags ...string) *node {
+	t.Helper()
+	path := os.Getenv("BITCOIND")
+	if path == "" {
+		t.Skip("not run: BITCOIND is not set (path to bitcoind)")
+	}
+	rpc := freeAddr(t)
+	n := &node{rpc: "http://" + rpc}
+	n.program = start(t, name, path, append([]string{
+		"-regtest", "-datadir=" + t.TempDir(), "-printtoconsole=1", "-nodebuglogfile",
+		"-server=1", "-rpcport=" + port(t, rpc), "-rpcuser=" + rpcUser, "-rpcpassword=" + rpcPassword,
+		"-listenonion=0", "-natpmp=0", "-discover=0", "-dnsseed=0", "-fixedseeds=0",
+	}, flags...)...)
+	eventually(t, name+" answers RPC", func() bool {
+		select {
+		case <-n.done:
+			t.Fatalf("%s ended: %v", name, n.cmd.ProcessState)
+		default:
+		}
+		var height int
+		return n.call(&height, "getblockcount") == nil
+	})
+	return n
+}
+
+// freeAddr picks a loopback address that nobody listens on: Core cannot be told port 0.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func port(t *testing.T, addr string) string {
+	t.Helper()
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}

@@ -1,0 +1,169 @@
+package test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/btcsuite/btcd/chaincfg/v2"
+)
+
+const rpcUser, rpcPassword = "user", "password"
+
+// node is a running Bitcoin program, whichever end of the connection it is.
+type node struct {
+	*program
+	rpc  string // URL of its JSON-RPC server
+	p2p  string // where it accepts peers; empty if it does not
+	mine func(n int) []string
+}
+
+// startBtcd runs btcd with an empty configuration and its own data directory. It never opens a connection by itself.
+func startBtcd(t *testing.T, name string, params *chaincfg.Params, flags ...string) *node {
+	t.Helper()
+	dir := t.TempDir()
+	config := filepath.Join(dir, "empty.conf")
+	if err := os.WriteFile(config, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n := &node{}
+	n.program = start(t, name, binaries.btcd, append([]string{
+		"--" + params.Name, "--configfile=" + config, "--datadir=" + dir, "--logdir=" + dir,
+		"--notls", "--rpcuser=" + rpcUser, "--rpcpass=" + rpcPassword, "--rpclisten=127.0.0.1:0",
+		"--nodnsseed", "--noonion", "--trickleinterval=100ms", "--utxocachemaxsize=10",
+	}, flags...)...)
+	n.rpc = "http://" + n.awaitAddr(t, "RPC server listening on ")
+	return n
+}
+
+// startBtcdNode runs a btcd that accepts peers and mines to w when told to.
+func startBtcdNode(t *testing.T, w *wallet, flags ...string) *node {
+	t.Helper()
+	n := startBtcd(t, "node", w.params,
+		append([]string{"--listen=127.0.0.1:0", "--miningaddr=" + w.address.EncodeAddress()}, flags...)...)
+	n.p2p = n.awaitAddr(t, "CMGR: Server listening on ")
+	n.mine = func(blocks int) []string { return ask[[]string](t, n, "generate", blocks) }
+	return n
+}
+
+// startBtcdClient runs a btcd whose only peer is dest, reached through the SOCKS proxy at proxyAddr.
+func startBtcdClient(t *testing.T, params *chaincfg.Params, proxyAddr, dest string, flags ...string) *node {
+	t.Helper()
+	return startBtcd(t, "client", params,
+		append([]string{"--nolisten", "--proxy=" + proxyAddr, "--connect=" + dest}, flags...)...)
+}
+
+// awaitAddr waits for btcd to say where it listens: it was told port 0.
+func (n *node) awaitAddr(t *testing.T, prefix string) string {
+	t.Helper()
+	line := n.awaitLine(t, prefix, func(line string) bool { return strings.Contains(line, prefix) })
+	_, addr, _ := strings.Cut(line, prefix)
+	return addr
+}
+
+// call asks the program over JSON-RPC and decodes the answer into result.
+func (n *node) call(result any, method string, params ...any) error {
+	if params == nil {
+		params = []any{}
+	}
+	body, err := json.Marshal(map[string]any{"jsonrpc": "1.0", "id": 1, "method": method, "params": params})
+	if err != nil {
+		return err
+	}
+	req, err := http.NewRequest(http.MethodPost, n.rpc, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.SetBasicAuth(rpcUser, rpcPassword)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := (&http.Client{Timeout: patience}).Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	var answer struct {
+		Result json.RawMessage
+		Error  *struct {
+			Code    int
+			Message string
+		}
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+		return fmt.Errorf("%s: %s: %w", method, resp.Status, err)
+	}
+	if answer.Error != nil {
+		return fmt.Errorf("%s: %s (%d)", method, answer.Error.Message, answer.Error.Code)
+	}
+	return json.Unmarshal(answer.Result, result)
+}
+
+// ask is call for questions that must be answered.
+func ask[T any](t *testing.T, n *node, method string, params ...any) T {
+	t.Helper()
+	var result T
+	if err := n.call(&result, method, params...); err != nil {
+		t.Fatalf("%s: %v", n.name, err)
+	}
+	return result
+}
+
+// peer is what the tests read of a getpeerinfo entry. btcd and Core name the transport differently.
+type peer struct {
+	Inbound   bool   `json:"inbound"`
+	SubVer    string `json:"subver"`
+	V2        bool   `json:"v2_connection"`           // btcd
+	Transport string `json:"transport_protocol_type"` // Core: "v1", "v2", "detecting"
+	SessionID string `json:"session_id"`              // Core, v2 only: 64 hex digits
+}
+
+// onlyPeer returns the program's one peer.
+func (n *node) onlyPeer(t *testing.T) peer {
+	t.Helper()
+	peers := ask[[]peer](t, n, "getpeerinfo")
+	if len(peers) != 1 {
+		t.Fatalf("%s has %d peers, want 1: %+v", n.name, len(peers), peers)
+	}
+	return peers[0]
+}
+
+// catchUp waits until the client has the node's best block.
+func catchUp(t *testing.T, client, node *node) {
+	t.Helper()
+	best := ask[string](t, node, "getbestblockhash")
+	eventually(t, "the client has the node's best block "+best, func() bool {
+		return ask[string](t, client, "getbestblockhash") == best
+	})
+}
+
+// followBlocks mines n blocks and waits for each to reach the client before it mines the next.
+func followBlocks(t *testing.T, client, node *node, n int) {
+	t.Helper()
+	for range n {
+		node.mine(1)
+		catchUp(t, client, node)
+	}
+}
+
+// followTransaction gives the node a transaction that spends the coinbase of the block at height 1, and waits until
+// the client has it in its own mempool: it came over the peer connection, for nothing else connects the two.
+func followTransaction(t *testing.T, client, node *node, w *wallet) {
+	t.Helper()
+	hash := ask[string](t, node, "getblockhash", 1)
+	raw, txid := w.spendCoinbase(t, ask[string](t, node, "getblock", hash, 0))
+	if sent := ask[string](t, node, "sendrawtransaction", raw); sent != txid {
+		t.Fatalf("the node calls the transaction %s, want %s", sent, txid)
+	}
+	eventually(t, "transaction "+txid+" is in the client's mempool", func() bool {
+		for _, id := range ask[[]string](t, client, "getrawmempool") {
+			if id == txid {
+				return true
+			}
+		}
+		return false
+	})
+}

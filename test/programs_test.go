@@ -1,0 +1,186 @@
+package test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// patience bounds every wait. A wait ends as soon as what it waits for is there; only a failure takes this long.
+const patience = 60 * time.Second
+
+// binaries holds the paths of the programs that TestMain built.
+var binaries struct{ proxy, btcd string }
+
+func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
+
+func buildAndRun(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "bip324-proxy-test-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+
+	if binaries.btcd, err = build(dir, "github.com/btcsuite/btcd"); err == nil {
+		binaries.proxy, err = build(dir, "bip324proxy", raceFlag()...)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+// build compiles a main package at the version go.mod names and returns the program's path.
+func build(dir, pkg string, flags ...string) (string, error) {
+	args := append([]string{"build", "-o", dir + string(filepath.Separator)}, flags...)
+	if out, err := exec.Command("go", append(args, pkg)...).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build %s: %w\n%s", pkg, err, out)
+	}
+	program := filepath.Join(dir, filepath.Base(pkg))
+	if runtime.GOOS == "windows" {
+		program += ".exe"
+	}
+	return program, nil
+}
+
+// raceFlag makes `go test -race` run a proxy with the race detector too.
+func raceFlag() []string {
+	if info, ok := debug.ReadBuildInfo(); ok &&
+		slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
+		return []string{"-race"}
+	}
+	return nil
+}
+
+// program is a running program and all it has printed.
+type program struct {
+	name string
+	cmd  *exec.Cmd
+	out  *lines
+	done chan struct{} // closed when the program has ended and all its output is in out
+}
+
+// start runs a program until the test ends. If the test failed by then, its last lines go to the test's log.
+func start(t *testing.T, name, path string, args ...string) *program {
+	t.Helper()
+	p := &program{name: name, out: newLines(), done: make(chan struct{})}
+	p.cmd = exec.Command(path, args...)
+	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out // the same writer, so os/exec keeps the order
+	home := t.TempDir()                       // whatever a program thinks is home, it is not the user's
+	p.cmd.Env = append(os.Environ(), "HOME="+home, "LOCALAPPDATA="+home, "APPDATA="+home,
+		"GORACE=atexit_sleep_ms=0") // a proxy with the race detector would end a second late
+	if err := p.cmd.Start(); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	go func() {
+		defer close(p.done)
+		p.cmd.Wait() // how it ended is in ProcessState
+	}()
+	t.Cleanup(func() {
+		p.kill()
+		if t.Failed() {
+			all := p.out.all()
+			t.Logf("last lines of %s (%v):\n%s", name, p.cmd.ProcessState,
+				strings.Join(all[max(0, len(all)-40):], "\n"))
+		}
+	})
+	return p
+}
+
+// kill ends the program at once and returns when it is gone.
+func (p *program) kill() {
+	p.cmd.Process.Kill() // fails only if it has ended already
+	<-p.done
+}
+
+// awaitLine returns the first line, printed already or yet to come, that satisfies match.
+func (p *program) awaitLine(t *testing.T, what string, match func(line string) bool) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for seen := 0; ; {
+		more := p.out.more()
+		all := p.out.all()
+		if i := slices.IndexFunc(all[seen:], match); i >= 0 {
+			return all[seen+i]
+		}
+		seen = len(all)
+		select {
+		case <-more:
+		case <-p.done:
+			if len(p.out.all()) == seen {
+				t.Fatalf("%s ended (%v) before this: %s", p.name, p.cmd.ProcessState, what)
+			}
+		case <-ctx.Done():
+			t.Fatalf("%s did not do this within %v: %s", p.name, patience, what)
+		}
+	}
+}
+
+// eventually asks again and again until done says yes: for facts that a program tells only when asked.
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("not within %v: %s", patience, what)
+		}
+	}
+}
+
+// lines is an io.Writer that cuts what it gets into lines, keeps them, and wakes those who wait for more.
+type lines struct {
+	mu     sync.Mutex
+	rest   []byte // the beginning of a line that has not ended
+	ended  []string
+	waiter chan struct{} // closed and replaced whenever a line ends
+}
+
+func newLines() *lines { return &lines{waiter: make(chan struct{})} }
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rest = append(l.rest, b...)
+	for {
+		line, rest, ok := bytes.Cut(l.rest, []byte("\n"))
+		if !ok {
+			return len(b), nil
+		}
+		l.ended = append(l.ended, strings.TrimRight(string(line), "\r"))
+		l.rest = rest
+		close(l.waiter)
+		l.waiter = make(chan struct{})
+	}
+}
+
+// all returns the lines so far. Nobody writes to those again.
+func (l *lines) all() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ended[:len(l.ended):len(l.ended)]
+}
+
+// more returns a channel that is closed when another line has come.
+func (l *lines) more() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.waiter
+}

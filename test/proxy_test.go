@@ -1,0 +1,79 @@
+package test
+
+import (
+	"encoding/json"
+	"testing"
+)
+
+// proxy is a running bip324-proxy.
+type proxy struct {
+	*program
+	addr string // where it listens
+}
+
+// event is one line of the proxy's log. An attribute that the line does not have is zero.
+type event struct {
+	Level string `json:"level"`
+	Msg   string `json:"msg"`
+
+	Addr      string `json:"addr"`
+	Session   int    `json:"session"`
+	Client    string `json:"client"`
+	Dest      string `json:"dest"`
+	Network   string `json:"network"`
+	Transport string `json:"transport"`
+	SessionID string `json:"session_id"`
+	Reason    string `json:"reason"`
+	Hint      string `json:"hint"`
+
+	MessagesToPeer   int64 `json:"messages_to_peer"`
+	MessagesToClient int64 `json:"messages_to_client"`
+	BytesToPeer      int64 `json:"bytes_to_peer"`
+	BytesToClient    int64 `json:"bytes_to_client"`
+	Dropped          int64 `json:"dropped"`
+}
+
+// startProxy runs the proxy on a port of the system's choice. Anything on its stderr that is not a log line, such as
+// a panic or a report of the race detector, fails the test.
+func startProxy(t *testing.T, flags ...string) *proxy {
+	t.Helper()
+	p := &proxy{}
+	t.Cleanup(func() { // runs after the clean-up that start registers, so the log is complete
+		if p.program == nil {
+			return // it did not even start
+		}
+		for _, line := range p.out.all() {
+			var e event
+			if err := json.Unmarshal([]byte(line), &e); err != nil {
+				t.Errorf("the proxy printed a line that is not a log entry: %s", line)
+			}
+		}
+	})
+	p.program = start(t, "bip324-proxy", binaries.proxy,
+		append([]string{"--listen", "127.0.0.1:0", "--log-level", "info", "--log-format", "json"}, flags...)...)
+	p.addr = p.await(t, "listening", func(e event) bool { return e.Msg == "listening" }).Addr
+	return p
+}
+
+// await returns the first log entry, written already or yet to come, that satisfies match.
+func (p *proxy) await(t *testing.T, what string, match func(event) bool) event {
+	t.Helper()
+	var e event
+	p.awaitLine(t, what, func(line string) bool {
+		e = event{}
+		return json.Unmarshal([]byte(line), &e) == nil && match(e)
+	})
+	return e
+}
+
+// opened waits for the first session in which the two ends reached each other.
+func (p *proxy) opened(t *testing.T) event {
+	t.Helper()
+	return p.await(t, "session opened", func(e event) bool { return e.Msg == "session opened" })
+}
+
+// closed waits for the end of a session.
+func (p *proxy) closed(t *testing.T, session int) event {
+	t.Helper()
+	return p.await(t, "session closed", func(e event) bool { return e.Msg == "session closed" && e.Session == session })
+}
