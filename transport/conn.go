@@ -195,8 +195,8 @@ func (c *Conn) PacketBuffered() bool {
 	return true
 }
 
-// Interrupt makes ReadPacket fail with os.ErrDeadlineExceeded once the packets
-// that have arrived in full are read. It is safe to call from any goroutine.
+// Interrupt makes ReadPacket fail with os.ErrDeadlineExceeded when it would
+// next wait for the socket. It is safe to call from any goroutine.
 func (c *Conn) Interrupt() { c.in.r.Interrupt() }
 
 // readLength makes size known.
@@ -274,7 +274,8 @@ func (c *Conn) write(contents []byte, decoy bool) error {
 }
 
 // Queue seals contents into a packet that leaves with the next Flush,
-// WritePacket or WriteInPlace, or when 32 KiB have gathered.
+// WritePacket or WriteInPlace, or when 32 KiB have gathered. A packet larger
+// than that leaves at once, from memory of its own; WriteInPlace spares it.
 func (c *Conn) Queue(contents []byte) error {
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()

@@ -65,14 +65,18 @@ type HandshakeError struct {
 }
 
 func (e *HandshakeError) Error() string {
-	return fmt.Sprintf("v2 handshake failed %s (%d bytes sent, %d received): %v", e.Stage, e.Sent, e.Received, e.Err)
+	at := e.Stage.String()
+	if e.Stage == StageDone { // all had come; our answer did not get through
+		at = "sending our version packet"
+	}
+	return fmt.Sprintf("v2 handshake failed %s (%d bytes sent, %d received): %v", at, e.Sent, e.Received, e.Err)
 }
 
 func (e *HandshakeError) Unwrap() error { return e.Err }
 
 // HungUp says that the remote end closed or reset the connection: not our
 // deadline, not our own stop, not a fault in what the peer sent.
-func (e *HandshakeError) HungUp() bool { return e.Stage < StageDone && hungUp(e.Err) }
+func (e *HandshakeError) HungUp() bool { return hungUp(e.Err) }
 
 // hungUp says that err, from a socket, is the remote end's doing.
 func hungUp(err error) bool {

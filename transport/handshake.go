@@ -144,11 +144,11 @@ func (h *Handshake) receiveKey(in []byte) (n int, send []byte, err error) {
 		}
 		send = h.start()
 	}
+	if prefix := v1Prefix(h.cfg.Magic); !h.initiator && have >= v1PrefixSize && bytes.Equal(h.theirs[4:v1PrefixSize], prefix[4:]) {
+		return n, nil, ErrV1OtherNetwork
+	}
 	if have < KeySize {
 		return n, send, nil
-	}
-	if prefix := v1Prefix(h.cfg.Magic); !h.initiator && bytes.Equal(h.theirs[4:v1PrefixSize], prefix[4:]) {
-		return n, nil, ErrV1OtherNetwork
 	}
 	if err := h.deriveSession(); err != nil {
 		return n, nil, err

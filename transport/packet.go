@@ -3,6 +3,7 @@ package transport
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 const (
@@ -59,10 +60,7 @@ func packetSize(n int) int { return Headroom + n + Tailroom }
 // Headroom bytes past dst's end in dst's memory, are encrypted in place.
 func (s *sealer) seal(dst, contents, aad []byte, ignore bool) []byte {
 	start, n := len(dst), len(contents)
-	if need := start + packetSize(n); cap(dst) < need {
-		dst = append(make([]byte, 0, need), dst...)
-	}
-	dst = dst[:start+Headroom+n]
+	dst = slices.Grow(dst, packetSize(n))[:start+Headroom+n]
 	p := dst[start:]
 	copy(p[Headroom:], contents)
 	p[0], p[1], p[2] = byte(n), byte(n>>8), byte(n>>16)

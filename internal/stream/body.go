@@ -71,7 +71,8 @@ func (r *Reader) ReadBody(head, n, tail int) (*Body, error) {
 		return b, nil
 	}
 
-	var parts []*Body
+	var room [len(pools)]*Body // all of Bitcoin's largest message, off the heap
+	parts := room[:0]
 	defer func() {
 		for _, p := range parts {
 			p.Release()

@@ -38,15 +38,16 @@ func (w *Writer) SetStall(d time.Duration) { w.stall = deadline{span: d} }
 // out what is there if it must.
 func (w *Writer) Reserve(n int) error {
 	if w.batch != nil && cap(w.Buf)-len(w.Buf) < n {
-		if err := w.Flush(); err != nil {
-			return err
-		}
+		w.Flush() // its error stays in w.err
+	}
+	if w.err != nil {
+		return w.err
 	}
 	if w.batch == nil {
 		w.batch = batches.Get().(*batch)
 		w.Buf = w.batch[:0]
 	}
-	return w.err
+	return nil
 }
 
 // Flush sends what Buf holds in one write. A Writer with nothing gathered

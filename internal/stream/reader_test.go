@@ -1,0 +1,209 @@
+package stream
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// Every read gives up when nothing has arrived for the idle time, give or take
+// the eighth in which deadlines move, and a byte in time starts it anew.
+func TestIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := net.Pipe()
+		const idle = 80 * time.Second
+		r := NewReader(b)
+		r.SetIdle(idle)
+		go func() {
+			for range 20 {
+				time.Sleep(idle / 2)
+				a.Write([]byte("x"))
+			}
+		}()
+		begin := time.Now()
+		for range 20 {
+			if _, err := r.ReadByte(); err != nil {
+				t.Fatalf("after %v: %v", time.Since(begin), err)
+			}
+		}
+		for range 2 { // it can be waited for again
+			begin = time.Now()
+			_, err := r.ReadByte()
+			if took := time.Since(begin); !errors.Is(err, os.ErrDeadlineExceeded) || took < idle*7/8 || took > idle {
+				t.Fatalf("%v after %v", err, took)
+			}
+		}
+		if r.Interrupted() {
+			t.Error("interrupted by nobody")
+		}
+		go a.Write([]byte("y"))
+		if c, err := r.ReadByte(); err != nil || c != 'y' {
+			t.Errorf("%q, %v", c, err)
+		}
+	})
+}
+
+// Many small reads in a row: the deadline keeps ahead though it moves seldom.
+func TestIdleMovesInSteps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := net.Pipe()
+		c := &countsDeadlines{Conn: b}
+		const idle = 80 * time.Second
+		r := NewReader(c)
+		r.SetIdle(idle)
+		go func() {
+			for range 1000 {
+				time.Sleep(time.Second)
+				a.Write([]byte("x"))
+			}
+		}()
+		begin := time.Now()
+		if _, err := io.ReadFull(r, make([]byte, 1000)); err != nil {
+			t.Fatalf("after %v: %v", time.Since(begin), err)
+		}
+		if c.reads < 90 || c.reads > 110 {
+			t.Errorf("the deadline moved %d times in a thousand seconds, in steps of ten", c.reads)
+		}
+	})
+}
+
+// countsDeadlines counts how often its deadlines are set.
+type countsDeadlines struct {
+	net.Conn
+	reads, writes int
+}
+
+func (c *countsDeadlines) SetReadDeadline(t time.Time) error {
+	c.reads++
+	return c.Conn.SetReadDeadline(t)
+}
+
+func (c *countsDeadlines) SetWriteDeadline(t time.Time) error {
+	c.writes++
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// Without an idle time the socket's deadlines are the caller's.
+func TestNoIdle(t *testing.T) {
+	a, b := net.Pipe()
+	defer a.Close()
+	c := &countsDeadlines{Conn: b}
+	r := NewReader(c)
+	r.SetIdle(time.Hour)
+	r.SetIdle(0)
+	go a.Write([]byte("x"))
+	if _, err := r.ReadByte(); err != nil || c.reads != 0 {
+		t.Errorf("%d deadlines set, %v", c.reads, err)
+	}
+}
+
+// An interrupt ends the read that waits, and all later ones; what is buffered
+// can still be read.
+func TestInterrupt(t *testing.T) {
+	for _, idle := range []time.Duration{0, time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			a, b := net.Pipe()
+			r := NewReader(b)
+			r.SetIdle(idle)
+			go a.Write([]byte("buffered"))
+			if c, err := r.ReadByte(); c != 'b' || err != nil {
+				t.Fatal(err)
+			}
+			failed := make(chan error)
+			go func() {
+				_, err := r.Peek(8)
+				failed <- err
+			}()
+			synctest.Wait() // it waits for an eighth byte
+			r.Interrupt()
+			if err := <-failed; !errors.Is(err, os.ErrDeadlineExceeded) || !r.Interrupted() {
+				t.Errorf("waiting: %v", err)
+			}
+			if rest, err := r.Peek(7); string(rest) != "uffered" || err != nil {
+				t.Errorf("buffered: %q, %v", rest, err)
+			}
+			r.Discard(7)
+			r.SetIdle(idle + 1)
+			for range 3 {
+				if _, err := r.ReadByte(); !errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Errorf("afterwards: %v", err)
+				}
+			}
+		})
+	}
+}
+
+// gate lets a test stop a Reader at the moment when it sets its deadline.
+type gate struct {
+	net.Conn
+	mu   sync.Mutex
+	wait func() // before the next deadline that is not in the past
+}
+
+func (g *gate) SetReadDeadline(t time.Time) error {
+	g.mu.Lock()
+	wait := g.wait
+	if !t.Equal(past) {
+		g.wait = nil
+	} else {
+		wait = nil
+	}
+	g.mu.Unlock()
+	if wait != nil {
+		wait()
+	}
+	return g.Conn.SetReadDeadline(t)
+}
+
+// The interrupt comes just before the Reader sets a new deadline, which must
+// not undo it.
+func TestInterruptBeforeDeadline(t *testing.T) {
+	a, b := net.Pipe()
+	defer a.Close()
+	g := &gate{Conn: b}
+	r := NewReader(g)
+	g.wait = r.Interrupt
+	r.SetIdle(time.Hour)
+	if _, err := r.ReadByte(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error(err)
+	}
+}
+
+// The same, wherever the scheduler puts it.
+func TestInterruptRace(t *testing.T) {
+	for range 2000 {
+		a, b := net.Pipe()
+		r := NewReader(b)
+		r.SetIdle(time.Hour)
+		go r.Interrupt()
+		if _, err := r.ReadByte(); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatal(err)
+		}
+		a.Close()
+	}
+}
+
+// What one stage has read ahead is there for the next.
+func TestReadAhead(t *testing.T) {
+	a, b := net.Pipe()
+	r := NewReader(b)
+	go func() {
+		a.Write(bytes.Repeat([]byte("x"), 100))
+		a.Close()
+	}()
+	if _, err := r.ReadByte(); err != nil || r.Buffered() != 99 || r.Size() != bufferSize {
+		t.Fatalf("%d buffered, %v", r.Buffered(), err)
+	}
+	if n, err := r.Discard(99); n != 99 || err != nil {
+		t.Fatal(n, err)
+	}
+	if _, err := r.ReadByte(); err != io.EOF {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,141 @@
+package transport
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"testing"
+	"testing/iotest"
+
+	"github.com/btcsuite/btcd/btcec/v2/ellswift"
+)
+
+// FuzzHandshake feeds a machine bytes that follow what an honest peer would
+// have sent: nothing, its key, its garbage and terminator, or a decoy too.
+func FuzzHandshake(f *testing.F) {
+	f.Add(false, byte(0), uint16(1), []byte("\xf9\xbe\xb4\xd9version\x00\x00\x00\x00\x00"))
+	f.Add(true, byte(1), uint16(7), make([]byte, 5000))
+	f.Add(true, byte(2), uint16(500), make([]byte, 300))
+	f.Add(false, byte(3), uint16(2), make([]byte, 20))
+	ours, theirs := fixedKey(f, 0), fixedKey(f, 1)
+	garbage := testBytes(30, 1)
+	f.Fuzz(func(t *testing.T, initiator bool, depth byte, chunk uint16, data []byte) {
+		h := machine(t, Config{Magic: mainnet, Garbage: garbage, First: [][]byte{{1}}}, initiator, ours)
+		p := newPeer(t, h, &theirs)
+		var honest []byte
+		switch depth % 4 {
+		case 1:
+			honest = p.public[:]
+		case 2:
+			honest = p.hello(garbage)
+		case 3:
+			honest = p.seal.seal(p.hello(garbage), nil, garbage, true)
+		}
+		h.Start()
+		n, _, err := feed(t, h, honest, func() int { return 1 + int(chunk) })
+		if n != len(honest) || err != nil {
+			t.Fatalf("honest bytes: %d of %d, %v", n, len(honest), err)
+		}
+		_, _, err = feed(t, h, data, func() int { return 1 + int(chunk) })
+		if h.Stage() == StageDone {
+			t.Fatal("done with a peer that has no key")
+		}
+		var size *SizeError
+		switch {
+		case err == nil, err == ErrAuthentication, errors.As(err, &size):
+		case err == ErrNoTerminator && h.Received() == bytesToTerminator:
+		case (err == ErrV1Peer || err == ErrV1OtherNetwork) && !initiator && depth%4 == 0:
+		default:
+			t.Fatalf("error %v", err)
+		}
+		if cap(h.buf) > h.Received()+256<<10 {
+			t.Fatalf("%d bytes of memory for %d", cap(h.buf), h.Received())
+		}
+		if err != nil {
+			wiped(t, h)
+		}
+	})
+}
+
+// FuzzPacket replaces a part of an honest stream of packets. What is delivered
+// is what was sealed, in order, and all of it that lies before the change.
+func FuzzPacket(f *testing.F) {
+	f.Add([]byte{1, 2, 3}, uint16(25), uint16(4), []byte("xxxx"), false)
+	f.Add([]byte{0, 200, 255}, uint16(3), uint16(0), []byte{0}, true)
+	f.Add([]byte{0x83, 7, 250}, uint16(60_000), uint16(10), []byte{}, false)
+	f.Fuzz(func(t *testing.T, plan []byte, at, drop uint16, with []byte, slow bool) {
+		s, _, _, o := ciphers(t)
+		var whole []byte
+		var contents [][]byte
+		var ends []int
+		for i, c := range plan[:min(len(plan), 300)] {
+			n := int(c & 0x7f)
+			if n > 0x78 { // around the reader's buffer
+				n = 16<<10 - 24 + n - 0x78
+			}
+			p := s.seal(nil, testBytes(n, uint64(i)), nil, c >= 0x80)
+			whole = append(whole, p...)
+			if c < 0x80 {
+				contents = append(contents, testBytes(n, uint64(i)))
+				ends = append(ends, len(whole))
+			}
+		}
+		from := min(int(at), len(whole))
+		to := min(from+int(drop), len(whole))
+		altered := bytes.Join([][]byte{whole[:from], with, whole[to:]}, nil)
+		intact := 0 // bytes
+		for intact < min(len(whole), len(altered)) && whole[intact] == altered[intact] {
+			intact++
+		}
+
+		var in io.Reader = bytes.NewReader(altered)
+		if slow {
+			in = iotest.OneByteReader(in)
+		}
+		conn := receiverOf(in, o)
+		got := 0
+		for ; ; got++ {
+			conn.PacketBuffered()
+			b, err := conn.ReadPacket()
+			if err != nil {
+				if _, again := conn.ReadPacket(); again != err {
+					t.Fatalf("%v, then %v", err, again)
+				}
+				break
+			}
+			if got >= len(contents) || !bytes.Equal(b, contents[got]) {
+				t.Fatalf("packet %d was never sealed", got)
+			}
+		}
+		for i, end := range ends {
+			if whole := end <= intact; whole != (i < got) {
+				t.Fatalf("%d packets delivered; packet %d ends at %d, %d bytes are intact", got, i, end, intact)
+			}
+		}
+	})
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, v := range vectors(f, "ellswift_decode_test_vectors.csv") {
+		f.Add(unhex(f, v["ellswift"]))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var key [KeySize]byte
+		copy(key[:], b)
+		var u, v field
+		u.SetByteSlice(key[:32])
+		v.SetByteSlice(key[32:])
+		want, err := ellswift.XSwiftEC(u.Normalize(), v.Normalize())
+		if err != nil {
+			t.Fatalf("the reference says %v", err)
+		}
+		x, y := decode(&key)
+		if !x.Equals(want) {
+			t.Errorf("x = %v, want %v", x, want)
+		}
+		g := curve(&x)
+		if !new(field).SquareVal(&y).Normalize().Equals(&g) {
+			t.Error("not on the curve")
+		}
+	})
+}

@@ -1,0 +1,206 @@
+package transport
+
+import (
+	"context"
+	"io"
+	"net"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"testing"
+	"time"
+)
+
+// tcpPair returns both ends of a TCP connection on this machine.
+func tcpPair(t testing.TB) (dialled, accepted net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if dialled, err = net.Dial("tcp", l.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if accepted, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dialled.Close(); accepted.Close() })
+	return dialled, accepted
+}
+
+// connPair performs a handshake over a and b.
+func connPair(t testing.TB, a, b net.Conn, cfgA, cfgB Config) (client, server *Conn) {
+	t.Helper()
+	type result struct {
+		c   *Conn
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		c, err := Server(context.Background(), b, cfgB)
+		done <- result{c, err}
+	}()
+	client, err := Client(context.Background(), a, cfgA)
+	r := <-done
+	if err != nil || r.err != nil {
+		t.Fatalf("client: %v, server: %v", err, r.err)
+	}
+	t.Cleanup(func() { client.Close(); r.c.Close() })
+	return client, r.c
+}
+
+// tcpConns returns an established connection over TCP.
+func tcpConns(t testing.TB) (client, server *Conn) {
+	t.Helper()
+	a, b := tcpPair(t)
+	return connPair(t, a, b, Config{Magic: mainnet}, Config{Magic: mainnet})
+}
+
+// watched counts what goes through a socket.
+type watched struct {
+	net.Conn
+	mu      sync.Mutex
+	read    int
+	writes  []int
+	target  int // bytes
+	reached chan struct{}
+}
+
+// watch returns nc, watched. When target bytes have been read and more are
+// asked for, reached is closed.
+func watch(nc net.Conn, target int) *watched {
+	return &watched{Conn: nc, target: target, reached: make(chan struct{})}
+}
+
+// aim sets another target, past what has been read, and returns its channel.
+func (w *watched) aim(more int) chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.target = w.read + more
+	w.reached = make(chan struct{})
+	return w.reached
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	w.mu.Lock()
+	if w.read >= w.target && w.reached != nil {
+		close(w.reached)
+		w.reached = nil
+	}
+	w.mu.Unlock()
+	n, err := w.Conn.Read(p)
+	w.mu.Lock()
+	w.read += n
+	w.mu.Unlock()
+	return n, err
+}
+
+func (w *watched) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	w.writes = append(w.writes, len(p))
+	w.mu.Unlock()
+	return w.Conn.Write(p)
+}
+
+// noLeaks fails the test if, at its end, more goroutines run than now.
+func noLeaks(t *testing.T) {
+	t.Helper()
+	before := runtime.NumGoroutine()
+	t.Cleanup(func() {
+		for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before; runtime.Gosched() {
+			if time.Now().After(end) {
+				buf := make([]byte, 1<<20)
+				t.Errorf("%d goroutines, %d before:\n%s", runtime.NumGoroutine(), before, buf[:runtime.Stack(buf, true)])
+				return
+			}
+		}
+	})
+}
+
+// racing says that the race detector is on, under which pools forget.
+func racing() bool {
+	info, _ := debug.ReadBuildInfo()
+	if info != nil {
+		for _, s := range info.Settings {
+			if s.Key == "-race" {
+				return s.Value == "true"
+			}
+		}
+	}
+	return false
+}
+
+// halfFlights are the sizes of what the script below and its victim send.
+const (
+	scriptGarbage = 20
+	helloSize     = KeySize + scriptGarbage                          // key and garbage
+	flightSize    = helloSize + terminatorSize + Tailroom + Headroom // and an empty version packet
+)
+
+// scriptConfig is the configuration of both sides of a script.
+func scriptConfig() Config {
+	return Config{Magic: mainnet, Garbage: testBytes(scriptGarbage, 1)}
+}
+
+// script plays the other end of a handshake with a victim, which is the
+// initiator or not, until the victim has been sent k bytes in all. It has read
+// all that the victim has to say to that, and returns how much that was.
+func script(t testing.TB, nc net.Conn, victimInitiates bool, k int) (victimSent int) {
+	t.Helper()
+	var h *Handshake
+	for h == nil || h.key.public[0] == mainnet[0] { // such a key would be answered later
+		var err error
+		if h, err = NewHandshake(scriptConfig(), !victimInitiates); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := func(n int) []byte {
+		b := make([]byte, n)
+		if _, err := io.ReadFull(nc, b); err != nil {
+			t.Fatal(err)
+		}
+		victimSent += n
+		_, send, err := h.Receive(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return send
+	}
+	write := func(b []byte) {
+		if len(b) == 0 {
+			return
+		}
+		if _, err := nc.Write(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if victimInitiates {
+		write(read(helloSize)[:k])
+		if k >= KeySize {
+			read(flightSize - helloSize)
+		}
+		return victimSent
+	}
+	write(h.Start()[:min(k, helloSize)])
+	switch {
+	case k >= KeySize:
+		write(read(flightSize)[:max(0, k-helloSize)])
+	case k > 0:
+		read(helloSize)
+	}
+	return victimSent
+}
+
+// stageAfter is where a victim of script stands after k bytes.
+func stageAfter(k int) Stage {
+	switch {
+	case k < KeySize:
+		return StageKey
+	case k < helloSize+terminatorSize:
+		return StageGarbage
+	case k < flightSize:
+		return StageVersion
+	}
+	return StageDone
+}
