@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"net"
+	"sync"
 	"time"
 
 	"bip324proxy/internal/stream"
@@ -14,10 +15,17 @@ type rawRelay struct {
 	*stream.Relay
 	peer net.Conn
 	down chan error // the end of the direction to the client
+
+	broken sync.Once
+	cause  error // why, if it did not come to its end in both directions
 }
 
 func (s *session) newRelay(peer net.Conn) *rawRelay {
-	r := &rawRelay{stream.NewRelay(s.client, peer, s.server.idleTimeout()), peer, make(chan error, 1)}
+	r := &rawRelay{
+		Relay: stream.NewRelay(s.client, peer, s.server.idleTimeout()),
+		peer:  peer,
+		down:  make(chan error, 1),
+	}
 	s.onInterrupt(r.Interrupt)
 	return r
 }
@@ -32,9 +40,16 @@ func (s *session) startRelay(peer net.Conn) *rawRelay {
 func (s *session) relayDown(r *rawRelay) {
 	err := r.BToA(&s.down.Bytes)
 	if err != nil && !r.Interrupted() {
-		s.close() // the other direction is of no use now
+		s.breakRelay(r, err)
 	}
 	r.down <- err
+}
+
+// breakRelay ends both directions because one failed. The first failure is the
+// cause; those that follow from it are not.
+func (s *session) breakRelay(r *rawRelay, err error) {
+	r.broken.Do(func() { r.cause = err })
+	s.close()
 }
 
 // stopRelay takes the peer's connection back from a relay through which nothing
@@ -49,7 +64,8 @@ func (s *session) stopRelay(r *rawRelay) error {
 		return errPeerClosed
 	}
 	r.peer.SetDeadline(time.Time{})
-	s.client.SetDeadline(time.Now().Add(s.server.firstBytesTimeout()))
+	s.client.SetWriteDeadline(time.Time{})
+	s.client.SetReadDeadline(time.Now().Add(s.server.firstBytesTimeout()))
 	if s.wasInterrupted() {
 		return errStopping
 	}
@@ -77,7 +93,7 @@ func (s *session) speakV1(link transport.Link, magic [4]byte, version []byte) er
 	s.up.Bytes.Add(uint64(len(version)))
 	go func() {
 		if err := s.noteV1(peer, magic); err != nil {
-			s.close()
+			s.breakRelay(r, err)
 			r.down <- err
 			return
 		}
@@ -97,6 +113,7 @@ func (s *session) noteV1(peer net.Conn, magic [4]byte) error {
 	} else if v1 && got == magic {
 		s.server.Dialer.Peers.Note(s.dest, transport.SpeaksV1)
 	}
+	s.client.SetWriteDeadline(time.Now().Add(s.server.idleTimeout()))
 	n, err := drain(s.client, in)
 	s.down.Bytes.Add(uint64(n))
 	return err
@@ -110,13 +127,10 @@ func (s *session) relayUp(r *rawRelay) error {
 		err = r.AToB(&s.up.Bytes)
 	}
 	if err != nil {
-		s.close()
+		s.breakRelay(r, err)
 	}
-	down := <-r.down
-	if err == nil {
-		err = down
-	}
-	return err
+	<-r.down
+	return r.cause
 }
 
 // drain writes to dst what in has read ahead.

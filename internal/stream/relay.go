@@ -19,7 +19,7 @@ const relayStep = 256 << 10
 type Relay struct {
 	conns       [2]net.Conn
 	idle        time.Duration
-	quiet       [2]atomic.Bool
+	active      [2]atomic.Bool // whether each side has sent something lately
 	interrupted atomic.Bool
 }
 
@@ -52,23 +52,27 @@ func (r *Relay) copy(to, from int, n *atomic.Uint64) error {
 	dst, src := r.conns[to], r.conns[from]
 	step := copyOnce // so that the first bytes are counted at once
 	for {
-		until := time.Now().Add(r.idle)
-		src.SetReadDeadline(until)
-		dst.SetWriteDeadline(until)
+		// A read that times out has lost nothing, but bytes in flight are lost
+		// with a write that does. The two are told apart by the clock.
+		now := time.Now()
+		writeUntil := now.Add(2 * r.idle)
+		src.SetReadDeadline(now.Add(r.idle))
+		dst.SetWriteDeadline(writeUntil)
 		if r.interrupted.Load() {
 			src.SetReadDeadline(past)
 		}
 		k, err := step(dst, src)
 		step = copyInKernel
 		n.Add(uint64(k))
-		r.quiet[from].Store(k == 0)
+		r.active[from].Store(k > 0)
 		switch {
 		case err == nil:
 		case err == io.EOF:
+			r.active[from].Store(false)
 			return CloseWrite(dst)
-		case r.interrupted.Load() || !errors.Is(err, os.ErrDeadlineExceeded):
+		case r.interrupted.Load() || !errors.Is(err, os.ErrDeadlineExceeded) || !time.Now().Before(writeUntil):
 			return err
-		case k == 0 && r.quiet[to].Load():
+		case k == 0 && !r.active[to].Load():
 			return err
 		}
 	}
