@@ -83,7 +83,6 @@ func ToClient(peer *transport.Conn, client *stream.Writer, magic [4]byte, counts
 		case !ok:
 			counts.Dropped.Add(1)
 		case len(payload) > MaxPayload: // no v1 header can say so
-			client.Flush()
 			return &EndError{Peer, &LengthError{Type: t, Length: uint32(len(payload))}}
 		default:
 			if err := write(client, magic, t, payload); err != nil {

@@ -91,7 +91,8 @@ func NewReader(r *stream.Reader, magic [4]byte) *Reader {
 // Next reads a message, which is valid until the next call. A message with a
 // wrong checksum or a type that is none has ok false: v2 has no checksums, so
 // passing it on would make it good. The error is io.EOF between messages,
-// io.ErrUnexpectedEOF within one, a *MagicError or a *LengthError.
+// io.ErrUnexpectedEOF within one, a *MagicError or a *LengthError; after one the
+// Reader is of no more use.
 func (r *Reader) Next() (m Message, ok bool, err error) {
 	r.body.Release()
 	r.body = nil

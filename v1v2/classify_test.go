@@ -1,0 +1,144 @@
+package v1v2
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"testing"
+
+	"bip324proxy/internal/stream"
+)
+
+// firstBytes is a stream's begin that fails the test if more is waited for
+// than it takes to decide.
+type firstBytes struct {
+	t    *testing.T
+	data []byte
+	end  error
+	need int
+}
+
+func (f *firstBytes) Peek(n int) ([]byte, error) {
+	if n > f.need {
+		f.t.Errorf("%q: waits for %d bytes, when %d decide", f.data, n, f.need)
+	}
+	if n > len(f.data) {
+		return f.data, f.end
+	}
+	return f.data[:n], nil
+}
+
+// begin is the begin of a v1 connection.
+func begin(magic string) []byte { return []byte(magic + "version\x00\x00\x00\x00\x00") }
+
+var someMagics = []string{
+	"\xf9\xbe\xb4\xd9", "\x0b\x11\x09\x07", "\x1c\x16\x3f\x28", "\x0a\x03\xcf\x40", "\xfa\xbf\xb5\xda", "\x16\x1c\x14\x12",
+	"\x54\xd2\x6f\xbd",                                     // a custom signet's
+	"\x00\x00\x00\x00", "\xff\xff\xff\xff", "GET ", "vers", // anyone can make one up
+}
+
+func TestClassifyV1(t *testing.T) {
+	for _, m := range someMagics {
+		data := append(begin(m), testBytes(100, 1)...)
+		magic, v1, err := Classify(&firstBytes{t, data, io.EOF, 16})
+		if string(magic[:]) != m || !v1 || err != nil {
+			t.Errorf("%q: %q, %v, %v", data[:16], magic, v1, err)
+		}
+	}
+}
+
+// A byte that differs decides as soon as it is there, with any value.
+func TestClassifyFirstDifference(t *testing.T) {
+	for _, m := range someMagics {
+		for at := 4; at < 16; at++ {
+			for c := range 256 {
+				data := begin(m)
+				if data[at] == byte(c) {
+					continue
+				}
+				data[at] = byte(c)
+				if _, v1, err := Classify(&firstBytes{t, data, io.EOF, at + 1}); v1 || err != nil {
+					t.Errorf("%q: %v, %v", data, v1, err)
+				}
+				// The same if nothing else has arrived.
+				if _, v1, err := Classify(&firstBytes{t, data[:at+1], os.ErrDeadlineExceeded, at + 1}); v1 || err != nil {
+					t.Errorf("%q: %v, %v", data[:at+1], v1, err)
+				}
+			}
+		}
+	}
+}
+
+// The stream ends, or the socket fails, while it could still be v1.
+func TestClassifyEnds(t *testing.T) {
+	fault := errors.New("fault")
+	for n := range 16 {
+		data := begin("\xf9\xbe\xb4\xd9")[:n]
+		if _, v1, err := Classify(&firstBytes{t, data, io.EOF, 16}); v1 || err != nil {
+			t.Errorf("end after %d bytes: %v, %v", n, v1, err)
+		}
+		if _, v1, err := Classify(&firstBytes{t, data, fault, 16}); v1 || err != fault {
+			t.Errorf("fault after %d bytes: %v, %v", n, v1, err)
+		}
+	}
+}
+
+// What else may come to a SOCKS port.
+func TestClassifyOtherProtocols(t *testing.T) {
+	for name, data := range map[string]string{
+		"TLS":               "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x52\x1e\x9a\x77\x04\x31\x9c",
+		"HTTP":              "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n",
+		"Electrum":          `{"jsonrpc":"2.0","method":"server.version","params":["x","1.4"],"id":0}` + "\n",
+		"Lightning act one": "\x00\x03" + string(testBytes(32, 1)) + string(testBytes(16, 2)),
+		"SSH":               "SSH-2.0-OpenSSH_9.9\r\n",
+		"v1 verack first":   "\xf9\xbe\xb4\xd9verack\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00",
+		"v1 versions":       "\xf9\xbe\xb4\xd9versions\x00\x00\x00\x00\x00\x00\x00\x00",
+		"no magic":          "version\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00",
+		"nothing":           "",
+		"zeros":             "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00",
+	} {
+		if magic, v1, err := Classify(reader([]byte(data), every(1)).r); v1 || err != nil {
+			t.Errorf("%s: %x, %v, %v", name, magic, v1, err)
+		}
+	}
+	keys := testBytes(64*10_000, 1)
+	for at := 0; at < len(keys); at += 64 {
+		if _, v1, err := Classify(&firstBytes{t, keys[at:][:64], io.EOF, 16}); v1 || err != nil {
+			t.Errorf("%x: %v, %v", keys[at:][:64], v1, err)
+		}
+	}
+}
+
+// Nothing is consumed, so the stream can be read as what it turned out to be.
+func TestClassifyConsumesNothing(t *testing.T) {
+	version := v1Bytes(mainnet, "version", testBytes(102, 1))
+	for _, data := range [][]byte{version, testBytes(200, 1), version[:10], nil} {
+		for _, chunk := range []int{1, 3, 16, 200} {
+			r := stream.NewReader(&scripted{data: data, chunk: every(chunk)})
+			if _, _, err := Classify(r); err != nil {
+				t.Error(err)
+			}
+			if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, data) {
+				t.Errorf("%d of %d bytes left, %v", len(got), len(data), err)
+			}
+		}
+	}
+}
+
+func TestNetworkName(t *testing.T) {
+	for magic, want := range map[string]string{
+		"\xf9\xbe\xb4\xd9": "mainnet",
+		"\x0b\x11\x09\x07": "testnet3",
+		"\x1c\x16\x3f\x28": "testnet4",
+		"\x0a\x03\xcf\x40": "signet",
+		"\xfa\xbf\xb5\xda": "regtest",
+		"\x16\x1c\x14\x12": "simnet",
+		"\x54\xd2\x6f\xbd": "54d26fbd",
+		"\x00\x00\x00\x0a": "0000000a",
+	} {
+		if got := NetworkName([4]byte([]byte(magic))); got != want {
+			t.Errorf("%x is called %s, want %s", magic, got, want)
+		}
+	}
+}

@@ -1,0 +1,220 @@
+package v1v2
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"io"
+	mrand "math/rand/v2"
+	"net"
+	"runtime/debug"
+	"strings"
+	"testing"
+	"time"
+
+	"bip324proxy/internal/stream"
+	"bip324proxy/transport"
+)
+
+var mainnet = [4]byte{0xf9, 0xbe, 0xb4, 0xd9}
+
+// v1Bytes is a message as the v1 protocol has it, written without the code
+// under test.
+func v1Bytes(magic [4]byte, name string, payload []byte) []byte {
+	once := sha256.Sum256(payload)
+	twice := sha256.Sum256(once[:])
+	var b bytes.Buffer
+	b.Write(magic[:])
+	b.WriteString(padded(name))
+	binary.Write(&b, binary.LittleEndian, uint32(len(payload)))
+	b.Write(twice[:4])
+	b.Write(payload)
+	return b.Bytes()
+}
+
+// v2Bytes is a message as the contents of a v2 packet, written without the
+// code under test.
+func v2Bytes(name string, payload []byte) []byte {
+	if id, ok := bipIDs[name]; ok {
+		return append([]byte{id}, payload...)
+	}
+	return append([]byte("\x00"+padded(name)), payload...)
+}
+
+// padded is name, NUL-padded to the 12 bytes it has on the wire.
+func padded(name string) string { return name + strings.Repeat("\x00", 12-len(name)) }
+
+// badChecksum is a v1 message that one flipped bit has spoilt.
+func badChecksum(name string, payload []byte) []byte {
+	b := v1Bytes(mainnet, name, payload)
+	b[len(b)-1] ^= 1
+	return b
+}
+
+// testBytes returns n bytes that look random and depend on seed alone.
+func testBytes(n int, seed uint64) []byte {
+	b := make([]byte, n)
+	var key [32]byte
+	binary.LittleEndian.PutUint64(key[:], seed)
+	mrand.NewChaCha8(key).Read(b)
+	return b
+}
+
+// edgeSizes are payloads around every border that the code draws, for either
+// framing: the readers' buffers of 16 KiB, batches and small bodies of 32 KiB,
+// steps of 256 KiB, and the largest.
+func edgeSizes() []int {
+	sizes := []int{0, 1, 2, MaxPayload - 1, MaxPayload}
+	frames := []int{
+		0,
+		HeaderSize, HeaderSize + transport.Tailroom, // v1, and with room for a tag
+		2 + transport.Tailroom, 14 + transport.Tailroom, // v2 behind the length, short and long
+		1 + transport.Headroom + transport.Tailroom, 13 + transport.Headroom + transport.Tailroom,
+	}
+	for _, border := range []int{16 << 10, 32 << 10, 256 << 10, 512 << 10} {
+		for _, frame := range frames {
+			for d := -1; d <= 1; d++ {
+				sizes = append(sizes, border-frame+d)
+			}
+		}
+	}
+	return sizes
+}
+
+// scripted is a socket from which data arrives in given chunks. After the last
+// one it returns end, or io.EOF.
+type scripted struct {
+	net.Conn
+	data  []byte
+	chunk func() int
+	end   error
+	reads int
+}
+
+func (s *scripted) Read(p []byte) (int, error) {
+	s.reads++
+	if len(s.data) == 0 {
+		if s.end != nil {
+			return 0, s.end
+		}
+		return 0, io.EOF
+	}
+	n := len(s.data)
+	if s.chunk != nil {
+		n = min(n, s.chunk())
+	}
+	n = copy(p, s.data[:n])
+	s.data = s.data[n:]
+	return n, nil
+}
+
+// reader returns a Reader of data, which arrives in chunks.
+func reader(data []byte, chunk func() int) *Reader {
+	return NewReader(stream.NewReader(&scripted{data: data, chunk: chunk}), mainnet)
+}
+
+func every(n int) func() int { return func() int { return n } }
+
+// tcpPair returns both ends of a TCP connection on this machine.
+func tcpPair(t testing.TB) (dialled, accepted net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if dialled, err = net.Dial("tcp", l.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if accepted, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	return dialled, accepted
+}
+
+// session is the two loops at work:
+//
+//	client ──v1── clientSide │ ToPeer, ToClient │ peerSide ──v2── peer
+type session struct {
+	client             net.Conn        // the client's socket
+	peer               *transport.Conn // the peer's end of the v2 connection
+	clientSide         *stream.Reader
+	peerSide           *transport.Conn
+	up, down           Counts
+	upEnded, downEnded chan error // closed behind the error
+}
+
+// start begins a session between four sockets, which the test's end closes.
+func start(t testing.TB, client, clientSide, peerSide, peer net.Conn) *session {
+	t.Helper()
+	s := handshake(t, client, clientSide, peerSide, peer)
+	go func() {
+		defer close(s.upEnded)
+		s.upEnded <- ToPeer(NewReader(s.clientSide, mainnet), s.peerSide, &s.up)
+	}()
+	go func() {
+		defer close(s.downEnded)
+		s.downEnded <- ToClient(s.peerSide, stream.NewWriter(clientSide), mainnet, &s.down)
+	}()
+	t.Cleanup(func() {
+		for _, c := range []net.Conn{client, clientSide, peerSide, peer} {
+			c.Close()
+		}
+		for range s.upEnded {
+		}
+		for range s.downEnded {
+		}
+	})
+	return s
+}
+
+// handshake is start without the loops.
+func handshake(t testing.TB, client, clientSide, peerSide, peer net.Conn) *session {
+	t.Helper()
+	s := &session{client: client, clientSide: stream.NewReader(clientSide), upEnded: make(chan error, 1), downEnded: make(chan error, 1)}
+	failed := make(chan error, 1)
+	go func() {
+		var err error
+		s.peer, err = transport.Server(context.Background(), peer, transport.Config{Magic: mainnet})
+		failed <- err
+	}()
+	var err error
+	s.peerSide, err = transport.Client(context.Background(), peerSide, transport.Config{Magic: mainnet})
+	if other := <-failed; err != nil || other != nil {
+		t.Fatalf("handshake: %v, %v", err, other)
+	}
+	return s
+}
+
+// overTCP starts a session over TCP. Its deadline is an upper bound, not a
+// part of any test.
+func overTCP(t testing.TB) *session {
+	t.Helper()
+	client, clientSide := tcpPair(t)
+	peerSide, peer := tcpPair(t)
+	s := start(t, client, clientSide, peerSide, peer)
+	late := time.Now().Add(5 * time.Minute)
+	client.SetDeadline(late)
+	peer.SetDeadline(late)
+	return s
+}
+
+// counted is one direction's Counts as numbers.
+type counted struct{ messages, bytes, dropped uint64 }
+
+func (c *Counts) load() counted {
+	return counted{c.Messages.Load(), c.Bytes.Load(), c.Dropped.Load()}
+}
+
+// racing says that the race detector is on, under which pools forget.
+func racing() bool {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "-race" {
+				return s.Value == "true"
+			}
+		}
+	}
+	return false
+}
