@@ -108,7 +108,7 @@ func runClient(ctx context.Context, proxyAddr, nodeAddr string) (*clientReport, 
 	for r.bytes < demoBlocks*demoBlockSize {
 		m, ok, err := messages.Next()
 		if err != nil || !ok {
-			return nil, cmpErr(err, "a message with a wrong checksum arrived")
+			return nil, orError(err, "a message with a wrong checksum arrived")
 		}
 		var answer []byte
 		switch m.Type.String() {
@@ -230,7 +230,7 @@ func userAgent(version []byte) string {
 	return string(version[81 : 81+int(version[80])])
 }
 
-func cmpErr(err error, otherwise string) error {
+func orError(err error, otherwise string) error {
 	if err != nil {
 		return err
 	}
@@ -248,7 +248,7 @@ func hexdump(b []byte, n int) (s string) {
 // wiretap keeps what goes from the proxy to the node.
 type wiretap struct {
 	mu    sync.Mutex
-	start []byte // of the stream, up to 64 KiB
+	start []byte // of the stream, up to 8 KiB
 	count int
 }
 
@@ -276,7 +276,7 @@ type tappedConn struct {
 
 func (c *tappedConn) Write(p []byte) (int, error) {
 	c.tap.mu.Lock()
-	c.tap.start = append(c.tap.start, p[:min(len(p), 64<<10-len(c.tap.start))]...)
+	c.tap.start = append(c.tap.start, p[:min(len(p), 8<<10-len(c.tap.start))]...)
 	c.tap.count += len(p)
 	c.tap.mu.Unlock()
 	return c.Conn.Write(p)

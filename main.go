@@ -123,6 +123,10 @@ func listen(addr string) (net.Listener, error) {
 		return nil, usageError{fmt.Errorf("--listen: %q is no address; write HOST:PORT, such as 127.0.0.1:1324", addr)}
 	}
 	l, err := net.Listen("tcp", addr)
+	var unknown *net.DNSError
+	if errors.As(err, &unknown) {
+		return nil, usageError{fmt.Errorf("--listen: there is no host %q; take 127.0.0.1:1324, for example", host)}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen: %w; if another program has that port, choose one with --listen", err)
 	}

@@ -21,6 +21,7 @@ func TestWrongInput(t *testing.T) {
 		{"--listen 1324", "write HOST:PORT"},
 		{"--listen :1324", "write HOST:PORT"},
 		{"--listen 127.0.0.1:99999", "write HOST:PORT"},
+		{"--listen no-such-host.invalid:0", `no host "no-such-host.invalid"`},
 		{"--listen 0.0.0.0:0", "take a loopback address"},
 		{"--listen [::]:0", "take a loopback address"},
 		{"--no-such-flag", "no-such-flag"},

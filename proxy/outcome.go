@@ -25,11 +25,25 @@ var (
 	// would leave in plaintext.
 	errPeerFirst = errors.New("the peer sent data before the client's VERSION")
 
+	errOwnAddress        = errors.New("the destination is the proxy itself")
 	errPeerClosed        = errors.New("the peer closed the connection before anything was said")
-	errSilentClient      = errors.New("the client said nothing after its connection was granted")
+	errClientLeft        = errors.New("the client closed the connection before anything was settled")
 	errPassthroughDenied = errors.New("the client does not speak v1, and passthrough is denied")
 	errStopping          = errors.New("the proxy is stopping")
 )
+
+// silentClientError is a client that, once it was granted its connection, did not
+// say enough to tell what it speaks.
+type silentClientError struct {
+	said int // bytes
+}
+
+func (e *silentClientError) Error() string {
+	if e.said == 0 {
+		return "the client said nothing after its connection was granted"
+	}
+	return fmt.Sprintf("the client said only %d bytes after its connection was granted, too few to tell what it speaks", e.said)
+}
 
 // dialError is a destination that could not be connected to.
 type dialError struct {
@@ -58,7 +72,7 @@ func (s *session) logEnd(err error) {
 	if s.wasInterrupted() {
 		err = errStopping
 	}
-	reason, hint := explain(err)
+	reason, hint := s.explain(err)
 	if s.opened {
 		s.server.log().Info("session closed", append(s.attrs(),
 			"transport", s.transport,
@@ -92,25 +106,34 @@ func (s *session) attrs() []any {
 func level(err error) slog.Level {
 	var dial *dialError
 	var negotiation *socks.NegotiationError
+	var handshake *transport.HandshakeError
 	switch {
-	case errors.As(err, &negotiation) && negotiation.Err == io.EOF:
-		return slog.LevelDebug // somebody looked whether the port is open
-	case errors.As(err, &dial), errors.Is(err, errStopping):
-		return slog.LevelInfo // most addresses that a node hears of are dead
+	case errors.As(err, &negotiation) && negotiation.Err == io.EOF, errors.Is(err, errClientLeft):
+		return slog.LevelDebug // somebody looked whether the port is open, or gave up
+	case errors.As(err, &dial) && dial.code != socks.GeneralFailure,
+		errors.As(err, &handshake) && handshake.Received == 0,
+		errors.Is(err, errPeerClosed), errors.Is(err, errNoEgress), errors.Is(err, errStopping):
+		return slog.LevelInfo // most addresses that a node hears of are dead, full or old
 	}
 	return slog.LevelWarn
 }
 
 // explain says why a session ended and, if the user can do something about it,
 // what.
-func explain(err error) (reason, hint string) {
+func (s *session) explain(err error) (reason, hint string) {
 	var failed *transport.HandshakeError
 	var end *v1v2.EndError
+	var dial *dialError
+	var negotiation *socks.NegotiationError
 	switch {
 	case err == nil:
 		return "both sides closed the connection", ""
+	case errors.Is(err, errClientLeft):
+		return errClientLeft.Error(), ""
+	case errors.As(err, &dial), errors.As(err, &negotiation):
+		return err.Error(), ""
 	case errors.As(err, &failed):
-		return explainHandshake(failed)
+		return s.explainHandshake(failed)
 	case errors.As(err, &end):
 		return explainEnd(end), ""
 	case errors.Is(err, errPassthroughDenied):
@@ -123,18 +146,25 @@ func explain(err error) (reason, hint string) {
 	return err.Error(), ""
 }
 
-func explainHandshake(e *transport.HandshakeError) (reason, hint string) {
+func (s *session) explainHandshake(e *transport.HandshakeError) (reason, hint string) {
+	silent := isTimeout(e) || errors.Is(e, transport.ErrSilent)
 	switch {
-	case e.Received == 0 && e.HungUp():
-		return "the peer hung up during the v2 handshake without an answer: it speaks v1 only, or is full",
-			"plaintext was not sent; to reach v1 peers all the same, unencrypted, run with --v1-fallback always"
-	case e.Received == 0 && (isTimeout(e) || errors.Is(e, transport.ErrSilent)):
-		return "the peer did not answer the v2 handshake in time",
-			"it may speak v1 only; to reach v1 peers, unencrypted, run with --v1-fallback always"
-	case errors.Is(e, transport.ErrNoTerminator), errors.Is(e, transport.ErrAuthentication):
+	case e.Received > 0 && (errors.Is(e, transport.ErrNoTerminator) || errors.Is(e, transport.ErrAuthentication)):
 		return e.Error(), "the peer is on another network, does not speak v2, or somebody altered what it sent"
+	case e.Received > 0 || !e.HungUp() && !silent:
+		return e.Error(), ""
+	case silent:
+		reason = "the peer did not answer the v2 handshake in time"
+	default:
+		reason = "the peer hung up during the v2 handshake without an answer"
 	}
-	return e.Error(), ""
+	switch dialer := &s.server.Dialer; {
+	case dialer.Peers.Lookup(s.dest) == transport.SpeaksV2:
+		return reason, "it has spoken v2 before, so nothing was sent in plaintext: it may be full, or somebody is cutting the connection"
+	case dialer.MayFallBack(s.dest):
+		return reason, ""
+	}
+	return reason, "it may speak v1 only, or be full; nothing was sent in plaintext; to reach v1 peers all the same, unencrypted, run with --v1-fallback always"
 }
 
 func explainEnd(e *v1v2.EndError) string {

@@ -74,6 +74,9 @@ func (s *session) stopRelay(r *rawRelay) error {
 
 // passThrough relays a client that does not speak v1.
 func (s *session) passThrough(r *rawRelay) error {
+	if r == nil && s.in.Buffered() == 0 {
+		return errClientLeft
+	}
 	if r == nil {
 		return errPassthroughDenied
 	}
@@ -82,11 +85,13 @@ func (s *session) passThrough(r *rawRelay) error {
 }
 
 // speakV1 relays a v1 client to a v1 peer, beginning with its VERSION.
-func (s *session) speakV1(link transport.Link, magic [4]byte, version []byte) error {
+func (s *session) speakV1(link transport.Link, magic [4]byte, first *v1v2.Message) error {
 	peer := link.V1
 	r := s.newRelay(peer)
 	s.logOpen("v1", "cause", link.Cause.Error())
 	peer.SetWriteDeadline(time.Now().Add(s.server.idleTimeout()))
+	// Byte for byte what the client sent: its checksum was right.
+	version := v1v2.AppendMessage(nil, magic, first.Type, first.Payload())
 	if _, err := peer.Write(version); err != nil {
 		return &v1v2.EndError{Side: v1v2.Peer, Err: err}
 	}
@@ -108,11 +113,9 @@ func (s *session) noteV1(peer net.Conn, magic [4]byte) error {
 	in := stream.NewReader(peer)
 	s.onInterrupt(in.Interrupt)
 	in.SetIdle(s.server.idleTimeout())
-	if got, v1, err := v1v2.Classify(in); err != nil {
-		return &v1v2.EndError{Side: v1v2.Peer, Err: err}
-	} else if v1 && got == magic {
+	if got, v1, _ := v1v2.Classify(in); v1 && got == magic {
 		s.server.Dialer.Peers.Note(s.dest, transport.SpeaksV1)
-	}
+	} // whatever else it says, or that it says nothing, is for the relay
 	s.client.SetWriteDeadline(time.Now().Add(s.server.idleTimeout()))
 	n, err := drain(s.client, in)
 	s.down.Bytes.Add(uint64(n))
@@ -121,6 +124,7 @@ func (s *session) noteV1(peer net.Conn, magic [4]byte) error {
 
 // relayUp passes on what the client says until both directions have ended.
 func (s *session) relayUp(r *rawRelay) error {
+	r.peer.SetWriteDeadline(time.Now().Add(s.server.idleTimeout()))
 	n, err := drain(r.peer, s.in)
 	s.up.Bytes.Add(uint64(n))
 	if err == nil {

@@ -38,9 +38,14 @@ type Server struct {
 	FirstBytesTimeout time.Duration
 
 	// IdleTimeout ends a session whose client, or whose peer, has sent nothing
-	// for so long or has taken nothing that was sent to it. Zero means 30
-	// minutes, more than the 20 after which Bitcoin Core gives up.
+	// for so long or has taken nothing that was sent to it; one that is passed
+	// through, when neither has sent anything. Zero means 30 minutes, more than
+	// the 20 after which Bitcoin Core gives up.
 	IdleTimeout time.Duration
+
+	// LingerTimeout is how long one direction of a session may go on when the
+	// other has ended. Zero means 30 s.
+	LingerTimeout time.Duration
 
 	// Log takes one line when a session opens and one when it ends. Nil means
 	// slog.Default().
@@ -56,6 +61,9 @@ type Server struct {
 	stopping  bool
 	running   sync.WaitGroup // sessions
 }
+
+// stopTimeout is how long an interrupted session may take for its last message.
+const stopTimeout = 2 * time.Second
 
 // ErrServerClosed is what Serve returns after Shutdown or Close.
 var ErrServerClosed = errors.New("proxy: server closed")
@@ -114,7 +122,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	select {
 	case <-ended:
-	case <-time.After(lingerTimeout):
+	case <-time.After(stopTimeout):
 		s.Close()
 		<-ended
 	}
@@ -156,6 +164,18 @@ func (s *Server) removeListener(l net.Listener) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.listeners, l)
+}
+
+// listensOn says whether addr is one of the server's own.
+func (s *Server) listensOn(addr net.Addr) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for l := range s.listeners {
+		if l.Addr().String() == addr.String() {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *Server) stopAccepting() {
@@ -212,3 +232,4 @@ func (s *Server) log() *slog.Logger {
 
 func (s *Server) firstBytesTimeout() time.Duration { return cmp.Or(s.FirstBytesTimeout, time.Minute) }
 func (s *Server) idleTimeout() time.Duration       { return cmp.Or(s.IdleTimeout, 30*time.Minute) }
+func (s *Server) lingerTimeout() time.Duration     { return cmp.Or(s.LingerTimeout, 30*time.Second) }

@@ -1,13 +1,12 @@
 package proxy
 
 import (
-	"bytes"
+	"bufio"
 	"context"
 	"encoding/hex"
 	"errors"
 	"io"
 	"net"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -57,7 +56,7 @@ func (s *session) serve(ctx context.Context) {
 func (s *session) run(ctx context.Context) error {
 	request, err := s.server.Socks.Negotiate(s.client, s.in)
 	if err != nil {
-		return err
+		return s.refuse(err)
 	}
 	peer, err := s.dial(ctx, request)
 	if err != nil {
@@ -78,14 +77,23 @@ func (s *session) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	link, raw, err := s.upgrade(ctx, peer, magic, version)
+	link, err := s.upgrade(ctx, peer, magic, &version)
 	if err != nil {
 		return err
 	}
 	if link.V1 != nil {
-		return s.speakV1(link, magic, raw)
+		return s.speakV1(link, magic, &version)
 	}
 	return s.bridge(link.V2, messages, magic)
+}
+
+// refuse sees to it that the client can read why its request was refused.
+func (s *session) refuse(err error) error {
+	var refused *socks.NegotiationError
+	if errors.As(err, &refused) && refused.Reply != socks.Succeeded {
+		s.lingerFor(time.Second)
+	}
+	return err
 }
 
 // dial connects to the request's destination, or tells the client why not.
@@ -104,11 +112,16 @@ func (s *session) dial(ctx context.Context, request *socks.Request) (net.Conn, e
 		socks.Reply(s.client, code)
 		return nil, &dialError{code, err}
 	}
+	if s.server.listensOn(peer.RemoteAddr()) {
+		peer.Close()
+		socks.Reply(s.client, socks.NotAllowed)
+		return nil, errOwnAddress
+	}
 	return peer, s.own(peer)
 }
 
 func overlayName(host string) bool {
-	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	host = strings.ToLower(strings.TrimRight(host, "."))
 	return strings.HasSuffix(host, ".onion") || strings.HasSuffix(host, ".i2p")
 }
 
@@ -125,21 +138,28 @@ func (s *session) peek(peer net.Conn) (relay *rawRelay, magic [4]byte, v1 bool, 
 			s.in.Interrupt()
 		}
 		magic, v1, err = v1v2.Classify(s.in)
-		if !errors.Is(err, os.ErrDeadlineExceeded) || s.in.Interrupted() {
+		if !isTimeout(err) || s.in.Interrupted() {
+			if err != nil {
+				err = &v1v2.EndError{Side: v1v2.Client, Err: err}
+			}
 			break
 		}
 		if s.down.Bytes.Load() == 0 {
-			err = errSilentClient
+			err = &silentClientError{said: s.in.Buffered()}
 			break
 		} // else the peer does all the talking, as in other protocols
 	}
 	switch {
-	case err != nil || !v1:
-		return relay, magic, v1, err
 	case relay == nil:
-		return nil, magic, true, nil
+		return nil, magic, v1, err
+	case err != nil:
+		s.breakRelay(relay, err)
+		<-relay.down
+		return nil, magic, false, relay.cause
+	case v1:
+		return nil, magic, true, s.stopRelay(relay)
 	}
-	return nil, magic, true, s.stopRelay(relay)
+	return relay, magic, false, nil
 }
 
 // firstMessage reads the client's VERSION, or whatever good message is first.
@@ -150,7 +170,6 @@ func (s *session) firstMessage(messages *v1v2.Reader) (v1v2.Message, error) {
 			return m, &v1v2.EndError{Side: v1v2.Client, Err: err}
 		}
 		if ok {
-			s.in.SetIdle(s.server.idleTimeout())
 			return m, nil
 		}
 		s.up.Dropped.Add(1)
@@ -158,25 +177,49 @@ func (s *session) firstMessage(messages *v1v2.Reader) (v1v2.Message, error) {
 }
 
 // upgrade settles what to speak with the peer. With v2 the client's first
-// message has been sent; for v1, raw is the message as it came.
-func (s *session) upgrade(ctx context.Context, peer net.Conn, magic [4]byte, m v1v2.Message) (link transport.Link, raw []byte, err error) {
+// message has been sent, with v1 nothing.
+func (s *session) upgrade(ctx context.Context, peer net.Conn, magic [4]byte, first *v1v2.Message) (transport.Link, error) {
 	s.network = v1v2.NetworkName(magic)
-	raw = bytes.Clone(m.Raw())
-	link, err = s.server.Dialer.Upgrade(ctx, peer, s.dest, transport.Config{
+	first.Detach()
+	size := len(first.Raw())
+	ctx, release := s.whileClientStays(ctx)
+	link, err := s.server.Dialer.Upgrade(ctx, peer, s.dest, transport.Config{
 		Magic:        magic,
-		First:        [][]byte{m.Contents()},
+		First:        [][]byte{first.Contents()},
 		ReadTimeout:  s.server.idleTimeout(),
 		WriteTimeout: s.server.idleTimeout(),
 	})
-	if err != nil {
-		return link, nil, err
-	}
-	if link.V1 != nil {
-		return link, raw, s.own(link.V1)
+	release()
+	switch {
+	case err != nil:
+		return link, err
+	case link.V1 != nil:
+		return link, s.own(link.V1)
 	}
 	s.onInterrupt(link.V2.Interrupt)
-	s.up.Add(len(raw))
-	return link, nil, s.own(link.V2.NetConn())
+	s.up.Add(size)
+	return link, nil
+}
+
+// whileClientStays returns a context that ends when the client closes its
+// connection, and what to call before the client is read again. A client that
+// has given up should not cause another dial, least of all one for v1.
+func (s *session) whileClientStays(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		_, err := s.in.Peek(s.in.Buffered() + 1)
+		if err != nil && !isTimeout(err) && err != bufio.ErrBufferFull {
+			cancel(errClientLeft)
+		}
+	}()
+	return ctx, func() {
+		s.client.SetReadDeadline(time.Unix(1, 0))
+		<-watched
+		s.in.SetIdle(s.server.idleTimeout())
+		cancel(nil)
+	}
 }
 
 // bridge translates until either side ends. The end of one side's stream is
@@ -199,15 +242,12 @@ func (s *session) bridge(peer *transport.Conn, messages *v1v2.Reader, magic [4]b
 
 	first := <-ends
 	<-ends
+	s.lingerFor(s.server.lingerTimeout())
 	return first
 }
 
-// lingerTimeout is how long one direction may take to finish when the other
-// has ended.
-const lingerTimeout = 2 * time.Second
-
-// windUp ends the session after one direction has ended with err: at once if
-// the client is gone, otherwise so that what was read for it still reaches it.
+// windUp ends one direction because the other has ended with err: at once if the
+// client is gone, otherwise so that what was read for it still reaches it.
 func (s *session) windUp(err error, closeWrite func()) {
 	var end *v1v2.EndError
 	if errors.As(err, &end) && end.Side == v1v2.Client && end.Err != io.EOF && !s.wasInterrupted() {
@@ -215,7 +255,19 @@ func (s *session) windUp(err error, closeWrite func()) {
 		return
 	}
 	closeWrite()
-	time.AfterFunc(lingerTimeout, s.close)
+	time.AfterFunc(s.server.lingerTimeout(), s.close)
+}
+
+// lingerFor gives the client up to d to take what it was sent and to close its
+// side. To close ours while it still talks would reset the connection, and the
+// reset would overtake the data.
+func (s *session) lingerFor(d time.Duration) {
+	if s.wasInterrupted() {
+		d = min(d, stopTimeout)
+	}
+	stream.CloseWrite(s.client)
+	s.client.SetReadDeadline(time.Now().Add(d))
+	io.Copy(io.Discard, s.client)
 }
 
 // own makes the session close c at its end. If that is past it closes c now.

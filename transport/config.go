@@ -28,17 +28,17 @@ type Config struct {
 	// extensions. Peers ignore it.
 	Version []byte
 
-	// FirstByteTimeout limits, if not zero, the time from sending our key to
-	// the peer's first byte. When it passes, the handshake fails with ErrSilent.
-	// The whole handshake is limited by its context.
+	// FirstByteTimeout limits, if not zero, the time to the peer's first byte;
+	// an initiator has sent its key by then. When it passes, the handshake fails
+	// with ErrSilent. The whole handshake is limited by its context.
 	FirstByteTimeout time.Duration
 
-	// ReadTimeout closes an established connection, if not zero, on which
-	// nothing has arrived for so long.
+	// ReadTimeout makes ReadPacket fail, if not zero, when nothing has arrived
+	// for so long, give or take an eighth.
 	ReadTimeout time.Duration
 
-	// WriteTimeout fails a write, if not zero, that the peer does not take for
-	// so long.
+	// WriteTimeout makes a write fail, if not zero, that the peer does not take
+	// for so long, give or take an eighth.
 	WriteTimeout time.Duration
 }
 

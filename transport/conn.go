@@ -47,8 +47,9 @@ func Client(ctx context.Context, nc net.Conn, cfg Config) (*Conn, error) {
 }
 
 // Server performs the handshake as the responder on nc, a connection that has
-// just been accepted. It is like Client in all else. When the peer speaks v1
-// nothing has been sent, and the error is ErrV1Peer or ErrV1OtherNetwork.
+// just been accepted. It is like Client in all else. The error of a peer that
+// speaks v1 wraps ErrV1Peer, and nothing has been sent; but its first bytes have
+// been read, so a node that serves v1 on the same port must look at them first.
 func Server(ctx context.Context, nc net.Conn, cfg Config) (*Conn, error) {
 	return newConn(ctx, nc, cfg, false)
 }
@@ -68,11 +69,12 @@ func newConn(ctx context.Context, nc net.Conn, cfg Config, initiator bool) (*Con
 	w := stream.NewWriter(nc)
 	r.SetIdle(cfg.ReadTimeout)
 	w.SetStall(cfg.WriteTimeout)
+	session := h.Session()
 	return &Conn{
 		nc:        nc,
-		sessionID: h.keys.sessionID,
-		in:        receiving{r: r, open: h.in, size: -1},
-		out:       sending{w: w, seal: h.out},
+		sessionID: session.id,
+		in:        receiving{r: r, open: session.open, size: -1},
+		out:       sending{w: w, seal: session.seal},
 	}, nil
 }
 
@@ -291,7 +293,7 @@ func (c *Conn) Flush() error {
 
 // WriteInPlace sends the contents that lie in b between Headroom spare bytes
 // and Tailroom spare bytes, without copying them: b becomes the packet. What
-// was queued goes first, in the same write.
+// was queued goes first, in the same write. It panics if b has no such room.
 func (c *Conn) WriteInPlace(b []byte) error {
 	contents := b[Headroom : len(b)-Tailroom]
 	if len(contents) > MaxContents {

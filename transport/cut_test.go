@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -76,7 +77,7 @@ func TestCutAtEveryByte(t *testing.T) {
 // and it was the peer that ended it.
 func TestPeerGoneBeforeTheAnswer(t *testing.T) {
 	a, b := net.Pipe()
-	reset := &net.OpError{Op: "write", Net: "tcp", Err: errors.New("broken pipe")}
+	reset := &net.OpError{Op: "write", Net: "tcp", Err: os.NewSyscallError("write", errPipe)}
 	done := start(context.Background(), &failsSecondWrite{Conn: a, err: reset}, true, scriptConfig())
 	h, err := NewHandshake(scriptConfig(), false)
 	if err != nil {
@@ -308,7 +309,11 @@ func TestHungUp(t *testing.T) {
 	}{
 		{io.EOF, true},
 		{io.ErrUnexpectedEOF, true},
-		{&net.OpError{Op: "read", Err: errors.New("reset")}, true},
+		{&net.OpError{Op: "read", Err: os.NewSyscallError("read", errReset)}, true},
+		{&net.OpError{Op: "write", Err: os.NewSyscallError("write", errPipe)}, true},
+		{&net.OpError{Op: "read", Err: os.NewSyscallError("read", errAborted)}, true},
+		{&net.OpError{Op: "write", Err: os.NewSyscallError("write", syscall.ENETUNREACH)}, false},
+		{&net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ETIMEDOUT)}, false},
 		{&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, false},
 		{&net.OpError{Op: "read", Err: net.ErrClosed}, false},
 		{context.Canceled, false},

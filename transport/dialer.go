@@ -65,7 +65,7 @@ func isOverlay(host string) bool {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return cjdns.Contains(ip)
 	}
-	return strings.HasSuffix(strings.ToLower(strings.TrimSuffix(host, ".")), ".onion")
+	return strings.HasSuffix(strings.ToLower(strings.TrimRight(host, ".")), ".onion")
 }
 
 // minSent is how much of a v2 handshake a v1 peer must have been sent to know
@@ -98,7 +98,9 @@ type Dialer struct {
 }
 
 // Link is a connection on which it is settled what to speak: V2, or the bare
-// connection V1, on which nothing has been sent.
+// connection V1, on which nothing has been sent. Who then hears the peer answer
+// in v1 should say so to the memory, Peers.Note(addr, SpeaksV1): hanging up alone
+// does not prove it, for a full node does that, too.
 type Link struct {
 	V2 *Conn
 	V1 net.Conn
@@ -134,14 +136,8 @@ func (d *Dialer) Connect(ctx context.Context, addr string) (net.Conn, error) {
 //
 // On failure nc is closed; the error of a handshake is a *HandshakeError.
 func (d *Dialer) Upgrade(ctx context.Context, nc net.Conn, addr string, cfg Config) (Link, error) {
-	known := d.Peers.Lookup(addr)
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		nc.Close()
-		return Link{}, err
-	}
-	mayV1 := d.Fallback.allows(host) && known != SpeaksV2
-	if mayV1 && known == SpeaksV1 {
+	mayV1 := d.MayFallBack(addr)
+	if mayV1 && d.Peers.Lookup(addr) == SpeaksV1 {
 		return Link{V1: nc, Cause: ErrKnownV1}, nil
 	}
 	if mayV1 {
@@ -161,9 +157,16 @@ func (d *Dialer) Upgrade(ctx context.Context, nc net.Conn, addr string, cfg Conf
 	}
 	nc, dialErr := d.Connect(ctx, addr)
 	if dialErr != nil {
-		return Link{}, fmt.Errorf("no second connection to %s for v1: %w", addr, dialErr)
+		return Link{}, fmt.Errorf("no second connection to %s, for v1: %w; the first: %w", addr, dialErr, err)
 	}
 	return Link{V1: nc, Cause: err}, nil
+}
+
+// MayFallBack says whether a failed handshake with addr, "host:port", could lead
+// to v1, as things stand.
+func (d *Dialer) MayFallBack(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	return err == nil && d.Fallback.allows(host) && d.Peers.Lookup(addr) != SpeaksV2
 }
 
 // speaksNoV2 says that a handshake failed the way it does with a v1 peer.

@@ -1,12 +1,9 @@
 package transport
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"os"
 )
 
 // Stage is how far a handshake has come.
@@ -74,20 +71,13 @@ func (e *HandshakeError) Error() string {
 
 func (e *HandshakeError) Unwrap() error { return e.Err }
 
-// HungUp says that the remote end closed or reset the connection: not our
-// deadline, not our own stop, not a fault in what the peer sent.
-func (e *HandshakeError) HungUp() bool { return hungUp(e.Err) }
-
-// hungUp says that err, from a socket, is the remote end's doing.
-func hungUp(err error) bool {
-	for _, ours := range []error{os.ErrDeadlineExceeded, net.ErrClosed, context.Canceled, context.DeadlineExceeded} {
-		if errors.Is(err, ours) {
-			return false
+// HungUp says that the remote end closed or reset the connection: no deadline,
+// no stop of ours, no fault of the network here, nothing in what was received.
+func (e *HandshakeError) HungUp() bool {
+	for _, cause := range []error{io.EOF, io.ErrUnexpectedEOF, errReset, errAborted, errPipe} {
+		if errors.Is(e.Err, cause) {
+			return true
 		}
 	}
-	var op *net.OpError
-	if errors.As(err, &op) {
-		return !op.Timeout()
-	}
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+	return false
 }

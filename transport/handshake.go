@@ -255,6 +255,15 @@ func appendArrived(b, in []byte, size int) []byte {
 	return append(b, in...)
 }
 
+// Session returns the session that the handshake has led to, or nil before
+// StageDone.
+func (h *Handshake) Session() *Session {
+	if h.stage < StageDone {
+		return nil
+	}
+	return &Session{id: h.keys.sessionID, seal: h.out, open: h.in}
+}
+
 // Wipe zeroes the private key. Receive does it when the key has been used or
 // the handshake has failed; a handshake that is given up needs it.
 func (h *Handshake) Wipe() {

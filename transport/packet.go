@@ -107,3 +107,41 @@ func newCiphers(k *sessionKeys) (*sealer, *opener, error) {
 	}
 	return &sealer{newFSChaCha20(&k.sendL), sendP}, &opener{newFSChaCha20(&k.recvL), recvP}, nil
 }
+
+// Session is an established session without a socket: its id and the two
+// directions' ciphers. One goroutine may seal while another opens.
+type Session struct {
+	id   [32]byte
+	seal *sealer
+	open *opener
+}
+
+// ID returns BIP324's session id.
+func (s *Session) ID() [32]byte { return s.id }
+
+// Seal appends a packet to dst. Contents, at most MaxContents bytes, that
+// already lie Headroom bytes past dst's end, in dst's memory with Tailroom bytes
+// behind them, are encrypted in place; otherwise they must not overlap it.
+func (s *Session) Seal(dst, contents []byte, decoy bool) ([]byte, error) {
+	if len(contents) > MaxContents {
+		return dst, &SizeError{Contents: len(contents)}
+	}
+	return s.seal.seal(dst, contents, nil, decoy), nil
+}
+
+// OpenLength decrypts the first three bytes of a packet, in place, and returns
+// how many bytes of it follow. It must be called once for every packet. A
+// *SizeError ends the session.
+func (s *Session) OpenLength(b []byte) (rest int, err error) {
+	n, err := s.open.openLength(b)
+	if err != nil {
+		return 0, err
+	}
+	return packetSize(n) - lengthSize, nil
+}
+
+// Open authenticates and decrypts, in place, what follows a packet's length, and
+// returns its contents. ErrAuthentication ends the session.
+func (s *Session) Open(b []byte) (contents []byte, decoy bool, err error) {
+	return s.open.open(b, nil)
+}

@@ -32,7 +32,10 @@ func (f *firstBytes) Peek(n int) ([]byte, error) {
 // begin is the begin of a v1 connection.
 func begin(magic string) []byte { return []byte(magic + "version\x00\x00\x00\x00\x00") }
 
-var someMagics = []string{
+const knownMagics = 6
+
+// someMagics are those that have a name, and then others.
+var someMagics = [...]string{
 	"\xf9\xbe\xb4\xd9", "\x0b\x11\x09\x07", "\x1c\x16\x3f\x28", "\x0a\x03\xcf\x40", "\xfa\xbf\xb5\xda", "\x16\x1c\x14\x12",
 	"\x54\xd2\x6f\xbd",                                     // a custom signet's
 	"\x00\x00\x00\x00", "\xff\xff\xff\xff", "GET ", "vers", // anyone can make one up
@@ -48,9 +51,14 @@ func TestClassifyV1(t *testing.T) {
 	}
 }
 
-// A byte that differs decides as soon as it is there, with any value.
+// A byte that differs decides as soon as it is there, with any value: it is not
+// v1, or, behind a magic that is no chance, not to be passed on.
 func TestClassifyFirstDifference(t *testing.T) {
-	for _, m := range someMagics {
+	for i, m := range someMagics {
+		var want error
+		if i < knownMagics {
+			want = ErrNotVersion
+		}
 		for at := 4; at < 16; at++ {
 			for c := range 256 {
 				data := begin(m)
@@ -58,11 +66,11 @@ func TestClassifyFirstDifference(t *testing.T) {
 					continue
 				}
 				data[at] = byte(c)
-				if _, v1, err := Classify(&firstBytes{t, data, io.EOF, at + 1}); v1 || err != nil {
+				if _, v1, err := Classify(&firstBytes{t, data, io.EOF, at + 1}); v1 || err != want {
 					t.Errorf("%q: %v, %v", data, v1, err)
 				}
 				// The same if nothing else has arrived.
-				if _, v1, err := Classify(&firstBytes{t, data[:at+1], os.ErrDeadlineExceeded, at + 1}); v1 || err != nil {
+				if _, v1, err := Classify(&firstBytes{t, data[:at+1], os.ErrDeadlineExceeded, at + 1}); v1 || err != want {
 					t.Errorf("%q: %v, %v", data[:at+1], v1, err)
 				}
 			}
@@ -73,13 +81,28 @@ func TestClassifyFirstDifference(t *testing.T) {
 // The stream ends, or the socket fails, while it could still be v1.
 func TestClassifyEnds(t *testing.T) {
 	fault := errors.New("fault")
-	for n := range 16 {
-		data := begin("\xf9\xbe\xb4\xd9")[:n]
-		if _, v1, err := Classify(&firstBytes{t, data, io.EOF, 16}); v1 || err != nil {
-			t.Errorf("end after %d bytes: %v, %v", n, v1, err)
+	for m, v1From := range map[string]int{"\xf9\xbe\xb4\xd9": 4, "\x54\xd2\x6f\xbd": 5} {
+		for n := range 16 {
+			data := begin(m)[:n]
+			var want error
+			if n >= v1From { // it was v1: no byte of it may leave in plaintext
+				want = io.ErrUnexpectedEOF
+			}
+			if _, v1, err := Classify(&firstBytes{t, data, io.EOF, 16}); v1 || err != want {
+				t.Errorf("end after %q: %v, %v, want %v", data, v1, err, want)
+			}
+			if _, v1, err := Classify(&firstBytes{t, data, fault, 16}); v1 || err != fault {
+				t.Errorf("fault after %q: %v, %v", data, v1, err)
+			}
 		}
-		if _, v1, err := Classify(&firstBytes{t, data, fault, 16}); v1 || err != fault {
-			t.Errorf("fault after %d bytes: %v, %v", n, v1, err)
+	}
+}
+
+// A v1 stream that does not begin as v1 must is not taken for another protocol.
+func TestClassifyNotVersion(t *testing.T) {
+	for _, name := range []string{"verack", "versions", "tx"} {
+		if _, v1, err := Classify(reader(v1Bytes(mainnet, name, nil), every(1)).r); v1 || err != ErrNotVersion {
+			t.Errorf("%s: %v, %v", name, v1, err)
 		}
 	}
 }
@@ -92,8 +115,6 @@ func TestClassifyOtherProtocols(t *testing.T) {
 		"Electrum":          `{"jsonrpc":"2.0","method":"server.version","params":["x","1.4"],"id":0}` + "\n",
 		"Lightning act one": "\x00\x03" + string(testBytes(32, 1)) + string(testBytes(16, 2)),
 		"SSH":               "SSH-2.0-OpenSSH_9.9\r\n",
-		"v1 verack first":   "\xf9\xbe\xb4\xd9verack\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00",
-		"v1 versions":       "\xf9\xbe\xb4\xd9versions\x00\x00\x00\x00\x00\x00\x00\x00",
 		"no magic":          "version\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00",
 		"nothing":           "",
 		"zeros":             "\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00",
@@ -116,7 +137,7 @@ func TestClassifyConsumesNothing(t *testing.T) {
 	for _, data := range [][]byte{version, testBytes(200, 1), version[:10], nil} {
 		for _, chunk := range []int{1, 3, 16, 200} {
 			r := stream.NewReader(&scripted{data: data, chunk: every(chunk)})
-			if _, _, err := Classify(r); err != nil {
+			if _, _, err := Classify(r); err != nil && (err != io.ErrUnexpectedEOF || len(data) != 10) {
 				t.Error(err)
 			}
 			if got, err := io.ReadAll(r); err != nil || !bytes.Equal(got, data) {

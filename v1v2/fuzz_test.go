@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -183,9 +184,18 @@ func FuzzClassify(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, chunk byte) {
 		data = data[:min(len(data), 100)]
 		want := len(data) >= 16 && bytes.Equal(data[4:16], begin("")[:12])
+		known := len(data) >= 4 && slices.Contains(someMagics[:knownMagics], string(data[:4]))
+		cut := len(data) < 16 && bytes.HasPrefix(begin(""), data[min(4, len(data)):]) && (len(data) > 4 || known)
+		var fault error
+		switch {
+		case cut:
+			fault = io.ErrUnexpectedEOF
+		case known && !want:
+			fault = ErrNotVersion
+		}
 		r := stream.NewReader(&scripted{data: data, chunk: every(1 + int(chunk))})
 		magic, v1, err := Classify(r)
-		if v1 != want || err != nil || (v1 && !bytes.Equal(magic[:], data[:4])) {
+		if v1 != want || err != fault || (v1 && !bytes.Equal(magic[:], data[:4])) {
 			t.Fatalf("%x: %x, %v, %v", data, magic, v1, err)
 		}
 		if rest, err := io.ReadAll(r); err != nil || !bytes.Equal(rest, data) {

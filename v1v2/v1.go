@@ -1,6 +1,7 @@
 package v1v2
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -59,6 +60,14 @@ func (m *Message) Raw() []byte {
 		return m.buf[:len(m.buf)-transport.Tailroom]
 	}
 	return m.buf
+}
+
+// Detach makes a message stay valid whatever else is read through the Reader's
+// buffer, until the Reader's next call to Next.
+func (m *Message) Detach() {
+	if !m.large {
+		m.buf = bytes.Clone(m.buf)
+	}
 }
 
 // Contents returns the message as the contents of a v2 packet. They lie where

@@ -15,26 +15,28 @@ const relayStep = 256 << 10
 
 // Relay copies bytes between two sockets, in the kernel where the system can.
 // An end of stream on one side becomes one on the other, and the other
-// direction goes on. It gives up when both directions have been idle.
+// direction goes on. It gives up when nothing has moved in either direction for
+// too long, or when one side does not take what the other sends.
 type Relay struct {
 	conns       [2]net.Conn
 	idle        time.Duration
-	active      [2]atomic.Bool // whether each side has sent something lately
+	began       time.Time
+	moved       atomic.Int64 // when bytes last moved, since began
 	interrupted atomic.Bool
 }
 
-// NewRelay returns a Relay between a and b, which gives up after idle without
-// a byte in either direction.
+// NewRelay returns a Relay between a and b, which gives up after idle, or up to
+// a quarter more, without a byte.
 func NewRelay(a, b net.Conn, idle time.Duration) *Relay {
-	return &Relay{conns: [2]net.Conn{a, b}, idle: idle}
+	return &Relay{conns: [2]net.Conn{a, b}, idle: idle, began: time.Now()}
 }
 
 // AToB copies from a to b until a's stream ends, and counts in n. At the end of
 // the stream b is closed for writing and the error is nil.
-func (r *Relay) AToB(n *atomic.Uint64) error { return r.copy(1, 0, n) }
+func (r *Relay) AToB(n *atomic.Uint64) error { return r.copy(r.conns[1], r.conns[0], n) }
 
 // BToA is AToB the other way.
-func (r *Relay) BToA(n *atomic.Uint64) error { return r.copy(0, 1, n) }
+func (r *Relay) BToA(n *atomic.Uint64) error { return r.copy(r.conns[0], r.conns[1], n) }
 
 // Interrupt makes both directions fail with os.ErrDeadlineExceeded. Bytes that
 // were read have been written.
@@ -48,31 +50,33 @@ func (r *Relay) Interrupt() {
 // Interrupted says whether Interrupt was called.
 func (r *Relay) Interrupted() bool { return r.interrupted.Load() }
 
-func (r *Relay) copy(to, from int, n *atomic.Uint64) error {
-	dst, src := r.conns[to], r.conns[from]
+func (r *Relay) copy(dst, src net.Conn, n *atomic.Uint64) error {
 	step := copyOnce // so that the first bytes are counted at once
 	for {
-		// A read that times out has lost nothing, but bytes in flight are lost
-		// with a write that does. The two are told apart by the clock.
+		// A read that times out has lost nothing; with a write that does, bytes
+		// are lost. The two are told apart by the clock.
 		now := time.Now()
-		writeUntil := now.Add(2 * r.idle)
-		src.SetReadDeadline(now.Add(r.idle))
+		writeUntil := now.Add(r.idle)
 		dst.SetWriteDeadline(writeUntil)
+		src.SetReadDeadline(now.Add(r.idle / 8))
 		if r.interrupted.Load() {
 			src.SetReadDeadline(past)
 		}
 		k, err := step(dst, src)
 		step = copyInKernel
-		n.Add(uint64(k))
-		r.active[from].Store(k > 0)
+		now = time.Now()
+		if k > 0 {
+			n.Add(uint64(k))
+			r.moved.Store(int64(now.Sub(r.began)))
+		}
 		switch {
 		case err == nil:
 		case err == io.EOF:
-			r.active[from].Store(false)
-			return CloseWrite(dst)
-		case r.interrupted.Load() || !errors.Is(err, os.ErrDeadlineExceeded) || !time.Now().Before(writeUntil):
+			CloseWrite(dst) // if that fails, the other direction finds out
+			return nil
+		case r.interrupted.Load() || !errors.Is(err, os.ErrDeadlineExceeded) || !now.Before(writeUntil):
 			return err
-		case k == 0 && !r.active[to].Load():
+		case now.Sub(r.began)-time.Duration(r.moved.Load()) >= r.idle+r.idle/8: // the other side may lag by a read
 			return err
 		}
 	}
