@@ -26,7 +26,7 @@ func (s *session) newRelay(peer net.Conn) *rawRelay {
 		peer:  peer,
 		down:  make(chan error, 1),
 	}
-	s.onInterrupt(r.Interrupt)
+	s.setRelay(r)
 	return r
 }
 
@@ -57,6 +57,7 @@ func (s *session) breakRelay(r *rawRelay, err error) {
 func (s *session) stopRelay(r *rawRelay) error {
 	r.Interrupt()
 	err := <-r.down
+	s.setRelay(nil)
 	if s.down.Bytes.Load() > 0 {
 		return errPeerFirst
 	}

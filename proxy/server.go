@@ -116,10 +116,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
-	s.cancel()
-	for _, each := range s.live() {
-		each.interrupt()
-	}
+	s.interrupt()
 	select {
 	case <-ended:
 	case <-time.After(stopTimeout):
@@ -132,11 +129,19 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // Close ends everything at once.
 func (s *Server) Close() {
 	s.stopAccepting()
-	s.cancel()
+	s.interrupt()
 	for _, each := range s.live() {
-		each.interrupt()
 		each.close()
 	}
+}
+
+// interrupt ends all sessions at the next message, or where they are if they do
+// not stand yet.
+func (s *Server) interrupt() {
+	for _, each := range s.live() {
+		each.interrupt()
+	}
+	s.cancel()
 }
 
 func (s *Server) setup() { // s.mu is held

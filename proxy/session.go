@@ -34,6 +34,7 @@ type session struct {
 	mu          sync.Mutex
 	conns       []net.Conn
 	stops       []func()
+	relay       *rawRelay // the one that is running, if any
 	interrupted bool
 	closed      bool
 }
@@ -292,6 +293,16 @@ func (s *session) onInterrupt(stop func()) {
 	}
 }
 
+// setRelay makes r, which may be nil, the relay that an interrupt ends.
+func (s *session) setRelay(r *rawRelay) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.relay = r
+	if r != nil && s.interrupted {
+		r.Interrupt()
+	}
+}
+
 // interrupt ends the session between two messages.
 func (s *session) interrupt() {
 	s.mu.Lock()
@@ -299,6 +310,9 @@ func (s *session) interrupt() {
 	s.interrupted = true
 	for _, stop := range s.stops {
 		stop()
+	}
+	if s.relay != nil {
+		s.relay.Interrupt()
 	}
 }
 

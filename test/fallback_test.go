@@ -24,7 +24,7 @@ func TestAV1NodeIsRefusedByDefault(t *testing.T) {
 	refused := proxy.await(t, "session refused because the peer hung up", func(e event) bool {
 		return e.Msg == "session refused" && strings.Contains(e.Reason, "hung up")
 	})
-	if refused.Level != "WARN" || refused.Dest != observer.addr ||
+	if refused.Level != "INFO" || refused.Dest != observer.addr ||
 		!strings.Contains(refused.Hint, "--v1-fallback always") {
 		t.Errorf("the proxy logged %+v, want a warning about %s with the hint --v1-fallback always", refused, observer.addr)
 	}

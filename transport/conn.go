@@ -129,12 +129,13 @@ func shakeHands(ctx context.Context, nc net.Conn, r *stream.Reader, h *Handshake
 
 // awaitFirstByte waits until the peer has sent something, for at most d.
 func awaitFirstByte(ctx context.Context, nc net.Conn, r *stream.Reader, d time.Duration) error {
-	nc.SetReadDeadline(time.Now().Add(d))
+	until := time.Now().Add(d)
+	nc.SetReadDeadline(until)
 	if ctx.Err() != nil { // the deadline just set may have undone the context's
 		return ctx.Err()
 	}
 	_, err := r.Peek(1)
-	if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil {
+	if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil && !time.Now().Before(until) {
 		return ErrSilent
 	}
 	if err != nil {
