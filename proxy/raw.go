@@ -56,6 +56,7 @@ func (s *session) breakRelay(r *rawRelay, err error) {
 // has passed.
 func (s *session) stopRelay(r *rawRelay) error {
 	r.Interrupt()
+	s.client.SetWriteDeadline(time.Unix(1, 0)) // if it writes, it is too late anyway
 	err := <-r.down
 	s.setRelay(nil)
 	if s.down.Bytes.Load() > 0 {

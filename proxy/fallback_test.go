@@ -1,0 +1,212 @@
+package proxy_test
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"slices"
+	"testing"
+	"time"
+
+	"bip324proxy/proxy"
+	"bip324proxy/transport"
+)
+
+const (
+	clearnet = "192.0.2.1:8333"
+	cjdns    = "[fc00::1]:8333"
+)
+
+// How a peer without v2 may end its first connection, and where plaintext may
+// follow.
+func TestFallback(t *testing.T) {
+	for _, c := range []struct {
+		fallback transport.Fallback
+		dest     string
+		end      ending
+		v1       bool
+	}{
+		{transport.FallbackAlways, clearnet, fin, true},
+		{transport.FallbackAlways, clearnet, rst, true},
+		{transport.FallbackAlways, clearnet, stall, true},
+		{transport.FallbackAlways, "node.example:8333", fin, true},
+		{transport.FallbackOverlay, cjdns, fin, true},
+		{transport.FallbackOverlay, cjdns, rst, true},
+		{transport.FallbackOverlay, cjdns, stall, true},
+		{transport.FallbackOverlay, clearnet, fin, false},
+		{transport.FallbackOverlay, clearnet, rst, false},
+		{transport.FallbackOverlay, clearnet, stall, false},
+		{transport.FallbackOverlay, "[fd00::1]:8333", fin, false},
+		{transport.FallbackNever, cjdns, fin, false},
+		{transport.FallbackNever, clearnet, fin, false},
+	} {
+		t.Run(fmt.Sprintf("%v/%s/%s", c.fallback, c.dest, c.end.name), func(t *testing.T) {
+			server := &proxy.Server{Dialer: transport.Dialer{Fallback: c.fallback, Peers: new(transport.Peers)}}
+			switch { // of the two timers only the one that must go off
+			case c.end.name != stall.name:
+				server.Dialer.FirstByteTimeout = time.Minute
+			case c.v1:
+				server.Dialer.FirstByteTimeout = 100 * time.Millisecond
+			default:
+				server.Dialer.HandshakeTimeout = 300 * time.Millisecond
+			}
+			e := start(t, server)
+			e.net.tap = true
+			got := e.v1Node(t, c.dest, c.end)
+			client := e.connect(c.dest)
+			client.Write(v1Message(mainnet, "version", version))
+			if !c.v1 {
+				wantClosed(t, client)
+				e.wantEnd(client, "refused", reasonAfter(0, c.end))
+				wantNoV1(t, e, c.dest)
+				return
+			}
+			e.wantV1(t, client, c.dest, got)
+			if n := e.net.dialled(c.dest); n != 2 {
+				t.Errorf("dialled %d times, want once for v2 and once for v1", n)
+			}
+			wantNoPlaintext(t, "the first connection", bytes.Join(e.net.sent(c.dest)[0], nil))
+
+			// From now on the peer is known.
+			client = e.connect(c.dest)
+			client.Write(v1Message(mainnet, "version", version))
+			e.wantV1(t, client, c.dest, got)
+			if n := e.net.dialled(c.dest); n != 3 {
+				t.Errorf("dialled %d times, want one more", n)
+			}
+		})
+	}
+}
+
+// v1Node has dest end the first connection and speak v1 on all others. What it
+// reads on each of those comes from the channel.
+func (e *env) v1Node(t *testing.T, dest string, end ending) <-chan []byte {
+	got := make(chan []byte, 4)
+	e.net.peer(dest, func(nc *net.TCPConn, dial int) {
+		if dial > 1 {
+			got <- speakV1(nc)
+			return
+		}
+		if _, err := nc.Read(make([]byte, 8192)); err != nil {
+			t.Error(err)
+		}
+		end.do(nc)
+	})
+	return got
+}
+
+// wantV1 has a client, which has sent its VERSION, finish a session with a
+// v1Node, and checks that what it says arrives as it is, once.
+func (e *env) wantV1(t *testing.T, client net.Conn, dest string, got <-chan []byte) {
+	t.Helper()
+	if name, payload, err := readV1(client); err != nil || name != "version" || string(payload) != "of the peer" {
+		t.Errorf("%s %q, %v", name, payload, err)
+	}
+	verack := v1Message(mainnet, "verack", nil)
+	client.Write(verack)
+	hangUp(client)
+	client.Close()
+	want := slices.Concat(v1Message(mainnet, "version", version), verack)
+	if b := receive(t, got, "the peer"); !bytes.Equal(b, want) {
+		t.Errorf("the peer got %q, want %q", b, want)
+	}
+	end := e.wantEnd(client, "closed", "both sides closed the connection")
+	wantAttrs(t, end, logLine{"transport": "v1", "dest": dest, "bytes_to_peer": float64(len(want)), "bytes_to_client": 24.0 + 11})
+	lines, _ := e.logs.of(client.LocalAddr())
+	if cause, _ := lines[0]["cause"].(string); lines[0]["transport"] != "v1" || cause == "" {
+		t.Errorf("no cause: %v", lines[0])
+	}
+}
+
+// A peer that has spoken v2 once is never spoken to in v1.
+func TestNoFallbackFromV2(t *testing.T) {
+	for _, end := range []ending{fin, rst} {
+		e := start(t, &proxy.Server{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: new(transport.Peers)}})
+		e.net.tap = true
+		e.net.peer(clearnet, func(nc *net.TCPConn, dial int) {
+			if dial == 1 {
+				cutPeer(t, flightSize, fin)(nc, dial)
+			} else {
+				cutPeer(t, 0, end)(nc, dial)
+			}
+		})
+		for i, how := range []string{"closed", "refused", "refused"} {
+			client := e.connect(clearnet)
+			client.Write(v1Message(mainnet, "version", version))
+			wantClosed(t, client)
+			client.Close()
+			e.wantEnd(client, how, "the peer")
+			if n := e.net.dialled(clearnet); n != i+1 {
+				t.Errorf("session %d: dialled %d times", i+1, n)
+			}
+		}
+		for _, conn := range e.net.sent(clearnet) {
+			wantNoPlaintext(t, clearnet, bytes.Join(conn, nil))
+		}
+	}
+}
+
+// A peer that hangs up whatever is said is dialled twice at most, and is not
+// taken for a v1 peer.
+func TestFullPeer(t *testing.T) {
+	e := start(t, &proxy.Server{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: new(transport.Peers)}})
+	e.net.peer(clearnet, func(nc *net.TCPConn, _ int) {
+		nc.Read(make([]byte, 8192))
+		hangUp(nc)
+	})
+	for i := range 2 {
+		client := e.connect(clearnet)
+		client.Write(v1Message(mainnet, "version", version))
+		wantClosed(t, client)
+		client.Close()
+		e.wantEnd(client, "closed", "")
+		if n := e.net.dialled(clearnet); n != 2*(i+1) {
+			t.Errorf("dialled %d times after %d sessions", n, i+1)
+		}
+	}
+	if got := e.server.Dialer.Peers.Lookup(clearnet); got != transport.SpeaksUnknown {
+		t.Errorf("the peer is taken for %v", got)
+	}
+}
+
+// The second connection cannot be made: the session ends.
+func TestNoSecondConnection(t *testing.T) {
+	e := start(t, &proxy.Server{Dialer: transport.Dialer{Fallback: transport.FallbackAlways}})
+	e.net.peer(clearnet, func(nc *net.TCPConn, _ int) {
+		e.net.peer(clearnet, nil)
+		nc.Read(make([]byte, 8192))
+		hangUp(nc)
+	})
+	client := e.connect(clearnet)
+	client.Write(v1Message(mainnet, "version", version))
+	wantClosed(t, client)
+	e.wantEnd(client, "refused", "the peer hung up")
+	if n := e.net.dialled(clearnet); n != 2 {
+		t.Errorf("dialled %d times", n)
+	}
+}
+
+// In v1, a peer may take its time for the first answer.
+func TestV1PeerAnswersLate(t *testing.T) {
+	peers := new(transport.Peers)
+	peers.Note(clearnet, transport.SpeaksV1)
+	server := &proxy.Server{
+		Dialer:            transport.Dialer{Fallback: transport.FallbackAlways, Peers: peers},
+		FirstBytesTimeout: 200 * time.Millisecond,
+	}
+	e := start(t, server)
+	e.net.peer(clearnet, func(nc *net.TCPConn, _ int) {
+		readV1(nc)
+		<-time.After(2 * server.FirstBytesTimeout)
+		nc.Write(v1Message(mainnet, "version", []byte("of the peer")))
+		hangUp(nc)
+	})
+	client := e.connect(clearnet)
+	client.Write(v1Message(mainnet, "version", version))
+	if name, _, err := readV1(client); name != "version" || err != nil {
+		t.Errorf("the peer's VERSION: %q, %v", name, err)
+	}
+	hangUp(client)
+	client.Close()
+	e.wantEnd(client, "closed", "both sides closed the connection")
+}

@@ -1,0 +1,347 @@
+package proxy_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	mrand "math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"bip324proxy/proxy"
+)
+
+var (
+	mainnet  = [4]byte{0xf9, 0xbe, 0xb4, 0xd9}
+	signet   = [4]byte{0x0a, 0x03, 0xcf, 0x40}
+	nameless = [4]byte{1, 2, 3, 4} // of a custom signet
+)
+
+// patience bounds what must happen in a moment. Only a failing test waits for it.
+const patience = 10 * time.Second
+
+// env is a running proxy and the network that it dials into.
+type env struct {
+	t      *testing.T
+	server *proxy.Server
+	addr   string
+	logs   *logBook
+	net    *fakeNet
+}
+
+// start runs server on loopback. When the test ends, all sessions must have
+// ended by themselves, and nothing may be left once the server is closed.
+func start(t *testing.T, server *proxy.Server) *env {
+	t.Helper()
+	back := remember()
+	t.Cleanup(func() { back(t, "after Close") })
+
+	e := &env{t: t, server: server, logs: newLogBook(), net: newFakeNet(t)}
+	t.Cleanup(e.net.close)
+	if server.Log == nil {
+		server.Log = slog.New(slog.NewJSONHandler(e.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	if server.Dialer.Dial == nil {
+		server.Dialer.Dial = e.net.dial
+	}
+	e.addr = e.serve()
+	idle := remember()
+	t.Cleanup(func() { idle(t, "with the server still running") })
+	return e
+}
+
+// serve has the server take another listener and returns its address.
+func (e *env) serve() string {
+	e.t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- e.server.Serve(l) }()
+	e.t.Cleanup(func() {
+		e.server.Close()
+		if err := receive(e.t, served, "Serve to return"); err != proxy.ErrServerClosed {
+			e.t.Errorf("Serve returned %v", err)
+		}
+	})
+	return l.Addr().String()
+}
+
+// remember notes how many goroutines and sockets there are. The function it
+// returns fails the test unless there are no more of them again.
+func remember() func(*testing.T, string) {
+	goroutines, sockets := runtime.NumGoroutine(), openSockets()
+	return func(t *testing.T, when string) {
+		t.Helper()
+		for end := time.Now().Add(patience); runtime.NumGoroutine() > goroutines || openSockets() > sockets; {
+			if time.Now().After(end) {
+				stacks := make([]byte, 1<<20)
+				t.Errorf("%s: %d goroutines instead of %d, %d sockets instead of %d\n%s", when,
+					runtime.NumGoroutine(), goroutines, openSockets(), sockets, stacks[:runtime.Stack(stacks, true)])
+				return
+			}
+			<-time.After(time.Millisecond)
+		}
+	}
+}
+
+// openSockets counts this process's sockets where the system shows them.
+func openSockets() (n int) {
+	links, _ := filepath.Glob("/proc/self/fd/*")
+	for _, l := range links {
+		if to, err := os.Readlink(l); err == nil && strings.HasPrefix(to, "socket:") {
+			n++
+		}
+	}
+	return n
+}
+
+// receive receives from c, or fails the test.
+func receive[T any](t *testing.T, c <-chan T, what string) (v T) {
+	t.Helper()
+	select {
+	case v = <-c:
+	case <-time.After(patience):
+		t.Errorf("waited %v in vain for %s", patience, what)
+	}
+	return v
+}
+
+// each calls f for 0 to n-1, up to workers at a time.
+func each(n, workers int, f func(i int)) {
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, workers)
+	for i := range n {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			f(i)
+		})
+	}
+	wg.Wait()
+}
+
+// logBook is a log, as JSON, to look things up in.
+type logBook struct {
+	mu    sync.Mutex
+	raw   bytes.Buffer
+	lines []logLine
+	more  chan struct{} // closed at the next line
+}
+
+type logLine map[string]any
+
+func newLogBook() *logBook { return &logBook{more: make(chan struct{})} }
+
+func (b *logBook) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.raw.Write(p)
+	var line logLine
+	if err := json.Unmarshal(p, &line); err != nil {
+		return 0, err
+	}
+	b.lines = append(b.lines, line)
+	close(b.more)
+	b.more = make(chan struct{})
+	return len(p), nil
+}
+
+func (b *logBook) text() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.raw.String()
+}
+
+// of returns the lines about the client with that address.
+func (b *logBook) of(client net.Addr) (of []logLine, more <-chan struct{}) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, l := range b.lines {
+		if l["client"] == client.String() {
+			of = append(of, l)
+		}
+	}
+	return of, b.more
+}
+
+// end waits for the line with which the client's session ends, and checks that
+// it is the only one and that "session opened" came before it if, and only if,
+// it is "session closed".
+func (e *env) end(client net.Conn) logLine {
+	e.t.Helper()
+	timeout := time.After(patience)
+	for {
+		lines, more := e.logs.of(client.LocalAddr())
+		if len(lines) > 0 {
+			switch last := lines[len(lines)-1]; {
+			case last["msg"] == "session closed" && len(lines) == 2 && lines[0]["msg"] == "session opened",
+				last["msg"] == "session refused" && len(lines) == 1:
+				return last
+			case last["msg"] != "session opened":
+				e.t.Errorf("lines of one session: %v", lines)
+				return last
+			}
+		}
+		select {
+		case <-more:
+		case <-timeout:
+			e.t.Errorf("the session has not ended: %v", lines)
+			return logLine{}
+		}
+	}
+}
+
+// wantEnd checks how a session ended: "closed" or "refused", and with a reason
+// that contains why.
+func (e *env) wantEnd(client net.Conn, how, why string) logLine {
+	e.t.Helper()
+	line := e.end(client)
+	if reason, _ := line["reason"].(string); line["msg"] != "session "+how || !strings.Contains(reason, why) || reason == "" {
+		e.t.Errorf("%v, want session %s because %q", line, how, why)
+	}
+	return line
+}
+
+// dial connects to the proxy.
+func (e *env) dial() net.Conn { return e.dialTo(e.addr) }
+
+func (e *env) dialTo(addr string) net.Conn {
+	e.t.Helper()
+	nc, err := net.Dial("tcp", addr)
+	if err != nil {
+		panic(err) // this machine cannot run the test
+	}
+	nc.SetDeadline(time.Now().Add(patience))
+	e.t.Cleanup(func() { nc.Close() })
+	return nc
+}
+
+// connect connects to dest through the proxy.
+func (e *env) connect(dest string) net.Conn {
+	e.t.Helper()
+	nc := e.dial()
+	if code, err := ask(nc, dest); err != nil || code != 0 {
+		e.t.Errorf("connect to %s: reply %d, %v", dest, code, err)
+	}
+	return nc
+}
+
+// ask has the proxy connect nc to dest and returns the reply's code.
+func ask(nc net.Conn, dest string) (code byte, err error) {
+	if _, err := nc.Write([]byte{5, 1, 0}); err != nil {
+		return 0, err
+	}
+	var method [2]byte
+	if _, err := io.ReadFull(nc, method[:]); err != nil {
+		return 0, err
+	}
+	if method != [2]byte{5, 0} {
+		return 0, fmt.Errorf("method reply % x", method)
+	}
+	if _, err := nc.Write(request(1, dest)); err != nil {
+		return 0, err
+	}
+	var reply [10]byte
+	if _, err := io.ReadFull(nc, reply[:]); err != nil {
+		return 0, err
+	}
+	if want := [10]byte{5, reply[1], 0, 1}; reply != want {
+		return 0, fmt.Errorf("reply % x", reply)
+	}
+	return reply[1], nil
+}
+
+// request is a SOCKS request for "host:port", the host as a name.
+func request(command byte, dest string) []byte {
+	host, port, _ := net.SplitHostPort(dest)
+	n, _ := strconv.Atoi(port)
+	b := append([]byte{5, command, 0, 3, byte(len(host))}, host...)
+	return binary.BigEndian.AppendUint16(b, uint16(n))
+}
+
+// v1Message is a message as v1 has it.
+func v1Message(magic [4]byte, name string, payload []byte) []byte {
+	b := append(magic[:], make([]byte, 12)...)
+	copy(b[4:], name)
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(payload)))
+	once := sha256.Sum256(payload)
+	twice := sha256.Sum256(once[:])
+	return append(append(b, twice[:4]...), payload...)
+}
+
+// readV1 reads a v1 message of the main network. The error is io.EOF only
+// between messages.
+func readV1(r io.Reader) (name string, payload []byte, err error) {
+	var head [24]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return "", nil, err
+	}
+	payload = make([]byte, binary.LittleEndian.Uint32(head[16:]))
+	if n, err := io.ReadFull(r, payload); err != nil {
+		return "", nil, fmt.Errorf("after %d of %d bytes: %v", n, len(payload), err)
+	}
+	name = strings.TrimRight(string(head[4:16]), "\x00")
+	if !bytes.Equal(v1Message(mainnet, name, payload)[:24], head[:]) {
+		return name, payload, fmt.Errorf("header % x", head)
+	}
+	return name, payload, nil
+}
+
+// version is the payload of a client's VERSION.
+var version = append(randomBytes(80, 1), "\x18/clear-text-user-agent:1/\x00\x00\x00\x00\x01"...)
+
+// randomBytes returns n bytes that are the same in every run.
+func randomBytes(n int, seed byte) []byte {
+	b := make([]byte, n)
+	mrand.NewChaCha8([32]byte{seed}).Read(b)
+	return b
+}
+
+// wantClosed checks that nothing but the end comes from nc: the proxy closes in
+// good order, or resets where nc had more to say.
+func wantClosed(t *testing.T, nc net.Conn) {
+	t.Helper()
+	b, err := io.ReadAll(nc)
+	if len(b) > 0 {
+		t.Errorf("%d bytes before the end: % x", len(b), b[:min(len(b), 32)])
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the connection stays open")
+	}
+}
+
+// reset closes nc with a reset.
+func reset(nc net.Conn) {
+	nc.(*net.TCPConn).SetLinger(0)
+	nc.Close()
+}
+
+// hangUp ends what nc says, and reads until the other side is at its end too.
+func hangUp(nc net.Conn) {
+	nc.(*net.TCPConn).CloseWrite()
+	io.Copy(io.Discard, nc)
+}
+
+// wantNoPlaintext checks that b, which left for dest, holds nothing of v1.
+func wantNoPlaintext(t *testing.T, dest string, b []byte) {
+	t.Helper()
+	for _, clear := range []string{string(mainnet[:]) + "ver", "version\x00", "clear-text-user-agent"} {
+		if bytes.Contains(b, []byte(clear)) {
+			t.Errorf("%q left in plaintext for %s", clear, dest)
+		}
+	}
+}

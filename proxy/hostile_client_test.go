@@ -1,0 +1,232 @@
+package proxy_test
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"bip324proxy/proxy"
+	"bip324proxy/transport"
+	"bip324proxy/v1v2"
+)
+
+// A client ends at every byte of SOCKS and of its VERSION.
+func TestClientEndsAtEveryByte(t *testing.T) {
+	const dest = "node.example:8333"
+	hello := []byte{5, 1, 0}
+	asked := len(hello) + len(request(1, dest))
+	script := slices.Concat(hello, request(1, dest), v1Message(mainnet, "version", version))
+	const prefix = 4 // of VERSION, after which it is certain that this is v1: the magic has a name
+
+	for _, end := range []ending{fin, rst, stall} {
+		t.Run(end.name, func(t *testing.T) {
+			server := &proxy.Server{}
+			if end.name == stall.name {
+				server.FirstBytesTimeout = time.Second
+				server.Socks.Timeout = time.Second
+			}
+			e := start(t, server)
+			e.net.tap = true
+			var leaked atomic.Int64 // bytes that peers got
+			e.net.peer(dest, func(nc *net.TCPConn, _ int) {
+				n, _ := io.Copy(io.Discard, nc)
+				leaked.Add(n)
+			})
+			each(len(script), len(script), func(k int) {
+				client := e.dial()
+				client.Write(script[:k])
+				if k >= asked {
+					if _, err := io.ReadFull(client, make([]byte, 12)); err != nil {
+						t.Errorf("after byte %d: no reply: %v", k, err)
+					}
+				}
+				end.do(client.(*net.TCPConn))
+				client.Close()
+				switch line := e.end(client); {
+				case k >= asked && k < asked+prefix && end.name == fin.name:
+					if line["transport"] != "passthrough" {
+						t.Errorf("after byte %d: %v", k, line)
+					}
+				case line["msg"] != "session refused" || strings.Contains(line["reason"].(string), "closed network connection"):
+					t.Errorf("after byte %d: %v", k, line)
+				}
+			})
+			e.net.wg.Wait()
+			want := 0
+			if end.name == fin.name { // a stream that is not v1 is passed on, so far as it came
+				want = (prefix - 1) * prefix / 2
+			}
+			if n := leaked.Load(); n != int64(want) {
+				t.Errorf("the peers got %d bytes, want %d", n, want)
+			}
+		})
+	}
+}
+
+// Whatever follows "version" must be a VERSION before anything is said to the peer.
+func TestClientBeginsBadly(t *testing.T) {
+	tooLong := v1Message(mainnet, "version", version)
+	binary.LittleEndian.PutUint32(tooLong[16:], 4_000_001)
+	for name, c := range map[string]struct {
+		says []byte
+		why  string
+	}{
+		"too long":           {tooLong, "4000001 bytes, over the limit of 4000000"},
+		"header only":        {tooLong[:16], "the client closed the connection within a message"},
+		"wrong checksum":     {spoilt("version"), "the client closed the connection"},
+		"then another magic": {slices.Concat(spoilt("version"), v1Message(signet, "verack", nil)), "v1 header with magic 0a03cf40 instead of f9beb4d9"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := start(t, &proxy.Server{})
+			var got atomic.Int64
+			e.net.peer("node.example:8333", func(nc *net.TCPConn, _ int) {
+				n, _ := io.Copy(io.Discard, nc)
+				got.Add(n)
+			})
+			client := e.connect("node.example:8333")
+			client.Write(c.says)
+			hangUp(client)
+			client.Close()
+			e.wantEnd(client, "refused", c.why)
+			e.net.wg.Wait()
+			if n := got.Load(); n != 0 {
+				t.Errorf("the peer got %d bytes", n)
+			}
+		})
+	}
+}
+
+// spoilt is a message with a wrong checksum.
+func spoilt(name string) []byte {
+	b := v1Message(mainnet, name, version)
+	b[20] ^= 1
+	return b
+}
+
+// Faults after the VERSION: what is good before them arrives, nothing after.
+func TestClientMisbehaves(t *testing.T) {
+	ping := v1Message(mainnet, "ping", randomBytes(8, 1))
+	tooLong := v1Message(mainnet, "tx", nil)
+	binary.LittleEndian.PutUint32(tooLong[16:], 4_000_001)
+	huge := slices.Clone(tooLong)
+	binary.LittleEndian.PutUint32(huge[16:], 1<<32-1)
+	badName := v1Message(mainnet, "ve\x00rack", nil)
+	for name, c := range map[string]struct {
+		says    []byte
+		why     string
+		pings   int
+		dropped float64
+	}{
+		"wrong magic":     {slices.Concat(ping, v1Message(signet, "ping", nil), ping), "the client: v1 header with magic", 1, 0},
+		"garbage":         {slices.Concat(ping, randomBytes(5000, 9)), "the client: v1 header with magic", 1, 0},
+		"too long":        {slices.Concat(ping, tooLong, ping), "the client: message \"tx\" of 4000001 bytes", 1, 0},
+		"huge":            {slices.Concat(ping, huge), "the client: message \"tx\" of 4294967295 bytes", 1, 0},
+		"wrong checksums": {slices.Concat(ping, spoilt("tx"), ping, spoilt("block")), "the client closed the connection", 2, 2},
+		"wrong name":      {slices.Concat(ping, badName, ping), "the client closed the connection", 2, 1},
+		"cut off":         {slices.Concat(ping, ping[:len(ping)-1]), "the client closed the connection within a message", 1, 0},
+		"cut off early":   {slices.Concat(ping, ping[:1]), "the client closed the connection within a message", 1, 0},
+		"large cut off":   {slices.Concat(ping, v1Message(mainnet, "block", randomBytes(900_000, 1))[:700_000]), "the client closed the connection within a message", 1, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := start(t, &proxy.Server{})
+			got := make(chan int, 1)
+			e.net.peer("node.example:8333", v2Peer(func(c *transport.Conn) {
+				c.WritePacket(v1v2.AppendContents(nil, v1v2.TypeOf("verack"), nil))
+				n := 0
+				for {
+					contents, err := c.ReadPacket()
+					if err != nil {
+						got <- n
+						return
+					}
+					if len(contents) == 9 && contents[0] == 18 {
+						n++
+					} else if len(contents) != 13+len(version) {
+						t.Errorf("the peer got % x", contents[:min(len(contents), 20)])
+					}
+				}
+			}))
+			client := e.connect("node.example:8333")
+			client.Write(v1Message(mainnet, "version", version))
+			readV1(client) // the session stands
+			client.Write(c.says)
+			hangUp(client)
+			client.Close()
+			if n := receive(t, got, "the peer"); n != c.pings {
+				t.Errorf("the peer got %d pings, want %d", n, c.pings)
+			}
+			line := e.wantEnd(client, "closed", c.why)
+			if line["dropped"] != c.dropped {
+				t.Errorf("%v messages dropped, want %v", line["dropped"], c.dropped)
+			}
+		})
+	}
+}
+
+// A client that resets in mid session takes the peer's connection with it.
+func TestClientResets(t *testing.T) {
+	e := start(t, &proxy.Server{})
+	gone := make(chan struct{})
+	e.net.peer("node.example:8333", v2Peer(func(c *transport.Conn) {
+		c.WritePacket(v1v2.AppendContents(nil, v1v2.TypeOf("verack"), nil))
+		c.ReadPacket()
+		c.ReadPacket()
+		close(gone)
+	}))
+	client := e.connect("node.example:8333")
+	client.Write(v1Message(mainnet, "version", version))
+	readV1(client)
+	reset(client)
+	receive(t, gone, "the end at the peer")
+	e.wantEnd(client, "closed", "the client: ")
+}
+
+// A client that leaves while the peer is still silent ends the session, and
+// causes no second connection, least of all one for v1.
+func TestClientLeavesDuringHandshake(t *testing.T) {
+	for _, end := range []ending{fin, rst} {
+		e := start(t, &proxy.Server{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, FirstByteTimeout: time.Minute}})
+		e.net.tap = true
+		reached := make(chan struct{})
+		e.net.peer("node.example:8333", func(nc *net.TCPConn, _ int) {
+			nc.Read(make([]byte, 8192))
+			close(reached)
+			io.Copy(io.Discard, nc)
+		})
+		client := e.connect("node.example:8333")
+		client.Write(v1Message(mainnet, "version", version))
+		receive(t, reached, "the handshake")
+		end.do(client.(*net.TCPConn))
+		client.Close()
+		e.wantEnd(client, "refused", "the client closed the connection")
+		wantNoV1(t, e, "node.example:8333")
+	}
+}
+
+// Things that are sent to a SOCKS port by mistake.
+func TestNotSOCKS(t *testing.T) {
+	for why, says := range map[string]string{
+		"speaks HTTP":                 "GET / HTTP/1.1\r\n\r\n",
+		"speaks TLS":                  "\x16\x03\x01\x02\x00",
+		"speaks SOCKS4":               "\x04\x01\x20\x8d\x7f\x00\x00\x01\x00",
+		"does not speak SOCKS5":       string(mainnet[:]) + "version",
+		"only the authentication met": "\x05\x01\x03",
+	} {
+		t.Run(why, func(t *testing.T) {
+			e := start(t, &proxy.Server{})
+			client := e.dial()
+			fmt.Fprint(client, says)
+			b, _ := io.ReadAll(client)
+			if want := strings.HasPrefix(says, "\x05"); (string(b) == "\x05\xff") != want || !want && len(b) > 0 {
+				t.Errorf("answered % x", b)
+			}
+			e.wantEnd(client, "refused", why)
+		})
+	}
+}

@@ -1,0 +1,303 @@
+package proxy_test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"bip324proxy/proxy"
+	"bip324proxy/transport"
+)
+
+// An ending is what a peer does after its last byte.
+type ending struct {
+	name string
+	do   func(nc *net.TCPConn)
+}
+
+var (
+	fin   = ending{"closes", func(nc *net.TCPConn) { hangUp(nc) }}
+	rst   = ending{"resets", func(nc *net.TCPConn) { reset(nc) }}
+	stall = ending{"stays silent", func(nc *net.TCPConn) { io.Copy(io.Discard, nc) }}
+)
+
+// cutPeer sends k bytes of its flight, reads all that the proxy says to that,
+// and then ends.
+func cutPeer(t *testing.T, k int, end ending) func(*net.TCPConn, int) {
+	return func(nc *net.TCPConn, _ int) {
+		p, err := newHandPeer(nc, mainnet)
+		if err == nil {
+			_, err = nc.Write(p.flight[:k])
+		}
+		if err == nil && k >= keySize {
+			err = p.readFlight()
+		}
+		if err != nil {
+			t.Errorf("%s after byte %d: %v", end.name, k, err)
+		}
+		end.do(nc)
+	}
+}
+
+// reasonAfter is why a session ends whose peer ended after k bytes.
+func reasonAfter(k int, end ending) string {
+	stage := transport.StageVersion
+	switch {
+	case k == 0 && end.name == stall.name:
+		return "did not answer the v2 handshake in time"
+	case k == 0:
+		return "hung up during the v2 handshake without an answer"
+	case k < keySize:
+		stage = transport.StageKey
+	case k < helloSize:
+		stage = transport.StageGarbage
+	}
+	return "v2 handshake failed " + stage.String()
+}
+
+// A peer ends at every byte of its handshake. Unless it is complete, the client
+// is closed without a byte, and no peer that has said a byte is spoken to in v1.
+func TestPeerEndsAtEveryByte(t *testing.T) {
+	for _, fallback := range []transport.Fallback{transport.FallbackNever, transport.FallbackAlways} {
+		for _, end := range []ending{fin, rst, stall} {
+			t.Run(fmt.Sprintf("%v/%s", fallback, end.name), func(t *testing.T) {
+				server := &proxy.Server{Dialer: transport.Dialer{Fallback: fallback}}
+				if end.name == stall.name {
+					server.Dialer.HandshakeTimeout = 1500 * time.Millisecond
+				}
+				e := start(t, server)
+				e.net.tap = true
+				from := 0
+				if fallback != transport.FallbackNever {
+					from = 1 // without a byte there is a fallback: TestFallback
+				}
+				each(flightSize-from, flightSize, func(i int) {
+					k := from + i
+					dest := fmt.Sprintf("node%d.example:8333", k)
+					e.net.peer(dest, cutPeer(t, k, end))
+					client := e.connect(dest)
+					client.Write(v1Message(mainnet, "version", version))
+					wantClosed(t, client)
+					e.wantEnd(client, "refused", reasonAfter(k, end))
+					wantNoV1(t, e, dest)
+				})
+			})
+		}
+	}
+}
+
+// The same behind the last byte: there is a session, which ends with the peer.
+func TestPeerEndsAfterHandshake(t *testing.T) {
+	for _, c := range []struct {
+		end ending
+		why string
+	}{
+		{fin, "the peer closed the connection"},
+		{rst, "the peer: "},
+		{stall, "the peer neither sent nor took anything for too long"},
+	} {
+		t.Run(c.end.name, func(t *testing.T) {
+			server := &proxy.Server{}
+			if c.end.name == stall.name {
+				server.IdleTimeout = 300 * time.Millisecond
+			}
+			e := start(t, server)
+			e.net.tap = true
+			e.net.peer("node.example:8333", cutPeer(t, flightSize, c.end))
+			client := e.connect("node.example:8333")
+			client.Write(v1Message(mainnet, "version", version))
+			if c.end.name == stall.name { // or the client would be idle as well
+				stop := keepTalking(client, server.IdleTimeout/4)
+				defer stop()
+			}
+			wantClosed(t, client)
+			client.Close()
+			e.wantEnd(client, "closed", c.why)
+			wantNoV1(t, e, "node.example:8333")
+		})
+	}
+}
+
+// keepTalking sends a ping every interval, until it is stopped or fails.
+func keepTalking(nc net.Conn, interval time.Duration) (stop func()) {
+	ping := v1Message(mainnet, "ping", make([]byte, 8))
+	quit, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(interval)
+		defer tick.Stop()
+		for {
+			select {
+			case <-quit:
+				return
+			case <-tick.C:
+				if _, err := nc.Write(ping); err != nil {
+					return
+				}
+			}
+		}
+	}()
+	return func() { close(quit); <-done }
+}
+
+// wantNoV1 checks that dest was dialled once and has been sent nothing of v1.
+func wantNoV1(t *testing.T, e *env, dest string) {
+	t.Helper()
+	if n := e.net.dialled(dest); n != 1 {
+		t.Errorf("%s was dialled %d times", dest, n)
+	}
+	for _, conn := range e.net.sent(dest) {
+		for _, b := range conn {
+			wantNoPlaintext(t, dest, b)
+		}
+	}
+}
+
+// One bit of the peer's flight is wrong: nothing is delivered, and nothing is
+// said in v1.
+func TestPeerFlipsEveryByte(t *testing.T) {
+	for _, fallback := range []transport.Fallback{transport.FallbackNever, transport.FallbackAlways} {
+		t.Run(fallback.String(), func(t *testing.T) {
+			e := start(t, &proxy.Server{Dialer: transport.Dialer{Fallback: fallback}})
+			e.net.tap = true
+			each(flightSize, 16, func(i int) {
+				dest := fmt.Sprintf("node%d.example:8333", i)
+				e.net.peer(dest, func(nc *net.TCPConn, _ int) {
+					p, err := newHandPeer(nc, mainnet)
+					if err != nil {
+						t.Errorf("byte %d: %v", i, err)
+						return
+					}
+					p.flight[i] ^= 0x80
+					nc.Write(p.flight)
+					hangUp(nc)
+				})
+				client := e.connect(dest)
+				client.Write(v1Message(mainnet, "version", version))
+				wantClosed(t, client)
+				e.wantEnd(client, "refused", flipReason(i))
+				wantNoV1(t, e, dest)
+			})
+		})
+	}
+}
+
+// flipReason is what goes wrong when the highest bit of byte i is.
+func flipReason(i int) string {
+	waiting := func(s transport.Stage) string { return "failed " + s.String() }
+	switch {
+	case i < keySize: // other keys, so no terminator
+		return waiting(transport.StageGarbage)
+	case i < keySize+garbageSize: // the version packet authenticates it
+		return transport.ErrAuthentication.Error()
+	case i < helloSize:
+		return waiting(transport.StageGarbage)
+	case i < helloSize+2: // a longer packet that never comes
+		return waiting(transport.StageVersion)
+	case i == helloSize+2:
+		return (&transport.SizeError{Contents: 1 << 23}).Error()
+	}
+	return transport.ErrAuthentication.Error()
+}
+
+// What a peer may do wrong otherwise, and how the session ends.
+func TestPeerMisbehaves(t *testing.T) {
+	garbage := func(n int) func(*net.TCPConn, int) {
+		return func(nc *net.TCPConn, _ int) {
+			if _, err := newHandPeer(nc, mainnet); err == nil {
+				nc.Write(randomBytes(n, 5))
+			}
+			io.Copy(io.Discard, nc)
+		}
+	}
+	rows := []struct {
+		name     string
+		play     func(*net.TCPConn, int)
+		how, why string
+	}{
+		{"huge length", manglingPeer(promise(1<<24 - 1)), "closed", "the peer: packet contents of 16777215 bytes"},
+		{"length over the limit by one", manglingPeer(promise(4_000_014)), "closed", "the peer: packet contents of 4000014 bytes"},
+		{"wrong tag", manglingPeer(func(p []byte) []byte { p[len(p)-1] ^= 1; return p }), "closed", "the peer: packet authentication failed"},
+		{"wrong header", manglingPeer(func(p []byte) []byte { p[3] ^= 0x80; return p }), "closed", "the peer: packet authentication failed"},
+		{"packet twice", func(nc *net.TCPConn, dial int) {
+			manglingPeer(func(p []byte) []byte { defer nc.CloseWrite(); nc.Write(append(p, p...)); return nil })(nc, dial)
+		}, "closed", "the peer"}, // with a length that is anything
+		{"packet cut off", func(nc *net.TCPConn, dial int) {
+			manglingPeer(func(p []byte) []byte { defer nc.CloseWrite(); nc.Write(p[:20]); return nil })(nc, dial)
+		}, "closed", "the peer closed the connection within a message"},
+		{"no terminator", garbage(keySize + 4095 + 16), "refused", "no garbage terminator in 4111 bytes"},
+		{"key and all garbage, then silence", garbage(keySize + 4095 + 15), "refused", "waiting for the peer's garbage terminator"},
+		{"another network", func(nc *net.TCPConn, _ int) {
+			if p, err := newHandPeer(nc, signet); err == nil {
+				nc.Write(p.flight)
+			}
+			io.Copy(io.Discard, nc)
+		}, "refused", "waiting for the peer's garbage terminator"},
+		{"v1 peer that speaks first", func(nc *net.TCPConn, _ int) {
+			if _, err := newHandPeer(nc, mainnet); err == nil {
+				nc.Write(v1Message(mainnet, "version", []byte("unasked")))
+			}
+			hangUp(nc)
+		}, "refused", "waiting for the peer's key"},
+		{"our own bytes", func(nc *net.TCPConn, _ int) { io.Copy(nc, nc) }, "refused", "v2 handshake failed"},
+	}
+	e := start(t, &proxy.Server{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, HandshakeTimeout: time.Second}})
+	e.net.tap = true
+	each(len(rows), len(rows), func(i int) {
+		c, dest := rows[i], fmt.Sprintf("node%d.example:8333", i)
+		e.net.peer(dest, c.play)
+		client := e.connect(dest)
+		client.Write(v1Message(mainnet, "version", version))
+		var want []byte
+		if c.name == "packet twice" { // of which the first is good
+			want = v1Message(mainnet, "ping", randomBytes(9, 3))
+		}
+		if b, err := io.ReadAll(client); string(b) != string(want) || err != nil {
+			t.Errorf("%s: %d bytes to the client, %v", c.name, len(b), err)
+		}
+		client.Close()
+		e.wantEnd(client, c.how, c.why)
+		wantNoV1(t, e, dest)
+	})
+}
+
+// If what a peer says before the client's VERSION made this a passthrough, the
+// VERSION would leave in plaintext.
+func TestPeerSpeaksFirst(t *testing.T) {
+	for _, fallback := range []transport.Fallback{transport.FallbackNever, transport.FallbackAlways} {
+		e := start(t, &proxy.Server{Dialer: transport.Dialer{Fallback: fallback}})
+		var received atomic.Int64
+		e.net.peer("node.example:8333", func(nc *net.TCPConn, _ int) {
+			nc.Write([]byte{1})
+			n, _ := io.Copy(io.Discard, nc)
+			received.Add(n)
+		})
+		client := e.connect("node.example:8333")
+		if _, err := io.ReadFull(client, make([]byte, 1)); err != nil { // as in any protocol where the server begins
+			t.Fatal(err)
+		}
+		client.Write(v1Message(mainnet, "version", version))
+		wantClosed(t, client)
+		e.wantEnd(client, "refused", "the peer sent data before the client's VERSION")
+		e.net.wg.Wait()
+		if n := received.Load(); n != 0 || e.net.dialled("node.example:8333") != 1 {
+			t.Errorf("the peer got %d bytes on %d connections", n, e.net.dialled("node.example:8333"))
+		}
+	}
+}
+
+// A peer that is gone before the client has said a word is no v1 peer.
+func TestPeerGoneAtOnce(t *testing.T) {
+	e := start(t, &proxy.Server{Dialer: transport.Dialer{Fallback: transport.FallbackAlways}})
+	e.net.peer("node.example:8333", func(nc *net.TCPConn, _ int) { hangUp(nc) })
+	client := e.connect("node.example:8333")
+	wantClosed(t, client) // half: the client may still speak
+	client.Write(v1Message(mainnet, "version", version))
+	e.wantEnd(client, "refused", "the peer closed the connection before anything was said")
+	if n := e.net.dialled("node.example:8333"); n != 1 {
+		t.Errorf("dialled %d times", n)
+	}
+}

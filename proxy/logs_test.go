@@ -1,0 +1,78 @@
+package proxy_test
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+
+	"bip324proxy/proxy"
+	"bip324proxy/transport"
+	"bip324proxy/v1v2"
+)
+
+// No log holds credentials or anything that was said through the proxy.
+func TestLogsKeepSecrets(t *testing.T) {
+	const user, password, payload = "circuit-user-7f3a", "pass-word-91bd", "payload-5c2e"
+	e := start(t, &proxy.Server{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: new(transport.Peers)}})
+	auth := fmt.Sprintf("\x05\x01\x02\x01%c%s%c%s", len(user), user, len(password), password)
+	said := []byte(strings.Repeat(payload, 10))
+	e.net.peer("server.example:80", echo)
+	e.net.peer("v2.example:8333", v2Peer(func(c *transport.Conn) {
+		c.WritePacket(v1v2.AppendContents(nil, v1v2.TypeOf("tx"), said))
+		for {
+			if _, err := c.ReadPacket(); err != nil {
+				return
+			}
+		}
+	}))
+	e.net.peer("v1.example:8333", func(nc *net.TCPConn, _ int) { speakV1(nc) })
+	e.server.Dialer.Peers.Note("v1.example:8333", transport.SpeaksV1)
+	e.net.peer("bad.example:8333", func(nc *net.TCPConn, _ int) {
+		newHandPeer(nc, mainnet)
+		nc.Write(said)
+		hangUp(nc)
+	})
+	v := string(v1Message(mainnet, "version", said))
+	ping := string(v1Message(mainnet, "ping", said))
+	connect := func(dest string) string { return auth + string(request(1, dest)) }
+	for _, says := range []string{
+		auth,
+		auth + payload,
+		"\x05\x01\x02\x02" + user + password,
+		"\x05\x01\x00\x01" + auth[4:] + payload,
+		payload,
+		"GET /?" + payload + " HTTP/1.1\r\nProxy-Authorization: " + password + "\r\n\r\n",
+		connect("unknown.example:80"),
+		auth + string(request(2, "server.example:80")),
+		connect("name.onion:8333"),
+		connect("server.example:80") + payload,
+		connect("v2.example:8333") + v + ping,
+		connect("v2.example:8333") + v + ping + payload + "not a v1 header at all",
+		connect("v2.example:8333") + v + ping[:60],
+		connect("v1.example:8333") + v + ping,
+		connect("bad.example:8333") + v,
+		connect("v2.example:8333") + v[:50],
+	} {
+		client := e.dial()
+		io.WriteString(client, says)
+		hangUp(client)
+		client.Close()
+		e.end(client)
+	}
+	text := strings.ToLower(e.logs.text())
+	for _, secret := range []string{user, password, payload} {
+		for _, form := range []string{secret, hex.EncodeToString([]byte(secret)), fmt.Sprintf("% x", secret),
+			strings.TrimRight(base64.StdEncoding.EncodeToString([]byte(secret)), "="), fmt.Sprint([]byte(secret))} {
+			if strings.Contains(text, strings.ToLower(strings.Trim(form, "[]"))) {
+				t.Errorf("%q, as %q, is in the log", secret, form)
+			}
+		}
+	}
+	if !strings.Contains(text, "v2.example") { // the check can find something
+		t.Error("the log is empty")
+	}
+}

@@ -1,0 +1,360 @@
+package proxy_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"bip324proxy/proxy"
+	"bip324proxy/transport"
+)
+
+// A client that speaks v2 itself has its session with the peer, not with us.
+func TestV2Client(t *testing.T) {
+	e := start(t, &proxy.Server{})
+	id := make(chan [32]byte, 1)
+	e.net.peer("node.example:8333", v2Peer(func(c *transport.Conn) {
+		id <- c.SessionID()
+		for {
+			contents, err := c.ReadPacket()
+			if err != nil {
+				return
+			}
+			c.WritePacket(contents)
+		}
+	}))
+	nc := e.connect("node.example:8333")
+	client, err := transport.Client(context.Background(), nc, transport.Config{Magic: mainnet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if theirs := receive(t, id, "the peer"); client.SessionID() != theirs {
+		t.Error("the session ids differ")
+	}
+	for _, n := range []int{0, 1, 1000, 4_000_013} {
+		want := randomBytes(n, 1)
+		sent := make(chan error, 1)
+		go func() { sent <- client.WritePacket(want) }()
+		if got, err := client.ReadPacket(); !bytes.Equal(got, want) || err != nil {
+			t.Errorf("%d bytes instead of %d, %v", len(got), n, err)
+		}
+		if err := receive(t, sent, "the write"); err != nil {
+			t.Error(err)
+		}
+	}
+	hangUp(nc)
+	nc.Close()
+	line := e.wantEnd(nc, "closed", "both sides closed the connection")
+	wantAttrs(t, line, logLine{"transport": "passthrough"})
+}
+
+// streams are what clients begin with that do not speak v1.
+func streams() map[string][]byte {
+	all := map[string][]byte{
+		"TLS":    append([]byte{0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3}, randomBytes(506, 1)...),
+		"HTTP":   []byte("GET / HTTP/1.1\r\nHost: node.example\r\n\r\n"),
+		"BOLT 8": append([]byte{0}, randomBytes(49, 2)...),
+		"JSON":   []byte("{\"id\": 0, \"method\": \"server.version\"}\n"),
+		"large":  randomBytes(1<<20+1, 3),
+	}
+	for name, magic := range map[string][4]byte{"nameless": nameless, "mainnet": mainnet} {
+		for same := 4; same < 16 && name == "nameless"; same++ {
+			differs := v1Message(magic, "version", version)
+			differs[same] ^= 0x20
+			all[fmt.Sprintf("%s differs at %d", name, same)] = differs
+		}
+		for n := 1; n < 4; n++ {
+			all[fmt.Sprintf("%s ends after %d", name, n)] = magic[:n]
+		}
+	}
+	all["nameless ends after 4"] = nameless[:]
+	return all
+}
+
+// brokenV1 are streams that are v1, but not as v1 begins.
+func brokenV1() map[string][]byte {
+	all := map[string][]byte{"verack": v1Message(mainnet, "verack", nil)}
+	for name, magic := range map[string][4]byte{"nameless": nameless, "mainnet": mainnet} {
+		v := v1Message(magic, "version", version)
+		for same := 4; same < 16 && name == "mainnet"; same++ {
+			differs := bytes.Clone(v)
+			differs[same] ^= 0x20
+			all[fmt.Sprintf("%s differs at %d", name, same)] = differs
+		}
+		for n := 5; n < len(v); n++ {
+			all[fmt.Sprintf("%s ends after %d", name, n)] = v[:n]
+		}
+	}
+	all["mainnet ends after 4"] = mainnet[:]
+	return all
+}
+
+// What begins as v1 and goes wrong is no passthrough: it would leave in plaintext.
+func TestBrokenV1(t *testing.T) {
+	for _, deny := range []bool{false, true} {
+		e := start(t, &proxy.Server{DenyPassthrough: deny})
+		for name, says := range brokenV1() {
+			got := make(chan []byte, 1)
+			e.net.peer("node.example:8333", func(nc *net.TCPConn, _ int) {
+				b, _ := io.ReadAll(nc)
+				got <- b
+			})
+			client := e.connect("node.example:8333")
+			client.Write(says)
+			client.(*net.TCPConn).CloseWrite()
+			wantClosed(t, client)
+			if b := receive(t, got, "the peer"); len(b) > 0 {
+				t.Errorf("%s: the peer got %d bytes", name, len(b))
+			}
+			e.wantEnd(client, "refused", "the client")
+		}
+	}
+}
+
+// Whatever is not v1 passes as it is, in any chunking, with its end, and the
+// other direction goes on after that.
+func TestPassthrough(t *testing.T) {
+	e := start(t, &proxy.Server{})
+	answer := randomBytes(1<<20, 7)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	all := streams()
+	all["nothing"] = nil
+	for name, says := range all {
+		for _, step := range []int{1, 16, 1 << 30} {
+			if step == 1 && len(says) > 1000 {
+				continue
+			}
+			dest := fmt.Sprintf("%s.%d.example:80", strings.ReplaceAll(strings.ReplaceAll(name, " ", "-"), ",", ""), step)
+			got := make(chan []byte, 1)
+			e.net.peer(dest, func(nc *net.TCPConn, _ int) {
+				b, _ := io.ReadAll(nc)
+				got <- b
+				nc.Write(answer)
+			})
+			wg.Go(func() {
+				client := e.connect(dest)
+				for part := range slices.Chunk(says, step) {
+					client.Write(part)
+				}
+				client.(*net.TCPConn).CloseWrite()
+				if b := receive(t, got, dest); !bytes.Equal(b, says) {
+					t.Errorf("%s: the peer got %d bytes, want %d", dest, len(b), len(says))
+				}
+				if b, err := io.ReadAll(client); !bytes.Equal(b, answer) || err != nil {
+					t.Errorf("%s: the client got %d bytes, %v; want %d", dest, len(b), err, len(answer))
+				}
+				line := e.wantEnd(client, "closed", "both sides closed the connection")
+				wantAttrs(t, line, logLine{"transport": "passthrough", "bytes_to_peer": float64(len(says)), "bytes_to_client": float64(len(answer))})
+			})
+		}
+	}
+}
+
+// The peer's end is passed on as well, and the client goes on.
+func TestPeerHalfClose(t *testing.T) {
+	e := start(t, &proxy.Server{})
+	says := randomBytes(1<<20, 7)
+	got := make(chan []byte, 1)
+	e.net.peer("server.example:80", func(nc *net.TCPConn, _ int) {
+		fmt.Fprint(nc, "bye")
+		nc.CloseWrite()
+		b, _ := io.ReadAll(nc)
+		got <- b
+	})
+	client := e.connect("server.example:80")
+	if b, err := io.ReadAll(client); string(b) != "bye" || err != nil {
+		t.Errorf("%q, %v", b, err)
+	}
+	client.Write(says)
+	client.Close()
+	if b := receive(t, got, "the peer"); !bytes.Equal(b, says) {
+		t.Errorf("the peer got %d bytes", len(b))
+	}
+	e.wantEnd(client, "closed", "both sides closed the connection")
+}
+
+// The first byte that is not v1's decides: nothing waits for more.
+func TestFirstDifferenceDecides(t *testing.T) {
+	v := v1Message(nameless, "version", version)
+	for same := 4; same < 16; same++ {
+		e := start(t, &proxy.Server{})
+		e.net.peer("server.example:80", echo)
+		client := e.connect("server.example:80")
+		says := append(bytes.Clone(v[:same]), v[same]^1)
+		client.Write(says)
+		got := make([]byte, len(says))
+		if _, err := io.ReadFull(client, got); !bytes.Equal(got, says) || err != nil {
+			t.Errorf("after %d bytes: % x, %v", same, got, err)
+		}
+		client.Close()
+		e.end(client)
+	}
+}
+
+func echo(nc *net.TCPConn, _ int) { io.Copy(nc, nc) }
+
+// Where the server begins, the client may be silent for as long as it likes.
+func TestServerSpeaksFirst(t *testing.T) {
+	server := &proxy.Server{FirstBytesTimeout: 100 * time.Millisecond}
+	e := start(t, server)
+	e.net.peer("server.example:25", func(nc *net.TCPConn, _ int) {
+		fmt.Fprint(nc, "220 ready\r\n")
+		<-time.After(3 * server.FirstBytesTimeout)
+		fmt.Fprint(nc, "221 still here\r\n")
+		io.Copy(nc, nc)
+	})
+	client := e.connect("server.example:25")
+	want := "220 ready\r\n221 still here\r\n"
+	b := make([]byte, len(want))
+	if _, err := io.ReadFull(client, b); string(b) != want || err != nil {
+		t.Errorf("%q, %v", b, err)
+	}
+	fmt.Fprint(client, "QUIT\r\n")
+	client.(*net.TCPConn).CloseWrite()
+	if b, err := io.ReadAll(client); string(b) != "QUIT\r\n" || err != nil {
+		t.Errorf("%q, %v", b, err)
+	}
+	e.wantEnd(client, "closed", "both sides closed the connection")
+}
+
+// A server's word does not buy a session for ever.
+func TestServerSpeaksOnce(t *testing.T) {
+	e := start(t, &proxy.Server{FirstBytesTimeout: 50 * time.Millisecond, IdleTimeout: 200 * time.Millisecond})
+	e.net.peer("server.example:25", func(nc *net.TCPConn, _ int) {
+		fmt.Fprint(nc, "220 ready\r\n")
+		io.Copy(io.Discard, nc)
+	})
+	client := e.connect("server.example:25")
+	if b, err := io.ReadAll(client); string(b) != "220 ready\r\n" || err != nil {
+		t.Errorf("%q, %v", b, err)
+	}
+	client.Close()
+	e.wantEnd(client, "refused", "nothing moved for too long")
+}
+
+// A peer that is gone before the client has said a word is the cause, not our
+// closing thereupon.
+func TestPeerResetsFirst(t *testing.T) {
+	e := start(t, &proxy.Server{})
+	granted := make(chan struct{})
+	e.net.peer("server.example:25", func(nc *net.TCPConn, _ int) {
+		<-granted
+		reset(nc)
+	})
+	client := e.connect("server.example:25")
+	close(granted)
+	wantClosed(t, client)
+	e.wantEnd(client, "refused", resetByPeer())
+}
+
+// Nor does a client's last word, when the server says no more.
+func TestServerNeverEnds(t *testing.T) {
+	e := start(t, &proxy.Server{IdleTimeout: 200 * time.Millisecond})
+	release := make(chan struct{})
+	defer close(release)
+	e.net.peer("server.example:80", func(nc *net.TCPConn, _ int) {
+		io.Copy(io.Discard, nc)
+		<-release // it has read the end, and holds on
+	})
+	client := e.connect("server.example:80")
+	client.Write(randomBytes(1000, 1))
+	client.Write(randomBytes(100_000, 1))
+	client.(*net.TCPConn).CloseWrite()
+	wantClosed(t, client)
+	e.wantEnd(client, "closed", "nothing moved for too long")
+}
+
+// A session in which nothing moves ends, and the log says that it was that.
+func TestPassthroughIdle(t *testing.T) {
+	e := start(t, &proxy.Server{IdleTimeout: 100 * time.Millisecond})
+	e.net.peer("server.example:80", echo)
+	client := e.connect("server.example:80")
+	client.Write([]byte("hello"))
+	if b, err := io.ReadAll(client); string(b) != "hello" || err != nil {
+		t.Errorf("%q, %v", b, err)
+	}
+	client.Close()
+	e.wantEnd(client, "closed", "nothing moved for too long")
+}
+
+// The log says which end broke a session, not that we closed it thereupon.
+func TestPassthroughReset(t *testing.T) {
+	for _, byPeer := range []bool{false, true} {
+		e := start(t, &proxy.Server{})
+		now, done := make(chan struct{}), make(chan struct{})
+		e.net.peer("server.example:80", func(nc *net.TCPConn, _ int) {
+			defer close(done)
+			nc.Read(make([]byte, 5))
+			nc.Write([]byte("hello"))
+			if byPeer {
+				<-now
+				reset(nc)
+				return
+			}
+			io.Copy(io.Discard, nc)
+		})
+		client := e.connect("server.example:80")
+		client.Write([]byte("hello"))
+		io.ReadFull(client, make([]byte, 5))
+		if byPeer {
+			close(now)
+			wantClosed(t, client)
+		} else {
+			reset(client)
+		}
+		receive(t, done, "the end at the peer")
+		e.wantEnd(client, "closed", resetByPeer())
+	}
+}
+
+// resetByPeer is what the system calls it.
+func resetByPeer() string {
+	if runtime.GOOS == "windows" {
+		return "forcibly closed"
+	}
+	return "reset by peer"
+}
+
+// Under the deny policy nothing but v1 reaches a peer.
+func TestPassthroughDenied(t *testing.T) {
+	e := start(t, &proxy.Server{DenyPassthrough: true})
+	for name, says := range streams() {
+		got := make(chan []byte, 1)
+		e.net.peer("node.example:8333", func(nc *net.TCPConn, _ int) {
+			fmt.Fprint(nc, "not for the client")
+			b, _ := io.ReadAll(nc)
+			got <- b
+		})
+		client := e.connect("node.example:8333")
+		client.Write(says)
+		client.(*net.TCPConn).CloseWrite()
+		wantClosed(t, client)
+		if b := receive(t, got, "the peer"); len(b) > 0 {
+			t.Errorf("%s: the peer got %d bytes", name, len(b))
+		}
+		line := e.wantEnd(client, "refused", "passthrough is denied")
+		if line["hint"] == nil {
+			t.Error("no hint")
+		}
+	}
+}
+
+// A client that says nothing is not waited for longer than it was told.
+func TestSilentClient(t *testing.T) {
+	for _, deny := range []bool{false, true} {
+		e := start(t, &proxy.Server{FirstBytesTimeout: 100 * time.Millisecond, DenyPassthrough: deny})
+		e.net.peer("node.example:8333", echo)
+		client := e.connect("node.example:8333")
+		wantClosed(t, client)
+		e.wantEnd(client, "refused", "the client said nothing after its connection was granted")
+	}
+}

@@ -1,0 +1,233 @@
+package proxy_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"bip324proxy/proxy"
+	"bip324proxy/transport"
+)
+
+// What the client is told about a destination that cannot be reached.
+func TestDialFails(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("has other error numbers")
+	}
+	hang := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+	refuse := func(err error) func(context.Context) error {
+		return func(context.Context) error {
+			return &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", err)}
+		}
+	}
+	for name, c := range map[string]struct {
+		dial func(context.Context) error
+		code byte
+	}{
+		"no such name":        {func(context.Context) error { return &net.DNSError{Err: "no such host", IsNotFound: true} }, 4},
+		"network unreachable": {refuse(syscall.ENETUNREACH), 3},
+		"host unreachable":    {refuse(syscall.EHOSTUNREACH), 4},
+		"refused":             {refuse(syscall.ECONNREFUSED), 5},
+		"timeout":             {hang, 6},
+		"timeout of theirs":   {refuse(syscall.ETIMEDOUT), 6},
+		"anything else":       {refuse(syscall.EACCES), 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := start(t, &proxy.Server{Dialer: transport.Dialer{
+				DialTimeout: 100 * time.Millisecond,
+				Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+					if network != "tcp" || addr != "node.example:8333" {
+						t.Errorf("dialled %s %s", network, addr)
+					}
+					return nil, c.dial(ctx)
+				},
+			}})
+			client := e.dial()
+			if code, err := ask(client, "node.example:8333"); code != c.code || err != nil {
+				t.Errorf("reply %d, %v; want %d", code, err, c.code)
+			}
+			wantClosed(t, client)
+			line := e.wantEnd(client, "refused", "cannot connect (the client was told")
+			level := "INFO" // dead addresses are an everyday thing
+			if c.code == 1 {
+				level = "WARN"
+			}
+			wantAttrs(t, line, logLine{"level": level, "dest": "node.example:8333"})
+		})
+	}
+}
+
+// The same with the system's own dialer: nobody listens on that port.
+func TestDialRefused(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	e := start(t, &proxy.Server{Dialer: transport.Dialer{Dial: new(net.Dialer).DialContext}})
+	client := e.dial()
+	if code, err := ask(client, l.Addr().String()); code != 5 || err != nil {
+		t.Errorf("reply %d, %v", code, err)
+	}
+	wantClosed(t, client)
+	e.wantEnd(client, "refused", "connection refused")
+}
+
+// The zero Server, but for its log, works.
+func TestZeroValue(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	e := start(t, &proxy.Server{Dialer: transport.Dialer{Dial: new(net.Dialer).DialContext}})
+	e.net.wg.Go(func() {
+		nc, err := l.Accept()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer nc.Close()
+		io.Copy(nc, nc)
+	})
+	client := e.connect(l.Addr().String())
+	client.Write([]byte("hello"))
+	hangUp(client)
+	client.Close()
+	e.wantEnd(client, "closed", "both sides closed the connection")
+}
+
+// Names of overlay networks never leave, not even as a DNS query.
+func TestOverlayNames(t *testing.T) {
+	e := start(t, &proxy.Server{
+		Log: nil,
+		Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Dial: func(_ context.Context, _, addr string) (net.Conn, error) {
+			t.Errorf("dialled %s", addr)
+			return nil, io.EOF
+		}},
+	})
+	onion := strings.Repeat("a", 55) + "d"
+	for _, host := range []string{onion + ".onion", onion + ".ONION", onion + ".onion.", "x." + onion + ".Onion",
+		"ukeu3k5oycgaauneqgtnvselmt4yemvoilkln7jpvamvfx7dnkdq.b32.i2p", "name.i2p", "name.I2P."} {
+		client := e.dial()
+		if code, err := ask(client, host+":8333"); code != 4 || err != nil {
+			t.Errorf("%s: reply %d, %v", host, code, err)
+		}
+		wantClosed(t, client)
+		e.wantEnd(client, "refused", "names of Tor and I2P can be reached only through those networks")
+	}
+}
+
+// Everything but CONNECT is refused, and nothing is dialled.
+func TestCommands(t *testing.T) {
+	e := start(t, &proxy.Server{})
+	for _, command := range []byte{0, 2, 3, 4, 0xf0, 0xf1, 0xff} {
+		client := e.dial()
+		client.Write(append([]byte{5, 1, 0}, request(command, "node.example:8333")...))
+		want := []byte{5, 0, 5, 7, 0, 1, 0, 0, 0, 0, 0, 0}
+		if b, err := io.ReadAll(client); !bytes.Equal(b, want) || err != nil {
+			t.Errorf("command %#x: % x, %v", command, b, err)
+		}
+		client.Close()
+		e.wantEnd(client, "refused", "this proxy has CONNECT only")
+	}
+	if n := e.net.dialled("node.example:8333"); n != 0 {
+		t.Errorf("dialled %d times", n)
+	}
+}
+
+// The success reply is ten bytes in a write of their own, also when the peer
+// has already spoken, whose words follow.
+func TestReplyIsAWriteOfItsOwn(t *testing.T) {
+	e := start(t, &proxy.Server{})
+	const banner = "220 peer.example ready\r\n"
+	spoken := make(chan struct{})
+	e.net.hold = spoken // the banner is there before the reply is
+	e.net.peer("server.example:25", func(nc *net.TCPConn, _ int) {
+		fmt.Fprint(nc, banner)
+		close(spoken)
+		io.Copy(io.Discard, nc)
+	})
+
+	// The proxy takes this client over a listener that records its writes.
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	recorded := make(chan *tapped, 1)
+	served := make(chan error, 1)
+	go func() { served <- e.server.Serve(&tappingListener{l, recorded}) }()
+	defer func() {
+		l.Close()
+		receive(t, served, "Serve")
+	}()
+
+	client := e.dialTo(l.Addr().String())
+	if code, err := ask(client, "server.example:25"); code != 0 || err != nil {
+		t.Fatalf("reply %d, %v", code, err)
+	}
+	b := make([]byte, len(banner))
+	if _, err := io.ReadFull(client, b); string(b) != banner || err != nil {
+		t.Errorf("%q, %v", b, err)
+	}
+	hangUp(client)
+	client.Close()
+	e.wantEnd(client, "closed", "both sides")
+	writes := (<-recorded).writes
+	want := [][]byte{{5, 0}, {5, 0, 0, 1, 0, 0, 0, 0, 0, 0}, []byte(banner)}
+	if len(writes) != len(want) {
+		t.Fatalf("writes % x", writes)
+	}
+	for i := range want {
+		if !bytes.Equal(writes[i], want[i]) {
+			t.Errorf("write %d is % x, want % x", i, writes[i], want[i])
+		}
+	}
+}
+
+type tappingListener struct {
+	net.Listener
+	taps chan *tapped
+}
+
+func (l *tappingListener) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	t := &tapped{Conn: nc}
+	l.taps <- t
+	return t, nil
+}
+
+// SOCKS and VERSION may come byte by byte or all at once.
+func TestOneSegmentOrMany(t *testing.T) {
+	e := start(t, &proxy.Server{})
+	script := append([]byte{5, 1, 0}, request(1, "node.example:8333")...)
+	script = append(script, v1Message(mainnet, "version", version)...)
+	for _, step := range []int{1, len(script)} {
+		got := make(chan []byte, 1)
+		e.net.peer("node.example:8333", v2Peer(func(c *transport.Conn) {
+			b, _ := c.ReadPacket()
+			got <- bytes.Clone(b)
+		}))
+		client := e.dial()
+		for at := 0; at < len(script); at += step {
+			client.Write(script[at : at+step])
+		}
+		want := append([]byte("\x00version\x00\x00\x00\x00\x00"), version...)
+		if b := receive(t, got, "VERSION"); !bytes.Equal(b, want) {
+			t.Errorf("in steps of %d, the peer got % x", step, b)
+		}
+		client.Close()
+		e.end(client)
+	}
+}
