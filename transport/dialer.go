@@ -78,6 +78,12 @@ type Dialer struct {
 	// Dial opens a connection. Nil means net.Dialer's DialContext.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
+	// Resolve finds the addresses of a name, so that another can be tried when
+	// the one connected to fails its v2 handshake. Nil means none is. Where Dial
+	// goes through a proxy it must be nil, for the names are the proxy's to
+	// resolve.
+	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
+
 	// Fallback says where v1 may be spoken.
 	Fallback Fallback
 
@@ -105,12 +111,20 @@ type Link struct {
 	V2 *Conn
 	V1 net.Conn
 
-	// Cause is why V1 was chosen: the failed handshake, or ErrKnownV1.
+	// Cause is why V1 was chosen: the failed handshake, ErrKnownV1 or
+	// ErrRefusedV2.
 	Cause error
 }
 
-// ErrKnownV1 says that v2 was not tried because the peer is known to speak v1.
-var ErrKnownV1 = errors.New("the peer is known to speak v1 only")
+// Why v2 was not tried.
+var (
+	// ErrKnownV1 says that the peer is known to speak v1.
+	ErrKnownV1 = errors.New("the peer is known to speak v1 only")
+
+	// ErrRefusedV2 says that the peer has just hung up on somebody else's v2
+	// handshake (NoteFailed).
+	ErrRefusedV2 = errors.New("the peer has just hung up on a v2 handshake")
+)
 
 // Connect opens a connection to addr, "host:port".
 func (d *Dialer) Connect(ctx context.Context, addr string) (net.Conn, error) {
@@ -134,25 +148,33 @@ func (d *Dialer) Connect(ctx context.Context, addr string) (net.Conn, error) {
 //	hung up, not one byte received                         yes
 //	silent past FirstByteTimeout, peer never seen          yes
 //
+// Where Fallback allows v1, v2 is not tried at all with a peer that is known to
+// speak v1, or that has just refused v2 to somebody else.
+//
+// Where addr has a name with several addresses, v2 is tried with up to four of
+// them before anything else (see Resolve).
+//
 // On failure nc is closed; the error of a handshake is a *HandshakeError.
 func (d *Dialer) Upgrade(ctx context.Context, nc net.Conn, addr string, cfg Config) (Link, error) {
 	mayV1 := d.MayFallBack(addr)
-	if mayV1 && d.Peers.Lookup(addr) == SpeaksV1 {
-		return Link{V1: nc, Cause: ErrKnownV1}, nil
-	}
 	if mayV1 {
+		switch d.Peers.Lookup(addr) {
+		case SpeaksV1:
+			return Link{V1: nc, Cause: ErrKnownV1}, nil
+		case RefusedV2:
+			return Link{V1: nc, Cause: ErrRefusedV2}, nil
+		}
 		cfg.FirstByteTimeout = cmp.Or(d.FirstByteTimeout, 3*time.Second)
 	}
 
-	hctx, cancel := context.WithTimeout(ctx, cmp.Or(d.HandshakeTimeout, 30*time.Second))
-	conn, err := Client(hctx, nc, cfg)
-	cancel()
+	conn, err := d.shakeHands(ctx, nc, addr, cfg)
 	if err == nil {
 		d.Peers.Note(addr, SpeaksV2)
 		return Link{V2: conn}, nil
 	}
 	var failed *HandshakeError
-	if !mayV1 || !errors.As(err, &failed) || !speaksNoV2(failed) {
+	if !mayV1 || !errors.As(err, &failed) || !speaksNoV2(failed) ||
+		!d.MayFallBack(addr) { // it may have been proven v2 in the meantime
 		return Link{}, err
 	}
 	nc, dialErr := d.Connect(ctx, addr)
@@ -162,11 +184,82 @@ func (d *Dialer) Upgrade(ctx context.Context, nc net.Conn, addr string, cfg Conf
 	return Link{V1: nc, Cause: err}, nil
 }
 
+// shakeHands performs the v2 handshake on nc and, if that fails, with the other
+// addresses that addr's name has. The error is that of nc.
+func (d *Dialer) shakeHands(ctx context.Context, nc net.Conn, addr string, cfg Config) (*Conn, error) {
+	others := d.otherAddresses(ctx, addr, nc)
+	began := time.Now()
+	conn, failed := d.client(ctx, nc, cfg, len(others) > 0)
+	for i, other := range others {
+		if failed == nil || ctx.Err() != nil || time.Since(began) > tryNextWithin {
+			break
+		}
+		nc, err := d.Connect(ctx, other)
+		if err != nil {
+			continue
+		}
+		if conn, err = d.client(ctx, nc, cfg, i < len(others)-1); err == nil {
+			return conn, nil
+		}
+	}
+	return conn, failed
+}
+
+// client performs one handshake. If others wait for their turn, silence is given
+// up on sooner.
+func (d *Dialer) client(ctx context.Context, nc net.Conn, cfg Config, more bool) (*Conn, error) {
+	if more && cfg.FirstByteTimeout == 0 {
+		cfg.FirstByteTimeout = cmp.Or(d.FirstByteTimeout, 3*time.Second)
+	}
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(d.HandshakeTimeout, 30*time.Second))
+	defer cancel()
+	return Client(ctx, nc, cfg)
+}
+
+const (
+	// maxAddresses is how many of a name's addresses are tried.
+	maxAddresses = 4
+
+	// tryNextWithin is how long after the first attempt another may begin: most
+	// clients have given up by then.
+	tryNextWithin = 10 * time.Second
+)
+
+// otherAddresses returns the addresses, "host:port", that addr's name has beside
+// the one that nc leads to. Not to find any is no error: there was one.
+func (d *Dialer) otherAddresses(ctx context.Context, addr string, nc net.Conn) (others []string) {
+	host, port, err := net.SplitHostPort(addr)
+	if _, literal := netip.ParseAddr(host); d.Resolve == nil || err != nil || literal == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(d.DialTimeout, 5*time.Second))
+	defer cancel()
+	ips, _ := d.Resolve(ctx, host)
+	for _, ip := range ips {
+		other := net.JoinHostPort(ip.Unmap().String(), port)
+		if other != nc.RemoteAddr().String() && len(others) < maxAddresses-1 {
+			others = append(others, other)
+		}
+	}
+	return others
+}
+
 // MayFallBack says whether a failed handshake with addr, "host:port", could lead
 // to v1, as things stand.
 func (d *Dialer) MayFallBack(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
 	return err == nil && d.Fallback.allows(host) && d.Peers.Lookup(addr) != SpeaksV2
+}
+
+// NoteFailed tells the memory how a v2 handshake with addr ended that somebody
+// else performed, such as a client that speaks v2 itself through a proxy. If a
+// v1 peer would have ended it so, and only where Fallback allows v1 and the peer
+// is not known to speak v2, it is noted as RefusedV2: who then comes back with v1
+// gets it, instead of one more v2 handshake that fails the same way.
+func (d *Dialer) NoteFailed(addr string, e *HandshakeError) {
+	if d.MayFallBack(addr) && speaksNoV2(e) {
+		d.Peers.Note(addr, RefusedV2)
+	}
 }
 
 // speaksNoV2 says that a handshake failed the way it does with a v1 peer.

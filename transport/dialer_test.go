@@ -44,6 +44,23 @@ func speaksV2(t *testing.T, nc net.Conn) {
 	io.Copy(io.Discard, nc)
 }
 
+// failsMAC does all right but for a bit of its version packet.
+func failsMAC(t *testing.T, nc net.Conn) {
+	h, err := NewHandshake(Config{Magic: mainnet, Garbage: []byte{1}}, false)
+	if err != nil {
+		t.Error(err)
+	}
+	key := make([]byte, KeySize)
+	io.ReadFull(nc, key)
+	_, flight, err := h.Receive(key)
+	if err != nil || len(flight) != KeySize+1+terminatorSize+packetSize(0) {
+		t.Errorf("flight of %d bytes, %v", len(flight), err)
+	}
+	flight[len(flight)-1] ^= 1
+	nc.Write(flight)
+	closes(t, nc)
+}
+
 // When a dial falls back to v1, when it must not, and that it never does twice.
 func TestFallback(t *testing.T) {
 	never, always := FallbackNever, FallbackAlways
@@ -70,6 +87,13 @@ func TestFallback(t *testing.T) {
 		{"one byte, then resets", takes(64, says([]byte{7}, resets)), always, SpeaksUnknown, false, true, 1},
 		{"half a key, then silent", takes(64, says(make([]byte, 32), silent)), always, SpeaksUnknown, false, true, 1},
 		{"garbage without terminator", takes(64, says(make([]byte, 64+4111), silent)), always, SpeaksUnknown, false, true, 1},
+		{"wrong version packet", failsMAC, always, SpeaksUnknown, false, true, 1},
+		{"known v1, strict", takes(24, closes), never, SpeaksV1, false, true, 1},
+		{"known v1, overlay policy on clearnet", takes(24, closes), FallbackOverlay, SpeaksV1, false, true, 1},
+		{"just refused v2", silent, always, RefusedV2, true, false, 1},
+		{"just refused v2, strict", takes(24, closes), never, RefusedV2, false, true, 1},
+		{"just refused v2, overlay policy on clearnet", takes(24, closes), FallbackOverlay, RefusedV2, false, true, 1},
+		{"v2 peer that just refused, strict", speaksV2, never, RefusedV2, false, false, 1},
 		{"silent, never seen", silent, always, SpeaksUnknown, true, false, 2},
 		{"silent, proven v2", silent, always, SpeaksV2, false, true, 1},
 		{"silent, strict", silent, never, SpeaksUnknown, false, true, 1},
@@ -210,8 +234,8 @@ func TestPeersAreBounded(t *testing.T) {
 	for i := range maxPeers + 100 {
 		p.Note(addr(i), SpeaksV2)
 	}
-	if len(p.byAddr) != maxPeers || p.order.Len() != maxPeers {
-		t.Fatalf("%d and %d entries", len(p.byAddr), p.order.Len())
+	if len(p.known.byAddr) != maxPeers || p.known.order.Len() != maxPeers {
+		t.Fatalf("%d and %d entries", len(p.known.byAddr), p.known.order.Len())
 	}
 	if p.Lookup(addr(99)) != SpeaksUnknown || p.Lookup(addr(100)) != SpeaksV2 {
 		t.Error("not the oldest were forgotten")

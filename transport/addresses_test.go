@@ -1,0 +1,121 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A name with many addresses: the handshake moves on to the next until one
+// completes it.
+func TestNameWithManyAddresses(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		peers    []behaviour // one for each address, in the resolver's order
+		v2       bool
+		contacts int // of the addresses, how many were connected to
+	}{
+		{"the first speaks v2", []behaviour{speaksV2, silent}, true, 1},
+		{"the second does", []behaviour{takes(64, closes), speaksV2}, true, 2},
+		{"after a reset, garbage and silence", []behaviour{takes(64, resets), takes(64, says(make([]byte, 64+4111), silent)), silent, speaksV2}, true, 4},
+		{"none does", []behaviour{takes(64, closes), takes(64, closes)}, false, 2},
+		{"the fifth does, too late", []behaviour{takes(64, closes), takes(64, closes), takes(64, closes), takes(64, closes), speaksV2}, false, 4},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			addrs := make(map[string]string) // of the fake addresses, to the listeners'
+			var ips []netip.Addr
+			var peers sync.WaitGroup
+			defer peers.Wait()
+			for i, peer := range test.peers {
+				l, err := net.Listen("tcp", "127.0.0.1:0")
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer l.Close()
+				peers.Go(func() {
+					for {
+						nc, err := l.Accept()
+						if err != nil {
+							return
+						}
+						peers.Go(func() { peer(t, nc) })
+					}
+				})
+				ip := netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)})
+				ips = append(ips, ip)
+				addrs[net.JoinHostPort(ip.String(), "8333")] = l.Addr().String()
+			}
+			var dialled []string
+			d := &Dialer{
+				FirstByteTimeout: 200 * time.Millisecond,
+				HandshakeTimeout: 10 * time.Second,
+				Resolve: func(_ context.Context, host string) ([]netip.Addr, error) {
+					if host != "seed.example" {
+						t.Errorf("asked for %s", host)
+					}
+					return ips, nil
+				},
+				Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+					if addr == "seed.example:8333" {
+						addr = "192.0.2.1:8333"
+					}
+					dialled = append(dialled, addr)
+					nc, err := new(net.Dialer).DialContext(ctx, network, addrs[addr])
+					if err != nil {
+						return nil, err
+					}
+					return &at{nc, net.TCPAddrFromAddrPort(netip.MustParseAddrPort(addr))}, nil
+				},
+			}
+			nc, err := d.Connect(t.Context(), "seed.example:8333")
+			if err != nil {
+				t.Fatal(err)
+			}
+			link, err := d.Upgrade(t.Context(), nc, "seed.example:8333", Config{Magic: mainnet})
+			if (link.V2 != nil) != test.v2 || (err == nil) != test.v2 {
+				t.Errorf("%+v, %v, want v2: %v", link, err, test.v2)
+			}
+			if err != nil && !errors.As(err, new(*HandshakeError)) {
+				t.Errorf("error %v is no *HandshakeError", err)
+			}
+			if link.V2 != nil {
+				link.V2.Close()
+			}
+			if sorted := slices.Sorted(slices.Values(dialled)); len(dialled) != test.contacts || len(slices.Compact(sorted)) != test.contacts {
+				t.Errorf("dialled %v, want %d addresses, each once", dialled, test.contacts)
+			}
+		})
+	}
+}
+
+// at is a connection that says it leads to another address.
+type at struct {
+	net.Conn
+	remote net.Addr
+}
+
+func (c *at) RemoteAddr() net.Addr { return c.remote }
+
+func (c *at) CloseWrite() error { return c.Conn.(*net.TCPConn).CloseWrite() }
+
+// An address is not looked up, and where there is no resolver, nothing is.
+func TestNothingToResolve(t *testing.T) {
+	asked := &Dialer{Resolve: func(context.Context, string) ([]netip.Addr, error) {
+		t.Error("asked")
+		return nil, nil
+	}}
+	for _, addr := range []string{"192.0.2.1:8333", "[2001:db8::1]:8333"} {
+		if others := asked.otherAddresses(t.Context(), addr, nil); others != nil {
+			t.Errorf("%s: %v", addr, others)
+		}
+	}
+	if others := new(Dialer).otherAddresses(t.Context(), "seed.example:8333", nil); others != nil {
+		t.Errorf("without a resolver: %v", others)
+	}
+}

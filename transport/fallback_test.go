@@ -1,0 +1,263 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+const somePeer = "peer.example:8333"
+
+// endsWith is a connection that takes so many bytes and then fails.
+type endsWith struct {
+	net.Conn // for what is not called
+	takes    int
+	says     int // bytes
+	err      error
+}
+
+func (c *endsWith) Write(p []byte) (int, error) {
+	n := min(c.takes, len(p))
+	if c.takes -= n; n < len(p) {
+		return n, c.err
+	}
+	return n, nil
+}
+
+func (c *endsWith) Read(p []byte) (int, error) {
+	if n := min(c.says, len(p)); n > 0 {
+		c.says -= n
+		return n, nil
+	}
+	return 0, c.err
+}
+
+func (c *endsWith) SetDeadline(time.Time) error     { return nil }
+func (c *endsWith) SetReadDeadline(time.Time) error { return nil }
+func (c *endsWith) Close() error                    { return nil }
+
+// What exactly must have happened for plaintext to be spoken, where all else
+// allows it.
+func TestFallbackFacts(t *testing.T) {
+	failsWith := func(op string, err error) error {
+		return &net.OpError{Op: op, Net: "tcp", Err: os.NewSyscallError(op, err)}
+	}
+	reset := failsWith("read", errReset)
+	for _, c := range []struct {
+		name string
+		conn endsWith
+		v1   bool
+	}{
+		{"closed", endsWith{takes: 1 << 20, err: io.EOF}, true},
+		{"reset", endsWith{takes: 1 << 20, err: reset}, true},
+		{"aborted", endsWith{takes: 1 << 20, err: failsWith("read", errAborted)}, true},
+		{"reset after 24 bytes", endsWith{takes: 24, err: reset}, true},
+		{"broken pipe after 24 bytes", endsWith{takes: 24, err: failsWith("write", errPipe)}, true},
+		{"reset after 23 bytes", endsWith{takes: 23, err: reset}, false},
+		{"broken pipe after 23 bytes", endsWith{takes: 23, err: failsWith("write", errPipe)}, false},
+		{"reset at once", endsWith{err: reset}, false},
+		{"closed after a byte", endsWith{takes: 1 << 20, says: 1, err: io.EOF}, false},
+		{"reset after a byte", endsWith{takes: 1 << 20, says: 1, err: reset}, false},
+		{"reset after a key", endsWith{takes: 1 << 20, says: KeySize, err: reset}, false},
+		{"reset after garbage", endsWith{takes: 1 << 20, says: KeySize + 100, err: reset}, false},
+		{"no terminator", endsWith{takes: 1 << 20, says: 5000, err: reset}, false},
+		{"unreachable", endsWith{takes: 1 << 20, err: failsWith("read", syscall.EHOSTUNREACH)}, false},
+		{"nothing acknowledged", endsWith{takes: 1 << 20, err: failsWith("read", syscall.ETIMEDOUT)}, false},
+		{"network down", endsWith{takes: 24, err: failsWith("write", syscall.ENETDOWN)}, false},
+		{"closed by us", endsWith{takes: 1 << 20, err: net.ErrClosed}, false},
+		{"deadline", endsWith{takes: 1 << 20, err: os.ErrDeadlineExceeded}, false},
+	} {
+		for _, v1Answers := range []bool{true, false} {
+			conn := c.conn
+			second := &endsWith{takes: 1 << 20, err: reset} // no better, and that is it
+			dials := 0
+			unreachable := errors.New("unreachable")
+			d := &Dialer{Fallback: FallbackAlways, Peers: new(Peers), FirstByteTimeout: time.Hour,
+				Dial: func(context.Context, string, string) (net.Conn, error) {
+					dials++
+					if v1Answers {
+						return second, nil
+					}
+					return nil, unreachable
+				}}
+			link, err := d.Upgrade(t.Context(), &conn, somePeer, Config{Magic: mainnet})
+			var failed *HandshakeError
+			switch {
+			case !c.v1:
+				if dials != 0 || link != (Link{}) || !errors.As(err, &failed) {
+					t.Errorf("%s: %d more dials, %+v, %v", c.name, dials, link, err)
+				}
+			case !v1Answers:
+				if dials != 1 || link != (Link{}) || !errors.As(err, &failed) || !errors.Is(err, unreachable) {
+					t.Errorf("%s, no second connection: %d more dials, %+v, %v", c.name, dials, link, err)
+				}
+			case dials != 1 || link.V1 != second || link.V2 != nil || err != nil || !errors.As(link.Cause, &failed) || second.takes != 1<<20:
+				t.Errorf("%s: %d more dials, %+v, %v", c.name, dials, link, err)
+			}
+			if got := d.Peers.Lookup(somePeer); got != SpeaksUnknown { // what failed has proven nothing
+				t.Errorf("%s: remembered as %v", c.name, got)
+			}
+
+			// The same when somebody else tried.
+			if failed == nil {
+				errors.As(link.Cause, &failed)
+			}
+			d.NoteFailed(somePeer, failed)
+			if got := d.Peers.Lookup(somePeer); (got == RefusedV2) != c.v1 {
+				t.Errorf("%s, of somebody else: remembered as %v", c.name, got)
+			}
+		}
+	}
+}
+
+// The peer stays silent: whose patience ends first decides.
+func TestFallbackFromSilence(t *testing.T) {
+	errLeft := errors.New("the client left")
+	for _, c := range []struct {
+		name             string
+		firstByte, all   time.Duration
+		deadline, leaves time.Duration // of the caller; 0 is never
+		hearsOne         bool
+		after            time.Duration
+		want             error // nil: v1
+	}{
+		{"first byte", 3 * time.Second, 30 * time.Second, 0, 0, false, 3 * time.Second, nil},
+		{"defaults", 0, 0, 0, 0, false, 3 * time.Second, nil},
+		{"whole handshake", 3 * time.Second, 2 * time.Second, 0, 0, false, 2 * time.Second, context.DeadlineExceeded},
+		{"caller's deadline", 3 * time.Second, 30 * time.Second, 2 * time.Second, 0, false, 2 * time.Second, context.DeadlineExceeded},
+		{"client gone", 3 * time.Second, 30 * time.Second, 0, 2 * time.Second, false, 2 * time.Second, errLeft},
+		{"one byte", 3 * time.Second, 30 * time.Second, 0, 0, true, 30 * time.Second, context.DeadlineExceeded},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			begin := time.Now()
+			ctx, cancel := context.WithCancelCause(t.Context())
+			defer cancel(nil)
+			if c.leaves > 0 {
+				time.AfterFunc(c.leaves, func() { cancel(errLeft) })
+			}
+			if c.deadline > 0 {
+				var stop func()
+				ctx, stop = context.WithTimeout(ctx, c.deadline)
+				defer stop()
+			}
+			nc, peer := net.Pipe()
+			defer peer.Close()
+			go io.Copy(io.Discard, peer)
+			if c.hearsOne {
+				go peer.Write([]byte{1})
+			}
+			dials := 0
+			second, other := net.Pipe()
+			defer other.Close()
+			defer second.Close()
+			d := &Dialer{Fallback: FallbackAlways, FirstByteTimeout: c.firstByte, HandshakeTimeout: c.all,
+				Dial: func(context.Context, string, string) (net.Conn, error) { dials++; return second, nil }}
+			link, err := d.Upgrade(ctx, nc, somePeer, Config{Magic: mainnet})
+			if took := time.Since(begin); took != c.after {
+				t.Errorf("%s: after %v, want %v", c.name, took, c.after)
+			}
+			switch {
+			case c.want != nil:
+				if !errors.Is(err, c.want) || dials != 0 || link != (Link{}) {
+					t.Errorf("%s: %d more dials, %+v, %v", c.name, dials, link, err)
+				}
+			case err != nil || dials != 1 || link.V1 != second || !errors.Is(link.Cause, ErrSilent):
+				t.Errorf("%s: %d more dials, %+v, %v", c.name, dials, link, err)
+			}
+		})
+	}
+}
+
+// While one connection fails another proves that the peer speaks v2.
+func TestProvenMeanwhile(t *testing.T) {
+	d := &Dialer{Fallback: FallbackAlways, Peers: new(Peers), Dial: func(context.Context, string, string) (net.Conn, error) {
+		t.Error("dialled for v1")
+		return nil, io.EOF
+	}}
+	nc, peer := net.Pipe()
+	go func() {
+		io.ReadFull(peer, make([]byte, KeySize))
+		d.Peers.Note(somePeer, SpeaksV2)
+		peer.Close()
+	}()
+	link, err := d.Upgrade(t.Context(), nc, somePeer, Config{Magic: mainnet, Garbage: []byte{}})
+	var failed *HandshakeError
+	if !errors.As(err, &failed) || link != (Link{}) {
+		t.Errorf("%+v, %v", link, err)
+	}
+}
+
+// A refusal to somebody else spares one v2 handshake where v1 is allowed, for a
+// minute, and never counts against what was proven.
+func TestRefusedV2(t *testing.T) {
+	refusal := &HandshakeError{Sent: KeySize, Err: io.EOF}
+	for _, c := range []struct {
+		fallback Fallback
+		addr     string
+		known    Speaks
+		want     Speaks
+		cause    error // of v1; nil if v2 is tried
+	}{
+		{FallbackNever, somePeer, SpeaksUnknown, SpeaksUnknown, nil},
+		{FallbackNever, "[fc00::1]:8333", SpeaksUnknown, SpeaksUnknown, nil},
+		{FallbackNever, somePeer, SpeaksV1, SpeaksV1, nil},
+		{FallbackOverlay, somePeer, SpeaksUnknown, SpeaksUnknown, nil},
+		{FallbackOverlay, somePeer, SpeaksV1, SpeaksV1, nil},
+		{FallbackOverlay, "[fc00::1]:8333", SpeaksUnknown, RefusedV2, ErrRefusedV2},
+		{FallbackOverlay, "[fc00::1]:8333", SpeaksV2, SpeaksV2, nil},
+		{FallbackAlways, somePeer, SpeaksUnknown, RefusedV2, ErrRefusedV2},
+		{FallbackAlways, somePeer, SpeaksV1, SpeaksV1, ErrKnownV1},
+		{FallbackAlways, somePeer, SpeaksV2, SpeaksV2, nil},
+	} {
+		for _, later := range []time.Duration{0, time.Minute - 1, time.Minute} {
+			synctest.Test(t, func(t *testing.T) {
+				d := &Dialer{Fallback: c.fallback, Peers: new(Peers), Dial: func(context.Context, string, string) (net.Conn, error) {
+					return nil, errors.New("no second one")
+				}}
+				d.Peers.Note(c.addr, c.known)
+				d.NoteFailed(c.addr, refusal)
+				if got := d.Peers.Lookup(c.addr); got != c.want {
+					t.Errorf("%v, %s, %v: remembered as %v, want %v", c.fallback, c.addr, c.known, got, c.want)
+				}
+				time.Sleep(later)
+				nc, peer := net.Pipe()
+				sent := make(chan int64, 1)
+				go func() {
+					n, _ := io.CopyN(io.Discard, peer, KeySize)
+					peer.Close()
+					sent <- n
+				}()
+				link, err := d.Upgrade(t.Context(), nc, c.addr, Config{Magic: mainnet})
+				nc.Close()
+				cause := c.cause
+				if later == time.Minute && cause == ErrRefusedV2 {
+					cause = nil
+				}
+				n := <-sent
+				if cause == nil && (err == nil || n != KeySize) || cause != nil && (link.V1 != nc || link.Cause != cause || n != 0) {
+					t.Errorf("%v, %s, %v, after %v: %+v, %v, %d bytes sent", c.fallback, c.addr, c.known, later, link, err, n)
+				}
+			})
+		}
+	}
+}
+
+// However many connections are cut, what was proven stays, and the refusals
+// take no more than their room.
+func TestRefusalsPushNothingOut(t *testing.T) {
+	d := &Dialer{Fallback: FallbackAlways, Peers: new(Peers)}
+	d.Peers.Note(somePeer, SpeaksV2)
+	for i := range 3 * maxPeers {
+		d.NoteFailed(net.JoinHostPort("h", strconv.Itoa(i)), &HandshakeError{Sent: KeySize, Err: io.EOF})
+	}
+	if d.Peers.Lookup(somePeer) != SpeaksV2 || d.Peers.known.order.Len() != 1 || d.Peers.refused.order.Len() != maxRefused {
+		t.Errorf("%v, %d known, %d refusals", d.Peers.Lookup(somePeer), d.Peers.known.order.Len(), d.Peers.refused.order.Len())
+	}
+}

@@ -1,0 +1,354 @@
+package transport
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// openPeers opens a memory, or ends the test.
+func openPeers(t testing.TB, path string) *Peers {
+	t.Helper()
+	p, err := OpenPeers(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func closePeers(t testing.TB, p *Peers) {
+	t.Helper()
+	if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func readFile(t testing.TB, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// wantFiles checks which files there are: none that was only passing through.
+func wantFiles(t testing.TB, dir string, want ...string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range entries {
+		got = append(got, e.Name())
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("files %q, want %q", got, want)
+	}
+}
+
+// The file as a person sees it, and that it is the memory of the next process.
+func TestPeersFile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // where it is 2000-01-01T00:00:00Z
+		dir := t.TempDir()
+		path := filepath.Join(dir, "peers")
+		p := openPeers(t, path)
+		if got := readFile(t, path); got != "bip324 peer memory 1\n" {
+			t.Errorf("a new file has %q", got)
+		}
+		p.Note("first.example:8333", SpeaksV1)
+		p.Note("192.0.2.1:8333", SpeaksV2)
+		p.Note("refused.example:8333", RefusedV2)
+		p.Note("[2001:DB8::1]:18333", SpeaksV1)
+		p.Note("a#%!\"\\,;é:1", SpeaksV2)   // no name that a client could ask for
+		p.Note("two words:1", SpeaksV2)     // nor this
+		p.Note("two\nlines:1 v1", SpeaksV1) // nor this
+		p.Note("v2:1", SpeaksV1)
+		p.Note(`#%!"'\,;=~|x:1`, SpeaksV2)
+		p.Note("First.example:8333", SpeaksV2) // is the last now
+		closePeers(t, p)
+
+		want := `bip324 peer memory 1
+192.0.2.1:8333 v2 2000-01-31T00:00:00Z
+[2001:db8::1]:18333 v1 2000-01-02T00:00:00Z
+v2:1 v1 2000-01-02T00:00:00Z
+#%!"'\,;=~|x:1 v2 2000-01-31T00:00:00Z
+first.example:8333 v2 2000-01-31T00:00:00Z
+`
+		if got := readFile(t, path); got != want {
+			t.Errorf("the file has\n%swant\n%s", got, want)
+		}
+		wantFiles(t, dir, "peers")
+		if info, err := os.Stat(path); err != nil || runtime.GOOS != "windows" && info.Mode() != 0o600 {
+			t.Errorf("mode %v, %v", info.Mode(), err)
+		}
+
+		p = openPeers(t, path)
+		for addr, want := range map[string]Speaks{
+			"192.0.2.1:8333": SpeaksV2, "[2001:db8::1]:18333": SpeaksV1, "v2:1": SpeaksV1,
+			`#%!"'\,;=~|X:1`: SpeaksV2, "first.example:8333": SpeaksV2,
+			"refused.example:8333": SpeaksUnknown, "two words:1": SpeaksUnknown,
+		} {
+			if got := p.Lookup(addr); got != want {
+				t.Errorf("%s is remembered as %v, want %v", addr, got, want)
+			}
+		}
+		closePeers(t, p)
+		if got := readFile(t, path); got != want {
+			t.Errorf("read and written again it has\n%s", got)
+		}
+	})
+}
+
+// What has expired does not come back, and no note outlives what a new one would.
+func TestPeersFileForgets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "peers")
+		p := openPeers(t, path)
+		p.Note("one:1", SpeaksV1)
+		p.Note("two:1", SpeaksV2)
+		closePeers(t, p)
+		for _, c := range []struct {
+			sleep    time.Duration
+			one, two Speaks
+		}{
+			{SpeaksV1.lifetime() - time.Second, SpeaksV1, SpeaksV2},
+			{time.Second, SpeaksUnknown, SpeaksV2},
+			{SpeaksV2.lifetime() - SpeaksV1.lifetime() - time.Second, SpeaksUnknown, SpeaksV2},
+			{time.Second, SpeaksUnknown, SpeaksUnknown},
+		} {
+			time.Sleep(c.sleep)
+			p := openPeers(t, path)
+			if one, two := p.Lookup("one:1"), p.Lookup("two:1"); one != c.one || two != c.two {
+				t.Errorf("%v: %v and %v, want %v and %v", time.Now(), one, two, c.one, c.two)
+			}
+			closePeers(t, p)
+		}
+		if got := readFile(t, path); got != peersFormat+"\n" {
+			t.Errorf("left in the file: %q", got)
+		}
+
+		// Written when the clock was wrong.
+		os.WriteFile(path, []byte(peersFormat+"\none:1 v1 2999-01-01T00:00:00Z\ntwo:1 v2 2999-01-01T00:00:00Z\n"), 0o600)
+		p = openPeers(t, path)
+		time.Sleep(SpeaksV1.lifetime())
+		if one, two := p.Lookup("one:1"), p.Lookup("two:1"); one != SpeaksUnknown || two != SpeaksV2 {
+			t.Errorf("after a day: %v and %v", one, two)
+		}
+		time.Sleep(SpeaksV2.lifetime())
+		if two := p.Lookup("two:1"); two != SpeaksUnknown {
+			t.Errorf("after a month: %v", two)
+		}
+	})
+}
+
+// A file that is not as it should be: what is kept of it is only what speaks
+// against plaintext, and the rest of it is not lost either.
+func TestCorruptPeersFile(t *testing.T) {
+	in := func(d time.Duration) string { return time.Now().Add(d).UTC().Format(time.RFC3339) }
+	v1 := "one:1 v1 " + in(time.Hour) + "\n"
+	v2 := "two:1 v2 " + in(time.Hour) + "\n"
+	last := "[::3]:1 v2 " + in(time.Hour) + "\n"
+	good := peersFormat + "\n" + v1 + v2 + last
+	long := strings.Repeat("x", maxPeersLine) + "\n"
+	for _, c := range []struct {
+		name, text string
+		kept       int // of v2 and last
+		says       string
+	}{
+		{"not ours", "[main]\nrpcpassword=hunter2\n", 0, "it does not begin with the line"},
+		{"binary", "\x00\xff\x00\n\n\r\n\xfe", 0, "it does not begin with the line"},
+		{"one byte", "\n", 0, "it does not begin with the line"},
+		{"another version", "bip324 peer memory 2\n" + v1 + v2 + last, 2, "it does not begin with the line"},
+		{"no first line", v2 + v1 + last, 2, "it does not begin with the line"},
+		{"half a first line", peersFormat[:10], 0, "it does not begin with the line"},
+		{"cut off", good[:len(good)-2], 1, "line 4 "},
+		{"cut off in an address", good[:len(good)-len(last)+5], 1, "line 4 "},
+		{"garbage behind", good + "\x00\x00\x00", 2, "line 5 "},
+		{"garbage between", peersFormat + "\n" + v1 + "?\n" + v2 + last, 2, "line 3 "},
+		{"empty line", peersFormat + "\n\n" + v1 + v2 + last, 2, "line 2 "},
+		{"long line", peersFormat + "\n" + v1 + long + v2 + last, 2, "line 3 "},
+		{"wrong version of a peer", good + "four:1 v3 " + in(time.Hour) + "\n", 2, "line 5 "},
+		{"refusal", good + "four:1 refused v2 " + in(time.Hour) + "\n", 2, "line 5 "},
+		{"no expiry", good + "four:1 v2\n", 2, "line 5 "},
+		{"wrong expiry", good + "four:1 v2 tomorrow\n", 2, "line 5 "},
+		{"more behind the expiry", good + "four:1 v2 " + in(time.Hour) + " # mine\n", 2, "line 5 "},
+		{"no port", good + "four v2 " + in(time.Hour) + "\n", 2, "line 5 "},
+		{"long address", good + strings.Repeat("x", maxPeersAddr-1) + ":1 v2 " + in(time.Hour) + "\n", 2, "line 5 "},
+		{"too large", good + strings.Repeat("\n", maxPeersFile), 2, "it has more than 3000300 bytes"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			path := filepath.Join(dir, "peers")
+			for _, before := range []string{"", "an older one"} {
+				if before != "" {
+					os.WriteFile(path+".corrupt", []byte(before), 0o600)
+				}
+				if err := os.WriteFile(path, []byte(c.text), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				p, err := OpenPeers(path)
+				var corrupt *CorruptPeersError
+				if p == nil || !errors.As(err, &corrupt) {
+					t.Fatalf("%v, %v", p, err)
+				}
+				if corrupt.Kept != c.kept || corrupt.Path != path || corrupt.SetAside != path+".corrupt" || !strings.HasPrefix(corrupt.Err.Error(), c.says) {
+					t.Errorf("%+v, want %d kept and %q", corrupt, c.kept, c.says)
+				}
+				if readFile(t, corrupt.SetAside) != c.text {
+					t.Error("what was set aside is not the file")
+				}
+				for i, addr := range []string{"two:1", "[::3]:1"} {
+					if got := p.Lookup(addr); (got == SpeaksV2) != (i < c.kept) {
+						t.Errorf("%s is remembered as %v", addr, got)
+					}
+				}
+				if got := p.Lookup("one:1"); got != SpeaksUnknown {
+					t.Errorf("one:1 is remembered as %v", got)
+				}
+				p.Note("later:1", SpeaksV1)
+				closePeers(t, p)
+				wantFiles(t, dir, "peers", "peers.corrupt")
+
+				p = openPeers(t, path) // no complaint any more
+				if p.Lookup("later:1") != SpeaksV1 || p.known.order.Len() != c.kept+1 {
+					t.Errorf("%d peers are remembered, want %d", p.known.order.Len(), c.kept+1)
+				}
+				closePeers(t, p)
+			}
+		})
+	}
+}
+
+// These are no fault of the file: an empty one, and one from a system that ends
+// lines in another way.
+func TestForeignPeersFile(t *testing.T) {
+	expiry := time.Now().Add(time.Hour).UTC()
+	for text, want := range map[string]Speaks{
+		"":                   SpeaksUnknown,
+		peersFormat:          SpeaksUnknown,
+		peersFormat + "\r\n": SpeaksUnknown,
+		peersFormat + "\nTWO:1 v2 " + expiry.Format(time.RFC3339):                                               SpeaksV2,
+		peersFormat + "\r\ntwo:1 v2 " + expiry.Format(time.RFC3339) + "\r\n":                                    SpeaksV2,
+		peersFormat + "\ntwo:1 v2 " + expiry.In(time.FixedZone("", 7200)).Format(time.RFC3339Nano) + "\n":       SpeaksV2,
+		peersFormat + "\ntwo:1 v2 " + expiry.Add(-time.Hour).Format(time.RFC3339) + "\n":                        SpeaksUnknown,
+		peersFormat + "\ntwo:1 v2 " + expiry.Format(time.RFC3339) + "\ntwo:1 v1 " + expiry.Format(time.RFC3339): SpeaksV2,
+	} {
+		path := filepath.Join(t.TempDir(), "peers")
+		os.WriteFile(path, []byte(text), 0o600)
+		p := openPeers(t, path)
+		if got := p.Lookup("two:1"); got != want {
+			t.Errorf("%q: %v, want %v", text, got, want)
+		}
+		closePeers(t, p)
+	}
+}
+
+// A path that cannot be written to is found out at the start.
+func TestNoPeersFile(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, path := range map[string]string{
+		"directory":        dir,
+		"no directory":     filepath.Join(dir, "none", "peers"),
+		"a file as parent": filepath.Join(dir, "file", "peers"),
+		"no regular file":  os.DevNull,
+		"empty":            "",
+	} {
+		p, err := OpenPeers(path)
+		var corrupt *CorruptPeersError
+		if p != nil || err == nil || errors.As(err, &corrupt) {
+			t.Errorf("%s: %v, %v", name, p, err)
+		}
+	}
+	wantFiles(t, dir, "file")
+}
+
+// The name of a link stays the name of a link.
+func TestPeersFileBehindLink(t *testing.T) {
+	dir := t.TempDir()
+	path, link := filepath.Join(dir, "peers"), filepath.Join(dir, "link")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(path, link); err != nil {
+		t.Skip(err) // Windows wants a privilege for that
+	}
+	p := openPeers(t, link)
+	p.Note("one:1", SpeaksV2)
+	closePeers(t, p)
+	if got := readFile(t, path); !strings.Contains(got, "one:1 v2 ") {
+		t.Errorf("the file has %q", got)
+	}
+}
+
+func TestPeersFileIsBounded(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "peers")
+	addr := func(i int) string { // as long as they come
+		return net.JoinHostPort(strings.Repeat("x", maxPeersAddr-12)+fmt.Sprintf("%06d", i), "65535")
+	}
+	p := openPeers(t, path)
+	for i := range maxPeers + 100 {
+		p.Note(addr(i), SpeaksV2)
+	}
+	closePeers(t, p)
+	if n := len(readFile(t, path)); n > maxPeersFile || n < maxPeers*maxPeersAddr {
+		t.Errorf("a full file has %d bytes", n)
+	}
+
+	// One that somebody else made longer.
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintln(f, peersFormat)
+	for i := range maxPeers + 5000 {
+		fmt.Fprintf(f, "h:%d v2 %s\n", i, time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
+	}
+	f.Close()
+	p = openPeers(t, path)
+	if p.known.order.Len() != maxPeers || p.Lookup("h:4999") != SpeaksUnknown || p.Lookup("h:5000") != SpeaksV2 {
+		t.Errorf("%d peers were taken", p.known.order.Len())
+	}
+	closePeers(t, p)
+	if n := strings.Count(readFile(t, path), "\n"); n != maxPeers+1 {
+		t.Errorf("%d lines were saved", n)
+	}
+}
+
+// Whatever the file has, reading ends well; and what is then written is read as
+// the same.
+func FuzzReadPeers(f *testing.F) {
+	now := time.Date(2026, 9, 1, 12, 0, 0, 1, time.UTC)
+	good := peersFormat + "\n192.0.2.1:8333 v2 2026-09-30T12:00:00Z\n[2001:db8::1]:8333 v1 2026-09-01T20:00:00Z\n"
+	for _, text := range []string{good, good[:70], good + good, strings.ToUpper(good), strings.ReplaceAll(good, "\n", "\r\n"),
+		"", "\n", peersFormat + "\nx:1 v2 2026-09-30T12:00:00.5+02:00", peersFormat + "\n:\u00a0 v1 9999-12-31T23:59:59Z\n"} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		known, err := readPeers(bytes.Clone(text), now)
+		for _, note := range known {
+			if !now.Before(note.until) || note.until.After(now.Add(note.speaks.lifetime())) ||
+				note.speaks != SpeaksV2 && (err != nil || note.speaks != SpeaksV1) {
+				t.Errorf("%+v with error %v", note, err)
+			}
+		}
+		again, err := readPeers(formatPeers(known), now)
+		if err != nil || !slices.Equal(again, known) {
+			t.Errorf("%+v became %+v, %v", known, again, err)
+		}
+	})
+}
