@@ -7,18 +7,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"os"
 	"os/signal"
-	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"bip324proxy/proxy"
-	"bip324proxy/transport"
+	"bip324proxy/socks"
 )
 
 func main() { os.Exit(run(os.Args, os.Stdout, os.Stderr)) }
@@ -33,9 +32,14 @@ func run(args []string, stdout, stderr io.Writer) int {
 		Name:  "bip324-proxy",
 		Usage: "SOCKS5 proxy that gives any Bitcoin client encrypted (BIP324, v2) peer connections",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:1324", Usage: "`ADDRESS` to take SOCKS5 clients on", EnvVars: env("LISTEN")},
+			&cli.StringSliceFlag{Name: "listen", Usage: "`ADDRESS` to take clients on, HOST:PORT or unix:/PATH; may be repeated (default: 127.0.0.1:1324)", EnvVars: env("LISTEN")},
+			&cli.StringFlag{Name: "auth", Usage: "`USER:PASSWORD` that SOCKS clients must give; needed where --listen is not on this machine alone", EnvVars: env("AUTH")},
+			&cli.StringFlag{Name: "auth-file", Usage: "`FILE` with USER:PASSWORD in its first line, instead of --auth", EnvVars: env("AUTH_FILE")},
+			&cli.StringFlag{Name: "upstream", Usage: "SOCKS5 proxy, such as Tor, that everything goes through: `URL` socks5://[USER:PASSWORD@]HOST:PORT or socks5+unix:///PATH", EnvVars: env("UPSTREAM")},
 			&cli.StringFlag{Name: "v1-fallback", Value: "never", Usage: "`WHERE` plaintext v1 may be spoken to peers without v2: never, overlay (.onion and CJDNS), always", EnvVars: env("V1_FALLBACK")},
+			&cli.StringFlag{Name: "peer-memory", Usage: "`FILE` to remember in, across restarts, which peers speak v2 and which do not", EnvVars: env("PEER_MEMORY")},
 			&cli.StringFlag{Name: "passthrough", Value: "allow", Usage: "`POLICY` for clients that do not speak v1 (v2 already, or not Bitcoin): allow, deny", EnvVars: env("PASSTHROUGH")},
+			&cli.StringSliceFlag{Name: "peer", Usage: "`ADDRESS=PEER`: take clients on ADDRESS, without SOCKS, and connect them to PEER, HOST:PORT; may be repeated", EnvVars: env("PEER")},
 			&cli.DurationFlag{Name: "grace", Value: 10 * time.Second, Usage: "`TIME` for sessions to end after the first SIGINT or SIGTERM", EnvVars: env("GRACE")},
 			&cli.StringFlag{Name: "log-level", Value: "info", Usage: "`LEVEL`: debug, info, warn, error", EnvVars: env("LOG_LEVEL")},
 			&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`FORMAT`: text, json", EnvVars: env("LOG_FORMAT")},
@@ -78,6 +82,9 @@ func onUsageError(_ *cli.Context, err error, _ bool) error {
 
 // serve is the program's main job.
 func serve(c *cli.Context) error {
+	if c.Args().Present() {
+		return usageError{fmt.Errorf("there is no command %q; see bip324-proxy --help", c.Args().First())}
+	}
 	log, err := logger(c)
 	if err != nil {
 		return err
@@ -86,21 +93,24 @@ func serve(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if c.Args().Present() {
-		return usageError{fmt.Errorf("there is no command %q; see bip324-proxy --help", c.Args().First())}
+	defer func() {
+		if err := server.Dialer.Peers.Close(); err != nil {
+			log.Error("the peer memory could not be saved", "err", err)
+		}
+	}()
+	listeners, err := listen(c, server)
+	if err != nil {
+		return err
 	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
 
-	l, err := listen(c.String("listen"))
-	if err != nil {
-		return err
+	failed := make(chan error, len(listeners))
+	for _, l := range listeners {
+		log.Info("listening", l.attrs(c, server)...)
+		go func() { failed <- server.ServePeer(l, l.peer) }()
 	}
-	log.Info("listening", "addr", l.Addr().String(),
-		"v1_fallback", server.Dialer.Fallback.String(), "passthrough", c.String("passthrough"))
-	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(l) }()
 	select {
 	case err := <-failed:
 		server.Close()
@@ -110,31 +120,6 @@ func serve(c *cli.Context) error {
 	}
 	stop(server, c.Duration("grace"), signals)
 	return nil
-}
-
-// listen opens the port for clients. Only programs on this machine may use it:
-// to all others it would be an open proxy.
-func listen(addr string) (net.Listener, error) {
-	host, port, err := net.SplitHostPort(addr)
-	if err == nil {
-		_, err = strconv.ParseUint(port, 10, 16)
-	}
-	if err != nil || host == "" {
-		return nil, usageError{fmt.Errorf("--listen: %q is no address; write HOST:PORT, such as 127.0.0.1:1324", addr)}
-	}
-	l, err := net.Listen("tcp", addr)
-	var unknown *net.DNSError
-	if errors.As(err, &unknown) {
-		return nil, usageError{fmt.Errorf("--listen: there is no host %q; take 127.0.0.1:1324, for example", host)}
-	}
-	if err != nil {
-		return nil, fmt.Errorf("cannot listen: %w; if another program has that port, choose one with --listen", err)
-	}
-	if a, ok := l.Addr().(*net.TCPAddr); !ok || !a.IP.IsLoopback() {
-		l.Close()
-		return nil, usageError{fmt.Errorf("--listen: %s is not on this machine alone, and whoever reached it could use the proxy; take a loopback address, such as 127.0.0.1:1324", addr)}
-	}
-	return l, nil
 }
 
 // stop drains the server until grace is over or another signal comes.
@@ -153,36 +138,80 @@ func stop(server *proxy.Server, grace time.Duration, signals <-chan os.Signal) {
 	}
 }
 
-func configure(c *cli.Context, log *slog.Logger) (*proxy.Server, error) {
-	fallback, err := transport.ParseFallback(c.String("v1-fallback"))
-	if err != nil {
-		return nil, usageError{fmt.Errorf("--v1-fallback: %w", err)}
-	}
-	passthrough := c.String("passthrough")
-	if passthrough != "allow" && passthrough != "deny" {
-		return nil, usageError{fmt.Errorf("--passthrough: %q is neither allow nor deny", passthrough)}
-	}
-	if c.Duration("grace") < 0 {
-		return nil, usageError{errors.New("--grace: a time cannot be negative; 0 ends sessions at once")}
-	}
-	return &proxy.Server{
-		Dialer:          transport.Dialer{Fallback: fallback, Peers: new(transport.Peers)},
-		DenyPassthrough: passthrough == "deny",
-		Log:             log,
-	}, nil
+// listener is one of the program's, and the peer that its clients are connected
+// to if they are not to be asked.
+type listener struct {
+	net.Listener
+	peer string
 }
 
-func logger(c *cli.Context) (*slog.Logger, error) {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(c.String("log-level"))); err != nil {
-		return nil, usageError{fmt.Errorf("--log-level: %q is none of debug, info, warn and error", c.String("log-level"))}
+func (l listener) attrs(c *cli.Context, server *proxy.Server) []any {
+	args := []any{"addr", l.Addr().String()}
+	if l.peer != "" {
+		args = append(args, "peer", l.peer)
 	}
-	options := &slog.HandlerOptions{Level: level}
-	switch c.String("log-format") {
-	case "text":
-		return slog.New(slog.NewTextHandler(c.App.ErrWriter, options)), nil
-	case "json":
-		return slog.New(slog.NewJSONHandler(c.App.ErrWriter, options)), nil
+	if server.Upstream != nil {
+		args = append(args, "upstream", server.Upstream.Address)
 	}
-	return nil, usageError{fmt.Errorf("--log-format: %q is neither text nor json", c.String("log-format"))}
+	return append(args, "v1_fallback", c.String("v1-fallback"), "passthrough", c.String("passthrough"))
+}
+
+// listen opens all listeners: those of --listen and systemd, or the default one,
+// and those of --peer.
+func listen(c *cli.Context, server *proxy.Server) (all []listener, err error) {
+	defer func() {
+		if err != nil {
+			for _, l := range all {
+				l.Close()
+			}
+		}
+	}()
+	activated, err := proxy.Activated()
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range activated {
+		all = append(all, listener{l, ""})
+	}
+	specs := c.StringSlice("listen")
+	if len(specs) == 0 && len(activated) == 0 {
+		specs = []string{"127.0.0.1:1324"}
+	}
+	open := func(flag, spec, peer string) error {
+		l, err := proxy.Listen(spec)
+		if errors.As(err, new(*proxy.ListenError)) {
+			return usageError{fmt.Errorf("--%s: %w", flag, err)}
+		}
+		if err != nil {
+			return fmt.Errorf("cannot listen: %w; if another program has that address, choose one with --%s", err, flag)
+		}
+		all = append(all, listener{l, peer})
+		return nil
+	}
+	for _, spec := range specs {
+		if err := open("listen", spec, ""); err != nil {
+			return all, err
+		}
+	}
+	for _, pair := range c.StringSlice("peer") {
+		spec, peer, ok := strings.Cut(pair, "=")
+		if _, err := socks.ParseAddr(peer); !ok || err != nil {
+			return all, usageError{fmt.Errorf("--peer: %q is not ADDRESS=PEER; write 127.0.0.1:38401=HOST:PORT", pair)}
+		}
+		if err := open("peer", spec, peer); err != nil {
+			return all, err
+		}
+	}
+	for _, l := range all {
+		switch {
+		case server.Upstream != nil && server.Upstream.Address == l.Addr().String():
+			return all, usageError{fmt.Errorf("--upstream: %v is this proxy itself; give Tor's address, such as socks5://127.0.0.1:9050", l.Addr())}
+		case proxy.IsLocal(l.Addr()):
+		case l.peer != "":
+			return all, usageError{fmt.Errorf("--peer: %v is not on this machine alone, and these clients are not asked for a password; take a loopback address", l.Addr())}
+		case server.Socks.Auth == nil:
+			return all, usageError{fmt.Errorf("--listen: %v is not on this machine alone, and whoever reaches it could use the proxy; add --auth USER:PASSWORD, or take a loopback address, such as 127.0.0.1:1324", l.Addr())}
+		}
+	}
+	return all, nil
 }

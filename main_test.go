@@ -7,6 +7,21 @@ import (
 	"testing"
 )
 
+// What cannot be had is exit code 1.
+func TestUnavailable(t *testing.T) {
+	for _, args := range [][]string{
+		{"--auth-file", "/no/such/file"},
+		{"--peer-memory", "/no/such/directory/peers"},
+		{"--listen", "unix:/no/such/directory/socket"},
+	} {
+		var stdout, stderr bytes.Buffer
+		if code := run(append([]string{"bip324-proxy"}, args...), &stdout, &stderr); code != 1 {
+			t.Errorf("%s: exit code %d, want 1", args, code)
+		}
+		checkOneLine(t, args[0], stderr.String(), "/no/such/")
+	}
+}
+
 // Wrong input is exit code 2 and one line that says what to do.
 func TestWrongInput(t *testing.T) {
 	for _, test := range []struct {
@@ -21,9 +36,17 @@ func TestWrongInput(t *testing.T) {
 		{"--listen 1324", "write HOST:PORT"},
 		{"--listen :1324", "write HOST:PORT"},
 		{"--listen 127.0.0.1:99999", "write HOST:PORT"},
-		{"--listen no-such-host.invalid:0", `no host "no-such-host.invalid"`},
-		{"--listen 0.0.0.0:0", "take a loopback address"},
-		{"--listen [::]:0", "take a loopback address"},
+		{"--listen no-such-host.invalid:0", `"no-such-host.invalid:0" is on no host that is known here`},
+		{"--listen 0.0.0.0:0", "add --auth USER:PASSWORD"},
+		{"--listen [::]:0", "add --auth USER:PASSWORD"},
+		{"--listen unix:", "has no path"},
+		{"--auth secret", "write USER:PASSWORD"},
+		{"--auth a:b --auth-file f", "give one of them"},
+		{"--upstream 127.0.0.1:9050", "--upstream: write the upstream proxy as socks5://"},
+		{"--upstream http://127.0.0.1:9050", "--upstream: write the upstream proxy as socks5://"},
+		{"--peer 127.0.0.1:0", "is not ADDRESS=PEER"},
+		{"--peer 127.0.0.1:0=node.example", "is not ADDRESS=PEER"},
+		{"--peer 0.0.0.0:0=node.example:8333", "these clients are not asked for a password"},
 		{"--no-such-flag", "no-such-flag"},
 		{"serve", `no command "serve"`},
 		{"demo now", `leave out "now"`},

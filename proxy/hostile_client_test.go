@@ -215,7 +215,7 @@ func TestNotSOCKS(t *testing.T) {
 		"speaks HTTP":                 "GET / HTTP/1.1\r\n\r\n",
 		"speaks TLS":                  "\x16\x03\x01\x02\x00",
 		"speaks SOCKS4":               "\x04\x01\x20\x8d\x7f\x00\x00\x01\x00",
-		"does not speak SOCKS5":       string(mainnet[:]) + "version",
+		"does not speak SOCKS5":       "\x99\x98\x97\x96 nothing known",
 		"only the authentication met": "\x05\x01\x03",
 	} {
 		t.Run(why, func(t *testing.T) {

@@ -25,6 +25,7 @@ var (
 	// would leave in plaintext.
 	errPeerFirst = errors.New("the peer sent data before the client's VERSION")
 
+	errNotTor            = errors.New("0.0.0.0 is no name; who asks for it wants to know whether this is Tor, and it is not")
 	errOwnAddress        = errors.New("the destination is the proxy itself")
 	errPeerClosed        = errors.New("the peer closed the connection before anything was said")
 	errClientLeft        = errors.New("the client closed the connection before anything was settled")
@@ -57,6 +58,15 @@ func (e *dialError) Error() string {
 
 func (e *dialError) Unwrap() error { return e.err }
 
+// resolveError is a name that could not be resolved for a client.
+type resolveError struct{ err error }
+
+func (e *resolveError) Error() string {
+	return fmt.Sprintf("cannot resolve (the client was told: %v): %v", socks.HostUnreachable, e.err)
+}
+
+func (e *resolveError) Unwrap() error { return e.err }
+
 // logOpen logs, once, that both ends are settled.
 func (s *session) logOpen(transport string, more ...any) {
 	s.opened, s.transport = true, transport
@@ -85,6 +95,10 @@ func (s *session) logEnd(err error) {
 			"dropped", s.up.Dropped.Load()+s.down.Dropped.Load())...)
 		return
 	}
+	if err == nil && s.resolved.IsValid() {
+		s.server.log().Debug("name resolved", append(s.attrs(), "addr", s.resolved.String())...)
+		return
+	}
 	args := append(s.attrs(), "reason", reason)
 	if hint != "" {
 		args = append(args, "hint", hint)
@@ -111,6 +125,7 @@ func level(err error) slog.Level {
 	case errors.As(err, &negotiation) && negotiation.Err == io.EOF, errors.Is(err, errClientLeft):
 		return slog.LevelDebug // somebody looked whether the port is open, or gave up
 	case errors.As(err, &dial) && dial.code != socks.GeneralFailure,
+		errors.As(err, new(*resolveError)),
 		errors.As(err, &handshake) && handshake.Received == 0,
 		errors.Is(err, errPeerClosed), errors.Is(err, errNoEgress), errors.Is(err, errStopping):
 		return slog.LevelInfo // most addresses that a node hears of are dead, full or old
@@ -130,7 +145,9 @@ func (s *session) explain(err error) (reason, hint string) {
 		return "both sides closed the connection", ""
 	case errors.Is(err, errClientLeft):
 		return errClientLeft.Error(), ""
-	case errors.As(err, &dial), errors.As(err, &negotiation):
+	case errors.As(err, new(*redirectError)):
+		return err.Error(), "set this proxy as the client's SOCKS5 proxy; or, if that is what the client is made for, have it put its peer's address there"
+	case errors.As(err, new(*resolveError)), errors.As(err, &dial), errors.As(err, &negotiation):
 		return err.Error(), ""
 	case errors.As(err, &failed):
 		return s.explainHandshake(failed)
@@ -158,7 +175,7 @@ func (s *session) explainHandshake(e *transport.HandshakeError) (reason, hint st
 	default:
 		reason = "the peer hung up during the v2 handshake without an answer"
 	}
-	switch dialer := &s.server.Dialer; {
+	switch dialer := &s.dialer; {
 	case dialer.Peers.Lookup(s.dest) == transport.SpeaksV2:
 		return reason, "it has spoken v2 before, so nothing was sent in plaintext: it may be full, or somebody is cutting the connection"
 	case dialer.MayFallBack(s.dest):

@@ -1,8 +1,11 @@
 package proxy
 
 import (
+	"cmp"
+	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"bip324proxy/internal/stream"
@@ -18,6 +21,8 @@ type rawRelay struct {
 
 	broken sync.Once
 	cause  error // why, if it did not come to its end in both directions
+
+	ended atomic.Pointer[v1v2.Side] // the side that ended first
 }
 
 func (s *session) newRelay(peer net.Conn) *rawRelay {
@@ -39,11 +44,14 @@ func (s *session) startRelay(peer net.Conn) *rawRelay {
 
 func (s *session) relayDown(r *rawRelay) {
 	err := r.BToA(&s.down.Bytes)
+	r.endedBy(v1v2.Peer)
 	if err != nil && !r.Interrupted() {
 		s.breakRelay(r, err)
 	}
 	r.down <- err
 }
+
+func (r *rawRelay) endedBy(side v1v2.Side) { r.ended.CompareAndSwap(nil, &side) }
 
 // breakRelay ends both directions because one failed. The first failure is the
 // cause; those that follow from it are not.
@@ -83,7 +91,12 @@ func (s *session) passThrough(r *rawRelay) error {
 		return errPassthroughDenied
 	}
 	s.logOpen("passthrough")
-	return s.relayUp(r)
+	err := s.relayUp(r)
+	if s.down.Bytes.Load() == 0 && *r.ended.Load() == v1v2.Peer && !s.wasInterrupted() {
+		// The client may have spoken v2, and come back with v1.
+		s.dialer.NoteFailed(s.dest, &transport.HandshakeError{Sent: int(s.up.Bytes.Load()), Err: cmp.Or(err, io.EOF)})
+	}
+	return err
 }
 
 // speakV1 relays a v1 client to a v1 peer, beginning with its VERSION.
@@ -116,7 +129,7 @@ func (s *session) noteV1(peer net.Conn, magic [4]byte) error {
 	s.onInterrupt(in.Interrupt)
 	in.SetIdle(s.server.idleTimeout())
 	if got, v1, _ := v1v2.Classify(in); v1 && got == magic {
-		s.server.Dialer.Peers.Note(s.dest, transport.SpeaksV1)
+		s.dialer.Peers.Note(s.dest, transport.SpeaksV1)
 	} // whatever else it says, or that it says nothing, is for the relay
 	s.client.SetWriteDeadline(time.Now().Add(s.server.idleTimeout()))
 	n, err := drain(s.client, in)
@@ -132,6 +145,7 @@ func (s *session) relayUp(r *rawRelay) error {
 	if err == nil {
 		err = r.AToB(&s.up.Bytes)
 	}
+	r.endedBy(v1v2.Client)
 	if err != nil {
 		s.breakRelay(r, err)
 	}

@@ -26,6 +26,10 @@ type Server struct {
 	// Dialer connects to destinations and decides between v2 and v1.
 	Dialer transport.Dialer
 
+	// Upstream is the SOCKS5 proxy, such as Tor, through which everything
+	// leaves: dials, names and retries. Nil means directly.
+	Upstream *socks.Upstream
+
 	// DenyPassthrough refuses clients that do not begin with a v1 header: those
 	// that speak v2 themselves, and everything that is not Bitcoin.
 	DenyPassthrough bool
@@ -70,7 +74,11 @@ var ErrServerClosed = errors.New("proxy: server closed")
 
 // Serve accepts clients on l until Shutdown, Close or an error that will not
 // pass. It closes l. The error is never nil.
-func (s *Server) Serve(l net.Listener) error {
+func (s *Server) Serve(l net.Listener) error { return s.ServePeer(l, "") }
+
+// ServePeer is Serve for clients that are not asked where they want to go: all
+// are connected to peer, "host:port".
+func (s *Server) ServePeer(l net.Listener, peer string) error {
 	defer l.Close()
 	if !s.addListener(l) {
 		return ErrServerClosed
@@ -81,7 +89,7 @@ func (s *Server) Serve(l net.Listener) error {
 		conn, err := l.Accept()
 		if err == nil {
 			pause = 0
-			s.start(conn)
+			s.start(conn, peer)
 			continue
 		}
 		switch {
@@ -200,7 +208,7 @@ func (s *Server) isStopping() bool {
 }
 
 // start runs a session for conn in a goroutine of its own.
-func (s *Server) start(conn net.Conn) {
+func (s *Server) start(conn net.Conn, peer string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopping {
@@ -208,7 +216,7 @@ func (s *Server) start(conn net.Conn) {
 		return
 	}
 	s.number++
-	each := newSession(s, conn, s.number)
+	each := newSession(s, conn, peer, s.number)
 	s.sessions[each] = struct{}{}
 	s.running.Go(func() {
 		each.serve(s.ctx)
@@ -237,4 +245,5 @@ func (s *Server) log() *slog.Logger {
 
 func (s *Server) firstBytesTimeout() time.Duration { return cmp.Or(s.FirstBytesTimeout, time.Minute) }
 func (s *Server) idleTimeout() time.Duration       { return cmp.Or(s.IdleTimeout, 30*time.Minute) }
+func (s *Server) resolveTimeout() time.Duration    { return 20 * time.Second }
 func (s *Server) lingerTimeout() time.Duration     { return cmp.Or(s.LingerTimeout, 30*time.Second) }

@@ -7,7 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
-	"strings"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -24,7 +24,11 @@ type session struct {
 	began  time.Time
 	client net.Conn
 	in     *stream.Reader // all that is read from client, but for a relay's bytes
+	fixed  string         // where the listener's clients go, if they are not asked
 	dest   string         // "host:port", once it is known
+	dialer transport.Dialer
+
+	resolved netip.Addr // the answer, if the client only wanted to know an address
 
 	opened    bool   // both ends are settled and logged
 	transport string // v2, v1 or passthrough
@@ -39,8 +43,16 @@ type session struct {
 	closed      bool
 }
 
-func newSession(server *Server, client net.Conn, number uint64) *session {
-	s := &session{server: server, number: number, began: time.Now(), client: client, in: stream.NewReader(client)}
+func newSession(server *Server, client net.Conn, fixed string, number uint64) *session {
+	s := &session{
+		server: server,
+		number: number,
+		began:  time.Now(),
+		client: client,
+		in:     stream.NewReader(client),
+		fixed:  fixed,
+		dialer: server.Dialer,
+	}
 	s.own(client)
 	s.onInterrupt(s.in.Interrupt)
 	return s
@@ -55,15 +67,18 @@ func (s *session) serve(ctx context.Context) {
 
 // run is the story of one connection. The error, never nil, says how it ended.
 func (s *session) run(ctx context.Context) error {
-	request, err := s.server.Socks.Negotiate(s.client, s.in)
+	request, err := s.ask()
 	if err != nil {
-		return s.refuse(err)
+		return err
+	}
+	if request.Command == socks.CommandResolve {
+		return s.resolve(ctx, request)
 	}
 	peer, err := s.dial(ctx, request)
 	if err != nil {
 		return err
 	}
-	if err := socks.Reply(s.client, socks.Succeeded); err != nil {
+	if err := request.Reply(socks.Succeeded); err != nil {
 		return err
 	}
 	relay, magic, v1, err := s.peek(peer)
@@ -86,44 +101,6 @@ func (s *session) run(ctx context.Context) error {
 		return s.speakV1(link, magic, &version)
 	}
 	return s.bridge(link.V2, messages, magic)
-}
-
-// refuse sees to it that the client can read why its request was refused.
-func (s *session) refuse(err error) error {
-	var refused *socks.NegotiationError
-	if errors.As(err, &refused) && refused.Reply != socks.Succeeded {
-		s.lingerFor(time.Second)
-	}
-	return err
-}
-
-// dial connects to the request's destination, or tells the client why not.
-func (s *session) dial(ctx context.Context, request *socks.Request) (net.Conn, error) {
-	s.dest = request.Dest.String()
-	if overlayName(request.Dest.Host) {
-		// Not even a DNS query may leave. That such names never succeed also
-		// keeps Bitcoin Core from taking this proxy for Tor and sending its
-		// private broadcasts through it.
-		socks.Reply(s.client, socks.HostUnreachable)
-		return nil, errNoEgress
-	}
-	peer, err := s.server.Dialer.Connect(ctx, s.dest)
-	if err != nil {
-		code := socks.CodeOf(err)
-		socks.Reply(s.client, code)
-		return nil, &dialError{code, err}
-	}
-	if s.server.listensOn(peer.RemoteAddr()) {
-		peer.Close()
-		socks.Reply(s.client, socks.NotAllowed)
-		return nil, errOwnAddress
-	}
-	return peer, s.own(peer)
-}
-
-func overlayName(host string) bool {
-	host = strings.ToLower(strings.TrimRight(host, "."))
-	return strings.HasSuffix(host, ".onion") || strings.HasSuffix(host, ".i2p")
 }
 
 // peek finds out what the client speaks, without holding back what the peer may
@@ -184,7 +161,7 @@ func (s *session) upgrade(ctx context.Context, peer net.Conn, magic [4]byte, fir
 	first.Detach()
 	size := len(first.Raw())
 	ctx, release := s.whileClientStays(ctx)
-	link, err := s.server.Dialer.Upgrade(ctx, peer, s.dest, transport.Config{
+	link, err := s.dialer.Upgrade(ctx, peer, s.dest, transport.Config{
 		Magic:        magic,
 		First:        [][]byte{first.Contents()},
 		ReadTimeout:  s.server.idleTimeout(),

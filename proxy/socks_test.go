@@ -126,10 +126,10 @@ func TestOverlayNames(t *testing.T) {
 	}
 }
 
-// Everything but CONNECT is refused, and nothing is dialled.
+// Everything but CONNECT and RESOLVE is refused, and nothing is dialled.
 func TestCommands(t *testing.T) {
 	e := start(t, &proxy.Server{})
-	for _, command := range []byte{0, 2, 3, 4, 0xf0, 0xf1, 0xff} {
+	for _, command := range []byte{0, 2, 3, 4, 0xf1, 0xff} {
 		client := e.dial()
 		client.Write(append([]byte{5, 1, 0}, request(command, "node.example:8333")...))
 		want := []byte{5, 0, 5, 7, 0, 1, 0, 0, 0, 0, 0, 0}

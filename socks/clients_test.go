@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -63,16 +64,42 @@ func refusal(text string) rule {
 	}}
 }
 
+// resolved is the rule of clients that ask for an address and want IPv4.
+func resolved(text string) rule {
+	return rule{text, func(chunks [][]byte) error {
+		if r := chunks[len(chunks)-1]; len(r) != 10 || !bytes.Equal(r[:4], []byte{5, 0, 0, 1}) || len(chunks[0]) != 2 {
+			return fmt.Errorf("replies % x", chunks)
+		}
+		return nil
+	}}
+}
+
+// lookedUp is the address of every name.
+var lookedUp = netip.MustParseAddr("192.0.2.7")
+
+// answer grants a request as a proxy may.
+func answer(req *Request) error {
+	switch {
+	case req.Command == CommandConnect:
+		return req.Reply(Succeeded)
+	case req.Dest.IP.IsValid():
+		return req.ReplyAddr(req.Dest.IP)
+	}
+	return req.ReplyAddr(lookedUp)
+}
+
 // What real clients send, in the segments they send it in.
 func TestClients(t *testing.T) {
-	const ok = "0500 0001 00000000 0000"
-	const coreUser = "0123456789abcdef-7" // one prefix per process, then a counter
+	const ok = succeeded
+	const looked = "0500 0001 c0000207 0000" // lookedUp
+	const coreUser = "0123456789abcdef-7"    // one prefix per process, then a counter
 	const hex16, hex64 = "00112233aabbccdd", "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 	const nbUser = "ABCDEFGHIJKLMNOPQRST0"
 	login := func(user, password string) talk {
 		return talk{"01" + field(user) + field(password), "0100"}
 	}
 	name := func(host string) talk { return talk{"05010003" + field(host) + "208d", ok} }
+	lookup := func(host, answer string) talk { return talk{"05f00003" + field(host) + "0000", answer} }
 	const ip4 = "0f3d1717" // 15.61.23.23
 	const ip6 = "20010db8000000000000000000000001"
 
@@ -87,6 +114,7 @@ func TestClients(t *testing.T) {
 	})
 	jdk := exactReads("fills its buffer; any REP it does not list counts as success")
 	aiorpcx := exactReads("looks at REP once it has 5 bytes")
+	torLookup := resolved("reads of 2, 4 and 4, each a single one; address type 1")
 	kyoto := exactReads("header of 4, then the address; only method 0 will do")
 	floresta := exactReads("exact reads; only method 0 will do")
 
@@ -109,12 +137,14 @@ func TestClients(t *testing.T) {
 		{"btcd", goSocks, []talk{{"050100", "0500"}, name("2001:db8::1")}, addr("2001:db8::1", wantPort), "", ""},
 		{"btcd, isolation", goSocks, []talk{{"05020002", "0502"}, login(hex16, hex16), name("15.61.23.23")},
 			addr("15.61.23.23", wantPort), hex16, hex16},
-		{"btcd, RESOLVE", refusal("4 bytes with REP; then it reports that and hangs up"),
-			[]talk{{"050100", "0500"}, {"05f00003" + field("seed.example") + "0000", refused7}}, Addr{}, "", ""},
+		{"btcd, RESOLVE", torLookup, []talk{{"050100", "0500"}, lookup("seed.example", looked)},
+			addr("seed.example", 0), "", ""},
 		{"lnd, IPv4", xnet, []talk{{"050100", "0500"}, {"05010001" + ip4 + "208d", ok}}, addr("15.61.23.23", wantPort), "", ""},
 		{"lnd, IPv6, isolation", xnet, []talk{{"05020002", "0502"}, login(hex16, hex16), {"05010004" + ip6 + "208d", ok}},
 			addr("2001:db8::1", wantPort), hex16, hex16},
 		{"lnd, name", xnet, []talk{{"050100", "0500"}, name("node.example")}, addr("node.example", wantPort), "", ""},
+		{"lnd, RESOLVE of an address", torLookup, []talk{{"050100", "0500"}, lookup("15.61.23.23", "0500 0001 0f3d1717 0000")},
+			addr("15.61.23.23", 0), "", ""},
 		{"bcoin, IPv4", bsocks, []talk{{"050100", "0500"}, {"05010001" + ip4 + "208d", ok}}, addr("15.61.23.23", wantPort), "", ""},
 		{"bcoin, IPv6", bsocks, []talk{{"050100", "0500"}, {"05010004" + ip6 + "208d", ok}}, addr("2001:db8::1", wantPort), "", ""},
 		// It writes the password over the password's length, so the message never
@@ -132,11 +162,17 @@ func TestClients(t *testing.T) {
 		{"Electrum", aiorpcx, []talk{{"050100", "0500"}, name("node.example")}, addr("node.example", wantPort), "", ""},
 		{"Electrum, Tor found", aiorpcx, []talk{{"05020002", "0502"}, login(hex64, hex64), {"05010001" + ip4 + "208d", ok}},
 			addr("15.61.23.23", wantPort), hex64, hex64},
-		{"Electrum, probe", refusal("Tor, if the answers are 0500 0500 0001 00000000 0000"),
-			[]talk{{"050100 05f00003" + field("0.0.0.0") + "0000", "0500"}, {"", refused7}}, Addr{}, "", ""},
+		{"Electrum, probe", rule{"Tor, if one read brings these 12 bytes and no others", func(chunks [][]byte) error {
+			if len(chunks) != 1 || !bytes.Equal(chunks[0], unhex("0500"+succeeded)) {
+				return fmt.Errorf("%x", chunks)
+			}
+			return nil
+		}}, []talk{{"050100 05f00003" + field("0.0.0.0") + "0000", "0500" + succeeded}}, addr("0.0.0.0", 0), "", ""},
 		{"NBitcoin, isolation", nbitcoin, []talk{{"050102", "0502"}, login(nbUser, nbUser), {"05010001" + ip4 + "208d", ok}},
 			addr("15.61.23.23", wantPort), nbUser, nbUser},
 		{"NBitcoin, IPv6", nbitcoin, []talk{{"050100", "0500"}, {"05010004" + ip6 + "208d", ok}}, addr("2001:db8::1", wantPort), "", ""},
+		{"NBitcoin, RESOLVE", resolved("4 bytes, then an address by its type; REP is ignored"),
+			[]talk{{"050102", "0502"}, login(nbUser, nbUser), lookup("seed.example", looked)}, addr("seed.example", 0), nbUser, nbUser},
 		{"kyoto", kyoto, []talk{{"050100", "0500"}, {"05010001|" + ip4 + "|208d", ok}}, addr("15.61.23.23", wantPort), "", ""},
 		{"kyoto, IPv6", kyoto, []talk{{"050100", "0500"}, {"05010004|" + ip6 + "|208d", ok}}, addr("2001:db8::1", wantPort), "", ""},
 		{"Floresta", floresta, []talk{{"050100", "0500"}, {"05010001|" + ip4 + "|208d", ok}}, addr("15.61.23.23", wantPort), "", ""},
@@ -156,7 +192,7 @@ func TestClients(t *testing.T) {
 					defer close(done)
 					defer server.Close()
 					if req, err = (Config{}).Negotiate(server, bufio.NewReader(server)); err == nil {
-						err = Reply(server, Succeeded)
+						err = answer(req)
 					}
 				}()
 				chunks := converse(t, client, tt.talks)
@@ -174,8 +210,8 @@ func TestClients(t *testing.T) {
 					}
 				case err != nil:
 					t.Error(err)
-				case req.Dest != tt.dest || req.Username != tt.user || req.Password != tt.pass:
-					t.Errorf("got %v as %q, %q", req, req.Username, req.Password)
+				case req.Dest != tt.dest || req.Credentials != (Credentials{tt.user, tt.pass}):
+					t.Errorf("got %v as %q", req, req.Credentials.Username)
 				}
 			})
 		})

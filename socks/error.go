@@ -7,11 +7,12 @@ import (
 	"net"
 )
 
-// Stage is the part of the conversation that a negotiation failed in.
+// Stage is the part of a conversation that it failed in.
 type Stage string
 
 // The stages, in order.
 const (
+	StageDial     Stage = "dial" // with an upstream proxy
 	StageGreeting Stage = "greeting"
 	StageAuth     Stage = "authentication"
 	StageRequest  Stage = "request"

@@ -13,24 +13,42 @@ import (
 // of a client in segments of any size.
 func FuzzNegotiate(f *testing.F) {
 	for _, tt := range valid() {
-		f.Add(unhex(tt.in), byte(0))
-		f.Add(append(unhex(tt.in), unhex(bitcoinV1)...), byte(1))
+		f.Add(unhex(tt.in), byte(0), false)
+		f.Add(append(unhex(tt.in), unhex(bitcoinV1)...), byte(1), false)
+		f.Add(unhex(tt.in), byte(1), true)
 	}
 	for _, in := range []string{"", "04", "0500", "05 02 0103", "05 02 0002 05", noAuth + "04", noAuth + "010000 0100",
-		noAuth + "05020001 00000000 0000", noAuth + "050100ff", noAuth + "05010003 03'::1'208d", noAuth + "05010003 05'[::1]'208d"} {
-		f.Add(unhex(in), byte(0))
+		noAuth + "05020001 00000000 0000", noAuth + "050100ff", noAuth + "05010003 03'::1'208d", noAuth + "05010003 05'[::1]'208d",
+		"050102 01" + field("u") + field("q") + toHost, "050102 01" + field("v") + field("p"), noAuth + "05f00003 00 0000", noAuth + "05f10001 01020304 0000"} {
+		f.Add(unhex(in), byte(0), false)
+		f.Add(unhex(in), byte(0), true)
 	}
-	f.Fuzz(func(t *testing.T, in []byte, size byte) {
-		want := modelOf(in)
+	f.Fuzz(func(t *testing.T, in []byte, size byte, auth bool) {
 		tp := play(in, int(size))
-		req, rest, err := negotiate(tp)
-
-		if got := bytes.Join(tp.writes, nil); !bytes.Equal(got, want.out) {
-			t.Errorf("wrote %x, want %x", got, want.out)
+		if auth {
+			tp.auth = &Credentials{"u", "p"}
 		}
-		for _, w := range tp.writes {
-			if len(w) != 2 && len(w) != 10 {
-				t.Errorf("%x in one write", w)
+		want := modelOf(in, tp.auth)
+		req, rest, err := negotiate(tp)
+		if err == nil {
+			if err := req.ReplyAddr(lookedUp); err != nil {
+				t.Error(err)
+			}
+			want.out = append(want.out, unhex("0500 0001 c0000207 0000"))
+		}
+
+		if got, want := bytes.Join(tp.writes, nil), bytes.Join(want.out, nil); !bytes.Equal(got, want) {
+			t.Errorf("wrote %x, want %x", got, want)
+		}
+		if size == 1 && len(tp.writes) != len(want.out) {
+			t.Errorf("wrote %x in the wrong pieces to a client that waits, want %x", tp.writes, want.out)
+		}
+		for _, w := range tp.writes { // whole messages only
+			for len(w) > 0 && len(want.out) > 0 && bytes.HasPrefix(w, want.out[0]) {
+				w, want.out = w[len(want.out[0]):], want.out[1:]
+			}
+			if len(w) > 0 {
+				t.Errorf("wrote %x, with part of a message", tp.writes)
 			}
 		}
 		if !bytes.HasSuffix(in, rest) || len(in)-len(rest) > want.used {
@@ -52,8 +70,8 @@ func FuzzNegotiate(f *testing.F) {
 		if took := len(in) - len(rest); took != want.used {
 			t.Errorf("took %d bytes, the conversation has %d", took, want.used)
 		}
-		if req.Command != CommandConnect || req.Dest.Port != want.port || req.Username != want.user || req.Password != want.password {
-			t.Errorf("request %v (%q, %q), want %+v", req, req.Username, req.Password, want)
+		if req.Command != want.command || req.Dest.Port != want.port || req.Credentials != (Credentials{want.user, want.password}) {
+			t.Errorf("request %v (%q, %q), want %+v", req, req.Credentials.Username, req.Credentials.Password, want)
 		}
 		if want.ip != nil {
 			if !want.ip.Equal(req.Dest.IP.AsSlice()) || req.Dest.Host != req.Dest.IP.String() || req.Dest.IP.Is4In6() {
@@ -71,10 +89,11 @@ func FuzzNegotiate(f *testing.F) {
 
 // model is what becomes of a client's bytes.
 type model struct {
-	out            []byte // written
-	used           int    // bytes of the conversation, all of which may be read
-	ok, short      bool   // a request; ended in the middle
+	out            [][]byte // messages to it
+	used           int      // bytes of the conversation, all of which may be read
+	ok, short      bool     // a request; ended in the middle
 	user, password string
+	command        Command
 	name           string
 	ip             net.IP
 	port           uint16
@@ -83,7 +102,7 @@ type model struct {
 var hostPattern = regexp.MustCompile(`^[!-9;-Z\\^-~]+$`)
 
 // modelOf works on the whole input by index, without a reader or a parser.
-func modelOf(in []byte) (m model) {
+func modelOf(in []byte, demanded *Credentials) (m model) {
 	take := func(n int) []byte {
 		if m.short = m.short || m.used+n > len(in); m.short {
 			m.used = len(in)
@@ -99,7 +118,7 @@ func modelOf(in []byte) (m model) {
 		return int(in[m.used])
 	}
 	field := func() string { return string(take(int(take(1)[0]))) }
-	say := func(b ...byte) { m.out = append(m.out, b...) }
+	say := func(b ...byte) { m.out = append(m.out, b) }
 	refuse := func(code byte) { say(5, code, 0, 1, 0, 0, 0, 0, 0, 0) }
 
 	if len(in) > 0 && in[0] != 5 {
@@ -114,7 +133,7 @@ func modelOf(in []byte) (m model) {
 	case bytes.Contains(methods, []byte{2}):
 		say(5, 2)
 		auth = true
-	case bytes.Contains(methods, []byte{0}):
+	case demanded == nil && bytes.Contains(methods, []byte{0}):
 		say(5, 0)
 		auth = next() == 1
 	default:
@@ -132,6 +151,13 @@ func modelOf(in []byte) (m model) {
 		m.user, m.password = field(), field()
 		if m.short {
 			return m
+		}
+		if demanded != nil {
+			if m.user != demanded.Username || m.password != demanded.Password {
+				say(1, 1)
+				return m
+			}
+			m.user, m.password = "", ""
 		}
 		say(1, 0)
 	}
@@ -163,12 +189,12 @@ func modelOf(in []byte) (m model) {
 	m.port = uint16(port[0])<<8 | uint16(port[1])
 	switch {
 	case m.short:
-	case head[1] != 1:
+	case head[1] != 1 && head[1] != 0xf0:
 		refuse(7)
-	case m.ip == nil && !hostPattern.MatchString(m.name), m.port == 0:
+	case m.ip == nil && !hostPattern.MatchString(m.name), m.port == 0 && head[1] == 1:
 		refuse(1)
 	default:
-		m.ok = true
+		m.ok, m.command = true, Command(head[1])
 	}
 	return m
 }

@@ -1,22 +1,29 @@
-// Package socks is the server side of SOCKS5 (RFC 1928) with user name and
-// password (RFC 1929), up to the point where the destination is known:
+// Package socks is SOCKS5 (RFC 1928) with user name and password (RFC 1929) and
+// Tor's RESOLVE. On the server side it goes up to the point where the
+// destination is known:
 //
 //	client                                   this package
 //	05 n methods             greeting   ──▶
 //	                                    ◀──  05 02, or 05 00, or 05 FF
 //	01 n user n password     auth       ──▶
-//	                                    ◀──  01 00
+//	                                    ◀──  01 00, or 01 01
 //	05 cmd 00 atyp dest port request    ──▶
 //	                                         Negotiate returns it; the caller dials
 //	                                    ◀──  05 code 00 01 00000000 0000   Reply
+//	                                    ◀──  05 00 00 atyp address 0000    ReplyAddr
 //
-// Credentials are not checked. Clients use them to keep their connections
-// apart (Tor's stream isolation), so whatever they send is accepted and handed
-// to the caller, and the method that carries them is chosen whenever offered.
+// Credentials are not checked, unless Config.Auth says so. Clients use them to
+// keep their connections apart (Tor's stream isolation), so whatever they send
+// is accepted and handed to the caller, and the method that carries them is
+// chosen whenever offered.
 //
 // Every message to the client leaves in one Write, because some clients take
-// each answer with a single read. Nothing is read beyond the request: what
-// follows it belongs to the caller.
+// each answer with a single read. A client that goes on without waiting for an
+// answer gets it together with the next: Electrum looks for Tor that way.
+// Nothing is read beyond the request: what follows it belongs to the caller.
+//
+// The client side is [Upstream]: it makes the same conversation with another
+// proxy.
 package socks
 
 import (
@@ -31,8 +38,11 @@ import (
 	"github.com/armon/go-socks5"
 )
 
+// Version is the VER of every message but RFC 1929's, and so a client's first
+// byte.
+const Version = 0x05
+
 const (
-	version5       = 0x05 // VER of every message but RFC 1929's
 	authVersion    = 0x01 // VER of RFC 1929's messages
 	authFailure    = 0x01 // any STATUS but 0 refuses
 	noMethod       = 0xFF // no acceptable method
@@ -44,10 +54,11 @@ const (
 
 // Reader is what Negotiate reads from: the one buffered reader that stays with
 // the socket for its life, so that bytes read ahead are not lost. Peek is as in
-// bufio.Reader and asks for at most 4 bytes.
+// bufio.Reader and asks for at most 4 bytes; Buffered, too.
 type Reader interface {
 	io.Reader
 	Peek(n int) ([]byte, error)
+	Buffered() int
 }
 
 // Config says how to negotiate. The zero value is the default.
@@ -55,19 +66,23 @@ type Config struct {
 	// Timeout bounds the whole negotiation, whatever arrives meanwhile. 0 is
 	// 20 seconds.
 	Timeout time.Duration
+
+	// Auth, if not nil, is the one pair of credentials that is accepted. What the
+	// client sends is then a key to this proxy and not passed on.
+	Auth *Credentials
 }
 
 // Negotiate takes a client through greeting, authentication and request, and
-// returns the request, which is always a CONNECT to a valid destination. It
-// leaves that one unanswered: the caller dials and calls Reply. Everything else
-// has been answered when Negotiate returns, and the error is a
-// *NegotiationError; the caller closes conn.
+// returns the request, which is a CONNECT or a RESOLVE with a valid destination.
+// It leaves that one unanswered: the caller dials or resolves, and calls Reply or
+// ReplyAddr. Everything else has been answered when Negotiate returns, and the
+// error is a *NegotiationError; the caller closes conn.
 //
 // r must read from conn. The deadline of conn is set at entry and cleared on
 // success; after an error it stays, as a bound for whatever the caller does to
 // close in good order.
 func (c Config) Negotiate(conn net.Conn, r Reader) (*Request, error) {
-	n := &negotiation{conn: conn, in: r, stage: StageGreeting, req: &Request{}}
+	n := &negotiation{conn: conn, in: r, auth: c.Auth, stage: StageGreeting, req: &Request{conn: conn}}
 	err := conn.SetDeadline(time.Now().Add(cmp.Or(c.Timeout, defaultTimeout)))
 	if err == nil {
 		err = n.run()
@@ -86,8 +101,10 @@ func (c Config) Negotiate(conn net.Conn, r Reader) (*Request, error) {
 type negotiation struct {
 	conn    net.Conn
 	in      Reader
+	auth    *Credentials
 	stage   Stage
 	req     *Request
+	held    []byte // written, but not sent as long as the client has said more
 	replied ReplyCode
 	ioErr   error // the first failure of conn
 }
@@ -95,23 +112,52 @@ type negotiation struct {
 // Read fills p or fails. The parser takes single bytes with a bare Read and
 // would go on with a stale byte if that came back empty.
 func (n *negotiation) Read(p []byte) (int, error) {
+	if err := n.await(len(p)); err != nil {
+		return 0, err
+	}
 	got, err := io.ReadFull(n.in, p)
 	return got, n.note(err)
 }
 
-// Write sends one whole message.
+// Write holds a message back until the client has to be waited for.
 func (n *negotiation) Write(p []byte) (int, error) {
-	sent, err := n.conn.Write(p)
-	return sent, n.note(err)
+	n.held = append(n.held, p...)
+	return len(p), nil
 }
 
-// Valid captures the credentials and accepts them (socks5.CredentialStore).
+// await sends what is held back, unless size bytes are there already.
+func (n *negotiation) await(size int) error {
+	if n.in.Buffered() >= size {
+		return nil
+	}
+	return n.flush()
+}
+
+// flush sends what is held back, in one Write.
+func (n *negotiation) flush() error {
+	if len(n.held) == 0 {
+		return nil
+	}
+	_, err := n.conn.Write(n.held)
+	n.held = nil
+	return n.note(err)
+}
+
+// Valid captures the credentials and accepts them (socks5.CredentialStore), or
+// compares them with those that are required.
 func (n *negotiation) Valid(user, password string) bool {
-	n.req.Username, n.req.Password = user, password
+	sent := Credentials{user, password}
+	if n.auth != nil {
+		return n.auth.matches(sent)
+	}
+	n.req.Credentials = sent
 	return true
 }
 
 func (n *negotiation) peek(size int) ([]byte, error) {
+	if err := n.await(size); err != nil {
+		return nil, err
+	}
 	head, err := n.in.Peek(size)
 	return head, n.note(err)
 }
@@ -134,7 +180,14 @@ func (n *negotiation) run() error {
 	if err := n.authenticate(methods); err != nil {
 		return err
 	}
-	return n.request()
+	if err := n.request(); err != nil {
+		return err
+	}
+	if n.req.Command == CommandResolve {
+		n.req.held = n.held // it will not be long
+		return nil
+	}
+	return n.flush()
 }
 
 // greeting reads the methods that the client offers (RFC 1928, section 3). A
@@ -144,7 +197,7 @@ func (n *negotiation) greeting() ([]byte, error) {
 	if err != nil {
 		return nil, err // io.EOF: it came and went without a word
 	}
-	if first[0] != version5 {
+	if first[0] != Version {
 		return nil, notSOCKS5(first[0])
 	}
 	var head [2]byte
@@ -157,7 +210,7 @@ func (n *negotiation) greeting() ([]byte, error) {
 }
 
 // authenticate chooses the method and runs it. Like Tor it takes a user name
-// and password also after it chose no authentication.
+// and password also after it chose no authentication, where that may be chosen.
 func (n *negotiation) authenticate(methods []byte) error {
 	n.stage = StageAuth
 	userPass := socks5.UserPassAuthenticator{Credentials: n}
@@ -165,6 +218,9 @@ func (n *negotiation) authenticate(methods []byte) error {
 	switch {
 	case bytes.IndexByte(methods, socks5.UserPassAuth) >= 0:
 		_, err = userPass.Authenticate(n, n)
+	case n.auth != nil:
+		return n.answer([]byte{Version, noMethod}, fmt.Errorf(
+			"the client offers only the authentication methods [% x]; set it to the user name and password (02) of this proxy", methods))
 	case bytes.IndexByte(methods, socks5.NoAuth) >= 0:
 		if _, err = (socks5.NoAuthAuthenticator{}).Authenticate(n, n); err != nil {
 			break
@@ -176,7 +232,7 @@ func (n *negotiation) authenticate(methods []byte) error {
 			_, err = userPass.Authenticate(n, statusOnly{n})
 		}
 	default:
-		return n.answer([]byte{version5, noMethod}, fmt.Errorf(
+		return n.answer([]byte{Version, noMethod}, fmt.Errorf(
 			"the client offers only the authentication methods [% x]; set it to none (00) or to user name and password (02), any will do", methods))
 	}
 	switch {
@@ -184,6 +240,8 @@ func (n *negotiation) authenticate(methods []byte) error {
 		return nil
 	case n.ioErr != nil:
 		return n.ioErr
+	case errors.Is(err, socks5.UserAuthFailed): // which the authenticator has answered
+		return n.answer(nil, errors.New("the client sent a wrong user name or password"))
 	default: // all that is left for the authenticator to object to
 		return n.answer([]byte{authVersion, authFailure}, errors.New(
 			"the client chose to send a user name and password, but sent something else"))
@@ -195,7 +253,7 @@ func (n *negotiation) authenticate(methods []byte) error {
 type statusOnly struct{ w io.Writer }
 
 func (s statusOnly) Write(p []byte) (int, error) {
-	if p[0] == version5 {
+	if p[0] == Version {
 		return len(p), nil
 	}
 	return s.w.Write(p)
@@ -209,7 +267,7 @@ func (n *negotiation) request() error {
 	if err != nil {
 		return err
 	}
-	if head[0] != version5 {
+	if head[0] != Version {
 		return n.refuse(GeneralFailure, fmt.Errorf("the request starts with 0x%02x, where SOCKS5 has 0x05", head[0]))
 	}
 	if head, err = n.peek(4); err != nil {
@@ -227,10 +285,10 @@ func (n *negotiation) request() error {
 		return err // of conn, as the parser has nothing left to object to
 	}
 	n.req.Command = Command(msg.Command)
-	if n.req.Command != CommandConnect {
-		return n.refuse(CommandNotSupported, fmt.Errorf("the client asks for %v; this proxy has CONNECT only", n.req.Command))
+	if c := n.req.Command; c != CommandConnect && c != CommandResolve {
+		return n.refuse(CommandNotSupported, fmt.Errorf("the client asks for %v; this proxy has CONNECT only, and Tor's RESOLVE", c))
 	}
-	if n.req.Dest, err = destination(msg.DestAddr); err != nil {
+	if n.req.Dest, err = destination(n.req.Command, msg.DestAddr); err != nil {
 		return n.refuse(GeneralFailure, err)
 	}
 	return nil
@@ -247,7 +305,8 @@ func (n *negotiation) refuse(code ReplyCode, why error) error {
 
 // answer sends the last message of a failed negotiation and returns why.
 func (n *negotiation) answer(msg []byte, why error) error {
-	if _, err := n.Write(msg); err != nil {
+	n.Write(msg)
+	if err := n.flush(); err != nil {
 		return fmt.Errorf("%w; telling the client failed: %w", why, err)
 	}
 	return why

@@ -120,10 +120,11 @@ func TestDeadlinesCleared(t *testing.T) {
 			io.Copy(client, client)
 		}()
 		r := bufio.NewReader(server)
-		if _, err := (Config{}).Negotiate(server, r); err != nil {
+		req, err := Config{}.Negotiate(server, r)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if err := Reply(server, Succeeded); err != nil {
+		if err := req.Reply(Succeeded); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := server.Write([]byte("x")); err != nil {
@@ -141,7 +142,7 @@ func TestReplyDeadline(t *testing.T) {
 		defer client.Close()
 		defer server.Close()
 		start := time.Now()
-		err := Reply(server, Succeeded)
+		err := (&Request{conn: server}).Reply(Succeeded)
 		if !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(start) != replyTimeout {
 			t.Errorf("client that does not read: %v after %v", err, time.Since(start))
 		}
@@ -168,20 +169,27 @@ func TestCredentialsStayOut(t *testing.T) {
 	const user, password = "isolation-user", "isolation-password"
 	in := "05 01 02 01" + field(user) + field(password)
 	req, _, err := negotiate(play(unhex(in+toHost), 0))
-	if err != nil || req.Username != user || req.Password != password {
+	if err != nil || req.Credentials != (Credentials{user, password}) {
 		t.Fatalf("request %v, %v", req, err)
 	}
 	var printed []string
+	pair := req.Credentials
 	holder := struct{ R *Request }{req}
-	byValue := struct{ R Request }{*req}
+	byValue := struct {
+		R Request
+		C Credentials
+		S Config
+		U Upstream
+	}{*req, pair, Config{Auth: &pair}, Upstream{Network: "tcp", Address: "host:1", Credentials: &pair}}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%b"} {
-		for _, v := range []any{req, *req, holder, byValue, []Request{*req}, map[string]Request{"": *req}} {
+		for _, v := range []any{req, *req, holder, byValue, []Request{*req}, map[string]Request{"": *req},
+			pair, &pair, []Credentials{pair}, byValue.S, &byValue.U} {
 			printed = append(printed, fmt.Sprintf(verb, v))
 		}
 	}
 	var log bytes.Buffer
 	for _, h := range []slog.Handler{slog.NewTextHandler(&log, nil), slog.NewJSONHandler(&log, nil)} {
-		slog.New(h).Error("x", "req", req, "value", *req, "holder", holder, "by value", byValue, "list", []*Request{req})
+		slog.New(h).Error("x", "req", req, "value", *req, "holder", holder, "by value", byValue, "list", []*Request{req}, "pair", pair, "upstream", &byValue.U)
 	}
 	asJSON, err := json.Marshal(byValue)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"syscall"
 	"time"
 )
@@ -25,6 +26,19 @@ const (
 	TTLExpired              ReplyCode = 6
 	CommandNotSupported     ReplyCode = 7
 	AddressTypeNotSupported ReplyCode = 8
+)
+
+// Tor's own codes, for a client of an onion service (its proposal 304). Tor
+// sends them if its SocksPort has ExtendedErrors.
+const (
+	OnionDescriptorNotFound ReplyCode = 0xF0
+	OnionDescriptorInvalid  ReplyCode = 0xF1
+	OnionIntroFailed        ReplyCode = 0xF2
+	OnionRendezvousFailed   ReplyCode = 0xF3
+	OnionAuthMissing        ReplyCode = 0xF4
+	OnionAuthWrong          ReplyCode = 0xF5
+	OnionAddressInvalid     ReplyCode = 0xF6
+	OnionIntroTimedOut      ReplyCode = 0xF7
 )
 
 // String says in words what the code tells the client.
@@ -48,6 +62,22 @@ func (c ReplyCode) String() string {
 		return "command not supported"
 	case AddressTypeNotSupported:
 		return "address type not supported"
+	case OnionDescriptorNotFound:
+		return "Tor: onion service descriptor not found"
+	case OnionDescriptorInvalid:
+		return "Tor: onion service descriptor invalid"
+	case OnionIntroFailed:
+		return "Tor: introduction to the onion service failed"
+	case OnionRendezvousFailed:
+		return "Tor: rendezvous with the onion service failed"
+	case OnionAuthMissing:
+		return "Tor: the onion service requires client authorization"
+	case OnionAuthWrong:
+		return "Tor: the onion service rejects the client authorization"
+	case OnionAddressInvalid:
+		return "Tor: onion address invalid"
+	case OnionIntroTimedOut:
+		return "Tor: introduction to the onion service timed out"
 	}
 	return fmt.Sprintf("reply 0x%02x", uint8(c))
 }
@@ -55,21 +85,22 @@ func (c ReplyCode) String() string {
 // message is the reply that every client can read: always 10 bytes, the bound
 // address 0.0.0.0:0. Another length or address type breaks some of them.
 func message(code ReplyCode) []byte {
-	return []byte{version5, byte(code), 0, atypIPv4, 0, 0, 0, 0, 0, 0}
+	return []byte{Version, byte(code), 0, atypIPv4, 0, 0, 0, 0, 0, 0}
 }
 
 // Reply answers the request that Negotiate returned, in one Write, within 5
-// seconds. It sets the write deadline of conn and clears it after Succeeded;
-// after a refusal there is only closing left, and the deadline stays as a bound
-// for that. Data from the destination must go in a later Write: some clients
-// drop what comes along with the reply.
-func Reply(conn net.Conn, code ReplyCode) error {
-	err := conn.SetWriteDeadline(time.Now().Add(replyTimeout))
-	if err == nil {
-		_, err = conn.Write(message(code))
+// seconds. It sets the write deadline of the connection and clears it after
+// Succeeded; after a refusal there is only closing left, and the deadline stays
+// as a bound for that. Data from the destination must go in a later Write: some
+// clients drop what comes along with the reply. A Request that is not from
+// Negotiate has nobody to answer.
+func (r *Request) Reply(code ReplyCode) error {
+	if r.conn == nil {
+		return nil
 	}
+	err := r.send(message(code))
 	if err == nil && code == Succeeded {
-		err = conn.SetWriteDeadline(time.Time{})
+		err = r.conn.SetWriteDeadline(time.Time{})
 	}
 	if err != nil {
 		return fmt.Errorf("SOCKS reply (%v): %w", code, err)
@@ -77,15 +108,43 @@ func Reply(conn net.Conn, code ReplyCode) error {
 	return nil
 }
 
+// ReplyAddr answers a RESOLVE with ip, which must be valid, in one Write, within
+// 5 seconds. As after a refusal there is only closing left.
+func (r *Request) ReplyAddr(ip netip.Addr) error {
+	if !ip.IsValid() {
+		return errors.New("SOCKS reply: no address to answer with")
+	}
+	msg := appendAddr([]byte{Version, byte(Succeeded), 0}, Addr{IP: ip.Unmap()})
+	if err := r.send(append(msg, 0, 0)); err != nil {
+		return fmt.Errorf("SOCKS reply (%v): %w", ip, err)
+	}
+	return nil
+}
+
+// send writes msg, behind what is still held back.
+func (r *Request) send(msg []byte) error {
+	err := r.conn.SetWriteDeadline(time.Now().Add(replyTimeout))
+	if err == nil {
+		_, err = r.conn.Write(append(r.held, msg...))
+		r.held = nil
+	}
+	return err
+}
+
 // CodeOf is the reply for the outcome of a dial. A name that cannot be resolved
-// is an unreachable host, a dial that ran out of time an expired TTL. nil is
-// Succeeded.
+// is an unreachable host, a dial that ran out of time an expired TTL. An upstream
+// proxy's code is passed on if it is one of RFC 1928's; Tor's own become
+// HostUnreachable, or GeneralFailure for want of authorization, because some
+// clients take unknown codes for success. nil is Succeeded.
 func CodeOf(err error) ReplyCode {
+	var upstream *UpstreamError
 	var timeout net.Error
 	var dns *net.DNSError
 	switch {
 	case err == nil:
 		return Succeeded
+	case errors.As(err, &upstream):
+		return upstream.reply()
 	case isAny(err, errConnRefused):
 		return ConnectionRefused
 	case isAny(err, errHostUnreach, errHostDown):

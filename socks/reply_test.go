@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"syscall"
 	"testing"
@@ -18,7 +19,7 @@ func (tp *tape) SetWriteDeadline(t time.Time) error { return tp.SetDeadline(t) }
 func TestReply(t *testing.T) {
 	for code := range 256 {
 		tp := &tape{}
-		if err := Reply(tp, ReplyCode(code)); err != nil {
+		if err := (&Request{conn: tp}).Reply(ReplyCode(code)); err != nil {
 			t.Fatal(err)
 		}
 		want := []byte{5, byte(code), 0, 1, 0, 0, 0, 0, 0, 0}
@@ -29,6 +30,29 @@ func TestReply(t *testing.T) {
 		if len(tp.deadlines) == 0 || tp.deadlines[0].IsZero() || cleared != (code == 0) {
 			t.Errorf("code %d: deadlines %v, want one set, and cleared after success", code, tp.deadlines)
 		}
+	}
+}
+
+func TestReplyAddr(t *testing.T) {
+	for ip, want := range map[string]string{
+		"0.0.0.0":        "0500 0001 00000000 0000",
+		"1.2.3.4":        "0500 0001 01020304 0000",
+		"::ffff:1.2.3.4": "0500 0001 01020304 0000",
+		"2001:db8::1":    "0500 0004 20010db8000000000000000000000001 0000",
+		"fe80::1%eth0":   "0500 0004 fe800000000000000000000000000001 0000",
+	} {
+		tp := &tape{}
+		if err := (&Request{conn: tp}).ReplyAddr(netip.MustParseAddr(ip)); err != nil {
+			t.Error(err)
+		}
+		checkWrites(t, tp.writes, []string{want}, true)
+		if len(tp.deadlines) != 1 || tp.deadlines[0].IsZero() {
+			t.Errorf("%s: deadlines %v, want one set", ip, tp.deadlines)
+		}
+	}
+	tp := &tape{}
+	if err := (&Request{conn: tp}).ReplyAddr(netip.Addr{}); err == nil || len(tp.writes) != 0 {
+		t.Errorf("no address: error %v, wrote %x", err, tp.writes)
 	}
 }
 
@@ -72,6 +96,10 @@ func TestCodeOfRealErrors(t *testing.T) {
 	offline := &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
 		return nil, errors.New("no DNS in this test")
 	}}
+	silent := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		<-ctx.Done() // so that the lookup has no other end than ours
+		return nil, ctx.Err()
+	}}
 	for _, tt := range []struct {
 		name   string
 		dialer net.Dialer
@@ -85,7 +113,7 @@ func TestCodeOfRealErrors(t *testing.T) {
 		{"expired dialer", net.Dialer{Deadline: time.Unix(0, 0)}, t.Context(), closed, TTLExpired},
 		{"impossible name", net.Dialer{Resolver: offline}, t.Context(), "a..b:1", HostUnreachable},
 		{"name server down", net.Dialer{Resolver: offline}, t.Context(), "host.invalid:1", HostUnreachable},
-		{"cancelled lookup", net.Dialer{Resolver: offline}, cancelled, "host.invalid:1", GeneralFailure},
+		{"cancelled lookup", net.Dialer{Resolver: silent}, cancelled, "host.invalid:1", GeneralFailure},
 	} {
 		conn, err := tt.dialer.DialContext(tt.ctx, "tcp", tt.addr)
 		if err == nil {

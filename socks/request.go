@@ -15,7 +15,8 @@ import (
 // Command is the CMD of a request (RFC 1928, section 4; the last two are Tor's).
 type Command uint8
 
-// The commands that clients know. Negotiate grants CommandConnect only.
+// The commands that clients know. Negotiate returns CommandConnect and
+// CommandResolve and refuses the others.
 const (
 	CommandConnect      Command = 0x01
 	CommandBind         Command = 0x02
@@ -47,7 +48,7 @@ func (c Command) String() string {
 type Addr struct {
 	Host string     // the name as sent (1 to 255 printable ASCII bytes), or IP as text without brackets
 	IP   netip.Addr // valid if the client sent an IP literal, as an address or as a name; never IPv4-mapped, never with a zone
-	Port uint16     // not 0
+	Port uint16     // 0 in a RESOLVE only, where it means nothing
 }
 
 // String is "host:port" with an IPv6 host in brackets, as net.Dialer takes it.
@@ -56,20 +57,26 @@ func (a Addr) String() string {
 }
 
 // Request is what a client asks for. Printing or logging it leaves the
-// credentials out, with one exception: fmt does not call methods in unexported
-// fields, so a struct that keeps a Request in one must not be printed whole.
+// credentials out, with the same exception as for Credentials.
 type Request struct {
 	Command Command
 	Dest    Addr
 
-	// Username and Password are RFC 1929's, 0 to 255 bytes each, as sent; empty
-	// if none were. They tell isolated streams apart and must not be logged.
-	Username string `json:"-"`
-	Password string `json:"-"`
+	// Credentials tell isolated streams apart: they are as the client sent them,
+	// any will do. There are none if Config.Auth demanded its own.
+	Credentials Credentials `json:"-"`
+
+	conn net.Conn
+	held []byte // messages to the client that leave with the reply
 }
 
 // String is the command and the destination.
-func (r Request) String() string { return r.Command.String() + " " + r.Dest.String() }
+func (r Request) String() string {
+	if r.Command == CommandResolve {
+		return r.Command.String() + " " + r.Dest.Host
+	}
+	return r.Command.String() + " " + r.Dest.String()
+}
 
 // Format prints String for every verb, %+v and %#v among them.
 func (r Request) Format(f fmt.State, _ rune) { io.WriteString(f, r.String()) }
@@ -77,8 +84,9 @@ func (r Request) Format(f fmt.State, _ rune) { io.WriteString(f, r.String()) }
 // LogValue is String.
 func (r Request) LogValue() slog.Value { return slog.StringValue(r.String()) }
 
-// destination checks what the parser read. The error is for the user.
-func destination(spec *socks5.AddrSpec) (Addr, error) {
+// destination checks what the parser read for command. The error is for the
+// user.
+func destination(command Command, spec *socks5.AddrSpec) (Addr, error) {
 	dest := Addr{Host: spec.FQDN, Port: uint16(spec.Port)}
 	ip, ok := netip.AddrFromSlice(spec.IP)
 	if !ok {
@@ -91,7 +99,7 @@ func destination(spec *socks5.AddrSpec) (Addr, error) {
 	case !validName(spec.FQDN):
 		return Addr{}, fmt.Errorf("the client asks for the host %q, which is neither a name nor an address", spec.FQDN)
 	}
-	if dest.Port == 0 {
+	if dest.Port == 0 && command != CommandResolve {
 		return Addr{}, fmt.Errorf("the client asks for port 0 of %s", dest.Host)
 	}
 	return dest, nil

@@ -55,7 +55,7 @@ func xnetDial(t *testing.T, target string, auth *proxy.Auth, code ReplyCode, tex
 		r := bufio.NewReader(conn)
 		var err error
 		if req, err = (Config{}).Negotiate(conn, r); err == nil {
-			err = Reply(conn, code)
+			err = req.Reply(code)
 		}
 		if err == nil && code == Succeeded {
 			_, err = io.CopyN(conn, r, 4)
@@ -88,7 +88,7 @@ func xnetDial(t *testing.T, target string, auth *proxy.Auth, code ReplyCode, tex
 	if req.Dest.String() != target {
 		t.Errorf("destination %v, want %s", req.Dest, target)
 	}
-	got, want := &proxy.Auth{User: req.Username, Password: req.Password}, auth
+	got, want := &proxy.Auth{User: req.Credentials.Username, Password: req.Credentials.Password}, auth
 	if want == nil {
 		want = &proxy.Auth{}
 	}

@@ -1,0 +1,91 @@
+package proxy
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"bip324proxy/socks"
+	"bip324proxy/v1v2"
+)
+
+// ask finds out where the client wants to go, in one of three ways: its listener
+// has a fixed peer; it says so in SOCKS5; or it speaks v1 at once, and its VERSION
+// says whom it takes the proxy for.
+func (s *session) ask() (*socks.Request, error) {
+	if s.fixed != "" {
+		dest, err := socks.ParseAddr(s.fixed)
+		return &socks.Request{Command: socks.CommandConnect, Dest: dest}, err
+	}
+	s.client.SetReadDeadline(time.Now().Add(s.server.firstBytesTimeout()))
+	if first, err := s.in.Peek(1); err == nil && first[0] != socks.Version {
+		if magic, v1, err := v1v2.Classify(s.in); err == nil && v1 {
+			return s.askVersion(magic)
+		}
+	}
+	request, err := s.server.Socks.Negotiate(s.client, s.in)
+	var refused *socks.NegotiationError
+	if errors.As(err, &refused) && (refused.Reply != socks.Succeeded || refused.Stage == socks.StageAuth) {
+		s.lingerFor(time.Second) // for the client to read why
+	}
+	return request, err
+}
+
+// Where VERSION has addr_recv's address and port, from the message's begin, and
+// how much of it must be there.
+const (
+	recvIP   = v1v2.HeaderSize + 4 + 8 + 8 + 8
+	recvPort = recvIP + 16
+	recvEnd  = recvPort + 2
+)
+
+// redirectError is a client without SOCKS whose VERSION names no destination.
+type redirectError struct {
+	addr netip.AddrPort // what it names; zero if it is too short
+	why  string
+}
+
+func (e *redirectError) Error() string {
+	if !e.addr.IsValid() {
+		return "the client speaks v1 without SOCKS, and " + e.why
+	}
+	return fmt.Sprintf("the client speaks v1 without SOCKS, and the address in its VERSION, %v, %s", e.addr, e.why)
+}
+
+// askVersion reads the destination from the client's VERSION and leaves that in
+// the buffer. The address is the sender's own idea of whom it speaks to, so a
+// client must be made to put its peer's there.
+func (s *session) askVersion(magic [4]byte) (*socks.Request, error) {
+	s.network = v1v2.NetworkName(magic)
+	if s.server.Socks.Auth != nil {
+		return nil, &redirectError{why: "this proxy asks for a user name and password"}
+	}
+	head, err := s.in.Peek(v1v2.HeaderSize)
+	if err != nil {
+		return nil, &v1v2.EndError{Side: v1v2.Client, Err: err}
+	}
+	if n := binary.LittleEndian.Uint32(head[16:]); n < recvEnd-v1v2.HeaderSize {
+		return nil, &redirectError{why: fmt.Sprintf("its VERSION is too short for an address (%d bytes)", n)}
+	}
+	b, err := s.in.Peek(recvEnd)
+	if err != nil {
+		return nil, &v1v2.EndError{Side: v1v2.Client, Err: err}
+	}
+	ip := netip.AddrFrom16([16]byte(b[recvIP:])).Unmap()
+	addr := netip.AddrPortFrom(ip, binary.BigEndian.Uint16(b[recvPort:]))
+	switch {
+	case ip.IsUnspecified() || addr.Port() == 0:
+		return nil, &redirectError{addr, "is no destination"}
+	case ip.IsMulticast() || ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return nil, &redirectError{addr, "is not a single host's"}
+	case s.server.listensOn(net.TCPAddrFromAddrPort(addr)):
+		return nil, &redirectError{addr, "is the proxy's own"}
+	}
+	return &socks.Request{
+		Command: socks.CommandConnect,
+		Dest:    socks.Addr{Host: ip.String(), IP: ip, Port: addr.Port()},
+	}, nil
+}

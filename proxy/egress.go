@@ -1,0 +1,114 @@
+package proxy
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	"bip324proxy/socks"
+)
+
+// Through an upstream proxy, and Tor most of all, everything takes longer.
+const (
+	upstreamDialTimeout      = time.Minute
+	upstreamHandshakeTimeout = time.Minute
+	upstreamFirstByteTimeout = 15 * time.Second
+)
+
+// dial connects to the request's destination, or tells the client why not. Where
+// there is an upstream proxy, this dial and all later ones for the session go
+// through it, with the client's own credentials.
+func (s *session) dial(ctx context.Context, request *socks.Request) (net.Conn, error) {
+	s.dest = request.Dest.String()
+	switch {
+	case s.server.Upstream != nil:
+		s.useUpstream(request)
+	case s.dialer.Dial == nil && s.dialer.Resolve == nil:
+		s.dialer.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		}
+	}
+	if s.server.Upstream == nil && overlayName(request.Dest.Host) {
+		request.Reply(socks.HostUnreachable)
+		return nil, errNoEgress
+	}
+	peer, err := s.dialer.Connect(ctx, s.dest)
+	if err != nil {
+		code := socks.CodeOf(err)
+		request.Reply(code)
+		return nil, &dialError{code, err}
+	}
+	if s.server.listensOn(peer.RemoteAddr()) {
+		peer.Close()
+		request.Reply(socks.NotAllowed)
+		return nil, errOwnAddress
+	}
+	return peer, s.own(peer)
+}
+
+func (s *session) useUpstream(request *socks.Request) {
+	client := request.Credentials
+	s.dialer.Dial = func(ctx context.Context, _, addr string) (net.Conn, error) {
+		return s.server.Upstream.Dial(ctx, addr, client)
+	}
+	if s.dialer.DialTimeout == 0 {
+		s.dialer.DialTimeout = upstreamDialTimeout
+	}
+	if s.dialer.HandshakeTimeout == 0 {
+		s.dialer.HandshakeTimeout = upstreamHandshakeTimeout
+	}
+	if s.dialer.FirstByteTimeout == 0 {
+		s.dialer.FirstByteTimeout = upstreamFirstByteTimeout
+	}
+}
+
+// overlayName says whether host is a name that only Tor or I2P can reach. Not even
+// a DNS query for it may leave directly. That such names never succeed without an
+// upstream also keeps Bitcoin Core from taking this proxy for Tor and sending its
+// private broadcasts through it.
+func overlayName(host string) bool {
+	host = strings.ToLower(strings.TrimRight(host, "."))
+	return strings.HasSuffix(host, ".onion") || strings.HasSuffix(host, ".i2p")
+}
+
+// resolve answers Tor's RESOLVE and so ends the session; the error is nil if it
+// went well.
+func (s *session) resolve(ctx context.Context, request *socks.Request) error {
+	s.dest = request.Dest.Host
+	ctx, cancel := context.WithTimeout(ctx, s.server.resolveTimeout())
+	defer cancel()
+	ip, err := s.lookup(ctx, request)
+	if err != nil {
+		request.Reply(socks.HostUnreachable) // lnd turns to its own resolver for this code only
+		return &resolveError{err}
+	}
+	s.resolved = ip
+	return request.ReplyAddr(ip)
+}
+
+// lookup finds an address of the request's host, IPv4 if it has one: some clients
+// take no other. An address that is none, 0.0.0.0, is what Electrum asks for to
+// see whether this is Tor; without an upstream it is not.
+func (s *session) lookup(ctx context.Context, request *socks.Request) (netip.Addr, error) {
+	host, ip := request.Dest.Host, request.Dest.IP
+	switch {
+	case s.server.Upstream != nil && (!ip.IsValid() || ip.IsUnspecified()):
+		return s.server.Upstream.Resolve(ctx, host, request.Credentials)
+	case ip.IsUnspecified():
+		return ip, errNotTor
+	case ip.IsValid():
+		return ip, nil
+	case overlayName(host):
+		return ip, errNoEgress
+	}
+	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip4", host)
+	if len(ips) == 0 {
+		ips, err = net.DefaultResolver.LookupNetIP(ctx, "ip6", host)
+	}
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	return ips[0].Unmap(), nil
+}

@@ -1,0 +1,78 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// ListenError is a listener that was asked for in words that name none.
+type ListenError struct {
+	Spec string
+	Why  string
+}
+
+func (e *ListenError) Error() string {
+	return fmt.Sprintf("%q %s; write HOST:PORT, such as 127.0.0.1:1324 or [::1]:1324, or unix:/PATH", e.Spec, e.Why)
+}
+
+// Listen opens a listener at spec: HOST:PORT, or unix:/PATH for a socket that
+// only this user may use. The error is a *ListenError if spec is at fault.
+func Listen(spec string) (net.Listener, error) {
+	if path, ok := strings.CutPrefix(spec, "unix:"); ok {
+		return listenUnix(spec, path)
+	}
+	host, port, err := net.SplitHostPort(spec)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil || host == "" {
+		return nil, &ListenError{spec, "is no address"}
+	}
+	l, err := net.Listen("tcp", spec)
+	if errors.As(err, new(*net.DNSError)) {
+		return nil, &ListenError{spec, "is on no host that is known here"}
+	}
+	return l, err
+}
+
+// listenUnix opens a socket file of mode 0600. One that nobody listens on any
+// more, left behind by a crash, is replaced.
+func listenUnix(spec, path string) (net.Listener, error) {
+	if path == "" {
+		return nil, &ListenError{spec, "has no path"}
+	}
+	if info, err := os.Lstat(path); err == nil && info.Mode()&os.ModeSocket != 0 {
+		if c, err := net.Dial("unix", path); err != nil {
+			os.Remove(path)
+		} else {
+			c.Close()
+		}
+	}
+	restore := restrictNewFiles()
+	defer restore()
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// IsLocal says whether only programs on this machine can reach a listener at
+// addr.
+func IsLocal(addr net.Addr) bool {
+	switch a := addr.(type) {
+	case *net.TCPAddr:
+		return a.IP.IsLoopback()
+	case *net.UnixAddr:
+		return true
+	}
+	return false
+}

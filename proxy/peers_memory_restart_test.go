@@ -1,0 +1,182 @@
+package proxy_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"bip324proxy/proxy"
+	"bip324proxy/transport"
+)
+
+// Peers are proven v2. Then the proxy is started again, and from now on somebody
+// cuts every v2 attempt, or swallows it. Not a byte of v1 leaves, whatever the
+// policy, even if the file has suffered in between.
+func TestProvenV2SurvivesRestart(t *testing.T) {
+	damages := map[string]func([]byte) []byte{
+		"intact":               func(b []byte) []byte { return b },
+		"without a first line": func(b []byte) []byte { return b[bytes.IndexByte(b, '\n')+1:] },
+		"of another version":   func(b []byte) []byte { return append([]byte("bip324 peer memory 2"), b[bytes.IndexByte(b, '\n'):]...) },
+		"with a torn end":      func(b []byte) []byte { return append(b, "[fc00::9]:8333 v"...) },
+		"with zeros behind":    func(b []byte) []byte { return append(b, make([]byte, 4096)...) },
+	}
+	for _, fallback := range []transport.Fallback{transport.FallbackNever, transport.FallbackOverlay, transport.FallbackAlways} {
+		for damage, do := range damages {
+			if fallback != transport.FallbackAlways && damage != "intact" {
+				continue
+			}
+			t.Run(fmt.Sprintf("%v/%s", fallback, damage), func(t *testing.T) {
+				path := filepath.Join(t.TempDir(), "peers")
+				provePeers(t, fallback, path)
+				b, err := os.ReadFile(path)
+				if err == nil {
+					err = os.WriteFile(path, do(b), 0o600)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				attackPeers(t, fallback, path)
+			})
+		}
+	}
+}
+
+// provenPeers are where each policy but never allows v1 to a peer never seen,
+// each with the attacker that it will have.
+var provenPeers = map[string]ending{"[fc00::1]:8333": fin, "[fc00::2]:8333": rst, "[fc00::3]:8333": stall}
+
+// provePeers has a proxy speak v2 with each of provenPeers, and ends it.
+func provePeers(t *testing.T, fallback transport.Fallback, path string) {
+	e := startRemembering(t, fallback, path)
+	for dest := range provenPeers {
+		e.net.peer(dest, cutPeer(t, flightSize, fin))
+		client := e.connect(dest)
+		client.Write(v1Message(mainnet, "version", version))
+		wantClosed(t, client)
+		client.Close()
+		e.wantEnd(client, "closed", "the peer")
+	}
+	e.server.Close()
+	if err := e.server.Dialer.Peers.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// attackPeers has clients connect to provenPeers again and again, in vain.
+func attackPeers(t *testing.T, fallback transport.Fallback, path string) {
+	const sessions = 3 // with each
+	e := startRemembering(t, fallback, path)
+	e.net.tap = true
+	var dests []string
+	for dest, end := range provenPeers {
+		dests = append(dests, dest)
+		e.net.peer(dest, cutPeer(t, 0, end))
+	}
+	each(sessions*len(dests), sessions*len(dests), func(i int) {
+		dest := dests[i%len(dests)]
+		client := e.connect(dest)
+		client.Write(v1Message(mainnet, "version", version))
+		wantClosed(t, client)
+		line := e.wantEnd(client, "refused", reasonAfter(0, provenPeers[dest]))
+		if hint, _ := line["hint"].(string); !strings.Contains(hint, "it has spoken v2 before") {
+			t.Errorf("%s: hint %q", dest, hint)
+		}
+	})
+	for _, dest := range dests {
+		conns := e.net.sent(dest)
+		if len(conns) != sessions {
+			t.Errorf("%s was dialled %d times for %d sessions", dest, len(conns), sessions)
+		}
+		for _, conn := range conns {
+			wantNoPlaintext(t, dest, bytes.Join(conn, nil))
+		}
+	}
+	if err := e.server.Dialer.Peers.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// cutOnly takes what it is sent first and hangs up.
+func cutOnly(nc *net.TCPConn, _ int) {
+	nc.Read(make([]byte, 8192))
+	hangUp(nc)
+}
+
+// startRemembering starts a proxy with the memory in the file at path.
+func startRemembering(t *testing.T, fallback transport.Fallback, path string) *env {
+	t.Helper()
+	peers, err := transport.OpenPeers(path)
+	var corrupt *transport.CorruptPeersError
+	if err != nil && !errors.As(err, &corrupt) {
+		t.Fatal(err)
+	}
+	return start(t, &proxy.Server{Dialer: transport.Dialer{
+		Fallback: fallback, Peers: peers,
+		FirstByteTimeout: 50 * time.Millisecond, HandshakeTimeout: 500 * time.Millisecond,
+	}})
+}
+
+// What it costs to lose the file altogether: under a policy that allows v1 the
+// peer is one that was never seen. Under never it costs nothing.
+func TestMemoryLost(t *testing.T) {
+	for _, c := range []struct {
+		fallback transport.Fallback
+		dials    int
+	}{{transport.FallbackNever, 1}, {transport.FallbackAlways, 2}} {
+		path := filepath.Join(t.TempDir(), "peers")
+		if err := os.WriteFile(path, randomBytes(5000, 1), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		e := startRemembering(t, c.fallback, path)
+		e.net.tap = true
+		e.net.peer(clearnet, cutOnly)
+		client := e.connect(clearnet)
+		client.Write(v1Message(mainnet, "version", version))
+		wantClosed(t, client)
+		client.Close()
+		e.end(client)
+		conns := e.net.sent(clearnet)
+		if len(conns) != c.dials {
+			t.Fatalf("%v: %d connections, want %d", c.fallback, len(conns), c.dials)
+		}
+		wantNoPlaintext(t, clearnet, bytes.Join(conns[0], nil))
+		if c.dials > 1 && !bytes.Equal(bytes.Join(conns[1], nil), v1Message(mainnet, "version", version)) {
+			t.Errorf("%v: the second connection had % x", c.fallback, conns[1])
+		}
+		if err := e.server.Dialer.Peers.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A v1 peer is known after a restart as well, and is not bothered with v2.
+func TestV1PeerSurvivesRestart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "peers")
+	for restarts, dials := range []int{2, 1, 1} {
+		e := startRemembering(t, transport.FallbackAlways, path)
+		got := make(chan []byte, 1)
+		e.net.peer(clearnet, func(nc *net.TCPConn, dial int) {
+			if dial < dials {
+				cutOnly(nc, dial)
+				return
+			}
+			got <- speakV1(nc)
+		})
+		client := e.connect(clearnet)
+		client.Write(v1Message(mainnet, "version", version))
+		e.wantV1(t, client, clearnet, got)
+		if n := e.net.dialled(clearnet); n != dials {
+			t.Errorf("after %d restarts: dialled %d times, want %d", restarts, n, dials)
+		}
+		e.server.Close()
+		if err := e.server.Dialer.Peers.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,184 @@
+package socks
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	defaultUpstreamTimeout = 2 * time.Minute // Tor's SocksTimeout
+	maxField               = 255             // bytes of a name, a user name or a password
+)
+
+// Upstream is a SOCKS5 proxy, such as Tor, that connections are made through.
+// What it is asked for is never resolved on this machine.
+type Upstream struct {
+	Network string // "tcp" or "unix"
+	Address string // "host:port", or a socket's path
+
+	// Credentials are for clients that sent none of their own. Nil is none.
+	Credentials *Credentials
+
+	// Timeout bounds one Dial or Resolve, whatever its context allows. 0 is
+	// 2 minutes.
+	Timeout time.Duration
+}
+
+var (
+	errUpstreamURL  = errors.New("write the upstream proxy as socks5://host:port, socks5://user:password@host:port or socks5+unix:///path/of/socket, with %23 for # and so on (percent-encoding) in the user name, the password and the path")
+	errUpstreamPort = errors.New("the upstream proxy needs a port from 1 to 65535, as in socks5://127.0.0.1:9050 (Tor's)")
+	errUpstreamHost = errors.New("the upstream proxy needs a host, as in socks5://127.0.0.1:9050 or socks5://[::1]:9050")
+	errUpstreamPath = errors.New("the upstream proxy needs a path from the root, as in socks5+unix:///run/tor/socks")
+	errUpstreamUser = errors.New("the upstream proxy's user name and password may have 255 bytes each, not more")
+)
+
+// ParseUpstream reads socks5://[user:password@]host:port, with an IPv6 host in
+// brackets, or socks5+unix://[user:password@]/path. Names that are asked for go
+// to the proxy either way, so socks5h means the same as socks5. The error says
+// what to write, and shows nothing of rawURL: its password might stand where
+// none belongs.
+func ParseUpstream(rawURL string) (*Upstream, error) {
+	u, err := url.Parse(rawURL)
+	if err != nil || u.Opaque != "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
+		return nil, errUpstreamURL
+	}
+	up := &Upstream{}
+	switch u.Scheme {
+	case "socks5", "socks5h":
+		port, err := strconv.ParseUint(u.Port(), 10, 16)
+		switch host := u.Hostname(); {
+		case u.Path != "" && u.Path != "/":
+			return nil, errUpstreamURL
+		case host == "", strings.Contains(host, ":") && u.Host[0] != '[':
+			return nil, errUpstreamHost
+		case err != nil || port == 0:
+			return nil, errUpstreamPort
+		case !validHost(host):
+			return nil, errUpstreamURL
+		default:
+			up.Network, up.Address = "tcp", net.JoinHostPort(host, strconv.Itoa(int(port)))
+		}
+	case "socks5+unix":
+		if u.Host != "" || !path.IsAbs(u.Path) || u.Path == "/" || strings.Contains(u.Path, "\x00") {
+			return nil, errUpstreamPath
+		}
+		up.Network, up.Address = "unix", u.Path
+	default:
+		return nil, errUpstreamURL
+	}
+	if u.User != nil {
+		password, _ := u.User.Password()
+		c := Credentials{u.User.Username(), password}
+		if len(c.Username) > maxField || len(c.Password) > maxField {
+			return nil, errUpstreamUser
+		}
+		if !c.none() {
+			up.Credentials = &c
+		}
+	}
+	return up, nil
+}
+
+// validHost admits names and addresses, the latter with a zone, too.
+func validHost(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err == nil || validName(host)
+}
+
+// String is the URL without the credentials.
+func (u *Upstream) String() string {
+	if u.Network == "unix" {
+		return (&url.URL{Scheme: "socks5+unix", Path: u.Address}).String()
+	}
+	return "socks5://" + u.Address
+}
+
+// Dial has the proxy connect to dest, "host:port", and returns the connection,
+// from which nothing has been read beyond the proxy's reply, and which has no
+// deadline. client is what the client sent: it goes to the proxy unchanged, so
+// that streams which were told apart stay apart; u.Credentials are used if it is
+// empty. An error of the proxy, or on the way to it, is an *UpstreamError.
+func (u *Upstream) Dial(ctx context.Context, dest string, client Credentials) (net.Conn, error) {
+	addr, err := ParseAddr(dest)
+	if err != nil {
+		return nil, err
+	}
+	conn, _, err := u.ask(ctx, CommandConnect, addr, client)
+	return conn, err
+}
+
+// Resolve has the proxy look up the address of name, which may be one already,
+// with Tor's RESOLVE. Other proxies refuse that: CommandNotSupported. Otherwise
+// it is like Dial.
+func (u *Upstream) Resolve(ctx context.Context, name string, client Credentials) (netip.Addr, error) {
+	addr, err := parseHost(name)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	conn, ip, err := u.ask(ctx, CommandResolve, addr, client)
+	if err == nil {
+		conn.Close()
+	}
+	return ip, err
+}
+
+// ask connects to the proxy and makes one request. ctx ends all of it.
+func (u *Upstream) ask(ctx context.Context, command Command, dest Addr, client Credentials) (net.Conn, netip.Addr, error) {
+	request := &upstreamRequest{upstream: u, command: command, dest: dest, credentials: client}
+	if client.none() && u.Credentials != nil {
+		request.credentials = *u.Credentials
+	}
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(u.Timeout, defaultUpstreamTimeout))
+	defer cancel()
+	conn, err := new(net.Dialer).DialContext(ctx, u.Network, u.Address)
+	if err != nil {
+		return nil, netip.Addr{}, request.failed(StageDial, err)
+	}
+	ip, err := request.send(ctx, conn)
+	if err != nil {
+		conn.Close()
+		return nil, netip.Addr{}, err
+	}
+	return conn, ip, nil
+}
+
+// ParseAddr reads "host:port", with an IPv6 host in brackets. Nothing is resolved.
+func ParseAddr(dest string) (Addr, error) {
+	host, portText, err := net.SplitHostPort(dest)
+	if err != nil {
+		return Addr{}, fmt.Errorf("the destination %q is not host:port", dest)
+	}
+	addr, err := parseHost(host)
+	if err != nil {
+		return Addr{}, err
+	}
+	port, err := strconv.ParseUint(portText, 10, 16)
+	if err != nil || port == 0 {
+		return Addr{}, fmt.Errorf("the destination %q has no port from 1 to 65535", dest)
+	}
+	addr.Port = uint16(port)
+	return addr, nil
+}
+
+// parseHost reads a name or an address. An address is sent as one.
+func parseHost(host string) (Addr, error) {
+	if ip := literal(host).Unmap(); ip.IsValid() {
+		return Addr{Host: ip.String(), IP: ip}, nil
+	}
+	switch {
+	case len(host) > maxField:
+		return Addr{}, fmt.Errorf("the host name %.20q... has %d bytes, which is more than the 255 that SOCKS5 can carry", host, len(host))
+	case !validName(host):
+		return Addr{}, fmt.Errorf("the host %q is neither a name nor an address", host)
+	}
+	return Addr{Host: host}, nil
+}

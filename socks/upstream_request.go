@@ -1,0 +1,184 @@
+package socks
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/armon/go-socks5"
+)
+
+// upstreamRequest is one request to an upstream proxy on its way.
+type upstreamRequest struct {
+	upstream    *Upstream
+	command     Command
+	dest        Addr
+	credentials Credentials
+}
+
+// send makes the request on conn, which the caller closes if it fails. Reads are
+// exact, so that what follows the reply stays in the socket.
+func (q *upstreamRequest) send(ctx context.Context, conn net.Conn) (netip.Addr, error) {
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	bound, stage, code, err := q.converse(conn)
+	if !stop() && code == Succeeded { // the deadline is set, or about to be
+		err = ctx.Err()
+	}
+	switch {
+	case err != nil:
+		return netip.Addr{}, q.failed(stage, err)
+	case code != Succeeded:
+		refused := q.failed(stage, nil)
+		refused.Code = code
+		return netip.Addr{}, refused
+	}
+	return bound, nil
+}
+
+func (q *upstreamRequest) failed(stage Stage, err error) *UpstreamError {
+	dest := q.dest.String()
+	if q.command == CommandResolve {
+		dest = q.dest.Host
+	}
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return &UpstreamError{Op: q.command, Dest: dest, Upstream: q.upstream.Address, Stage: stage, Err: err}
+}
+
+// converse returns the address in the reply, and how far it came. With a code
+// but Succeeded the proxy has refused and the rest of its reply is unread.
+func (q *upstreamRequest) converse(conn net.Conn) (bound netip.Addr, stage Stage, code ReplyCode, err error) {
+	stage = StageGreeting
+	if err = q.greet(conn); err != nil {
+		return
+	}
+	if !q.credentials.none() {
+		stage = StageAuth
+		if err = q.authenticate(conn); err != nil {
+			return
+		}
+	}
+	stage = StageRequest
+	if _, err = conn.Write(q.message()); err != nil {
+		return
+	}
+	bound, code, err = q.reply(conn)
+	return
+}
+
+// greet offers one method only. With credentials that is theirs: a proxy that
+// would leave them out would put all streams together without a word.
+func (q *upstreamRequest) greet(conn net.Conn) error {
+	method := socks5.NoAuth
+	if !q.credentials.none() {
+		method = socks5.UserPassAuth
+	}
+	if _, err := conn.Write([]byte{Version, 1, method}); err != nil {
+		return err
+	}
+	var chosen [2]byte
+	if _, err := io.ReadFull(conn, chosen[:]); err != nil {
+		return err
+	}
+	switch {
+	case chosen[0] != Version:
+		return fmt.Errorf("it does not speak SOCKS5: its first byte is 0x%02x, not 0x05", chosen[0])
+	case chosen[1] == method:
+		return nil
+	case chosen[1] == noMethod && method == socks5.UserPassAuth:
+		return errors.New("it takes no user name and password, which keep connections apart: switch off stream isolation in the client and leave them out of the proxy's URL")
+	case chosen[1] == noMethod:
+		return errors.New("it wants a user name and password: write them into its URL, as in socks5://user:password@host:port")
+	}
+	return fmt.Errorf("it chose the authentication method 0x%02x, which it was not offered", chosen[1])
+}
+
+// authenticate is RFC 1929, section 2.
+func (q *upstreamRequest) authenticate(conn net.Conn) error {
+	user, password := q.credentials.Username, q.credentials.Password
+	if len(user) > maxField || len(password) > maxField {
+		return errors.New("the user name or the password for it has more than 255 bytes")
+	}
+	msg := append([]byte{authVersion, byte(len(user))}, user...)
+	msg = append(append(msg, byte(len(password))), password...)
+	if _, err := conn.Write(msg); err != nil {
+		return err
+	}
+	var status [2]byte
+	if _, err := io.ReadFull(conn, status[:]); err != nil {
+		return err
+	}
+	switch {
+	case status[0] != authVersion:
+		return fmt.Errorf("it answered the user name and password with 0x%02x, not with 0x01", status[0])
+	case status[1] != 0:
+		return errors.New("it refused the user name and password")
+	}
+	return nil
+}
+
+// message is the request (RFC 1928, section 4).
+func (q *upstreamRequest) message() []byte {
+	msg := appendAddr([]byte{Version, byte(q.command), 0}, q.dest)
+	return binary.BigEndian.AppendUint16(msg, q.dest.Port)
+}
+
+// appendAddr appends ATYP and the address.
+func appendAddr(msg []byte, a Addr) []byte {
+	switch {
+	case a.IP.Is4():
+		return append(append(msg, atypIPv4), a.IP.AsSlice()...)
+	case a.IP.Is6():
+		return append(append(msg, atypIPv6), a.IP.AsSlice()...)
+	}
+	return append(append(msg, atypName, byte(len(a.Host))), a.Host...)
+}
+
+// reply reads the reply (RFC 1928, section 6). Of a refusal it takes the code
+// and nothing else: Tor refuses RESOLVE with address type 0.
+func (q *upstreamRequest) reply(conn net.Conn) (bound netip.Addr, code ReplyCode, err error) {
+	var head [5]byte // VER REP, RSV ATYP and the first byte of the address
+	if _, err := io.ReadFull(conn, head[:2]); err != nil {
+		return bound, 0, err
+	}
+	if head[0] != Version {
+		return bound, 0, fmt.Errorf("its reply starts with 0x%02x, not with 0x05", head[0])
+	}
+	if code = ReplyCode(head[1]); code != Succeeded {
+		return bound, code, nil
+	}
+	if _, err := io.ReadFull(conn, head[2:]); err != nil {
+		return bound, 0, err
+	}
+	if head[2] != 0 {
+		return bound, 0, fmt.Errorf("its reply has 0x%02x where SOCKS5 has 0", head[2])
+	}
+	var size int
+	switch head[3] {
+	case atypIPv4:
+		size = 4
+	case atypIPv6:
+		size = 16
+	case atypName:
+		size = 1 + int(head[4])
+	default:
+		return bound, 0, fmt.Errorf("its reply has the unknown address type 0x%02x", head[3])
+	}
+	addr := append(make([]byte, 0, size+2), head[4])[:size+2] // with the port
+	if _, err := io.ReadFull(conn, addr[1:]); err != nil {
+		return bound, 0, err
+	}
+	if head[3] != atypName {
+		bound, _ = netip.AddrFromSlice(addr[:size])
+	}
+	if q.command == CommandResolve && !bound.IsValid() {
+		return bound, 0, errors.New("it answered the request for an address with a name")
+	}
+	return bound.Unmap(), Succeeded, nil
+}
