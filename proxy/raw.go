@@ -1,11 +1,10 @@
 package proxy
 
 import (
-	"cmp"
+	"errors"
 	"io"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"bip324proxy/internal/stream"
@@ -22,7 +21,9 @@ type rawRelay struct {
 	broken sync.Once
 	cause  error // why, if it did not come to its end in both directions
 
-	ended atomic.Pointer[v1v2.Side] // the side that ended first
+	// hungUp is how the peer ended its stream, if the client had not ended its
+	// own. It is to be read after down has been received from.
+	hungUp error
 }
 
 func (s *session) newRelay(peer net.Conn) *rawRelay {
@@ -44,14 +45,19 @@ func (s *session) startRelay(peer net.Conn) *rawRelay {
 
 func (s *session) relayDown(r *rawRelay) {
 	err := r.BToA(&s.down.Bytes)
-	r.endedBy(v1v2.Peer)
+	var op *net.OpError
+	switch {
+	case r.EndedFirst(s.client):
+	case err == nil:
+		r.hungUp = io.EOF
+	case errors.As(err, &op) && op.Op == "read": // not a write to the client
+		r.hungUp = err
+	}
 	if err != nil && !r.Interrupted() {
 		s.breakRelay(r, err)
 	}
 	r.down <- err
 }
-
-func (r *rawRelay) endedBy(side v1v2.Side) { r.ended.CompareAndSwap(nil, &side) }
 
 // breakRelay ends both directions because one failed. The first failure is the
 // cause; those that follow from it are not.
@@ -92,10 +98,9 @@ func (s *session) passThrough(r *rawRelay) error {
 	}
 	s.logOpen("passthrough")
 	err := s.relayUp(r)
-	if s.down.Bytes.Load() == 0 && *r.ended.Load() == v1v2.Peer && !s.wasInterrupted() {
-		// The client may have spoken v2, and come back with v1.
-		s.dialer.NoteFailed(s.dest, &transport.HandshakeError{Sent: int(s.up.Bytes.Load()), Err: cmp.Or(err, io.EOF)})
-	}
+	// The client may have spoken v2, and come back with v1.
+	s.dialer.NoteFailed(s.dest, &transport.HandshakeError{
+		Sent: int(s.up.Bytes.Load()), Received: int(s.down.Bytes.Load()), Err: r.hungUp})
 	return err
 }
 
@@ -145,7 +150,6 @@ func (s *session) relayUp(r *rawRelay) error {
 	if err == nil {
 		err = r.AToB(&s.up.Bytes)
 	}
-	r.endedBy(v1v2.Client)
 	if err != nil {
 		s.breakRelay(r, err)
 	}

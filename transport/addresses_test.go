@@ -94,6 +94,51 @@ func TestNameWithManyAddresses(t *testing.T) {
 	}
 }
 
+// A single address that answers rules out v1 for the whole name.
+func TestOneAnswerRulesOutV1(t *testing.T) {
+	for _, answers := range []bool{false, true} {
+		second := behaviour(closes)
+		if answers {
+			second = says([]byte{7}, closes)
+		}
+		var peers sync.WaitGroup
+		dials := 0
+		d := &Dialer{
+			Fallback: FallbackAlways,
+			Resolve: func(context.Context, string) ([]netip.Addr, error) {
+				return []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")}, nil
+			},
+			Dial: func(_ context.Context, _, addr string) (net.Conn, error) {
+				ours, theirs := tcpPair(t)
+				peer, ip := takes(64, closes), "192.0.2.1:8333"
+				switch dials++; dials {
+				case 2:
+					peer, ip = takes(64, second), "192.0.2.2:8333"
+				case 3:
+					peer = silent
+				}
+				peers.Go(func() { peer(t, theirs) })
+				return &at{ours, net.TCPAddrFromAddrPort(netip.MustParseAddrPort(ip))}, nil
+			},
+		}
+		nc, err := d.Connect(t.Context(), "seed.example:8333")
+		if err != nil {
+			t.Fatal(err)
+		}
+		link, err := d.Upgrade(t.Context(), nc, "seed.example:8333", Config{Magic: mainnet})
+		if answers != (err != nil) || answers != (link.V1 == nil) {
+			t.Errorf("the second answers: %v, but the link is %+v, %v", answers, link, err)
+		}
+		if want := map[bool]int{false: 3, true: 2}[answers]; dials != want {
+			t.Errorf("the second answers: %v, %d dials, want %d", answers, dials, want)
+		}
+		if link.V1 != nil {
+			link.V1.Close()
+		}
+		peers.Wait()
+	}
+}
+
 // at is a connection that says it leads to another address.
 type at struct {
 	net.Conn

@@ -172,8 +172,7 @@ func (d *Dialer) Upgrade(ctx context.Context, nc net.Conn, addr string, cfg Conf
 		d.Peers.Note(addr, SpeaksV2)
 		return Link{V2: conn}, nil
 	}
-	var failed *HandshakeError
-	if !mayV1 || !errors.As(err, &failed) || !speaksNoV2(failed) ||
+	if !mayV1 || !isV1(err) ||
 		!d.MayFallBack(addr) { // it may have been proven v2 in the meantime
 		return Link{}, err
 	}
@@ -185,7 +184,8 @@ func (d *Dialer) Upgrade(ctx context.Context, nc net.Conn, addr string, cfg Conf
 }
 
 // shakeHands performs the v2 handshake on nc and, if that fails, with the other
-// addresses that addr's name has. The error is that of nc.
+// addresses that addr's name has. The error is that of nc, or of the first that
+// failed unlike a v1 peer: one of them is enough to rule out v1 for the name.
 func (d *Dialer) shakeHands(ctx context.Context, nc net.Conn, addr string, cfg Config) (*Conn, error) {
 	others := d.otherAddresses(ctx, addr, nc)
 	began := time.Now()
@@ -200,6 +200,9 @@ func (d *Dialer) shakeHands(ctx context.Context, nc net.Conn, addr string, cfg C
 		}
 		if conn, err = d.client(ctx, nc, cfg, i < len(others)-1); err == nil {
 			return conn, nil
+		}
+		if isV1(failed) && !isV1(err) {
+			failed = err
 		}
 	}
 	return conn, failed
@@ -257,12 +260,13 @@ func (d *Dialer) MayFallBack(addr string) bool {
 // is not known to speak v2, it is noted as RefusedV2: who then comes back with v1
 // gets it, instead of one more v2 handshake that fails the same way.
 func (d *Dialer) NoteFailed(addr string, e *HandshakeError) {
-	if d.MayFallBack(addr) && speaksNoV2(e) {
+	if d.MayFallBack(addr) && isV1(e) {
 		d.Peers.Note(addr, RefusedV2)
 	}
 }
 
-// speaksNoV2 says that a handshake failed the way it does with a v1 peer.
-func speaksNoV2(e *HandshakeError) bool {
-	return e.Sent >= minSent && e.Received == 0 && (e.HungUp() || errors.Is(e, ErrSilent))
+// isV1 says that a handshake failed with err the way it does with a v1 peer.
+func isV1(err error) bool {
+	var e *HandshakeError
+	return errors.As(err, &e) && e.Sent >= minSent && e.Received == 0 && (e.HungUp() || errors.Is(e, ErrSilent))
 }

@@ -231,10 +231,10 @@ func formatPeers(known []peerNote) []byte {
 	return b
 }
 
-// readPeers is the reverse, without what has expired by now; of more than
-// maxPeers notes it returns the last. An error is about the first thing that is
-// wrong, and then only notes on v2 peers are returned: a wrong one of those costs
-// a connection at worst, a wrong one on a v1 peer would cost secrecy.
+// readPeers is the reverse, without what has expired by now. An error is about
+// the first thing that is wrong, and then only notes on v2 peers are returned: a
+// wrong one of those costs a connection at worst, a wrong one on a v1 peer would
+// cost secrecy.
 func readPeers(b []byte, now time.Time) (known []peerNote, err error) {
 	if len(b) > maxPeersFile {
 		b, err = b[:maxPeersFile], fmt.Errorf("it has more than %d bytes", maxPeersFile)
@@ -260,7 +260,7 @@ func readPeers(b []byte, now time.Time) (known []peerNote, err error) {
 	if err != nil {
 		known = slices.DeleteFunc(known, func(n peerNote) bool { return n.speaks != SpeaksV2 })
 	}
-	return known[max(0, len(known)-maxPeers):], err
+	return known, err
 }
 
 // readNote reads a line. No note outlives one of its kind that is made now,

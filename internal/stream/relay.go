@@ -23,6 +23,7 @@ type Relay struct {
 	began       time.Time
 	moved       atomic.Int64 // when bytes last moved, since began
 	interrupted atomic.Bool
+	first       atomic.Pointer[net.Conn] // whose stream ended first
 }
 
 // NewRelay returns a Relay between a and b, which gives up after idle, or up to
@@ -50,6 +51,12 @@ func (r *Relay) Interrupt() {
 // Interrupted says whether Interrupt was called.
 func (r *Relay) Interrupted() bool { return r.interrupted.Load() }
 
+// EndedFirst says whether c's stream has ended, and did so before the other's.
+func (r *Relay) EndedFirst(c net.Conn) bool {
+	first := r.first.Load()
+	return first != nil && *first == c
+}
+
 func (r *Relay) copy(dst, src net.Conn, n *atomic.Uint64) error {
 	step := copyOnce // so that the first bytes are counted at once
 	for {
@@ -72,7 +79,8 @@ func (r *Relay) copy(dst, src net.Conn, n *atomic.Uint64) error {
 		switch {
 		case err == nil:
 		case err == io.EOF:
-			CloseWrite(dst) // if that fails, the other direction finds out
+			r.first.CompareAndSwap(nil, &src) // before dst can answer
+			CloseWrite(dst)                   // if that fails, the other direction finds out
 			return nil
 		case r.interrupted.Load() || !errors.Is(err, os.ErrDeadlineExceeded) || !now.Before(writeUntil):
 			return err

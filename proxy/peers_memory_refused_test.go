@@ -1,0 +1,115 @@
+package proxy_test
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"testing"
+
+	"bip324proxy/proxy"
+	"bip324proxy/transport"
+)
+
+// Bitcoin Core's v2 attempt passes through us and is cut; its retry in v1, which
+// --v1-fallback always allows, is not made to fail in v2 once more.
+func TestCoreRetry(t *testing.T) {
+	spoken := func(got chan<- []byte) func(*net.TCPConn, int) {
+		return func(nc *net.TCPConn, _ int) { got <- speakV1(nc) }
+	}
+	for _, end := range []ending{fin, rst} {
+		t.Run("v1 peer/"+end.name, func(t *testing.T) {
+			e := start(t, &proxy.Server{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: new(transport.Peers)}})
+			e.net.peer(clearnet, cutPeer(t, 0, end))
+			wantV2Cut(t, e, clearnet)
+			if known := e.server.Dialer.Peers.Lookup(clearnet); known != transport.RefusedV2 {
+				t.Errorf("after the cut: %v", known)
+			}
+			got := make(chan []byte, 1)
+			e.net.peer(clearnet, spoken(got))
+			client := e.connect(clearnet)
+			client.Write(v1Message(mainnet, "version", version))
+			e.wantV1(t, client, clearnet, got)
+			if n := e.net.dialled(clearnet); n != 2 {
+				t.Errorf("dialled %d times, want once for v2 and once for v1", n)
+			}
+			if known := e.server.Dialer.Peers.Lookup(clearnet); known != transport.SpeaksV1 {
+				t.Errorf("after it answered in v1: %v", known)
+			}
+		})
+		t.Run("full peer/"+end.name, func(t *testing.T) {
+			e := start(t, &proxy.Server{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: new(transport.Peers)}})
+			e.net.peer(clearnet, cutPeer(t, 0, end))
+			wantV2Cut(t, e, clearnet)
+			e.net.peer(clearnet, func(nc *net.TCPConn, _ int) { readV1(nc); end.do(nc) })
+			client := e.connect(clearnet)
+			client.Write(v1Message(mainnet, "version", version))
+			wantClosed(t, client)
+			client.Close()
+			e.end(client)
+			if n := e.net.dialled(clearnet); n != 2 {
+				t.Errorf("dialled %d times, want once for v2 and once for v1", n)
+			}
+			if known := e.server.Dialer.Peers.Lookup(clearnet); known != transport.RefusedV2 {
+				t.Errorf("a peer that never answered is taken for %v", known)
+			}
+		})
+		t.Run("proven v2/"+end.name, func(t *testing.T) {
+			e := start(t, &proxy.Server{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: new(transport.Peers)}})
+			e.net.tap = true
+			e.server.Dialer.Peers.Note(clearnet, transport.SpeaksV2)
+			e.net.peer(clearnet, cutPeer(t, 0, end))
+			wantV2Cut(t, e, clearnet)
+			client := e.connect(clearnet)
+			client.Write(v1Message(mainnet, "version", version))
+			wantClosed(t, client)
+			e.wantEnd(client, "refused", reasonAfter(0, end))
+			for _, conn := range e.net.sent(clearnet) {
+				wantNoPlaintext(t, clearnet, bytes.Join(conn, nil))
+			}
+			if n := e.net.dialled(clearnet); n != 2 {
+				t.Errorf("dialled %d times", n)
+			}
+		})
+	}
+}
+
+// What is passed through and is no refusal of v2.
+func TestNoRefusal(t *testing.T) {
+	hello := randomBytes(100, 1)
+	atEnd := func(end ending) func(*net.TCPConn) { // of what the client says
+		return func(nc *net.TCPConn) { io.Copy(io.Discard, nc); end.do(nc) }
+	}
+	for name, c := range map[string]struct {
+		fallback transport.Fallback
+		says     []byte
+		peer     func(nc *net.TCPConn)
+		client   func(nc net.Conn)
+	}{
+		"never":                   {transport.FallbackNever, hello, rst.do, hangUp},
+		"overlay":                 {transport.FallbackOverlay, hello, rst.do, hangUp},
+		"too little said":         {transport.FallbackAlways, hello[:23], fin.do, waitForEnd},
+		"a byte answered":         {transport.FallbackAlways, hello, func(nc *net.TCPConn) { nc.Write([]byte{1}); hangUp(nc) }, waitForEnd},
+		"client hangs up, closed": {transport.FallbackAlways, hello, atEnd(fin), hangUp},
+		"client hangs up, reset":  {transport.FallbackAlways, hello, atEnd(rst), hangUp},
+		"client resets":           {transport.FallbackAlways, hello, atEnd(fin), reset},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := start(t, &proxy.Server{Dialer: transport.Dialer{Fallback: c.fallback, Peers: new(transport.Peers)}})
+			e.net.peer(clearnet, func(nc *net.TCPConn, _ int) {
+				io.ReadFull(nc, make([]byte, len(c.says)))
+				c.peer(nc)
+			})
+			client := e.connect(clearnet)
+			client.Write(c.says)
+			c.client(client)
+			client.Close()
+			e.end(client)
+			if known := e.server.Dialer.Peers.Lookup(clearnet); known != transport.SpeaksUnknown {
+				t.Errorf("noted as %v", known)
+			}
+		})
+	}
+}
+
+// waitForEnd is a client that stays for as long as the peer does.
+func waitForEnd(nc net.Conn) { io.Copy(io.Discard, nc) }
