@@ -20,8 +20,12 @@ func (s *session) ask() (*socks.Request, error) {
 		dest, err := socks.ParseAddr(s.fixed)
 		return &socks.Request{Command: socks.CommandConnect, Dest: dest}, err
 	}
-	s.client.SetReadDeadline(time.Now().Add(s.server.firstBytesTimeout()))
-	if first, err := s.in.Peek(1); err == nil && first[0] != socks.Version {
+	s.awaitClient()
+	first, err := s.in.Peek(1)
+	if isTimeout(err) {
+		return nil, &socks.NegotiationError{Stage: socks.StageGreeting, Err: err}
+	}
+	if err == nil && first[0] != socks.Version {
 		if magic, v1, err := v1v2.Classify(s.in); err == nil && v1 {
 			return s.askVersion(magic)
 		}

@@ -53,6 +53,7 @@ func (s *session) useUpstream(request *socks.Request) {
 	s.dialer.Dial = func(ctx context.Context, _, addr string) (net.Conn, error) {
 		return s.server.Upstream.Dial(ctx, addr, client)
 	}
+	s.dialer.Resolve = nil // names are the upstream's to resolve
 	if s.dialer.DialTimeout == 0 {
 		s.dialer.DialTimeout = upstreamDialTimeout
 	}

@@ -27,6 +27,7 @@ var (
 
 	errNotTor            = errors.New("0.0.0.0 is no name; who asks for it wants to know whether this is Tor, and it is not")
 	errOwnAddress        = errors.New("the destination is the proxy itself")
+	errOwnUpstream       = errors.New("the upstream proxy is the proxy itself")
 	errPeerClosed        = errors.New("the peer closed the connection before anything was said")
 	errClientLeft        = errors.New("the client closed the connection before anything was settled")
 	errPassthroughDenied = errors.New("the client does not speak v1, and passthrough is denied")

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -184,11 +185,43 @@ func (s *Server) listensOn(addr net.Addr) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for l := range s.listeners {
-		if l.Addr().String() == addr.String() {
+		if l.Addr().String() == addr.String() || onAllAddresses(l.Addr(), addr) {
 			return true
 		}
 	}
 	return false
+}
+
+// onAllAddresses says whether l listens on all of this machine's addresses, and
+// addr is one of them.
+func onAllAddresses(l, addr net.Addr) bool {
+	all, ok1 := l.(*net.TCPAddr)
+	one, ok2 := addr.(*net.TCPAddr)
+	if !ok1 || !ok2 || !all.IP.IsUnspecified() || all.Port != one.Port {
+		return false
+	}
+	if one.IP.IsLoopback() || one.IP.IsUnspecified() {
+		return true
+	}
+	own, _ := net.InterfaceAddrs()
+	return slices.ContainsFunc(own, func(a net.Addr) bool {
+		n, ok := a.(*net.IPNet)
+		return ok && n.IP.Equal(one.IP)
+	})
+}
+
+// isOwnUpstream says whether the upstream proxy is one of the server's own
+// listeners, so that every session would make another without end.
+func (s *Server) isOwnUpstream() bool {
+	switch u := s.Upstream; {
+	case u == nil:
+		return false
+	case u.Network == "unix":
+		return s.listensOn(&net.UnixAddr{Name: u.Address, Net: u.Network})
+	default:
+		addr, err := net.ResolveTCPAddr("tcp", u.Address)
+		return err == nil && s.listensOn(addr)
+	}
 }
 
 func (s *Server) stopAccepting() {

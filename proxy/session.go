@@ -71,6 +71,10 @@ func (s *session) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if s.server.isOwnUpstream() {
+		request.Reply(socks.NotAllowed)
+		return errOwnUpstream
+	}
 	if request.Command == socks.CommandResolve {
 		return s.resolve(ctx, request)
 	}
@@ -111,10 +115,7 @@ func (s *session) peek(peer net.Conn) (relay *rawRelay, magic [4]byte, v1 bool, 
 		relay = s.startRelay(peer)
 	}
 	for {
-		s.client.SetReadDeadline(time.Now().Add(s.server.firstBytesTimeout()))
-		if s.in.Interrupted() {
-			s.in.Interrupt()
-		}
+		s.awaitClient()
 		magic, v1, err = v1v2.Classify(s.in)
 		if !isTimeout(err) || s.in.Interrupted() {
 			if err != nil {
@@ -138,6 +139,15 @@ func (s *session) peek(peer net.Conn) (relay *rawRelay, magic [4]byte, v1 bool, 
 		return nil, magic, true, s.stopRelay(relay)
 	}
 	return relay, magic, false, nil
+}
+
+// awaitClient sets the time for the client's first bytes, unless it is to be read
+// no more.
+func (s *session) awaitClient() {
+	s.client.SetReadDeadline(time.Now().Add(s.server.firstBytesTimeout()))
+	if s.in.Interrupted() {
+		s.in.Interrupt()
+	}
 }
 
 // firstMessage reads the client's VERSION, or whatever good message is first.

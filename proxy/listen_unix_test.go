@@ -1,0 +1,270 @@
+//go:build unix
+
+package proxy_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"bip324proxy/proxy"
+	"bip324proxy/socks"
+)
+
+func TestListenUnix(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "socket")
+	l, err := proxy.Listen("unix:" + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantSocket(t, path)
+	if !proxy.IsLocal(l.Addr()) {
+		t.Error("it is not local")
+	}
+
+	// One that is in use stays.
+	if second, err := proxy.Listen("unix:" + path); !errors.Is(err, syscall.EADDRINUSE) || errors.As(err, new(*proxy.ListenError)) {
+		t.Errorf("a second listener: %v, %v", second, err)
+	}
+	if nc, err := net.Dial("unix", path); err != nil {
+		t.Errorf("the first listener is cut off: %v", err)
+	} else {
+		nc.Close()
+	}
+
+	// One that a crash has left behind does not.
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	l.Close()
+	wantSocket(t, path)
+	if l, err = proxy.Listen("unix:" + path); err != nil {
+		t.Fatal(err)
+	}
+	wantSocket(t, path)
+	l.Close()
+	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the file is left behind: %v", err)
+	}
+}
+
+func wantSocket(t *testing.T, path string) {
+	t.Helper()
+	if info, err := os.Lstat(path); err != nil || info.Mode() != os.ModeSocket|0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+}
+
+// Other files than sockets are nobody's to remove, and new files of the process
+// are as before.
+func TestListenUnixErrors(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, []byte("precious"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]error{
+		file:                               syscall.EADDRINUSE,
+		dir:                                syscall.EADDRINUSE,
+		filepath.Join(dir, "no", "socket"): syscall.ENOENT,
+		filepath.Join(file, "socket"):      syscall.ENOTDIR,
+		filepath.Join(dir, strings.Repeat("s", 200)): syscall.EINVAL,
+	} {
+		l, err := proxy.Listen("unix:" + path)
+		if !errors.Is(err, want) || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v, %v; want %v", path, l, err, want)
+		}
+	}
+	if b, err := os.ReadFile(file); string(b) != "precious" || err != nil {
+		t.Errorf("the file has %q, %v", b, err)
+	}
+	after := filepath.Join(dir, "after")
+	os.WriteFile(after, nil, 0o644)
+	was, _ := os.Stat(file)
+	if is, err := os.Stat(after); err != nil || is.Mode() != was.Mode() {
+		t.Errorf("files are made with mode %v, before with %v; %v", is.Mode(), was.Mode(), err)
+	}
+}
+
+// A session over a unix socket is as any other.
+func TestSessionOverUnix(t *testing.T) {
+	e := start(t, new(proxy.Server))
+	path := filepath.Join(t.TempDir(), "socket")
+	l, err := proxy.Listen("unix:" + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- e.server.Serve(l) }()
+	const dest = "node.example:8333"
+	got := e.v2Recorder(dest)
+	client, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client.SetDeadline(time.Now().Add(patience))
+	if code, err := ask(client, dest); code != 0 || err != nil {
+		t.Errorf("reply %d, %v", code, err)
+	}
+	client.Write(v1Message(mainnet, "version", version))
+	if name, _, err := readV1(client); name != "verack" || err != nil {
+		t.Errorf("the peer said %q, %v", name, err)
+	}
+	client.(*net.UnixConn).CloseWrite()
+	wantClosed(t, client)
+	client.Close()
+	if all := receive(t, got, "the peer"); len(all) != 1 || all[0] != longContents("version", version) {
+		t.Errorf("the peer was told %q", all)
+	}
+	if err := e.server.Shutdown(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if err := receive(t, served, "Serve"); err != proxy.ErrServerClosed {
+		t.Error(err)
+	}
+	if text := e.logs.text(); !strings.Contains(text, `"transport":"v2","reason":"the client closed the connection"`) {
+		t.Errorf("the log:\n%s", text)
+	}
+}
+
+// TestActivatedChild is the process that gets sockets from TestActivated.
+func TestActivatedChild(t *testing.T) {
+	if os.Getenv("ACTIVATED_CHILD") == "" {
+		t.Skip("it runs within TestActivated")
+	}
+	all, err := proxy.Activated()
+	fmt.Printf("%d listeners, error %v, environment %q%q%q\n", len(all), err, os.Getenv("LISTEN_PID"), os.Getenv("LISTEN_FDS"), os.Getenv("LISTEN_FDNAMES"))
+	for _, l := range all {
+		nc, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprint(nc, l.Addr())
+		nc.Close()
+	}
+	again, err := proxy.Activated()
+	fmt.Printf("then %d, %v\n", len(again), err)
+}
+
+// Sockets come as systemd passes them: from descriptor 3 on, to the process that
+// is named.
+func TestActivated(t *testing.T) {
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tcp.Close()
+	path := filepath.Join(t.TempDir(), "socket")
+	local, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer local.Close()
+	for _, c := range []struct {
+		name, set string // in the child's shell
+		files     []interface{ File() (*os.File, error) }
+		plain     bool // one more descriptor, that is no socket
+		want      []string
+	}{
+		{"two", "LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=a:b", []interface{ File() (*os.File, error) }{tcp.(*net.TCPListener), local.(*net.UnixListener)}, false,
+			[]string{`2 listeners, error <nil>, environment """"""`, "then 0, <nil>"}},
+		{"none", "LISTEN_PID= LISTEN_FDS=", nil, false, []string{"0 listeners, error <nil>", "then 0, <nil>"}},
+		{"another process's", "LISTEN_PID=1 LISTEN_FDS=1", nil, false, []string{`0 listeners, error <nil>, environment "1""1"""`}},
+		{"zero", "LISTEN_PID=$$ LISTEN_FDS=0", nil, false, []string{"0 listeners, error <nil>"}},
+		{"no number", "LISTEN_PID=$$ LISTEN_FDS=many", nil, false, []string{"0 listeners, error <nil>"}},
+		{"no socket", "LISTEN_PID=$$ LISTEN_FDS=1", nil, true, []string{"0 listeners, error descriptor 3, from systemd, is no socket to listen on"}},
+		{"missing", "LISTEN_PID=$$ LISTEN_FDS=1", nil, false, []string{"0 listeners, error descriptor 3, from systemd, is no socket to listen on"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			child := exec.CommandContext(ctx, "/bin/sh", "-c", c.set+` exec "$0" -test.run='^TestActivatedChild$'`, os.Args[0])
+			child.Env = append(os.Environ(), "ACTIVATED_CHILD=1")
+			for _, l := range c.files {
+				f, err := l.File()
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer f.Close()
+				child.ExtraFiles = append(child.ExtraFiles, f)
+			}
+			if c.plain {
+				f, err := os.Create(filepath.Join(t.TempDir(), "plain"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer f.Close()
+				child.ExtraFiles = append(child.ExtraFiles, f)
+			}
+			var out bytes.Buffer
+			child.Stdout, child.Stderr = &out, &out
+			if err := child.Start(); err != nil {
+				t.Fatal(err)
+			}
+			if len(c.files) > 0 {
+				for _, addr := range []net.Addr{tcp.Addr(), local.Addr()} {
+					nc, err := net.Dial(addr.Network(), addr.String())
+					if err != nil {
+						t.Fatal(err)
+					}
+					nc.SetDeadline(time.Now().Add(patience))
+					if b, err := io.ReadAll(nc); string(b) != addr.String() || err != nil {
+						t.Errorf("the child listens on %q, %v; want %v", b, err, addr)
+					}
+					nc.Close()
+				}
+			}
+			if err := child.Wait(); err != nil {
+				t.Errorf("%v\n%s", err, &out)
+			}
+			for _, want := range c.want {
+				if !strings.Contains(out.String(), want) {
+					t.Errorf("the child says %q, want %q", &out, want)
+				}
+			}
+		})
+	}
+}
+
+// Where a pair is demanded, that pair it must be.
+func TestAuth(t *testing.T) {
+	e := start(t, &proxy.Server{Socks: socks.Config{Auth: &socks.Credentials{Username: "user", Password: "secret"}}})
+	e.net.peer("server.example:80", echo)
+	for says, want := range map[string]string{
+		"\x05\x01\x02\x01\x04user\x06wrong!":    "\x05\x02\x01\x01",
+		"\x05\x01\x02\x01\x04USER\x06secret":    "\x05\x02\x01\x01",
+		"\x05\x01\x02\x01\x04user\x00":          "\x05\x02\x01\x01",
+		"\x05\x01\x02\x01\x00\x06secret":        "\x05\x02\x01\x01",
+		"\x05\x02\x00\x02\x01\x04user\x05secre": "\x05\x02\x01\x01",
+		"\x05\x01\x00":                          "\x05\xff",
+		"\x05\x01\x00\x01\x04user\x06secret":    "\x05\xff",
+		"\x05\x02\x00\x01":                      "\x05\xff",
+		"\x05\x00":                              "\x05\xff",
+	} {
+		client := e.dial()
+		fmt.Fprint(client, says)
+		if b, _ := io.ReadAll(client); string(b) != want {
+			t.Errorf("% x is answered % x, want % x", says, b, want)
+		}
+		client.Close()
+		e.wantEnd(client, "refused", "authentication")
+	}
+	client := e.dial()
+	if code, err := askAs(client, "user", "secret", "server.example:80"); code != 0 || err != nil {
+		t.Errorf("reply %d, %v", code, err)
+	}
+	hangUp(client)
+	client.Close()
+	e.wantEnd(client, "closed", "both sides")
+	if text := e.logs.text(); strings.Contains(text, "secre") || strings.Contains(text, "wrong!") {
+		t.Errorf("a password is in the log:\n%s", text)
+	}
+}

@@ -1,0 +1,386 @@
+package proxy_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"bip324proxy/proxy"
+	"bip324proxy/socks"
+	"bip324proxy/transport"
+)
+
+// versionTo is the payload of a VERSION with that addr_recv.
+func versionTo(ip string, port uint16) []byte {
+	b := bytes.Clone(version)
+	as16 := netip.MustParseAddr(ip).As16() // IPv4 in its mapped form, as the protocol has it
+	copy(b[28:], as16[:])
+	b[44], b[45] = byte(port>>8), byte(port)
+	return b
+}
+
+// v2Recorder has dest speak v2 and hand over, per connection, all that it was
+// told.
+func (e *env) v2Recorder(dest string) <-chan []string {
+	got := make(chan []string, 4)
+	e.net.peer(dest, v2Peer(func(c *transport.Conn) {
+		var all []string
+		for {
+			contents, err := c.ReadPacket()
+			if err != nil {
+				break
+			}
+			all = append(all, string(contents))
+			if len(all) == 1 { // so that the client knows that the session stands
+				c.WritePacket([]byte(longContents("verack", nil)))
+			}
+		}
+		got <- all
+	}))
+	return got
+}
+
+// leave has a client that speaks with a v2Recorder go, once it is heard.
+func leave(t *testing.T, client net.Conn) {
+	t.Helper()
+	if name, _, err := readV1(client); name != "verack" || err != nil {
+		t.Errorf("the peer said %q, %v", name, err)
+	}
+	hangUp(client)
+	client.Close()
+}
+
+// longContents is what a v2 packet has of a message without a short id.
+func longContents(name string, payload []byte) string {
+	return "\x00" + name + strings.Repeat("\x00", 12-len(name)) + string(payload)
+}
+
+// A client that knows nothing of SOCKS is connected to the address that its
+// VERSION is for, and that VERSION goes there as it is, once.
+func TestRedirect(t *testing.T) {
+	for _, c := range []struct {
+		ip   string
+		port uint16
+		dest string
+	}{
+		{"192.0.2.7", 8333, "192.0.2.7:8333"},
+		{"::ffff:192.0.2.7", 8333, "192.0.2.7:8333"},
+		{"2001:db8::7", 8333, "[2001:db8::7]:8333"},
+		{"fc00::7", 1, "[fc00::7]:1"},
+		{"127.0.0.2", 65535, "127.0.0.2:65535"},
+	} {
+		said := versionTo(c.ip, c.port)
+		wire := slices.Concat(v1Message(mainnet, "version", said), v1Message(mainnet, "verack", nil))
+		for _, step := range []int{1, 24, 24 + 45, len(wire)} {
+			t.Run(fmt.Sprintf("%s/%d/in steps of %d", c.ip, c.port, step), func(t *testing.T) {
+				e := start(t, &proxy.Server{})
+				e.net.tap = true
+				got := e.v2Recorder(c.dest)
+				client := e.dial()
+				for part := range slices.Chunk(wire, step) {
+					client.Write(part)
+				}
+				leave(t, client)
+				want := []string{longContents("version", said), longContents("verack", nil)}
+				if all := receive(t, got, "the peer"); !slices.Equal(all, want) {
+					t.Errorf("the peer was told %q, want %q", all, want)
+				}
+				end := e.wantEnd(client, "closed", "the client closed the connection")
+				wantAttrs(t, end, logLine{"dest": c.dest, "transport": "v2", "messages_to_peer": 2.0})
+				if n := e.net.dialled(c.dest); n != 1 {
+					t.Errorf("dialled %d times", n)
+				}
+				wantNoPlaintext(t, c.dest, bytes.Join(e.net.sent(c.dest)[0], nil))
+			})
+		}
+	}
+}
+
+// An address that cannot be meant is not dialled.
+func TestRedirectRefused(t *testing.T) {
+	dials := make(chan string, 100)
+	e := start(t, &proxy.Server{Dialer: transport.Dialer{Dial: func(_ context.Context, _, addr string) (net.Conn, error) {
+		dials <- addr
+		return nil, io.ErrNoProgress
+	}}})
+	own := netip.MustParseAddrPort(e.addr)
+	other := netip.MustParseAddrPort(e.serve()) // another of its listeners
+	for _, c := range []struct {
+		ip   string
+		port uint16
+		why  string
+	}{
+		{"0.0.0.0", 8333, "0.0.0.0:8333, is no destination"},
+		{"::", 8333, "[::]:8333, is no destination"},
+		{"::", 0, "[::]:0, is no destination"},
+		{"192.0.2.7", 0, "192.0.2.7:0, is no destination"},
+		{"224.0.0.1", 8333, "224.0.0.1:8333, is not a single host's"},
+		{"239.255.255.255", 8333, "239.255.255.255:8333, is not a single host's"},
+		{"ff02::1", 8333, "[ff02::1]:8333, is not a single host's"},
+		{"255.255.255.255", 8333, "255.255.255.255:8333, is not a single host's"},
+		{own.Addr().String(), own.Port(), own.String() + ", is the proxy's own"},
+		{other.Addr().String(), other.Port(), other.String() + ", is the proxy's own"},
+	} {
+		t.Run(c.ip, func(t *testing.T) {
+			client := e.dial()
+			client.Write(v1Message(mainnet, "version", versionTo(c.ip, c.port)))
+			wantClosed(t, client)
+			line := e.wantEnd(client, "refused", "the client speaks v1 without SOCKS, and the address in its VERSION, "+c.why)
+			if hint, _ := line["hint"].(string); !strings.Contains(hint, "set this proxy as the client's SOCKS5 proxy") || line["level"] != "WARN" {
+				t.Errorf("%v", line)
+			}
+		})
+	}
+	if len(dials) > 0 {
+		t.Errorf("%d dials, the first to %s", len(dials), <-dials)
+	}
+}
+
+// A VERSION must reach as far as addr_recv's port.
+func TestRedirectShortVersion(t *testing.T) {
+	whole := versionTo("192.0.2.7", 8333)
+	for _, n := range []int{0, 1, 27, 44, 45, 46} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			e := start(t, &proxy.Server{})
+			got := e.v2Recorder("192.0.2.7:8333")
+			client := e.dial()
+			client.Write(v1Message(mainnet, "version", whole[:n]))
+			if n < 46 {
+				wantClosed(t, client)
+				e.wantEnd(client, "refused", fmt.Sprintf("its VERSION is too short for an address (%d bytes)", n))
+				if e.net.dialled("192.0.2.7:8333") > 0 {
+					t.Error("dialled")
+				}
+				return
+			}
+			leave(t, client)
+			want := []string{longContents("version", whole[:n])} // whether it is enough is for the peer to say
+			if all := receive(t, got, "the peer"); !slices.Equal(all, want) {
+				t.Errorf("the peer was told %q, want %q", all, want)
+			}
+			e.end(client)
+		})
+	}
+	t.Run("cut off", func(t *testing.T) {
+		e := start(t, &proxy.Server{})
+		client := e.dial()
+		client.Write(v1Message(mainnet, "version", whole)[:24+45])
+		hangUp(client)
+		client.Close()
+		e.wantEnd(client, "refused", "the client closed the connection")
+		if e.net.dialled("192.0.2.7:8333") > 0 {
+			t.Error("dialled")
+		}
+	})
+	t.Run("never complete", func(t *testing.T) {
+		e := start(t, &proxy.Server{FirstBytesTimeout: 100 * time.Millisecond})
+		client := e.dial()
+		client.Write(v1Message(mainnet, "version", whole)[:24+45])
+		wantClosed(t, client)
+		e.wantEnd(client, "refused", "the client neither sent nor took anything for too long")
+	})
+}
+
+func TestRedirectDialFails(t *testing.T) {
+	e := start(t, &proxy.Server{})
+	client := e.dial()
+	client.Write(v1Message(mainnet, "version", versionTo("192.0.2.7", 8333)))
+	wantClosed(t, client) // without a byte: a SOCKS reply means nothing to it
+	line := e.wantEnd(client, "refused", "cannot connect")
+	wantAttrs(t, line, logLine{"dest": "192.0.2.7:8333", "level": "INFO"})
+	if e.net.dialled("192.0.2.7:8333") != 1 {
+		t.Error("not dialled once")
+	}
+}
+
+// Where clients need a password, one that cannot give it gets nowhere.
+func TestRedirectWithAuth(t *testing.T) {
+	e := start(t, &proxy.Server{Socks: socks.Config{Auth: &socks.Credentials{Username: "user", Password: "secret"}}})
+	client := e.dial()
+	client.Write(v1Message(mainnet, "version", versionTo("192.0.2.7", 8333)))
+	wantClosed(t, client)
+	e.wantEnd(client, "refused", "this proxy asks for a user name and password")
+	if e.net.dialled("192.0.2.7:8333") > 0 {
+		t.Error("dialled")
+	}
+}
+
+// Plaintext needs the same permission as ever.
+func TestRedirectFallback(t *testing.T) {
+	const dest = "192.0.2.7:8333"
+	said := v1Message(mainnet, "version", versionTo("192.0.2.7", 8333))
+	for fallback, dials := range map[transport.Fallback]int{transport.FallbackNever: 1, transport.FallbackOverlay: 1, transport.FallbackAlways: 2} {
+		t.Run(fallback.String(), func(t *testing.T) {
+			e := start(t, &proxy.Server{Dialer: transport.Dialer{Fallback: fallback}})
+			e.net.tap = true
+			got := e.v1Node(t, dest, fin)
+			client := e.dial()
+			client.Write(said)
+			if fallback == transport.FallbackAlways {
+				if name, payload, err := readV1(client); err != nil || name != "version" || string(payload) != "of the peer" {
+					t.Errorf("%s %q, %v", name, payload, err)
+				}
+				hangUp(client)
+				if b := receive(t, got, "the peer"); !bytes.Equal(b, said) {
+					t.Errorf("the peer got % x, want % x", b, said)
+				}
+				client.Close()
+				wantAttrs(t, e.end(client), logLine{"msg": "session closed", "transport": "v1"})
+			} else {
+				wantClosed(t, client)
+				e.wantEnd(client, "refused", "hung up during the v2 handshake without an answer")
+			}
+			if n := e.net.dialled(dest); n != dials {
+				t.Errorf("dialled %d times, want %d", n, dials)
+			}
+			wantNoPlaintext(t, dest, bytes.Join(e.net.sent(dest)[0], nil))
+		})
+	}
+}
+
+// Who speaks neither SOCKS5 nor v1 is told apart as before, and v1 that does not
+// begin with VERSION leads nowhere.
+func TestNeitherSocksNorVersion(t *testing.T) {
+	e := start(t, &proxy.Server{})
+	for says, why := range map[string]string{
+		"GET / HTTP/1.1\r\n\r\n":                                "the client speaks HTTP: this is a SOCKS5 proxy",
+		"CONNECT node.example:8333 HTTP/1.1\r\n\r\n":            "the client speaks HTTP: this is a SOCKS5 proxy",
+		"\x04\x01\x20\x8d\xc0\x00\x02\x07\x00":                  "the client speaks SOCKS4: set the client to SOCKS5",
+		"\x16\x03\x01\x02\x00\x01\x00":                          "the client speaks TLS: set the client to SOCKS5 without TLS",
+		"\x00garbage":                                           "its first byte is 0x00",
+		"\xf9":                                                  "its first byte is 0xf9",
+		"\xf9\xbe\xb4":                                          "its first byte is 0xf9",
+		"\xf9\xbe\xb4\xd9":                                      "its first byte is 0xf9",
+		"\xf9\xbe\xb4\xd9vers":                                  "its first byte is 0xf9",
+		string(v1Message(mainnet, "verack", nil)):               "its first byte is 0xf9",
+		string(v1Message(mainnet, "version1", version)):         "its first byte is 0xf9",
+		string(randomBytes(200, 7)):                             "does not speak SOCKS5",
+		"\x06" + string(v1Message(mainnet, "version", version)): "its first byte is 0x06",
+	} {
+		t.Run(fmt.Sprintf("%.8q", says), func(t *testing.T) {
+			client := e.dial()
+			fmt.Fprint(client, says)
+			client.(*net.TCPConn).CloseWrite()
+			wantClosed(t, client)
+			client.Close()
+			e.wantEnd(client, "refused", why)
+		})
+	}
+}
+
+// servePeer has the server take a listener whose clients go to peer.
+func (e *env) servePeer(peer string) string {
+	e.t.Helper()
+	l, err := proxy.Listen("127.0.0.1:0")
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- e.server.ServePeer(l, peer) }()
+	e.t.Cleanup(func() {
+		e.server.Close()
+		if err := receive(e.t, served, "ServePeer to return"); err != proxy.ErrServerClosed {
+			e.t.Errorf("ServePeer returned %v", err)
+		}
+	})
+	return l.Addr().String()
+}
+
+// Clients of a static peer are connected to it whatever they say, even to SOCKS.
+func TestStaticPeer(t *testing.T) {
+	e := start(t, &proxy.Server{})
+	const dest = "node.example:8333"
+	addr := e.servePeer(dest)
+	said := versionTo("192.0.2.7", 8333) // not where it goes
+
+	t.Run("v1", func(t *testing.T) {
+		got := e.v2Recorder(dest)
+		client := e.dialTo(addr)
+		client.Write(v1Message(mainnet, "version", said))
+		leave(t, client)
+		want := []string{longContents("version", said)}
+		if all := receive(t, got, "the peer"); !slices.Equal(all, want) {
+			t.Errorf("the peer was told %q, want %q", all, want)
+		}
+		wantAttrs(t, e.end(client), logLine{"msg": "session closed", "dest": dest, "transport": "v2"})
+	})
+	t.Run("v2", func(t *testing.T) {
+		got := e.v2Recorder(dest)
+		client := e.dialTo(addr)
+		c, err := transport.Client(context.Background(), client, transport.Config{Magic: mainnet})
+		if err == nil {
+			err = c.WritePacket([]byte("its own"))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		hangUp(client)
+		client.Close()
+		if all := receive(t, got, "the peer"); !slices.Equal(all, []string{"its own"}) {
+			t.Errorf("the peer was told %q", all)
+		}
+		wantAttrs(t, e.end(client), logLine{"msg": "session closed", "dest": dest, "transport": "passthrough"})
+	})
+	t.Run("SOCKS is the peer's to hear", func(t *testing.T) {
+		e.net.peer(dest, echo)
+		client := e.dialTo(addr)
+		client.Write([]byte{5, 1, 0})
+		client.(*net.TCPConn).CloseWrite()
+		if b, err := io.ReadAll(client); !bytes.Equal(b, []byte{5, 1, 0}) || err != nil {
+			t.Errorf("% x, %v", b, err)
+		}
+		client.Close()
+		wantAttrs(t, e.end(client), logLine{"msg": "session closed", "transport": "passthrough"})
+	})
+	if n := e.net.dialled(dest); n != 3 {
+		t.Errorf("dialled %d times", n)
+	}
+	if n := e.net.dialled("192.0.2.7:8333"); n != 0 {
+		t.Error("the address in VERSION was dialled")
+	}
+}
+
+func TestStaticPeerUnreachable(t *testing.T) {
+	e := start(t, &proxy.Server{})
+	client := e.dialTo(e.servePeer("nobody.example:8333"))
+	wantClosed(t, client) // before the client has said a word
+	line := e.wantEnd(client, "refused", "cannot connect")
+	wantAttrs(t, line, logLine{"dest": "nobody.example:8333"})
+}
+
+// A password is for SOCKS; a static peer's clients have no way to give it.
+func TestStaticPeerFallbackAndAuth(t *testing.T) {
+	const dest = "node.example:8333"
+	for _, fallback := range []transport.Fallback{transport.FallbackNever, transport.FallbackAlways} {
+		t.Run(fallback.String(), func(t *testing.T) {
+			e := start(t, &proxy.Server{
+				Dialer: transport.Dialer{Fallback: fallback},
+				Socks:  socks.Config{Auth: &socks.Credentials{Username: "user", Password: "secret"}},
+			})
+			got := e.v1Node(t, dest, rst)
+			client := e.dialTo(e.servePeer(dest))
+			client.Write(v1Message(mainnet, "version", version))
+			if fallback == transport.FallbackNever {
+				wantClosed(t, client)
+				e.wantEnd(client, "refused", "hung up during the v2 handshake without an answer")
+				return
+			}
+			e.wantV1(t, client, dest, got)
+		})
+	}
+}
+
+// A static peer that is a listener of the proxy would call itself for ever.
+func TestStaticPeerItself(t *testing.T) {
+	e := start(t, &proxy.Server{Dialer: transport.Dialer{Dial: new(net.Dialer).DialContext}})
+	client := e.dialTo(e.servePeer(e.addr))
+	wantClosed(t, client)
+	e.wantEnd(client, "refused", "the destination is the proxy itself")
+}

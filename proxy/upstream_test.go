@@ -1,0 +1,453 @@
+package proxy_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"bip324proxy/proxy"
+	"bip324proxy/socks"
+	"bip324proxy/transport"
+)
+
+// asked is one request that an upstream proxy has seen.
+type asked struct {
+	command        socks.Command
+	dest           string
+	user, password string
+}
+
+// fakeUpstream is a proxy to a network of its own, which alone knows its names.
+type fakeUpstream struct {
+	*socks.Upstream
+	net  *fakeNet
+	seen chan asked
+
+	refuse  map[string]socks.ReplyCode // by destination
+	resolve map[string]netip.Addr      // what RESOLVE finds; nothing makes it HostUnreachable
+}
+
+// newUpstream starts an upstream proxy. From here on nobody may look up a name
+// on this machine.
+func newUpstream(t *testing.T, network, address string) *fakeUpstream {
+	t.Helper()
+	l, err := net.Listen(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := &fakeUpstream{
+		Upstream: &socks.Upstream{Network: network, Address: l.Addr().String()},
+		net:      newFakeNet(t),
+		seen:     make(chan asked, 1000),
+		refuse:   make(map[string]socks.ReplyCode),
+		resolve:  make(map[string]netip.Addr),
+	}
+	t.Cleanup(u.net.close)
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			nc, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go u.serve(nc)
+		}
+	}()
+
+	resolver := net.DefaultResolver
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(_ context.Context, _, addr string) (net.Conn, error) {
+		t.Errorf("somebody asks the name server at %s", addr)
+		return nil, errors.New("no name server for this test")
+	}}
+	t.Cleanup(func() { net.DefaultResolver = resolver })
+	return u
+}
+
+func (u *fakeUpstream) serve(nc net.Conn) {
+	defer nc.Close()
+	in := bufio.NewReader(nc)
+	request, err := socks.Config{}.Negotiate(nc, in)
+	if err != nil {
+		return
+	}
+	dest := request.Dest.String()
+	if request.Command == socks.CommandResolve {
+		dest = request.Dest.Host
+	}
+	u.seen <- asked{request.Command, dest, request.Credentials.Username, request.Credentials.Password}
+	if code := u.refuse[dest]; code != 0 {
+		request.Reply(code)
+		return
+	}
+	if request.Command == socks.CommandResolve {
+		if ip := u.resolve[dest]; ip.IsValid() {
+			request.ReplyAddr(ip)
+		} else {
+			request.Reply(socks.HostUnreachable)
+		}
+		return
+	}
+	out, err := u.net.dial(context.Background(), "tcp", dest)
+	if err != nil {
+		request.Reply(socks.HostUnreachable)
+		return
+	}
+	defer out.Close()
+	request.Reply(socks.Succeeded)
+	up := make(chan struct{})
+	go func() {
+		defer close(up)
+		io.Copy(out, in)
+		out.(interface{ CloseWrite() error }).CloseWrite()
+	}()
+	io.Copy(nc, out)
+	nc.(interface{ CloseWrite() error }).CloseWrite()
+	<-up
+}
+
+// requests returns what the upstream proxy was asked until now.
+func (u *fakeUpstream) requests() (all []asked) {
+	for len(u.seen) > 0 {
+		all = append(all, <-u.seen)
+	}
+	return all
+}
+
+// startBehind runs a server that has u as its upstream and fails the test if it
+// dials anything itself.
+func (u *fakeUpstream) startBehind(t *testing.T, server *proxy.Server) *env {
+	t.Helper()
+	server.Upstream = u.Upstream
+	server.Dialer.Dial = func(_ context.Context, _, addr string) (net.Conn, error) {
+		t.Errorf("dialled %s directly", addr)
+		return nil, errors.New("no direct connection for this test")
+	}
+	server.Dialer.Resolve = func(_ context.Context, host string) ([]netip.Addr, error) {
+		t.Errorf("resolved %s", host)
+		return nil, nil
+	}
+	e := start(t, server)
+	e.net = u.net
+	return e
+}
+
+// askAs is ask for a client with credentials, or without any.
+func askAs(nc net.Conn, user, password, dest string) (code byte, err error) {
+	if user == "" && password == "" {
+		return ask(nc, dest)
+	}
+	fmt.Fprintf(nc, "\x05\x02\x00\x02")
+	var two [2]byte
+	if _, err := io.ReadFull(nc, two[:]); err != nil || two != [2]byte{5, 2} {
+		return 0, fmt.Errorf("method reply % x, %v", two, err)
+	}
+	nc.Write(slices.Concat([]byte{1, byte(len(user))}, []byte(user), []byte{byte(len(password))}, []byte(password)))
+	if _, err := io.ReadFull(nc, two[:]); err != nil || two != [2]byte{1, 0} {
+		return 0, fmt.Errorf("status % x, %v", two, err)
+	}
+	nc.Write(request(1, dest))
+	var reply [10]byte
+	if _, err := io.ReadFull(nc, reply[:]); err != nil || reply != [10]byte{5, reply[1], 0, 1} {
+		return 0, fmt.Errorf("reply % x, %v", reply, err)
+	}
+	return reply[1], nil
+}
+
+// What the client gives as credentials is what the upstream proxy gets, on the
+// first dial as on the one for v1; the proxy's own are for clients with none.
+func TestUpstreamCredentials(t *testing.T) {
+	own := &socks.Credentials{Username: "of-the-url", Password: "pass-of-the-url"}
+	for _, c := range []struct {
+		name           string
+		own            *socks.Credentials
+		user, password string // the client's
+		want           [2]string
+	}{
+		{"none", nil, "", "", [2]string{}},
+		{"the URL's", own, "", "", [2]string{"of-the-url", "pass-of-the-url"}},
+		{"the client's", nil, "deadbeef-1", "deadbeef-1", [2]string{"deadbeef-1", "deadbeef-1"}},
+		{"the client's, not the URL's", own, "deadbeef-1", "deadbeef-2", [2]string{"deadbeef-1", "deadbeef-2"}},
+		{"a name alone", own, "account", "", [2]string{"account", ""}},
+		{"any bytes", own, "a\x00:@\xff", "b\n%41", [2]string{"a\x00:@\xff", "b\n%41"}},
+		{"the longest", own, strings.Repeat("u", 255), strings.Repeat("p", 255), [2]string{strings.Repeat("u", 255), strings.Repeat("p", 255)}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			u := newUpstream(t, "tcp", "127.0.0.1:0")
+			u.Credentials = c.own
+			e := u.startBehind(t, &proxy.Server{Dialer: transport.Dialer{Fallback: transport.FallbackAlways}})
+			const v1, v2 = "old.invalid:8333", "new.invalid:8333"
+			gotV1, gotV2 := e.v1Node(t, v1, fin), e.v2Recorder(v2)
+			for _, dest := range []string{v1, v2} {
+				client := e.dial()
+				if code, err := askAs(client, c.user, c.password, dest); code != 0 || err != nil {
+					t.Fatalf("reply %d, %v", code, err)
+				}
+				client.Write(v1Message(mainnet, "version", version))
+				if dest == v1 {
+					e.wantV1(t, client, dest, gotV1)
+					continue
+				}
+				leave(t, client)
+				want := []string{longContents("version", version)}
+				if all := receive(t, gotV2, "the peer"); !slices.Equal(all, want) {
+					t.Errorf("the peer was told %q, want %q", all, want)
+				}
+				wantAttrs(t, e.end(client), logLine{"msg": "session closed", "transport": "v2", "dest": dest})
+			}
+			want := []asked{
+				{socks.CommandConnect, v1, c.want[0], c.want[1]}, // for v2
+				{socks.CommandConnect, v1, c.want[0], c.want[1]}, // for v1
+				{socks.CommandConnect, v2, c.want[0], c.want[1]},
+			}
+			if all := u.requests(); !slices.Equal(all, want) {
+				t.Errorf("the upstream proxy was asked %v, want %v", all, want)
+			}
+			for _, secret := range []string{"deadbeef", "of-the-url", "account", "uuuu", "pppp"} {
+				if strings.Contains(e.logs.text(), secret) {
+					t.Errorf("%q is in the log:\n%s", secret, e.logs.text())
+				}
+			}
+		})
+	}
+}
+
+// Streams that clients tell apart stay apart, at the same time as well.
+func TestUpstreamIsolation(t *testing.T) {
+	const dest, n = "node.invalid:8333", 50
+	u := newUpstream(t, "tcp", "127.0.0.1:0")
+	e := u.startBehind(t, &proxy.Server{Dialer: transport.Dialer{Fallback: transport.FallbackAlways}})
+	e.net.peer(dest, func(nc *net.TCPConn, _ int) { // v1 only: hangs up on all that is v2
+		if b, err := bufio.NewReader(nc).Peek(4); err == nil && bytes.Equal(b, mainnet[:]) {
+			nc.Write(v1Message(mainnet, "version", version))
+			io.Copy(io.Discard, nc)
+		}
+	})
+	clients := make([]net.Conn, n)
+	for i := range clients {
+		clients[i] = e.dial()
+	}
+	each(n, n, func(i int) {
+		name := fmt.Sprintf("circuit-%d", i)
+		if code, err := askAs(clients[i], name, name, dest); code != 0 || err != nil {
+			t.Errorf("reply %d, %v", code, err)
+		}
+		clients[i].Write(v1Message(mainnet, "version", version))
+		if name, _, err := readV1(clients[i]); name != "version" || err != nil {
+			t.Errorf("%s, %v", name, err)
+		}
+		hangUp(clients[i])
+		clients[i].Close()
+	})
+	dials := make(map[string]int)
+	for _, a := range u.requests() {
+		if a.user != a.password {
+			t.Errorf("%q with the password %q", a.user, a.password)
+		}
+		dials[a.user]++
+	}
+	if len(dials) != n {
+		t.Errorf("%d different credentials arrived of %d", len(dials), n)
+	}
+	for i := range n {
+		if k := dials[fmt.Sprintf("circuit-%d", i)]; k != 2 {
+			t.Errorf("circuit-%d had %d dials, want one for v2 and one for v1", i, k)
+		}
+	}
+}
+
+// The upstream proxy's refusal reaches the client, in the codes that all clients
+// know, and the log has the precise one.
+func TestUpstreamReplies(t *testing.T) {
+	u := newUpstream(t, "tcp", "127.0.0.1:0")
+	e := u.startBehind(t, new(proxy.Server))
+	for _, c := range []struct {
+		upstream, client byte
+		why              string
+	}{
+		{1, 1, "general failure"},
+		{2, 2, "not allowed"},
+		{3, 3, "network unreachable"},
+		{4, 4, "host unreachable"},
+		{5, 5, "connection refused"},
+		{6, 6, "TTL expired"},
+		{7, 7, "command not supported"},
+		{8, 8, "address type not supported"},
+		{9, 1, "reply 0x09"},
+		{0xEF, 1, "reply 0xef"},
+		{0xF0, 4, "descriptor not found"},
+		{0xF1, 4, "descriptor invalid"},
+		{0xF2, 4, "introduction to the onion service failed"},
+		{0xF3, 4, "rendezvous with the onion service failed"},
+		{0xF4, 1, "requires client authorization"},
+		{0xF5, 1, "rejects the client authorization"},
+		{0xF6, 4, "onion address invalid"},
+		{0xF7, 4, "introduction to the onion service timed out"},
+		{0xF8, 1, "reply 0xf8"},
+		{0xFF, 1, "reply 0xff"},
+	} {
+		t.Run(fmt.Sprintf("%02x", c.upstream), func(t *testing.T) {
+			dest := fmt.Sprintf("%02xpeer.onion:8333", c.upstream)
+			u.refuse[dest] = socks.ReplyCode(c.upstream)
+			client := e.dial()
+			if code, err := ask(client, dest); code != c.client || err != nil {
+				t.Errorf("reply %d, %v; want %d", code, err, c.client)
+			}
+			wantClosed(t, client)
+			line := e.wantEnd(client, "refused", c.why)
+			if reason := line["reason"].(string); !strings.Contains(reason, "the upstream proxy at "+u.Address+" did not connect to "+dest) {
+				t.Errorf("the reason is %q", reason)
+			}
+			if all, want := u.requests(), []asked{{socks.CommandConnect, dest, "", ""}}; !slices.Equal(all, want) {
+				t.Errorf("the upstream proxy was asked %v, want %v", all, want)
+			}
+		})
+	}
+}
+
+// An upstream proxy that is not there is no reason to go without.
+func TestUpstreamDown(t *testing.T) {
+	u := newUpstream(t, "tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	u.Address = l.Addr().String()
+	e := u.startBehind(t, new(proxy.Server))
+	for _, dest := range []string{"node.invalid:8333", "192.0.2.7:8333", "[2001:db8::7]:8333", "name.onion:8333"} {
+		client := e.dial()
+		if code, err := ask(client, dest); code != 1 || err != nil {
+			t.Errorf("%s: reply %d, %v; want 1", dest, code, err)
+		}
+		wantClosed(t, client)
+		line := e.wantEnd(client, "refused", "cannot reach the upstream proxy at "+u.Address)
+		wantAttrs(t, line, logLine{"dest": dest, "level": "WARN"})
+	}
+}
+
+// It may also be lost between the dial for v2 and the one for v1.
+func TestUpstreamRefusesSecondDial(t *testing.T) {
+	const dest = "node.invalid:8333"
+	u := newUpstream(t, "tcp", "127.0.0.1:0")
+	e := u.startBehind(t, &proxy.Server{Dialer: transport.Dialer{Fallback: transport.FallbackAlways}})
+	e.net.peer(dest, func(nc *net.TCPConn, dial int) {
+		nc.Read(make([]byte, 8192))
+		u.net.peer(dest, nil)
+	})
+	client := e.connect(dest)
+	client.Write(v1Message(mainnet, "version", version))
+	wantClosed(t, client)
+	e.wantEnd(client, "refused", "")
+	if n := u.net.dialled(dest); n != 2 {
+		t.Errorf("dialled %d times", n)
+	}
+}
+
+// All kinds of destinations go through, as they were asked for, and all modes do.
+func TestUpstreamDestinations(t *testing.T) {
+	onion := strings.Repeat("a", 56) + ".onion:8333"
+	for network, address := range map[string]string{"tcp": "127.0.0.1:0", "unix": filepath.Join(t.TempDir(), "upstream")} {
+		t.Run(network, func(t *testing.T) {
+			u := newUpstream(t, network, address)
+			e := u.startBehind(t, new(proxy.Server))
+			for _, dest := range []string{onion, "NAME.I2P:8333", "node.invalid:8333", "127.1:8333", "192.0.2.7:8333", "[2001:db8::7]:8333", "127.0.0.1:8333"} {
+				got := e.v2Recorder(dest)
+				client := e.connect(dest)
+				client.Write(v1Message(mainnet, "version", version))
+				leave(t, client)
+				receive(t, got, "the peer")
+				wantAttrs(t, e.end(client), logLine{"msg": "session closed", "transport": "v2", "dest": dest})
+				if all, want := u.requests(), []asked{{socks.CommandConnect, dest, "", ""}}; !slices.Equal(all, want) {
+					t.Errorf("the upstream proxy was asked %v, want %v", all, want)
+				}
+			}
+
+			got := e.v2Recorder("192.0.2.8:8333")
+			client := e.dial()
+			client.Write(v1Message(mainnet, "version", versionTo("192.0.2.8", 8333)))
+			leave(t, client)
+			receive(t, got, "the peer")
+			e.end(client)
+			got = e.v2Recorder("static.invalid:8333")
+			client = e.dialTo(e.servePeer("static.invalid:8333"))
+			client.Write(v1Message(mainnet, "version", version))
+			leave(t, client)
+			receive(t, got, "the peer")
+			e.end(client)
+			want := []asked{{socks.CommandConnect, "192.0.2.8:8333", "", ""}, {socks.CommandConnect, "static.invalid:8333", "", ""}}
+			if all := u.requests(); !slices.Equal(all, want) {
+				t.Errorf("the upstream proxy was asked %v, want %v", all, want)
+			}
+		})
+	}
+}
+
+// A key to this proxy is none to the upstream proxy.
+func TestUpstreamNeverGetsOurPassword(t *testing.T) {
+	const dest = "node.invalid:8333"
+	u := newUpstream(t, "tcp", "127.0.0.1:0")
+	e := u.startBehind(t, &proxy.Server{Socks: socks.Config{Auth: &socks.Credentials{Username: "ours", Password: "secret"}}})
+	e.net.peer(dest, echo)
+	client := e.dial()
+	if code, err := askAs(client, "ours", "secret", dest); code != 0 || err != nil {
+		t.Errorf("reply %d, %v", code, err)
+	}
+	hangUp(client)
+	client.Close()
+	e.end(client)
+	if all, want := u.requests(), []asked{{socks.CommandConnect, dest, "", ""}}; !slices.Equal(all, want) {
+		t.Errorf("the upstream proxy was asked %v, want %v", all, want)
+	}
+	if text := e.logs.text(); strings.Contains(text, "secret") || strings.Contains(text, "ours") {
+		t.Errorf("the password is in the log:\n%s", text)
+	}
+}
+
+// A proxy that is its own upstream would go round until nothing is left.
+func TestUpstreamItself(t *testing.T) {
+	for network, address := range map[string]string{"tcp": "127.0.0.1:0", "unix": filepath.Join(t.TempDir(), "own")} {
+		for name, request := range map[string][]byte{"CONNECT": request(1, "node.invalid:8333"), "RESOLVE": resolveName("node.invalid")} {
+			t.Run(network+"/"+name, func(t *testing.T) {
+				l, err := net.Listen(network, address)
+				if err != nil {
+					t.Fatal(err)
+				}
+				u := &socks.Upstream{Network: network, Address: l.Addr().String(), Timeout: time.Second}
+				e := start(t, &proxy.Server{Upstream: u})
+				served := make(chan error, 1)
+				go func() { served <- e.server.Serve(l) }()
+				t.Cleanup(func() {
+					e.server.Close()
+					receive(t, served, "Serve to return")
+				})
+				// It listens once it answers.
+				if nc, err := net.Dial(network, u.Address); err == nil {
+					nc.SetDeadline(time.Now().Add(patience))
+					nc.Write([]byte{5, 1, 0})
+					nc.Read(make([]byte, 2))
+					nc.Close()
+				}
+				client := e.dial()
+				want := []byte{5, 2, 0, 1, 0, 0, 0, 0, 0, 0}
+				if got := askResolve(t, client, request); !bytes.Equal(got, want) {
+					t.Errorf("answer % x, want % x", got, want)
+				}
+				client.Close()
+				e.wantEnd(client, "refused", "the upstream proxy is the proxy itself")
+				if n := strings.Count(e.logs.text(), "itself"); n != 1 {
+					t.Errorf("%d sessions for one client", n)
+				}
+			})
+		}
+	}
+}
