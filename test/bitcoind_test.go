@@ -85,7 +85,7 @@ func startBitcoind(t *testing.T, name string, flags ...string) *node {
 	t.Helper()
 	path := os.Getenv("BITCOIND")
 	if path == "" {
-		t.Skip("not run: BITCOIND is not set (path to bitcoind)")
+		notRun(t, "BITCOIND is not set (path to bitcoind)")
 	}
 	rpc := freeAddr(t)
 	n := &node{rpc: "http://" + rpc}

@@ -1,11 +1,21 @@
 // Package test proves the proxy with programs that nobody wrote for it: it has no code to import, only tests to run.
 //
 //	client ──SOCKS5──▶ (recorder) ──▶ bip324-proxy ──▶ (recorder) ──▶ node
-//	btcd, v1 or v2                    under test                      btcd, v1 or v2
+//	any                               under test                      btcd or Core, v1 or v2
 //
-// Both ends are btcd as its authors released it, at the version in go.mod, on a private chain and on loopback only.
-// What happened is asked of the programs themselves, by RPC, and read from the proxy's log. A recorder is a TCP relay
-// that keeps a copy of both directions: it shows what an observer of the wire would have seen.
+// Programs are taken as their authors released them, on a private chain and on loopback only. What happened is asked
+// of the programs themselves, by RPC or on their output, and read from the proxy's log. A recorder is a TCP relay that
+// keeps a copy of both directions: it shows what an observer of the wire would have seen.
 //
-// With BITCOIND=/path/to/bitcoind in the environment the same stories run with Bitcoin Core at both ends.
+// btcd, at both ends, and neutrino, with lnd's dialer for Tor, are built from Go modules and always there. These
+// clients are run if this machine has what they need:
+//
+//	bcoin         node, npm; fetched once
+//	bitcoinj      java, javac, mvn; its jars are fetched once
+//	kyoto         cargo; fetched and built once
+//	Electrum      electrum in PATH, or its path in ELECTRUM
+//	Bitcoin Core  the path of bitcoind in BITCOIND
+//
+// Downloads have exact versions and checksums, see testdata, and go to bip324-proxy-test in the user's cache. What
+// was not run is listed at the end, with the reason, if go test is given no package (or -v).
 package test

@@ -35,7 +35,7 @@ func startBtcd(t *testing.T, name string, params *chaincfg.Params, flags ...stri
 	n.program = start(t, name, binaries.btcd, append([]string{
 		"--" + params.Name, "--configfile=" + config, "--datadir=" + dir, "--logdir=" + dir,
 		"--notls", "--rpcuser=" + rpcUser, "--rpcpass=" + rpcPassword, "--rpclisten=127.0.0.1:0",
-		"--nodnsseed", "--noonion", "--trickleinterval=100ms", "--utxocachemaxsize=10",
+		"--nodnsseed", "--trickleinterval=100ms", "--utxocachemaxsize=10",
 	}, flags...)...)
 	n.rpc = "http://" + n.awaitAddr(t, "RPC server listening on ")
 	return n
@@ -51,11 +51,12 @@ func startBtcdNode(t *testing.T, w *wallet, flags ...string) *node {
 	return n
 }
 
-// startBtcdClient runs a btcd whose only peer is dest, reached through the SOCKS proxy at proxyAddr.
+// startBtcdClient runs a btcd whose only peer is dest, reached through the SOCKS proxy at proxyAddr. It does not take
+// the proxy for Tor, as it would by itself.
 func startBtcdClient(t *testing.T, params *chaincfg.Params, proxyAddr, dest string, flags ...string) *node {
 	t.Helper()
 	return startBtcd(t, "client", params,
-		append([]string{"--nolisten", "--proxy=" + proxyAddr, "--connect=" + dest}, flags...)...)
+		append([]string{"--nolisten", "--noonion", "--proxy=" + proxyAddr, "--connect=" + dest}, flags...)...)
 }
 
 // awaitAddr waits for btcd to say where it listens: it was told port 0.

@@ -39,8 +39,12 @@ func buildAndRun(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	defer reportAbsences(os.Stdout)
 	return m.Run()
 }
+
+// exe is how the names of programs end on this system.
+var exe = map[string]string{"windows": ".exe"}[runtime.GOOS]
 
 // build compiles a main package at the version go.mod names and returns the program's path.
 func build(dir, pkg string, flags ...string) (string, error) {
@@ -48,11 +52,7 @@ func build(dir, pkg string, flags ...string) (string, error) {
 	if out, err := exec.Command("go", append(args, pkg)...).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build %s: %w\n%s", pkg, err, out)
 	}
-	program := filepath.Join(dir, filepath.Base(pkg))
-	if runtime.GOOS == "windows" {
-		program += ".exe"
-	}
-	return program, nil
+	return filepath.Join(dir, filepath.Base(pkg)+exe), nil
 }
 
 // raceFlag makes `go test -race` run a proxy with the race detector too.

@@ -1,0 +1,62 @@
+package test
+
+import (
+	"net"
+	"testing"
+
+	"github.com/btcsuite/btcd/chaincfg/v2"
+)
+
+// However btcd gets at the address of its peer, it syncs, and the node sees a v2 peer. By itself btcd takes a proxy
+// for Tor and resolves names with Tor's RESOLVE; with --noonion it asks the system's resolver, around the proxy.
+func TestBtcdWithNamesAndAddresses(t *testing.T) {
+	t.Parallel()
+	w := newWallet(t, &chaincfg.RegressionNetParams)
+	for _, c := range []struct {
+		name       string
+		listen     string // where the node does
+		host       string // what the client calls it; "" for its address
+		flags      []string
+		proxyFlags []string
+	}{
+		{name: "name", listen: "127.0.0.1:0", host: "localhost"},
+		{name: "name, --noonion", listen: "127.0.0.1:0", host: "localhost", flags: []string{"--noonion"}},
+		{name: "IPv4 address", listen: "127.0.0.1:0"},
+		{name: "IPv6 address", listen: "[::1]:0"},
+		{name: "name, --torisolation", listen: "127.0.0.1:0", host: "localhost",
+			flags: []string{"--torisolation", "--proxyuser=user", "--proxypass=password"}},
+		{name: "address, required credentials", listen: "127.0.0.1:0",
+			flags:      []string{"--proxyuser=user", "--proxypass=password"},
+			proxyFlags: []string{"--auth", "user:password"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if l, err := net.Listen("tcp", c.listen); err != nil {
+				notRun(t, "%v", err)
+			} else {
+				l.Close()
+			}
+			node := startBtcd(t, "node", w.params, "--listen="+c.listen, "--v2transport",
+				"--miningaddr="+w.address.EncodeAddress())
+			node.p2p = node.awaitAddr(t, "CMGR: Server listening on ")
+			node.mine = func(n int) []string { return ask[[]string](t, node, "generate", n) }
+			node.mine(30)
+			dest := node.p2p
+			if c.host != "" {
+				dest = net.JoinHostPort(c.host, port(t, node.p2p))
+			}
+			proxy := startProxy(t, c.proxyFlags...)
+			client := startBtcd(t, "client", w.params,
+				append([]string{"--nolisten", "--proxy=" + proxy.addr, "--connect=" + dest}, c.flags...)...)
+			catchUp(t, client, node)
+			followBlocks(t, client, node, 3)
+
+			if p := node.onlyPeer(t); !p.V2 || !p.Inbound {
+				t.Errorf("to the node the client is not an inbound v2 peer: %+v", p)
+			}
+			// It asks for the address, which it got at the start, not for the name.
+			if opened := proxy.opened(t); opened.Transport != "v2" || opened.Dest != node.p2p {
+				t.Errorf("the proxy logged %+v, want transport v2, dest %s", opened, node.p2p)
+			}
+		})
+	}
+}

@@ -1,0 +1,108 @@
+package test
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/btcsuite/btcd/chaincfg/v2"
+)
+
+// Electrum does not speak Bitcoin's protocol but its own, to its own servers. The proxy passes it through, in plain
+// and over TLS, byte for byte.
+func TestElectrum(t *testing.T) {
+	t.Parallel()
+	path := os.Getenv("ELECTRUM")
+	if path == "" {
+		var err error
+		if path, err = exec.LookPath("electrum"); err != nil {
+			notRun(t, "electrum is not installed (Debian: apt-get install electrum), and ELECTRUM is not set")
+		}
+	}
+	node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams))
+	node.mine(110)
+	for _, c := range []struct {
+		name, protocol string
+		plain          string // what an observer reads, if anything
+	}{
+		{"plain", "t", `"blockchain.headers.subscribe"`},
+		{"TLS", "s", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			proxy := startProxy(t)
+			server := startElectrumServer(t, node, c.protocol == "s")
+			behind := startRecorder(t, server.addr)
+			before := startRecorder(t, proxy.addr)
+			client := startElectrum(t, path, before.addr, behind.addr, c.protocol)
+
+			var info struct {
+				Version   string `json:"version"`
+				Connected bool   `json:"connected"`
+				Height    int    `json:"blockchain_height"`
+			}
+			eventually(t, "Electrum has the chain", func() bool {
+				info = ask[struct {
+					Version   string `json:"version"`
+					Connected bool   `json:"connected"`
+					Height    int    `json:"blockchain_height"`
+				}](t, client, "getinfo")
+				return info.Connected && info.Height == 110
+			})
+			t.Logf("Electrum %s has %d blocks", info.Version, info.Height)
+			if opened := proxy.opened(t); opened.Transport != "passthrough" {
+				t.Errorf("the proxy logged %+v, want transport passthrough", opened)
+			}
+			for i, conn := range behind.connections() {
+				eventually(t, "both recorders hold the same bytes", func() bool { // unless some are under way
+					toProxy, fromProxy := withoutSOCKS(t, before.connections()[i])
+					toServer, fromServer := conn.bytes()
+					return bytes.Equal(toProxy, toServer) && bytes.Equal(fromProxy, fromServer)
+				})
+			}
+			toServer, _ := behind.last().bytes()
+			if !bytes.Contains(toServer, []byte(c.plain)) {
+				t.Errorf("the server did not get %s", c.plain)
+			}
+		})
+	}
+}
+
+// startElectrum runs Electrum's daemon, without a wallet, with one server, reached through the SOCKS proxy.
+func startElectrum(t *testing.T, path, proxyAddr, server, protocol string) *node {
+	t.Helper()
+	dir := t.TempDir()
+	rpc := freeAddr(t)
+	config, err := json.Marshal(map[string]any{
+		"rpchost": "127.0.0.1", "rpcport": port(t, rpc), "rpcuser": rpcUser, "rpcpassword": rpcPassword,
+		"proxy": "socks5:" + proxyAddr, "enable_proxy": true, // the latter since 4.6
+		"server":    "LOCALHOST:" + port(t, server) + ":" + protocol, // in small letters it goes around the proxy
+		"oneserver": true, "auto_connect": false, "check_updates": false, "use_exchange_rate": false,
+		"config_version": 3, // an older one would be converted, to TLS above all
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "regtest"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, where := range []string{dir, filepath.Join(dir, "regtest")} { // of old and of new versions
+		if err := os.WriteFile(filepath.Join(where, "config"), config, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n := &node{rpc: "http://" + rpc}
+	n.program = start(t, "electrum", path, "daemon", "--regtest", "--dir", dir, "-v")
+	eventually(t, "Electrum answers RPC", func() bool {
+		select {
+		case <-n.done:
+			t.Fatalf("electrum ended: %v", n.cmd.ProcessState)
+		default:
+		}
+		var info any
+		return n.call(&info, "getinfo") == nil
+	})
+	return n
+}

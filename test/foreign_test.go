@@ -1,0 +1,102 @@
+package test
+
+import (
+	"context"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// sources are the clients that are not in Go: little programs around a library, and the exact versions of all that
+// they are made of.
+//
+//go:embed testdata
+var sources embed.FS
+
+// toolchain finds the programs that the test needs to be run at all.
+func toolchain(t *testing.T, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		if _, err := exec.LookPath(name); err != nil {
+			notRun(t, "%s is not installed", name)
+		}
+	}
+}
+
+// cached returns a directory of the user's cache with the source of that name and what install has made of it, by
+// downloads for the most part. It is made once for each version of the source. The test is not run if it cannot be.
+func cached(t *testing.T, name string, install func(dir string) error) string {
+	t.Helper()
+	source, err := fs.Sub(sources, "testdata/"+name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		notRun(t, "there is no place to keep it: %v", err)
+	}
+	home := filepath.Join(cache, "bip324-proxy-test")
+	dir := filepath.Join(home, name+"-"+digest(t, source))
+	if _, err := os.Stat(dir); err == nil {
+		return dir
+	}
+	fmt.Printf("%s: installing into %s, which takes a while once\n", t.Name(), dir)
+	if err := os.MkdirAll(home, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	// It gets its name when it is complete, so a test that is cut short leaves nothing that looks so.
+	fresh, err := os.MkdirTemp(home, name+"-incomplete-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(fresh)
+	if err := errors.Join(os.Chmod(fresh, 0o755), os.CopyFS(fresh, source)); err != nil {
+		t.Fatal(err)
+	}
+	if err := install(fresh); err != nil {
+		notRun(t, "it cannot be installed: %v", err)
+	}
+	if err := os.Rename(fresh, dir); err != nil && !errors.Is(err, fs.ErrExist) { // another test run may have been first
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// digest is a name for the contents of a directory.
+func digest(t *testing.T, dir fs.FS) string {
+	t.Helper()
+	sum := sha256.New()
+	err := fs.WalkDir(dir, ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		b, err := fs.ReadFile(dir, path)
+		fmt.Fprintf(sum, "%s %d\n%s", path, len(b), b)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return hex.EncodeToString(sum.Sum(nil)[:8])
+}
+
+// install runs a package manager or a compiler in dir.
+func install(t *testing.T, dir, name string, args ...string) error {
+	const patience = 10 * time.Minute // a download takes as long as it takes
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%v: %w\n%s", cmd, err, out)
+	}
+	return nil
+}

@@ -1,0 +1,89 @@
+package test
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/btcsuite/btcd/chaincfg/v2"
+)
+
+// A light client syncs to the first of these heights, follows to the second, and then ends by itself.
+const firstTip, lastTip = 250, 255
+
+// tip is what a light client prints, as a line of JSON, whenever the end of its chain is another block: height and
+// hash of the block and, if it is that kind of client, what it knows or got of the block otherwise.
+type tip struct {
+	Height       int    `json:"height"`
+	Hash         string `json:"hash"`
+	FilterHeader string `json:"filter_header"`
+	Filter       string `json:"filter"` // hex, the compact filter of BIP158
+	Block        string `json:"block"`  // hex
+}
+
+// follow is the story of every light client: its only peer is a v2 node, reached through the proxy. It syncs the
+// chain that is there, follows it block by block, and ends in good order; to the node it is a v2 peer. It is run by
+// startClient, which gets the addresses of the proxy and of the node. It tells of each block what tells picks of the
+// node's answers, no more and no less.
+func follow(t *testing.T, tells func(nodes tip) tip, startClient func(proxy, node string) *program) {
+	t.Helper()
+	node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams), "--v2transport")
+	node.mine(firstTip)
+	proxy := startProxy(t)
+	client := startClient(proxy.addr, node.p2p)
+
+	requireTip(t, client, node, firstTip, tells)
+	if p := node.onlyPeer(t); p.V2 && p.Inbound {
+		t.Logf("the node has a v2 peer, %s", p.SubVer)
+	} else {
+		t.Errorf("to the node the client is not an inbound v2 peer: %+v", p)
+	}
+	opened := proxy.opened(t)
+	if opened.Transport != "v2" || opened.Network != "regtest" || opened.Dest != node.p2p || opened.SessionID == "" {
+		t.Errorf("the proxy logged %+v, want transport v2, network regtest, dest %s, a session_id", opened, node.p2p)
+	}
+	for height := firstTip + 1; height <= lastTip; height++ {
+		node.mine(1)
+		requireTip(t, client, node, height, tells)
+	}
+
+	client.awaitEnd(t)
+	if closed := proxy.closed(t, opened.Session); closed.Transport != "v2" || closed.Dropped != 0 {
+		t.Errorf("the proxy logged %+v, want transport v2, nothing dropped", closed)
+	}
+}
+
+// requireTip waits until the client has a tip at height, and proves that it has there what the node has.
+func requireTip(t *testing.T, client *program, node *node, height int, tells func(tip) tip) {
+	t.Helper()
+	var got tip
+	client.awaitLine(t, "its tip is at the node's height", func(line string) bool {
+		got = tip{}
+		return json.Unmarshal([]byte(line), &got) == nil && got.Height == height
+	})
+	const regular = 0 // the only type of filter in use
+	hash := ask[string](t, node, "getblockhash", height)
+	want := tells(tip{
+		Height:       height,
+		Hash:         hash,
+		FilterHeader: ask[string](t, node, "getcfilterheader", hash, regular),
+		Filter:       ask[string](t, node, "getcfilter", hash, regular),
+		Block:        ask[string](t, node, "getblock", hash, 0),
+	})
+	if got != want {
+		t.Errorf("the client says that it has\n%+v, but the node has\n%+v", got, want)
+	}
+}
+
+// awaitEnd waits until the program ends by itself, in good order.
+func (p *program) awaitEnd(t *testing.T) {
+	t.Helper()
+	select {
+	case <-p.done:
+	case <-time.After(patience):
+		t.Fatalf("%s has not ended within %v", p.name, patience)
+	}
+	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("%s ended with exit code %d, want 0", p.name, code)
+	}
+}

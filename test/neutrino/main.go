@@ -1,0 +1,138 @@
+// Command neutrino is the light client of the tests: the library neutrino, as its authors released it, with one peer
+// and a SOCKS5 proxy. It is a module of its own because neutrino is written for an older btcd than the node's.
+//
+// It speaks v1 only. For every block that becomes its tip it prints one line of JSON: what it has synced, and the
+// filter and the block that it fetched from the peer. It ends at the height that it is given.
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/btcsuite/btcd/chaincfg"
+	"github.com/btcsuite/btcd/wire"
+	"github.com/btcsuite/btcwallet/walletdb"
+	_ "github.com/btcsuite/btcwallet/walletdb/bdb"
+	"github.com/lightninglabs/neutrino"
+	"github.com/lightningnetwork/lnd/tor"
+	"golang.org/x/net/proxy"
+)
+
+// tip is the end of the chain that the client has synced.
+type tip struct {
+	Height       int32  `json:"height"`
+	Hash         string `json:"hash"`
+	FilterHeader string `json:"filter_header"`
+	Filter       string `json:"filter"` // hex, as the peer sent it
+	Block        string `json:"block"`  // hex
+}
+
+func main() {
+	dir := flag.String("datadir", "", "where to keep the chain")
+	socks := flag.String("proxy", "", "SOCKS5 proxy, HOST:PORT")
+	peer := flag.String("connect", "", "the only peer, HOST:PORT")
+	lnd := flag.Bool("lnd", false, "dial and resolve names as lnd does for its neutrino, with Tor's RESOLVE")
+	until := flag.Int("until", 0, "the height to end at")
+	flag.Parse()
+	if err := run(*dir, *socks, *peer, *lnd, int32(*until)); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func run(dir, socks, peer string, lnd bool, until int32) error {
+	db, err := walletdb.Create("bdb", filepath.Join(dir, "neutrino.db"), true, time.Minute)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	config := neutrino.Config{DataDir: dir, Database: db, ChainParams: chaincfg.RegressionNetParams,
+		ConnectPeers: []string{peer}}
+	if lnd {
+		network := &tor.ProxyNet{SOCKS: socks, StreamIsolation: true}
+		config.Dialer = func(addr net.Addr) (net.Conn, error) {
+			return network.Dial(addr.Network(), addr.String(), tor.DefaultConnTimeout)
+		}
+		config.NameResolver = func(host string) ([]net.IP, error) { return addresses(network.LookupHost(host)) }
+	} else {
+		dialer, err := proxy.SOCKS5("tcp", socks, nil, proxy.Direct)
+		if err != nil {
+			return err
+		}
+		config.Dialer = func(addr net.Addr) (net.Conn, error) { return dialer.Dial(addr.Network(), addr.String()) }
+		config.NameResolver = func(host string) ([]net.IP, error) { return addresses([]string{host}, nil) }
+	}
+	chain, err := neutrino.NewChainService(config)
+	if err != nil {
+		return err
+	}
+	if err := chain.Start(context.Background()); err != nil {
+		return err
+	}
+	return errors.Join(report(chain, until), chain.Stop())
+}
+
+// report prints every new tip, up to that at height until.
+func report(chain *neutrino.ChainService, until int32) error {
+	out := json.NewEncoder(os.Stdout)
+	for last := int32(0); last < until; {
+		time.Sleep(10 * time.Millisecond)
+		best, err := chain.BestBlock()
+		if err != nil {
+			return err
+		}
+		if best.Height == last {
+			continue
+		}
+		header, err := chain.RegFilterHeaders.FetchHeader(&best.Hash)
+		if err != nil {
+			return err
+		}
+		filter, err := chain.GetCFilter(best.Hash, wire.GCSFilterRegular)
+		if err != nil {
+			return fmt.Errorf("filter of %v: %w", best.Hash, err)
+		}
+		rawFilter, err := filter.NBytes()
+		if err != nil {
+			return err
+		}
+		block, err := chain.GetBlock(best.Hash)
+		if err != nil {
+			return fmt.Errorf("block %v: %w", best.Hash, err)
+		}
+		var rawBlock bytes.Buffer
+		if err := block.MsgBlock().Serialize(&rawBlock); err != nil {
+			return err
+		}
+		last = best.Height
+		if err := out.Encode(tip{last, best.Hash.String(), header.String(),
+			hex.EncodeToString(rawFilter), hex.EncodeToString(rawBlock.Bytes())}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addresses parses hosts, which must be literals.
+func addresses(hosts []string, err error) (ips []net.IP, _ error) {
+	if err != nil {
+		return nil, err
+	}
+	for _, host := range hosts {
+		ip := net.ParseIP(host)
+		if ip == nil {
+			return nil, fmt.Errorf("%q is no address", host)
+		}
+		ips = append(ips, ip)
+	}
+	return ips, nil
+}

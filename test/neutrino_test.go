@@ -1,0 +1,35 @@
+package test
+
+import (
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+)
+
+// neutrino is the light client of lnd and of others: it speaks v1 only and follows the chain by compact filters.
+// It is tried as a program with x/net's SOCKS5 client would use it, and as lnd does: with its dialer, which takes
+// credentials of its own for each connection, and with Tor's RESOLVE, even for what is an address already.
+func TestNeutrino(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "neutrino"+exe)
+	if out, err := exec.Command("go", "-C", "neutrino", "build", "-o", path).CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	for _, c := range []struct {
+		name    string
+		flag    string
+		connect func(node string) string
+	}{
+		{"address", "--lnd=false", func(node string) string { return node }},
+		{"address as in lnd", "--lnd", func(node string) string { return node }},
+		{"name as in lnd", "--lnd", func(node string) string { return "localhost:" + port(t, node) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			follow(t, func(block tip) tip { return block }, func(proxy, node string) *program {
+				return start(t, "neutrino", path, c.flag, "--datadir", t.TempDir(), "--proxy", proxy,
+					"--connect", c.connect(node), "--until", strconv.Itoa(lastTip))
+			})
+		})
+	}
+}
