@@ -16,6 +16,6 @@
 //	Electrum      electrum in PATH, or its path in ELECTRUM
 //	Bitcoin Core  the path of bitcoind in BITCOIND
 //
-// Downloads have exact versions and checksums, see testdata, and go to bip324-proxy-test in the user's cache. What
+// Downloads have exact versions, see testdata, and go to bip324-proxy-test in the user's cache. What
 // was not run is listed at the end, with the reason, if go test is given no package (or -v).
 package test
