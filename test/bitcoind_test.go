@@ -1,8 +1,10 @@
 package test
 
 import (
+	"math/rand/v2"
 	"net"
 	"os"
+	"strconv"
 	"testing"
 
 	"github.com/btcsuite/btcd/chaincfg/v2"
@@ -106,15 +108,20 @@ func startBitcoind(t *testing.T, name string, flags ...string) *node {
 	return n
 }
 
-// freeAddr picks a loopback address that nobody listens on: Core cannot be told port 0.
+// freeAddr picks a loopback address that nobody listens on, for a program that cannot be told port 0. Its port is
+// below those that systems give away by themselves, or another connection could have it before the program does.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	const lowest, end = 10_000, 32_000
+	for range 100 {
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(lowest+rand.IntN(end-lowest)))
+		if l, err := net.Listen("tcp", addr); err == nil {
+			l.Close()
+			return addr
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("found no free port")
+	return ""
 }
 
 func port(t *testing.T, addr string) string {

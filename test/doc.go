@@ -15,6 +15,7 @@
 //	kyoto         cargo; fetched and built once
 //	Electrum      electrum in PATH, or its path in ELECTRUM
 //	Bitcoin Core  the path of bitcoind in BITCOIND
+//	Tor           tor in PATH, or its path in TOR: a private network of its own; strace to watch what leaves
 //
 // Downloads have exact versions, see testdata, and go to bip324-proxy-test in the user's cache. What
 // was not run is listed at the end, with the reason, if go test is given no package (or -v).

@@ -1,0 +1,161 @@
+package test
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// torControl is a connection to a Tor's ControlPort: Tor's own word on what it does (control-spec).
+type torControl struct {
+	conn net.Conn
+	out  *lines     // all that Tor has said; events begin with 650
+	mu   sync.Mutex // held from a command to its answer
+}
+
+// dialTorControl connects and authenticates. The connection lasts as long as the test.
+func dialTorControl(t *testing.T, addr string) *torControl {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &torControl{conn: conn, out: newLines()}
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		io.Copy(c.out, conn)
+	}()
+	t.Cleanup(func() {
+		conn.Close()
+		<-read
+	})
+	c.command(t, "AUTHENTICATE")
+	return c
+}
+
+// command sends a line and returns what Tor answers, which must be that it is well.
+func (c *torControl) command(t *testing.T, command string) []string {
+	t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before := len(c.out.all())
+	if _, err := io.WriteString(c.conn, command+"\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	var answer []string
+	eventually(t, "an answer to "+command, func() bool {
+		answer = slices.DeleteFunc(slices.Clone(c.out.all()[before:]),
+			func(line string) bool { return strings.HasPrefix(line, "650") })
+		return len(answer) > 0 && len(answer[len(answer)-1]) > 3 && answer[len(answer)-1][3] == ' '
+	})
+	if last := answer[len(answer)-1]; !strings.HasPrefix(last, "250") {
+		t.Fatalf("Tor answers %q with %q", command, last)
+	}
+	return answer
+}
+
+func (c *torControl) version(t *testing.T) string {
+	t.Helper()
+	_, version, _ := strings.Cut(c.command(t, "GETINFO version")[0], "version=")
+	return "Tor " + version
+}
+
+// torStream is what Tor says of one SOCKS request.
+type torStream struct {
+	id             int
+	target         string // "host:port" as asked for
+	source         string // the application's end of its connection to Tor
+	user, password string // the request's
+	circuit        string // the last one it was attached to
+	connected      bool
+}
+
+// streams returns the requests that match, finished ones too, the oldest first.
+func (c *torControl) streams(t *testing.T, match func(torStream) bool) []torStream {
+	t.Helper()
+	all := map[int]*torStream{}
+	for _, line := range c.out.all() {
+		fields := strings.Fields(line) // 650 STREAM id status circuit target key=value...
+		if len(fields) < 6 || fields[1] != "STREAM" {
+			continue
+		}
+		id, err := strconv.Atoi(fields[2])
+		if err != nil {
+			t.Fatalf("no stream's number: %s", line)
+		}
+		s := all[id]
+		if s == nil {
+			s = &torStream{id: id}
+			all[id] = s
+		}
+		keys := torKeys(line)
+		switch fields[3] {
+		case "NEW", "NEWRESOLVE":
+			s.target, s.source = fields[5], keys["SOURCE_ADDR"]
+			s.user, s.password = keys["SOCKS_USERNAME"], keys["SOCKS_PASSWORD"]
+		case "SENTCONNECT", "SENTRESOLVE":
+			s.circuit = fields[4]
+		case "SUCCEEDED":
+			s.circuit, s.connected = fields[4], true
+		}
+	}
+	var matching []torStream
+	for _, id := range slices.Sorted(maps.Keys(all)) {
+		if match(*all[id]) {
+			matching = append(matching, *all[id])
+		}
+	}
+	return matching
+}
+
+// awaitStreams waits until Tor has told of so many connected streams that match.
+func (c *torControl) awaitStreams(t *testing.T, count int, match func(torStream) bool) []torStream {
+	t.Helper()
+	var found []torStream
+	eventually(t, fmt.Sprintf("Tor tells of %d connected streams", count), func() bool {
+		found = c.streams(t, func(s torStream) bool { return s.connected && match(s) })
+		return len(found) >= count
+	})
+	return found
+}
+
+// path returns the relays of a circuit, the first hop first.
+func (c *torControl) path(t *testing.T, circuit string) []string {
+	t.Helper()
+	for _, line := range slices.Backward(c.out.all()) {
+		if fields := strings.Fields(line); len(fields) > 4 && fields[1] == "CIRC" && fields[2] == circuit && fields[3] == "BUILT" {
+			return strings.Split(fields[4], ",")
+		}
+	}
+	for _, line := range c.command(t, "GETINFO circuit-status") { // built before we listened
+		line = strings.TrimPrefix(line, "250+circuit-status=")
+		line = strings.TrimPrefix(line, "250-circuit-status=")
+		if fields := strings.Fields(line); len(fields) > 2 && fields[0] == circuit {
+			return strings.Split(fields[2], ",")
+		}
+	}
+	t.Fatalf("Tor does not know circuit %s", circuit)
+	return nil
+}
+
+var torKey = regexp.MustCompile(`([A-Z_]+)=("(?:[^"\\]|\\.)*"|\S*)`)
+
+func torKeys(line string) map[string]string {
+	keys := map[string]string{}
+	for _, m := range torKey.FindAllStringSubmatch(line, -1) {
+		value := m[2]
+		if unquoted, err := strconv.Unquote(value); err == nil {
+			value = unquoted
+		}
+		keys[m[1]] = value
+	}
+	return keys
+}

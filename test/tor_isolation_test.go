@@ -1,0 +1,136 @@
+package test
+
+import (
+	"io"
+	"net"
+	"net/url"
+	"testing"
+
+	"github.com/btcsuite/btcd/chaincfg/v2"
+)
+
+// What a client uses to keep its connections apart reaches Tor: Tor says itself which stream went over which circuit.
+func testTorIsolation(t *testing.T, n *torNetwork) {
+	echo := startEcho(t) // btcd would not have so many v2 handshakes so fast
+	proxy := startTorProxy(t, n.socks)
+	type identity struct{ user, password string }
+	clients := []identity{
+		{"alice", "1"}, {"bob", "1"}, {"alice", "2"}, {"", ""},
+		{"\"quotes\", \\ and \x80", "\xff "}, // whatever it is, it is forwarded unchanged
+		{"alice", "1"}, {"bob", "1"}, {"alice", "2"}, {"", ""},
+	}
+	for _, c := range clients {
+		conn := socksRequest{server: proxy.addr, user: c.user, password: c.password, command: socksConnect, dest: echo}.granted(t)
+		hello := []byte("hello\n")
+		if err := exchange(conn, hello, hello); err != nil {
+			t.Fatal(err)
+		}
+	}
+	streams := n.control.awaitStreams(t, len(clients), func(s torStream) bool { return s.target == echo })
+	if len(streams) != len(clients) {
+		t.Fatalf("Tor had %d streams, want one for each of %d clients: %+v", len(streams), len(clients), streams)
+	}
+	circuits := map[string]identity{}
+	circuit := map[identity]string{}
+	for i, s := range streams { // in the order of the clients, which came one after the other
+		got, want := identity{s.user, s.password}, clients[i]
+		if got != want {
+			t.Errorf("client %d: Tor got the credentials %q, want %q", i, got, want)
+		}
+		if other, used := circuits[s.circuit]; used && other != want {
+			t.Errorf("%q shares circuit %s with %q", want, s.circuit, other)
+		}
+		if before, known := circuit[want]; known && before != s.circuit {
+			t.Errorf("%q came over circuit %s, and before over %s", want, s.circuit, before)
+		}
+		circuits[s.circuit], circuit[want] = want, s.circuit
+	}
+	t.Logf("%d connections, %d identities, circuits %v", len(clients), len(circuit), circuit)
+}
+
+// startEcho says back whatever it is told.
+func startEcho(t *testing.T) (addr string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return // closed: the test is over
+			}
+			go func() {
+				defer conn.Close()
+				io.Copy(conn, conn)
+			}()
+		}
+	}()
+	return l.Addr().String()
+}
+
+// Where the peer turns out to speak v1 only, the second dial is the same to Tor as the first.
+func testTorFallback(t *testing.T, n *torNetwork) {
+	node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams))
+	proxy := startTorProxy(t, n.socks, "--v1-fallback", "always")
+	conn := socksRequest{server: proxy.addr, user: "carol", password: "secret", command: socksConnect, dest: node.p2p}.granted(t)
+	speakV1(t, conn)
+	if opened := proxy.opened(t); opened.Transport != "v1" {
+		t.Errorf("the proxy logged %+v, want transport v1", opened)
+	}
+	streams := n.control.awaitStreams(t, 2, func(s torStream) bool { return s.target == node.p2p })
+	if len(streams) != 2 {
+		t.Errorf("Tor had %d streams, want one that tries v2 and one that speaks v1", len(streams))
+	}
+	for _, s := range streams {
+		if s.user != "carol" || s.password != "secret" || s.circuit != streams[0].circuit {
+			t.Errorf("Tor had %+v, want the client's credentials and circuit %s", s, streams[0].circuit)
+		}
+	}
+}
+
+// Credentials in the URL are those of the clients that have none.
+func testTorURLCredentials(t *testing.T, n *torNetwork) {
+	node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams), "--v2transport")
+	upstream := url.URL{Scheme: "socks5", User: url.UserPassword("from the URL", "p@ss:/word"), Host: n.socks}
+	proxy := startTorProxy(t, upstream.String())
+	for _, user := range []string{"", "dave"} {
+		speakV1(t, socksRequest{server: proxy.addr, user: user, command: socksConnect, dest: node.p2p}.granted(t))
+	}
+	streams := n.control.awaitStreams(t, 2, func(s torStream) bool { return s.target == node.p2p })
+	if s := streams[0]; s.user != "from the URL" || s.password != "p@ss:/word" {
+		t.Errorf("of a client without credentials Tor got %q, %q", s.user, s.password)
+	}
+	if s := streams[1]; s.user != "dave" || s.password != "" {
+		t.Errorf("of a client that calls itself dave Tor got %q, %q", s.user, s.password)
+	}
+	if streams[0].circuit == streams[1].circuit {
+		t.Errorf("both went over circuit %s", streams[0].circuit)
+	}
+}
+
+// Tor has a meaning of its own for user names that begin with <torS0X>. One that it refuses is refused by the proxy.
+func testTorReservedCredentials(t *testing.T, n *torNetwork) {
+	const plain, reserved = "<torS0X>0", "<torS0X>1x"
+	node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams), "--v2transport")
+	proxy := startTorProxy(t, n.socks)
+	speakV1(t, socksRequest{server: proxy.addr, user: plain, password: "p", command: socksConnect, dest: node.p2p}.granted(t))
+	if streams := n.control.awaitStreams(t, 1, func(s torStream) bool { return s.target == node.p2p }); streams[0].user != plain {
+		t.Errorf("Tor got the user name %q, want %q", streams[0].user, plain)
+	}
+
+	direct, err := net.Dial("tcp", n.socks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer direct.Close()
+	if _, err := (socksRequest{user: reserved, password: "p", command: socksConnect, dest: node.p2p}).negotiate(direct); err == nil {
+		notRun(t, "this Tor has no reserved user names")
+	}
+	reply := socksRequest{server: proxy.addr, user: reserved, password: "p", command: socksConnect, dest: node.p2p}.refused(t)
+	requireRefusal(t, reply, 1)
+	refused := proxy.await(t, "session refused", func(e event) bool { return e.Msg == "session refused" })
+	t.Logf("reason %q, hint %q", refused.Reason, refused.Hint)
+}

@@ -1,0 +1,195 @@
+package test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/btcsuite/btcd/chaincfg/v2"
+)
+
+// startTracedProxy is startTorProxy with every system call on record that could make something leave the machine.
+// ended kills the proxy and returns that record.
+func startTracedProxy(t *testing.T, upstream string, flags ...string) (p *proxy, ended func() string) {
+	t.Helper()
+	strace, err := exec.LookPath("strace")
+	if err != nil {
+		notRun(t, "strace is not installed (apt-get install strace)")
+	}
+	record := filepath.Join(t.TempDir(), "strace")
+	args := append([]string{"-D", "-f", "-qq", "-e", "signal=none", "-e", "trace=connect,sendto,sendmsg,sendmmsg,exit_group",
+		"-o", record, binaries.proxy, // -D keeps the proxy the child that start knows
+		"--listen", "127.0.0.1:0", "--log-format", "json", "--grace", "0", "--upstream", "socks5://" + upstream}, flags...)
+	p = &proxy{program: start(t, "bip324-proxy", strace, args...)}
+	p.addr = p.await(t, "listening", func(e event) bool { return e.Msg == "listening" }).Addr
+	return p, func() string {
+		t.Helper()
+		p.cmd.Process.Signal(os.Interrupt)
+		<-p.done
+		var all []byte
+		eventually(t, "strace has written all of it", func() bool {
+			all, err = os.ReadFile(record)
+			return err == nil && bytes.Contains(all, []byte("exit_group("))
+		})
+		return string(all)
+	}
+}
+
+// requireOnlyTor proves that nothing was connected to but upstream, and nothing sent without a connection.
+func requireOnlyTor(t *testing.T, record, upstream string, least int) {
+	t.Helper()
+	to := netip.MustParseAddrPort(upstream)
+	want := fmt.Sprintf(`{sa_family=AF_INET, sin_port=htons(%d), sin_addr=inet_addr("%s")}`, to.Port(), to.Addr())
+	connects := 0
+	for line := range strings.Lines(record) {
+		switch {
+		case strings.Contains(line, "connect("):
+			connects++
+			if !strings.Contains(line, want) {
+				t.Errorf("the proxy did this: %s", line)
+			}
+		case regexp.MustCompile(`send(to|msg|mmsg)\(`).MatchString(line) && strings.Contains(line, "sa_family"):
+			t.Errorf("the proxy did this: %s", line)
+		}
+	}
+	if !t.Failed() {
+		t.Logf("%d connections, all to %s", connects, upstream)
+	}
+	if connects < least {
+		t.Errorf("%d connections to the upstream, want at least %d: this test shows nothing\n%s", connects, least, record)
+	}
+}
+
+// Whatever a client asks for, the proxy connects to Tor and to nothing else, and sends no packet: no name is looked up
+// here, and neither a failure nor a second dial goes around Tor. strace has seen every attempt.
+func testTorNothingDirect(t *testing.T, n *torNetwork) {
+	proxy, ended := startTracedProxy(t, n.socks, "--v1-fallback", "always")
+	w := newWallet(t, &chaincfg.RegressionNetParams)
+	v2, v1 := startBtcdNode(t, w, "--v2transport"), startBtcdNode(t, w)
+	onion := n.onion(t, v2.p2p) + ":8333"
+	named := knownName + ":" + port(t, v2.p2p)
+	connect := func(dest string) socksRequest {
+		return socksRequest{server: proxy.addr, user: t.Name(), command: socksConnect, dest: dest}
+	}
+	for _, dest := range []string{v2.p2p, named, onion, v1.p2p} { // the last is dialled twice
+		speakV1(t, connect(dest).granted(t))
+	}
+	requireSockets(t, proxy, n.socks)
+	for _, dest := range []string{"leak.invalid:8333", "192.0.2.1:8333", freeAddr(t), unknownOnion(t) + ":8333"} {
+		connect(dest).refused(t)
+	}
+	electrum := []byte(`{"id":0,"method":"server.version"}`) // no Bitcoin client: passed through
+	if err := exchange(connect(startEcho(t)).granted(t), electrum, electrum); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{knownName, "leak.invalid", "localhost", "203.0.113.7"} {
+		socksRequest{server: proxy.addr, command: torResolve, dest: name + ":0"}.send(t)
+	}
+	const requests, redials = 12, 1 // the address needs no look-up
+	requireOnlyTor(t, ended(), n.socks, requests+redials)
+}
+
+// A Tor that is down is no reason to go without it.
+func testTorNothingDirectWhenDown(t *testing.T, n *torNetwork) {
+	down := freeAddr(t)
+	proxy, ended := startTracedProxy(t, down, "--v1-fallback", "always")
+	node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams), "--v2transport")
+	for _, dest := range []string{node.p2p, knownName + ":8333", "localhost:" + port(t, node.p2p), unknownOnion(t) + ":8333"} {
+		reply := socksRequest{server: proxy.addr, command: socksConnect, dest: dest}.refused(t)
+		requireRefusal(t, reply, 1)
+		refused := proxy.await(t, "session refused for "+dest, func(e event) bool { return e.Msg == "session refused" && e.Dest == dest })
+		if !strings.Contains(refused.Reason, down) {
+			t.Errorf("the proxy logged %+v, want a reason that names the upstream %s", refused, down)
+		}
+		t.Logf("%s: reason %q, hint %q", dest, refused.Reason, refused.Hint)
+	}
+	socksRequest{server: proxy.addr, command: torResolve, dest: "localhost:0"}.refused(t)
+	requireOnlyTor(t, ended(), down, 5)
+}
+
+// The same without strace, at one moment only: that of a live session.
+func testTorSockets(t *testing.T, n *torNetwork) {
+	proxy := startTorProxy(t, n.socks)
+	node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams), "--v2transport")
+	named := knownName + ":" + port(t, node.p2p)
+	speakV1(t, socksRequest{server: proxy.addr, command: socksConnect, dest: named}.granted(t))
+	requireSockets(t, proxy, n.socks)
+}
+
+// requireSockets proves, from /proc, that every internet socket of the proxy's is its listener, a client's or one to
+// upstream, and that there is one of each.
+func requireSockets(t *testing.T, proxy *proxy, upstream string) {
+	t.Helper()
+	dir := fmt.Sprintf("/proc/%d/", proxy.cmd.Process.Pid)
+	files, err := os.ReadDir(dir + "fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours := map[string]bool{} // inodes
+	for _, f := range files {
+		link, _ := os.Readlink(dir + "fd/" + f.Name()) // which may be closed by now
+		if inode, ok := strings.CutPrefix(link, "socket:["); ok {
+			ours[strings.TrimSuffix(inode, "]")] = true
+		}
+	}
+	listen, tor := netip.MustParseAddrPort(proxy.addr), netip.MustParseAddrPort(upstream)
+	var listeners, clients, upstreams int
+	for _, table := range []string{"tcp", "tcp6", "udp", "udp6", "raw", "raw6"} {
+		content, err := os.ReadFile(dir + "net/" + table)
+		if os.IsNotExist(err) {
+			continue // a kernel without IPv6
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(content)) {
+			fields := strings.Fields(line) // sl local remote state tx:rx tr:when retrnsmt uid timeout inode ...
+			if len(fields) < 10 || !ours[fields[9]] {
+				continue
+			}
+			local, remote := procAddr(t, fields[1]), procAddr(t, fields[2])
+			switch {
+			case table == "tcp" && local == listen && remote.Port() == 0:
+				listeners++
+			case table == "tcp" && local == listen:
+				clients++
+			case table == "tcp" && remote == tor:
+				upstreams++
+			default:
+				t.Errorf("the proxy has a %s socket from %v to %v", table, local, remote)
+			}
+		}
+	}
+	t.Logf("%d listener, %d clients, %d connections to Tor", listeners, clients, upstreams)
+	if listeners != 1 || clients < 1 || upstreams < 1 {
+		t.Errorf("%d listeners, %d clients, %d connections to Tor: this test shows nothing", listeners, clients, upstreams)
+	}
+}
+
+// procAddr reads "0100007F:1F90": each 32-bit word of the address as the machine stores it, and the port.
+func procAddr(t *testing.T, s string) netip.AddrPort {
+	t.Helper()
+	host, portText, _ := strings.Cut(s, ":")
+	portNumber, err := strconv.ParseUint(portText, 16, 16)
+	if err != nil {
+		t.Fatalf("no port in %q", s)
+	}
+	var addr []byte
+	for i := 0; i+8 <= len(host); i += 8 {
+		word, err := strconv.ParseUint(host[i:i+8], 16, 32)
+		if err != nil {
+			t.Fatalf("no address in %q", s)
+		}
+		addr = binary.NativeEndian.AppendUint32(addr, uint32(word))
+	}
+	ip, _ := netip.AddrFromSlice(addr)
+	return netip.AddrPortFrom(ip.Unmap(), uint16(portNumber))
+}

@@ -1,0 +1,317 @@
+package test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// torNetwork is a whole Tor network on loopback, made of the Tor that is installed here. Nothing of it, name lookups
+// included, leaves the machine.
+//
+//	client ──▶ relay ──▶ relay ──▶ exit ──▶ any port on 127.0.0.1        (names: see nameServer)
+//	client ──▶ 3 relays ──▶ rendezvous ◀── 3 relays ◀── host ──▶ node    (onion services)
+//
+// Three authorities, which are also relays, vote every few seconds; the client and the onion services' host learn of
+// the network from them, as in the real one.
+type torNetwork struct {
+	socks    string // the client's SocksPort, as Tor has it by default
+	extended string // one that tells more of onion services' failures (ExtendedErrors)
+	socket   string // one that is a unix socket; empty on Windows
+	names    *nameServer
+
+	control *torControl // of the client
+	host    *torControl // of the Tor that has the onion services
+}
+
+const (
+	authorities, relays = 3, 5
+	firstVotes          = 5 * time.Second // from one vote to the next until one succeeds
+)
+
+// torSettings is what all of them have: short times, and no rule that so small a network on one address would break.
+// A second way round (conflux) is off, so that a stream has one circuit and not a pair of them; and so are the second
+// guards of onion services' circuits (vanguards), for with so few relays those circuits come back to where they began,
+// which relays refuse.
+const torSettings = `
+TestingTorNetwork 1
+Log notice stdout
+SafeLogging 0
+Address 127.0.0.1
+AssumeReachable 1
+EnforceDistinctSubnets 0
+ClientUseIPv6 0
+ConfluxEnabled 0
+VanguardsLiteEnabled 0
+ShutdownWaitLength 0
+PathsNeededToBuildCircuits 0.67
+TestingV3AuthInitialVotingInterval 5
+TestingV3AuthInitialVoteDelay 2
+TestingV3AuthInitialDistDelay 2
+V3AuthVotingInterval 20
+V3AuthVoteDelay 4
+V3AuthDistDelay 4
+V3AuthNIntervalsValid 6
+`
+
+// relaySettings let the relays have every part in a circuit. An exit that would not allow most of the world counts for
+// none, so it is the address they connect from that lets them reach this machine and nothing else.
+const relaySettings = `
+SocksPort 0
+ExitRelay 1
+ExitPolicy accept *:*
+OutboundBindAddress 127.0.0.1
+ExitPolicyRejectPrivate 0
+ServerDNSDetectHijacking 0
+ServerDNSAllowBrokenConfig 1
+ServerDNSTestAddresses
+`
+
+const authoritySettings = `
+AuthoritativeDirectory 1
+V3AuthoritativeDirectory 1
+ContactInfo none
+TestingDirAuthVoteExit *
+TestingDirAuthVoteHSDir *
+TestingDirAuthVoteGuard *
+TestingMinExitFlagThreshold 0
+`
+
+// startTorNetwork starts all of it and returns when the client builds circuits to exits. All ends with the test.
+func startTorNetwork(t *testing.T) *torNetwork {
+	t.Helper()
+	begin := time.Now()
+	tor, gencert := findTor(t)
+	dir := t.TempDir()
+	n := &torNetwork{names: startNameServer(t)}
+
+	resolver := filepath.Join(dir, "resolv.conf")
+	writeFile(t, resolver, "nameserver "+n.names.addr+"\n")
+	writeFile(t, filepath.Join(dir, "defaults"), "") // instead of the system's
+	members := makeAuthorities(t, dir, tor, gencert)
+	awaitTimeToVote()
+	addrs := freeAddrs(t, 2*authorities) // late, so that nobody else takes them
+	common := torSettings
+	for i, a := range members {
+		common += fmt.Sprintf("DirAuthority %s orport=%s v3ident=%s %s %s\n",
+			a.name, port(t, addrs[2*i]), a.identity, addrs[2*i+1], a.fingerprint)
+	}
+	run := func(name, settings string) *program {
+		t.Helper()
+		torrc := filepath.Join(dir, name+".torrc")
+		writeFile(t, torrc, fmt.Sprintf("Nickname %s\nDataDirectory %s\n%s%s", name, filepath.Join(dir, name), common, settings))
+		return start(t, "tor "+name, tor, "-f", torrc, "--defaults-torrc", filepath.Join(dir, "defaults"))
+	}
+
+	for i := range relays {
+		settings := relaySettings + "ServerDNSResolvConfFile " + resolver + "\n"
+		if i < authorities {
+			settings += authoritySettings + fmt.Sprintf("OrPort %s\nDirPort %s\n", addrs[2*i], addrs[2*i+1])
+		} else {
+			settings += "OrPort 127.0.0.1:auto\n"
+		}
+		run(fmt.Sprintf("relay%d", i), settings)
+	}
+	awaitConsensus(t, "http://"+addrs[1])
+	settings := "SocksPort 127.0.0.1:auto\nSocksPort 127.0.0.1:auto ExtendedErrors\nControlPort 127.0.0.1:auto\n"
+	if runtime.GOOS != "windows" {
+		n.socket = shortPath(t, "socks") // Tor insists on a directory that is the user's alone
+		settings += "SocksPort unix:" + n.socket + "\n"
+	}
+	client := run("client", settings)
+	host := run("host", "SocksPort 0\nControlPort 127.0.0.1:auto\n")
+	for _, p := range []*program{client, host} {
+		p.awaitLine(t, "Bootstrapped 100%", func(line string) bool { return strings.Contains(line, "Bootstrapped 100%") })
+	}
+	ports := torListeners(client, "Socks") // as in the settings
+	n.socks, n.extended = ports[0], ports[1]
+	n.control = dialTorControl(t, torListeners(client, "Control")[0])
+	n.control.command(t, "SETEVENTS STREAM CIRC")
+	n.host = dialTorControl(t, torListeners(host, "Control")[0])
+	n.host.command(t, "SETEVENTS HS_DESC")
+	t.Logf("%s: %d relays, %d of them authorities, a client and a host, ready after %v",
+		n.control.version(t), relays, authorities, time.Since(begin).Round(100*time.Millisecond))
+	return n
+}
+
+// torListeners returns the addresses that a Tor says it listens on for one purpose, in the order of its settings.
+func torListeners(p *program, purpose string) []string {
+	var addrs []string
+	for _, line := range p.out.all() {
+		if _, addr, ok := strings.Cut(line, "Opened "+purpose+" listener connection (ready) on "); ok {
+			addrs = append(addrs, addr)
+		}
+	}
+	return addrs
+}
+
+// findTor returns the programs of Debian's package tor, or those beside the one that the environment names.
+func findTor(t *testing.T) (tor, gencert string) {
+	t.Helper()
+	tor = os.Getenv("TOR")
+	if tor == "" {
+		var err error
+		if tor, err = exec.LookPath("tor"); err != nil {
+			notRun(t, "tor is not installed (apt-get install tor)")
+		}
+	}
+	gencert = filepath.Join(filepath.Dir(tor), "tor-gencert"+filepath.Ext(tor))
+	if _, err := os.Stat(gencert); err != nil {
+		if gencert, err = exec.LookPath("tor-gencert"); err != nil {
+			notRun(t, "there is no tor-gencert beside %s nor in PATH (apt-get install tor)", tor)
+		}
+	}
+	return tor, gencert
+}
+
+// authority is what the others know of a directory authority, its addresses aside.
+type authority struct{ name, identity, fingerprint string }
+
+// makeAuthorities makes the keys of all authorities, at once: RSA keys take their time.
+func makeAuthorities(t *testing.T, dir, tor, gencert string) []authority {
+	t.Helper()
+	all, errs := make([]authority, authorities), make([]error, authorities)
+	var making sync.WaitGroup
+	for i := range all {
+		making.Go(func() { all[i], errs[i] = newAuthority(dir, tor, gencert, fmt.Sprintf("relay%d", i)) })
+	}
+	making.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func newAuthority(dir, tor, gencert, name string) (authority, error) {
+	a := authority{name: name}
+	keys := filepath.Join(dir, name, "keys")
+	if err := os.MkdirAll(keys, 0o700); err != nil {
+		return a, err
+	}
+	os.Chmod(filepath.Dir(keys), 0o700)
+	make := exec.Command(gencert, "--create-identity-key", "-m", "12", "--passphrase-fd", "0",
+		"-i", filepath.Join(keys, "authority_identity_key"), "-s", filepath.Join(keys, "authority_signing_key"),
+		"-c", filepath.Join(keys, "authority_certificate"))
+	make.Stdin = strings.NewReader("passphrase\n")
+	if out, err := make.CombinedOutput(); err != nil {
+		return a, fmt.Errorf("%s: %w\n%s", gencert, err, out)
+	}
+	cert, err := os.ReadFile(filepath.Join(keys, "authority_certificate"))
+	if err != nil {
+		return a, err
+	}
+	identity := regexp.MustCompile(`(?m)^fingerprint ([0-9A-F]{40})`).FindSubmatch(cert)
+
+	// Tor makes the relay's own key and says its fingerprint; the authority it is told of only keeps it from asking
+	// the public ones.
+	list := exec.Command(tor, "--list-fingerprint", "--quiet", "-f", filepath.Join(dir, "none"), "--ignore-missing-torrc",
+		"--defaults-torrc", filepath.Join(dir, "defaults"), "--datadirectory", filepath.Join(dir, name),
+		"--nickname", name, "--orport", "1", "--dirauthority", "none 127.0.0.1:1 "+strings.Repeat("f", 40))
+	out, err := list.Output()
+	if err != nil {
+		return a, fmt.Errorf("tor --list-fingerprint: %w\n%s", err, out)
+	}
+	fingerprint := bytes.ReplaceAll(bytes.TrimPrefix(bytes.TrimSpace(out), []byte(name+" ")), []byte(" "), nil)
+	if identity == nil || len(fingerprint) != 40 {
+		return a, fmt.Errorf("no fingerprints of %s: %q, %q", name, cert, out)
+	}
+	a.identity, a.fingerprint = string(identity[1]), string(fingerprint)
+	return a, nil
+}
+
+// awaitTimeToVote returns soon after the authorities would have voted. They do so every firstVotes by the clock, and if
+// one comes before they know the relays, the network they agree on is empty until the next.
+func awaitTimeToVote() {
+	now := time.Now()
+	time.Sleep(now.Add(firstVotes - 1).Truncate(firstVotes).Sub(now))
+}
+
+// awaitConsensus waits until the authorities agree that all relays are there, and exits.
+func awaitConsensus(t *testing.T, authority string) {
+	t.Helper()
+	client := http.Client{Transport: &http.Transport{DisableCompression: true}} // Go and Tor differ about it
+	defer client.CloseIdleConnections()
+	eventually(t, "the authorities agree on all relays", func() bool {
+		resp, err := client.Get(authority + "/tor/status-vote/current/consensus-microdesc")
+		if err != nil {
+			return false // it does not listen yet
+		}
+		defer resp.Body.Close()
+		consensus, err := io.ReadAll(resp.Body)
+		return err == nil && len(regexp.MustCompile(`(?m)^s .*\bExit\b.*\bRunning\b`).FindAll(consensus, -1)) == relays
+	})
+}
+
+// onion makes an onion service of target ("host:port") on port 8333 and returns its name when its descriptor can be
+// found. flags are ADD_ONION's, if any.
+func (n *torNetwork) onion(t *testing.T, target string, flags ...string) (name string) {
+	t.Helper()
+	command := "ADD_ONION NEW:ED25519-V3 Port=8333," + target
+	if flags != nil {
+		command += " " + strings.Join(flags, " ")
+	}
+	var id string
+	for _, line := range n.host.command(t, command) {
+		if rest, ok := strings.CutPrefix(line, "250-ServiceID="); ok {
+			id = rest
+		}
+	}
+	if id == "" {
+		t.Fatal("ADD_ONION did not name the service")
+	}
+	eventually(t, "the descriptor of "+id+" is published", func() bool {
+		for _, line := range n.host.out.all() {
+			if strings.HasPrefix(line, "650 HS_DESC UPLOADED "+id) {
+				return true
+			}
+		}
+		return false
+	})
+	return id + ".onion"
+}
+
+// freeAddrs picks different loopback addresses that nobody listens on.
+func freeAddrs(t *testing.T, count int) []string {
+	t.Helper()
+	var addrs []string
+	for range count {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close() // not before all are picked
+		addrs = append(addrs, l.Addr().String())
+	}
+	return addrs
+}
+
+// shortPath names a file in a directory of its own, which is the user's alone and short enough for a unix socket.
+func shortPath(t *testing.T, name string) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "tor")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return filepath.Join(dir, name)
+}
+
+func writeFile(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), fs.FileMode(0o600)); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,224 @@
+package test
+
+import (
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/btcsuite/btcd/chaincfg/v2"
+	"github.com/btcsuite/btcd/wire/v2"
+)
+
+// TestTor runs the proxy in front of the real Tor, on a Tor network of its own. All of it shares the network, which
+// takes longer to start than any of the stories.
+func TestTor(t *testing.T) {
+	t.Parallel()
+	n := startTorNetwork(t)
+	t.Run("Network", func(t *testing.T) { testTorNetwork(t, n) })
+	if t.Failed() {
+		return // the rest would say the same at length
+	}
+	for name, story := range map[string]func(*testing.T, *torNetwork){
+		"V1ClientIsAV2PeerOverCircuits":   testTorUpgrade,
+		"UnixSocket":                      testTorUnixSocket,
+		"OnionServiceBtcd":                testTorOnionBtcd,
+		"OnionServiceCore":                testTorOnionCore,
+		"Isolation":                       testTorIsolation,
+		"IsolationSurvivesAFallback":      testTorFallback,
+		"CredentialsOfTheURL":             testTorURLCredentials,
+		"ReservedCredentials":             testTorReservedCredentials,
+		"Replies":                         testTorReplies,
+		"OnionServiceFailures":            testTorOnionFailures,
+		"Resolve":                         testTorResolve,
+		"ElectrumRecognisesTor":           testTorProbe,
+		"NothingElseIsConnectedTo":        testTorNothingDirect,
+		"NothingIsConnectedToWithoutATor": testTorNothingDirectWhenDown,
+		"NoDirectConnectionWithoutStrace": testTorSockets,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			story(t, n)
+		})
+	}
+}
+
+// startTorProxy runs the proxy with an upstream, and proves that it says so.
+func startTorProxy(t *testing.T, upstream string, flags ...string) *proxy {
+	t.Helper()
+	if !strings.Contains(upstream, "://") {
+		upstream = "socks5://" + upstream
+	}
+	return startProxy(t, append([]string{"--upstream", upstream}, flags...)...)
+}
+
+// The network by itself: exits reach this machine by address and by name, and onion services are found.
+func testTorNetwork(t *testing.T, n *torNetwork) {
+	begin := time.Now()
+	node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams))
+	speakV1(t, socksRequest{server: n.socks, command: socksConnect, dest: node.p2p}.granted(t))
+	t.Logf("to an address: %v", time.Since(begin))
+
+	named := knownName + ":" + port(t, node.p2p)
+	speakV1(t, socksRequest{server: n.socks, command: socksConnect, dest: named}.granted(t))
+	if n.names.asked(knownName) == 0 {
+		t.Error("no exit asked for the name")
+	}
+	t.Logf("to a name: %v", time.Since(begin))
+
+	onion := n.onion(t, node.p2p)
+	t.Logf("a new onion service is published: %v", time.Since(begin))
+	speakV1(t, socksRequest{server: n.socks, command: socksConnect, dest: onion + ":8333"}.granted(t))
+	t.Logf("to an onion service: %v", time.Since(begin))
+}
+
+// A btcd that knows nothing of BIP324 syncs from a v2 node, over three relays.
+func testTorUpgrade(t *testing.T, n *torNetwork) {
+	w := newWallet(t, &chaincfg.RegressionNetParams)
+	proxy := startTorProxy(t, n.socks)
+	node := startBtcdNode(t, w, "--v2transport", traceSessions)
+	node.mine(110)
+	client := startBtcdClient(t, w.params, proxy.addr, node.p2p)
+	catchUp(t, client, node)
+	followBlocks(t, client, node, 3)
+	followTransaction(t, client, node, w)
+
+	requireV2(t, proxy, node, node.p2p)
+	streams := n.control.awaitStreams(t, 1, func(s torStream) bool { return s.target == node.p2p })
+	path := n.control.path(t, streams[0].circuit)
+	if len(streams) != 1 || len(path) < 3 {
+		t.Errorf("Tor had %d streams to the node, the first through %v; want 1 through 3 relays", len(streams), path)
+	}
+	client.kill()
+	if closed := proxy.closed(t, proxy.opened(t).Session); closed.Dropped != 0 || closed.MessagesToClient < 110 {
+		t.Errorf("the proxy logged %+v, want at least 110 messages to the client, nothing dropped", closed)
+	}
+}
+
+func testTorUnixSocket(t *testing.T, n *torNetwork) {
+	if n.socket == "" {
+		notRun(t, "Tor has no unix sockets on this system")
+	}
+	node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams), "--v2transport", traceSessions)
+	proxy := startTorProxy(t, "socks5+unix://"+n.socket)
+	speakV1(t, socksRequest{server: proxy.addr, command: socksConnect, dest: node.p2p}.granted(t))
+	requireV2(t, proxy, node, node.p2p)
+	n.control.awaitStreams(t, 1, func(s torStream) bool { return s.target == node.p2p })
+}
+
+// A node that can only be found as an onion service; btcd dials it by its name.
+func testTorOnionBtcd(t *testing.T, n *torNetwork) {
+	w := newWallet(t, &chaincfg.RegressionNetParams)
+	proxy := startTorProxy(t, n.socks)
+	node := startBtcdNode(t, w, "--v2transport", traceSessions)
+	node.mine(110)
+	dest := n.onion(t, node.p2p) + ":8333"
+	client := startOnionBtcd(t, w.params, proxy.addr, dest)
+	catchUp(t, client, node)
+	followBlocks(t, client, node, 3)
+	followTransaction(t, client, node, w)
+	requireV2(t, proxy, node, dest)
+}
+
+// The same with Bitcoin Core, v1 client and v2 node.
+func testTorOnionCore(t *testing.T, n *torNetwork) {
+	w, node := startCoreNode(t)
+	proxy := startTorProxy(t, n.socks)
+	dest := n.onion(t, node.p2p) + ":8333"
+	client := startBitcoind(t, "client", "-listen=0", "-proxy="+proxy.addr, "-connect="+dest, "-v2transport=0")
+	catchUp(t, client, node)
+	followBlocks(t, client, node, 3)
+	followTransaction(t, client, node, w)
+
+	opened := proxy.opened(t)
+	if p := node.onlyPeer(t); p.Transport != "v2" || p.SessionID != opened.SessionID || len(opened.SessionID) != 64 {
+		t.Errorf("to the node the client is %+v, want a v2 peer with the proxy's session id %q", p, opened.SessionID)
+	}
+	if opened.Dest != dest {
+		t.Errorf("the proxy logged %+v, want dest %s", opened, dest)
+	}
+	random := regexp.MustCompile(`^[0-9a-f]{16}-[0-9]+$`) // -proxyrandomize
+	if s := n.control.awaitStreams(t, 1, func(s torStream) bool { return s.target == dest })[0]; s.user != s.password || !random.MatchString(s.user) {
+		t.Errorf("Tor had %+v, want the credentials that Core makes for each connection", s)
+	}
+	if p := client.onlyPeer(t); p.Transport != "v1" {
+		t.Errorf("the client does not speak v1, so this test shows nothing: %+v", p)
+	}
+}
+
+// startOnionBtcd is startBtcdClient for a dest that is an onion service.
+func startOnionBtcd(t *testing.T, params *chaincfg.Params, proxyAddr, dest string) *node {
+	t.Helper()
+	dir := t.TempDir()
+	config := filepath.Join(dir, "empty.conf")
+	writeFile(t, config, "")
+	n := &node{program: start(t, "client", binaries.btcd,
+		"--"+params.Name, "--configfile="+config, "--datadir="+dir, "--logdir="+dir,
+		"--notls", "--rpcuser="+rpcUser, "--rpcpass="+rpcPassword, "--rpclisten=127.0.0.1:0",
+		"--nodnsseed", "--nolisten", "--proxy="+proxyAddr, "--connect="+dest)}
+	n.rpc = "http://" + n.awaitAddr(t, "RPC server listening on ")
+	return n
+}
+
+// traceSessions makes a btcd node log the ids of its v2 sessions.
+const traceSessions = "--debuglevel=V2TR=trace"
+
+// requireV2 proves that node has one peer, which speaks v2, in the session that the proxy logged: both name the same
+// session id, so nobody sits in between.
+func requireV2(t *testing.T, proxy *proxy, node *node, dest string) {
+	t.Helper()
+	opened := proxy.opened(t)
+	if opened.Transport != "v2" || opened.Network != "regtest" || opened.Dest != dest || len(opened.SessionID) != 64 {
+		t.Errorf("the proxy logged %+v, want transport v2, network regtest, dest %s, a session_id", opened, dest)
+	}
+	line := node.awaitLine(t, "a session id", func(line string) bool { return strings.Contains(line, "Derived session_id=") })
+	if id := regexp.MustCompile(`session_id=([0-9a-f]{64})`).FindStringSubmatch(line); id == nil || id[1] != opened.SessionID {
+		t.Errorf("the node logged %q, the proxy session_id %s", line, opened.SessionID)
+	}
+	if p := node.onlyPeer(t); !p.V2 || !p.Inbound {
+		t.Errorf("to the node the client is not an inbound v2 peer: %+v", p)
+	}
+}
+
+// v1Conn is a v1 client's connection.
+type v1Conn interface {
+	Read([]byte) (int, error)
+	Write([]byte) (int, error)
+}
+
+// speakV1 is a v1 client's start on regtest: version and verack, and then a ping and its pong.
+func speakV1(t *testing.T, conn v1Conn) {
+	t.Helper()
+	const nonce = 324
+	send := func(m wire.Message) {
+		t.Helper()
+		if err := wire.WriteMessage(conn, m, wire.ProtocolVersion, wire.TestNet); err != nil {
+			t.Fatalf("v1 client: %s: %v", m.Command(), err)
+		}
+	}
+	nobody := &wire.NetAddress{IP: make([]byte, 16)}
+	version := wire.NewMsgVersion(nobody, nobody, uint64(time.Now().UnixNano()), 0)
+	version.UserAgent = "/" + strings.ReplaceAll(t.Name(), "/", ".") + "/"
+	send(version)
+	for {
+		m, _, err := wire.ReadMessage(conn, wire.ProtocolVersion, wire.TestNet)
+		if _, unknown := err.(*wire.MessageError); unknown {
+			continue // a message that btcd's own library does not read
+		}
+		if err != nil {
+			t.Fatalf("v1 client: %v", err)
+		}
+		switch m := m.(type) {
+		case *wire.MsgVerAck:
+			send(wire.NewMsgVerAck())
+			send(wire.NewMsgPing(nonce))
+		case *wire.MsgPong:
+			if m.Nonce != nonce {
+				t.Fatal(fmt.Errorf("v1 client: pong %d for ping %d", m.Nonce, nonce))
+			}
+			return
+		}
+	}
+}
