@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"strings"
@@ -34,9 +35,19 @@ func (s *session) dial(ctx context.Context, request *socks.Request) (net.Conn, e
 		request.Reply(socks.HostUnreachable)
 		return nil, errNoEgress
 	}
+	if err := s.mayReach(request.Dest.IP); err != nil {
+		request.Reply(socks.NotAllowed)
+		return nil, err
+	}
+	if s.public && s.dialer.Dial == nil {
+		s.dialer.Dial = dialPublic
+	}
 	peer, err := s.dialer.Connect(ctx, s.dest)
 	if err != nil {
 		code := socks.CodeOf(err)
+		if errors.As(err, new(*privateError)) {
+			code = socks.NotAllowed
+		}
 		request.Reply(code)
 		return nil, &dialError{code, err}
 	}
@@ -46,6 +57,15 @@ func (s *session) dial(ctx context.Context, request *socks.Request) (net.Conn, e
 		return nil, errOwnAddress
 	}
 	return peer, s.own(peer)
+}
+
+// mayReach refuses private addresses to clients from elsewhere. An address that is
+// not known yet is looked at when it is.
+func (s *session) mayReach(ip netip.Addr) error {
+	if !s.public || !ip.IsValid() {
+		return nil
+	}
+	return checkPublic(ip)
 }
 
 func (s *session) useUpstream(request *socks.Request) {
@@ -81,6 +101,9 @@ func (s *session) resolve(ctx context.Context, request *socks.Request) error {
 	ctx, cancel := context.WithTimeout(ctx, s.server.resolveTimeout())
 	defer cancel()
 	ip, err := s.lookup(ctx, request)
+	if err == nil {
+		err = s.mayReach(ip)
+	}
 	if err != nil {
 		request.Reply(socks.HostUnreachable) // lnd turns to its own resolver for this code only
 		return &resolveError{err}

@@ -125,7 +125,7 @@ func level(err error) slog.Level {
 	switch {
 	case errors.As(err, &negotiation) && negotiation.Err == io.EOF, errors.Is(err, errClientLeft):
 		return slog.LevelDebug // somebody looked whether the port is open, or gave up
-	case errors.As(err, &dial) && dial.code != socks.GeneralFailure,
+	case errors.As(err, &dial) && dial.code != socks.GeneralFailure && dial.code != socks.NotAllowed,
 		errors.As(err, new(*resolveError)),
 		errors.As(err, &handshake) && handshake.Received == 0,
 		errors.Is(err, errPeerClosed), errors.Is(err, errNoEgress), errors.Is(err, errStopping):

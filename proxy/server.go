@@ -90,7 +90,7 @@ func (s *Server) ServePeer(l net.Listener, peer string) error {
 		conn, err := l.Accept()
 		if err == nil {
 			pause = 0
-			s.start(conn, peer)
+			s.start(conn, peer, !IsLocal(l.Addr()))
 			continue
 		}
 		switch {
@@ -241,7 +241,7 @@ func (s *Server) isStopping() bool {
 }
 
 // start runs a session for conn in a goroutine of its own.
-func (s *Server) start(conn net.Conn, peer string) {
+func (s *Server) start(conn net.Conn, peer string, public bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopping {
@@ -249,7 +249,7 @@ func (s *Server) start(conn net.Conn, peer string) {
 		return
 	}
 	s.number++
-	each := newSession(s, conn, peer, s.number)
+	each := newSession(s, conn, peer, public, s.number)
 	s.sessions[each] = struct{}{}
 	s.running.Go(func() {
 		each.serve(s.ctx)

@@ -25,6 +25,7 @@ type session struct {
 	client net.Conn
 	in     *stream.Reader // all that is read from client, but for a relay's bytes
 	fixed  string         // where the listener's clients go, if they are not asked
+	public bool           // the listener is open to others than this machine
 	dest   string         // "host:port", once it is known
 	dialer transport.Dialer
 
@@ -43,7 +44,7 @@ type session struct {
 	closed      bool
 }
 
-func newSession(server *Server, client net.Conn, fixed string, number uint64) *session {
+func newSession(server *Server, client net.Conn, fixed string, public bool, number uint64) *session {
 	s := &session{
 		server: server,
 		number: number,
@@ -51,6 +52,7 @@ func newSession(server *Server, client net.Conn, fixed string, number uint64) *s
 		client: client,
 		in:     stream.NewReader(client),
 		fixed:  fixed,
+		public: public,
 		dialer: server.Dialer,
 	}
 	s.own(client)
