@@ -1,0 +1,50 @@
+package proxy_test
+
+import (
+	"context"
+	"io"
+	"net"
+	"testing"
+
+	"bip324proxy/proxy"
+	"bip324proxy/transport"
+)
+
+// A thousand dials to a closed port, each answered with the refusal, and a
+// thousand clients that leave at every step of asking: start checks that no
+// goroutine and no socket is left of them.
+func TestChurn(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := l.Addr().String()
+	l.Close()
+
+	e := start(t, &proxy.Server{Dialer: transport.Dialer{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, addr)
+	}}})
+	const times = 1000
+	each(times, 50, func(int) {
+		client := e.dial()
+		defer client.Close()
+		if code, err := ask(client, closed); code != 5 || err != nil {
+			t.Errorf("reply %d, %v", code, err)
+		}
+	})
+
+	asking := append([]byte{5, 2, 0, 2, 1, 1, 'u', 1, 'p'}, request(1, closed)...)
+	each(times, 50, func(i int) {
+		client := e.dial()
+		client.Write(asking[:i%(len(asking)+1)])
+		if i%3 == 0 {
+			reset(client)
+			return
+		}
+		if i%3 == 1 {
+			hangUp(client)
+			io.Copy(io.Discard, client)
+		}
+		client.Close()
+	})
+}
