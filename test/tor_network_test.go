@@ -25,8 +25,9 @@ import (
 //	client ──▶ relay ──▶ relay ──▶ exit ──▶ any port on 127.0.0.1        (names: see nameServer)
 //	client ──▶ 3 relays ──▶ rendezvous ◀── 3 relays ◀── host ──▶ node    (onion services)
 //
-// Three authorities, which are also relays, vote every few seconds; the client and the onion services' host learn of
-// the network from them, as in the real one.
+// Every relay is a directory authority as well, which is how it knows the others at once, and so never takes one of
+// them for a stranger that it must not serve. They vote every few seconds; the client and the onion services' host learn
+// of the network from them.
 type torNetwork struct {
 	socks    string // the client's SocksPort, as Tor has it by default
 	extended string // one that tells more of onion services' failures (ExtendedErrors)
@@ -38,8 +39,8 @@ type torNetwork struct {
 }
 
 const (
-	authorities, relays = 3, 5
-	firstVotes          = 5 * time.Second // from one vote to the next until one succeeds
+	relays     = 5
+	firstVotes = 5 * time.Second // from one vote to the next until one succeeds
 )
 
 // torSettings is what all of them have: short times, and no rule that so small a network on one address would break.
@@ -78,15 +79,12 @@ ExitPolicyRejectPrivate 0
 ServerDNSDetectHijacking 0
 ServerDNSAllowBrokenConfig 1
 ServerDNSTestAddresses
-`
-
-const authoritySettings = `
 AuthoritativeDirectory 1
 V3AuthoritativeDirectory 1
 ContactInfo none
 TestingDirAuthVoteExit *
-TestingDirAuthVoteHSDir *
 TestingDirAuthVoteGuard *
+TestingDirAuthVoteHSDir *
 TestingMinExitFlagThreshold 0
 `
 
@@ -102,8 +100,9 @@ func startTorNetwork(t *testing.T) *torNetwork {
 	writeFile(t, resolver, "nameserver "+n.names.addr+"\n")
 	writeFile(t, filepath.Join(dir, "defaults"), "") // instead of the system's
 	members := makeAuthorities(t, dir, tor, gencert)
+	keysDone := time.Since(begin)
 	awaitTimeToVote()
-	addrs := freeAddrs(t, 2*authorities) // late, so that nobody else takes them
+	addrs := freeAddrs(t, 2*relays) // late, so that nobody else takes them
 	common := torSettings
 	for i, a := range members {
 		common += fmt.Sprintf("DirAuthority %s orport=%s v3ident=%s %s %s\n",
@@ -116,16 +115,13 @@ func startTorNetwork(t *testing.T) *torNetwork {
 		return start(t, "tor "+name, tor, "-f", torrc, "--defaults-torrc", filepath.Join(dir, "defaults"))
 	}
 
-	for i := range relays {
-		settings := relaySettings + "ServerDNSResolvConfFile " + resolver + "\n"
-		if i < authorities {
-			settings += authoritySettings + fmt.Sprintf("OrPort %s\nDirPort %s\n", addrs[2*i], addrs[2*i+1])
-		} else {
-			settings += "OrPort 127.0.0.1:auto\n"
-		}
-		run(fmt.Sprintf("relay%d", i), settings)
+	for i, a := range members {
+		run(a.name, relaySettings+fmt.Sprintf("ServerDNSResolvConfFile %s\nOrPort %s\nDirPort %s\n", resolver, addrs[2*i], addrs[2*i+1]))
 	}
-	awaitConsensus(t, "http://"+addrs[1])
+	for i := range members {
+		awaitConsensus(t, "http://"+addrs[2*i+1])
+	}
+	consensusDone := time.Since(begin)
 	settings := "SocksPort 127.0.0.1:auto\nSocksPort 127.0.0.1:auto ExtendedErrors\nControlPort 127.0.0.1:auto\n"
 	if runtime.GOOS != "windows" {
 		n.socket = shortPath(t, "socks") // Tor insists on a directory that is the user's alone
@@ -142,8 +138,8 @@ func startTorNetwork(t *testing.T) *torNetwork {
 	n.control.command(t, "SETEVENTS STREAM CIRC")
 	n.host = dialTorControl(t, torListeners(host, "Control")[0])
 	n.host.command(t, "SETEVENTS HS_DESC")
-	t.Logf("%s: %d relays, %d of them authorities, a client and a host, ready after %v",
-		n.control.version(t), relays, authorities, time.Since(begin).Round(100*time.Millisecond))
+	t.Logf("%s: %d relays, a client and a host, ready after %.1fs (keys %.1fs, consensus %.1fs)",
+		n.control.version(t), relays, time.Since(begin).Seconds(), keysDone.Seconds(), consensusDone.Seconds())
 	return n
 }
 
@@ -183,7 +179,7 @@ type authority struct{ name, identity, fingerprint string }
 // makeAuthorities makes the keys of all authorities, at once: RSA keys take their time.
 func makeAuthorities(t *testing.T, dir, tor, gencert string) []authority {
 	t.Helper()
-	all, errs := make([]authority, authorities), make([]error, authorities)
+	all, errs := make([]authority, relays), make([]error, relays)
 	var making sync.WaitGroup
 	for i := range all {
 		making.Go(func() { all[i], errs[i] = newAuthority(dir, tor, gencert, fmt.Sprintf("relay%d", i)) })
