@@ -52,6 +52,12 @@ type Server struct {
 	// other has ended. Zero means 30 s.
 	LingerTimeout time.Duration
 
+	// MessageMemory is the most memory, in bytes, that messages of over 32 KiB
+	// take on their way, those of all sessions together. When it is used up,
+	// sessions wait for it in turn. Zero means 128 MiB; it should be several times
+	// the largest message, 4 MB.
+	MessageMemory int
+
 	// Log takes one line when a session opens and one when it ends. Nil means
 	// slog.Default().
 	Log *slog.Logger
@@ -62,6 +68,7 @@ type Server struct {
 	cancel    context.CancelFunc
 	listeners map[net.Listener]struct{}
 	sessions  map[*session]struct{}
+	memory    *transport.Memory
 	number    uint64 // of the last session
 	stopping  bool
 	running   sync.WaitGroup // sessions
@@ -161,6 +168,7 @@ func (s *Server) setup() { // s.mu is held
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.listeners = make(map[net.Listener]struct{})
 	s.sessions = make(map[*session]struct{})
+	s.memory = transport.NewMemory(cmp.Or(s.MessageMemory, 128<<20))
 }
 
 func (s *Server) addListener(l net.Listener) bool {

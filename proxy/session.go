@@ -55,6 +55,7 @@ func newSession(server *Server, client net.Conn, fixed string, public bool, numb
 		public: public,
 		dialer: server.Dialer,
 	}
+	s.in.SetMemory(server.memory)
 	s.own(client)
 	s.onInterrupt(s.in.Interrupt)
 	return s
@@ -95,6 +96,7 @@ func (s *session) run(ctx context.Context) error {
 		return s.passThrough(relay)
 	}
 	messages := v1v2.NewReader(s.in, magic)
+	defer messages.Release()
 	version, err := s.firstMessage(messages)
 	if err != nil {
 		return err
@@ -176,6 +178,7 @@ func (s *session) upgrade(ctx context.Context, peer net.Conn, magic [4]byte, fir
 	link, err := s.dialer.Upgrade(ctx, peer, s.dest, transport.Config{
 		Magic:        magic,
 		First:        [][]byte{first.Contents()},
+		Memory:       s.server.memory,
 		ReadTimeout:  s.server.idleTimeout(),
 		WriteTimeout: s.server.idleTimeout(),
 	})
@@ -320,6 +323,9 @@ func (s *session) close() {
 	s.closed = true
 	for _, c := range s.conns {
 		c.Close()
+	}
+	for _, stop := range s.stops { // who waits for memory does not see that
+		stop()
 	}
 	s.conns = nil
 }

@@ -3,7 +3,17 @@ package transport
 import (
 	"fmt"
 	"time"
+
+	"bip324proxy/internal/stream"
 )
+
+// Memory bounds the memory of large packets that are being received, of all
+// connections that have it in their Config.
+type Memory = stream.Memory
+
+// NewMemory returns a budget of size bytes. It should have room for several
+// packets of MaxContents: one that does not fit ends its connection.
+func NewMemory(size int) *Memory { return stream.NewMemory(size) }
 
 // Config is what a handshake and its connection must be told. Only Magic is
 // needed; with the rest zero the connection looks like Bitcoin Core's.
@@ -36,6 +46,11 @@ type Config struct {
 	// ReadTimeout makes ReadPacket fail, if not zero, when nothing has arrived
 	// for so long, give or take an eighth.
 	ReadTimeout time.Duration
+
+	// Memory is the budget for packets of over 32 KiB that are received. Several
+	// connections may share one; those that find it used up wait, in turn. Nil
+	// means the heap, without a bound.
+	Memory *Memory
 
 	// WriteTimeout makes a write fail, if not zero, that the peer does not take
 	// for so long, give or take an eighth.

@@ -25,10 +25,10 @@ type Conn struct {
 type receiving struct {
 	r    *stream.Reader
 	open *opener
-	size int          // contents of the packet at hand; -1 before its length is known
-	body *stream.Body // memory of the last packet, if it was large
-	next []byte       // contents that PacketBuffered came upon
-	err  error        // stays
+	size int         // contents of the packet at hand; -1 before its length is known
+	body stream.Body // memory of the last packet, if it was large
+	next []byte      // contents that PacketBuffered came upon
+	err  error       // stays
 }
 
 // sending is the direction to the peer.
@@ -67,6 +67,7 @@ func newConn(ctx context.Context, nc net.Conn, cfg Config, initiator bool) (*Con
 		return nil, err
 	}
 	w := stream.NewWriter(nc)
+	r.SetMemory(cfg.Memory)
 	r.SetIdle(cfg.ReadTimeout)
 	w.SetStall(cfg.WriteTimeout)
 	session := h.Session()
@@ -102,12 +103,14 @@ func shakeHands(ctx context.Context, nc net.Conn, r *stream.Reader, h *Handshake
 	if err := write(h.Start()); err != nil {
 		return fail(err)
 	}
+	r.Expect()
 	if d := h.cfg.FirstByteTimeout; d > 0 {
 		if err := awaitFirstByte(ctx, nc, r, d); err != nil {
 			return fail(err)
 		}
 	}
 	for h.Stage() < StageDone {
+		r.Expect() // up to 4 KiB of garbage
 		if _, err := r.Peek(1); err != nil {
 			return fail(err)
 		}
@@ -164,7 +167,6 @@ func (c *Conn) NetConn() net.Conn { return c.nc }
 func (c *Conn) ReadPacket() ([]byte, error) {
 	in := &c.in
 	in.body.Release()
-	in.body = nil
 	if contents := in.next; contents != nil {
 		in.next = nil
 		return contents, nil
@@ -178,6 +180,26 @@ func (c *Conn) ReadPacket() ([]byte, error) {
 			return contents, nil
 		}
 	}
+}
+
+// LastPacket returns what ReadPacket returned last, with n bytes before it, at
+// most Spare, that are the caller's to write to; or nil if there is no room,
+// because the packet was small and lies among others. Like ReadPacket it belongs
+// to the reading goroutine.
+func (c *Conn) LastPacket(n int) []byte {
+	b := c.in.body.Bytes
+	if b == nil {
+		return nil
+	}
+	return b[Spare+headerSize-n : len(b)-Tailroom]
+}
+
+// Release gives back the memory of the last packet, whose contents are gone then,
+// when ReadPacket is not to be called again. Like that it belongs to the reading
+// goroutine.
+func (c *Conn) Release() {
+	c.in.body.Release()
+	c.in.r.Release()
 }
 
 // PacketBuffered says that ReadPacket would return without waiting for the
@@ -237,6 +259,7 @@ func (in *receiving) read() (contents []byte, decoy bool, err error) {
 	if in.err != nil {
 		return nil, false, in.err
 	}
+	in.body.Release() // a decoy's
 	if err := in.readLength(); err != nil {
 		return nil, false, err
 	}
@@ -248,9 +271,8 @@ func (in *receiving) read() (contents []byte, decoy bool, err error) {
 		}
 		defer in.r.Discard(len(b))
 	} else {
-		in.body.Release() // a decoy's
-		if in.body, err = in.r.ReadBody(0, n, 0); err == nil {
-			b = in.body.Bytes
+		if err = in.r.ReadBody(&in.body, Spare, n, 0, nil); err == nil {
+			b = in.body.Bytes[Spare:]
 		}
 	}
 	if err == nil {

@@ -19,6 +19,9 @@ const (
 	// Tailroom is what a packet has behind its contents, in bytes: the tag.
 	Tailroom = 16
 
+	// Spare is what LastPacket can have before a packet's contents, in bytes.
+	Spare = 24
+
 	lengthSize = 3
 	headerSize = 1
 

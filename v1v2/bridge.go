@@ -72,6 +72,7 @@ func ToPeer(client *Reader, peer *transport.Conn, counts *Counts) error {
 // ToClient translates what the peer says until the peer's stream ends or either
 // side fails; the error is an *EndError. It batches like ToPeer.
 func ToClient(peer *transport.Conn, client *stream.Writer, magic [4]byte, counts *Counts) error {
+	defer peer.Release()
 	for {
 		contents, err := peer.ReadPacket()
 		if err != nil {
@@ -85,7 +86,9 @@ func ToClient(peer *transport.Conn, client *stream.Writer, magic [4]byte, counts
 		case len(payload) > MaxPayload: // no v1 header can say so
 			return &EndError{Peer, &LengthError{Type: t, Length: uint32(len(payload))}}
 		default:
-			if err := write(client, magic, t, payload); err != nil {
+			// The id makes room for some of the header.
+			raw := peer.LastPacket(HeaderSize - (len(contents) - len(payload)))
+			if err := write(client, raw, magic, t, payload); err != nil {
 				return &EndError{Client, err}
 			}
 			counts.Add(HeaderSize + len(payload))
@@ -98,21 +101,21 @@ func ToClient(peer *transport.Conn, client *stream.Writer, magic [4]byte, counts
 	}
 }
 
-// write puts a message into w, a small one into what is gathered for the next
-// flush, a large one at once and without a copy.
-func write(w *stream.Writer, magic [4]byte, t Type, payload []byte) error {
-	large := HeaderSize+len(payload) > stream.BatchSize
-	room := HeaderSize
-	if !large {
-		room += len(payload)
+// write puts a message into w: a large one, which lies in raw behind the room for
+// its header, from there and at once; a small one, without raw, into what is
+// gathered for the next flush.
+func write(w *stream.Writer, raw []byte, magic [4]byte, t Type, payload []byte) error {
+	if raw != nil {
+		putHeader(raw, magic, t, payload)
+		return w.FlushWith(raw)
 	}
-	if err := w.Reserve(room); err != nil {
+	size := HeaderSize + len(payload)
+	if err := w.Reserve(size); err != nil {
 		return err
 	}
-	w.Buf = appendHeader(w.Buf, magic, t, payload)
-	if large {
-		return w.FlushWith(payload)
-	}
-	w.Buf = append(w.Buf, payload...)
+	old := len(w.Buf)
+	w.Buf = w.Buf[:old+size]
+	putHeader(w.Buf[old:], magic, t, payload)
+	copy(w.Buf[old+HeaderSize:], payload)
 	return nil
 }

@@ -173,6 +173,8 @@ func start(t testing.TB, client, clientSide, peerSide, peer net.Conn) *session {
 func handshake(t testing.TB, client, clientSide, peerSide, peer net.Conn) *session {
 	t.Helper()
 	s := &session{client: client, clientSide: stream.NewReader(clientSide), upEnded: make(chan error, 1), downEnded: make(chan error, 1)}
+	memory := transport.NewMemory(32 << 20)
+	s.clientSide.SetMemory(memory)
 	failed := make(chan error, 1)
 	go func() {
 		var err error
@@ -180,7 +182,7 @@ func handshake(t testing.TB, client, clientSide, peerSide, peer net.Conn) *sessi
 		failed <- err
 	}()
 	var err error
-	s.peerSide, err = transport.Client(context.Background(), peerSide, transport.Config{Magic: mainnet})
+	s.peerSide, err = transport.Client(context.Background(), peerSide, transport.Config{Magic: mainnet, Memory: memory})
 	if other := <-failed; err != nil || other != nil {
 		t.Fatalf("handshake: %v, %v", err, other)
 	}

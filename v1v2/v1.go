@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"hash"
 	"io"
 
 	"bip324proxy/internal/stream"
@@ -89,7 +90,8 @@ func (m *Message) send(peer *transport.Conn) error {
 type Reader struct {
 	r     *stream.Reader
 	magic [4]byte
-	body  *stream.Body
+	body  stream.Body
+	sum   hash.Hash // of a large message; nil before the first
 }
 
 // NewReader returns a Reader of the network with the given magic.
@@ -104,30 +106,46 @@ func NewReader(r *stream.Reader, magic [4]byte) *Reader {
 // Reader is of no more use.
 func (r *Reader) Next() (m Message, ok bool, err error) {
 	r.body.Release()
-	r.body = nil
 	head, err := r.header()
 	if err != nil {
 		return m, false, err
 	}
 	m.Type = head.Type
-	var payload []byte
-	if n := HeaderSize + int(head.length); n <= r.r.Size() {
-		m.buf, err = r.r.Peek(n)
-		if err != nil {
-			return m, false, unexpected(err)
-		}
-		r.r.Discard(n)
-		payload = m.buf[HeaderSize:]
-	} else {
-		r.body, err = r.r.ReadBody(0, n, transport.Tailroom)
-		if err != nil {
-			return m, false, err
-		}
-		m.large = true
-		m.buf = r.body.Bytes
-		payload = m.buf[HeaderSize:n]
+	n := HeaderSize + int(head.length)
+	if m.large = n > r.r.Size(); m.large {
+		return r.large(head)
 	}
-	return m, head.checksum == checksum(payload) && m.Type.valid(0x7e), nil
+	if m.buf, err = r.r.Peek(n); err != nil {
+		return m, false, unexpected(err)
+	}
+	r.r.Discard(n)
+	return m, head.checksum == checksum(m.buf[HeaderSize:]) && m.Type.valid(0x7e), nil
+}
+
+// large reads a message that does not fit the buffer, and hashes it while it
+// arrives.
+func (r *Reader) large(head header) (m Message, ok bool, err error) {
+	if r.sum == nil {
+		r.sum = sha256.New()
+	}
+	r.sum.Reset()
+	var raw [HeaderSize]byte
+	r.r.Read(raw[:]) // is buffered
+	if err := r.r.ReadBody(&r.body, HeaderSize, int(head.length), transport.Tailroom, r.sum); err != nil {
+		return m, false, err
+	}
+	m = Message{Type: head.Type, buf: r.body.Bytes, large: true}
+	copy(m.buf, raw[:])
+	var once [sha256.Size]byte
+	twice := sha256.Sum256(r.sum.Sum(once[:0]))
+	return m, head.checksum == [4]byte(twice[:]) && m.Type.valid(0x7e), nil
+}
+
+// Release gives back the memory of the last message, when Next is not to be
+// called again.
+func (r *Reader) Release() {
+	r.body.Release()
+	r.r.Release()
 }
 
 // Buffered says that Next would return without waiting for the socket.
@@ -171,18 +189,21 @@ func unexpected(err error) error {
 	return err
 }
 
-// appendHeader appends the v1 header of a message to b.
-func appendHeader(b []byte, magic [4]byte, t Type, payload []byte) []byte {
-	b = append(b, magic[:]...)
-	b = append(b, t[:]...)
-	b = binary.LittleEndian.AppendUint32(b, uint32(len(payload)))
+// putHeader writes the v1 header of a message into b.
+func putHeader(b []byte, magic [4]byte, t Type, payload []byte) {
+	_ = b[HeaderSize-1]
+	copy(b, magic[:])
+	copy(b[4:], t[:])
+	binary.LittleEndian.PutUint32(b[16:], uint32(len(payload)))
 	sum := checksum(payload)
-	return append(b, sum[:]...)
+	copy(b[20:], sum[:])
 }
 
 // AppendMessage appends a message to b as v1 has it.
 func AppendMessage(b []byte, magic [4]byte, t Type, payload []byte) []byte {
-	return append(appendHeader(b, magic, t, payload), payload...)
+	var head [HeaderSize]byte
+	putHeader(head[:], magic, t, payload)
+	return append(append(b, head[:]...), payload...)
 }
 
 // checksum is the first four bytes of the payload's double SHA-256.

@@ -1,103 +1,111 @@
 package stream
 
 import (
+	"errors"
+	"fmt"
 	"io"
-	"sync"
+	"os"
+	"time"
 )
 
-// step is how far memory may run ahead of the bytes that have arrived: a
-// promised length alone never costs more than this many bytes.
-const step = 256 << 10
+const (
+	// step is how far memory on the heap may run ahead of the bytes that have
+	// arrived, and how much of a body is read at a time.
+	step = 256 << 10
 
-// smallBody is the capacity of the buffers for bodies that just do not fit
-// into a Reader.
-const smallBody = 32 << 10
+	// wakeAt is how much of a body is waited for at a time, in bytes.
+	wakeAt = 128 << 10
 
-// Body is a message too large for the Reader's buffer, in memory that comes
-// from a pool. Release gives it back.
+	// BodyTimeout is how long a body may take to arrive, and to be taken by whom
+	// it is for: meanwhile others may wait for its memory. It is as long as
+	// Bitcoin Core waits for a block.
+	BodyTimeout = 10 * time.Minute
+)
+
+// ErrSlow says that a body took longer than BodyTimeout to arrive.
+var ErrSlow = fmt.Errorf("a message took more than %v to arrive", BodyTimeout)
+
+// Body is a message too large for the Reader's buffer, or none if it is zero.
 type Body struct {
 	// Bytes is the spare head, the bytes read, and the spare tail.
-	Bytes []byte
-	buf   []byte
+	Bytes  []byte
+	memory *Memory // nil: the heap
 }
 
-// pools holds free buffers: of smallBody, then of 1, 2, 3 … 16 steps.
-var pools [17]sync.Pool
-
-// newBody returns a body of n bytes.
-func newBody(n int) *Body {
-	class, size := 0, smallBody
-	if n > smallBody {
-		class = (n + step - 1) / step
-		size = class * step
-	}
-	if class >= len(pools) {
-		b := make([]byte, n)
-		return &Body{Bytes: b, buf: b}
-	}
-	b, _ := pools[class].Get().(*Body)
-	if b == nil {
-		b = &Body{buf: make([]byte, size)}
-	}
-	b.Bytes = b.buf[:n]
-	return b
-}
-
-// Release returns the body's memory to the pool. A nil body is allowed.
+// Release gives the body's memory back, if it has any. Its bytes must not be used
+// any more.
 func (b *Body) Release() {
-	if b == nil {
-		return
+	if b.memory != nil && b.Bytes != nil {
+		b.memory.put(b.Bytes)
 	}
 	b.Bytes = nil
-	switch class := len(b.buf) / step; {
-	case len(b.buf) == smallBody:
-		pools[0].Put(b)
-	case class < len(pools) && len(b.buf) == class*step:
-		pools[class].Put(b)
-	}
 }
 
-// ReadBody reads n bytes into a body that has head spare bytes before them and
-// tail after them. While it waits it holds no more than what has arrived plus
-// 256 KiB; large bodies are gathered in steps and joined when they are whole.
-// A stream that ends within the body gives io.ErrUnexpectedEOF.
-func (r *Reader) ReadBody(head, n, tail int) (*Body, error) {
-	if head+n+tail <= step {
-		b := newBody(head + n + tail)
-		if err := r.readFull(b.Bytes[head : head+n]); err != nil {
-			b.Release()
-			return nil, err
+// ReadBody reads n bytes into b, which must hold no memory, with head spare bytes
+// before them and tail after them, and writes each piece to sum, if that is not
+// nil, as it arrives. It waits for memory, and for the bytes for at most BodyTimeout; what
+// it holds meanwhile grows with the bytes that arrive, see Memory; on the heap,
+// in two steps. A stream that ends within the body gives io.ErrUnexpectedEOF.
+func (r *Reader) ReadBody(b *Body, head, n, tail int, sum io.Writer) (err error) {
+	limit := time.Now().Add(BodyTimeout)
+	size := head + n + tail
+	if b.memory = r.memory; b.memory != nil {
+		if b.Bytes, err = b.memory.take(size, r.src.stop, limit); err != nil {
+			return err
 		}
-		return b, nil
+	} else if n <= step {
+		b.Bytes = make([]byte, size)
+	} else {
+		b.Bytes = make([]byte, step)
 	}
-
-	var room [len(pools)]*Body // all of Bitcoin's largest message, off the heap
-	parts := room[:0]
+	r.src.idle.limit = limit
+	if r.src.water == nil {
+		r.src.water = newLowWater(r.src.conn)
+	}
+	water := r.src.water
 	defer func() {
-		for _, p := range parts {
-			p.Release()
-		}
+		r.src.idle.limit = time.Time{}
+		water.await(1)
 	}()
-	for left := n; left > 0; {
-		p := newBody(min(left, step))
-		parts = append(parts, p)
-		if err := r.readFull(p.Bytes); err != nil {
-			return nil, err
+	for have := 0; have < n; {
+		if head+have == len(b.Bytes) {
+			b.Bytes = append(make([]byte, 0, size), b.Bytes...)[:size]
 		}
-		left -= len(p.Bytes)
+		piece := b.Bytes[head+have : min(head+n, head+have+step, len(b.Bytes))]
+		water.await(min(n-have, wakeAt))
+		k, err := r.readPiece(piece)
+		if err != nil {
+			b.Release()
+			return err
+		}
+		if sum != nil {
+			sum.Write(piece[:k])
+		}
+		have += k
 	}
-	b := newBody(head + n + tail)
-	at := head
-	for _, p := range parts {
-		at += copy(b.Bytes[at:], p.Bytes)
-	}
-	return b, nil
+	return nil
 }
 
-func (r *Reader) readFull(p []byte) error {
-	_, err := io.ReadFull(r.Reader, p)
-	if err == io.EOF {
-		return io.ErrUnexpectedEOF
+// readPiece reads some of p, from what is read ahead or else from the socket.
+func (r *Reader) readPiece(p []byte) (k int, err error) {
+	if r.r < r.w {
+		k = copy(p, r.buf[r.r:r.w])
+		r.r += k
+		return k, nil
 	}
-	return err
+	if err, r.err = r.err, nil; err == nil {
+		k, err = r.src.Read(p)
+	}
+	switch {
+	case k > 0:
+		r.err = err
+		return k, nil
+	case err == nil:
+		return 0, io.ErrNoProgress
+	case err == io.EOF:
+		return 0, io.ErrUnexpectedEOF
+	case errors.Is(err, os.ErrDeadlineExceeded) && !r.Interrupted() && !time.Now().Before(r.src.idle.limit):
+		return 0, ErrSlow
+	}
+	return 0, err
 }

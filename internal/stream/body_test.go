@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
+	"time"
 )
 
 // readerConn is a socket with nothing but an incoming stream.
@@ -33,122 +35,154 @@ func pattern(n int) []byte {
 
 var bodySizes = func() []int {
 	sizes := []int{0, 1, 2}
-	for _, border := range []int{bufferSize, smallBody, step, 2 * step, 3 * step, 16 * step, 17 * step} {
+	for _, border := range []int{pageSize, bufferSize, step, 2 * step, 3 * step, 16 * step, 17 * step} {
 		sizes = append(sizes, border-1, border, border+1)
 	}
 	return sizes
 }()
 
+// memories are where bodies can come from.
+func memories() map[string]*Memory {
+	return map[string]*Memory{"heap": nil, "budget": NewMemory(32 << 20)}
+}
+
 // A body has the bytes read, between head and tail, whatever its size and
-// however the stream comes, and leaves what follows it.
+// however the stream comes, hands each of them to the sum, and leaves what
+// follows it.
 func TestBody(t *testing.T) {
 	source := pattern(17*step + 1)
-	for _, slow := range []bool{false, true} {
-		for _, ends := range [][2]int{{0, 0}, {4, 16}, {24, 0}} {
-			for _, n := range bodySizes {
-				if slow && n > 2*step+1 {
-					continue
-				}
-				head, tail := ends[0], ends[1]
-				for _, n := range []int{n, n - head - tail} { // the border with or without them
-					if n < 0 {
+	for where, memory := range memories() {
+		for _, slow := range []bool{false, true} {
+			for _, ends := range [][2]int{{0, 0}, {4, 16}, {24, 0}} {
+				for _, n := range bodySizes {
+					if slow && n > 2*step+1 {
 						continue
 					}
-					in := io.MultiReader(bytes.NewReader(source[:n]), bytes.NewReader([]byte("next")))
-					if slow {
-						in = iotest.OneByteReader(in)
+					head, tail := ends[0], ends[1]
+					for _, n := range []int{n, n - head - tail} { // the border with or without them
+						if n < 0 {
+							continue
+						}
+						in := io.MultiReader(bytes.NewReader(source[:n]), bytes.NewReader([]byte("next")))
+						if slow {
+							in = iotest.OneByteReader(in)
+						}
+						r := readerOf(in)
+						r.SetMemory(memory)
+						var b Body
+						var sum bytes.Buffer
+						err := r.ReadBody(&b, head, n, tail, &sum)
+						if err != nil || len(b.Bytes) != head+n+tail || !bytes.Equal(b.Bytes[head:head+n], source[:n]) {
+							t.Fatalf("%s: %d+%d+%d bytes: %v", where, head, n, tail, err)
+						}
+						if !bytes.Equal(sum.Bytes(), source[:n]) {
+							t.Fatalf("%s: %d+%d+%d bytes: the sum was given others", where, head, n, tail)
+						}
+						if next, err := io.ReadAll(r); string(next) != "next" || err != nil {
+							t.Fatalf("%s: %d+%d+%d bytes: left %q, %v", where, head, n, tail, next, err)
+						}
+						b.Release()
 					}
-					r := readerOf(in)
-					b, err := r.ReadBody(head, n, tail)
-					if err != nil || len(b.Bytes) != head+n+tail || !bytes.Equal(b.Bytes[head:head+n], source[:n]) {
-						t.Fatalf("%d+%d+%d bytes: %v", head, n, tail, err)
-					}
-					if next, err := io.ReadAll(r); string(next) != "next" || err != nil {
-						t.Fatalf("%d+%d+%d bytes: left %q, %v", head, n, tail, next, err)
-					}
-					b.Release()
 				}
 			}
 		}
+		requireUnused(t, memory)
 	}
 }
 
-// A stream that ends or fails within a body.
+// requireUnused proves that all of m, which may be nil, has been given back.
+func requireUnused(t *testing.T, m *Memory) {
+	t.Helper()
+	if m == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.arena != nil && !m.unused() || len(m.waiting) > 0 {
+		t.Errorf("free: %v, waiting: %d", m.free, len(m.waiting))
+	}
+}
+
+// A stream that ends or fails within a body. Nothing is held afterwards.
 func TestBodyCut(t *testing.T) {
 	source := pattern(17*step + 1)
 	broken := errors.New("broken")
-	for _, n := range bodySizes[1:] {
-		for _, have := range []int{0, min(1, n-1), n / 2, n - 1, min(n-1, step), min(n-1, step-1)} {
-			if b, err := readerOf(bytes.NewReader(source[:have])).ReadBody(3, n, 5); b != nil || err != io.ErrUnexpectedEOF {
-				t.Errorf("%d of %d bytes: %v", have, n, err)
-			}
-			in := io.MultiReader(bytes.NewReader(source[:have]), iotest.ErrReader(broken))
-			if b, err := readerOf(in).ReadBody(3, n, 5); b != nil || err != broken {
-				t.Errorf("%d of %d bytes, then a failure: %v", have, n, err)
+	for where, memory := range memories() {
+		for _, n := range bodySizes[1:] {
+			for _, have := range []int{0, min(1, n-1), n / 2, n - 1, min(n-1, step), min(n-1, step-1)} {
+				for end, in := range map[error]io.Reader{
+					io.ErrUnexpectedEOF: bytes.NewReader(source[:have]),
+					broken:              io.MultiReader(bytes.NewReader(source[:have]), iotest.ErrReader(broken)),
+				} {
+					r := readerOf(in)
+					r.SetMemory(memory)
+					var b Body
+					if err := r.ReadBody(&b, 3, n, 5, nil); b.Bytes != nil || err != end {
+						t.Errorf("%s: %d of %d bytes: %v, want %v", where, have, n, err, end)
+					}
+				}
 			}
 		}
+		requireUnused(t, memory)
 	}
 }
 
-// A body from the pool has its own length, not that of its memory's last user,
-// and two bodies never share memory.
-func TestBodyReuse(t *testing.T) {
+// Two bodies never share memory.
+func TestBodiesAreApart(t *testing.T) {
 	source := pattern(5 * step)
-	var held []*Body
-	var want [][]byte
-	rng := rand.New(rand.NewPCG(1, 1))
-	for range 2000 {
-		if len(held) > 5 || len(held) > 0 && rng.IntN(2) == 0 {
-			i := rng.IntN(len(held))
-			if !bytes.Equal(held[i].Bytes, want[i]) {
-				t.Fatal("a body has changed in its holder's hands")
+	for where, memory := range memories() {
+		var held []*Body
+		var want [][]byte
+		rng := rand.New(rand.NewPCG(1, 1))
+		for range 2000 {
+			if len(held) > 5 || len(held) > 0 && rng.IntN(2) == 0 {
+				i := rng.IntN(len(held))
+				if !bytes.Equal(held[i].Bytes, want[i]) {
+					t.Fatalf("%s: a body has changed in its holder's hands", where)
+				}
+				held[i].Release()
+				held, want = append(held[:i], held[i+1:]...), append(want[:i], want[i+1:]...)
+				continue
 			}
-			held[i].Release()
-			held, want = append(held[:i], held[i+1:]...), append(want[:i], want[i+1:]...)
-			continue
+			n := rng.IntN(2 * bufferSize)
+			if rng.IntN(5) == 0 {
+				n = rng.IntN(4 * step)
+			}
+			from := rng.IntN(step)
+			r := readerOf(bytes.NewReader(source[from:]))
+			r.SetMemory(memory)
+			b := new(Body)
+			if err := r.ReadBody(b, 0, n, 0, nil); err != nil || len(b.Bytes) != n {
+				t.Fatalf("%s: %d bytes: %v", where, n, err)
+			}
+			held, want = append(held, b), append(want, source[from:from+n])
 		}
-		n := rng.IntN(smallBody * 2)
-		if rng.IntN(5) == 0 {
-			n = rng.IntN(4 * step)
+		for _, b := range held {
+			b.Release()
+			b.Release() // twice is no harm
+			if b.Bytes != nil {
+				t.Error("a released body still shows its bytes")
+			}
 		}
-		from := rng.IntN(step)
-		b, err := readerOf(bytes.NewReader(source[from:])).ReadBody(0, n, 0)
-		if err != nil || len(b.Bytes) != n {
-			t.Fatalf("%d bytes: %v", n, err)
-		}
-		held, want = append(held, b), append(want, source[from:from+n])
+		requireUnused(t, memory)
 	}
 }
 
-func TestReleaseForgets(t *testing.T) {
-	var none *Body
-	none.Release()
-	b, err := readerOf(bytes.NewReader(pattern(100))).ReadBody(0, 100, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.Release()
-	if b.Bytes != nil {
-		t.Error("a released body still shows its bytes")
-	}
-}
-
-// While a body is on its way it holds what has arrived and 256 KiB, no more.
+// On the heap a body holds 256 KiB until these have arrived.
 func TestBodyMemory(t *testing.T) {
-	heap := func() uint64 {
+	heap := func() int {
 		var m runtime.MemStats
 		runtime.GC()
-		runtime.GC() // the first one only moves the pools aside
 		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
+		return int(m.HeapAlloc)
 	}
 	const n = 15 * step
 	source := pattern(n)
 	before := heap()
 	arrived := 0
 	in := readFunc(func(p []byte) (int, error) {
-		if arrived%(64<<10) == 0 {
-			if held := int(heap()) - int(before); held > arrived+step+(128<<10) {
+		if arrived < step && arrived%(64<<10) == 0 {
+			if held := heap() - before; held > step+(128<<10) {
 				t.Errorf("%d bytes held when %d have arrived", held, arrived)
 			}
 		}
@@ -156,8 +190,8 @@ func TestBodyMemory(t *testing.T) {
 		arrived += k
 		return k, nil
 	})
-	b, err := readerOf(in).ReadBody(0, n, 0)
-	if err != nil || !bytes.Equal(b.Bytes, source) {
+	var b Body
+	if err := readerOf(in).ReadBody(&b, 0, n, 0, nil); err != nil || !bytes.Equal(b.Bytes, source) {
 		t.Fatal(err)
 	}
 }
@@ -165,3 +199,32 @@ func TestBodyMemory(t *testing.T) {
 type readFunc func(p []byte) (int, error)
 
 func (f readFunc) Read(p []byte) (int, error) { return f(p) }
+
+// A body that trickles in ends its stream after BodyTimeout, however long the
+// time between two bytes may be.
+func TestSlowBody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := net.Pipe()
+		defer a.Close()
+		r := NewReader(b)
+		r.SetIdle(3 * BodyTimeout)
+		go func() {
+			for {
+				time.Sleep(time.Second)
+				if _, err := a.Write([]byte("x")); err != nil {
+					return
+				}
+			}
+		}()
+		begin := time.Now()
+		var body Body
+		if err := r.ReadBody(&body, 0, 1<<20, 0, nil); err != ErrSlow || time.Since(begin) != BodyTimeout {
+			t.Errorf("%v after %v", err, time.Since(begin))
+		}
+		if _, err := readByte(r); err != nil { // and no longer
+			t.Error(err)
+		}
+		b.Close()
+		time.Sleep(2 * time.Second) // for who writes to see it
+	})
+}

@@ -1,48 +1,176 @@
 // Package stream is what the two sides of a session share about sockets: a
-// buffered reader whose every read has a deadline, bodies that grow only as
-// their bytes arrive, and a writer that turns many messages into one write.
-// It knows neither SOCKS nor Bitcoin.
+// buffered reader whose every read has a deadline and which costs next to
+// nothing while it waits, bodies that grow only as their bytes arrive and come
+// out of one budget, and a writer that turns many messages into one write. It
+// knows neither SOCKS nor Bitcoin.
 package stream
 
 import (
 	"bufio"
+	"io"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// bufferSize is the size of a Reader's buffer, in bytes. A message that fits
-// is handled inside it, without a copy.
-const bufferSize = 16 << 10
+const (
+	// bufferSize is the size of a Reader's buffer while much arrives, in bytes.
+	// A message that fits is handled inside it, without a copy, and fits a batch
+	// with whatever framing it gets.
+	bufferSize = BatchSize - 64
+
+	// idleSize is the size of the buffer that a Reader waits with, in bytes.
+	// Pings, most inventories and many a transaction fit.
+	idleSize = 512
+)
 
 // Reader is the one buffered reader that a socket has for its life, so that
-// bytes read ahead by one stage are there for the next.
+// bytes read ahead by one stage are there for the next. It waits for the socket
+// with a small buffer of its own, and borrows a large one while more arrives
+// than fits.
 type Reader struct {
-	*bufio.Reader
-	src source
+	src    source
+	memory *Memory
+
+	buf  []byte // idle or large
+	r, w int    // what was read ahead is buf[r:w]
+	more bool   // the last read filled the buffer, so there is more, most likely
+	err  error  // came with the last bytes; for the next read
+
+	large *[bufferSize]byte
+	idle  [idleSize]byte
 }
+
+var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
 // NewReader returns a Reader on conn that sets no deadlines of its own until
 // SetIdle is called.
 func NewReader(conn net.Conn) *Reader {
-	r := &Reader{src: source{conn: conn}}
-	r.Reader = bufio.NewReaderSize(&r.src, bufferSize)
+	r := &Reader{src: source{conn: conn, stop: make(chan struct{})}}
+	r.buf = r.idle[:]
 	return r
+}
+
+// SetMemory makes bodies come out of m. Without it they are on the heap, and
+// without a bound. It must not be called while another goroutine reads.
+func (r *Reader) SetMemory(m *Memory) { r.memory = m }
+
+// Expect says that more than a little is about to arrive: the next read waits with
+// the large buffer.
+func (r *Reader) Expect() { r.more = true }
+
+// Size is the most that Peek can return, in bytes.
+func (r *Reader) Size() int { return bufferSize }
+
+// Buffered is how many bytes can be had without reading from the socket.
+func (r *Reader) Buffered() int { return r.w - r.r }
+
+// Peek returns the next n bytes without consuming them, as bufio's does: they are
+// valid until the next call that reads from the socket, and if there are fewer
+// the error says why, bufio.ErrBufferFull if n is larger than Size.
+func (r *Reader) Peek(n int) ([]byte, error) {
+	if n > bufferSize {
+		return r.buf[r.r:r.w], bufio.ErrBufferFull
+	}
+	for r.w-r.r < n {
+		if err := r.fill(n); err != nil {
+			return r.buf[r.r:r.w], err
+		}
+	}
+	return r.buf[r.r : r.r+n], nil
+}
+
+// Discard consumes n bytes, which must be buffered.
+func (r *Reader) Discard(n int) {
+	if n > r.w-r.r {
+		panic("stream: internal error: more discarded than buffered")
+	}
+	r.r += n
+}
+
+// Read is io.Reader's. What is as large as the buffer does not go through it.
+func (r *Reader) Read(p []byte) (int, error) {
+	if r.r == r.w {
+		if r.err == nil && len(p) >= bufferSize {
+			return r.src.Read(p)
+		}
+		if err := r.fill(1); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, r.buf[r.r:r.w])
+	r.r += n
+	return n, nil
+}
+
+// fill reads once from the socket, with room for n bytes in all.
+func (r *Reader) fill(n int) error {
+	if err := r.err; err != nil {
+		r.err = nil
+		return err
+	}
+	r.makeRoom(n)
+	for range 100 {
+		k, err := r.src.Read(r.buf[r.w:])
+		r.w += k
+		r.more = r.w == len(r.buf)
+		if k > 0 {
+			r.err = err
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return io.ErrNoProgress
+}
+
+// makeRoom chooses the buffer for the next read, and moves what is in it to its
+// start if n bytes would not fit behind one another.
+func (r *Reader) makeRoom(n int) {
+	ahead := r.buf[r.r:r.w]
+	switch {
+	case r.large == nil && (r.more || n > idleSize):
+		r.large = buffers.Get().(*[bufferSize]byte)
+		r.buf = r.large[:]
+	case r.large != nil && len(ahead) == 0 && !r.more && n <= idleSize:
+		r.releaseLarge()
+	case r.r > 0 && (len(ahead) == 0 || r.r+n > len(r.buf) || r.w == len(r.buf)):
+	default:
+		return
+	}
+	r.r, r.w = 0, copy(r.buf, ahead)
+}
+
+func (r *Reader) releaseLarge() {
+	buffers.Put(r.large)
+	r.large, r.buf = nil, r.idle[:]
+}
+
+// Release gives back what the Reader has borrowed, and with it what was read
+// ahead. It must not be called while another goroutine reads.
+func (r *Reader) Release() {
+	r.r, r.w = 0, 0
+	if r.large != nil {
+		r.releaseLarge()
+	}
 }
 
 // SetIdle makes every read from the socket fail if nothing arrives for d.
 // Zero leaves the socket's deadlines to the caller. It must not be called
 // while another goroutine reads.
 func (r *Reader) SetIdle(d time.Duration) {
-	r.src.idle.span = d
-	r.src.idle.until = time.Time{}
+	r.src.idle = deadline{span: d}
 }
 
 // Interrupt makes the present read and all later ones fail with
 // os.ErrDeadlineExceeded. Bytes already buffered can still be read. It is safe
 // to call from any goroutine.
 func (r *Reader) Interrupt() {
-	r.src.interrupted.Store(true)
+	if !r.src.interrupted.Swap(true) {
+		close(r.src.stop)
+	}
 	r.src.conn.SetReadDeadline(past)
 }
 
@@ -56,7 +184,9 @@ var past = time.Unix(1, 0)
 type source struct {
 	conn        net.Conn
 	idle        deadline
+	water       *lowWater // nil before the first body
 	interrupted atomic.Bool
+	stop        chan struct{} // closed when interrupted
 }
 
 func (s *source) Read(p []byte) (int, error) {
@@ -74,6 +204,7 @@ func (s *source) Read(p []byte) (int, error) {
 type deadline struct {
 	span  time.Duration
 	until time.Time
+	limit time.Time // if not zero: no activity moves it beyond
 }
 
 // extend returns the new deadline, and whether the socket must be told.
@@ -82,7 +213,10 @@ func (d *deadline) extend() (time.Time, bool) {
 		return time.Time{}, false
 	}
 	until := time.Now().Add(d.span)
-	if until.Sub(d.until) < d.span/8 {
+	if !d.limit.IsZero() && until.After(d.limit) {
+		until = d.limit
+	}
+	if moved := until.Sub(d.until); 0 <= moved && moved < d.span/8 {
 		return d.until, false
 	}
 	d.until = until

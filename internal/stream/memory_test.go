@@ -1,0 +1,175 @@
+package stream
+
+import (
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// Bodies of many sizes come and go at once; each has its own memory, and in the
+// end all of it is in one piece again.
+func TestMemoryConcurrently(t *testing.T) {
+	m := NewMemory(4 << 20)
+	var group sync.WaitGroup
+	for i := range 16 {
+		group.Go(func() {
+			rng := rand.New(rand.NewPCG(uint64(i), 1))
+			for range 300 {
+				b, err := m.take(1+rng.IntN(2<<20), nil, time.Now().Add(time.Minute))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				for at := 0; at < len(b); at += pageSize {
+					b[at] = byte(i)
+				}
+				for at := 0; at < len(b); at += pageSize {
+					if b[at] != byte(i) {
+						t.Error("somebody else has the same memory")
+						return
+					}
+				}
+				m.put(b)
+			}
+		})
+	}
+	group.Wait()
+	requireUnused(t, m)
+}
+
+// Who asks first is served first, also if who comes later would be content with
+// what is left.
+func TestMemoryInTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMemory(10 * pageSize)
+		forever := time.Now().Add(time.Hour)
+		held, err := m.take(6*pageSize, nil, forever)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var served []int
+		ask := func(n int) {
+			go func() {
+				b, err := m.take(n*pageSize, nil, forever)
+				if err != nil {
+					t.Error(err)
+				}
+				served = append(served, n)
+				m.put(b)
+			}()
+			synctest.Wait()
+		}
+		ask(10)
+		ask(1)
+		ask(9)
+		if len(served) > 0 {
+			t.Errorf("%v were served before the first was", served)
+		}
+		m.put(held)
+		synctest.Wait()
+		if len(served) != 3 || served[0] != 10 {
+			t.Errorf("served in the order of %v", served)
+		}
+		requireUnused(t, m)
+		time.Sleep(2 * keepUnused) // for the timer
+	})
+}
+
+// A wait ends with its time, or when it is stopped, and those behind go on.
+func TestMemoryWaitEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMemory(10 * pageSize)
+		held, err := m.take(5*pageSize, nil, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := make(chan struct{})
+		failed := make(chan error, 2)
+		begin := time.Now()
+		go func() {
+			_, err := m.take(6*pageSize, stop, begin.Add(time.Hour))
+			failed <- err
+		}()
+		go func() {
+			_, err := m.take(7*pageSize, nil, begin.Add(time.Minute))
+			failed <- err
+		}()
+		synctest.Wait()
+		served := false
+		go func() {
+			b, err := m.take(5*pageSize, nil, begin.Add(time.Hour))
+			if err != nil {
+				t.Error(err)
+			}
+			served = true
+			m.put(b)
+		}()
+		if err := <-failed; err != ErrMemory || time.Since(begin) != time.Minute {
+			t.Errorf("%v after %v", err, time.Since(begin))
+		}
+		close(stop)
+		if err := <-failed; err != ErrMemory {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if !served {
+			t.Error("who waits behind one that has gone is not served")
+		}
+		m.put(held)
+		requireUnused(t, m)
+		time.Sleep(2 * keepUnused)
+	})
+}
+
+// What is larger than the budget is refused at once.
+func TestMemoryTooLittle(t *testing.T) {
+	m := NewMemory(10*pageSize + pageSize/2)
+	if _, err := m.take(10*pageSize+1, nil, time.Now().Add(time.Hour)); err != ErrMemory {
+		t.Error(err)
+	}
+	b, err := m.take(10*pageSize, nil, time.Now().Add(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.put(b)
+}
+
+// Memory that nobody has needed for a while goes back to the system, and comes
+// again.
+func TestMemoryUnused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := NewMemory(10 * pageSize)
+		use := func() {
+			b, err := m.take(3*pageSize, nil, time.Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * keepUnused) // in use it stays
+			b[0] = 1
+			m.put(b)
+		}
+		mapped := func() bool {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			return m.arena != nil
+		}
+		use()
+		time.Sleep(keepUnused / 2)
+		use() // which starts the time anew
+		time.Sleep(keepUnused - time.Second)
+		if !mapped() {
+			t.Error("it went back too soon")
+		}
+		time.Sleep(2 * time.Second)
+		if mapped() {
+			t.Error("it did not go back")
+		}
+		use()
+		time.Sleep(2 * keepUnused)
+		if mapped() {
+			t.Error("it did not go back again")
+		}
+	})
+}

@@ -1,0 +1,6 @@
+//go:build !unix
+
+package main
+
+// raiseDescriptorLimit has nothing to raise here.
+func raiseDescriptorLimit() {}

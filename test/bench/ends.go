@@ -1,0 +1,227 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	socksclient "golang.org/x/net/proxy"
+
+	"bip324proxy/transport"
+	"bip324proxy/v1v2"
+)
+
+// patience is how long anything may take before the run has failed.
+const patience = 2 * time.Minute
+
+// end is one end of a session: the client's, in v1, or the node's, in v1 or v2.
+type end interface {
+	// send sends t, times times.
+	send(t traffic, times int) error
+	// receive reads n messages.
+	receive(n int) error
+	// next reads one message and returns its payload.
+	next() ([]byte, error)
+	net() net.Conn
+}
+
+// v1End speaks v1.
+type v1End struct {
+	conn net.Conn
+	in   *bufio.Reader
+}
+
+func newV1End(conn net.Conn, buffer int) *v1End {
+	return &v1End{conn, bufio.NewReaderSize(conn, buffer)}
+}
+
+func (e *v1End) net() net.Conn { return e.conn }
+
+func (e *v1End) send(t traffic, times int) error {
+	b := t.v1()
+	for range times {
+		if _, err := e.conn.Write(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *v1End) receive(n int) error {
+	for range n {
+		head, err := e.in.Peek(v1v2.HeaderSize)
+		if err != nil {
+			return err
+		}
+		if [4]byte(head) != magic {
+			return errors.New("a message out of step")
+		}
+		if _, err := e.in.Discard(v1v2.HeaderSize + int(binary.LittleEndian.Uint32(head[16:]))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *v1End) next() ([]byte, error) {
+	head, err := e.in.Peek(v1v2.HeaderSize)
+	if err != nil {
+		return nil, err
+	}
+	size := v1v2.HeaderSize + int(binary.LittleEndian.Uint32(head[16:]))
+	b, err := e.in.Peek(size)
+	e.in.Discard(len(b))
+	return b[v1v2.HeaderSize:], err
+}
+
+// v2End speaks v2.
+type v2End struct{ conn *transport.Conn }
+
+func (e *v2End) net() net.Conn { return e.conn.NetConn() }
+
+func (e *v2End) send(t traffic, times int) error {
+	all := t.contents()
+	var room []byte
+	for range times {
+		for _, contents := range all {
+			if len(contents) < 16<<10 {
+				if err := e.conn.Queue(contents); err != nil {
+					return err
+				}
+				continue
+			}
+			room = append(room[:0], make([]byte, transport.Headroom)...)
+			room = append(append(room, contents...), make([]byte, transport.Tailroom)...)
+			if err := e.conn.WriteInPlace(room); err != nil {
+				return err
+			}
+		}
+		if err := e.conn.Flush(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *v2End) receive(n int) error {
+	for range n {
+		if _, err := e.conn.ReadPacket(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *v2End) next() ([]byte, error) {
+	contents, err := e.conn.ReadPacket()
+	if err != nil {
+		return nil, err
+	}
+	_, payload, ok := v1v2.Decode(contents)
+	if !ok {
+		return nil, errors.New("a packet that is no message")
+	}
+	return payload, nil
+}
+
+// node is a listener whose peers have said VERSION and been sent one.
+type node struct {
+	addr string
+	ends chan end
+}
+
+func listenV1() (*node, error) {
+	return listen(func(conn net.Conn) (end, error) {
+		e := newV1End(conn, 256<<10)
+		if err := e.receive(1); err != nil {
+			return nil, err
+		}
+		return e, e.send(traffic{version}, 1)
+	})
+}
+
+func listenV2() (*node, error) {
+	first := traffic{version}.contents()
+	return listen(func(conn net.Conn) (end, error) {
+		c, err := transport.Server(context.Background(), conn, transport.Config{Magic: magic, First: first})
+		if err != nil {
+			return nil, err
+		}
+		e := &v2End{c}
+		return e, e.receive(1)
+	})
+}
+
+func listenRaw() (*node, error) {
+	return listen(func(conn net.Conn) (end, error) { return newV1End(conn, 256<<10), nil })
+}
+
+func listen(greet func(net.Conn) (end, error)) (*node, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	n := &node{addr: l.Addr().String(), ends: make(chan end, 20_000)}
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				conn.SetDeadline(time.Now().Add(patience))
+				e, err := greet(conn)
+				if err != nil {
+					conn.Close() // its client finds out
+					return
+				}
+				conn.SetDeadline(time.Time{})
+				n.ends <- e
+			}()
+		}
+	}()
+	return n, nil
+}
+
+// dial opens a bare connection.
+func (p path) dial() (net.Conn, error) {
+	if p.via == nil {
+		return net.Dial("tcp", p.to.addr)
+	}
+	d, err := socksclient.SOCKS5("tcp", p.via.addr, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	return d.Dial("tcp", p.to.addr)
+}
+
+// greet opens a connection, says VERSION and is answered.
+func (p path) greet(buffer int) (*v1End, error) {
+	conn, err := p.dial()
+	if err != nil {
+		return nil, err
+	}
+	conn.SetDeadline(time.Now().Add(patience))
+	e := newV1End(conn, buffer)
+	if err := e.send(traffic{version}, 1); err != nil {
+		return nil, err
+	}
+	if err := e.receive(1); err != nil {
+		return nil, fmt.Errorf("no VERSION from the node: %w", err)
+	}
+	conn.SetDeadline(time.Time{})
+	return e, nil
+}
+
+// open opens a session and returns both of its ends. No other may be opened meanwhile.
+func (p path) open() (client *v1End, peer end, err error) {
+	client, err = p.greet(256 << 10)
+	if err != nil {
+		return nil, nil, err
+	}
+	return client, <-p.to.ends, nil
+}

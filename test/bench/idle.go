@@ -1,0 +1,77 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// idle measures what upgraded sessions cost that say nothing, in a proxy of their own.
+func (b *bench) idle() ([]row, error) {
+	proxy, err := b.startProxy("--log-level", "warn")
+	if err != nil {
+		return nil, err
+	}
+	defer proxy.stop()
+	p := path{proxy, b.v2}
+	var ends []end
+	defer func() {
+		for _, e := range ends {
+			e.net().Close()
+		}
+	}()
+	open := func(n int) error {
+		clients := make(chan end, n)
+		var group errgroup.Group
+		group.SetLimit(16)
+		for range n {
+			group.Go(func() error {
+				client, err := p.greet(512)
+				if err == nil {
+					clients <- client
+				}
+				return err
+			})
+		}
+		if err := group.Wait(); err != nil {
+			return err
+		}
+		for range n {
+			ends = append(ends, <-clients, <-p.to.ends)
+		}
+		return nil
+	}
+	if err := open(1); err != nil { // what the first one brings is not the session's
+		return nil, err
+	}
+	empty := settled(proxy)
+	n := b.size(10_000)
+	if err := open(n); err != nil {
+		return nil, fmt.Errorf("after %d sessions (each needs two descriptors here and two there): %w", len(ends)/2, err)
+	}
+	full := settled(proxy)
+	before := proxy.cpu()
+	const watched = 20 * time.Second
+	time.Sleep(watched)
+	used := proxy.cpu() - before
+	const kib, mb = 1 << 10, 1e6
+	what := fmt.Sprintf("%d idle sessions", n)
+	return []row{
+		{what: what, unit: "resident KiB each", got: (full - empty) / float64(n) / kib, target: 16},
+		{what: what, unit: "resident MB in all", got: full / mb, target: 250, note: figure(empty/mb) + " without them"},
+		{what: what, unit: "CPU %", got: used / watched.Seconds() * 100, note: "target 0"},
+	}, nil
+}
+
+// settled is the memory that p holds when it has held no more and no less for 10 seconds, or for 3 minutes in all.
+func settled(p *program) float64 {
+	last, since := p.resident(), time.Now()
+	for until := time.Now().Add(3 * time.Minute); time.Now().Before(until) && time.Since(since) < 10*time.Second; {
+		time.Sleep(500 * time.Millisecond)
+		if now := p.resident(); now < last*0.995 || now > last*1.005 {
+			last, since = now, time.Now()
+		}
+	}
+	return p.resident()
+}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/shirou/gopsutil/v4/process"
+)
+
+// program is a running process that sessions go through.
+type program struct {
+	cmd  *exec.Cmd
+	addr string // its SOCKS5 address
+	proc *process.Process
+}
+
+// bench is what all scenarios share.
+type bench struct {
+	quick  bool
+	dir    string // temporary
+	binary string // bip324-proxy
+	relay  *program
+	proxy  *program
+	v1, v2 *node
+}
+
+func newBench(quick bool) (b *bench, err error) {
+	b = &bench{quick: quick}
+	defer func() {
+		if err != nil {
+			b.close()
+		}
+	}()
+	raiseDescriptorLimit()
+	if b.dir, err = os.MkdirTemp("", "bip324-bench"); err != nil {
+		return b, err
+	}
+	b.binary = filepath.Join(b.dir, "bip324-proxy")
+	if out, err := exec.Command("go", "build", "-o", b.binary, "bip324proxy").CombinedOutput(); err != nil {
+		return b, fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	if b.v1, err = listenV1(); err != nil {
+		return b, err
+	}
+	if b.v2, err = listenV2(); err != nil {
+		return b, err
+	}
+	if b.relay, err = b.startRelay(); err != nil {
+		return b, err
+	}
+	b.proxy, err = b.startProxy()
+	return b, err
+}
+
+func (b *bench) close() {
+	for _, p := range []*program{b.relay, b.proxy} {
+		p.stop()
+	}
+	os.RemoveAll(b.dir)
+}
+
+// size is n, or less of it if the run is to be quick.
+func (b *bench) size(n int) int {
+	if b.quick {
+		return max(1, n/50)
+	}
+	return n
+}
+
+// startProxy runs the proxy with its log in a file, as most users have it.
+func (b *bench) startProxy(flags ...string) (*program, error) {
+	log, err := os.CreateTemp(b.dir, "log")
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	args := append([]string{"--listen", "127.0.0.1:0", "--log-format", "json"}, flags...)
+	p := &program{cmd: exec.Command(b.binary, args...)}
+	p.cmd.Stderr = log
+	if err := p.start(); err != nil {
+		return nil, err
+	}
+	for until := time.Now().Add(10 * time.Second); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
+		text, _ := os.ReadFile(log.Name())
+		for line := range strings.Lines(string(text)) {
+			var event struct{ Msg, Addr string }
+			if json.Unmarshal([]byte(line), &event) == nil && event.Msg == "listening" {
+				p.addr = event.Addr
+				return p, nil
+			}
+		}
+	}
+	p.stop()
+	text, _ := os.ReadFile(log.Name())
+	return nil, fmt.Errorf("the proxy does not listen: %s", text)
+}
+
+// startRelay runs this program as the bare relay.
+func (b *bench) startRelay() (*program, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	p := &program{cmd: exec.Command(self, relayCommand)}
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := p.start(); err != nil {
+		return nil, err
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	p.addr = strings.TrimSpace(line)
+	return p, err
+}
+
+func (p *program) start() error {
+	if err := p.cmd.Start(); err != nil {
+		return err
+	}
+	var err error
+	p.proc, err = process.NewProcess(int32(p.cmd.Process.Pid))
+	return err
+}
+
+func (p *program) stop() {
+	if p != nil && p.cmd.Process != nil {
+		p.cmd.Process.Kill()
+		p.cmd.Wait()
+	}
+}
+
+// cpu is the CPU time that the process has used so far, of user and system, in seconds.
+func (p *program) cpu() float64 {
+	t, err := p.proc.Times()
+	if err != nil {
+		panic(err) // it has died: nothing that follows would mean anything
+	}
+	return t.User + t.System
+}
+
+// resident is the memory that the process holds, in bytes.
+func (p *program) resident() float64 {
+	m, err := p.proc.MemoryInfo()
+	if err != nil {
+		panic(err)
+	}
+	return float64(m.RSS)
+}
+
+// path is a way from the client to a node.
+type path struct {
+	via *program // nil: directly
+	to  *node
+}
+
+func (b *bench) viaProxy() path { return path{b.proxy, b.v2} }
+func (b *bench) viaRelay() path { return path{b.relay, b.v1} }
+func (b *bench) directly() path { return path{nil, b.v1} }

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	stalledSessions = 200
+	stalledMessages = 3               // down, and as many up, on each session
+	stalledFor      = 5 * time.Second // then they begin to read
+	messageMemory   = 128 << 20       // what the proxy is told, and its default
+)
+
+// stalled measures the memory of sessions that are all sent the largest messages, both ways, while nobody reads, and
+// then proves that nothing was lost.
+func (b *bench) stalled() ([]row, error) {
+	proxy, err := b.startProxy("--message-memory", "128MiB", "--log-level", "warn")
+	if err != nil {
+		return nil, err
+	}
+	defer proxy.stop()
+	p := path{proxy, b.v2}
+	n := max(20, b.size(stalledSessions))
+	payload := make([]byte, 4_000_000)
+	rand.Read(payload)
+	load := traffic{{"block", payload}}
+
+	var most atomic.Uint64
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(20 * time.Millisecond):
+				most.Store(max(most.Load(), uint64(proxy.resident())))
+			}
+		}
+	}()
+
+	before := settledQuickly(proxy)
+	read := make(chan struct{})
+	begin := time.Now()
+	var group errgroup.Group
+	var slowest atomic.Int64
+	for range n {
+		client, peer, err := p.open()
+		if err != nil {
+			return nil, err
+		}
+		for _, each := range []struct{ from, to end }{{peer, client}, {client, peer}} {
+			each.to.net().(*net.TCPConn).SetReadBuffer(64 << 10) // so that it is the proxy that has to wait
+			group.Go(func() error { return each.from.send(load, stalledMessages) })
+			group.Go(func() error {
+				<-read
+				for range stalledMessages {
+					got, err := each.to.next()
+					if err != nil {
+						return err
+					}
+					if !bytes.Equal(got, payload) {
+						return errors.New("a message was altered")
+					}
+					slowest.Store(max(slowest.Load(), int64(time.Since(begin))))
+				}
+				return nil
+			})
+		}
+	}
+	time.Sleep(stalledFor)
+	whileStalled := float64(most.Load())
+	close(read)
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	const mib = 1 << 20
+	what := fmt.Sprintf("%d sessions, %d × 4 MB each way, readers that stall", n, stalledMessages)
+	return []row{{what: what, unit: "most resident MiB", got: float64(most.Load()) / mib, limit: messageMemory / mib, of: "(--message-memory)", target: 1.1,
+		note: fmt.Sprintf("%s before, %s while they stalled; all arrived, the last after %.0f s", figure(before/mib), figure(whileStalled/mib), time.Duration(slowest.Load()).Seconds())}}, nil
+}
+
+// settledQuickly is what p holds after a moment.
+func settledQuickly(p *program) float64 {
+	time.Sleep(time.Second)
+	return p.resident()
+}
