@@ -10,14 +10,12 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"bip324proxy/proxy"
-	"bip324proxy/socks"
 )
 
 func main() { os.Exit(run(os.Args, os.Stdout, os.Stderr)) }
@@ -38,6 +36,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 			&cli.StringFlag{Name: "upstream", Usage: "SOCKS5 proxy, such as Tor, that everything goes through: `URL` socks5://[USER:PASSWORD@]HOST:PORT or socks5+unix:///PATH", EnvVars: env("UPSTREAM")},
 			&cli.StringFlag{Name: "v1-fallback", Value: "never", Usage: "`WHERE` plaintext v1 may be spoken to peers without v2: never, overlay (.onion and CJDNS), always", EnvVars: env("V1_FALLBACK")},
 			&cli.StringFlag{Name: "peer-memory", Usage: "`FILE` to remember in, across restarts, which peers speak v2 and which do not", EnvVars: env("PEER_MEMORY")},
+			&cli.StringSliceFlag{Name: "allow", Usage: "`RULE`, HOST or HOST:PORT, for where clients may go, before any --deny; may be repeated", EnvVars: env("ALLOW")},
+			&cli.StringSliceFlag{Name: "deny", Usage: "`RULE`, HOST or HOST:PORT, for where clients may not go: an address, 10.0.0.0/8, NAME, *.NAME, private, or *; may be repeated", EnvVars: env("DENY")},
 			&cli.StringFlag{Name: "passthrough", Value: "allow", Usage: "`POLICY` for clients that do not speak v1 (v2 already, or not Bitcoin): allow, deny", EnvVars: env("PASSTHROUGH")},
 			&cli.StringSliceFlag{Name: "peer", Usage: "`ADDRESS=PEER`: take clients on ADDRESS, without SOCKS, and connect them to PEER, HOST:PORT; may be repeated", EnvVars: env("PEER")},
 			&cli.DurationFlag{Name: "grace", Value: 10 * time.Second, Usage: "`TIME` for sessions to end after the first SIGINT or SIGTERM", EnvVars: env("GRACE")},
@@ -194,9 +194,9 @@ func listen(c *cli.Context, server *proxy.Server) (all []listener, err error) {
 		}
 	}
 	for _, pair := range c.StringSlice("peer") {
-		spec, peer, ok := strings.Cut(pair, "=")
-		if _, err := socks.ParseAddr(peer); !ok || err != nil {
-			return all, usageError{fmt.Errorf("--peer: %q is not ADDRESS=PEER; write 127.0.0.1:38401=HOST:PORT", pair)}
+		spec, peer, err := splitPeer(pair)
+		if err != nil {
+			return all, err
 		}
 		if err := open("peer", spec, peer); err != nil {
 			return all, err

@@ -35,6 +35,10 @@ type Server struct {
 	// that speak v2 themselves, and everything that is not Bitcoin.
 	DenyPassthrough bool
 
+	// Rules say where clients may go. They are about the addresses that are
+	// connected to only where Dialer.Dial is nil and there is no Upstream.
+	Rules Rules
+
 	// Socks says how to negotiate with clients.
 	Socks socks.Config
 
