@@ -40,6 +40,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 			&cli.StringSliceFlag{Name: "deny", Usage: "`RULE`, HOST or HOST:PORT, for where clients may not go: an address, 10.0.0.0/8, NAME, *.NAME, private, or *; may be repeated", EnvVars: env("DENY")},
 			&cli.StringFlag{Name: "passthrough", Value: "allow", Usage: "`POLICY` for clients that do not speak v1 (v2 already, or not Bitcoin): allow, deny", EnvVars: env("PASSTHROUGH")},
 			&cli.StringSliceFlag{Name: "peer", Usage: "`ADDRESS=PEER`: take clients on ADDRESS, without SOCKS, and connect them to PEER, HOST:PORT; may be repeated", EnvVars: env("PEER")},
+			&cli.IntFlag{Name: "max-sessions", Usage: "`NUMBER` of sessions at a time; clients beyond it are refused (default: what the descriptor limit is enough for, at most 4096)", EnvVars: env("MAX_SESSIONS")},
+			&cli.IntFlag{Name: "client-rate", Value: 20, Usage: "`NUMBER` of connections a second that one address may make where --listen is not on this machine alone", EnvVars: env("CLIENT_RATE")},
 			&cli.DurationFlag{Name: "grace", Value: 10 * time.Second, Usage: "`TIME` for sessions to end after the first SIGINT or SIGTERM", EnvVars: env("GRACE")},
 			&cli.StringFlag{Name: "log-level", Value: "info", Usage: "`LEVEL`: debug, info, warn, error", EnvVars: env("LOG_LEVEL")},
 			&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`FORMAT`: text, json", EnvVars: env("LOG_FORMAT")},
@@ -102,6 +104,10 @@ func serve(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if enough := proxy.SessionsForDescriptors(); server.MaxSessions > enough {
+		log.Warn("there may be too few descriptors for so many sessions; raise their limit (ulimit -n) to six times as many",
+			"max_sessions", server.MaxSessions, "enough_for", enough)
+	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
@@ -135,6 +141,10 @@ func stop(server *proxy.Server, grace time.Duration, signals <-chan os.Signal) {
 	case <-drained:
 	case <-signals:
 		server.Close()
+		select {
+		case <-drained: // with a line in the log for each session
+		case <-time.After(time.Second):
+		}
 	}
 }
 

@@ -50,6 +50,9 @@ func TestWrongInput(t *testing.T) {
 		{"--allow 10.0.0.0/33", `--allow: "10.0.0.0/33" is about no host; write HOST or HOST:PORT`},
 		{"--deny *:http", "has no port from 1 to 65535"},
 		{"--deny 10.0.0.0/8,*.node..example", `--deny: "*.node..example" is about no host`},
+		{"--max-sessions 0", "--max-sessions: there must be one at least"},
+		{"--max-sessions many", "max-sessions"},
+		{"--client-rate 0", "--client-rate: it must be one a second at least"},
 		{"--no-such-flag", "no-such-flag"},
 		{"serve", `no command "serve"`},
 		{"demo now", `leave out "now"`},
@@ -69,12 +72,14 @@ func TestWrongInput(t *testing.T) {
 
 func TestWrongEnvironment(t *testing.T) {
 	for name, value := range map[string]string{
-		"BIP324_PROXY_LISTEN":      "nowhere",
-		"BIP324_PROXY_V1_FALLBACK": "nowhere",
-		"BIP324_PROXY_PASSTHROUGH": "nowhere",
-		"BIP324_PROXY_GRACE":       "nowhere",
-		"BIP324_PROXY_LOG_LEVEL":   "nowhere",
-		"BIP324_PROXY_LOG_FORMAT":  "nowhere",
+		"BIP324_PROXY_LISTEN":       "nowhere",
+		"BIP324_PROXY_V1_FALLBACK":  "nowhere",
+		"BIP324_PROXY_PASSTHROUGH":  "nowhere",
+		"BIP324_PROXY_GRACE":        "nowhere",
+		"BIP324_PROXY_ALLOW":        "nowhere/8",
+		"BIP324_PROXY_MAX_SESSIONS": "nowhere",
+		"BIP324_PROXY_LOG_LEVEL":    "nowhere",
+		"BIP324_PROXY_LOG_FORMAT":   "nowhere",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv(name, value)
@@ -82,7 +87,7 @@ func TestWrongEnvironment(t *testing.T) {
 			if code := run([]string{"bip324-proxy"}, &stdout, &stderr); code != 2 {
 				t.Errorf("exit code %d, want 2", code)
 			}
-			checkOneLine(t, name, stderr.String(), `"nowhere"`)
+			checkOneLine(t, name, stderr.String(), `"`+value+`"`)
 		})
 	}
 }

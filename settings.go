@@ -29,6 +29,12 @@ func configure(c *cli.Context, log *slog.Logger) (*proxy.Server, error) {
 	if c.Duration("grace") < 0 {
 		return nil, usageError{errors.New("--grace: a time cannot be negative; 0 ends sessions at once")}
 	}
+	switch {
+	case c.IsSet("max-sessions") && c.Int("max-sessions") < 1:
+		return nil, usageError{errors.New("--max-sessions: there must be one at least; leave it out for as many as there are descriptors for")}
+	case c.Int("client-rate") < 1:
+		return nil, usageError{errors.New("--client-rate: it must be one a second at least")}
+	}
 	auth, err := credentials(c)
 	if err != nil {
 		return nil, err
@@ -56,6 +62,8 @@ func configure(c *cli.Context, log *slog.Logger) (*proxy.Server, error) {
 		Rules:           rules,
 		Socks:           socks.Config{Auth: auth},
 		DenyPassthrough: passthrough == "deny",
+		MaxSessions:     c.Int("max-sessions"),
+		ClientRate:      c.Int("client-rate"),
 		Log:             log,
 	}, nil
 }

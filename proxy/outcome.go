@@ -128,8 +128,9 @@ func level(err error) slog.Level {
 	switch {
 	case errors.As(err, new(*deniedError)):
 		return slog.LevelWarn
-	case errors.As(err, &negotiation) && negotiation.Err == io.EOF, errors.Is(err, errClientLeft):
-		return slog.LevelDebug // somebody looked whether the port is open, or gave up
+	case errors.As(err, &negotiation) && negotiation.Err == io.EOF, errors.Is(err, errClientLeft),
+		errors.Is(err, errTooManySessions):
+		return slog.LevelDebug // somebody looked whether the port is open, or gave up; or it has a line for many
 	case errors.As(err, &dial) && dial.code != socks.GeneralFailure && dial.code != socks.NotAllowed,
 		errors.As(err, new(*resolveError)),
 		errors.As(err, &handshake) && handshake.Received == 0,

@@ -19,15 +19,16 @@ import (
 
 // session is one client's connection and the connection made for it.
 type session struct {
-	server *Server
-	number uint64
-	began  time.Time
-	client net.Conn
-	in     *stream.Reader // all that is read from client, but for a relay's bytes
-	fixed  string         // where the listener's clients go, if they are not asked
-	public bool           // the listener is open to others than this machine
-	dest   string         // "host:port", once it is known
-	dialer transport.Dialer
+	server  *Server
+	number  uint64
+	began   time.Time
+	client  net.Conn
+	in      *stream.Reader // all that is read from client, but for a relay's bytes
+	fixed   string         // where the listener's clients go, if they are not asked
+	public  bool           // the listener is open to others than this machine
+	refusal error          // why the client gets no more than an answer, if so
+	dest    string         // "host:port", once it is known
+	dialer  transport.Dialer
 
 	resolved netip.Addr // the answer, if the client only wanted to know an address
 
@@ -72,6 +73,10 @@ func (s *session) run(ctx context.Context) error {
 	request, err := s.ask()
 	if err != nil {
 		return err
+	}
+	if s.refusal != nil {
+		request.Reply(socks.GeneralFailure)
+		return s.refusal
 	}
 	if s.server.isOwnUpstream() {
 		request.Reply(socks.NotAllowed)
@@ -178,6 +183,7 @@ func (s *session) upgrade(ctx context.Context, peer net.Conn, magic [4]byte, fir
 		First:        [][]byte{first.Contents()},
 		ReadTimeout:  s.server.idleTimeout(),
 		WriteTimeout: s.server.idleTimeout(),
+		Turns:        s.server.turns,
 	})
 	release()
 	switch {
