@@ -296,17 +296,22 @@ func (s *Server) start(conn net.Conn, peer string, public bool) {
 	if refusal != nil {
 		s.refusing++
 		each.refusal = refusal
-		time.AfterFunc(refuseTimeout, each.close)
+		each.after(refuseTimeout, func() { each.fail(refusal) })
 	}
 	s.running.Go(func() {
-		each.serve(s.ctx)
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.sessions, each)
-		if refusal != nil {
-			s.refusing--
-		}
+		err := each.serve(s.ctx)
+		s.remove(each)
+		each.logEnd(err)
 	})
+}
+
+func (s *Server) remove(each *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.sessions, each)
+	if each.refusal != nil {
+		s.refusing--
+	}
 }
 
 func (s *Server) live() []*session {

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -40,7 +41,9 @@ type session struct {
 	mu          sync.Mutex
 	conns       []net.Conn
 	stops       []func()
-	relay       *rawRelay // the one that is running, if any
+	relay       *rawRelay   // the one that is running, if any
+	timer       *time.Timer // see after
+	failure     error       // see fail
 	interrupted bool
 	closed      bool
 }
@@ -61,11 +64,11 @@ func newSession(server *Server, client net.Conn, fixed string, public bool, numb
 	return s
 }
 
-// serve runs the session and leaves nothing behind but a line in the log.
-func (s *session) serve(ctx context.Context) {
+// serve runs the session and leaves nothing behind. The error says how it ended.
+func (s *session) serve(ctx context.Context) error {
 	err := s.run(ctx)
 	s.close()
-	s.logEnd(err)
+	return cmp.Or(s.failed(), err)
 }
 
 // run is the story of one connection. The error, never nil, says how it ended.
@@ -111,6 +114,7 @@ func (s *session) run(ctx context.Context) error {
 	if link.V1 != nil {
 		return s.speakV1(link, magic, &version)
 	}
+	s.watch(progress(&s.up), progress(&s.down))
 	return s.bridge(link.V2, messages, magic)
 }
 
@@ -324,6 +328,9 @@ func (s *session) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
+	if s.timer != nil {
+		s.timer.Stop()
+	}
 	for _, c := range s.conns {
 		c.Close()
 	}
