@@ -16,16 +16,12 @@ const (
 	// sockets, and a pipe each way when the kernel copies a passthrough.
 	sessionDescriptors = 6
 
-	// spareDescriptors are for all else: standard files, listeners, the poller, a
-	// file being saved, clients that are being refused.
-	spareDescriptors = 16
+	// spareDescriptors are for all else but clients that are being refused: standard
+	// files, listeners, the poller, a file being saved.
+	spareDescriptors = 12
 
 	// maxSessions is the default of Server.MaxSessions where descriptors are plenty.
 	maxSessions = 4096
-
-	// maxRefusing is how many clients that are too many are told so at a time.
-	// The others are closed without a word.
-	maxRefusing = 4
 
 	// refuseTimeout is how long a client that is too many may take to hear it.
 	refuseTimeout = 2 * time.Second
@@ -42,8 +38,12 @@ var errTooManySessions = errors.New("there are as many sessions as --max-session
 // SessionsForDescriptors is how many sessions this process's limit of descriptors
 // is certain to be enough for.
 func SessionsForDescriptors() int {
-	return max((descriptorLimit()-spareDescriptors)/sessionDescriptors, 1)
+	return max((descriptorLimit()-spareDescriptors-maxRefusing())/sessionDescriptors, 1)
 }
+
+// maxRefusing is how many clients that are too many are told so at a time. The
+// others are closed without a word.
+func maxRefusing() int { return min(max(descriptorLimit()/64, 4), 64) }
 
 // clientRates knows how often each client address has come of late. IPv6 counts by
 // /64, which is what one host has. It is for one goroutine at a time.
@@ -125,5 +125,5 @@ func (s *Server) admit(conn net.Conn, public bool) (ok bool, refusal error) {
 		s.log().Warn("session refused", append([]any{"client", conn.RemoteAddr().String(), "reason", errTooManySessions.Error(), "sessions", s.max,
 			"hint", "if they are all wanted, run with a higher --max-sessions, and a limit of descriptors (ulimit -n) of six times that"}, more...)...)
 	})
-	return s.refusing < maxRefusing, errTooManySessions
+	return s.refusing < maxRefusing(), errTooManySessions
 }
