@@ -285,8 +285,12 @@ func (s *Server) isStopping() bool {
 func (s *Server) start(conn net.Conn, peer string, public bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.ending {
+		conn.Close()
+		return
+	}
 	ok, refusal := s.admit(conn, public)
-	if !ok || s.ending {
+	if !ok {
 		conn.Close()
 		return
 	}
