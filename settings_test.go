@@ -14,7 +14,7 @@ import (
 // is what the first line says; an error does not show it.
 func FuzzAuthFile(f *testing.F) {
 	for _, s := range []string{"", "\n", "user:password\n", "user:pass:word\r\nmore\n", ":", "user:", ":password", "no colon",
-		"user:" + strings.Repeat("p", 256), strings.Repeat("x", 70_000), "\xff\x00:\x00"} {
+		"user:" + strings.Repeat("p", 256), strings.Repeat("x", 3_000), "\xff\x00:\x00"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, content string) {

@@ -27,16 +27,19 @@ func TestLoadDescriptors(t *testing.T) {
 				memory := filepath.Join(t.TempDir(), "peers")
 				p := startLimitedProxy(t, limit, append([]string{"--peer-memory", memory}, flags...)...)
 				peer := startV2Peer(t)
+				echo := startEcho(t)
 				requireGood(t, p.addr, peer)
-				settled := p.settled(t)
 
-				// Clients that stay, and some that say nothing at all.
+				// Clients that stay, passed through so that they cost as many as any can, and some that say nothing at all.
 				clients := make(chan net.Conn, 2*limit)
 				var refused, closed atomic.Int64
 				var coming sync.WaitGroup
 				for range limit {
 					coming.Go(func() {
-						nc, code, err := connectThrough(p.addr, peer)
+						nc, code, err := connectThrough(p.addr, echo)
+						if err == nil && code == 0 {
+							err = exchange(nc, []byte("hello"), []byte("hello"))
+						}
 						switch {
 						case err != nil:
 							closed.Add(1)
@@ -71,14 +74,12 @@ func TestLoadDescriptors(t *testing.T) {
 				}
 
 				began := time.Now()
-				for more := true; more; {
-					select {
-					case nc := <-clients:
+				var leaving sync.WaitGroup
+				leaving.Go(func() {
+					for nc := range clients {
 						nc.Close()
-					default:
-						more = false
 					}
-				}
+				})
 				eventually(t, "a client gets through", func() bool {
 					nc, code, err := upgradeThrough(p.addr, peer)
 					if err != nil || code != 0 {
@@ -89,10 +90,12 @@ func TestLoadDescriptors(t *testing.T) {
 				})
 				recovery := time.Since(began)
 				coming.Wait()
-				for len(clients) > 0 {
-					(<-clients).Close()
+				close(clients)
+				leaving.Wait()
+				p.settled(t)
+				for range 20 {
+					requireGood(t, p.addr, peer)
 				}
-				p.awaitDescriptors(t, settled)
 				eventually(t, "the peer memory is saved", func() bool {
 					b, err := os.ReadFile(memory)
 					return err == nil && strings.Contains(string(b), peer)
