@@ -45,10 +45,12 @@ func (s *session) after(d time.Duration, f func()) {
 // progress is how many messages went, or did not go, one way.
 func progress(c *v1v2.Counts) uint64 { return c.Messages.Load() + c.Dropped.Load() }
 
-// fail ends the session at once because of err.
+// fail ends the session at once because of err, unless it has ended by then.
 func (s *session) fail(err error) {
 	s.mu.Lock()
-	s.failure = err
+	if !s.closed {
+		s.failure = err
+	}
 	s.mu.Unlock()
 	s.close()
 }
