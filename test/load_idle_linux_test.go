@@ -51,8 +51,12 @@ func TestLoadIdle(t *testing.T) {
 	var all []net.Conn
 	for nc := range clients {
 		all = append(all, nc)
-		defer nc.Close()
 	}
+	defer func() {
+		for _, nc := range all {
+			nc.Close()
+		}
+	}()
 	pingAll := func() { // spread over the time between two rounds
 		pause := every / time.Duration(len(all))
 		for _, nc := range all {
