@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -95,6 +96,9 @@ func TestLoadDescriptors(t *testing.T) {
 				p.settled(t)
 				for range 20 {
 					requireGood(t, p.addr, peer)
+				}
+				if !longForm { // or it takes five seconds
+					p.cmd.Process.Signal(syscall.SIGTERM)
 				}
 				eventually(t, "the peer memory is saved", func() bool {
 					b, err := os.ReadFile(memory)
