@@ -121,7 +121,7 @@ func TestHelp(t *testing.T) {
 	if code := run([]string{"bip324-proxy", "--help"}, &stdout, &stderr); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
 	}
-	for _, word := range []string{"demo", "--listen", "--v1-fallback", "--passthrough", "--grace", "--log-level", "--log-format", "BIP324_PROXY_LISTEN", "127.0.0.1:1324"} {
+	for _, word := range []string{"demo", "--listen", "--v1-fallback", "--passthrough", "--allow", "--deny", "--max-sessions", "--client-rate", "--grace", "--log-level", "--log-format", "BIP324_PROXY_LISTEN", "127.0.0.1:1324"} {
 		if !strings.Contains(stdout.String(), word) {
 			t.Errorf("the help does not mention %s", word)
 		}
