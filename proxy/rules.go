@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -148,6 +149,14 @@ func (e *deniedError) Error() string {
 	return fmt.Sprintf("%s is refused by --deny %s", e.dest, e.rule)
 }
 
+// hostPort is what was judged, without the port 0 of a RESOLVE.
+func hostPort(host string, port uint16) string {
+	if port == 0 {
+		return host
+	}
+	return net.JoinHostPort(host, strconv.Itoa(int(port)))
+}
+
 // asked judges what a client asks for; port 0 is a RESOLVE's. The error is a
 // *deniedError.
 func (r *Rules) asked(dest socks.Addr) error {
@@ -157,7 +166,7 @@ func (r *Rules) asked(dest socks.Addr) error {
 	}
 	_, denied := r.judge(dest.IP, dest.Port, func(rule *Rule) bool { return rule.any || rule.matchesName(name) })
 	if denied != nil {
-		return &deniedError{dest.String(), denied.text}
+		return &deniedError{hostPort(dest.Host, dest.Port), denied.text}
 	}
 	return nil
 }
@@ -170,7 +179,7 @@ func (r *Rules) reached(ip netip.Addr, port uint16, public bool) error {
 	allowed, denied := r.judge(ip, port, func(*Rule) bool { return false })
 	switch {
 	case denied != nil:
-		return &deniedError{netip.AddrPortFrom(ip, port).String(), denied.text}
+		return &deniedError{hostPort(ip.String(), port), denied.text}
 	case public && !allowed && isPrivate(ip):
 		return &deniedError{dest: ip.String()}
 	}
