@@ -240,3 +240,31 @@ func TestWrongAuthFile(t *testing.T) {
 		checkOneLine(t, "an auth file", stderr.String(), "write USER:PASSWORD")
 	}
 }
+
+// A socket that systemd passes is judged as one that the program opens itself, and
+// IPv6's wildcard is no less public than IPv4's.
+func TestActivatedPublic(t *testing.T) {
+	for _, addr := range []string{"0.0.0.0:0", "[::]:0"} {
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			t.Logf("%s: not run: %v", addr, err)
+			continue
+		}
+		socket, err := l.(*net.TCPListener).File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Close()
+		cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", `LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" --grace 0`, os.Args[0])
+		cmd.Env = append(os.Environ(), "BIP324_PROXY_TEST_MAIN=1")
+		cmd.ExtraFiles = []*os.File{socket}
+		var stderr strings.Builder
+		cmd.Stderr = &stderr
+		cmd.Run()
+		socket.Close()
+		if cmd.ProcessState.ExitCode() != 2 {
+			t.Errorf("%s: %v, want exit code 2", addr, cmd.ProcessState)
+		}
+		checkOneLine(t, addr, stderr.String(), "add --auth USER:PASSWORD")
+	}
+}

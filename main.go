@@ -10,14 +10,12 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"bip324proxy/proxy"
-	"bip324proxy/socks"
 )
 
 func main() { os.Exit(run(os.Args, os.Stdout, os.Stderr)) }
@@ -38,9 +36,13 @@ func run(args []string, stdout, stderr io.Writer) int {
 			&cli.StringFlag{Name: "upstream", Usage: "SOCKS5 proxy, such as Tor, that everything goes through: `URL` socks5://[USER:PASSWORD@]HOST:PORT or socks5+unix:///PATH", EnvVars: env("UPSTREAM")},
 			&cli.StringFlag{Name: "v1-fallback", Value: "never", Usage: "`WHERE` plaintext v1 may be spoken to peers without v2: never, overlay (.onion and CJDNS), always", EnvVars: env("V1_FALLBACK")},
 			&cli.StringFlag{Name: "peer-memory", Usage: "`FILE` to remember in, across restarts, which peers speak v2 and which do not", EnvVars: env("PEER_MEMORY")},
+			&cli.StringSliceFlag{Name: "allow", Usage: "`RULE`, HOST or HOST:PORT, for where clients may go, before any --deny; may be repeated", EnvVars: env("ALLOW")},
+			&cli.StringSliceFlag{Name: "deny", Usage: "`RULE`, HOST or HOST:PORT, for where clients may not go: an address, 10.0.0.0/8, NAME, *.NAME, private, or *; may be repeated", EnvVars: env("DENY")},
 			&cli.StringFlag{Name: "passthrough", Value: "allow", Usage: "`POLICY` for clients that do not speak v1 (v2 already, or not Bitcoin): allow, deny", EnvVars: env("PASSTHROUGH")},
 			&cli.StringSliceFlag{Name: "peer", Usage: "`ADDRESS=PEER`: take clients on ADDRESS, without SOCKS, and connect them to PEER, HOST:PORT; may be repeated", EnvVars: env("PEER")},
-			&cli.StringFlag{Name: "message-memory", Value: "128MiB", Usage: "`SIZE` of the memory for messages of over 32 KiB on their way, all sessions together: KiB, MiB or GiB", EnvVars: env("MESSAGE_MEMORY")},
+			&cli.IntFlag{Name: "message-memory", Value: 128, Usage: "`MIB` of memory for messages of over 32 KiB on their way, of all sessions together; those beyond it wait", EnvVars: env("MESSAGE_MEMORY")},
+			&cli.IntFlag{Name: "max-sessions", Usage: "`NUMBER` of sessions at a time; clients beyond it are refused (default: what the descriptor limit is enough for, at most 4096)", EnvVars: env("MAX_SESSIONS")},
+			&cli.IntFlag{Name: "client-rate", Value: 20, Usage: "`NUMBER` of connections a second that one address may make where --listen is not on this machine alone", EnvVars: env("CLIENT_RATE")},
 			&cli.DurationFlag{Name: "grace", Value: 10 * time.Second, Usage: "`TIME` for sessions to end after the first SIGINT or SIGTERM", EnvVars: env("GRACE")},
 			&cli.StringFlag{Name: "log-level", Value: "info", Usage: "`LEVEL`: debug, info, warn, error", EnvVars: env("LOG_LEVEL")},
 			&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`FORMAT`: text, json", EnvVars: env("LOG_FORMAT")},
@@ -103,6 +105,10 @@ func serve(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if enough := proxy.SessionsForDescriptors(); server.MaxSessions > enough {
+		log.Warn("there may be too few descriptors for so many sessions; raise their limit (ulimit -n) to six times as many",
+			"max_sessions", server.MaxSessions, "enough_for", enough)
+	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
@@ -136,6 +142,10 @@ func stop(server *proxy.Server, grace time.Duration, signals <-chan os.Signal) {
 	case <-drained:
 	case <-signals:
 		server.Close()
+		select {
+		case <-drained: // with a line in the log for each session
+		case <-time.After(time.Second):
+		}
 	}
 }
 
@@ -195,9 +205,9 @@ func listen(c *cli.Context, server *proxy.Server) (all []listener, err error) {
 		}
 	}
 	for _, pair := range c.StringSlice("peer") {
-		spec, peer, ok := strings.Cut(pair, "=")
-		if _, err := socks.ParseAddr(peer); !ok || err != nil {
-			return all, usageError{fmt.Errorf("--peer: %q is not ADDRESS=PEER; write 127.0.0.1:38401=HOST:PORT", pair)}
+		spec, peer, err := splitPeer(pair)
+		if err != nil {
+			return all, err
 		}
 		if err := open("peer", spec, peer); err != nil {
 			return all, err

@@ -47,6 +47,12 @@ func TestWrongInput(t *testing.T) {
 		{"--peer 127.0.0.1:0", "is not ADDRESS=PEER"},
 		{"--peer 127.0.0.1:0=node.example", "is not ADDRESS=PEER"},
 		{"--peer 0.0.0.0:0=node.example:8333", "these clients are not asked for a password"},
+		{"--allow 10.0.0.0/33", `--allow: "10.0.0.0/33" is about no host; write HOST or HOST:PORT`},
+		{"--deny *:http", "has no port from 1 to 65535"},
+		{"--deny 10.0.0.0/8,*.node..example", `--deny: "*.node..example" is about no host`},
+		{"--max-sessions 0", "--max-sessions: there must be one at least"},
+		{"--max-sessions many", "max-sessions"},
+		{"--client-rate 0", "--client-rate: it must be one a second at least"},
 		{"--no-such-flag", "no-such-flag"},
 		{"serve", `no command "serve"`},
 		{"demo now", `leave out "now"`},
@@ -66,12 +72,14 @@ func TestWrongInput(t *testing.T) {
 
 func TestWrongEnvironment(t *testing.T) {
 	for name, value := range map[string]string{
-		"BIP324_PROXY_LISTEN":      "nowhere",
-		"BIP324_PROXY_V1_FALLBACK": "nowhere",
-		"BIP324_PROXY_PASSTHROUGH": "nowhere",
-		"BIP324_PROXY_GRACE":       "nowhere",
-		"BIP324_PROXY_LOG_LEVEL":   "nowhere",
-		"BIP324_PROXY_LOG_FORMAT":  "nowhere",
+		"BIP324_PROXY_LISTEN":       "nowhere",
+		"BIP324_PROXY_V1_FALLBACK":  "nowhere",
+		"BIP324_PROXY_PASSTHROUGH":  "nowhere",
+		"BIP324_PROXY_GRACE":        "nowhere",
+		"BIP324_PROXY_ALLOW":        "nowhere/8",
+		"BIP324_PROXY_MAX_SESSIONS": "nowhere",
+		"BIP324_PROXY_LOG_LEVEL":    "nowhere",
+		"BIP324_PROXY_LOG_FORMAT":   "nowhere",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv(name, value)
@@ -79,7 +87,7 @@ func TestWrongEnvironment(t *testing.T) {
 			if code := run([]string{"bip324-proxy"}, &stdout, &stderr); code != 2 {
 				t.Errorf("exit code %d, want 2", code)
 			}
-			checkOneLine(t, name, stderr.String(), `"nowhere"`)
+			checkOneLine(t, name, stderr.String(), `"`+value+`"`)
 		})
 	}
 }
@@ -113,7 +121,7 @@ func TestHelp(t *testing.T) {
 	if code := run([]string{"bip324-proxy", "--help"}, &stdout, &stderr); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
 	}
-	for _, word := range []string{"demo", "--listen", "--v1-fallback", "--passthrough", "--grace", "--log-level", "--log-format", "BIP324_PROXY_LISTEN", "127.0.0.1:1324"} {
+	for _, word := range []string{"demo", "--listen", "--v1-fallback", "--passthrough", "--allow", "--deny", "--max-sessions", "--client-rate", "--grace", "--log-level", "--log-format", "BIP324_PROXY_LISTEN", "127.0.0.1:1324"} {
 		if !strings.Contains(stdout.String(), word) {
 			t.Errorf("the help does not mention %s", word)
 		}

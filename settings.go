@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"strings"
@@ -28,6 +29,14 @@ func configure(c *cli.Context, log *slog.Logger) (*proxy.Server, error) {
 	if c.Duration("grace") < 0 {
 		return nil, usageError{errors.New("--grace: a time cannot be negative; 0 ends sessions at once")}
 	}
+	switch {
+	case c.Int("message-memory") < 8:
+		return nil, usageError{errors.New("--message-memory: 8 MiB are the least: a message and what arrives meanwhile")}
+	case c.IsSet("max-sessions") && c.Int("max-sessions") < 1:
+		return nil, usageError{errors.New("--max-sessions: there must be one at least; leave it out for as many as there are descriptors for")}
+	case c.Int("client-rate") < 1:
+		return nil, usageError{errors.New("--client-rate: it must be one a second at least")}
+	}
 	auth, err := credentials(c)
 	if err != nil {
 		return nil, err
@@ -38,6 +47,13 @@ func configure(c *cli.Context, log *slog.Logger) (*proxy.Server, error) {
 			return nil, usageError{fmt.Errorf("--upstream: %w", err)}
 		}
 	}
+	var rules proxy.Rules
+	if rules.Allow, err = parseRules("allow", c.StringSlice("allow")); err != nil {
+		return nil, err
+	}
+	if rules.Deny, err = parseRules("deny", c.StringSlice("deny")); err != nil {
+		return nil, err
+	}
 	peers, err := openPeers(c.String("peer-memory"), log)
 	if err != nil {
 		return nil, err
@@ -45,10 +61,34 @@ func configure(c *cli.Context, log *slog.Logger) (*proxy.Server, error) {
 	return &proxy.Server{
 		Dialer:          transport.Dialer{Fallback: fallback, Peers: peers},
 		Upstream:        upstream,
+		Rules:           rules,
 		Socks:           socks.Config{Auth: auth},
 		DenyPassthrough: passthrough == "deny",
+		MaxSessions:     c.Int("max-sessions"),
+		MessageMemory:   c.Int("message-memory") << 20,
+		ClientRate:      c.Int("client-rate"),
 		Log:             log,
 	}, nil
+}
+
+func parseRules(flag string, texts []string) (rules []proxy.Rule, err error) {
+	for _, text := range texts {
+		rule, err := proxy.ParseRule(text)
+		if err != nil {
+			return nil, usageError{fmt.Errorf("--%s: %w", flag, err)}
+		}
+		rules = append(rules, rule)
+	}
+	return rules, nil
+}
+
+// splitPeer reads a --peer: ADDRESS=PEER.
+func splitPeer(pair string) (listen, peer string, err error) {
+	listen, peer, ok := strings.Cut(pair, "=")
+	if _, err := socks.ParseAddr(peer); !ok || err != nil {
+		return "", "", usageError{fmt.Errorf("--peer: %q is not ADDRESS=PEER; write 127.0.0.1:38401=HOST:PORT", pair)}
+	}
+	return listen, peer, nil
 }
 
 // openPeers returns the memory that is kept at path, or in this process only if
@@ -83,13 +123,21 @@ func credentials(c *cli.Context) (*socks.Credentials, error) {
 			return nil, fmt.Errorf("--auth-file: %w", err)
 		}
 		defer f.Close()
-		lines := bufio.NewScanner(f)
-		lines.Scan()
-		if err := lines.Err(); err != nil {
+		if pair, err = firstLine(f); err != nil {
 			return nil, fmt.Errorf("--auth-file: %s: %w", file, err)
 		}
-		pair = lines.Text()
 	}
+	return parseCredentials(pair)
+}
+
+func firstLine(r io.Reader) (string, error) {
+	lines := bufio.NewScanner(r)
+	lines.Scan()
+	return lines.Text(), lines.Err()
+}
+
+// parseCredentials reads USER:PASSWORD. The password may have colons.
+func parseCredentials(pair string) (*socks.Credentials, error) {
 	user, password, ok := strings.Cut(pair, ":")
 	if !ok || user == "" || len(user) > 255 || len(password) > 255 {
 		return nil, usageError{errors.New("--auth, --auth-file: write USER:PASSWORD, of at most 255 bytes each")}

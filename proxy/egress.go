@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"syscall"
 	"time"
 
 	"bip324proxy/socks"
@@ -35,17 +36,17 @@ func (s *session) dial(ctx context.Context, request *socks.Request) (net.Conn, e
 		request.Reply(socks.HostUnreachable)
 		return nil, errNoEgress
 	}
-	if err := s.mayReach(request.Dest.IP); err != nil {
+	if err := s.mayAsk(request.Dest); err != nil {
 		request.Reply(socks.NotAllowed)
 		return nil, err
 	}
-	if s.public && s.dialer.Dial == nil {
-		s.dialer.Dial = dialPublic
+	if s.dialer.Dial == nil {
+		s.dialer.Dial = s.dialAllowed
 	}
 	peer, err := s.dialer.Connect(ctx, s.dest)
 	if err != nil {
 		code := socks.CodeOf(err)
-		if errors.As(err, new(*privateError)) {
+		if errors.As(err, new(*deniedError)) {
 			code = socks.NotAllowed
 		}
 		request.Reply(code)
@@ -59,13 +60,27 @@ func (s *session) dial(ctx context.Context, request *socks.Request) (net.Conn, e
 	return peer, s.own(peer)
 }
 
-// mayReach refuses private addresses to clients from elsewhere. An address that is
-// not known yet is looked at when it is.
-func (s *session) mayReach(ip netip.Addr) error {
-	if !s.public || !ip.IsValid() {
-		return nil
+// mayAsk returns a *deniedError if the client may not go to dest. Where dest is a
+// name, its addresses are judged when they are known.
+func (s *session) mayAsk(dest socks.Addr) error {
+	if err := s.server.Rules.asked(dest); err != nil || !dest.IP.IsValid() {
+		return err
 	}
-	return checkPublic(ip)
+	return s.server.Rules.reached(dest.IP, dest.Port, s.public)
+}
+
+// dialAllowed connects as net.Dialer does, but only where the client may go. It
+// looks at the address that is about to be connected to, whatever name it had and
+// whatever that name led to before.
+func (s *session) dialAllowed(ctx context.Context, network, addr string) (net.Conn, error) {
+	d := net.Dialer{Control: func(_, address string, _ syscall.RawConn) error {
+		to, err := netip.ParseAddrPort(address)
+		if err != nil {
+			return err
+		}
+		return s.server.Rules.reached(to.Addr(), to.Port(), s.public)
+	}}
+	return d.DialContext(ctx, network, addr)
 }
 
 func (s *session) useUpstream(request *socks.Request) {
@@ -100,13 +115,20 @@ func (s *session) resolve(ctx context.Context, request *socks.Request) error {
 	s.dest = request.Dest.Host
 	ctx, cancel := context.WithTimeout(ctx, s.server.resolveTimeout())
 	defer cancel()
-	ip, err := s.lookup(ctx, request)
-	if err == nil {
-		err = s.mayReach(ip)
+	dest := request.Dest
+	dest.Port = 0 // it means nothing
+	if err := s.server.Rules.asked(dest); err != nil {
+		request.Reply(socks.NotAllowed)
+		return &resolveError{socks.NotAllowed, err}
 	}
+	ip, err := s.lookup(ctx, request)
 	if err != nil {
 		request.Reply(socks.HostUnreachable) // lnd turns to its own resolver for this code only
-		return &resolveError{err}
+		return &resolveError{socks.HostUnreachable, err}
+	}
+	if err := s.server.Rules.reached(ip, 0, s.public); err != nil {
+		request.Reply(socks.NotAllowed)
+		return &resolveError{socks.NotAllowed, err}
 	}
 	s.resolved = ip
 	return request.ReplyAddr(ip)

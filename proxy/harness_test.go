@@ -45,6 +45,17 @@ type env struct {
 // ended by themselves, and nothing may be left once the server is closed.
 func start(t *testing.T, server *proxy.Server) *env {
 	t.Helper()
+	return startOn(t, server, true)
+}
+
+// startDirect is start with the system's network behind the proxy.
+func startDirect(t *testing.T, server *proxy.Server) *env {
+	t.Helper()
+	return startOn(t, server, false)
+}
+
+func startOn(t *testing.T, server *proxy.Server, fake bool) *env {
+	t.Helper()
 	back := remember()
 	t.Cleanup(func() { back(t, "after Close") })
 
@@ -53,7 +64,7 @@ func start(t *testing.T, server *proxy.Server) *env {
 	if server.Log == nil {
 		server.Log = slog.New(slog.NewJSONHandler(e.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
-	if server.Dialer.Dial == nil {
+	if fake && server.Dialer.Dial == nil {
 		server.Dialer.Dial = e.net.dial
 	}
 	e.addr = e.serve()

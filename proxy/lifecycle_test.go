@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"bip324proxy/proxy"
@@ -314,4 +316,58 @@ func TestShutdownBetweenPackets(t *testing.T) {
 	}
 	client.Close()
 	e.wantEnd(client, "closed", "the proxy is stopping")
+}
+
+// lateListener has one last client at the moment when it is closed, as a listener
+// has that others keep open.
+type lateListener struct {
+	pipeListener
+	last chan net.Conn
+}
+
+func (l *lateListener) Accept() (net.Conn, error) {
+	<-l.done
+	select {
+	case c := <-l.last:
+		return c, nil
+	default:
+		return nil, net.ErrClosed
+	}
+}
+
+// A client that was accepted just as the server began to stop is served as any
+// other, for the time of grace; if there is none it is closed.
+func TestAcceptedWhileStopping(t *testing.T) {
+	for _, grace := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &proxy.Server{Log: slog.New(slog.DiscardHandler)}
+			l := &lateListener{pipeListener{&net.TCPAddr{}, nil, make(chan struct{})}, make(chan net.Conn, 1)}
+			served := make(chan error, 1)
+			go func() { served <- s.Serve(l) }()
+			synctest.Wait()
+			client, conn := net.Pipe()
+			l.last <- conn
+			stopped := make(chan struct{})
+			go func() {
+				defer close(stopped)
+				if grace {
+					s.Shutdown(t.Context())
+				} else {
+					s.Close()
+				}
+			}()
+			synctest.Wait()
+			client.SetDeadline(time.Now().Add(patience))
+			client.Write([]byte{5, 1, 0})
+			_, err := io.ReadFull(client, make([]byte, 2))
+			if grace != (err == nil) {
+				t.Errorf("grace %v: %v", grace, err)
+			}
+			client.Close()
+			<-stopped
+			if err := <-served; err != proxy.ErrServerClosed {
+				t.Errorf("Serve returned %v", err)
+			}
+		})
+	}
 }

@@ -60,10 +60,13 @@ func (e *dialError) Error() string {
 func (e *dialError) Unwrap() error { return e.err }
 
 // resolveError is a name that could not be resolved for a client.
-type resolveError struct{ err error }
+type resolveError struct {
+	code socks.ReplyCode // what the client was told
+	err  error
+}
 
 func (e *resolveError) Error() string {
-	return fmt.Sprintf("cannot resolve (the client was told: %v): %v", socks.HostUnreachable, e.err)
+	return fmt.Sprintf("cannot resolve (the client was told: %v): %v", e.code, e.err)
 }
 
 func (e *resolveError) Unwrap() error { return e.err }
@@ -123,8 +126,11 @@ func level(err error) slog.Level {
 	var negotiation *socks.NegotiationError
 	var handshake *transport.HandshakeError
 	switch {
-	case errors.As(err, &negotiation) && negotiation.Err == io.EOF, errors.Is(err, errClientLeft):
-		return slog.LevelDebug // somebody looked whether the port is open, or gave up
+	case errors.As(err, new(*deniedError)):
+		return slog.LevelWarn
+	case errors.As(err, &negotiation) && negotiation.Err == io.EOF, errors.Is(err, errClientLeft),
+		errors.Is(err, errTooManySessions):
+		return slog.LevelDebug // somebody looked whether the port is open, or gave up; or it has a line for many
 	case errors.As(err, &dial) && dial.code != socks.GeneralFailure && dial.code != socks.NotAllowed,
 		errors.As(err, new(*resolveError)),
 		errors.As(err, &handshake) && handshake.Received == 0,
@@ -140,6 +146,7 @@ func (s *session) explain(err error) (reason, hint string) {
 	var failed *transport.HandshakeError
 	var end *v1v2.EndError
 	var dial *dialError
+	var denied *deniedError
 	var negotiation *socks.NegotiationError
 	switch {
 	case err == nil:
@@ -148,6 +155,11 @@ func (s *session) explain(err error) (reason, hint string) {
 		return errClientLeft.Error(), ""
 	case errors.As(err, new(*redirectError)):
 		return err.Error(), "set this proxy as the client's SOCKS5 proxy; or, if that is what the client is made for, have it put its peer's address there"
+	case errors.As(err, &denied):
+		if denied.rule == "" {
+			return err.Error(), "if clients may go there, run with --allow " + denied.dest
+		}
+		return err.Error(), ""
 	case errors.As(err, new(*resolveError)), errors.As(err, &dial), errors.As(err, &negotiation):
 		return err.Error(), ""
 	case errors.As(err, &failed):

@@ -13,9 +13,13 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/netip"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"bip324proxy/socks"
 	"bip324proxy/transport"
@@ -34,6 +38,10 @@ type Server struct {
 	// DenyPassthrough refuses clients that do not begin with a v1 header: those
 	// that speak v2 themselves, and everything that is not Bitcoin.
 	DenyPassthrough bool
+
+	// Rules say where clients may go. They are about the addresses that are
+	// connected to only where Dialer.Dial is nil and there is no Upstream.
+	Rules Rules
 
 	// Socks says how to negotiate with clients.
 	Socks socks.Config
@@ -58,6 +66,21 @@ type Server struct {
 	// the largest message, 4 MB.
 	MessageMemory int
 
+	// MaxSessions is how many sessions there may be at a time. A client that is too
+	// many is told of a general failure. Zero means as many as
+	// SessionsForDescriptors, at most 4096.
+	MaxSessions int
+
+	// MaxHandshakes is how many v2 handshakes may compute at a time; others wait
+	// for their turn, within their deadline. Zero means as many as there are
+	// processors.
+	MaxHandshakes int
+
+	// ClientRate is how often a second, on average, one address may connect to a
+	// listener that is open to others than this machine; five seconds' worth may
+	// come at once. Zero means 20.
+	ClientRate int
+
 	// Log takes one line when a session opens and one when it ends. Nil means
 	// slog.Default().
 	Log *slog.Logger
@@ -69,9 +92,16 @@ type Server struct {
 	listeners map[net.Listener]struct{}
 	sessions  map[*session]struct{}
 	memory    *transport.Memory
-	number    uint64 // of the last session
-	stopping  bool
-	running   sync.WaitGroup // sessions
+	number    uint64        // of the last session
+	max       int           // of sessions
+	refusing  int           // sessions that are only there to be refused
+	turns     chan struct{} // of handshakes that compute
+	clients   clientRates
+	stopping  bool           // no more clients are accepted
+	ending    bool           // sessions are interrupted
+	running   sync.WaitGroup // accept loops and sessions
+
+	folded struct{ accept, rate, sessions foldedLog }
 }
 
 // stopTimeout is how long an interrupted session may take for its last message.
@@ -91,6 +121,7 @@ func (s *Server) ServePeer(l net.Listener, peer string) error {
 	if !s.addListener(l) {
 		return ErrServerClosed
 	}
+	defer s.running.Done()
 	defer s.removeListener(l)
 	var pause time.Duration
 	for {
@@ -108,8 +139,10 @@ func (s *Server) ServePeer(l net.Listener, peer string) error {
 		}
 		// Out of descriptors, most likely: it passes when sessions end.
 		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-		s.log().Error("cannot accept a connection; trying again",
-			"listener", l.Addr().String(), "err", err, "pause", pause)
+		s.folded.accept.line(func(more ...any) {
+			s.log().Error("cannot accept a connection; trying again",
+				append([]any{"listener", l.Addr().String(), "err", err}, more...)...)
+		})
 		select {
 		case <-time.After(pause):
 		case <-s.ctx.Done():
@@ -154,6 +187,9 @@ func (s *Server) Close() {
 // interrupt ends all sessions at the next message, or where they are if they do
 // not stand yet.
 func (s *Server) interrupt() {
+	s.mu.Lock()
+	s.ending = true
+	s.mu.Unlock()
 	for _, each := range s.live() {
 		each.interrupt()
 	}
@@ -169,6 +205,9 @@ func (s *Server) setup() { // s.mu is held
 	s.listeners = make(map[net.Listener]struct{})
 	s.sessions = make(map[*session]struct{})
 	s.memory = transport.NewMemory(cmp.Or(s.MessageMemory, 128<<20))
+	s.max = cmp.Or(s.MaxSessions, min(SessionsForDescriptors(), maxSessions))
+	s.turns = make(chan struct{}, cmp.Or(s.MaxHandshakes, runtime.GOMAXPROCS(0)))
+	s.clients = clientRates{perSecond: cmp.Or(s.ClientRate, 20), of: make(map[netip.Addr]*rate.Limiter)}
 }
 
 func (s *Server) addListener(l net.Listener) bool {
@@ -179,6 +218,7 @@ func (s *Server) addListener(l net.Listener) bool {
 		return false
 	}
 	s.listeners[l] = struct{}{}
+	s.running.Add(1)
 	return true
 }
 
@@ -248,23 +288,42 @@ func (s *Server) isStopping() bool {
 	return s.stopping
 }
 
-// start runs a session for conn in a goroutine of its own.
+// start runs a session for conn in a goroutine of its own, if it is admitted. One
+// that was accepted while the server began to stop is still served.
 func (s *Server) start(conn net.Conn, peer string, public bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.stopping {
+	if s.ending {
+		conn.Close()
+		return
+	}
+	ok, refusal := s.admit(conn, public)
+	if !ok {
 		conn.Close()
 		return
 	}
 	s.number++
 	each := newSession(s, conn, peer, public, s.number)
 	s.sessions[each] = struct{}{}
+	if refusal != nil {
+		s.refusing++
+		each.refusal = refusal
+		each.after(refuseTimeout, func() { each.fail(refusal) })
+	}
 	s.running.Go(func() {
-		each.serve(s.ctx)
-		s.mu.Lock()
-		delete(s.sessions, each)
-		s.mu.Unlock()
+		err := each.serve(s.ctx)
+		s.remove(each)
+		each.logEnd(err)
 	})
+}
+
+func (s *Server) remove(each *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.sessions, each)
+	if each.refusal != nil {
+		s.refusing--
+	}
 }
 
 func (s *Server) live() []*session {

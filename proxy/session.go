@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -19,15 +20,16 @@ import (
 
 // session is one client's connection and the connection made for it.
 type session struct {
-	server *Server
-	number uint64
-	began  time.Time
-	client net.Conn
-	in     *stream.Reader // all that is read from client, but for a relay's bytes
-	fixed  string         // where the listener's clients go, if they are not asked
-	public bool           // the listener is open to others than this machine
-	dest   string         // "host:port", once it is known
-	dialer transport.Dialer
+	server  *Server
+	number  uint64
+	began   time.Time
+	client  net.Conn
+	in      *stream.Reader // all that is read from client, but for a relay's bytes
+	fixed   string         // where the listener's clients go, if they are not asked
+	public  bool           // the listener is open to others than this machine
+	refusal error          // why the client gets no more than an answer, if so
+	dest    string         // "host:port", once it is known
+	dialer  transport.Dialer
 
 	resolved netip.Addr // the answer, if the client only wanted to know an address
 
@@ -39,7 +41,9 @@ type session struct {
 	mu          sync.Mutex
 	conns       []net.Conn
 	stops       []func()
-	relay       *rawRelay // the one that is running, if any
+	relay       *rawRelay   // the one that is running, if any
+	timer       *time.Timer // see after
+	failure     error       // see fail
 	interrupted bool
 	closed      bool
 }
@@ -61,11 +65,11 @@ func newSession(server *Server, client net.Conn, fixed string, public bool, numb
 	return s
 }
 
-// serve runs the session and leaves nothing behind but a line in the log.
-func (s *session) serve(ctx context.Context) {
+// serve runs the session and leaves nothing behind. The error says how it ended.
+func (s *session) serve(ctx context.Context) error {
 	err := s.run(ctx)
 	s.close()
-	s.logEnd(err)
+	return cmp.Or(s.failed(), err)
 }
 
 // run is the story of one connection. The error, never nil, says how it ended.
@@ -73,6 +77,10 @@ func (s *session) run(ctx context.Context) error {
 	request, err := s.ask()
 	if err != nil {
 		return err
+	}
+	if s.refusal != nil {
+		request.Reply(socks.GeneralFailure)
+		return s.refusal
 	}
 	if s.server.isOwnUpstream() {
 		request.Reply(socks.NotAllowed)
@@ -108,6 +116,7 @@ func (s *session) run(ctx context.Context) error {
 	if link.V1 != nil {
 		return s.speakV1(link, magic, &version)
 	}
+	s.watch(progress(&s.up), progress(&s.down))
 	return s.bridge(link.V2, messages, magic)
 }
 
@@ -181,6 +190,7 @@ func (s *session) upgrade(ctx context.Context, peer net.Conn, magic [4]byte, fir
 		Memory:       s.server.memory,
 		ReadTimeout:  s.server.idleTimeout(),
 		WriteTimeout: s.server.idleTimeout(),
+		Turns:        s.server.turns,
 	})
 	release()
 	switch {
@@ -321,6 +331,9 @@ func (s *session) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
+	if s.timer != nil {
+		s.timer.Stop()
+	}
 	for _, c := range s.conns {
 		c.Close()
 	}

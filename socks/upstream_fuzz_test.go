@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"net"
 	"net/netip"
+	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -103,4 +106,44 @@ func upstreamModel(in []byte, auth, resolve bool) (m upstream) {
 	m.bound = m.bound.Unmap()
 	m.ok = !resolve || reply[3] != 3
 	return m
+}
+
+// Whatever --upstream is, it gives a proxy that can be dialled and is the same when
+// its URL is read again, or an error that shows nothing of it.
+func FuzzParseUpstream(f *testing.F) {
+	for _, s := range []string{"socks5://127.0.0.1:9050", "socks5h://user:pass@[::1]:9050/", "socks5+unix:///run/tor/socks", "socks5://u%23:p%40@tor.example:1",
+		"socks5+unix://user:password@/run/s", "socks5://", "127.0.0.1:9050", "socks5://user:secret@", "socks5://host:0", "socks5://[fe80::1%25eth0]:9050"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, rawURL string) {
+		u, err := ParseUpstream(rawURL)
+		if err != nil {
+			if len(rawURL) > 20 && strings.Contains(err.Error(), rawURL) {
+				t.Errorf("the error shows the URL: %v", err)
+			}
+			return
+		}
+		if c := u.Credentials; c != nil && (c.none() || len(c.Username) > maxField || len(c.Password) > maxField) {
+			t.Errorf("%q has credentials of %d and %d bytes", rawURL, len(c.Username), len(c.Password))
+		}
+		switch u.Network {
+		case "tcp":
+			host, port, err := net.SplitHostPort(u.Address)
+			if n, _ := strconv.Atoi(port); err != nil || !validHost(host) || n < 1 || n > 65535 {
+				t.Errorf("%q is at %q", rawURL, u.Address)
+			}
+		case "unix":
+			if !strings.HasPrefix(u.Address, "/") || strings.Contains(u.Address, "\x00") {
+				t.Errorf("%q is at %q", rawURL, u.Address)
+			}
+		default:
+			t.Errorf("%q is on %q", rawURL, u.Network)
+		}
+		if strings.Contains(u.Address, "%") {
+			return // a zone, whose URL String does not write
+		}
+		if again, err := ParseUpstream(u.String()); err != nil || again.Address != u.Address || again.Network != u.Network {
+			t.Errorf("%q is %s, which is %v, %v", rawURL, u, again, err)
+		}
+	})
 }

@@ -43,6 +43,11 @@ type Config struct {
 	// with ErrSilent. The whole handshake is limited by its context.
 	FirstByteTimeout time.Duration
 
+	// Turns, if not nil, is shared by handshakes of which no more than it has room
+	// for make a key or derive one at a time; that is nearly all of their work. The
+	// others wait for their turn, in order and as long as their context lasts.
+	Turns chan struct{}
+
 	// ReadTimeout makes ReadPacket fail, if not zero, when nothing has arrived
 	// for so long, give or take an eighth.
 	ReadTimeout time.Duration

@@ -55,7 +55,11 @@ func Server(ctx context.Context, nc net.Conn, cfg Config) (*Conn, error) {
 }
 
 func newConn(ctx context.Context, nc net.Conn, cfg Config, initiator bool) (*Conn, error) {
-	h, err := NewHandshake(cfg, initiator)
+	var h *Handshake
+	var err error
+	if late := cfg.inTurn(ctx, func() { h, err = NewHandshake(cfg, initiator) }); late != nil {
+		err = &HandshakeError{Stage: StageKey, Err: late}
+	}
 	if err != nil {
 		nc.Close()
 		return nil, err
@@ -115,7 +119,15 @@ func shakeHands(ctx context.Context, nc net.Conn, r *stream.Reader, h *Handshake
 			return fail(err)
 		}
 		in, _ := r.Peek(r.Buffered())
-		n, send, err := h.Receive(in)
+		var n int
+		var send []byte
+		var err error
+		receive := func() { n, send, err = h.Receive(in) }
+		if h.Stage() > StageKey {
+			receive()
+		} else if late := h.cfg.inTurn(ctx, receive); late != nil {
+			return fail(late)
+		}
 		r.Discard(n)
 		if err != nil {
 			return fail(err)
@@ -127,6 +139,21 @@ func shakeHands(ctx context.Context, nc net.Conn, r *stream.Reader, h *Handshake
 	if !stop() {
 		return fail(context.Cause(ctx)) // it fired: the socket is past its deadline
 	}
+	return nil
+}
+
+// inTurn calls f when it is its turn. The error is the context's cause if that ends
+// first.
+func (c *Config) inTurn(ctx context.Context, f func()) error {
+	if c.Turns != nil {
+		select {
+		case c.Turns <- struct{}{}:
+			defer func() { <-c.Turns }()
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	f()
 	return nil
 }
 

@@ -165,7 +165,7 @@ func (p *Peers) save() error { // p.file.saving is held
 		return nil
 	}
 	p.mu.Lock()
-	f.changed = true
+	p.saveSoon() // the disk may have room again, or this process descriptors
 	p.mu.Unlock()
 	return fmt.Errorf("the peer memory cannot be saved in %s: %w", f.path, err)
 }

@@ -116,6 +116,33 @@ func TestSaveFails(t *testing.T) {
 	})
 }
 
+// What could not be saved is saved as soon as that works again, without another
+// note.
+func TestSaveIsRepeated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "dir")
+		path := filepath.Join(dir, "peers")
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		p := openPeers(t, path)
+		failures := 0
+		p.SaveFailed = func(error) { failures++ }
+		os.RemoveAll(dir)
+		p.Note("h:1", SpeaksV2)
+		time.Sleep(time.Hour)
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(saveDelay)
+		synctest.Wait()
+		if got := strings.Count(readFile(t, path), " v2 "); got != 1 || failures != 1 {
+			t.Errorf("%d notes in the file, %d reports", got, failures)
+		}
+		closePeers(t, p)
+	})
+}
+
 // When the last step fails what was there is still there.
 func TestSaveFailsAtTheRename(t *testing.T) {
 	dir := t.TempDir()

@@ -9,7 +9,7 @@ import (
 
 // idle measures what upgraded sessions cost that say nothing, in a proxy of their own.
 func (b *bench) idle() ([]row, error) {
-	proxy, err := b.startProxy("--log-level", "warn")
+	proxy, err := b.startProxy("--log-level", "warn", "--max-sessions", "20000")
 	if err != nil {
 		return nil, err
 	}

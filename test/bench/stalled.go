@@ -22,7 +22,7 @@ const (
 // stalled measures the memory of sessions that are all sent the largest messages, both ways, while nobody reads, and
 // then proves that nothing was lost.
 func (b *bench) stalled() ([]row, error) {
-	proxy, err := b.startProxy("--message-memory", "128MiB", "--log-level", "warn")
+	proxy, err := b.startProxy("--message-memory", "128", "--log-level", "warn")
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,287 @@
+package proxy_test
+
+import (
+	"context"
+	"encoding/binary"
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"golang.org/x/net/dns/dnsmessage"
+
+	"bip324proxy/proxy"
+	"bip324proxy/socks"
+	"bip324proxy/transport"
+)
+
+// rules are those written as words, each with "allow" or "deny" before it.
+func rules(t *testing.T, words ...string) (r proxy.Rules) {
+	t.Helper()
+	for i := 0; i < len(words); i += 2 {
+		rule, err := proxy.ParseRule(words[i+1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if words[i] == "allow" {
+			r.Allow = append(r.Allow, rule)
+		} else {
+			r.Deny = append(r.Deny, rule)
+		}
+	}
+	return r
+}
+
+// resolver makes the system's names, until the test ends, those that answer knows.
+// It is told how many look-ups for IPv4 there were before.
+func resolver(t *testing.T, answer func(n int) []netip.Addr) (lookups *atomic.Int64) {
+	t.Helper()
+	old := net.DefaultResolver
+	lookups = new(atomic.Int64)
+	var conns sync.WaitGroup
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+		ours, theirs := net.Pipe()
+		conns.Go(func() {
+			defer theirs.Close()
+			for {
+				var size [2]byte
+				if _, err := io.ReadFull(theirs, size[:]); err != nil {
+					return
+				}
+				b := make([]byte, binary.BigEndian.Uint16(size[:]))
+				if _, err := io.ReadFull(theirs, b); err != nil {
+					return
+				}
+				var m dnsmessage.Message
+				if err := m.Unpack(b); err != nil {
+					t.Error(err)
+					return
+				}
+				m.Response, m.Authoritative, m.Additionals = true, true, nil
+				if q := m.Questions[0]; q.Type == dnsmessage.TypeA {
+					for _, ip := range answer(int(lookups.Add(1)) - 1) {
+						m.Answers = append(m.Answers, dnsmessage.Resource{
+							Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class},
+							Body:   &dnsmessage.AResource{A: ip.As4()},
+						})
+					}
+				}
+				b, err := m.Pack()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				theirs.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(b))), b...))
+			}
+		})
+		return ours, nil
+	}}
+	t.Cleanup(func() {
+		net.DefaultResolver = old
+		conns.Wait()
+	})
+	return lookups
+}
+
+// A place is a port of two loopback addresses: nobody is to come to the second.
+type place struct {
+	good, bad   netip.Addr
+	port        string
+	came, wrong atomic.Int64
+}
+
+// newPlace has serve play who listens at the good address.
+func newPlace(t *testing.T, serve func(nc *net.TCPConn, n int)) *place {
+	t.Helper()
+	p := &place{good: netip.MustParseAddr("127.0.0.1"), bad: netip.MustParseAddr("127.0.0.2")}
+	good, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, p.port, _ = net.SplitHostPort(good.Addr().String())
+	bad, err := net.Listen("tcp", p.bad.String()+":"+p.port)
+	if err != nil {
+		good.Close()
+		t.Skip("not run: 127.0.0.2 is no address of this machine")
+	}
+	var conns sync.WaitGroup
+	accept := func(l net.Listener, n *atomic.Int64, serve func(nc *net.TCPConn, n int)) {
+		conns.Go(func() {
+			for {
+				nc, err := l.Accept()
+				if err != nil {
+					return
+				}
+				conns.Go(func() {
+					defer nc.Close()
+					serve(nc.(*net.TCPConn), int(n.Add(1)))
+				})
+			}
+		})
+	}
+	accept(good, &p.came, serve)
+	accept(bad, &p.wrong, func(*net.TCPConn, int) {})
+	t.Cleanup(func() {
+		good.Close()
+		bad.Close()
+		conns.Wait()
+		if n := p.wrong.Load(); n > 0 {
+			t.Errorf("%d connections to %v, which is denied", n, p.bad)
+		}
+	})
+	return p
+}
+
+func (p *place) addr(host string) string { return net.JoinHostPort(host, p.port) }
+
+// hangUpOnV2 plays a v1 node.
+func hangUpOnV2(nc *net.TCPConn, _ int) { nc.Read(make([]byte, 64)); reset(nc) }
+
+// A name whose answers change is as good as its present answer, time and again.
+func TestRebinding(t *testing.T) {
+	p := newPlace(t, echo)
+	lookups := resolver(t, func(n int) []netip.Addr { return []netip.Addr{[]netip.Addr{p.good, p.bad}[n%2]} })
+	e := startDirect(t, &proxy.Server{Rules: rules(t, "deny", "127.0.0.2", "allow", "*.example")})
+	for i := range 20 {
+		client := e.dial()
+		want := []byte{0, 2}[i%2]
+		if code, err := ask(client, p.addr("rebind.example")); code != want || err != nil {
+			t.Errorf("reply %d, %v; want %d", code, err, want)
+		}
+		client.Close()
+		if want == 0 {
+			e.wantEnd(client, "closed", "both sides closed the connection")
+			continue
+		}
+		line := e.wantEnd(client, "refused", p.addr("127.0.0.2")+" is refused by --deny 127.0.0.2")
+		wantAttrs(t, line, logLine{"level": "WARN", "dest": p.addr("rebind.example")})
+	}
+	if n := lookups.Load(); n != 20 {
+		t.Errorf("%d look-ups for 20 dials: what was looked up is what must be dialled", n)
+	}
+}
+
+// Neither the second dial, for v1, nor a name's other addresses are a way around.
+func TestRulesForLaterDials(t *testing.T) {
+	for name, c := range map[string]struct {
+		fallback transport.Fallback
+		answers  func(p *place, n int) []netip.Addr
+		why      string
+	}{
+		"fallback": {transport.FallbackAlways, func(p *place, n int) []netip.Addr {
+			return []netip.Addr{[]netip.Addr{p.good, p.good, p.bad}[n]} // Connect, the others, Connect
+		}, "is refused by --deny private"},
+		"other addresses": {transport.FallbackNever, func(p *place, _ int) []netip.Addr {
+			return []netip.Addr{p.good, p.bad}
+		}, "hung up during the v2 handshake"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPlace(t, hangUpOnV2)
+			resolver(t, func(n int) []netip.Addr { return c.answers(p, n) })
+			e := startDirect(t, &proxy.Server{
+				Dialer: transport.Dialer{Fallback: c.fallback},
+				Rules:  rules(t, "allow", "127.0.0.1", "deny", "private"),
+			})
+			client := e.connect(p.addr("node.example"))
+			client.Write(v1Message(mainnet, "version", version))
+			wantClosed(t, client)
+			e.wantEnd(client, "refused", c.why)
+			if n := p.came.Load(); n != 1 {
+				t.Errorf("%d connections", n)
+			}
+		})
+	}
+}
+
+// Whatever way a client has to say where it wants to go, the rules hold.
+func TestRulesForEveryWayIn(t *testing.T) {
+	p := newPlace(t, echo)
+	resolver(t, func(int) []netip.Addr { return []netip.Addr{p.bad} })
+	e := startDirect(t, &proxy.Server{Rules: rules(t, "deny", "127.0.0.2", "deny", "*.secret.example")})
+	port := netip.MustParseAddrPort(p.addr("127.0.0.1")).Port()
+	for name, c := range map[string]struct {
+		addr string
+		says []byte
+		want string // all that the client hears
+		why  string
+	}{
+		"address":         {e.addr, slices.Concat([]byte("\x05\x01\x00\x05\x01\x00\x01\x7f\x00\x00\x02"), binary.BigEndian.AppendUint16(nil, port)), "\x05\x00\x05\x02\x00\x01\x00\x00\x00\x00\x00\x00", "is refused by --deny 127.0.0.2"},
+		"mapped":          {e.addr, slices.Concat([]byte{5, 1, 0}, request(1, p.addr("::ffff:127.0.0.2"))), "\x05\x00\x05\x02\x00\x01\x00\x00\x00\x00\x00\x00", "is refused by --deny 127.0.0.2"},
+		"name":            {e.addr, slices.Concat([]byte{5, 1, 0}, request(1, p.addr("a.secret.example"))), "\x05\x00\x05\x02\x00\x01\x00\x00\x00\x00\x00\x00", "is refused by --deny *.secret.example"},
+		"RESOLVE":         {e.addr, slices.Concat([]byte{5, 1, 0}, resolveName("a.Secret.example.")), "\x05\x00\x05\x02\x00\x01\x00\x00\x00\x00\x00\x00", "a.Secret.example. is refused by --deny *.secret.example"},
+		"RESOLVE address": {e.addr, slices.Concat([]byte{5, 1, 0}, resolveName("127.0.0.2")), "\x05\x00\x05\x02\x00\x01\x00\x00\x00\x00\x00\x00", "is refused by --deny 127.0.0.2"},
+		"RESOLVE answer":  {e.addr, slices.Concat([]byte{5, 1, 0}, resolveName("node.example")), "\x05\x00\x05\x02\x00\x01\x00\x00\x00\x00\x00\x00", "is refused by --deny 127.0.0.2"},
+		"VERSION":         {e.addr, v1Message(mainnet, "version", versionTo("127.0.0.2", port)), "", "is refused by --deny 127.0.0.2"},
+		"--peer":          {e.servePeer(p.addr("127.0.0.2")), v1Message(mainnet, "version", version), "", "is refused by --deny 127.0.0.2"},
+		"--peer, name":    {e.servePeer(p.addr("node.example")), v1Message(mainnet, "version", version), "", "is refused by --deny 127.0.0.2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := e.dialTo(c.addr)
+			client.Write(c.says)
+			if got, _ := io.ReadAll(client); string(got) != c.want {
+				t.Errorf("answer % x, want % x", got, c.want)
+			}
+			client.Close()
+			wantAttrs(t, e.wantEnd(client, "refused", c.why), logLine{"level": "WARN"})
+		})
+	}
+}
+
+// With an upstream proxy, names and addresses are judged as they are asked for, and
+// what is refused does not get there.
+func TestRulesWithUpstream(t *testing.T) {
+	u := newUpstream(t, "tcp", "127.0.0.1:0")
+	e := u.startBehind(t, &proxy.Server{Rules: rules(t, "deny", "*.onion", "deny", "192.0.2.0/24", "deny", "*:25")})
+	for _, dest := range []string{"name.onion:8333", "192.0.2.7:8333", "node.example:25"} {
+		client := e.dial()
+		if code, err := ask(client, dest); code != 2 || err != nil {
+			t.Errorf("%s: reply %d, %v", dest, code, err)
+		}
+		e.wantEnd(client, "refused", "is refused by --deny")
+	}
+	client := e.dial()
+	if got := askResolve(t, client, resolveName("name.onion")); got[1] != byte(socks.NotAllowed) {
+		t.Errorf("RESOLVE: % x", got)
+	}
+	e.wantEnd(client, "refused", "is refused by --deny *.onion")
+	u.resolve["node.example"] = netip.MustParseAddr("192.0.2.9")
+	client = e.dial()
+	if got := askResolve(t, client, resolveName("node.example")); got[1] != byte(socks.NotAllowed) {
+		t.Errorf("RESOLVE: % x", got)
+	}
+	e.wantEnd(client, "refused", "is refused by --deny 192.0.2.0/24")
+	if all, want := u.requests(), []asked{{socks.CommandResolve, "node.example", "", ""}}; !slices.Equal(all, want) {
+		t.Errorf("the upstream proxy was asked %v, want %v", all, want)
+	}
+}
+
+// A web page can have the browser send requests to a port of this machine. It gets
+// nothing connected, and learns nothing of what listens there, whatever it puts
+// into them.
+func TestWebPage(t *testing.T) {
+	e := start(t, &proxy.Server{})
+	inside := string(slices.Concat([]byte{5, 1, 0}, request(1, "node.example:8333"), v1Message(mainnet, "version", versionTo("127.0.0.1", 80))))
+	for name, says := range map[string]string{
+		"GET":             "GET / HTTP/1.1\r\nHost: 127.0.0.1:1324\r\nOrigin: https://page.example\r\nSec-Fetch-Mode: no-cors\r\n\r\n",
+		"rebound GET":     "GET / HTTP/1.1\r\nHost: page.example:1324\r\n\r\n",
+		"POST":            "POST / HTTP/1.1\r\nHost: 127.0.0.1:1324\r\nContent-Type: text/plain\r\nContent-Length: 999\r\n\r\n" + inside,
+		"preflight":       "OPTIONS / HTTP/1.1\r\nHost: 127.0.0.1:1324\r\nAccess-Control-Request-Method: PUT\r\n\r\n",
+		"WebSocket":       "GET / HTTP/1.1\r\nHost: 127.0.0.1:1324\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\r\n" + inside,
+		"HTTP/2":          "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + inside,
+		"TLS":             "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + inside,
+		"proxy of a page": "CONNECT node.example:8333 HTTP/1.1\r\nHost: node.example:8333\r\n\r\n" + inside,
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := e.dial()
+			io.WriteString(client, says)
+			wantClosed(t, client)
+			e.wantEnd(client, "refused", "the client")
+		})
+	}
+	if len(e.net.dials) > 0 {
+		t.Errorf("dialled %v", e.net.dials)
+	}
+}

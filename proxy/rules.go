@@ -1,0 +1,211 @@
+package proxy
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"bip324proxy/socks"
+)
+
+// Rules say where clients may go. What a rule in Allow matches is allowed;
+// otherwise what one in Deny matches is refused; otherwise it is allowed
+// (hosts_access(5) does it that way). Without rules everything is allowed.
+//
+// What a client asks for, a name or an address, is judged before anything else is
+// done, and every address that is about to be connected to is judged again, by the
+// rules about addresses: both must be allowed. Clients of a listener that is open
+// to others reach a private address only if a rule in Allow that is about addresses
+// matches it.
+type Rules struct {
+	Allow, Deny []Rule
+}
+
+// Rule matches some destinations.
+type Rule struct {
+	text string // as the user wrote it
+
+	// One of these says which hosts.
+	any     bool         // all that are asked for
+	private bool         // private addresses
+	prefix  netip.Prefix // addresses
+	name    string       // a name, lower case; with a dot before it all that end so
+
+	first, last uint16 // ports; 0, 0 means any
+}
+
+// RuleError is a rule that could not be understood.
+type RuleError struct {
+	Rule string
+	Why  string
+}
+
+func (e *RuleError) Error() string {
+	return fmt.Sprintf("%q %s; write HOST or HOST:PORT with an address, a network (10.0.0.0/8, [2001:db8::/32]:8333), a name, *.NAME, private, or * for HOST, and a port or two (8333, 8000-8999) for PORT", e.Rule, e.Why)
+}
+
+// ParseRule reads HOST or HOST:PORT. HOST is an address, a network, a name,
+// "*.NAME" or ".NAME" for all names that end so, "private" for the addresses that
+// are not the public internet's, or "*" for whatever a client asks for. PORT is
+// one or two with a dash between them. IPv6 needs brackets if a PORT follows. The
+// error is a *RuleError.
+func ParseRule(text string) (Rule, error) {
+	r := Rule{text: text}
+	fail := func(why string) (Rule, error) { return Rule{}, &RuleError{text, why} }
+
+	host, ports, hasPorts := strings.Cut(text, ":")
+	inner, bracketed := strings.CutPrefix(text, "[")
+	switch {
+	case bracketed:
+		var rest string
+		host, rest, bracketed = strings.Cut(inner, "]")
+		ports, hasPorts = strings.CutPrefix(rest, ":")
+		if !bracketed || rest != "" && !hasPorts || !strings.Contains(host, ":") {
+			return fail("has brackets that are not around an IPv6 address")
+		}
+	case strings.Contains(ports, ":"):
+		host, hasPorts = text, false
+	}
+	if hasPorts && !r.parsePorts(ports) {
+		return fail("has no port from 1 to 65535, and no two in order")
+	}
+	if !r.parseHost(host) {
+		return fail("is about no host")
+	}
+	return r, nil
+}
+
+func (r *Rule) parsePorts(s string) bool {
+	first, last, two := strings.Cut(s, "-")
+	if !two {
+		last = first
+	}
+	a, err1 := strconv.ParseUint(first, 10, 16)
+	b, err2 := strconv.ParseUint(last, 10, 16)
+	r.first, r.last = uint16(a), uint16(b)
+	return err1 == nil && err2 == nil && 0 < a && a <= b
+}
+
+func (r *Rule) parseHost(host string) bool {
+	switch host {
+	case "*":
+		r.any = true
+		return true
+	case "private":
+		r.private = true
+		return true
+	}
+	if prefix, err := netip.ParsePrefix(host); err == nil {
+		r.prefix = prefix.Masked()
+		return !prefix.Addr().Is4In6()
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		ip = ip.Unmap()
+		r.prefix = netip.PrefixFrom(ip, ip.BitLen())
+		return ip.Zone() == ""
+	}
+	r.name = plainName(strings.TrimPrefix(host, "*"))
+	return isName(strings.TrimPrefix(r.name, ".")) && (r.name == plainName(host) || r.name[0] == '.')
+}
+
+// isName says whether name can be a host's. A last label of digits is that of a
+// mistyped address.
+func isName(name string) bool {
+	for _, label := range strings.Split(name, ".") {
+		if label == "" || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
+			return false
+		}
+	}
+	return strings.Trim(name[strings.LastIndex(name, ".")+1:], "0123456789") != ""
+}
+
+// plainName is what names are compared as.
+func plainName(name string) string { return strings.ToLower(strings.TrimRight(name, ".")) }
+
+// String is the rule as it was written.
+func (r Rule) String() string { return r.text }
+
+// matchesIP is false for the zero Addr.
+func (r *Rule) matchesIP(ip netip.Addr) bool {
+	return ip.IsValid() && (r.private && isPrivate(ip) || r.prefix.Contains(ip))
+}
+
+func (r *Rule) matchesName(name string) bool {
+	return r.name != "" && (name == r.name || r.name[0] == '.' && strings.HasSuffix(name, r.name))
+}
+
+// deniedError is a destination that a client may not reach.
+type deniedError struct {
+	dest string
+	rule string // none if it is a private one of a public listener's client
+}
+
+func (e *deniedError) Error() string {
+	if e.rule == "" {
+		return e.dest + " is private, and the client comes from a listener that is open to others"
+	}
+	return fmt.Sprintf("%s is refused by --deny %s", e.dest, e.rule)
+}
+
+// hostPort is what was judged, without the port 0 of a RESOLVE.
+func hostPort(host string, port uint16) string {
+	if port == 0 {
+		return host
+	}
+	return net.JoinHostPort(host, strconv.Itoa(int(port)))
+}
+
+// asked judges what a client asks for; port 0 is a RESOLVE's. The error is a
+// *deniedError.
+func (r *Rules) asked(dest socks.Addr) error {
+	name := plainName(dest.Host)
+	if dest.IP.IsValid() {
+		name = ""
+	}
+	_, denied := r.judge(dest.IP, dest.Port, func(rule *Rule) bool { return rule.any || rule.matchesName(name) })
+	if denied != nil {
+		return &deniedError{hostPort(dest.Host, dest.Port), denied.text}
+	}
+	return nil
+}
+
+// reached judges an address that is about to be connected to or, with port 0, told
+// to a client. public says that the client's listener is open to others than this
+// machine. The error is a *deniedError.
+func (r *Rules) reached(ip netip.Addr, port uint16, public bool) error {
+	ip = ip.Unmap().WithZone("")
+	allowed, denied := r.judge(ip, port, func(*Rule) bool { return false })
+	switch {
+	case denied != nil:
+		return &deniedError{hostPort(ip.String(), port), denied.text}
+	case public && !allowed && isPrivate(ip):
+		return &deniedError{dest: ip.String()}
+	}
+	return nil
+}
+
+// judge says whether a rule allows ip, which may be invalid, or something else that
+// matches knows of, or which one refuses it. What can still be followed by any port,
+// port 0, is allowed if one of them is, and refused if all are. A rule that refuses
+// an IPv4 address also refuses IPv6 that embeds it.
+func (r *Rules) judge(ip netip.Addr, port uint16, matches func(*Rule) bool) (allowed bool, denied *Rule) {
+	for i := range r.Allow {
+		rule := &r.Allow[i]
+		if (matches(rule) || rule.matchesIP(ip)) && (port == 0 || rule.matchesPort(port)) {
+			return true, nil
+		}
+	}
+	for i := range r.Deny {
+		rule := &r.Deny[i]
+		if (matches(rule) || rule.matchesIP(ip) || rule.matchesIP(embedded(ip))) && rule.matchesPort(port) {
+			return false, rule
+		}
+	}
+	return false, nil
+}
+
+func (r *Rule) matchesPort(port uint16) bool {
+	return r.last == 0 || r.first <= port && port <= r.last
+}

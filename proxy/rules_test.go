@@ -1,0 +1,199 @@
+package proxy
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"bip324proxy/socks"
+)
+
+func mustRules(t testing.TB, allow, deny string) (r Rules) {
+	t.Helper()
+	parse := func(words string) (rules []Rule) {
+		for _, text := range strings.Fields(words) {
+			rule, err := ParseRule(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rules = append(rules, rule)
+		}
+		return rules
+	}
+	return Rules{Allow: parse(allow), Deny: parse(deny)}
+}
+
+// What a client asks for, and then the address that is connected to.
+func TestRules(t *testing.T) {
+	const yes, no = true, false
+	for _, c := range []struct {
+		allow, deny   string
+		dest          string // asked for
+		addr          string // connected to; dest if it is none
+		local, public bool   // may be reached by clients of such listeners
+	}{
+		{"", "", "node.example:8333", "192.0.2.1:8333", yes, yes},
+		{"", "", "node.example:8333", "10.0.0.1:8333", yes, no},
+		{"", "", "127.0.0.1:8333", "", yes, no},
+		{"", "", "[64:ff9b::7f00:1]:8333", "", yes, no},
+
+		{"", "*", "node.example:8333", "192.0.2.1:8333", no, no},
+		{"", "*", "192.0.2.1:8333", "", no, no},
+		{"", "*:25", "node.example:25", "192.0.2.1:25", no, no},
+		{"", "*:25", "[2001:db8::1]:25", "", no, no},
+		{"", "*:25", "node.example:8333", "192.0.2.1:8333", yes, yes},
+		{"", "*:1-1023", "node.example:1023", "192.0.2.1:1023", no, no},
+		{"", "*:1-1023", "node.example:1024", "192.0.2.1:1024", yes, yes},
+
+		{"", "private", "10.0.0.1:8333", "", no, no},
+		{"", "private", "node.example:8333", "10.0.0.1:8333", no, no},
+		{"", "private", "node.example:8333", "192.0.2.1:8333", yes, yes},
+		{"private", "", "10.0.0.1:8333", "", yes, yes},
+		{"10.0.0.0/8", "", "node.example:8333", "10.0.0.1:8333", yes, yes},
+		{"10.0.0.0/8:8333", "", "10.0.0.1:8334", "", yes, no},
+		{"10.0.0.0/8", "private", "10.0.0.1:8333", "", yes, yes},
+		{"10.0.0.0/8", "private", "192.168.0.1:8333", "", no, no},
+		{"127.0.0.1", "private", "[::ffff:127.0.0.1]:8333", "", yes, yes}, // the same
+		{"127.0.0.1", "private", "[64:ff9b::7f00:1]:8333", "", no, no},    // not the same
+
+		{"", "10.0.0.0/8", "10.255.255.255:8333", "", no, no},
+		{"", "10.0.0.0/8", "11.0.0.0:8333", "", yes, yes},
+		{"", "192.0.2.0/24", "node.example:8333", "192.0.2.1:8333", no, no},
+		{"", "192.0.2.0/24", "node.example:8333", "[64:ff9b::c000:201]:8333", no, no},
+		{"", "192.0.2.0/24", "[2002:c000:201::]:8333", "", no, no},
+		{"", "192.0.2.1", "[::ffff:192.0.2.1]:8333", "", no, no},
+		{"", "[2001:db8::/32]:8333", "[2001:db8::1]:8333", "", no, no},
+		{"", "[2001:db8::/32]:8333", "[2001:db8::1]:8334", "", yes, yes},
+		{"", "2001:db8::/32", "[2001:db9::1]:8333", "", yes, yes},
+
+		{"", "node.example", "node.example:8333", "192.0.2.1:8333", no, no},
+		{"", "node.example", "NODE.Example.:8333", "192.0.2.1:8333", no, no},
+		{"", "node.example", "a.node.example:8333", "192.0.2.1:8333", yes, yes},
+		{"", "*.node.example", "a.node.example:8333", "192.0.2.1:8333", no, no},
+		{"", "*.node.example", "node.example:8333", "192.0.2.1:8333", yes, yes},
+		{"", "*.node.example", "anode.example:8333", "192.0.2.1:8333", yes, yes},
+		{"", "*.ONION", "name.onion:8333", "192.0.2.1:8333", no, no},
+		{"", ".onion", "name.Onion.:8333", "192.0.2.1:8333", no, no},
+
+		// Only these.
+		{"*.node.example", "*", "a.node.example:8333", "192.0.2.1:8333", yes, yes},
+		{"*.node.example", "*", "b.example:8333", "192.0.2.1:8333", no, no},
+		{"*.node.example", "*", "192.0.2.1:8333", "", no, no},
+		{"192.0.2.0/24", "*", "192.0.2.1:8333", "", yes, yes},
+		{"192.0.2.0/24", "*", "node.example:8333", "192.0.2.1:8333", no, no}, // not looked up at all
+		{"192.0.2.0/24", "0.0.0.0/0 ::/0", "node.example:8333", "192.0.2.1:8333", yes, yes},
+		{"192.0.2.0/24", "0.0.0.0/0 ::/0", "node.example:8333", "203.0.113.1:8333", no, no},
+		{"*:8333", "*", "node.example:8333", "192.0.2.1:8333", yes, yes},
+		{"*:8333", "*", "node.example:22", "192.0.2.1:22", no, no},
+
+		// A good name is no way to a bad address.
+		{"*.node.example", "", "a.node.example:8333", "127.0.0.1:8333", yes, no},
+		{"*.node.example", "private", "a.node.example:8333", "127.0.0.1:8333", no, no},
+		{"*", "", "a.node.example:8333", "127.0.0.1:8333", yes, no},
+		{"*:8333", "*", "127.0.0.1:8333", "", yes, no},
+		{"*:8333", "127.0.0.0/8", "127.0.0.1:8333", "", no, no},
+	} {
+		rules := mustRules(t, c.allow, c.deny)
+		dest, err := socks.ParseAddr(c.dest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr := netip.AddrPortFrom(dest.IP, dest.Port)
+		if c.addr != "" {
+			addr = netip.MustParseAddrPort(c.addr)
+		}
+		for public, want := range map[bool]bool{false: c.local, true: c.public} {
+			err := rules.asked(dest)
+			if err == nil {
+				err = rules.reached(addr.Addr(), addr.Port(), public)
+			}
+			if got := err == nil; got != want || !got && !errors.As(err, new(*deniedError)) {
+				t.Errorf("allow %q, deny %q, public %v: %s at %v: %v", c.allow, c.deny, public, c.dest, addr, err)
+			}
+		}
+	}
+}
+
+// A RESOLVE has no port: it is refused if nothing can follow.
+func TestRulesWithoutPort(t *testing.T) {
+	for _, c := range []struct {
+		allow, deny, host string
+		want              bool
+	}{
+		{"", "", "node.example", true},
+		{"", "node.example", "node.example", false},
+		{"", "node.example:25", "node.example", true},
+		{"*:8333", "*", "node.example", true},
+		{"*.other.example:8333", "*", "node.example", false},
+		{"", "192.0.2.1", "192.0.2.1", false},
+		{"192.0.2.1:8333", "192.0.2.0/24", "192.0.2.1", true},
+		{"192.0.2.1:8333", "192.0.2.0/24", "192.0.2.2", false},
+	} {
+		rules := mustRules(t, c.allow, c.deny)
+		ip, _ := netip.ParseAddr(c.host)
+		err := rules.asked(socks.Addr{Host: c.host, IP: ip})
+		if err == nil && ip.IsValid() {
+			err = rules.reached(ip, 0, false)
+		}
+		if (err == nil) != c.want {
+			t.Errorf("allow %q, deny %q: %s: %v", c.allow, c.deny, c.host, err)
+		}
+	}
+}
+
+var wrongRules = []string{"", ":", ":8333", "*:", "*:0", "*:65536", "*:http", "*:8333-", "*:9-8", "*:-8", "*:1-2-3",
+	"10.0.0.0/33", "10.0.0.0/", "10.0.0", "10.0.0.300", "1", ".1", "[10.0.0.1]:8333", "[2001:db8::1", "[2001:db8::1]8333", "[node.example]:8333",
+	"2001:db8:::1", "2001:db8::/129", "::ffff:10.0.0.0/104", "fe80::1%eth0", "node..example", "*node.example", "a.*.example", "..onion", "*.", ".", "-%-",
+	"node example", "node.example/8", "user@node.example", "http://node.example"}
+
+func TestWrongRules(t *testing.T) {
+	for _, text := range wrongRules {
+		rule, err := ParseRule(text)
+		var wrong *RuleError
+		if !errors.As(err, &wrong) || wrong.Rule != text || !strings.Contains(err.Error(), "write HOST") {
+			t.Errorf("%q: %+v, %v", text, rule, err)
+		}
+	}
+}
+
+// No text makes a rule that panics, matches a name and an address at once, or says
+// something else when it is read again.
+func FuzzParseRule(f *testing.F) {
+	for _, text := range append(wrongRules, "*", "*:8333", "private", "private:1-1023", "10.0.0.0/8", "10.1.2.3:22", "[2001:db8::/32]:8333",
+		"2001:db8::1", "::ffff:10.0.0.1", "node.example", "*.node.example:8333", ".onion", "NODE.example.") {
+		f.Add(text, "node.example", []byte{10, 0, 0, 1}, uint16(8333))
+	}
+	f.Fuzz(func(t *testing.T, text, name string, addr []byte, port uint16) {
+		rule, err := ParseRule(text)
+		if err != nil {
+			return
+		}
+		if rule.String() != text {
+			t.Errorf("%q is %q", text, rule)
+		}
+		ip, ok := netip.AddrFromSlice(addr)
+		byName, byIP := rule.matchesName(plainName(name)), ok && rule.matchesIP(ip.Unmap())
+		if byName && byIP || rule.any && (byName || byIP) {
+			t.Errorf("%q matches the name %q and the address %v", text, name, ip)
+		}
+		if byIP && rule.prefix.IsValid() && !netip.MustParsePrefix(rule.prefix.String()).Contains(ip.Unmap()) {
+			t.Errorf("%q matches %v", text, ip)
+		}
+		if port != 0 && rule.matchesPort(port) && rule.last != 0 && (port < rule.first || port > rule.last) {
+			t.Errorf("%q matches port %d", text, port)
+		}
+		if !ok || port == 0 {
+			return
+		}
+		// What is denied is not reached; what is allowed is.
+		denied := Rules{Deny: []Rule{rule}}
+		if err := denied.reached(ip, port, false); byIP && rule.matchesPort(port) && err == nil {
+			t.Errorf("--deny %q lets %v:%d through", text, ip, port)
+		}
+		allowed := Rules{Allow: []Rule{rule}, Deny: []Rule{rule}}
+		if err := allowed.reached(ip, port, false); byIP && err != nil {
+			t.Errorf("--allow %q and the same denied: %v", text, err)
+		}
+	})
+}

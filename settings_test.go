@@ -1,0 +1,77 @@
+package main
+
+import (
+	"errors"
+	"net"
+	"strings"
+	"testing"
+
+	"bip324proxy/proxy"
+	"bip324proxy/socks"
+)
+
+// Whatever a file of --auth-file holds, what comes of it can be sent in SOCKS and
+// is what the first line says; an error does not show it.
+func FuzzAuthFile(f *testing.F) {
+	for _, s := range []string{"", "\n", "user:password\n", "user:pass:word\r\nmore\n", ":", "user:", ":password", "no colon",
+		"user:" + strings.Repeat("p", 256), strings.Repeat("x", 3_000), "\xff\x00:\x00"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, content string) {
+		pair, err := firstLine(strings.NewReader(content))
+		var c *socks.Credentials
+		if err == nil {
+			c, err = parseCredentials(pair)
+		}
+		if err != nil {
+			if pair != "" && len(content) > 3 && strings.Contains(err.Error(), content) {
+				t.Errorf("the error shows the file: %v", err)
+			}
+			return
+		}
+		if len(c.Username) == 0 || len(c.Username) > 255 || len(c.Password) > 255 || strings.Contains(c.Username, ":") {
+			t.Errorf("%q gives a user of %d bytes, a password of %d", content, len(c.Username), len(c.Password))
+		}
+		line := c.Username + ":" + c.Password
+		if rest, ok := strings.CutPrefix(content, line); !ok || strings.TrimPrefix(rest, "\r") != "" && strings.TrimPrefix(rest, "\r")[0] != '\n' {
+			t.Errorf("%q gives %q", content, line)
+		}
+	})
+}
+
+// Whatever --peer and --listen say, it opens a listener here or is an error that
+// names the flag, and that is never more open than it looks.
+func FuzzListenSpec(f *testing.F) {
+	for _, s := range []string{"127.0.0.1:0=node.example:8333", "127.0.0.1:0", "[::1]:0=[2001:db8::1]:8333", "unix:", "0.0.0.0:0=a:1", "=", ":0=:0",
+		"127.0.0.1:0=node.example", "localhost:0=a:1", "127.1:0=a:1", "127.0.0.1:99999=a:1", "[::ffff:127.0.0.1]:0=a:1"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		spec, peer, err := splitPeer(text)
+		if err == nil {
+			if spec+"="+peer != text {
+				t.Errorf("%q is %q and %q", text, spec, peer)
+			}
+			if _, err := socks.ParseAddr(peer); err != nil {
+				t.Errorf("%q: %v", text, err)
+			}
+		} else {
+			spec = text
+		}
+		host, port, err := net.SplitHostPort(spec)
+		if strings.HasPrefix(spec, "unix:") || err == nil && (port != "0" || net.ParseIP(host) == nil) {
+			return // no file, no fixed port and no look-up is to be left behind here
+		}
+		l, err := proxy.Listen(spec)
+		if err != nil {
+			if host == "" && !errors.As(err, new(*proxy.ListenError)) {
+				t.Errorf("%q: %v", spec, err)
+			}
+			return
+		}
+		defer l.Close()
+		if ip := net.ParseIP(host); ip.IsLoopback() != proxy.IsLocal(l.Addr()) {
+			t.Errorf("%q listens on %v", spec, l.Addr())
+		}
+	})
+}

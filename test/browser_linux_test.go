@@ -1,0 +1,99 @@
+package test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// page asks the port that is to be filled in for everything that a page can ask a port for, and then says what it has
+// learnt.
+const page = `<!doctype html><title>page</title><script>
+const port = "127.0.0.1:%s", socks = "\x05\x01\x00\x05\x01\x00\x01\x7f\x00\x00\x01\x20\x8d";
+const asks = {
+	get: () => fetch("http://" + port + "/", {mode: "no-cors"}),
+	cors: () => fetch("http://" + port + "/"),
+	post: () => fetch("http://" + port + "/", {mode: "no-cors", method: "POST", body: socks}),
+	preflight: () => fetch("http://" + port + "/", {method: "PUT", headers: {"X-A": socks.length}}),
+	tls: () => fetch("https://" + port + "/", {mode: "no-cors"}),
+	websocket: () => new Promise((yes, no) => {
+		const w = new WebSocket("ws://" + port + "/");
+		w.onopen = yes;
+		w.onerror = () => no(new Error("closed"));
+	}),
+};
+(async () => {
+	let said = [];
+	for (const [name, ask] of Object.entries(asks)) {
+		said.push(name + ": " + await ask().then(() => "an answer", e => "no answer"));
+	}
+	fetch("/said", {method: "POST", body: said.join("; ")});
+})();
+</script>`
+
+// A page in a real browser has its requests arrive at the proxy's port, and gets no answer to any, and nothing is
+// connected to.
+func TestBrowser(t *testing.T) {
+	t.Parallel()
+	browser := os.Getenv("CHROMIUM")
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if browser == "" {
+			browser, _ = exec.LookPath(name)
+		}
+	}
+	if browser == "" {
+		notRun(t, "chromium is not installed (Debian: apt-get install chromium), and CHROMIUM is not set")
+	}
+	proxy := startProxy(t)
+	says := make(chan string, 1)
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/":
+			w.Header().Set("Content-Type", "text/html")
+			fmt.Fprintf(w, page, port(t, proxy.addr))
+		case "/said":
+			b, _ := io.ReadAll(r.Body)
+			says <- string(b)
+		}
+	}))
+	defer web.Close()
+	dir, err := os.MkdirTemp("", "bip324-proxy-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir) // as far as its processes have ended
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	cmd := exec.CommandContext(ctx, browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+		"--no-first-run", "--user-data-dir="+dir, web.URL)
+	cmd.Env = append(os.Environ(), "HOME="+dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // it is many processes
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer cancel()
+	var said string
+	select {
+	case said = <-says:
+	case <-ctx.Done():
+		t.Fatal("the page has said nothing")
+	}
+	t.Logf("the page says: %s", said)
+	if strings.Contains(said, "an answer") {
+		t.Error("the page has got an answer")
+	}
+	proxy.await(t, "the browser's request", func(e event) bool { return strings.Contains(e.Reason, "the client speaks HTTP") })
+	for _, line := range proxy.out.all() {
+		if strings.Contains(line, "session opened") || strings.Contains(line, `"dest"`) {
+			t.Errorf("the proxy did this: %s", line)
+		}
+	}
+}

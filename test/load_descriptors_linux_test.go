@@ -1,0 +1,113 @@
+package test
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// With few descriptors, and more clients than they are enough for: the proxy waits without spinning, and as soon as
+// there are some again, clients get through. By default it takes no more sessions than it has descriptors for; told to
+// take more it runs out of them, when it accepts, when it dials and when it saves the peer memory.
+func TestLoadDescriptors(t *testing.T) {
+	t.Parallel()
+	settling, watched := 500*time.Millisecond, time.Second
+	if longForm {
+		settling, watched = 5*time.Second, 20*time.Second
+	}
+	for _, limit := range []int{64, 256} {
+		for _, flags := range [][]string{nil, {"--max-sessions", "100000"}} {
+			t.Run(fmt.Sprintf("%d%s", limit, strings.Join(flags, " ")), func(t *testing.T) {
+				memory := filepath.Join(t.TempDir(), "peers")
+				p := startLimitedProxy(t, limit, append([]string{"--peer-memory", memory}, flags...)...)
+				peer := startV2Peer(t)
+				echo := startEcho(t)
+				requireGood(t, p.addr, peer)
+
+				// Clients that stay, passed through so that they cost as many as any can, and some that say nothing at all.
+				clients := make(chan net.Conn, 2*limit)
+				var refused, closed atomic.Int64
+				var coming sync.WaitGroup
+				for range limit {
+					coming.Go(func() {
+						nc, code, err := connectThrough(p.addr, echo)
+						if err == nil && code == 0 {
+							err = exchange(nc, []byte("hello"), []byte("hello"))
+						}
+						switch {
+						case err != nil:
+							closed.Add(1)
+						case code != 0:
+							refused.Add(1)
+						default:
+							clients <- nc
+						}
+					})
+				}
+				for range limit {
+					nc, err := net.Dial("tcp", p.addr)
+					if err != nil {
+						t.Fatal(err)
+					}
+					clients <- nc
+				}
+				time.Sleep(settling) // whoever is to be answered is by now
+				before := p.usage(t)
+				time.Sleep(watched)
+				after := p.usage(t)
+				spin := 100 * (after.cpu - before.cpu).Seconds() / watched.Seconds()
+				if spin > 25 { // another program's doing would not be
+					t.Errorf("the proxy uses %.0f%% of a core to wait", spin)
+				}
+				open := after.descriptors
+				if flags != nil && open < limit-2 {
+					t.Errorf("%d descriptors are open of %d: this test shows nothing", open, limit)
+				}
+				if flags == nil && open > limit-4 {
+					t.Errorf("%d descriptors are open of %d", open, limit)
+				}
+
+				began := time.Now()
+				var leaving sync.WaitGroup
+				leaving.Go(func() {
+					for nc := range clients {
+						nc.Close()
+					}
+				})
+				eventually(t, "a client gets through", func() bool {
+					nc, code, err := upgradeThrough(p.addr, peer)
+					if err != nil || code != 0 {
+						return false
+					}
+					nc.Close()
+					return true
+				})
+				recovery := time.Since(began)
+				coming.Wait()
+				close(clients)
+				leaving.Wait()
+				p.settled(t)
+				for range 20 {
+					requireGood(t, p.addr, peer)
+				}
+				if !longForm { // or it takes five seconds
+					p.cmd.Process.Signal(syscall.SIGTERM)
+				}
+				eventually(t, "the peer memory is saved", func() bool {
+					b, err := os.ReadFile(memory)
+					return err == nil && strings.Contains(string(b), peer)
+				})
+				lines := len(p.out.all())
+				t.Logf("%d descriptors of %d open; %.1f%% of a core; recovery in %v; refused %d, closed %d; %d lines of log",
+					open, limit, spin, recovery.Round(time.Millisecond), refused.Load(), closed.Load(), lines)
+			})
+		}
+	}
+}

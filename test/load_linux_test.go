@@ -1,0 +1,258 @@
+package test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/btcsuite/btcd/wire/v2"
+
+	"bip324proxy/transport"
+)
+
+// The load tests have a short form, for every run, and a long one, LONG=1, whose figures are in docs/reliability.md.
+// What they require is order and recovery; times are printed.
+var longForm = os.Getenv("LONG") != ""
+
+var regtestMagic = [4]byte{0xfa, 0xbf, 0xb5, 0xda}
+
+// startLimitedProxy is startProxy with a limit of descriptors.
+func startLimitedProxy(t *testing.T, descriptors int, flags ...string) *proxy {
+	t.Helper()
+	args := append([]string{"-c", fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, descriptors), binaries.proxy,
+		"--listen", "127.0.0.1:0", "--log-format", "json", "--grace", "0"}, flags...)
+	p := &proxy{program: start(t, "bip324-proxy", "/bin/sh", args...)}
+	p.addr = p.await(t, "listening", func(e event) bool { return e.Msg == "listening" }).Addr
+	return p
+}
+
+// descriptors is how many this process, and each that it starts, may have open.
+func descriptors() int {
+	var limit syscall.Rlimit
+	syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit)
+	return int(min(limit.Cur, 1<<20))
+}
+
+// usage is what a process uses.
+type usage struct {
+	cpu         time.Duration // since it started
+	rss         int64         // bytes
+	descriptors int
+	threads     int
+}
+
+// usage asks the system.
+func (p *program) usage(t *testing.T) (u usage) {
+	t.Helper()
+	dir := fmt.Sprintf("/proc/%d/", p.cmd.Process.Pid)
+	stat, err := os.ReadFile(dir + "stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:])) // from the third on, see proc(5)
+	for _, ticks := range fields[14-3 : 16-3] {
+		n, _ := strconv.Atoi(ticks)
+		u.cpu += time.Duration(n) * 10 * time.Millisecond // USER_HZ is 100
+	}
+	pages, _ := strconv.ParseInt(fields[24-3], 10, 64)
+	u.rss = pages * int64(os.Getpagesize())
+	u.threads, _ = strconv.Atoi(fields[20-3])
+	open, _ := filepath.Glob(dir + "fd/*")
+	u.descriptors = len(open)
+	return u
+}
+
+// awaitDescriptors waits until a process has n descriptors open, and no more.
+func (p *program) awaitDescriptors(t *testing.T, n int) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%s has %d descriptors open, it has %d", p.name, n, p.usage(t).descriptors), func() bool { return p.usage(t).descriptors == n })
+}
+
+// listen has serve play whoever listens, until the test ends, and returns the address.
+func listen(t *testing.T, serve func(nc *net.TCPConn)) (addr string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	open := map[net.Conn]bool{}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			nc, err := l.Accept()
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			open[nc] = true
+			mu.Unlock()
+			all.Go(func() {
+				serve(nc.(*net.TCPConn))
+				nc.Close()
+				mu.Lock()
+				delete(open, nc)
+				mu.Unlock()
+			})
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		mu.Lock()
+		for nc := range open {
+			nc.Close()
+		}
+		mu.Unlock()
+		all.Wait()
+	})
+	return l.Addr().String()
+}
+
+// startV2Peer is a node that answers VERSION with VERACK and PING with PONG.
+func startV2Peer(t *testing.T) (addr string) {
+	return listen(t, func(nc *net.TCPConn) {
+		c, err := transport.Server(context.Background(), nc, transport.Config{Magic: regtestMagic})
+		if err != nil {
+			return
+		}
+		for {
+			contents, err := c.ReadPacket()
+			if err != nil {
+				return
+			}
+			switch {
+			case contents[0] == 18: // ping
+				c.WritePacket(append([]byte{19}, contents[1:]...))
+			case bytes.HasPrefix(contents, []byte("\x00version\x00")):
+				c.WritePacket([]byte("\x00verack\x00\x00\x00\x00\x00\x00"))
+			}
+		}
+	})
+}
+
+// v1Bytes is a message as a v1 client on regtest says it.
+func v1Bytes(m wire.Message) []byte {
+	var b bytes.Buffer
+	if err := wire.WriteMessage(&b, m, wire.ProtocolVersion, wire.TestNet); err != nil {
+		panic(err)
+	}
+	return b.Bytes()
+}
+
+var (
+	nobody       = &wire.NetAddress{IP: make([]byte, 16)}
+	versionBytes = v1Bytes(wire.NewMsgVersion(nobody, nobody, 1, 0))
+	pingBytes    = v1Bytes(wire.NewMsgPing(1))
+	verackSize   = len(v1Bytes(wire.NewMsgVerAck()))
+	pongSize     = len(v1Bytes(wire.NewMsgPong(1)))
+)
+
+// socksConnectTo is greeting and request for dest, an IPv4 address.
+func socksConnectTo(dest string) (greeting, request []byte) {
+	host, portText, _ := net.SplitHostPort(dest)
+	n, _ := strconv.Atoi(portText)
+	request = append([]byte{5, 1, 0, 1}, net.ParseIP(host).To4()...)
+	return []byte{5, 1, 0}, binary.BigEndian.AppendUint16(request, uint16(n))
+}
+
+// connectThrough has the proxy connect to dest. The code is that of its reply.
+func connectThrough(proxy, dest string) (nc net.Conn, code byte, err error) {
+	nc, err = net.Dial("tcp", proxy)
+	if err != nil {
+		return nil, 0, err
+	}
+	nc.SetDeadline(time.Now().Add(patience))
+	greeting, request := socksConnectTo(dest)
+	if err = exchange(nc, greeting, []byte{5, 0}); err == nil {
+		_, err = nc.Write(request)
+	}
+	var reply [10]byte
+	if err == nil {
+		_, err = io.ReadFull(nc, reply[:])
+	}
+	if err != nil || reply[1] != 0 {
+		nc.Close()
+		return nil, reply[1], err
+	}
+	return nc, 0, nil
+}
+
+// upgradeThrough is connectThrough up to the moment at which the client has the peer's VERACK.
+func upgradeThrough(proxy, dest string) (nc net.Conn, code byte, err error) {
+	nc, code, err = connectThrough(proxy, dest)
+	if err != nil || code != 0 {
+		return nil, code, err
+	}
+	nc.Write(versionBytes)
+	if _, err = io.ReadFull(nc, make([]byte, verackSize)); err != nil {
+		nc.Close()
+		return nil, 0, fmt.Errorf("after VERSION: %w", err)
+	}
+	return nc, 0, nil
+}
+
+// requireGood proves that a client gets to its peer, and says how long it took.
+func requireGood(t *testing.T, proxy, dest string) (took time.Duration) {
+	t.Helper()
+	began := time.Now()
+	nc, code, err := upgradeThrough(proxy, dest)
+	if err != nil || code != 0 {
+		t.Fatalf("a good client: reply %d, %v", code, err)
+	}
+	nc.Close()
+	return time.Since(began)
+}
+
+// durations are measured; at returns the one that a share of them does not exceed.
+type durations struct {
+	mu  sync.Mutex
+	all []time.Duration
+}
+
+func (d *durations) add(took time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.all = append(d.all, took)
+}
+
+func (d *durations) String() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	slices.Sort(d.all)
+	at := func(share float64) time.Duration {
+		if len(d.all) == 0 {
+			return 0
+		}
+		return d.all[int(share*float64(len(d.all)-1))].Round(time.Millisecond)
+	}
+	return fmt.Sprintf("%d: median %v, p99 %v, most %v", len(d.all), at(0.5), at(0.99), at(1))
+}
+
+// settled returns how many descriptors a proxy without sessions has open.
+func (p *proxy) settled(t *testing.T) (n int) {
+	t.Helper()
+	eventually(t, "the proxy has no session", func() bool {
+		sockets := 0
+		links, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", p.cmd.Process.Pid))
+		for _, l := range links {
+			if to, err := os.Readlink(l); err == nil && strings.HasPrefix(to, "socket:") {
+				sockets++
+			}
+		}
+		n = len(links)
+		return sockets == 1
+	})
+	return n
+}
