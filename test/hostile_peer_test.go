@@ -279,11 +279,9 @@ func contentsCases() (all []peerCase) {
 // play is the peer of a case.
 func (c peerCase) play(t *testing.T) func(nc *net.TCPConn) {
 	return func(nc *net.TCPConn) {
-		e, err := c.script.Respond(nc)
-		if err != nil && c.want.msg == closed {
-			t.Errorf("%s: handshake: %v", c.name, err)
-		}
-		if err == nil {
+		e, err := c.script.Speak(nc, false)
+		if err == nil && c.want.msg == closed {
+			err = e.ReadFlight()
 			if first, err := e.Receive(); err != nil || !bytes.Equal(first, hostile.V2(version.name, version.payload)) {
 				t.Errorf("%s: the peer got %d bytes instead of the client's VERSION, %v", c.name, len(first), err)
 			}
@@ -293,6 +291,9 @@ func (c peerCase) play(t *testing.T) func(nc *net.TCPConn) {
 			if c.then != nil {
 				c.then(e, nc)
 			}
+		}
+		if err != nil && c.want.msg == closed {
+			t.Errorf("%s: handshake: %v", c.name, err)
 		}
 		nc.CloseWrite()
 		if endOf(nc) == open {
@@ -341,7 +342,7 @@ func TestHostileInitiator(t *testing.T) {
 // respondTo has transport.Server meet the initiator of a case, and returns what it read and why it ended.
 func respondTo(t *testing.T, c peerCase) (got []message, end error) {
 	s := play(t, func(nc *net.TCPConn) {
-		if e, err := c.script.Initiate(nc); err == nil {
+		if e, err := c.script.Speak(nc, true); err == nil {
 			for _, m := range c.sends {
 				e.Send(hostile.V2(m.name, m.payload))
 			}

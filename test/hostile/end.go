@@ -40,37 +40,44 @@ type End struct {
 	sendP, recvP *v2transport.FSChaCha20Poly1305
 }
 
-// Respond takes nc through the handshake as the responder.
-func (s Script) Respond(nc net.Conn) (*End, error) {
-	e, err := s.begin(nc, false)
+// Shake takes nc through the handshake.
+func (s Script) Shake(nc net.Conn, initiator bool) (*End, error) {
+	e, err := s.Speak(nc, initiator)
 	if err != nil {
-		return e, err
-	}
-	if err := e.Answer(); err != nil {
 		return e, err
 	}
 	return e, e.ReadFlight()
 }
 
-// Initiate takes nc through the handshake as the initiator.
-func (s Script) Initiate(nc net.Conn) (*End, error) {
-	e, err := s.begin(nc, true)
+// Speak is Shake as far as what is sent: of the other end's bytes only the key is read.
+func (s Script) Speak(nc net.Conn, initiator bool) (*End, error) {
+	e, err := s.begin(nc, initiator)
 	if err != nil {
 		return e, err
 	}
-	if err := e.write(e.hello()); err != nil {
+	early := initiator || s.KeyAfter > 0
+	if early {
+		if !initiator {
+			_, err = e.in.Peek(s.KeyAfter)
+		}
+		if err == nil {
+			err = e.write(e.hello())
+		}
+	}
+	if err == nil {
+		err = e.readKey()
+	}
+	if err != nil {
 		return e, err
 	}
-	if err := e.readKey(); err != nil {
-		return e, err
+	var hello []byte
+	if !early {
+		hello = e.hello()
 	}
-	if err := e.write(append(e.secondFlight(), s.Filler...)); err != nil {
-		return e, err
-	}
-	return e, e.ReadFlight()
+	return e, e.write(slices.Concat(hello, e.secondFlight(), s.Filler))
 }
 
-// Prepare is Respond without its answer: it reads the initiator's key and returns all bytes of the responder's one
+// Prepare is Speak, as the responder, but for the answer itself: it reads the initiator's key and returns all bytes of the responder's one
 // flight. ReadFlight reads what the initiator says to that.
 func (s Script) Prepare(nc net.Conn) (e *End, flight []byte, err error) {
 	if e, err = s.begin(nc, false); err != nil {
@@ -86,26 +93,6 @@ func (s Script) begin(nc net.Conn, initiator bool) (e *End, err error) {
 	e = &End{script: s, nc: nc, in: bufio.NewReaderSize(nc, 64<<10), initiator: initiator, garbage: s.Garbage}
 	e.private, e.public, err = ellswift.EllswiftCreate()
 	return e, err
-}
-
-// Answer is a responder's flight: key and garbage, perhaps early, then the rest.
-func (e *End) Answer() error {
-	var hello []byte
-	if e.script.KeyAfter > 0 {
-		if _, err := e.in.Peek(e.script.KeyAfter); err != nil {
-			return err
-		}
-		if err := e.write(e.hello()); err != nil {
-			return err
-		}
-	}
-	if err := e.readKey(); err != nil {
-		return err
-	}
-	if e.script.KeyAfter == 0 {
-		hello = e.hello()
-	}
-	return e.write(slices.Concat(hello, e.secondFlight(), e.script.Filler))
 }
 
 // hello is key and garbage.
