@@ -267,6 +267,9 @@ func (e *End) Receive() ([]byte, error) {
 	}
 }
 
+// ReadSome reads n bytes and does not look at them.
+func (e *End) ReadSome(n int) { io.CopyN(io.Discard, e.in, int64(n)) }
+
 func (e *End) open(aad []byte) (contents []byte, header byte, err error) {
 	var sealed [3]byte
 	if _, err := io.ReadFull(e.in, sealed[:]); err != nil {
