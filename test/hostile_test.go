@@ -142,6 +142,9 @@ func (l *proxyLog) end(t *testing.T, client net.Addr) event {
 			if (n == 2) != (lines[n-1].Msg == "session closed") || n > 2 {
 				t.Errorf("the log has %+v", lines)
 			}
+			l.mu.Lock()
+			delete(l.by, client.String()) // a later client may have the same port
+			l.mu.Unlock()
 			return lines[n-1]
 		}
 		select {
