@@ -72,7 +72,7 @@ func TestFlippedBitsToTheProxy(t *testing.T) {
 		t.Fatalf("only %d bytes", total)
 	}
 	bits := flipBits()
-	each(len(bits), 8, func(i int) {
+	each(len(bits), 32, func(i int) {
 		bit := bits[i]
 		m := meet(t, u, func(nc *net.TCPConn) {
 			w := &flipper{TCPConn: nc, write: bit, read: -1}
@@ -109,17 +109,17 @@ func TestFlippedBitsToThePeer(t *testing.T) {
 	u := startUnder(t)
 	bits := flipBits()
 	var undone sync.Map // sessions that were too short for their bit
-	each(len(bits), 8, func(i int) {
+	each(len(bits), 32, func(i int) {
 		bit := bits[i]
 		got := []message{}
 		m := meet(t, u, func(nc *net.TCPConn) {
 			w := &flipper{TCPConn: nc, write: -1, read: bit}
 			e, err := hostile.Script{}.Speak(w, false)
+			nc.SetReadDeadline(time.Now().Add(time.Second)) // what an altered length promises never comes
 			if err == nil {
 				err = e.ReadFlight()
 			}
 			for err == nil {
-				nc.SetReadDeadline(time.Now().Add(time.Second)) // of a length that was altered, the rest never comes
 				var contents []byte
 				if contents, err = e.Receive(); err == nil {
 					name, payload := decode(contents)
