@@ -67,6 +67,28 @@ type under struct {
 	flags []string
 	pid   int         // 0 if it is in this process
 	quit  atomic.Bool // it was told to print its goroutines
+
+	mu     sync.Mutex
+	stages []*stage // that nobody uses: tens of thousands of sessions must not use up the ports
+}
+
+// enter returns a stage for one meeting, leave takes it back.
+func (u *under) enter(t *testing.T) *stage {
+	t.Helper()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if n := len(u.stages); n > 0 {
+		s := u.stages[n-1]
+		u.stages = u.stages[:n-1]
+		return s
+	}
+	return newStage(t)
+}
+
+func (u *under) leave(s *stage) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.stages = append(u.stages, s)
 }
 
 // startUnder runs the program. A panic, or anything else that is not a log line, fails the test.
@@ -155,52 +177,72 @@ func (l *proxyLog) end(t *testing.T, client net.Addr) event {
 	}
 }
 
-// stage is one accepted connection of a peer, played by a function.
+// stage is a peer's address. Each time it is armed, the next connection is played by a function; further ones are
+// counted and closed.
 type stage struct {
-	addr  string
-	l     net.Listener
-	ended chan struct{} // closed when the play is over
-	conns int           // to be read when ended is closed
+	addr string
+	l    net.Listener
+	done sync.WaitGroup // all connections
+
+	mu     sync.Mutex
+	f      func(nc *net.TCPConn)
+	played chan struct{} // closed when f has returned
+	conns  int
 }
 
-// play has f play the peer, once. Further connections are counted and closed.
-func play(t *testing.T, f func(nc *net.TCPConn)) *stage {
+func newStage(t *testing.T) *stage {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &stage{addr: l.Addr().String(), l: l, ended: make(chan struct{})}
-	go func() {
-		defer close(s.ended)
-		var plays sync.WaitGroup
-		defer plays.Wait()
+	s := &stage{addr: l.Addr().String(), l: l}
+	s.done.Go(func() {
 		for {
 			nc, err := l.Accept()
 			if err != nil {
 				return
 			}
+			s.mu.Lock()
+			f, played := s.f, s.played
+			s.f = nil
 			s.conns++
-			if s.conns > 1 {
+			s.mu.Unlock()
+			if f == nil {
 				nc.Close()
 				continue
 			}
 			nc.SetDeadline(time.Now().Add(patience))
-			plays.Go(func() {
+			s.done.Go(func() {
+				defer close(played)
 				defer nc.Close()
 				f(nc.(*net.TCPConn))
 			})
 		}
-	}()
+	})
 	t.Cleanup(func() { l.Close() })
 	return s
 }
 
-// over stops the stage and returns how many connections it had.
+func (s *stage) arm(f func(nc *net.TCPConn)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.f, s.played, s.conns = f, make(chan struct{}), 0
+}
+
+// over waits until a play that was given is over, closes the stage and returns how many connections it had.
 func (s *stage) over() int {
 	s.l.Close()
-	<-s.ended
+	s.done.Wait()
 	return s.conns
+}
+
+// play is a stage for one play.
+func play(t *testing.T, f func(nc *net.TCPConn)) *stage {
+	t.Helper()
+	s := newStage(t)
+	s.arm(f)
+	return s
 }
 
 // ending is how a connection ended, as one end of it saw it.
@@ -292,7 +334,8 @@ type meeting struct {
 // and listens to the end.
 func meet(t *testing.T, u *under, f func(nc *net.TCPConn), says []byte) (m meeting) {
 	t.Helper()
-	s := play(t, f)
+	s := u.enter(t)
+	s.arm(f)
 	client, err := hostile.Connect(u.addr, s.addr, patience)
 	if err != nil {
 		t.Errorf("no connection through the proxy: %v", err)
@@ -312,7 +355,11 @@ func meet(t *testing.T, u *under, f func(nc *net.TCPConn), says []byte) (m meeti
 	m.elapsed = time.Since(began)
 	client.Close()
 	m.log = u.end(t, client.LocalAddr())
-	m.dials = s.over()
+	<-s.played
+	s.mu.Lock()
+	m.dials = s.conns
+	s.mu.Unlock()
+	u.leave(s)
 	return m
 }
 
