@@ -32,6 +32,14 @@ func (u *under) memoryUse(which string) int64 {
 	return 0
 }
 
+// reads is how often the program has read from a socket or a file.
+func (u *under) reads() (n int) {
+	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/io", u.pid))
+	_, rest, _ := strings.Cut(string(stat), "syscr: ")
+	fmt.Sscan(rest, &n)
+	return n
+}
+
 // cpu is the processor time that the program has used.
 func (u *under) cpu() time.Duration {
 	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", u.pid))
@@ -159,7 +167,7 @@ func TestDecoyFlood(t *testing.T) {
 	}
 	flood(16 << 20)
 	answer()
-	before, began, cpu := u.memoryUse("VmHWM"), time.Now(), u.cpu()
+	before, began, cpu, reads := u.memoryUse("VmHWM"), time.Now(), u.cpu(), u.reads()
 	flood(total)
 	answer()
 	grown := u.memoryUse("VmHWM") - before
@@ -167,6 +175,9 @@ func TestDecoyFlood(t *testing.T) {
 		total>>20, time.Since(began).Round(time.Millisecond), u.cpu()-cpu, grown>>10)
 	if grown > 8<<20 {
 		t.Errorf("the proxy has grown by %d bytes", grown)
+	}
+	if reads = u.reads() - reads; reads > total/4096 {
+		t.Errorf("%d reads for %d bytes", reads, total)
 	}
 }
 

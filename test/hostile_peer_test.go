@@ -302,19 +302,24 @@ func (c peerCase) play(t *testing.T) func(nc *net.TCPConn) {
 	}
 }
 
-// Every hostile peer against the program as its users run it.
+// Every hostile peer against the program as its users run it. Where v1 is allowed nothing is different: whatever such
+// a peer does, it has answered, and is not connected to once more.
 func TestHostilePeer(t *testing.T) {
-	t.Parallel()
-	u := startUnder(t)
-	cases := peerCases()
-	each(len(cases), 8, func(i int) {
-		c := cases[i]
-		if err := meet(t, u, c.play(t), nil).check(c.want); err != nil {
-			t.Errorf("%s: %v", c.name, err)
-		}
-	})
-	t.Logf("%d cases", len(cases))
-	u.requireFreed(t)
+	for _, fallback := range []string{"never", "always"} {
+		t.Run(fallback, func(t *testing.T) {
+			t.Parallel()
+			u := startUnder(t, "--v1-fallback", fallback)
+			cases := peerCases()
+			each(len(cases), 8, func(i int) {
+				c := cases[i]
+				if err := meet(t, u, c.play(t), nil).check(c.want); err != nil {
+					t.Errorf("%s: %v", c.name, err)
+				}
+			})
+			t.Logf("%d cases", len(cases))
+			u.requireFreed(t)
+		})
+	}
 }
 
 // The same violations by an initiator, against the package's responder, which the program does not use.

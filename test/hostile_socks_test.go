@@ -174,6 +174,18 @@ func TestHostileSocksClient(t *testing.T) {
 func TestSocksDestinations(t *testing.T) {
 	t.Parallel()
 	u := startUnder(t)
+	if l, err := net.Listen("tcp", "[::1]:0"); err != nil {
+		t.Logf("not run: IPv6: %v", err)
+	} else {
+		l.Close()
+		for name, request := range map[string]func(port []byte) []byte{
+			"IPv6":                     func(p []byte) []byte { return slices.Concat([]byte{5, 1, 0, 4}, net.IPv6loopback, p) },
+			"IPv6 as a name":           func(p []byte) []byte { return slices.Concat([]byte("\x05\x01\x00\x03\x03::1"), p) },
+			"IPv6 as a name, brackets": func(p []byte) []byte { return slices.Concat([]byte("\x05\x01\x00\x03\x05[::1]"), p) },
+		} {
+			echoThrough(t, u, "[::1]:0", name, request)
+		}
+	}
 	for name, request := range map[string]func(port []byte) []byte{
 		"IPv4":                    func(p []byte) []byte { return slices.Concat([]byte{5, 1, 0, 1, 127, 0, 0, 1}, p) },
 		"IPv4 as a name":          func(p []byte) []byte { return slices.Concat([]byte("\x05\x01\x00\x03\x09127.0.0.1"), p) },
@@ -183,22 +195,34 @@ func TestSocksDestinations(t *testing.T) {
 		"IPv4 in IPv6, brackets":  func(p []byte) []byte { return slices.Concat([]byte("\x05\x01\x00\x03\x12[::ffff:127.0.0.1]"), p) },
 		"a name that is resolved": func(p []byte) []byte { return slices.Concat([]byte("\x05\x01\x00\x03\x09localhost"), p) },
 	} {
-		s := play(t, func(nc *net.TCPConn) { io.Copy(nc, nc) })
-		port := s.l.Addr().(*net.TCPAddr).Port
-		says := slices.Concat(hostile.Greeting, request([]byte{byte(port >> 8), byte(port)}), []byte("\x16hello"))
-		client, err := hostile.Dial(u.addr, patience)
-		if err != nil {
-			t.Fatal(err)
+		echoThrough(t, u, "127.0.0.1:0", name, request)
+	}
+}
+
+// echoThrough has a client ask for an echo that listens at addr, and pipeline what it wants to hear.
+func echoThrough(t *testing.T, u *under, addr, name string, request func(port []byte) []byte) {
+	t.Helper()
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		if nc, err := l.Accept(); err == nil {
+			io.Copy(nc, nc)
+			nc.Close()
 		}
-		client.Write(says)
-		client.CloseWrite()
-		got, _ := io.ReadAll(client)
-		client.Close()
-		if want := slices.Concat(noAuth, reply(0), []byte("\x16hello")); !bytes.Equal(got, want) {
-			t.Errorf("%s: % x, want % x", name, got, want)
-		}
-		if n := s.over(); n != 1 {
-			t.Errorf("%s: %d connections", name, n)
-		}
+	}()
+	port := l.Addr().(*net.TCPAddr).Port
+	client, err := hostile.Dial(u.addr, patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	client.Write(slices.Concat(hostile.Greeting, request([]byte{byte(port >> 8), byte(port)}), []byte("\x16hello")))
+	client.CloseWrite()
+	got, _ := io.ReadAll(client)
+	if want := slices.Concat(noAuth, reply(0), []byte("\x16hello")); !bytes.Equal(got, want) {
+		t.Errorf("%s: % x, want % x", name, got, want)
 	}
 }

@@ -79,6 +79,9 @@ func v1Cases() (all []v1Case) {
 	for _, n := range []int{1, 23, 24, 24 + len(block.payload) - 1} {
 		after(fmt.Sprintf("cut off after %d bytes", n), whyClientLeft+" within a message", three, 0, v1(three...), v1(block)[:n])
 	}
+	for _, n := range []int{221, 222, 223, 447, 10_000} { // behind the version packet and VERSION
+		after(fmt.Sprintf("%d messages", n), whyClientLeft, numbered(n), 0, v1(numbered(n)...))
+	}
 	for id, name := range hostile.ShortNames() {
 		if name != "" {
 			m := []message{{name, randomPayload(uint64(id), id)}, {name, nil}}
