@@ -22,6 +22,9 @@ func (u *under) requireFreed(t *testing.T) {
 		t.Log("not run: what the program holds is counted on Linux only")
 		return
 	}
+	if t.Failed() {
+		return // so that the log's last lines are shown, and not goroutines
+	}
 	<-time.After(time.Second)
 	fresh := startUnder(t, u.flags...)
 	if n, want := u.descriptors(), fresh.descriptors(); n != want {
