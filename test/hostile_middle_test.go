@@ -75,8 +75,9 @@ func TestV2ClientHasItsOwnSession(t *testing.T) {
 	for _, script := range []hostile.Script{{}, {WriteInParts: 1, Garbage: junk[:50]}, {Decoys: make([]int, 100), Version: junk[:40]}} {
 		ids := make(chan [32]byte, 1)
 		s := play(t, func(nc *net.TCPConn) {
-			script.KeyAfter = 1
-			e, err := script.Shake(nc, false)
+			early := script
+			early.KeyAfter = 1
+			e, err := early.Shake(nc, false)
 			if err != nil {
 				t.Error(err)
 				close(ids)
