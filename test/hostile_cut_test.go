@@ -177,7 +177,7 @@ func TestStalls(t *testing.T) {
 			u.requireFreed(t)
 		})
 	}
-	goroutines, before := runtime.NumGoroutine(), descriptors("self")
+	goroutines, before := runtime.NumGoroutine(), openFiles("self")
 	t.Run("short deadlines", func(t *testing.T) {
 		limit := 4 * time.Second // enough for all that have to compute at once
 		if len(raceFlag()) > 0 {
@@ -188,7 +188,7 @@ func TestStalls(t *testing.T) {
 		stallEverywhere(t, u, limit, limit, limit)
 	})
 	eventually(t, "goroutines and descriptors are what they were", func() bool {
-		return runtime.NumGoroutine() <= goroutines && descriptors("self") <= before
+		return runtime.NumGoroutine() <= goroutines && openFiles("self") <= before
 	})
 }
 

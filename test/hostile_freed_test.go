@@ -27,7 +27,7 @@ func (u *under) requireFreed(t *testing.T) {
 	}
 	<-time.After(time.Second)
 	fresh := startUnder(t, u.flags...)
-	if n, want := u.descriptors(), fresh.descriptors(); n != want {
+	if n, want := u.openFiles(), fresh.openFiles(); n != want {
 		t.Errorf("%d descriptors, %d in a program that never had a session", n, want)
 	}
 	stacks, want := u.goroutines(t), fresh.goroutines(t)
@@ -36,11 +36,11 @@ func (u *under) requireFreed(t *testing.T) {
 	}
 }
 
-// descriptors counts the program's open files and sockets.
-func (u *under) descriptors() int { return descriptors(strconv.Itoa(u.pid)) }
+// openFiles counts the program's open files and sockets.
+func (u *under) openFiles() int { return openFiles(strconv.Itoa(u.pid)) }
 
-// descriptors leaves out pipes: net keeps those it splices with for the next time, until the garbage collector comes.
-func descriptors(pid string) (n int) {
+// openFiles leaves out pipes: net keeps those it splices with for the next time, until the garbage collector comes.
+func openFiles(pid string) (n int) {
 	links, _ := filepath.Glob(filepath.Join("/proc", pid, "fd", "*"))
 	for _, l := range links {
 		if to, err := os.Readlink(l); err == nil && !strings.HasPrefix(to, "pipe:") {
