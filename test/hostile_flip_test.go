@@ -26,33 +26,6 @@ func flipBits() (bits []int) {
 	return bits
 }
 
-// flipper is a connection of which one bit that is written, or read, is altered.
-type flipper struct {
-	*net.TCPConn
-	write, read int // the bit, or -1
-	wrote, got  int // bytes
-}
-
-func (f *flipper) Write(b []byte) (int, error) {
-	flip(b, f.write, f.wrote)
-	n, err := f.TCPConn.Write(b)
-	f.wrote += n
-	return n, err
-}
-
-func (f *flipper) Read(b []byte) (int, error) {
-	n, err := f.TCPConn.Read(b)
-	flip(b[:n], f.read, f.got)
-	f.got += n
-	return n, err
-}
-
-func flip(b []byte, bit, before int) {
-	if at := bit/8 - before; bit >= 0 && at >= 0 && at < len(b) {
-		b[at] ^= 1 << (bit % 8)
-	}
-}
-
 // flipMessages are packets that fill the rest of the 2 kB behind a handshake.
 var flipMessages = numbered(20)
 
@@ -75,7 +48,8 @@ func TestFlippedBitsToTheProxy(t *testing.T) {
 	each(len(bits), 32, func(i int) {
 		bit := bits[i]
 		m := meet(t, u, func(nc *net.TCPConn) {
-			w := &flipper{TCPConn: nc, write: bit, read: -1}
+			w := hostile.NewWire(nc)
+			w.FlipWritten = int64(bit)
 			e, err := hostile.Script{Garbage: junk[:garbage]}.Speak(w, false)
 			for _, m := range flipMessages {
 				if err == nil {
@@ -113,7 +87,8 @@ func TestFlippedBitsToThePeer(t *testing.T) {
 		bit := bits[i]
 		got := []message{}
 		m := meet(t, u, func(nc *net.TCPConn) {
-			w := &flipper{TCPConn: nc, write: -1, read: bit}
+			w := hostile.NewWire(nc)
+			w.FlipRead = int64(bit)
 			e, err := hostile.Script{}.Speak(w, false)
 			nc.SetReadDeadline(time.Now().Add(time.Second)) // what an altered length promises never comes
 			if err == nil {
@@ -126,7 +101,7 @@ func TestFlippedBitsToThePeer(t *testing.T) {
 					got = append(got, message{name, payload})
 				}
 			}
-			if err == io.EOF && w.got*8 <= bit {
+			if err == io.EOF && w.Got*8 <= int64(bit) {
 				undone.Store(i, true)
 			} else if err == io.EOF {
 				t.Errorf("bit %d of byte %d: the peer did not notice", bit%8, bit/8)

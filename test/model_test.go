@@ -254,9 +254,9 @@ func (r *modelRun) peer(nc *net.TCPConn) {
 	case peerCuts, peerReset:
 		w.CutWritten = r.down.at
 	case peerNoise:
-		w.FlipWritten = r.down.at
+		w.FlipWritten = 8 * r.down.at
 	case upNoise:
-		w.FlipRead = r.alterUp
+		w.FlipRead = 8 * r.alterUp
 	}
 	how := rand.New(rand.NewPCG(r.seed, 4))
 	e, err := hostile.Script{Garbage: junk[:how.IntN(hostile.MaxGarbage)], Decoys: make([]int, how.IntN(3))}.Speak(w, false)

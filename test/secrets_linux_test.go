@@ -13,7 +13,7 @@ import (
 	"bip324proxy/test/hostile"
 )
 
-// secret is a value that the test knows, because it plays the peer, and how often the program's memory may hold it.
+// secret is a value that the test knows because it plays the peer.
 type secret struct {
 	name  string
 	value []byte

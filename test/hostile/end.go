@@ -3,7 +3,6 @@ package hostile
 import (
 	"bufio"
 	"bytes"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -293,11 +292,4 @@ func (e *End) open(aad []byte) (contents []byte, header byte, err error) {
 		return nil, 0, err
 	}
 	return plain[1:], plain[0], nil
-}
-
-// RandomBytes is for garbage and the like.
-func RandomBytes(n int) []byte {
-	b := make([]byte, n)
-	rand.Read(b)
-	return b
 }

@@ -8,14 +8,14 @@ import (
 // ErrCut says that a Wire passes nothing on any more.
 var ErrCut = errors.New("cut")
 
-// Wire is a connection that alters or cuts what passes through it. Offsets count the bytes of one direction from 0; a
-// negative one is never reached.
+// Wire is a connection that alters a bit of what passes through it, or cuts it. Offsets count from the first byte of
+// one direction; a negative one is never reached.
 type Wire struct {
 	*net.TCPConn
-	FlipWritten, FlipRead int64 // which byte has its lowest bit altered
+	FlipWritten, FlipRead int64 // which bit is altered
 	CutWritten            int64 // how many bytes are written; then writes fail
 
-	Written, Got int64
+	Written, Got int64 // bytes so far
 }
 
 // NewWire returns a Wire without a fault.
@@ -32,7 +32,7 @@ func (w *Wire) Write(b []byte) (int, error) {
 }
 
 func (w *Wire) write(b []byte) (int, error) {
-	flip(b, w.FlipWritten-w.Written)
+	flip(b, w.FlipWritten-8*w.Written)
 	n, err := w.TCPConn.Write(b)
 	w.Written += int64(n)
 	return n, err
@@ -40,13 +40,13 @@ func (w *Wire) write(b []byte) (int, error) {
 
 func (w *Wire) Read(b []byte) (int, error) {
 	n, err := w.TCPConn.Read(b)
-	flip(b[:n], w.FlipRead-w.Got)
+	flip(b[:n], w.FlipRead-8*w.Got)
 	w.Got += int64(n)
 	return n, err
 }
 
-func flip(b []byte, at int64) {
-	if at >= 0 && at < int64(len(b)) {
-		b[at] ^= 1
+func flip(b []byte, bit int64) {
+	if bit >= 0 && bit < 8*int64(len(b)) {
+		b[bit/8] ^= 1 << (bit % 8)
 	}
 }
