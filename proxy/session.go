@@ -246,6 +246,7 @@ func (s *session) bridge(peer *transport.Conn, messages *v1v2.Reader, magic [4]b
 	first := <-ends
 	<-ends
 	peer.Close()
+	peer.Wipe()
 	s.lingerFor(s.server.lingerTimeout())
 	return first
 }

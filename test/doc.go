@@ -7,6 +7,9 @@
 // of the programs themselves, by RPC or on their output, and read from the proxy's log. A recorder is a TCP relay that
 // keeps a copy of both directions: it shows what an observer of the wire would have seen.
 //
+// Where no program would do what must be survived, package hostile plays the client, the node, or both: one table entry
+// breaks one rule of SOCKS5, v1 or BIP324 and says what the other end must observe. LONG=1 runs all of it.
+//
 // btcd, at both ends, and neutrino, with lnd's dialer for Tor, are built from Go modules and always there. These
 // clients are run if this machine has what they need:
 //

@@ -33,7 +33,11 @@ func (f *fsChaCha20) setKey(key *[32]byte) {
 		panic("transport: internal error: " + err.Error()) // only for wrong sizes
 	}
 	f.stream = *stream
+	*stream = chacha20.Cipher{}
 }
+
+// wipe zeroes the key.
+func (f *fsChaCha20) wipe() { f.stream = chacha20.Cipher{} }
 
 // crypt encrypts or decrypts a chunk in place.
 func (f *fsChaCha20) crypt(chunk []byte) {
@@ -106,5 +110,9 @@ func (f *fsChaCha20Poly1305) next() {
 	if err != nil {
 		panic("transport: internal error: " + err.Error()) // it worked at the start
 	}
+	f.wipe()
 	f.aead = aead
 }
+
+// wipe zeroes the key.
+func (f *fsChaCha20Poly1305) wipe() { wipeAEAD(f.aead) }

@@ -380,3 +380,11 @@ func (c *Conn) CloseWrite() error {
 
 // Close closes the connection, at once and in both directions.
 func (c *Conn) Close() error { return c.nc.Close() }
+
+// Wipe zeroes the connection's keys. It is for when nobody reads or writes any
+// more, nor will.
+func (c *Conn) Wipe() {
+	c.in.open.wipe()
+	c.out.seal.wipe()
+	scrubStack()
+}

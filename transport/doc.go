@@ -25,10 +25,10 @@
 // bytes that arrived, not with the bytes that were promised; nothing of a
 // packet is delivered before all of it is authenticated; in steady state a
 // packet costs no allocation but for the new keys that every 224th brings.
-// Private keys, shared secrets and derived keys are zeroed after use; the keys
-// of the present ciphers live inside golang.org/x/crypto and are left to the
-// garbage collector. Scalar multiplication is btcec's, which is not constant
-// time; each private key serves one handshake.
+// Private keys, shared secrets and derived keys are zeroed after use, those of
+// the ciphers at each change of keys and by [Conn.Wipe]. Scalar multiplication
+// is btcec's, which is not constant time; each private key serves one
+// handshake.
 //
 // BIP324 does not say who the peer is. Compare [Conn.SessionID] at both ends
 // to know that no one sits between them.

@@ -164,17 +164,15 @@ func v1Prefix(magic [4]byte) (p [v1PrefixSize]byte) {
 	return p
 }
 
-func (h *Handshake) deriveSession() error {
+func (h *Handshake) deriveSession() (err error) {
+	scrubStack()
+	defer scrubStack()
 	secret := h.key.ecdh(&h.theirs, h.initiator)
 	h.key.wipe()
-	keys, err := deriveKeys(&secret, h.cfg.Magic, h.initiator)
+	h.keys = deriveKeys(&secret, h.cfg.Magic, h.initiator)
 	clear(secret[:])
-	if err != nil {
-		return err
-	}
-	h.keys = keys
-	h.out, h.in, err = newCiphers(keys)
-	keys.wipe()
+	h.out, h.in, err = newCiphers(h.keys)
+	h.keys.wipe()
 	return err
 }
 
@@ -264,11 +262,17 @@ func (h *Handshake) Session() *Session {
 	return &Session{id: h.keys.sessionID, seal: h.out, open: h.in}
 }
 
-// Wipe zeroes the private key. Receive does it when the key has been used or
-// the handshake has failed; a handshake that is given up needs it.
+// Wipe zeroes the private key and, unless the session stands, the keys that
+// were derived. Receive does it when the handshake has failed; a handshake that
+// is given up needs it.
 func (h *Handshake) Wipe() {
 	h.key.wipe()
 	if h.keys != nil {
 		h.keys.wipe()
 	}
+	if h.stage < StageDone && h.in != nil {
+		h.out.wipe()
+		h.in.wipe()
+	}
+	scrubStack() // of what sealing and opening left there
 }

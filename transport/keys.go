@@ -1,10 +1,5 @@
 package transport
 
-import (
-	"crypto/hkdf"
-	"crypto/sha256"
-)
-
 // terminatorSize is the size of a garbage terminator, in bytes.
 const terminatorSize = 16
 
@@ -20,43 +15,27 @@ type sessionKeys struct {
 
 // deriveKeys runs HKDF-SHA256 over the shared secret, salted with the network
 // magic, so that peers of two networks never understand each other.
-func deriveKeys(secret *[32]byte, magic [4]byte, initiator bool) (*sessionKeys, error) {
-	prk, err := hkdf.Extract(sha256.New, secret[:], append([]byte("bitcoin_v2_shared_secret"), magic[:]...))
-	if err != nil {
-		return nil, err
-	}
-	defer clear(prk)
-	var terminators [2 * terminatorSize]byte
+func deriveKeys(secret *[32]byte, magic [4]byte, initiator bool) *sessionKeys {
+	var prk, terminators [32]byte
+	hmacSHA256(&prk, append([]byte("bitcoin_v2_shared_secret"), magic[:]...), secret[:])
+	defer clear(prk[:])
 	k := new(sessionKeys)
 	initL, initP, respL, respP := &k.sendL, &k.sendP, &k.recvL, &k.recvP
 	if !initiator {
 		initL, initP, respL, respP = respL, respP, initL, initP
 	}
-	for _, d := range []struct {
-		info string
-		out  *[32]byte
-	}{
-		{"session_id", &k.sessionID},
-		{"initiator_L", initL},
-		{"initiator_P", initP},
-		{"responder_L", respL},
-		{"responder_P", respP},
-		{"garbage_terminators", &terminators},
-	} {
-		b, err := hkdf.Expand(sha256.New, prk, d.info, len(d.out))
-		if err != nil {
-			k.wipe()
-			return nil, err
-		}
-		copy(d.out[:], b)
-		clear(b)
-	}
+	hkdfExpand(&k.sessionID, &prk, "session_id")
+	hkdfExpand(initL, &prk, "initiator_L")
+	hkdfExpand(initP, &prk, "initiator_P")
+	hkdfExpand(respL, &prk, "responder_L")
+	hkdfExpand(respP, &prk, "responder_P")
+	hkdfExpand(&terminators, &prk, "garbage_terminators")
 	copy(k.sendTerminator[:], terminators[:terminatorSize])
 	copy(k.recvTerminator[:], terminators[terminatorSize:])
 	if !initiator {
 		k.sendTerminator, k.recvTerminator = k.recvTerminator, k.sendTerminator
 	}
-	return k, nil
+	return k
 }
 
 // wipe zeroes the cipher keys, once the ciphers are made or given up. The

@@ -55,6 +55,10 @@ type opener struct {
 	content *fsChaCha20Poly1305
 }
 
+func (s *sealer) wipe() { s.length.wipe(); s.content.wipe() }
+
+func (o *opener) wipe() { o.length.wipe(); o.content.wipe() }
+
 // packetSize returns the size of a packet with n bytes of contents.
 func packetSize(n int) int { return Headroom + n + Tailroom }
 

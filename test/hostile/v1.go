@@ -1,0 +1,98 @@
+package hostile
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// HeaderSize is the size of a v1 header.
+const HeaderSize = 24
+
+// V1 is a message as mainnet's v1 has it.
+func V1(name string, payload []byte) []byte { return V1On(mainnet, name, payload) }
+
+// V1On is a message as v1 has it.
+func V1On(magic [4]byte, name string, payload []byte) []byte {
+	var kind [12]byte
+	copy(kind[:], name)
+	once := sha256.Sum256(payload)
+	twice := sha256.Sum256(once[:])
+	b := make([]byte, 0, HeaderSize+len(payload))
+	b = append(append(b, magic[:]...), kind[:]...)
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(payload)))
+	return append(append(b, twice[:4]...), payload...)
+}
+
+// V1Header is mainnet's header of a message that says it has length bytes.
+func V1Header(name string, length uint32) []byte {
+	b := V1(name, nil)
+	binary.LittleEndian.PutUint32(b[16:], length)
+	return b
+}
+
+// BadChecksum is a message with a checksum that is not its own.
+func BadChecksum(name string, payload []byte) []byte {
+	b := V1(name, payload)
+	b[20] ^= 1
+	return b
+}
+
+// ReadV1 reads one message of mainnet and checks all of it. The error is io.EOF only between messages.
+func ReadV1(r io.Reader) (name string, payload []byte, err error) {
+	var head [HeaderSize]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return "", nil, err
+	}
+	n := binary.LittleEndian.Uint32(head[16:])
+	if n > 4_000_000 {
+		return "", nil, fmt.Errorf("v1 header % x", head)
+	}
+	payload = make([]byte, n)
+	if got, err := io.ReadFull(r, payload); err != nil {
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return "", nil, fmt.Errorf("after %d of %d bytes: %w", got, n, err)
+	}
+	name = string(bytes.TrimRight(head[4:16], "\x00"))
+	if !bytes.Equal(V1(name, payload)[:HeaderSize], head[:]) {
+		return "", nil, fmt.Errorf("v1 header % x of %d bytes", head, n)
+	}
+	return name, payload, nil
+}
+
+// shortIDs are BIP324's message types with ids of one byte, and BIP434's feature.
+var shortIDs = map[string]byte{
+	"addr": 1, "block": 2, "blocktxn": 3, "cmpctblock": 4, "feefilter": 5, "filteradd": 6, "filterclear": 7,
+	"filterload": 8, "getblocks": 9, "getblocktxn": 10, "getdata": 11, "getheaders": 12, "headers": 13, "inv": 14,
+	"mempool": 15, "merkleblock": 16, "notfound": 17, "ping": 18, "pong": 19, "sendcmpct": 20, "tx": 21,
+	"getcfilters": 22, "cfilter": 23, "getcfheaders": 24, "cfheaders": 25, "getcfcheckpt": 26, "cfcheckpt": 27,
+	"addrv2": 28, "feature": 37,
+}
+
+// ShortNames are the names of the types that have an id of one byte, by id; "" for the others.
+func ShortNames() (byID [256]string) {
+	for name, id := range shortIDs {
+		byID[id] = name
+	}
+	return byID
+}
+
+// V2 is a message as the contents of a packet, with the shortest type that there is for it.
+func V2(name string, payload []byte) []byte {
+	if id, ok := shortIDs[name]; ok {
+		return append([]byte{id}, payload...)
+	}
+	return V2Long(name, payload)
+}
+
+// V2Long is V2 with the name in full, which is allowed for all.
+func V2Long(name string, payload []byte) []byte {
+	var kind [13]byte
+	copy(kind[1:], name)
+	return append(kind[:], payload...)
+}

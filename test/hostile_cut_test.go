@@ -1,0 +1,247 @@
+package test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	product "bip324proxy/proxy"
+	"bip324proxy/socks"
+	"bip324proxy/test/hostile"
+	"bip324proxy/transport"
+)
+
+// cut is how an end stops in the middle.
+type cut struct {
+	name string
+	do   func(nc *net.TCPConn)
+}
+
+var (
+	cutReset = cut{"RST", reset}
+	cutClose = cut{"FIN of both directions", func(nc *net.TCPConn) { nc.Close() }}
+	cutHalf  = cut{"FIN of one direction", hangUp}
+	cutStall = cut{"stall", func(nc *net.TCPConn) { io.Copy(io.Discard, nc) }}
+)
+
+const (
+	cutGarbage = 30
+	cutKey     = 64
+	cutHello   = cutKey + cutGarbage + 16
+	cutFlight  = cutHello + 20
+)
+
+// whyCutAfter is what the log says of a peer that ended in good order after k bytes of its flight.
+func whyCutAfter(k int) string {
+	switch {
+	case k == 0:
+		return "the peer hung up during the v2 handshake without an answer"
+	case k < cutKey:
+		return whyWaitsKey
+	case k < cutHello:
+		return whyWaitsGarbage
+	case k < cutFlight:
+		return whyWaitsVersion
+	}
+	return whyHungUp
+}
+
+// A peer ends at every byte of its flight, in every way: what is not complete is refused, and the client gets nothing.
+func TestPeerCutsItsFlight(t *testing.T) {
+	t.Parallel()
+	u := startUnder(t)
+	for _, c := range []cut{cutReset, cutClose, cutHalf} {
+		each(cutFlight+1, 8, func(k int) {
+			m := meet(t, u, func(nc *net.TCPConn) {
+				_, flight, err := hostile.Script{Garbage: junk[:cutGarbage]}.Prepare(nc)
+				if err != nil {
+					t.Errorf("%s after byte %d: %v", c.name, k, err)
+					return
+				}
+				nc.Write(flight[:k])
+				c.do(nc)
+			}, nil)
+			want := outcome{msg: refused, why: whyCutAfter(k)}
+			if k == cutFlight {
+				want.msg = closed
+			}
+			if c.name != cutHalf.name { // the reset may be noticed before what came ahead of it
+				want.why = ""
+				if k == cutFlight {
+					want.msg = m.log.Msg
+				}
+			}
+			if err := m.check(want); err != nil {
+				t.Errorf("%s after byte %d: %v", c.name, k, err)
+			}
+		})
+	}
+	u.requireFreed(t)
+}
+
+// A peer ends after it has read so much of what the proxy says, in its first flight and in its second.
+func TestPeerCutsWhatItReads(t *testing.T) {
+	t.Parallel()
+	u := startUnder(t)
+	second := 16 + 20 + 3 + 1 + 13 + len(version.payload) + 16 // terminator, version packet, VERSION
+	for _, c := range []cut{cutReset, cutClose, cutHalf} {
+		each(cutKey+1+second, 8, func(i int) {
+			i++ // without a byte it is a peer that was never there
+			m := meet(t, u, func(nc *net.TCPConn) {
+				if i <= cutKey {
+					io.CopyN(io.Discard, nc, int64(i))
+				} else if e, err := (hostile.Script{}).Speak(nc, false); err != nil {
+					t.Error(err)
+				} else {
+					e.ReadSome(i - cutKey - 1) // of the garbage, or of what follows if there is little of that
+				}
+				c.do(nc)
+			}, nil)
+			want := outcome{msg: m.log.Msg}
+			if i <= cutKey {
+				want.msg = refused
+				if c.name == cutHalf.name {
+					want.why = whyCutAfter(0)
+				}
+			} else if c.name == cutHalf.name {
+				want.msg, want.why = closed, whyHungUp
+			}
+			if err := m.check(want); err != nil {
+				t.Errorf("%s, case %d: %v", c.name, i, err)
+			}
+		})
+	}
+	u.requireFreed(t)
+}
+
+// askAndHello is all that a client says until its session stands.
+func askAndHello(dest string) (script []byte, asked int) {
+	ask := slices.Concat(hostile.Greeting, hostile.Request(1, dest))
+	return slices.Concat(ask, hello), len(ask)
+}
+
+// A client ends at every byte of SOCKS and of its VERSION. Nothing of it leaves, unless it could still have been
+// another protocol: that is passed on.
+func TestClientCuts(t *testing.T) {
+	t.Parallel()
+	u := startUnder(t)
+	s := play(t, func(nc *net.TCPConn) {})
+	total, _ := askAndHello(s.addr)
+	s.over()
+	for _, c := range []cut{cutReset, cutClose, cutHalf} {
+		each(len(total), 8, func(k int) {
+			got := make(chan int64, 1)
+			s := play(t, func(nc *net.TCPConn) {
+				n, _ := io.Copy(io.Discard, nc)
+				got <- n
+			})
+			says, asked := askAndHello(s.addr)
+			k = min(k, len(says)-1)
+			client, err := hostile.Dial(u.addr, patience)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			client.Write(says[:k])
+			if k >= asked {
+				io.CopyN(io.Discard, client, 12) // granted
+			}
+			c.do(client)
+			client.Close()
+			e := u.end(t, client.LocalAddr())
+			passed := max(0, k-asked) // bytes that could begin another protocol
+			if e.Transport != "passthrough" && e.Msg != refused || passed > 3 && e.Msg != refused {
+				t.Errorf("%s after byte %d: %s, %q", c.name, k, e.Msg, e.Reason)
+			}
+			if s.over() > 0 {
+				if n := <-got; n > 0 && (passed > 3 || n > int64(passed)) {
+					t.Errorf("%s after byte %d: the peer got %d bytes", c.name, k, n)
+				}
+			}
+		})
+	}
+	u.requireFreed(t)
+}
+
+// Both ends stall at every byte. All is over at the deadline that is due, and freed.
+func TestStalls(t *testing.T) {
+	if long {
+		t.Run("program", func(t *testing.T) { // with the deadlines that users have
+			u := startUnder(t)
+			stallEverywhere(t, u, 20*time.Second, 30*time.Second, 60*time.Second)
+			u.requireFreed(t)
+		})
+	}
+	goroutines, before := runtime.NumGoroutine(), openFiles("self")
+	t.Run("short deadlines", func(t *testing.T) {
+		limit := 4 * time.Second // enough for all that have to compute at once
+		if len(raceFlag()) > 0 {
+			limit = 15 * time.Second
+		}
+		u := startServer(t, &product.Server{Socks: socks.Config{Timeout: limit}, FirstBytesTimeout: limit,
+			IdleTimeout: limit, LingerTimeout: limit, Dialer: transport.Dialer{HandshakeTimeout: limit}})
+		stallEverywhere(t, u, limit, limit, limit)
+	})
+	eventually(t, "goroutines and descriptors are what they were", func() bool {
+		return runtime.NumGoroutine() <= goroutines && openFiles("self") <= before
+	})
+}
+
+// stallEverywhere has a peer stall at every byte of its flight, and a client at every byte of its script, all at once.
+func stallEverywhere(t *testing.T, u *under, socks, handshake, first time.Duration) {
+	late := func(what string, took, limit time.Duration) {
+		over := took - limit
+		if slack := time.Second; over < -limit/4 || over > patience/2 || long && over > slack {
+			t.Errorf("%s: over after %v, want %v and no second more", what, took, limit)
+		}
+	}
+	_, asked := askAndHello("127.0.0.1:10000") // which is no longer than any
+	each(cutFlight+asked+len(hello), 1000, func(i int) {
+		if i < cutFlight {
+			m := meet(t, u, func(nc *net.TCPConn) {
+				_, flight, err := hostile.Script{Garbage: junk[:cutGarbage]}.Prepare(nc)
+				if err == nil {
+					nc.Write(flight[:i])
+				}
+				cutStall.do(nc)
+			}, nil)
+			want := outcome{msg: refused, why: strings.Replace(whyCutAfter(i), "hung up during the v2 handshake without an answer", "did not answer the v2 handshake in time", 1)}
+			if err := m.check(want); err != nil {
+				t.Errorf("the peer stalls at byte %d: %v", i, err)
+			}
+			late(fmt.Sprintf("the peer stalls at byte %d", i), m.elapsed, handshake)
+			return
+		}
+		k := i - cutFlight
+		s := play(t, func(nc *net.TCPConn) {
+			if n, _ := io.Copy(io.Discard, nc); n > 0 {
+				t.Errorf("the client stalls at byte %d: the peer got %d bytes", k, n)
+			}
+		})
+		says, asked := askAndHello(s.addr)
+		k = min(k, len(says)-1)
+		client, err := hostile.Dial(u.addr, patience)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer client.Close()
+		began, limit := time.Now(), socks
+		client.Write(says[:k])
+		if k == 0 || k >= asked { // who says nothing may be one who speaks v1 without SOCKS
+			limit = first
+		}
+		cutStall.do(client)
+		late(fmt.Sprintf("the client stalls at byte %d", k), time.Since(began), limit)
+		client.Close()
+		if e := u.end(t, client.LocalAddr()); e.Msg != refused {
+			t.Errorf("the client stalls at byte %d: %s, %q", k, e.Msg, e.Reason)
+		}
+		s.over()
+	})
+}

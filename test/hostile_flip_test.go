@@ -1,0 +1,125 @@
+package test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"bip324proxy/test/hostile"
+)
+
+const flipBytes = 2048 // of each direction
+
+// flipBits are the bits that are flipped, one per session: all of them in the long form, else every 61st, so that
+// all eight of a byte take their turns.
+func flipBits() (bits []int) {
+	step := 61
+	if long {
+		step = 1
+	}
+	for bit := 0; bit < 8*flipBytes; bit += step {
+		bits = append(bits, bit)
+	}
+	return bits
+}
+
+// flipMessages are packets that fill the rest of the 2 kB behind a handshake.
+var flipMessages = numbered(20)
+
+// Every bit of the first 2 kB to the proxy, altered on its way: what came before is delivered, nothing behind, and
+// the client's connection ends.
+func TestFlippedBitsToTheProxy(t *testing.T) {
+	t.Parallel()
+	u := startUnder(t)
+	const garbage = 100
+	handshake := 64 + garbage + 16 + 20
+	ends := []int{} // of the packets, in the peer's stream
+	for at, i := handshake, 0; i < len(flipMessages); i++ {
+		at += 3 + 1 + len(hostile.V2(flipMessages[i].name, flipMessages[i].payload)) + 16
+		ends = append(ends, at)
+	}
+	if total := ends[len(ends)-1]; total < flipBytes {
+		t.Fatalf("only %d bytes", total)
+	}
+	bits := flipBits()
+	each(len(bits), 32, func(i int) {
+		bit := bits[i]
+		m := meet(t, u, func(nc *net.TCPConn) {
+			w := hostile.NewWire(nc)
+			w.FlipWritten = int64(bit)
+			e, err := hostile.Script{Garbage: junk[:garbage]}.Speak(w, false)
+			for _, m := range flipMessages {
+				if err == nil {
+					err = e.Send(hostile.V2(m.name, m.payload))
+				}
+			}
+			hangUp(nc)
+		}, nil)
+		want := outcome{msg: refused, why: "v2 handshake failed"}
+		if bit/8 >= handshake {
+			n := 0
+			for ends[n] <= bit/8 {
+				n++
+			}
+			want = outcome{msg: closed, why: "the peer", got: flipMessages[:n]}
+		} else if m.log.Msg == closed { // no: the version packet was not what it should be
+			want.why = "a refusal"
+		}
+		m.dials = max(m.dials, 1)
+		if err := m.check(want); err != nil {
+			t.Errorf("bit %d of byte %d: %v", bit%8, bit/8, err)
+		}
+	})
+	t.Logf("%d sessions", len(bits))
+	u.requireFreed(t)
+}
+
+// Every bit of the first 2 kB to the peer: a peer that is not of this project finds it out, and the session ends.
+func TestFlippedBitsToThePeer(t *testing.T) {
+	t.Parallel()
+	u := startUnder(t)
+	bits := flipBits()
+	var undone sync.Map // sessions that were too short for their bit
+	each(len(bits), 32, func(i int) {
+		bit := bits[i]
+		got := []message{}
+		m := meet(t, u, func(nc *net.TCPConn) {
+			w := hostile.NewWire(nc)
+			w.FlipRead = int64(bit)
+			e, err := hostile.Script{}.Speak(w, false)
+			nc.SetReadDeadline(time.Now().Add(time.Second)) // what an altered length promises never comes
+			if err == nil {
+				err = e.ReadFlight()
+			}
+			for err == nil {
+				var contents []byte
+				if contents, err = e.Receive(); err == nil {
+					name, payload := decode(contents)
+					got = append(got, message{name, payload})
+				}
+			}
+			if err == io.EOF && w.Got*8 <= int64(bit) {
+				undone.Store(i, true)
+			} else if err == io.EOF {
+				t.Errorf("bit %d of byte %d: the peer did not notice", bit%8, bit/8)
+			}
+		}, append(append([]byte{}, hello...), v1(flipMessages...)...))
+		sent := append([]message{version}, flipMessages...)
+		if err := same(got, sent[:min(len(got), len(sent))]); err != nil {
+			t.Errorf("bit %d of byte %d: the peer: %v", bit%8, bit/8, err)
+		}
+		if len(m.got) > 0 || m.end == open {
+			t.Errorf("bit %d of byte %d: the client got %d messages, then %v", bit%8, bit/8, len(m.got), m.end)
+		}
+		if m.log.Msg != refused && m.log.Msg != closed {
+			t.Errorf("bit %d of byte %d: %s", bit%8, bit/8, fmt.Sprint(m.log))
+		}
+	})
+	n := 0
+	undone.Range(func(any, any) bool { n++; return true })
+	t.Logf("%d sessions, %d of them too short", len(bits), n)
+	u.requireFreed(t)
+}

@@ -1,0 +1,254 @@
+package test
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"bip324proxy/test/hostile"
+)
+
+// memoryUse is the program's VmRSS, now, or VmHWM, at most so far, in bytes. It is 0 where the system does not tell,
+// and with the race detector, which has memory of its own.
+func (u *under) memoryUse(which string) int64 {
+	if len(raceFlag()) > 0 {
+		return 0
+	}
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", u.pid))
+	for line := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(line, which+":"); ok {
+			kb, _ := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+			return kb << 10
+		}
+	}
+	return 0
+}
+
+// reads is how often the program has read from a socket or a file.
+func (u *under) reads() (n int) {
+	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/io", u.pid))
+	_, rest, _ := strings.Cut(string(stat), "syscr: ")
+	fmt.Sscan(rest, &n)
+	return n
+}
+
+// cpu is the processor time that the program has used.
+func (u *under) cpu() time.Duration {
+	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", u.pid))
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	fields := strings.Fields(rest)
+	if len(fields) < 13 {
+		return 0
+	}
+	user, _ := strconv.Atoi(fields[11])
+	system, _ := strconv.Atoi(fields[12])
+	return time.Duration(user+system) * 10 * time.Millisecond // of USER_HZ, 100 on all of Linux's platforms
+}
+
+// standing connects a client through the proxy to a peer with which there is a session. Nobody says more.
+func standing(t *testing.T, u *under) (client *net.TCPConn, peer *hostile.End, peerConn *net.TCPConn) {
+	t.Helper()
+	type end struct {
+		e  *hostile.End
+		nc *net.TCPConn
+	}
+	stands, over := make(chan end, 1), make(chan struct{})
+	s := play(t, func(nc *net.TCPConn) {
+		e, err := hostile.Script{}.Shake(nc, false)
+		if err == nil {
+			_, err = e.Receive()
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		stands <- end{e, nc}
+		<-over
+	})
+	client, err := hostile.Connect(u.addr, s.addr, 10*patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close(); close(over); s.over() })
+	client.Write(hello)
+	p := <-stands
+	p.nc.SetDeadline(time.Now().Add(10 * patience))
+	return client, p.e, p.nc
+}
+
+// Both ends send without reading until nothing moves any more, and then read: all arrives, and the proxy never held
+// more than a few messages of it.
+func TestBothEndsStopReading(t *testing.T) {
+	t.Parallel()
+	u := startUnder(t)
+	client, peer, _ := standing(t, u)
+	const count = 40
+	payload := func(i int, up bool) []byte { return pool[i*1000:][:1<<20+i*map[bool]int{true: 1, false: 2}[up]] }
+	before := u.memoryUse("VmRSS")
+
+	var written atomic.Int64
+	var ends sync.WaitGroup
+	ends.Go(func() {
+		for i := range count {
+			client.Write(hostile.V1("block", payload(i, true)))
+			written.Add(1)
+		}
+		client.CloseWrite()
+	})
+	ends.Go(func() {
+		for i := range count {
+			peer.Send(hostile.V2("block", payload(i, false)))
+			written.Add(1)
+		}
+	})
+	for last := int64(-1); last != written.Load(); { // until neither gets on
+		last = written.Load()
+		<-time.After(700 * time.Millisecond)
+	}
+	if written.Load() == 2*count {
+		t.Error("neither end was ever made to wait")
+	}
+	grown := u.memoryUse("VmRSS") - before
+	t.Logf("stopped after %d of %d messages; the proxy has grown by %d KiB", written.Load(), 2*count, grown>>10)
+	if grown > 24<<20 {
+		t.Errorf("the proxy has grown by %d bytes", grown)
+	}
+
+	ends.Go(func() {
+		for i := range count {
+			if name, got, err := hostile.ReadV1(client); err != nil || name != "block" || !bytes.Equal(got, payload(i, false)) {
+				t.Errorf("the client, message %d: %q of %d bytes, %v", i, name, len(got), err)
+				return
+			}
+		}
+	})
+	ends.Go(func() {
+		for i := range count {
+			if contents, err := peer.Receive(); err != nil || !bytes.Equal(contents, hostile.V2("block", payload(i, true))) {
+				t.Errorf("the peer, message %d: %d bytes, %v", i, len(contents), err)
+				return
+			}
+		}
+	})
+	ends.Wait()
+}
+
+// A flood of decoys costs the peer more than us: memory stays what it was, and the session goes on.
+func TestDecoyFlood(t *testing.T) {
+	t.Parallel()
+	total := 64 << 20
+	if long {
+		total = 1 << 30
+	}
+	u := startUnder(t)
+	client, peer, _ := standing(t, u)
+	sizes := []int{0, 1, 300, 16 << 10, 4_000_013, 100_000}
+	flood := func(bytes int) {
+		for i := 0; bytes > 0; i++ {
+			n := sizes[i%len(sizes)]
+			if err := peer.SendDecoy(pool[:n]); err != nil {
+				t.Fatal(err)
+			}
+			bytes -= n + 20
+		}
+	}
+	answer := func() {
+		peer.Send(hostile.V2("ping", junk[:8]))
+		if name, got, err := hostile.ReadV1(client); err != nil || name != "ping" || !bytes.Equal(got, junk[:8]) {
+			t.Fatalf("%q of %d bytes, %v", name, len(got), err)
+		}
+	}
+	flood(16 << 20)
+	answer()
+	before, began, cpu, reads := u.memoryUse("VmHWM"), time.Now(), u.cpu(), u.reads()
+	flood(total)
+	answer()
+	grown := u.memoryUse("VmHWM") - before
+	t.Logf("%d MB of decoys in %v, %v of it the proxy's processor; at most %d KiB more memory",
+		total>>20, time.Since(began).Round(time.Millisecond), u.cpu()-cpu, grown>>10)
+	if grown > 8<<20 {
+		t.Errorf("the proxy has grown by %d bytes", grown)
+	}
+	if reads = u.reads() - reads; reads > total/4096 {
+		t.Errorf("%d reads for %d bytes", reads, total)
+	}
+}
+
+// A promise of four megabytes costs next to nothing before they come.
+func TestPromisesCostNothing(t *testing.T) {
+	t.Parallel()
+	u := startUnder(t)
+	if u.memoryUse("VmHWM") == 0 {
+		notRun(t, "the program's memory is read on Linux only, and without the race detector")
+	}
+	const sessions = 32
+	var clients [sessions]*net.TCPConn
+	var peers [sessions]*hostile.End
+	for i := range sessions {
+		clients[i], peers[i], _ = standing(t, u)
+	}
+	before := u.memoryUse("VmHWM")
+	for i := range sessions {
+		clients[i].Write(hostile.V1Header("block", 4_000_000))
+		peers[i].Write(peers[i].SealLength(4_000_013))
+	}
+	<-time.After(time.Second)
+	grown := u.memoryUse("VmHWM") - before
+	t.Logf("%d sessions with a promise each way: %d KiB each", sessions, grown>>10/sessions)
+	if grown/sessions >= 1<<20 {
+		t.Errorf("the proxy has grown by %d bytes for %d sessions", grown, sessions)
+	}
+}
+
+// Sessions that stopped in odd places cost no processor time: nobody reads a closed stream again and again.
+func TestOddPlacesCostNoCPU(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		notRun(t, "the program's processor time is read on Linux only")
+	}
+	u := startUnder(t)
+	half := func(says []byte) { // the client ends its stream, the peer does not
+		s := play(t, func(nc *net.TCPConn) { <-t.Context().Done() })
+		client, err := hostile.Connect(u.addr, s.addr, 10*patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { client.Close() })
+		client.Write(says)
+		client.CloseWrite()
+	}
+	for range 5 {
+		half(nil)
+		half(hello[:1])
+		half(hello[:3])
+		half(hello[:15])
+		half([]byte("\x16 no bitcoin"))
+		_, _, _ = standing(t, u)
+		client, _, _ := standing(t, u)
+		client.Write(v1(block)[:1_000_000])
+		_, peer, peerConn := standing(t, u)
+		peer.Write(peer.SealLength(100))
+		peerConn.CloseWrite()
+	}
+	<-time.After(time.Second)
+	const watch = 2 * time.Second
+	before := u.cpu()
+	<-time.After(watch)
+	used := u.cpu() - before
+	t.Logf("%v of processor time in %v", used, watch)
+	if used > watch/10 {
+		t.Errorf("%v of processor time in %v, and nothing happens", used, watch)
+	}
+	for _, line := range u.program.out.all() {
+		if strings.Contains(line, "panic") {
+			t.Error(line)
+		}
+	}
+}

@@ -1,0 +1,395 @@
+package test
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	product "bip324proxy/proxy"
+	"bip324proxy/test/hostile"
+)
+
+// What all tests with hostile ends share. A test is a table: what an end does, and what the end behind the proxy must
+// then see of it.
+
+// long is whether tests run in their long forms.
+var long = os.Getenv("LONG") != ""
+
+// message is one of v1.
+type message struct {
+	name    string
+	payload []byte
+}
+
+func (m message) String() string { return fmt.Sprintf("%q of %d bytes", m.name, len(m.payload)) }
+
+// numbered are n messages that differ from one another.
+func numbered(n int) []message {
+	all := make([]message, n)
+	names := []string{"inv", "tx", "wtxidrelay", "ping", "twelve-chars"}
+	for i := range all {
+		all[i] = message{names[i%len(names)], randomPayload(uint64(i), i*37%200)}
+	}
+	return all
+}
+
+// randomPayload is n bytes that are the same in every run.
+func randomPayload(seed uint64, n int) []byte {
+	b := make([]byte, n)
+	var key [32]byte
+	key[0], key[1], key[2], key[3], key[4] = byte(seed), byte(seed>>8), byte(seed>>16), byte(seed>>24), 7
+	rand.NewChaCha8(key).Read(b)
+	return b
+}
+
+// clearText is what no peer may ever read of a client's VERSION on the wire.
+const clearText = "/clear-text-user-agent:1/"
+
+// version is a client's first message.
+var version = message{"version", append(randomPayload(1, 80), "\x19"+clearText+"\x00\x00\x00\x00\x01"...)}
+
+// under is the proxy under test: the program, or a Server in this process where deadlines must be short.
+type under struct {
+	*proxyLog
+	addr  string
+	flags []string
+	pid   int         // 0 if it is in this process
+	quit  atomic.Bool // it was told to print its goroutines
+
+	mu     sync.Mutex
+	stages []*stage // that nobody uses: tens of thousands of sessions must not use up the ports
+}
+
+// enter returns a stage for one meeting, leave takes it back.
+func (u *under) enter(t *testing.T) *stage {
+	t.Helper()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if n := len(u.stages); n > 0 {
+		s := u.stages[n-1]
+		u.stages = u.stages[:n-1]
+		return s
+	}
+	return newStage(t)
+}
+
+func (u *under) leave(s *stage) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.stages = append(u.stages, s)
+}
+
+// startUnder runs the program. A panic, or anything else that is not a log line, fails the test.
+func startUnder(t *testing.T, flags ...string) *under {
+	t.Helper()
+	u := &under{flags: flags}
+	t.Cleanup(func() { // after the program has ended
+		for _, line := range u.program.out.all() {
+			if !u.quit.Load() && !json.Valid([]byte(line)) {
+				t.Errorf("the proxy printed a line that is not a log entry: %s", line)
+			}
+		}
+	})
+	u.proxyLog = newProxyLog(start(t, "bip324-proxy", binaries.proxy,
+		append([]string{"--listen", "127.0.0.1:0", "--log-level", "debug", "--log-format", "json"}, flags...)...))
+	u.pid = u.program.cmd.Process.Pid
+	u.addr = (&proxy{program: u.program}).await(t, "listening", func(e event) bool { return e.Msg == "listening" }).Addr
+	return u
+}
+
+// startServer runs server in this process.
+func startServer(t *testing.T, server *product.Server) *under {
+	t.Helper()
+	p := &program{name: "proxy.Server", cmd: &exec.Cmd{}, out: newLines(), done: make(chan struct{})}
+	server.Log = slog.New(slog.NewJSONHandler(p.out, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	t.Cleanup(func() {
+		server.Close()
+		if err := <-served; err != product.ErrServerClosed {
+			t.Errorf("Serve returned %v", err)
+		}
+	})
+	return &under{proxyLog: newProxyLog(p), addr: l.Addr().String()}
+}
+
+// proxyLog finds the lines of a session by its client.
+type proxyLog struct {
+	program *program
+	mu      sync.Mutex
+	read    int
+	by      map[string][]event
+}
+
+func newProxyLog(p *program) *proxyLog { return &proxyLog{program: p, by: make(map[string][]event)} }
+
+// of returns the lines about a client so far, and a channel that is closed when there may be more.
+func (l *proxyLog) of(client string) ([]event, <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	more := l.program.out.more()
+	all := l.program.out.all()
+	for _, line := range all[l.read:] {
+		var e event
+		if json.Unmarshal([]byte(line), &e) == nil && e.Client != "" {
+			l.by[e.Client] = append(l.by[e.Client], e)
+		}
+	}
+	l.read = len(all)
+	return l.by[client], more
+}
+
+// end waits for the last line about a client. The session has opened if, and only if, it is "session closed".
+func (l *proxyLog) end(t *testing.T, client net.Addr) event {
+	t.Helper()
+	for {
+		lines, more := l.of(client.String())
+		if n := len(lines); n > 0 && lines[n-1].Msg != "session opened" {
+			if (n == 2) != (lines[n-1].Msg == "session closed") || n > 2 {
+				t.Errorf("the log has %+v", lines)
+			}
+			l.mu.Lock()
+			delete(l.by, client.String()) // a later client may have the same port
+			l.mu.Unlock()
+			return lines[n-1]
+		}
+		select {
+		case <-more:
+		case <-t.Context().Done():
+			t.Fatalf("no end of the session in the log: %+v", lines)
+		}
+	}
+}
+
+// stage is a peer's address. Each time it is armed, the next connection is played by a function; further ones are
+// counted and closed.
+type stage struct {
+	addr string
+	l    net.Listener
+	done sync.WaitGroup // all connections
+
+	mu     sync.Mutex
+	f      func(nc *net.TCPConn)
+	played chan struct{} // closed when f has returned
+	conns  int
+}
+
+func newStage(t *testing.T) *stage {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &stage{addr: l.Addr().String(), l: l}
+	s.done.Go(func() {
+		for {
+			nc, err := l.Accept()
+			if err != nil {
+				return
+			}
+			s.mu.Lock()
+			f, played := s.f, s.played
+			s.f = nil
+			s.conns++
+			s.mu.Unlock()
+			if f == nil {
+				nc.Close()
+				continue
+			}
+			nc.SetDeadline(time.Now().Add(patience))
+			s.done.Go(func() {
+				defer close(played)
+				defer nc.Close()
+				f(nc.(*net.TCPConn))
+			})
+		}
+	})
+	t.Cleanup(func() { l.Close() })
+	return s
+}
+
+func (s *stage) arm(f func(nc *net.TCPConn)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.f, s.played, s.conns = f, make(chan struct{}), 0
+}
+
+// over waits until a play that was given is over, closes the stage and returns how many connections it had.
+func (s *stage) over() int {
+	s.l.Close()
+	s.done.Wait()
+	return s.conns
+}
+
+// play is a stage for one play.
+func play(t *testing.T, f func(nc *net.TCPConn)) *stage {
+	t.Helper()
+	s := newStage(t)
+	s.arm(f)
+	return s
+}
+
+// ending is how a connection ended, as one end of it saw it.
+type ending string
+
+const (
+	fin  ending = "FIN"
+	rst  ending = "RST"
+	open ending = "still open"
+)
+
+// endOf reads what is left of a connection.
+func endOf(r io.Reader) ending {
+	_, err := io.Copy(io.Discard, r)
+	return endingOf(err)
+}
+
+func endingOf(err error) ending {
+	switch {
+	case err == nil, errors.Is(err, io.EOF):
+		return fin
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return open
+	}
+	return rst
+}
+
+// hangUp ends what nc says and waits for the other side to do the same.
+func hangUp(nc *net.TCPConn) {
+	nc.CloseWrite()
+	io.Copy(io.Discard, nc)
+}
+
+// reset ends a connection the hard way.
+func reset(nc *net.TCPConn) {
+	nc.SetLinger(0)
+	nc.Close()
+}
+
+// readAll reads messages to the end of the stream.
+func readAll(r io.Reader) (all []message, end error) {
+	for {
+		name, payload, err := hostile.ReadV1(r)
+		if err != nil {
+			return all, err
+		}
+		all = append(all, message{name, payload})
+	}
+}
+
+// same says whether got is what was to be delivered.
+func same(got, want []message) error {
+	for i := range min(len(got), len(want)) {
+		if got[i].name != want[i].name || string(got[i].payload) != string(want[i].payload) {
+			return fmt.Errorf("message %d is %v, altered or out of place; want %v", i, got[i], want[i])
+		}
+	}
+	if len(got) != len(want) {
+		return fmt.Errorf("%d messages delivered, want %d", len(got), len(want))
+	}
+	return nil
+}
+
+// each runs f for 0 to n-1, several at a time.
+func each(n, workers int, f func(i int)) {
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, workers)
+	for i := range n {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			f(i)
+		})
+	}
+	wg.Wait()
+}
+
+// meeting is one session between a good client and a peer that is played.
+type meeting struct {
+	got     []message     // what the client got
+	end     ending        // of the client's connection
+	err     error         // of the client's stream, unless it ended between messages
+	log     event         // the session's last line
+	dials   int           // of the peer
+	elapsed time.Duration // from the client's VERSION to the end of its connection
+}
+
+// meet connects a client through the proxy to a peer that f plays. The client says what says, VERSION if that is nil,
+// and listens to the end.
+func meet(t *testing.T, u *under, f func(nc *net.TCPConn), says []byte) (m meeting) {
+	t.Helper()
+	s := u.enter(t)
+	s.arm(f)
+	client, err := hostile.Connect(u.addr, s.addr, patience)
+	if err != nil {
+		t.Errorf("no connection through the proxy: %v", err)
+		return m
+	}
+	defer client.Close()
+	if says == nil {
+		says = hostile.V1(version.name, version.payload)
+	}
+	began := time.Now()
+	client.Write(says)
+	m.got, m.err = readAll(client)
+	m.end = endingOf(m.err)
+	if m.err == io.EOF {
+		m.err = nil
+	}
+	m.elapsed = time.Since(began)
+	client.Close()
+	m.log = u.end(t, client.LocalAddr())
+	<-s.played
+	s.mu.Lock()
+	m.dials = s.conns
+	s.mu.Unlock()
+	u.leave(s)
+	return m
+}
+
+// outcome is what is expected of a meeting.
+type outcome struct {
+	msg     string // "session refused" or "session closed"
+	why     string // part of the reason in the log
+	got     []message
+	end     ending // of the client's connection; fin if empty
+	dropped int64
+}
+
+// check compares a meeting with what is expected of it.
+func (m meeting) check(want outcome) error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if err := same(m.got, want.got); err != nil {
+		fault("the client: %w", err)
+	}
+	if m.end != cmp.Or(want.end, fin) {
+		fault("the client's connection: %v (%v), want %v", m.end, m.err, cmp.Or(want.end, fin))
+	}
+	if m.log.Msg != want.msg || !strings.Contains(m.log.Reason, want.why) {
+		fault("the log: %s, %q; want %s, %q", m.log.Msg, m.log.Reason, want.msg, want.why)
+	}
+	if m.log.Dropped != want.dropped {
+		fault("%d messages dropped, want %d", m.log.Dropped, want.dropped)
+	}
+	if m.dials != 1 {
+		fault("%d connections to the peer", m.dials)
+	}
+	return errors.Join(faults...)
+}

@@ -1,0 +1,29 @@
+package test
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// What is random in the program comes from crypto/rand: nothing of ours imports the other one.
+func TestOnlyCryptoRand(t *testing.T) {
+	t.Parallel()
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}: {{join .Imports " "}}`, "bip324proxy/...").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	found := false
+	for line := range strings.Lines(string(out)) {
+		if strings.HasPrefix(line, "bip324proxy/test") {
+			continue
+		}
+		found = found || strings.Contains(line, "crypto/rand")
+		if strings.Contains(line, "math/rand") {
+			t.Errorf("%s", line)
+		}
+	}
+	if !found {
+		t.Errorf("nothing imports crypto/rand, so this test shows nothing:\n%s", out)
+	}
+}
