@@ -165,7 +165,8 @@ func v1Prefix(magic [4]byte) (p [v1PrefixSize]byte) {
 }
 
 func (h *Handshake) deriveSession() error {
-	secret := h.key.ecdh(&h.theirs, h.initiator)
+	var secret [32]byte
+	h.key.ecdh(&secret, &h.theirs, h.initiator)
 	h.key.wipe()
 	keys, err := deriveKeys(&secret, h.cfg.Magic, h.initiator)
 	clear(secret[:])
