@@ -78,6 +78,7 @@ func (k *privateKey) ecdh(secret *[32]byte, theirs *[KeySize]byte, initiator boo
 	k.sharedX((*[32]byte)(msg[192:]), theirs)
 	*secret = sha256.Sum256(msg[:])
 	clear(msg[:])
+	sha256.Sum256(msg[:]) // writes over what the first one has left on the stack
 }
 
 // sharedX sets b to the x coordinate of k times the point that theirs encodes.

@@ -168,14 +168,11 @@ func (h *Handshake) deriveSession() error {
 	var secret [32]byte
 	h.key.ecdh(&secret, &h.theirs, h.initiator)
 	h.key.wipe()
-	keys, err := deriveKeys(&secret, h.cfg.Magic, h.initiator)
+	h.keys = deriveKeys(&secret, h.cfg.Magic, h.initiator)
 	clear(secret[:])
-	if err != nil {
-		return err
-	}
-	h.keys = keys
-	h.out, h.in, err = newCiphers(keys)
-	keys.wipe()
+	var err error
+	h.out, h.in, err = newCiphers(h.keys)
+	h.keys.wipe()
 	return err
 }
 

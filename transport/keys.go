@@ -1,7 +1,7 @@
 package transport
 
 import (
-	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/sha256"
 )
 
@@ -20,14 +20,16 @@ type sessionKeys struct {
 
 // deriveKeys runs HKDF-SHA256 over the shared secret, salted with the network
 // magic, so that peers of two networks never understand each other.
-func deriveKeys(secret *[32]byte, magic [4]byte, initiator bool) (*sessionKeys, error) {
-	prk, err := hkdf.Extract(sha256.New, secret[:], append([]byte("bitcoin_v2_shared_secret"), magic[:]...))
-	if err != nil {
-		return nil, err
-	}
-	defer clear(prk)
-	var terminators [2 * terminatorSize]byte
+//
+// Every output is one block long, which makes HKDF's two steps one HMAC each
+// (RFC 5869). crypto/hkdf would leave a copy of every key on the heap.
+func deriveKeys(secret *[32]byte, magic [4]byte, initiator bool) *sessionKeys {
+	var prk [32]byte
+	defer clear(prk[:])
+	hmacSHA256(&prk, append([]byte("bitcoin_v2_shared_secret"), magic[:]...), secret[:])
+
 	k := new(sessionKeys)
+	var terminators [2 * terminatorSize]byte
 	initL, initP, respL, respP := &k.sendL, &k.sendP, &k.recvL, &k.recvP
 	if !initiator {
 		initL, initP, respL, respP = respL, respP, initL, initP
@@ -43,20 +45,24 @@ func deriveKeys(secret *[32]byte, magic [4]byte, initiator bool) (*sessionKeys, 
 		{"responder_P", respP},
 		{"garbage_terminators", &terminators},
 	} {
-		b, err := hkdf.Expand(sha256.New, prk, d.info, len(d.out))
-		if err != nil {
-			k.wipe()
-			return nil, err
-		}
-		copy(d.out[:], b)
-		clear(b)
+		hmacSHA256(d.out, prk[:], append([]byte(d.info), 1))
 	}
 	copy(k.sendTerminator[:], terminators[:terminatorSize])
 	copy(k.recvTerminator[:], terminators[terminatorSize:])
 	if !initiator {
 		k.sendTerminator, k.recvTerminator = k.recvTerminator, k.sendTerminator
 	}
-	return k, nil
+	return k
+}
+
+// hmacSHA256 sets out to the MAC of msg, which is shorter than a block.
+func hmacSHA256(out *[32]byte, key, msg []byte) {
+	mac := hmac.New(sha256.New, key)
+	mac.Write(msg)
+	mac.Sum(out[:0])
+	mac.Reset()
+	var zeros [sha256.BlockSize - 1]byte
+	mac.Write(zeros[:]) // over the message, which is still in its buffer
 }
 
 // wipe zeroes the cipher keys, once the ciphers are made or given up. The

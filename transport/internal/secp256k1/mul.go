@@ -55,8 +55,8 @@ func (r *Point) Mul(k *[Size]byte, p *Point) *Point {
 	var d digits
 	var m multiples
 	var t Point
+	m.set(p) // first, so that the stack grows before a secret is on it
 	d.set(k)
-	m.set(p)
 	m.pick(r, d[64])
 	for i := 63; i >= 0; i-- {
 		r.double(r).double(r).double(r).double(r)
