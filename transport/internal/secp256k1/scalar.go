@@ -8,8 +8,7 @@ import (
 // order is the number of points of the curve, n, least significant limb first.
 var order = [4]uint64{0xbfd25e8cd0364141, 0xbaaedce6af48a03b, 0xfffffffffffffffe, 0xffffffffffffffff}
 
-// IsScalar says whether the big-endian k is a private key, from 1 to n-1. How
-// long it takes does not depend on k, but for what it says.
+// IsScalar says whether the big-endian k is a private key, from 1 to n-1.
 func IsScalar(k *[Size]byte) bool {
 	var borrow, any uint64
 	for i := range order {
@@ -17,5 +16,5 @@ func IsScalar(k *[Size]byte) bool {
 		any |= limb
 		_, borrow = bits.Sub64(limb, order[i], borrow)
 	}
-	return borrow == 1 && any != 0
+	return borrow&((any|-any)>>63) == 1
 }
