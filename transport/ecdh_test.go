@@ -201,6 +201,25 @@ func TestExchangeAllocations(t *testing.T) {
 	}
 }
 
+// BenchmarkKeyExchange is all of it for one side: creation and ECDH.
+func BenchmarkKeyExchange(b *testing.B) {
+	keys := randomKeys()
+	b.Run("impl=ours", func(b *testing.B) {
+		var secret [32]byte
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			newPrivateKey().ecdh(&secret, &keys[i%len(keys)], true)
+		}
+	})
+	b.Run("impl=btcec", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			k, public, _ := ellswift.EllswiftCreate()
+			ellswift.V2Ecdh(k, keys[i%len(keys)], public, true)
+		}
+	})
+}
+
 func BenchmarkKeyCreation(b *testing.B) {
 	b.Run("impl=ours", func(b *testing.B) {
 		b.ReportAllocs()

@@ -21,12 +21,16 @@ type sessionKeys struct {
 // deriveKeys runs HKDF-SHA256 over the shared secret, salted with the network
 // magic, so that peers of two networks never understand each other.
 //
-// Every output is one block long, which makes HKDF's two steps one HMAC each
-// (RFC 5869). crypto/hkdf would leave a copy of every key on the heap.
+// Every output is one block, which makes each step of HKDF one HMAC (RFC 5869).
+// crypto/hkdf would leave a copy of every key behind.
 func deriveKeys(secret *[32]byte, magic [4]byte, initiator bool) *sessionKeys {
 	var prk [32]byte
 	defer clear(prk[:])
-	hmacSHA256(&prk, append([]byte("bitcoin_v2_shared_secret"), magic[:]...), secret[:])
+	extract := hmac.New(sha256.New, append([]byte("bitcoin_v2_shared_secret"), magic[:]...))
+	extract.Write(secret[:])
+	extract.Sum(prk[:0])
+	extract.Reset()
+	extract.Write(make([]byte, len(secret))) // over the secret, which is still in its buffer
 
 	k := new(sessionKeys)
 	var terminators [2 * terminatorSize]byte
@@ -34,6 +38,7 @@ func deriveKeys(secret *[32]byte, magic [4]byte, initiator bool) *sessionKeys {
 	if !initiator {
 		initL, initP, respL, respP = respL, respP, initL, initP
 	}
+	expand := hmac.New(sha256.New, prk[:])
 	for _, d := range []struct {
 		info string
 		out  *[32]byte
@@ -45,7 +50,10 @@ func deriveKeys(secret *[32]byte, magic [4]byte, initiator bool) *sessionKeys {
 		{"responder_P", respP},
 		{"garbage_terminators", &terminators},
 	} {
-		hmacSHA256(d.out, prk[:], append([]byte(d.info), 1))
+		expand.Reset()
+		expand.Write([]byte(d.info))
+		expand.Write([]byte{1}) // the first block
+		expand.Sum(d.out[:0])
 	}
 	copy(k.sendTerminator[:], terminators[:terminatorSize])
 	copy(k.recvTerminator[:], terminators[terminatorSize:])
@@ -53,16 +61,6 @@ func deriveKeys(secret *[32]byte, magic [4]byte, initiator bool) *sessionKeys {
 		k.sendTerminator, k.recvTerminator = k.recvTerminator, k.sendTerminator
 	}
 	return k
-}
-
-// hmacSHA256 sets out to the MAC of msg, which is shorter than a block.
-func hmacSHA256(out *[32]byte, key, msg []byte) {
-	mac := hmac.New(sha256.New, key)
-	mac.Write(msg)
-	mac.Sum(out[:0])
-	mac.Reset()
-	var zeros [sha256.BlockSize - 1]byte
-	mac.Write(zeros[:]) // over the message, which is still in its buffer
 }
 
 // wipe zeroes the cipher keys, once the ciphers are made or given up. The
