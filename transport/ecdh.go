@@ -3,6 +3,7 @@ package transport
 import (
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/subtle"
 
 	"bip324proxy/transport/internal/secp256k1"
 )
@@ -53,8 +54,10 @@ func (k *privateKey) encode(x *field) {
 // the projective point that it is computed from is: it tells of the scalar.
 func (k *privateKey) publicX() (x field) {
 	var p secp256k1.Point
-	p.MulGenerator(&k.scalar)
-	p.AffineX(&x)
+	subtle.WithDataIndependentTiming(func() {
+		p.MulGenerator(&k.scalar)
+		p.AffineX(&x)
+	})
 	p = secp256k1.Point{}
 	return x
 }
@@ -84,9 +87,11 @@ func (k *privateKey) ecdh(secret *[32]byte, theirs *[KeySize]byte, initiator boo
 // sharedX sets b to the x coordinate of k times the point that theirs encodes.
 func (k *privateKey) sharedX(b *[32]byte, theirs *[KeySize]byte) {
 	p := decode(theirs)
-	p.Mul(&k.scalar, &p)
 	var x field
-	p.AffineX(&x)
-	x.PutBytes(b)
+	subtle.WithDataIndependentTiming(func() { // of arm64's instructions; others have no such mode
+		p.Mul(&k.scalar, &p)
+		p.AffineX(&x)
+		x.PutBytes(b)
+	})
 	p, x = secp256k1.Point{}, field{}
 }

@@ -131,7 +131,7 @@ func TestEncodingsAreUniform(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var values [KeySize][256]int
 			var byCase [8]int
-			for range cases(t, 20_000) {
+			for range cases(t, 10_000) {
 				k := key
 				if k == nil {
 					k = newPrivateKey()

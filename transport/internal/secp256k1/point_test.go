@@ -97,19 +97,6 @@ func TestMulRandom(t *testing.T) {
 	}
 }
 
-func FuzzMul(f *testing.F) {
-	one := [Size]byte{Size - 1: 1}
-	for _, k := range edgeScalars() {
-		f.Add(one[:], k[:])
-	}
-	f.Fuzz(func(t *testing.T, a, b []byte) {
-		var j, k [Size]byte
-		copy(j[:], a)
-		copy(k[:], b)
-		checkMul(t, &j, &k)
-	})
-}
-
 // Any two of infinity, points, their opposites and their doubles add up right,
 // in any projective form.
 func TestAddIsComplete(t *testing.T) {
