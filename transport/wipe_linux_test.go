@@ -55,7 +55,7 @@ func wipedAfter(t *testing.T, what string) {
 		{"PRK", prk},
 	}
 	// The ciphers have to hold theirs, which shows that what there is is found.
-	// Open of x/crypto, where it is assembly, leaves its key on the stack, too.
+	// x/crypto's open, where there is assembly, leaves its key on the stack, too.
 	held := []struct {
 		name  string
 		bytes []byte
