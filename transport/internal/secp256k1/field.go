@@ -11,7 +11,7 @@ const Size = 32
 // Element is an element of the field of p = 2²⁵⁶ - 2³² - 977, as four limbs,
 // the least significant first. Any value under 2²⁵⁶ is a valid element and
 // stands for its residue, so an element below 2³² + 977 has two forms; only
-// Bytes, Equal, IsZero and IsSquareVartime care, and they reduce it first.
+// PutBytes, Equal, IsZero and IsSquareVartime care, and they reduce it first.
 //
 // The zero Element is 0. Methods set the receiver and return it, and the
 // receiver may be an operand, too.
@@ -81,7 +81,7 @@ func (r *Element) Add(a, b *Element) *Element {
 
 // addFolded sets r to t + (hi, lo), for what comes back in from above: it is
 // under 2⁹⁶. The carry of the sum comes back in, too. What it leaves in t is
-// smaller than what was added, so that this time t2 is out of reach.
+// smaller than what was added, so that this time t1 has no carry.
 func (r *Element) addFolded(t0, t1, t2, t3, lo, hi uint64) *Element {
 	t0, carry := bits.Add64(t0, lo, 0)
 	t1, carry = bits.Add64(t1, hi, carry)
