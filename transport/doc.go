@@ -16,19 +16,19 @@
 // own event loop. [Dialer] adds what a node needs around it: the decision
 // between v2 and v1, and the memory of which peers speak what.
 //
-// Inside, one file is one chapter of the BIP: ellswift.go the key exchange,
-// keys.go the key schedule, cipher.go the rekeying ciphers, packet.go the
-// packets, handshake.go the state machine, conn.go the only file with a socket.
+// Inside, one file is one chapter of the BIP: ellswift.go the encoding of keys,
+// ecdh.go the key exchange, keys.go the key schedule, cipher.go the rekeying
+// ciphers, packet.go the packets, handshake.go the state machine, conn.go the
+// only file with a socket. internal/secp256k1 has the curve.
 //
 // What it promises: everything that a peer can send is bounded in size and, by
 // the context and the timeouts in [Config], in time; memory grows with the
 // bytes that arrived, not with the bytes that were promised; nothing of a
 // packet is delivered before all of it is authenticated; in steady state a
 // packet costs no allocation but for the new keys that every 224th brings.
-// Private keys, shared secrets and derived keys are zeroed after use, those of
-// the ciphers at each change of keys and by [Conn.Wipe]. Scalar multiplication
-// is btcec's, which is not constant time; each private key serves one
-// handshake.
+// What touches a private key, a shared secret or a derived key takes the same
+// time whatever these are, and they are zeroed after use, those of the ciphers at
+// each change of keys and by [Conn.Wipe]. docs/key-exchange.md tells more.
 //
 // BIP324 does not say who the peer is. Compare [Conn.SessionID] at both ends
 // to know that no one sits between them.

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/csv"
 	"encoding/hex"
 	"os"
@@ -46,38 +47,56 @@ func unhex(t testing.TB, s string) []byte {
 	return b
 }
 
-func fieldOf(t testing.TB, s string) (f field) {
-	t.Helper()
-	f.SetByteSlice(unhex(t, s))
-	f.Normalize()
+func fieldOf(b []byte) (f field) {
+	f.SetBytes((*[32]byte)(b))
 	return f
+}
+
+func bytesOf(f *field) []byte {
+	var b [32]byte
+	f.PutBytes(&b)
+	return b[:]
+}
+
+// decodedX returns the x coordinate that key encodes.
+func decodedX(key *[KeySize]byte) []byte {
+	p := decode(key)
+	var x field
+	p.AffineX(&x)
+	return bytesOf(&x)
+}
+
+// refField is btcec's element for b.
+func refField(b []byte) *btcec.FieldVal {
+	f := new(btcec.FieldVal)
+	f.SetByteSlice(b)
+	return f.Normalize()
 }
 
 func TestEllswiftDecodeVectors(t *testing.T) {
 	for i, v := range vectors(t, "ellswift_decode_test_vectors.csv") {
-		x, y := decode((*[KeySize]byte)(unhex(t, v["ellswift"])))
-		if got := hex.EncodeToString(x.Bytes()[:]); got != v["x"] {
+		key := [KeySize]byte(unhex(t, v["ellswift"]))
+		if got := hex.EncodeToString(decodedX(&key)); got != v["x"] {
 			t.Errorf("row %d (%s): x = %s, want %s", i, v["comment"], got, v["x"])
 		}
-		g := curve(&x)
-		if y2 := new(field).SquareVal(&y).Normalize(); !y2.Equals(&g) {
-			t.Errorf("row %d: (x, y) is not on the curve", i)
-		}
+		checkDecode(t, &key)
 	}
 }
 
 func TestXSwiftECInvVectors(t *testing.T) {
-	found := 0
+	var found [8]int
 	for i, v := range vectors(t, "xswiftec_inv_test_vectors.csv") {
-		u, x := fieldOf(t, v["u"]), fieldOf(t, v["x"])
-		for c := range 8 {
+		u, x := fieldOf(unhex(t, v["u"])), fieldOf(unhex(t, v["x"]))
+		for c := range found {
 			want := v["case"+string(rune('0'+c))+"_t"]
 			got := ""
-			if r, ok := xswiftecInv(&x, &u, c); ok {
-				got = hex.EncodeToString(r.Bytes()[:])
-				found++
-				if back, _ := xswiftec(u, r); !back.Normalize().Equals(&x) {
-					t.Errorf("row %d case %d: t does not decode to x", i, c)
+			var r field
+			if xswiftecInv(&r, &x, &u, c) {
+				got = hex.EncodeToString(bytesOf(&r))
+				found[c]++
+				key := [KeySize]byte(append(bytesOf(&u), bytesOf(&r)...))
+				if back := decodedX(&key); !bytes.Equal(back, bytesOf(&x)) {
+					t.Errorf("row %d case %d: t decodes to %x", i, c, back)
 				}
 			}
 			if got != want {
@@ -85,109 +104,161 @@ func TestXSwiftECInvVectors(t *testing.T) {
 			}
 		}
 	}
-	if found == 0 {
-		t.Error("no case had a solution")
+	for c, n := range found {
+		if n == 0 {
+			t.Errorf("case %d never had a solution", c)
+		}
 	}
 }
 
-// Random pairs, and all the pairs around zero and the field's order, decode as
-// btcec's ellswift has them.
-func TestDecodeAgainstBtcec(t *testing.T) {
-	edges := [][]byte{
+// checkDecode decodes as btcec's ellswift does, and checks that the point is
+// on the curve, y²z = x³ + 7z³.
+func checkDecode(t testing.TB, key *[KeySize]byte) {
+	t.Helper()
+	want, err := ellswift.XSwiftEC(refField(key[:32]), refField(key[32:]))
+	if err != nil {
+		t.Fatalf("%x: the reference says %v", key[:], err)
+	}
+	if got := decodedX(key); !bytes.Equal(got, want.Bytes()[:]) {
+		t.Fatalf("%x: x = %x, want %v", key[:], got, want)
+	}
+	p := decode(key)
+	var left, right, z3 field
+	left.Square(&p.Y).Mul(&left, &p.Z)
+	right.Square(&p.X).Mul(&right, &p.X)
+	z3.Square(&p.Z).Mul(&z3, &p.Z).MulSmall(&z3, 7)
+	if p.Z.IsZero() || !left.Equal(right.Add(&right, &z3)) {
+		t.Fatalf("%x: %x is not on the curve", key[:], p)
+	}
+}
+
+// edgeFields are numbers around zero, the field's order and 2²⁵⁶.
+func edgeFields(t testing.TB) [][]byte {
+	return [][]byte{
 		make([]byte, 32),
 		append(make([]byte, 31), 1),
-		unhex(t, "fffffffffffffffffffffffffffffffffffffffffffffffffffffffefffffc2e"),
-		unhex(t, "fffffffffffffffffffffffffffffffffffffffffffffffffffffffefffffc2f"),
+		append(make([]byte, 31), 2),
+		unhex(t, "fffffffffffffffffffffffffffffffffffffffffffffffffffffffefffffc2e"), // p-1
+		unhex(t, "fffffffffffffffffffffffffffffffffffffffffffffffffffffffefffffc2f"), // 0, again
 		unhex(t, "fffffffffffffffffffffffffffffffffffffffffffffffffffffffefffffc30"),
 		bytes.Repeat([]byte{0xff}, 32),
 	}
-	check := func(key [KeySize]byte) {
-		var u, v field
-		u.SetByteSlice(key[:32])
-		v.SetByteSlice(key[32:])
-		want, err := ellswift.XSwiftEC(u.Normalize(), v.Normalize())
-		if err != nil {
-			t.Fatalf("%x: the reference says %v", key, err)
-		}
-		got, _ := decode(&key)
-		if !got.Equals(want) {
-			t.Errorf("%x: x = %v, want %v", key, got, want)
-		}
+}
+
+func TestDecodeEdges(t *testing.T) {
+	edges := edgeFields(t)
+	for range 20 {
+		var b [32]byte
+		rand.Read(b[:])
+		edges = append(edges, b[:])
 	}
+	doubled := 0
 	for _, u := range edges {
 		for _, v := range edges {
-			check([KeySize]byte(append(append([]byte{}, u...), v...)))
+			checkDecode(t, (*[KeySize]byte)(append(bytes.Clone(u), v...)))
+		}
+		// Both t for which u³+t²+7 = 0, if there are any.
+		f := fieldOf(u)
+		if f.IsZero() {
+			f = field{1}
+		}
+		f = curve(&f)
+		if f.Neg(&f).IsSquareVartime() {
+			doubled++
+			f.Sqrt(&f)
+			checkDecode(t, (*[KeySize]byte)(append(bytes.Clone(u), bytesOf(&f)...)))
+			f.Neg(&f)
+			checkDecode(t, (*[KeySize]byte)(append(bytes.Clone(u), bytesOf(&f)...)))
 		}
 	}
-	for range 200 {
-		check(newPrivateKey().public)
+	if doubled == 0 {
+		t.Error("u³+t²+7 was never 0")
 	}
 }
 
-func TestEncodeAgainstBtcec(t *testing.T) {
-	for range 50 {
-		k := newPrivateKey()
-		want := k.scalar
-		var point btcec.JacobianPoint
-		btcec.ScalarBaseMultNonConst(&want, &point)
-		point.ToAffine()
-		var u, v field
-		u.SetByteSlice(k.public[:32])
-		v.SetByteSlice(k.public[32:])
-		got, err := ellswift.XSwiftEC(&u, &v)
-		if err != nil || !got.Equals(&point.X) {
-			t.Fatalf("the reference decodes our key to %v, %v, want %v", got, err, point.X)
-		}
-	}
+func TestDecodeAgainstBtcec(t *testing.T) {
+	differential(t, func() {
+		var key [KeySize]byte
+		rand.Read(key[:])
+		checkDecode(t, &key)
+	})
 }
 
-func TestECDHAgainstBtcec(t *testing.T) {
-	for _, initiator := range []bool{true, false} {
-		for range 20 {
-			ours := newPrivateKey()
-			ref, theirs, err := ellswift.EllswiftCreate()
-			if err != nil {
-				t.Fatal(err)
+// checkInverse finds t as btcec's ellswift does, or finds as it does that there
+// is none. x must be on the curve.
+func checkInverse(t testing.TB, u, x []byte, c int) (found bool) {
+	t.Helper()
+	want := ellswift.XSwiftECInv(refField(u), refField(x), c)
+	fu, fx := fieldOf(u), fieldOf(x)
+	var got field
+	found = xswiftecInv(&got, &fx, &fu, c)
+	if found != (want != nil) || found && !bytes.Equal(bytesOf(&got), want.Bytes()[:]) {
+		t.Fatalf("u %x, x %x, case %d: %v, %x, want %v", u, x, c, found, bytesOf(&got), want)
+	}
+	return found
+}
+
+// Where u is 0, u = x, or u = -2x, and where u is not reduced.
+func TestInverseEdges(t *testing.T) {
+	found := 0
+	for range 20 {
+		var key [KeySize]byte
+		rand.Read(key[:])
+		x := decodedX(&key)
+		same, double := fieldOf(x), fieldOf(x)
+		double.Add(&double, &double).Neg(&double)
+		for _, u := range append(edgeFields(t), bytesOf(&same), bytesOf(&double)) {
+			for c := range 8 {
+				if checkInverse(t, u, x, c) {
+					found++
+				}
 			}
-			want, err := ellswift.V2Ecdh(ref, ours.public, theirs, !initiator)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := ours.ecdh(&theirs, initiator); got != [32]byte(*want) {
-				t.Fatalf("secret %x, the reference has %x", got, *want)
-			}
+		}
+	}
+	if found == 0 {
+		t.Error("there never was a t")
+	}
+}
+
+func TestInverseAgainstBtcec(t *testing.T) {
+	var found [8]int
+	differential(t, func() {
+		var b [KeySize + 33]byte
+		rand.Read(b[:])
+		x := decodedX((*[KeySize]byte)(b[33:]))
+		c := int(b[32] & 7)
+		if checkInverse(t, b[:32], x, c) {
+			found[c]++
+		}
+	})
+	for c, n := range found {
+		if n == 0 {
+			t.Errorf("case %d never had a solution", c)
 		}
 	}
 }
 
-func BenchmarkKeyCreation(b *testing.B) {
-	b.Run("ours", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			newPrivateKey()
-		}
-	})
-	b.Run("btcec", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			ellswift.EllswiftCreate()
-		}
-	})
+func BenchmarkDecode(b *testing.B) {
+	keys := randomKeys()
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		decode(&keys[i%len(keys)])
+	}
 }
 
-func BenchmarkECDH(b *testing.B) {
-	ours := newPrivateKey()
-	ref, theirs, _ := ellswift.EllswiftCreate()
-	b.Run("ours", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			ours.ecdh(&theirs, true)
-		}
-	})
-	b.Run("btcec", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			ellswift.V2Ecdh(ref, ours.public, theirs, true)
-		}
-	})
+func BenchmarkEncode(b *testing.B) {
+	k := newPrivateKey()
+	x := k.publicX()
+	b.ReportAllocs()
+	for b.Loop() {
+		k.encode(&x)
+	}
+}
+
+// randomKeys returns encodings that differ, so that no branch is learnt.
+func randomKeys() (keys [1024][KeySize]byte) {
+	for i := range keys {
+		rand.Read(keys[i][:])
+	}
+	return keys
 }

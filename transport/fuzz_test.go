@@ -6,8 +6,6 @@ import (
 	"io"
 	"testing"
 	"testing/iotest"
-
-	"github.com/btcsuite/btcd/btcec/v2/ellswift"
 )
 
 // FuzzHandshake feeds a machine bytes that follow what an honest peer would
@@ -122,20 +120,19 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var key [KeySize]byte
 		copy(key[:], b)
-		var u, v field
-		u.SetByteSlice(key[:32])
-		v.SetByteSlice(key[32:])
-		want, err := ellswift.XSwiftEC(u.Normalize(), v.Normalize())
-		if err != nil {
-			t.Fatalf("the reference says %v", err)
-		}
-		x, y := decode(&key)
-		if !x.Equals(want) {
-			t.Errorf("x = %v, want %v", x, want)
-		}
-		g := curve(&x)
-		if !new(field).SquareVal(&y).Normalize().Equals(&g) {
-			t.Error("not on the curve")
-		}
+		checkDecode(t, &key)
+	})
+}
+
+func FuzzECDH(f *testing.F) {
+	for _, v := range vectors(f, "packet_encoding_test_vectors.csv") {
+		f.Add(unhex(f, v["in_priv_ours"]), unhex(f, v["in_ellswift_theirs"]), true)
+	}
+	f.Fuzz(func(t *testing.T, scalar, key []byte, initiator bool) {
+		var k privateKey
+		var theirs [KeySize]byte
+		copy(k.scalar[:], scalar)
+		copy(theirs[:], key)
+		checkECDH(t, &k, &theirs, initiator)
 	})
 }

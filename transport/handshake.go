@@ -167,7 +167,8 @@ func v1Prefix(magic [4]byte) (p [v1PrefixSize]byte) {
 func (h *Handshake) deriveSession() (err error) {
 	scrubStack()
 	defer scrubStack()
-	secret := h.key.ecdh(&h.theirs, h.initiator)
+	var secret [32]byte
+	h.key.ecdh(&secret, &h.theirs, h.initiator)
 	h.key.wipe()
 	h.keys = deriveKeys(&secret, h.cfg.Magic, h.initiator)
 	clear(secret[:])

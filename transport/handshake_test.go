@@ -198,7 +198,7 @@ func TestConfigLimits(t *testing.T) {
 
 func TestWipe(t *testing.T) {
 	h := machine(t, Config{Magic: mainnet}, true, fixedKey(t, 0))
-	if h.key.scalar.IsZero() {
+	if h.key.scalar == [32]byte{} {
 		t.Fatal("no key to begin with")
 	}
 	h.Wipe()

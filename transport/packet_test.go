@@ -17,8 +17,7 @@ func ciphers(t testing.TB) (sealI *sealer, openI *opener, sealR *sealer, openR *
 	t.Helper()
 	secret := [32]byte{1, 2, 3}
 	for _, initiator := range []bool{true, false} {
-		k := deriveKeys(&secret, mainnet, initiator)
-		s, o, err := newCiphers(k)
+		s, o, err := newCiphers(deriveKeys(&secret, mainnet, initiator))
 		if err != nil {
 			t.Fatal(err)
 		}

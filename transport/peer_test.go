@@ -5,8 +5,6 @@ import (
 	"crypto/rand"
 	mrand "math/rand/v2"
 	"testing"
-
-	"github.com/btcsuite/btcd/btcec/v2"
 )
 
 // signet is a network other than mainnet.
@@ -18,27 +16,24 @@ func fixedKey(t testing.TB, row int) privateKey {
 	t.Helper()
 	v := vectors(t, "packet_encoding_test_vectors.csv")[row]
 	k := privateKey{public: [KeySize]byte(unhex(t, v["in_ellswift_ours"]))}
-	k.scalar.SetByteSlice(unhex(t, v["in_priv_ours"]))
+	k.scalar = [32]byte(unhex(t, v["in_priv_ours"]))
 	return k
 }
 
 // keyWithPrefix returns a key whose encoding begins with prefix, at most 24 bytes.
 func keyWithPrefix(prefix []byte) *privateKey {
 	k := newPrivateKey()
-	var point btcec.JacobianPoint
-	btcec.ScalarBaseMultNonConst(&k.scalar, &point)
-	point.ToAffine()
+	x := k.publicX()
 	for {
 		var b [32]byte
 		rand.Read(b[:])
 		copy(b[:], prefix)
-		var u field
+		var u, t field
 		u.SetBytes(&b)
-		u.Normalize()
 		for c := range 8 {
-			if t, ok := xswiftecInv(&point.X, &u, c); ok {
-				u.PutBytesUnchecked(k.public[:32])
-				t.PutBytesUnchecked(k.public[32:])
+			if xswiftecInv(&t, &x, &u, c) {
+				u.PutBytes((*[32]byte)(k.public[:32]))
+				t.PutBytes((*[32]byte)(k.public[32:]))
 				return k
 			}
 		}
@@ -63,7 +58,8 @@ func newPeer(t testing.TB, h *Handshake, key *privateKey) *peer {
 
 func newPeerOn(t testing.TB, h *Handshake, key *privateKey, magic [4]byte) *peer {
 	t.Helper()
-	secret := key.ecdh(&h.key.public, !h.initiator)
+	var secret [32]byte
+	key.ecdh(&secret, &h.key.public, !h.initiator)
 	keys := deriveKeys(&secret, magic, !h.initiator)
 	p := &peer{public: key.public, keys: *keys}
 	var err error
@@ -187,7 +183,7 @@ func shake(t testing.TB, initiator, responder *Handshake, chunk func() int) (res
 // wiped fails the test unless h holds no private key and no derived key.
 func wiped(t testing.TB, h *Handshake) {
 	t.Helper()
-	if !h.key.scalar.IsZero() {
+	if h.key.scalar != [32]byte{} {
 		t.Error("the private key is still there")
 	}
 	if k := h.keys; k != nil {

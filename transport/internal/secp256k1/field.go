@@ -1,0 +1,207 @@
+package secp256k1
+
+import (
+	"encoding/binary"
+	"math/bits"
+)
+
+// Size is the size of a field element and of a scalar, in bytes.
+const Size = 32
+
+// Element is an element of the field of p = 2²⁵⁶ - 2³² - 977, as four limbs,
+// the least significant first. Any value under 2²⁵⁶ is a valid element and
+// stands for its residue, so an element below 2³² + 977 has two forms; only
+// PutBytes, Equal, IsZero and IsSquareVartime care, and they reduce it first.
+//
+// The zero Element is 0. Methods set the receiver and return it, and the
+// receiver may be an operand, too.
+type Element [4]uint64
+
+// fold is 2²⁵⁶ mod p: a carry out of the top limb comes back in as fold.
+const fold = 1<<32 + 977
+
+// SetBytes sets r to the big-endian number in b, modulo p.
+func (r *Element) SetBytes(b *[Size]byte) *Element {
+	for i := range r {
+		r[i] = binary.BigEndian.Uint64(b[24-8*i:])
+	}
+	return r
+}
+
+// PutBytes writes the least residue of r to b, big-endian.
+func (r *Element) PutBytes(b *[Size]byte) {
+	t := *r
+	t.reduce()
+	for i := range t {
+		binary.BigEndian.PutUint64(b[24-8*i:], t[i])
+	}
+	t = Element{}
+}
+
+// reduce makes r the least residue. r ≥ p just where r + fold has a carry, and
+// then r - p is what is left of r + fold.
+func (r *Element) reduce() {
+	t0, carry := bits.Add64(r[0], fold, 0)
+	t1, carry := bits.Add64(r[1], 0, carry)
+	t2, carry := bits.Add64(r[2], 0, carry)
+	t3, carry := bits.Add64(r[3], 0, carry)
+	r.Select(&Element{t0, t1, t2, t3}, -carry)
+}
+
+// Select sets r to a where mask is all ones, and leaves r where mask is 0.
+func (r *Element) Select(a *Element, mask uint64) *Element {
+	r[0] ^= mask & (r[0] ^ a[0])
+	r[1] ^= mask & (r[1] ^ a[1])
+	r[2] ^= mask & (r[2] ^ a[2])
+	r[3] ^= mask & (r[3] ^ a[3])
+	return r
+}
+
+// IsZero says whether r is 0.
+func (r *Element) IsZero() bool {
+	t := *r
+	t.reduce()
+	return t[0]|t[1]|t[2]|t[3] == 0
+}
+
+// Equal says whether r and a are the same element.
+func (r *Element) Equal(a *Element) bool {
+	var t Element
+	return t.Sub(r, a).IsZero()
+}
+
+// Add sets r to a + b.
+func (r *Element) Add(a, b *Element) *Element {
+	t0, carry := bits.Add64(a[0], b[0], 0)
+	t1, carry := bits.Add64(a[1], b[1], carry)
+	t2, carry := bits.Add64(a[2], b[2], carry)
+	t3, carry := bits.Add64(a[3], b[3], carry)
+	return r.addFolded(t0, t1, t2, t3, carry*fold, 0)
+}
+
+// addFolded sets r to t + (hi, lo), for what comes back in from above: it is
+// under 2⁹⁶. The carry of the sum comes back in, too. What it leaves in t is
+// smaller than what was added, so that this time t1 has no carry.
+func (r *Element) addFolded(t0, t1, t2, t3, lo, hi uint64) *Element {
+	t0, carry := bits.Add64(t0, lo, 0)
+	t1, carry = bits.Add64(t1, hi, carry)
+	t2, carry = bits.Add64(t2, 0, carry)
+	t3, carry = bits.Add64(t3, 0, carry)
+	t0, carry = bits.Add64(t0, carry*fold, 0)
+	r[0], r[1], r[2], r[3] = t0, t1+carry, t2, t3
+	return r
+}
+
+// Sub sets r to a - b. A borrow takes fold away again, and so does the borrow
+// of that, which leaves a number close to 2²⁵⁶, so that a third cannot occur.
+func (r *Element) Sub(a, b *Element) *Element {
+	t0, borrow := bits.Sub64(a[0], b[0], 0)
+	t1, borrow := bits.Sub64(a[1], b[1], borrow)
+	t2, borrow := bits.Sub64(a[2], b[2], borrow)
+	t3, borrow := bits.Sub64(a[3], b[3], borrow)
+	t0, borrow = bits.Sub64(t0, borrow*fold, 0)
+	t1, borrow = bits.Sub64(t1, 0, borrow)
+	t2, borrow = bits.Sub64(t2, 0, borrow)
+	t3, borrow = bits.Sub64(t3, 0, borrow)
+	r[0], r[1], r[2], r[3] = t0-borrow*fold, t1, t2, t3
+	return r
+}
+
+// Neg sets r to -a.
+func (r *Element) Neg(a *Element) *Element {
+	return r.Sub(&Element{}, a)
+}
+
+// MulSmall sets r to k·a, for k < 2³¹.
+func (r *Element) MulSmall(a *Element, k uint64) *Element {
+	h0, t0 := bits.Mul64(a[0], k)
+	h1, t1 := bits.Mul64(a[1], k)
+	h2, t2 := bits.Mul64(a[2], k)
+	h3, t3 := bits.Mul64(a[3], k)
+	t1, carry := bits.Add64(t1, h0, 0)
+	t2, carry = bits.Add64(t2, h1, carry)
+	t3, carry = bits.Add64(t3, h2, carry)
+	return r.addFolded(t0, t1, t2, t3, (h3+carry)*fold, 0) // under 2⁶⁴
+}
+
+// Mul sets r to a·b: schoolbook multiplication, a row for each limb of b.
+func (r *Element) Mul(a, b *Element) *Element {
+	a0, a1, a2, a3 := a[0], a[1], a[2], a[3]
+	var t0, t1, t2, t3, t4, t5, t6, t7, carry uint64
+
+	h0, l0 := bits.Mul64(a0, b[0])
+	h1, l1 := bits.Mul64(a1, b[0])
+	h2, l2 := bits.Mul64(a2, b[0])
+	h3, l3 := bits.Mul64(a3, b[0])
+	t0 = l0
+	t1, carry = bits.Add64(l1, h0, 0)
+	t2, carry = bits.Add64(l2, h1, carry)
+	t3, carry = bits.Add64(l3, h2, carry)
+	t4 = h3 + carry
+
+	h0, l0 = bits.Mul64(a0, b[1])
+	h1, l1 = bits.Mul64(a1, b[1])
+	h2, l2 = bits.Mul64(a2, b[1])
+	h3, l3 = bits.Mul64(a3, b[1])
+	l1, carry = bits.Add64(l1, h0, 0)
+	l2, carry = bits.Add64(l2, h1, carry)
+	l3, carry = bits.Add64(l3, h2, carry)
+	h3 += carry
+	t1, carry = bits.Add64(t1, l0, 0)
+	t2, carry = bits.Add64(t2, l1, carry)
+	t3, carry = bits.Add64(t3, l2, carry)
+	t4, carry = bits.Add64(t4, l3, carry)
+	t5 = h3 + carry
+
+	h0, l0 = bits.Mul64(a0, b[2])
+	h1, l1 = bits.Mul64(a1, b[2])
+	h2, l2 = bits.Mul64(a2, b[2])
+	h3, l3 = bits.Mul64(a3, b[2])
+	l1, carry = bits.Add64(l1, h0, 0)
+	l2, carry = bits.Add64(l2, h1, carry)
+	l3, carry = bits.Add64(l3, h2, carry)
+	h3 += carry
+	t2, carry = bits.Add64(t2, l0, 0)
+	t3, carry = bits.Add64(t3, l1, carry)
+	t4, carry = bits.Add64(t4, l2, carry)
+	t5, carry = bits.Add64(t5, l3, carry)
+	t6 = h3 + carry
+
+	h0, l0 = bits.Mul64(a0, b[3])
+	h1, l1 = bits.Mul64(a1, b[3])
+	h2, l2 = bits.Mul64(a2, b[3])
+	h3, l3 = bits.Mul64(a3, b[3])
+	l1, carry = bits.Add64(l1, h0, 0)
+	l2, carry = bits.Add64(l2, h1, carry)
+	l3, carry = bits.Add64(l3, h2, carry)
+	h3 += carry
+	t3, carry = bits.Add64(t3, l0, 0)
+	t4, carry = bits.Add64(t4, l1, carry)
+	t5, carry = bits.Add64(t5, l2, carry)
+	t6, carry = bits.Add64(t6, l3, carry)
+	t7 = h3 + carry
+
+	return r.reduceWide(t0, t1, t2, t3, t4, t5, t6, t7)
+}
+
+// Square sets r to a².
+func (r *Element) Square(a *Element) *Element { return r.Mul(a, a) }
+
+// reduceWide sets r to the 512-bit t: the upper half comes back in, times
+// fold, and then the upper limb of that sum, which is under 2³⁴.
+func (r *Element) reduceWide(t0, t1, t2, t3, t4, t5, t6, t7 uint64) *Element {
+	h0, l0 := bits.Mul64(t4, fold)
+	h1, l1 := bits.Mul64(t5, fold)
+	h2, l2 := bits.Mul64(t6, fold)
+	h3, l3 := bits.Mul64(t7, fold)
+	l1, carry := bits.Add64(l1, h0, 0)
+	l2, carry = bits.Add64(l2, h1, carry)
+	l3, carry = bits.Add64(l3, h2, carry)
+	h3 += carry
+	t0, carry = bits.Add64(t0, l0, 0)
+	t1, carry = bits.Add64(t1, l1, carry)
+	t2, carry = bits.Add64(t2, l2, carry)
+	t3, carry = bits.Add64(t3, l3, carry)
+	hi, lo := bits.Mul64(h3+carry, fold)
+	return r.addFolded(t0, t1, t2, t3, lo, hi)
+}

@@ -1,0 +1,136 @@
+package secp256k1
+
+import "sync"
+
+// digits is a scalar in radix 16, least significant digit first, each from -8
+// to 7, the last one 0 or 1.
+type digits [65]int8
+
+// set sets d to the big-endian scalar k.
+func (d *digits) set(k *[Size]byte) {
+	carry := int8(0)
+	for i := range 64 {
+		v := int8(k[31-i/2]>>(4*(i&1))&15) + carry // from 0 to 16
+		carry = (v + 8) >> 4                       // 1 if v ≥ 8
+		d[i] = v - carry<<4
+	}
+	d[64] = carry
+}
+
+// isEqual returns all ones if a and b, both from 0 to 8, are equal, or else 0.
+func isEqual(a, b int8) uint64 { return -(uint64(int64(a^b)-1) >> 63) }
+
+// split returns the absolute value of v, and all ones if v < 0, or else 0.
+func split(v int8) (abs int8, negative uint64) {
+	sign := v >> 7
+	return (v ^ sign) - sign, uint64(int64(sign))
+}
+
+// multiples are 1 to 8 times a point.
+type multiples [8]Point
+
+func (m *multiples) set(p *Point) {
+	m[0] = *p
+	for i := 1; i < len(m); i++ {
+		m[i].add(&m[i-1], p)
+	}
+}
+
+// pick sets r to v times the point. It reads every multiple, whatever v is.
+func (m *multiples) pick(r *Point, v int8) {
+	abs, negative := split(v)
+	*r = Point{Y: Element{1}}
+	for i := range m {
+		mask := isEqual(abs, int8(i+1))
+		r.X.Select(&m[i].X, mask)
+		r.Y.Select(&m[i].Y, mask)
+		r.Z.Select(&m[i].Z, mask)
+	}
+	var minus Element
+	r.Y.Select(minus.Neg(&r.Y), negative)
+}
+
+// Mul sets r to k·p.
+func (r *Point) Mul(k *[Size]byte, p *Point) *Point {
+	var d digits
+	var m multiples
+	var t Point
+	m.set(p) // first, so that the stack grows before a secret is on it
+	d.set(k)
+	m.pick(r, d[64])
+	for i := 63; i >= 0; i-- {
+		r.double(r).double(r).double(r).double(r)
+		m.pick(&t, d[i])
+		r.add(r, &t)
+	}
+	d, t = digits{}, Point{}
+	return r
+}
+
+// affine is a point other than the one at infinity.
+type affine struct{ X, Y Element }
+
+// affineMultiples are 1 to 8 times a point.
+type affineMultiples [8]affine
+
+// pick sets r to v times the point. It reads every multiple, whatever v is.
+func (m *affineMultiples) pick(r *Point, v int8) {
+	abs, negative := split(v)
+	*r = Point{Y: Element{1}}
+	for i := range m {
+		mask := isEqual(abs, int8(i+1))
+		r.X.Select(&m[i].X, mask)
+		r.Y.Select(&m[i].Y, mask)
+		r.Z[0] |= mask & 1
+	}
+	var minus Element
+	r.Y.Select(minus.Neg(&r.Y), negative)
+}
+
+var generator = Point{
+	X: Element{0x59f2815b16f81798, 0x029bfcdb2dce28d9, 0x55a06295ce870b07, 0x79be667ef9dcbbac},
+	Y: Element{0x9c47d08ffb10d4b8, 0xfd17b448a6855419, 0x5da4fbfc0e1108a8, 0x483ada7726a3c465},
+	Z: Element{1},
+}
+
+// generatorTable has in row i the multiples of 256ⁱ times the generator. They
+// are 17 KiB, computed when the first key is made.
+var generatorTable = sync.OnceValue(func() *[33]affineMultiples {
+	rows := new([33]affineMultiples)
+	var m multiples
+	p := generator
+	for i := range rows {
+		m.set(&p)
+		for j := range m {
+			var inv Element
+			inv.Invert(&m[j].Z)
+			rows[i][j].X.Mul(&m[j].X, &inv)
+			rows[i][j].Y.Mul(&m[j].Y, &inv)
+		}
+		for range 8 {
+			p.double(&p)
+		}
+	}
+	return rows
+})
+
+// MulGenerator sets r to k·G. Half of the digits of k stand for multiples of
+// 256ⁱ·G, the other half for 16 times those.
+func (r *Point) MulGenerator(k *[Size]byte) *Point {
+	rows := generatorTable()
+	var d digits
+	var t Point
+	d.set(k)
+	*r = Point{Y: Element{1}}
+	for i := 1; i < len(d); i += 2 {
+		rows[i/2].pick(&t, d[i])
+		r.add(r, &t)
+	}
+	r.double(r).double(r).double(r).double(r)
+	for i := 0; i < len(d); i += 2 {
+		rows[i/2].pick(&t, d[i])
+		r.add(r, &t)
+	}
+	d, t = digits{}, Point{}
+	return r
+}

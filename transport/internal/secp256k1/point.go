@@ -1,0 +1,57 @@
+package secp256k1
+
+// Point is a point (X/Z, Y/Z) of the curve y² = x³ + 7; the point at infinity
+// has Z = 0.
+type Point struct{ X, Y, Z Element }
+
+// b3 is three times the 7 of the curve's equation.
+const b3 = 21
+
+// add sets r to a + b. The formula is complete: it is right for any two points
+// of this curve, equal, opposite or at infinity, since none of them has order
+// two (Renes, Costello, Batina, "Complete addition formulas for prime order
+// elliptic curves", 2015, algorithm 7).
+func (r *Point) add(a, b *Point) *Point {
+	var xx, yy, zz, xy, yz, xz, t Element
+	xx.Mul(&a.X, &b.X)
+	yy.Mul(&a.Y, &b.Y)
+	zz.Mul(&a.Z, &b.Z)
+	xy.Mul(&a.X, &b.Y).Add(&xy, t.Mul(&a.Y, &b.X)) // x₁y₂ + x₂y₁
+	yz.Mul(&a.Y, &b.Z).Add(&yz, t.Mul(&a.Z, &b.Y))
+	xz.Mul(&a.X, &b.Z).Add(&xz, t.Mul(&a.Z, &b.X))
+
+	xx.MulSmall(&xx, 3)
+	zz.MulSmall(&zz, b3)
+	xz.MulSmall(&xz, b3)
+	var sum, diff Element
+	sum.Add(&yy, &zz)
+	diff.Sub(&yy, &zz)
+
+	r.X.Mul(&xy, &diff).Sub(&r.X, t.Mul(&yz, &xz))
+	r.Y.Mul(&sum, &diff).Add(&r.Y, t.Mul(&xx, &xz))
+	r.Z.Mul(&yz, &sum).Add(&r.Z, t.Mul(&xx, &xy))
+	return r
+}
+
+// double sets r to a + a, algorithm 9 of the same paper. It is complete, too.
+func (r *Point) double(a *Point) *Point {
+	var yy, zz, xy, yz, sum, diff, t Element
+	yy.Square(&a.Y)
+	zz.Square(&a.Z).MulSmall(&zz, b3)
+	xy.Mul(&a.X, &a.Y)
+	yz.Mul(&a.Y, &a.Z)
+	sum.Add(&yy, &zz)
+	diff.Sub(&yy, t.MulSmall(&zz, 3))
+
+	yy.MulSmall(&yy, 8)
+	r.X.Mul(&xy, &diff).Add(&r.X, &r.X)
+	r.Y.Mul(&sum, &diff).Add(&r.Y, t.Mul(&yy, &zz))
+	r.Z.Mul(&yy, &yz)
+	return r
+}
+
+// AffineX sets x to the point's x, and to 0 for the point at infinity.
+func (p *Point) AffineX(x *Element) {
+	x.Invert(&p.Z)
+	x.Mul(x, &p.X)
+}

@@ -1,0 +1,102 @@
+package secp256k1
+
+import "math/bits"
+
+// squareN sets r to a^(2ⁿ).
+func (r *Element) squareN(a *Element, n int) *Element {
+	*r = *a
+	for range n {
+		r.Square(r)
+	}
+	return r
+}
+
+// powRoot sets r to a^((p-3)/4). In binary this exponent is 223 ones, a zero,
+// 22 ones and 00001011; ones(n) below is a^(2ⁿ-1), a to the power of n ones.
+func (r *Element) powRoot(a *Element) *Element {
+	var ones2, ones3, ones11, ones22, ones44, t Element
+	ones2.Square(a).Mul(&ones2, a)
+	ones3.Square(&ones2).Mul(&ones3, a)
+	t.squareN(&ones3, 3).Mul(&t, &ones3)       // 6
+	t.squareN(&t, 3).Mul(&t, &ones3)           // 9
+	ones11.squareN(&t, 2).Mul(&ones11, &ones2) // 11
+	ones22.squareN(&ones11, 11).Mul(&ones22, &ones11)
+	ones44.squareN(&ones22, 22).Mul(&ones44, &ones22)
+	t.squareN(&ones44, 44).Mul(&t, &ones44) // 88
+	ones88 := t
+	t.squareN(&t, 88).Mul(&t, &ones88) // 176
+	t.squareN(&t, 44).Mul(&t, &ones44) // 220
+	t.squareN(&t, 3).Mul(&t, &ones3)   // 223
+	t.squareN(&t, 23).Mul(&t, &ones22)
+	t.squareN(&t, 5).Mul(&t, a)
+	return r.squareN(&t, 3).Mul(r, &ones2)
+}
+
+// Invert sets r to 1/a, and to 0 if a is 0. It is a^(p-2) by Fermat's little
+// theorem, and p-2 = 4(p-3)/4 + 1.
+func (r *Element) Invert(a *Element) *Element {
+	var t Element
+	t.powRoot(a).squareN(&t, 2)
+	return r.Mul(&t, a)
+}
+
+// Sqrt sets r to that square root of a which is a square itself, a^((p+1)/4).
+// If a is not a square, r is a root of -a.
+func (r *Element) Sqrt(a *Element) *Element {
+	var t Element
+	t.powRoot(a)
+	return r.Mul(&t, a)
+}
+
+// SqrtRatio sets r to that square root of n/d which is a square itself, for a
+// square n/d. It needs no inversion: (n/d)^((p+1)/4) = nd·(nd³)^((p-3)/4),
+// since d^(p+1) = d².
+func (r *Element) SqrtRatio(n, d *Element) *Element {
+	var nd, t Element
+	nd.Mul(n, d)
+	t.Square(d).Mul(&t, &nd)
+	t.powRoot(&t)
+	return r.Mul(&t, &nd)
+}
+
+// IsSquareVartime says whether a is a square, 0 included. How long it takes
+// depends on a, so a must not be secret.
+//
+// It is the binary algorithm for the Jacobi symbol (a/m), with m = p at first:
+// halve a while it is even; when it is odd, let the smaller of the two be m,
+// and subtract it. (2/m) is -1 where m is ±3 mod 8, and to swap a and m
+// changes the sign if both are 3 mod 4.
+func (a *Element) IsSquareVartime() bool {
+	x := *a
+	x.reduce()
+	a0, a1, a2, a3 := x[0], x[1], x[2], x[3]
+	m0, m1, m2, m3 := ^uint64(fold-1), ^uint64(0), ^uint64(0), ^uint64(0) // p
+	var sign uint64                                                       // its lowest bit, that is
+	for a0|a1|a2|a3 != 0 {
+		if a0 == 0 { // an even number of halvings
+			a0, a1, a2, a3 = a1, a2, a3, 0
+			continue
+		}
+		n := bits.TrailingZeros64(a0)
+		a0 = a0>>n | a1<<(64-n)
+		a1 = a1>>n | a2<<(64-n)
+		a2 = a2>>n | a3<<(64-n)
+		a3 >>= n
+		sign ^= uint64(n) & (m0>>1 ^ m0>>2)
+
+		t0, borrow := bits.Sub64(a0, m0, 0)
+		t1, borrow := bits.Sub64(a1, m1, borrow)
+		t2, borrow := bits.Sub64(a2, m2, borrow)
+		t3, borrow := bits.Sub64(a3, m3, borrow)
+		if borrow != 0 { // a < m: the difference is m - a
+			sign ^= a0 & m0 >> 1
+			m0, m1, m2, m3 = a0, a1, a2, a3
+			t0, borrow = bits.Sub64(0, t0, 0)
+			t1, borrow = bits.Sub64(0, t1, borrow)
+			t2, borrow = bits.Sub64(0, t2, borrow)
+			t3, _ = bits.Sub64(0, t3, borrow)
+		}
+		a0, a1, a2, a3 = t0, t1, t2, t3
+	}
+	return sign&1 == 0
+}

@@ -1,0 +1,174 @@
+//go:build linux && !race
+
+package transport
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"testing"
+)
+
+// TestWipedFromMemory looks for secrets in all the memory of a process that has
+// done a handshake with a known key: heap, objects that nothing refers to,
+// stack that has been left. That process is this test's program, run again.
+func TestWipedFromMemory(t *testing.T) {
+	if what := os.Getenv("EXCHANGE"); what != "" {
+		keyExchange(t, what)
+		return
+	}
+	for _, what := range []string{"ECDH", "handshake"} {
+		t.Run(what, func(t *testing.T) { wipedAfter(t, what) })
+	}
+}
+
+func wipedAfter(t *testing.T, what string) {
+	v := vectors(t, "packet_encoding_test_vectors.csv")[0]
+	key := fixedKey(t, 0)
+	theirs := *newPrivateKey()
+	h := machine(t, Config{Magic: mainnet}, true, key)
+	p := newPeer(t, h, &theirs)
+	var secret, shared [32]byte
+	key.sharedX(&shared, &theirs.public)
+	key.ecdh(&secret, &theirs.public, true)
+	prk, err := hkdf.Extract(sha256.New, secret[:], append([]byte("bitcoin_v2_shared_secret"), mainnet[:]...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	reversed := bytes.Clone(shared[:])
+	slices.Reverse(reversed)
+	secrets := []struct {
+		name  string
+		bytes []byte
+	}{
+		{"scalar", key.scalar[:]},
+		{"shared x", shared[:]},
+		{"shared x as an element", reversed},
+		{"shared secret", secret[:]},
+		{"PRK", prk},
+	}
+	// The ciphers have to hold theirs, which shows that what there is is found.
+	// x/crypto's open, where there is assembly, leaves its key on the stack, too.
+	held := []struct {
+		name  string
+		bytes []byte
+		most  int
+	}{
+		{"key that encrypts lengths", p.keys.recvL[:], 1},
+		{"key that encrypts contents", p.keys.recvP[:], 1},
+		{"key that decrypts lengths", p.keys.sendL[:], 1},
+		{"key that decrypts contents", p.keys.sendP[:], 2},
+	}
+
+	cmd := exec.Command(os.Args[0], "-test.run=^TestWipedFromMemory$")
+	cmd.Env = append(os.Environ(), "EXCHANGE="+what,
+		"EXCHANGE_KEY="+v["in_priv_ours"], "EXCHANGE_PUBLIC="+v["in_ellswift_ours"],
+		"EXCHANGE_FLIGHT="+hex.EncodeToString(p.seal.seal(p.hello(nil), nil, nil, false)))
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		in.Close()
+		cmd.Wait()
+	}()
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "done\n" {
+		t.Fatalf("the process says %q, %v", line, err)
+	}
+	memory := memoryOf(t, cmd.Process.Pid)
+	count := func(secret []byte) (n int) {
+		for _, region := range memory {
+			n += bytes.Count(region, secret)
+		}
+		return n
+	}
+	for _, s := range secrets {
+		if n := count(s.bytes); n > 0 {
+			t.Errorf("the %s is there %d times", s.name, n)
+		}
+	}
+	if what == "ECDH" {
+		return
+	}
+	for _, s := range held {
+		if n := count(s.bytes); n < 1 || n > s.most {
+			t.Errorf("the %s is there %d times, want 1 to %d", s.name, n, s.most)
+		}
+	}
+}
+
+// keyExchange does a handshake, or ECDH alone, and waits. It does so on a stack
+// of its own, which nothing else writes on afterwards.
+func keyExchange(t *testing.T, what string) {
+	key := new(privateKey)
+	hex.Decode(key.scalar[:], []byte(os.Getenv("EXCHANGE_KEY")))
+	hex.Decode(key.public[:], []byte(os.Getenv("EXCHANGE_PUBLIC")))
+	flight := unhex(t, os.Getenv("EXCHANGE_FLIGHT"))
+	h := newHandshake(Config{Magic: mainnet}, true, key)
+	h.Start()
+	done := make(chan struct{})
+	go func() {
+		if what == "ECDH" {
+			secret := new([32]byte)
+			key.ecdh(secret, (*[KeySize]byte)(flight), true)
+			key.wipe()
+			clear(secret[:])
+		} else {
+			h.Receive(flight)
+		}
+		close(done)
+		select {}
+	}()
+	<-done
+	if what != "ECDH" && h.Stage() != StageDone {
+		t.Fatal(h.Stage())
+	}
+	fmt.Println("done")
+	os.Stdin.Read(make([]byte, 1))
+	runtime.KeepAlive(h)
+}
+
+// memoryOf returns what a process can write to.
+func memoryOf(t *testing.T, pid int) (regions [][]byte) {
+	t.Helper()
+	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
+	if err != nil {
+		t.Skip("another process's memory cannot be read here: ", err)
+	}
+	defer mem.Close()
+	for line := range bytes.Lines(maps) {
+		var from, to uint64
+		var mode string
+		if _, err := fmt.Sscanf(string(line), "%x-%x %s", &from, &to, &mode); err != nil {
+			t.Fatal(err)
+		}
+		if mode[:2] != "rw" {
+			continue
+		}
+		b := make([]byte, to-from)
+		n, _ := mem.ReadAt(b, int64(from))
+		if n == 0 {
+			continue // what the kernel keeps for itself
+		}
+		regions = append(regions, b[:n])
+	}
+	return regions
+}
