@@ -40,7 +40,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 			&cli.StringSliceFlag{Name: "deny", Usage: "`RULE`, HOST or HOST:PORT, for where clients may not go: an address, 10.0.0.0/8, NAME, *.NAME, private, or *; may be repeated", EnvVars: env("DENY")},
 			&cli.StringFlag{Name: "passthrough", Value: "allow", Usage: "`POLICY` for clients that do not speak v1 (v2 already, or not Bitcoin): allow, deny", EnvVars: env("PASSTHROUGH")},
 			&cli.StringSliceFlag{Name: "peer", Usage: "`ADDRESS=PEER`: take clients on ADDRESS, without SOCKS, and connect them to PEER, HOST:PORT; may be repeated", EnvVars: env("PEER")},
-			&cli.IntFlag{Name: "message-memory", Value: 128, Usage: "`MIB` of memory for messages of over 32 KiB on their way, of all sessions together; those beyond it wait", EnvVars: env("MESSAGE_MEMORY")},
+			&cli.IntFlag{Name: "message-memory", Value: 128, Usage: "`MIB` of memory for messages of over 16 KiB on their way, of all sessions together; those beyond it wait", EnvVars: env("MESSAGE_MEMORY")},
 			&cli.IntFlag{Name: "max-sessions", Usage: "`NUMBER` of sessions at a time; clients beyond it are refused (default: what the descriptor limit is enough for, at most 4096)", EnvVars: env("MAX_SESSIONS")},
 			&cli.IntFlag{Name: "client-rate", Value: 20, Usage: "`NUMBER` of connections a second that one address may make where --listen is not on this machine alone", EnvVars: env("CLIENT_RATE")},
 			&cli.DurationFlag{Name: "grace", Value: 10 * time.Second, Usage: "`TIME` for sessions to end after the first SIGINT or SIGTERM", EnvVars: env("GRACE")},

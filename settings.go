@@ -30,8 +30,8 @@ func configure(c *cli.Context, log *slog.Logger) (*proxy.Server, error) {
 		return nil, usageError{errors.New("--grace: a time cannot be negative; 0 ends sessions at once")}
 	}
 	switch {
-	case c.Int("message-memory") < 8:
-		return nil, usageError{errors.New("--message-memory: 8 MiB are the least: a message and what arrives meanwhile")}
+	case c.Int("message-memory") < 8 || c.Int("message-memory") > 1024*1024:
+		return nil, usageError{errors.New("--message-memory: from 8 MiB, for a message each way, to a million")}
 	case c.IsSet("max-sessions") && c.Int("max-sessions") < 1:
 		return nil, usageError{errors.New("--max-sessions: there must be one at least; leave it out for as many as there are descriptors for")}
 	case c.Int("client-rate") < 1:

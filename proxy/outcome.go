@@ -10,6 +10,7 @@ import (
 	"os"
 	"time"
 
+	"bip324proxy/internal/stream"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
 	"bip324proxy/v1v2"
@@ -203,6 +204,8 @@ func explainEnd(e *v1v2.EndError) string {
 		return fmt.Sprintf("the %s closed the connection", e.Side)
 	case e.Err == io.ErrUnexpectedEOF:
 		return fmt.Sprintf("the %s closed the connection within a message", e.Side)
+	case errors.Is(e, stream.ErrMemory):
+		return fmt.Sprintf("no memory for a large message from the %s became free in time: all sessions together have used up --message-memory", e.Side)
 	case isTimeout(e):
 		return fmt.Sprintf("the %s neither sent nor took anything for too long", e.Side)
 	}

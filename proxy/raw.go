@@ -105,7 +105,7 @@ func (s *session) passThrough(r *rawRelay) error {
 }
 
 // speakV1 relays a v1 client to a v1 peer, beginning with its VERSION.
-func (s *session) speakV1(link transport.Link, magic [4]byte, first *v1v2.Message) error {
+func (s *session) speakV1(link transport.Link, magic [4]byte, first *v1v2.Message, messages *v1v2.Reader) error {
 	peer := link.V1
 	r := s.newRelay(peer)
 	s.logOpen("v1", "cause", link.Cause.Error())
@@ -115,6 +115,7 @@ func (s *session) speakV1(link transport.Link, magic [4]byte, first *v1v2.Messag
 	if _, err := peer.Write(version); err != nil {
 		return &v1v2.EndError{Side: v1v2.Peer, Err: err}
 	}
+	messages.ReleaseLast() // the session may be a long one
 	s.up.Bytes.Add(uint64(len(version)))
 	go func() {
 		if err := s.noteV1(peer, magic); err != nil {

@@ -60,7 +60,7 @@ type Server struct {
 	// other has ended. Zero means 30 s.
 	LingerTimeout time.Duration
 
-	// MessageMemory is the most memory, in bytes, that messages of over 32 KiB
+	// MessageMemory is the most memory, in bytes, that messages of over 16 KiB
 	// take on their way, those of all sessions together. When it is used up,
 	// sessions wait for it in turn. Zero means 128 MiB; it should be several times
 	// the largest message, 4 MB.

@@ -114,7 +114,7 @@ func (s *session) run(ctx context.Context) error {
 		return err
 	}
 	if link.V1 != nil {
-		return s.speakV1(link, magic, &version)
+		return s.speakV1(link, magic, &version, messages)
 	}
 	s.watch(progress(&s.up), progress(&s.down))
 	return s.bridge(link.V2, messages, magic)
@@ -198,6 +198,9 @@ func (s *session) upgrade(ctx context.Context, peer net.Conn, magic [4]byte, fir
 		return link, err
 	case link.V1 != nil:
 		return link, s.own(link.V1)
+	}
+	if err := s.own(link.V2.NetConn()); err != nil { // may lead to another address than the one dialled
+		return link, err
 	}
 	s.onInterrupt(link.V2.Interrupt)
 	s.up.Add(size)
@@ -292,7 +295,7 @@ func (s *session) onInterrupt(stop func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stops = append(s.stops, stop)
-	if s.interrupted {
+	if s.interrupted || s.closed {
 		stop()
 	}
 }

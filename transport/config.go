@@ -52,8 +52,9 @@ type Config struct {
 	// for so long, give or take an eighth.
 	ReadTimeout time.Duration
 
-	// Memory is the budget for packets of over 32 KiB that are received. Several
-	// connections may share one; those that find it used up wait, in turn. Nil
+	// Memory is the budget for packets of over 16 KiB that are received. Several
+	// connections may share one; those that find it used up wait, in turn. It wants
+	// a ReadTimeout, without which a peer may keep its part for ever. Nil
 	// means the heap, without a bound.
 	Memory *Memory
 

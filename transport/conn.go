@@ -225,6 +225,7 @@ func (c *Conn) LastPacket(n int) []byte {
 // when ReadPacket is not to be called again. Like that it belongs to the reading
 // goroutine.
 func (c *Conn) Release() {
+	c.in.next = nil
 	c.in.body.Release()
 	c.in.r.Release()
 }
@@ -326,7 +327,7 @@ func (c *Conn) write(contents []byte, decoy bool) error {
 }
 
 // Queue seals contents into a packet that leaves with the next Flush,
-// WritePacket or WriteInPlace, or when 32 KiB have gathered. A packet larger
+// WritePacket or WriteInPlace, or when 16 KiB have gathered. A packet larger
 // than that leaves at once, from memory of its own; WriteInPlace spares it.
 func (c *Conn) Queue(contents []byte) error {
 	c.out.mu.Lock()
@@ -343,7 +344,7 @@ func (c *Conn) Flush() error {
 
 // WriteInPlace sends the contents that lie in b between Headroom spare bytes
 // and Tailroom spare bytes, without copying them: b becomes the packet. What
-// was queued goes first, in the same write. It panics if b has no such room.
+// was queued goes first. It panics if b has no such room.
 func (c *Conn) WriteInPlace(b []byte) error {
 	contents := b[Headroom : len(b)-Tailroom]
 	if len(contents) > MaxContents {

@@ -141,8 +141,10 @@ func (r *Reader) large(head header) (m Message, ok bool, err error) {
 	return m, head.checksum == [4]byte(twice[:]) && m.Type.valid(0x7e), nil
 }
 
-// Release gives back the memory of the last message, when Next is not to be
-// called again.
+// ReleaseLast gives back the memory of the last message, which is gone then.
+func (r *Reader) ReleaseLast() { r.body.Release() }
+
+// Release gives back all memory, when Next is not to be called again.
 func (r *Reader) Release() {
 	r.body.Release()
 	r.r.Release()

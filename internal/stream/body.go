@@ -9,12 +9,13 @@ import (
 )
 
 const (
-	// step is how far memory on the heap may run ahead of the bytes that have
-	// arrived, and how much of a body is read at a time.
+	// step is how much must have arrived of a larger body before there is memory
+	// for all of it on the heap, and how much of a body is read at a time.
 	step = 256 << 10
 
-	// wakeAt is how much of a body is waited for at a time, in bytes.
-	wakeAt = 128 << 10
+	// wakeAt is how much of a body is waited for at a time, in bytes: what every
+	// receive buffer has room for.
+	wakeAt = 32 << 10
 
 	// BodyTimeout is how long a body may take to arrive, and to be taken by whom
 	// it is for: meanwhile others may wait for its memory. It is as long as
@@ -47,10 +48,9 @@ func (b *Body) Release() {
 // it holds meanwhile grows with the bytes that arrive, see Memory; on the heap,
 // in two steps. A stream that ends within the body gives io.ErrUnexpectedEOF.
 func (r *Reader) ReadBody(b *Body, head, n, tail int, sum io.Writer) (err error) {
-	limit := time.Now().Add(BodyTimeout)
 	size := head + n + tail
 	if b.memory = r.memory; b.memory != nil {
-		if b.Bytes, err = b.memory.take(size, r.src.stop, limit); err != nil {
+		if b.Bytes, err = b.memory.take(size, r.src.stop, time.Now().Add(BodyTimeout)); err != nil {
 			return err
 		}
 	} else if n <= step {
@@ -58,7 +58,7 @@ func (r *Reader) ReadBody(b *Body, head, n, tail int, sum io.Writer) (err error)
 	} else {
 		b.Bytes = make([]byte, step)
 	}
-	r.src.idle.limit = limit
+	r.src.idle.limit = time.Now().Add(BodyTimeout)
 	if r.src.water == nil {
 		r.src.water = newLowWater(r.src.conn)
 	}
@@ -72,7 +72,9 @@ func (r *Reader) ReadBody(b *Body, head, n, tail int, sum io.Writer) (err error)
 			b.Bytes = append(make([]byte, 0, size), b.Bytes...)[:size]
 		}
 		piece := b.Bytes[head+have : min(head+n, head+have+step, len(b.Bytes))]
-		water.await(min(n-have, wakeAt))
+		if r.src.idle.span >= BodyTimeout { // otherwise less, in time, must count as a sign of life
+			water.await(min(n-have, wakeAt))
+		}
 		k, err := r.readPiece(piece)
 		if err != nil {
 			b.Release()
@@ -90,7 +92,9 @@ func (r *Reader) ReadBody(b *Body, head, n, tail int, sum io.Writer) (err error)
 func (r *Reader) readPiece(p []byte) (k int, err error) {
 	if r.r < r.w {
 		k = copy(p, r.buf[r.r:r.w])
-		r.r += k
+		if r.r += k; r.r == r.w {
+			r.Release() // the rest does not go through the buffer
+		}
 		return k, nil
 	}
 	if err, r.err = r.err, nil; err == nil {

@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// ErrMemory says that no memory for a large message became free in time.
-var ErrMemory = errors.New("no memory for a large message became free in time")
+// ErrMemory says that there was no memory for a large message, nor did any become
+// free in time.
+var ErrMemory = errors.New("no memory for a large message")
 
 const (
 	// pageSize is what memory is handed out in, in bytes: the most common size
@@ -61,6 +62,13 @@ func (m *Memory) take(n int, stop <-chan struct{}, until time.Time) ([]byte, err
 		return nil, ErrMemory
 	}
 	m.mu.Lock()
+	if m.arena == nil {
+		if m.arena = mapArena(m.size); m.arena == nil {
+			m.mu.Unlock()
+			return nil, ErrMemory
+		}
+		m.free = append(m.free[:0], extent{0, m.size})
+	}
 	if len(m.waiting) == 0 {
 		if b := m.cut(n); b != nil {
 			m.mu.Unlock()
@@ -131,10 +139,6 @@ func (m *Memory) serve() {
 // likely, of memory that has just been used. It returns nil if there is none.
 // m.mu is held.
 func (m *Memory) cut(n int) []byte {
-	if m.arena == nil {
-		m.arena = mapArena(m.size)
-		m.free = append(m.free[:0], extent{0, m.size})
-	}
 	for i, e := range m.free {
 		if e.end-e.start < n {
 			continue

@@ -49,6 +49,7 @@ func TestMemoryInTurn(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		var mu sync.Mutex
 		var served []int
 		ask := func(n int) {
 			go func() {
@@ -56,7 +57,9 @@ func TestMemoryInTurn(t *testing.T) {
 				if err != nil {
 					t.Error(err)
 				}
+				mu.Lock()
 				served = append(served, n)
+				mu.Unlock()
 				m.put(b)
 			}()
 			synctest.Wait()

@@ -8,7 +8,7 @@ import (
 
 const (
 	// BatchSize is the most that a Writer gathers for one write, in bytes.
-	BatchSize = 32 << 10
+	BatchSize = 16 << 10
 
 	// idleBatch is what a Writer has room for without borrowing memory, in bytes:
 	// a message or two that come by themselves.
@@ -76,7 +76,7 @@ func (w *Writer) Flush() error {
 // BodyTimeout at most.
 func (w *Writer) FlushWith(p []byte) error {
 	w.Flush() // its error stays
-	w.stall.limit = time.Now().Add(BodyTimeout)
+	w.stall.limit, w.stall.until = time.Now().Add(BodyTimeout), time.Time{}
 	w.send(p)
 	w.stall.limit = time.Time{}
 	return w.err

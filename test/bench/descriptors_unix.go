@@ -4,16 +4,16 @@ package main
 
 import "syscall"
 
-// raiseDescriptorLimit asks for as many as the largest scenario needs, for this process and those that it starts. Above
-// the hard limit only root can.
-func raiseDescriptorLimit() {
+// descriptors asks for as many as the largest scenario needs, for this process and those that it starts, and returns how
+// many there are. Above the hard limit only root can have them, and not everywhere.
+func descriptors() int {
 	const want = 50_000
 	var limit syscall.Rlimit
-	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil || limit.Cur >= want {
-		return
+	syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: want, Max: want})
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return 1024
 	}
-	if syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: want, Max: max(want, limit.Max)}) != nil {
-		limit.Cur = limit.Max
-		syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
-	}
+	limit.Cur = max(limit.Cur, limit.Max)
+	syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit)
+	return int(limit.Cur)
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"time"
 
@@ -68,14 +69,13 @@ func (e *v1End) receive(n int) error {
 }
 
 func (e *v1End) next() ([]byte, error) {
-	head, err := e.in.Peek(v1v2.HeaderSize)
-	if err != nil {
+	var head [v1v2.HeaderSize]byte
+	if _, err := io.ReadFull(e.in, head[:]); err != nil {
 		return nil, err
 	}
-	size := v1v2.HeaderSize + int(binary.LittleEndian.Uint32(head[16:]))
-	b, err := e.in.Peek(size)
-	e.in.Discard(len(b))
-	return b[v1v2.HeaderSize:], err
+	payload := make([]byte, binary.LittleEndian.Uint32(head[16:]))
+	_, err := io.ReadFull(e.in, payload)
+	return payload, err
 }
 
 // v2End speaks v2.

@@ -9,7 +9,7 @@ import (
 
 // idle measures what upgraded sessions cost that say nothing, in a proxy of their own.
 func (b *bench) idle() ([]row, error) {
-	proxy, err := b.startProxy("--log-level", "warn", "--max-sessions", "20000")
+	proxy, err := b.startProxy("--max-sessions", "20000")
 	if err != nil {
 		return nil, err
 	}
@@ -46,7 +46,7 @@ func (b *bench) idle() ([]row, error) {
 		return nil, err
 	}
 	empty := settled(proxy)
-	n := b.size(10_000)
+	n := min(b.size(10_000), (b.descriptors-200)/2)
 	if err := open(n); err != nil {
 		return nil, fmt.Errorf("after %d sessions (each needs two descriptors here and two there): %w", len(ends)/2, err)
 	}
@@ -57,6 +57,9 @@ func (b *bench) idle() ([]row, error) {
 	used := proxy.cpu() - before
 	const kib, mb = 1 << 10, 1e6
 	what := fmt.Sprintf("%d idle sessions", n)
+	if n < b.size(10_000) {
+		what += fmt.Sprintf(" (no more with %d descriptors)", b.descriptors)
+	}
 	return []row{
 		{what: what, unit: "resident KiB each", got: (full - empty) / float64(n) / kib, target: 16},
 		{what: what, unit: "resident MB in all", got: full / mb, target: 250, note: figure(empty/mb) + " without them"},

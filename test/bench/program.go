@@ -22,12 +22,13 @@ type program struct {
 
 // bench is what all scenarios share.
 type bench struct {
-	quick  bool
-	dir    string // temporary
-	binary string // bip324-proxy
-	relay  *program
-	proxy  *program
-	v1, v2 *node
+	quick       bool
+	descriptors int    // that each process may have
+	dir         string // temporary
+	binary      string // bip324-proxy
+	relay       *program
+	proxy       *program
+	v1, v2      *node
 }
 
 func newBench(quick bool) (b *bench, err error) {
@@ -37,7 +38,7 @@ func newBench(quick bool) (b *bench, err error) {
 			b.close()
 		}
 	}()
-	raiseDescriptorLimit()
+	b.descriptors = descriptors()
 	if b.dir, err = os.MkdirTemp("", "bip324-bench"); err != nil {
 		return b, err
 	}

@@ -22,7 +22,7 @@ const (
 // stalled measures the memory of sessions that are all sent the largest messages, both ways, while nobody reads, and
 // then proves that nothing was lost.
 func (b *bench) stalled() ([]row, error) {
-	proxy, err := b.startProxy("--message-memory", "128", "--log-level", "warn")
+	proxy, err := b.startProxy("--message-memory", "128")
 	if err != nil {
 		return nil, err
 	}
@@ -58,6 +58,7 @@ func (b *bench) stalled() ([]row, error) {
 			return nil, err
 		}
 		for _, each := range []struct{ from, to end }{{peer, client}, {client, peer}} {
+			each.to.net().SetDeadline(time.Now().Add(patience))
 			each.to.net().(*net.TCPConn).SetReadBuffer(64 << 10) // so that it is the proxy that has to wait
 			group.Go(func() error { return each.from.send(load, stalledMessages) })
 			group.Go(func() error {
