@@ -19,6 +19,9 @@ import (
 // patience bounds every wait. A wait ends as soon as what it waits for is there; only a failure takes this long.
 const patience = 90 * time.Second
 
+// long is whether tests run in their long forms.
+var long = os.Getenv("LONG") != ""
+
 // binaries holds the paths of the programs that TestMain built.
 var binaries struct{ proxy, btcd string }
 
