@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"runtime"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,14 +21,7 @@ func (u *under) memoryUse(which string) int64 {
 	if len(raceFlag()) > 0 {
 		return 0
 	}
-	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", u.pid))
-	for line := range strings.Lines(string(status)) {
-		if rest, ok := strings.CutPrefix(line, which+":"); ok {
-			kb, _ := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
-			return kb << 10
-		}
-	}
-	return 0
+	return procStatus(u.pid, which) << 10
 }
 
 // reads is how often the program has read from a socket or a file.
@@ -38,19 +30,6 @@ func (u *under) reads() (n int) {
 	_, rest, _ := strings.Cut(string(stat), "syscr: ")
 	fmt.Sscan(rest, &n)
 	return n
-}
-
-// cpu is the processor time that the program has used.
-func (u *under) cpu() time.Duration {
-	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", u.pid))
-	_, rest, _ := strings.Cut(string(stat), ") ")
-	fields := strings.Fields(rest)
-	if len(fields) < 13 {
-		return 0
-	}
-	user, _ := strconv.Atoi(fields[11])
-	system, _ := strconv.Atoi(fields[12])
-	return time.Duration(user+system) * 10 * time.Millisecond // of USER_HZ, 100 on all of Linux's platforms
 }
 
 // standing connects a client through the proxy to a peer with which there is a session. Nobody says more.
@@ -167,12 +146,12 @@ func TestDecoyFlood(t *testing.T) {
 	}
 	flood(16 << 20)
 	answer()
-	before, began, cpu, reads := u.memoryUse("VmHWM"), time.Now(), u.cpu(), u.reads()
+	before, began, cpu, reads := u.memoryUse("VmHWM"), time.Now(), cpuTime(u.pid), u.reads()
 	flood(total)
 	answer()
 	grown := u.memoryUse("VmHWM") - before
 	t.Logf("%d MB of decoys in %v, %v of it the proxy's processor; at most %d KiB more memory",
-		total>>20, time.Since(began).Round(time.Millisecond), u.cpu()-cpu, grown>>10)
+		total>>20, time.Since(began).Round(time.Millisecond), cpuTime(u.pid)-cpu, grown>>10)
 	if grown > 8<<20 {
 		t.Errorf("the proxy has grown by %d bytes", grown)
 	}
@@ -239,9 +218,9 @@ func TestOddPlacesCostNoCPU(t *testing.T) {
 	}
 	<-time.After(time.Second)
 	const watch = 2 * time.Second
-	before := u.cpu()
+	before := cpuTime(u.pid)
 	<-time.After(watch)
-	used := u.cpu() - before
+	used := cpuTime(u.pid) - before
 	t.Logf("%v of processor time in %v", used, watch)
 	if used > watch/10 {
 		t.Errorf("%v of processor time in %v, and nothing happens", used, watch)

@@ -24,9 +24,6 @@ import (
 // What all tests with hostile ends share. A test is a table: what an end does, and what the end behind the proxy must
 // then see of it.
 
-// long is whether tests run in their long forms.
-var long = os.Getenv("LONG") != ""
-
 // message is one of v1.
 type message struct {
 	name    string

@@ -19,7 +19,7 @@ import (
 func TestLoadDescriptors(t *testing.T) {
 	t.Parallel()
 	settling, watched := 500*time.Millisecond, time.Second
-	if longForm {
+	if long {
 		settling, watched = 5*time.Second, 20*time.Second
 	}
 	for _, limit := range []int{64, 256} {
@@ -97,7 +97,7 @@ func TestLoadDescriptors(t *testing.T) {
 				for range 20 {
 					requireGood(t, p.addr, peer)
 				}
-				if !longForm { // or it takes five seconds
+				if !long { // or it takes five seconds
 					p.cmd.Process.Signal(syscall.SIGTERM)
 				}
 				eventually(t, "the peer memory is saved", func() bool {

@@ -14,7 +14,7 @@ import (
 func TestLoadIdle(t *testing.T) {
 	t.Parallel()
 	sessions, lasts, every := 496, 2*time.Second, 500*time.Millisecond
-	if longForm {
+	if long {
 		sessions, lasts, every = 10_000, time.Hour, 2*time.Minute
 	}
 	if text := os.Getenv("IDLE_FOR"); text != "" { // instead of an hour

@@ -107,7 +107,7 @@ func TestLoadSlow(t *testing.T) {
 		during.add(requireGood(t, p.addr, good))
 	}
 	t.Logf("a good client takes %v alone; beside %d slow ones, of %v", before.Round(time.Millisecond), len(stages)*each, during)
-	if longForm {
+	if long {
 		slow.Wait()
 		for name, stage := range stages {
 			t.Logf("%s, deadline %v: %v", name, stage.deadline, ended[name])

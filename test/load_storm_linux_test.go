@@ -18,7 +18,7 @@ func TestLoadStorm(t *testing.T) {
 	t.Parallel()
 	const rate = 2000
 	lasts := 2 * time.Second
-	if longForm {
+	if long {
 		lasts = time.Minute
 	}
 	if descriptors() < 10_000 {

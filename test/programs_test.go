@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +19,9 @@ import (
 
 // patience bounds every wait. A wait ends as soon as what it waits for is there; only a failure takes this long.
 const patience = 90 * time.Second
+
+// long is whether tests run in their long forms.
+var long = os.Getenv("LONG") != ""
 
 // binaries holds the paths of the programs that TestMain built.
 var binaries struct{ proxy, btcd string }
@@ -183,4 +187,27 @@ func (l *lines) more() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.waiter
+}
+
+// procStatus returns a number that Linux has of a process in /proc/PID/status, sizes in KiB. It is 0 on other systems.
+func procStatus(pid int, name string) (n int64) {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	for line := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(line, name+":"); ok {
+			fmt.Sscan(rest, &n)
+		}
+	}
+	return n
+}
+
+// cpuTime is the processor time that a process has used, on Linux.
+func cpuTime(pid int) time.Duration {
+	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:])) // from the third on, see proc(5)
+	if len(fields) < 13 {
+		return 0
+	}
+	user, _ := strconv.Atoi(fields[14-3])
+	system, _ := strconv.Atoi(fields[15-3])
+	return time.Duration(user+system) * 10 * time.Millisecond // of USER_HZ, 100 on all of Linux's platforms
 }
