@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -108,6 +109,9 @@ func serve(c *cli.Context) error {
 	if enough := proxy.SessionsForDescriptors(); server.MaxSessions > enough {
 		log.Warn("there may be too few descriptors for so many sessions; raise their limit (ulimit -n) to six times as many",
 			"max_sessions", server.MaxSessions, "enough_for", enough)
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(30) // sessions are idle, mostly: memory is worth more than the processor's time
 	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)

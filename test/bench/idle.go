@@ -67,10 +67,10 @@ func (b *bench) idle() ([]row, error) {
 	}, nil
 }
 
-// settled is the memory that p holds when it has held no more and no less for 10 seconds, or for 3 minutes in all.
+// settled is the memory that p holds when it has held no more and no less for 10 seconds, or for 100 seconds in all.
 func settled(p *program) float64 {
 	last, since := p.resident(), time.Now()
-	for until := time.Now().Add(3 * time.Minute); time.Now().Before(until) && time.Since(since) < 10*time.Second; {
+	for until := time.Now().Add(100 * time.Second); time.Now().Before(until) && time.Since(since) < 10*time.Second; {
 		time.Sleep(500 * time.Millisecond)
 		if now := p.resident(); now < last*0.995 || now > last*1.005 {
 			last, since = now, time.Now()
