@@ -26,7 +26,7 @@
 // bytes that arrived, not with the bytes that were promised; nothing of a
 // packet is delivered before all of it is authenticated; in steady state a
 // packet costs no allocation but for the new keys that every 224th brings, if it is
-// of at most 32 KiB or there is [Config.Memory].
+// of at most 16 KiB or there is [Config.Memory].
 // What touches a private key, a shared secret or a derived key takes the same
 // time whatever these are, and they are zeroed after use, those of the ciphers at
 // each change of keys and by [Conn.Wipe]. docs/key-exchange.md tells more.
