@@ -129,7 +129,7 @@ func (s *switched) Read(p []byte) (int, error)  { return s.rw.Read(p) }
 func ourConns(tb testing.TB) (client *transport.Conn, clientSide *switched, server *transport.Conn, serverSide *switched) {
 	a, b := net.Pipe()
 	clientSide, serverSide = &switched{a, a}, &switched{b, b}
-	cfg := transport.Config{Magic: mainnetMagic, Garbage: []byte{}}
+	cfg := transport.Config{Magic: mainnetMagic, Garbage: []byte{}, Memory: transport.NewMemory(16 << 20)}
 	done := make(chan error, 1)
 	var err error
 	go func() {

@@ -11,7 +11,7 @@ import (
 
 // relayStep is how many bytes a Relay hands to the kernel at a time, and so how
 // far its counters may lag.
-const relayStep = 256 << 10
+const relayStep = 1 << 20
 
 // Relay copies bytes between two sockets, in the kernel where the system can.
 // An end of stream on one side becomes one on the other, and the other
