@@ -301,9 +301,13 @@ func readV1(r io.Reader) (name string, payload []byte, err error) {
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return "", nil, err
 	}
-	payload = make([]byte, binary.LittleEndian.Uint32(head[16:]))
-	if n, err := io.ReadFull(r, payload); err != nil {
-		return "", nil, fmt.Errorf("after %d of %d bytes: %v", n, len(payload), err)
+	size := int64(binary.LittleEndian.Uint32(head[16:])) // may be a v2 key's: any
+	payload, err = io.ReadAll(io.LimitReader(r, size))
+	if err == nil && int64(len(payload)) < size {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return "", nil, fmt.Errorf("after %d of %d bytes: %v", len(payload), size, err)
 	}
 	name = strings.TrimRight(string(head[4:16]), "\x00")
 	if !bytes.Equal(v1Message(mainnet, name, payload)[:24], head[:]) {
