@@ -74,19 +74,22 @@ func newFSChaCha20Poly1305(key *[32]byte) (*fsChaCha20Poly1305, error) {
 // seal encrypts plaintext in place: dst is plaintext[:0] with 16 bytes to spare
 // behind the plaintext.
 func (f *fsChaCha20Poly1305) seal(plaintext, aad []byte) []byte {
+	aroundAEAD(false)
 	out := f.aead.Seal(plaintext[:0], f.count(f.packets), plaintext, aad)
 	f.next()
+	aroundAEAD(true)
 	return out
 }
 
 // open authenticates and decrypts ciphertext in place.
 func (f *fsChaCha20Poly1305) open(ciphertext, aad []byte) ([]byte, error) {
+	aroundAEAD(false)
 	out, err := f.aead.Open(ciphertext[:0], f.count(f.packets), ciphertext, aad)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		f.next()
 	}
-	f.next()
-	return out, nil
+	aroundAEAD(true)
+	return out, err
 }
 
 // count sets the nonce: 32 bits of packets, 64 bits of rekeys.
