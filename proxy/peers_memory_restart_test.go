@@ -118,7 +118,7 @@ func startRemembering(t *testing.T, fallback transport.Fallback, path string) *e
 	}
 	return start(t, &proxy.Server{Dialer: transport.Dialer{
 		Fallback: fallback, Peers: peers,
-		FirstByteTimeout: 50 * time.Millisecond, HandshakeTimeout: 500 * time.Millisecond,
+		FirstByteTimeout: 300 * time.Millisecond, HandshakeTimeout: time.Second,
 	}})
 }
 

@@ -38,7 +38,7 @@ func TestStrictSendsNoV1(t *testing.T) {
 		t.Run(fmt.Sprintf("%v/%s", c.fallback, c.dest), func(t *testing.T) {
 			e := start(t, &proxy.Server{
 				Dialer: transport.Dialer{Fallback: c.fallback, Peers: new(transport.Peers),
-					FirstByteTimeout: 50 * time.Millisecond, HandshakeTimeout: 300 * time.Millisecond},
+					FirstByteTimeout: 50 * time.Millisecond, HandshakeTimeout: time.Second},
 				FirstBytesTimeout: 300 * time.Millisecond,
 				IdleTimeout:       300 * time.Millisecond,
 				LingerTimeout:     300 * time.Millisecond,
