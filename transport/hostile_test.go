@@ -186,8 +186,8 @@ func TestTooLargeContents(t *testing.T) {
 
 // A peer on another network, with the same keys otherwise.
 func TestOtherNetworkV2(t *testing.T) {
-	a := machine(t, Config{Magic: mainnet}, true, fixedKey(t, 0))
-	b := machine(t, Config{Magic: signet}, false, fixedKey(t, 1))
+	a := machine(t, Config{Magic: mainnet, Garbage: testBytes(20, 1)}, true, fixedKey(t, 0))
+	b := machine(t, Config{Magic: signet, Garbage: testBytes(20, 2)}, false, fixedKey(t, 1))
 	shake(t, a, b, all)
 	for _, h := range []*Handshake{a, b} {
 		if h.Stage() != StageGarbage {
