@@ -54,7 +54,7 @@ func demo(ctx context.Context, out io.Writer) error {
 
 	wire := new(wiretap)
 	ids := make(idLog, 1)
-	server := &proxy.Server{Dialer: transport.Dialer{Dial: wire.dial}, Log: slog.New(ids)}
+	server := &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Dial: wire.dial}}, Log: slog.New(ids)}
 	proxyListener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err

@@ -59,15 +59,17 @@ func configure(c *cli.Context, log *slog.Logger) (*proxy.Server, error) {
 		return nil, err
 	}
 	return &proxy.Server{
-		Dialer:          transport.Dialer{Fallback: fallback, Peers: peers},
-		Upstream:        upstream,
-		Rules:           rules,
-		Socks:           socks.Config{Auth: auth},
-		DenyPassthrough: passthrough == "deny",
-		MaxSessions:     c.Int("max-sessions"),
-		MessageMemory:   c.Int("message-memory") << 20,
-		ClientRate:      c.Int("client-rate"),
-		Log:             log,
+		Policy: proxy.Policy{
+			Dialer:          transport.Dialer{Fallback: fallback, Peers: peers},
+			Upstream:        upstream,
+			DenyPassthrough: passthrough == "deny",
+			Rules:           rules,
+			Socks:           socks.Config{Auth: auth},
+		},
+		MaxSessions:   c.Int("max-sessions"),
+		MessageMemory: c.Int("message-memory") << 20,
+		ClientRate:    c.Int("client-rate"),
+		Log:           log,
 	}, nil
 }
 

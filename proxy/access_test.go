@@ -144,7 +144,7 @@ func hangUpOnV2(nc *net.TCPConn, _ int) { nc.Read(make([]byte, 64)); reset(nc) }
 func TestRebinding(t *testing.T) {
 	p := newPlace(t, echo)
 	lookups := resolver(t, func(n int) []netip.Addr { return []netip.Addr{[]netip.Addr{p.good, p.bad}[n%2]} })
-	e := startDirect(t, &proxy.Server{Rules: rules(t, "deny", "127.0.0.2", "allow", "*.example")})
+	e := startDirect(t, &proxy.Server{Policy: proxy.Policy{Rules: rules(t, "deny", "127.0.0.2", "allow", "*.example")}})
 	for i := range 20 {
 		client := e.dial()
 		want := []byte{0, 2}[i%2]
@@ -182,8 +182,7 @@ func TestRulesForLaterDials(t *testing.T) {
 			p := newPlace(t, hangUpOnV2)
 			resolver(t, func(n int) []netip.Addr { return c.answers(p, n) })
 			e := startDirect(t, &proxy.Server{
-				Dialer: transport.Dialer{Fallback: c.fallback},
-				Rules:  rules(t, "allow", "127.0.0.1", "deny", "private"),
+				Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: c.fallback}, Rules: rules(t, "allow", "127.0.0.1", "deny", "private")},
 			})
 			client := e.connect(p.addr("node.example"))
 			client.Write(v1Message(mainnet, "version", version))
@@ -200,7 +199,7 @@ func TestRulesForLaterDials(t *testing.T) {
 func TestRulesForEveryWayIn(t *testing.T) {
 	p := newPlace(t, echo)
 	resolver(t, func(int) []netip.Addr { return []netip.Addr{p.bad} })
-	e := startDirect(t, &proxy.Server{Rules: rules(t, "deny", "127.0.0.2", "deny", "*.secret.example")})
+	e := startDirect(t, &proxy.Server{Policy: proxy.Policy{Rules: rules(t, "deny", "127.0.0.2", "deny", "*.secret.example")}})
 	port := netip.MustParseAddrPort(p.addr("127.0.0.1")).Port()
 	for name, c := range map[string]struct {
 		addr string
@@ -234,7 +233,7 @@ func TestRulesForEveryWayIn(t *testing.T) {
 // what is refused does not get there.
 func TestRulesWithUpstream(t *testing.T) {
 	u := newUpstream(t, "tcp", "127.0.0.1:0")
-	e := u.startBehind(t, &proxy.Server{Rules: rules(t, "deny", "*.onion", "deny", "192.0.2.0/24", "deny", "*:25")})
+	e := u.startBehind(t, &proxy.Server{Policy: proxy.Policy{Rules: rules(t, "deny", "*.onion", "deny", "192.0.2.0/24", "deny", "*:25")}})
 	for _, dest := range []string{"name.onion:8333", "192.0.2.7:8333", "node.example:25"} {
 		client := e.dial()
 		if code, err := ask(client, dest); code != 2 || err != nil {

@@ -30,7 +30,7 @@ func (s *session) ask() (*socks.Request, error) {
 			return s.askVersion(magic)
 		}
 	}
-	request, err := s.server.Socks.Negotiate(s.client, s.in)
+	request, err := s.policy.Socks.Negotiate(s.client, s.in)
 	var refused *socks.NegotiationError
 	if errors.As(err, &refused) && (refused.Reply != socks.Succeeded || refused.Stage == socks.StageAuth) {
 		s.lingerFor(time.Second) // for the client to read why
@@ -64,7 +64,7 @@ func (e *redirectError) Error() string {
 // client must be made to put its peer's there.
 func (s *session) askVersion(magic [4]byte) (*socks.Request, error) {
 	s.network = v1v2.NetworkName(magic)
-	if s.server.Socks.Auth != nil {
+	if s.policy.Socks.Auth != nil {
 		return nil, &redirectError{why: "this proxy asks for a user name and password"}
 	}
 	head, err := s.in.Peek(v1v2.HeaderSize)

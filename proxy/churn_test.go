@@ -21,9 +21,9 @@ func TestChurn(t *testing.T) {
 	closed := l.Addr().String()
 	l.Close()
 
-	e := start(t, &proxy.Server{Dialer: transport.Dialer{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, network, addr)
-	}}})
+	}}}})
 	const times = 1000
 	each(times, 50, func(int) {
 		client := e.dial()

@@ -25,14 +25,14 @@ const (
 func (s *session) dial(ctx context.Context, request *socks.Request) (net.Conn, error) {
 	s.dest = request.Dest.String()
 	switch {
-	case s.server.Upstream != nil:
+	case s.policy.Upstream != nil:
 		s.useUpstream(request)
 	case s.dialer.Dial == nil && s.dialer.Resolve == nil:
 		s.dialer.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
 			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 		}
 	}
-	if s.server.Upstream == nil && overlayName(request.Dest.Host) {
+	if s.policy.Upstream == nil && overlayName(request.Dest.Host) {
 		request.Reply(socks.HostUnreachable)
 		return nil, errNoEgress
 	}
@@ -63,10 +63,10 @@ func (s *session) dial(ctx context.Context, request *socks.Request) (net.Conn, e
 // mayAsk returns a *deniedError if the client may not go to dest. Where dest is a
 // name, its addresses are judged when they are known.
 func (s *session) mayAsk(dest socks.Addr) error {
-	if err := s.server.Rules.asked(dest); err != nil || !dest.IP.IsValid() {
+	if err := s.policy.Rules.asked(dest); err != nil || !dest.IP.IsValid() {
 		return err
 	}
-	return s.server.Rules.reached(dest.IP, dest.Port, s.public)
+	return s.policy.Rules.reached(dest.IP, dest.Port, s.public)
 }
 
 // dialAllowed connects as net.Dialer does, but only where the client may go. It
@@ -78,7 +78,7 @@ func (s *session) dialAllowed(ctx context.Context, network, addr string) (net.Co
 		if err != nil {
 			return err
 		}
-		return s.server.Rules.reached(to.Addr(), to.Port(), s.public)
+		return s.policy.Rules.reached(to.Addr(), to.Port(), s.public)
 	}}
 	return d.DialContext(ctx, network, addr)
 }
@@ -86,7 +86,7 @@ func (s *session) dialAllowed(ctx context.Context, network, addr string) (net.Co
 func (s *session) useUpstream(request *socks.Request) {
 	client := request.Credentials
 	s.dialer.Dial = func(ctx context.Context, _, addr string) (net.Conn, error) {
-		return s.server.Upstream.Dial(ctx, addr, client)
+		return s.policy.Upstream.Dial(ctx, addr, client)
 	}
 	s.dialer.Resolve = nil // names are the upstream's to resolve
 	if s.dialer.DialTimeout == 0 {
@@ -117,7 +117,7 @@ func (s *session) resolve(ctx context.Context, request *socks.Request) error {
 	defer cancel()
 	dest := request.Dest
 	dest.Port = 0 // it means nothing
-	if err := s.server.Rules.asked(dest); err != nil {
+	if err := s.policy.Rules.asked(dest); err != nil {
 		request.Reply(socks.NotAllowed)
 		return &resolveError{socks.NotAllowed, err}
 	}
@@ -126,7 +126,7 @@ func (s *session) resolve(ctx context.Context, request *socks.Request) error {
 		request.Reply(socks.HostUnreachable) // lnd turns to its own resolver for this code only
 		return &resolveError{socks.HostUnreachable, err}
 	}
-	if err := s.server.Rules.reached(ip, 0, s.public); err != nil {
+	if err := s.policy.Rules.reached(ip, 0, s.public); err != nil {
 		request.Reply(socks.NotAllowed)
 		return &resolveError{socks.NotAllowed, err}
 	}
@@ -140,8 +140,8 @@ func (s *session) resolve(ctx context.Context, request *socks.Request) error {
 func (s *session) lookup(ctx context.Context, request *socks.Request) (netip.Addr, error) {
 	host, ip := request.Dest.Host, request.Dest.IP
 	switch {
-	case s.server.Upstream != nil && (!ip.IsValid() || ip.IsUnspecified()):
-		return s.server.Upstream.Resolve(ctx, host, request.Credentials)
+	case s.policy.Upstream != nil && (!ip.IsValid() || ip.IsUnspecified()):
+		return s.policy.Upstream.Resolve(ctx, host, request.Credentials)
 	case ip.IsUnspecified():
 		return ip, errNotTor
 	case ip.IsValid():

@@ -41,7 +41,7 @@ func TestFallback(t *testing.T) {
 		{transport.FallbackNever, clearnet, fin, false},
 	} {
 		t.Run(fmt.Sprintf("%v/%s/%s", c.fallback, c.dest, c.end.name), func(t *testing.T) {
-			server := &proxy.Server{Dialer: transport.Dialer{Fallback: c.fallback, Peers: new(transport.Peers)}}
+			server := &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: c.fallback, Peers: new(transport.Peers)}}}
 			switch { // of the two timers only the one that must go off
 			case c.end.name != stall.name:
 				server.Dialer.FirstByteTimeout = time.Minute
@@ -121,7 +121,7 @@ func (e *env) wantV1(t *testing.T, client net.Conn, dest string, got <-chan []by
 // A peer that has spoken v2 once is never spoken to in v1.
 func TestNoFallbackFromV2(t *testing.T) {
 	for _, end := range []ending{fin, rst} {
-		e := start(t, &proxy.Server{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: new(transport.Peers)}})
+		e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: new(transport.Peers)}}})
 		e.net.tap = true
 		e.net.peer(clearnet, func(nc *net.TCPConn, dial int) {
 			if dial == 1 {
@@ -149,7 +149,7 @@ func TestNoFallbackFromV2(t *testing.T) {
 // A peer that hangs up whatever is said is dialled twice at most, and is not
 // taken for a v1 peer.
 func TestFullPeer(t *testing.T) {
-	e := start(t, &proxy.Server{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: new(transport.Peers)}})
+	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: new(transport.Peers)}}})
 	e.net.peer(clearnet, func(nc *net.TCPConn, _ int) {
 		nc.Read(make([]byte, 8192))
 		hangUp(nc)
@@ -171,7 +171,7 @@ func TestFullPeer(t *testing.T) {
 
 // The second connection cannot be made: the session ends.
 func TestNoSecondConnection(t *testing.T) {
-	e := start(t, &proxy.Server{Dialer: transport.Dialer{Fallback: transport.FallbackAlways}})
+	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways}}})
 	e.net.peer(clearnet, func(nc *net.TCPConn, _ int) {
 		e.net.peer(clearnet, nil)
 		nc.Read(make([]byte, 8192))
@@ -191,7 +191,7 @@ func TestV1PeerAnswersLate(t *testing.T) {
 	peers := new(transport.Peers)
 	peers.Note(clearnet, transport.SpeaksV1)
 	server := &proxy.Server{
-		Dialer:            transport.Dialer{Fallback: transport.FallbackAlways, Peers: peers},
+		Policy:            proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: peers}},
 		FirstBytesTimeout: 200 * time.Millisecond,
 	}
 	e := start(t, server)

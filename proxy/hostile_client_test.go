@@ -191,7 +191,7 @@ func TestClientResets(t *testing.T) {
 // causes no second connection, least of all one for v1.
 func TestClientLeavesDuringHandshake(t *testing.T) {
 	for _, end := range []ending{fin, rst} {
-		e := start(t, &proxy.Server{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, FirstByteTimeout: time.Minute}})
+		e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, FirstByteTimeout: time.Minute}}})
 		e.net.tap = true
 		reached := make(chan struct{})
 		e.net.peer("node.example:8333", func(nc *net.TCPConn, _ int) {

@@ -64,7 +64,7 @@ func TestPeerEndsAtEveryByte(t *testing.T) {
 	for _, fallback := range []transport.Fallback{transport.FallbackNever, transport.FallbackAlways} {
 		for _, end := range []ending{fin, rst, stall} {
 			t.Run(fmt.Sprintf("%v/%s", fallback, end.name), func(t *testing.T) {
-				server := &proxy.Server{Dialer: transport.Dialer{Fallback: fallback}}
+				server := &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: fallback}}}
 				if end.name == stall.name {
 					server.Dialer.HandshakeTimeout = 1500 * time.Millisecond
 				}
@@ -161,7 +161,7 @@ func wantNoV1(t *testing.T, e *env, dest string) {
 func TestPeerFlipsEveryByte(t *testing.T) {
 	for _, fallback := range []transport.Fallback{transport.FallbackNever, transport.FallbackAlways} {
 		t.Run(fallback.String(), func(t *testing.T) {
-			e := start(t, &proxy.Server{Dialer: transport.Dialer{Fallback: fallback}})
+			e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: fallback}}})
 			e.net.tap = true
 			each(flightSize, 16, func(i int) {
 				dest := fmt.Sprintf("node%d.example:8333", i)
@@ -244,7 +244,7 @@ func TestPeerMisbehaves(t *testing.T) {
 		}, "refused", "waiting for the peer's key"},
 		{"our own bytes", func(nc *net.TCPConn, _ int) { io.Copy(nc, nc) }, "refused", "v2 handshake failed"},
 	}
-	e := start(t, &proxy.Server{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, HandshakeTimeout: time.Second}})
+	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, HandshakeTimeout: time.Second}}})
 	e.net.tap = true
 	each(len(rows), len(rows), func(i int) {
 		c, dest := rows[i], fmt.Sprintf("node%d.example:8333", i)
@@ -268,7 +268,7 @@ func TestPeerMisbehaves(t *testing.T) {
 // VERSION would leave in plaintext.
 func TestPeerSpeaksFirst(t *testing.T) {
 	for _, fallback := range []transport.Fallback{transport.FallbackNever, transport.FallbackAlways} {
-		e := start(t, &proxy.Server{Dialer: transport.Dialer{Fallback: fallback}})
+		e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: fallback}}})
 		var received atomic.Int64
 		e.net.peer("node.example:8333", func(nc *net.TCPConn, _ int) {
 			nc.Write([]byte{1})
@@ -291,7 +291,7 @@ func TestPeerSpeaksFirst(t *testing.T) {
 
 // A peer that is gone before the client has said a word is no v1 peer.
 func TestPeerGoneAtOnce(t *testing.T) {
-	e := start(t, &proxy.Server{Dialer: transport.Dialer{Fallback: transport.FallbackAlways}})
+	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways}}})
 	e.net.peer("node.example:8333", func(nc *net.TCPConn, _ int) { hangUp(nc) })
 	client := e.connect("node.example:8333")
 	wantClosed(t, client) // half: the client may still speak

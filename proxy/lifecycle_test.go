@@ -101,9 +101,9 @@ func TestStopInEveryPhase(t *testing.T) {
 			},
 		} {
 			t.Run(how+"/"+name, func(t *testing.T) {
-				e := start(t, &proxy.Server{Dialer: transport.Dialer{
+				e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{
 					Fallback: transport.FallbackAlways, Peers: new(transport.Peers), FirstByteTimeout: time.Minute, DialTimeout: time.Minute,
-				}})
+				}}})
 				client := phase(e)
 				gone := make(chan error, 1)
 				go func() { // as clients do when they are told the end
@@ -140,7 +140,7 @@ func TestStopManySessions(t *testing.T) {
 		},
 	} {
 		t.Run(how, func(t *testing.T) {
-			e := start(t, &proxy.Server{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, FirstByteTimeout: time.Minute}})
+			e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, FirstByteTimeout: time.Minute}}})
 			const sessions = 100
 			reached := make(chan struct{}, sessions)
 			e.net.peer("node.example:8333", func(nc *net.TCPConn, _ int) {

@@ -106,7 +106,7 @@ func TestSlowClients(t *testing.T) {
 		"VERSION":     {granted, v[:16], v[16:], 20 * time.Millisecond, "the client neither sent nor took anything for too long"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := start(t, &proxy.Server{FirstBytesTimeout: limit, Socks: socks.Config{Timeout: limit}})
+			e := start(t, &proxy.Server{Policy: proxy.Policy{Socks: socks.Config{Timeout: limit}}, FirstBytesTimeout: limit})
 			e.net.peer("server.example:80", echo)
 			client := c.connect(e)
 			ended := make(chan struct{})

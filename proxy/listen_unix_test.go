@@ -236,7 +236,7 @@ func TestActivated(t *testing.T) {
 
 // Where a pair is demanded, that pair it must be.
 func TestAuth(t *testing.T) {
-	e := start(t, &proxy.Server{Socks: socks.Config{Auth: &socks.Credentials{Username: "user", Password: "secret"}}})
+	e := start(t, &proxy.Server{Policy: proxy.Policy{Socks: socks.Config{Auth: &socks.Credentials{Username: "user", Password: "secret"}}}})
 	e.net.peer("server.example:80", echo)
 	for says, want := range map[string]string{
 		"\x05\x01\x02\x01\x04user\x06wrong!":    "\x05\x02\x01\x01",

@@ -17,7 +17,7 @@ import (
 // No log holds credentials or anything that was said through the proxy.
 func TestLogsKeepSecrets(t *testing.T) {
 	const user, password, payload = "circuit-user-7f3a", "pass-word-91bd", "payload-5c2e"
-	e := start(t, &proxy.Server{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: new(transport.Peers)}})
+	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: new(transport.Peers)}}})
 	auth := fmt.Sprintf("\x05\x01\x02\x01%c%s%c%s", len(user), user, len(password), password)
 	said := []byte(strings.Repeat(payload, 10))
 	e.net.peer("server.example:80", echo)

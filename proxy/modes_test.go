@@ -106,10 +106,10 @@ func TestRedirect(t *testing.T) {
 // An address that cannot be meant is not dialled.
 func TestRedirectRefused(t *testing.T) {
 	dials := make(chan string, 100)
-	e := start(t, &proxy.Server{Dialer: transport.Dialer{Dial: func(_ context.Context, _, addr string) (net.Conn, error) {
+	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Dial: func(_ context.Context, _, addr string) (net.Conn, error) {
 		dials <- addr
 		return nil, io.ErrNoProgress
-	}}})
+	}}}})
 	own := netip.MustParseAddrPort(e.addr)
 	other := netip.MustParseAddrPort(e.serve()) // another of its listeners
 	for _, c := range []struct {
@@ -202,7 +202,7 @@ func TestRedirectDialFails(t *testing.T) {
 
 // Where clients need a password, one that cannot give it gets nowhere.
 func TestRedirectWithAuth(t *testing.T) {
-	e := start(t, &proxy.Server{Socks: socks.Config{Auth: &socks.Credentials{Username: "user", Password: "secret"}}})
+	e := start(t, &proxy.Server{Policy: proxy.Policy{Socks: socks.Config{Auth: &socks.Credentials{Username: "user", Password: "secret"}}}})
 	client := e.dial()
 	client.Write(v1Message(mainnet, "version", versionTo("192.0.2.7", 8333)))
 	wantClosed(t, client)
@@ -218,7 +218,7 @@ func TestRedirectFallback(t *testing.T) {
 	said := v1Message(mainnet, "version", versionTo("192.0.2.7", 8333))
 	for fallback, dials := range map[transport.Fallback]int{transport.FallbackNever: 1, transport.FallbackOverlay: 1, transport.FallbackAlways: 2} {
 		t.Run(fallback.String(), func(t *testing.T) {
-			e := start(t, &proxy.Server{Dialer: transport.Dialer{Fallback: fallback}})
+			e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: fallback}}})
 			e.net.tap = true
 			got := e.v1Node(t, dest, fin)
 			client := e.dial()
@@ -361,8 +361,7 @@ func TestStaticPeerFallbackAndAuth(t *testing.T) {
 	for _, fallback := range []transport.Fallback{transport.FallbackNever, transport.FallbackAlways} {
 		t.Run(fallback.String(), func(t *testing.T) {
 			e := start(t, &proxy.Server{
-				Dialer: transport.Dialer{Fallback: fallback},
-				Socks:  socks.Config{Auth: &socks.Credentials{Username: "user", Password: "secret"}},
+				Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: fallback}, Socks: socks.Config{Auth: &socks.Credentials{Username: "user", Password: "secret"}}},
 			})
 			got := e.v1Node(t, dest, rst)
 			client := e.dialTo(e.servePeer(dest))
@@ -379,7 +378,7 @@ func TestStaticPeerFallbackAndAuth(t *testing.T) {
 
 // A static peer that is a listener of the proxy would call itself for ever.
 func TestStaticPeerItself(t *testing.T) {
-	e := start(t, &proxy.Server{Dialer: transport.Dialer{Dial: new(net.Dialer).DialContext}})
+	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Dial: new(net.Dialer).DialContext}}})
 	client := e.dialTo(e.servePeer(e.addr))
 	wantClosed(t, client)
 	e.wantEnd(client, "refused", "the destination is the proxy itself")

@@ -100,7 +100,7 @@ func brokenV1() map[string][]byte {
 // What begins as v1 and goes wrong is no passthrough: it would leave in plaintext.
 func TestBrokenV1(t *testing.T) {
 	for _, deny := range []bool{false, true} {
-		e := start(t, &proxy.Server{DenyPassthrough: deny})
+		e := start(t, &proxy.Server{Policy: proxy.Policy{DenyPassthrough: deny}})
 		for name, says := range brokenV1() {
 			got := make(chan []byte, 1)
 			e.net.peer("node.example:8333", func(nc *net.TCPConn, _ int) {
@@ -326,7 +326,7 @@ func resetByPeer() string {
 
 // Under the deny policy nothing but v1 reaches a peer.
 func TestPassthroughDenied(t *testing.T) {
-	e := start(t, &proxy.Server{DenyPassthrough: true})
+	e := start(t, &proxy.Server{Policy: proxy.Policy{DenyPassthrough: true}})
 	for name, says := range streams() {
 		got := make(chan []byte, 1)
 		e.net.peer("node.example:8333", func(nc *net.TCPConn, _ int) {
@@ -351,7 +351,7 @@ func TestPassthroughDenied(t *testing.T) {
 // A client that says nothing is not waited for longer than it was told.
 func TestSilentClient(t *testing.T) {
 	for _, deny := range []bool{false, true} {
-		e := start(t, &proxy.Server{FirstBytesTimeout: 100 * time.Millisecond, DenyPassthrough: deny})
+		e := start(t, &proxy.Server{Policy: proxy.Policy{DenyPassthrough: deny}, FirstBytesTimeout: 100 * time.Millisecond})
 		e.net.peer("node.example:8333", echo)
 		client := e.connect("node.example:8333")
 		wantClosed(t, client)

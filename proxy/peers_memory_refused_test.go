@@ -18,7 +18,7 @@ func TestCoreRetry(t *testing.T) {
 	}
 	for _, end := range []ending{fin, rst} {
 		t.Run("v1 peer/"+end.name, func(t *testing.T) {
-			e := start(t, &proxy.Server{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: new(transport.Peers)}})
+			e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: new(transport.Peers)}}})
 			e.net.peer(clearnet, cutPeer(t, 0, end))
 			wantV2Cut(t, e, clearnet)
 			if known := e.server.Dialer.Peers.Lookup(clearnet); known != transport.RefusedV2 {
@@ -37,7 +37,7 @@ func TestCoreRetry(t *testing.T) {
 			}
 		})
 		t.Run("full peer/"+end.name, func(t *testing.T) {
-			e := start(t, &proxy.Server{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: new(transport.Peers)}})
+			e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: new(transport.Peers)}}})
 			e.net.peer(clearnet, cutPeer(t, 0, end))
 			wantV2Cut(t, e, clearnet)
 			e.net.peer(clearnet, func(nc *net.TCPConn, _ int) { readV1(nc); end.do(nc) })
@@ -54,7 +54,7 @@ func TestCoreRetry(t *testing.T) {
 			}
 		})
 		t.Run("proven v2/"+end.name, func(t *testing.T) {
-			e := start(t, &proxy.Server{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: new(transport.Peers)}})
+			e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: new(transport.Peers)}}})
 			e.net.tap = true
 			e.server.Dialer.Peers.Note(clearnet, transport.SpeaksV2)
 			e.net.peer(clearnet, cutPeer(t, 0, end))
@@ -94,7 +94,7 @@ func TestNoRefusal(t *testing.T) {
 		"client resets":           {transport.FallbackAlways, hello, atEnd(fin), reset},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := start(t, &proxy.Server{Dialer: transport.Dialer{Fallback: c.fallback, Peers: new(transport.Peers)}})
+			e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: c.fallback, Peers: new(transport.Peers)}}})
 			e.net.peer(clearnet, func(nc *net.TCPConn, _ int) {
 				io.ReadFull(nc, make([]byte, len(c.says)))
 				c.peer(nc)

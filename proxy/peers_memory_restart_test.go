@@ -116,10 +116,10 @@ func startRemembering(t *testing.T, fallback transport.Fallback, path string) *e
 	if err != nil && !errors.As(err, &corrupt) {
 		t.Fatal(err)
 	}
-	return start(t, &proxy.Server{Dialer: transport.Dialer{
+	return start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{
 		Fallback: fallback, Peers: peers,
 		FirstByteTimeout: 300 * time.Millisecond, HandshakeTimeout: time.Second,
-	}})
+	}}})
 }
 
 // What it costs to lose the file altogether: under a policy that allows v1 the

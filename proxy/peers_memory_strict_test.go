@@ -37,8 +37,8 @@ func TestStrictSendsNoV1(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%v/%s", c.fallback, c.dest), func(t *testing.T) {
 			e := start(t, &proxy.Server{
-				Dialer: transport.Dialer{Fallback: c.fallback, Peers: new(transport.Peers),
-					FirstByteTimeout: 50 * time.Millisecond, HandshakeTimeout: time.Second},
+				Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: c.fallback, Peers: new(transport.Peers),
+					FirstByteTimeout: 50 * time.Millisecond, HandshakeTimeout: time.Second}},
 				FirstBytesTimeout: 300 * time.Millisecond,
 				IdleTimeout:       300 * time.Millisecond,
 				LingerTimeout:     300 * time.Millisecond,
@@ -159,7 +159,7 @@ func TestStrictCoreRetry(t *testing.T) {
 				"speaks v1":   func(nc *net.TCPConn, _ int) { speakV1(nc) },
 			} {
 				t.Run(fmt.Sprintf("%v/%s/%s", fallback, end.name, name), func(t *testing.T) {
-					server := &proxy.Server{Dialer: transport.Dialer{Fallback: fallback, Peers: new(transport.Peers)}}
+					server := &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: fallback, Peers: new(transport.Peers)}}}
 					if name == "speaks v1" { // it takes our key for a header and waits for the rest
 						server.Dialer.HandshakeTimeout = 300 * time.Millisecond
 					}

@@ -17,34 +17,19 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
 
-	"bip324proxy/socks"
 	"bip324proxy/transport"
 )
 
 // Server is the proxy. Set its fields before Serve and not later; the zero
 // value of each is the default. Several listeners may be served.
 type Server struct {
-	// Dialer connects to destinations and decides between v2 and v1.
-	Dialer transport.Dialer
-
-	// Upstream is the SOCKS5 proxy, such as Tor, through which everything
-	// leaves: dials, names and retries. Nil means directly.
-	Upstream *socks.Upstream
-
-	// DenyPassthrough refuses clients that do not begin with a v1 header: those
-	// that speak v2 themselves, and everything that is not Bitcoin.
-	DenyPassthrough bool
-
-	// Rules say where clients may go. They are about the addresses that are
-	// connected to only where Dialer.Dial is nil and there is no Upstream.
-	Rules Rules
-
-	// Socks says how to negotiate with clients.
-	Socks socks.Config
+	// Policy is the one that the server begins with; see SetPolicy.
+	Policy
 
 	// FirstBytesTimeout is how long a client may take, after its connection is
 	// granted, to show what it speaks. Zero means 60 s.
@@ -84,6 +69,8 @@ type Server struct {
 	// Log takes one line when a session opens and one when it ends. Nil means
 	// slog.Default().
 	Log *slog.Logger
+
+	replaced atomic.Pointer[Policy] // nil as long as Policy counts
 
 	mu        sync.Mutex
 	init      bool
@@ -256,20 +243,6 @@ func onAllAddresses(l, addr net.Addr) bool {
 		n, ok := a.(*net.IPNet)
 		return ok && n.IP.Equal(one.IP)
 	})
-}
-
-// isOwnUpstream says whether the upstream proxy is one of the server's own
-// listeners, so that every session would make another without end.
-func (s *Server) isOwnUpstream() bool {
-	switch u := s.Upstream; {
-	case u == nil:
-		return false
-	case u.Network == "unix":
-		return s.listensOn(&net.UnixAddr{Name: u.Address, Net: u.Network})
-	default:
-		addr, err := net.ResolveTCPAddr("tcp", u.Address)
-		return err == nil && s.listensOn(addr)
-	}
 }
 
 func (s *Server) stopAccepting() {

@@ -21,6 +21,7 @@ import (
 // session is one client's connection and the connection made for it.
 type session struct {
 	server  *Server
+	policy  *Policy
 	number  uint64
 	began   time.Time
 	client  net.Conn
@@ -49,15 +50,17 @@ type session struct {
 }
 
 func newSession(server *Server, client net.Conn, fixed string, public bool, number uint64) *session {
+	policy := server.policy()
 	s := &session{
 		server: server,
+		policy: policy,
 		number: number,
 		began:  time.Now(),
 		client: client,
 		in:     stream.NewReader(client),
 		fixed:  fixed,
 		public: public,
-		dialer: server.Dialer,
+		dialer: policy.Dialer,
 	}
 	s.in.SetMemory(server.memory)
 	s.own(client)
@@ -82,7 +85,7 @@ func (s *session) run(ctx context.Context) error {
 		request.Reply(socks.GeneralFailure)
 		return s.refusal
 	}
-	if s.server.isOwnUpstream() {
+	if s.policy.leadsBack(s.server) {
 		request.Reply(socks.NotAllowed)
 		return errOwnUpstream
 	}
@@ -124,7 +127,7 @@ func (s *session) run(ctx context.Context) error {
 // say first. If it is v1, nothing has passed and the relay is over; otherwise
 // the relay goes on.
 func (s *session) peek(peer net.Conn) (relay *rawRelay, magic [4]byte, v1 bool, err error) {
-	if !s.server.DenyPassthrough {
+	if !s.policy.DenyPassthrough {
 		relay = s.startRelay(peer)
 	}
 	for {

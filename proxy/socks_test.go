@@ -41,7 +41,7 @@ func TestDialFails(t *testing.T) {
 		"anything else":       {refuse(syscall.EACCES), 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := start(t, &proxy.Server{Dialer: transport.Dialer{
+			e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{
 				DialTimeout: 100 * time.Millisecond,
 				Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 					if network != "tcp" || addr != "node.example:8333" {
@@ -49,7 +49,7 @@ func TestDialFails(t *testing.T) {
 					}
 					return nil, c.dial(ctx)
 				},
-			}})
+			}}})
 			client := e.dial()
 			if code, err := ask(client, "node.example:8333"); code != c.code || err != nil {
 				t.Errorf("reply %d, %v; want %d", code, err, c.code)
@@ -72,7 +72,7 @@ func TestDialRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.Close()
-	e := start(t, &proxy.Server{Dialer: transport.Dialer{Dial: new(net.Dialer).DialContext}})
+	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Dial: new(net.Dialer).DialContext}}})
 	client := e.dial()
 	if code, err := ask(client, l.Addr().String()); code != 5 || err != nil {
 		t.Errorf("reply %d, %v", code, err)
@@ -88,7 +88,7 @@ func TestZeroValue(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	e := start(t, &proxy.Server{Dialer: transport.Dialer{Dial: new(net.Dialer).DialContext}})
+	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Dial: new(net.Dialer).DialContext}}})
 	e.net.wg.Go(func() {
 		nc, err := l.Accept()
 		if err != nil {
@@ -108,11 +108,11 @@ func TestZeroValue(t *testing.T) {
 // Names of overlay networks never leave, not even as a DNS query.
 func TestOverlayNames(t *testing.T) {
 	e := start(t, &proxy.Server{
-		Log: nil,
-		Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Dial: func(_ context.Context, _, addr string) (net.Conn, error) {
+		Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Dial: func(_ context.Context, _, addr string) (net.Conn, error) {
 			t.Errorf("dialled %s", addr)
 			return nil, io.EOF
-		}},
+		}}},
+		Log: nil,
 	})
 	onion := strings.Repeat("a", 55) + "d"
 	for _, host := range []string{onion + ".onion", onion + ".ONION", onion + ".onion.", "x." + onion + ".Onion",

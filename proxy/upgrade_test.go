@@ -41,7 +41,7 @@ func TestUpgrade(t *testing.T) {
 }
 
 func testUpgrade(t *testing.T, deny bool) {
-	e := start(t, &proxy.Server{DenyPassthrough: deny})
+	e := start(t, &proxy.Server{Policy: proxy.Policy{DenyPassthrough: deny}})
 	e.net.tap = true
 	const dest = "node.example:8333"
 	up, down := conversation(10), conversation(90)

@@ -38,7 +38,7 @@ func TestUpstreamCredentials(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			u := newUpstream(t, "tcp", "127.0.0.1:0")
 			u.Credentials = c.own
-			e := u.startBehind(t, &proxy.Server{Dialer: transport.Dialer{Fallback: transport.FallbackAlways}})
+			e := u.startBehind(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways}}})
 			const v1, v2 = "old.invalid:8333", "new.invalid:8333"
 			gotV1, gotV2 := e.v1Node(t, v1, fin), e.v2Recorder(v2)
 			for _, dest := range []string{v1, v2} {
@@ -79,7 +79,7 @@ func TestUpstreamCredentials(t *testing.T) {
 func TestUpstreamIsolation(t *testing.T) {
 	const dest, n = "node.invalid:8333", 50
 	u := newUpstream(t, "tcp", "127.0.0.1:0")
-	e := u.startBehind(t, &proxy.Server{Dialer: transport.Dialer{Fallback: transport.FallbackAlways}})
+	e := u.startBehind(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways}}})
 	e.net.peer(dest, func(nc *net.TCPConn, _ int) { // v1 only: hangs up on all that is v2
 		if b, err := bufio.NewReader(nc).Peek(4); err == nil && bytes.Equal(b, mainnet[:]) {
 			nc.Write(v1Message(mainnet, "version", version))
@@ -193,7 +193,7 @@ func TestUpstreamDown(t *testing.T) {
 func TestUpstreamRefusesSecondDial(t *testing.T) {
 	const dest = "node.invalid:8333"
 	u := newUpstream(t, "tcp", "127.0.0.1:0")
-	e := u.startBehind(t, &proxy.Server{Dialer: transport.Dialer{Fallback: transport.FallbackAlways}})
+	e := u.startBehind(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways}}})
 	e.net.peer(dest, func(nc *net.TCPConn, dial int) {
 		nc.Read(make([]byte, 8192))
 		u.net.peer(dest, nil)
@@ -250,7 +250,7 @@ func TestUpstreamDestinations(t *testing.T) {
 func TestUpstreamNeverGetsOurPassword(t *testing.T) {
 	const dest = "node.invalid:8333"
 	u := newUpstream(t, "tcp", "127.0.0.1:0")
-	e := u.startBehind(t, &proxy.Server{Socks: socks.Config{Auth: &socks.Credentials{Username: "ours", Password: "secret"}}})
+	e := u.startBehind(t, &proxy.Server{Policy: proxy.Policy{Socks: socks.Config{Auth: &socks.Credentials{Username: "ours", Password: "secret"}}}})
 	e.net.peer(dest, echo)
 	client := e.dial()
 	if code, err := askAs(client, "ours", "secret", dest); code != 0 || err != nil {
@@ -277,7 +277,7 @@ func TestUpstreamItself(t *testing.T) {
 					t.Fatal(err)
 				}
 				u := &socks.Upstream{Network: network, Address: l.Addr().String(), Timeout: time.Second}
-				e := start(t, &proxy.Server{Upstream: u})
+				e := start(t, &proxy.Server{Policy: proxy.Policy{Upstream: u}})
 				served := make(chan error, 1)
 				go func() { served <- e.server.Serve(l) }()
 				t.Cleanup(func() {

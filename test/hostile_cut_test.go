@@ -183,8 +183,7 @@ func TestStalls(t *testing.T) {
 		if len(raceFlag()) > 0 {
 			limit = 15 * time.Second
 		}
-		u := startServer(t, &product.Server{Socks: socks.Config{Timeout: limit}, FirstBytesTimeout: limit,
-			IdleTimeout: limit, LingerTimeout: limit, Dialer: transport.Dialer{HandshakeTimeout: limit}})
+		u := startServer(t, &product.Server{Policy: product.Policy{Socks: socks.Config{Timeout: limit}, Dialer: transport.Dialer{HandshakeTimeout: limit}}, FirstBytesTimeout: limit, IdleTimeout: limit, LingerTimeout: limit})
 		stallEverywhere(t, u, limit, limit, limit)
 	})
 	eventually(t, "goroutines and descriptors are what they were", func() bool {

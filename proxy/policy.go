@@ -1,0 +1,57 @@
+package proxy
+
+import (
+	"net"
+
+	"bip324proxy/socks"
+	"bip324proxy/transport"
+)
+
+// Policy is what a server decides by. It may be replaced while the server runs;
+// a session keeps the one that it began with. The zero value of each field is
+// the default.
+type Policy struct {
+	// Dialer connects to destinations and decides between v2 and v1.
+	Dialer transport.Dialer
+
+	// Upstream is the SOCKS5 proxy, such as Tor, through which everything
+	// leaves: dials, names and retries. Nil means directly.
+	Upstream *socks.Upstream
+
+	// DenyPassthrough refuses clients that do not begin with a v1 header: those
+	// that speak v2 themselves, and everything that is not Bitcoin.
+	DenyPassthrough bool
+
+	// Rules say where clients may go. They are about the addresses that are
+	// connected to only where Dialer.Dial is nil and there is no Upstream.
+	Rules Rules
+
+	// Socks says how to negotiate with clients.
+	Socks socks.Config
+}
+
+// SetPolicy makes p the policy of the sessions that begin from now on. It may be
+// called at any time. The server's Policy field stays what it was.
+func (s *Server) SetPolicy(p Policy) { s.replaced.Store(&p) }
+
+// policy is the one in force.
+func (s *Server) policy() *Policy {
+	if p := s.replaced.Load(); p != nil {
+		return p
+	}
+	return &s.Policy
+}
+
+// leadsBack says whether the upstream proxy is one of the server's own listeners,
+// so that every session would make another without end.
+func (p *Policy) leadsBack(s *Server) bool {
+	switch u := p.Upstream; {
+	case u == nil:
+		return false
+	case u.Network == "unix":
+		return s.listensOn(&net.UnixAddr{Name: u.Address, Net: u.Network})
+	default:
+		addr, err := net.ResolveTCPAddr("tcp", u.Address)
+		return err == nil && s.listensOn(addr)
+	}
+}
