@@ -79,9 +79,10 @@ func testTorNothingDirect(t *testing.T, n *torNetwork) {
 	connect := func(dest string) socksRequest {
 		return socksRequest{server: proxy.addr, user: t.Name(), command: socksConnect, dest: dest}
 	}
-	for _, dest := range []string{v2.p2p, named, onion, v1.p2p} { // the last is dialled twice
+	for _, dest := range []string{v2.p2p, named, v1.p2p} { // the last is dialled twice
 		speakV1(t, connect(dest).granted(t))
 	}
+	speakV1(t, connect(onion).grantedOverTor(t))
 	requireSockets(t, proxy, n.socks)
 	for _, dest := range []string{"leak.invalid:8333", "192.0.2.1:8333", freeAddr(t), unknownOnion(t) + ":8333"} {
 		connect(dest).refused(t)

@@ -70,7 +70,7 @@ func testTorNetwork(t *testing.T, n *torNetwork) {
 
 	onion := n.onion(t, node.p2p)
 	t.Logf("a new onion service is published: %v", time.Since(begin))
-	speakV1(t, socksRequest{server: n.socks, command: socksConnect, dest: onion + ":8333"}.granted(t))
+	speakV1(t, socksRequest{server: n.socks, command: socksConnect, dest: onion + ":8333"}.grantedOverTor(t))
 	t.Logf("to an onion service: %v", time.Since(begin))
 }
 
