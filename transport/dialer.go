@@ -154,7 +154,8 @@ func (d *Dialer) Connect(ctx context.Context, addr string) (net.Conn, error) {
 // Where addr has a name with several addresses, v2 is tried with up to four of
 // them before anything else (see Resolve).
 //
-// On failure nc is closed; the error of a handshake is a *HandshakeError.
+// On failure nc is closed; the error of a handshake is a *HandshakeError, that of
+// the connection for v1 a *RedialError.
 func (d *Dialer) Upgrade(ctx context.Context, nc net.Conn, addr string, cfg Config) (Link, error) {
 	mayV1 := d.MayFallBack(addr)
 	if mayV1 {
@@ -178,7 +179,7 @@ func (d *Dialer) Upgrade(ctx context.Context, nc net.Conn, addr string, cfg Conf
 	}
 	nc, dialErr := d.Connect(ctx, addr)
 	if dialErr != nil {
-		return Link{}, fmt.Errorf("no second connection to %s, for v1: %w; the first: %w", addr, dialErr, err)
+		return Link{}, &RedialError{Addr: addr, Err: dialErr, First: err}
 	}
 	return Link{V1: nc, Cause: err}, nil
 }

@@ -81,3 +81,18 @@ func (e *HandshakeError) HungUp() bool {
 	}
 	return false
 }
+
+// RedialError says that v1 could have been spoken to a peer, but there was no
+// second connection for it.
+type RedialError struct {
+	Addr  string // "host:port"
+	Err   error  // why there was none
+	First error  // how the v2 handshake failed
+}
+
+func (e *RedialError) Error() string {
+	return fmt.Sprintf("no second connection to %s, for v1: %v; the first: %v", e.Addr, e.Err, e.First)
+}
+
+// Unwrap returns both.
+func (e *RedialError) Unwrap() []error { return []error{e.Err, e.First} }

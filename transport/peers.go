@@ -115,6 +115,25 @@ func (p *Peers) Note(addr string, speaks Speaks) {
 	}
 }
 
+// PeerCounts are how many peers a memory knows something of.
+type PeerCounts struct {
+	V2        int // SpeaksV2
+	V1        int // SpeaksV1
+	RefusedV2 int
+}
+
+// Count says how many notes there are that still count.
+func (p *Peers) Count() (c PeerCounts) {
+	if p == nil {
+		return c
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c.V2, c.V1 = p.known.count(SpeaksV2), p.known.count(SpeaksV1)
+	c.RefusedV2 = p.refused.count(RefusedV2)
+	return c
+}
+
 func (p *Peers) know(note peerNote) { // p.mu is held
 	if note.speaks == SpeaksV2 || p.known.lookup(note.addr) != SpeaksV2 {
 		p.known.put(note, maxPeers)
@@ -153,6 +172,16 @@ func (n *notes) put(note peerNote, limit int) {
 		n.byAddr = make(map[string]*list.Element)
 	}
 	n.byAddr[note.addr] = n.order.PushBack(note)
+}
+
+func (n *notes) count(speaks Speaks) (c int) {
+	now := time.Now()
+	for e := n.order.Front(); e != nil; e = e.Next() {
+		if note := e.Value.(peerNote); note.speaks == speaks && now.Before(note.until) {
+			c++
+		}
+	}
+	return c
 }
 
 func (n *notes) all() []peerNote {

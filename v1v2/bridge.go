@@ -2,24 +2,10 @@ package v1v2
 
 import (
 	"fmt"
-	"sync/atomic"
 
 	"bip324proxy/internal/stream"
 	"bip324proxy/transport"
 )
-
-// Counts are one direction's, for another goroutine to read at any time.
-type Counts struct {
-	Messages atomic.Uint64 // translated
-	Bytes    atomic.Uint64 // of them, as v1 has them
-	Dropped  atomic.Uint64 // messages that were not translated
-}
-
-// Add counts a message of n bytes, header included.
-func (c *Counts) Add(n int) {
-	c.Messages.Add(1)
-	c.Bytes.Add(uint64(n))
-}
 
 // Side is one side of a session.
 type Side string
@@ -57,7 +43,7 @@ func ToPeer(client *Reader, peer *transport.Conn, counts *Counts) error {
 			if err := m.send(peer); err != nil {
 				return &EndError{Peer, err}
 			}
-			counts.Add(size)
+			counts.Add(m.Type, size)
 		} else {
 			counts.Dropped.Add(1)
 		}
@@ -86,12 +72,15 @@ func ToClient(peer *transport.Conn, client *stream.Writer, magic [4]byte, counts
 		case len(payload) > MaxPayload: // no v1 header can say so
 			return &EndError{Peer, &LengthError{Type: t, Length: uint32(len(payload))}}
 		default:
+			if t == versionType {
+				counts.NoteVersion(payload)
+			}
 			// The id makes room for some of the header.
 			raw := peer.LastPacket(HeaderSize - (len(contents) - len(payload)))
 			if err := write(client, raw, magic, t, payload); err != nil {
 				return &EndError{Client, err}
 			}
-			counts.Add(HeaderSize + len(payload))
+			counts.Add(t, HeaderSize+len(payload))
 		}
 		if !peer.PacketBuffered() {
 			if err := client.Flush(); err != nil {

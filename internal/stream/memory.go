@@ -55,6 +55,27 @@ func NewMemory(size int) *Memory {
 	return &Memory{size: size / pageSize * pageSize}
 }
 
+// Use is how a Memory stands.
+type Use struct {
+	Size    int // of the budget, in bytes
+	Taken   int // by bodies, in bytes, arrived or not
+	Waiting int // bodies that wait for memory
+}
+
+// Use says how much is taken.
+func (m *Memory) Use() Use {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	use := Use{Size: m.size, Waiting: len(m.waiting)}
+	if m.arena != nil {
+		use.Taken = m.size
+		for _, e := range m.free {
+			use.Taken -= e.end - e.start
+		}
+	}
+	return use
+}
+
 // take returns n bytes, of any content. It waits for them until stop is closed
 // or until has come, and then fails with ErrMemory.
 func (m *Memory) take(n int, stop <-chan struct{}, until time.Time) ([]byte, error) {
