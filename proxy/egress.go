@@ -24,6 +24,7 @@ const (
 // through it, with the client's own credentials.
 func (s *session) dial(ctx context.Context, request *socks.Request) (net.Conn, error) {
 	s.dest = request.Dest.String()
+	s.show(func(info *SessionInfo) { info.State, info.Dest = StateDialing, s.dest })
 	switch {
 	case s.policy.Upstream != nil:
 		s.useUpstream(request)
@@ -113,6 +114,7 @@ func overlayName(host string) bool {
 // went well.
 func (s *session) resolve(ctx context.Context, request *socks.Request) error {
 	s.dest = request.Dest.Host
+	s.show(func(info *SessionInfo) { info.State, info.Dest = StateDialing, s.dest })
 	ctx, cancel := context.WithTimeout(ctx, s.server.resolveTimeout())
 	defer cancel()
 	dest := request.Dest

@@ -33,7 +33,10 @@ const (
 	maxClients = 10_000
 )
 
-var errTooManySessions = errors.New("there are as many sessions as --max-sessions allows")
+var (
+	errTooManySessions = errors.New("there are as many sessions as --max-sessions allows")
+	errTooOften        = errors.New("the client's address connects too often")
+)
 
 // SessionsForDescriptors is how many sessions this process's limit of descriptors
 // is certain to be enough for.
@@ -107,8 +110,8 @@ func (f *foldedLog) later(write func(more ...any)) {
 	time.AfterFunc(foldFor, func() { f.later(write) })
 }
 
-// admit says whether conn gets a session, and if there is to be one only to tell
-// it why not, what that is. s.mu is held.
+// admit says whether conn gets a session, be it only to be told why it is refused.
+// s.mu is held.
 func (s *Server) admit(conn net.Conn, public bool) (ok bool, refusal error) {
 	if public && !s.clients.allow(conn.RemoteAddr()) {
 		s.folded.rate.line(func(more ...any) {
@@ -116,7 +119,7 @@ func (s *Server) admit(conn net.Conn, public bool) (ok bool, refusal error) {
 				"reason", fmt.Sprintf("its address connects more often than %d times a second", s.clients.perSecond),
 				"hint", "if it may, run with a higher --client-rate"}, more...)...)
 		})
-		return false, nil
+		return false, errTooOften
 	}
 	if len(s.sessions)-s.refusing < s.max {
 		return true, nil

@@ -75,6 +75,8 @@ func (e *resolveError) Unwrap() error { return e.err }
 // logOpen logs, once, that both ends are settled.
 func (s *session) logOpen(transport string, more ...any) {
 	s.opened, s.transport = true, transport
+	s.server.count(func(t *tally) { t.opened[transport]++ })
+	s.show(func(info *SessionInfo) { info.State, info.Transport = StateOpen, transport })
 	args := append(s.attrs(), "transport", transport)
 	if s.network != "" {
 		args = append(args, "network", s.network)
@@ -82,16 +84,34 @@ func (s *session) logOpen(transport string, more ...any) {
 	s.server.log().Info("session opened", append(args, more...)...)
 }
 
-// logEnd logs, once, how the session ended.
-func (s *session) logEnd(err error) {
+// ended is err, or what it followed from.
+func (s *session) ended(err error) error {
 	if s.wasInterrupted() {
-		err = errStopping
+		return errStopping
 	}
-	reason, hint := s.explain(err)
+	return err
+}
+
+// end says how the session ended, with err.
+func (s *session) end(err error) Ended {
+	info := s.info()
+	end := Ended{
+		Number: s.number, Time: time.Now(), Seconds: time.Since(s.began).Seconds(),
+		Client: info.Client, Dest: s.dest, Network: s.network, Transport: s.transport, PeerAgent: info.PeerAgent,
+	}
+	end.Reason, end.Hint = s.explain(err)
+	if !s.opened {
+		end.Kind = refusalKind(err)
+	}
+	return end
+}
+
+// logEnd logs, once, how the session ended.
+func (s *session) logEnd(end Ended, err error) {
 	if s.opened {
 		s.server.log().Info("session closed", append(s.attrs(),
 			"transport", s.transport,
-			"reason", reason,
+			"reason", end.Reason,
 			"duration", time.Since(s.began).Round(time.Millisecond),
 			"messages_to_peer", s.up.Messages.Load(),
 			"messages_to_client", s.down.Messages.Load(),
@@ -104,9 +124,9 @@ func (s *session) logEnd(err error) {
 		s.server.log().Debug("name resolved", append(s.attrs(), "addr", s.resolved.String())...)
 		return
 	}
-	args := append(s.attrs(), "reason", reason)
-	if hint != "" {
-		args = append(args, "hint", hint)
+	args := append(s.attrs(), "reason", end.Reason)
+	if end.Hint != "" {
+		args = append(args, "hint", end.Hint)
 	}
 	s.server.log().Log(context.Background(), level(err), "session refused", args...)
 }
@@ -145,6 +165,7 @@ func level(err error) slog.Level {
 // what.
 func (s *session) explain(err error) (reason, hint string) {
 	var failed *transport.HandshakeError
+	var redial *transport.RedialError
 	var end *v1v2.EndError
 	var dial *dialError
 	var denied *deniedError
@@ -163,6 +184,9 @@ func (s *session) explain(err error) (reason, hint string) {
 		return err.Error(), ""
 	case errors.As(err, new(*resolveError)), errors.As(err, &dial), errors.As(err, &negotiation):
 		return err.Error(), ""
+	case errors.As(err, &redial) && errors.As(redial.First, &failed):
+		reason, _ = s.explainHandshake(failed)
+		return fmt.Sprintf("%s, and a second connection, to speak v1, failed: %v", reason, redial.Err), ""
 	case errors.As(err, &failed):
 		return s.explainHandshake(failed)
 	case errors.As(err, &end):

@@ -108,6 +108,9 @@ func (s *session) passThrough(r *rawRelay) error {
 func (s *session) speakV1(link transport.Link, magic [4]byte, first *v1v2.Message, messages *v1v2.Reader) error {
 	peer := link.V1
 	r := s.newRelay(peer)
+	cause := fallbackCause(link.Cause)
+	s.server.count(func(t *tally) { t.fallbacks[cause]++ })
+	s.show(func(info *SessionInfo) { info.Fallback = cause })
 	s.logOpen("v1", "cause", link.Cause.Error())
 	peer.SetWriteDeadline(time.Now().Add(s.server.idleTimeout()))
 	// Byte for byte what the client sent: its checksum was right.
@@ -136,6 +139,9 @@ func (s *session) noteV1(peer net.Conn, magic [4]byte) error {
 	in.SetIdle(s.server.idleTimeout())
 	if got, v1, _ := v1v2.Classify(in); v1 && got == magic {
 		s.dialer.Peers.Note(s.dest, transport.SpeaksV1)
+		if b, _ := in.Peek(in.Buffered()); len(b) > v1v2.HeaderSize { // of VERSION, if it is all there
+			s.down.NoteVersion(b[v1v2.HeaderSize:])
+		}
 	} // whatever else it says, or that it says nothing, is for the relay
 	s.client.SetWriteDeadline(time.Now().Add(s.server.idleTimeout()))
 	n, err := drain(s.client, in)

@@ -74,6 +74,8 @@ type Server struct {
 
 	mu        sync.Mutex
 	init      bool
+	began     time.Time
+	tally     tally
 	ctx       context.Context // of all sessions' dials and handshakes
 	cancel    context.CancelFunc
 	listeners map[net.Listener]struct{}
@@ -188,6 +190,7 @@ func (s *Server) setup() { // s.mu is held
 		return
 	}
 	s.init = true
+	s.began, s.tally = time.Now(), newTally()
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.listeners = make(map[net.Listener]struct{})
 	s.sessions = make(map[*session]struct{})
@@ -272,6 +275,7 @@ func (s *Server) start(conn net.Conn, peer string, public bool) {
 	}
 	ok, refusal := s.admit(conn, public)
 	if !ok {
+		s.tally.refused[refusalKind(refusal)]++
 		conn.Close()
 		return
 	}
@@ -284,19 +288,31 @@ func (s *Server) start(conn net.Conn, peer string, public bool) {
 		each.after(refuseTimeout, func() { each.fail(refusal) })
 	}
 	s.running.Go(func() {
-		err := each.serve(s.ctx)
-		s.remove(each)
-		each.logEnd(err)
+		err := each.ended(each.serve(s.ctx))
+		end := each.end(err)
+		s.remove(each, end, err)
+		each.logEnd(end, err)
 	})
 }
 
-func (s *Server) remove(each *session) {
+// remove makes a session that ended with err one of the past.
+func (s *Server) remove(each *session, end Ended, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.sessions, each)
+	if each.opened || err != nil { // else a name was resolved
+		s.tally.end(end, each.info().Traffic, level(err) < slog.LevelInfo)
+	}
 	if each.refusal != nil {
 		s.refusing--
 	}
+}
+
+// count adds to what has happened so far.
+func (s *Server) count(add func(*tally)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	add(&s.tally)
 }
 
 func (s *Server) live() []*session {

@@ -40,6 +40,7 @@ type session struct {
 	up, down  v1v2.Counts // to the peer, to the client
 
 	mu          sync.Mutex
+	shown       SessionInfo // see info
 	conns       []net.Conn
 	stops       []func()
 	relay       *rawRelay   // the one that is running, if any
@@ -62,6 +63,7 @@ func newSession(server *Server, client net.Conn, fixed string, public bool, numb
 		public: public,
 		dialer: policy.Dialer,
 	}
+	s.shown = SessionInfo{Number: number, Began: s.began, State: StateAsking, Client: client.RemoteAddr().String()}
 	s.in.SetMemory(server.memory)
 	s.own(client)
 	s.onInterrupt(s.in.Interrupt)
@@ -99,6 +101,7 @@ func (s *session) run(ctx context.Context) error {
 	if err := request.Reply(socks.Succeeded); err != nil {
 		return err
 	}
+	s.show(func(info *SessionInfo) { info.State = StateGranted })
 	relay, magic, v1, err := s.peek(peer)
 	if err != nil {
 		return err
@@ -184,8 +187,11 @@ func (s *session) firstMessage(messages *v1v2.Reader) (v1v2.Message, error) {
 // message has been sent, with v1 nothing.
 func (s *session) upgrade(ctx context.Context, peer net.Conn, magic [4]byte, first *v1v2.Message) (transport.Link, error) {
 	s.network = v1v2.NetworkName(magic)
+	s.up.NoteVersion(first.Payload())
+	s.show(func(info *SessionInfo) { info.State, info.Network = StateHandshake, s.network })
 	first.Detach()
 	size := len(first.Raw())
+	began := time.Now()
 	ctx, release := s.whileClientStays(ctx)
 	link, err := s.dialer.Upgrade(ctx, peer, s.dest, transport.Config{
 		Magic:        magic,
@@ -206,7 +212,8 @@ func (s *session) upgrade(ctx context.Context, peer net.Conn, magic [4]byte, fir
 		return link, err
 	}
 	s.onInterrupt(link.V2.Interrupt)
-	s.up.Add(size)
+	s.server.count(func(t *tally) { t.shookHands(time.Since(began)) })
+	s.up.Add(first.Type, size)
 	return link, nil
 }
 
@@ -235,7 +242,9 @@ func (s *session) whileClientStays(ctx context.Context) (context.Context, func()
 // passed on, and the other direction has a moment to finish.
 func (s *session) bridge(peer *transport.Conn, messages *v1v2.Reader, magic [4]byte) error {
 	id := peer.SessionID()
-	s.logOpen("v2", "session_id", hex.EncodeToString(id[:]))
+	hexID := hex.EncodeToString(id[:])
+	s.show(func(info *SessionInfo) { info.SessionID = hexID })
+	s.logOpen("v2", "session_id", hexID)
 	out := stream.NewWriter(s.client)
 	out.SetStall(s.server.idleTimeout())
 

@@ -1,0 +1,101 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+
+	"bip324proxy/socks"
+	"bip324proxy/transport"
+	"bip324proxy/v1v2"
+)
+
+// RefusalKinds are all that Ended.Kind may be, and the keys of Snapshot.Refused:
+// why sessions come to nothing.
+var RefusalKinds = []string{
+	kindDial, kindSilent, kindHandshake, kindRedial, kindResolve, kindDenied, kindNoEgress, kindOwnAddress,
+	kindPassthrough, kindPeer, kindClient, kindClientLeft, kindTooMany, kindTooOften, kindStopping, kindOther,
+}
+
+const (
+	kindDial        = "dial"         // the destination cannot be connected to
+	kindSilent      = "no_v2_answer" // not one byte came back: v1 only, full, or cut off
+	kindHandshake   = "handshake"    // something came back, but no good handshake
+	kindRedial      = "second_dial"  // there was no second connection, for v1
+	kindResolve     = "resolve"
+	kindDenied      = "denied"      // by the rules
+	kindNoEgress    = "no_egress"   // .onion and .i2p without an upstream
+	kindOwnAddress  = "own_address" // the proxy's
+	kindPassthrough = "passthrough_denied"
+	kindPeer        = "peer"        // spoke first, or hung up at once
+	kindClient      = "client"      // what it said made no sense, or it said nothing
+	kindClientLeft  = "client_left" // before anything was settled
+	kindTooMany     = "too_many_sessions"
+	kindTooOften    = "client_rate"
+	kindStopping    = "stopping"
+	kindOther       = "other"
+)
+
+// refusalKind is why a session that did not open ended with err.
+func refusalKind(err error) string {
+	var negotiation *socks.NegotiationError
+	var handshake *transport.HandshakeError
+	var end *v1v2.EndError
+	switch {
+	case errors.Is(err, errStopping):
+		return kindStopping
+	case errors.Is(err, errTooManySessions):
+		return kindTooMany
+	case errors.Is(err, errTooOften):
+		return kindTooOften
+	case errors.As(err, new(*deniedError)):
+		return kindDenied
+	case errors.Is(err, errNoEgress):
+		return kindNoEgress
+	case errors.Is(err, errOwnAddress), errors.Is(err, errOwnUpstream):
+		return kindOwnAddress
+	case errors.As(err, new(*resolveError)):
+		return kindResolve
+	case errors.As(err, new(*dialError)):
+		return kindDial
+	case errors.Is(err, errPassthroughDenied):
+		return kindPassthrough
+	case errors.Is(err, errPeerFirst), errors.Is(err, errPeerClosed):
+		return kindPeer
+	case errors.Is(err, errClientLeft), errors.As(err, &negotiation) && negotiation.Err == io.EOF:
+		return kindClientLeft
+	case errors.As(err, &negotiation), errors.As(err, new(*redirectError)), errors.As(err, new(*silentClientError)),
+		errors.As(err, &end) && end.Side == v1v2.Client:
+		return kindClient
+	case errors.As(err, new(*transport.RedialError)):
+		return kindRedial
+	case errors.As(err, &handshake) && handshake.Received == 0:
+		return kindSilent
+	case errors.As(err, &handshake):
+		return kindHandshake
+	}
+	return kindOther
+}
+
+// FallbackCauses are all that SessionInfo.Fallback may be, and the keys of
+// Snapshot.Fallbacks: why sessions are on v1.
+var FallbackCauses = []string{causeHungUp, causeSilent, causeKnownV1, causeRefusedV2}
+
+const (
+	causeHungUp    = "hung_up"    // on the v2 handshake, without an answer
+	causeSilent    = "silent"     // for longer than a peer needs that was never seen
+	causeKnownV1   = "known_v1"   // it answered in v1 before
+	causeRefusedV2 = "refused_v2" // to another session, a moment ago
+)
+
+// fallbackCause names a transport.Link's Cause.
+func fallbackCause(err error) string {
+	switch {
+	case errors.Is(err, transport.ErrKnownV1):
+		return causeKnownV1
+	case errors.Is(err, transport.ErrRefusedV2):
+		return causeRefusedV2
+	case errors.Is(err, transport.ErrSilent):
+		return causeSilent
+	}
+	return causeHungUp
+}

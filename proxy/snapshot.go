@@ -1,0 +1,191 @@
+package proxy
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// Snapshot is what a server does at one moment and what it has done so far. The
+// names in JSON are part of the program's interface: none changes its meaning.
+type Snapshot struct {
+	Time     time.Time `json:"time"`
+	Started  time.Time `json:"started"`
+	Stopping bool      `json:"stopping"` // no more clients are accepted
+
+	Listeners   []string `json:"listeners"`    // their addresses
+	MaxSessions int      `json:"max_sessions"` // at a time
+
+	// Sessions are the live ones, by number.
+	Sessions []SessionInfo `json:"sessions"`
+
+	// What follows counts since Started, live sessions included.
+
+	// Opened counts sessions by transport: v2, v1 and passthrough.
+	Opened map[string]uint64 `json:"opened"`
+	// Fallbacks counts the sessions on v1 by why they are: see FallbackCauses.
+	Fallbacks map[string]uint64 `json:"fallbacks"`
+	// Refused counts sessions that came to nothing by why: see RefusalKinds.
+	Refused map[string]uint64 `json:"refused"`
+	// Traffic is by transport.
+	Traffic map[string]Traffic `json:"traffic"`
+	// Handshakes are the v2 handshakes that succeeded, by how long they took.
+	Handshakes Histogram `json:"handshakes"`
+
+	// Refusals and Closed are the last sessions that ended, up to 50 of each, the
+	// newest first.
+	Refusals []Ended `json:"refusals"`
+	Closed   []Ended `json:"closed"`
+
+	// Peers are the counts of the peer memory.
+	Peers Peers `json:"peers"`
+	// MessageMemory is the budget for large messages.
+	MessageMemory Memory `json:"message_memory"`
+}
+
+// SessionInfo is a live session.
+type SessionInfo struct {
+	Number    uint64    `json:"number"`
+	Began     time.Time `json:"began"`
+	State     State     `json:"state"`
+	Client    string    `json:"client"`               // its address
+	Dest      string    `json:"dest,omitempty"`       // "host:port"
+	Network   string    `json:"network,omitempty"`    // such as mainnet
+	Transport string    `json:"transport,omitempty"`  // v2, v1 or passthrough, once it is open
+	SessionID string    `json:"session_id,omitempty"` // of v2: 64 hexadecimal digits (BIP324)
+	Fallback  string    `json:"fallback,omitempty"`   // of v1: why, one of FallbackCauses
+
+	ClientAgent string `json:"client_agent,omitempty"` // the client's user agent
+	PeerAgent   string `json:"peer_agent,omitempty"`
+
+	Traffic
+	LastToPeer   string `json:"last_to_peer,omitempty"` // the last message's type
+	LastToClient string `json:"last_to_client,omitempty"`
+}
+
+// State is how far a session has come.
+type State string
+
+// The states, in their order.
+const (
+	StateAsking    State = "asking"    // where the client wants to go
+	StateDialing   State = "dialing"   // connecting to the destination
+	StateGranted   State = "granted"   // waiting for what the client says first
+	StateHandshake State = "handshake" // of v2
+	StateOpen      State = "open"
+)
+
+// Traffic is what went each way. Messages are counted where they are translated,
+// as v1 has them; otherwise there are only bytes.
+type Traffic struct {
+	MessagesToPeer   uint64 `json:"messages_to_peer"`
+	MessagesToClient uint64 `json:"messages_to_client"`
+	BytesToPeer      uint64 `json:"bytes_to_peer"`
+	BytesToClient    uint64 `json:"bytes_to_client"`
+	Dropped          uint64 `json:"dropped"` // messages that were not translated, both ways
+}
+
+func (t *Traffic) add(more Traffic) {
+	t.MessagesToPeer += more.MessagesToPeer
+	t.MessagesToClient += more.MessagesToClient
+	t.BytesToPeer += more.BytesToPeer
+	t.BytesToClient += more.BytesToClient
+	t.Dropped += more.Dropped
+}
+
+// Ended is a session that is over.
+type Ended struct {
+	Number    uint64    `json:"number,omitempty"` // 0 if it never was one
+	Time      time.Time `json:"time"`             // of its end
+	Seconds   float64   `json:"seconds"`          // that it took
+	Client    string    `json:"client"`
+	Dest      string    `json:"dest,omitempty"`
+	Network   string    `json:"network,omitempty"`
+	Transport string    `json:"transport,omitempty"`
+	PeerAgent string    `json:"peer_agent,omitempty"`
+	Kind      string    `json:"kind,omitempty"` // of a refusal, one of RefusalKinds
+	Reason    string    `json:"reason"`
+	Hint      string    `json:"hint,omitempty"` // what the user can do about it
+}
+
+// Histogram counts durations.
+type Histogram struct {
+	Count   uint64    `json:"count"`
+	Sum     float64   `json:"sum_seconds"`
+	Bounds  []float64 `json:"bounds_seconds"` // upper ones, ascending
+	Buckets []uint64  `json:"buckets"`        // how many were no longer than each bound
+}
+
+// Peers are how many peers the memory knows to speak what.
+type Peers struct {
+	V2        int `json:"v2"`
+	V1        int `json:"v1"`
+	RefusedV2 int `json:"refused_v2"` // a moment ago
+}
+
+// Memory is the budget for large messages, in bytes.
+type Memory struct {
+	Size    int `json:"size_bytes"`
+	Taken   int `json:"taken_bytes"`
+	Waiting int `json:"waiting"` // messages that wait for memory
+}
+
+// Snapshot returns the state of the server. It may be called at any time.
+func (s *Server) Snapshot() Snapshot {
+	s.mu.Lock()
+	s.setup()
+	now := Snapshot{
+		Time:        time.Now(),
+		Started:     s.began,
+		Stopping:    s.stopping,
+		Listeners:   make([]string, 0, len(s.listeners)),
+		MaxSessions: s.max,
+		Sessions:    make([]SessionInfo, 0, len(s.sessions)),
+	}
+	for l := range s.listeners {
+		now.Listeners = append(now.Listeners, l.Addr().String())
+	}
+	s.tally.copyTo(&now)
+	for each := range s.sessions { // under the lock, so that none is counted twice or not at all
+		info := each.info()
+		now.Sessions = append(now.Sessions, info)
+		if info.Transport != "" {
+			t := now.Traffic[info.Transport]
+			t.add(info.Traffic)
+			now.Traffic[info.Transport] = t
+		}
+	}
+	s.mu.Unlock()
+
+	slices.Sort(now.Listeners)
+	slices.SortFunc(now.Sessions, func(a, b SessionInfo) int { return cmp.Compare(a.Number, b.Number) })
+	peers := s.policy().Dialer.Peers.Count()
+	now.Peers = Peers{V2: peers.V2, V1: peers.V1, RefusedV2: peers.RefusedV2}
+	use := s.memory.Use()
+	now.MessageMemory = Memory{Size: use.Size, Taken: use.Taken, Waiting: use.Waiting}
+	return now
+}
+
+// show changes what others are told of the session.
+func (s *session) show(change func(*SessionInfo)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(&s.shown)
+}
+
+// info is the session as others are told of it.
+func (s *session) info() SessionInfo {
+	s.mu.Lock()
+	info := s.shown
+	s.mu.Unlock()
+	info.Traffic = Traffic{
+		MessagesToPeer:   s.up.Messages.Load(),
+		MessagesToClient: s.down.Messages.Load(),
+		BytesToPeer:      s.up.Bytes.Load(),
+		BytesToClient:    s.down.Bytes.Load(),
+		Dropped:          s.up.Dropped.Load() + s.down.Dropped.Load(),
+	}
+	info.ClientAgent, info.PeerAgent = s.up.UserAgent(), s.down.UserAgent()
+	info.LastToPeer, info.LastToClient = s.up.LastType(), s.down.LastType()
+	return info
+}
