@@ -27,46 +27,7 @@ type usageError struct{ error }
 // run is the program: its exit code is 0, 1 if something failed, or 2 if the
 // input was wrong.
 func run(args []string, stdout, stderr io.Writer) int {
-	app := &cli.App{
-		Name:  "bip324-proxy",
-		Usage: "SOCKS5 proxy that gives any Bitcoin client encrypted (BIP324, v2) peer connections",
-		Flags: []cli.Flag{
-			&cli.StringSliceFlag{Name: "listen", Usage: "`ADDRESS` to take clients on, HOST:PORT or unix:/PATH; may be repeated (default: 127.0.0.1:1324)", EnvVars: env("LISTEN")},
-			&cli.StringFlag{Name: "auth", Usage: "`USER:PASSWORD` that SOCKS clients must give; needed where --listen is not on this machine alone", EnvVars: env("AUTH")},
-			&cli.StringFlag{Name: "auth-file", Usage: "`FILE` with USER:PASSWORD in its first line, instead of --auth", EnvVars: env("AUTH_FILE")},
-			&cli.StringFlag{Name: "upstream", Usage: "SOCKS5 proxy, such as Tor, that everything goes through: `URL` socks5://[USER:PASSWORD@]HOST:PORT or socks5+unix:///PATH", EnvVars: env("UPSTREAM")},
-			&cli.StringFlag{Name: "v1-fallback", Value: "never", Usage: "`WHERE` plaintext v1 may be spoken to peers without v2: never, overlay (.onion and CJDNS), always", EnvVars: env("V1_FALLBACK")},
-			&cli.StringFlag{Name: "peer-memory", Usage: "`FILE` to remember in, across restarts, which peers speak v2 and which do not", EnvVars: env("PEER_MEMORY")},
-			&cli.StringSliceFlag{Name: "allow", Usage: "`RULE`, HOST or HOST:PORT, for where clients may go, before any --deny; may be repeated", EnvVars: env("ALLOW")},
-			&cli.StringSliceFlag{Name: "deny", Usage: "`RULE`, HOST or HOST:PORT, for where clients may not go: an address, 10.0.0.0/8, NAME, *.NAME, private, or *; may be repeated", EnvVars: env("DENY")},
-			&cli.StringFlag{Name: "passthrough", Value: "allow", Usage: "`POLICY` for clients that do not speak v1 (v2 already, or not Bitcoin): allow, deny", EnvVars: env("PASSTHROUGH")},
-			&cli.StringSliceFlag{Name: "peer", Usage: "`ADDRESS=PEER`: take clients on ADDRESS, without SOCKS, and connect them to PEER, HOST:PORT; may be repeated", EnvVars: env("PEER")},
-			&cli.IntFlag{Name: "message-memory", Value: 128, Usage: "`MIB` of memory for messages of over 16 KiB on their way, of all sessions together; those beyond it wait", EnvVars: env("MESSAGE_MEMORY")},
-			&cli.IntFlag{Name: "max-sessions", Usage: "`NUMBER` of sessions at a time; clients beyond it are refused (default: what the descriptor limit is enough for, at most 4096)", EnvVars: env("MAX_SESSIONS")},
-			&cli.IntFlag{Name: "client-rate", Value: 20, Usage: "`NUMBER` of connections a second that one address may make where --listen is not on this machine alone", EnvVars: env("CLIENT_RATE")},
-			&cli.DurationFlag{Name: "grace", Value: 10 * time.Second, Usage: "`TIME` for sessions to end after the first SIGINT or SIGTERM", EnvVars: env("GRACE")},
-			&cli.StringFlag{Name: "log-level", Value: "info", Usage: "`LEVEL`: debug, info, warn, error", EnvVars: env("LOG_LEVEL")},
-			&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`FORMAT`: text, json", EnvVars: env("LOG_FORMAT")},
-		},
-		Commands: []*cli.Command{{
-			Name:  "demo",
-			Usage: "show in one minute what it does: a v1 client, the proxy and a v2 node on this machine",
-			Action: func(c *cli.Context) error {
-				if c.Args().Present() {
-					return usageError{fmt.Errorf("demo takes no arguments; leave out %q", c.Args().First())}
-				}
-				return demo(c.Context, stdout)
-			},
-			OnUsageError: onUsageError,
-		}},
-		Action:          serve,
-		OnUsageError:    onUsageError,
-		ExitErrHandler:  func(*cli.Context, error) {},
-		Writer:          stdout,
-		ErrWriter:       stderr,
-		HideHelpCommand: true,
-	}
-	err := app.Run(args)
+	err := newApp(stdout, stderr).Run(args)
 	if err == nil {
 		return 0
 	}
@@ -76,12 +37,6 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	return 1
-}
-
-func env(name string) []string { return []string{"BIP324_PROXY_" + name} }
-
-func onUsageError(_ *cli.Context, err error, _ bool) error {
-	return usageError{fmt.Errorf("%w; see bip324-proxy --help", err)}
 }
 
 // serve is the program's main job.
