@@ -44,6 +44,10 @@ func SessionsForDescriptors() int {
 	return max((descriptorLimit()-spareDescriptors-maxRefusing())/sessionDescriptors, 1)
 }
 
+// DefaultMaxSessions is what Server.MaxSessions is if nothing else is said: as many
+// as SessionsForDescriptors, at most 4096.
+func DefaultMaxSessions() int { return min(SessionsForDescriptors(), maxSessions) }
+
 // maxRefusing is how many clients that are too many are told so at a time. The
 // others are closed without a word.
 func maxRefusing() int { return min(max(descriptorLimit()/64, 4), 64) }
