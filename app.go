@@ -19,6 +19,12 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 				Usage:  "show in one minute what it does: a v1 client, the proxy and a v2 node on this machine",
 				Action: func(c *cli.Context) error { return demo(c.Context, stdout) },
 			}),
+			command(&cli.Command{
+				Name:   "config",
+				Usage:  "check the settings and print them, as a file for --config with where each comes from",
+				Flags:  append(flags(), &cli.BoolFlag{Name: "json", Usage: "print them in JSON"}),
+				Action: printConfig,
+			}),
 		},
 		Action:          serve,
 		OnUsageError:    onUsageError,
@@ -46,12 +52,4 @@ func command(c *cli.Command) *cli.Command {
 
 func onUsageError(_ *cli.Context, err error, _ bool) error {
 	return usageError{fmt.Errorf("%w; see bip324-proxy --help", err)}
-}
-
-// flags are those of all settings.
-func flags() (all []cli.Flag) {
-	for _, s := range table {
-		all = append(all, s.flag())
-	}
-	return all
 }
