@@ -35,11 +35,17 @@ type program struct {
 	text  strings.Builder // complete when lines is closed
 }
 
-// startProgram runs the program until the test ends.
+// startProgram runs the program, with all that it logs, until the test ends.
 func startProgram(t *testing.T, args ...string) *program {
 	t.Helper()
+	return launch(t, append([]string{"--log-format", "json", "--log-level", "debug"}, args...)...)
+}
+
+// launch runs the program until the test ends.
+func launch(t *testing.T, args ...string) *program {
+	t.Helper()
 	p := &program{lines: make(chan map[string]any, 1000)}
-	p.cmd = exec.CommandContext(t.Context(), os.Args[0], append([]string{"--log-format", "json", "--log-level", "debug"}, args...)...)
+	p.cmd = exec.CommandContext(t.Context(), os.Args[0], args...)
 	p.cmd.Env = append(os.Environ(), "TEST_BIP324_PROXY_MAIN=1")
 	stderr, err := p.cmd.StderrPipe()
 	if err == nil {

@@ -66,28 +66,35 @@ func serve(c *cli.Context) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(30) // sessions are idle, mostly: memory is worth more than the processor's time
 	}
-	return s.run()
+	return s.run(c)
 }
 
 // run serves until a signal ends it, or a listener fails.
-func (s *service) run() error {
+func (s *service) run(c *cli.Context) error {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
+	done := make(chan struct{})
+	defer close(done)
+	loaded := loadOnHangup(c, done)
 
 	failed := make(chan error, len(s.listeners))
 	for _, l := range s.listeners {
 		s.log.Info("listening", l.attrs(s.settings)...)
 		go func() { failed <- s.server.ServePeer(l, l.peer) }()
 	}
-	select {
-	case err := <-failed:
-		s.server.Close()
-		return err
-	case got := <-signals:
-		s.log.Info("stopping; once more to stop at once", "signal", got.String(), "grace", s.settings.grace)
-		stop(s.server, s.settings.grace, signals)
-		return nil
+	for {
+		select {
+		case err := <-failed:
+			s.server.Close()
+			return err
+		case next := <-loaded:
+			s.reload(next)
+		case got := <-signals:
+			s.log.Info("stopping; once more to stop at once", "signal", got.String(), "grace", s.settings.grace)
+			stop(s.server, s.settings.grace, signals)
+			return nil
+		}
 	}
 }
 

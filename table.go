@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -114,6 +115,11 @@ func (t *setting) set(s *settings, given []string) (err error) {
 		return fmt.Errorf("%q is %s", last, what)
 	}
 	return nil
+}
+
+// copy takes the setting's value over.
+func (t *setting) copy(to, from *settings) {
+	reflect.ValueOf(t.field(to)).Elem().Set(reflect.ValueOf(t.field(from)).Elem())
 }
 
 func noneOf(values []string) string {
