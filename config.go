@@ -34,6 +34,8 @@ func (s *settings) inForce() []inForce {
 			f.Value, f.note = "(set)", "not shown"
 		case t.name == "upstream" && s.policy.Upstream != nil && s.policy.Upstream.Credentials != nil:
 			f.Value, f.note = s.policy.Upstream.String(), "its user name and password are not shown"
+		case t.name == "listen" && f.Origin == "default":
+			f.note = "unless systemd passes sockets"
 		case t.name == "max-sessions" && s.maxSessions == 0:
 			f.Value, f.note = proxy.DefaultMaxSessions(), "what the descriptor limit is enough for"
 		case isText && !utf8.ValidString(text):

@@ -285,3 +285,32 @@ func FuzzConfigFile(f *testing.F) {
 		}
 	})
 }
+
+// The documentation has every setting, with its default, and says whether it is
+// reloaded.
+func TestSettingsAreDocumented(t *testing.T) {
+	text, err := os.ReadFile("docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range table {
+		setting := &table[i]
+		var s settings
+		row := "| `" + setting.name + "` "
+		if setting.reload {
+			row += "↻ "
+		}
+		row += "| "
+		if setting.isList() || setting.preset != "" {
+			if setting.preset != "" {
+				if err := setting.set(&s, []string{setting.preset}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			row += "`" + inTOML(setting.value(&s)) + "` "
+		}
+		if !strings.Contains(string(text), "\n"+row+"| ") {
+			t.Errorf("docs/configuration.md has no row that begins with %s", row)
+		}
+	}
+}
