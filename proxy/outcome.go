@@ -108,6 +108,9 @@ func (s *session) end(err error) Ended {
 
 // logEnd logs, once, how the session ended.
 func (s *session) logEnd(end Ended, err error) {
+	if s.hides() {
+		end.Reason, end.Hint = s.explain(s.loggable(err))
+	}
 	if s.opened {
 		s.server.log().Info("session closed", append(s.attrs(),
 			"transport", s.transport,
@@ -121,7 +124,11 @@ func (s *session) logEnd(end Ended, err error) {
 		return
 	}
 	if err == nil && s.resolved.IsValid() {
-		s.server.log().Debug("name resolved", append(s.attrs(), "addr", s.resolved.String())...)
+		args := s.attrs()
+		if !s.hides() {
+			args = append(args, "addr", s.resolved.String())
+		}
+		s.server.log().Debug("name resolved", args...)
 		return
 	}
 	args := append(s.attrs(), "reason", end.Reason)
@@ -131,9 +138,24 @@ func (s *session) logEnd(end Ended, err error) {
 	s.server.log().Log(context.Background(), level(err), "session refused", args...)
 }
 
+// hides says whether the log is to have no addresses.
+func (s *session) hides() bool { return s.server.policy().HideAddresses }
+
+// loggable is err as the log may have it.
+func (s *session) loggable(err error) error {
+	if s.hides() {
+		return hidden(err)
+	}
+	return err
+}
+
 // attrs are what every line about the session begins with.
 func (s *session) attrs() []any {
-	args := []any{"session", s.number, "client", s.client.RemoteAddr().String()}
+	args := []any{"session", s.number}
+	if s.hides() {
+		return args
+	}
+	args = append(args, "client", s.client.RemoteAddr().String())
 	if s.dest != "" {
 		args = append(args, "dest", s.dest)
 	}
