@@ -32,7 +32,7 @@ func readFile(path string) (map[string]given, error) {
 // parseFile is readFile for content. The error is a usageError that has the line.
 func parseFile(path string, content []byte) (map[string]given, error) {
 	wrong := func(line int, format string, args ...any) error {
-		return usageError{fmt.Errorf("%s:%d: %w", path, line, fmt.Errorf(format, args...))}
+		return usageError{&settingError{fmt.Sprintf("%s:%d", path, line), fmt.Errorf(format, args...)}}
 	}
 	if len(content) > maxFile {
 		return nil, wrong(1, "this is no file of settings: it has more than %d bytes", maxFile)

@@ -18,7 +18,7 @@ type listener struct {
 // attrs are what the log says of it.
 func (l listener) attrs(s *settings) []any {
 	args := []any{"addr", l.Addr().String()}
-	if l.peer != "" {
+	if l.peer != "" && s.logAddresses {
 		args = append(args, "peer", l.peer)
 	}
 	if s.policy.Upstream != nil {

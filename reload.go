@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"reflect"
@@ -50,6 +52,10 @@ func (s *service) reload(next loading) {
 		err = next.settings.mayServe(s.listeners)
 	}
 	if err != nil {
+		var wrong *settingError
+		if !s.settings.logAddresses && errors.As(err, &wrong) {
+			err = fmt.Errorf("%s is wrong; run bip324-proxy config to see why", wrong.where)
+		}
 		s.log.Error("the configuration is not reloaded, and stays as it was", "err", err)
 		return
 	}

@@ -269,3 +269,63 @@ func TestReloadFromAPipe(t *testing.T) {
 	p.cmd.Process.Signal(syscall.SIGHUP)
 	p.stop(t)
 }
+
+// With --log-addresses=false no line has the address of a client or a peer; and it
+// can be changed at any time.
+func TestLogAddresses(t *testing.T) {
+	file := writeFile(t, "log-addresses = false\n")
+	node := v2Node(t)
+	dead := freeAddr(t)
+	p := startProgram(t, "--listen", "127.0.0.1:0", "--peer", "127.0.0.1:0="+node, "--peer", "127.0.0.1:0="+dead, "--config", file)
+	var addrs []string
+	for range 3 {
+		line := p.next(t, "listening")
+		addrs = append(addrs, line["addr"].(string))
+		if line["peer"] != nil {
+			t.Errorf("the log says %v", line)
+		}
+	}
+	version := "\xf9\xbe\xb4\xd9version\x00\x00\x00\x00\x00\x00\x00\x00\x00\x5d\xf6\xe0\xe2"
+	exchange(t, "tcp", addrs[1], version, 24)
+	if nc, err := net.Dial("tcp", addrs[2]); err == nil {
+		io.Copy(io.Discard, nc)
+		nc.Close()
+	}
+	p.await(t, "session refused")
+	if _, code := socksTo(t, addrs[0], dead); code != 5 {
+		t.Errorf("reply %d", code)
+	}
+	line := p.hangUp(t, file, "log-addresses = false\ndeny = [ \"node .example\" ]\n")
+	if line["err"] != file+":2: deny is wrong; run bip324-proxy config to see why" {
+		t.Errorf("the log says %v", line)
+	}
+	if line := p.hangUp(t, file, ""); line["changed"] != "log-addresses" {
+		t.Errorf("the log says %v", line)
+	}
+	if _, code := socksTo(t, addrs[0], dead); code != 5 {
+		t.Errorf("reply %d", code)
+	}
+	if line := p.await(t, "session refused"); line["dest"] != dead || line["client"] == nil {
+		t.Errorf("the log says %v", line)
+	}
+	hidden, shown, _ := strings.Cut(p.stop(t), `"changed":"log-addresses"`)
+	for _, addr := range []string{node, dead, ".example", `"client"`, `"dest"`} {
+		if strings.Contains(hidden, addr) {
+			t.Errorf("%s is in the log:\n%s", addr, hidden)
+		}
+	}
+	if !strings.Contains(shown, dead) {
+		t.Errorf("the log:\n%s", shown)
+	}
+}
+
+// freeAddr is an address where nobody listens.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}

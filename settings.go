@@ -35,6 +35,7 @@ type settings struct {
 	maxSessions   int // 0 for what the descriptor limit is enough for
 	clientRate    int // connections a second
 	grace         time.Duration
+	logAddresses  bool
 	logLevel      string
 	logFormat     string
 
@@ -42,9 +43,18 @@ type settings struct {
 	policy  proxy.Policy      // what they come to, but for the memory of peers
 }
 
-// wrong is an error about a setting, by the name that it was given by.
+// settingError is what is wrong with a setting. It may have the value in it.
+type settingError struct {
+	where string // the name that it was given by, or the line
+	err   error
+}
+
+func (e *settingError) Error() string { return e.where + ": " + e.err.Error() }
+func (e *settingError) Unwrap() error { return e.err }
+
+// wrong is an error about a setting.
 func (s *settings) wrong(name string, err error) error {
-	return usageError{fmt.Errorf("%s: %w", s.given(name), err)}
+	return usageError{&settingError{s.given(name), err}}
 }
 
 func (s *settings) given(name string) string { return s.origins[name].of(lookUp(name)) }
@@ -67,6 +77,7 @@ func (s *settings) check() (err error) {
 	}
 	p := &s.policy
 	p.DenyPassthrough = s.passthrough == "deny"
+	p.HideAddresses = !s.logAddresses
 	if p.Dialer.Fallback, err = transport.ParseFallback(s.v1Fallback); err != nil {
 		return s.wrong("v1-fallback", err)
 	}

@@ -56,6 +56,8 @@ var table = []setting{
 		usage: "`NUMBER` of connections a second that one address may make where --listen is not on this machine alone"},
 	{name: "grace", field: func(s *settings) any { return &s.grace }, preset: "10s", reload: true,
 		usage: "`TIME` for sessions to end after the first SIGINT or SIGTERM"},
+	{name: "log-addresses", field: func(s *settings) any { return &s.logAddresses }, preset: "true", reload: true,
+		usage: "addresses and names of clients and peers in the log; --log-addresses=false hides them"},
 	{name: "log-level", field: func(s *settings) any { return &s.logLevel }, preset: "info", reload: true,
 		values: []string{"debug", "info", "warn", "error"},
 		usage:  "`LEVEL`: debug, info, warn, error"},
