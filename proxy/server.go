@@ -90,7 +90,10 @@ type Server struct {
 	ending    bool           // sessions are interrupted
 	running   sync.WaitGroup // accept loops and sessions
 
-	folded struct{ accept, rate, sessions foldedLog }
+	folded struct {
+		accept, rate, sessions foldedLog
+		refusals               foldedRefusals
+	}
 }
 
 // stopTimeout is how long an interrupted session may take for its last message.
@@ -149,6 +152,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.running.Wait()
 		close(ended)
 	}()
+	defer s.folded.refusals.tellAll()
 	select {
 	case <-ended:
 		return nil
