@@ -3,11 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
-	"os/signal"
 	"reflect"
 	"strings"
-	"syscall"
 
 	"github.com/urfave/cli/v2"
 )
@@ -18,17 +17,14 @@ type loading struct {
 	err      error
 }
 
-// loadOnHangup loads the settings anew at each SIGHUP, until done is closed. A file
-// that makes its reader wait keeps nobody else waiting. Windows has no such signal.
-func loadOnHangup(c *cli.Context, done <-chan struct{}) <-chan loading {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
+// loadAt loads the settings anew at each signal, until done is closed. A file that
+// makes its reader wait keeps nobody else waiting.
+func loadAt(signals <-chan os.Signal, c *cli.Context, done <-chan struct{}) <-chan loading {
 	loaded := make(chan loading)
 	go func() {
-		defer signal.Stop(hangups)
 		for {
 			select {
-			case <-hangups:
+			case <-signals:
 			case <-done:
 				return
 			}
@@ -43,6 +39,9 @@ func loadOnHangup(c *cli.Context, done <-chan struct{}) <-chan loading {
 	return loaded
 }
 
+// errUpstreamGone is a file that was cut short, as likely as not.
+var errUpstreamGone = errors.New("upstream: there is none any more, and new sessions would connect directly; if they are to, restart")
+
 // reload puts the new settings in force, but for those that need a restart. If
 // anything is wrong with them the old ones stay. Sessions keep the policy that
 // they began with.
@@ -51,15 +50,19 @@ func (s *service) reload(next loading) {
 	if err == nil {
 		err = next.settings.mayServe(s.listeners)
 	}
+	if err == nil && s.settings().policy.Upstream != nil && next.settings.policy.Upstream == nil {
+		err = errUpstreamGone
+	}
 	if err != nil {
 		var wrong *settingError
-		if !s.settings.logAddresses && errors.As(err, &wrong) {
+		if !s.settings().logAddresses && errors.As(err, &wrong) {
 			err = fmt.Errorf("%s is wrong; run bip324-proxy config to see why", wrong.where)
 		}
 		s.log.Error("the configuration is not reloaded, and stays as it was", "err", err)
 		return
 	}
-	changed, restart := s.settings.replace(next.settings)
+	merged, changed, restart := s.settings().merge(next.settings)
+	s.current.Store(merged)
 	s.setLevel()
 	s.server.SetPolicy(s.policy())
 	s.log.Info("configuration reloaded", "changed", names(changed))
@@ -76,34 +79,28 @@ func names(all []string) string {
 	return strings.Join(all, ", ")
 }
 
-// replace takes over from next what can be reloaded. It returns the names of the
-// settings that changed, and of those that would have.
-func (s *settings) replace(next *settings) (changed, restart []string) {
-	auth := s.policy.Socks.Auth
+// merge returns what is in force when next has been loaded: what can be reloaded is
+// next's. It also returns the names of the settings that changed, and of those that
+// would have.
+func (s *settings) merge(next *settings) (merged *settings, changed, restart []string) {
+	merged = new(settings)
+	*merged = *next
+	merged.origins = maps.Clone(next.origins)
 	for i := range table {
 		t := &table[i]
-		differs := !reflect.DeepEqual(t.value(s), t.value(next))
-		switch {
-		case t.reload:
-			t.copy(s, next)
-			s.setOrigin(t.name, next)
-			differs = differs || t.name == "auth-file" && s.authFile != "" && !reflect.DeepEqual(auth, next.policy.Socks.Auth)
-			if differs {
-				changed = append(changed, t.name)
-			}
+		switch differs := !reflect.DeepEqual(t.value(s), t.value(next)); {
+		case !differs && t.name == "auth-file" && s.authFile != "" && !reflect.DeepEqual(s.policy.Socks.Auth, next.policy.Socks.Auth):
+			changed = append(changed, t.name) // what is in it
+		case differs && t.reload:
+			changed = append(changed, t.name)
 		case differs:
 			restart = append(restart, t.name)
-		default:
-			s.setOrigin(t.name, next) // its line, perhaps
+			t.copy(merged, s)
+			delete(merged.origins, t.name)
+			if o, ok := s.origins[t.name]; ok {
+				merged.origins[t.name] = o
+			}
 		}
 	}
-	s.policy = next.policy
-	return changed, restart
-}
-
-func (s *settings) setOrigin(name string, next *settings) {
-	delete(s.origins, name)
-	if o, ok := next.origins[name]; ok {
-		s.origins[name] = o
-	}
+	return merged, changed, restart
 }

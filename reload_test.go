@@ -256,6 +256,35 @@ func TestReloadOfPasswords(t *testing.T) {
 	}
 }
 
+// No reload makes sessions leave directly that went through an upstream proxy: a file
+// may be half written. Another upstream proxy is as good.
+func TestReloadKeepsAnUpstream(t *testing.T) {
+	dead := freeAddr(t)
+	file := writeFile(t, "upstream = \"socks5://"+dead+"\"\n")
+	p := startProgram(t, "--listen", "127.0.0.1:0", "--config", file)
+	addr := p.next(t, "listening")["addr"].(string)
+	echo := echoServer(t)
+	for _, content := range []string{"", "upstream = \"\"\n", "deny = []\n"} {
+		if line := p.hangUp(t, file, content); line["level"] != "ERROR" || !strings.Contains(fmt.Sprint(line["err"]), "new sessions would connect directly") {
+			t.Errorf("%q: the log says %v", content, line)
+		}
+		if _, code := socksTo(t, addr, echo); code != 1 { // the upstream is not there
+			t.Errorf("%q: reply %d, want 1", content, code)
+		}
+	}
+	other := startProgram(t, "--listen", "127.0.0.1:0")
+	if line := p.hangUp(t, file, "upstream = \"socks5://"+other.next(t, "listening")["addr"].(string)+"\"\n"); line["changed"] != "upstream" {
+		t.Errorf("the log says %v", line)
+	}
+	nc, code := socksTo(t, addr, echo)
+	if code != 0 {
+		t.Errorf("reply %d", code)
+	}
+	wantEcho(t, nc)
+	nc.Close()
+	p.stop(t)
+}
+
 // A file that is never written to its end, such as a pipe, keeps no signal from
 // ending the program.
 func TestReloadFromAPipe(t *testing.T) {

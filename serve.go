@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -20,7 +21,7 @@ import (
 
 // service is the program at its main job.
 type service struct {
-	settings  *settings // in force
+	current   atomic.Pointer[settings] // in force
 	server    *proxy.Server
 	listeners []listener
 	peers     *transport.Peers
@@ -28,16 +29,23 @@ type service struct {
 	level     *slog.LevelVar // log's
 }
 
+// settings are those in force. It may be called at any time.
+func (s *service) settings() *settings { return s.current.Load() }
+
 // serve is the program's main job.
 func serve(c *cli.Context) error {
 	if c.Args().Present() {
 		return usageError{fmt.Errorf("there is no command %q; see bip324-proxy --help", c.Args().First())}
 	}
+	hangups := make(chan os.Signal, 1) // Windows has none
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	settings, err := load(c)
 	if err != nil {
 		return err
 	}
-	s := &service{settings: settings, level: new(slog.LevelVar)}
+	s := &service{level: new(slog.LevelVar)}
+	s.current.Store(settings)
 	s.log = logger(c.App.ErrWriter, settings.logFormat, s.level)
 	s.setLevel()
 	s.warnOfExposed()
@@ -66,21 +74,21 @@ func serve(c *cli.Context) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(30) // sessions are idle, mostly: memory is worth more than the processor's time
 	}
-	return s.run(c)
+	return s.run(c, hangups)
 }
 
 // run serves until a signal ends it, or a listener fails.
-func (s *service) run(c *cli.Context) error {
+func (s *service) run(c *cli.Context, hangups <-chan os.Signal) error {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
 	done := make(chan struct{})
 	defer close(done)
-	loaded := loadOnHangup(c, done)
+	loaded := loadAt(hangups, c, done)
 
 	failed := make(chan error, len(s.listeners))
 	for _, l := range s.listeners {
-		s.log.Info("listening", l.attrs(s.settings)...)
+		s.log.Info("listening", l.attrs(s.settings())...)
 		go func() { failed <- s.server.ServePeer(l, l.peer) }()
 	}
 	for {
@@ -91,8 +99,8 @@ func (s *service) run(c *cli.Context) error {
 		case next := <-loaded:
 			s.reload(next)
 		case got := <-signals:
-			s.log.Info("stopping; once more to stop at once", "signal", got.String(), "grace", s.settings.grace)
-			stop(s.server, s.settings.grace, signals)
+			s.log.Info("stopping; once more to stop at once", "signal", got.String(), "grace", s.settings().grace)
+			stop(s.server, s.settings().grace, signals)
 			return nil
 		}
 	}
@@ -120,7 +128,7 @@ func stop(server *proxy.Server, grace time.Duration, signals <-chan os.Signal) {
 
 // policy is the settings' policy, with the memory of peers.
 func (s *service) policy() proxy.Policy {
-	p := s.settings.policy
+	p := s.settings().policy
 	p.Dialer.Peers = s.peers
 	return p
 }
@@ -128,13 +136,13 @@ func (s *service) policy() proxy.Policy {
 // setLevel makes the log's level that of the settings.
 func (s *service) setLevel() {
 	var level slog.Level
-	if err := level.UnmarshalText([]byte(s.settings.logLevel)); err == nil {
+	if err := level.UnmarshalText([]byte(s.settings().logLevel)); err == nil {
 		s.level.Set(level)
 	}
 }
 
 func (s *service) warnOfExposed() {
-	for _, file := range s.settings.exposed() {
+	for _, file := range s.settings().exposed() {
 		s.log.Warn("every user of this machine can read the file, and it has a password; run chmod 600 on it", "file", file)
 	}
 }
