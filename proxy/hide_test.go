@@ -28,6 +28,8 @@ import (
 // a question that everybody asks alike.
 var addresses = regexp.MustCompile(`(?i)\d+\.\d+\.\d+\.\d+(:\d+)?|\[?(2001:db8|fc00:|ff02:|::)|example|invalid|onion"|localhost`)
 
+var numbers = regexp.MustCompile(`\d+`)
+
 func addressesIn(line, except string) string {
 	for _, known := range []string{except, "0.0.0.0 is no name"} {
 		if known != "" {
@@ -203,7 +205,7 @@ func failures(t *testing.T, hide bool) (logs []*logBook, upstream string) {
 func TestHideAddresses(t *testing.T) {
 	logs, upstream := failures(t, true)
 	reasons := make(map[string]bool)
-	unknown := 0
+	sessions, unknown := 0, 0
 	for _, l := range logs {
 		for line := range strings.Lines(l.text()) {
 			if found := addressesIn(line, upstream); found != "" {
@@ -215,7 +217,8 @@ func TestHideAddresses(t *testing.T) {
 				t.Errorf("%v", line)
 			}
 			if reason, ok := line["reason"].(string); ok {
-				reasons[reason] = true
+				reasons[numbers.ReplaceAllString(reason, "N")] = true
+				sessions++
 				if strings.Contains(reason, "may have an address in it") {
 					unknown++
 				}
@@ -231,10 +234,11 @@ func TestHideAddresses(t *testing.T) {
 		"the upstream proxy at " + upstream + " did not connect to (hidden): connection refused",
 		"the peer hung up during the v2 handshake without an answer, and a second connection, to speak v1, failed: lookup (hidden): no such host",
 	} {
-		if !slices.ContainsFunc(slices.Collect(maps.Keys(reasons)), func(r string) bool { return strings.Contains(r, want) }) {
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(reasons)), func(r string) bool { return strings.Contains(r, numbers.ReplaceAllString(want, "N")) }) {
 			t.Errorf("no session ended because %q", want)
 		}
 	}
+	t.Logf("%d sessions ended for %d reasons", sessions, len(reasons))
 	if unknown != 2 {
 		t.Errorf("%d errors are not known to be without an address, want 2 of the odd ones", unknown)
 	}
@@ -248,6 +252,7 @@ func TestHideAddresses(t *testing.T) {
 // The test above would find addresses if they were there.
 func TestNotHiddenAddresses(t *testing.T) {
 	logs, upstream := failures(t, false)
+	all := 0
 	for i, l := range logs {
 		n := 0
 		for line := range strings.Lines(l.text()) {
@@ -258,5 +263,7 @@ func TestNotHiddenAddresses(t *testing.T) {
 		if n < 2 {
 			t.Errorf("log %d has %d lines with addresses:\n%s", i, n, l.text())
 		}
+		all += n
 	}
+	t.Logf("%d lines with addresses", all)
 }
