@@ -125,11 +125,14 @@ func readEnvironment(environ []string) (map[string]given, error) {
 		if runtime.GOOS == "windows" {
 			name = strings.ToUpper(name) // there it is all the same
 		}
-		if !strings.HasPrefix(name, envPrefix) || text == "" || isServiceLink(name) {
+		if !strings.HasPrefix(name, envPrefix) || text == "" {
 			continue
 		}
 		i := slices.IndexFunc(table, func(t setting) bool { return t.env() == name })
-		if i < 0 {
+		switch {
+		case i < 0 && isServiceLink(name):
+			continue
+		case i < 0:
 			like := strings.ToLower(strings.ReplaceAll(name[len(envPrefix):], "_", "-"))
 			return nil, usageError{fmt.Errorf("%s, in the environment, is no setting; the nearest is %s", name, lookUp(nearest(like)).env())}
 		}
