@@ -110,7 +110,8 @@ func (s *session) speakV1(link transport.Link, magic [4]byte, first *v1v2.Messag
 	r := s.newRelay(peer)
 	cause := fallbackCause(link.Cause)
 	s.server.count(func(t *tally) { t.fallbacks[cause]++ })
-	s.show(func(info *SessionInfo) { info.Fallback = cause })
+	host, _, _ := net.SplitHostPort(s.dest)
+	s.show(func(info *SessionInfo) { info.Fallback, info.Overlay = cause, transport.IsOverlay(host) })
 	s.logOpen("v1", "cause", s.loggable(link.Cause).Error())
 	peer.SetWriteDeadline(time.Now().Add(s.server.idleTimeout()))
 	// Byte for byte what the client sent: its checksum was right.

@@ -54,6 +54,7 @@ type SessionInfo struct {
 	Transport string    `json:"transport,omitempty"`  // v2, v1 or passthrough, once it is open
 	SessionID string    `json:"session_id,omitempty"` // of v2: 64 hexadecimal digits (BIP324)
 	Fallback  string    `json:"fallback,omitempty"`   // of v1: why, one of FallbackCauses
+	Overlay   bool      `json:"overlay,omitempty"`    // of v1: the network below encrypts, as Tor's and CJDNS do
 
 	ClientAgent string `json:"client_agent,omitempty"` // the client's user agent
 	PeerAgent   string `json:"peer_agent,omitempty"`
@@ -74,6 +75,10 @@ const (
 	StateHandshake State = "handshake" // of v2
 	StateOpen      State = "open"
 )
+
+// Transports are all that SessionInfo.Transport may be, and the keys of
+// Snapshot.Opened and Snapshot.Traffic.
+var Transports = []string{"v2", "v1", "passthrough"}
 
 // Traffic is what went each way. Messages are counted where they are translated,
 // as v1 has them; otherwise there are only bytes.

@@ -188,6 +188,7 @@ func TestSnapshotOfFallbacks(t *testing.T) {
 		{"silent", "silent.example:8333", stall},
 		{"refused_v2", "refused.example:8333", stall},
 		{"known_v1", "hangsup.example:8333", fin},
+		{"hung_up", "[fc00::1]:8333", fin},
 	} {
 		before := e.server.Snapshot()
 		e.v1Node(t, c.dest, c.end)
@@ -197,7 +198,7 @@ func TestSnapshotOfFallbacks(t *testing.T) {
 		want := maps.Clone(before.Fallbacks)
 		want[c.cause]++
 		live := now.Sessions[len(now.Sessions)-1]
-		if !maps.Equal(now.Fallbacks, want) || live.Fallback != c.cause || live.Transport != "v1" || live.ClientAgent == "" {
+		if !maps.Equal(now.Fallbacks, want) || live.Fallback != c.cause || live.Transport != "v1" || live.ClientAgent == "" || live.Overlay != (c.dest == "[fc00::1]:8333") {
 			t.Errorf("%s: fallbacks %v, session %+v", c.cause, now.Fallbacks, live)
 		}
 		client.Close()

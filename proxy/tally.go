@@ -38,7 +38,7 @@ func newTally() tally {
 		traffic:   make(map[string]Traffic),
 		buckets:   make([]uint64, len(handshakeBounds)+1),
 	}
-	for _, transport := range []string{"v2", "v1", "passthrough"} {
+	for _, transport := range Transports {
 		t.opened[transport], t.traffic[transport] = 0, Traffic{}
 	}
 	for _, cause := range FallbackCauses {

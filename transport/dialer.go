@@ -51,7 +51,7 @@ func (f Fallback) String() string {
 func (f Fallback) allows(host string) bool {
 	switch f {
 	case FallbackOverlay:
-		return isOverlay(host)
+		return IsOverlay(host)
 	case FallbackAlways:
 		return true
 	}
@@ -61,7 +61,8 @@ func (f Fallback) allows(host string) bool {
 // cjdns is the range of CJDNS addresses.
 var cjdns = netip.MustParsePrefix("fc00::/8")
 
-func isOverlay(host string) bool {
+// IsOverlay says whether the network that host is in encrypts by itself.
+func IsOverlay(host string) bool {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return cjdns.Contains(ip)
 	}
