@@ -1,0 +1,158 @@
+package status
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"bip324proxy/proxy"
+)
+
+// route answers requests for one path that have passed the guard.
+type route struct {
+	http.HandlerFunc
+	open bool // also to those who show no token
+}
+
+// guard lets a request through to its route if it comes from the page itself, or
+// from a program that is no browser, and shows the token, if there is one.
+//
+// Any web page can have its browser send requests here. What gives it away is its
+// Origin; or, where its name was made to lead to this machine (DNS rebinding), the
+// Host, which then is that name: an address cannot be rebound. Who shows the token
+// is no such page, whatever the Host, for browsers keep cookies by host.
+type guard struct {
+	routes map[string]route
+	addr   net.Addr
+	token  string
+	locked bool   // the token is needed
+	cookie string // its name
+	ticket string // its value, instead of the token: of this process alone
+}
+
+func newGuard(addr net.Addr, token string, routes map[string]route) *guard {
+	g := &guard{routes: routes, addr: addr, token: token, cookie: "bip324-proxy-status", ticket: rand.Text()}
+	g.locked = token != "" || !proxy.IsLocal(addr)
+	if tcp, ok := addr.(*net.TCPAddr); ok {
+		g.cookie += fmt.Sprintf("-%d", tcp.Port) // cookies are not kept by port
+	}
+	return g
+}
+
+// minToken is how many characters a token has at least: it may be guessed at from
+// the network.
+const minToken = 16
+
+// TokenError is a token that cannot be one.
+type TokenError struct{}
+
+func (TokenError) Error() string {
+	return fmt.Sprintf("a token has at least %d characters, no space and none outside ASCII; openssl rand -hex 16 makes one", minToken)
+}
+
+// CheckToken returns a TokenError if token can be none.
+func CheckToken(token string) error {
+	if len(token) < minToken || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return TokenError{}
+	}
+	return nil
+}
+
+func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "+
+		"img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+
+	shown := g.token != "" && g.shows(r)
+	to, known := g.routes[r.URL.Path]
+	switch {
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		h.Set("Allow", "GET, HEAD")
+		say(w, http.StatusMethodNotAllowed, "method not allowed: there is only GET and HEAD")
+	case g.crossOrigin(r):
+		say(w, http.StatusForbidden, "forbidden: the request comes from another page")
+	case !shown && !g.isHost(r.Host):
+		say(w, http.StatusForbidden, "forbidden: ask for an address of this machine, such as 127.0.0.1, and not for a name")
+	case g.locked && !shown && !to.open:
+		h.Set("WWW-Authenticate", "Bearer")
+		say(w, http.StatusUnauthorized, "unauthorized: a token is needed; open /?token=TOKEN in a browser, once, or send the header Authorization: Bearer TOKEN")
+	case !known:
+		say(w, http.StatusNotFound, "not found")
+	case shown && r.URL.Path == "/" && r.URL.Query().Has("token"):
+		http.SetCookie(w, &http.Cookie{Name: g.cookie, Value: g.ticket, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode})
+		h.Set("Location", "/") // the token stays in no address bar
+		w.WriteHeader(http.StatusSeeOther)
+	default:
+		to.ServeHTTP(w, r)
+	}
+}
+
+// crossOrigin says whether a browser sends the request for another page than ours.
+// To be led to our page by another's link is as good as typing its address.
+func (g *guard) crossOrigin(r *http.Request) bool {
+	for _, origin := range r.Header.Values("Origin") {
+		if !strings.EqualFold(origin, "http://"+r.Host) {
+			return true
+		}
+	}
+	for _, site := range r.Header.Values("Sec-Fetch-Site") {
+		link := r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
+		if site != "none" && site != "same-origin" && !(link && r.URL.Path == "/") {
+			return true
+		}
+	}
+	return false
+}
+
+// isHost says whether a Host header names the listener by an address, which is
+// this machine's as far as can be told. The port may be that of a tunnel.
+func (g *guard) isHost(host string) bool {
+	if _, ok := g.addr.(*net.UnixAddr); ok {
+		return true // out of reach for browsers
+	}
+	name, port, err := net.SplitHostPort(host)
+	if err != nil {
+		name, port = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]"), "80"
+	}
+	for _, c := range port {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	if strings.EqualFold(name, "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(name)
+	return err == nil && ip.Zone() == "" && (ip.Unmap().IsLoopback() || !proxy.IsLocal(g.addr))
+}
+
+// shows says whether the request has the token, or the cookie that was given for it.
+func (g *guard) shows(r *http.Request) bool {
+	for _, value := range r.Header.Values("Authorization") {
+		if scheme, token, _ := strings.Cut(value, " "); strings.EqualFold(scheme, "Bearer") && same(strings.TrimSpace(token), g.token) {
+			return true
+		}
+	}
+	for _, c := range r.CookiesNamed(g.cookie) {
+		if same(c.Value, g.ticket) {
+			return true
+		}
+	}
+	return r.URL.Path == "/" && same(r.URL.Query().Get("token"), g.token)
+}
+
+// same compares in a time that tells nothing of b, not even its length.
+func same(a, b string) bool {
+	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
+	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
+}

@@ -1,0 +1,128 @@
+// The line of the throughput, the bars, and the lists of facts.
+
+import * as words from "./words.js";
+import { $, text, make } from "./rows.js";
+
+const svg = (tag, attributes) => {
+	const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+	for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+	return node;
+};
+
+const left = 64, right = 552, top_ = 12, bottom = 172, slots = 150;
+
+// ceiling is the least of 1, 2 and 5 times a power of ten that is not below n.
+function ceiling(n) {
+	const power = 10 ** Math.floor(Math.log10(Math.max(n, 100)));
+	return [1, 2, 5, 10].map(f => f * power).find(c => c >= n);
+}
+
+let drawn; // the chart's parts
+
+function draw() {
+	const chart = $("chart"), parts = { labels: [] };
+	for (const y of [top_, (top_ + bottom) / 2, bottom]) {
+		chart.append(svg("line", { class: "grid", x1: left, x2: right, y1: y, y2: y }));
+		const label = svg("text", { x: left - 8, y: y + 4, "text-anchor": "end" });
+		parts.labels.push(label);
+		chart.append(label);
+	}
+	for (const [x, anchor, what] of [[left, "start", "5 min ago"], [right, "end", "now"]]) {
+		const label = svg("text", { x, y: bottom + 20, "text-anchor": anchor });
+		label.textContent = what;
+		chart.append(label);
+	}
+	for (const name of ["to-client", "to-peer"]) chart.append(parts[name] = svg("polyline", { class: name }));
+	return parts;
+}
+
+export function throughput(report) {
+	drawn ||= draw();
+	const t = report.throughput, up = t.bytes_to_peer_per_second, down = t.bytes_to_client_per_second;
+	const most = ceiling(Math.max(0, ...up, ...down));
+	[most, most / 2, 0].forEach((v, i) => text(drawn.labels[i], words.bytes(v) + "/s"));
+	for (const [name, values] of [["to-client", down], ["to-peer", up]]) {
+		const points = values.map((v, i) => {
+			const x = right - (values.length - 1 - i) * (right - left) / (slots - 1);
+			return x.toFixed(1) + "," + (bottom - v / most * (bottom - top_)).toFixed(1);
+		});
+		drawn[name].setAttribute("points", points.join(" "));
+	}
+	const now = values => words.bytes(values.at(-1) || 0) + "/s", peak = values => words.bytes(Math.max(0, ...values)) + "/s";
+	text($("rate-client"), now(down));
+	text($("rate-peer"), now(up));
+	text($("chart-text"), up.length ? `At most ${peak(down)} to clients and ${peak(up)} to peers.` : "The first values come in a moment.");
+}
+
+function label(o) {
+	switch (o.outcome) {
+	case "v1": return "v1: " + (words.fallbacks[o.cause] || o.cause);
+	case "refused": return "nothing: " + (words.refusals[o.cause] || o.cause);
+	}
+	return o.outcome === "v2" ? "v2, encrypted" : "passed through";
+}
+
+const bars = new Map();
+
+export function outcomes(report) {
+	const list = report.outcomes.filter(o => o.count > 0);
+	$("outcomes-empty").hidden = list.length > 0;
+	for (const [key, bar] of bars) {
+		if (!list.some(o => label(o) === key)) { bar.li.remove(); bars.delete(key); }
+	}
+	list.forEach((o, i) => {
+		const key = label(o);
+		let bar = bars.get(key);
+		if (!bar) {
+			bar = { number: make("span", "number"), bar: make("div", "bar") };
+			const track = make("div", "track", bar.bar);
+			track.setAttribute("aria-hidden", "true");
+			bar.li = make("li", "", make("div", "text", make("span", "", key), bar.number), track);
+			bar.li.dataset.kind = o.outcome;
+			bars.set(key, bar);
+		}
+		const percent = 100 * o.share;
+		text(bar.number, `${percent > 0 && percent < 1 ? "under 1" : Math.round(percent)} % · ${words.number(o.count)}`);
+		bar.bar.style.width = percent + "%";
+		if ($("outcome-rows").children[i] !== bar.li) $("outcome-rows").insertBefore(bar.li, $("outcome-rows").children[i] || null);
+	});
+}
+
+// pairs fills a list of rows of texts, which are made once.
+function pairs(node, rows, build) {
+	while (node.children.length > rows.length * build.size) node.lastElementChild.remove();
+	rows.forEach((texts, i) => {
+		if (node.children.length <= i * build.size) node.append(...build(texts));
+		build.fill(node, i, texts);
+	});
+}
+
+const fact = () => [make("dt"), make("dd")];
+fact.size = 2;
+fact.fill = (node, i, texts) => texts.forEach((s, j) => text(node.children[2 * i + j], s));
+
+const settingRow = () => [make("tr", "", make("td", "", make("code")), make("td", "", make("code")), make("td"))];
+settingRow.size = 1;
+settingRow.fill = (node, i, [name, value, origin]) => {
+	const cells = node.children[i].children;
+	text(cells[0].firstChild, name);
+	text(cells[1].firstChild, value);
+	text(cells[2], origin);
+};
+
+const mib = n => words.number(Math.round(n / (1 << 20) * 10) / 10) + " MiB";
+
+export function facts(report) {
+	const { peers, handshakes, message_memory: memory } = report;
+	pairs($("facts"), [
+		["Known to speak v2", words.count(peers.v2, "peer", "peers") + ", never spoken to in v1"],
+		["Known to speak v1", words.count(peers.v1, "peer", "peers")],
+		["Refused v2 just now", words.count(peers.refused_v2, "peer", "peers")],
+		["v2 handshakes", words.number(handshakes.count) + (handshakes.count ? `, ${Math.round(1000 * handshakes.sum_seconds / handshakes.count)} ms on average` : "")],
+		["Large messages", `${mib(memory.taken_bytes)} of ${mib(memory.size_bytes)}` + (memory.waiting ? `, ${words.number(memory.waiting)} waiting` : "")],
+		["Sessions", `${words.number(report.live.all)} of at most ${words.number(report.max_sessions)}`],
+		["Clients connect to", report.listeners.join(", ") || "nothing: the proxy is stopping"],
+	], fact);
+	pairs($("setting-rows"), report.settings.map(s => [s.name, s.value || "–", s.origin]), settingRow);
+	$("settings-empty").hidden = report.settings.length > 0;
+}

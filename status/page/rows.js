@@ -1,0 +1,165 @@
+// The tables. All text is set as text: user agents and names come from strangers.
+
+import * as words from "./words.js";
+
+export const $ = id => document.getElementById(id);
+
+export function text(node, s) { if (node.textContent !== s) node.textContent = s; }
+
+export function make(tag, className, ...children) {
+	const node = document.createElement(tag);
+	if (className) node.className = className;
+	node.append(...children);
+	return node;
+}
+
+export function say(s) { text($("said"), s); }
+
+// Rows keeps the rows of a table in step with a list, by key, and touches only what
+// has changed, so that focus and selection stay where they are.
+class Rows {
+	constructor(body, empty, key, build, update) {
+		Object.assign(this, { body: $(body), empty: $(empty), key, build, update, rows: new Map() });
+	}
+
+	show(list, report) {
+		const items = new Map(list.map(item => [this.key(item), item]));
+		for (const [key, row] of this.rows) {
+			if (!items.has(key)) this.remove(key, row.tr);
+		}
+		let at = this.body.firstElementChild;
+		for (const [key, item] of items) {
+			let row = this.rows.get(key);
+			if (!row) this.rows.set(key, row = this.build(item));
+			this.update(row, item, report);
+			if (row.tr === at) at = at.nextElementSibling;
+			else this.body.insertBefore(row.tr, at);
+		}
+	}
+
+	remove(key, tr) {
+		if (tr.contains(document.activeElement)) this.body.closest("section").querySelector("h2").focus();
+		this.rows.delete(key);
+		tr.remove();
+	}
+
+	// filter shows the rows that have all the words, and returns how many those are.
+	filter(wanted) {
+		let n = 0;
+		for (const { tr, search } of this.rows.values()) {
+			const hit = wanted.every(word => search.includes(word));
+			tr.hidden = !hit;
+			if (hit) n++;
+		}
+		this.empty.hidden = n > 0;
+		return n;
+	}
+}
+
+function cell(tr, label, className, ...children) {
+	const td = make("td", className, make("div", "", ...children));
+	td.setAttribute("role", "cell");
+	td.dataset.label = label;
+	tr.append(td);
+	return td;
+}
+
+function line(className) { return make("div", className); }
+
+function newRow() {
+	const tr = make("tr");
+	tr.setAttribute("role", "row");
+	return tr;
+}
+
+async function copy(code, button) {
+	try {
+		await navigator.clipboard.writeText(code.textContent);
+	} catch { // not allowed, or the page has come over plain HTTP from elsewhere
+		const all = document.createRange();
+		all.selectNodeContents(code);
+		getSelection().removeAllRanges();
+		getSelection().addRange(all);
+		if (!document.execCommand("copy")) {
+			say("The session id is selected: press Ctrl+C to copy it.");
+			text(button, "Selected");
+			return;
+		}
+	}
+	say(""); // so that the same words are said again
+	setTimeout(() => say("Copied the session id."), 50);
+	text(button, "Copied");
+	clearTimeout(button.timer);
+	button.timer = setTimeout(() => text(button, "Copy"), 2000);
+}
+
+function buildSession() {
+	const tr = newRow(), row = { tr };
+	for (const part of ["dest", "peerAgent", "transport", "network", "client", "clientAgent", "up", "upLast", "down", "downLast", "age"]) row[part] = line("");
+	row.dest.className = "main";
+	for (const part of ["peerAgent", "network", "clientAgent", "upLast", "downLast"]) row[part].className = "quiet";
+	row.code = make("code");
+	row.button = make("button", "", "Copy");
+	row.button.type = "button";
+	row.button.onclick = () => copy(row.code, row.button);
+	row.chip = make("span", "chip");
+	row.transport.append(row.chip);
+	cell(tr, "Peer", "", row.dest, row.peerAgent);
+	cell(tr, "Speaks", "", row.transport, row.network);
+	row.idCell = cell(tr, "Session id", "", make("div", "id", row.code, row.button));
+	cell(tr, "Client", "", row.client, row.clientAgent);
+	cell(tr, "To the peer", "", row.up, row.upLast);
+	cell(tr, "To the client", "", row.down, row.downLast);
+	cell(tr, "Age", "", row.age);
+	return row;
+}
+
+function moved(messages, bytes, translated) {
+	return (translated ? words.count(messages, "message", "messages") + ", " : "") + words.bytes(bytes);
+}
+
+function updateSession(row, s, report) {
+	const kind = words.kind(s), translated = s.transport === "v2";
+	row.search = [s.dest, s.client, s.peer_agent, s.client_agent, s.session_id, s.network, s.transport].join(" ").toLowerCase();
+	text(row.dest, s.dest || "not asked yet");
+	text(row.peerAgent, s.peer_agent || "");
+	row.chip.dataset.kind = kind;
+	text(row.chip, words.speaks[kind] || "… " + (words.states[s.state] || s.state));
+	text(row.network, [s.network, s.fallback && words.fallbacks[s.fallback]].filter(Boolean).join(" · "));
+	text(row.code, s.session_id || "");
+	row.idCell.classList.toggle("none", !s.session_id);
+	row.button.setAttribute("aria-label", "Copy the session id of " + (s.dest || "session " + s.number));
+	text(row.client, s.client);
+	text(row.clientAgent, s.client_agent || "");
+	text(row.up, moved(s.messages_to_peer, s.bytes_to_peer, translated));
+	text(row.upLast, s.last_to_peer ? "last: " + s.last_to_peer : "");
+	text(row.down, moved(s.messages_to_client, s.bytes_to_client, translated));
+	text(row.downLast, [s.last_to_client && "last: " + s.last_to_client, s.dropped && words.number(s.dropped) + " dropped"].filter(Boolean).join(" · "));
+	text(row.age, words.duration(words.since(report, s.began)));
+}
+
+// buildEnded makes the row of a session that is over: but for its age it stays as it is.
+function buildEnded(e) {
+	const tr = newRow(), when = line(""), exact = line("quiet");
+	const what = e.kind ? words.refusals[e.kind] || e.kind : words.speaks[e.transport] || e.transport;
+	const chip = make("span", "chip", what);
+	chip.dataset.kind = e.kind ? "refused" : e.transport;
+	text(exact, new Date(e.time).toLocaleTimeString() + (e.kind ? "" : ", lasted " + words.duration(e.seconds)));
+	const reason = [chip, make("div", "", e.reason)];
+	if (e.hint) reason.push(make("div", "hint", e.hint));
+	cell(tr, "Peer", "", make("div", "main", e.dest || "not asked yet"), make("div", "quiet", [e.peer_agent, e.network].filter(Boolean).join(" · ")),
+		make("div", "quiet", "for " + e.client));
+	cell(tr, "When", "", when, exact);
+	cell(tr, "Why", "wide", ...reason);
+	return { tr, when, search: [e.dest, e.client, e.peer_agent, e.reason, e.kind, what].join(" ").toLowerCase() };
+}
+
+function updateEnded(row, e, report) {
+	text(row.when, words.duration(words.since(report, e.time)) + " ago");
+}
+
+const endedKey = e => e.number + " " + e.time + " " + e.client;
+
+export const sessions = new Rows("session-rows", "sessions-empty", s => String(s.number), buildSession, updateSession);
+export const refused = new Rows("refusal-rows", "refusals-empty", endedKey, buildEnded, updateEnded);
+export const closed = new Rows("closed-rows", "closed-empty", endedKey, buildEnded, updateEnded);

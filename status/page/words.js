@@ -1,0 +1,113 @@
+// What the page says: numbers, times, kinds, and the answer to its question.
+
+export const refusals = {
+	dial: "cannot be connected to",
+	no_v2_answer: "no answer to the v2 handshake",
+	handshake: "the v2 handshake failed",
+	second_dial: "no second connection, for v1",
+	resolve: "the name was not resolved",
+	denied: "refused by a rule",
+	no_egress: ".onion or .i2p, without an upstream",
+	own_address: "it leads back to this proxy",
+	passthrough_denied: "not v1, and passthrough is denied",
+	peer: "the peer hung up, or spoke first",
+	client: "the client said nothing, or nothing sensible",
+	client_left: "the client left before anything was settled",
+	too_many_sessions: "too many sessions",
+	client_rate: "its address connects too often",
+	stopping: "the proxy was stopping",
+	other: "other",
+};
+
+export const fallbacks = {
+	hung_up: "the peer hung up on the v2 handshake",
+	silent: "the peer was silent",
+	known_v1: "the peer is known to speak v1",
+	refused_v2: "the peer refused v2 a moment ago",
+};
+
+export const states = {
+	asking: "asked where to",
+	dialing: "connecting",
+	granted: "waiting for the client",
+	handshake: "v2 handshake",
+};
+
+export const speaks = {
+	v2: "✓ v2, encrypted",
+	v1: "! v1, plaintext",
+	overlay: "! v1, within Tor or CJDNS",
+	passthrough: "→ passed through",
+};
+
+export function number(n) { return n.toLocaleString("en"); }
+
+export function count(n, one, many) { return number(n) + " " + (n === 1 ? one : many); }
+
+export function bytes(n) {
+	for (const unit of ["B", "kB", "MB", "GB"]) {
+		if (n < 999.5) return (n < 9.95 && unit !== "B" ? n.toFixed(1) : Math.round(n)) + " " + unit;
+		n /= 1000;
+	}
+	return n.toFixed(1) + " TB";
+}
+
+export function duration(seconds) {
+	const s = Math.max(0, Math.round(seconds)), units = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+	const i = units.findIndex(([size]) => s >= size);
+	if (i < 0) return "0 s";
+	const [[size, unit], next] = [units[i], units[i + 1]];
+	const rest = next && i < 2 ? Math.floor(s % size / next[0]) : 0;
+	return Math.floor(s / size) + " " + unit + (rest ? " " + rest + " " + next[1] : "");
+}
+
+export function since(report, time) { return (Date.parse(report.time) - Date.parse(time)) / 1000; }
+
+export function setting(report, name) { return report.settings.find(s => s.name === name)?.value; }
+
+// kind is what a session speaks, as the style sheet names it.
+export function kind(session) { return session.overlay ? "overlay" : session.transport || "pending"; }
+
+// answer is what the page is there for. How sure it is shows in its state: good,
+// partly, bad, or none, which is to say that it cannot tell.
+export function answer(report) {
+	const live = report.live, plain = live.v1 - live.v1_overlay, open = live.v2 + live.v1 + live.passthrough;
+	const parts = [
+		[live.v2, "encrypted by BIP324"],
+		[plain, "in plaintext v1"],
+		[live.v1_overlay, "v1 within Tor or CJDNS, which encrypts"],
+		[live.passthrough, "passed through as it came"],
+	].filter(([n]) => n > 0).map(([n, what]) => number(n) + " " + what).join(", ");
+	const which = open === 1 ? "The one connection" : open === 2 ? "Both connections" : "All " + number(open) + " connections";
+	const is = open === 1 ? "is" : "are";
+	const title = [[plain, "plaintext"], [live.passthrough, "passed through"], [live.v2 + live.v1_overlay, "encrypted"]]
+		.filter(([n]) => n > 0).map(([n, what]) => number(n) + " " + what).join(", ");
+	if (open === 0) return { state: "none", mark: "–", headline: "No connections right now.", title: "no connections" };
+	if (live.v2 === open) return { state: "good", mark: "✓", headline: `Yes. ${which} to ${open === 1 ? "a peer" : "peers"} ${is} encrypted.`, title };
+	if (live.passthrough === open) return { state: "none", mark: "?", headline: `Not known. ${which} ${is} passed through as ${open === 1 ? "it" : "they"} came.`, title };
+	if (plain === open) return { state: "bad", mark: "!", headline: `No. ${which} ${is} in plaintext (v1).`, title };
+	if (plain + live.passthrough === 0) return { state: "good", mark: "✓", headline: `Yes. ${parts}.`, title };
+	if (plain > 0 && live.v2 + live.v1_overlay === 0) return { state: "bad", mark: "!", headline: `No. ${parts}.`, title };
+	return { state: "partly", mark: "!", headline: `Partly. ${parts}.`, title };
+}
+
+// detail is what there is to say on the answer, in sentences.
+export function detail(report) {
+	const live = report.live, said = [], fallback = setting(report, "v1-fallback");
+	const open = live.v2 + live.v1 + live.passthrough;
+	const ever = report.opened.v2 + report.opened.v1 + report.opened.passthrough;
+	if (report.stopping) said.push("The proxy is stopping and takes no more clients.");
+	else if (open === 0 && ever === 0) said.push(`Set your Bitcoin client's SOCKS5 proxy to ${report.listeners.join(" or ") || "this proxy"}, and its connections show here.`);
+	if (open === 0 && ever > 0) said.push(`Since the start: ${number(report.opened.v2)} on v2, ${number(report.opened.v1)} on v1, ${number(report.opened.passthrough)} passed through.`);
+	if (live.pending > 0) said.push(count(live.pending, "is", "are") + " being made.");
+	if (live.v1 > live.v1_overlay) {
+		said.push("Who listens can read the plaintext." + (fallback ? ` It is spoken because --v1-fallback is ${fallback}; with never it would not be.` : ""));
+	} else if (fallback === "never") {
+		said.push("What a v1 client says leaves encrypted or not at all: --v1-fallback is never.");
+	}
+	if (live.passthrough > 0) said.push("What is passed through is not looked into: it may be v2 of the client's own, or not Bitcoin.");
+	if (live.v2 > 0) said.push("Encryption does not say who the peer is; if a peer is yours, compare the session id there.");
+	const recent = report.refusals.filter(r => since(report, r.time) < 600).length;
+	if (recent > 0) said.push(`${recent === report.refusals.length && recent >= 50 ? "At least " : ""}${count(recent, "connection", "connections")} came to nothing in the last ten minutes: see why below.`);
+	return said.join(" ");
+}

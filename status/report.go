@@ -1,0 +1,125 @@
+package status
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"bip324proxy/proxy"
+)
+
+// defaultSessions is how many live sessions a report has unless it is asked for
+// another number.
+const defaultSessions = 1000
+
+// Report is what /api/status says. As with Snapshot, no name changes its meaning.
+type Report struct {
+	// Snapshot's Sessions are the newest ones here, the newest first.
+	proxy.Snapshot
+
+	Version string  `json:"version"`
+	Uptime  float64 `json:"uptime_seconds"`
+
+	// Live counts all live sessions, also those that Sessions leaves out.
+	Live Live `json:"live"`
+
+	// Outcomes are what became of all sessions that are settled, by cause and with
+	// the most frequent first.
+	Outcomes []Outcome `json:"outcomes"`
+
+	Throughput Throughput `json:"throughput"`
+	Settings   []Setting  `json:"settings"`
+}
+
+// Live counts live sessions.
+type Live struct {
+	All         int `json:"all"`
+	V2          int `json:"v2"`
+	V1          int `json:"v1"`
+	V1Overlay   int `json:"v1_overlay"` // of V1: within a network that encrypts
+	Passthrough int `json:"passthrough"`
+	Pending     int `json:"pending"` // not open yet
+}
+
+// Outcome is what became of sessions: one of those in Snapshot.Opened, "v1" by its
+// cause, or "refused" by its kind.
+type Outcome struct {
+	Outcome string  `json:"outcome"`         // v2, v1, passthrough or refused
+	Cause   string  `json:"cause,omitempty"` // of v1 one of proxy.FallbackCauses, of refused one of proxy.RefusalKinds
+	Count   uint64  `json:"count"`
+	Share   float64 `json:"share"` // of all, from 0 to 1
+}
+
+// newReport makes a report with at most n sessions.
+func newReport(now proxy.Snapshot, n int) *Report {
+	r := &Report{Snapshot: now, Uptime: now.Time.Sub(now.Started).Seconds(), Live: count(now.Sessions), Outcomes: outcomes(now), Settings: []Setting{}}
+	slices.Reverse(r.Sessions)
+	r.Sessions = r.Sessions[:min(n, len(r.Sessions))]
+	return r
+}
+
+func count(sessions []proxy.SessionInfo) Live {
+	l := Live{All: len(sessions)}
+	for _, s := range sessions {
+		switch s.Transport {
+		case "v2":
+			l.V2++
+		case "v1":
+			l.V1++
+			if s.Overlay {
+				l.V1Overlay++
+			}
+		case "passthrough":
+			l.Passthrough++
+		default:
+			l.Pending++
+		}
+	}
+	return l
+}
+
+func outcomes(now proxy.Snapshot) []Outcome {
+	all := []Outcome{
+		{Outcome: "v2", Count: now.Opened["v2"]},
+		{Outcome: "passthrough", Count: now.Opened["passthrough"]},
+	}
+	for _, cause := range proxy.FallbackCauses {
+		all = append(all, Outcome{Outcome: "v1", Cause: cause, Count: now.Fallbacks[cause]})
+	}
+	for _, kind := range proxy.RefusalKinds {
+		all = append(all, Outcome{Outcome: "refused", Cause: kind, Count: now.Refused[kind]})
+	}
+	var sum uint64
+	for _, o := range all {
+		sum += o.Count
+	}
+	for i := range all {
+		all[i].Share = float64(all[i].Count) / float64(max(sum, 1))
+	}
+	slices.SortStableFunc(all, func(a, b Outcome) int { return cmp.Compare(b.Count, a.Count) })
+	return all
+}
+
+// report answers /api/status.
+func (s *Server) report(w http.ResponseWriter, r *http.Request, recent *recent) {
+	n := defaultSessions
+	if text := r.URL.Query().Get("sessions"); text != "" {
+		var err error
+		if n, err = strconv.Atoi(text); err != nil || n < 0 {
+			say(w, http.StatusBadRequest, fmt.Sprintf("bad request: sessions=%q is no number of sessions", text))
+			return
+		}
+	}
+	now := newReport(s.Snapshot(), n)
+	now.Version, now.Throughput = s.Version, recent.throughput()
+	if s.Settings != nil {
+		now.Settings = append(now.Settings, s.Settings()...)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if r.Method != http.MethodHead {
+		json.NewEncoder(w).Encode(now) // it fails only where the client is gone
+	}
+}
