@@ -57,6 +57,10 @@ func serve(c *cli.Context) error {
 			s.log.Error("the peer memory could not be saved", "err", err)
 		}
 	}()
+	page, err := listenStatus(settings)
+	if err != nil {
+		return err
+	}
 	if s.listeners, err = listen(settings); err != nil {
 		return err
 	}
@@ -74,6 +78,7 @@ func serve(c *cli.Context) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(30) // sessions are idle, mostly: memory is worth more than the processor's time
 	}
+	defer s.startStatus(page)() // it is there to the last, and shows how sessions end
 	return s.run(c, hangups)
 }
 

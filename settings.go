@@ -21,26 +21,30 @@ import (
 // the table, and to check what there is to check; where it is used it is read from
 // here.
 type settings struct {
-	config        string
-	listen        []string
-	auth          string
-	authFile      string
-	upstream      string
-	v1Fallback    string
-	peerMemory    string
-	allow, deny   []string
-	passthrough   string
-	peer          []string
-	messageMemory int // MiB
-	maxSessions   int // 0 for what the descriptor limit is enough for
-	clientRate    int // connections a second
-	grace         time.Duration
-	logAddresses  bool
-	logLevel      string
-	logFormat     string
+	config          string
+	listen          []string
+	auth            string
+	authFile        string
+	upstream        string
+	v1Fallback      string
+	peerMemory      string
+	allow, deny     []string
+	passthrough     string
+	peer            []string
+	messageMemory   int // MiB
+	maxSessions     int // 0 for what the descriptor limit is enough for
+	clientRate      int // connections a second
+	status          string
+	statusToken     string
+	statusTokenFile string
+	grace           time.Duration
+	logAddresses    bool
+	logLevel        string
+	logFormat       string
 
 	origins map[string]origin // of those that are not the default
 	policy  proxy.Policy      // what they come to, but for the memory of peers
+	token   string            // of the status page, or empty
 }
 
 // settingError is what is wrong with a setting. It may have the value in it.
@@ -95,7 +99,10 @@ func (s *settings) check() (err error) {
 	if p.Rules.Deny, err = parseRules(s.deny); err != nil {
 		return s.wrong("deny", err)
 	}
-	return s.checkListeners()
+	if err := s.checkListeners(); err != nil {
+		return err
+	}
+	return s.checkStatus()
 }
 
 // checkListeners is what of the listeners can be judged before they are opened.
@@ -212,8 +219,8 @@ func (s *settings) exposed() (files []string) {
 		return nil
 	}
 	inFile := func(name string) bool { return s.origins[name].line > 0 }
-	secret := s.auth != "" && inFile("auth") || s.policy.Upstream != nil && s.policy.Upstream.Credentials != nil && inFile("upstream")
-	for file, has := range map[string]bool{s.config: secret, s.authFile: s.authFile != ""} {
+	secret := s.auth != "" && inFile("auth") || s.statusToken != "" && inFile("status-token") || s.policy.Upstream != nil && s.policy.Upstream.Credentials != nil && inFile("upstream")
+	for file, has := range map[string]bool{s.config: secret, s.authFile: s.authFile != "", s.statusTokenFile: s.statusTokenFile != ""} {
 		if info, err := os.Stat(file); has && err == nil && info.Mode().IsRegular() && info.Mode()&0o004 != 0 {
 			files = append(files, file)
 		}

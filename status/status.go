@@ -47,8 +47,8 @@ type Server struct {
 // Setting is one of the program's, as it is in force.
 type Setting struct {
 	Name   string `json:"name"`   // as on the command line, without the dashes
-	Value  string `json:"value"`  // never a secret
-	Origin string `json:"origin"` // where it was set, such as default or flag
+	Value  any    `json:"value"`  // string, int, bool or []string; never a secret
+	Origin string `json:"origin"` // where it was set: default, flag, environment, or FILE:LINE
 }
 
 const (

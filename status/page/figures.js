@@ -123,6 +123,6 @@ export function facts(report) {
 		["Sessions", `${words.number(report.live.all)} of at most ${words.number(report.max_sessions)}`],
 		["Clients connect to", report.listeners.join(", ") || "nothing: the proxy is stopping"],
 	], fact);
-	pairs($("setting-rows"), report.settings.map(s => [s.name, s.value || "–", s.origin]), settingRow);
+	pairs($("setting-rows"), report.settings.map(s => [s.name, [].concat(s.value).join(", ") || "–", s.origin]), settingRow);
 	$("settings-empty").hidden = report.settings.length > 0;
 }

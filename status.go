@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"runtime/debug"
+	"strings"
+
+	"bip324proxy/proxy"
+	"bip324proxy/status"
+)
+
+// checkStatus is what of the status page can be judged before it is opened. It
+// opens nothing but the file of --status-token-file.
+func (s *settings) checkStatus() (err error) {
+	if s.token, err = s.readToken(); err != nil {
+		return err
+	}
+	if s.status == "" {
+		return nil
+	}
+	if err := proxy.CheckListen(s.status); err != nil {
+		return s.wrong("status", err)
+	}
+	if addr, err := netip.ParseAddrPort(s.status); err == nil {
+		return s.mayShow(net.TCPAddrFromAddrPort(addr))
+	}
+	return nil
+}
+
+// readToken is what the status page asks for, or empty.
+func (s *settings) readToken() (string, error) {
+	name, token := "status-token", s.statusToken
+	if s.statusTokenFile != "" {
+		if token != "" {
+			return "", usageError{fmt.Errorf("%s and %s: give one of them", s.given(name), s.given("status-token-file"))}
+		}
+		name = "status-token-file"
+		f, err := os.Open(s.statusTokenFile)
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", s.given(name), err)
+		}
+		defer f.Close()
+		if token, err = firstLine(f); err != nil {
+			return "", fmt.Errorf("%s: %s: %w", s.given(name), s.statusTokenFile, err)
+		}
+	} else if token == "" {
+		return "", nil
+	}
+	if err := status.CheckToken(token); err != nil {
+		return "", s.wrong(name, err)
+	}
+	return token, nil
+}
+
+// mayShow returns an error if the status page at addr would be open to whom it
+// must not.
+func (s *settings) mayShow(addr net.Addr) error {
+	if s.token == "" && !proxy.IsLocal(addr) {
+		return s.wrong("status", fmt.Errorf("%v is not on this machine alone, and whoever reaches it could see who is connected to whom; "+
+			"add --status-token TOKEN, or take a loopback address, such as 127.0.0.1:1325", addr))
+	}
+	return nil
+}
+
+// listenStatus opens the listener of the status page, or returns nil if none is
+// asked for.
+func listenStatus(s *settings) (net.Listener, error) {
+	if s.status == "" {
+		return nil, nil
+	}
+	l, err := proxy.Listen(s.status)
+	if errors.As(err, new(*proxy.ListenError)) {
+		return nil, s.wrong("status", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen: %w; if another program has that address, choose one with %s", err, s.given("status"))
+	}
+	if err := s.mayShow(l.Addr()); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// startStatus serves the status page on l, which may be nil, until stop is called.
+func (s *service) startStatus(l net.Listener) (stop func()) {
+	if l == nil {
+		return func() {}
+	}
+	page := status.Server{
+		Snapshot: s.server.Snapshot,
+		Settings: s.shown,
+		Version:  buildVersion(),
+		Token:    s.settings().token,
+		Log:      s.log,
+	}
+	where := []any{"addr", l.Addr().String()}
+	if _, ok := l.Addr().(*net.TCPAddr); ok {
+		where = append(where, "url", "http://"+l.Addr().String()+"/")
+	}
+	s.log.Info("status page", where...)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := page.Serve(ctx, l); err != nil {
+			s.log.Error("the status page has ended", "err", err)
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+// shown are the settings in force, as the status page has them.
+func (s *service) shown() []status.Setting {
+	var all []status.Setting
+	for _, f := range s.settings().inForce() {
+		all = append(all, status.Setting{Name: f.Name, Value: f.Value, Origin: f.Origin})
+	}
+	return all
+}
+
+// buildVersion is the module's version, or that of the commit.
+func buildVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		if v := strings.TrimPrefix(strings.Trim(info.Main.Version, "()"), "v"); v != "" {
+			return v
+		}
+	}
+	return "devel"
+}
