@@ -6,10 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
 )
 
@@ -42,15 +39,7 @@ const asks = {
 // connected to.
 func TestBrowser(t *testing.T) {
 	t.Parallel()
-	browser := os.Getenv("CHROMIUM")
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if browser == "" {
-			browser, _ = exec.LookPath(name)
-		}
-	}
-	if browser == "" {
-		notRun(t, "chromium is not installed (Debian: apt-get install chromium), and CHROMIUM is not set")
-	}
+	browserPath(t)
 	proxy := startProxy(t)
 	says := make(chan string, 1)
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -64,17 +53,8 @@ func TestBrowser(t *testing.T) {
 		}
 	}))
 	defer web.Close()
-	dir, err := os.MkdirTemp("", "bip324-proxy-test-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(dir) // as far as its processes have ended
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	cmd := exec.CommandContext(ctx, browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-		"--no-first-run", "--user-data-dir="+dir, web.URL)
-	cmd.Env = append(os.Environ(), "HOME="+dir)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // it is many processes
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd := browserCommand(t, ctx, web.URL)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

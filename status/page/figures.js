@@ -9,7 +9,7 @@ const svg = (tag, attributes) => {
 	return node;
 };
 
-const left = 64, right = 552, top_ = 12, bottom = 172, slots = 150;
+const left = 72, above = 12, bottom = 172, height = 200, slots = 150;
 
 // ceiling is the least of 1, 2 and 5 times a power of ten that is not below n.
 function ceiling(n) {
@@ -20,33 +20,35 @@ function ceiling(n) {
 let drawn; // the chart's parts
 
 function draw() {
-	const chart = $("chart"), parts = { labels: [] };
-	for (const y of [top_, (top_ + bottom) / 2, bottom]) {
-		chart.append(svg("line", { class: "grid", x1: left, x2: right, y1: y, y2: y }));
-		const label = svg("text", { x: left - 8, y: y + 4, "text-anchor": "end" });
-		parts.labels.push(label);
-		chart.append(label);
+	const chart = $("chart"), lines = [], labels = [], ends = [];
+	for (const y of [above, (above + bottom) / 2, bottom]) {
+		lines.push(svg("line", { class: "grid", x1: left, y1: y, y2: y }));
+		labels.push(svg("text", { x: left - 8, y: y + 4, "text-anchor": "end" }));
 	}
-	for (const [x, anchor, what] of [[left, "start", "5 min ago"], [right, "end", "now"]]) {
-		const label = svg("text", { x, y: bottom + 20, "text-anchor": anchor });
+	for (const [anchor, what] of [["start", "5 min ago"], ["end", "now"]]) {
+		const label = svg("text", { x: left, y: bottom + 20, "text-anchor": anchor });
 		label.textContent = what;
-		chart.append(label);
+		ends.push(label);
 	}
-	for (const name of ["to-client", "to-peer"]) chart.append(parts[name] = svg("polyline", { class: name }));
-	return parts;
+	const down = svg("polyline", { class: "to-client" }), up = svg("polyline", { class: "to-peer" });
+	chart.append(...lines, ...labels, ...ends, down, up);
+	return { chart, lines, labels, ends, up, down };
 }
 
 export function throughput(report) {
 	drawn ||= draw();
 	const t = report.throughput, up = t.bytes_to_peer_per_second, down = t.bytes_to_client_per_second;
-	const most = ceiling(Math.max(0, ...up, ...down));
+	const right = (drawn.chart.clientWidth || 560) - 4, most = ceiling(Math.max(0, ...up, ...down));
+	drawn.chart.setAttribute("viewBox", `0 0 ${right + 4} ${height}`);
+	for (const line of drawn.lines) line.setAttribute("x2", right);
+	drawn.ends[1].setAttribute("x", right);
 	[most, most / 2, 0].forEach((v, i) => text(drawn.labels[i], words.bytes(v) + "/s"));
-	for (const [name, values] of [["to-client", down], ["to-peer", up]]) {
+	for (const [line, values] of [[drawn.down, down], [drawn.up, up]]) {
 		const points = values.map((v, i) => {
 			const x = right - (values.length - 1 - i) * (right - left) / (slots - 1);
-			return x.toFixed(1) + "," + (bottom - v / most * (bottom - top_)).toFixed(1);
+			return x.toFixed(1) + "," + (bottom - v / most * (bottom - above)).toFixed(1);
 		});
-		drawn[name].setAttribute("points", points.join(" "));
+		line.setAttribute("points", points.join(" "));
 	}
 	const now = values => words.bytes(values.at(-1) || 0) + "/s", peak = values => words.bytes(Math.max(0, ...values)) + "/s";
 	text($("rate-client"), now(down));
@@ -123,6 +125,7 @@ export function facts(report) {
 		["Sessions", `${words.number(report.live.all)} of at most ${words.number(report.max_sessions)}`],
 		["Clients connect to", report.listeners.join(", ") || "nothing: the proxy is stopping"],
 	], fact);
-	pairs($("setting-rows"), report.settings.map(s => [s.name, [].concat(s.value).join(", ") || "–", s.origin]), settingRow);
-	$("settings-empty").hidden = report.settings.length > 0;
+	const settings = report.settings.map(s => [s.name, [].concat(s.value).join(", "), s.origin]);
+	pairs($("setting-rows"), settings.filter(([, value]) => value), settingRow);
+	text($("unset"), settings.length ? "Not set: " + settings.filter(([, value]) => !value).map(([name]) => name).join(", ") + "." : "Not known.");
 }

@@ -14,13 +14,16 @@ function show(report) {
 	text($("mark"), answer.mark);
 	text($("headline"), answer.headline);
 	text($("detail"), words.detail(report));
+	text($("why"), words.why(report));
+	$("why").hidden = !words.why(report);
 	document.title = answer.title + " — bip324-proxy";
 	if (state !== undefined && state !== answer.state) say(answer.headline); // not at each change of a number
 	state = answer.state;
 
 	for (const [name, n] of Object.entries({ v2, v1, passthrough })) {
+		const overlay = name === "v1" && report.live.v1_overlay;
 		text($("live-" + name), words.number(n));
-		text($("opened-" + name), words.number(report.opened[name]) + " since the start");
+		text($("opened-" + name), (overlay ? words.number(overlay) + " within Tor or CJDNS, " : "") + words.number(report.opened[name]) + " since the start");
 	}
 	text($("refused"), words.number(Object.values(report.refused).reduce((a, b) => a + b, 0)));
 	text($("refused-last"), report.refusals.length ? `last ${words.duration(words.since(report, report.refusals[0].time))} ago` : "");

@@ -97,7 +97,9 @@ function buildSession() {
 	const tr = newRow(), row = { tr };
 	for (const part of ["dest", "peerAgent", "transport", "network", "client", "clientAgent", "up", "upLast", "down", "downLast", "age"]) row[part] = line("");
 	row.dest.className = "main";
-	for (const part of ["peerAgent", "network", "clientAgent", "upLast", "downLast"]) row[part].className = "quiet";
+	for (const part of ["peerAgent", "clientAgent"]) row[part].className = "quiet agent";
+	for (const part of ["network", "upLast", "downLast"]) row[part].className = "quiet";
+	for (const part of ["up", "down", "upLast", "downLast", "age"]) row[part].classList.add("amount");
 	row.code = make("code");
 	row.button = make("button", "", "Copy");
 	row.button.type = "button";
@@ -132,22 +134,22 @@ function updateSession(row, s, report) {
 	text(row.client, s.client);
 	text(row.clientAgent, s.client_agent || "");
 	text(row.up, moved(s.messages_to_peer, s.bytes_to_peer, translated));
-	text(row.upLast, s.last_to_peer ? "last: " + s.last_to_peer : "");
+	text(row.upLast, s.last_to_peer ? "last " + s.last_to_peer : "");
 	text(row.down, moved(s.messages_to_client, s.bytes_to_client, translated));
-	text(row.downLast, [s.last_to_client && "last: " + s.last_to_client, s.dropped && words.number(s.dropped) + " dropped"].filter(Boolean).join(" · "));
+	text(row.downLast, [s.last_to_client && "last " + s.last_to_client, s.dropped && words.number(s.dropped) + " dropped"].filter(Boolean).join(", "));
 	text(row.age, words.duration(words.since(report, s.began)));
 }
 
 // buildEnded makes the row of a session that is over: but for its age it stays as it is.
 function buildEnded(e) {
-	const tr = newRow(), when = line(""), exact = line("quiet");
+	const tr = newRow(), when = line("when"), exact = line("quiet when");
 	const what = e.kind ? words.refusals[e.kind] || e.kind : words.speaks[e.transport] || e.transport;
 	const chip = make("span", "chip", what);
 	chip.dataset.kind = e.kind ? "refused" : e.transport;
 	text(exact, new Date(e.time).toLocaleTimeString() + (e.kind ? "" : ", lasted " + words.duration(e.seconds)));
-	const reason = [chip, make("div", "", e.reason)];
+	const reason = [chip, make("div", "reason", e.reason)];
 	if (e.hint) reason.push(make("div", "hint", e.hint));
-	cell(tr, "Peer", "", make("div", "main", e.dest || "not asked yet"), make("div", "quiet", [e.peer_agent, e.network].filter(Boolean).join(" · ")),
+	cell(tr, "Peer", "", make("div", "main", e.dest || "not asked yet"), make("div", "quiet agent", [e.peer_agent, e.network].filter(Boolean).join(" · ")),
 		make("div", "quiet", "for " + e.client));
 	cell(tr, "When", "", when, exact);
 	cell(tr, "Why", "wide", ...reason);

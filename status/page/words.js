@@ -107,7 +107,12 @@ export function detail(report) {
 	}
 	if (live.passthrough > 0) said.push("What is passed through is not looked into: it may be v2 of the client's own, or not Bitcoin.");
 	if (live.v2 > 0) said.push("Encryption does not say who the peer is; if a peer is yours, compare the session id there.");
-	const recent = report.refusals.filter(r => since(report, r.time) < 600).length;
-	if (recent > 0) said.push(`${recent === report.refusals.length && recent >= 50 ? "At least " : ""}${count(recent, "connection", "connections")} came to nothing in the last ten minutes: see why below.`);
 	return said.join(" ");
+}
+
+// why leads to the reasons, if connections came to nothing of late.
+export function why(report) {
+	const recent = report.refusals.filter(r => since(report, r.time) < 600).length;
+	if (recent === 0) return "";
+	return (recent >= 50 ? "At least " : "") + count(recent, "connection", "connections") + " came to nothing in the last ten minutes: see why.";
 }

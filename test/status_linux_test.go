@@ -1,0 +1,365 @@
+package test
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"bip324proxy/test/hostile"
+)
+
+const (
+	onion       = "examplesofnodesarenottobefoundatanyaddressofthisnetworkyd.onion:8333"
+	clientAgent = "/Satoshi:0.21.2/"
+
+	// hostileAgent is markup, as far as user agents are shown.
+	hostileAgent = `/<img src=x onerror=alert(1)>:1/`
+)
+
+// statusAddr is where the proxy's status page is.
+func (p *proxy) statusAddr(t *testing.T) string {
+	t.Helper()
+	return p.await(t, "the status page", func(e event) bool { return e.Msg == "status page" }).Addr
+}
+
+// openStatus opens the page and waits until it has asked for the first time.
+func openStatus(t *testing.T, addr string) *tab {
+	t.Helper()
+	tab := openTab(t)
+	tab.call("Emulation.setFocusEmulationEnabled", map[string]any{"enabled": true}, nil)
+	tab.look(1280, 900, "light")
+	tab.open("http://" + addr + "/")
+	tab.until(`document.getElementById("updated")?.textContent.startsWith("updated")`)
+	return tab
+}
+
+// row is the i-th live session's in the page.
+func row(i int) string { return fmt.Sprintf(`document.querySelectorAll("#session-rows tr")[%d]`, i) }
+
+// The page answers its one question, and shows a session as it is, and how it goes on.
+func TestStatusPage(t *testing.T) {
+	t.Parallel()
+	browserPath(t)
+	whole := t
+	proxy := startProxy(t, "--status", "127.0.0.1:0", "--v1-fallback", "overlay", "--upstream", "socks5://"+startWorld(t, map[string]played{
+		"192.0.2.17:8333":        v2Peer("/Satoshi:30.0.0/"),
+		"192.0.2.99:8333":        v2Peer(hostileAgent),
+		"203.0.113.5:8333":       v1OnlyPeer,
+		"electrum.example:50001": echoPeer,
+		onion:                    v1Peer("/Satoshi:25.0.0/"),
+	}))
+	addr := proxy.statusAddr(t)
+	tab := openStatus(t, addr)
+	headline := func(want string) {
+		t.Helper()
+		tab.until(fmt.Sprintf(`document.getElementById("headline").textContent === %q`, want))
+	}
+	headline("No connections right now.")
+	if s := eval[string](tab, `document.getElementById("detail").textContent`); !strings.Contains(s, "SOCKS5 proxy to "+proxy.addr) {
+		t.Errorf("who has no connections is told %q", s)
+	}
+
+	client := v1Client(t, proxy.addr, "192.0.2.17:8333", clientAgent)
+	id := proxy.opened(t).SessionID
+	headline("Yes. The one connection to a peer is encrypted.")
+	if title := eval[string](tab, "document.title"); title != "1 encrypted — bip324-proxy" {
+		t.Errorf("the title is %q", title)
+	}
+	if got := eval[string](tab, row(0)+`.querySelector("code").textContent`); got != id || len(id) != 64 {
+		t.Errorf("the page has the session id %q, the log %q", got, id)
+	}
+	tab.until(row(0) + `.innerText.includes("/Satoshi:30.0.0/")`)
+	for _, want := range []string{"192.0.2.17:8333", "mainnet", "v2, encrypted", client.LocalAddr().String(), clientAgent, "last verack"} {
+		if s := eval[string](tab, row(0)+".innerText"); !strings.Contains(s, want) {
+			t.Errorf("the row has no %q: %q", want, s)
+		}
+	}
+
+	tab.run("updates", func(t *testing.T) {
+		eval[any](tab, `window.before = `+row(0)+`; before.querySelector("button").focus()`)
+		client.Write(pings(5))
+		tab.until(row(0) + `.innerText.includes("7 messages") && ` + row(0) + `.innerText.includes("last pong")`)
+		if !eval[bool](tab, `before === `+row(0)+` && document.activeElement === before.querySelector("button")`) {
+			t.Error("the row is another, or has lost the focus")
+		}
+	})
+	tab.run("copies", func(t *testing.T) { testCopy(t, tab, addr, id) })
+	tab.run("a refused peer", func(t *testing.T) {
+		c, err := hostile.Connect(proxy.addr, "203.0.113.5:8333", patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		c.Write(hostile.V1("version", versionOf(clientAgent)))
+		tab.until(`document.querySelectorAll("#refusal-rows tr").length === 1`)
+		s := eval[string](tab, `document.getElementById("refusal-rows").innerText`)
+		for _, want := range []string{"203.0.113.5:8333", "no answer to the v2 handshake", "the peer hung up during the v2 handshake without an answer", "run with --v1-fallback always"} {
+			if !strings.Contains(s, want) {
+				t.Errorf("why the peer was refused has no %q: %q", want, s)
+			}
+		}
+		find := func(what, found string) {
+			eval[any](tab, fmt.Sprintf(`(f => { f.value = %q; f.dispatchEvent(new Event("input")); })(document.getElementById("filter"))`, what))
+			if got := eval[string](tab, `document.getElementById("found").textContent`); !strings.HasPrefix(got, found) {
+				t.Errorf("to look for %q finds %q", what, got)
+			}
+		}
+		find("203.0.113.5", "0 live, 1 came to nothing")
+		find("Satoshi:30 192.0", "1 live, 0 came to nothing")
+		find(id, "1 live, 0 came to nothing")
+		find("198.51.100.1", "Not among")
+		find("", "")
+	})
+	tab.run("markup is text", func(t *testing.T) {
+		v1Client(whole, proxy.addr, "192.0.2.99:8333", hostileAgent)
+		tab.until(row(0) + `.innerText.includes("onerror")`)
+		if n := eval[int](tab, `document.querySelectorAll("img, script:not([src])").length`); n != 0 {
+			t.Errorf("%d elements have come from a user agent", n)
+		}
+	})
+	tab.run("other transports", func(t *testing.T) {
+		headline("Yes. Both connections to peers are encrypted.")
+		v1Client(whole, proxy.addr, onion, clientAgent)
+		headline("Yes. 2 encrypted by BIP324, 1 v1 within Tor or CJDNS, which encrypts.")
+		other, err := hostile.Connect(proxy.addr, "electrum.example:50001", patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole.Cleanup(func() { other.Close() })
+		io.WriteString(other, `{"method":"server.version"}`)
+		headline("Partly. 2 encrypted by BIP324, 1 v1 within Tor or CJDNS, which encrypts, 1 passed through as it came.")
+		if got := eval[string](tab, `document.getElementById("answer").dataset.state`); got != "partly" {
+			t.Errorf("the answer's state is %q", got)
+		}
+	})
+	tab.run("looks", func(t *testing.T) { testLooks(t, tab) })
+	for _, url := range tab.requested() {
+		if !strings.HasPrefix(url, "http://"+addr+"/") && !strings.HasPrefix(url, "data:") && url != "about:blank" {
+			t.Errorf("the page has asked for %s", url)
+		}
+	}
+	if all := tab.complaints(); len(all) > 0 {
+		t.Errorf("the console says %s", all)
+	}
+
+	proxy.kill()
+	tab.until(`!document.getElementById("lost").hidden && document.getElementById("lost").textContent.startsWith("The proxy is not reachable, since") && document.title.startsWith("not reachable")`)
+}
+
+// testCopy copies the session id with mouse and keyboard, and where the clipboard is not to be had.
+func testCopy(t *testing.T, tab *tab, addr, id string) {
+	session := tab.session
+	tab.session = "" // the browser's own
+	tab.call("Browser.grantPermissions", map[string]any{"origin": "http://" + addr, "permissions": []string{"clipboardReadWrite", "clipboardSanitizedWrite"}}, nil)
+	tab.session = session
+	button := row(0) + `.querySelector("button")`
+	for name, activate := range map[string]func(){
+		"mouse":    func() { tab.click(button) },
+		"keyboard": func() { eval[any](tab, button+".focus()"); tab.press("Enter") },
+	} {
+		eval[any](tab, `navigator.clipboard.writeText("nothing")`)
+		tab.until(button + `.textContent === "Copy"`)
+		activate()
+		tab.until(button + `.textContent === "Copied" && document.getElementById("said").textContent === "Copied the session id."`)
+		if got := eval[string](tab, "navigator.clipboard.readText()"); got != id {
+			t.Errorf("with the %s the clipboard has %q, want %q", name, got, id)
+		}
+	}
+	// A page that has come over plain HTTP from elsewhere has no clipboard.
+	eval[any](tab, `Object.defineProperty(navigator, "clipboard", {value: undefined, configurable: true})`)
+	tab.click(button)
+	if got := eval[string](tab, "getSelection().toString()"); got != id {
+		t.Errorf("without a clipboard %q is selected, want the session id", got)
+	}
+	eval[any](tab, "delete navigator.clipboard")
+}
+
+// lowContrast finds the texts whose contrast is less than WCAG's 4.5 to 1.
+const lowContrast = `(() => {
+	const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+	const rgba = color => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1); return [...canvas.getImageData(0, 0, 1, 1).data]; };
+	const luminance = c => c.slice(0, 3).map(v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4).reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+	const low = new Set();
+	const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+	while (walk.nextNode()) {
+		const e = walk.currentNode.parentElement;
+		if (!walk.currentNode.textContent.trim() || !e.checkVisibility() || e.closest("script, noscript")) continue;
+		let ground = e, back = rgba(getComputedStyle(ground).backgroundColor);
+		while (back[3] < 255 && ground.parentElement) back = rgba(getComputedStyle(ground = ground.parentElement).backgroundColor);
+		const style = getComputedStyle(e), [a, b] = [luminance(rgba(e.ownerSVGElement ? style.fill : style.color)), luminance(back)];
+		const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+		if (ratio < 4.5) low.add(e.tagName + "." + e.className + " " + JSON.stringify(walk.currentNode.textContent.trim()) + " " + ratio.toFixed(2));
+	}
+	return [...low];
+})()`
+
+// testLooks looks at the page on screens of all widths, in light and dark, and has it read aloud. SCREENSHOTS=DIR
+// keeps what it looks like.
+func testLooks(t *testing.T, tab *tab) {
+	for _, width := range []int{1280, 768, 390, 320} {
+		for _, scheme := range []string{"light", "dark"} {
+			tab.look(width, 900, scheme)
+			if got := eval[int](tab, "document.documentElement.scrollWidth"); got > width {
+				t.Errorf("on a screen of %d the page is %d wide", width, got)
+			}
+			time.Sleep(400 * time.Millisecond) // colors change in 0.3 s
+			for _, low := range eval[[]string](tab, lowContrast) {
+				t.Errorf("%d, %s: too little contrast: %s", width, scheme, low)
+			}
+			if dir := os.Getenv("SCREENSHOTS"); dir != "" {
+				if err := os.WriteFile(fmt.Sprintf("%s/%d-%s.png", dir, width, scheme), tab.screenshot(true), 0o600); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		for _, node := range tab.named("button", "link", "searchbox", "textbox", "table", "image", "heading") {
+			if strings.TrimSpace(node[1]) == "" {
+				t.Errorf("on a screen of %d a %s has no name", width, node[0])
+			}
+		}
+		// A table is one for a screen reader even where it does not look like one.
+		if cells := tab.named("cell"); len(cells) < 4*7 {
+			t.Errorf("on a screen of %d there are %d cells", width, len(cells))
+		}
+	}
+	tab.open(eval[string](tab, "location.href"))
+	tab.until(`!!` + row(3))
+	var reached []string
+	for range 8 {
+		tab.press("Tab")
+		reached = append(reached, eval[string](tab, `document.activeElement.id || document.activeElement.getAttribute("aria-label") || document.activeElement.textContent`))
+		if outline := eval[string](tab, `getComputedStyle(document.activeElement).outlineStyle`); outline != "solid" {
+			t.Errorf("the focus on %s does not show", reached[len(reached)-1])
+		}
+	}
+	for _, want := range []string{"Skip to the sessions", "pause", "filter", "Copy the session id of 192.0.2.99:8333", "Copy the session id of 192.0.2.17:8333"} {
+		if !strings.Contains(strings.Join(reached, "\n"), want) {
+			t.Errorf("the keyboard does not get to %q: %q", want, reached)
+		}
+	}
+}
+
+// A token opens the page once and for all, in this browser.
+func TestStatusPageToken(t *testing.T) {
+	t.Parallel()
+	browserPath(t)
+	const token = "a-token-of-many-characters"
+	proxy := startProxy(t, "--status", "127.0.0.1:0", "--status-token", token)
+	addr := proxy.statusAddr(t)
+	tab := openTab(t)
+	tab.open("http://" + addr + "/")
+	tab.until(`document.body?.innerText.startsWith("unauthorized: a token is needed; open /?token=TOKEN")`)
+	tab.open("http://" + addr + "/?token=" + token)
+	for range 2 {
+		tab.until(`document.getElementById("headline")?.textContent === "No connections right now."`)
+		if url := eval[string](tab, "location.href"); url != "http://"+addr+"/" {
+			t.Errorf("the address is %s", url)
+		}
+		tab.open("http://" + addr + "/")
+	}
+	if cookie := eval[string](tab, "document.cookie"); cookie != "" {
+		t.Errorf("scripts see the cookie %q", cookie)
+	}
+}
+
+// What other pages' scripts try, they learn nothing: not by asking across origins, and not by a name that leads here.
+func TestStatusPageFromElsewhere(t *testing.T) {
+	t.Parallel()
+	browserPath(t)
+	proxy := startProxy(t, "--status", "127.0.0.1:0")
+	addr := proxy.statusAddr(t)
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		io.WriteString(w, "<!doctype html><title>elsewhere</title>")
+	}))
+	defer web.Close()
+	tab := openTab(t, "--host-resolver-rules=MAP rebound.example 127.0.0.1")
+	tab.open(strings.Replace(web.URL, "127.0.0.1", "localhost", 1))
+	tab.until(`document.title === "elsewhere"`)
+	for _, path := range []string{"/", "/api/status", "/metrics", "/healthz", "/page.js", "/style.css", "/icon.svg", "/nothing"} {
+		url := "http://" + addr + path
+		for name, script := range map[string]string{
+			"fetch": `fetch(%q).then(r => r.text(), () => "")`,
+			"blind": `fetch(%q, {mode: "no-cors"}).then(r => r.text(), () => "")`,
+			"post":  `fetch(%q, {method: "POST", body: "x"}).then(r => r.text(), () => "")`,
+			"frame": `new Promise(done => { const f = document.createElement("iframe"); f.src = %q;
+				f.onload = () => { try { done(f.contentDocument?.body?.innerText || "") } catch (e) { done("") } }; document.body.append(f); })`,
+			"script": `new Promise(done => { const s = document.createElement("script"); s.src = %q; s.onload = () => done("loaded"); s.onerror = () => done(""); document.body.append(s); })`,
+			"style":  `new Promise(done => { const s = document.createElement("link"); s.rel = "stylesheet"; s.href = %q; s.onload = () => done("loaded"); s.onerror = () => done(""); document.body.append(s); })`,
+			"image":  `new Promise(done => { const i = new Image(); i.src = %q; i.onload = () => done("loaded"); i.onerror = () => done(""); })`,
+		} {
+			if got := eval[string](tab, fmt.Sprintf(script, url)); got != "" {
+				t.Errorf("%s of %s: %q", name, path, got)
+			}
+		}
+	}
+	_, port, _ := strings.Cut(addr, ":")
+	tab.open("http://rebound.example:" + port + "/")
+	tab.until(`location.hostname === "rebound.example" && document.body?.innerText.startsWith("forbidden")`)
+	for _, path := range []string{"/", "/api/status", "/metrics", "/healthz"} {
+		if got := eval[int](tab, fmt.Sprintf(`fetch(%q).then(r => r.status)`, path)); got != http.StatusForbidden {
+			t.Errorf("%s, by a name that leads here: %d", path, got)
+		}
+	}
+}
+
+// SCREENSHOT=FILE makes the picture of the page in the README. It takes five minutes, for the line of the throughput.
+func TestStatusPagePicture(t *testing.T) {
+	file := os.Getenv("SCREENSHOT")
+	if file == "" {
+		t.Skip("SCREENSHOT is not set")
+	}
+	agents := map[string]string{
+		"192.0.2.17:8333":        "/Satoshi:30.0.0/",
+		"198.51.100.4:8333":      "/Satoshi:29.1.0/Knots:20250903/",
+		"203.0.113.88:8333":      "/Satoshi:28.1.0/",
+		"[2001:db8:7::19]:8333":  "/Satoshi:30.0.0/",
+		"node.example:8333":      "/Satoshi:29.2.0/",
+		"198.51.100.130:8333":    "/Satoshi:27.0.0/",
+		"192.0.2.201:8333":       "/btcwire:0.5.0/btcd:0.25.0/",
+		"bitcoin.node.test:8333": "/Satoshi:29.0.0/",
+	}
+	peers := map[string]played{"203.0.113.5:8333": v1OnlyPeer}
+	for name, agent := range agents {
+		peers[name] = v2Peer(agent)
+	}
+	proxy := startProxy(t, "--status", "127.0.0.1:0", "--upstream", "socks5://"+startWorld(t, peers))
+	var i int
+	for name := range agents {
+		client, phase := v1Client(t, proxy.addr, name, "/bitcoinj:0.17/"), float64(i)
+		i++
+		go func() {
+			for n := 0.0; ; n++ {
+				size := 2000 + 40_000*math.Pow(math.Sin(n/30+phase), 4) + 9000*math.Sin(n/3+5*phase)
+				if _, err := client.Write(append(getdata(int(max(size, 300))), pings(1+int(phase))...)); err != nil {
+					return
+				}
+				time.Sleep(2 * time.Second)
+			}
+		}()
+		time.Sleep(7 * time.Second)
+	}
+	for _, dead := range []string{"203.0.113.5:8333", "198.51.100.77:8333"} {
+		if c, err := hostile.Connect(proxy.addr, dead, patience); err == nil {
+			c.Write(hostile.V1("version", versionOf("/bitcoinj:0.17/")))
+			defer c.Close()
+		}
+	}
+	time.Sleep(5 * time.Minute)
+	tab := openStatus(t, proxy.statusAddr(t))
+	tab.look(1280, 1000, "light")
+	tab.until(`document.querySelectorAll("#session-rows tr").length === 8`)
+	picture := tab.screenshot(false)
+	if len(picture) > 250_000 {
+		t.Errorf("the picture has %d bytes", len(picture))
+	}
+	if err := os.WriteFile(file, picture, 0o644); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,152 @@
+package test
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/armon/go-socks5"
+
+	"bip324proxy/test/hostile"
+)
+
+// played is what plays a peer.
+type played func(nc *net.TCPConn)
+
+// startWorld runs an upstream proxy behind which the peers are, by "host:port", and nobody else. So peers can have
+// addresses that nobody has.
+func startWorld(t *testing.T, peers map[string]played) (upstream string) {
+	t.Helper()
+	at := make(map[string]string)
+	for name, play := range peers {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Close() })
+		at[name] = l.Addr().String()
+		go func() {
+			for {
+				nc, err := l.Accept()
+				if err != nil {
+					return
+				}
+				go func() {
+					defer nc.Close()
+					play(nc.(*net.TCPConn))
+				}()
+			}
+		}()
+	}
+	server, err := socks5.New(&socks5.Config{
+		Resolver: noResolver{},
+		Logger:   log.New(io.Discard, "", 0),
+		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if at[addr] == "" {
+				return nil, errors.New("connection refused") // go-socks5 goes by the words
+			}
+			return new(net.Dialer).DialContext(ctx, network, at[addr])
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go server.Serve(l)
+	return l.Addr().String()
+}
+
+// noResolver leaves names as they are.
+type noResolver struct{}
+
+func (noResolver) Resolve(ctx context.Context, _ string) (context.Context, net.IP, error) {
+	return ctx, nil, nil
+}
+
+// versionOf is a VERSION message's payload.
+func versionOf(agent string) []byte {
+	return append(append(randomPayload(1, 80), byte(len(agent))), agent+"\x00\x00\x00\x00\x01"...)
+}
+
+// v2Peer speaks v2, answers each ping, and each getdata with a block of the size that it holds.
+func v2Peer(agent string) played {
+	return func(nc *net.TCPConn) {
+		e, err := hostile.Script{}.Shake(nc, false)
+		if err != nil {
+			return
+		}
+		e.Send(hostile.V2("version", versionOf(agent)))
+		e.Send(hostile.V2("verack", nil))
+		for {
+			contents, err := e.Receive()
+			if err != nil {
+				return
+			}
+			switch ids := hostile.ShortNames(); {
+			case len(contents) > 0 && ids[contents[0]] == "ping":
+				err = e.Send(hostile.V2("pong", contents[1:]))
+			case len(contents) > 4 && ids[contents[0]] == "getdata":
+				err = e.Send(hostile.V2("block", make([]byte, binary.LittleEndian.Uint32(contents[1:]))))
+			}
+			if err != nil {
+				return
+			}
+		}
+	}
+}
+
+// v1Peer hangs up on v2 and answers a VERSION in v1.
+func v1Peer(agent string) played {
+	return func(nc *net.TCPConn) {
+		if name, _, err := hostile.ReadV1(nc); err != nil || name != "version" {
+			return
+		}
+		nc.Write(append(hostile.V1("version", versionOf(agent)), hostile.V1("verack", nil)...))
+		io.Copy(io.Discard, nc)
+	}
+}
+
+// v1OnlyPeer takes what it is sent for no v1 and hangs up, without a word.
+func v1OnlyPeer(nc *net.TCPConn) {
+	nc.Read(make([]byte, 64))
+	nc.CloseWrite()
+	io.Copy(io.Discard, nc)
+}
+
+func echoPeer(nc *net.TCPConn) { io.Copy(nc, nc) }
+
+// v1Client connects to dest and says what v1 clients say. What comes is read and forgotten.
+func v1Client(t *testing.T, proxyAddr, dest, agent string) *net.TCPConn {
+	t.Helper()
+	nc, err := hostile.Connect(proxyAddr, dest, patience)
+	if err != nil {
+		t.Fatalf("%s: %v", dest, err)
+	}
+	t.Cleanup(func() { nc.Close() })
+	nc.SetDeadline(time.Time{})
+	nc.Write(append(hostile.V1("version", versionOf(agent)), hostile.V1("verack", nil)...))
+	go io.Copy(io.Discard, nc)
+	return nc
+}
+
+// pings are so many messages.
+func pings(n int) (b []byte) {
+	for i := range n {
+		b = append(b, hostile.V1("ping", randomPayload(uint64(i), 8))...)
+	}
+	return b
+}
+
+// getdata asks a v2Peer for a block of n bytes.
+func getdata(n int) []byte {
+	return hostile.V1("getdata", binary.LittleEndian.AppendUint32(nil, uint32(n)))
+}
