@@ -126,14 +126,14 @@ func TestStatusPage(t *testing.T) {
 	tab.run("other transports", func(t *testing.T) {
 		headline("Yes. Both connections to peers are encrypted.")
 		v1Client(whole, proxy.addr, onion, clientAgent)
-		headline("Yes. 2 encrypted by BIP324, 1 v1 within Tor or CJDNS, which encrypts.")
+		headline("Yes. 2 encrypted by BIP324, 1 on v1 within Tor or CJDNS, which encrypts.")
 		other, err := hostile.Connect(proxy.addr, "electrum.example:50001", patience)
 		if err != nil {
 			t.Fatal(err)
 		}
 		whole.Cleanup(func() { other.Close() })
 		io.WriteString(other, `{"method":"server.version"}`)
-		headline("Partly. 2 encrypted by BIP324, 1 v1 within Tor or CJDNS, which encrypts, 1 passed through as it came.")
+		headline("Partly. 2 encrypted by BIP324, 1 on v1 within Tor or CJDNS, which encrypts, 1 passed through as it came.")
 		if got := eval[string](tab, `document.getElementById("answer").dataset.state`); got != "partly" {
 			t.Errorf("the answer's state is %q", got)
 		}

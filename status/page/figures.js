@@ -31,12 +31,14 @@ function draw() {
 		ends.push(label);
 	}
 	const down = svg("polyline", { class: "to-client" }), up = svg("polyline", { class: "to-peer" });
+	addEventListener("resize", () => throughput(drawn.report));
 	chart.append(...lines, ...labels, ...ends, down, up);
 	return { chart, lines, labels, ends, up, down };
 }
 
 export function throughput(report) {
 	drawn ||= draw();
+	drawn.report = report;
 	const t = report.throughput, up = t.bytes_to_peer_per_second, down = t.bytes_to_client_per_second;
 	const right = (drawn.chart.clientWidth || 560) - 4, most = ceiling(Math.max(0, ...up, ...down));
 	drawn.chart.setAttribute("viewBox", `0 0 ${right + 4} ${height}`);

@@ -108,7 +108,7 @@ function buildSession() {
 	row.transport.append(row.chip);
 	cell(tr, "Peer", "", row.dest, row.peerAgent);
 	cell(tr, "Speaks", "", row.transport, row.network);
-	row.idCell = cell(tr, "Session id", "", make("div", "id", row.code, row.button));
+	row.idCell = cell(tr, "Session id", "session-id", make("div", "id", row.code, row.button));
 	cell(tr, "Client", "", row.client, row.clientAgent);
 	cell(tr, "To the peer", "", row.up, row.upLast);
 	cell(tr, "To the client", "", row.down, row.downLast);

@@ -75,7 +75,7 @@ export function answer(report) {
 	const parts = [
 		[live.v2, "encrypted by BIP324"],
 		[plain, "in plaintext v1"],
-		[live.v1_overlay, "v1 within Tor or CJDNS, which encrypts"],
+		[live.v1_overlay, "on v1 within Tor or CJDNS, which encrypts"],
 		[live.passthrough, "passed through as it came"],
 	].filter(([n]) => n > 0).map(([n, what]) => number(n) + " " + what).join(", ");
 	const which = open === 1 ? "The one connection" : open === 2 ? "Both connections" : "All " + number(open) + " connections";
