@@ -11,6 +11,8 @@ import (
 func TestUnavailable(t *testing.T) {
 	for _, args := range [][]string{
 		{"--auth-file", "/no/such/file"},
+		{"--status-token-file", "/no/such/file"},
+		{"--status", "unix:/no/such/directory/socket"},
 		{"--peer-memory", "/no/such/directory/peers"},
 		{"--listen", "unix:/no/such/directory/socket"},
 	} {
@@ -54,6 +56,12 @@ func TestWrongInput(t *testing.T) {
 		{"--max-sessions many", "max-sessions"},
 		{"--client-rate 0", "--client-rate: it must be one a second at least"},
 		{"--log-addresses=maybe", `--log-addresses: "maybe" is neither true nor false`},
+		{"--status 1325", "--status: \"1325\" is no address; write HOST:PORT"},
+		{"--status 0.0.0.0:0", "add --status-token TOKEN"},
+		{"--status [::]:0", "add --status-token TOKEN"},
+		{"--status 192.0.2.1:1325", "add --status-token TOKEN"},
+		{"--status-token short", "--status-token: a token has at least 16 characters"},
+		{"--status-token 0123456789abcdef --status-token-file f", "--status-token and --status-token-file: give one of them"},
 		{"--no-such-flag", "no-such-flag"},
 		{"serve", `no command "serve"`},
 		{"demo now", `leave out "now"`},

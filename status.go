@@ -52,6 +52,9 @@ func (s *settings) readToken() (string, error) {
 		return "", nil
 	}
 	if err := status.CheckToken(token); err != nil {
+		if name == "status-token-file" {
+			err = fmt.Errorf("%s: %w", s.statusTokenFile, err)
+		}
 		return "", s.wrong(name, err)
 	}
 	return token, nil

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"bip324proxy/proxy"
@@ -122,12 +123,13 @@ func (g *guard) isHost(host string) bool {
 	}
 	name, port, err := net.SplitHostPort(host)
 	if err != nil {
-		name, port = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]"), "80"
+		name, port, err = net.SplitHostPort(host + ":80")
 	}
-	for _, c := range port {
-		if c < '0' || c > '9' {
-			return false
-		}
+	if err != nil {
+		return false
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return false
 	}
 	if strings.EqualFold(name, "localhost") {
 		return true

@@ -1,0 +1,299 @@
+package status
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"bip324proxy/proxy"
+)
+
+const token = "0123456789abcdef0123456789abcdef"
+
+var (
+	loopback = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1325}
+	public   = &net.TCPAddr{IP: net.IPv4zero, Port: 1325}
+	unix     = &net.UnixAddr{Name: "/run/status", Net: "unix"}
+)
+
+// idle is the snapshot of a proxy to which nothing has happened.
+func idle() proxy.Snapshot {
+	s := new(proxy.Server).Snapshot()
+	s.Listeners = []string{"127.0.0.1:1324"}
+	return s
+}
+
+// paths are all that there are.
+var paths = []string{"/", "/style.css", "/page.js", "/words.js", "/rows.js", "/figures.js", "/icon.svg", "/api/status", "/metrics", "/healthz", "/readyz"}
+
+// get is the answer to a request on a listener at addr. Its headers are given as "Name: value".
+func get(s *Server, addr net.Addr, method, target, host string, headers ...string) *http.Response {
+	if s.Snapshot == nil {
+		s.Snapshot = idle
+	}
+	r := httptest.NewRequest(method, target, nil)
+	r.Host = host
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		r.Header.Add(name, value)
+	}
+	w := httptest.NewRecorder()
+	s.handler(addr, new(recent)).ServeHTTP(w, r)
+	return w.Result()
+}
+
+// Every path is behind the guard, and nothing that does not pass it learns what is there.
+func TestGuard(t *testing.T) {
+	const here = "127.0.0.1:1325"
+	for _, c := range []struct {
+		name    string
+		addr    net.Addr
+		method  string
+		host    string
+		headers []string
+		code    int
+	}{
+		{"the address", loopback, "GET", here, nil, 200},
+		{"HEAD", loopback, "HEAD", here, nil, 200},
+		{"localhost", loopback, "GET", "localhost:1325", nil, 200},
+		{"LOCALHOST", loopback, "GET", "LOCALHOST:1325", nil, 200},
+		{"localhost without port", loopback, "GET", "localhost", nil, 200},
+		{"IPv6", loopback, "GET", "[::1]:1325", nil, 200},
+		{"IPv6 without port", loopback, "GET", "[::1]", nil, 200},
+		{"a tunnel's port", loopback, "GET", "127.0.0.1:8080", nil, 200},
+
+		{"a name", loopback, "GET", "evil.example:1325", nil, 403},
+		{"a name without port", loopback, "GET", "evil.example", nil, 403},
+		{"no host", loopback, "GET", "", nil, 403},
+		{"a name like localhost", loopback, "GET", "localhost.evil.example:1325", nil, 403},
+		{"a name like an address", loopback, "GET", "127.0.0.1.evil.example:1325", nil, 403},
+		{"this machine's name", loopback, "GET", "host.local:1325", nil, 403},
+		{"another address", loopback, "GET", "192.0.2.1:1325", nil, 403},
+		{"any address", loopback, "GET", "0.0.0.0:1325", nil, 403},
+		{"a user", loopback, "GET", "evil.example@127.0.0.1:1325", nil, 403},
+		{"no port", loopback, "GET", "127.0.0.1:http", nil, 403},
+		{"a zone", loopback, "GET", "[::1%25lo]:1325", nil, 403},
+
+		{"POST", loopback, "POST", here, nil, 405},
+		{"PUT", loopback, "PUT", here, nil, 405},
+		{"DELETE", loopback, "DELETE", here, nil, 405},
+		{"OPTIONS", loopback, "OPTIONS", here, nil, 405},
+		{"preflight", loopback, "OPTIONS", here, []string{"Origin: http://evil.example", "Access-Control-Request-Method: GET", "Access-Control-Request-Private-Network: true"}, 405},
+		{"CONNECT", loopback, "CONNECT", here, nil, 405},
+		{"TRACE", loopback, "TRACE", here, nil, 405},
+
+		{"the page's fetch", loopback, "GET", here, []string{"Origin: http://127.0.0.1:1325", "Sec-Fetch-Site: same-origin"}, 200},
+		{"another origin", loopback, "GET", here, []string{"Origin: http://evil.example"}, 403},
+		{"null", loopback, "GET", here, []string{"Origin: null"}, 403},
+		{"another port", loopback, "GET", here, []string{"Origin: http://127.0.0.1:8080"}, 403},
+		{"another scheme", loopback, "GET", here, []string{"Origin: https://127.0.0.1:1325"}, 403},
+		{"two origins", loopback, "GET", here, []string{"Origin: http://127.0.0.1:1325", "Origin: http://evil.example"}, 403},
+		{"rebound", loopback, "GET", "evil.example:1325", []string{"Origin: http://evil.example:1325", "Sec-Fetch-Site: same-origin"}, 403},
+		{"typed", loopback, "GET", here, []string{"Sec-Fetch-Site: none", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"}, 200},
+		{"cross-site", loopback, "GET", here, []string{"Sec-Fetch-Site: cross-site"}, 403},
+		{"same-site", loopback, "GET", here, []string{"Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image"}, 403},
+		{"a frame", loopback, "GET", here, []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe"}, 403},
+
+		{"socket", unix, "GET", "localhost", nil, 200},
+		{"socket, any name", unix, "GET", "status", nil, 200},
+		{"socket, another page", unix, "GET", "status", []string{"Origin: http://evil.example"}, 403},
+		{"socket, POST", unix, "POST", "status", nil, 405},
+	} {
+		for _, path := range append(paths, "/nothing", "/page/index.html", "/api/status/", "/../page.js") {
+			r := get(new(Server), c.addr, c.method, path, c.host, c.headers...)
+			want := c.code
+			if want == 200 && !slices.Contains(paths, path) {
+				want = 404
+			}
+			if r.StatusCode != want {
+				t.Errorf("%s: %s %s: %d, want %d", c.name, c.method, path, r.StatusCode, want)
+			}
+			checkHeaders(t, r)
+			if want != 200 {
+				checkTellsNothing(t, r)
+			}
+		}
+	}
+}
+
+func checkHeaders(t *testing.T, r *http.Response) {
+	t.Helper()
+	for name := range r.Header {
+		if strings.HasPrefix(name, "Access-Control-") {
+			t.Errorf("%s: %s", name, r.Header.Get(name))
+		}
+	}
+	for name, want := range map[string]string{
+		"Content-Security-Policy":      "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+		"X-Content-Type-Options":       "nosniff",
+		"Referrer-Policy":              "no-referrer",
+		"Cache-Control":                "no-store",
+		"Cross-Origin-Resource-Policy": "same-origin",
+	} {
+		if got := r.Header.Get(name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+}
+
+func checkTellsNothing(t *testing.T, r *http.Response) {
+	t.Helper()
+	b := make([]byte, 1000)
+	n, _ := r.Body.Read(b)
+	if s := strings.ToLower(fmt.Sprint(string(b[:n]), r.Header)); strings.Contains(s, "bip324") || strings.Contains(s, "bitcoin") || n > 200 {
+		t.Errorf("who does not pass is told: %s", s)
+	}
+}
+
+// A link leads to the page, and to nothing else.
+func TestLinks(t *testing.T) {
+	for _, path := range paths {
+		r := get(new(Server), loopback, "GET", path, "127.0.0.1:1325", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document")
+		if (r.StatusCode == 200) != (path == "/") || r.StatusCode != 200 && r.StatusCode != 403 {
+			t.Errorf("%s: %d", path, r.StatusCode)
+		}
+	}
+}
+
+// With a token nothing but health is told to those who do not show it, whatever they show instead.
+func TestToken(t *testing.T) {
+	for _, c := range []struct {
+		addr    net.Addr
+		host    string
+		headers []string
+		code    int
+	}{
+		{loopback, "127.0.0.1:1325", nil, 401},
+		{public, "192.0.2.1:1325", nil, 401},
+		{unix, "status", nil, 401},
+		{public, "status.example", nil, 403},
+		{public, "192.0.2.1:1325", []string{"Authorization: Bearer " + token}, 200},
+		{public, "192.0.2.1:1325", []string{"Authorization: bearer  " + token}, 200},
+		{public, "status.example", []string{"Authorization: Bearer " + token}, 200}, // a page that was rebound has no token
+		{loopback, "127.0.0.1:1325", []string{"Authorization: Bearer " + token}, 200},
+		{unix, "status", []string{"Authorization: Bearer " + token}, 200},
+		{public, "192.0.2.1:1325", []string{"Authorization: Bearer " + token, "Origin: http://evil.example"}, 403},
+		{public, "192.0.2.1:1325", []string{"Authorization: Bearer " + token[:31]}, 401},
+		{public, "192.0.2.1:1325", []string{"Authorization: Bearer " + token + "0"}, 401},
+		{public, "192.0.2.1:1325", []string{"Authorization: Bearer "}, 401},
+		{public, "192.0.2.1:1325", []string{"Authorization: Bearer"}, 401},
+		{public, "192.0.2.1:1325", []string{"Authorization: " + token}, 401},
+		{public, "192.0.2.1:1325", []string{"Authorization: Basic " + token}, 401},
+		{public, "192.0.2.1:1325", []string{"Cookie: bip324-proxy-status-1325=" + token}, 401},
+		{public, "192.0.2.1:1325", []string{"Cookie: bip324-proxy-status-1325="}, 401},
+	} {
+		for _, path := range paths {
+			want := c.code
+			if health := path == "/healthz" || path == "/readyz"; health && want == 401 {
+				want = 200
+			}
+			r := get(&Server{Token: token}, c.addr, "GET", path, c.host, c.headers...)
+			if r.StatusCode != want {
+				t.Errorf("%v %s%s %q: %d, want %d", c.addr, c.host, path, c.headers, r.StatusCode, want)
+			}
+			checkHeaders(t, r)
+			if want == 401 && r.Header.Get("WWW-Authenticate") != "Bearer" {
+				t.Error("401 does not say how")
+			}
+		}
+	}
+	// Where others can reach it, no token means that nobody has it.
+	for _, headers := range [][]string{nil, {"Authorization: Bearer "}} {
+		if r := get(new(Server), public, "GET", "/api/status", "192.0.2.1:1325", headers...); r.StatusCode != 401 {
+			t.Errorf("a public listener without a token: %d", r.StatusCode)
+		}
+	}
+}
+
+// A token in the page's address is taken once, and is no longer there; what stays is a cookie that is not the token.
+func TestTokenInAddress(t *testing.T) {
+	s := &Server{Token: token, Snapshot: idle}
+	h := s.handler(public, new(recent))
+	ask := func(target, host string, cookies ...*http.Cookie) *http.Response {
+		r := httptest.NewRequest("GET", target, nil)
+		r.Host = host
+		for _, c := range cookies {
+			r.AddCookie(c)
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w.Result()
+	}
+	for _, wrong := range []string{"/?token=", "/?token=" + token[1:], "/?token=" + token + "0", "/?Token=" + token, "/?token=x&token=" + token, "/api/status?token=" + token, "/metrics?token=" + token} {
+		if r := ask(wrong, "192.0.2.1:1325"); r.StatusCode != 401 || len(r.Cookies()) > 0 {
+			t.Errorf("%s: %d, %v", wrong, r.StatusCode, r.Cookies())
+		}
+	}
+	r := ask("/?token="+token, "192.0.2.1:1325")
+	if r.StatusCode != http.StatusSeeOther || r.Header.Get("Location") != "/" || len(r.Cookies()) != 1 {
+		t.Fatalf("%d, to %q, cookies %v", r.StatusCode, r.Header.Get("Location"), r.Cookies())
+	}
+	c := r.Cookies()[0]
+	if !c.HttpOnly || c.SameSite != http.SameSiteStrictMode || c.Path != "/" || strings.Contains(c.Value, token) || c.Domain != "" || len(c.Value) < 26 {
+		t.Errorf("the cookie is %+v", c)
+	}
+	for _, path := range paths {
+		if r := ask(path, "192.0.2.1:1325", c); r.StatusCode != 200 {
+			t.Errorf("%s with the cookie: %d", path, r.StatusCode)
+		}
+	}
+	if r := ask("/", "192.0.2.1:1325", &http.Cookie{Name: c.Name, Value: c.Value[1:]}); r.StatusCode != 401 {
+		t.Errorf("with part of the cookie: %d", r.StatusCode)
+	}
+	// Another process has another.
+	h = s.handler(public, new(recent))
+	if r := ask("/", "192.0.2.1:1325", c); r.StatusCode != 401 {
+		t.Errorf("with the cookie of another process: %d", r.StatusCode)
+	}
+	// Without a token there is none to take.
+	if r := get(new(Server), loopback, "GET", "/?token=x", "127.0.0.1:1325"); r.StatusCode != 200 || len(r.Cookies()) != 0 {
+		t.Errorf("%d, %v", r.StatusCode, r.Cookies())
+	}
+}
+
+func TestCheckToken(t *testing.T) {
+	for good, tokens := range map[bool][]string{
+		true:  {token, "sixteen-letters!", strings.Repeat("a", 1000)},
+		false: {"", "fifteen-letters", "with a space in it", "with\x00zero-and-more", "with a line\n", "with-an-ümlaut-in-it", strings.Repeat(" ", 16)},
+	} {
+		for _, token := range tokens {
+			if err := CheckToken(token); (err == nil) != good || err != nil && !strings.Contains(err.Error(), "openssl rand -hex 16") {
+				t.Errorf("%q: %v", token, err)
+			}
+		}
+	}
+}
+
+// FuzzHost compares with what a browser would take for the host of such an address: whatever passes is no name but
+// localhost.
+func FuzzHost(f *testing.F) {
+	for _, host := range []string{"127.0.0.1:1325", "localhost", "[::1]:80", "evil.example", "127.0.0.1.evil.example", "[::1", "::1", "127.1", "0x7f000001", "[::ffff:127.0.0.1]:1"} {
+		f.Add(host)
+	}
+	s := &Server{Snapshot: idle}
+	handlers := map[bool]http.Handler{true: s.handler(loopback, new(recent)), false: (&Server{Snapshot: idle, Token: token}).handler(public, new(recent))}
+	f.Fuzz(func(t *testing.T, host string) {
+		for local, h := range handlers {
+			r := httptest.NewRequest("GET", "/healthz", nil)
+			r.Host = host
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			if w.Code == 403 {
+				continue
+			}
+			u, err := url.Parse("http://" + host + "/")
+			if err != nil { // "::1"
+				u = &url.URL{Host: "[" + host + "]"}
+			}
+			ip := net.ParseIP(u.Hostname())
+			if !strings.EqualFold(u.Hostname(), "localhost") && (ip == nil || local && !ip.IsLoopback()) {
+				t.Errorf("%q passes, %d", host, w.Code)
+			}
+		}
+	})
+}

@@ -1,0 +1,188 @@
+package status
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// serve serves s on l until the test, or the bubble, ends it.
+func serve(t *testing.T, s *Server, l net.Listener) (stop func()) {
+	t.Helper()
+	s.Snapshot, s.Log = idle, slog.New(slog.DiscardHandler)
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ctx, l) }()
+	return func() {
+		t.Helper()
+		cancel()
+		if err := <-served; err != nil {
+			t.Errorf("Serve: %v", err)
+		}
+	}
+}
+
+// Over a real listener it is as without, and when it ends nothing is left of it.
+func TestServe(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := serve(t, new(Server), l)
+	client := &http.Client{Transport: new(http.Transport)}
+	for path, want := range map[string]int{"/healthz": 200, "/api/status": 200, "/metrics": 200, "/": 200, "/nothing": 404} {
+		r, err := client.Get("http://" + l.Addr().String() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, r.Body)
+		r.Body.Close()
+		if r.StatusCode != want {
+			t.Errorf("%s: %d, want %d", path, r.StatusCode, want)
+		}
+	}
+	stop() // while the client's connection is still open
+	client.CloseIdleConnections()
+	if c, err := net.Dial("tcp", l.Addr().String()); err == nil {
+		c.Close()
+		t.Error("the listener is still there")
+	}
+}
+
+// A listener that fails ends Serve, with its error.
+func TestServeFails(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	if err := (&Server{Snapshot: idle}).Serve(t.Context(), l); err == nil {
+		t.Error("no error")
+	}
+}
+
+// What is no request that Go's server passes on is told no more than that.
+func TestNotHTTP(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer serve(t, new(Server), l)()
+	for says, want := range map[string]string{
+		"OPTIONS * HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n":                  "HTTP/1.1 405 ",
+		"GET / HTTP/1.1\r\nConnection: close\r\n\r\n":                                         "HTTP/1.1 400 ",
+		"GET / HTTP/1.0\r\n\r\n":                                                              "HTTP/1.0 403 ",
+		"GET http://evil.example/ HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n":   "HTTP/1.1 403 ",
+		"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nHost: evil.example\r\n\r\n":                     "HTTP/1.1 400 ",
+		"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + strings.Repeat("x", 32<<10) + "\r\n\r\n": "HTTP/1.1 431 ",
+		"\x05\x01\x00": "HTTP/1.1 400 ",
+		"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000000\r\nExpect: 100-continue\r\n\r\n":                 "HTTP/1.1 405 ",
+		"POST /api/status HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\n": "HTTP/1.1 405 ",
+		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n": "HTTP/1.1 ",
+	} {
+		nc, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		nc.SetDeadline(time.Now().Add(10 * time.Second))
+		io.WriteString(nc, says)
+		nc.(*net.TCPConn).CloseWrite()
+		line, _ := bufio.NewReader(nc).ReadString('\n')
+		if !strings.HasPrefix(line, want) {
+			t.Errorf("%.60q is answered %q, want %q", says, line, want)
+		}
+		nc.Close()
+	}
+}
+
+// pipes is a listener whose connections are in memory, so that its time can be that of a bubble.
+type pipes struct {
+	conns chan net.Conn
+	done  chan struct{}
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		return c, nil
+	case <-p.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Close() error {
+	select {
+	case <-p.done:
+	default:
+		close(p.done)
+	}
+	return nil
+}
+
+func (p *pipes) Addr() net.Addr { return loopback }
+
+func (p *pipes) dial() net.Conn {
+	ours, theirs := net.Pipe()
+	p.conns <- theirs
+	return ours
+}
+
+// Who is slow is cut off, at each step; and sixteen who are keep others waiting no longer than that.
+func TestSlowClients(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &pipes{make(chan net.Conn), make(chan struct{})}
+		stop := serve(t, new(Server), l)
+		for _, c := range []struct {
+			says string
+			read bool // takes the answer
+			want time.Duration
+		}{
+			{"", false, 5 * time.Second},
+			{"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX", false, 5 * time.Second},
+			{"GET /page.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", false, 15 * time.Second},
+			{"GET /page.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", true, time.Minute},
+		} {
+			nc := l.dial()
+			began := time.Now()
+			io.WriteString(nc, c.says)
+			if !c.read {
+				time.Sleep(c.want + time.Millisecond)
+				synctest.Wait()
+				nc.SetReadDeadline(time.Now().Add(time.Millisecond))
+			}
+			_, err := io.Copy(io.Discard, nc)
+			if took := time.Since(began).Round(time.Second); err != nil || took != c.want {
+				t.Errorf("%q is not cut off in %v: %v, %v", c.says, c.want, took, err)
+			}
+			nc.Close()
+		}
+
+		var slow []net.Conn
+		for range MaxConns {
+			slow = append(slow, l.dial())
+		}
+		began := time.Now()
+		good := l.dial()
+		go io.WriteString(good, "GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+		b, _ := io.ReadAll(good)
+		if took := time.Since(began); !strings.HasSuffix(string(b), "ok\n") || took > 6*time.Second {
+			t.Errorf("behind slow clients a good one gets %q after %v", b, took)
+		}
+		for _, nc := range slow {
+			nc.Close()
+		}
+		good.Close()
+		stop()
+	})
+}
