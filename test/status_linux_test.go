@@ -3,7 +3,6 @@ package test
 import (
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -306,60 +305,5 @@ func TestStatusPageFromElsewhere(t *testing.T) {
 		if got := eval[int](tab, fmt.Sprintf(`fetch(%q).then(r => r.status)`, path)); got != http.StatusForbidden {
 			t.Errorf("%s, by a name that leads here: %d", path, got)
 		}
-	}
-}
-
-// SCREENSHOT=FILE makes the picture of the page in the README. It takes five minutes, for the line of the throughput.
-func TestStatusPagePicture(t *testing.T) {
-	file := os.Getenv("SCREENSHOT")
-	if file == "" {
-		t.Skip("SCREENSHOT is not set")
-	}
-	agents := map[string]string{
-		"192.0.2.17:8333":        "/Satoshi:30.0.0/",
-		"198.51.100.4:8333":      "/Satoshi:29.1.0/Knots:20250903/",
-		"203.0.113.88:8333":      "/Satoshi:28.1.0/",
-		"[2001:db8:7::19]:8333":  "/Satoshi:30.0.0/",
-		"node.example:8333":      "/Satoshi:29.2.0/",
-		"198.51.100.130:8333":    "/Satoshi:27.0.0/",
-		"192.0.2.201:8333":       "/btcwire:0.5.0/btcd:0.25.0/",
-		"bitcoin.node.test:8333": "/Satoshi:29.0.0/",
-	}
-	peers := map[string]played{"203.0.113.5:8333": v1OnlyPeer}
-	for name, agent := range agents {
-		peers[name] = v2Peer(agent)
-	}
-	proxy := startProxy(t, "--status", "127.0.0.1:0", "--upstream", "socks5://"+startWorld(t, peers))
-	var i int
-	for name := range agents {
-		client, phase := v1Client(t, proxy.addr, name, "/bitcoinj:0.17/"), float64(i)
-		i++
-		go func() {
-			for n := 0.0; ; n++ {
-				size := 2000 + 40_000*math.Pow(math.Sin(n/30+phase), 4) + 9000*math.Sin(n/3+5*phase)
-				if _, err := client.Write(append(getdata(int(max(size, 300))), pings(1+int(phase))...)); err != nil {
-					return
-				}
-				time.Sleep(2 * time.Second)
-			}
-		}()
-		time.Sleep(7 * time.Second)
-	}
-	for _, dead := range []string{"203.0.113.5:8333", "198.51.100.77:8333"} {
-		if c, err := hostile.Connect(proxy.addr, dead, patience); err == nil {
-			c.Write(hostile.V1("version", versionOf("/bitcoinj:0.17/")))
-			defer c.Close()
-		}
-	}
-	time.Sleep(5 * time.Minute)
-	tab := openStatus(t, proxy.statusAddr(t))
-	tab.look(1280, 1000, "light")
-	tab.until(`document.querySelectorAll("#session-rows tr").length === 8`)
-	picture := tab.screenshot(false)
-	if len(picture) > 250_000 {
-		t.Errorf("the picture has %d bytes", len(picture))
-	}
-	if err := os.WriteFile(file, picture, 0o644); err != nil {
-		t.Error(err)
 	}
 }

@@ -95,11 +95,11 @@ async function copy(code, button) {
 
 function buildSession() {
 	const tr = newRow(), row = { tr };
-	for (const part of ["dest", "peerAgent", "transport", "network", "client", "clientAgent", "up", "upLast", "down", "downLast", "age"]) row[part] = line("");
+	for (const part of ["dest", "peerAgent", "transport", "network", "client", "clientAgent", "up", "upCount", "down", "downCount", "age"]) row[part] = line("");
 	row.dest.className = "main";
 	for (const part of ["peerAgent", "clientAgent"]) row[part].className = "quiet agent";
-	for (const part of ["network", "upLast", "downLast"]) row[part].className = "quiet";
-	for (const part of ["up", "down", "upLast", "downLast", "age"]) row[part].classList.add("amount");
+	for (const part of ["network", "upCount", "downCount"]) row[part].className = "quiet";
+	for (const part of ["up", "down", "upCount", "downCount", "age"]) row[part].classList.add("amount");
 	row.code = make("code");
 	row.button = make("button", "", "Copy");
 	row.button.type = "button";
@@ -110,14 +110,16 @@ function buildSession() {
 	cell(tr, "Speaks", "", row.transport, row.network);
 	row.idCell = cell(tr, "Session id", "session-id", make("div", "id", row.code, row.button));
 	cell(tr, "Client", "", row.client, row.clientAgent);
-	cell(tr, "To the peer", "", row.up, row.upLast);
-	cell(tr, "To the client", "", row.down, row.downLast);
+	cell(tr, "To the peer", "", row.up, row.upCount);
+	cell(tr, "To the client", "", row.down, row.downCount);
 	cell(tr, "Age", "", row.age);
 	return row;
 }
 
-function moved(messages, bytes, translated) {
-	return (translated ? words.count(messages, "message", "messages") + ", " : "") + words.bytes(bytes);
+function moved(bytes, last) { return words.bytes(bytes) + (last ? ", last " + last : ""); }
+
+function messages(n, dropped) {
+	return words.count(n, "message", "messages") + (dropped ? ", " + words.number(dropped) + " dropped" : "");
 }
 
 function updateSession(row, s, report) {
@@ -133,10 +135,10 @@ function updateSession(row, s, report) {
 	row.button.setAttribute("aria-label", "Copy the session id of " + (s.dest || "session " + s.number));
 	text(row.client, s.client);
 	text(row.clientAgent, s.client_agent || "");
-	text(row.up, moved(s.messages_to_peer, s.bytes_to_peer, translated));
-	text(row.upLast, s.last_to_peer ? "last " + s.last_to_peer : "");
-	text(row.down, moved(s.messages_to_client, s.bytes_to_client, translated));
-	text(row.downLast, [s.last_to_client && "last " + s.last_to_client, s.dropped && words.number(s.dropped) + " dropped"].filter(Boolean).join(", "));
+	text(row.up, moved(s.bytes_to_peer, s.last_to_peer));
+	text(row.upCount, translated ? messages(s.messages_to_peer) : "");
+	text(row.down, moved(s.bytes_to_client, s.last_to_client));
+	text(row.downCount, translated ? messages(s.messages_to_client, s.dropped) : "");
 	text(row.age, words.duration(words.since(report, s.began)));
 }
 
