@@ -7,8 +7,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
-
-	"bip324proxy/proxy"
 )
 
 // inForce is a setting as it is in force. What is secret in it is not there.
@@ -37,7 +35,7 @@ func (s *settings) inForce() []inForce {
 		case t.name == "listen" && f.Origin == "default":
 			f.note = "unless systemd passes sockets"
 		case t.name == "max-sessions" && s.maxSessions == 0:
-			f.Value, f.note = proxy.DefaultMaxSessions(), "what the descriptor limit is enough for"
+			f.Value, f.note = s.sessions(), "what the descriptor limit is enough for"
 		case isText && !utf8.ValidString(text):
 			f.note = "not for a file: it is not UTF-8"
 		}

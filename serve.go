@@ -66,12 +66,12 @@ func serve(c *cli.Context) error {
 	}
 	s.server = &proxy.Server{
 		Policy:        s.policy(),
-		MaxSessions:   settings.maxSessions,
+		MaxSessions:   settings.sessions(),
 		MessageMemory: settings.messageMemory << 20,
 		ClientRate:    settings.clientRate,
 		Log:           s.log,
 	}
-	if enough := proxy.SessionsForDescriptors(); settings.maxSessions > enough {
+	if enough := proxy.SessionsForDescriptors(settings.descriptors()); settings.maxSessions > enough {
 		s.log.Warn("there may be too few descriptors for so many sessions; raise their limit (ulimit -n) to six times as many",
 			"max_sessions", settings.maxSessions, "enough_for", enough)
 	}

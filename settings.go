@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 
 	"bip324proxy/proxy"
 	"bip324proxy/socks"
+	"bip324proxy/status"
 	"bip324proxy/transport"
 )
 
@@ -103,6 +105,19 @@ func (s *settings) check() (err error) {
 		return err
 	}
 	return s.checkStatus()
+}
+
+// sessions is how many there may be at a time.
+func (s *settings) sessions() int {
+	return cmp.Or(s.maxSessions, proxy.DefaultMaxSessions(s.descriptors()))
+}
+
+// descriptors is how many are needed for what is not the server's.
+func (s *settings) descriptors() int {
+	if s.status == "" {
+		return 0
+	}
+	return status.MaxConns + 2 // with the listener, and a file of /proc for the metrics
 }
 
 // checkListeners is what of the listeners can be judged before they are opened.

@@ -39,14 +39,14 @@ var (
 )
 
 // SessionsForDescriptors is how many sessions this process's limit of descriptors
-// is certain to be enough for.
-func SessionsForDescriptors() int {
-	return max((descriptorLimit()-spareDescriptors-maxRefusing())/sessionDescriptors, 1)
+// is certain to be enough for, where others are needed for what is not the server's.
+func SessionsForDescriptors(others int) int {
+	return max((descriptorLimit()-spareDescriptors-maxRefusing()-others)/sessionDescriptors, 1)
 }
 
 // DefaultMaxSessions is what Server.MaxSessions is if nothing else is said: as many
 // as SessionsForDescriptors, at most 4096.
-func DefaultMaxSessions() int { return min(SessionsForDescriptors(), maxSessions) }
+func DefaultMaxSessions(others int) int { return min(SessionsForDescriptors(others), maxSessions) }
 
 // maxRefusing is how many clients that are too many are told so at a time. The
 // others are closed without a word.

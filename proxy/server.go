@@ -199,7 +199,7 @@ func (s *Server) setup() { // s.mu is held
 	s.listeners = make(map[net.Listener]struct{})
 	s.sessions = make(map[*session]struct{})
 	s.memory = transport.NewMemory(cmp.Or(s.MessageMemory, 128<<20))
-	s.max = cmp.Or(s.MaxSessions, DefaultMaxSessions())
+	s.max = cmp.Or(s.MaxSessions, DefaultMaxSessions(0))
 	s.turns = make(chan struct{}, cmp.Or(s.MaxHandshakes, runtime.GOMAXPROCS(0)))
 	s.clients = clientRates{perSecond: cmp.Or(s.ClientRate, 20), of: make(map[netip.Addr]*rate.Limiter)}
 }

@@ -57,8 +57,8 @@ const (
 
 	headerTimeout = 5 * time.Second
 	answerTimeout = 15 * time.Second // the answer's way out included
-	idleTimeout   = time.Minute
-	maxHeader     = 16 << 10 // bytes
+	idleTimeout   = 10 * time.Second // the page asks more often; others need not hold a place
+	maxHeader     = 16 << 10         // bytes
 
 	// stopTimeout is how long answers may go on that are under way at the end.
 	stopTimeout = time.Second

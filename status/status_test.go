@@ -151,7 +151,7 @@ func TestSlowClients(t *testing.T) {
 			{"", false, 5 * time.Second},
 			{"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX", false, 5 * time.Second},
 			{"GET /page.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", false, 15 * time.Second},
-			{"GET /page.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", true, time.Minute},
+			{"GET /page.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", true, 10 * time.Second},
 		} {
 			nc := l.dial()
 			began := time.Now()
