@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -24,6 +25,7 @@ type service struct {
 	current   atomic.Pointer[settings] // in force
 	server    *proxy.Server
 	listeners []listener
+	page      net.Listener // of the status page, or nil
 	peers     *transport.Peers
 	log       *slog.Logger
 	level     *slog.LevelVar // log's
@@ -57,9 +59,11 @@ func serve(c *cli.Context) error {
 			s.log.Error("the peer memory could not be saved", "err", err)
 		}
 	}()
-	page, err := listenStatus(settings)
-	if err != nil {
+	if s.page, err = listenStatus(settings); err != nil {
 		return err
+	}
+	if s.page != nil {
+		defer s.page.Close()
 	}
 	if s.listeners, err = listen(settings); err != nil {
 		return err
@@ -78,7 +82,6 @@ func serve(c *cli.Context) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(30) // sessions are idle, mostly: memory is worth more than the processor's time
 	}
-	defer s.startStatus(page)() // it is there to the last, and shows how sessions end
 	return s.run(c, hangups)
 }
 
@@ -87,6 +90,7 @@ func (s *service) run(c *cli.Context, hangups <-chan os.Signal) error {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
+	defer s.showStatus()() // to the last, so that it shows how sessions end
 	done := make(chan struct{})
 	defer close(done)
 	loaded := loadAt(hangups, c, done)

@@ -90,8 +90,9 @@ func listenStatus(s *settings) (net.Listener, error) {
 	return l, nil
 }
 
-// startStatus serves the status page on l, which may be nil, until stop is called.
-func (s *service) startStatus(l net.Listener) (stop func()) {
+// showStatus serves the status page, if there is one, until stop is called.
+func (s *service) showStatus() (stop func()) {
+	l := s.page
 	if l == nil {
 		return func() {}
 	}

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"net"
@@ -23,7 +24,9 @@ const statusToken = "hunter2-hunter2-hunter2"
 // askStatus asks a program's status page for path, with a token if there is one.
 func askStatus(t *testing.T, network, addr, path, token string) (code int, body string) {
 	t.Helper()
-	transport := &http.Transport{Dial: func(string, string) (net.Conn, error) { return net.Dial(network, addr) }}
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, addr)
+	}}
 	defer transport.CloseIdleConnections()
 	r, err := http.NewRequest("GET", "http://localhost"+path, nil)
 	if err != nil {
@@ -122,7 +125,11 @@ func TestStatus(t *testing.T) {
 			t.Errorf("%q: while stopping %+v", c.args, r)
 		}
 		client.Close()
-		p.stop(t)
+		for range p.lines {
+		}
+		if err := p.cmd.Wait(); err != nil {
+			t.Errorf("%q: %v", c.args, err)
+		}
 		if nc, err := net.Dial(c.network, addr); err == nil {
 			nc.Close()
 			t.Errorf("%q: the page is still there", c.args)

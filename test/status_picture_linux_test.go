@@ -58,7 +58,7 @@ func TestStatusPagePicture(t *testing.T) {
 	time.Sleep(time.Minute)
 	tab := openStatus(t, proxy.statusAddr(t))
 	tab.call("Emulation.setScrollbarsHidden", map[string]any{"hidden": true}, nil)
-	tab.look(1280, 1520, "light")
+	tab.look(1280, 1640, "light")
 	tab.until(`document.querySelectorAll("#session-rows tr").length === 5 && document.querySelectorAll("#refusal-rows tr").length === 2`)
 	time.Sleep(time.Second) // colors change in 0.3 s
 	picture := smaller(t, tab.screenshot(false))
