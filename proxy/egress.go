@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"bip324proxy/socks"
+	"bip324proxy/transport"
 )
 
 // Through an upstream proxy, and Tor most of all, everything takes longer.
@@ -19,35 +20,25 @@ const (
 	upstreamFirstByteTimeout = 15 * time.Second
 )
 
-// dial connects to the request's destination, or tells the client why not. Where
-// there is an upstream proxy, this dial and all later ones for the session go
-// through it, with the client's own credentials.
+// dial connects to the request's destination, or tells the client why not. All later
+// dials for the session go the same way.
 func (s *session) dial(ctx context.Context, request *socks.Request) (net.Conn, error) {
 	s.dest = request.Dest.String()
 	s.show(func(info *SessionInfo) { info.State, info.Dest = StateDialing, s.dest })
+	dialer, err := s.policy.DialerTo(request.Dest, request.Credentials, s.public)
 	switch {
-	case s.policy.Upstream != nil:
-		s.useUpstream(request)
-	case s.dialer.Dial == nil && s.dialer.Resolve == nil:
-		s.dialer.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
-			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-		}
-	}
-	if s.policy.Upstream == nil && overlayName(request.Dest.Host) {
+	case errors.Is(err, ErrNoEgress):
 		request.Reply(socks.HostUnreachable)
-		return nil, errNoEgress
-	}
-	if err := s.mayAsk(request.Dest); err != nil {
+		return nil, err
+	case err != nil:
 		request.Reply(socks.NotAllowed)
 		return nil, err
 	}
-	if s.dialer.Dial == nil {
-		s.dialer.Dial = s.dialAllowed
-	}
+	s.dialer = dialer
 	peer, err := s.dialer.Connect(ctx, s.dest)
 	if err != nil {
 		code := socks.CodeOf(err)
-		if errors.As(err, new(*deniedError)) {
+		if errors.As(err, new(*DeniedError)) {
 			code = socks.NotAllowed
 		}
 		request.Reply(code)
@@ -61,43 +52,70 @@ func (s *session) dial(ctx context.Context, request *socks.Request) (net.Conn, e
 	return peer, s.own(peer)
 }
 
-// mayAsk returns a *deniedError if the client may not go to dest. Where dest is a
-// name, its addresses are judged when they are known.
-func (s *session) mayAsk(dest socks.Addr) error {
-	if err := s.policy.Rules.asked(dest); err != nil || !dest.IP.IsValid() {
-		return err
+// DialerTo returns what connects to dest for a client that sent the credentials
+// client: directly or, where there is an upstream proxy, through that and with these
+// credentials. It connects only where the client may go; public says that the client
+// came to a listener that is open to others than this machine. The error is
+// ErrNoEgress, or a *DeniedError if it may not go to dest at all.
+func (p *Policy) DialerTo(dest socks.Addr, client socks.Credentials, public bool) (transport.Dialer, error) {
+	d := p.Dialer
+	switch {
+	case p.Upstream != nil:
+		through(p.Upstream, &d, client)
+	case d.Dial == nil && d.Resolve == nil:
+		d.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		}
 	}
-	return s.policy.Rules.reached(dest.IP, dest.Port, s.public)
+	if p.Upstream == nil && overlayName(dest.Host) {
+		return d, ErrNoEgress
+	}
+	if err := p.mayAsk(dest, public); err != nil {
+		return d, err
+	}
+	if d.Dial == nil {
+		d.Dial = p.Rules.dialer(public)
+	}
+	return d, nil
 }
 
-// dialAllowed connects as net.Dialer does, but only where the client may go. It
-// looks at the address that is about to be connected to, whatever name it had and
-// whatever that name led to before.
-func (s *session) dialAllowed(ctx context.Context, network, addr string) (net.Conn, error) {
+// mayAsk returns a *DeniedError if a client may not go to dest. Where dest is a
+// name, its addresses are judged when they are known.
+func (p *Policy) mayAsk(dest socks.Addr, public bool) error {
+	if err := p.Rules.asked(dest); err != nil || !dest.IP.IsValid() {
+		return err
+	}
+	return p.Rules.reached(dest.IP, dest.Port, public)
+}
+
+// dialer connects as net.Dialer does, but only where the client may go. It looks at
+// the address that is about to be connected to, whatever name it had and whatever
+// that name led to before.
+func (r *Rules) dialer(public bool) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	d := net.Dialer{Control: func(_, address string, _ syscall.RawConn) error {
 		to, err := netip.ParseAddrPort(address)
 		if err != nil {
 			return err
 		}
-		return s.policy.Rules.reached(to.Addr(), to.Port(), s.public)
+		return r.reached(to.Addr(), to.Port(), public)
 	}}
-	return d.DialContext(ctx, network, addr)
+	return d.DialContext
 }
 
-func (s *session) useUpstream(request *socks.Request) {
-	client := request.Credentials
-	s.dialer.Dial = func(ctx context.Context, _, addr string) (net.Conn, error) {
-		return s.policy.Upstream.Dial(ctx, addr, client)
+// through makes d go through the upstream proxy u, with a client's credentials.
+func through(u *socks.Upstream, d *transport.Dialer, client socks.Credentials) {
+	d.Dial = func(ctx context.Context, _, addr string) (net.Conn, error) {
+		return u.Dial(ctx, addr, client)
 	}
-	s.dialer.Resolve = nil // names are the upstream's to resolve
-	if s.dialer.DialTimeout == 0 {
-		s.dialer.DialTimeout = upstreamDialTimeout
+	d.Resolve = nil // names are the upstream's to resolve
+	if d.DialTimeout == 0 {
+		d.DialTimeout = upstreamDialTimeout
 	}
-	if s.dialer.HandshakeTimeout == 0 {
-		s.dialer.HandshakeTimeout = upstreamHandshakeTimeout
+	if d.HandshakeTimeout == 0 {
+		d.HandshakeTimeout = upstreamHandshakeTimeout
 	}
-	if s.dialer.FirstByteTimeout == 0 {
-		s.dialer.FirstByteTimeout = upstreamFirstByteTimeout
+	if d.FirstByteTimeout == 0 {
+		d.FirstByteTimeout = upstreamFirstByteTimeout
 	}
 }
 
@@ -149,7 +167,7 @@ func (s *session) lookup(ctx context.Context, request *socks.Request) (netip.Add
 	case ip.IsValid():
 		return ip, nil
 	case overlayName(host):
-		return ip, errNoEgress
+		return ip, ErrNoEgress
 	}
 	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip4", host)
 	if len(ips) == 0 {

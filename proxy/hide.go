@@ -24,7 +24,7 @@ var errHidden = errors.New("an error that may have an address in it")
 
 // plainErrors are known to be without addresses.
 var plainErrors = []error{
-	errNoEgress, errPeerFirst, errNotTor, errOwnAddress, errOwnUpstream, errPeerClosed, errClientLeft, errPassthroughDenied, errStopping,
+	ErrNoEgress, errPeerFirst, errNotTor, errOwnAddress, errOwnUpstream, errPeerClosed, errClientLeft, errPassthroughDenied, errStopping,
 	errTooManySessions, errTooOften,
 	transport.ErrSilent, transport.ErrNoTerminator, transport.ErrAuthentication, transport.ErrV1Peer, transport.ErrV1OtherNetwork,
 	transport.ErrKnownV1, transport.ErrRefusedV2,
@@ -45,11 +45,11 @@ func hidden(err error) error {
 		return &dialError{e.code, hidden(e.err)}
 	case *resolveError:
 		return &resolveError{e.code, hidden(e.err)}
-	case *deniedError:
-		if e.rule == "" {
-			return &deniedError{dest: hiddenAddr}
+	case *DeniedError:
+		if e.Rule == "" {
+			return &DeniedError{Dest: hiddenAddr}
 		}
-		return &deniedError{hiddenAddr, hiddenAddr}
+		return &DeniedError{hiddenAddr, hiddenAddr}
 	case *redirectError:
 		if !e.addr.IsValid() {
 			return e

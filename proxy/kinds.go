@@ -47,9 +47,9 @@ func refusalKind(err error) string {
 		return kindTooMany
 	case errors.Is(err, errTooOften):
 		return kindTooOften
-	case errors.As(err, new(*deniedError)):
+	case errors.As(err, new(*DeniedError)):
 		return kindDenied
-	case errors.Is(err, errNoEgress):
+	case errors.Is(err, ErrNoEgress):
 		return kindNoEgress
 	case errors.Is(err, errOwnAddress), errors.Is(err, errOwnUpstream):
 		return kindOwnAddress

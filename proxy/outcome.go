@@ -17,11 +17,11 @@ import (
 	"bip324proxy/v1v2"
 )
 
+// ErrNoEgress is a destination that cannot be reached from this machine.
+var ErrNoEgress = errors.New("names of Tor and I2P can be reached only through those networks")
+
 // The ways for a session to end that no other package has a word for.
 var (
-	// errNoEgress is a destination that cannot be reached from this machine.
-	errNoEgress = errors.New("names of Tor and I2P can be reached only through those networks")
-
 	// errPeerFirst is a peer that spoke before a v1 client did. No Bitcoin node
 	// does so; if its bytes made the session a passthrough, the client's VERSION
 	// would leave in plaintext.
@@ -199,15 +199,15 @@ func level(err error) slog.Level {
 	var negotiation *socks.NegotiationError
 	var handshake *transport.HandshakeError
 	switch {
-	case errors.As(err, new(*deniedError)):
+	case errors.As(err, new(*DeniedError)):
 		return slog.LevelWarn
 	case errors.As(err, &negotiation) && negotiation.Err == io.EOF, errors.Is(err, errClientLeft),
-		errors.Is(err, errTooManySessions):
-		return slog.LevelDebug // somebody looked whether the port is open, or gave up; or it has a line for many
+		errors.Is(err, errTooManySessions), errors.Is(err, errNotTor):
+		return slog.LevelDebug // somebody looked whether the port is open, or Tor's, or gave up; or it has a line for many
 	case errors.As(err, &dial) && dial.code != socks.GeneralFailure && dial.code != socks.NotAllowed,
 		errors.As(err, new(*resolveError)),
 		errors.As(err, &handshake) && handshake.Received == 0,
-		errors.Is(err, errPeerClosed), errors.Is(err, errNoEgress), errors.Is(err, errStopping):
+		errors.Is(err, errPeerClosed), errors.Is(err, ErrNoEgress), errors.Is(err, errStopping):
 		return slog.LevelInfo // most addresses that a node hears of are dead, full or old
 	}
 	return slog.LevelWarn
@@ -220,7 +220,7 @@ func (s *session) explain(err error) (reason, hint string) {
 	var redial *transport.RedialError
 	var end *v1v2.EndError
 	var dial *dialError
-	var denied *deniedError
+	var denied *DeniedError
 	var negotiation *socks.NegotiationError
 	switch {
 	case err == nil:
@@ -230,8 +230,8 @@ func (s *session) explain(err error) (reason, hint string) {
 	case errors.As(err, new(*redirectError)):
 		return err.Error(), "set this proxy as the client's SOCKS5 proxy; or, if that is what the client is made for, have it put its peer's address there"
 	case errors.As(err, &denied):
-		if denied.rule == "" {
-			return err.Error(), "if clients may go there, run with --allow " + denied.dest
+		if denied.Rule == "" {
+			return err.Error(), "if clients may go there, run with --allow " + denied.Dest
 		}
 		return err.Error(), ""
 	case errors.As(err, new(*resolveError)), errors.As(err, &dial), errors.As(err, &negotiation):
@@ -245,7 +245,7 @@ func (s *session) explain(err error) (reason, hint string) {
 		return explainEnd(end), ""
 	case errors.Is(err, errPassthroughDenied):
 		return err.Error(), "switch off the client's own v2 transport, or run with --passthrough allow"
-	case errors.Is(err, errNoEgress):
+	case errors.Is(err, ErrNoEgress):
 		return err.Error(), "this proxy connects directly; set the client's own proxy for such addresses (Bitcoin Core: -onion=, -i2psam=)"
 	case isTimeout(err):
 		return "nothing moved for too long: " + err.Error(), ""

@@ -136,17 +136,17 @@ func (r *Rule) matchesName(name string) bool {
 	return r.name != "" && (name == r.name || r.name[0] == '.' && strings.HasSuffix(name, r.name))
 }
 
-// deniedError is a destination that a client may not reach.
-type deniedError struct {
-	dest string
-	rule string // none if it is a private one of a public listener's client
+// DeniedError is a destination that a client may not reach.
+type DeniedError struct {
+	Dest string // what was judged: an address or a name, with a port if there was one
+	Rule string // none if it is a private one of a public listener's client
 }
 
-func (e *deniedError) Error() string {
-	if e.rule == "" {
-		return e.dest + " is private, and the client comes from a listener that is open to others"
+func (e *DeniedError) Error() string {
+	if e.Rule == "" {
+		return e.Dest + " is private, and the client comes from a listener that is open to others"
 	}
-	return fmt.Sprintf("%s is refused by --deny %s", e.dest, e.rule)
+	return fmt.Sprintf("%s is refused by --deny %s", e.Dest, e.Rule)
 }
 
 // hostPort is what was judged, without the port 0 of a RESOLVE.
@@ -158,7 +158,7 @@ func hostPort(host string, port uint16) string {
 }
 
 // asked judges what a client asks for; port 0 is a RESOLVE's. The error is a
-// *deniedError.
+// *DeniedError.
 func (r *Rules) asked(dest socks.Addr) error {
 	name := plainName(dest.Host)
 	if dest.IP.IsValid() {
@@ -166,22 +166,22 @@ func (r *Rules) asked(dest socks.Addr) error {
 	}
 	_, denied := r.judge(dest.IP, dest.Port, func(rule *Rule) bool { return rule.any || rule.matchesName(name) })
 	if denied != nil {
-		return &deniedError{hostPort(dest.Host, dest.Port), denied.text}
+		return &DeniedError{hostPort(dest.Host, dest.Port), denied.text}
 	}
 	return nil
 }
 
 // reached judges an address that is about to be connected to or, with port 0, told
 // to a client. public says that the client's listener is open to others than this
-// machine. The error is a *deniedError.
+// machine. The error is a *DeniedError.
 func (r *Rules) reached(ip netip.Addr, port uint16, public bool) error {
 	ip = ip.Unmap().WithZone("")
 	allowed, denied := r.judge(ip, port, func(*Rule) bool { return false })
 	switch {
 	case denied != nil:
-		return &deniedError{hostPort(ip.String(), port), denied.text}
+		return &DeniedError{hostPort(ip.String(), port), denied.text}
 	case public && !allowed && isPrivate(ip):
-		return &deniedError{dest: ip.String()}
+		return &DeniedError{Dest: ip.String()}
 	}
 	return nil
 }

@@ -108,7 +108,7 @@ func TestRules(t *testing.T) {
 			if err == nil {
 				err = rules.reached(addr.Addr(), addr.Port(), public)
 			}
-			if got := err == nil; got != want || !got && !errors.As(err, new(*deniedError)) {
+			if got := err == nil; got != want || !got && !errors.As(err, new(*DeniedError)) {
 				t.Errorf("allow %q, deny %q, public %v: %s at %v: %v", c.allow, c.deny, public, c.dest, addr, err)
 			}
 		}
