@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -113,7 +112,7 @@ func runClient(ctx context.Context, proxyAddr, nodeAddr string) (*clientReport, 
 		var answer []byte
 		switch m.Type.String() {
 		case "version":
-			r.userAgent = userAgent(m.Payload())
+			r.userAgent = v1v2.UserAgent(m.Payload())
 			answer = v1v2.AppendMessage(nil, demoMagic, v1v2.TypeOf("verack"), nil)
 		case "verack":
 			answer = v1v2.AppendMessage(nil, demoMagic, v1v2.TypeOf("getdata"), []byte("the first block"))
@@ -214,20 +213,7 @@ What left the proxy for the node instead (the first bytes of %d):
 
 // versionPayload is a VERSION message's payload.
 func versionPayload(userAgent string) []byte {
-	p := binary.LittleEndian.AppendUint32(nil, 70016)
-	p = binary.LittleEndian.AppendUint64(p, 0) // services
-	p = binary.LittleEndian.AppendUint64(p, uint64(time.Now().Unix()))
-	p = append(p, make([]byte, 2*26+8)...) // addresses and nonce
-	p = append(p, byte(len(userAgent)))
-	p = append(p, userAgent...)
-	return append(p, make([]byte, 5)...) // height, relay
-}
-
-func userAgent(version []byte) string {
-	if len(version) < 81 || len(version) < 81+int(version[80]) {
-		return ""
-	}
-	return string(version[81 : 81+int(version[80])])
+	return v1v2.AppendVersion(nil, v1v2.Version{Protocol: 70016, UserAgent: userAgent}, 0)
 }
 
 func orError(err error, otherwise string) error {

@@ -77,7 +77,7 @@ func hidden(err error) error {
 		return &net.AddrError{Err: e.Err, Addr: hiddenAddr}
 	case *os.SyscallError:
 		return os.NewSyscallError(e.Syscall, hidden(e.Err))
-	case *silentClientError, *stalledError, *v1v2.MagicError, *v1v2.LengthError, *transport.SizeError, syscall.Errno:
+	case *silentClientError, *stalledError, *socks.NotSOCKS5Error, *v1v2.MagicError, *v1v2.LengthError, *transport.SizeError, syscall.Errno:
 		return err
 	}
 	if slices.Contains(plainErrors, err) {

@@ -13,6 +13,26 @@ import (
 	"github.com/armon/go-socks5"
 )
 
+// What is wrong with an upstream proxy that answers, where what to do about it
+// depends on who asks.
+var (
+	// ErrWantsCredentials is a proxy that was offered none.
+	ErrWantsCredentials = errors.New("it wants a user name and password: write them into its URL, as in socks5://user:password@host:port")
+	// ErrTakesNoCredentials is a proxy that was offered nothing else.
+	ErrTakesNoCredentials = errors.New("it takes no user name and password, which keep connections apart: switch off stream isolation in the client and leave them out of the proxy's URL")
+	// ErrWrongCredentials is a proxy that refused those that it was given.
+	ErrWrongCredentials = errors.New("it refused the user name and password")
+)
+
+// NotSOCKS5Error is an upstream proxy whose answer is none of SOCKS5's.
+type NotSOCKS5Error struct {
+	First byte // of its answer
+}
+
+func (e *NotSOCKS5Error) Error() string {
+	return fmt.Sprintf("it does not speak SOCKS5: its first byte is 0x%02x, not 0x05", e.First)
+}
+
 // upstreamRequest is one request to an upstream proxy on its way.
 type upstreamRequest struct {
 	upstream    *Upstream
@@ -88,13 +108,13 @@ func (q *upstreamRequest) greet(conn net.Conn) error {
 	}
 	switch {
 	case chosen[0] != Version:
-		return fmt.Errorf("it does not speak SOCKS5: its first byte is 0x%02x, not 0x05", chosen[0])
+		return &NotSOCKS5Error{chosen[0]}
 	case chosen[1] == method:
 		return nil
 	case chosen[1] == noMethod && method == socks5.UserPassAuth:
-		return errors.New("it takes no user name and password, which keep connections apart: switch off stream isolation in the client and leave them out of the proxy's URL")
+		return ErrTakesNoCredentials
 	case chosen[1] == noMethod:
-		return errors.New("it wants a user name and password: write them into its URL, as in socks5://user:password@host:port")
+		return ErrWantsCredentials
 	}
 	return fmt.Errorf("it chose the authentication method 0x%02x, which it was not offered", chosen[1])
 }
@@ -118,7 +138,7 @@ func (q *upstreamRequest) authenticate(conn net.Conn) error {
 	case status[0] != authVersion:
 		return fmt.Errorf("it answered the user name and password with 0x%02x, not with 0x01", status[0])
 	case status[1] != 0:
-		return errors.New("it refused the user name and password")
+		return ErrWrongCredentials
 	}
 	return nil
 }

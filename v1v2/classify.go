@@ -61,3 +61,13 @@ func NetworkName(magic [4]byte) string {
 	}
 	return hex.EncodeToString(magic[:])
 }
+
+// Magic returns the magic of the network called name, by NetworkName's names.
+func Magic(name string) (magic [4]byte, ok bool) {
+	for magic, its := range networks {
+		if its == name {
+			return magic, true
+		}
+	}
+	return magic, false
+}

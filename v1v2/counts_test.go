@@ -92,5 +92,8 @@ func FuzzUserAgent(f *testing.F) {
 		if agent != "" && !strings.Contains(agent, "?") && !bytes.Contains(version, []byte(agent)) {
 			t.Errorf("%q is not in it", agent)
 		}
+		if v, ok := ParseVersion(version); ok && v.UserAgent != agent || ok != (len(version) >= recvEnd) {
+			t.Errorf("%v, %v of %d bytes, with the user agent %q", v, ok, len(version), agent)
+		}
 	})
 }
