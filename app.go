@@ -25,6 +25,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 				Flags:  append(flags(), &cli.BoolFlag{Name: "json", Usage: "print them in JSON"}),
 				Action: printConfig,
 			}),
+			checkCommand(),
 		},
 		Action:          serve,
 		OnUsageError:    onUsageError,

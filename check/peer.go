@@ -1,0 +1,329 @@
+package check
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"time"
+
+	"bip324proxy/internal/stream"
+	"bip324proxy/proxy"
+	"bip324proxy/socks"
+	"bip324proxy/transport"
+	"bip324proxy/v1v2"
+)
+
+// How long it may take to check a peer in all, directly and through an upstream
+// proxy, and what a handshake and the peer's VERSION may take of it.
+const (
+	directTimeout      = 30 * time.Second
+	upstreamTimeout    = 90 * time.Second
+	directHandshake    = 15 * time.Second
+	upstreamHandshake  = 45 * time.Second
+	directVersion      = 5 * time.Second
+	upstreamVersion    = 20 * time.Second
+	goodbyeTimeout     = time.Second
+	maxPacketsToAnswer = 20 // before VERSION
+)
+
+// Peer is what was found out about a peer. What did not come to be known is empty.
+type Peer struct {
+	Peer    string `json:"peer"`              // as it was asked for, "host:port"
+	Network string `json:"network"`           // such as mainnet, or its magic
+	Address string `json:"address,omitempty"` // what was connected to, where that is known
+	Speaks  string `json:"speaks,omitempty"`  // v2 or v1
+
+	ConnectSeconds   float64 `json:"connect_seconds,omitempty"`
+	HandshakeSeconds float64 `json:"handshake_seconds,omitempty"`
+	SessionID        string  `json:"session_id,omitempty"` // 64 hexadecimal digits (BIP324)
+
+	UserAgent string   `json:"user_agent,omitempty"`
+	Protocol  int32    `json:"protocol,omitempty"`
+	Services  string   `json:"services,omitempty"` // 16 hexadecimal digits, as getpeerinfo has them
+	Offers    []string `json:"services_names,omitempty"`
+	Height    int32    `json:"height,omitempty"` // of its best block
+}
+
+// PeerReport checks a peer the way the proxy would reach it: through the upstream
+// proxy if there is one, and only where its rules let a client of this machine go.
+// What it sends is v2, a handshake and a VERSION, unless t.V1 is set.
+//
+// That VERSION is the one with which Bitcoin Core introduces itself when it wants
+// to tell nothing of itself, for a private broadcast: no services, time, address or
+// height, and the user agent "/pynode:0.0.1/". The session has no other traffic and
+// ends with the peer's VERSION.
+func PeerReport(ctx context.Context, s *Subject, t Target) Report {
+	p := prober{subject: s, target: t, report: Report{OK: true, Peer: &Peer{Peer: t.String(), Network: t.network()}}}
+	total := directTimeout
+	p.handshake, p.version = directHandshake, directVersion
+	if s.Policy.Upstream != nil {
+		total, p.handshake, p.version = upstreamTimeout, upstreamHandshake, upstreamVersion
+	}
+	ctx, cancel := context.WithTimeout(ctx, total)
+	defer cancel()
+	if s.Policy.Upstream != nil {
+		var upstream Result
+		upstream, p.isTor = s.upstream(ctx)
+		p.report.add(upstream)
+	}
+	p.run(ctx)
+	return p.report
+}
+
+// prober is a check of one peer on its way.
+type prober struct {
+	subject            *Subject
+	target             Target
+	handshake, version time.Duration // how long they may take
+	isTor              bool          // the upstream proxy is
+	report             Report
+}
+
+// fail adds the result of a check that did not go well.
+func (p *prober) fail(name, what, hint string) { p.report.add(Result{name, Failed, what, hint}) }
+
+func (p *prober) run(ctx context.Context) {
+	isTarget := func(l Listener) bool { return l.Address == p.target.String() }
+	if slices.ContainsFunc(p.subject.Listeners, isTarget) {
+		p.fail("connect", p.target.String()+": this is the proxy's own listener, and no peer", "to check that, give no HOST:PORT")
+		return
+	}
+	dialer, err := p.dialer()
+	if err != nil {
+		p.cannotConnect(err)
+		return
+	}
+	if !p.target.Addr.IP.IsValid() {
+		p.report.add(p.subject.names(p.isTor))
+	}
+	began := time.Now()
+	nc, err := dialer.Connect(ctx, p.target.String())
+	if err != nil {
+		p.cannotConnect(err)
+		return
+	}
+	p.connected(nc, time.Since(began))
+
+	began = time.Now()
+	link, err := dialer.Upgrade(ctx, nc, p.target.String(), transport.Config{
+		Magic:        p.target.Magic,
+		First:        [][]byte{v1v2.AppendContents(nil, versionType, ourVersion())},
+		ReadTimeout:  p.version,
+		WriteTimeout: p.version,
+	})
+	took := time.Since(began)
+	if err != nil {
+		p.noHandshake(ctx, &dialer, err, took)
+		return
+	}
+	defer link.V2.Wipe()
+	defer link.V2.Close()
+	p.shookHands(link.V2, took)
+	p.introduced(awaitVersion(ctx, link.V2))
+	goodbye(link.V2.NetConn())
+}
+
+// dialer is the server's own, but that it remembers nothing, never falls back and
+// has less time.
+func (p *prober) dialer() (transport.Dialer, error) {
+	policy := p.subject.Policy
+	policy.Dialer.Peers = nil
+	policy.Dialer.Fallback = transport.FallbackNever
+	policy.Dialer.HandshakeTimeout = cmp.Or(policy.Dialer.HandshakeTimeout, p.handshake)
+	return policy.DialerTo(p.target.Addr, socks.Credentials{}, false)
+}
+
+func (p *prober) cannotConnect(err error) {
+	const name = "connect"
+	var denied *proxy.DeniedError
+	var upstream *socks.UpstreamError
+	var dns *net.DNSError
+	dest := p.target.String()
+	switch {
+	case errors.Is(err, proxy.ErrNoEgress):
+		p.fail(name, dest+": "+err.Error(), "run with --upstream socks5://127.0.0.1:9050 (Tor)")
+	case errors.As(err, &denied):
+		p.fail(name, denied.Error(), "if clients may go there, add --allow "+denied.Dest)
+	case errors.As(err, &upstream) && upstream.Stage == socks.StageDial:
+		p.fail(name, fmt.Sprintf("%s: the upstream proxy at %s cannot be reached: %v", dest, upstream.Upstream, reason(upstream.Err)), "nothing goes around it")
+	case errors.As(err, &upstream):
+		p.fail(name, err.Error(), "the address may be wrong, or the peer not running; or the upstream proxy has no connection itself: look into its log")
+	case errors.As(err, &dns):
+		p.fail(name, fmt.Sprintf("%s: the name cannot be resolved: %s", dest, dns.Err), "see that it is spelled right, and that name resolution works on this machine")
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		p.fail(name, dest+": no answer in time", "the host may be down, or a firewall drops the connection, on the way or here")
+	default:
+		p.fail(name, fmt.Sprintf("%s: cannot connect: %v", dest, reason(err)), "see that the address and the port are right, and that a node runs there and listens")
+	}
+}
+
+func (p *prober) connected(nc net.Conn, took time.Duration) {
+	p.report.Peer.ConnectSeconds = took.Seconds()
+	to := "through the upstream proxy"
+	if p.subject.Policy.Upstream == nil {
+		p.report.Peer.Address = nc.RemoteAddr().String()
+		to = "to " + p.report.Peer.Address
+	}
+	p.report.add(Result{"connect", OK, fmt.Sprintf("%s: connected %s in %v", p.target, to, rounded(took)), ""})
+}
+
+func (p *prober) shookHands(c *transport.Conn, took time.Duration) {
+	id := c.SessionID()
+	peer := p.report.Peer
+	peer.Speaks, peer.HandshakeSeconds, peer.SessionID = "v2", took.Seconds(), hex.EncodeToString(id[:])
+	if p.subject.Policy.Upstream == nil {
+		peer.Address = c.NetConn().RemoteAddr().String() // another than before, if the name has several
+	}
+	p.report.add(Result{"v2", OK, fmt.Sprintf("handshake complete in %v, on %s; the session id is %s", rounded(took), peer.Network, peer.SessionID),
+		"if the node is yours, compare it with what getpeerinfo shows there: equal means that nobody sits in between"})
+}
+
+// introduced tells of the peer's VERSION.
+func (p *prober) introduced(v v1v2.Version, err error) {
+	if err != nil {
+		what := "no VERSION came: " + reason(err).Error()
+		if errors.Is(err, io.EOF) {
+			what = "the peer closed the connection before its VERSION"
+		}
+		p.report.add(Result{"version", Warning, what, "it speaks v2, but does not want this connection: it may be full, or ban this address"})
+		return
+	}
+	p.note(v)
+	p.report.add(Result{"version", OK, p.describe(), ""})
+}
+
+func (p *prober) note(v v1v2.Version) {
+	peer := p.report.Peer
+	peer.UserAgent, peer.Protocol, peer.Height = v.UserAgent, v.Protocol, v.Height
+	peer.Services, peer.Offers = fmt.Sprintf("%016x", v.Services), serviceNames(v.Services)
+}
+
+// noHandshake tells why there is no v2 session.
+func (p *prober) noHandshake(ctx context.Context, dialer *transport.Dialer, err error, took time.Duration) {
+	const name = "v2"
+	var e *transport.HandshakeError
+	if !errors.As(err, &e) {
+		p.fail(name, err.Error(), "")
+		return
+	}
+	timeout := errors.Is(e, context.DeadlineExceeded) || errors.Is(e, transport.ErrSilent)
+	switch {
+	case e.Received == 0 && (e.HungUp() || timeout):
+		what := fmt.Sprintf("the peer hung up on the handshake, %v after it began, without an answer", rounded(took))
+		may := "it speaks v1 only, is full, or bans this address"
+		if timeout {
+			what = fmt.Sprintf("the peer did not answer the handshake within %v", rounded(took))
+			may = "it speaks v1 only, or is no Bitcoin node, or a firewall swallows what is sent"
+		}
+		if !p.target.V1 {
+			p.fail(name, what, may+"; nothing was sent in plaintext. To tell which, with a VERSION in plaintext, add --v1"+p.ifFallingBack())
+			return
+		}
+		p.fail(name, what, may)
+		p.tryV1(ctx, dialer)
+	case e.Received < transport.KeySize && e.HungUp():
+		p.fail(name, fmt.Sprintf("the peer answered the handshake with %d bytes, too few for a key, and hung up", e.Received), "it is likely no Bitcoin node")
+	case e.HungUp():
+		p.fail(name, fmt.Sprintf("the peer hung up within the handshake, %s, after %d bytes", e.Stage, e.Received),
+			"it may be on another network than "+p.report.Peer.Network+" (see --network), or somebody altered what was sent")
+	case timeout, errors.Is(e, transport.ErrNoTerminator), errors.Is(e, transport.ErrAuthentication):
+		p.fail(name, fmt.Sprintf("the peer sent %d bytes that are no v2 handshake of %s", e.Received, p.report.Peer.Network),
+			"it is on another network (see --network), is no Bitcoin node, or somebody altered what was sent")
+	default:
+		p.fail(name, e.Error(), "")
+	}
+}
+
+// ifFallingBack says what the proxy would do with such a peer, if it is not to
+// refuse it.
+func (p *prober) ifFallingBack() string {
+	if p.subject.Policy.Dialer.MayFallBack(p.target.String()) {
+		return "; the proxy, with its --v1-fallback, would go on in plaintext, unless it remembers that this peer speaks v2"
+	}
+	return ""
+}
+
+// tryV1 connects once more and introduces itself in v1, in plaintext.
+func (p *prober) tryV1(ctx context.Context, dialer *transport.Dialer) {
+	const name = "v1"
+	nc, err := dialer.Connect(ctx, p.target.String())
+	if err != nil {
+		p.fail(name, fmt.Sprintf("a second connection, for v1, failed: %v", reason(err)), "the peer may be full, or ban this address")
+		return
+	}
+	defer nc.Close()
+	defer context.AfterFunc(ctx, func() { nc.Close() })()
+	nc.SetDeadline(time.Now().Add(p.version))
+	_, err = nc.Write(v1v2.AppendMessage(nil, p.target.Magic, versionType, ourVersion()))
+	if err == nil {
+		var v v1v2.Version
+		if v, err = awaitV1(nc, p.target.Magic); err == nil {
+			p.report.Peer.Speaks = "v1"
+			p.note(v)
+			p.report.add(Result{name, OK, "the peer answers in v1, and so speaks v1 only: " + p.describe(),
+				"the proxy does not connect to it, unless run with --v1-fallback always: unencrypted"})
+			return
+		}
+	}
+	p.fail(name, fmt.Sprintf("the peer does not answer in v1 either: %v", reason(err)), "it is full, bans this address, or is no Bitcoin node of "+p.report.Peer.Network)
+}
+
+var versionType = v1v2.TypeOf("version")
+
+// ourVersion is the payload of the VERSION that is sent; see PeerReport.
+func ourVersion() []byte {
+	var nonce [8]byte
+	rand.Read(nonce[:])
+	return v1v2.AppendVersion(nil, v1v2.Version{Protocol: 70016, UserAgent: "/pynode:0.0.1/"}, binary.LittleEndian.Uint64(nonce[:]))
+}
+
+var errNoVersion = errors.New("what it sent was not VERSION")
+
+// awaitVersion reads the peer's VERSION, which it sends when it has got ours.
+func awaitVersion(ctx context.Context, c *transport.Conn) (v1v2.Version, error) {
+	defer context.AfterFunc(ctx, func() { c.Close() })()
+	for range maxPacketsToAnswer {
+		contents, err := c.ReadPacket()
+		if err != nil {
+			return v1v2.Version{}, err
+		}
+		if t, payload, ok := v1v2.Decode(contents); ok && t == versionType {
+			if v, ok := v1v2.ParseVersion(payload); ok {
+				return v, nil
+			}
+			break
+		}
+	}
+	return v1v2.Version{}, errNoVersion
+}
+
+func awaitV1(nc net.Conn, magic [4]byte) (v1v2.Version, error) {
+	messages := v1v2.NewReader(stream.NewReader(nc), magic)
+	defer messages.Release()
+	m, ok, err := messages.Next()
+	if err != nil {
+		return v1v2.Version{}, err
+	}
+	v, whole := v1v2.ParseVersion(bytes.Clone(m.Payload()))
+	if !ok || !whole || m.Type != versionType {
+		return v1v2.Version{}, errNoVersion
+	}
+	return v, nil
+}
+
+// goodbye ends the stream and lets the peer end its own: to close while it still
+// talks would reset the connection.
+func goodbye(nc net.Conn) {
+	stream.CloseWrite(nc)
+	nc.SetReadDeadline(time.Now().Add(goodbyeTimeout))
+	io.Copy(io.Discard, nc)
+}

@@ -1,0 +1,299 @@
+package check
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"bip324proxy/proxy"
+	"bip324proxy/socks"
+	"bip324proxy/transport"
+	"bip324proxy/v1v2"
+)
+
+// target is a peer on mainnet.
+func target(t *testing.T, addr string) Target {
+	t.Helper()
+	to, err := ParseTarget(addr, "mainnet")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+const goodV2 = "ok v2 handshake complete in TIME, on mainnet; the session id is ID " +
+	"-> if the node is yours, compare it with what getpeerinfo shows there: equal means that nobody sits in between "
+const goodVersion = "ok version /Satoshi:30.0.0/, protocol 70016, at block 917231, offers NETWORK WITNESS NETWORK_LIMITED P2P_V2"
+
+// A peer that speaks v2 is told of in full, with the session id that it has itself,
+// and gets nothing but a VERSION that says nothing.
+func TestV2Peer(t *testing.T) {
+	peer := newV2Peer(mainnet)
+	addr := serve(t, peer.handle)
+	r := PeerReport(within(t), new(Subject), target(t, addr))
+	if got, want := text(t, &r), "ok connect ADDR: connected to ADDR in TIME "+goodV2+goodVersion; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	s := <-peer.seen
+	want := &Peer{
+		Peer: addr, Network: "mainnet", Address: addr, Speaks: "v2",
+		ConnectSeconds: r.Peer.ConnectSeconds, HandshakeSeconds: r.Peer.HandshakeSeconds, SessionID: hex.EncodeToString(s.sessionID[:]),
+		UserAgent: "/Satoshi:30.0.0/", Protocol: 70016, Height: 917_231,
+		Services: "0000000000000c09", Offers: []string{"NETWORK", "WITNESS", "NETWORK_LIMITED", "P2P_V2"},
+	}
+	got, _ := json.Marshal(r.Peer)
+	if wanted, _ := json.Marshal(want); string(got) != string(wanted) || !r.OK || r.Peer.ConnectSeconds <= 0 || r.Peer.HandshakeSeconds <= 0 {
+		t.Errorf("got  %s\nwant %s", got, wanted)
+	}
+	if !slices.Equal(s.messages, []string{"version"}) || s.err != io.EOF {
+		t.Errorf("the peer got %q and then %v", s.messages, s.err)
+	}
+	if v, ok := v1v2.ParseVersion(s.version); v != (v1v2.Version{Protocol: 70016, UserAgent: "/pynode:0.0.1/"}) || !ok {
+		t.Errorf("the peer got %+v", v)
+	}
+	if nonce := s.version[72:80]; string(nonce) == strings.Repeat("\x00", 8) {
+		t.Error("the nonce is 0")
+	}
+}
+
+// What is wrong with a peer is said in words that tell one thing from another.
+func TestOtherPeers(t *testing.T) {
+	testnet := newV2Peer([4]byte{0x1c, 0x16, 0x3f, 0x28})
+	leaving := newV2Peer(mainnet)
+	leaving.version = nil
+	mute := newV2Peer(mainnet)
+	mute.version = []byte("short")
+	const plaintext = "; nothing was sent in plaintext. To tell which, with a VERSION in plaintext, add --v1"
+	const hungUp = "failed v2 the peer hung up on the handshake, TIME after it began, without an answer -> it speaks v1 only, is full, or bans this address"
+	for name, test := range map[string]struct {
+		handle func(net.Conn)
+		v1     bool
+		policy proxy.Policy
+		want   string
+		speaks string
+	}{
+		"v1": {handle: v1Peer, want: hungUp + plaintext},
+		"v1, where the proxy falls back": {handle: v1Peer, policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways}},
+			want: hungUp + plaintext + "; the proxy, with its --v1-fallback, would go on in plaintext, unless it remembers that this peer speaks v2"},
+		"v1, asked": {handle: v1Peer, v1: true, speaks: "v1", want: hungUp +
+			" ok v1 the peer answers in v1, and so speaks v1 only: " + strings.TrimPrefix(goodVersion, "ok version ") +
+			" -> the proxy does not connect to it, unless run with --v1-fallback always: unencrypted"},
+		"full": {handle: closing, want: hungUp + plaintext},
+		"full, asked": {handle: closing, v1: true, want: hungUp +
+			" failed v1 the peer does not answer in v1 either: EOF -> it is full, bans this address, or is no Bitcoin node of mainnet"},
+		"silent": {handle: silent, want: "failed v2 the peer did not answer the handshake within TIME -> it speaks v1 only, or is no Bitcoin node, or a firewall swallows what is sent" + plaintext},
+		"garbage": {handle: says(strings.Repeat("garbage", 1000)), want: "failed v2 the peer sent 4175 bytes that are no v2 handshake of mainnet " +
+			"-> it is on another network (see --network), is no Bitcoin node, or somebody altered what was sent"},
+		"SSH": {handle: func(nc net.Conn) { io.WriteString(nc, "SSH-2.0-OpenSSH_9.9\r\n"); closing(nc); stopSending(nc) },
+			want: "failed v2 the peer answered the handshake with 21 bytes, too few for a key, and hung up -> it is likely no Bitcoin node"},
+		"another network": {handle: testnet.handle, want: "another network (see --network)"},
+		"leaving": {handle: leaving.handle, speaks: "v2", want: goodV2 + "warning version the peer closed the connection before its VERSION " +
+			"-> it speaks v2, but does not want this connection: it may be full, or ban this address"},
+		"no VERSION": {handle: mute.handle, speaks: "v2", want: goodV2 + "warning version no VERSION came: what it sent was not VERSION " +
+			"-> it speaks v2, but does not want this connection: it may be full, or ban this address"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			test.policy.Dialer.HandshakeTimeout = 500 * time.Millisecond
+			to := target(t, serve(t, test.handle))
+			to.V1 = test.v1
+			r := PeerReport(within(t), &Subject{Policy: test.policy}, to)
+			got := text(t, &r)
+			if want := "ok connect ADDR: connected to ADDR in TIME " + test.want; got != want && name != "another network" || !strings.Contains(got, test.want) {
+				t.Errorf("got  %s\nwant %s", got, want)
+			}
+			if r.OK != (test.speaks == "v2") || r.Peer.Speaks != test.speaks {
+				t.Errorf("OK is %v, and the peer speaks %q, want %q", r.OK, r.Peer.Speaks, test.speaks)
+			}
+		})
+	}
+}
+
+// stopSending makes a close orderly: what was not read would make it a reset.
+func stopSending(nc net.Conn) {
+	nc.(*net.TCPConn).CloseWrite()
+	io.Copy(io.Discard, nc)
+}
+
+// Who is not asked to gets no plaintext: a v1 peer sees one connection, and no magic.
+func TestNoPlaintextUnasked(t *testing.T) {
+	got := make(chan []byte, 10)
+	addr := serve(t, func(nc net.Conn) {
+		b := make([]byte, 8192)
+		n, _ := nc.Read(b)
+		got <- b[:n]
+	})
+	policy := proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: new(transport.Peers)}}
+	policy.Dialer.Peers.Note(addr, transport.SpeaksV1) // what the proxy remembers is not asked either
+	PeerReport(within(t), &Subject{Policy: policy}, target(t, addr))
+	if b := <-got; len(b) < transport.KeySize || strings.HasPrefix(string(b), string(mainnet[:])) || len(got) > 0 {
+		t.Errorf("it got % x and %d connections more", b, len(got))
+	}
+	if policy.Dialer.Peers.Lookup(addr) != transport.SpeaksV1 {
+		t.Error("the memory of peers has changed")
+	}
+}
+
+// The terminal gets no control characters from a peer.
+func TestHostileUserAgent(t *testing.T) {
+	peer := newV2Peer(mainnet)
+	peer.version = v1v2.AppendVersion(nil, v1v2.Version{UserAgent: "/\x1b[2J\x07\u009b/", Services: 1<<63 | 1<<40}, 1)
+	r := PeerReport(within(t), new(Subject), target(t, serve(t, peer.handle)))
+	if got, want := text(t, &r), "ok version /?[2J???/, protocol 0, at block 0, offers 2^40 2^63"; !strings.HasSuffix(got, want) {
+		t.Errorf("got %s", got)
+	}
+}
+
+// Where there is no connection the report says what failed, and of what.
+func TestCannotConnect(t *testing.T) {
+	must := func(text string) proxy.Rule {
+		rule, err := proxy.ParseRule(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return rule
+	}
+	tor := newFakeTor(t)
+	gone := nobody(t)
+	const warned = "warning names names that clients give are looked up by this machine's resolver, so your DNS server sees them -> clients that give addresses, as nodes do for most peers, are not concerned; to avoid it, run with --upstream socks5://127.0.0.1:9050 (Tor) "
+	for name, test := range map[string]struct {
+		peer   string
+		policy proxy.Policy
+		want   string
+	}{
+		"refused":          {gone, proxy.Policy{}, "failed connect ADDR: cannot connect: connection refused -> see that the address and the port are right, and that a node runs there and listens"},
+		"an onion service": {"abc.onion", proxy.Policy{}, "failed connect abc.onion:8333: names of Tor and I2P can be reached only through those networks -> run with --upstream socks5://ADDR (Tor)"},
+		"denied": {"10.1.2.3", proxy.Policy{Rules: proxy.Rules{Deny: []proxy.Rule{must("10.0.0.0/8")}}},
+			"failed connect 10.1.2.3:8333 is refused by --deny 10.0.0.0/8 -> if clients may go there, add --allow 10.1.2.3:8333"},
+		"denied, by its address": {"localhost:" + strings.TrimPrefix(gone, "127.0.0.1:"), proxy.Policy{Rules: proxy.Rules{Deny: []proxy.Rule{must("private")}}},
+			strings.ReplaceAll(warned, "127.0.0.1:9050", "ADDR") + "failed connect "},
+		"Tor cannot": {"192.0.2.1:1", proxy.Policy{Upstream: tor.upstream()},
+			"ok upstream ADDR: this is Tor: it answers as only Tor does -> that it has a connection to its network, only a peer can show: bip324-proxy check HOST:PORT " +
+				"failed connect the upstream proxy at ADDR did not connect to 192.0.2.1:1: host unreachable " +
+				"-> the address may be wrong, or the peer not running; or the upstream proxy has no connection itself: look into its log"},
+		"there is no Tor": {"192.0.2.1", proxy.Policy{Upstream: &socks.Upstream{Network: "tcp", Address: gone}},
+			"failed upstream ADDR: nobody listens there: connection refused -> start that proxy, or correct --upstream; until then nobody is connected to " +
+				"failed connect 192.0.2.1:8333: the upstream proxy at ADDR cannot be reached: connection refused -> nothing goes around it"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := PeerReport(within(t), &Subject{Policy: test.policy}, target(t, test.peer))
+			got := text(t, &r)
+			if got != test.want && !strings.HasSuffix(test.want, " ") || !strings.HasPrefix(got, test.want) || r.OK {
+				t.Errorf("got  %s\nwant %s", got, test.want)
+			}
+			if strings.HasPrefix(name, "denied") && !strings.Contains(got, "is refused by --deny") {
+				t.Errorf("got  %s", got)
+			}
+		})
+	}
+	r := PeerReport(within(t), &Subject{Listeners: []Listener{{Address: gone}}}, target(t, gone))
+	if got := text(t, &r); !strings.HasPrefix(got, "failed connect ADDR: this is the proxy's own listener, and no peer") {
+		t.Errorf("got  %s", got)
+	}
+}
+
+// Through Tor a name goes to Tor and nowhere else; nothing here is asked for it.
+func TestPeerThroughTor(t *testing.T) {
+	resolver := net.DefaultResolver
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(_ context.Context, _, addr string) (net.Conn, error) {
+		t.Errorf("somebody asks the name server at %s", addr)
+		return nil, errors.New("no name server for this test")
+	}}
+	t.Cleanup(func() { net.DefaultResolver = resolver })
+	tor := newFakeTor(t)
+	peer := newV2Peer(mainnet)
+	_, port, _ := net.SplitHostPort(serve(t, peer.handle))
+	for _, host := range []string{"node.invalid", "abc.onion", "192.0.2.7"} {
+		dest := net.JoinHostPort(host, port)
+		policy := proxy.Policy{Upstream: tor.upstream()}
+		policy.Dialer.Dial = func(context.Context, string, string) (net.Conn, error) {
+			t.Error("dialled directly")
+			return nil, errors.New("no direct connection for this test")
+		}
+		r := PeerReport(within(t), &Subject{Policy: policy}, target(t, dest))
+		want := "ok upstream ADDR: this is Tor: it answers as only Tor does -> that it has a connection to its network, only a peer can show: bip324-proxy check HOST:PORT "
+		if host != "192.0.2.7" {
+			want += "ok names no leak: names are given to Tor, which resolves them at its exits; none is looked up on this machine "
+		}
+		want += "ok connect " + dest + ": connected through the upstream proxy in TIME " + goodV2 + goodVersion
+		if got := text(t, &r); got != want || r.Peer.Address != "" || r.Peer.Speaks != "v2" {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+		<-peer.seen
+		tor.mu.Lock()
+		if !slices.Equal(tor.asked, []string{dest}) {
+			t.Errorf("Tor was asked for %q, want %s", tor.asked, dest)
+		}
+		tor.asked = nil
+		tor.mu.Unlock()
+	}
+}
+
+// Who gives up does not wait for a peer that keeps silent.
+func TestPeerCancelled(t *testing.T) {
+	arrived := make(chan struct{})
+	addr := serve(t, func(nc net.Conn) { close(arrived); silent(nc) })
+	ctx, cancel := context.WithCancel(within(t))
+	go func() {
+		<-arrived
+		cancel()
+	}()
+	began := time.Now()
+	r := PeerReport(ctx, new(Subject), target(t, addr))
+	if r.OK || time.Since(began) > directHandshake/2 {
+		t.Errorf("%+v after %v", r, time.Since(began))
+	}
+}
+
+func TestParseTarget(t *testing.T) {
+	for _, test := range []struct{ peer, network, addr, is string }{
+		{"192.0.2.1:8333", "", "192.0.2.1:8333", "mainnet"},
+		{"192.0.2.1", "", "192.0.2.1:8333", "mainnet"},
+		{"node.example", "signet", "node.example:38333", "signet"},
+		{"node.example:18333", "", "node.example:18333", "testnet3"},
+		{"node.example:48333", "", "node.example:48333", "testnet4"},
+		{"node.example:38333", "", "node.example:38333", "signet"},
+		{"node.example:18444", "", "node.example:18444", "regtest"},
+		{"node.example:18444", "mainnet", "node.example:18444", "mainnet"},
+		{"node.example:5555", "", "node.example:5555", "mainnet"},
+		{"::1", "", "[::1]:8333", "mainnet"},
+		{"[::1]", "regtest", "[::1]:18444", "regtest"},
+		{"[2001:db8::1]:8333", "", "[2001:db8::1]:8333", "mainnet"},
+		{"node.example:38333", "0A03CF41", "node.example:38333", "0a03cf41"},
+		{"node.example", "1c163f28", "node.example:48333", "testnet4"},
+	} {
+		got, err := ParseTarget(test.peer, test.network)
+		if err != nil || got.String() != test.addr || got.network() != test.is {
+			t.Errorf("%s on %q: %s on %s, %v; want %s on %s", test.peer, test.network, got, got.network(), err, test.addr, test.is)
+		}
+	}
+	for _, wrong := range [][2]string{
+		{"", ""}, {":8333", ""}, {"node.example:0", ""}, {"node.example:99999", ""}, {"node example", ""}, {"[::1", ""}, {"a:b:c", ""},
+		{"node.example", "testnet"}, {"node.example", "0a03cf"}, {"node.example", "0a03cf4142"}, {"node.example", "0a03cf41"},
+	} {
+		if got, err := ParseTarget(wrong[0], wrong[1]); err == nil {
+			t.Errorf("%q on %q is %s", wrong[0], wrong[1], got)
+		}
+	}
+}
+
+func FuzzParseTarget(f *testing.F) {
+	f.Add("[::1]:8333", "")
+	f.Add("node.example", "0a03cf40")
+	f.Fuzz(func(t *testing.T, peer, network string) {
+		got, err := ParseTarget(peer, network)
+		if err != nil {
+			return
+		}
+		again, err := ParseTarget(got.String(), got.network())
+		if err != nil || again != got {
+			t.Errorf("%q on %q is %s on %s, and that is %v, %v", peer, network, got, got.network(), again, err)
+		}
+	})
+}

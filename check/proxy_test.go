@@ -1,0 +1,305 @@
+package check
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"bip324proxy/proxy"
+	"bip324proxy/socks"
+)
+
+func newUpstream(addr string) *socks.Upstream {
+	return &socks.Upstream{Network: "tcp", Address: addr}
+}
+
+// Who listens where the proxy should is told apart by how it answers.
+func TestListener(t *testing.T) {
+	auth := socks.Credentials{Username: "user", Password: "secret"}
+	wrong := socks.Credentials{Username: "user", Password: "wrong"}
+	tor := newFakeTor(t)
+	rule, err := proxy.ParseRule("*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const ours = "ok listener ADDR: a SOCKS5 proxy answers, as bip324-proxy does"
+	for name, test := range map[string]struct {
+		addr   string
+		policy proxy.Policy
+		want   string
+	}{
+		"ours":                {startProxy(t, new(proxy.Server)), proxy.Policy{}, ours},
+		"ours, with password": {startProxy(t, &proxy.Server{Policy: proxy.Policy{Socks: socks.Config{Auth: &auth}}}), proxy.Policy{Socks: socks.Config{Auth: &auth}}, ours},
+		"ours, with another password": {startProxy(t, &proxy.Server{Policy: proxy.Policy{Socks: socks.Config{Auth: &auth}}}), proxy.Policy{Socks: socks.Config{Auth: &wrong}},
+			"failed listener ADDR: a SOCKS5 proxy answers, but does not take the user name and password of these settings -> check it with the settings that it runs with"},
+		"ours, with a password not known": {startProxy(t, &proxy.Server{Policy: proxy.Policy{Socks: socks.Config{Auth: &auth}}}), proxy.Policy{},
+			"failed listener ADDR: a SOCKS5 proxy answers, but wants a user name and password, and these settings have none -> check it with the settings that it runs with, --auth among them"},
+		"ours, behind Tor": {startProxy(t, &proxy.Server{Policy: proxy.Policy{Upstream: tor.upstream()}}), proxy.Policy{Upstream: tor.upstream()}, ours},
+		"ours, behind a Tor not known": {startProxy(t, &proxy.Server{Policy: proxy.Policy{Upstream: tor.upstream()}}), proxy.Policy{},
+			"failed listener ADDR: this is Tor, or a proxy in front of it, and not bip324-proxy without an upstream proxy -> choose another address with --listen; if it is bip324-proxy with --upstream, check it with the settings that it runs with"},
+		"ours, denying": {startProxy(t, &proxy.Server{Policy: proxy.Policy{Rules: proxy.Rules{Deny: []proxy.Rule{rule}}}}), proxy.Policy{},
+			"ok listener ADDR: a SOCKS5 proxy answers; its rules refused the question"},
+		"ours, full": {fullProxy(t), proxy.Policy{},
+			"warning listener ADDR: a SOCKS5 proxy answers with a general failure, as bip324-proxy does when it has as many sessions as it may -> look into its log; run it with a higher --max-sessions"},
+		"Tor": {tor.addr, proxy.Policy{},
+			"failed listener ADDR: this is Tor, or a proxy in front of it, and not bip324-proxy without an upstream proxy -> choose another address with --listen; if it is bip324-proxy with --upstream, check it with the settings that it runs with"},
+		"another": {plainSOCKS5(t), proxy.Policy{},
+			"failed listener ADDR: this is another SOCKS5 proxy, and not bip324-proxy -> stop that program, or choose another address with --listen"},
+		"HTTP": {serve(t, says("HTTP/1.1 400 Bad Request\r\n\r\n")), proxy.Policy{},
+			"failed listener ADDR: another program listens there: it does not speak SOCKS5: its first byte is 0x48, not 0x05 -> stop that program, or choose another address with --listen"},
+		"closing": {serve(t, closing), proxy.Policy{},
+			"failed listener ADDR: somebody listens there, but does not answer as a SOCKS5 proxy: unexpected EOF -> if it is bip324-proxy, look into its log; if it is another program, choose another address with --listen"},
+		"nobody": {nobody(t), proxy.Policy{},
+			"failed listener ADDR: nobody listens there: connection refused -> the proxy does not run, or with other settings; start it with: bip324-proxy"},
+		"no port": {"127.0.0.1:0", proxy.Policy{}, "skipped listener ADDR: the port is chosen when the proxy starts"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &Subject{Policy: test.policy}
+			r := Report{Checks: []Result{s.listener(within(t), Listener{Address: test.addr})}}
+			if got := text(t, &r); got != test.want {
+				t.Errorf("got  %s\nwant %s", got, test.want)
+			}
+		})
+	}
+}
+
+// fullProxy is one that has all the sessions that it may.
+func fullProxy(t *testing.T) (addr string) {
+	addr = startProxy(t, &proxy.Server{MaxSessions: 1})
+	nc, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { nc.Close() })
+	nc.Write([]byte{5, 1, 0})
+	if _, err := io.ReadFull(nc, make([]byte, 2)); err != nil {
+		t.Fatal(err)
+	}
+	return addr
+}
+
+// A running proxy has nothing to say of its being checked: no refusal, no session.
+func TestListenerIsNotBothered(t *testing.T) {
+	var log bytes.Buffer
+	server := &proxy.Server{Log: slog.New(slog.NewTextHandler(&log, nil))}
+	addr := startProxy(t, server)
+	s := new(Subject)
+	if r := s.listener(within(t), Listener{Address: addr}); r.State != OK {
+		t.Errorf("%+v", r)
+	}
+	server.Shutdown(t.Context())
+	now := server.Snapshot()
+	if log.Len() > 0 || len(now.Refusals) > 0 || len(now.Closed) > 0 {
+		t.Errorf("it logged %q, and has the refusals %v and the sessions %v", &log, now.Refusals, now.Closed)
+	}
+}
+
+func TestUnixSockets(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("not run: there are no modes of sockets")
+	}
+	path := filepath.Join(t.TempDir(), "socket")
+	l, err := proxy.Listen("unix:" + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &proxy.Server{Log: slog.New(slog.DiscardHandler)}
+	served := make(chan error)
+	go func() { served <- server.Serve(l) }()
+	s := new(Subject)
+	if r := s.listener(within(t), Listener{Address: "unix:" + path}); r.State != OK {
+		t.Errorf("%+v", r)
+	}
+	if os.Getuid() != 0 { // whom nothing is forbidden
+		os.Chmod(path, 0)
+		if r := s.listener(within(t), Listener{Address: "unix:" + path}); r.State != Failed || !strings.Contains(r.What, "this user may not connect") {
+			t.Errorf("%+v", r)
+		}
+		s.Policy.Upstream = &socks.Upstream{Network: "unix", Address: path}
+		if r, _ := s.upstream(within(t)); r.State != Failed || !strings.Contains(r.What, "this user may not connect") {
+			t.Errorf("%+v", r)
+		}
+	}
+	server.Close()
+	<-served
+	s.Policy.Upstream = nil
+	if r := s.listener(within(t), Listener{Address: "unix:" + path}); r.State != Failed || !strings.Contains(r.What, "nobody listens there: no such file") {
+		t.Errorf("%+v", r)
+	}
+}
+
+// Where clients are not asked, somebody being there is all there is to see.
+func TestPeerListener(t *testing.T) {
+	for addr, want := range map[string]string{
+		serve(t, closing): "ok listener ADDR: somebody listens there; its clients should get to node.example:8333 -> to test that: bip324-proxy check node.example:8333",
+		nobody(t):         "failed listener ADDR: nobody listens there: connection refused -> the proxy does not run, or with other settings; start it with: bip324-proxy",
+	} {
+		r := Report{Checks: []Result{new(Subject).listener(within(t), Listener{addr, "node.example:8333"})}}
+		if got := text(t, &r); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+}
+
+// What an upstream proxy is decides what is said of names.
+func TestUpstream(t *testing.T) {
+	const leaks = "warning names names that clients give are looked up by this machine's resolver, so your DNS server sees them -> clients that give addresses, as nodes do for most peers, are not concerned; to avoid it, run with --upstream socks5://ADDR (Tor)"
+	const byProxy = " ok names no leak from here: names are given to the upstream proxy; none is looked up on this machine -> who resolves them is up to that proxy"
+	const notTor = " -> everything goes through it all the same; .onion peers are likely out of reach, and whom you connect to, it sees"
+	give := " -> give a SOCKS5 proxy's address in --upstream, such as Tor's, socks5://ADDR"
+	auth := socks.Credentials{Username: "user", Password: "secret"}
+	authed := startProxy(t, &proxy.Server{Policy: proxy.Policy{Socks: socks.Config{Auth: &auth}}})
+	withAuth := newUpstream(authed)
+	withAuth.Credentials = &socks.Credentials{Username: "user", Password: "wrong"}
+	plainAuth := newUpstream(plainSOCKS5(t))
+	plainAuth.Credentials = &auth
+	tor := newFakeTor(t)
+	_, port, _ := net.SplitHostPort(tor.addr)
+	for name, test := range map[string]struct {
+		upstream *socks.Upstream
+		want     string
+	}{
+		"none": {nil, "skipped upstream there is none: peers are connected to directly, and see this machine's address " + leaks},
+		"Tor": {tor.upstream(), "ok upstream ADDR: this is Tor: it answers as only Tor does -> that it has a connection to its network, only a peer can show: bip324-proxy check HOST:PORT " +
+			"ok names no leak: names are given to Tor, which resolves them at its exits; none is looked up on this machine"},
+		"by name": {newUpstream("localhost:" + port), "ok upstream localhost:" + port + ": this is Tor: it answers as only Tor does -> that it has a connection to its network, only a peer can show: bip324-proxy check HOST:PORT " +
+			"warning names the upstream proxy's own name, localhost:" + port + ", is looked up by this machine's resolver; those that clients give go to that proxy -> give its address in --upstream"},
+		"plain":    {newUpstream(plainSOCKS5(t)), "warning upstream ADDR: this is a SOCKS5 proxy, but not Tor (asked for what Tor knows, it says: command not supported)" + notTor + byProxy},
+		"of ours":  {newUpstream(startProxy(t, new(proxy.Server))), "warning upstream ADDR: this is a SOCKS5 proxy, but not Tor (asked for what Tor knows, it says: host unreachable)" + notTor + byProxy},
+		"HTTP":     {newUpstream(serve(t, says("HTTP/1.1 400 Bad Request\r\n\r\n"))), "failed upstream ADDR: this is no SOCKS5 proxy: it does not speak SOCKS5: its first byte is 0x48, not 0x05" + give + byProxy},
+		"closing":  {newUpstream(serve(t, closing)), "failed upstream ADDR: somebody listens there, but does not answer as a SOCKS5 proxy: unexpected EOF" + give + byProxy},
+		"laconic":  {newUpstream(serve(t, laconic)), "warning upstream ADDR: this is a SOCKS5 proxy, but not Tor (asked for what Tor knows, it gives no answer: unexpected EOF)" + notTor + byProxy},
+		"nobody":   {newUpstream(nobody(t)), "failed upstream ADDR: nobody listens there: connection refused -> start that proxy, or correct --upstream; until then nobody is connected to" + byProxy},
+		"password": {newUpstream(authed), "failed upstream ADDR: this is a SOCKS5 proxy, but it wants a user name and password: write them into its URL, as in socks5://user:password@host:port" + byProxy},
+		"wrong":    {withAuth, "failed upstream ADDR: this is a SOCKS5 proxy, but it refused the user name and password" + byProxy},
+		"too much": {plainAuth, "failed upstream ADDR: this is a SOCKS5 proxy, but it takes no user name and password -> leave them out of --upstream" + byProxy},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &Subject{Policy: proxy.Policy{Upstream: test.upstream}}
+			result, isTor := s.upstream(within(t))
+			r := Report{Checks: []Result{result, s.names(isTor)}}
+			if got := text(t, &r); got != test.want {
+				t.Errorf("got  %s\nwant %s", got, test.want)
+			}
+		})
+	}
+	for addr, want := range map[string]string{"h:9050": "systemctl start tor", "h:9150": "start the Tor Browser, and", "h:1080": "start that proxy"} {
+		if got := startTor(addr); !strings.Contains(got, want) {
+			t.Errorf("%s: %s", addr, got)
+		}
+	}
+	if got := notSocksHint("h:9051"); !strings.Contains(got, "where Tor is controlled") {
+		t.Error(got)
+	}
+}
+
+// laconic is a SOCKS5 proxy that hangs up on what it does not know.
+func laconic(nc net.Conn) {
+	io.ReadFull(nc, make([]byte, 3))
+	nc.Write([]byte{5, 0})
+	io.ReadFull(nc, make([]byte, 10))
+}
+
+func TestNetwork(t *testing.T) {
+	const nobodyAsked = " -> nobody was contacted for that; to test a real connection: bip324-proxy check HOST:PORT"
+	for _, test := range []struct {
+		v4, v6 string
+		want   string
+	}{
+		{"192.168.1.2", "2001:db8::2", "ok network there are routes to the internet: IPv4 from 192.168.1.2, IPv6 from 2001:db8::2" + nobodyAsked},
+		{"192.168.1.2", "", "ok network there is a route to the internet: IPv4 from 192.168.1.2 only" + nobodyAsked},
+		{"", "2001:db8::2", "ok network there is a route to the internet: IPv6 from 2001:db8::2 only" + nobodyAsked},
+		{"", "", "failed network this machine has no route to the internet, neither for IPv4 nor for IPv6 -> connect it to a network; to reach peers on the networks that it does have: bip324-proxy check HOST:PORT"},
+	} {
+		s := &Subject{Route: func(network, _ string) (string, error) {
+			from := map[string]string{"udp4": test.v4, "udp6": test.v6}[network]
+			if from == "" {
+				return "", errors.New("network is unreachable")
+			}
+			return from, nil
+		}}
+		r := Report{Checks: []Result{s.network()}}
+		if got := text(t, &r); got != test.want {
+			t.Errorf("got  %s\nwant %s", got, test.want)
+		}
+		s.Policy.Upstream = newUpstream("127.0.0.1:9050")
+		if r := s.network(); r.State != Skipped {
+			t.Errorf("with an upstream proxy: %+v", r)
+		}
+	}
+	if from, err := systemRoute("udp4", "127.0.0.1:8333"); from != "127.0.0.1" || err != nil {
+		t.Errorf("to this machine itself the way is from %s, %v", from, err)
+	}
+}
+
+func TestSessions(t *testing.T) {
+	enough := proxy.SessionsForDescriptors(50)
+	for n, want := range map[int]State{0: OK, 1: OK, enough: OK, enough + 1: Warning} {
+		if r := (&Subject{MaxSessions: n, Descriptors: 50}).sessions(); r.State != want {
+			t.Errorf("%d: %+v", n, r)
+		}
+	}
+}
+
+func TestStatusPage(t *testing.T) {
+	page := func(healthy, ready int) string {
+		answers := http.NewServeMux()
+		answers.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(healthy) })
+		answers.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(ready) })
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := &http.Server{Handler: answers}
+		go server.Serve(l)
+		t.Cleanup(func() { server.Close() })
+		return l.Addr().String()
+	}
+	for name, test := range map[string]struct{ addr, want string }{
+		"none":     {"", "skipped status no status page is configured -> to have one, run the proxy with --status ADDR"},
+		"ready":    {page(200, 200), "ok status ADDR: the status page answers, and the proxy is ready"},
+		"stopping": {page(200, 503), "warning status ADDR: the proxy runs, but is not ready: it is starting or stopping"},
+		"other":    {page(404, 404), "failed status ADDR: asked for /healthz, it answers with code 404 -> it may be another program; choose another address with --status"},
+		"half":     {page(200, 404), "failed status ADDR: asked for /readyz, it answers with code 404 -> it may be another program; choose another address with --status"},
+		"nobody":   {nobody(t), "failed status ADDR: the status page does not answer: connection refused -> the proxy does not run, or without --status ADDR"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := Report{Checks: []Result{(&Subject{Status: test.addr}).statusPage(within(t))}}
+			if got := text(t, &r); got != test.want {
+				t.Errorf("got  %s\nwant %s", got, test.want)
+			}
+		})
+	}
+}
+
+// All checks are there, in the order that is documented, and one failure is enough.
+func TestProxy(t *testing.T) {
+	s := &Subject{
+		Listeners: []Listener{{Address: startProxy(t, new(proxy.Server))}, {Address: nobody(t)}},
+		Route:     func(string, string) (string, error) { return "192.168.1.2", nil },
+	}
+	r := Proxy(within(t), s, "valid: the defaults")
+	var names []string
+	for _, result := range r.Checks {
+		names = append(names, result.Name)
+		if result.What == "" || !slices.Contains(Names, result.Name) {
+			t.Errorf("%+v", result)
+		}
+	}
+	if !slices.Equal(slices.Compact(names), Names[:7]) || r.OK || r.Count(Failed) != 1 || r.Peer != nil {
+		t.Errorf("%+v", r)
+	}
+	s.Listeners = s.Listeners[:1]
+	if r := Proxy(within(t), s, "valid: the defaults"); !r.OK || r.Count(Warning) != 1 {
+		t.Errorf("%+v", r)
+	}
+}
