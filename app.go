@@ -26,6 +26,8 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 				Action: printConfig,
 			}),
 			checkCommand(),
+			statusCommand(),
+			topCommand(),
 		},
 		Action:          serve,
 		OnUsageError:    onUsageError,

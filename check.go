@@ -69,7 +69,7 @@ func runCheck(c *cli.Context) error {
 
 // subject is what there is to check of a proxy with these settings.
 func (s *settings) subject() *check.Subject {
-	subject := &check.Subject{Policy: s.policy, MaxSessions: s.maxSessions, Descriptors: s.descriptors()}
+	subject := &check.Subject{Policy: s.policy, MaxSessions: s.maxSessions, Descriptors: s.descriptors(), Status: s.status}
 	for _, spec := range s.listen {
 		subject.Listeners = append(subject.Listeners, check.Listener{Address: spec})
 	}

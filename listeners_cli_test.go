@@ -75,14 +75,20 @@ func launch(t *testing.T, args ...string) *program {
 // next returns the next line of the log, which must have that message.
 func (p *program) next(t *testing.T, msg string) map[string]any {
 	t.Helper()
+	return p.nextOf(t, msg)
+}
+
+// nextOf is next for several messages that are all good.
+func (p *program) nextOf(t *testing.T, messages ...string) map[string]any {
+	t.Helper()
 	select {
 	case line := <-p.lines:
-		if line["msg"] != msg {
-			t.Fatalf("the log says %v, want %q", line, msg)
+		if msg, _ := line["msg"].(string); !slices.Contains(messages, msg) {
+			t.Fatalf("the log says %v, want one of %q", line, messages)
 		}
 		return line
 	case <-time.After(10 * time.Second):
-		t.Fatalf("waited in vain for %q", msg)
+		t.Fatalf("waited in vain for one of %q", messages)
 		return nil
 	}
 }

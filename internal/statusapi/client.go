@@ -3,13 +3,17 @@ package statusapi
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
+
+	"bip324proxy/status"
 )
 
 const (
@@ -77,4 +81,62 @@ func (c Client) Get(ctx context.Context, path string) (Answer, error) {
 		return Answer{}, ErrTooLarge
 	}
 	return Answer{Code: response.StatusCode, Body: body}, nil
+}
+
+// NoPageError is a status that could not be had.
+type NoPageError struct {
+	Address string
+	Code    int // of HTTP, or 0 if nobody answered
+	Token   bool
+	Err     error // why nobody answered, or why the answer is none
+}
+
+// Error says what happened and what to do.
+func (e *NoPageError) Error() string {
+	switch {
+	case e.Code == 0:
+		why := e.Err
+		var op *net.OpError
+		var request *url.Error
+		switch {
+		case errors.As(why, &op):
+			why = op.Err // the rest of it is the address again
+		case errors.As(why, &request):
+			why = request.Err
+		}
+		return fmt.Sprintf("the status page at %s does not answer: %v; is the proxy running, with --status %s?", e.Address, why, e.Address)
+	case e.Code == http.StatusUnauthorized && e.Token:
+		return fmt.Sprintf("the status page at %s does not take this token; give the one that the proxy has, with --status-token-file FILE", e.Address)
+	case e.Code == http.StatusUnauthorized:
+		return fmt.Sprintf("the status page at %s wants a token; give the one that the proxy has, with --status-token-file FILE", e.Address)
+	case e.Code == http.StatusOK:
+		return fmt.Sprintf("what answers at %s is not bip324-proxy's status page: %v", e.Address, e.Err)
+	}
+	return fmt.Sprintf("what answers at %s is not bip324-proxy's status page: code %d", e.Address, e.Code)
+}
+
+// Unwrap returns the cause.
+func (e *NoPageError) Unwrap() error { return e.Err }
+
+// Status asks for the report on all that the proxy does, and returns it as it came
+// too. The error is a *NoPageError.
+func (c Client) Status(ctx context.Context) (report *status.Report, raw []byte, err error) {
+	failed := &NoPageError{Address: c.Address, Token: c.Token != ""}
+	answer, err := c.Get(ctx, "/api/status")
+	if err != nil {
+		failed.Err = err
+		return nil, nil, failed
+	}
+	failed.Code = answer.Code
+	if answer.Code != http.StatusOK {
+		return nil, nil, failed
+	}
+	report = new(status.Report)
+	if failed.Err = json.Unmarshal(answer.Body, report); failed.Err == nil && (report.Started.IsZero() || report.Opened == nil) {
+		failed.Err = errors.New("it does not say what it should")
+	}
+	if failed.Err != nil {
+		return nil, nil, failed
+	}
+	return report, answer.Body, nil
 }

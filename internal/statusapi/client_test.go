@@ -1,0 +1,136 @@
+package statusapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"bip324proxy/proxy"
+	"bip324proxy/status"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const token = "0123456789abcdef"
+
+// page serves a proxy's status until the test ends.
+func page(t *testing.T, network, address, token string) net.Listener {
+	t.Helper()
+	l, err := net.Listen(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error)
+	server := &status.Server{Snapshot: new(proxy.Server).Snapshot, Version: "1.2.3", Token: token, Log: slog.New(slog.DiscardHandler)}
+	go func() { served <- server.Serve(ctx, l) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	return l
+}
+
+// answering serves every request with handler.
+func answering(t *testing.T, handler http.HandlerFunc) (address string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: handler}
+	served := make(chan error)
+	go func() { served <- server.Serve(l) }()
+	t.Cleanup(func() {
+		server.Close()
+		<-served
+	})
+	return l.Addr().String()
+}
+
+// The page's own server is understood, wherever it is.
+func TestStatus(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "socket")
+	page(t, "unix", socket, token)
+	_, port, _ := net.SplitHostPort(page(t, "tcp", "127.0.0.1:0", "").Addr().String())
+	for _, c := range []Client{
+		{Address: "127.0.0.1:" + port},
+		{Address: "localhost:" + port, Token: "not needed"},
+		{Address: "unix:" + socket, Token: token},
+	} {
+		report, raw, err := c.Status(t.Context())
+		if err != nil || report.Version != "1.2.3" || report.MaxSessions == 0 {
+			t.Errorf("%s: %+v, %v", c.Address, report, err)
+		}
+		if !json.Valid(raw) || !strings.Contains(string(raw), `"version":"1.2.3"`) {
+			t.Errorf("%s: %s", c.Address, raw)
+		}
+	}
+}
+
+// What cannot be had is said to be so, with what to do.
+func TestNoStatus(t *testing.T) {
+	locked := page(t, "tcp", "127.0.0.1:0", token).Addr().String()
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone.Close()
+	elsewhere := answering(t, func(http.ResponseWriter, *http.Request) { t.Error("a redirection was followed") })
+	big := `{"version":"` + strings.Repeat("x", maxAnswer) + `"}`
+	for name, test := range map[string]struct {
+		client Client
+		code   int
+		says   string
+	}{
+		"nobody":      {Client{Address: gone.Addr().String()}, 0, "does not answer: connect: connection refused; is the proxy running, with --status " + gone.Addr().String() + "?"},
+		"no token":    {Client{Address: locked}, 401, "wants a token; give the one that the proxy has, with --status-token-file FILE"},
+		"wrong token": {Client{Address: locked, Token: token + "0"}, 401, "does not take this token"},
+		"another":     {Client{Address: answering(t, http.NotFound)}, 404, "is not bip324-proxy's status page: code 404"},
+		"redirection": {Client{Address: answering(t, func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://"+elsewhere, http.StatusFound)
+		}), Token: token}, 302, "code 302"},
+		"HTML":       {Client{Address: answering(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>") })}, 200, "is not bip324-proxy's status page: invalid character '<'"},
+		"other JSON": {Client{Address: answering(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"version":"2"}`) })}, 200, "it does not say what it should"},
+		"too large":  {Client{Address: answering(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, big) })}, 0, "the answer has more than 16 MiB"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, _, err := test.client.Status(t.Context())
+			var none *NoPageError
+			if !errors.As(err, &none) || none.Code != test.code || !strings.Contains(err.Error(), test.says) {
+				t.Errorf("%v, want one that says %q", err, test.says)
+			}
+		})
+	}
+}
+
+// Who gives up does not wait for an answer.
+func TestStatusCancelled(t *testing.T) {
+	arrived, leave := make(chan struct{}), make(chan struct{})
+	defer close(leave)
+	address := answering(t, func(http.ResponseWriter, *http.Request) {
+		close(arrived)
+		<-leave
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-arrived
+		cancel()
+	}()
+	began := time.Now()
+	if _, _, err := (Client{Address: address}).Status(ctx); !errors.Is(err, context.Canceled) || time.Since(began) > timeout/2 {
+		t.Errorf("%v after %v", err, time.Since(began))
+	}
+}

@@ -1,0 +1,69 @@
+package terminal
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+)
+
+func TestClean(t *testing.T) {
+	for text, want := range map[string]string{
+		"plain text":                            "plain text",
+		"/home/zoë/ファイル":                        "/home/zoë/ファイル",
+		"\x1b[2J\x07\r\n\t\x7f\u009b":           "?[2J??????",
+		"\u202egnp.exe\u2066\u200b\ufeff\u00a0": "?gnp.exe????",
+		"\xff\xfe":                              "??",
+	} {
+		if got := Clean(text); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestCut(t *testing.T) {
+	for width, want := range map[int]string{-1: "", 0: "", 1: ".", 2: "..", 3: "z..", 4: "zo..", 5: "zoë..", 6: "zoë's.", 7: "zoë's."} {
+		if got := Cut("zoë's.", width); got != want && width < 6 || len([]rune(got)) > max(width, 0) {
+			t.Errorf("%d: %q, want %q", width, got, want)
+		}
+	}
+}
+
+func TestFold(t *testing.T) {
+	for _, test := range []struct {
+		head, text string
+		width      int
+		want       []string
+	}{
+		{"", "", 10, []string{""}},
+		{"ok  ", "one two three", 0, []string{"ok  one two three"}},
+		{"ok  ", "one two three", 17, []string{"ok  one two three"}},
+		{"ok  ", "one two three", 16, []string{"ok  one two", "    three"}},
+		{"ok  ", "one two three", 8, []string{"ok  one", "    two", "    three"}},
+		{"", "averylongword and", 5, []string{"averylongword", "and"}},
+		{"é ", "zoë zoë", 5, []string{"é zoë", "  zoë"}},
+	} {
+		if got := Fold(test.head, test.text, test.width); !slices.Equal(got, test.want) {
+			t.Errorf("%q in %d: %q, want %q", test.text, test.width, got, test.want)
+		}
+	}
+}
+
+func FuzzText(f *testing.F) {
+	f.Add("one \x1b[2J two\u202e", 10)
+	f.Fuzz(func(t *testing.T, text string, width int) {
+		clean := Clean(text)
+		if strings.ContainsFunc(clean, func(r rune) bool { return !unicode.IsPrint(r) }) || !utf8.ValidString(clean) {
+			t.Errorf("%q", clean)
+		}
+		width %= 200
+		if cut := Cut(clean, width); utf8.RuneCountInString(cut) > max(width, 0) {
+			t.Errorf("%q is longer than %d", cut, width)
+		}
+		words := strings.Join(Fold("", clean, max(width, 0)), " ")
+		if words != strings.Join(strings.Fields(clean), " ") {
+			t.Errorf("%q became %q", clean, words)
+		}
+	})
+}

@@ -1,0 +1,183 @@
+package top
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"bip324proxy/proxy"
+	"bip324proxy/status"
+)
+
+// began is when everything here began. It is local time that is shown.
+var began = time.Date(2026, 9, 1, 12, 0, 0, 0, time.Local)
+
+func at(s int) time.Time { return began.Add(time.Duration(s) * time.Second) }
+
+// report has a session of each kind, and texts that are not to be trusted.
+func report() *status.Report {
+	r := &status.Report{
+		Snapshot: proxy.Snapshot{
+			Time: at(11_530), Started: began, Listeners: []string{"127.0.0.1:1324", "[::1]:1324"},
+			Refused: map[string]uint64{"dial": 30, "denied": 1},
+			Sessions: []proxy.SessionInfo{
+				{Number: 1207, Began: at(11_525), State: proxy.StateDialing, Client: "127.0.0.1:5", Dest: "evil\x1b[2J.example:8333"},
+				{Number: 1101, Began: at(7_000), State: proxy.StateOpen, Dest: "192.0.2.7:50001", Transport: "passthrough",
+					Traffic: proxy.Traffic{BytesToPeer: 900, BytesToClient: 15_300}},
+				{Number: 88, Began: at(500), State: proxy.StateOpen, Dest: strings.Repeat("a", 56) + ".onion:8333", Network: "mainnet", Transport: "v1", Overlay: true,
+					Traffic: proxy.Traffic{MessagesToClient: 40, MessagesToPeer: 20, BytesToPeer: 9_940, BytesToClient: 1_234_567}},
+				{Number: 7, Began: at(30), State: proxy.StateOpen, Dest: "203.0.113.4:8333", Network: "mainnet", Transport: "v1", Fallback: "hung_up", PeerAgent: "/old:0.1/",
+					Traffic: proxy.Traffic{MessagesToClient: 4, MessagesToPeer: 2}, LastToClient: "inv"},
+				{Number: 3, Began: at(10), State: proxy.StateOpen, Dest: "[2001:db8::4]:8333", Network: "mainnet", Transport: "v2", PeerAgent: "/Satoshi:30.0.0(<b>\u202e\x07)/",
+					Traffic: proxy.Traffic{MessagesToClient: 9000, MessagesToPeer: 812, BytesToPeer: 77_000, BytesToClient: 123_000_000_000}, LastToClient: "inv", LastToPeer: "pong"},
+			},
+			Refusals: []proxy.Ended{
+				{Number: 1206, Time: at(11_500), Dest: "198.51.100.1:8333", Kind: "no_v2_answer", Reason: "the peer hung up during the v2 handshake without an answer", Hint: "it may speak v1 only, or be full"},
+				{Number: 1205, Time: at(11_400), Client: "127.0.0.1:4", Kind: "client", Reason: "the client speaks HTTP\x1b]0;x\x07"},
+			},
+		},
+		Version: "1.2.3",
+	}
+	r.Live = status.Live{All: 12, V2: 8, V1: 2, V1Overlay: 1, Passthrough: 1, Pending: 1}
+	return r
+}
+
+func wantLines(t *testing.T, got []string, want string) {
+	t.Helper()
+	if got := "\n" + strings.Join(got, "\n") + "\n"; got != want {
+		t.Errorf("got%s\nwant%s", got, want)
+	}
+}
+
+// With all the room that there is, nothing is cut, and nothing gets to the terminal
+// that it would obey.
+func TestRender(t *testing.T) {
+	wantLines(t, Render(report(), 0, 0), `
+Is my Bitcoin traffic encrypted? partly: 8 encrypted (v2), 1 plaintext (v1), 1 v1 within Tor or CJDNS, 1 passed through, 1 connecting, 31 refused
+bip324-proxy 1.2.3 on 127.0.0.1:1324, [::1]:1324, up 3h12m, at 2026-09-01 15:12:10
+
+  NO    AGE  TRANSPORT     NETWORK  DESTINATION                                                              IN     OUT  MESSAGES  LAST      PEER
+   7  3h11m  v1 PLAINTEXT  mainnet  203.0.113.4:8333                                                        0 B     0 B       4/2  inv/-     /old:0.1/
+1207     5s  (dialing)              evil?[2J.example:8333                                                   0 B     0 B       0/0  -/-
+1101  1h15m  passthrough            192.0.2.7:50001                                                       15 kB   900 B       0/0  -/-
+  88   3h3m  v1 overlay    mainnet  aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.onion:8333  1.2 MB  9.9 kB     40/20  -/-
+   3  3h12m  v2            mainnet  [2001:db8::4]:8333                                                   123 GB   77 kB  9000/812  inv/pong  /Satoshi:30.0.0(<b>??)/
+and 7 more
+
+The last connections that came to nothing:
+15:11:40  198.51.100.1:8333: the peer hung up during the v2 handshake without an answer
+          -> it may speak v1 only, or be full
+15:10:00  client 127.0.0.1:4: the client speaks HTTP?]0;x?
+`)
+}
+
+// In a small terminal what matters least goes first, and what is in plaintext last.
+func TestRenderSmall(t *testing.T) {
+	wantLines(t, Render(report(), 80, 0)[5:11], `
+  NO    AGE  TRANSPORT     NETWORK  DESTINATION             IN     OUT  MESSAGES
+   7  3h11m  v1 PLAINTEXT  mainnet  203.0.113.4:8333       0 B     0 B       4/2
+1207     5s  (dialing)              evil?[2J.example..     0 B     0 B       0/0
+1101  1h15m  passthrough            192.0.2.7:50001      15 kB   900 B       0/0
+  88   3h3m  v1 overlay    mainnet  aaaaaaaaaaaaaaaa..  1.2 MB  9.9 kB     40/20
+   3  3h12m  v2            mainnet  [2001:db8::4]:8333  123 GB   77 kB  9000/812
+`)
+	wantLines(t, Render(report(), 50, 14), `
+Is my Bitcoin traffic encrypted? partly: 8
+encrypted (v2), 1 plaintext (v1), 1 v1 within Tor
+or CJDNS, 1 passed through, 1 connecting, 31
+refused
+bip324-proxy 1.2.3 on 127.0.0.1:1324, [::1]:1324,
+up 3h12m, at 2026-09-01 15:12:10
+
+  NO    AGE  TRANSPORT     DESTINATION
+   7  3h11m  v1 PLAINTEXT  203.0.113.4:8333
+and 11 more
+
+The last connections that came to nothing:
+15:11:40  198.51.100.1:8333: the peer hung up
+          during the v2 handshake without an
+`)
+}
+
+// Whatever the size, lines and their number are within it, and a transport that is
+// shown is shown whole.
+func TestRenderFits(t *testing.T) {
+	whole := []string{"TRANSPORT", "v1 PLAINTEXT", "(dialing)", "passthrough", "v1 overlay", "v2"}
+	for width := 1; width < 200; width++ {
+		for _, height := range []int{0, 1, 2, 5, 10, 11, 12, 20, 50} {
+			lines := Render(report(), width, height)
+			if height > 0 && len(lines) > height {
+				t.Errorf("%dx%d: %d lines", width, height, len(lines))
+			}
+			for _, line := range lines {
+				if utf8.RuneCountInString(line) > width || strings.ContainsFunc(line, func(r rune) bool { return r < ' ' || r > '~' }) {
+					t.Errorf("%dx%d: %q", width, height, line)
+				}
+			}
+			if height > 0 || width < len("v1 PLAINTEXT") {
+				continue
+			}
+			all := strings.Join(lines, "\n")
+			for _, transport := range whole {
+				if !strings.Contains(all, transport) {
+					t.Errorf("%d wide: no %s in\n%s", width, transport, all)
+				}
+			}
+		}
+	}
+}
+
+func TestVerdict(t *testing.T) {
+	for live, want := range map[status.Live]string{
+		{}:                                    "no connections right now",
+		{Pending: 3}:                          "no connections right now",
+		{V2: 3, Pending: 1}:                   "yes",
+		{V2: 3, V1: 1, V1Overlay: 1}:          "yes",
+		{Passthrough: 2}:                      "not known",
+		{V1: 2}:                               "no",
+		{V1: 2, Passthrough: 1}:               "no",
+		{V1: 2, V2: 1}:                        "partly",
+		{V2: 1, Passthrough: 1}:               "partly",
+		{V1: 2, V1Overlay: 1}:                 "partly",
+		{V1: 1, V1Overlay: 1, Passthrough: 1}: "partly",
+	} {
+		if got := verdict(live); got != want {
+			t.Errorf("%+v: %s, want %s", live, got, want)
+		}
+	}
+}
+
+func TestRenderQuiet(t *testing.T) {
+	r := &status.Report{Snapshot: proxy.Snapshot{Time: at(1), Started: began, Stopping: true}}
+	wantLines(t, Render(r, 0, 0), `
+Is my Bitcoin traffic encrypted? no connections right now: 0 encrypted (v2), 0 plaintext (v1), 0 passed through, 0 refused
+bip324-proxy stopping: it takes no more clients, up 1s, at 2026-09-01 12:00:01
+`)
+}
+
+func TestAge(t *testing.T) {
+	for seconds, want := range map[int]string{-1: "0s", 0: "0s", 59: "59s", 60: "1m0s", 3599: "59m59s", 3600: "1h0m", 86399: "23h59m", 86400: "1d0h", 8_640_000: "100d0h"} {
+		if got := age(time.Duration(seconds) * time.Second); got != want {
+			t.Errorf("%d s: %s, want %s", seconds, got, want)
+		}
+	}
+}
+
+func TestAmount(t *testing.T) {
+	for n, want := range map[uint64]string{0: "0 B", 999: "999 B", 1000: "1.0 kB", 9_949: "9.9 kB", 9_950: "10 kB", 999_499: "999 kB", 999_500: "1.0 MB", 1<<64 - 1: "18446744.1 TB"} {
+		if got := amount(n); got != want {
+			t.Errorf("%d: %s, want %s", n, got, want)
+		}
+	}
+}
+
+// What is rendered is the report's own: it is not changed.
+func TestRenderLeavesTheReport(t *testing.T) {
+	r, same := report(), report()
+	Render(r, 80, 24)
+	if !slices.Equal(r.Sessions, same.Sessions) {
+		t.Error("the sessions are in another order")
+	}
+}
