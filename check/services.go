@@ -25,7 +25,7 @@ func serviceNames(bits uint64) (names []string) {
 	}
 	for bit := range 64 {
 		if bits&(1<<bit) != 0 {
-			names = append(names, fmt.Sprintf("2^%d", bit))
+			names = append(names, fmt.Sprintf("UNKNOWN[2^%d]", bit))
 		}
 	}
 	return names

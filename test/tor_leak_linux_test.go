@@ -194,3 +194,55 @@ func procAddr(t *testing.T, s string) netip.AddrPort {
 	ip, _ := netip.AddrFromSlice(addr)
 	return netip.AddrPortFrom(ip.Unmap(), uint16(portNumber))
 }
+
+// A check, too, goes to Tor and to nothing else, whatever it is to check; no name is looked up.
+func testTorCheckNothingDirect(t *testing.T, n *torNetwork) {
+	node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams), "--v2transport")
+	for _, dest := range []string{knownName + ":" + port(t, node.p2p), "leak.invalid", unknownOnion(t), "192.0.2.1"} {
+		_, _, _, record := traceRun(t, "check", "--upstream", "socks5://"+n.socks, "--network", "regtest", dest)
+		requireOnlyTor(t, record, n.socks, 2)
+	}
+}
+
+// traceRun is run with the system calls on record that requireOnlyTor looks at.
+func traceRun(t *testing.T, args ...string) (code int, stdout, stderr, record string) {
+	t.Helper()
+	strace, err := exec.LookPath("strace")
+	if err != nil {
+		notRun(t, "strace is not installed (apt-get install strace)")
+	}
+	file := filepath.Join(t.TempDir(), "strace")
+	code, stdout, stderr = runProgram(t, strace, append([]string{"-f", "-qq", "-e", "signal=none", "-e", "trace=connect,sendto,sendmsg,sendmmsg",
+		"-o", file, binaries.proxy}, args...)...)
+	all, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return code, stdout, stderr, string(all)
+}
+
+// A check of the proxy itself connects to the proxy and to nobody else: to learn whether there is a way out it asks
+// the system and sends nothing.
+func TestCheckAsksNobody(t *testing.T) {
+	t.Parallel()
+	proxy := startProxy(t)
+	code, stdout, stderr, record := traceRun(t, "check", "--json", "--listen", proxy.addr)
+	c := readChecked(t, code, stdout, stderr)
+	c.require(t, "listener", "ok", "")
+	listener := netip.MustParseAddrPort(proxy.addr)
+	own := fmt.Sprintf(`sin_port=htons(%d), sin_addr=inet_addr("127.0.0.1")`, listener.Port())
+	v4, v6 := `sin_port=htons(8333), sin_addr=inet_addr("192.0.2.1")`, `inet_pton(AF_INET6, "2001:db8::1"`
+	seen := 0
+	for line := range strings.Lines(record) {
+		switch {
+		case strings.Contains(line, own):
+			seen++
+		case strings.Contains(line, "connect(") && (strings.Contains(line, v4) || strings.Contains(line, v6)): // of a UDP socket
+		default:
+			t.Errorf("the check did this: %s", line)
+		}
+	}
+	if seen != 2 {
+		t.Errorf("%d connections to the proxy, want 2\n%s", seen, record)
+	}
+}

@@ -8,4 +8,5 @@ import "testing"
 
 func testTorNothingDirect(t *testing.T, _ *torNetwork)         { notRun(t, "needs Linux") }
 func testTorNothingDirectWhenDown(t *testing.T, _ *torNetwork) { notRun(t, "needs Linux") }
+func testTorCheckNothingDirect(t *testing.T, _ *torNetwork)    { notRun(t, "needs Linux") }
 func testTorSockets(t *testing.T, _ *torNetwork)               { notRun(t, "needs Linux") }

@@ -37,6 +37,8 @@ func TestTor(t *testing.T) {
 		"NothingElseIsConnectedTo":        testTorNothingDirect,
 		"NothingIsConnectedToWithoutATor": testTorNothingDirectWhenDown,
 		"NoDirectConnectionWithoutStrace": testTorSockets,
+		"Check":                           testTorCheck,
+		"CheckConnectsToNothingElse":      testTorCheckNothingDirect,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -220,5 +222,40 @@ func speakV1(t *testing.T, conn v1Conn) {
 			}
 			return
 		}
+	}
+}
+
+// A check recognises Tor, in front of it and behind the proxy, and reaches peers through it: by name and as onion
+// services.
+func testTorCheck(t *testing.T, n *torNetwork) {
+	proxy := startTorProxy(t, n.socks)
+	upstreams := map[string]string{"socks5://" + n.socks: n.socks}
+	if n.socket != "" {
+		upstreams["socks5+unix://"+n.socket] = n.socket
+	}
+	for upstream, addr := range upstreams {
+		c := check(t, "--listen", proxy.addr, "--upstream", upstream)
+		c.require(t, "listener", "ok", proxy.addr+": a SOCKS5 proxy answers, as bip324-proxy does")
+		c.require(t, "upstream", "ok", addr+": this is Tor")
+		c.require(t, "names", "ok", "no leak: names are given to Tor")
+		if !c.OK {
+			t.Errorf("%+v", c)
+		}
+	}
+	c := check(t, "--listen", n.socks) // Tor is not this proxy
+	c.require(t, "listener", "failed", "this is Tor, or a proxy in front of it")
+
+	for _, kind := range []string{"name", "onion"} {
+		node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams), "--v2transport", traceSessions)
+		dest := knownName + ":" + port(t, node.p2p)
+		if kind == "onion" {
+			dest = n.onion(t, node.p2p) + ":8333"
+		}
+		c := check(t, "--upstream", "socks5://"+n.socks, "--network", "regtest", dest)
+		if kind == "onion" && !c.OK { // see grantedOverTor
+			c = check(t, "--upstream", "socks5://"+n.socks, "--network", "regtest", dest)
+		}
+		c.require(t, "connect", "ok", dest+": connected through the upstream proxy")
+		requireBtcd(t, c, node)
 	}
 }
