@@ -1,8 +1,8 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -19,9 +19,12 @@ import (
 	"bip324proxy/top"
 )
 
+// usualPage is where the status page is as a rule.
+const usualPage = "127.0.0.1:1325"
+
 const addressHelp = `ADDRESS is where the running proxy has its status page, HOST:PORT or unix:/PATH;
-without it, that of the setting --status. A token is taken from --status-token and
---status-token-file.`
+without it that of the setting --status, or 127.0.0.1:1325. A token that it wants
+is taken from --status-token and --status-token-file.`
 
 func topCommand() *cli.Command {
 	return command(&cli.Command{
@@ -102,13 +105,7 @@ func statusClient(c *cli.Context) (page statusapi.Client, err error) {
 	if err != nil {
 		return page, err
 	}
-	page = statusapi.Client{Address: s.status, Token: s.token}
-	if address != "" {
-		page.Address = address
-	}
-	if page.Address == "" {
-		return page, usageError{errors.New("there is no status page to ask; run the proxy with --status 127.0.0.1:1325, and give that here, too")}
-	}
+	page = statusapi.Client{Address: cmp.Or(address, s.status, usualPage), Token: s.token}
 	if err := proxy.CheckListen(page.Address); err != nil {
 		return page, usageError{fmt.Errorf("%s: %w", c.Command.Name, err)}
 	}

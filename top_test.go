@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"bip324proxy/status"
 )
@@ -79,8 +81,6 @@ func TestStatusToken(t *testing.T) {
 
 func TestStatusWrongInput(t *testing.T) {
 	for args, says := range map[string]string{
-		"status":                       "there is no status page to ask; run the proxy with --status 127.0.0.1:1325",
-		"top":                          "there is no status page to ask",
 		"status nowhere":               `status: "nowhere" is no address`,
 		"top 127.0.0.1:1325 more":      `top takes one argument, [ADDRESS]; leave out "more"`,
 		"status 127.0.0.1:1325 --json": "write --json before 127.0.0.1:1325",
@@ -91,4 +91,32 @@ func TestStatusWrongInput(t *testing.T) {
 		}
 		checkOneLine(t, args, stderr, says)
 	}
+}
+
+// Ctrl-C ends a check that waits for a peer.
+func TestCheckInterrupted(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "check", l.Addr().String())
+	cmd.Env = append(os.Environ(), "TEST_BIP324_PROXY_MAIN=1")
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	nc, err := l.Accept() // and be silent
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	began := time.Now()
+	cmd.Process.Signal(os.Interrupt)
+	cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != 1 || time.Since(began) > 10*time.Second {
+		t.Errorf("exit code %d after %v", code, time.Since(began))
+	}
+	checkOneLine(t, "a check that was interrupted", stderr.String(), "interrupted")
 }

@@ -74,6 +74,10 @@ func PeerReport(ctx context.Context, s *Subject, t Target) Report {
 		var upstream Result
 		upstream, p.isTor = s.upstream(ctx)
 		p.report.add(upstream)
+		if upstream.State == Failed {
+			p.report.add(Result{"connect", Skipped, t.String() + ": nothing goes around the upstream proxy", ""})
+			return p.report
+		}
 	}
 	p.run(ctx)
 	return p.report
@@ -139,7 +143,7 @@ func (p *prober) dialer() (transport.Dialer, error) {
 	policy.Dialer.Peers = nil
 	policy.Dialer.Fallback = transport.FallbackNever
 	policy.Dialer.HandshakeTimeout = cmp.Or(policy.Dialer.HandshakeTimeout, p.handshake)
-	return policy.DialerTo(p.target.Addr, socks.Credentials{}, false)
+	return policy.DialerTo(p.target.Addr, p.subject.client(), false)
 }
 
 func (p *prober) cannotConnect(err error) {

@@ -1,48 +1,25 @@
 package terminal
 
 import (
-	"fmt"
 	"io"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
 	"golang.org/x/term"
-)
 
-// openPty returns both ends of a pseudoterminal: what a terminal window has, and
-// what a program has.
-func openPty(t *testing.T, columns, lines uint16) (window, tty *os.File) {
-	t.Helper()
-	window, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Skipf("not run: there are no pseudoterminals here: %v", err)
-	}
-	t.Cleanup(func() { window.Close() })
-	fd := int(window.Fd())
-	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
-	if err == nil {
-		err = unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0)
-	}
-	if err == nil {
-		err = unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Col: columns, Row: lines})
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	tty, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { tty.Close() })
-	return window, tty
-}
+	"bip324proxy/internal/pty"
+)
 
 // A screen takes keys as they come and leaves the terminal as it was.
 func TestScreen(t *testing.T) {
-	window, tty := openPty(t, 70, 20)
+	window, tty, err := pty.Open(70, 20)
+	if err != nil {
+		t.Skipf("not run: there are no pseudoterminals here: %v", err)
+	}
+	defer window.Close()
+	defer tty.Close()
 	before, err := term.GetState(int(tty.Fd()))
 	if err != nil {
 		t.Fatal(err)
