@@ -23,7 +23,7 @@ func splitAddress(address string) (network, where string) {
 
 // listener says who answers at l. SOCKS servers do not say what they are, and this
 // one does not either; but few answer Tor's RESOLVE, and Tor alone says that
-// 0.0.0.0 is an address. Neither question leaves this machine.
+// 0.0.0.0 is an address. Neither question leads to a look-up.
 func (s *Subject) listener(ctx context.Context, l Listener) Result {
 	const name = "listener"
 	network, where := splitAddress(l.Address)
