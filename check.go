@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"bip324proxy/check"
+	"bip324proxy/internal/terminal"
 )
 
 func checkCommand() *cli.Command {
@@ -101,10 +103,14 @@ func (s *settings) summary() string {
 func printReport(c *cli.Context, r *check.Report) error {
 	out := c.App.Writer
 	if c.Bool("json") {
-		e := json.NewEncoder(out)
+		var b bytes.Buffer
+		e := json.NewEncoder(&b)
 		e.SetIndent("", "  ")
 		e.SetEscapeHTML(false)
 		if err := e.Encode(r); err != nil {
+			return err
+		}
+		if _, err := out.Write(terminal.JSON(b.Bytes())); err != nil {
 			return err
 		}
 	} else if err := r.WriteText(out); err != nil {

@@ -58,7 +58,7 @@ func runStatus(c *cli.Context) error {
 		return err
 	}
 	if c.Bool("json") {
-		_, err := c.App.Writer.Write(raw)
+		_, err := c.App.Writer.Write(terminal.JSON(raw))
 		return err
 	}
 	return printStatus(c.App.Writer, report)

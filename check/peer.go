@@ -184,10 +184,11 @@ func (p *prober) shookHands(c *transport.Conn, took time.Duration) {
 	id := c.SessionID()
 	peer := p.report.Peer
 	peer.Speaks, peer.HandshakeSeconds, peer.SessionID = "v2", took.Seconds(), hex.EncodeToString(id[:])
-	if p.subject.Policy.Upstream == nil {
-		peer.Address = c.NetConn().RemoteAddr().String() // another than before, if the name has several
+	with := ""
+	if to := c.NetConn().RemoteAddr().String(); p.subject.Policy.Upstream == nil && to != peer.Address {
+		peer.Address, with = to, " with "+to+", another address of that name," // the first has failed
 	}
-	p.report.add(Result{"v2", OK, fmt.Sprintf("handshake complete in %v, on %s; the session id is %s", rounded(took), peer.Network, peer.SessionID),
+	p.report.add(Result{"v2", OK, fmt.Sprintf("handshake complete%s in %v, on %s; the session id is %s", with, rounded(took), peer.Network, peer.SessionID),
 		"if the node is yours, compare it with what getpeerinfo shows there: equal means that nobody sits in between"})
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -112,6 +113,36 @@ func TestOtherPeers(t *testing.T) {
 				t.Errorf("OK is %v, and the peer speaks %q, want %q", r.OK, r.Peer.Speaks, test.speaks)
 			}
 		})
+	}
+}
+
+// Where the first address of a name fails, it is said which one has not.
+func TestAnotherAddress(t *testing.T) {
+	bad := serve(t, closing)
+	_, port, _ := net.SplitHostPort(bad)
+	l, err := net.Listen("tcp", "127.0.0.2:"+port)
+	if err != nil {
+		t.Skipf("not run: this machine has one loopback address only, or another program this port: %v", err)
+	}
+	peer := newV2Peer(mainnet)
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		nc, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer nc.Close()
+		peer.handle(nc)
+	}()
+	defer func() { l.Close(); <-served }()
+	var policy proxy.Policy
+	policy.Dialer.Resolve = func(context.Context, string) ([]netip.Addr, error) {
+		return []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("127.0.0.2")}, nil
+	}
+	r := PeerReport(within(t), &Subject{Policy: policy}, target(t, "localhost:"+port))
+	if got := text(t, &r); !strings.Contains(got, "handshake complete with 127.0.0.2:"+port+", another address of that name, in TIME") || r.Peer.Address != "127.0.0.2:"+port {
+		t.Errorf("%+v %s", r.Peer, got)
 	}
 }
 

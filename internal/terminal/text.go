@@ -3,8 +3,10 @@
 package terminal
 
 import (
+	"fmt"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -17,6 +19,24 @@ func Clean(text string) string {
 		}
 		return r
 	}, text)
+}
+
+// JSON returns a document with everything escaped that is not ASCII, which JSON has
+// in strings only: the document says the same, and a terminal obeys nothing in it.
+func JSON(document []byte) []byte {
+	var b []byte
+	for _, r := range string(document) {
+		switch {
+		case r < 0x7f:
+			b = append(b, byte(r))
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			b = fmt.Appendf(b, `\u%04x\u%04x`, high, low)
+		default:
+			b = fmt.Appendf(b, `\u%04x`, r)
+		}
+	}
+	return b
 }
 
 // Cut returns text with at most width characters, the last two of which are dots

@@ -1,6 +1,8 @@
 package terminal
 
 import (
+	"encoding/json"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -19,6 +21,22 @@ func TestClean(t *testing.T) {
 		if got := Clean(text); got != want {
 			t.Errorf("%q: %q, want %q", text, got, want)
 		}
+	}
+}
+
+func TestJSON(t *testing.T) {
+	const text = "/\u009b2J\x7f\u202e\u00e9\U0001f600\xff/"
+	document, err := json.Marshal(map[string]string{"a": text + "\x1b\n"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := JSON(append(document, '\n'))
+	if want := `{"a":"/\u009b2J\u007f\u202e\u00e9\ud83d\ude00\ufffd/\u001b\n"}` + "\n"; string(got) != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	var before, after any
+	if json.Unmarshal(document, &before) != nil || json.Unmarshal(got, &after) != nil || !reflect.DeepEqual(before, after) {
+		t.Errorf("%v became %v", before, after)
 	}
 }
 
@@ -60,6 +78,11 @@ func FuzzText(f *testing.F) {
 		width %= 200
 		if cut := Cut(clean, width); utf8.RuneCountInString(cut) > max(width, 0) {
 			t.Errorf("%q is longer than %d", cut, width)
+		}
+		document, err := json.Marshal(text)
+		var before, after string
+		if err != nil || json.Unmarshal(document, &before) != nil || json.Unmarshal(JSON(document), &after) != nil || before != after {
+			t.Errorf("%q became %q", before, after)
 		}
 		words := strings.Join(Fold("", clean, max(width, 0)), " ")
 		if words != strings.Join(strings.Fields(clean), " ") {
