@@ -17,7 +17,7 @@
 //	bitcoinj      java, javac, mvn; its jars are fetched once
 //	kyoto         cargo; fetched and built once
 //	Electrum      electrum in PATH, or its path in ELECTRUM
-//	Chromium      chromium in PATH, or its path in CHROMIUM: a web page, which is no client
+//	Chromium      chromium in PATH, or its path in CHROMIUM: web pages, which are no clients, and the status page
 //	Bitcoin Core  the path of bitcoind in BITCOIND
 //	Tor           tor in PATH, or its path in TOR: a private network of its own; strace to watch what leaves
 //

@@ -133,6 +133,9 @@ func TestStatusPage(t *testing.T) {
 		whole.Cleanup(func() { other.Close() })
 		io.WriteString(other, `{"method":"server.version"}`)
 		headline("Partly. 2 encrypted by BIP324, 1 on v1 within Tor or CJDNS, which encrypts, 1 passed through as it came.")
+		if got := eval[string](tab, `document.getElementById("shares").textContent`); got != "Of 5 connections 20 % fell back to v1, and 20 % came to nothing." {
+			t.Errorf("the shares are %q", got)
+		}
 		if got := eval[string](tab, `document.getElementById("answer").dataset.state`); got != "partly" {
 			t.Errorf("the answer's state is %q", got)
 		}

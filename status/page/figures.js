@@ -66,11 +66,21 @@ function label(o) {
 	return o.outcome === "v2" ? "v2, encrypted" : "passed through";
 }
 
+function percent(share) {
+	const n = 100 * share;
+	return (n > 0 && n < 1 ? "under 1" : Math.round(n)) + " %";
+}
+
+function shares(list) {
+	const sum = (outcome, part) => list.filter(o => !outcome || o.outcome === outcome).reduce((n, o) => n + o[part], 0);
+	return `Of ${words.count(sum("", "count"), "connection", "connections")} ${percent(sum("v1", "share"))} fell back to v1, and ${percent(sum("refused", "share"))} came to nothing.`;
+}
+
 const bars = new Map();
 
 export function outcomes(report) {
 	const list = report.outcomes.filter(o => o.count > 0);
-	$("outcomes-empty").hidden = list.length > 0;
+	if (list.length > 0) text($("shares"), shares(list));
 	for (const [key, bar] of bars) {
 		if (!list.some(o => label(o) === key)) { bar.li.remove(); bars.delete(key); }
 	}
@@ -85,9 +95,8 @@ export function outcomes(report) {
 			bar.li.dataset.kind = o.outcome;
 			bars.set(key, bar);
 		}
-		const percent = 100 * o.share;
-		text(bar.number, `${percent > 0 && percent < 1 ? "under 1" : Math.round(percent)} % · ${words.number(o.count)}`);
-		bar.bar.style.width = percent + "%";
+		text(bar.number, percent(o.share) + " · " + words.number(o.count));
+		bar.bar.style.width = 100 * o.share + "%";
 		if ($("outcome-rows").children[i] !== bar.li) $("outcome-rows").insertBefore(bar.li, $("outcome-rows").children[i] || null);
 	});
 }
