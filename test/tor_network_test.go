@@ -251,8 +251,8 @@ func awaitConsensus(t *testing.T, authority string) {
 	})
 }
 
-// onion makes an onion service of target ("host:port") on port 8333 and returns its name when its descriptor can be
-// found. flags are ADD_ONION's, if any.
+// onion makes an onion service of target ("host:port") on port 8333 and returns its name when all directories that
+// may be asked have its descriptor. flags are ADD_ONION's, if any.
 func (n *torNetwork) onion(t *testing.T, target string, flags ...string) (name string) {
 	t.Helper()
 	command := "ADD_ONION NEW:ED25519-V3 Port=8333," + target
@@ -268,13 +268,16 @@ func (n *torNetwork) onion(t *testing.T, target string, flags ...string) (name s
 	if id == "" {
 		t.Fatal("ADD_ONION did not name the service")
 	}
-	eventually(t, "the descriptor of "+id+" is published", func() bool {
+	eventually(t, "the descriptor of "+id+" is published everywhere", func() bool {
+		events := map[string]int{}
 		for _, line := range n.host.out.all() {
-			if strings.HasPrefix(line, "650 HS_DESC UPLOADED "+id) {
-				return true
+			for _, event := range []string{"UPLOAD ", "UPLOADED ", "FAILED "} {
+				if strings.HasPrefix(line, "650 HS_DESC "+event+id) {
+					events[event]++
+				}
 			}
 		}
-		return false
+		return events["UPLOADED "] > 0 && events["UPLOADED "]+events["FAILED "] == events["UPLOAD "]
 	})
 	return id + ".onion"
 }
