@@ -79,16 +79,17 @@ func (r socksRequest) granted(t *testing.T) net.Conn {
 }
 
 // grantedOverTor is granted for an onion service. To meet there takes seven circuits, and with so few relays now and
-// then one of them hangs for as long as a minute and a half; a client then tries again.
+// then one of them hangs for as long as a minute and a half; it is tried again then, with credentials for others.
 func (r socksRequest) grantedOverTor(t *testing.T) net.Conn {
 	t.Helper()
-	for range 4 {
+	for i := range 4 {
 		conn, reply, err := r.sendWithin(t, patience/6)
 		if err == nil && reply[1] == 0 {
 			return conn
 		}
 		conn.Close()
 		t.Logf("%s was not reached (% x, %v); once more", r.dest, reply, err)
+		r.user = fmt.Sprint(t.Name(), i)
 	}
 	return r.granted(t)
 }
