@@ -22,7 +22,7 @@ import (
 
 // TestMain lets the test binary be the program itself.
 func TestMain(m *testing.M) {
-	if os.Getenv("BIP324_PROXY_TEST_MAIN") != "" {
+	if os.Getenv("TEST_BIP324_PROXY_MAIN") != "" {
 		main()
 	}
 	os.Exit(m.Run())
@@ -35,12 +35,18 @@ type program struct {
 	text  strings.Builder // complete when lines is closed
 }
 
-// startProgram runs the program until the test ends.
+// startProgram runs the program, with all that it logs, until the test ends.
 func startProgram(t *testing.T, args ...string) *program {
 	t.Helper()
+	return launch(t, append([]string{"--log-format", "json", "--log-level", "debug"}, args...)...)
+}
+
+// launch runs the program until the test ends.
+func launch(t *testing.T, args ...string) *program {
+	t.Helper()
 	p := &program{lines: make(chan map[string]any, 1000)}
-	p.cmd = exec.CommandContext(t.Context(), os.Args[0], append([]string{"--log-format", "json", "--log-level", "debug"}, args...)...)
-	p.cmd.Env = append(os.Environ(), "BIP324_PROXY_TEST_MAIN=1")
+	p.cmd = exec.CommandContext(t.Context(), os.Args[0], args...)
+	p.cmd.Env = append(os.Environ(), "TEST_BIP324_PROXY_MAIN=1")
 	stderr, err := p.cmd.StderrPipe()
 	if err == nil {
 		err = p.cmd.Start()
@@ -256,7 +262,7 @@ func TestActivatedPublic(t *testing.T) {
 		}
 		l.Close()
 		cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", `LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" --grace 0`, os.Args[0])
-		cmd.Env = append(os.Environ(), "BIP324_PROXY_TEST_MAIN=1")
+		cmd.Env = append(os.Environ(), "TEST_BIP324_PROXY_MAIN=1")
 		cmd.ExtraFiles = []*os.File{socket}
 		var stderr strings.Builder
 		cmd.Stderr = &stderr

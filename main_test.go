@@ -53,10 +53,14 @@ func TestWrongInput(t *testing.T) {
 		{"--max-sessions 0", "--max-sessions: there must be one at least"},
 		{"--max-sessions many", "max-sessions"},
 		{"--client-rate 0", "--client-rate: it must be one a second at least"},
+		{"--log-addresses=maybe", `--log-addresses: "maybe" is neither true nor false`},
 		{"--no-such-flag", "no-such-flag"},
 		{"serve", `no command "serve"`},
 		{"demo now", `leave out "now"`},
 		{"demo --fast", "fast"},
+		{"config now", `config takes no arguments; leave out "now"`},
+		{"config --fast", "fast"},
+		{"--grace soon config", `--grace: "soon" is no time`},
 	} {
 		var stdout, stderr bytes.Buffer
 		code := run(append([]string{"bip324-proxy"}, strings.Fields(test.args)...), &stdout, &stderr)

@@ -5,79 +5,147 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
+	"net"
+	"net/netip"
 	"os"
+	"runtime"
 	"strings"
-
-	"github.com/urfave/cli/v2"
+	"time"
 
 	"bip324proxy/proxy"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
 )
 
-// configure makes the server that the flags ask for.
-func configure(c *cli.Context, log *slog.Logger) (*proxy.Server, error) {
-	fallback, err := transport.ParseFallback(c.String("v1-fallback"))
-	if err != nil {
-		return nil, usageError{fmt.Errorf("--v1-fallback: %w", err)}
-	}
-	passthrough := c.String("passthrough")
-	if passthrough != "allow" && passthrough != "deny" {
-		return nil, usageError{fmt.Errorf("--passthrough: %q is neither allow nor deny", passthrough)}
-	}
-	if c.Duration("grace") < 0 {
-		return nil, usageError{errors.New("--grace: a time cannot be negative; 0 ends sessions at once")}
-	}
-	switch {
-	case c.Int("message-memory") < 8 || c.Int("message-memory") > 1024*1024:
-		return nil, usageError{errors.New("--message-memory: from 8 MiB, for a message each way, to a million")}
-	case c.IsSet("max-sessions") && c.Int("max-sessions") < 1:
-		return nil, usageError{errors.New("--max-sessions: there must be one at least; leave it out for as many as there are descriptors for")}
-	case c.Int("client-rate") < 1:
-		return nil, usageError{errors.New("--client-rate: it must be one a second at least")}
-	}
-	auth, err := credentials(c)
-	if err != nil {
-		return nil, err
-	}
-	var upstream *socks.Upstream
-	if url := c.String("upstream"); url != "" {
-		if upstream, err = socks.ParseUpstream(url); err != nil {
-			return nil, usageError{fmt.Errorf("--upstream: %w", err)}
-		}
-	}
-	var rules proxy.Rules
-	if rules.Allow, err = parseRules("allow", c.StringSlice("allow")); err != nil {
-		return nil, err
-	}
-	if rules.Deny, err = parseRules("deny", c.StringSlice("deny")); err != nil {
-		return nil, err
-	}
-	peers, err := openPeers(c.String("peer-memory"), log)
-	if err != nil {
-		return nil, err
-	}
-	return &proxy.Server{
-		Policy: proxy.Policy{
-			Dialer:          transport.Dialer{Fallback: fallback, Peers: peers},
-			Upstream:        upstream,
-			DenyPassthrough: passthrough == "deny",
-			Rules:           rules,
-			Socks:           socks.Config{Auth: auth},
-		},
-		MaxSessions:   c.Int("max-sessions"),
-		MessageMemory: c.Int("message-memory") << 20,
-		ClientRate:    c.Int("client-rate"),
-		Log:           log,
-	}, nil
+// settings are what the program is to do. To add one, add a field here, a row to
+// the table, and to check what there is to check; where it is used it is read from
+// here.
+type settings struct {
+	config        string
+	listen        []string
+	auth          string
+	authFile      string
+	upstream      string
+	v1Fallback    string
+	peerMemory    string
+	allow, deny   []string
+	passthrough   string
+	peer          []string
+	messageMemory int // MiB
+	maxSessions   int // 0 for what the descriptor limit is enough for
+	clientRate    int // connections a second
+	grace         time.Duration
+	logAddresses  bool
+	logLevel      string
+	logFormat     string
+
+	origins map[string]origin // of those that are not the default
+	policy  proxy.Policy      // what they come to, but for the memory of peers
 }
 
-func parseRules(flag string, texts []string) (rules []proxy.Rule, err error) {
+// settingError is what is wrong with a setting. It may have the value in it.
+type settingError struct {
+	where string // the name that it was given by, or the line
+	err   error
+}
+
+func (e *settingError) Error() string { return e.where + ": " + e.err.Error() }
+func (e *settingError) Unwrap() error { return e.err }
+
+// wrong is an error about a setting.
+func (s *settings) wrong(name string, err error) error {
+	return usageError{&settingError{s.given(name), err}}
+}
+
+func (s *settings) given(name string) string { return s.origins[name].of(lookUp(name)) }
+
+// check finds what is wrong with settings one by one and together, and makes their
+// policy. It opens nothing but the file of --auth-file.
+func (s *settings) check() (err error) {
+	_, sessionsGiven := s.origins["max-sessions"]
+	switch {
+	case s.grace < 0:
+		return s.wrong("grace", errors.New("a time cannot be negative; 0 ends sessions at once"))
+	case s.messageMemory < 8 || s.messageMemory > 1024*1024:
+		return s.wrong("message-memory", errors.New("from 8 MiB, for a message each way, to a million"))
+	case sessionsGiven && s.maxSessions < 1:
+		return s.wrong("max-sessions", errors.New("there must be one at least; leave it out for as many as there are descriptors for"))
+	case s.clientRate < 1:
+		return s.wrong("client-rate", errors.New("it must be one a second at least"))
+	case len(s.listen) == 0:
+		return s.wrong("listen", errors.New("there must be one at least; leave it out for "+lookUp("listen").preset))
+	}
+	p := &s.policy
+	p.DenyPassthrough = s.passthrough == "deny"
+	p.HideAddresses = !s.logAddresses
+	if p.Dialer.Fallback, err = transport.ParseFallback(s.v1Fallback); err != nil {
+		return s.wrong("v1-fallback", err)
+	}
+	if p.Socks.Auth, err = s.credentials(); err != nil {
+		return err
+	}
+	if s.upstream != "" {
+		if p.Upstream, err = socks.ParseUpstream(s.upstream); err != nil {
+			return s.wrong("upstream", err)
+		}
+	}
+	if p.Rules.Allow, err = parseRules(s.allow); err != nil {
+		return s.wrong("allow", err)
+	}
+	if p.Rules.Deny, err = parseRules(s.deny); err != nil {
+		return s.wrong("deny", err)
+	}
+	return s.checkListeners()
+}
+
+// checkListeners is what of the listeners can be judged before they are opened.
+func (s *settings) checkListeners() error {
+	check := func(name, spec, peer string) error {
+		if err := proxy.CheckListen(spec); err != nil {
+			return s.wrong(name, err)
+		}
+		if addr, err := netip.ParseAddrPort(spec); err == nil {
+			return s.mayListen(net.TCPAddrFromAddrPort(addr), peer)
+		}
+		return nil
+	}
+	for _, spec := range s.listen {
+		if err := check("listen", spec, ""); err != nil {
+			return err
+		}
+	}
+	for _, pair := range s.peer {
+		spec, peer, err := splitPeer(pair)
+		if err != nil {
+			return s.wrong("peer", err)
+		}
+		if err := check("peer", spec, peer); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mayListen returns an error if a listener at addr, whose clients are connected to
+// peer if there is one, would be open to whom it must not.
+func (s *settings) mayListen(addr net.Addr, peer string) error {
+	switch {
+	case s.policy.Upstream != nil && s.policy.Upstream.Address == addr.String():
+		return s.wrong("upstream", fmt.Errorf("%v is this proxy itself; give Tor's address, such as socks5://127.0.0.1:9050", addr))
+	case proxy.IsLocal(addr):
+	case peer != "":
+		return s.wrong("peer", fmt.Errorf("%v is not on this machine alone, and these clients are not asked for a password; take a loopback address", addr))
+	case s.policy.Socks.Auth == nil:
+		return s.wrong("listen", fmt.Errorf("%v is not on this machine alone, and whoever reaches it could use the proxy; add --auth USER:PASSWORD, or take a loopback address, such as 127.0.0.1:1324", addr))
+	}
+	return nil
+}
+
+func parseRules(texts []string) (rules []proxy.Rule, err error) {
 	for _, text := range texts {
 		rule, err := proxy.ParseRule(text)
 		if err != nil {
-			return nil, usageError{fmt.Errorf("--%s: %w", flag, err)}
+			return nil, err
 		}
 		rules = append(rules, rule)
 	}
@@ -88,48 +156,39 @@ func parseRules(flag string, texts []string) (rules []proxy.Rule, err error) {
 func splitPeer(pair string) (listen, peer string, err error) {
 	listen, peer, ok := strings.Cut(pair, "=")
 	if _, err := socks.ParseAddr(peer); !ok || err != nil {
-		return "", "", usageError{fmt.Errorf("--peer: %q is not ADDRESS=PEER; write 127.0.0.1:38401=HOST:PORT", pair)}
+		return "", "", fmt.Errorf("%q is not ADDRESS=PEER; write 127.0.0.1:38401=HOST:PORT", pair)
 	}
 	return listen, peer, nil
 }
 
-// openPeers returns the memory that is kept at path, or in this process only if
-// there is none.
-func openPeers(path string, log *slog.Logger) (*transport.Peers, error) {
-	if path == "" {
-		return new(transport.Peers), nil
-	}
-	peers, err := transport.OpenPeers(path)
-	if errors.As(err, new(*transport.CorruptPeersError)) {
-		log.Warn("going on with what could be read", "err", err)
-		err = nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("--peer-memory: %w", err)
-	}
-	peers.SaveFailed = func(err error) { log.Error("the peer memory could not be saved", "err", err) }
-	return peers, nil
-}
-
 // credentials are what SOCKS clients must give, or nil.
-func credentials(c *cli.Context) (*socks.Credentials, error) {
-	pair, file := c.String("auth"), c.String("auth-file")
+func (s *settings) credentials() (*socks.Credentials, error) {
 	switch {
-	case pair == "" && file == "":
+	case s.auth == "" && s.authFile == "":
 		return nil, nil
-	case pair != "" && file != "":
-		return nil, usageError{errors.New("--auth and --auth-file: give one of them")}
-	case file != "":
-		f, err := os.Open(file)
+	case s.auth != "" && s.authFile != "":
+		return nil, usageError{fmt.Errorf("%s and %s: give one of them", s.given("auth"), s.given("auth-file"))}
+	case s.auth != "":
+		c, err := parseCredentials(s.auth)
 		if err != nil {
-			return nil, fmt.Errorf("--auth-file: %w", err)
+			return nil, s.wrong("auth", err)
 		}
-		defer f.Close()
-		if pair, err = firstLine(f); err != nil {
-			return nil, fmt.Errorf("--auth-file: %s: %w", file, err)
-		}
+		return c, nil
 	}
-	return parseCredentials(pair)
+	f, err := os.Open(s.authFile)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.given("auth-file"), err)
+	}
+	defer f.Close()
+	pair, err := firstLine(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %s: %w", s.given("auth-file"), s.authFile, err)
+	}
+	c, err := parseCredentials(pair)
+	if err != nil {
+		return nil, s.wrong("auth-file", fmt.Errorf("%s: %w", s.authFile, err))
+	}
+	return c, nil
 }
 
 func firstLine(r io.Reader) (string, error) {
@@ -142,22 +201,22 @@ func firstLine(r io.Reader) (string, error) {
 func parseCredentials(pair string) (*socks.Credentials, error) {
 	user, password, ok := strings.Cut(pair, ":")
 	if !ok || user == "" || len(user) > 255 || len(password) > 255 {
-		return nil, usageError{errors.New("--auth, --auth-file: write USER:PASSWORD, of at most 255 bytes each")}
+		return nil, errors.New("write USER:PASSWORD, of at most 255 bytes each")
 	}
 	return &socks.Credentials{Username: user, Password: password}, nil
 }
 
-func logger(c *cli.Context) (*slog.Logger, error) {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(c.String("log-level"))); err != nil {
-		return nil, usageError{fmt.Errorf("--log-level: %q is none of debug, info, warn and error", c.String("log-level"))}
+// exposed are the files with a password that every user of this machine can read.
+func (s *settings) exposed() (files []string) {
+	if runtime.GOOS == "windows" { // it has no such modes
+		return nil
 	}
-	options := &slog.HandlerOptions{Level: level}
-	switch c.String("log-format") {
-	case "text":
-		return slog.New(slog.NewTextHandler(c.App.ErrWriter, options)), nil
-	case "json":
-		return slog.New(slog.NewJSONHandler(c.App.ErrWriter, options)), nil
+	inFile := func(name string) bool { return s.origins[name].line > 0 }
+	secret := s.auth != "" && inFile("auth") || s.policy.Upstream != nil && s.policy.Upstream.Credentials != nil && inFile("upstream")
+	for file, has := range map[string]bool{s.config: secret, s.authFile: s.authFile != ""} {
+		if info, err := os.Stat(file); has && err == nil && info.Mode().IsRegular() && info.Mode()&0o004 != 0 {
+			files = append(files, file)
+		}
 	}
-	return nil, usageError{fmt.Errorf("--log-format: %q is neither text nor json", c.String("log-format"))}
+	return files
 }

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -175,6 +176,13 @@ func (b *logBook) text() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.raw.String()
+}
+
+// all returns the lines so far.
+func (b *logBook) all() []logLine {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.lines)
 }
 
 // of returns the lines about the client with that address.

@@ -44,6 +44,10 @@ func SessionsForDescriptors() int {
 	return max((descriptorLimit()-spareDescriptors-maxRefusing())/sessionDescriptors, 1)
 }
 
+// DefaultMaxSessions is what Server.MaxSessions is if nothing else is said: as many
+// as SessionsForDescriptors, at most 4096.
+func DefaultMaxSessions() int { return min(SessionsForDescriptors(), maxSessions) }
+
 // maxRefusing is how many clients that are too many are told so at a time. The
 // others are closed without a word.
 func maxRefusing() int { return min(max(descriptorLimit()/64, 4), 64) }
@@ -115,9 +119,9 @@ func (f *foldedLog) later(write func(more ...any)) {
 func (s *Server) admit(conn net.Conn, public bool) (ok bool, refusal error) {
 	if public && !s.clients.allow(conn.RemoteAddr()) {
 		s.folded.rate.line(func(more ...any) {
-			s.log().Warn("connection refused", append([]any{"client", conn.RemoteAddr().String(),
+			s.log().Warn("connection refused", append(append(s.clientAttr(conn),
 				"reason", fmt.Sprintf("its address connects more often than %d times a second", s.clients.perSecond),
-				"hint", "if it may, run with a higher --client-rate"}, more...)...)
+				"hint", "if it may, run with a higher --client-rate"), more...)...)
 		})
 		return false, errTooOften
 	}
@@ -125,8 +129,16 @@ func (s *Server) admit(conn net.Conn, public bool) (ok bool, refusal error) {
 		return true, nil
 	}
 	s.folded.sessions.line(func(more ...any) {
-		s.log().Warn("session refused", append([]any{"client", conn.RemoteAddr().String(), "reason", errTooManySessions.Error(), "sessions", s.max,
-			"hint", "if they are all wanted, run with a higher --max-sessions, and a limit of descriptors (ulimit -n) of six times that"}, more...)...)
+		s.log().Warn("session refused", append(append(s.clientAttr(conn), "reason", errTooManySessions.Error(), "sessions", s.max,
+			"hint", "if they are all wanted, run with a higher --max-sessions, and a limit of descriptors (ulimit -n) of six times that"), more...)...)
 	})
 	return s.refusing < maxRefusing(), errTooManySessions
+}
+
+// clientAttr is the client, for the log, if that may have it.
+func (s *Server) clientAttr(conn net.Conn) []any {
+	if s.policy().HideAddresses {
+		return nil
+	}
+	return []any{"client", conn.RemoteAddr().String()}
 }

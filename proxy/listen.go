@@ -19,18 +19,33 @@ func (e *ListenError) Error() string {
 	return fmt.Sprintf("%q %s; write HOST:PORT, such as 127.0.0.1:1324 or [::1]:1324, or unix:/PATH", e.Spec, e.Why)
 }
 
-// Listen opens a listener at spec: HOST:PORT, or unix:/PATH for a socket that
-// only this user may use. The error is a *ListenError if spec is at fault.
-func Listen(spec string) (net.Listener, error) {
+// CheckListen returns a *ListenError if spec is not of a form that Listen takes. It
+// opens nothing and looks up no name.
+func CheckListen(spec string) error {
 	if path, ok := strings.CutPrefix(spec, "unix:"); ok {
-		return listenUnix(spec, path)
+		if path == "" {
+			return &ListenError{spec, "has no path"}
+		}
+		return nil
 	}
 	host, port, err := net.SplitHostPort(spec)
 	if err == nil {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
 	if err != nil || host == "" {
-		return nil, &ListenError{spec, "is no address"}
+		return &ListenError{spec, "is no address"}
+	}
+	return nil
+}
+
+// Listen opens a listener at spec: HOST:PORT, or unix:/PATH for a socket that
+// only this user may use. The error is a *ListenError if spec is at fault.
+func Listen(spec string) (net.Listener, error) {
+	if err := CheckListen(spec); err != nil {
+		return nil, err
+	}
+	if path, ok := strings.CutPrefix(spec, "unix:"); ok {
+		return listenUnix(path)
 	}
 	l, err := net.Listen("tcp", spec)
 	if errors.As(err, new(*net.DNSError)) {
@@ -41,10 +56,7 @@ func Listen(spec string) (net.Listener, error) {
 
 // listenUnix opens a socket file of mode 0600. One that nobody listens on any
 // more, left behind by a crash, is replaced.
-func listenUnix(spec, path string) (net.Listener, error) {
-	if path == "" {
-		return nil, &ListenError{spec, "has no path"}
-	}
+func listenUnix(path string) (net.Listener, error) {
 	if info, err := os.Lstat(path); err == nil && info.Mode()&os.ModeSocket != 0 {
 		if c, err := net.Dial("unix", path); err != nil {
 			os.Remove(path)

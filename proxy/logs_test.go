@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"strings"
 	"testing"
@@ -74,5 +75,41 @@ func TestLogsKeepSecrets(t *testing.T) {
 	}
 	if !strings.Contains(text, "v2.example") { // the check can find something
 		t.Error("the log is empty")
+	}
+}
+
+// A client that tries a dead peer over and over is one line at the usual levels, and
+// the number of the others is another when the proxy stops.
+func TestRepeatedFailuresAreFolded(t *testing.T) {
+	logs := newLogBook()
+	e := start(t, &proxy.Server{Log: slog.New(slog.NewJSONHandler(logs, nil))})
+	const n = 20
+	for range n {
+		for _, dest := range []string{"dead.example:8333", "other.example:8333"} {
+			client := e.dial()
+			if code, err := ask(client, dest); code == 0 || err != nil {
+				t.Errorf("reply %d, %v", code, err)
+			}
+			wantClosed(t, client)
+		}
+	}
+	if err := e.server.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for _, dest := range []string{"dead.example:8333", "other.example:8333"} {
+		var lines []logLine
+		for _, line := range logs.all() {
+			if line["dest"] == dest {
+				lines = append(lines, line)
+			}
+		}
+		if len(lines) != 2 {
+			t.Fatalf("%s: %d lines: %v", dest, len(lines), lines)
+		}
+		wantAttrs(t, lines[0], logLine{"msg": "session refused", "level": "INFO"})
+		wantAttrs(t, lines[1], logLine{"msg": "session refused again", "level": "INFO", "repeated": n - 1., "reason": lines[0]["reason"]})
+	}
+	if refused := e.server.Snapshot().Refused["dial"]; refused != 2*n {
+		t.Errorf("%d refusals were counted, want %d", refused, 2*n)
 	}
 }

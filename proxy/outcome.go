@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"time"
 
 	"bip324proxy/internal/stream"
@@ -108,32 +109,83 @@ func (s *session) end(err error) Ended {
 
 // logEnd logs, once, how the session ended.
 func (s *session) logEnd(end Ended, err error) {
+	if s.hides() {
+		end.Reason, end.Hint = s.explain(s.loggable(err))
+	}
 	if s.opened {
+		t := s.info().Traffic
 		s.server.log().Info("session closed", append(s.attrs(),
 			"transport", s.transport,
 			"reason", end.Reason,
-			"duration", time.Since(s.began).Round(time.Millisecond),
-			"messages_to_peer", s.up.Messages.Load(),
-			"messages_to_client", s.down.Messages.Load(),
-			"bytes_to_peer", s.up.Bytes.Load(),
-			"bytes_to_client", s.down.Bytes.Load(),
-			"dropped", s.up.Dropped.Load()+s.down.Dropped.Load())...)
+			"duration", s.duration(),
+			"messages_to_peer", t.MessagesToPeer,
+			"messages_to_client", t.MessagesToClient,
+			"bytes_to_peer", t.BytesToPeer,
+			"bytes_to_client", t.BytesToClient,
+			"dropped", t.Dropped)...)
 		return
 	}
 	if err == nil && s.resolved.IsValid() {
-		s.server.log().Debug("name resolved", append(s.attrs(), "addr", s.resolved.String())...)
+		args := s.attrs()
+		if !s.hides() {
+			args = append(args, "addr", s.resolved.String())
+		}
+		s.server.log().Debug("name resolved", args...)
 		return
 	}
-	args := append(s.attrs(), "reason", end.Reason)
+	level := s.foldedLevel(level(err), end, err)
+	args := append(s.attrs(), "reason", end.Reason, "duration", s.duration())
 	if end.Hint != "" {
 		args = append(args, "hint", end.Hint)
 	}
-	s.server.log().Log(context.Background(), level(err), "session refused", args...)
+	s.server.log().Log(context.Background(), level, "session refused", args...)
+}
+
+func (s *session) duration() time.Duration { return time.Since(s.began).Round(time.Millisecond) }
+
+// foldedLevel is the level for the line about a refused session: less than level if
+// there was one like it a while ago.
+func (s *session) foldedLevel(level slog.Level, end Ended, err error) slog.Level {
+	if level < slog.LevelInfo || !slices.Contains(failuresOfPeers, end.Kind) {
+		return level
+	}
+	like := refusal{dest: s.dest, kind: end.Kind}
+	var dial *dialError
+	if errors.As(err, &dial) {
+		like.code = dial.code
+	}
+	log := s.server.log()
+	args := []any{"reason", end.Reason, "within", foldRefusalsFor}
+	if !s.hides() {
+		args = append(args, "dest", s.dest)
+	}
+	first := s.server.folded.refusals.isFirst(like, func(n int) {
+		log.Log(context.Background(), level, "session refused again", append(args, "repeated", n)...)
+	})
+	if first {
+		return level
+	}
+	return slog.LevelDebug
+}
+
+// hides says whether the log is to have no addresses.
+func (s *session) hides() bool { return s.server.policy().HideAddresses }
+
+// loggable is err as the log may have it.
+func (s *session) loggable(err error) error {
+	if s.hides() {
+		return hidden(err)
+	}
+	return err
 }
 
 // attrs are what every line about the session begins with.
 func (s *session) attrs() []any {
-	args := []any{"session", s.number, "client", s.client.RemoteAddr().String()}
+	args := []any{"session", s.number}
+	if s.hides() {
+		return args
+	}
+	args = append(args, "client", s.client.RemoteAddr().String())
 	if s.dest != "" {
 		args = append(args, "dest", s.dest)
 	}

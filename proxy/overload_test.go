@@ -18,9 +18,7 @@ import (
 
 // with returns the log's lines with that message and level.
 func (b *logBook) with(msg, level string) (of []logLine) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, l := range b.lines {
+	for _, l := range b.all() {
 		if l["msg"] == msg && l["level"] == level {
 			of = append(of, l)
 		}

@@ -28,6 +28,10 @@ type Policy struct {
 
 	// Socks says how to negotiate with clients.
 	Socks socks.Config
+
+	// HideAddresses keeps the addresses and names of clients and peers out of the
+	// log. It counts for sessions that stand already, too.
+	HideAddresses bool
 }
 
 // SetPolicy makes p the policy of the sessions that begin from now on. It may be

@@ -111,7 +111,7 @@ func (s *session) speakV1(link transport.Link, magic [4]byte, first *v1v2.Messag
 	cause := fallbackCause(link.Cause)
 	s.server.count(func(t *tally) { t.fallbacks[cause]++ })
 	s.show(func(info *SessionInfo) { info.Fallback = cause })
-	s.logOpen("v1", "cause", link.Cause.Error())
+	s.logOpen("v1", "cause", s.loggable(link.Cause).Error())
 	peer.SetWriteDeadline(time.Now().Add(s.server.idleTimeout()))
 	// Byte for byte what the client sent: its checksum was right.
 	version := v1v2.AppendMessage(nil, magic, first.Type, first.Payload())

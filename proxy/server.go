@@ -90,7 +90,10 @@ type Server struct {
 	ending    bool           // sessions are interrupted
 	running   sync.WaitGroup // accept loops and sessions
 
-	folded struct{ accept, rate, sessions foldedLog }
+	folded struct {
+		accept, rate, sessions foldedLog
+		refusals               foldedRefusals
+	}
 }
 
 // stopTimeout is how long an interrupted session may take for its last message.
@@ -149,6 +152,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.running.Wait()
 		close(ended)
 	}()
+	defer s.folded.refusals.tellAll()
 	select {
 	case <-ended:
 		return nil
@@ -195,7 +199,7 @@ func (s *Server) setup() { // s.mu is held
 	s.listeners = make(map[net.Listener]struct{})
 	s.sessions = make(map[*session]struct{})
 	s.memory = transport.NewMemory(cmp.Or(s.MessageMemory, 128<<20))
-	s.max = cmp.Or(s.MaxSessions, min(SessionsForDescriptors(), maxSessions))
+	s.max = cmp.Or(s.MaxSessions, DefaultMaxSessions())
 	s.turns = make(chan struct{}, cmp.Or(s.MaxHandshakes, runtime.GOMAXPROCS(0)))
 	s.clients = clientRates{perSecond: cmp.Or(s.ClientRate, 20), of: make(map[netip.Addr]*rate.Limiter)}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strconv"
 )
 
 // Stage is the part of a conversation that it failed in.
@@ -49,6 +50,23 @@ func (e *NegotiationError) Error() string {
 
 // Unwrap returns the cause.
 func (e *NegotiationError) Unwrap() error { return e.Err }
+
+// AddrError is a destination that is none.
+type AddrError struct {
+	Addr string // the host, or "host:port", as it is shown
+
+	before, after string // what is wrong
+}
+
+func (e *AddrError) Error() string { return e.before + " " + e.Addr + e.after }
+
+// quoted is how an address is shown that may be anything, and of any length.
+func quoted(addr string) string {
+	if len(addr) > maxField {
+		return fmt.Sprintf("%.20q...", addr)
+	}
+	return strconv.Quote(addr)
+}
 
 // notSOCKS5 says what a connection that starts with first looks like.
 func notSOCKS5(first byte) error {

@@ -97,10 +97,10 @@ func destination(command Command, spec *socks5.AddrSpec) (Addr, error) {
 		dest.IP = ip.Unmap()
 		dest.Host = dest.IP.String()
 	case !validName(spec.FQDN):
-		return Addr{}, fmt.Errorf("the client asks for the host %q, which is neither a name nor an address", spec.FQDN)
+		return Addr{}, &AddrError{quoted(spec.FQDN), "the client asks for the host", ", which is neither a name nor an address"}
 	}
 	if dest.Port == 0 && command != CommandResolve {
-		return Addr{}, fmt.Errorf("the client asks for port 0 of %s", dest.Host)
+		return Addr{}, &AddrError{dest.Host, "the client asks for port 0 of", ""}
 	}
 	return dest, nil
 }

@@ -155,7 +155,7 @@ func (u *Upstream) ask(ctx context.Context, command Command, dest Addr, client C
 func ParseAddr(dest string) (Addr, error) {
 	host, portText, err := net.SplitHostPort(dest)
 	if err != nil {
-		return Addr{}, fmt.Errorf("the destination %q is not host:port", dest)
+		return Addr{}, &AddrError{quoted(dest), "the destination", " is not host:port"}
 	}
 	addr, err := parseHost(host)
 	if err != nil {
@@ -163,7 +163,7 @@ func ParseAddr(dest string) (Addr, error) {
 	}
 	port, err := strconv.ParseUint(portText, 10, 16)
 	if err != nil || port == 0 {
-		return Addr{}, fmt.Errorf("the destination %q has no port from 1 to 65535", dest)
+		return Addr{}, &AddrError{quoted(dest), "the destination", " has no port from 1 to 65535"}
 	}
 	addr.Port = uint16(port)
 	return addr, nil
@@ -176,9 +176,9 @@ func parseHost(host string) (Addr, error) {
 	}
 	switch {
 	case len(host) > maxField:
-		return Addr{}, fmt.Errorf("the host name %.20q... has %d bytes, which is more than the 255 that SOCKS5 can carry", host, len(host))
+		return Addr{}, &AddrError{quoted(host), "the host name", fmt.Sprintf(" has %d bytes, which is more than the 255 that SOCKS5 can carry", len(host))}
 	case !validName(host):
-		return Addr{}, fmt.Errorf("the host %q is neither a name nor an address", host)
+		return Addr{}, &AddrError{quoted(host), "the host", " is neither a name nor an address"}
 	}
 	return Addr{Host: host}, nil
 }

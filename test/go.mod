@@ -17,6 +17,8 @@ require (
 	github.com/btcsuite/btcd/wire/v2 v2.0.1
 )
 
+require github.com/pelletier/go-toml/v2 v2.4.3 // indirect
+
 require (
 	github.com/ebitengine/purego v0.11.2 // indirect
 	github.com/go-ole/go-ole v1.2.6 // indirect

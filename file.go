@@ -1,0 +1,132 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+	"github.com/pelletier/go-toml/v2/unstable"
+)
+
+// maxFile is the most bytes that a file of settings may have.
+const maxFile = 1 << 20
+
+// readFile returns what the file of settings at path says.
+func readFile(path string) (map[string]given, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("--config: %w", err)
+	}
+	defer f.Close()
+	content, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("--config: %w", err)
+	}
+	return parseFile(path, content)
+}
+
+// parseFile is readFile for content. The error is a usageError that has the line.
+func parseFile(path string, content []byte) (map[string]given, error) {
+	wrong := func(line int, format string, args ...any) error {
+		return usageError{&settingError{fmt.Sprintf("%s:%d", path, line), fmt.Errorf(format, args...)}}
+	}
+	if len(content) > maxFile {
+		return nil, wrong(1, "this is no file of settings: it has more than %d bytes", maxFile)
+	}
+	content = bytes.TrimPrefix(content, []byte("\xef\xbb\xbf")) // some editors begin a file so
+	all := make(map[string]given)
+	var p unstable.Parser // the only one that knows where keys are
+	for p.Reset(content); p.NextExpression(); {
+		keys, name := p.Expression().Key(), ""
+		line := 0
+		for keys.Next() {
+			if line > 0 {
+				name += "."
+			}
+			name += string(keys.Node().Data)
+			line = p.Shape(keys.Node().Raw).Start.Line
+		}
+		t := lookUp(name)
+		switch {
+		case t == nil:
+			return nil, wrong(line, "%.60q is no setting; the nearest is %s", name, nearest(name))
+		case name == "config":
+			return nil, wrong(line, "config: a file does not name another; leave it out")
+		case all[name].origin.line > 0:
+			return nil, wrong(line, "%s is set in line %d already; leave one of them out", name, all[name].origin.line)
+		case !t.isOfType(p.Expression()):
+			return nil, wrong(line, "%s: write %s", name, t.example())
+		}
+		all[name] = given{nil, origin{path, line}}
+	}
+	var values map[string]any
+	if err := toml.Unmarshal(content, &values); err != nil { // the parser's error, or a value's
+		line := 1
+		var at *toml.DecodeError
+		if errors.As(err, &at) {
+			line, _ = at.Position()
+		}
+		return nil, wrong(line, "this is not TOML: %s", strings.TrimPrefix(err.Error(), "toml: "))
+	}
+	for name, g := range all {
+		all[name] = given{asTexts(values[name]), g.origin}
+	}
+	return all, nil
+}
+
+// isOfType says whether an expression, KEY = VALUE or the head of a table, has a
+// value of the setting's type.
+func (t *setting) isOfType(e *unstable.Node) bool {
+	if e.Kind != unstable.KeyValue {
+		return false
+	}
+	switch value := e.Value(); t.value(new(settings)).(type) {
+	case []string:
+		ok := value.Kind == unstable.Array
+		for each := value.Children(); ok && each.Next(); {
+			ok = each.Node().Kind == unstable.String
+		}
+		return ok
+	case string:
+		return value.Kind == unstable.String
+	case int:
+		return value.Kind == unstable.Integer
+	default:
+		return value.Kind == unstable.Bool
+	}
+}
+
+// asTexts returns a value of TOML as a flag would be given it.
+func asTexts(value any) (texts []string) {
+	list, ok := value.([]any)
+	if !ok {
+		list = []any{value}
+	}
+	for _, each := range list {
+		texts = append(texts, fmt.Sprint(each))
+	}
+	return texts
+}
+
+// example says how a file sets t.
+func (t *setting) example() (text string) {
+	s := new(settings)
+	switch t.value(s).(type) {
+	case []string:
+		text = "a list of strings"
+	case string:
+		text = "a string, in quotes"
+	case int:
+		text = "a whole number, without quotes"
+	default:
+		text = "true or false, without quotes"
+	}
+	if t.preset != "" && t.set(s, []string{t.preset}) == nil {
+		text += fmt.Sprintf(", such as %s = %s", t.name, inTOML(t.value(s)))
+	}
+	return text
+}

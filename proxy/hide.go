@@ -1,0 +1,120 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"reflect"
+	"slices"
+	"syscall"
+
+	"bip324proxy/internal/stream"
+	"bip324proxy/socks"
+	"bip324proxy/transport"
+	"bip324proxy/v1v2"
+)
+
+// hiddenAddr stands for an address where the log is to have none.
+const hiddenAddr = "(hidden)"
+
+// errHidden stands for an error of a kind that is not known to be without addresses.
+var errHidden = errors.New("an error that may have an address in it")
+
+// plainErrors are known to be without addresses.
+var plainErrors = []error{
+	errNoEgress, errPeerFirst, errNotTor, errOwnAddress, errOwnUpstream, errPeerClosed, errClientLeft, errPassthroughDenied, errStopping,
+	errTooManySessions, errTooOften,
+	transport.ErrSilent, transport.ErrNoTerminator, transport.ErrAuthentication, transport.ErrV1Peer, transport.ErrV1OtherNetwork,
+	transport.ErrKnownV1, transport.ErrRefusedV2,
+	v1v2.ErrNotVersion, stream.ErrMemory, stream.ErrSlow,
+	io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, io.ErrNoProgress, io.ErrShortWrite,
+	net.ErrClosed, os.ErrDeadlineExceeded, context.Canceled, context.DeadlineExceeded,
+}
+
+// hidden is err without the addresses of clients and peers, to be explained as err
+// is. Errors that have places for addresses are copied with something else there, of
+// wrappers nothing is left but what they wrap, and for what is not known here stands
+// errHidden.
+func hidden(err error) error {
+	switch e := err.(type) {
+	case nil:
+		return nil
+	case *dialError:
+		return &dialError{e.code, hidden(e.err)}
+	case *resolveError:
+		return &resolveError{e.code, hidden(e.err)}
+	case *deniedError:
+		if e.rule == "" {
+			return &deniedError{dest: hiddenAddr}
+		}
+		return &deniedError{hiddenAddr, hiddenAddr}
+	case *redirectError:
+		if !e.addr.IsValid() {
+			return e
+		}
+		return &redirectError{why: "the address in its VERSION " + e.why}
+	case *socks.NegotiationError:
+		return &socks.NegotiationError{Stage: e.Stage, Reply: e.Reply, Err: hiddenUnlessWords(e.Err)}
+	case *socks.UpstreamError: // its own address is neither a client's nor a peer's
+		return &socks.UpstreamError{Op: e.Op, Dest: hiddenAddr, Upstream: e.Upstream, Stage: e.Stage, Code: e.Code, Err: hiddenUnlessWords(e.Err)}
+	case *socks.AddrError:
+		c := *e
+		c.Addr = hiddenAddr
+		return &c
+	case *transport.HandshakeError:
+		return &transport.HandshakeError{Stage: e.Stage, Sent: e.Sent, Received: e.Received, Err: hidden(e.Err)}
+	case *transport.RedialError:
+		return &transport.RedialError{Addr: hiddenAddr, Err: hidden(e.Err), First: hidden(e.First)}
+	case *v1v2.EndError:
+		return &v1v2.EndError{Side: e.Side, Err: hidden(e.Err)}
+	case *net.OpError:
+		return &net.OpError{Op: e.Op, Net: e.Net, Err: hidden(e.Err)}
+	case *net.DNSError:
+		return &net.DNSError{Name: hiddenAddr, Err: dnsTrouble(e), IsTimeout: e.IsTimeout, IsTemporary: e.IsTemporary, IsNotFound: e.IsNotFound}
+	case *net.AddrError:
+		return &net.AddrError{Err: e.Err, Addr: hiddenAddr}
+	case *os.SyscallError:
+		return os.NewSyscallError(e.Syscall, hidden(e.Err))
+	case *silentClientError, *stalledError, *v1v2.MagicError, *v1v2.LengthError, *transport.SizeError, syscall.Errno:
+		return err
+	}
+	if slices.Contains(plainErrors, err) {
+		return err
+	}
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		if inner := e.Unwrap(); inner != nil {
+			return hidden(inner)
+		}
+	case interface{ Unwrap() []error }:
+		if all := e.Unwrap(); len(all) > 0 {
+			return hidden(all[0])
+		}
+	}
+	if isTimeout(err) {
+		return os.ErrDeadlineExceeded
+	}
+	return errHidden
+}
+
+// hiddenUnlessWords is hidden for what package socks has to say, which has no
+// addresses where it is in words: those are in a *socks.AddrError.
+func hiddenUnlessWords(err error) error {
+	if reflect.TypeOf(err) == reflect.TypeOf(io.EOF) { // of errors.New
+		return err
+	}
+	return hidden(err)
+}
+
+// dnsTrouble is e.Err, which may have the addresses of a failed connection.
+func dnsTrouble(e *net.DNSError) string {
+	switch {
+	case e.IsNotFound:
+		return "no such host"
+	case e.IsTimeout:
+		return "i/o timeout"
+	}
+	return "the resolver failed"
+}

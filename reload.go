@@ -1,0 +1,106 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"reflect"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// loading is how reading the settings anew came out.
+type loading struct {
+	settings *settings
+	err      error
+}
+
+// loadAt loads the settings anew at each signal, until done is closed. A file that
+// makes its reader wait keeps nobody else waiting.
+func loadAt(signals <-chan os.Signal, c *cli.Context, done <-chan struct{}) <-chan loading {
+	loaded := make(chan loading)
+	go func() {
+		for {
+			select {
+			case <-signals:
+			case <-done:
+				return
+			}
+			settings, err := load(c)
+			select {
+			case loaded <- loading{settings, err}:
+			case <-done:
+				return
+			}
+		}
+	}()
+	return loaded
+}
+
+// errUpstreamGone is a file that was cut short, as likely as not.
+var errUpstreamGone = errors.New("upstream: there is none any more, and new sessions would connect directly; if they are to, restart")
+
+// reload puts the new settings in force, but for those that need a restart. If
+// anything is wrong with them the old ones stay. Sessions keep the policy that
+// they began with.
+func (s *service) reload(next loading) {
+	err := next.err
+	if err == nil {
+		err = next.settings.mayServe(s.listeners)
+	}
+	if err == nil && s.settings().policy.Upstream != nil && next.settings.policy.Upstream == nil {
+		err = errUpstreamGone
+	}
+	if err != nil {
+		var wrong *settingError
+		if !s.settings().logAddresses && errors.As(err, &wrong) {
+			err = fmt.Errorf("%s is wrong; run bip324-proxy config to see why", wrong.where)
+		}
+		s.log.Error("the configuration is not reloaded, and stays as it was", "err", err)
+		return
+	}
+	merged, changed, restart := s.settings().merge(next.settings)
+	s.current.Store(merged)
+	s.setLevel()
+	s.server.SetPolicy(s.policy())
+	s.log.Info("configuration reloaded", "changed", names(changed))
+	if len(restart) > 0 {
+		s.log.Warn("what changed needs a restart, and stays as it was until then", "settings", names(restart))
+	}
+	s.warnOfExposed()
+}
+
+func names(all []string) string {
+	if len(all) == 0 {
+		return "nothing"
+	}
+	return strings.Join(all, ", ")
+}
+
+// merge returns what is in force when next has been loaded: what can be reloaded is
+// next's. It also returns the names of the settings that changed, and of those that
+// would have.
+func (s *settings) merge(next *settings) (merged *settings, changed, restart []string) {
+	merged = new(settings)
+	*merged = *next
+	merged.origins = maps.Clone(next.origins)
+	for i := range table {
+		t := &table[i]
+		switch differs := !reflect.DeepEqual(t.value(s), t.value(next)); {
+		case !differs && t.name == "auth-file" && s.authFile != "" && !reflect.DeepEqual(s.policy.Socks.Auth, next.policy.Socks.Auth):
+			changed = append(changed, t.name) // what is in it
+		case differs && t.reload:
+			changed = append(changed, t.name)
+		case differs:
+			restart = append(restart, t.name)
+			t.copy(merged, s)
+			delete(merged.origins, t.name)
+			if o, ok := s.origins[t.name]; ok {
+				merged.origins[t.name] = o
+			}
+		}
+	}
+	return merged, changed, restart
+}

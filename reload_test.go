@@ -1,0 +1,360 @@
+//go:build unix
+
+package main
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// hangUp makes content the program's file of settings, has it reload, and returns
+// the line of the log that says how that went.
+func (p *program) hangUp(t *testing.T, file, content string) map[string]any {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return p.signalHangup(t)
+}
+
+func (p *program) signalHangup(t *testing.T) map[string]any {
+	t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	return p.await(t, "configuration")
+}
+
+// await returns the next line of the log whose message has what in it.
+func (p *program) await(t *testing.T, what string) map[string]any {
+	t.Helper()
+	timeout := time.After(10 * time.Second)
+	for {
+		select {
+		case line, ok := <-p.lines:
+			if !ok {
+				t.Fatalf("the program has ended:\n%s", &p.text)
+			}
+			if strings.Contains(line["msg"].(string), what) {
+				return line
+			}
+		case <-timeout:
+			t.Fatalf("waited in vain for %q", what)
+		}
+	}
+}
+
+// echoServer sends back what it gets.
+func echoServer(t *testing.T) (addr string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			nc, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer nc.Close()
+				io.Copy(nc, nc)
+			}()
+		}
+	}()
+	return l.Addr().String()
+}
+
+// socksTo is a client's connection through the proxy to dest, and the reply's code.
+func socksTo(t *testing.T, proxy, dest string) (net.Conn, byte) {
+	t.Helper()
+	nc, err := net.Dial("tcp", proxy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { nc.Close() })
+	nc.SetDeadline(time.Now().Add(10 * time.Second))
+	to, err := net.ResolveTCPAddr("tcp", dest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc.Write(slices.Concat([]byte("\x05\x01\x00\x05\x01\x00\x01"), to.IP.To4(), binary.BigEndian.AppendUint16(nil, uint16(to.Port))))
+	b := make([]byte, 12)
+	if _, err := io.ReadFull(nc, b); err != nil {
+		t.Fatal(err)
+	}
+	return nc, b[3]
+}
+
+func wantEcho(t *testing.T, nc net.Conn) {
+	t.Helper()
+	const says = "neither SOCKS nor Bitcoin, but long enough"
+	io.WriteString(nc, says)
+	b := make([]byte, len(says))
+	if _, err := io.ReadFull(nc, b); err != nil || string(b) != says {
+		t.Errorf("%q came back, %v", b, err)
+	}
+}
+
+// SIGHUP puts in force what the file says then, for sessions that begin from there
+// on; what needs a restart stays, and is named.
+func TestReload(t *testing.T) {
+	const before = "grace = \"5s\"\nmessage-memory = 64\nlisten = [\"127.0.0.1:0\"]\nlog-format = \"json\"\nlog-level = \"debug\"\n"
+	file := writeFile(t, before)
+	p := launch(t, "--config", file, "--client-rate", "50")
+	addr := p.next(t, "listening")["addr"].(string)
+	echo := echoServer(t)
+	old, code := socksTo(t, addr, echo)
+	if code != 0 {
+		t.Fatalf("reply %d", code)
+	}
+	wantEcho(t, old)
+
+	line := p.hangUp(t, file, before+"deny = [\"127.0.0.0/8\"]\nv1-fallback = \"always\"\nclient-rate = 1\n")
+	if line["level"] != "INFO" || line["msg"] != "configuration reloaded" || line["changed"] != "v1-fallback, deny" {
+		t.Errorf("the log says %v", line)
+	}
+	if _, code := socksTo(t, addr, echo); code != 2 { // not allowed by the rules
+		t.Errorf("with the new rule: reply %d, want 2", code)
+	}
+	wantEcho(t, old)
+
+	line = p.hangUp(t, file, strings.Replace(before, "64", "32", 1)+"peer-memory = \"peers\"\npassthrough = \"deny\"\n")
+	if line["msg"] != "configuration reloaded" || line["changed"] != "v1-fallback, deny, passthrough" {
+		t.Errorf("the log says %v", line)
+	}
+	line = p.next(t, "what changed needs a restart, and stays as it was until then")
+	if line["level"] != "WARN" || line["settings"] != "peer-memory, message-memory" {
+		t.Errorf("the log says %v", line)
+	}
+	denied, code := socksTo(t, addr, echo)
+	if code != 0 {
+		t.Errorf("without the rule: reply %d", code)
+	}
+	io.WriteString(denied, "neither SOCKS nor Bitcoin")
+	if n, err := denied.Read(make([]byte, 1)); err == nil || n > 0 {
+		t.Error("a passthrough that is denied goes on")
+	}
+	wantEcho(t, old)
+
+	if line = p.hangUp(t, file, before); line["changed"] != "passthrough" {
+		t.Errorf("the log says %v", line)
+	}
+	if line = p.signalHangup(t); line["changed"] != "nothing" {
+		t.Errorf("the log says %v", line)
+	}
+	p.hangUp(t, file, strings.ReplaceAll(before, "debug", "info"))
+	looked, err := net.Dial("tcp", addr) // that somebody looked is for the level debug
+	if err != nil {
+		t.Fatal(err)
+	}
+	looked.Close()
+	old.Close()
+	text := p.stop(t)
+	if _, after, ok := strings.Cut(text, `"changed":"log-level"`); !ok || strings.Contains(after, `"level":"DEBUG"`) || !strings.Contains(after, "session closed") {
+		t.Errorf("the log:\n%s", text)
+	}
+}
+
+// Settings that are wrong, or would be unsafe, change nothing, and the log has the
+// file and the line.
+func TestReloadOfABadFile(t *testing.T) {
+	const good = "deny = [\"private\"]\n"
+	file := writeFile(t, good)
+	p := startProgram(t, "--listen", "127.0.0.1:0", "--config", file)
+	addr := p.next(t, "listening")["addr"].(string)
+	echo := echoServer(t)
+	for content, says := range map[string]string{
+		"deny = []\nv1-fallbak = \"always\"\n":     file + `:2: "v1-fallbak" is no setting; the nearest is v1-fallback`,
+		"deny = []\nv1-fallback = \"sometimes\"\n": file + `:2: v1-fallback: "sometimes" is none of never, overlay and always`,
+		"deny = [\n\n":                                    file + ":2: this is not TOML",
+		"auth-file = \"/no/such/file\"\n":                 "/no/such/file",
+		"upstream = \"socks5://" + addr + "\"\n":          file + ":1: upstream: " + addr + " is this proxy itself",
+		"listen = [\"0.0.0.0:1\"]\nauth = \"no-colon\"\n": file + ":2: auth: write USER:PASSWORD",
+	} {
+		line := p.hangUp(t, file, content)
+		if err, _ := line["err"].(string); line["level"] != "ERROR" || line["msg"] != "the configuration is not reloaded, and stays as it was" || !strings.Contains(err, says) {
+			t.Errorf("%q: the log says %v", content, line)
+		}
+		if _, code := socksTo(t, addr, echo); code != 2 {
+			t.Errorf("%q: reply %d, want 2, as before", content, code)
+		}
+	}
+	os.Remove(file)
+	if line := p.signalHangup(t); line["level"] != "ERROR" || !strings.Contains(fmt.Sprint(line["err"]), file) {
+		t.Errorf("without the file the log says %v", line)
+	}
+	if line := p.hangUp(t, file, ""); line["msg"] != "configuration reloaded" || line["changed"] != "deny" {
+		t.Errorf("the log says %v", line)
+	}
+	if nc, code := socksTo(t, addr, echo); code != 0 {
+		t.Errorf("reply %d", code)
+	} else {
+		nc.Close()
+	}
+	p.stop(t)
+}
+
+// A reload changes passwords, but does not open a listener to all the world.
+func TestReloadOfPasswords(t *testing.T) {
+	passwords := filepath.Join(t.TempDir(), "passwords")
+	os.WriteFile(passwords, []byte("user:first\n"), 0o600)
+	withFile := fmt.Sprintf("auth-file = %q\n", passwords)
+	file := writeFile(t, withFile)
+	p := startProgram(t, "--listen", "0.0.0.0:0", "--config", file)
+	_, port, err := net.SplitHostPort(p.next(t, "listening")["addr"].(string))
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := net.JoinHostPort("127.0.0.1", port)
+	takes := func(password string) {
+		t.Helper()
+		for _, try := range []string{"first", "second", "third"} {
+			want := "\x05\x02\x01\x01"
+			if try == password {
+				want = "\x05\x02\x01\x00"
+			}
+			if got := exchange(t, "tcp", addr, fmt.Sprintf("\x05\x01\x02\x01\x04user%c%s", len(try), try), 4); got != want {
+				t.Errorf("%s is answered % x, want % x", try, got, want)
+			}
+		}
+	}
+	takes("first")
+	if line := p.hangUp(t, file, ""); line["level"] != "ERROR" || !strings.Contains(fmt.Sprint(line["err"]), "add --auth USER:PASSWORD") {
+		t.Errorf("the log says %v", line)
+	}
+	takes("first")
+	os.WriteFile(passwords, []byte("user:second\n"), 0o600)
+	if line := p.hangUp(t, file, withFile); line["changed"] != "auth-file" {
+		t.Errorf("the log says %v", line)
+	}
+	takes("second")
+	if line := p.hangUp(t, file, "auth = \"user:third\"\n"); line["changed"] != "auth, auth-file" {
+		t.Errorf("the log says %v", line)
+	}
+	takes("third")
+	os.Chmod(file, 0o644)
+	if line := p.signalHangup(t); line["changed"] != "nothing" {
+		t.Errorf("the log says %v", line)
+	}
+	if line := p.await(t, "every user of this machine can read the file"); line["level"] != "WARN" || line["file"] != file {
+		t.Errorf("the log says %v", line)
+	}
+	if text := p.stop(t); strings.Contains(text, "third") || strings.Contains(text, "second") {
+		t.Errorf("a password is in the log:\n%s", text)
+	}
+}
+
+// No reload makes sessions leave directly that went through an upstream proxy: a file
+// may be half written. Another upstream proxy is as good.
+func TestReloadKeepsAnUpstream(t *testing.T) {
+	dead := freeAddr(t)
+	file := writeFile(t, "upstream = \"socks5://"+dead+"\"\n")
+	p := startProgram(t, "--listen", "127.0.0.1:0", "--config", file)
+	addr := p.next(t, "listening")["addr"].(string)
+	echo := echoServer(t)
+	for _, content := range []string{"", "upstream = \"\"\n", "deny = []\n"} {
+		if line := p.hangUp(t, file, content); line["level"] != "ERROR" || !strings.Contains(fmt.Sprint(line["err"]), "new sessions would connect directly") {
+			t.Errorf("%q: the log says %v", content, line)
+		}
+		if _, code := socksTo(t, addr, echo); code != 1 { // the upstream is not there
+			t.Errorf("%q: reply %d, want 1", content, code)
+		}
+	}
+	other := startProgram(t, "--listen", "127.0.0.1:0")
+	if line := p.hangUp(t, file, "upstream = \"socks5://"+other.next(t, "listening")["addr"].(string)+"\"\n"); line["changed"] != "upstream" {
+		t.Errorf("the log says %v", line)
+	}
+	nc, code := socksTo(t, addr, echo)
+	if code != 0 {
+		t.Errorf("reply %d", code)
+	}
+	wantEcho(t, nc)
+	nc.Close()
+	p.stop(t)
+}
+
+// A file that is never written to its end, such as a pipe, keeps no signal from
+// ending the program.
+func TestReloadFromAPipe(t *testing.T) {
+	file := writeFile(t, "")
+	p := startProgram(t, "--listen", "127.0.0.1:0", "--config", file)
+	p.next(t, "listening")
+	os.Remove(file)
+	if err := syscall.Mkfifo(file, 0o600); err != nil {
+		t.Skipf("not run: %v", err)
+	}
+	p.cmd.Process.Signal(syscall.SIGHUP)
+	p.stop(t)
+}
+
+// With --log-addresses=false no line has the address of a client or a peer; and it
+// can be changed at any time.
+func TestLogAddresses(t *testing.T) {
+	file := writeFile(t, "log-addresses = false\n")
+	node := v2Node(t)
+	dead := freeAddr(t)
+	p := startProgram(t, "--listen", "127.0.0.1:0", "--peer", "127.0.0.1:0="+node, "--peer", "127.0.0.1:0="+dead, "--config", file)
+	var addrs []string
+	for range 3 {
+		line := p.next(t, "listening")
+		addrs = append(addrs, line["addr"].(string))
+		if line["peer"] != nil {
+			t.Errorf("the log says %v", line)
+		}
+	}
+	version := "\xf9\xbe\xb4\xd9version\x00\x00\x00\x00\x00\x00\x00\x00\x00\x5d\xf6\xe0\xe2"
+	exchange(t, "tcp", addrs[1], version, 24)
+	if nc, err := net.Dial("tcp", addrs[2]); err == nil {
+		io.Copy(io.Discard, nc)
+		nc.Close()
+	}
+	p.await(t, "session refused")
+	if _, code := socksTo(t, addrs[0], dead); code != 5 {
+		t.Errorf("reply %d", code)
+	}
+	line := p.hangUp(t, file, "log-addresses = false\ndeny = [ \"node .example\" ]\n")
+	if line["err"] != file+":2: deny is wrong; run bip324-proxy config to see why" {
+		t.Errorf("the log says %v", line)
+	}
+	if line := p.hangUp(t, file, ""); line["changed"] != "log-addresses" {
+		t.Errorf("the log says %v", line)
+	}
+	if _, code := socksTo(t, addrs[0], dead); code != 5 {
+		t.Errorf("reply %d", code)
+	}
+	if line := p.await(t, "session refused"); line["dest"] != dead || line["client"] == nil {
+		t.Errorf("the log says %v", line)
+	}
+	hidden, shown, _ := strings.Cut(p.stop(t), `"changed":"log-addresses"`)
+	for _, addr := range []string{node, dead, ".example", `"client"`, `"dest"`} {
+		if strings.Contains(hidden, addr) {
+			t.Errorf("%s is in the log:\n%s", addr, hidden)
+		}
+	}
+	if !strings.Contains(shown, dead) {
+		t.Errorf("the log:\n%s", shown)
+	}
+}
+
+// freeAddr is an address where nobody listens.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}

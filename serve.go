@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"bip324proxy/proxy"
+	"bip324proxy/transport"
+)
+
+// service is the program at its main job.
+type service struct {
+	current   atomic.Pointer[settings] // in force
+	server    *proxy.Server
+	listeners []listener
+	peers     *transport.Peers
+	log       *slog.Logger
+	level     *slog.LevelVar // log's
+}
+
+// settings are those in force. It may be called at any time.
+func (s *service) settings() *settings { return s.current.Load() }
+
+// serve is the program's main job.
+func serve(c *cli.Context) error {
+	if c.Args().Present() {
+		return usageError{fmt.Errorf("there is no command %q; see bip324-proxy --help", c.Args().First())}
+	}
+	hangups := make(chan os.Signal, 1) // Windows has none
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	settings, err := load(c)
+	if err != nil {
+		return err
+	}
+	s := &service{level: new(slog.LevelVar)}
+	s.current.Store(settings)
+	s.log = logger(c.App.ErrWriter, settings.logFormat, s.level)
+	s.setLevel()
+	s.warnOfExposed()
+	if s.peers, err = openPeers(settings, s.log); err != nil {
+		return err
+	}
+	defer func() {
+		if err := s.peers.Close(); err != nil {
+			s.log.Error("the peer memory could not be saved", "err", err)
+		}
+	}()
+	if s.listeners, err = listen(settings); err != nil {
+		return err
+	}
+	s.server = &proxy.Server{
+		Policy:        s.policy(),
+		MaxSessions:   settings.maxSessions,
+		MessageMemory: settings.messageMemory << 20,
+		ClientRate:    settings.clientRate,
+		Log:           s.log,
+	}
+	if enough := proxy.SessionsForDescriptors(); settings.maxSessions > enough {
+		s.log.Warn("there may be too few descriptors for so many sessions; raise their limit (ulimit -n) to six times as many",
+			"max_sessions", settings.maxSessions, "enough_for", enough)
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(30) // sessions are idle, mostly: memory is worth more than the processor's time
+	}
+	return s.run(c, hangups)
+}
+
+// run serves until a signal ends it, or a listener fails.
+func (s *service) run(c *cli.Context, hangups <-chan os.Signal) error {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	done := make(chan struct{})
+	defer close(done)
+	loaded := loadAt(hangups, c, done)
+
+	failed := make(chan error, len(s.listeners))
+	for _, l := range s.listeners {
+		s.log.Info("listening", l.attrs(s.settings())...)
+		go func() { failed <- s.server.ServePeer(l, l.peer) }()
+	}
+	for {
+		select {
+		case err := <-failed:
+			s.server.Close()
+			return err
+		case next := <-loaded:
+			s.reload(next)
+		case got := <-signals:
+			s.log.Info("stopping; once more to stop at once", "signal", got.String(), "grace", s.settings().grace)
+			stop(s.server, s.settings().grace, signals)
+			return nil
+		}
+	}
+}
+
+// stop drains the server until grace is over or another signal comes.
+func stop(server *proxy.Server, grace time.Duration, signals <-chan os.Signal) {
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	drained := make(chan struct{})
+	go func() {
+		server.Shutdown(ctx)
+		close(drained)
+	}()
+	select {
+	case <-drained:
+	case <-signals:
+		server.Close()
+		select {
+		case <-drained: // with a line in the log for each session
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// policy is the settings' policy, with the memory of peers.
+func (s *service) policy() proxy.Policy {
+	p := s.settings().policy
+	p.Dialer.Peers = s.peers
+	return p
+}
+
+// setLevel makes the log's level that of the settings.
+func (s *service) setLevel() {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(s.settings().logLevel)); err == nil {
+		s.level.Set(level)
+	}
+}
+
+func (s *service) warnOfExposed() {
+	for _, file := range s.settings().exposed() {
+		s.log.Warn("every user of this machine can read the file, and it has a password; run chmod 600 on it", "file", file)
+	}
+}
+
+func logger(w io.Writer, format string, level *slog.LevelVar) *slog.Logger {
+	options := &slog.HandlerOptions{Level: level}
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
+	}
+	return slog.New(slog.NewTextHandler(w, options))
+}
+
+// openPeers returns the memory that is kept in a file, or in this process only if
+// there is none.
+func openPeers(s *settings, log *slog.Logger) (*transport.Peers, error) {
+	if s.peerMemory == "" {
+		return new(transport.Peers), nil
+	}
+	peers, err := transport.OpenPeers(s.peerMemory)
+	if errors.As(err, new(*transport.CorruptPeersError)) {
+		log.Warn("going on with what could be read", "err", err)
+		err = nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.given("peer-memory"), err)
+	}
+	peers.SaveFailed = func(err error) { log.Error("the peer memory could not be saved", "err", err) }
+	return peers, nil
+}
