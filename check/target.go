@@ -23,6 +23,14 @@ var ports = []struct{ network, port string }{
 	{"mainnet", "8333"}, {"testnet3", "18333"}, {"testnet4", "48333"}, {"signet", "38333"}, {"regtest", "18444"},
 }
 
+// Networks are the names of the networks that have a port by default.
+func Networks() (names []string) {
+	for _, n := range ports {
+		names = append(names, n.network)
+	}
+	return names
+}
+
 // ParseTarget reads a peer, HOST:PORT, where HOST may be an IPv6 address with or
 // without brackets, and the name of a network, or its magic in eight hexadecimal
 // digits. The network may be empty: then the port says which it is, or it is
