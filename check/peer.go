@@ -96,9 +96,7 @@ type prober struct {
 func (p *prober) fail(name, what, hint string) { p.report.add(Result{name, Failed, what, hint}) }
 
 func (p *prober) run(ctx context.Context) {
-	isTarget := func(l Listener) bool { return l.Address == p.target.String() }
-	if slices.ContainsFunc(p.subject.Listeners, isTarget) {
-		p.fail("connect", p.target.String()+": this is the proxy's own listener, and no peer", "to check that, give no HOST:PORT")
+	if p.isOwn(p.target.String()) {
 		return
 	}
 	dialer, err := p.dialer()
@@ -113,6 +111,10 @@ func (p *prober) run(ctx context.Context) {
 	nc, err := dialer.Connect(ctx, p.target.String())
 	if err != nil {
 		p.cannotConnect(err)
+		return
+	}
+	if p.isOwn(nc.RemoteAddr().String()) {
+		nc.Close()
 		return
 	}
 	p.connected(nc, time.Since(began))
@@ -134,6 +136,16 @@ func (p *prober) run(ctx context.Context) {
 	p.shookHands(link.V2, took)
 	p.introduced(awaitVersion(ctx, link.V2))
 	goodbye(link.V2.NetConn())
+}
+
+// isOwn says whether address is a listener of the proxy's, which is no peer, and
+// then that this has failed.
+func (p *prober) isOwn(address string) bool {
+	own := slices.ContainsFunc(p.subject.Listeners, func(l Listener) bool { return l.Address == address })
+	if own {
+		p.fail("connect", address+": this is the proxy's own listener, and no peer", "to check that, give no HOST:PORT")
+	}
+	return own
 }
 
 // dialer is the server's own, but that it remembers nothing, never falls back and

@@ -223,9 +223,17 @@ func TestCannotConnect(t *testing.T) {
 			}
 		})
 	}
-	r := PeerReport(within(t), &Subject{Listeners: []Listener{{Address: gone}}}, target(t, gone))
-	if got := text(t, &r); !strings.HasPrefix(got, "failed connect ADDR: this is the proxy's own listener, and no peer") {
-		t.Errorf("got  %s", got)
+}
+
+// The proxy is not its own peer, whatever name it is given.
+func TestOwnListener(t *testing.T) {
+	addr := serve(t, silent)
+	_, port, _ := net.SplitHostPort(addr)
+	for _, peer := range []string{addr, "localhost:" + port} {
+		r := PeerReport(within(t), &Subject{Listeners: []Listener{{Address: addr}}}, target(t, peer))
+		if got := text(t, &r); !strings.HasSuffix(got, "failed connect ADDR: this is the proxy's own listener, and no peer -> to check that, give no HOST:PORT") {
+			t.Errorf("%s: %s", peer, got)
+		}
 	}
 }
 
