@@ -10,9 +10,10 @@ import (
 // newApp is the one definition of the program's commands and flags.
 func newApp(stdout, stderr io.Writer) *cli.App {
 	return &cli.App{
-		Name:  "bip324-proxy",
-		Usage: "SOCKS5 proxy that gives any Bitcoin client encrypted (BIP324, v2) peer connections",
-		Flags: flags(),
+		Name:    "bip324-proxy",
+		Usage:   "SOCKS5 proxy that gives any Bitcoin client encrypted (BIP324, v2) peer connections",
+		Version: versionText(),
+		Flags:   flags(),
 		Commands: []*cli.Command{
 			command(&cli.Command{
 				Name:   "demo",
@@ -25,6 +26,9 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 				Flags:  append(flags(), &cli.BoolFlag{Name: "json", Usage: "print them in JSON"}),
 				Action: printConfig,
 			}),
+			manCommand(),
+			completionCommand(),
+			versionCommand(),
 		},
 		Action:          serve,
 		OnUsageError:    onUsageError,

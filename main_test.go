@@ -69,6 +69,11 @@ func TestWrongInput(t *testing.T) {
 		{"config now", `config takes no arguments; leave out "now"`},
 		{"config --fast", "fast"},
 		{"--grace soon config", `--grace: "soon" is no time`},
+		{"man page", `leave out "page"`},
+		{"completion", "name one shell, of bash, zsh, fish"},
+		{"completion csh", "name one shell, of bash, zsh, fish"},
+		{"completion bash zsh", "name one shell, of bash, zsh, fish"},
+		{"version 2", `leave out "2"`},
 	} {
 		var stdout, stderr bytes.Buffer
 		code := run(append([]string{"bip324-proxy"}, strings.Fields(test.args)...), &stdout, &stderr)

@@ -31,6 +31,15 @@ type socksRequest struct {
 // send negotiates and returns the connection and the reply, which has a REP of 0 if the request was granted.
 func (r socksRequest) send(t *testing.T) (net.Conn, []byte) {
 	t.Helper()
+	conn, reply, err := r.sendWithin(t, patience)
+	if err != nil {
+		t.Fatalf("SOCKS request %+v: %v", r, err)
+	}
+	return conn, reply
+}
+
+func (r socksRequest) sendWithin(t *testing.T, limit time.Duration) (net.Conn, []byte, error) {
+	t.Helper()
 	network := "tcp"
 	if strings.HasPrefix(r.server, "/") {
 		network = "unix"
@@ -40,12 +49,10 @@ func (r socksRequest) send(t *testing.T) (net.Conn, []byte) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(patience))
+	conn.SetDeadline(time.Now().Add(limit))
 	reply, err := r.negotiate(conn)
-	if err != nil {
-		t.Fatalf("SOCKS request %+v: %v", r, err)
-	}
-	return conn, reply
+	conn.SetDeadline(time.Now().Add(patience))
+	return conn, reply, err
 }
 
 // refused is send for a request that must be refused; it returns the reply.
@@ -71,16 +78,18 @@ func (r socksRequest) granted(t *testing.T) net.Conn {
 	return conn
 }
 
-// grantedOverTor is granted for an onion service. To meet there takes seven circuits, and now and then Tor gives up on
-// it, or the proxy's time for a dial is over first; a client then tries again.
+// grantedOverTor is granted for an onion service. To meet there takes seven circuits, and with so few relays now and
+// then one of them hangs for as long as a minute and a half; it is tried again then, with credentials for others.
 func (r socksRequest) grantedOverTor(t *testing.T) net.Conn {
 	t.Helper()
-	for range 2 {
-		conn, reply := r.send(t)
-		if reply[1] == 0 {
+	for i := range 4 {
+		conn, reply, err := r.sendWithin(t, patience/6)
+		if err == nil && reply[1] == 0 {
 			return conn
 		}
-		t.Logf("%s was not reached (% x); once more", r.dest, reply)
+		conn.Close()
+		t.Logf("%s was not reached (% x, %v); once more", r.dest, reply, err)
+		r.user = fmt.Sprint(t.Name(), i)
 	}
 	return r.granted(t)
 }
