@@ -7,8 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"runtime/debug"
-	"strings"
 
 	"bip324proxy/proxy"
 	"bip324proxy/status"
@@ -99,7 +97,7 @@ func (s *service) showStatus() (stop func()) {
 	page := status.Server{
 		Snapshot: s.server.Snapshot,
 		Settings: s.shown,
-		Version:  buildVersion(),
+		Version:  bareVersion(),
 		Token:    s.settings().token,
 		Log:      s.log,
 	}
@@ -129,14 +127,4 @@ func (s *service) shown() []status.Setting {
 		all = append(all, status.Setting{Name: f.Name, Value: f.Value, Origin: f.Origin})
 	}
 	return all
-}
-
-// buildVersion is the module's version, or that of the commit.
-func buildVersion() string {
-	if info, ok := debug.ReadBuildInfo(); ok {
-		if v := strings.TrimPrefix(strings.Trim(info.Main.Version, "()"), "v"); v != "" {
-			return v
-		}
-	}
-	return "devel"
 }

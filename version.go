@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -11,18 +12,19 @@ import (
 // version is what packages are built with: -ldflags "-X main.version=0.1.0".
 var version string
 
-// versionText is such as "0.1.0 (linux/amd64, go1.26.8)". A build from a clone
-// has the commit's time and hash for a version; one that is told no more is called
-// devel.
-func versionText() string {
+// bareVersion is such as "0.1.0". A build from a clone has the commit's time and
+// hash for a version; one that is told no more is called devel.
+func bareVersion() string {
 	v := version
 	if info, ok := debug.ReadBuildInfo(); ok && v == "" {
 		v = strings.TrimPrefix(strings.Trim(info.Main.Version, "()"), "v")
 	}
-	if v == "" {
-		v = "devel"
-	}
-	return v + " (" + runtime.GOOS + "/" + runtime.GOARCH + ", " + runtime.Version() + ")"
+	return cmp.Or(v, "devel")
+}
+
+// versionText is such as "0.1.0 (linux/amd64, go1.26.8)".
+func versionText() string {
+	return bareVersion() + " (" + runtime.GOOS + "/" + runtime.GOARCH + ", " + runtime.Version() + ")"
 }
 
 func versionCommand() *cli.Command {
