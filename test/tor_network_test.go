@@ -152,6 +152,7 @@ func startAuthorities(t *testing.T, tor, gencert, nameServer string) *torRunner 
 	}
 	var running []*program
 	for i, a := range members {
+		writeFile(t, filepath.Join(r.dir, a.name, "state"), bandwidthHistory())
 		running = append(running, r.run(t, a.name, relaySettings+
 			fmt.Sprintf("ServerDNSResolvConfFile %s\nOrPort %s\nDirPort %s\n", resolver, addrs[2*i], addrs[2*i+1])))
 	}
@@ -168,6 +169,18 @@ func startAuthorities(t *testing.T, tor, gencert, nameServer string) *torRunner 
 		}
 	}
 	return r
+}
+
+// bandwidthHistory is a relay's state, by which it has had a megabyte a second yesterday. A new relay has had nothing, and
+// the first to have a little would seem the only one worth choosing: circuits would come back to it, which relays refuse.
+func bandwidthHistory() string {
+	const day, rate = 24 * 60 * 60, 1_000_000
+	state := ""
+	for _, direction := range []string{"Read", "Write"} {
+		state += fmt.Sprintf("BWHistory%[1]sEnds %[2]s\nBWHistory%[1]sInterval %[3]d\nBWHistory%[1]sValues %[4]d\nBWHistory%[1]sMaxima %[5]d\n",
+			direction, time.Now().Add(-time.Minute).UTC().Format(time.DateTime), day, day*rate, rate)
+	}
+	return state
 }
 
 // torListeners returns the addresses that a Tor says it listens on for one purpose, in the order of its settings.
