@@ -42,6 +42,9 @@ func serve(c *cli.Context) error {
 	hangups := make(chan os.Signal, 1) // Windows has none
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
+	signals := make(chan os.Signal, 2) // from the first moment to the last
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
 	settings, err := load(c)
 	if err != nil {
 		return err
@@ -82,14 +85,11 @@ func serve(c *cli.Context) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(30) // sessions are idle, mostly: memory is worth more than the processor's time
 	}
-	return s.run(c, hangups)
+	return s.run(c, hangups, signals)
 }
 
 // run serves until a signal ends it, or a listener fails.
-func (s *service) run(c *cli.Context, hangups <-chan os.Signal) error {
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(signals)
+func (s *service) run(c *cli.Context, hangups, signals <-chan os.Signal) error {
 	defer s.showStatus()() // to the last, so that it shows how sessions end
 	done := make(chan struct{})
 	defer close(done)
