@@ -82,7 +82,16 @@ func (s *session) logOpen(transport string, more ...any) {
 	if s.network != "" {
 		args = append(args, "network", s.network)
 	}
-	s.server.log().Info("session opened", append(args, more...)...)
+	s.server.log().Log(context.Background(), s.openLevel(), "session opened", append(args, more...)...)
+}
+
+// openLevel is a warning if the session is in plaintext where anybody on the way can
+// read it.
+func (s *session) openLevel() slog.Level {
+	if info := s.info(); info.Transport == "v1" && !info.Overlay {
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
 }
 
 // ended is err, or what it followed from.
@@ -271,7 +280,7 @@ func (s *session) explainHandshake(e *transport.HandshakeError) (reason, hint st
 	case dialer.MayFallBack(s.dest):
 		return reason, ""
 	}
-	return reason, "it may speak v1 only, or be full; nothing was sent in plaintext; to reach v1 peers all the same, unencrypted, run with --v1-fallback always"
+	return reason, "it may speak v1 only, or be full (bip324-proxy check --v1 tells which); nothing was sent in plaintext; to reach v1 peers all the same, unencrypted, run with --v1-fallback always"
 }
 
 func explainEnd(e *v1v2.EndError) string {

@@ -66,7 +66,7 @@ func TestStatusPage(t *testing.T) {
 
 	client := v1Client(t, proxy.addr, "192.0.2.17:8333", clientAgent)
 	id := proxy.opened(t).SessionID
-	headline("Yes. The one connection to a peer is encrypted.")
+	headline("Yes. The one connection through this proxy is encrypted.")
 	if title := eval[string](tab, "document.title"); title != "1 encrypted — bip324-proxy" {
 		t.Errorf("the title is %q", title)
 	}
@@ -123,7 +123,7 @@ func TestStatusPage(t *testing.T) {
 		}
 	})
 	tab.run("other transports", func(t *testing.T) {
-		headline("Yes. Both connections to peers are encrypted.")
+		headline("Yes. Both connections through this proxy are encrypted.")
 		v1Client(whole, proxy.addr, onion, clientAgent)
 		headline("Yes. 2 encrypted by BIP324, 1 on v1 within Tor or CJDNS, which encrypts.")
 		other, err := hostile.Connect(proxy.addr, "electrum.example:50001", patience)

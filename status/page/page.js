@@ -18,6 +18,7 @@ function show(report) {
 	$("why").hidden = !words.why(report);
 	document.title = answer.title + " — bip324-proxy";
 	if (state !== undefined && state !== answer.state) say(answer.headline); // not at each change of a number
+	if (state === undefined) requestAnimationFrame(() => requestAnimationFrame(() => $("answer").classList.add("settled"))); // not from grey to green
 	state = answer.state;
 
 	for (const [name, n] of Object.entries({ v2, v1, passthrough })) {
@@ -25,7 +26,6 @@ function show(report) {
 		text($("live-" + name), words.number(n));
 		text($("opened-" + name), (overlay ? words.number(overlay) + " within Tor or CJDNS, " : "") + words.number(report.opened[name]) + " since the start");
 	}
-	text($("refused"), words.number(Object.values(report.refused).reduce((a, b) => a + b, 0)));
 	text($("refused-last"), report.refusals.length ? `last ${words.duration(words.since(report, report.refusals[0].time))} ago` : "");
 
 	sessions.show(report.sessions, report);
@@ -33,6 +33,10 @@ function show(report) {
 	closed.show(report.closed, report);
 	const all = report.live.all;
 	text($("sessions-count"), all > report.sessions.length ? `the newest ${words.number(report.sessions.length)} of ${words.number(all)}` : words.number(all));
+	const nothing = Object.values(report.refused).reduce((a, b) => a + b, 0), unlisted = nothing - report.refusals.length;
+	text($("refused"), words.number(nothing));
+	text($("refused-count"), (report.refusals.length >= 50 ? "the last 50" : words.number(report.refusals.length))
+		+ (unlisted > 0 ? `; ${words.number(unlisted)} more are not listed: older ones, and those of every day` : ""));
 	text($("closed-count"), report.closed.length >= 50 ? "the last 50" : words.number(report.closed.length));
 	filter();
 

@@ -72,6 +72,12 @@ function newRow() {
 	return tr;
 }
 
+// withOptions puts words into node, in which no option is broken over two lines.
+function withOptions(node, words) {
+	for (const part of words.split(/((?<![\w-])-[\w-]+=?)/)) node.append(part.startsWith("-") ? make("span", "option", part) : part);
+	return node;
+}
+
 async function copy(code, button) {
 	try {
 		await navigator.clipboard.writeText(code.textContent);
@@ -150,7 +156,8 @@ function buildEnded(e) {
 	chip.dataset.kind = e.kind ? "refused" : e.transport;
 	text(exact, new Date(e.time).toLocaleTimeString() + (e.kind ? "" : ", lasted " + words.duration(e.seconds)));
 	const reason = [chip, make("div", "reason", e.reason)];
-	if (e.hint) reason.push(make("div", "hint", e.hint));
+	const hint = e.hint || words.advice[e.kind];
+	if (hint) reason.push(withOptions(make("div", "hint"), hint));
 	cell(tr, "Peer", "", make("div", "main", e.dest || "not asked yet"), make("div", "quiet agent", [e.peer_agent, e.network].filter(Boolean).join(" · ")),
 		make("div", "quiet", "for " + e.client));
 	cell(tr, "When", "", when, exact);

@@ -19,6 +19,11 @@ export const refusals = {
 	other: "other",
 };
 
+// advice is for refusals that come without any.
+export const advice = {
+	dial: "Nothing is wrong here: clients try many addresses, and most of them are old.",
+};
+
 export const fallbacks = {
 	hung_up: "the peer hung up on the v2 handshake",
 	silent: "the peer was silent",
@@ -83,7 +88,7 @@ export function answer(report) {
 	const title = [[plain, "plaintext"], [live.passthrough, "passed through"], [live.v2 + live.v1_overlay, "encrypted"]]
 		.filter(([n]) => n > 0).map(([n, what]) => number(n) + " " + what).join(", ");
 	if (open === 0) return { state: "none", mark: "–", headline: "No connections right now.", title: "no connections" };
-	if (live.v2 === open) return { state: "good", mark: "✓", headline: `Yes. ${which} to ${open === 1 ? "a peer" : "peers"} ${is} encrypted.`, title };
+	if (live.v2 === open) return { state: "good", mark: "✓", headline: `Yes. ${which} through this proxy ${is} encrypted.`, title };
 	if (live.passthrough === open) return { state: "none", mark: "?", headline: `Not known. ${which} ${is} passed through as ${open === 1 ? "it" : "they"} came.`, title };
 	if (plain === open) return { state: "bad", mark: "!", headline: `No. ${which} ${is} in plaintext (v1).`, title };
 	if (plain + live.passthrough === 0) return { state: "good", mark: "✓", headline: `Yes. ${parts}.`, title };
@@ -97,16 +102,19 @@ export function detail(report) {
 	const open = live.v2 + live.v1 + live.passthrough;
 	const ever = report.opened.v2 + report.opened.v1 + report.opened.passthrough;
 	if (report.stopping) said.push("The proxy is stopping and takes no more clients.");
-	else if (open === 0 && ever === 0) said.push(`Set your Bitcoin client's SOCKS5 proxy to ${report.listeners.join(" or ") || "this proxy"}, and its connections show here.`);
+	else if (open === 0 && ever === 0) said.push(`Set your Bitcoin client's SOCKS5 proxy to ${report.listeners.join(" or ") || "this proxy"}, and its connections show here. If it is set, restart the client.`);
 	if (open === 0 && ever > 0) said.push(`Since the start: ${number(report.opened.v2)} on v2, ${number(report.opened.v1)} on v1, ${number(report.opened.passthrough)} passed through.`);
 	if (live.pending > 0) said.push(count(live.pending, "is", "are") + " being made.");
 	if (live.v1 > live.v1_overlay) {
-		said.push("Who listens can read the plaintext." + (fallback ? ` It is spoken because --v1-fallback is ${fallback}; with never it would not be.` : ""));
+		said.push("Anybody on the way can read the plaintext." + (fallback ? ` It is spoken because --v1-fallback is ${fallback}; with never it would not be.` : ""));
 	} else if (fallback === "never") {
 		said.push("What a v1 client says leaves encrypted or not at all: --v1-fallback is never.");
+	} else if (fallback === "always") {
+		said.push("A peer without v2 is spoken to in plaintext, for --v1-fallback is always" + (report.opened.v1 ? `; ${number(report.opened.v1)} were since the start.` : "."));
 	}
-	if (live.passthrough > 0) said.push("What is passed through is not looked into: it may be v2 of the client's own, or not Bitcoin.");
+	if (live.passthrough > 0) said.push("What is passed through is not looked into: it may be v2 of the client's own, or not Bitcoin. With -v2transport=0 Bitcoin Core leaves v2 to this proxy, and it shows here.");
 	if (live.v2 > 0) said.push("Encryption does not say who the peer is; if a peer is yours, compare the session id there.");
+	if (open > 0) said.push("Not seen here: who connects to your node by himself, and peers on this machine or your network, for which Bitcoin Core uses no proxy.");
 	return said.join(" ");
 }
 
