@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"unicode"
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
@@ -52,6 +53,8 @@ func parseFile(path string, content []byte) (map[string]given, error) {
 		}
 		t := lookUp(name)
 		switch {
+		case p.Expression().Kind != unstable.KeyValue:
+			return nil, wrong(line, "there are no sections; leave out [%.60s]", name)
 		case t == nil:
 			return nil, wrong(line, "%.60q is no setting; the nearest is %s", name, nearest(name))
 		case name == "config":
@@ -70,12 +73,26 @@ func parseFile(path string, content []byte) (map[string]given, error) {
 		if errors.As(err, &at) {
 			line, _ = at.Position()
 		}
+		if t := settingIn(content, line); t != nil {
+			return nil, wrong(line, "%s: write %s", t.name, t.example())
+		}
 		return nil, wrong(line, "this is not TOML: %s", strings.TrimPrefix(err.Error(), "toml: "))
 	}
 	for name, g := range all {
 		all[name] = given{asTexts(values[name]), g.origin}
 	}
 	return all, nil
+}
+
+// settingIn returns the setting to which a line of no TOML gives a word without quotes,
+// or nil.
+func settingIn(content []byte, line int) *setting {
+	lines := strings.Split(string(content), "\n")
+	name, value, _ := strings.Cut(lines[min(line, len(lines))-1], "=")
+	if value = strings.TrimSpace(value); value == "" || !unicode.IsLetter(rune(value[0])) {
+		return nil
+	}
+	return lookUp(strings.TrimSpace(name))
 }
 
 // isOfType says whether an expression, KEY = VALUE or the head of a table, has a

@@ -50,7 +50,7 @@ func listen(s *settings) (all []listener, err error) {
 			return s.wrong(name, err)
 		}
 		if err != nil {
-			return fmt.Errorf("cannot listen: %w; if another program has that address, choose one with %s", err, s.given(name))
+			return fmt.Errorf("cannot listen: %w; if bip324-proxy has that address, it runs already; if another program has it, choose one with %s", err, s.given(name))
 		}
 		all = append(all, listener{l, peer})
 		return nil

@@ -16,7 +16,7 @@ type ListenError struct {
 }
 
 func (e *ListenError) Error() string {
-	return fmt.Sprintf("%q %s; write HOST:PORT, such as 127.0.0.1:1324 or [::1]:1324, or unix:/PATH", e.Spec, e.Why)
+	return fmt.Sprintf("%q %s; write HOST:PORT, with 127.0.0.1 or [::1] for this machine alone, or unix:/PATH", e.Spec, e.Why)
 }
 
 // CheckListen returns a *ListenError if spec is not of a form that Listen takes. It
