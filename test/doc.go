@@ -16,6 +16,7 @@
 //	bcoin         node, npm; fetched once
 //	bitcoinj      java, javac, mvn; its jars are fetched once
 //	kyoto         cargo; fetched and built once
+//	bip324        cargo; the Rust crate that implements it, fetched and built once
 //	Electrum      electrum in PATH, or its path in ELECTRUM
 //	Chromium      chromium in PATH, or its path in CHROMIUM: web pages, which are no clients, and the status page
 //	Bitcoin Core  the path of bitcoind in BITCOIND

@@ -25,8 +25,6 @@ import (
 // What the load tests require is order and recovery; times are printed. The figures in docs/reliability.md are those of
 // their long forms.
 
-var regtestMagic = [4]byte{0xfa, 0xbf, 0xb5, 0xda}
-
 // startLimitedProxy is startProxy with a limit of descriptors.
 func startLimitedProxy(t *testing.T, descriptors int, flags ...string) *proxy {
 	t.Helper()
@@ -141,7 +139,6 @@ func v1Bytes(m wire.Message) []byte {
 }
 
 var (
-	nobody       = &wire.NetAddress{IP: make([]byte, 16)}
 	versionBytes = v1Bytes(wire.NewMsgVersion(nobody, nobody, 1, 0))
 	pingBytes    = v1Bytes(wire.NewMsgPing(1))
 	verackSize   = len(v1Bytes(wire.NewMsgVerAck()))

@@ -59,10 +59,10 @@ func startBtcdClient(t *testing.T, params *chaincfg.Params, proxyAddr, dest stri
 		append([]string{"--nolisten", "--noonion", "--proxy=" + proxyAddr, "--connect=" + dest}, flags...)...)
 }
 
-// awaitAddr waits for btcd to say where it listens: it was told port 0.
-func (n *node) awaitAddr(t *testing.T, prefix string) string {
+// awaitAddr waits for a program to say where it listens: it was told port 0.
+func (p *program) awaitAddr(t *testing.T, prefix string) string {
 	t.Helper()
-	line := n.awaitLine(t, prefix, func(line string) bool { return strings.Contains(line, prefix) })
+	line := p.awaitLine(t, prefix, func(line string) bool { return strings.Contains(line, prefix) })
 	_, addr, _ := strings.Cut(line, prefix)
 	return addr
 }

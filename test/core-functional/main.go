@@ -1,0 +1,137 @@
+// Core-functional runs Bitcoin Core's functional tests with this proxy between the nodes.
+//
+//	BITCOIND=/path/to/bitcoind go -C test run ./core-functional -core /path/to/bitcoin [NAME…]
+//
+// -core is a source tree of Core, of about the version of the program; nothing is built from it, and nothing written to
+// it. What the tests must be told to go through a proxy is changed in a copy, see tree.go. Each test has a proxy of its
+// own, with default settings, whose log tells how many v2 sessions there were: a test without any has shown nothing of
+// the proxy, whatever became of it. A test that fails is run again without those changes, and so without the proxy:
+// if it then fails at the same line, it is not the proxy's fault.
+//
+// Without names it runs those that connect a node to anything, but for those in skipped.go, and prints a table of all.
+// BITCOINCLI may have the path of bitcoin-cli, for the few tests that use it.
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"sync"
+)
+
+func main() {
+	var o options
+	flag.StringVar(&o.core, "core", "", "source tree of Bitcoin Core, `DIR`")
+	flag.StringVar(&o.logs, "logs", "", "keep in `DIR` what the tests that failed printed, and the proxy's log")
+	flag.StringVar(&o.conf, "conf", "", "further `SETTINGS` for the nodes' bitcoin.conf, with commas between them")
+	flag.IntVar(&o.jobs, "jobs", 2, "`N` tests at a time")
+	flag.Parse()
+	o.bitcoind = os.Getenv("BITCOIND")
+	// The framework wants to see a bitcoin-cli, though few tests use it: anything will do for the others.
+	o.cli = cmp.Or(os.Getenv("BITCOINCLI"), o.bitcoind)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, o, flag.Args()); err != nil {
+		fmt.Fprintf(os.Stderr, "core-functional: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+type options struct {
+	core, bitcoind, cli, logs, conf string
+	jobs                            int
+}
+
+func run(ctx context.Context, o options, names []string) error {
+	if o.core == "" || o.bitcoind == "" || o.jobs < 1 {
+		return errors.New("it needs -core DIR, and the path of bitcoind in BITCOIND")
+	}
+	dir, err := os.MkdirTemp("", "core-functional-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	w, err := newWorkshop(ctx, o, dir)
+	if err != nil {
+		return err
+	}
+	if len(names) == 0 {
+		if names, err = w.tests(); err != nil {
+			return err
+		}
+	}
+
+	rows := make([]row, len(names))
+	next := make(chan int)
+	var jobs sync.WaitGroup
+	for range o.jobs {
+		jobs.Go(func() {
+			for i := range next {
+				rows[i] = w.judge(ctx, i, names[i])
+				fmt.Fprintf(os.Stderr, "%3d/%d %s\n", i+1, len(names), rows[i])
+			}
+		})
+	}
+	for i := range names {
+		select {
+		case next <- i:
+		case <-ctx.Done():
+		}
+	}
+	close(next)
+	jobs.Wait()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	printTable(rows)
+	for _, r := range rows {
+		if r.verdict == failed {
+			return errors.New("tests fail that pass without the proxy")
+		}
+	}
+	return nil
+}
+
+// judge runs a test through the proxy and, if it fails there, without.
+func (w *workshop) judge(ctx context.Context, i int, name string) row {
+	through := w.runThrough(ctx, i, name)
+	r := row{name: name, sessions: through.sessions, seconds: through.seconds}
+	switch {
+	case ctx.Err() != nil:
+		r.verdict = failed
+	case through.err != nil:
+		r.verdict, r.why = failed, through.err.Error()
+		w.keep(name+".through", through)
+		direct := w.runDirect(ctx, i, name)
+		if direct.err != nil {
+			w.keep(name+".direct", direct)
+			if direct.line == through.line && !through.proxyFault {
+				r.verdict, r.why = failsAnyway, fmt.Sprintf("line %s: %v", direct.line, direct.err)
+			}
+		}
+	case through.skipped != "":
+		r.verdict, r.why = skippedItself, through.skipped
+	case through.sessions == 0:
+		r.verdict = noSession
+	default:
+		r.verdict = passed
+	}
+	return r
+}
+
+// keep leaves what a failed run printed where the user asked for it.
+func (w *workshop) keep(name string, o outcome) {
+	if w.logs == "" {
+		return
+	}
+	err := errors.Join(os.MkdirAll(w.logs, 0o755),
+		os.WriteFile(filepath.Join(w.logs, name+".log"), append(o.output, o.proxyLog...), 0o644))
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+}

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+type verdict int
+
+const (
+	passed verdict = iota
+	failed
+	failsAnyway
+	skippedItself
+	noSession
+)
+
+func (v verdict) String() string {
+	return [...]string{"passed", "FAILED", "fails without the proxy, too, at the same line", "skips itself", "no session"}[v]
+}
+
+// row is one test's line in the table.
+type row struct {
+	name     string
+	verdict  verdict
+	sessions int // in v2
+	seconds  int
+	why      string
+}
+
+func (r row) String() string {
+	return fmt.Sprintf("%s: %v, %d v2 sessions, %d s %s", r.name, r.verdict, r.sessions, r.seconds, r.why)
+}
+
+// printTable prints Markdown: what passed with its sessions, and each of the others with the reason.
+func printTable(rows []row) {
+	kinds := map[verdict][]row{}
+	sessions := 0
+	for _, r := range rows {
+		kinds[r.verdict] = append(kinds[r.verdict], r)
+		if r.verdict == passed {
+			sessions += r.sessions
+		}
+	}
+	fmt.Printf("## Passed: %d tests, %d v2 sessions\n\n| test | v2 sessions |\n|---|---|\n", len(kinds[passed]), sessions)
+	for _, r := range kinds[passed] {
+		fmt.Printf("| %s | %d |\n", r.name, r.sessions)
+	}
+	for _, v := range []verdict{failed, failsAnyway, skippedItself} {
+		if len(kinds[v]) == 0 {
+			continue
+		}
+		fmt.Printf("\n## %v: %d\n\n| test | what it says |\n|---|---|\n", v, len(kinds[v]))
+		for _, r := range kinds[v] {
+			fmt.Printf("| %s | %s |\n", r.name, strings.ReplaceAll(r.why, "|", `\|`))
+		}
+	}
+	if none := kinds[noSession]; len(none) > 0 {
+		fmt.Printf("\n## No session through the proxy, so nothing shown: %d\n\n", len(none))
+		for _, r := range none {
+			fmt.Println("-", r.name)
+		}
+	}
+	fmt.Printf("\n## Skipped: %d\n\n| test | why |\n|---|---|\n", len(skipped))
+	for _, name := range slices.Sorted(maps.Keys(skipped)) {
+		fmt.Printf("| %s | %s |\n", name, skipped[name])
+	}
+}

@@ -1,0 +1,65 @@
+//! One end of many v2 sessions, with the bip324 crate. As the initiator it connects to an address, as the responder it
+//! listens on one of its own, which it prints. In each session it sends garbage of another length, from none to the
+//! most there may be, and up to two decoys before its version packet. Then it sends back the packets that it gets, each
+//! behind a decoy, until the other end hangs up.
+
+use std::io::BufReader;
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
+use bip324::io::{Payload, Protocol};
+use bip324::{PacketType, Role};
+
+type Failure = Box<dyn std::error::Error>;
+
+const MAINNET: [u8; 4] = [0xf9, 0xbe, 0xb4, 0xd9];
+const MAX_GARBAGE: usize = 4095;
+
+fn main() -> Result<(), Failure> {
+    let args: Vec<String> = std::env::args().collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let (sessions, packets, addr) = match args.as_slice() {
+        [_, sessions, packets] => (sessions, packets, None),
+        [_, sessions, packets, addr] => (sessions, packets, Some(*addr)),
+        _ => return Err("usage: peer SESSIONS PACKETS [ADDRESS]".into()),
+    };
+    let (sessions, packets): (usize, usize) = (sessions.parse()?, packets.parse()?);
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    println!("listening on {}", listener.local_addr()?);
+    for i in 0..sessions {
+        let (stream, role) = match addr {
+            Some(addr) => (TcpStream::connect(addr)?, Role::Initiator),
+            None => (listener.accept()?.0, Role::Responder),
+        };
+        let garbage = vec![i as u8; i * MAX_GARBAGE / (sessions - 1)];
+        let decoys = vec![vec![0; 100]; i % 3];
+        session(stream, role, garbage, decoys, packets).map_err(|err| format!("session {i}: {err}"))?;
+    }
+    Ok(())
+}
+
+fn session(
+    stream: TcpStream,
+    role: Role,
+    garbage: Vec<u8>,
+    decoys: Vec<Vec<u8>>,
+    packets: usize,
+) -> Result<(), Failure> {
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    stream.set_nodelay(true)?;
+    let reader = BufReader::new(stream.try_clone()?);
+    let mut protocol = Protocol::new(MAINNET, role, Some(garbage), Some(decoys), reader, stream)?;
+    let mut echoed = 0;
+    while echoed < packets {
+        let packet = protocol.read()?;
+        if packet.packet_type() == PacketType::Genuine {
+            protocol.write(&Payload::decoy(vec![0; 10]))?;
+            protocol.write(&Payload::genuine(packet.contents()))?;
+            echoed += 1;
+        }
+    }
+    match protocol.read() {
+        Ok(packet) => Err(format!("one more packet, of {} bytes", packet.contents().len()).into()),
+        Err(_) => Ok(()), // it hung up
+    }
+}
