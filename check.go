@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -71,7 +72,10 @@ func runCheck(c *cli.Context) error {
 
 // subject is what there is to check of a proxy with these settings.
 func (s *settings) subject() *check.Subject {
-	subject := &check.Subject{Policy: s.policy, MaxSessions: s.maxSessions, Descriptors: s.descriptors(), Status: s.status}
+	subject := &check.Subject{
+		Policy: s.policy, MaxSessions: s.maxSessions, Descriptors: s.descriptors(),
+		Status: cmp.Or(s.status, usualPage), Guessed: s.status == "", Token: s.token, InForce: s.shown(),
+	}
 	for _, spec := range s.listen {
 		subject.Listeners = append(subject.Listeners, check.Listener{Address: spec})
 	}

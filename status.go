@@ -96,7 +96,7 @@ func (s *service) showStatus() (stop func()) {
 	}
 	page := status.Server{
 		Snapshot: s.server.Snapshot,
-		Settings: s.shown,
+		Settings: func() []status.Setting { return s.settings().shown() },
 		Version:  bareVersion(),
 		Token:    s.settings().token,
 		Log:      s.log,
@@ -121,9 +121,9 @@ func (s *service) showStatus() (stop func()) {
 }
 
 // shown are the settings in force, as the status page has them.
-func (s *service) shown() []status.Setting {
+func (s *settings) shown() []status.Setting {
 	var all []status.Setting
-	for _, f := range s.settings().inForce() {
+	for _, f := range s.inForce() {
 		all = append(all, status.Setting{Name: f.Name, Value: f.Value, Origin: f.Origin})
 	}
 	return all

@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -46,10 +47,18 @@ func TestStatusCommand(t *testing.T) {
 			t.Errorf("%q: exit code %d\n%s%s", args, code, stdout, stderr)
 		}
 	}
+	_, table, _ := runProgram("status", page)
 	code, stdout, _ := runProgram("status", "--json", page)
 	var report status.Report
 	if err := json.Unmarshal([]byte(stdout), &report); err != nil || code != 0 || len(report.Sessions) != 1 || len(report.Sessions[0].SessionID) != 64 {
 		t.Errorf("exit code %d, %v\n%s", code, err, stdout)
+	}
+	if id := fmt.Sprintf("\n%d  %s  %s\n", report.Sessions[0].Number, report.Sessions[0].SessionID, node); !strings.HasSuffix(table, id) {
+		t.Errorf("%q is not the end of\n%s", id, table)
+	}
+	if _, stdout, _ := runProgram("check", "--listen", addrs[0], "--status", page, "--v1-fallback", "always"); !strings.Contains(
+		strings.Join(strings.Fields(stdout), " "), `the proxy that runs has other settings: v1-fallback is "never" there, "always" here ->`) {
+		t.Error(stdout)
 	}
 	if _, stdout, _ := runProgram("check", "--listen", addrs[0], "--peer", addrs[1]+"="+node, "--status", page); strings.Count(stdout, "\nok       listener ") != 2 ||
 		!strings.Contains(stdout, "\nok       status         "+page+": the status page answers") {

@@ -12,6 +12,7 @@ package check
 import (
 	"bip324proxy/proxy"
 	"bip324proxy/socks"
+	"bip324proxy/status"
 )
 
 // Subject is what is checked: the settings that the proxy has, or would have.
@@ -21,7 +22,10 @@ type Subject struct {
 	MaxSessions int // 0 is the default
 	Descriptors int // that are for other things than sessions
 
-	Status string // where the status page is, HOST:PORT or unix:/PATH, if there is one
+	Status  string           // where the status page is, HOST:PORT or unix:/PATH, if there is one
+	Guessed bool             // Status is only where it would be
+	Token   string           // of the status page, if it wants one
+	InForce []status.Setting // to be compared with those of the proxy that runs
 
 	// Route returns the address that packets to the given one would leave from. Nil
 	// means to ask the system, which sends nothing for it.

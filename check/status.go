@@ -2,29 +2,64 @@ package check
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 
 	"bip324proxy/internal/statusapi"
+	"bip324proxy/status"
 )
 
-// statusPage says whether the status page answers, and that the proxy is ready.
+// statusPage says whether the status page answers, that the proxy is ready, and
+// whether it has the settings that are checked here.
 func (s *Subject) statusPage(ctx context.Context) Result {
 	const name = "status"
+	none := Result{name, Skipped, "no status page is configured", "to have one, run the proxy with --status 127.0.0.1:1325"}
 	if s.Status == "" {
-		return Result{name, Skipped, "no status page is configured", "to have one, run the proxy with --status 127.0.0.1:1325"}
+		return none
 	}
-	page := statusapi.Client{Address: s.Status}
+	page := statusapi.Client{Address: s.Status, Token: s.Token}
 	for _, path := range []string{"/healthz", "/readyz"} {
 		answer, err := page.Get(ctx, path)
 		switch {
+		case err != nil && s.Guessed:
+			return none
 		case err != nil:
 			return Result{name, Failed, fmt.Sprintf("%s: the status page does not answer: %v", s.Status, reason(err)), "the proxy does not run, or without --status " + s.Status}
 		case path == "/readyz" && answer.Code == http.StatusServiceUnavailable:
 			return Result{name, Warning, s.Status + ": the proxy runs, but is not ready: it is starting or stopping", ""}
+		case answer.Code != http.StatusOK && s.Guessed:
+			return none
 		case answer.Code != http.StatusOK:
 			return Result{name, Failed, fmt.Sprintf("%s: asked for %s, it answers with code %d", s.Status, path, answer.Code), "it may be another program; choose another address with --status"}
 		}
 	}
+	if report, _, err := page.Status(ctx); err == nil { // else it wants a token that is not known here
+		if other := otherSettings(report.Settings, s.InForce); len(other) > 0 {
+			return Result{name, Warning, s.Status + ": the proxy that runs has other settings: " + strings.Join(other, "; "),
+				"all of the above is about the settings given here; give those that the proxy runs with: the same flags, environment and --config"}
+		}
+	}
 	return Result{name, OK, s.Status + ": the status page answers, and the proxy is ready", ""}
+}
+
+// others are the settings that this compares not: the listeners are tried, and the
+// rest is of no consequence for what is checked.
+var others = []string{"config", "listen", "peer", "status", "status-token", "status-token-file", "log-level", "log-format", "grace"}
+
+// otherSettings tells of those that are not the same there as here.
+func otherSettings(there, here []status.Setting) (other []string) {
+	text := func(v any) string { b, _ := json.Marshal(v); return string(b) }
+	for _, h := range here {
+		i := slices.IndexFunc(there, func(t status.Setting) bool { return t.Name == h.Name })
+		if i < 0 || slices.Contains(others, h.Name) || there[i].Origin == h.Origin && h.Origin == "default" {
+			continue
+		}
+		if t := text(there[i].Value); t != text(h.Value) {
+			other = append(other, fmt.Sprintf("%s is %s there, %s here", h.Name, t, text(h.Value)))
+		}
+	}
+	return other
 }

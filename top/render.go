@@ -13,7 +13,8 @@ import (
 const maxRefusals = 5
 
 // Render shows a report as lines of at most width characters and, if it must, at
-// most height of them. Zero is any number.
+// most height of them. Zero is any number. Where there is room for all, it ends with
+// the session ids, in full.
 func Render(r *status.Report, width, height int) []string {
 	head := append(terminal.Fold("", headline(r), width), terminal.Fold("", about(r), width)...)
 	tail := refusals(r.Refusals, width)
@@ -33,7 +34,23 @@ func Render(r *status.Report, width, height int) []string {
 			all[i] = terminal.Cut(all[i], width) // a word alone may be too long
 		}
 	}
+	if height == 0 {
+		all = append(all, sessionIDs(r.Sessions)...)
+	}
 	return all
+}
+
+// sessionIDs lists them for people to compare.
+func sessionIDs(sessions []proxy.SessionInfo) (lines []string) {
+	for _, s := range sessions {
+		if s.SessionID != "" {
+			lines = append(lines, fmt.Sprintf("%d%s%s%s%s", s.Number, gap, plainText(s.SessionID), gap, plainText(s.Dest)))
+		}
+	}
+	if lines == nil {
+		return nil
+	}
+	return append([]string{"", "Session ids; where the peer has the same one (Bitcoin Core: getpeerinfo), nobody sits in between:"}, lines...)
 }
 
 // sessionLines is the table in at most room lines, with an empty one before it.
