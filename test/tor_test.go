@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -118,6 +119,7 @@ func testTorOnionBtcd(t *testing.T, n *torNetwork) {
 	node.mine(110)
 	dest := n.onion(t, node.p2p) + ":8333"
 	client := startOnionBtcd(t, w.params, proxy.addr, dest)
+	awaitOverTor(t, proxy)
 	catchUp(t, client, node)
 	followBlocks(t, client, node, 3)
 	followTransaction(t, client, node, w)
@@ -130,6 +132,7 @@ func testTorOnionCore(t *testing.T, n *torNetwork) {
 	proxy := startTorProxy(t, n.socks)
 	dest := n.onion(t, node.p2p) + ":8333"
 	client := startBitcoind(t, "client", "-listen=0", "-proxy="+proxy.addr, "-connect="+dest, "-v2transport=0")
+	awaitOverTor(t, proxy)
 	catchUp(t, client, node)
 	followBlocks(t, client, node, 3)
 	followTransaction(t, client, node, w)
@@ -148,6 +151,15 @@ func testTorOnionCore(t *testing.T, n *torNetwork) {
 	if p := client.onlyPeer(t); p.Transport != "v1" {
 		t.Errorf("the client does not speak v1, so this test shows nothing: %+v", p)
 	}
+}
+
+// awaitOverTor waits for the proxy's first session, which takes as many attempts of the client as it takes: see
+// grantedOverTor.
+func awaitOverTor(t *testing.T, proxy *proxy) {
+	t.Helper()
+	eventuallyWithin(t, 3*patience, "a session over Tor", func() bool {
+		return slices.ContainsFunc(proxy.out.all(), func(line string) bool { return strings.Contains(line, `"session opened"`) })
+	})
 }
 
 // startOnionBtcd is startBtcdClient for a dest that is an onion service.
