@@ -113,3 +113,26 @@ func TestRepeatedFailuresAreFolded(t *testing.T) {
 		t.Errorf("%d refusals were counted, want %d", refused, 2*n)
 	}
 }
+
+// That a peer spoke first is worth a warning, also if it had only hung up before.
+func TestFoldedRefusalsKeepWarnings(t *testing.T) {
+	e := start(t, &proxy.Server{})
+	const dest = "node.example:8333"
+	e.net.peer(dest, func(nc *net.TCPConn, dial int) {
+		if dial > 1 {
+			nc.Write([]byte("first"))
+			io.Copy(io.Discard, nc)
+		}
+	})
+	for _, c := range []struct{ level, why string }{
+		{"INFO", "before anything was said"},
+		{"WARN", "before the client's VERSION"},
+	} {
+		client := e.connect(dest)
+		client.Read(make([]byte, 10)) // what the peer says, or its end
+		client.Write(v1Message(mainnet, "version", version))
+		if line := e.wantEnd(client, "refused", c.why); line["level"] != c.level {
+			t.Errorf("%v, want level %s", line, c.level)
+		}
+	}
+}

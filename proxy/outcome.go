@@ -149,7 +149,7 @@ func (s *session) foldedLevel(level slog.Level, end Ended, err error) slog.Level
 	if level < slog.LevelInfo || !slices.Contains(failuresOfPeers, end.Kind) {
 		return level
 	}
-	like := refusal{dest: s.dest, kind: end.Kind}
+	like := refusal{dest: s.dest, kind: end.Kind, level: level}
 	var dial *dialError
 	if errors.As(err, &dial) {
 		like.code = dial.code
