@@ -136,3 +136,25 @@ func TestFoldedRefusalsKeepWarnings(t *testing.T) {
 		}
 	}
 }
+
+// A log that has come to hide addresses has none either where it tells of refusals
+// from before.
+func TestFoldedRefusalsHideAddresses(t *testing.T) {
+	e := start(t, &proxy.Server{})
+	for range 3 {
+		client := e.dial()
+		ask(client, "dead.example:8333")
+		e.end(client)
+	}
+	before := len(e.logs.text())
+	hides := e.server.Policy
+	hides.HideAddresses = true
+	e.server.SetPolicy(hides)
+	if err := e.server.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	after := e.logs.text()[before:]
+	if !strings.Contains(after, `"repeated":2`) || !strings.Contains(after, "lookup (hidden): no such host") || addressesIn(after, "") != "" {
+		t.Errorf("the log says %s", after)
+	}
+}
