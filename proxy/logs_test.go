@@ -158,3 +158,17 @@ func TestFoldedRefusalsHideAddresses(t *testing.T) {
 		t.Errorf("the log says %s", after)
 	}
 }
+
+// Close loses no count of refusals that were folded.
+func TestCloseTellsFoldedRefusals(t *testing.T) {
+	e := start(t, &proxy.Server{})
+	for range 3 {
+		client := e.dial()
+		ask(client, "dead.example:8333")
+		e.end(client)
+	}
+	e.server.Close()
+	if text := e.logs.text(); !strings.Contains(text, `"repeated":2`) {
+		t.Errorf("the log says %s", text)
+	}
+}
