@@ -358,3 +358,40 @@ func freeAddr(t *testing.T) string {
 	defer l.Close()
 	return l.Addr().String()
 }
+
+// A file that keeps the program waiting from the start keeps no signal from ending it
+// either.
+func TestStartFromAPipe(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "config")
+	if err := syscall.Mkfifo(file, 0o600); err != nil {
+		t.Skipf("not run: %v", err)
+	}
+	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		p := startProgram(t, "--listen", "127.0.0.1:0", "--config", file)
+		for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			pipe, err := os.OpenFile(file, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+			if err == nil { // it reads
+				defer pipe.Close()
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatal(err)
+			}
+		}
+		p.cmd.Process.Signal(signal)
+		ended := make(chan struct{})
+		go func() {
+			for range p.lines {
+			}
+			close(ended)
+		}()
+		select {
+		case <-ended:
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%v does not end it", signal)
+		}
+		if err := p.cmd.Wait(); err == nil || !strings.Contains(p.text.String(), signal.String()) {
+			t.Errorf("%v: %v, %s", signal, err, &p.text)
+		}
+	}
+}
