@@ -219,11 +219,12 @@ func firstLine(r io.Reader) (string, error) {
 	return lines.Text(), lines.Err()
 }
 
-// parseCredentials reads USER:PASSWORD. The password may have colons.
+// parseCredentials reads USER:PASSWORD. The password may have colons. None at all is
+// most likely a variable that is not set.
 func parseCredentials(pair string) (*socks.Credentials, error) {
 	user, password, ok := strings.Cut(pair, ":")
-	if !ok || user == "" || len(user) > 255 || len(password) > 255 {
-		return nil, errors.New("write USER:PASSWORD, of at most 255 bytes each")
+	if !ok || user == "" || password == "" || len(user) > 255 || len(password) > 255 {
+		return nil, errors.New("write USER:PASSWORD, of 1 to 255 bytes each")
 	}
 	return &socks.Credentials{Username: user, Password: password}, nil
 }
