@@ -26,6 +26,9 @@ func readFile(path string) (map[string]given, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--config: %w", err)
 	}
+	if info, err := f.Stat(); err == nil && info.Mode()&os.ModeNamedPipe != 0 && len(content) == 0 {
+		return nil, fmt.Errorf("--config: %s is a pipe that nothing came out of: what writes to it has failed, or can be read only once", path)
+	}
 	return parseFile(path, content)
 }
 
