@@ -101,11 +101,14 @@ func (s *settings) merge(next *settings) (merged *settings, changed, restart []s
 	merged = new(settings)
 	*merged = *next
 	merged.origins = maps.Clone(next.origins)
+	merged.token = s.token
 	for i := range table {
 		t := &table[i]
 		switch differs := !reflect.DeepEqual(t.value(s), t.value(next)); {
 		case !differs && t.name == "auth-file" && s.authFile != "" && !reflect.DeepEqual(s.policy.Socks.Auth, next.policy.Socks.Auth):
 			changed = append(changed, t.name) // what is in it
+		case !differs && t.name == "status-token-file" && s.statusTokenFile != "" && s.token != next.token:
+			restart = append(restart, t.name)
 		case differs && t.reload:
 			changed = append(changed, t.name)
 		case differs:
