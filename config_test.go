@@ -108,6 +108,7 @@ func TestWrongFile(t *testing.T) {
 		{"[grace]\n", "FILE:1: grace: write a string"},
 		{"grace.a = 1", `FILE:1: "grace.a" is no setting`},
 		{"\r\n\r\n# x\r\nx = 1\r\n", `FILE:4: "x" is no setting`},
+		{"a" + strings.Repeat(".a", 400_000) + " = 1", `FILE:1: "a.a.a.`}, // in no time to speak of
 		{"log.level = \"info\"", `FILE:1: "log.level" is no setting`},
 		{"\"a\\nb\" = 1", `FILE:1: "a\nb" is no setting`},
 		{"config = \"other\"", "FILE:1: config: a file does not name another; leave it out"},
