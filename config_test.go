@@ -122,6 +122,7 @@ func TestWrongFile(t *testing.T) {
 		{"client-rate = 20.0", "FILE:1: client-rate: write a whole number"},
 		{"client-rate = 99999999999999999999", "FILE:1: this is not TOML: "},
 		{"client-rate = 0", "FILE:1: client-rate: it must be one a second at least"},
+		{"client-rate = 2000000000000000000", "FILE:1: client-rate: a million a second is as good as no limit"},
 		{"max-sessions = 0", "FILE:1: max-sessions: there must be one at least"},
 		{"max-sessions = -3", "FILE:1: max-sessions: there must be one at least"},
 		{"message-memory = 7", "FILE:1: message-memory: from 8 MiB"},

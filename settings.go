@@ -78,6 +78,8 @@ func (s *settings) check() (err error) {
 		return s.wrong("max-sessions", errors.New("there must be one at least; leave it out for as many as there are descriptors for"))
 	case s.clientRate < 1:
 		return s.wrong("client-rate", errors.New("it must be one a second at least"))
+	case s.clientRate > 1_000_000:
+		return s.wrong("client-rate", errors.New("a million a second is as good as no limit; write no more"))
 	case len(s.listen) == 0:
 		return s.wrong("listen", errors.New("there must be one at least; leave it out for "+lookUp("listen").preset))
 	}
