@@ -51,6 +51,9 @@ func TestSnapshotOfASession(t *testing.T) {
 		}
 	}))
 	now := e.until("the listener", func(s proxy.Snapshot) bool { return slices.Equal(s.Listeners, []string{e.addr}) })
+	if listeners, stopping := e.server.Accepting(); listeners != 1 || stopping {
+		t.Errorf("%d listeners, stopping %v", listeners, stopping)
+	}
 	if len(now.Sessions) != 0 || now.MaxSessions != 7 || now.Started.IsZero() || now.Stopping || now.MessageMemory != (proxy.Memory{Size: 128 << 20}) {
 		t.Errorf("before any session: %+v", now)
 	}
