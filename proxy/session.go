@@ -87,7 +87,7 @@ func (s *session) run(ctx context.Context) error {
 		request.Reply(socks.GeneralFailure)
 		return s.refusal
 	}
-	if s.policy.leadsBack(s.server) {
+	if s.policy.leadsBack(ctx, s.server) {
 		request.Reply(socks.NotAllowed)
 		return errOwnUpstream
 	}
