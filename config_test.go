@@ -108,6 +108,7 @@ func TestWrongFile(t *testing.T) {
 		{"[grace]\n", "FILE:1: there are no sections; leave out [grace]"},
 		{"grace.a = 1", `FILE:1: "grace.a" is no setting`},
 		{"\r\n\r\n# x\r\nx = 1\r\n", `FILE:4: "x" is no setting`},
+		{"a" + strings.Repeat(".a", 400_000) + " = 1", `FILE:1: "a.a.a.`}, // in no time to speak of
 		{"log.level = \"info\"", `FILE:1: "log.level" is no setting`},
 		{"\"a\\nb\" = 1", `FILE:1: "a\nb" is no setting`},
 		{"config = \"other\"", "FILE:1: config: a file does not name another; leave it out"},
@@ -121,6 +122,7 @@ func TestWrongFile(t *testing.T) {
 		{"client-rate = 20.0", "FILE:1: client-rate: write a whole number"},
 		{"client-rate = 99999999999999999999", "FILE:1: this is not TOML: "},
 		{"client-rate = 0", "FILE:1: client-rate: it must be one a second at least"},
+		{"client-rate = 2000000000000000000", "FILE:1: client-rate: a million a second is as good as no limit"},
 		{"max-sessions = 0", "FILE:1: max-sessions: there must be one at least"},
 		{"max-sessions = -3", "FILE:1: max-sessions: there must be one at least"},
 		{"message-memory = 7", "FILE:1: message-memory: from 8 MiB"},

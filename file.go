@@ -27,6 +27,9 @@ func readFile(path string) (map[string]given, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--config: %w", err)
 	}
+	if info, err := f.Stat(); err == nil && info.Mode()&os.ModeNamedPipe != 0 && len(content) == 0 {
+		return nil, fmt.Errorf("--config: %s is a pipe that nothing came out of: what writes to it has failed, or can be read only once", path)
+	}
 	return parseFile(path, content)
 }
 
@@ -42,15 +45,15 @@ func parseFile(path string, content []byte) (map[string]given, error) {
 	all := make(map[string]given)
 	var p unstable.Parser // the only one that knows where keys are
 	for p.Reset(content); p.NextExpression(); {
-		keys, name := p.Expression().Key(), ""
+		var parts []string
 		line := 0
-		for keys.Next() {
-			if line > 0 {
-				name += "."
+		for keys := p.Expression().Key(); keys.Next(); {
+			parts = append(parts, string(keys.Node().Data))
+			if line == 0 {
+				line = p.Shape(keys.Node().Raw).Start.Line
 			}
-			name += string(keys.Node().Data)
-			line = p.Shape(keys.Node().Raw).Start.Line
 		}
+		name := strings.Join(parts, ".")
 		t := lookUp(name)
 		switch {
 		case p.Expression().Kind != unstable.KeyValue:

@@ -43,6 +43,8 @@ func TestWrongInput(t *testing.T) {
 		{"--listen [::]:0", "add --auth USER:PASSWORD"},
 		{"--listen unix:", "has no path"},
 		{"--auth secret", "write USER:PASSWORD"},
+		{"--listen 0.0.0.0:0 --auth user:", "write USER:PASSWORD"},
+		{"--auth :secret", "write USER:PASSWORD"},
 		{"--auth a:b --auth-file f", "give one of them"},
 		{"--upstream 127.0.0.1:9050", "--upstream: write the upstream proxy as socks5://"},
 		{"--upstream http://127.0.0.1:9050", "--upstream: write the upstream proxy as socks5://"},

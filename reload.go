@@ -39,6 +39,21 @@ func loadAt(signals <-chan os.Signal, c *cli.Context, done <-chan struct{}) <-ch
 	return loaded
 }
 
+// loadUnless loads the settings, unless a signal comes first.
+func loadUnless(signals <-chan os.Signal, c *cli.Context) (*settings, error) {
+	loaded := make(chan loading, 1)
+	go func() {
+		settings, err := load(c)
+		loaded <- loading{settings, err}
+	}()
+	select {
+	case first := <-loaded:
+		return first.settings, first.err
+	case got := <-signals:
+		return nil, fmt.Errorf("stopped while reading the settings, by a signal: %v", got)
+	}
+}
+
 // errUpstreamGone is a file that was cut short, as likely as not.
 var errUpstreamGone = errors.New("upstream: there is none any more, and new sessions would connect directly; if they are to, restart")
 
@@ -86,11 +101,14 @@ func (s *settings) merge(next *settings) (merged *settings, changed, restart []s
 	merged = new(settings)
 	*merged = *next
 	merged.origins = maps.Clone(next.origins)
+	merged.token = s.token
 	for i := range table {
 		t := &table[i]
 		switch differs := !reflect.DeepEqual(t.value(s), t.value(next)); {
 		case !differs && t.name == "auth-file" && s.authFile != "" && !reflect.DeepEqual(s.policy.Socks.Auth, next.policy.Socks.Auth):
 			changed = append(changed, t.name) // what is in it
+		case !differs && t.name == "status-token-file" && s.statusTokenFile != "" && s.token != next.token:
+			restart = append(restart, t.name)
 		case differs && t.reload:
 			changed = append(changed, t.name)
 		case differs:

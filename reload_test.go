@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -357,4 +358,79 @@ func freeAddr(t *testing.T) string {
 	}
 	defer l.Close()
 	return l.Addr().String()
+}
+
+// A file that keeps the program waiting from the start keeps no signal from ending it
+// either.
+func TestStartFromAPipe(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "config")
+	if err := syscall.Mkfifo(file, 0o600); err != nil {
+		t.Skipf("not run: %v", err)
+	}
+	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		p := startProgram(t, "--listen", "127.0.0.1:0", "--config", file)
+		for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			pipe, err := os.OpenFile(file, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+			if err == nil { // it reads
+				defer pipe.Close()
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatal(err)
+			}
+		}
+		p.cmd.Process.Signal(signal)
+		ended := make(chan struct{})
+		go func() {
+			for range p.lines {
+			}
+			close(ended)
+		}()
+		select {
+		case <-ended:
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%v does not end it", signal)
+		}
+		if err := p.cmd.Wait(); err == nil || !strings.Contains(p.text.String(), signal.String()) {
+			t.Errorf("%v: %v, %s", signal, err, &p.text)
+		}
+	}
+}
+
+// A pipe gives its content once. That there is none then is no wish for the defaults,
+// nor is it at the start, where what should have written it has failed.
+func TestEmptyPipe(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "config")
+	if err := syscall.Mkfifo(file, 0o600); err != nil {
+		t.Skipf("not run: %v", err)
+	}
+	write := func(content string) {
+		pipe, err := os.OpenFile(file, os.O_WRONLY, 0)
+		if err == nil {
+			_, err = io.WriteString(pipe, content)
+			pipe.Close()
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	go write("")
+	var stdout, stderr bytes.Buffer
+	if code := run([]string{"bip324-proxy", "--config", file, "config"}, &stdout, &stderr); code != 1 {
+		t.Errorf("exit code %d, want 1; %s", code, &stdout)
+	}
+	checkOneLine(t, file, stderr.String(), "is a pipe that nothing came out of")
+
+	go write("deny = [\"private\"]\n")
+	p := startProgram(t, "--listen", "127.0.0.1:0", "--config", file)
+	p.next(t, "listening")
+	go write("")
+	if line := p.signalHangup(t); line["level"] != "ERROR" || !strings.Contains(fmt.Sprint(line["err"]), "is a pipe that nothing came out of") {
+		t.Errorf("the log says %v", line)
+	}
+	go write("deny = [\"10.0.0.0/8\"]\n")
+	if line := p.signalHangup(t); line["changed"] != "deny" {
+		t.Errorf("the log says %v", line)
+	}
+	p.stop(t)
 }

@@ -45,7 +45,7 @@ func serve(c *cli.Context) error {
 	signals := make(chan os.Signal, 2) // from the first moment to the last
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
-	settings, err := load(c)
+	settings, err := loadUnless(signals, c)
 	if err != nil {
 		return err
 	}

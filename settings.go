@@ -78,6 +78,8 @@ func (s *settings) check() (err error) {
 		return s.wrong("max-sessions", errors.New("there must be one at least; leave it out for as many as there are descriptors for"))
 	case s.clientRate < 1:
 		return s.wrong("client-rate", errors.New("it must be one a second at least"))
+	case s.clientRate > 1_000_000:
+		return s.wrong("client-rate", errors.New("a million a second is as good as no limit; write no more"))
 	case len(s.listen) == 0:
 		return s.wrong("listen", errors.New("there must be one at least; leave it out for "+lookUp("listen").preset))
 	}
@@ -219,11 +221,12 @@ func firstLine(r io.Reader) (string, error) {
 	return lines.Text(), lines.Err()
 }
 
-// parseCredentials reads USER:PASSWORD. The password may have colons.
+// parseCredentials reads USER:PASSWORD. The password may have colons. None at all is
+// most likely a variable that is not set.
 func parseCredentials(pair string) (*socks.Credentials, error) {
 	user, password, ok := strings.Cut(pair, ":")
-	if !ok || user == "" || len(user) > 255 || len(password) > 255 {
-		return nil, errors.New("write USER:PASSWORD, of at most 255 bytes each")
+	if !ok || user == "" || password == "" || len(user) > 255 || len(password) > 255 {
+		return nil, errors.New("write USER:PASSWORD, of 1 to 255 bytes each")
 	}
 	return &socks.Credentials{Username: user, Password: password}, nil
 }

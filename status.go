@@ -95,11 +95,12 @@ func (s *service) showStatus() (stop func()) {
 		return func() {}
 	}
 	page := status.Server{
-		Snapshot: s.server.Snapshot,
-		Settings: func() []status.Setting { return s.settings().shown() },
-		Version:  bareVersion(),
-		Token:    s.settings().token,
-		Log:      s.log,
+		Snapshot:  s.server.Snapshot,
+		Accepting: s.server.Accepting,
+		Settings:  func() []status.Setting { return s.settings().shown() },
+		Version:   bareVersion(),
+		Token:     s.settings().token,
+		Log:       s.log,
 	}
 	where := []any{"addr", l.Addr().String()}
 	if _, ok := l.Addr().(*net.TCPAddr); ok {

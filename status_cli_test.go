@@ -174,3 +174,34 @@ func TestStatusTokenFile(t *testing.T) {
 		t.Errorf("the token is shown: %s", &stderr)
 	}
 }
+
+// A new token takes a restart, also where it is in a file of the same name: who
+// reloads is told so, each time.
+func TestReloadOfATokenFile(t *testing.T) {
+	tokens := filepath.Join(t.TempDir(), "token")
+	os.WriteFile(tokens, []byte(statusToken+"\n"), 0o600)
+	p := startProgram(t, "--status", "127.0.0.1:0", "--status-token-file", tokens, "--listen", "127.0.0.1:0")
+	addr := p.next(t, "status page")["addr"].(string)
+	p.next(t, "listening")
+	if line := p.signalHangup(t); line["changed"] != "nothing" {
+		t.Errorf("the log says %v", line)
+	}
+	const newer = "another-" + statusToken
+	os.WriteFile(tokens, []byte(newer+"\n"), 0o600)
+	for range 2 {
+		if line := p.signalHangup(t); line["changed"] != "nothing" {
+			t.Errorf("the log says %v", line)
+		}
+		if line := p.next(t, "what changed needs a restart, and stays as it was until then"); line["settings"] != "status-token-file" {
+			t.Errorf("the log says %v", line)
+		}
+	}
+	for token, want := range map[string]int{statusToken: 200, newer: 401} {
+		if code, body := askStatus(t, "tcp", addr, "/api/status", token); code != want {
+			t.Errorf("%s: %d, %s", token, code, body)
+		}
+	}
+	if text := p.stop(t); strings.Contains(text, statusToken) {
+		t.Errorf("a token is in the log:\n%s", text)
+	}
+}

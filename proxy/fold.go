@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"log/slog"
 	"sync"
 	"time"
 
@@ -24,6 +25,8 @@ type refusal struct {
 	dest string
 	kind string          // of RefusalKinds
 	code socks.ReplyCode // what the client was told, if there was no connection
+
+	level slog.Level // no warning is folded into what is less
 }
 
 // foldedRefusals keep repeated refusals out of the log: the first is a line, and how

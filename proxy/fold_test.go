@@ -43,10 +43,10 @@ func TestFoldedRefusalsAreBounded(t *testing.T) {
 		refusals, counted := 0, 0
 		for i := range 3 * maxFolds {
 			for _, r := range []refusal{
-				{fmt.Sprintf("node%d.example:8333", i), kindDial, 4},
-				{fmt.Sprintf("node%d.example:8333", i), kindDial, 5},
-				{fmt.Sprintf("node%d.example:8333", i), kindSilent, 0},
-				{"node.example:8333", kindDial, 4}, // over and over
+				{fmt.Sprintf("node%d.example:8333", i), kindDial, 4, 0},
+				{fmt.Sprintf("node%d.example:8333", i), kindDial, 5, 0},
+				{fmt.Sprintf("node%d.example:8333", i), kindSilent, 0, 0},
+				{"node.example:8333", kindDial, 4, 0}, // over and over
 			} {
 				for range 3 {
 					refusals++

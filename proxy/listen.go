@@ -7,6 +7,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // ListenError is a listener that was asked for in words that name none.
@@ -58,10 +59,12 @@ func Listen(spec string) (net.Listener, error) {
 // more, left behind by a crash, is replaced.
 func listenUnix(path string) (net.Listener, error) {
 	if info, err := os.Lstat(path); err == nil && info.Mode()&os.ModeSocket != 0 {
-		if c, err := net.Dial("unix", path); err != nil {
-			os.Remove(path)
-		} else {
+		switch c, err := net.Dial("unix", path); {
+		case err == nil:
 			c.Close()
+		case errors.Is(err, syscall.EAGAIN), errors.Is(err, os.ErrPermission): // somebody does, but is busy or another user
+		default:
+			os.Remove(path)
 		}
 	}
 	restore := restrictNewFiles()

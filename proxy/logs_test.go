@@ -113,3 +113,62 @@ func TestRepeatedFailuresAreFolded(t *testing.T) {
 		t.Errorf("%d refusals were counted, want %d", refused, 2*n)
 	}
 }
+
+// That a peer spoke first is worth a warning, also if it had only hung up before.
+func TestFoldedRefusalsKeepWarnings(t *testing.T) {
+	e := start(t, &proxy.Server{})
+	const dest = "node.example:8333"
+	e.net.peer(dest, func(nc *net.TCPConn, dial int) {
+		if dial > 1 {
+			nc.Write([]byte("first"))
+			io.Copy(io.Discard, nc)
+		}
+	})
+	for _, c := range []struct{ level, why string }{
+		{"INFO", "before anything was said"},
+		{"WARN", "before the client's VERSION"},
+	} {
+		client := e.connect(dest)
+		client.Read(make([]byte, 10)) // what the peer says, or its end
+		client.Write(v1Message(mainnet, "version", version))
+		if line := e.wantEnd(client, "refused", c.why); line["level"] != c.level {
+			t.Errorf("%v, want level %s", line, c.level)
+		}
+	}
+}
+
+// A log that has come to hide addresses has none either where it tells of refusals
+// from before.
+func TestFoldedRefusalsHideAddresses(t *testing.T) {
+	e := start(t, &proxy.Server{})
+	for range 3 {
+		client := e.dial()
+		ask(client, "dead.example:8333")
+		e.end(client)
+	}
+	before := len(e.logs.text())
+	hides := e.server.Policy
+	hides.HideAddresses = true
+	e.server.SetPolicy(hides)
+	if err := e.server.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	after := e.logs.text()[before:]
+	if !strings.Contains(after, `"repeated":2`) || !strings.Contains(after, "lookup (hidden): no such host") || addressesIn(after, "") != "" {
+		t.Errorf("the log says %s", after)
+	}
+}
+
+// Close loses no count of refusals that were folded.
+func TestCloseTellsFoldedRefusals(t *testing.T) {
+	e := start(t, &proxy.Server{})
+	for range 3 {
+		client := e.dial()
+		ask(client, "dead.example:8333")
+		e.end(client)
+	}
+	e.server.Close()
+	if text := e.logs.text(); !strings.Contains(text, `"repeated":2`) {
+		t.Errorf("the log says %s", text)
+	}
+}

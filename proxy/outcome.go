@@ -158,18 +158,18 @@ func (s *session) foldedLevel(level slog.Level, end Ended, err error) slog.Level
 	if level < slog.LevelInfo || !slices.Contains(failuresOfPeers, end.Kind) {
 		return level
 	}
-	like := refusal{dest: s.dest, kind: end.Kind}
+	like := refusal{dest: s.dest, kind: end.Kind, level: level}
 	var dial *dialError
 	if errors.As(err, &dial) {
 		like.code = dial.code
 	}
-	log := s.server.log()
-	args := []any{"reason", end.Reason, "within", foldRefusalsFor}
-	if !s.hides() {
-		args = append(args, "dest", s.dest)
-	}
-	first := s.server.folded.refusals.isFirst(like, func(n int) {
-		log.Log(context.Background(), level, "session refused again", append(args, "repeated", n)...)
+	server, args := s.server, []any{"reason", end.Reason, "within", foldRefusalsFor, "dest", s.dest}
+	reason, _ := s.explain(hidden(err)) // the log may hide addresses by the time that it is told
+	first := server.folded.refusals.isFirst(like, func(n int) {
+		if server.policy().HideAddresses {
+			args = []any{"reason", reason, "within", foldRefusalsFor}
+		}
+		server.log().Log(context.Background(), level, "session refused again", append(args, "repeated", n)...)
 	})
 	if first {
 		return level

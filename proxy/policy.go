@@ -1,7 +1,11 @@
 package proxy
 
 import (
+	"context"
 	"net"
+	"net/netip"
+	"slices"
+	"strconv"
 
 	"bip324proxy/socks"
 	"bip324proxy/transport"
@@ -48,14 +52,21 @@ func (s *Server) policy() *Policy {
 
 // leadsBack says whether the upstream proxy is one of the server's own listeners,
 // so that every session would make another without end.
-func (p *Policy) leadsBack(s *Server) bool {
-	switch u := p.Upstream; {
-	case u == nil:
+func (p *Policy) leadsBack(ctx context.Context, s *Server) bool {
+	u := p.Upstream
+	if u == nil {
 		return false
-	case u.Network == "unix":
-		return s.listensOn(&net.UnixAddr{Name: u.Address, Net: u.Network})
-	default:
-		addr, err := net.ResolveTCPAddr("tcp", u.Address)
-		return err == nil && s.listensOn(addr)
 	}
+	if u.Network == "unix" {
+		return s.listensOn(&net.UnixAddr{Name: u.Address, Net: u.Network})
+	}
+	host, portText, _ := net.SplitHostPort(u.Address)
+	port, err := strconv.ParseUint(portText, 10, 16)
+	if err != nil {
+		return false
+	}
+	ips, _ := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	return slices.ContainsFunc(ips, func(ip netip.Addr) bool {
+		return s.listensOn(net.TCPAddrFromAddrPort(netip.AddrPortFrom(ip.Unmap(), uint16(port))))
+	})
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -141,7 +142,8 @@ func (s *session) noteV1(peer net.Conn, magic [4]byte) error {
 	if got, v1, _ := v1v2.Classify(in); v1 && got == magic {
 		s.dialer.Peers.Note(s.dest, transport.SpeaksV1)
 		if b, _ := in.Peek(in.Buffered()); len(b) > v1v2.HeaderSize { // of VERSION, if it is all there
-			s.down.NoteVersion(b[v1v2.HeaderSize:])
+			end := min(v1v2.HeaderSize+int64(binary.LittleEndian.Uint32(b[16:])), int64(len(b)))
+			s.down.NoteVersion(b[v1v2.HeaderSize:end])
 		}
 	} // whatever else it says, or that it says nothing, is for the relay
 	s.client.SetWriteDeadline(time.Now().Add(s.server.idleTimeout()))

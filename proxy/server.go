@@ -175,6 +175,7 @@ func (s *Server) Close() {
 	for _, each := range s.live() {
 		each.close()
 	}
+	s.folded.refusals.tellAll()
 }
 
 // interrupt ends all sessions at the next message, or where they are if they do

@@ -87,7 +87,7 @@ func (s *session) run(ctx context.Context) error {
 		request.Reply(socks.GeneralFailure)
 		return s.refusal
 	}
-	if s.policy.leadsBack(s.server) {
+	if s.policy.leadsBack(ctx, s.server) {
 		request.Reply(socks.NotAllowed)
 		return errOwnUpstream
 	}
@@ -187,7 +187,9 @@ func (s *session) firstMessage(messages *v1v2.Reader) (v1v2.Message, error) {
 // message has been sent, with v1 nothing.
 func (s *session) upgrade(ctx context.Context, peer net.Conn, magic [4]byte, first *v1v2.Message) (transport.Link, error) {
 	s.network = v1v2.NetworkName(magic)
-	s.up.NoteVersion(first.Payload())
+	if first.Type == v1v2.TypeOf("version") {
+		s.up.NoteVersion(first.Payload())
+	}
 	s.show(func(info *SessionInfo) { info.State, info.Network = StateHandshake, s.network })
 	first.Detach()
 	size := len(first.Raw())

@@ -171,6 +171,14 @@ func (s *Server) Snapshot() Snapshot {
 	return now
 }
 
+// Accepting says on how many listeners clients are accepted, and whether no more are
+// for good. It costs far less than a Snapshot.
+func (s *Server) Accepting() (listeners int, stopping bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.listeners), s.stopping
+}
+
 // show changes what others are told of the session.
 func (s *session) show(change func(*SessionInfo)) {
 	s.mu.Lock()

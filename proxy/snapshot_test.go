@@ -51,6 +51,9 @@ func TestSnapshotOfASession(t *testing.T) {
 		}
 	}))
 	now := e.until("the listener", func(s proxy.Snapshot) bool { return slices.Equal(s.Listeners, []string{e.addr}) })
+	if listeners, stopping := e.server.Accepting(); listeners != 1 || stopping {
+		t.Errorf("%d listeners, stopping %v", listeners, stopping)
+	}
 	if len(now.Sessions) != 0 || now.MaxSessions != 7 || now.Started.IsZero() || now.Stopping || now.MessageMemory != (proxy.Memory{Size: 128 << 20}) {
 		t.Errorf("before any session: %+v", now)
 	}
@@ -244,4 +247,46 @@ func TestSnapshotOnlyGrows(t *testing.T) {
 	if err != nil || strings.Contains(string(b), "null") {
 		t.Errorf("%s, %v", b, err)
 	}
+}
+
+// A user agent is read from VERSION and from nothing else, though it looks like one:
+// not from the message that is first because VERSION was damaged, nor from the one
+// behind a VERSION that is too short to have any.
+func TestNoUserAgentButOfVersion(t *testing.T) {
+	peers := new(transport.Peers)
+	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: peers}}})
+	e.net.peer("v2.example:8333", v2Peer(func(c *transport.Conn) {
+		for {
+			if _, err := c.ReadPacket(); err != nil {
+				return
+			}
+		}
+	}))
+	client := e.connect("v2.example:8333")
+	damaged := v1Message(mainnet, "version", version)
+	damaged[len(damaged)-1]++
+	client.Write(damaged)
+	client.Write(v1Message(mainnet, "tx", version))
+	s := e.until("v2", func(s proxy.Snapshot) bool { return s.Opened["v2"] == 1 && s.Sessions[0].MessagesToPeer == 1 }).Sessions[0]
+	if s.ClientAgent != "" || s.LastToPeer != "tx" || s.Dropped != 1 {
+		t.Errorf("%+v", s)
+	}
+	client.Close()
+
+	peers.Note("v1.example:8333", transport.SpeaksV1)
+	behind := v1Message(mainnet, "tx", append(make([]byte, 80-46-24), "\x05agent"...)) // it is where VERSION has one
+	e.net.peer("v1.example:8333", func(nc *net.TCPConn, _ int) {
+		readV1(nc)
+		nc.Write(slices.Concat(v1Message(mainnet, "version", version[:46]), behind))
+		waitForEnd(nc)
+	})
+	other := e.connect("v1.example:8333")
+	other.Write(v1Message(mainnet, "version", version))
+	n := uint64(24 + 46 + len(behind))
+	for _, s := range e.until("v1", func(s proxy.Snapshot) bool { return s.Traffic["v1"].BytesToClient == n }).Sessions {
+		if s.PeerAgent != "" {
+			t.Errorf("%+v", s)
+		}
+	}
+	other.Close()
 }

@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -304,4 +305,22 @@ func TestUpstreamItself(t *testing.T) {
 			})
 		}
 	}
+}
+
+// An upstream proxy whose name takes long to look up keeps no session from ending.
+func TestUpstreamNameIsSlow(t *testing.T) {
+	old := net.DefaultResolver
+	asked := make(chan struct{}, 100)
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		asked <- struct{}{}
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}}
+	t.Cleanup(func() { net.DefaultResolver = old })
+	e := startDirect(t, &proxy.Server{Policy: proxy.Policy{Upstream: &socks.Upstream{Network: "tcp", Address: "upstream.invalid:9050"}}})
+	client := e.dial()
+	client.Write(append([]byte{5, 1, 0}, request(1, "node.example:8333")...))
+	receive(t, asked, "the lookup")
+	e.server.Close()
+	e.wantEnd(client, "refused", "the proxy is stopping")
 }

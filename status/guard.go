@@ -131,11 +131,12 @@ func (g *guard) isHost(host string) bool {
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		return false
 	}
+	brackets := strings.HasPrefix(host, "[")
 	if strings.EqualFold(name, "localhost") {
-		return true
+		return !brackets
 	}
 	ip, err := netip.ParseAddr(name)
-	return err == nil && ip.Zone() == "" && (ip.Unmap().IsLoopback() || !proxy.IsLocal(g.addr))
+	return err == nil && ip.Is6() == brackets && ip.Zone() == "" && (ip.Unmap().IsLoopback() || !proxy.IsLocal(g.addr))
 }
 
 // shows says whether the request has the token, or the cookie that was given for it.

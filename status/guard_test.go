@@ -77,6 +77,8 @@ func TestGuard(t *testing.T) {
 		{"any address", loopback, "GET", "0.0.0.0:1325", nil, 403},
 		{"a user", loopback, "GET", "evil.example@127.0.0.1:1325", nil, 403},
 		{"no port", loopback, "GET", "127.0.0.1:http", nil, 403},
+		{"IPv4 in brackets", loopback, "GET", "[127.0.0.1]:1325", nil, 403},
+		{"localhost in brackets", loopback, "GET", "[localhost]:1325", nil, 403},
 		{"a zone", loopback, "GET", "[::1%25lo]:1325", nil, 403},
 
 		{"POST", loopback, "POST", here, nil, 405},
@@ -272,7 +274,7 @@ func TestCheckToken(t *testing.T) {
 // FuzzHost compares with what a browser would take for the host of such an address: whatever passes is no name but
 // localhost.
 func FuzzHost(f *testing.F) {
-	for _, host := range []string{"127.0.0.1:1325", "localhost", "[::1]:80", "evil.example", "127.0.0.1.evil.example", "[::1", "::1", "127.1", "0x7f000001", "[::ffff:127.0.0.1]:1"} {
+	for _, host := range []string{"127.0.0.1:1325", "localhost", "[::1]:80", "evil.example", "127.0.0.1.evil.example", "[::1", "::1", "127.1", "0x7f000001", "[::ffff:127.0.0.1]:1", "[0.0.0.0]", "[localhost]:1"} {
 		f.Add(host)
 	}
 	s := &Server{Snapshot: idle}

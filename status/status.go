@@ -30,6 +30,11 @@ type Server struct {
 	// Snapshot is what it shows; see [proxy.Server.Snapshot].
 	Snapshot func() proxy.Snapshot
 
+	// Accepting says on how many listeners clients are accepted, and whether that has
+	// ended for good; see [proxy.Server.Accepting]. Anybody may have it asked for, so
+	// it should cost little. Nil means what Snapshot says.
+	Accepting func() (listeners int, stopping bool)
+
 	// Settings are those in force, without secrets. Nil means none to show.
 	Settings func() []Setting
 
@@ -124,10 +129,14 @@ func (s *Server) handler(addr net.Addr, recent *recent) http.Handler {
 func healthy(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok") }
 
 func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
-	switch now := s.Snapshot(); {
-	case now.Stopping:
+	accepting := s.Accepting
+	if accepting == nil {
+		accepting = func() (int, bool) { now := s.Snapshot(); return len(now.Listeners), now.Stopping }
+	}
+	switch listeners, stopping := accepting(); {
+	case stopping:
 		say(w, http.StatusServiceUnavailable, "stopping")
-	case len(now.Listeners) == 0:
+	case listeners == 0:
 		say(w, http.StatusServiceUnavailable, "not listening")
 	default:
 		say(w, http.StatusOK, "ok")

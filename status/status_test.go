@@ -7,12 +7,15 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"bip324proxy/proxy"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -185,4 +188,31 @@ func TestSlowClients(t *testing.T) {
 		good.Close()
 		stop()
 	})
+}
+
+// Health is for everybody to ask, as often as they like: it takes no look at all
+// sessions.
+func TestHealthTakesNoSnapshot(t *testing.T) {
+	listeners, stopping, snapshots := 0, false, 0
+	s := &Server{
+		Token:     token,
+		Snapshot:  func() proxy.Snapshot { snapshots++; return idle() },
+		Accepting: func() (int, bool) { return listeners, stopping },
+	}
+	h := s.handler(public, new(recent))
+	snapshots = 0
+	for _, c := range []struct {
+		listeners int
+		stopping  bool
+		says      string
+	}{{0, false, "not listening\n"}, {2, false, "ok\n"}, {2, true, "stopping\n"}} {
+		listeners, stopping = c.listeners, c.stopping
+		for path, says := range map[string]string{"/readyz": c.says, "/healthz": "ok\n", "/api/status": "unauthorized"} {
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, httptest.NewRequest("GET", "http://192.0.2.1:1325"+path, nil))
+			if got := w.Body.String(); !strings.HasPrefix(got, says) || snapshots > 0 {
+				t.Errorf("%s of %+v says %q, after %d snapshots", path, c, got, snapshots)
+			}
+		}
+	}
 }
