@@ -14,6 +14,9 @@ func (s *Subject) statusPage(ctx context.Context) Result {
 	if s.Status == "" {
 		return Result{name, Skipped, "no status page is configured", "to have one, run the proxy with --status 127.0.0.1:1325"}
 	}
+	if portIsChosen(s.Status) {
+		return Result{name, Skipped, s.Status + ": the port is chosen when the proxy starts", ""}
+	}
 	page := statusapi.Client{Address: s.Status}
 	for _, path := range []string{"/healthz", "/readyz"} {
 		answer, err := page.Get(ctx, path)
