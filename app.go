@@ -17,7 +17,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Commands: []*cli.Command{
 			command(&cli.Command{
 				Name:   "demo",
-				Usage:  "show in one minute what it does: a v1 client, the proxy and a v2 node on this machine",
+				Usage:  "show what it does: a v1 client, the proxy and a v2 node on this machine",
 				Action: func(c *cli.Context) error { return demo(c.Context, stdout) },
 			}),
 			command(&cli.Command{

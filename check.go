@@ -89,8 +89,10 @@ func (s *settings) subject() *check.Subject {
 // summary says in a line where the settings come from.
 func (s *settings) summary() string {
 	from := make(map[string]int)
-	for _, o := range s.origins {
-		from[o.from]++
+	for name, o := range s.origins {
+		if name != "config" { // which only says where the others are
+			from[o.from]++
+		}
 	}
 	if len(from) == 0 {
 		return "valid: the defaults"
@@ -129,6 +131,8 @@ func printReport(c *cli.Context, r *check.Report) error {
 // onlyArgument is the command's one argument, or empty if there is none.
 func onlyArgument(c *cli.Context) (string, error) {
 	switch extra := c.Args().Get(1); {
+	case c.NArg() == 1 && c.Args().First() == "":
+		return "", usageError{fmt.Errorf("%s: %s is empty; write it, or leave it out", c.Command.Name, c.Command.ArgsUsage)}
 	case c.NArg() <= 1:
 		return c.Args().First(), nil
 	case strings.HasPrefix(extra, "-"):

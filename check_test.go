@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -106,6 +108,13 @@ func TestCheckSettings(t *testing.T) {
 	if _, stdout, _ := runProgram("check", "10.1.2.3"); !strings.Contains(stdout, "10.1.2.3:8333 is refused by --deny 10.0.0.0/8") {
 		t.Error(stdout)
 	}
+	file := filepath.Join(t.TempDir(), "config.toml")
+	if err := os.WriteFile(file, []byte("v1-fallback = \"always\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, stdout, _ := runProgram("--config", file, "check"); !strings.Contains(strings.Join(strings.Fields(stdout), " "), "valid: 2 from the environment, 1 from "+file+" ok") {
+		t.Error(stdout)
+	}
 	if code, stdout, stderr := runProgram("check", "--upstream", "nonsense"); code != 2 || stdout != "" {
 		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
 	}
@@ -128,4 +137,9 @@ func TestCheckWrongInput(t *testing.T) {
 		}
 		checkOneLine(t, args, stderr, says)
 	}
+	code, stdout, stderr := runProgram("check", "") // as a script has it whose variable is not set
+	if code != 2 || stdout != "" {
+		t.Errorf("exit code %d, want 2; printed %q", code, stdout)
+	}
+	checkOneLine(t, "an empty argument", stderr, "check: [HOST:PORT] is empty; write it, or leave it out")
 }

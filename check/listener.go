@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"syscall"
 
@@ -21,13 +22,20 @@ func splitAddress(address string) (network, where string) {
 	return "tcp", address
 }
 
+// portIsChosen says whether nobody can know yet what address will be listened on.
+func portIsChosen(address string) bool {
+	network, where := splitAddress(address)
+	_, port, _ := net.SplitHostPort(where)
+	return network == "tcp" && port == "0"
+}
+
 // listener says who answers at l. SOCKS servers do not say what they are, and this
 // one does not either; but few answer Tor's RESOLVE, and Tor alone says that
 // 0.0.0.0 is an address. Neither question leads to a look-up.
 func (s *Subject) listener(ctx context.Context, l Listener) Result {
 	const name = "listener"
 	network, where := splitAddress(l.Address)
-	if _, port, _ := net.SplitHostPort(where); network == "tcp" && port == "0" {
+	if portIsChosen(l.Address) {
 		return Result{name, Skipped, l.Address + ": the port is chosen when the proxy starts", ""}
 	}
 	if l.Peer != "" {
@@ -104,7 +112,7 @@ func reason(err error) error {
 	switch {
 	case errors.As(err, &errno):
 		return errno
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return errors.New("no answer in time")
 	case errors.As(err, &op):
 		return op.Err

@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strconv"
 	"time"
 
 	"bip324proxy/internal/stream"
@@ -113,7 +114,7 @@ func (p *prober) run(ctx context.Context) {
 		p.cannotConnect(err)
 		return
 	}
-	if p.isOwn(nc.RemoteAddr().String()) {
+	if p.isOwn(listenersAt(nc)...) {
 		nc.Close()
 		return
 	}
@@ -138,14 +139,27 @@ func (p *prober) run(ctx context.Context) {
 	goodbye(link.V2.NetConn())
 }
 
-// isOwn says whether address is a listener of the proxy's, which is no peer, and
-// then that this has failed.
-func (p *prober) isOwn(address string) bool {
-	own := slices.ContainsFunc(p.subject.Listeners, func(l Listener) bool { return l.Address == address })
+// isOwn says whether one of the addresses is a listener of the proxy's, which is no
+// peer, and then that this has failed.
+func (p *prober) isOwn(addresses ...string) bool {
+	own := slices.ContainsFunc(p.subject.Listeners, func(l Listener) bool { return slices.Contains(addresses, l.Address) })
 	if own {
-		p.fail("connect", address+": this is the proxy's own listener, and no peer", "to check that, give no HOST:PORT")
+		p.fail("connect", addresses[0]+": this is the proxy's own listener, and no peer", "to check that, give no HOST:PORT")
 	}
 	return own
+}
+
+// listenersAt are the addresses of listeners that may have taken the connection: on
+// this machine those, too, that are on all of its addresses.
+func listenersAt(nc net.Conn) []string {
+	all := []string{nc.RemoteAddr().String()}
+	to, ok := nc.RemoteAddr().(*net.TCPAddr)
+	if from, _ := nc.LocalAddr().(*net.TCPAddr); ok && from != nil && from.IP.Equal(to.IP) {
+		for _, host := range []string{"0.0.0.0", "::", ""} {
+			all = append(all, net.JoinHostPort(host, strconv.Itoa(to.Port)))
+		}
+	}
+	return all
 }
 
 // dialer is the server's own, but that it remembers nothing, never falls back and

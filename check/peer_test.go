@@ -229,8 +229,11 @@ func TestCannotConnect(t *testing.T) {
 func TestOwnListener(t *testing.T) {
 	addr := serve(t, silent)
 	_, port, _ := net.SplitHostPort(addr)
-	for _, peer := range []string{addr, "localhost:" + port} {
-		r := PeerReport(within(t), &Subject{Listeners: []Listener{{Address: addr}}}, target(t, peer))
+	for _, c := range []struct{ listener, peer string }{
+		{addr, addr}, {addr, "localhost:" + port}, {"0.0.0.0:" + port, addr}, {"[::]:" + port, "localhost:" + port}, {":" + port, addr},
+	} {
+		peer := c.peer
+		r := PeerReport(within(t), &Subject{Listeners: []Listener{{Address: c.listener}}}, target(t, peer))
 		if got := text(t, &r); !strings.HasSuffix(got, "failed connect ADDR: this is the proxy's own listener, and no peer -> to check that, give no HOST:PORT") {
 			t.Errorf("%s: %s", peer, got)
 		}

@@ -202,6 +202,14 @@ func TestUpstream(t *testing.T) {
 	}
 }
 
+// answers says text once it was asked.
+func answers(text string) func(net.Conn) {
+	return func(nc net.Conn) {
+		nc.Read(make([]byte, 1000))
+		says(text)(nc)
+	}
+}
+
 // laconic is a SOCKS5 proxy that hangs up on what it does not know.
 func laconic(nc net.Conn) {
 	io.ReadFull(nc, make([]byte, 3))
@@ -270,6 +278,8 @@ func TestStatusPage(t *testing.T) {
 		"stopping": {page(200, 503), "warning status ADDR: the proxy runs, but is not ready: it is starting or stopping"},
 		"other":    {page(404, 404), "failed status ADDR: asked for /healthz, it answers with code 404 -> it may be another program; choose another address with --status"},
 		"half":     {page(200, 404), "failed status ADDR: asked for /readyz, it answers with code 404 -> it may be another program; choose another address with --status"},
+		"no port":  {"127.0.0.1:0", "skipped status ADDR: the port is chosen when the proxy starts"},
+		"not HTTP": {serve(t, answers("SSH-2.0-x\r\n")), "failed status ADDR: the status page does not answer: net/http: HTTP/1.x transport connection broken: malformed HTTP response \"SSH-2.0-x\" -> the proxy does not run, or without --status ADDR"},
 		"nobody":   {nobody(t), "failed status ADDR: the status page does not answer: connection refused -> the proxy does not run, or without --status ADDR"},
 	} {
 		t.Run(name, func(t *testing.T) {

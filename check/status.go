@@ -20,6 +20,9 @@ func (s *Subject) statusPage(ctx context.Context) Result {
 	if s.Status == "" {
 		return none
 	}
+	if portIsChosen(s.Status) {
+		return Result{name, Skipped, s.Status + ": the port is chosen when the proxy starts", ""}
+	}
 	page := statusapi.Client{Address: s.Status, Token: s.Token}
 	for _, path := range []string{"/healthz", "/readyz"} {
 		answer, err := page.Get(ctx, path)

@@ -51,6 +51,18 @@ func wantLines(t *testing.T, got []string, want string) {
 	}
 }
 
+// An answer that no proxy gives costs no more than its size: not the longest cell for
+// each of the others.
+func TestRenderLong(t *testing.T) {
+	r := report()
+	r.Sessions = append(make([]proxy.SessionInfo, 1000), proxy.SessionInfo{Dest: strings.Repeat("a", 10<<20), PeerAgent: strings.Repeat("b", 10<<20)})
+	for _, line := range Render(r, 0, 0) {
+		if len(line) > 1000 {
+			t.Fatalf("a line of %d bytes", len(line))
+		}
+	}
+}
+
 // With all the room that there is, nothing is cut, and nothing gets to the terminal
 // that it would obey.
 func TestRender(t *testing.T) {

@@ -53,7 +53,13 @@ func speaks(s *proxy.SessionInfo) string {
 	return "(" + string(s.State) + ")"
 }
 
-const gap = "  " // between columns
+const (
+	gap = "  " // between columns
+
+	// maxCell is how wide a cell may be, in characters. No name that SOCKS can carry is
+	// longer; what is, would make all rows as long.
+	maxCell = 300
+)
 
 // table returns the sessions as lines of at most width characters, or of any length
 // if that is 0, the titles first. Those in plaintext come first, and the others in
@@ -65,7 +71,7 @@ func table(sessions []proxy.SessionInfo, now time.Time, width int) []string {
 	for i, c := range columns {
 		s := shownColumn{column: c, width: len(c.title), cells: make([]string, len(sessions))}
 		for row := range sessions {
-			s.cells[row] = plainText(c.cell(&sessions[row], now))
+			s.cells[row] = terminal.Cut(plainText(c.cell(&sessions[row], now)), maxCell)
 			s.width = max(s.width, len(s.cells[row]))
 		}
 		shown[i] = s

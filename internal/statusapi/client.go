@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -70,7 +69,7 @@ func (c Client) Get(ctx context.Context, path string) (Answer, error) {
 	}
 	response, err := client.Do(request)
 	if err != nil {
-		return Answer{}, err
+		return Answer{}, errors.Unwrap(err) // a *url.Error: the rest of it is another address
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
@@ -97,12 +96,11 @@ func (e *NoPageError) Error() string {
 	case e.Code == 0:
 		why := e.Err
 		var op *net.OpError
-		var request *url.Error
 		switch {
+		case errors.Is(why, context.DeadlineExceeded):
+			why = fmt.Errorf("no answer within %v", timeout)
 		case errors.As(why, &op):
 			why = op.Err // the rest of it is the address again
-		case errors.As(why, &request):
-			why = request.Err
 		}
 		return fmt.Sprintf("the status page at %s does not answer: %v; is the proxy running, with --status %s?", e.Address, why, e.Address)
 	case e.Code == http.StatusUnauthorized && e.Token:

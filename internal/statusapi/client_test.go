@@ -130,6 +130,11 @@ func TestStatusCancelled(t *testing.T) {
 		cancel()
 	}()
 	began := time.Now()
+	late, done := context.WithTimeout(t.Context(), -1)
+	defer done()
+	if _, _, err := (Client{Address: address}).Status(late); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "does not answer: no answer within 10s; is the proxy running") {
+		t.Error(err)
+	}
 	if _, _, err := (Client{Address: address}).Status(ctx); !errors.Is(err, context.Canceled) || time.Since(began) > timeout/2 {
 		t.Errorf("%v after %v", err, time.Since(began))
 	}

@@ -71,16 +71,35 @@ func (s *Screen) read(in *os.File) {
 		if err != nil {
 			return
 		}
-		for _, key := range b[:n] {
+		for typed := b[:n]; len(typed) > 0; {
+			if n := sequence(typed); n > 0 {
+				typed = typed[n:]
+				continue
+			}
 			select {
-			case s.keys <- key:
+			case s.keys <- typed[0]:
 			default: // nobody wants so many
 			}
+			typed = typed[1:]
 		}
 	}
 }
 
-// Keys gives what is typed. It is closed when there will be no more.
+// sequence is how many bytes typed begins with that are of a key such as an arrow,
+// and not Escape: a control sequence (ECMA-48), or what xterm sends in its place.
+func sequence(typed []byte) int {
+	if len(typed) < 3 || typed[0] != 0x1b || typed[1] != '[' && typed[1] != 'O' {
+		return 0
+	}
+	for i, b := range typed[2:] {
+		if b >= 0x40 && b <= 0x7e {
+			return i + 3
+		}
+	}
+	return len(typed)
+}
+
+// Keys gives what is typed, but for keys that are several bytes, such as arrows. It is closed when there will be no more.
 func (s *Screen) Keys() <-chan byte { return s.keys }
 
 // Size returns how many columns and lines there are at present.

@@ -34,8 +34,8 @@ func TestScreen(t *testing.T) {
 	if width, height := screen.Size(); width != 70 || height != 20 {
 		t.Errorf("%dx%d", width, height)
 	}
-	window.WriteString("q\x03")
-	for _, want := range "q\x03" {
+	window.WriteString("q\x1b[A\x1bOB\x1b[15~\x1b[1;5Cx\x1b\x03") // with Up, Down, F5 and Ctrl-Right, which are not Escape
+	for _, want := range "qx\x1b\x03" {
 		select {
 		case got := <-screen.Keys():
 			if got != byte(want) {

@@ -57,20 +57,20 @@ func Cut(text string, width int) string {
 func Fold(head, text string, width int) []string {
 	indent := utf8.RuneCountInString(head)
 	lines := []string{}
-	line, column := head, indent
+	line, column := []byte(head), indent
 	for i, word := range strings.Fields(text) {
 		n := utf8.RuneCountInString(word)
 		switch {
 		case i == 0:
 		case width > 0 && column+1+n > width:
-			lines = append(lines, line)
-			line, column = strings.Repeat(" ", indent), indent
+			lines = append(lines, string(line))
+			line, column = append(line[:0], strings.Repeat(" ", indent)...), indent
 		default:
-			line += " "
+			line = append(line, ' ')
 			column++
 		}
-		line += word
+		line = append(line, word...)
 		column += n
 	}
-	return append(lines, line)
+	return append(lines, string(line))
 }

@@ -68,6 +68,14 @@ func TestFold(t *testing.T) {
 	}
 }
 
+// A line without a width is as long as what there is, in time that grows no faster.
+func TestFoldMuch(t *testing.T) {
+	const words = 1 << 20
+	if lines := Fold("", strings.Repeat("a ", words), 0); len(lines) != 1 || len(lines[0]) != 2*words-1 {
+		t.Errorf("%d lines, the first of %d bytes", len(lines), len(lines[0]))
+	}
+}
+
 func FuzzText(f *testing.F) {
 	f.Add("one \x1b[2J two\u202e", 10)
 	f.Fuzz(func(t *testing.T, text string, width int) {
