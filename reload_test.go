@@ -391,7 +391,7 @@ func TestStartFromAPipe(t *testing.T) {
 		case <-time.After(10 * time.Second):
 			t.Fatalf("%v does not end it", signal)
 		}
-		if err := p.cmd.Wait(); err == nil || !strings.Contains(p.text.String(), signal.String()) {
+		if err := p.cmd.Wait(); err != nil || p.text.Len() > 0 {
 			t.Errorf("%v: %v, %s", signal, err, &p.text)
 		}
 	}

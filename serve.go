@@ -46,7 +46,7 @@ func serve(c *cli.Context) error {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)
 	settings, err := loadUnless(signals, c)
-	if err != nil {
+	if err != nil || settings == nil {
 		return err
 	}
 	s := &service{level: new(slog.LevelVar)}

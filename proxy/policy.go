@@ -58,7 +58,7 @@ func (p *Policy) leadsBack(ctx context.Context, s *Server) bool {
 		return false
 	}
 	if u.Network == "unix" {
-		return s.listensOn(&net.UnixAddr{Name: u.Address, Net: u.Network})
+		return s.listensOn(&net.UnixAddr{Name: u.Address, Net: u.Network}) || s.listensAt(u.Address)
 	}
 	host, portText, _ := net.SplitHostPort(u.Address)
 	port, err := strconv.ParseUint(portText, 10, 16)

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
 	"slices"
 	"sync"
@@ -230,6 +231,25 @@ func (s *Server) listensOn(addr net.Addr) bool {
 	for l := range s.listeners {
 		if l.Addr().String() == addr.String() || onAllAddresses(l.Addr(), addr) {
 			return true
+		}
+	}
+	return false
+}
+
+// listensAt says whether the socket at path, which may have several names, is one of the
+// server's own.
+func (s *Server) listensAt(path string) bool {
+	socket, err := os.Stat(path)
+	if err != nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for l := range s.listeners {
+		if a, ok := l.Addr().(*net.UnixAddr); ok {
+			if own, err := os.Stat(a.Name); err == nil && os.SameFile(own, socket) {
+				return true
+			}
 		}
 	}
 	return false

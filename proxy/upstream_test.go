@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -304,6 +305,35 @@ func TestUpstreamItself(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A socket may have several names.
+func TestUpstreamItselfByALink(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "own")
+	link := path + "-link"
+	l, err := proxy.Listen("unix:" + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(path, link); err != nil {
+		t.Skipf("not run: %v", err)
+	}
+	e := startDirect(t, &proxy.Server{MaxSessions: 20, Policy: proxy.Policy{Upstream: &socks.Upstream{Network: "unix", Address: link, Timeout: time.Second}}})
+	served := make(chan error, 1)
+	go func() { served <- e.server.Serve(l) }()
+	t.Cleanup(func() {
+		e.server.Close()
+		receive(t, served, "Serve to return")
+	})
+	e.until("both listeners", func(s proxy.Snapshot) bool { return len(s.Listeners) == 2 })
+	client := e.dial()
+	if code, err := ask(client, "node.example:8333"); code != 2 || err != nil {
+		t.Errorf("reply %d, %v, want 2", code, err)
+	}
+	e.wantEnd(client, "refused", "the upstream proxy is the proxy itself")
+	if n := strings.Count(e.logs.text(), "session refused"); n != 1 {
+		t.Errorf("%d sessions for one client", n)
 	}
 }
 
