@@ -15,7 +15,8 @@ type inForce struct {
 	Value  any    `json:"value"`  // string, int, bool or []string
 	Origin string `json:"origin"` // default, flag, environment, or FILE:LINE
 
-	note string // why Value is not what a file can say, if so
+	note    string // why Value is not all that there is to say, if so
+	comment bool   // Value is nothing for a file
 }
 
 // inForce returns all settings in the order of the table.
@@ -27,17 +28,18 @@ func (s *settings) inForce() []inForce {
 		text, isText := f.Value.(string)
 		switch {
 		case t.name == "config":
-			f.note = "not for a file"
+			f.note, f.comment = "not for a file", true
 		case t.secret && text != "":
-			f.Value, f.note = "(set)", "not shown"
+			f.Value, f.note, f.comment = "(set)", "not shown", true
 		case t.name == "upstream" && s.policy.Upstream != nil && s.policy.Upstream.Credentials != nil:
+			// As a file this still goes there, and not past it.
 			f.Value, f.note = s.policy.Upstream.String(), "its user name and password are not shown"
 		case t.name == "listen" && f.Origin == "default":
-			f.note = "unless systemd passes sockets"
+			f.note, f.comment = "unless systemd passes sockets", true
 		case t.name == "max-sessions" && s.maxSessions == 0:
-			f.Value, f.note = s.sessions(), "what the descriptor limit is enough for"
+			f.Value, f.note, f.comment = s.sessions(), "what the descriptor limit is enough for", true
 		case isText && !utf8.ValidString(text):
-			f.note = "not for a file: it is not UTF-8"
+			f.note, f.comment = "not for a file: it is not UTF-8", true
 		}
 		all[i] = f
 	}
@@ -65,7 +67,7 @@ func writeTOML(w io.Writer, all []inForce) error {
 	width := 0
 	for i, f := range all {
 		lines[i] = f.Name + " = " + inTOML(f.Value)
-		if f.note != "" {
+		if f.comment {
 			lines[i] = "# " + lines[i]
 		}
 		if n := utf8.RuneCountInString(lines[i]); n <= 40 {

@@ -234,7 +234,7 @@ func TestConfigPrintsAFile(t *testing.T) {
 	for _, line := range []string{
 		`v1-fallback = "never" +# default`,
 		`# auth = "\(set\)" +# flag; not shown`,
-		`# upstream = "socks5://127.0.0.1:9050" +# flag; its user name and password are not shown`,
+		`upstream = "socks5://127.0.0.1:9050" +# flag; its user name and password are not shown`,
 		`# max-sessions = [1-9][0-9]* +# default; what the descriptor limit is enough for`,
 	} {
 		if !regexp.MustCompile("(?m)^" + line + "$").MatchString(text) {

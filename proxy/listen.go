@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -48,7 +49,11 @@ func Listen(spec string) (net.Listener, error) {
 	if path, ok := strings.CutPrefix(spec, "unix:"); ok {
 		return listenUnix(path)
 	}
-	l, err := net.Listen("tcp", spec)
+	network := "tcp"
+	if addr, err := netip.ParseAddrPort(spec); err == nil && addr.Addr().Is4() {
+		network = "tcp4" // 0.0.0.0 is no wish for IPv6
+	}
+	l, err := net.Listen(network, spec)
 	if errors.As(err, new(*net.DNSError)) {
 		return nil, &ListenError{spec, "is on no host that is known here"}
 	}

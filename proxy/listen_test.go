@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"errors"
 	"net"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -68,6 +69,25 @@ func TestIsLocal(t *testing.T) {
 	} {
 		if got := proxy.IsLocal(addr); got != want {
 			t.Errorf("%v: %v", addr, got)
+		}
+	}
+}
+
+// Whoever asks for all IPv4 addresses does not get those of IPv6.
+func TestListenIPv4Only(t *testing.T) {
+	l, err := proxy.Listen("0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	port := strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	for host, want := range map[string]bool{"127.0.0.1": true, "::1": false} {
+		nc, err := net.Dial("tcp", net.JoinHostPort(host, port))
+		if err == nil {
+			nc.Close()
+		}
+		if got := err == nil; got != want {
+			t.Errorf("%s: connected %v, want %v (%v)", host, got, want, err)
 		}
 	}
 }

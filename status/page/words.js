@@ -114,7 +114,7 @@ export function detail(report) {
 	}
 	if (live.passthrough > 0) said.push("What is passed through is not looked into: it may be v2 of the client's own, or not Bitcoin. With -v2transport=0 Bitcoin Core leaves v2 to this proxy, and it shows here.");
 	if (live.v2 > 0) said.push("Encryption does not say who the peer is; if a peer is yours, compare the session id there.");
-	if (open > 0) said.push("Not seen here: who connects to your node by himself, and peers on this machine or your network, for which Bitcoin Core uses no proxy.");
+	if (open > 0) said.push("Not seen here: connections that others open to your node, and peers on this machine or your network, for which Bitcoin Core uses no proxy.");
 	return said.join(" ");
 }
 
