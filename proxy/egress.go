@@ -35,7 +35,15 @@ func (s *session) dial(ctx context.Context, request *socks.Request) (net.Conn, e
 		return nil, err
 	}
 	s.dialer = dialer
-	peer, err := s.dialer.Connect(ctx, s.dest)
+	s.client.SetReadDeadline(time.Time{}) // the dial has its own
+	dialing, release := s.whileClientStays(ctx)
+	peer, err := s.dialer.Connect(dialing, s.dest)
+	if release() { // before it was granted anything
+		if err == nil {
+			peer.Close()
+		}
+		return nil, errClientLeft
+	}
 	if err != nil {
 		code := socks.CodeOf(err)
 		if errors.As(err, new(*DeniedError)) {

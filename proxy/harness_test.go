@@ -191,6 +191,9 @@ func (b *logBook) of(client net.Addr) (of []logLine, more <-chan struct{}) {
 	defer b.mu.Unlock()
 	for _, l := range b.lines {
 		if l["client"] == client.String() {
+			if len(of) > 0 && of[0]["session"] != l["session"] {
+				of = nil // an earlier client had the same port
+			}
 			of = append(of, l)
 		}
 	}
