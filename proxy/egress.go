@@ -35,15 +35,7 @@ func (s *session) dial(ctx context.Context, request *socks.Request) (net.Conn, e
 		return nil, err
 	}
 	s.dialer = dialer
-	s.client.SetReadDeadline(time.Time{}) // the dial has its own
-	dialing, release := s.whileClientStays(ctx)
-	peer, err := s.dialer.Connect(dialing, s.dest)
-	if release() { // before it was granted anything
-		if err == nil {
-			peer.Close()
-		}
-		return nil, errClientLeft
-	}
+	peer, err := s.dialer.Connect(ctx, s.dest)
 	if err != nil {
 		code := socks.CodeOf(err)
 		if errors.As(err, new(*DeniedError)) {

@@ -1,7 +1,6 @@
 package proxy_test
 
 import (
-	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -229,28 +228,5 @@ func TestNotSOCKS(t *testing.T) {
 			}
 			e.wantEnd(client, "refused", why)
 		})
-	}
-}
-
-// A client that gives up while its destination is being connected to has not been
-// granted anything: there is no session, and the dial ends with it.
-func TestClientLeavesDuringDial(t *testing.T) {
-	ended := make(chan error, 1)
-	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		<-ctx.Done()
-		ended <- context.Cause(ctx)
-		return nil, ctx.Err()
-	}}}})
-	client := e.dial()
-	client.Write([]byte{5, 1, 0})
-	client.Read(make([]byte, 2))
-	client.Write(request(1, "node.example:8333"))
-	e.until("the dial", func(s proxy.Snapshot) bool { return len(s.Sessions) == 1 && s.Sessions[0].State == proxy.StateDialing })
-	client.Close()
-	receive(t, ended, "the dial's end")
-	e.wantEnd(client, "refused", "the client closed the connection before anything was settled")
-	now := e.until("the session's end", func(s proxy.Snapshot) bool { return len(s.Sessions) == 0 })
-	if now.Refused["client_left"] != 1 || now.Opened["passthrough"] != 0 || len(now.Refusals) != 0 {
-		t.Errorf("refused %v, opened %v, listed %v", now.Refused, now.Opened, now.Refusals)
 	}
 }

@@ -204,7 +204,6 @@ func (s *session) upgrade(ctx context.Context, peer net.Conn, magic [4]byte, fir
 		Turns:        s.server.turns,
 	})
 	release()
-	s.in.SetIdle(s.server.idleTimeout())
 	switch {
 	case err != nil:
 		return link, err
@@ -221,10 +220,9 @@ func (s *session) upgrade(ctx context.Context, peer net.Conn, magic [4]byte, fir
 }
 
 // whileClientStays returns a context that ends when the client closes its
-// connection, and what to call before the client is read again, which says whether
-// it has. A client that has given up should not cause another dial, least of all one
-// for v1.
-func (s *session) whileClientStays(ctx context.Context) (context.Context, func() (left bool)) {
+// connection, and what to call before the client is read again. A client that
+// has given up should not cause another dial, least of all one for v1.
+func (s *session) whileClientStays(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	watched := make(chan struct{})
 	go func() {
@@ -234,11 +232,11 @@ func (s *session) whileClientStays(ctx context.Context) (context.Context, func()
 			cancel(errClientLeft)
 		}
 	}()
-	return ctx, func() bool {
+	return ctx, func() {
 		s.client.SetReadDeadline(time.Unix(1, 0))
 		<-watched
+		s.in.SetIdle(s.server.idleTimeout())
 		cancel(nil)
-		return context.Cause(ctx) == errClientLeft
 	}
 }
 
