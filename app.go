@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 )
@@ -55,6 +56,20 @@ func command(c *cli.Command) *cli.Command {
 		}
 	}
 	return c
+}
+
+// onlyArgument is the command's one argument, or empty if there is none.
+func onlyArgument(c *cli.Context) (string, error) {
+	switch extra := c.Args().Get(1); {
+	case c.NArg() == 1 && c.Args().First() == "":
+		return "", usageError{fmt.Errorf("%s: %s is empty; write it, or leave it out", c.Command.Name, c.Command.ArgsUsage)}
+	case c.NArg() <= 1:
+		return c.Args().First(), nil
+	case strings.HasPrefix(extra, "-"):
+		return "", usageError{fmt.Errorf("%s: write %s before %s: flags come first", c.Command.Name, extra, c.Args().First())}
+	default:
+		return "", usageError{fmt.Errorf("%s takes one argument, %s; leave out %q", c.Command.Name, c.Command.ArgsUsage, extra)}
+	}
 }
 
 func onUsageError(_ *cli.Context, err error, _ bool) error {

@@ -127,17 +127,3 @@ func printReport(c *cli.Context, r *check.Report) error {
 	}
 	return nil
 }
-
-// onlyArgument is the command's one argument, or empty if there is none.
-func onlyArgument(c *cli.Context) (string, error) {
-	switch extra := c.Args().Get(1); {
-	case c.NArg() == 1 && c.Args().First() == "":
-		return "", usageError{fmt.Errorf("%s: %s is empty; write it, or leave it out", c.Command.Name, c.Command.ArgsUsage)}
-	case c.NArg() <= 1:
-		return c.Args().First(), nil
-	case strings.HasPrefix(extra, "-"):
-		return "", usageError{fmt.Errorf("%s: write %s before %s: flags come first", c.Command.Name, extra, c.Args().First())}
-	default:
-		return "", usageError{fmt.Errorf("%s takes one argument, %s; leave out %q", c.Command.Name, c.Command.ArgsUsage, extra)}
-	}
-}
