@@ -7,13 +7,13 @@ import (
 	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
+
+	"bip324proxy/status"
 )
 
 // inForce is a setting as it is in force. What is secret in it is not there.
 type inForce struct {
-	Name   string `json:"name"`
-	Value  any    `json:"value"`  // string, int, bool or []string
-	Origin string `json:"origin"` // default, flag, environment, or FILE:LINE
+	status.Setting
 
 	note    string // why Value is not all that there is to say, if so
 	comment bool   // Value is nothing for a file
@@ -24,7 +24,7 @@ func (s *settings) inForce() []inForce {
 	all := make([]inForce, len(table))
 	for i := range table {
 		t := &table[i]
-		f := inForce{Name: t.name, Value: t.value(s), Origin: s.origins[t.name].String()}
+		f := inForce{Setting: status.Setting{Name: t.name, Value: t.value(s), Origin: s.origins[t.name].String()}}
 		text, isText := f.Value.(string)
 		switch {
 		case t.name == "config":

@@ -125,7 +125,7 @@ func (s *service) showStatus() (stop func()) {
 func (s *settings) shown() []status.Setting {
 	var all []status.Setting
 	for _, f := range s.inForce() {
-		all = append(all, status.Setting{Name: f.Name, Value: f.Value, Origin: f.Origin})
+		all = append(all, f.Setting)
 	}
 	return all
 }

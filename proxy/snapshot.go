@@ -164,10 +164,8 @@ func (s *Server) Snapshot() Snapshot {
 
 	slices.Sort(now.Listeners)
 	slices.SortFunc(now.Sessions, func(a, b SessionInfo) int { return cmp.Compare(a.Number, b.Number) })
-	peers := s.policy().Dialer.Peers.Count()
-	now.Peers = Peers{V2: peers.V2, V1: peers.V1, RefusedV2: peers.RefusedV2}
-	use := s.memory.Use()
-	now.MessageMemory = Memory{Size: use.Size, Taken: use.Taken, Waiting: use.Waiting}
+	now.Peers = Peers(s.policy().Dialer.Peers.Count())
+	now.MessageMemory = Memory(s.memory.Use())
 	return now
 }
 
