@@ -230,14 +230,19 @@ func (d *durations) String() string {
 func (p *proxy) settled(t *testing.T) (n int) {
 	t.Helper()
 	eventually(t, "the proxy has no session", func() bool {
+		n = 0
 		sockets := 0
 		links, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", p.cmd.Process.Pid))
 		for _, l := range links {
-			if to, err := os.Readlink(l); err == nil && strings.HasPrefix(to, "socket:") {
+			to, err := os.Readlink(l)
+			if err != nil {
+				continue // closed since it was listed
+			}
+			n++
+			if strings.HasPrefix(to, "socket:") {
 				sockets++
 			}
 		}
-		n = len(links)
 		return sockets == 1
 	})
 	return n
