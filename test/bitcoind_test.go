@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"sync"
 	"testing"
 
 	"github.com/btcsuite/btcd/chaincfg/v2"
@@ -109,12 +110,16 @@ func startBitcoind(t *testing.T, name string, flags ...string) *node {
 }
 
 // freeAddr picks a loopback address that nobody listens on, for a program that cannot be told port 0. Its port is
-// below those that systems give away by themselves, or another connection could have it before the program does.
+// below those that systems give away by themselves, or another connection could have it before the program does, and
+// no second test gets it.
 func freeAddr(t *testing.T) string {
 	t.Helper()
 	const lowest, end = 10_000, 32_000
 	for range 100 {
 		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(lowest+rand.IntN(end-lowest)))
+		if _, given := givenAddrs.LoadOrStore(addr, true); given {
+			continue
+		}
 		if l, err := net.Listen("tcp", addr); err == nil {
 			l.Close()
 			return addr
@@ -123,6 +128,8 @@ func freeAddr(t *testing.T) string {
 	t.Fatal("found no free port")
 	return ""
 }
+
+var givenAddrs sync.Map
 
 func port(t *testing.T, addr string) string {
 	t.Helper()

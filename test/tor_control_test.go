@@ -72,17 +72,27 @@ func (c *torControl) version(t *testing.T) string {
 type torStream struct {
 	id             int
 	target         string // "host:port" as asked for
-	source         string // the application's end of its connection to Tor
 	user, password string // the request's
 	circuit        string // the last one it was attached to
 	connected      bool
 }
 
-// streams returns the requests that match, finished ones too, the oldest first.
-func (c *torControl) streams(t *testing.T, match func(torStream) bool) []torStream {
+// torWatch is what Tor says of the requests for one target from now on. Before, the same port may have been another's.
+type torWatch struct {
+	*torControl
+	target string
+	after  int // lines
+}
+
+func (c *torControl) watch(target string) torWatch {
+	return torWatch{c, target, len(c.out.all())}
+}
+
+// connected returns the requests that led to a connection, finished ones too, the oldest first.
+func (w torWatch) connected(t *testing.T) []torStream {
 	t.Helper()
 	all := map[int]*torStream{}
-	for _, line := range c.out.all() {
+	for _, line := range w.out.all()[w.after:] {
 		fields := strings.Fields(line) // 650 STREAM id status circuit target key=value...
 		if len(fields) < 6 || fields[1] != "STREAM" {
 			continue
@@ -99,7 +109,7 @@ func (c *torControl) streams(t *testing.T, match func(torStream) bool) []torStre
 		keys := torKeys(line)
 		switch fields[3] {
 		case "NEW", "NEWRESOLVE":
-			s.target, s.source = fields[5], keys["SOURCE_ADDR"]
+			s.target = fields[5]
 			s.user, s.password = keys["SOCKS_USERNAME"], keys["SOCKS_PASSWORD"]
 		case "SENTCONNECT", "SENTRESOLVE":
 			s.circuit = fields[4]
@@ -107,24 +117,24 @@ func (c *torControl) streams(t *testing.T, match func(torStream) bool) []torStre
 			s.circuit, s.connected = fields[4], true
 		}
 	}
-	var matching []torStream
+	var streams []torStream
 	for _, id := range slices.Sorted(maps.Keys(all)) {
-		if match(*all[id]) {
-			matching = append(matching, *all[id])
+		if s := all[id]; s.connected && s.target == w.target {
+			streams = append(streams, *s)
 		}
 	}
-	return matching
+	return streams
 }
 
-// awaitStreams waits until Tor has told of so many connected streams that match.
-func (c *torControl) awaitStreams(t *testing.T, count int, match func(torStream) bool) []torStream {
+// await waits until Tor has told of so many connected streams.
+func (w torWatch) await(t *testing.T, count int) []torStream {
 	t.Helper()
-	var found []torStream
-	eventually(t, fmt.Sprintf("Tor tells of %d connected streams", count), func() bool {
-		found = c.streams(t, func(s torStream) bool { return s.connected && match(s) })
-		return len(found) >= count
+	var streams []torStream
+	eventually(t, fmt.Sprintf("Tor tells of %d connected streams to %s", count, w.target), func() bool {
+		streams = w.connected(t)
+		return len(streams) >= count
 	})
-	return found
+	return streams
 }
 
 // path returns the relays of a circuit, the first hop first.

@@ -12,6 +12,7 @@ import (
 // What a client uses to keep its connections apart reaches Tor: Tor says itself which stream went over which circuit.
 func testTorIsolation(t *testing.T, n *torNetwork) {
 	echo := startEcho(t) // btcd would not have so many v2 handshakes so fast
+	tor := n.control.watch(echo)
 	proxy := startTorProxy(t, n.socks)
 	type identity struct{ user, password string }
 	clients := []identity{
@@ -26,7 +27,7 @@ func testTorIsolation(t *testing.T, n *torNetwork) {
 			t.Fatal(err)
 		}
 	}
-	streams := n.control.awaitStreams(t, len(clients), func(s torStream) bool { return s.target == echo })
+	streams := tor.await(t, len(clients))
 	if len(streams) != len(clients) {
 		t.Fatalf("Tor had %d streams, want one for each of %d clients: %+v", len(streams), len(clients), streams)
 	}
@@ -74,13 +75,14 @@ func startEcho(t *testing.T) (addr string) {
 // Where the peer turns out to speak v1 only, the second dial is the same to Tor as the first.
 func testTorFallback(t *testing.T, n *torNetwork) {
 	node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams))
+	tor := n.control.watch(node.p2p)
 	proxy := startTorProxy(t, n.socks, "--v1-fallback", "always")
 	conn := socksRequest{server: proxy.addr, user: "carol", password: "secret", command: socksConnect, dest: node.p2p}.granted(t)
 	speakV1(t, conn)
 	if opened := proxy.opened(t); opened.Transport != "v1" {
 		t.Errorf("the proxy logged %+v, want transport v1", opened)
 	}
-	streams := n.control.awaitStreams(t, 2, func(s torStream) bool { return s.target == node.p2p })
+	streams := tor.await(t, 2)
 	if len(streams) != 2 {
 		t.Errorf("Tor had %d streams, want one that tries v2 and one that speaks v1", len(streams))
 	}
@@ -94,12 +96,13 @@ func testTorFallback(t *testing.T, n *torNetwork) {
 // Credentials in the URL are those of the clients that have none.
 func testTorURLCredentials(t *testing.T, n *torNetwork) {
 	node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams), "--v2transport")
+	tor := n.control.watch(node.p2p)
 	upstream := url.URL{Scheme: "socks5", User: url.UserPassword("from the URL", "p@ss:/word"), Host: n.socks}
 	proxy := startTorProxy(t, upstream.String())
 	for _, user := range []string{"", "dave"} {
 		speakV1(t, socksRequest{server: proxy.addr, user: user, command: socksConnect, dest: node.p2p}.granted(t))
 	}
-	streams := n.control.awaitStreams(t, 2, func(s torStream) bool { return s.target == node.p2p })
+	streams := tor.await(t, 2)
 	if s := streams[0]; s.user != "from the URL" || s.password != "p@ss:/word" {
 		t.Errorf("of a client without credentials Tor got %q, %q", s.user, s.password)
 	}
@@ -115,9 +118,10 @@ func testTorURLCredentials(t *testing.T, n *torNetwork) {
 func testTorReservedCredentials(t *testing.T, n *torNetwork) {
 	const plain, reserved = "<torS0X>0", "<torS0X>1x"
 	node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams), "--v2transport")
+	tor := n.control.watch(node.p2p)
 	proxy := startTorProxy(t, n.socks)
 	speakV1(t, socksRequest{server: proxy.addr, user: plain, password: "p", command: socksConnect, dest: node.p2p}.granted(t))
-	if streams := n.control.awaitStreams(t, 1, func(s torStream) bool { return s.target == node.p2p }); streams[0].user != plain {
+	if streams := tor.await(t, 1); streams[0].user != plain {
 		t.Errorf("Tor got the user name %q, want %q", streams[0].user, plain)
 	}
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -145,7 +144,10 @@ func startAuthorities(t *testing.T, tor, gencert, nameServer string) *torRunner 
 	writeFile(t, filepath.Join(r.dir, "defaults"), "") // instead of the system's
 	members := makeAuthorities(t, r.dir, tor, gencert)
 	awaitTimeToVote()
-	addrs := freeAddrs(t, 2*relays) // late, so that nobody else takes them
+	var addrs []string // of every relay's OrPort and DirPort
+	for range 2 * relays {
+		addrs = append(addrs, freeAddr(t))
+	}
 	for i, a := range members {
 		r.common += fmt.Sprintf("DirAuthority %s orport=%s v3ident=%s %s %s\n",
 			a.name, port(t, addrs[2*i]), a.identity, addrs[2*i+1], a.fingerprint)
@@ -318,21 +320,6 @@ func (n *torNetwork) onion(t *testing.T, target string, flags ...string) (name s
 		return events["UPLOADED "] > 0 && events["UPLOADED "]+events["FAILED "] == events["UPLOAD "]
 	})
 	return id + ".onion"
-}
-
-// freeAddrs picks different loopback addresses that nobody listens on.
-func freeAddrs(t *testing.T, count int) []string {
-	t.Helper()
-	var addrs []string
-	for range count {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close() // not before all are picked
-		addrs = append(addrs, l.Addr().String())
-	}
-	return addrs
 }
 
 // shortPath names a file in a directory of its own, which is the user's alone and short enough for a unix socket.

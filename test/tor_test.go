@@ -82,6 +82,7 @@ func testTorUpgrade(t *testing.T, n *torNetwork) {
 	w := newWallet(t, &chaincfg.RegressionNetParams)
 	proxy := startTorProxy(t, n.socks)
 	node := startBtcdNode(t, w, "--v2transport", traceSessions)
+	tor := n.control.watch(node.p2p)
 	node.mine(110)
 	client := startBtcdClient(t, w.params, proxy.addr, node.p2p)
 	catchUp(t, client, node)
@@ -89,7 +90,7 @@ func testTorUpgrade(t *testing.T, n *torNetwork) {
 	followTransaction(t, client, node, w)
 
 	requireV2(t, proxy, node, node.p2p)
-	streams := n.control.awaitStreams(t, 1, func(s torStream) bool { return s.target == node.p2p })
+	streams := tor.await(t, 1)
 	path := n.control.path(t, streams[0].circuit)
 	if len(streams) != 1 || len(path) < 3 {
 		t.Errorf("Tor had %d streams to the node, the first through %v; want 1 through 3 relays", len(streams), path)
@@ -105,10 +106,11 @@ func testTorUnixSocket(t *testing.T, n *torNetwork) {
 		notRun(t, "Tor has no unix sockets on this system")
 	}
 	node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams), "--v2transport", traceSessions)
+	tor := n.control.watch(node.p2p)
 	proxy := startTorProxy(t, "socks5+unix://"+n.socket)
 	speakV1(t, socksRequest{server: proxy.addr, command: socksConnect, dest: node.p2p}.granted(t))
 	requireV2(t, proxy, node, node.p2p)
-	n.control.awaitStreams(t, 1, func(s torStream) bool { return s.target == node.p2p })
+	tor.await(t, 1)
 }
 
 // A node that can only be found as an onion service; btcd dials it by its name.
@@ -131,6 +133,7 @@ func testTorOnionCore(t *testing.T, n *torNetwork) {
 	w, node := startCoreNode(t)
 	proxy := startTorProxy(t, n.socks)
 	dest := n.onion(t, node.p2p) + ":8333"
+	tor := n.control.watch(dest)
 	client := startBitcoind(t, "client", "-listen=0", "-proxy="+proxy.addr, "-connect="+dest, "-v2transport=0")
 	awaitOverTor(t, proxy)
 	catchUp(t, client, node)
@@ -145,7 +148,7 @@ func testTorOnionCore(t *testing.T, n *torNetwork) {
 		t.Errorf("the proxy logged %+v, want dest %s", opened, dest)
 	}
 	random := regexp.MustCompile(`^[0-9a-f]{16}-[0-9]+$`) // -proxyrandomize
-	if s := n.control.awaitStreams(t, 1, func(s torStream) bool { return s.target == dest })[0]; s.user != s.password || !random.MatchString(s.user) {
+	if s := tor.await(t, 1)[0]; s.user != s.password || !random.MatchString(s.user) {
 		t.Errorf("Tor had %+v, want the credentials that Core makes for each connection", s)
 	}
 	if p := client.onlyPeer(t); p.Transport != "v1" {
