@@ -63,7 +63,7 @@ func (e *redirectError) Error() string {
 // the buffer. The address is the sender's own idea of whom it speaks to, so a
 // client must be made to put its peer's there.
 func (s *session) askVersion(magic [4]byte) (*socks.Request, error) {
-	s.network = v1v2.NetworkName(magic)
+	s.show(func(info *SessionInfo) { info.Network = v1v2.NetworkName(magic) })
 	if s.policy.Socks.Auth != nil {
 		return nil, &redirectError{why: "this proxy asks for a user name and password"}
 	}

@@ -23,8 +23,7 @@ const (
 // dial connects to the request's destination, or tells the client why not. All later
 // dials for the session go the same way.
 func (s *session) dial(ctx context.Context, request *socks.Request) (net.Conn, error) {
-	s.dest = request.Dest.String()
-	s.show(func(info *SessionInfo) { info.State, info.Dest = StateDialing, s.dest })
+	s.show(func(info *SessionInfo) { info.State, info.Dest = StateDialing, request.Dest.String() })
 	dialer, err := s.policy.DialerTo(request.Dest, request.Credentials, s.public)
 	switch {
 	case errors.Is(err, ErrNoEgress):
@@ -35,7 +34,7 @@ func (s *session) dial(ctx context.Context, request *socks.Request) (net.Conn, e
 		return nil, err
 	}
 	s.dialer = dialer
-	peer, err := s.dialer.Connect(ctx, s.dest)
+	peer, err := s.dialer.Connect(ctx, s.shown.Dest)
 	if err != nil {
 		code := socks.CodeOf(err)
 		if errors.As(err, new(*DeniedError)) {
@@ -92,14 +91,16 @@ func (p *Policy) mayAsk(dest socks.Addr, public bool) error {
 // the address that is about to be connected to, whatever name it had and whatever
 // that name led to before.
 func (r *Rules) dialer(public bool) func(ctx context.Context, network, addr string) (net.Conn, error) {
-	d := net.Dialer{Control: func(_, address string, _ syscall.RawConn) error {
-		to, err := netip.ParseAddrPort(address)
-		if err != nil {
-			return err
-		}
-		return r.reached(to.Addr(), to.Port(), public)
-	}}
-	return d.DialContext
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		d := net.Dialer{Control: func(_, address string, _ syscall.RawConn) error {
+			to, err := netip.ParseAddrPort(address)
+			if err != nil {
+				return err
+			}
+			return r.reached(to.Addr(), to.Port(), public)
+		}}
+		return d.DialContext(ctx, network, addr)
+	}
 }
 
 // through makes d go through the upstream proxy u, with a client's credentials.
@@ -131,8 +132,7 @@ func overlayName(host string) bool {
 // resolve answers Tor's RESOLVE and so ends the session; the error is nil if it
 // went well.
 func (s *session) resolve(ctx context.Context, request *socks.Request) error {
-	s.dest = request.Dest.Host
-	s.show(func(info *SessionInfo) { info.State, info.Dest = StateDialing, s.dest })
+	s.show(func(info *SessionInfo) { info.State, info.Dest = StateDialing, request.Dest.Host })
 	ctx, cancel := context.WithTimeout(ctx, s.server.resolveTimeout())
 	defer cancel()
 	dest := request.Dest
@@ -150,8 +150,15 @@ func (s *session) resolve(ctx context.Context, request *socks.Request) error {
 		request.Reply(socks.NotAllowed)
 		return &resolveError{socks.NotAllowed, err}
 	}
-	s.resolved = ip
-	return request.ReplyAddr(ip)
+	if err := request.ReplyAddr(ip); err != nil {
+		return err
+	}
+	args := s.attrs()
+	if !s.hides() {
+		args = append(args, "addr", ip.String())
+	}
+	s.server.log().Debug("name resolved", args...)
+	return nil
 }
 
 // lookup finds an address of the request's host, IPv4 if it has one: some clients

@@ -75,12 +75,11 @@ func (e *resolveError) Unwrap() error { return e.err }
 
 // logOpen logs, once, that both ends are settled.
 func (s *session) logOpen(transport string, more ...any) {
-	s.opened, s.transport = true, transport
 	s.server.count(func(t *tally) { t.opened[transport]++ })
 	s.show(func(info *SessionInfo) { info.State, info.Transport = StateOpen, transport })
 	args := append(s.attrs(), "transport", transport)
-	if s.network != "" {
-		args = append(args, "network", s.network)
+	if network := s.shown.Network; network != "" {
+		args = append(args, "network", network)
 	}
 	s.server.log().Log(context.Background(), s.openLevel(), "session opened", append(args, more...)...)
 }
@@ -106,11 +105,11 @@ func (s *session) ended(err error) error {
 func (s *session) end(err error) Ended {
 	info := s.info()
 	end := Ended{
-		Number: s.number, Time: time.Now(), Seconds: time.Since(s.began).Seconds(),
-		Client: info.Client, Dest: s.dest, Network: s.network, Transport: s.transport, PeerAgent: info.PeerAgent,
+		Number: info.Number, Time: time.Now(), Seconds: time.Since(info.Began).Seconds(),
+		Client: info.Client, Dest: info.Dest, Network: info.Network, Transport: info.Transport, PeerAgent: info.PeerAgent,
 	}
 	end.Reason, end.Hint = s.explain(err)
-	if !s.opened {
+	if !s.opened() {
 		end.Kind = refusalKind(err)
 	}
 	return end
@@ -121,10 +120,10 @@ func (s *session) logEnd(end Ended, err error) {
 	if s.hides() {
 		end.Reason, end.Hint = s.explain(s.loggable(err))
 	}
-	if s.opened {
+	if s.opened() {
 		t := s.info().Traffic
 		s.server.log().Info("session closed", append(s.attrs(),
-			"transport", s.transport,
+			"transport", end.Transport,
 			"reason", end.Reason,
 			"duration", s.duration(),
 			"messages_to_peer", t.MessagesToPeer,
@@ -134,13 +133,8 @@ func (s *session) logEnd(end Ended, err error) {
 			"dropped", t.Dropped)...)
 		return
 	}
-	if err == nil && s.resolved.IsValid() {
-		args := s.attrs()
-		if !s.hides() {
-			args = append(args, "addr", s.resolved.String())
-		}
-		s.server.log().Debug("name resolved", args...)
-		return
+	if err == nil {
+		return // a question was answered
 	}
 	level := s.foldedLevel(level(err), end, err)
 	args := append(s.attrs(), "reason", end.Reason, "duration", s.duration())
@@ -150,7 +144,10 @@ func (s *session) logEnd(end Ended, err error) {
 	s.server.log().Log(context.Background(), level, "session refused", args...)
 }
 
-func (s *session) duration() time.Duration { return time.Since(s.began).Round(time.Millisecond) }
+func (s *session) duration() time.Duration { return time.Since(s.shown.Began).Round(time.Millisecond) }
+
+// opened says that both ends were settled.
+func (s *session) opened() bool { return s.shown.Transport != "" }
 
 // foldedLevel is the level for the line about a refused session: less than level if
 // there was one like it a while ago.
@@ -158,12 +155,12 @@ func (s *session) foldedLevel(level slog.Level, end Ended, err error) slog.Level
 	if level < slog.LevelInfo || !slices.Contains(failuresOfPeers, end.Kind) {
 		return level
 	}
-	like := refusal{dest: s.dest, kind: end.Kind, level: level}
+	like := refusal{dest: end.Dest, kind: end.Kind, level: level}
 	var dial *dialError
 	if errors.As(err, &dial) {
 		like.code = dial.code
 	}
-	server, args := s.server, []any{"reason", end.Reason, "within", foldRefusalsFor, "dest", s.dest}
+	server, args := s.server, []any{"reason", end.Reason, "within", foldRefusalsFor, "dest", end.Dest}
 	reason, _ := s.explain(hidden(err)) // the log may hide addresses by the time that it is told
 	first := server.folded.refusals.isFirst(like, func(n int) {
 		if server.policy().HideAddresses {
@@ -190,13 +187,13 @@ func (s *session) loggable(err error) error {
 
 // attrs are what every line about the session begins with.
 func (s *session) attrs() []any {
-	args := []any{"session", s.number}
+	args := []any{"session", s.shown.Number}
 	if s.hides() {
 		return args
 	}
-	args = append(args, "client", s.client.RemoteAddr().String())
-	if s.dest != "" {
-		args = append(args, "dest", s.dest)
+	args = append(args, "client", s.shown.Client)
+	if s.shown.Dest != "" {
+		args = append(args, "dest", s.shown.Dest)
 	}
 	return args
 }
@@ -275,9 +272,9 @@ func (s *session) explainHandshake(e *transport.HandshakeError) (reason, hint st
 		reason = "the peer hung up during the v2 handshake without an answer"
 	}
 	switch dialer := &s.dialer; {
-	case dialer.Peers.Lookup(s.dest) == transport.SpeaksV2:
+	case dialer.Peers.Lookup(s.shown.Dest) == transport.SpeaksV2:
 		return reason, "it has spoken v2 before, so nothing was sent in plaintext: it may be full, or somebody is cutting the connection"
-	case dialer.MayFallBack(s.dest):
+	case dialer.MayFallBack(s.shown.Dest):
 		return reason, ""
 	}
 	return reason, "it may speak v1 only, or be full (bip324-proxy check --v1 tells which); nothing was sent in plaintext; to reach v1 peers all the same, unencrypted, run with --v1-fallback always"

@@ -90,35 +90,37 @@ func (s *session) stopRelay(r *rawRelay) error {
 }
 
 // passThrough relays a client that does not speak v1.
-func (s *session) passThrough(r *rawRelay) error {
+func (s *session) passThrough(r *rawRelay) (talk func() error, err error) {
 	if r == nil && s.in.Buffered() == 0 {
-		return errClientLeft
+		return nil, errClientLeft
 	}
 	if r == nil {
-		return errPassthroughDenied
+		return nil, errPassthroughDenied
 	}
 	s.logOpen("passthrough")
-	err := s.relayUp(r)
-	// The client may have spoken v2, and come back with v1.
-	s.dialer.NoteFailed(s.dest, &transport.HandshakeError{
-		Sent: int(s.up.Bytes.Load()), Received: int(s.down.Bytes.Load()), Err: r.hungUp})
-	return err
+	return func() error {
+		err := s.relayUp(r)
+		// The client may have spoken v2, and come back with v1.
+		s.dialer.NoteFailed(s.shown.Dest, &transport.HandshakeError{
+			Sent: int(s.up.Bytes.Load()), Received: int(s.down.Bytes.Load()), Err: r.hungUp})
+		return err
+	}, nil
 }
 
 // speakV1 relays a v1 client to a v1 peer, beginning with its VERSION.
-func (s *session) speakV1(link transport.Link, magic [4]byte, first *v1v2.Message, messages *v1v2.Reader) error {
+func (s *session) speakV1(link transport.Link, magic [4]byte, first *v1v2.Message, messages *v1v2.Reader) (talk func() error, err error) {
 	peer := link.V1
 	r := s.newRelay(peer)
 	cause := fallbackCause(link.Cause)
 	s.server.count(func(t *tally) { t.fallbacks[cause]++ })
-	host, _, _ := net.SplitHostPort(s.dest)
+	host, _, _ := net.SplitHostPort(s.shown.Dest)
 	s.show(func(info *SessionInfo) { info.Fallback, info.Overlay = cause, transport.IsOverlay(host) })
 	s.logOpen("v1", "cause", s.loggable(link.Cause).Error())
 	peer.SetWriteDeadline(time.Now().Add(s.server.idleTimeout()))
 	// Byte for byte what the client sent: its checksum was right.
 	version := v1v2.AppendMessage(nil, magic, first.Type, first.Payload())
 	if _, err := peer.Write(version); err != nil {
-		return &v1v2.EndError{Side: v1v2.Peer, Err: err}
+		return nil, &v1v2.EndError{Side: v1v2.Peer, Err: err}
 	}
 	messages.ReleaseLast() // the session may be a long one
 	s.up.Bytes.Add(uint64(len(version)))
@@ -130,7 +132,10 @@ func (s *session) speakV1(link transport.Link, magic [4]byte, first *v1v2.Messag
 		}
 		s.relayDown(r)
 	}()
-	return s.relayUp(r)
+	return func() error {
+		defer messages.Release()
+		return s.relayUp(r)
+	}, nil
 }
 
 // noteV1 reads what the peer says first and passes it on. If that is v1, the
@@ -140,7 +145,7 @@ func (s *session) noteV1(peer net.Conn, magic [4]byte) error {
 	s.onInterrupt(in.Interrupt)
 	in.SetIdle(s.server.idleTimeout())
 	if got, v1, _ := v1v2.Classify(in); v1 && got == magic {
-		s.dialer.Peers.Note(s.dest, transport.SpeaksV1)
+		s.dialer.Peers.Note(s.shown.Dest, transport.SpeaksV1)
 		if b, _ := in.Peek(in.Buffered()); len(b) > v1v2.HeaderSize { // of VERSION, if it is all there
 			end := min(v1v2.HeaderSize+int64(binary.LittleEndian.Uint32(b[16:])), int64(len(b)))
 			s.down.NoteVersion(b[v1v2.HeaderSize:end])

@@ -325,7 +325,7 @@ func (s *Server) remove(each *session, end Ended, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.sessions, each)
-	if each.opened || err != nil && !errors.Is(err, errNotTor) { // else a question was answered
+	if each.opened() || err != nil && !errors.Is(err, errNotTor) { // else a question was answered
 		s.tally.end(end, each.info().Traffic, level(err) < slog.LevelInfo)
 	}
 	if each.refusal != nil {

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -22,25 +21,18 @@ import (
 type session struct {
 	server  *Server
 	policy  *Policy
-	number  uint64
-	began   time.Time
 	client  net.Conn
 	in      *stream.Reader // all that is read from client, but for a relay's bytes
 	fixed   string         // where the listener's clients go, if they are not asked
 	public  bool           // the listener is open to others than this machine
 	refusal error          // why the client gets no more than an answer, if so
-	dest    string         // "host:port", once it is known
 	dialer  transport.Dialer
 
-	resolved netip.Addr // the answer, if the client only wanted to know an address
+	up, down v1v2.Counts // to the peer, to the client
 
-	opened    bool   // both ends are settled and logged
-	transport string // v2, v1 or passthrough
-	network   string
-	up, down  v1v2.Counts // to the peer, to the client
+	shown SessionInfo // see show
 
 	mu          sync.Mutex
-	shown       SessionInfo // see info
 	conns       []net.Conn
 	stops       []func()
 	relay       *rawRelay   // the one that is running, if any
@@ -55,15 +47,13 @@ func newSession(server *Server, client net.Conn, fixed string, public bool, numb
 	s := &session{
 		server: server,
 		policy: policy,
-		number: number,
-		began:  time.Now(),
 		client: client,
 		in:     stream.NewReader(client),
 		fixed:  fixed,
 		public: public,
 		dialer: policy.Dialer,
 	}
-	s.shown = SessionInfo{Number: number, Began: s.began, State: StateAsking, Client: client.RemoteAddr().String()}
+	s.shown = SessionInfo{Number: number, Began: time.Now(), State: StateAsking, Client: client.RemoteAddr().String()}
 	s.in.SetMemory(server.memory)
 	s.own(client)
 	s.onInterrupt(s.in.Interrupt)
@@ -77,53 +67,73 @@ func (s *session) serve(ctx context.Context) error {
 	return cmp.Or(s.failed(), err)
 }
 
-// run is the story of one connection. The error, never nil, says how it ended.
+// run is the story of one connection. The error says how it ended: nil if both sides
+// closed it, or if the client only wanted to know an address.
 func (s *session) run(ctx context.Context) error {
+	var talk func() error
+	var err error
+	// To settle takes a deep stack and a moment, to talk half the stack and months.
+	settled := make(chan struct{})
+	go func() {
+		defer close(settled)
+		talk, err = s.settle(ctx)
+	}()
+	if <-settled; err != nil {
+		return err
+	}
+	return talk()
+}
+
+// settle does all until both ends are settled, and returns what they do then.
+func (s *session) settle(ctx context.Context) (talk func() error, err error) {
 	request, err := s.ask()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if s.refusal != nil {
 		request.Reply(socks.GeneralFailure)
-		return s.refusal
+		return nil, s.refusal
 	}
 	if s.policy.leadsBack(ctx, s.server) {
 		request.Reply(socks.NotAllowed)
-		return errOwnUpstream
+		return nil, errOwnUpstream
 	}
 	if request.Command == socks.CommandResolve {
-		return s.resolve(ctx, request)
+		return func() error { return s.resolve(ctx, request) }, nil
 	}
 	peer, err := s.dial(ctx, request)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if err := request.Reply(socks.Succeeded); err != nil {
-		return err
+		return nil, err
 	}
 	s.show(func(info *SessionInfo) { info.State = StateGranted })
 	relay, magic, v1, err := s.peek(peer)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !v1 {
 		return s.passThrough(relay)
 	}
 	messages := v1v2.NewReader(s.in, magic)
-	defer messages.Release()
+	defer func() {
+		if err != nil {
+			messages.Release()
+		}
+	}()
 	version, err := s.firstMessage(messages)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	link, err := s.upgrade(ctx, peer, magic, &version)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if link.V1 != nil {
 		return s.speakV1(link, magic, &version, messages)
 	}
-	s.watch(progress(&s.up), progress(&s.down))
-	return s.bridge(link.V2, messages, magic)
+	return s.speakV2(link.V2, magic, messages), nil
 }
 
 // peek finds out what the client speaks, without holding back what the peer may
@@ -186,16 +196,15 @@ func (s *session) firstMessage(messages *v1v2.Reader) (v1v2.Message, error) {
 // upgrade settles what to speak with the peer. With v2 the client's first
 // message has been sent, with v1 nothing.
 func (s *session) upgrade(ctx context.Context, peer net.Conn, magic [4]byte, first *v1v2.Message) (transport.Link, error) {
-	s.network = v1v2.NetworkName(magic)
 	if first.Type == v1v2.TypeOf("version") {
 		s.up.NoteVersion(first.Payload())
 	}
-	s.show(func(info *SessionInfo) { info.State, info.Network = StateHandshake, s.network })
+	s.show(func(info *SessionInfo) { info.State, info.Network = StateHandshake, v1v2.NetworkName(magic) })
 	first.Detach()
 	size := len(first.Raw())
 	began := time.Now()
 	ctx, release := s.whileClientStays(ctx)
-	link, err := s.dialer.Upgrade(ctx, peer, s.dest, transport.Config{
+	link, err := s.dialer.Upgrade(ctx, peer, s.shown.Dest, transport.Config{
 		Magic:        magic,
 		First:        [][]byte{first.Contents()},
 		Memory:       s.server.memory,
@@ -240,16 +249,24 @@ func (s *session) whileClientStays(ctx context.Context) (context.Context, func()
 	}
 }
 
-// bridge translates until either side ends. The end of one side's stream is
-// passed on, and the other direction has a moment to finish.
-func (s *session) bridge(peer *transport.Conn, messages *v1v2.Reader, magic [4]byte) error {
+// speakV2 translates between a v1 client and a v2 peer.
+func (s *session) speakV2(peer *transport.Conn, magic [4]byte, messages *v1v2.Reader) (talk func() error) {
+	s.watch(progress(&s.up), progress(&s.down))
 	id := peer.SessionID()
 	hexID := hex.EncodeToString(id[:])
 	s.show(func(info *SessionInfo) { info.SessionID = hexID })
 	s.logOpen("v2", "session_id", hexID)
 	out := stream.NewWriter(s.client)
 	out.SetStall(s.server.idleTimeout())
+	return func() error {
+		defer messages.Release()
+		return s.bridge(peer, magic, messages, out)
+	}
+}
 
+// bridge translates until either side ends. The end of one side's stream is
+// passed on, and the other direction has a moment to finish.
+func (s *session) bridge(peer *transport.Conn, magic [4]byte, messages *v1v2.Reader, out *stream.Writer) error {
 	ends := make(chan error, 2)
 	go func() {
 		err := v1v2.ToClient(peer, out, magic, &s.down)

@@ -177,7 +177,8 @@ func (s *Server) Accepting() (listeners int, stopping bool) {
 	return len(s.listeners), s.stopping
 }
 
-// show changes what others are told of the session.
+// show changes what others are told of the session. Only the session itself calls it,
+// one goroutine at a time, and so may read shown as it is.
 func (s *session) show(change func(*SessionInfo)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

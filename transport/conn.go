@@ -142,9 +142,8 @@ func shakeHands(ctx context.Context, nc net.Conn, r *stream.Reader, h *Handshake
 	return nil
 }
 
-// inTurn calls f when it is its turn, on a goroutine whose stack may grow: that of
-// the connection may have to wait for years. The error is the context's cause if
-// that ends first.
+// inTurn calls f when it is its turn. The error is the context's cause if that ends
+// first.
 func (c *Config) inTurn(ctx context.Context, f func()) error {
 	if c.Turns != nil {
 		select {
@@ -154,12 +153,7 @@ func (c *Config) inTurn(ctx context.Context, f func()) error {
 			return context.Cause(ctx)
 		}
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		f()
-	}()
-	<-done
+	f()
 	return nil
 }
 

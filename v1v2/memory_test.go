@@ -51,14 +51,13 @@ func (s *stalled) Read(p []byte) (int, error) {
 }
 
 // What a header promises costs nothing if it is too much or little, a buffer if it
-// fits one, and
-// at most 256 KiB until the bytes arrive, in each of many sessions.
+// fits one, and at most 256 KiB until the bytes arrive, in each of many sessions.
 func TestReaderMemory(t *testing.T) {
 	const readers = 100
 	for _, c := range []struct {
 		length uint32
 		most   uint64
-	}{{1<<32 - 1, 1 << 10}, {4_000_001, 1 << 10}, {4_000_000, 258 << 10}, {200_000, 258 << 10}, {20_000, 34 << 10}, {16_360, 34 << 10}, {400, 1 << 10}} {
+	}{{1<<32 - 1, 1 << 10}, {4_000_001, 1 << 10}, {4_000_000, 258 << 10}, {200_000, 258 << 10}, {20_000, 34 << 10}, {16_360, 34 << 10}, {400, 34 << 10}, {200, 1 << 10}} {
 		runtime.GC() // twice empties the pools
 		runtime.GC()
 		synctest.Test(t, func(t *testing.T) {

@@ -21,8 +21,9 @@ const (
 	bufferSize = BatchSize - 64
 
 	// idleSize is the size of the buffer that a Reader waits with, in bytes.
-	// Pings, most inventories and many a transaction fit.
-	idleSize = 512
+	// Pings, small inventories and many a transaction fit; what is larger takes a
+	// second read.
+	idleSize = 256
 )
 
 // Reader is the one buffered reader that a socket has for its life, so that

@@ -6,17 +6,12 @@ import (
 	"time"
 )
 
-const (
-	// BatchSize is the most that a Writer gathers for one write, in bytes.
-	BatchSize = 16 << 10
+// BatchSize is the most that a Writer gathers for one write, in bytes.
+const BatchSize = 16 << 10
 
-	// idleBatch is what a Writer has room for without borrowing memory, in bytes:
-	// a message or two that come by themselves.
-	idleBatch = 256
-)
-
-// Writer gathers messages for a socket and sends them in one write. Its zero
-// value is not usable; see NewWriter. It is for one goroutine at a time.
+// Writer gathers messages for a socket and sends them in one write, in memory that
+// it borrows from the first of them until then. Its zero value is not usable; see
+// NewWriter. It is for one goroutine at a time.
 type Writer struct {
 	// Buf is what has been gathered. Append to it after Reserve.
 	Buf []byte
@@ -24,9 +19,7 @@ type Writer struct {
 	conn  net.Conn
 	stall deadline
 	err   error
-
-	idle  [idleBatch]byte
-	batch *[BatchSize]byte
+	batch *[BatchSize]byte // which Buf lies in
 }
 
 var batches = sync.Pool{New: func() any { return new([BatchSize]byte) }}
@@ -34,9 +27,7 @@ var batches = sync.Pool{New: func() any { return new([BatchSize]byte) }}
 // NewWriter returns a Writer on conn that sets no deadlines of its own until
 // SetStall is called.
 func NewWriter(conn net.Conn) *Writer {
-	w := &Writer{conn: conn}
-	w.release()
-	return w
+	return &Writer{conn: conn}
 }
 
 // SetStall makes a write fail if the other side does not take it within d.
@@ -50,7 +41,7 @@ func (w *Writer) Reserve(n int) error {
 	}
 	if w.batch == nil {
 		w.batch = batches.Get().(*[BatchSize]byte)
-		w.Buf = append(w.batch[:0], w.Buf...)
+		w.Buf = w.batch[:0]
 	}
 	if cap(w.Buf)-len(w.Buf) < n {
 		w.send(w.Buf)
@@ -62,13 +53,13 @@ func (w *Writer) Reserve(n int) error {
 	return w.err
 }
 
-// Flush sends what Buf holds in one write. A Writer with nothing gathered
-// has borrowed nothing. An error stays: every later call returns it.
+// Flush sends what Buf holds in one write, and gives back what was borrowed for it.
+// An error stays: every later call returns it.
 func (w *Writer) Flush() error {
 	if len(w.Buf) > 0 {
 		w.send(w.Buf)
-		w.release()
 	}
+	w.release()
 	return w.err
 }
 
@@ -96,7 +87,6 @@ func (w *Writer) send(p []byte) {
 func (w *Writer) release() {
 	if w.batch != nil {
 		batches.Put(w.batch)
-		w.batch = nil
 	}
-	w.Buf = w.idle[:0]
+	w.batch, w.Buf = nil, nil
 }
