@@ -153,7 +153,7 @@ func TestRebinding(t *testing.T) {
 		}
 		client.Close()
 		if want == 0 {
-			e.wantEnd(client, "closed", "both sides closed the connection")
+			e.wantEnd(client, "refused", "the client closed the connection before anything was settled")
 			continue
 		}
 		line := e.wantEnd(client, "refused", p.addr("127.0.0.2")+" is refused by --deny 127.0.0.2")

@@ -150,8 +150,8 @@ func (s *session) resolve(ctx context.Context, request *socks.Request) error {
 		request.Reply(socks.NotAllowed)
 		return &resolveError{socks.NotAllowed, err}
 	}
-	if err := request.ReplyAddr(ip); err != nil {
-		return err
+	if request.ReplyAddr(ip) != nil {
+		return errClientLeft
 	}
 	args := s.attrs()
 	if !s.hides() {

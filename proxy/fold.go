@@ -1,7 +1,9 @@
 package proxy
 
 import (
+	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,17 +18,40 @@ const (
 	maxFolds = 1024
 )
 
-// failuresOfPeers are the refusals that are folded. What a client is not allowed, or
-// does wrong, is a line each time.
+// failuresOfPeers are the refusals that nobody here is at fault for.
 var failuresOfPeers = []string{kindDial, kindSilent, kindHandshake, kindRedial, kindResolve, kindNoEgress, kindPeer}
 
-// refusal is what makes refusals alike: the same destination, for the same reason.
+// refusal is what makes refusals alike: the same destination, or the same client
+// where that is at fault, for the same reason.
 type refusal struct {
-	dest string
-	kind string          // of RefusalKinds
-	code socks.ReplyCode // what the client was told, if there was no connection
+	of     string          // the destination; the client's network
+	kind   string          // of RefusalKinds
+	code   socks.ReplyCode // what the client was told, if there was no connection
+	reason string          // of a client's fault
 
 	level slog.Level // no warning is folded into what is less
+}
+
+// likeOthers says which refusals this one is like, and what the log has about all of
+// them. What a client of this machine is not allowed, or does wrong, is a line each
+// time: whoever sets it up wants to see it.
+func (s *session) likeOthers(end Ended, err error) (like refusal, about []any, folded bool) {
+	like = refusal{kind: end.Kind, level: level(end.Kind, err)}
+	var dial *dialError
+	switch {
+	case like.level < slog.LevelInfo:
+		return like, nil, false
+	case slices.Contains(failuresOfPeers, end.Kind):
+		if errors.As(err, &dial) {
+			like.code = dial.code
+		}
+		like.of = end.Dest
+		return like, []any{"dest", end.Dest}, true
+	case s.public:
+		like.of, like.reason = clientNetwork(s.client.RemoteAddr()).String(), end.Reason
+		return like, []any{"clients", like.of}, true
+	}
+	return like, nil, false
 }
 
 // foldedRefusals keep repeated refusals out of the log: the first is a line, and how

@@ -12,7 +12,7 @@ import (
 func TestFoldedRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var f foldedRefusals
-		r := refusal{dest: "node.example:8333", kind: kindDial}
+		r := refusal{of: "node.example:8333", kind: kindDial}
 		began := time.Now()
 		var told []string
 		firsts := 0
@@ -20,7 +20,7 @@ func TestFoldedRefusals(t *testing.T) {
 			if f.isFirst(r, func(n int) { told = append(told, fmt.Sprintf("%d at %v", n, time.Since(began))) }) {
 				firsts++
 			}
-			f.isFirst(refusal{dest: "other.example:8333", kind: kindDial}, func(n int) { t.Logf("other: %d", n) })
+			f.isFirst(refusal{of: "other.example:8333", kind: kindDial}, func(n int) { t.Logf("other: %d", n) })
 			time.Sleep(time.Minute)
 			synctest.Wait()
 		}
@@ -43,16 +43,16 @@ func TestFoldedRefusalsAreBounded(t *testing.T) {
 		refusals, counted := 0, 0
 		for i := range 3 * maxFolds {
 			for _, r := range []refusal{
-				{fmt.Sprintf("node%d.example:8333", i), kindDial, 4, 0},
-				{fmt.Sprintf("node%d.example:8333", i), kindDial, 5, 0},
-				{fmt.Sprintf("node%d.example:8333", i), kindSilent, 0, 0},
-				{"node.example:8333", kindDial, 4, 0}, // over and over
+				{fmt.Sprintf("node%d.example:8333", i), kindDial, 4, "", 0},
+				{fmt.Sprintf("node%d.example:8333", i), kindDial, 5, "", 0},
+				{fmt.Sprintf("node%d.example:8333", i), kindSilent, 0, "", 0},
+				{"node.example:8333", kindDial, 4, "", 0}, // over and over
 			} {
 				for range 3 {
 					refusals++
 					if f.isFirst(r, func(n int) { counted += n }) {
 						counted++
-					} else if refusals%3 == 1 && r.dest != "node.example:8333" {
+					} else if refusals%3 == 1 && r.of != "node.example:8333" {
 						t.Fatalf("%v counts as another", r)
 					}
 				}

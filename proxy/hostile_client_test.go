@@ -49,7 +49,7 @@ func TestClientEndsAtEveryByte(t *testing.T) {
 				end.do(client.(*net.TCPConn))
 				client.Close()
 				switch line := e.end(client); {
-				case k >= asked && k < asked+prefix && end.name == fin.name:
+				case k > asked && k < asked+prefix && end.name == fin.name:
 					if line["transport"] != "passthrough" {
 						t.Errorf("after byte %d: %v", k, line)
 					}

@@ -52,32 +52,44 @@ func DefaultMaxSessions(others int) int { return min(SessionsForDescriptors(othe
 // others are closed without a word.
 func maxRefusing() int { return min(max(descriptorLimit()/64, 4), 64) }
 
-// clientRates knows how often each client address has come of late. IPv6 counts by
-// /64, which is what one host has. It is for one goroutine at a time.
+// clientRates knows how often the clients of each network (see clientNetwork) have
+// come of late. It is for one goroutine at a time.
 type clientRates struct {
 	perSecond int
-	of        map[netip.Addr]*rate.Limiter
+	of        map[netip.Prefix]*rate.Limiter
 }
 
 // allow says whether another connection from addr is in time.
 func (r *clientRates) allow(addr net.Addr) bool {
-	tcp, ok := addr.(*net.TCPAddr)
-	if !ok {
+	from := clientNetwork(addr)
+	if !from.IsValid() {
 		return true
 	}
-	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
-	if ip.Is6() {
-		ip = netip.PrefixFrom(ip, 64).Masked().Addr()
-	}
-	client := r.of[ip]
+	client := r.of[from]
 	if client == nil {
 		if len(r.of) >= maxClients {
 			clear(r.of) // everybody begins anew
 		}
 		client = rate.NewLimiter(rate.Limit(r.perSecond), burst*r.perSecond)
-		r.of[ip] = client
+		r.of[from] = client
 	}
 	return client.Allow()
+}
+
+// clientNetwork is a client's address, or of IPv6 its /64, which is what one host has.
+// It is not valid if the client is none of TCP.
+func clientNetwork(addr net.Addr) netip.Prefix {
+	tcp, ok := addr.(*net.TCPAddr)
+	if !ok {
+		return netip.Prefix{}
+	}
+	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
+	bits := 32
+	if ip.Is6() {
+		bits = 64
+	}
+	network, _ := ip.Prefix(bits)
+	return network
 }
 
 // foldedLog writes a line at once, and those that follow within a minute as one

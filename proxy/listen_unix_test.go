@@ -263,7 +263,7 @@ func TestAuth(t *testing.T) {
 	}
 	hangUp(client)
 	client.Close()
-	e.wantEnd(client, "closed", "both sides")
+	e.wantEnd(client, "refused", "the client closed the connection before anything was settled")
 	if text := e.logs.text(); strings.Contains(text, "secre") || strings.Contains(text, "wrong!") {
 		t.Errorf("a password is in the log:\n%s", text)
 	}

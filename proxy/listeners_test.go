@@ -25,7 +25,7 @@ func TestTwoListeners(t *testing.T) {
 		}
 		hangUp(client)
 		client.Close()
-		e.wantEnd(client, "closed", "both sides")
+		e.wantEnd(client, "refused", "the client closed the connection before anything was settled")
 	}
 	if err := e.server.Shutdown(context.Background()); err != nil {
 		t.Error(err)

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"slices"
 	"time"
 
 	"bip324proxy/internal/stream"
@@ -136,7 +135,7 @@ func (s *session) logEnd(end Ended, err error) {
 	if err == nil {
 		return // a question was answered
 	}
-	level := s.foldedLevel(level(err), end, err)
+	level := s.foldedLevel(end, err)
 	args := append(s.attrs(), "reason", end.Reason, "duration", s.duration())
 	if end.Hint != "" {
 		args = append(args, "hint", end.Hint)
@@ -149,27 +148,23 @@ func (s *session) duration() time.Duration { return time.Since(s.shown.Began).Ro
 // opened says that both ends were settled.
 func (s *session) opened() bool { return s.shown.Transport != "" }
 
-// foldedLevel is the level for the line about a refused session: less than level if
-// there was one like it a while ago.
-func (s *session) foldedLevel(level slog.Level, end Ended, err error) slog.Level {
-	if level < slog.LevelInfo || !slices.Contains(failuresOfPeers, end.Kind) {
-		return level
+// foldedLevel is the level for the line about a refused session: debug if there was
+// one like it a while ago.
+func (s *session) foldedLevel(end Ended, err error) slog.Level {
+	like, about, folded := s.likeOthers(end, err)
+	if !folded {
+		return like.level
 	}
-	like := refusal{dest: end.Dest, kind: end.Kind, level: level}
-	var dial *dialError
-	if errors.As(err, &dial) {
-		like.code = dial.code
-	}
-	server, args := s.server, []any{"reason", end.Reason, "within", foldRefusalsFor, "dest", end.Dest}
+	server, args := s.server, append([]any{"reason", end.Reason, "within", foldRefusalsFor}, about...)
 	reason, _ := s.explain(hidden(err)) // the log may hide addresses by the time that it is told
 	first := server.folded.refusals.isFirst(like, func(n int) {
 		if server.policy().HideAddresses {
 			args = []any{"reason", reason, "within", foldRefusalsFor}
 		}
-		server.log().Log(context.Background(), level, "session refused again", append(args, "repeated", n)...)
+		server.log().Log(context.Background(), like.level, "session refused again", append(args, "repeated", n)...)
 	})
 	if first {
-		return level
+		return like.level
 	}
 	return slog.LevelDebug
 }
@@ -198,23 +193,28 @@ func (s *session) attrs() []any {
 	return args
 }
 
-// level is that of a refused session: a warning if the user should look, less
-// for what happens every day.
-func level(err error) slog.Level {
+// level is that of a session refused with err, which is of kind: a warning if the
+// user should look, less for what happens every day.
+func level(kind string, err error) slog.Level {
 	var dial *dialError
-	var negotiation *socks.NegotiationError
-	var handshake *transport.HandshakeError
-	switch {
-	case errors.As(err, new(*DeniedError)):
-		return slog.LevelWarn
-	case errors.As(err, &negotiation) && negotiation.Err == io.EOF, errors.Is(err, errClientLeft),
-		errors.Is(err, errTooManySessions), errors.Is(err, errNotTor):
-		return slog.LevelDebug // somebody looked whether the port is open, or Tor's, or gave up; or it has a line for many
-	case errors.As(err, &dial) && dial.code != socks.GeneralFailure && dial.code != socks.NotAllowed,
-		errors.As(err, new(*resolveError)),
-		errors.As(err, &handshake) && handshake.Received == 0,
-		errors.Is(err, errPeerClosed), errors.Is(err, ErrNoEgress), errors.Is(err, errStopping):
-		return slog.LevelInfo // most addresses that a node hears of are dead, full or old
+	switch kind {
+	case kindClientLeft, kindTooMany: // who looked whether the port is open, or gave up; what has a line for many
+		return slog.LevelDebug
+	case kindResolve:
+		if errors.Is(err, errNotTor) { // who looked whether the port is Tor's
+			return slog.LevelDebug
+		}
+		return slog.LevelInfo
+	case kindSilent, kindNoEgress, kindStopping: // most addresses that a node hears of are dead, full or old
+		return slog.LevelInfo
+	case kindDial:
+		if errors.As(err, &dial) && dial.code != socks.GeneralFailure && dial.code != socks.NotAllowed {
+			return slog.LevelInfo
+		}
+	case kindPeer:
+		if errors.Is(err, errPeerClosed) {
+			return slog.LevelInfo
+		}
 	}
 	return slog.LevelWarn
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"bip324proxy/proxy"
+	"bip324proxy/socks"
 	"bip324proxy/transport"
 )
 
@@ -148,6 +149,48 @@ func (l *pipeListener) Close() error {
 }
 
 func (l *pipeListener) Addr() net.Addr { return l.addr }
+
+// What the clients of a public listener do wrong is a line for each of their
+// addresses, and how often they did it another; what is done wrong on this machine is a
+// line each time.
+func TestClientFaultsAreFolded(t *testing.T) {
+	for listen, folded := range map[string]bool{"192.0.2.1:1324": true, "127.0.0.1:1324": false} {
+		synctest.Test(t, func(t *testing.T) {
+			logs := newLogBook()
+			s := &proxy.Server{ClientRate: 1000, Log: slog.New(slog.NewJSONHandler(logs, nil))}
+			s.Socks.Auth = &socks.Credentials{Username: "user", Password: "another"}
+			l := &pipeListener{net.TCPAddrFromAddrPort(netip.MustParseAddrPort(listen)), make(chan net.Conn), make(chan struct{})}
+			served := make(chan error, 1)
+			go func() { served <- s.Serve(l) }()
+			const n = 20
+			for range n {
+				for _, from := range []string{"203.0.113.1:1", "203.0.113.2:1"} {
+					for _, says := range []string{"GET / HTTP/1.1", "\x05\x01\x02\x01\x04user\x06secret"} {
+						client, conn := net.Pipe()
+						l.conns <- addrConn{conn, net.TCPAddrFromAddrPort(netip.MustParseAddrPort(from))}
+						go io.WriteString(client, says)
+						io.Copy(io.Discard, client)
+						client.Close()
+					}
+				}
+			}
+			if err := s.Shutdown(t.Context()); err != nil {
+				t.Error(err)
+			}
+			<-served
+			first, again := logs.with("session refused", "WARN"), logs.with("session refused again", "WARN")
+			want := map[bool][2]int{true: {4, 4}, false: {4 * n, 0}}[folded]
+			if len(first) != want[0] || len(again) != want[1] {
+				t.Fatalf("%s: %d lines and %d later, want %v", listen, len(first), len(again), want)
+			}
+			for _, line := range again {
+				if line["repeated"] != n-1. || line["clients"] != "203.0.113.1/32" && line["clients"] != "203.0.113.2/32" {
+					t.Errorf("the log says %v", line)
+				}
+			}
+		})
+	}
+}
 
 // On a listener that is open to others each address, IPv6 by /64, has its rate; on
 // one that is not, none has.

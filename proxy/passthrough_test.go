@@ -119,6 +119,27 @@ func TestBrokenV1(t *testing.T) {
 	}
 }
 
+// A client that gives up before its connection stands has not been passed through.
+func TestClientLeavesDuringTheDial(t *testing.T) {
+	left := make(chan struct{})
+	var e *env
+	server := &proxy.Server{}
+	server.Dialer.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		<-left
+		return e.net.dial(ctx, network, addr)
+	}
+	e = start(t, server)
+	e.net.peer("node.example:8333", echo)
+	client := e.dial()
+	client.Write(append([]byte{5, 1, 0}, request(1, "node.example:8333")...))
+	client.Close()
+	close(left)
+	wantAttrs(t, e.wantEnd(client, "refused", "the client closed the connection before anything was settled"), logLine{"level": "DEBUG"})
+	if now := server.Snapshot(); now.Opened["passthrough"] != 0 || now.Refused["client_left"] != 1 || len(now.Refusals) != 0 {
+		t.Errorf("opened %v, refused %v, %d refusals to show", now.Opened, now.Refused, len(now.Refusals))
+	}
+}
+
 // Whatever is not v1 passes as it is, in any chunking, with its end, and the
 // other direction goes on after that.
 func TestPassthrough(t *testing.T) {

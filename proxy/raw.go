@@ -97,6 +97,14 @@ func (s *session) passThrough(r *rawRelay) (talk func() error, err error) {
 	if r == nil {
 		return nil, errPassthroughDenied
 	}
+	if s.in.Buffered() == 0 { // it ended its side without a word: it has given up, or it listens
+		err := s.relayUp(r)
+		if s.down.Bytes.Load() == 0 {
+			return nil, errClientLeft
+		}
+		s.logOpen("passthrough")
+		return func() error { return err }, nil
+	}
 	s.logOpen("passthrough")
 	return func() error {
 		err := s.relayUp(r)

@@ -203,7 +203,7 @@ func (s *Server) setup() { // s.mu is held
 	s.memory = transport.NewMemory(cmp.Or(s.MessageMemory, 128<<20))
 	s.max = cmp.Or(s.MaxSessions, DefaultMaxSessions(0))
 	s.turns = make(chan struct{}, cmp.Or(s.MaxHandshakes, runtime.GOMAXPROCS(0)))
-	s.clients = clientRates{perSecond: cmp.Or(s.ClientRate, 20), of: make(map[netip.Addr]*rate.Limiter)}
+	s.clients = clientRates{perSecond: cmp.Or(s.ClientRate, 20), of: make(map[netip.Prefix]*rate.Limiter)}
 }
 
 func (s *Server) addListener(l net.Listener) bool {
@@ -326,7 +326,7 @@ func (s *Server) remove(each *session, end Ended, err error) {
 	defer s.mu.Unlock()
 	delete(s.sessions, each)
 	if each.opened() || err != nil && !errors.Is(err, errNotTor) { // else a question was answered
-		s.tally.end(end, each.info().Traffic, level(err) < slog.LevelInfo)
+		s.tally.end(end, each.info().Traffic, level(end.Kind, err) < slog.LevelInfo)
 	}
 	if each.refusal != nil {
 		s.refusing--

@@ -105,8 +105,8 @@ func (s *session) settle(ctx context.Context) (talk func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := request.Reply(socks.Succeeded); err != nil {
-		return nil, err
+	if request.Reply(socks.Succeeded) != nil {
+		return nil, errClientLeft
 	}
 	s.show(func(info *SessionInfo) { info.State = StateGranted })
 	relay, magic, v1, err := s.peek(peer)
