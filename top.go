@@ -12,7 +12,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"bip324proxy/internal/statusapi"
 	"bip324proxy/internal/terminal"
 	"bip324proxy/proxy"
 	"bip324proxy/status"
@@ -96,7 +95,7 @@ func runTop(c *cli.Context) error {
 }
 
 // statusClient asks the status page that the command is about.
-func statusClient(c *cli.Context) (page statusapi.Client, err error) {
+func statusClient(c *cli.Context) (page status.Client, err error) {
 	address, err := onlyArgument(c)
 	if err != nil {
 		return page, err
@@ -105,7 +104,7 @@ func statusClient(c *cli.Context) (page statusapi.Client, err error) {
 	if err != nil {
 		return page, err
 	}
-	page = statusapi.Client{Address: cmp.Or(address, s.status, usualPage), Token: s.token}
+	page = status.Client{Address: cmp.Or(address, s.status, usualPage), Token: s.token}
 	if err := proxy.CheckListen(page.Address); err != nil {
 		return page, usageError{fmt.Errorf("%s: %w", c.Command.Name, err)}
 	}

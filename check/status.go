@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"bip324proxy/internal/statusapi"
 	"bip324proxy/status"
 )
 
@@ -23,7 +22,7 @@ func (s *Subject) statusPage(ctx context.Context) Result {
 	if portIsChosen(s.Status) {
 		return Result{name, Skipped, s.Status + ": the port is chosen when the proxy starts", ""}
 	}
-	page := statusapi.Client{Address: s.Status, Token: s.Token}
+	page := status.Client{Address: s.Status, Token: s.Token}
 	for _, path := range []string{"/healthz", "/readyz"} {
 		answer, err := page.Get(ctx, path)
 		switch {

@@ -1,4 +1,4 @@
-package statusapi
+package status
 
 import (
 	"context"
@@ -13,18 +13,11 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"bip324proxy/proxy"
-	"bip324proxy/status"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-const token = "0123456789abcdef"
-
-// page serves a proxy's status until the test ends.
-func page(t *testing.T, network, address, token string) net.Listener {
+// servePage serves a proxy's status until the test ends.
+func servePage(t *testing.T, network, address, token string) net.Listener {
 	t.Helper()
 	l, err := net.Listen(network, address)
 	if err != nil {
@@ -32,7 +25,7 @@ func page(t *testing.T, network, address, token string) net.Listener {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error)
-	server := &status.Server{Snapshot: new(proxy.Server).Snapshot, Version: "1.2.3", Token: token, Log: slog.New(slog.DiscardHandler)}
+	server := &Server{Snapshot: new(proxy.Server).Snapshot, Version: "1.2.3", Token: token, Log: slog.New(slog.DiscardHandler)}
 	go func() { served <- server.Serve(ctx, l) }()
 	t.Cleanup(func() {
 		cancel()
@@ -63,8 +56,8 @@ func answering(t *testing.T, handler http.HandlerFunc) (address string) {
 // The page's own server is understood, wherever it is.
 func TestStatus(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "socket")
-	page(t, "unix", socket, token)
-	_, port, _ := net.SplitHostPort(page(t, "tcp", "127.0.0.1:0", "").Addr().String())
+	servePage(t, "unix", socket, token)
+	_, port, _ := net.SplitHostPort(servePage(t, "tcp", "127.0.0.1:0", "").Addr().String())
 	for _, c := range []Client{
 		{Address: "127.0.0.1:" + port},
 		{Address: "localhost:" + port, Token: "not needed"},
@@ -82,7 +75,7 @@ func TestStatus(t *testing.T) {
 
 // What cannot be had is said to be so, with what to do.
 func TestNoStatus(t *testing.T) {
-	locked := page(t, "tcp", "127.0.0.1:0", token).Addr().String()
+	locked := servePage(t, "tcp", "127.0.0.1:0", token).Addr().String()
 	gone, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -135,7 +128,7 @@ func TestStatusCancelled(t *testing.T) {
 	if _, _, err := (Client{Address: address}).Status(late); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "does not answer: no answer within 10s; is the proxy running") {
 		t.Error(err)
 	}
-	if _, _, err := (Client{Address: address}).Status(ctx); !errors.Is(err, context.Canceled) || time.Since(began) > timeout/2 {
+	if _, _, err := (Client{Address: address}).Status(ctx); !errors.Is(err, context.Canceled) || time.Since(began) > clientTimeout/2 {
 		t.Errorf("%v after %v", err, time.Since(began))
 	}
 }

@@ -1,5 +1,4 @@
-// Package statusapi asks a running proxy for its status, over HTTP.
-package statusapi
+package status
 
 import (
 	"context"
@@ -11,8 +10,6 @@ import (
 	"net/http"
 	"strings"
 	"time"
-
-	"bip324proxy/status"
 )
 
 const (
@@ -20,10 +17,10 @@ const (
 	// fit.
 	maxAnswer = 16 << 20
 
-	timeout = 10 * time.Second
+	clientTimeout = 10 * time.Second
 )
 
-// Client asks the status page at one address.
+// Client asks the status page of a proxy that runs.
 type Client struct {
 	// Address is where the page is: HOST:PORT, or unix:/PATH.
 	Address string
@@ -43,7 +40,7 @@ var ErrTooLarge = errors.New("the answer has more than 16 MiB")
 // Get asks for path, within ten seconds. It uses no proxy, follows no redirection
 // and keeps no connection. An answer with any code is no error.
 func (c Client) Get(ctx context.Context, path string) (Answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := context.WithTimeout(ctx, clientTimeout)
 	defer cancel()
 	network, where := "tcp", c.Address
 	if socket, ok := strings.CutPrefix(c.Address, "unix:"); ok {
@@ -98,7 +95,7 @@ func (e *NoPageError) Error() string {
 		var op *net.OpError
 		switch {
 		case errors.Is(why, context.DeadlineExceeded):
-			why = fmt.Errorf("no answer within %v", timeout)
+			why = fmt.Errorf("no answer within %v", clientTimeout)
 		case errors.As(why, &op):
 			why = op.Err // the rest of it is the address again
 		}
@@ -118,7 +115,7 @@ func (e *NoPageError) Unwrap() error { return e.Err }
 
 // Status asks for the report on all that the proxy does, and returns it as it came
 // too. The error is a *NoPageError.
-func (c Client) Status(ctx context.Context) (report *status.Report, raw []byte, err error) {
+func (c Client) Status(ctx context.Context) (report *Report, raw []byte, err error) {
 	failed := &NoPageError{Address: c.Address, Token: c.Token != ""}
 	answer, err := c.Get(ctx, "/api/status")
 	if err != nil {
@@ -129,7 +126,7 @@ func (c Client) Status(ctx context.Context) (report *status.Report, raw []byte, 
 	if answer.Code != http.StatusOK {
 		return nil, nil, failed
 	}
-	report = new(status.Report)
+	report = new(Report)
 	if failed.Err = json.Unmarshal(answer.Body, report); failed.Err == nil && (report.Started.IsZero() || report.Opened == nil) {
 		failed.Err = errors.New("it does not say what it should")
 	}
