@@ -26,6 +26,9 @@ type Report struct {
 	// Live counts all live sessions, also those that Sessions leaves out.
 	Live Live `json:"live"`
 
+	// Encrypted is what Live.Encrypted says.
+	Encrypted Verdict `json:"encrypted"`
+
 	// Outcomes are what became of all sessions that are settled, by cause and with
 	// the most frequent first.
 	Outcomes []Outcome `json:"outcomes"`
@@ -44,6 +47,34 @@ type Live struct {
 	Pending     int `json:"pending"` // not open yet
 }
 
+// Verdict answers whether the Bitcoin traffic of all live sessions is encrypted.
+type Verdict string
+
+// The verdicts.
+const (
+	Yes     Verdict = "yes"
+	No      Verdict = "no" // none of it
+	Partly  Verdict = "partly"
+	Unknown Verdict = "unknown" // it is all passed through: it may be v2 of the client's own, or not Bitcoin
+	None    Verdict = "none"    // there is no traffic
+)
+
+// Encrypted is the one question that the status is there for.
+func (l Live) Encrypted() Verdict {
+	encrypted, plain := l.V2+l.V1Overlay, l.V1-l.V1Overlay
+	switch {
+	case encrypted+plain+l.Passthrough == 0:
+		return None
+	case plain+l.Passthrough == 0:
+		return Yes
+	case encrypted+plain == 0:
+		return Unknown
+	case encrypted == 0:
+		return No
+	}
+	return Partly
+}
+
 // Outcome is what became of sessions: one of those in Snapshot.Opened, "v1" by its
 // cause, or "refused" by its kind.
 type Outcome struct {
@@ -56,6 +87,7 @@ type Outcome struct {
 // newReport makes a report with at most n sessions.
 func newReport(now proxy.Snapshot, n int) *Report {
 	r := &Report{Snapshot: now, Uptime: now.Time.Sub(now.Started).Seconds(), Live: count(now.Sessions), Outcomes: outcomes(now), Settings: []Setting{}}
+	r.Encrypted = r.Live.Encrypted()
 	slices.Reverse(r.Sessions)
 	r.Sessions = r.Sessions[:min(n, len(r.Sessions))]
 	return r

@@ -16,6 +16,7 @@ const wantReport = `{
 	"time": "2026-01-02T03:05:35.006Z", "started": "2026-01-02T03:04:05.006Z", "uptime_seconds": 90, "version": "1.2.3",
 	"stopping": true, "listeners": ["127.0.0.1:1324", "/run/socket"], "max_sessions": 100,
 	"live": {"all": 5, "v2": 1, "v1": 2, "v1_overlay": 1, "passthrough": 1, "pending": 1},
+	"encrypted": "partly",
 	"sessions": [
 		{"number": 5, "began": "0001-01-01T00:00:00Z", "state": "dialing", "client": "127.0.0.1:2", "dest": "192.0.2.2:8333",
 			"messages_to_peer": 0, "messages_to_client": 0, "bytes_to_peer": 0, "bytes_to_client": 0, "dropped": 0},
@@ -67,6 +68,26 @@ func decode(t *testing.T, r io.Reader) (v map[string]any) {
 		t.Fatal(err)
 	}
 	return v
+}
+
+func TestEncrypted(t *testing.T) {
+	for live, want := range map[Live]Verdict{
+		{}:                                    None,
+		{Pending: 3}:                          None,
+		{V2: 3, Pending: 1}:                   Yes,
+		{V2: 3, V1: 1, V1Overlay: 1}:          Yes,
+		{Passthrough: 2}:                      Unknown,
+		{V1: 2}:                               No,
+		{V1: 2, Passthrough: 1}:               No,
+		{V1: 2, V2: 1}:                        Partly,
+		{V2: 1, Passthrough: 1}:               Partly,
+		{V1: 2, V1Overlay: 1}:                 Partly,
+		{V1: 1, V1Overlay: 1, Passthrough: 1}: Partly,
+	} {
+		if got := live.Encrypted(); got != want {
+			t.Errorf("%+v: %s, want %s", live, got, want)
+		}
+	}
 }
 
 func TestReport(t *testing.T) {

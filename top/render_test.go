@@ -141,26 +141,6 @@ func TestRenderFits(t *testing.T) {
 	}
 }
 
-func TestVerdict(t *testing.T) {
-	for live, want := range map[status.Live]string{
-		{}:                                    "no connections right now",
-		{Pending: 3}:                          "no connections right now",
-		{V2: 3, Pending: 1}:                   "yes",
-		{V2: 3, V1: 1, V1Overlay: 1}:          "yes",
-		{Passthrough: 2}:                      "not known",
-		{V1: 2}:                               "no",
-		{V1: 2, Passthrough: 1}:               "no",
-		{V1: 2, V2: 1}:                        "partly",
-		{V2: 1, Passthrough: 1}:               "partly",
-		{V1: 2, V1Overlay: 1}:                 "partly",
-		{V1: 1, V1Overlay: 1, Passthrough: 1}: "partly",
-	} {
-		if got := verdict(live); got != want {
-			t.Errorf("%+v: %s, want %s", live, got, want)
-		}
-	}
-}
-
 func TestRenderQuiet(t *testing.T) {
 	r := &status.Report{Snapshot: proxy.Snapshot{Time: at(1), Started: began, Stopping: true}}
 	wantLines(t, Render(r, 0, 0), `

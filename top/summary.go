@@ -11,20 +11,9 @@ import (
 	"bip324proxy/status"
 )
 
-// verdict answers whether the live sessions are encrypted.
-func verdict(live status.Live) string {
-	open, plain, encrypted := live.V2+live.V1+live.Passthrough, live.V1-live.V1Overlay, live.V2+live.V1Overlay
-	switch {
-	case open == 0:
-		return "no connections right now"
-	case encrypted == open:
-		return "yes"
-	case live.Passthrough == open:
-		return "not known"
-	case encrypted == 0 && plain > 0:
-		return "no"
-	}
-	return "partly"
+// words are verdicts as they are said.
+var words = map[status.Verdict]string{
+	status.Yes: "yes", status.No: "no", status.Partly: "partly", status.Unknown: "not known", status.None: "no connections right now",
 }
 
 // headline is the first line.
@@ -46,7 +35,7 @@ func headline(r *status.Report) string {
 		refused += n
 	}
 	parts = append(parts, fmt.Sprintf("%d refused", refused))
-	return fmt.Sprintf("Is my Bitcoin traffic encrypted? %s: %s", verdict(live), strings.Join(parts, ", "))
+	return fmt.Sprintf("Is my Bitcoin traffic encrypted? %s: %s", words[live.Encrypted()], strings.Join(parts, ", "))
 }
 
 // about is the second line.

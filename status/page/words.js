@@ -73,8 +73,8 @@ export function setting(report, name) { return report.settings.find(s => s.name 
 // kind is what a session speaks, as the style sheet names it.
 export function kind(session) { return session.overlay ? "overlay" : session.transport || "pending"; }
 
-// answer is what the page is there for. How sure it is shows in its state: good,
-// partly, bad, or none, which is to say that it cannot tell.
+// answer is what the page is there for, in words. How sure it is shows in its state:
+// good, partly, bad, or none, which is to say that it cannot tell.
 export function answer(report) {
 	const live = report.live, plain = live.v1 - live.v1_overlay, open = live.v2 + live.v1 + live.passthrough;
 	const parts = [
@@ -87,12 +87,12 @@ export function answer(report) {
 	const is = open === 1 ? "is" : "are";
 	const title = [[plain, "plaintext"], [live.passthrough, "passed through"], [live.v2 + live.v1_overlay, "encrypted"]]
 		.filter(([n]) => n > 0).map(([n, what]) => number(n) + " " + what).join(", ");
-	if (open === 0) return { state: "none", mark: "–", headline: "No connections right now.", title: "no connections" };
-	if (live.v2 === open) return { state: "good", mark: "✓", headline: `Yes. ${which} through this proxy ${is} encrypted.`, title };
-	if (live.passthrough === open) return { state: "none", mark: "?", headline: `Not known. ${which} ${is} passed through as ${open === 1 ? "it" : "they"} came.`, title };
-	if (plain === open) return { state: "bad", mark: "!", headline: `No. ${which} ${is} in plaintext (v1).`, title };
-	if (plain + live.passthrough === 0) return { state: "good", mark: "✓", headline: `Yes. ${parts}.`, title };
-	if (plain > 0 && live.v2 + live.v1_overlay === 0) return { state: "bad", mark: "!", headline: `No. ${parts}.`, title };
+	switch (report.encrypted) {
+	case "none": return { state: "none", mark: "–", headline: "No connections right now.", title: "no connections" };
+	case "unknown": return { state: "none", mark: "?", headline: `Not known. ${which} ${is} passed through as ${open === 1 ? "it" : "they"} came.`, title };
+	case "yes": return { state: "good", mark: "✓", headline: live.v2 === open ? `Yes. ${which} through this proxy ${is} encrypted.` : `Yes. ${parts}.`, title };
+	case "no": return { state: "bad", mark: "!", headline: plain === open ? `No. ${which} ${is} in plaintext (v1).` : `No. ${parts}.`, title };
+	}
 	return { state: "partly", mark: "!", headline: `Partly. ${parts}.`, title };
 }
 
