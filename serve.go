@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime"
 	"runtime/debug"
 	"sync/atomic"
 	"syscall"
@@ -82,17 +83,15 @@ func serve(c *cli.Context) error {
 		s.log.Warn("there may be too few descriptors for so many sessions; raise their limit (ulimit -n) to six times as many",
 			"max_sessions", settings.maxSessions, "enough_for", enough)
 	}
-	if os.Getenv("GOGC") == "" {
+	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetGCPercent(12) // sessions are idle, mostly: memory is worth more than the processor's time
-		ballast = make([]byte, 64<<20)
+		// Never touched, it takes no memory, but counts as the heap's, which so grows by
+		// 8 MB before it is collected: with few sessions 12 % would be next to nothing.
+		ballast := make([]byte, 64<<20)
+		defer runtime.KeepAlive(ballast)
 	}
 	return s.run(c, hangups, signals)
 }
-
-// ballast is never touched, and so takes no memory. It counts as the heap's, which may
-// so grow by 8 MB before it is collected: with few sessions 12 % would be next to
-// nothing, and every few connects a collection.
-var ballast []byte
 
 // run serves until a signal ends it, or a listener fails.
 func (s *service) run(c *cli.Context, hangups, signals <-chan os.Signal) error {
