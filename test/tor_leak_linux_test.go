@@ -221,8 +221,8 @@ func traceRun(t *testing.T, args ...string) (code int, stdout, stderr, record st
 	return code, stdout, stderr, string(all)
 }
 
-// A check of the proxy itself connects to the proxy, and to where its status page would be, and to nobody else: to learn whether there is a way out it asks
-// the system and sends nothing.
+// A check of the proxy itself connects to the proxy, and to where its status page would be, and to nobody else: to learn
+// whether there is a way out it asks the system and sends nothing.
 func TestCheckAsksNobody(t *testing.T) {
 	t.Parallel()
 	proxy := startProxy(t)
@@ -239,6 +239,7 @@ func TestCheckAsksNobody(t *testing.T) {
 		case strings.Contains(line, own):
 			seen++
 		case strings.Contains(line, page):
+		case strings.Contains(line, "???( <detached"): // a thread that ended, in no call
 		case strings.Contains(line, "connect(") && (strings.Contains(line, v4) || strings.Contains(line, v6)): // of a UDP socket
 		default:
 			t.Errorf("the check did this: %s", line)
