@@ -83,14 +83,25 @@ func serve(c *cli.Context) error {
 		s.log.Warn("there may be too few descriptors for so many sessions; raise their limit (ulimit -n) to six times as many",
 			"max_sessions", settings.maxSessions, "enough_for", enough)
 	}
-	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetGCPercent(12) // sessions are idle, mostly: memory is worth more than the processor's time
-		// Never touched, it takes no memory, but counts as the heap's, which so grows by
-		// 8 MB before it is collected: with few sessions 12 % would be next to nothing.
-		ballast := make([]byte, 64<<20)
-		defer runtime.KeepAlive(ballast)
-	}
+	defer runtime.KeepAlive(spareMemory())
 	return s.run(c, hangups, signals)
+}
+
+// spareMemory has the heap collected early, unless the environment says otherwise:
+// sessions are idle, mostly, and memory is worth more than the processor's time. The
+// caller keeps the ballast. Never touched, that takes no memory, but counts as the
+// heap's, which so grows by 8 MB before it is collected: with few sessions 12 % would
+// be next to nothing.
+func spareMemory() (ballast []byte) {
+	switch {
+	case os.Getenv("GOGC") != "":
+	case os.Getenv("GOMEMLIMIT") != "": // it would count the ballast, too
+		debug.SetGCPercent(30)
+	default:
+		debug.SetGCPercent(12)
+		ballast = make([]byte, 64<<20)
+	}
+	return ballast
 }
 
 // run serves until a signal ends it, or a listener fails.

@@ -18,8 +18,12 @@ const (
 	maxFolds = 1024
 )
 
-// failuresOfPeers are the refusals that nobody here is at fault for.
-var failuresOfPeers = []string{kindDial, kindSilent, kindHandshake, kindRedial, kindResolve, kindNoEgress, kindPeer}
+// failuresOfPeers are the refusals that nobody here is at fault for, faultsOfClients
+// those that a client is.
+var (
+	failuresOfPeers = []string{kindDial, kindSilent, kindHandshake, kindRedial, kindResolve, kindNoEgress, kindPeer}
+	faultsOfClients = []string{kindClient, kindDenied, kindPassthrough, kindOwnAddress}
+)
 
 // refusal is what makes refusals alike: the same destination, or the same client
 // where that is at fault, for the same reason.
@@ -27,7 +31,7 @@ type refusal struct {
 	of     string          // the destination; the client's network
 	kind   string          // of RefusalKinds
 	code   socks.ReplyCode // what the client was told, if there was no connection
-	reason string          // of a client's fault
+	reason string          // of a client's fault, without addresses
 
 	level slog.Level // no warning is folded into what is less
 }
@@ -35,20 +39,20 @@ type refusal struct {
 // likeOthers says which refusals this one is like, and what the log has about all of
 // them. What a client of this machine is not allowed, or does wrong, is a line each
 // time: whoever sets it up wants to see it.
-func (s *session) likeOthers(end Ended, err error) (like refusal, about []any, folded bool) {
-	like = refusal{kind: end.Kind, level: level(end.Kind, err)}
+func (s *session) likeOthers(kind, reason string, err error) (like refusal, about []any, folded bool) {
+	like = refusal{kind: kind, level: level(kind, err)}
 	var dial *dialError
 	switch {
 	case like.level < slog.LevelInfo:
 		return like, nil, false
-	case slices.Contains(failuresOfPeers, end.Kind):
+	case slices.Contains(failuresOfPeers, kind):
 		if errors.As(err, &dial) {
 			like.code = dial.code
 		}
-		like.of = end.Dest
-		return like, []any{"dest", end.Dest}, true
-	case s.public:
-		like.of, like.reason = clientNetwork(s.client.RemoteAddr()).String(), end.Reason
+		like.of = s.shown.Dest
+		return like, []any{"dest", like.of}, true
+	case s.public && slices.Contains(faultsOfClients, kind):
+		like.of, like.reason = clientNetwork(s.client.RemoteAddr()).String(), reason
 		return like, []any{"clients", like.of}, true
 	}
 	return like, nil, false

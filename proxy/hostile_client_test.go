@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -207,6 +208,30 @@ func TestClientLeavesDuringHandshake(t *testing.T) {
 		e.wantEnd(client, "refused", "the client closed the connection")
 		wantNoV1(t, e, "node.example:8333")
 	}
+}
+
+// One that leaves while the second connection is being made has left, and nothing
+// else has failed.
+func TestClientLeavesDuringSecondDial(t *testing.T) {
+	const dest = "node.example:8333"
+	second := make(chan struct{})
+	var e *env
+	server := &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways}}}
+	server.Dialer.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if e.net.dialled(dest) == 0 {
+			return e.net.dial(ctx, network, addr)
+		}
+		close(second)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	e = start(t, server)
+	e.net.peer(dest, hangUpOnV2)
+	client := e.connect(dest)
+	client.Write(v1Message(mainnet, "version", version))
+	receive(t, second, "the second dial")
+	client.Close()
+	wantAttrs(t, e.wantEnd(client, "refused", "the client closed the connection before anything was settled"), logLine{"level": "DEBUG"})
 }
 
 // Things that are sent to a SOCKS port by mistake.

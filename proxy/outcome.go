@@ -151,12 +151,12 @@ func (s *session) opened() bool { return s.shown.Transport != "" }
 // foldedLevel is the level for the line about a refused session: debug if there was
 // one like it a while ago.
 func (s *session) foldedLevel(end Ended, err error) slog.Level {
-	like, about, folded := s.likeOthers(end, err)
+	reason, _ := s.explain(hidden(err)) // the log may hide addresses by the time that it is told
+	like, about, folded := s.likeOthers(end.Kind, reason, err)
 	if !folded {
 		return like.level
 	}
 	server, args := s.server, append([]any{"reason", end.Reason, "within", foldRefusalsFor}, about...)
-	reason, _ := s.explain(hidden(err)) // the log may hide addresses by the time that it is told
 	first := server.folded.refusals.isFirst(like, func(n int) {
 		if server.policy().HideAddresses {
 			args = []any{"reason", reason, "within", foldRefusalsFor}
@@ -205,7 +205,7 @@ func level(kind string, err error) slog.Level {
 			return slog.LevelDebug
 		}
 		return slog.LevelInfo
-	case kindSilent, kindNoEgress, kindStopping: // most addresses that a node hears of are dead, full or old
+	case kindSilent, kindRedial, kindNoEgress, kindStopping: // most addresses that a node hears of are dead, full or old
 		return slog.LevelInfo
 	case kindDial:
 		if errors.As(err, &dial) && dial.code != socks.GeneralFailure && dial.code != socks.NotAllowed {

@@ -192,6 +192,38 @@ func TestClientFaultsAreFolded(t *testing.T) {
 	}
 }
 
+// Ports and destinations, which are others each time, make no difference.
+func TestClientFaultsAreFoldedByReason(t *testing.T) {
+	logs := newLogBook()
+	e := start(t, &proxy.Server{ClientRate: 1000, Policy: proxy.Policy{Rules: rules(t, "deny", "*")}, Log: slog.New(slog.NewJSONHandler(logs, nil))})
+	l, err := net.Listen("tcp", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- e.server.Serve(l) }()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	const n = 10
+	for i := range n {
+		broken := e.dialTo("127.0.0.1:" + port)
+		broken.Write([]byte{5})
+		reset(broken)
+		denied := e.dialTo("127.0.0.1:" + port)
+		if code, err := ask(denied, fmt.Sprintf("node%d.example:%d", i, 8333+i)); code != 2 {
+			t.Errorf("reply %d, %v", code, err)
+		}
+		wantClosed(t, denied)
+	}
+	if err := e.server.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	<-served
+	first, again := logs.with("session refused", "WARN"), logs.with("session refused again", "WARN")
+	if len(first) != 2 || len(again) != 2 || again[0]["repeated"] != n-1. || again[1]["repeated"] != n-1. {
+		t.Errorf("the log says %v, then %v", first, again)
+	}
+}
+
 // On a listener that is open to others each address, IPv6 by /64, has its rate; on
 // one that is not, none has.
 func TestClientRate(t *testing.T) {

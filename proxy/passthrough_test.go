@@ -140,6 +140,39 @@ func TestClientLeavesDuringTheDial(t *testing.T) {
 	}
 }
 
+// A peer that hangs up at once is the one that did, also if the client follows it.
+func TestPeerHangsUpAtOnce(t *testing.T) {
+	e := start(t, &proxy.Server{})
+	e.net.peer("node.example:8333", func(*net.TCPConn, int) {})
+	client := e.connect("node.example:8333")
+	wantClosed(t, client)
+	client.Close()
+	line := e.wantEnd(client, "refused", "the peer closed the connection before anything was said")
+	wantAttrs(t, line, logLine{"level": "INFO"})
+}
+
+// A client may end its side without a word, and listen: the session is open from the
+// peer's first bytes.
+func TestClientThatListens(t *testing.T) {
+	e := start(t, &proxy.Server{})
+	said := make(chan struct{})
+	e.net.peer("server.example:80", func(nc *net.TCPConn, _ int) {
+		io.Copy(io.Discard, nc) // so the end has been passed on
+		nc.Write([]byte("for hours"))
+		<-said
+	})
+	client := e.connect("server.example:80")
+	client.(*net.TCPConn).CloseWrite()
+	e.until("the session", func(now proxy.Snapshot) bool {
+		return len(now.Sessions) == 1 && now.Sessions[0].Transport == "passthrough" && now.Sessions[0].BytesToClient == 9
+	})
+	close(said)
+	if b, err := io.ReadAll(client); string(b) != "for hours" || err != nil {
+		t.Errorf("%q, %v", b, err)
+	}
+	wantAttrs(t, e.wantEnd(client, "closed", "both sides closed the connection"), logLine{"transport": "passthrough", "bytes_to_client": 9.})
+}
+
 // Whatever is not v1 passes as it is, in any chunking, with its end, and the
 // other direction goes on after that.
 func TestPassthrough(t *testing.T) {

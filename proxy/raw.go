@@ -19,6 +19,8 @@ type rawRelay struct {
 	peer net.Conn
 	down chan error // the end of the direction to the client
 
+	spoke chan struct{} // closed when the peer has said something
+
 	broken sync.Once
 	cause  error // why, if it did not come to its end in both directions
 
@@ -32,6 +34,7 @@ func (s *session) newRelay(peer net.Conn) *rawRelay {
 		Relay: stream.NewRelay(s.client, peer, s.server.idleTimeout()),
 		peer:  peer,
 		down:  make(chan error, 1),
+		spoke: make(chan struct{}),
 	}
 	s.setRelay(r)
 	return r
@@ -45,7 +48,7 @@ func (s *session) startRelay(peer net.Conn) *rawRelay {
 }
 
 func (s *session) relayDown(r *rawRelay) {
-	err := r.BToA(&s.down.Bytes)
+	err := r.BToA(&s.down.Bytes, func() { close(r.spoke) })
 	var op *net.OpError
 	switch {
 	case r.EndedFirst(s.client):
@@ -97,13 +100,10 @@ func (s *session) passThrough(r *rawRelay) (talk func() error, err error) {
 	if r == nil {
 		return nil, errPassthroughDenied
 	}
-	if s.in.Buffered() == 0 { // it ended its side without a word: it has given up, or it listens
-		err := s.relayUp(r)
-		if s.down.Bytes.Load() == 0 {
-			return nil, errClientLeft
+	if s.in.Buffered() == 0 {
+		if err := s.awaitPeer(r); err != nil {
+			return nil, err
 		}
-		s.logOpen("passthrough")
-		return func() error { return err }, nil
 	}
 	s.logOpen("passthrough")
 	return func() error {
@@ -113,6 +113,29 @@ func (s *session) passThrough(r *rawRelay) (talk func() error, err error) {
 			Sent: int(s.up.Bytes.Load()), Received: int(s.down.Bytes.Load()), Err: r.hungUp})
 		return err
 	}, nil
+}
+
+// awaitPeer passes on that the client has ended its side without a word, and waits
+// for the peer's first bytes. If none come, the client had not come to listen.
+func (s *session) awaitPeer(r *rawRelay) error {
+	if err := r.AToB(&s.up.Bytes); err != nil {
+		s.breakRelay(r, err)
+	}
+	select {
+	case <-r.spoke:
+		return nil
+	case err := <-r.down:
+		r.down <- err // for relayUp
+		switch {
+		case s.down.Bytes.Load() > 0:
+			return nil
+		case r.hungUp != nil:
+			return errPeerClosed
+		case isTimeout(err):
+			return err
+		}
+		return errClientLeft
+	}
 }
 
 // speakV1 relays a v1 client to a v1 peer, beginning with its VERSION.

@@ -3,7 +3,7 @@
 //
 //	accept → negotiate → dial → grant → peek → upgrade → bridge → close
 //
-// is the story of one connection; it stands in session.run. [Server] owns what
+// is the story of one connection; it stands in session.settle. [Server] owns what
 // is around it: the accept loop, the live sessions, and how they end.
 package proxy
 

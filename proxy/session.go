@@ -67,8 +67,8 @@ func (s *session) serve(ctx context.Context) error {
 	return cmp.Or(s.failed(), err)
 }
 
-// run is the story of one connection. The error says how it ended: nil if both sides
-// closed it, or if the client only wanted to know an address.
+// run settles both ends and has them talk. The error says how the session ended: nil
+// if both sides closed it, or if the client only wanted to know an address.
 func (s *session) run(ctx context.Context) error {
 	var talk func() error
 	var err error
@@ -84,7 +84,8 @@ func (s *session) run(ctx context.Context) error {
 	return talk()
 }
 
-// settle does all until both ends are settled, and returns what they do then.
+// settle is the story of one connection until both ends are settled. It returns what
+// they do then.
 func (s *session) settle(ctx context.Context) (talk func() error, err error) {
 	request, err := s.ask()
 	if err != nil {
@@ -214,6 +215,8 @@ func (s *session) upgrade(ctx context.Context, peer net.Conn, magic [4]byte, fir
 	})
 	release()
 	switch {
+	case err != nil && context.Cause(ctx) == errClientLeft:
+		return link, errClientLeft
 	case err != nil:
 		return link, err
 	case link.V1 != nil:

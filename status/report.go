@@ -53,10 +53,10 @@ type Verdict string
 // The verdicts.
 const (
 	Yes     Verdict = "yes"
-	No      Verdict = "no" // none of it
+	No      Verdict = "no" // none that is known to be
 	Partly  Verdict = "partly"
 	Unknown Verdict = "unknown" // it is all passed through: it may be v2 of the client's own, or not Bitcoin
-	None    Verdict = "none"    // there is no traffic
+	None    Verdict = "none"    // no session is open
 )
 
 // Encrypted is the one question that the status is there for.

@@ -34,10 +34,12 @@ func NewRelay(a, b net.Conn, idle time.Duration) *Relay {
 
 // AToB copies from a to b until a's stream ends, and counts in n. At the end of
 // the stream b is closed for writing and the error is nil.
-func (r *Relay) AToB(n *atomic.Uint64) error { return r.copy(r.conns[1], r.conns[0], n) }
+func (r *Relay) AToB(n *atomic.Uint64) error { return r.copy(r.conns[1], r.conns[0], n, func() {}) }
 
-// BToA is AToB the other way.
-func (r *Relay) BToA(n *atomic.Uint64) error { return r.copy(r.conns[0], r.conns[1], n) }
+// BToA is AToB the other way. It calls begun when the first bytes have been copied.
+func (r *Relay) BToA(n *atomic.Uint64, begun func()) error {
+	return r.copy(r.conns[0], r.conns[1], n, begun)
+}
 
 // Interrupt makes both directions fail with os.ErrDeadlineExceeded. Bytes that
 // were read have been written.
@@ -57,7 +59,7 @@ func (r *Relay) EndedFirst(c net.Conn) bool {
 	return first != nil && *first == c
 }
 
-func (r *Relay) copy(dst, src net.Conn, n *atomic.Uint64) error {
+func (r *Relay) copy(dst, src net.Conn, n *atomic.Uint64, begun func()) error {
 	step := copyOnce // so that the first bytes are counted at once
 	for {
 		// A read that times out has lost nothing; with a write that does, bytes
@@ -75,6 +77,8 @@ func (r *Relay) copy(dst, src net.Conn, n *atomic.Uint64) error {
 		if k > 0 {
 			n.Add(uint64(k))
 			r.moved.Store(int64(now.Sub(r.began)))
+			begun()
+			begun = func() {}
 		}
 		switch {
 		case err == nil:

@@ -77,7 +77,7 @@ func (r *relayed) run(a, b net.Conn) {
 	r.Relay = NewRelay(a, b, idle)
 	r.upEnd, r.downEnd = make(chan error, 1), make(chan error, 1)
 	go func() { r.upEnd <- r.AToB(&r.up) }()
-	go func() { r.downEnd <- r.BToA(&r.down) }()
+	go func() { r.downEnd <- r.BToA(&r.down, func() {}) }()
 }
 
 func (r *relayed) close() {
@@ -343,7 +343,7 @@ func TestRelayInterrupt(t *testing.T) {
 		}
 		// It stays so.
 		wantTimeout(t, r.AToB(&r.up))
-		wantTimeout(t, r.BToA(&r.down))
+		wantTimeout(t, r.BToA(&r.down, func() {}))
 		// And what has been counted has been written.
 		r.bIn.Close()
 		rest, _ := io.ReadAll(r.b)

@@ -89,11 +89,11 @@ export function answer(report) {
 		.filter(([n]) => n > 0).map(([n, what]) => number(n) + " " + what).join(", ");
 	switch (report.encrypted) {
 	case "none": return { state: "none", mark: "–", headline: "No connections right now.", title: "no connections" };
-	case "unknown": return { state: "none", mark: "?", headline: `Not known. ${which} ${is} passed through as ${open === 1 ? "it" : "they"} came.`, title };
 	case "yes": return { state: "good", mark: "✓", headline: live.v2 === open ? `Yes. ${which} through this proxy ${is} encrypted.` : `Yes. ${parts}.`, title };
 	case "no": return { state: "bad", mark: "!", headline: plain === open ? `No. ${which} ${is} in plaintext (v1).` : `No. ${parts}.`, title };
+	case "partly": return { state: "partly", mark: "!", headline: `Partly. ${parts}.`, title };
+	default: return { state: "none", mark: "?", headline: `Not known. ${which} ${is} passed through as ${open === 1 ? "it" : "they"} came.`, title };
 	}
-	return { state: "partly", mark: "!", headline: `Partly. ${parts}.`, title };
 }
 
 // detail is what there is to say on the answer, in sentences.
