@@ -126,8 +126,18 @@ func testTorSockets(t *testing.T, n *torNetwork) {
 }
 
 // requireSockets proves, from /proc, that every internet socket of the proxy's is its listener, a client's or one to
-// upstream, and that there is one of each.
+// upstream, and that there is one of each. A reading may miss sockets, for the kernel's tables change meanwhile.
 func requireSockets(t *testing.T, proxy *proxy, upstream string) {
+	t.Helper()
+	eventually(t, "a listener, a client and a connection to Tor", func() bool {
+		listeners, clients, upstreams := readSockets(t, proxy, upstream)
+		t.Logf("%d listener, %d clients, %d connections to Tor", listeners, clients, upstreams)
+		return listeners == 1 && clients >= 1 && upstreams >= 1
+	})
+}
+
+// readSockets counts the proxy's sockets. It fails the test if there is another.
+func readSockets(t *testing.T, proxy *proxy, upstream string) (listeners, clients, upstreams int) {
 	t.Helper()
 	dir := fmt.Sprintf("/proc/%d/", proxy.cmd.Process.Pid)
 	files, err := os.ReadDir(dir + "fd")
@@ -142,7 +152,6 @@ func requireSockets(t *testing.T, proxy *proxy, upstream string) {
 		}
 	}
 	listen, tor := netip.MustParseAddrPort(proxy.addr), netip.MustParseAddrPort(upstream)
-	var listeners, clients, upstreams int
 	for _, table := range []string{"tcp", "tcp6", "udp", "udp6", "raw", "raw6"} {
 		content, err := os.ReadFile(dir + "net/" + table)
 		if os.IsNotExist(err) {
@@ -169,10 +178,7 @@ func requireSockets(t *testing.T, proxy *proxy, upstream string) {
 			}
 		}
 	}
-	t.Logf("%d listener, %d clients, %d connections to Tor", listeners, clients, upstreams)
-	if listeners != 1 || clients < 1 || upstreams < 1 {
-		t.Errorf("%d listeners, %d clients, %d connections to Tor: this test shows nothing", listeners, clients, upstreams)
-	}
+	return listeners, clients, upstreams
 }
 
 // procAddr reads "0100007F:1F90": each 32-bit word of the address as the machine stores it, and the port.
