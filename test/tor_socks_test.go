@@ -78,8 +78,13 @@ func (r socksRequest) granted(t *testing.T) net.Conn {
 	return conn
 }
 
+// directoryPause is longer than a Tor of a testing network waits before it asks the same directory for an onion service
+// again (hs_hsdir_requery_period). Until then it says that there is no such service.
+const directoryPause = 6 * time.Second
+
 // grantedOverTor is granted for an onion service. To meet there takes seven circuits, and with so few relays now and
-// then one of them hangs for as long as a minute and a half; it is tried again then, with credentials for others.
+// then one of them hangs for as long as a minute and a half, or breaks, so that a directory seems not to have the
+// service; it is tried again then, with credentials for other circuits.
 func (r socksRequest) grantedOverTor(t *testing.T) net.Conn {
 	t.Helper()
 	for i := range 4 {
@@ -90,6 +95,9 @@ func (r socksRequest) grantedOverTor(t *testing.T) net.Conn {
 		conn.Close()
 		t.Logf("%s was not reached (% x, %v); once more", r.dest, reply, err)
 		r.user = fmt.Sprint(t.Name(), i)
+		if err == nil {
+			time.Sleep(directoryPause)
+		}
 	}
 	return r.granted(t)
 }

@@ -267,7 +267,8 @@ func testTorCheck(t *testing.T, n *torNetwork) {
 			dest = n.onion(t, node.p2p) + ":8333"
 		}
 		c := check(t, "--upstream", "socks5://"+n.socks, "--network", "regtest", dest)
-		if kind == "onion" && !c.OK { // see grantedOverTor
+		for i := 0; i < 4 && kind == "onion" && !c.OK; i++ { // see grantedOverTor
+			time.Sleep(directoryPause)
 			c = check(t, "--upstream", "socks5://"+n.socks, "--network", "regtest", dest)
 		}
 		c.require(t, "connect", "ok", dest+": connected through the upstream proxy")
