@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"bip324proxy/check"
+	"bip324proxy/internal/loopback"
 	"bip324proxy/proxy"
 	"bip324proxy/transport"
 	"bip324proxy/v1v2"
@@ -25,31 +26,16 @@ func runProgram(args ...string) (code int, stdout, stderr string) {
 
 // polite is a v2 peer that answers VERSION, on regtest.
 func polite(t *testing.T) (addr string) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
 	magic, _ := v1v2.Magic("regtest")
-	go func() {
-		for {
-			nc, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer nc.Close()
-				c, err := transport.Server(t.Context(), nc, transport.Config{Magic: magic})
-				if err != nil {
-					return
-				}
-				c.ReadPacket()
-				c.WritePacket(v1v2.AppendContents(nil, v1v2.TypeOf("version"), versionPayload("/polite:1/")))
-				io.Copy(io.Discard, nc)
-			}()
+	return loopback.Serve(t, func(nc net.Conn) {
+		c, err := transport.Server(t.Context(), nc, transport.Config{Magic: magic})
+		if err != nil {
+			return
 		}
-	}()
-	return l.Addr().String()
+		c.ReadPacket()
+		c.WritePacket(v1v2.AppendContents(nil, v1v2.TypeOf("version"), versionPayload("/polite:1/")))
+		io.Copy(io.Discard, nc)
+	})
 }
 
 // A peer that is well is exit code 0, and JSON has what the text says.

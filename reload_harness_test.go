@@ -51,29 +51,6 @@ func (p *program) await(t *testing.T, what string) map[string]any {
 	}
 }
 
-// echoServer sends back what it gets.
-func echoServer(t *testing.T) (addr string) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			nc, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer nc.Close()
-				io.Copy(nc, nc)
-			}()
-		}
-	}()
-	return l.Addr().String()
-}
-
 // socksTo is a client's connection through the proxy to dest, and the reply's code.
 func socksTo(t *testing.T, proxy, dest string) (net.Conn, byte) {
 	t.Helper()
@@ -103,15 +80,4 @@ func wantEcho(t *testing.T, nc net.Conn) {
 	if _, err := io.ReadFull(nc, b); err != nil || string(b) != says {
 		t.Errorf("%q came back, %v", b, err)
 	}
-}
-
-// freeAddr is an address where nobody listens.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

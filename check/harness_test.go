@@ -15,60 +15,12 @@ import (
 
 	"github.com/armon/go-socks5"
 
+	"bip324proxy/internal/loopback"
 	"bip324proxy/proxy"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
 	"bip324proxy/v1v2"
 )
-
-// serve hands the connections to a port of its own to handle, one goroutine each,
-// until the test ends.
-func serve(t *testing.T, handle func(net.Conn)) (addr string) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var running sync.WaitGroup
-	var mu sync.Mutex
-	var open []net.Conn
-	running.Go(func() {
-		for {
-			nc, err := l.Accept()
-			if err != nil {
-				return
-			}
-			mu.Lock()
-			open = append(open, nc)
-			mu.Unlock()
-			running.Go(func() {
-				defer nc.Close()
-				handle(nc)
-			})
-		}
-	})
-	t.Cleanup(func() {
-		l.Close()
-		mu.Lock()
-		for _, nc := range open {
-			nc.Close()
-		}
-		mu.Unlock()
-		running.Wait()
-	})
-	return l.Addr().String()
-}
-
-// nobody is an address that nobody listens on.
-func nobody(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
 
 // startProxy runs bip324-proxy's server.
 func startProxy(t *testing.T, server *proxy.Server) (addr string) {
@@ -98,7 +50,7 @@ func plainSOCKS5(t *testing.T) (addr string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return serve(t, func(nc net.Conn) { server.ServeConn(nc) })
+	return loopback.Serve(t, func(nc net.Conn) { server.ServeConn(nc) })
 }
 
 // fakeTor answers RESOLVE as Tor does. All names lead to this machine.
@@ -111,7 +63,7 @@ type fakeTor struct {
 
 func newFakeTor(t *testing.T) *fakeTor {
 	tor := new(fakeTor)
-	tor.addr = serve(t, func(nc net.Conn) {
+	tor.addr = loopback.Serve(t, func(nc net.Conn) {
 		in := bufio.NewReader(nc)
 		request, err := socks.Config{}.Negotiate(nc, in)
 		if err != nil {

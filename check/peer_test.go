@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"bip324proxy/internal/loopback"
 	"bip324proxy/proxy"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
@@ -37,7 +38,7 @@ const goodVersion = "ok version /Satoshi:30.0.0/, protocol 70016, at block 91723
 // and gets nothing but a VERSION that says nothing.
 func TestV2Peer(t *testing.T) {
 	peer := newV2Peer(mainnet)
-	addr := serve(t, peer.handle)
+	addr := loopback.Serve(t, peer.handle)
 	r := PeerReport(within(t), new(Subject), target(t, addr))
 	if got, want := text(t, &r), "ok connect ADDR: connected to ADDR in TIME "+goodV2+goodVersion; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
@@ -102,7 +103,7 @@ func TestOtherPeers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			test.policy.Dialer.HandshakeTimeout = 500 * time.Millisecond
-			to := target(t, serve(t, test.handle))
+			to := target(t, loopback.Serve(t, test.handle))
 			to.V1 = test.v1
 			r := PeerReport(within(t), &Subject{Policy: test.policy}, to)
 			got := text(t, &r)
@@ -118,7 +119,7 @@ func TestOtherPeers(t *testing.T) {
 
 // Where the first address of a name fails, it is said which one has not.
 func TestAnotherAddress(t *testing.T) {
-	bad := serve(t, closing)
+	bad := loopback.Serve(t, closing)
 	_, port, _ := net.SplitHostPort(bad)
 	l, err := net.Listen("tcp", "127.0.0.2:"+port)
 	if err != nil {
@@ -155,7 +156,7 @@ func stopSending(nc net.Conn) {
 // Who is not asked to gets no plaintext: a v1 peer sees one connection, and no magic.
 func TestNoPlaintextUnasked(t *testing.T) {
 	got := make(chan []byte, 10)
-	addr := serve(t, func(nc net.Conn) {
+	addr := loopback.Serve(t, func(nc net.Conn) {
 		b := make([]byte, 8192)
 		n, _ := nc.Read(b)
 		got <- b[:n]
@@ -175,7 +176,7 @@ func TestNoPlaintextUnasked(t *testing.T) {
 func TestHostileUserAgent(t *testing.T) {
 	peer := newV2Peer(mainnet)
 	peer.version = v1v2.AppendVersion(nil, v1v2.Version{UserAgent: "/\x1b[2J\x07\u009b/", Services: 1<<63 | 1<<40}, 1)
-	r := PeerReport(within(t), new(Subject), target(t, serve(t, peer.handle)))
+	r := PeerReport(within(t), new(Subject), target(t, loopback.Serve(t, peer.handle)))
 	if got, want := text(t, &r), "ok version /?[2J???/, protocol 0, at block 0, offers UNKNOWN[2^40] UNKNOWN[2^63]"; !strings.HasSuffix(got, want) {
 		t.Errorf("got %s", got)
 	}
@@ -191,7 +192,7 @@ func TestCannotConnect(t *testing.T) {
 		return rule
 	}
 	tor := newFakeTor(t)
-	gone := nobody(t)
+	gone := loopback.Nobody(t)
 	const warned = "warning names names that clients give are looked up by this machine's resolver, so your DNS server sees them -> clients that give addresses, as nodes do for most peers, are not concerned; to avoid it, run with --upstream socks5://127.0.0.1:9050 (Tor) "
 	for name, test := range map[string]struct {
 		peer   string
@@ -227,7 +228,7 @@ func TestCannotConnect(t *testing.T) {
 
 // The proxy is not its own peer, whatever name it is given.
 func TestOwnListener(t *testing.T) {
-	addr := serve(t, silent)
+	addr := loopback.Serve(t, silent)
 	_, port, _ := net.SplitHostPort(addr)
 	for _, c := range []struct{ listener, peer string }{
 		{addr, addr}, {addr, "localhost:" + port}, {"0.0.0.0:" + port, addr}, {"[::]:" + port, "localhost:" + port}, {":" + port, addr},
@@ -250,7 +251,7 @@ func TestPeerThroughTor(t *testing.T) {
 	t.Cleanup(func() { net.DefaultResolver = resolver })
 	tor := newFakeTor(t)
 	peer := newV2Peer(mainnet)
-	_, port, _ := net.SplitHostPort(serve(t, peer.handle))
+	_, port, _ := net.SplitHostPort(loopback.Serve(t, peer.handle))
 	for _, host := range []string{"node.invalid", "abc.onion", "192.0.2.7"} {
 		dest := net.JoinHostPort(host, port)
 		policy := proxy.Policy{Upstream: tor.upstream()}
@@ -280,7 +281,7 @@ func TestPeerThroughTor(t *testing.T) {
 // Who gives up does not wait for a peer that keeps silent.
 func TestPeerCancelled(t *testing.T) {
 	arrived := make(chan struct{})
-	addr := serve(t, func(nc net.Conn) { close(arrived); silent(nc) })
+	addr := loopback.Serve(t, func(nc net.Conn) { close(arrived); silent(nc) })
 	ctx, cancel := context.WithCancel(within(t))
 	go func() {
 		<-arrived

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"bip324proxy/internal/loopback"
 	"bip324proxy/proxy"
 	"bip324proxy/socks"
 )
@@ -54,11 +55,11 @@ func TestListener(t *testing.T) {
 			"failed listener ADDR: this is Tor, or a proxy in front of it, and not bip324-proxy without an upstream proxy -> choose another address with --listen; if it is bip324-proxy with --upstream, check it with the settings that it runs with"},
 		"another": {plainSOCKS5(t), proxy.Policy{},
 			"failed listener ADDR: this is another SOCKS5 proxy, and not bip324-proxy -> stop that program, or choose another address with --listen"},
-		"HTTP": {serve(t, says("HTTP/1.1 400 Bad Request\r\n\r\n")), proxy.Policy{},
+		"HTTP": {loopback.Serve(t, says("HTTP/1.1 400 Bad Request\r\n\r\n")), proxy.Policy{},
 			"failed listener ADDR: another program listens there: it does not speak SOCKS5: its first byte is 0x48, not 0x05 -> stop that program, or choose another address with --listen"},
-		"closing": {serve(t, closing), proxy.Policy{},
+		"closing": {loopback.Serve(t, closing), proxy.Policy{},
 			"failed listener ADDR: somebody listens there, but does not answer as a SOCKS5 proxy: unexpected EOF -> if it is bip324-proxy, look into its log; if it is another program, choose another address with --listen"},
-		"nobody": {nobody(t), proxy.Policy{},
+		"nobody": {loopback.Nobody(t), proxy.Policy{},
 			"failed listener ADDR: nobody listens there: connection refused -> the proxy does not run, or with other settings; start it with: bip324-proxy"},
 		"no port": {"127.0.0.1:0", proxy.Policy{}, "skipped listener ADDR: the port is chosen when the proxy starts"},
 	} {
@@ -140,8 +141,8 @@ func TestUnixSockets(t *testing.T) {
 // Where clients are not asked, somebody being there is all there is to see.
 func TestPeerListener(t *testing.T) {
 	for addr, want := range map[string]string{
-		serve(t, closing): "ok listener ADDR: somebody listens there; its clients should get to node.example:8333 -> to test that: bip324-proxy check node.example:8333",
-		nobody(t):         "failed listener ADDR: nobody listens there: connection refused -> the proxy does not run, or with other settings; start it with: bip324-proxy",
+		loopback.Serve(t, closing): "ok listener ADDR: somebody listens there; its clients should get to node.example:8333 -> to test that: bip324-proxy check node.example:8333",
+		loopback.Nobody(t):         "failed listener ADDR: nobody listens there: connection refused -> the proxy does not run, or with other settings; start it with: bip324-proxy",
 	} {
 		r := Report{Checks: []Result{new(Subject).listener(within(t), Listener{addr, "node.example:8333"})}}
 		if got := text(t, &r); got != want {
@@ -175,10 +176,10 @@ func TestUpstream(t *testing.T) {
 			"warning names the upstream proxy's own name, localhost:" + port + ", is looked up by this machine's resolver; those that clients give go to that proxy -> give its address in --upstream"},
 		"plain":    {newUpstream(plainSOCKS5(t)), "warning upstream ADDR: this is a SOCKS5 proxy, but not Tor (asked for what Tor knows, it says: command not supported)" + notTor + byProxy},
 		"of ours":  {newUpstream(startProxy(t, new(proxy.Server))), "warning upstream ADDR: this is a SOCKS5 proxy, but not Tor (asked for what Tor knows, it says: host unreachable)" + notTor + byProxy},
-		"HTTP":     {newUpstream(serve(t, says("HTTP/1.1 400 Bad Request\r\n\r\n"))), "failed upstream ADDR: this is no SOCKS5 proxy: it does not speak SOCKS5: its first byte is 0x48, not 0x05" + give + byProxy},
-		"closing":  {newUpstream(serve(t, closing)), "failed upstream ADDR: somebody listens there, but does not answer as a SOCKS5 proxy: unexpected EOF" + give + byProxy},
-		"laconic":  {newUpstream(serve(t, laconic)), "warning upstream ADDR: this is a SOCKS5 proxy, but not Tor (asked for what Tor knows, it gives no answer: unexpected EOF)" + notTor + byProxy},
-		"nobody":   {newUpstream(nobody(t)), "failed upstream ADDR: nobody listens there: connection refused -> start that proxy, or correct --upstream; until then nobody is connected to" + byProxy},
+		"HTTP":     {newUpstream(loopback.Serve(t, says("HTTP/1.1 400 Bad Request\r\n\r\n"))), "failed upstream ADDR: this is no SOCKS5 proxy: it does not speak SOCKS5: its first byte is 0x48, not 0x05" + give + byProxy},
+		"closing":  {newUpstream(loopback.Serve(t, closing)), "failed upstream ADDR: somebody listens there, but does not answer as a SOCKS5 proxy: unexpected EOF" + give + byProxy},
+		"laconic":  {newUpstream(loopback.Serve(t, laconic)), "warning upstream ADDR: this is a SOCKS5 proxy, but not Tor (asked for what Tor knows, it gives no answer: unexpected EOF)" + notTor + byProxy},
+		"nobody":   {newUpstream(loopback.Nobody(t)), "failed upstream ADDR: nobody listens there: connection refused -> start that proxy, or correct --upstream; until then nobody is connected to" + byProxy},
 		"password": {newUpstream(authed), "failed upstream ADDR: this is a SOCKS5 proxy, but it wants a user name and password: write them into its URL, as in socks5://user:password@host:port" + byProxy},
 		"wrong":    {withAuth, "failed upstream ADDR: this is a SOCKS5 proxy, but it refused the user name and password" + byProxy},
 		"too much": {plainAuth, "failed upstream ADDR: this is a SOCKS5 proxy, but it takes no user name and password -> leave them out of --upstream; those of --auth go to it, too" + byProxy},
@@ -279,8 +280,8 @@ func TestStatusPage(t *testing.T) {
 		"other":    {page(404, 404), "failed status ADDR: asked for /healthz, it answers with code 404 -> it may be another program; choose another address with --status"},
 		"half":     {page(200, 404), "failed status ADDR: asked for /readyz, it answers with code 404 -> it may be another program; choose another address with --status"},
 		"no port":  {"127.0.0.1:0", "skipped status ADDR: the port is chosen when the proxy starts"},
-		"not HTTP": {serve(t, answers("SSH-2.0-x\r\n")), "failed status ADDR: the status page does not answer: net/http: HTTP/1.x transport connection broken: malformed HTTP response \"SSH-2.0-x\" -> the proxy does not run, or without --status ADDR"},
-		"nobody":   {nobody(t), "failed status ADDR: the status page does not answer: connection refused -> the proxy does not run, or without --status ADDR"},
+		"not HTTP": {loopback.Serve(t, answers("SSH-2.0-x\r\n")), "failed status ADDR: the status page does not answer: net/http: HTTP/1.x transport connection broken: malformed HTTP response \"SSH-2.0-x\" -> the proxy does not run, or without --status ADDR"},
+		"nobody":   {loopback.Nobody(t), "failed status ADDR: the status page does not answer: connection refused -> the proxy does not run, or without --status ADDR"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := Report{Checks: []Result{(&Subject{Status: test.addr}).statusPage(within(t))}}
@@ -294,7 +295,7 @@ func TestStatusPage(t *testing.T) {
 // All checks are there, in the order that is documented, and one failure is enough.
 func TestProxy(t *testing.T) {
 	s := &Subject{
-		Listeners: []Listener{{Address: startProxy(t, new(proxy.Server))}, {Address: nobody(t)}},
+		Listeners: []Listener{{Address: startProxy(t, new(proxy.Server))}, {Address: loopback.Nobody(t)}},
 		Route:     func(string, string) (string, error) { return "192.168.1.2", nil },
 	}
 	r := Proxy(within(t), s, "valid: the defaults")

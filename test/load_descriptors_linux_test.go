@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"bip324proxy/internal/loopback"
 )
 
 // With few descriptors, and more clients than they are enough for: the proxy waits without spinning, and as soon as
@@ -28,7 +30,7 @@ func TestLoadDescriptors(t *testing.T) {
 				memory := filepath.Join(t.TempDir(), "peers")
 				p := startLimitedProxy(t, limit, append([]string{"--peer-memory", memory}, flags...)...)
 				peer := startV2Peer(t)
-				echo := startEcho(t)
+				echo := loopback.Echo(t)
 				requireGood(t, p.addr, peer)
 
 				// Clients that stay, passed through so that they cost as many as any can, and some that say nothing at all.

@@ -67,46 +67,6 @@ func (p *program) awaitDescriptors(t *testing.T, n int) {
 	eventually(t, fmt.Sprintf("%s has %d descriptors open, it has %d", p.name, n, p.usage(t).descriptors), func() bool { return p.usage(t).descriptors == n })
 }
 
-// listen has serve play whoever listens, until the test ends, and returns the address.
-func listen(t *testing.T, serve func(nc *net.TCPConn)) (addr string) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var mu sync.Mutex
-	open := map[net.Conn]bool{}
-	var all sync.WaitGroup
-	all.Go(func() {
-		for {
-			nc, err := l.Accept()
-			if err != nil {
-				return
-			}
-			mu.Lock()
-			open[nc] = true
-			mu.Unlock()
-			all.Go(func() {
-				serve(nc.(*net.TCPConn))
-				nc.Close()
-				mu.Lock()
-				delete(open, nc)
-				mu.Unlock()
-			})
-		}
-	})
-	t.Cleanup(func() {
-		l.Close()
-		mu.Lock()
-		for nc := range open {
-			nc.Close()
-		}
-		mu.Unlock()
-		all.Wait()
-	})
-	return l.Addr().String()
-}
-
 // startV2Peer is a node that answers VERSION with VERACK and PING with PONG.
 func startV2Peer(t *testing.T) (addr string) {
 	return listen(t, func(nc *net.TCPConn) {

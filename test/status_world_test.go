@@ -12,11 +12,18 @@ import (
 
 	"github.com/armon/go-socks5"
 
+	"bip324proxy/internal/loopback"
 	"bip324proxy/test/hostile"
 )
 
 // played is what plays a peer.
 type played func(nc *net.TCPConn)
+
+// listen has serve play whoever listens, until the test ends, and returns the address.
+func listen(t *testing.T, serve played) (addr string) {
+	t.Helper()
+	return loopback.Serve(t, func(nc net.Conn) { serve(nc.(*net.TCPConn)) })
+}
 
 // startWorld runs an upstream proxy behind which the peers are, by "host:port", and nobody else. So peers can have
 // addresses that nobody has.
@@ -24,24 +31,7 @@ func startWorld(t *testing.T, peers map[string]played) (upstream string) {
 	t.Helper()
 	at := make(map[string]string)
 	for name, play := range peers {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { l.Close() })
-		at[name] = l.Addr().String()
-		go func() {
-			for {
-				nc, err := l.Accept()
-				if err != nil {
-					return
-				}
-				go func() {
-					defer nc.Close()
-					play(nc.(*net.TCPConn))
-				}()
-			}
-		}()
+		at[name] = listen(t, play)
 	}
 	server, err := socks5.New(&socks5.Config{
 		Resolver: noResolver{},

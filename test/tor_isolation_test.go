@@ -1,17 +1,18 @@
 package test
 
 import (
-	"io"
 	"net"
 	"net/url"
 	"testing"
 
 	"github.com/btcsuite/btcd/chaincfg/v2"
+
+	"bip324proxy/internal/loopback"
 )
 
 // What a client uses to keep its connections apart reaches Tor: Tor says itself which stream went over which circuit.
 func testTorIsolation(t *testing.T, n *torNetwork) {
-	echo := startEcho(t) // btcd would not have so many v2 handshakes so fast
+	echo := loopback.Echo(t) // btcd would not have so many v2 handshakes so fast
 	tor := n.control.watch(echo)
 	proxy := startTorProxy(t, n.socks)
 	type identity struct{ user, password string }
@@ -47,29 +48,6 @@ func testTorIsolation(t *testing.T, n *torNetwork) {
 		circuits[s.circuit], circuit[want] = want, s.circuit
 	}
 	t.Logf("%d connections, %d identities, circuits %v", len(clients), len(circuit), circuit)
-}
-
-// startEcho says back whatever it is told.
-func startEcho(t *testing.T) (addr string) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return // closed: the test is over
-			}
-			go func() {
-				defer conn.Close()
-				io.Copy(conn, conn)
-			}()
-		}
-	}()
-	return l.Addr().String()
 }
 
 // Where the peer turns out to speak v1 only, the second dial is the same to Tor as the first.

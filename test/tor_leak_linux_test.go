@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/btcsuite/btcd/chaincfg/v2"
+
+	"bip324proxy/internal/loopback"
 )
 
 // startTracedProxy is startTorProxy with every system call on record that could make something leave the machine.
@@ -88,7 +90,7 @@ func testTorNothingDirect(t *testing.T, n *torNetwork) {
 		connect(dest).refused(t)
 	}
 	electrum := []byte(`{"id":0,"method":"server.version"}`) // no Bitcoin client: passed through
-	if err := exchange(connect(startEcho(t)).granted(t), electrum, electrum); err != nil {
+	if err := exchange(connect(loopback.Echo(t)).granted(t), electrum, electrum); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{knownName, "leak.invalid", "localhost", "203.0.113.7"} {

@@ -1,0 +1,67 @@
+// Package loopback has servers on this machine, and addresses without one, for tests.
+package loopback
+
+import (
+	"io"
+	"net"
+	"sync"
+	"testing"
+)
+
+// Serve hands each connection to an address of its own to handle, in a goroutine, and
+// closes it after that. When the test ends it closes them all, and waits.
+func Serve(t testing.TB, handle func(net.Conn)) (addr string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var running sync.WaitGroup
+	var mu sync.Mutex
+	open := map[net.Conn]bool{}
+	running.Go(func() {
+		for {
+			nc, err := l.Accept()
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			open[nc] = true
+			mu.Unlock()
+			running.Go(func() {
+				handle(nc)
+				nc.Close()
+				mu.Lock()
+				delete(open, nc)
+				mu.Unlock()
+			})
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		mu.Lock()
+		for nc := range open {
+			nc.Close()
+		}
+		mu.Unlock()
+		running.Wait()
+	})
+	return l.Addr().String()
+}
+
+// Echo says back whatever it is told.
+func Echo(t testing.TB) (addr string) {
+	t.Helper()
+	return Serve(t, func(nc net.Conn) { io.Copy(nc, nc) })
+}
+
+// Nobody is an address that nobody listens on.
+func Nobody(t testing.TB) (addr string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
