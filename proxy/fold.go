@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"slices"
@@ -36,26 +37,35 @@ type refusal struct {
 	level slog.Level // no warning is folded into what is less
 }
 
-// likeOthers says which refusals this one is like, and what the log has about all of
-// them. What a client of this machine is not allowed, or does wrong, is a line each
-// time: whoever sets it up wants to see it.
-func (s *session) likeOthers(kind, reason string, err error) (like refusal, about []any, folded bool) {
-	like = refusal{kind: kind, level: level(kind, err)}
+// foldedLevel is the level for the line about a refused session: debug if there was
+// one like it a while ago. What a client of this machine is not allowed, or does
+// wrong, is a line each time: whoever sets it up wants to see it.
+func (s *session) foldedLevel(end Ended, err error) slog.Level {
+	level := level(end.Kind, err)
+	ofPeer := slices.Contains(failuresOfPeers, end.Kind)
+	if level < slog.LevelInfo || !ofPeer && !(s.public && slices.Contains(faultsOfClients, end.Kind)) {
+		return level
+	}
+	reason, _ := s.explain(hidden(err)) // the log may hide addresses by the time that it is told
+	like, whose := refusal{of: end.Dest, kind: end.Kind, level: level}, "dest"
 	var dial *dialError
 	switch {
-	case like.level < slog.LevelInfo:
-		return like, nil, false
-	case slices.Contains(failuresOfPeers, kind):
-		if errors.As(err, &dial) {
-			like.code = dial.code
-		}
-		like.of = s.shown.Dest
-		return like, []any{"dest", like.of}, true
-	case s.public && slices.Contains(faultsOfClients, kind):
-		like.of, like.reason = clientNetwork(s.client.RemoteAddr()).String(), reason
-		return like, []any{"clients", like.of}, true
+	case !ofPeer:
+		like.of, like.reason, whose = clientNetwork(s.client.RemoteAddr()).String(), reason, "clients"
+	case errors.As(err, &dial):
+		like.code = dial.code
 	}
-	return like, nil, false
+	server, args := s.server, []any{"reason", end.Reason, "within", foldRefusalsFor, whose, like.of}
+	first := server.folded.refusals.isFirst(like, func(n int) {
+		if server.policy().HideAddresses {
+			args = []any{"reason", reason, "within", foldRefusalsFor}
+		}
+		server.log().Log(context.Background(), level, "session refused again", append(args, "repeated", n)...)
+	})
+	if first {
+		return level
+	}
+	return slog.LevelDebug
 }
 
 // foldedRefusals keep repeated refusals out of the log: the first is a line, and how

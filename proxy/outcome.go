@@ -148,27 +148,6 @@ func (s *session) duration() time.Duration { return time.Since(s.shown.Began).Ro
 // opened says that both ends were settled.
 func (s *session) opened() bool { return s.shown.Transport != "" }
 
-// foldedLevel is the level for the line about a refused session: debug if there was
-// one like it a while ago.
-func (s *session) foldedLevel(end Ended, err error) slog.Level {
-	reason, _ := s.explain(hidden(err)) // the log may hide addresses by the time that it is told
-	like, about, folded := s.likeOthers(end.Kind, reason, err)
-	if !folded {
-		return like.level
-	}
-	server, args := s.server, append([]any{"reason", end.Reason, "within", foldRefusalsFor}, about...)
-	first := server.folded.refusals.isFirst(like, func(n int) {
-		if server.policy().HideAddresses {
-			args = []any{"reason", reason, "within", foldRefusalsFor}
-		}
-		server.log().Log(context.Background(), like.level, "session refused again", append(args, "repeated", n)...)
-	})
-	if first {
-		return like.level
-	}
-	return slog.LevelDebug
-}
-
 // hides says whether the log is to have no addresses.
 func (s *session) hides() bool { return s.server.policy().HideAddresses }
 

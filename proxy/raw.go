@@ -94,13 +94,12 @@ func (s *session) stopRelay(r *rawRelay) error {
 
 // passThrough relays a client that does not speak v1.
 func (s *session) passThrough(r *rawRelay) (talk func() error, err error) {
-	if r == nil && s.in.Buffered() == 0 {
+	switch silent := s.in.Buffered() == 0; { // it has ended its side without a word
+	case silent && r == nil:
 		return nil, errClientLeft
-	}
-	if r == nil {
+	case r == nil:
 		return nil, errPassthroughDenied
-	}
-	if s.in.Buffered() == 0 {
+	case silent:
 		if err := s.awaitPeer(r); err != nil {
 			return nil, err
 		}
