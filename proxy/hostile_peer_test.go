@@ -236,12 +236,18 @@ func TestPeerMisbehaves(t *testing.T) {
 			}
 			io.Copy(io.Discard, nc)
 		}, "refused", "waiting for the peer's garbage terminator"},
-		{"v1 peer that speaks first", func(nc *net.TCPConn, _ int) {
+		{"part of a v1 header", func(nc *net.TCPConn, _ int) {
 			if _, err := newHandPeer(nc, mainnet); err == nil {
-				nc.Write(v1Message(mainnet, "version", []byte("unasked")))
+				nc.Write(v1Message(mainnet, "version", []byte("unasked"))[:23])
 			}
 			hangUp(nc)
 		}, "refused", "waiting for the peer's key"},
+		{"v1 of another network", func(nc *net.TCPConn, _ int) {
+			if _, err := newHandPeer(nc, mainnet); err == nil {
+				nc.Write(v1Message(signet, "version", []byte("unasked")))
+			}
+			hangUp(nc)
+		}, "refused", "the peer speaks v1, and on another network than mainnet"},
 		{"our own bytes", func(nc *net.TCPConn, _ int) { io.Copy(nc, nc) }, "refused", "v2 handshake failed"},
 	}
 	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, HandshakeTimeout: time.Second}}})

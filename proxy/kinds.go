@@ -78,11 +78,12 @@ func refusalKind(err error) string {
 
 // FallbackCauses are all that SessionInfo.Fallback may be, and the keys of
 // Snapshot.Fallbacks: why sessions are on v1.
-var FallbackCauses = []string{causeHungUp, causeSilent, causeKnownV1, causeRefusedV2}
+var FallbackCauses = []string{causeHungUp, causeSilent, causeSpokeV1, causeKnownV1, causeRefusedV2}
 
 const (
 	causeHungUp    = "hung_up"    // on the v2 handshake, without an answer
 	causeSilent    = "silent"     // for longer than a peer needs that was never seen
+	causeSpokeV1   = "spoke_v1"   // it sent a VERSION of the client's network by itself
 	causeKnownV1   = "known_v1"   // it answered in v1 before
 	causeRefusedV2 = "refused_v2" // to another session, a moment ago
 )
@@ -90,6 +91,8 @@ const (
 // fallbackCause names a transport.Link's Cause.
 func fallbackCause(err error) string {
 	switch {
+	case errors.Is(err, transport.ErrV1Peer):
+		return causeSpokeV1
 	case errors.Is(err, transport.ErrKnownV1):
 		return causeKnownV1
 	case errors.Is(err, transport.ErrRefusedV2):

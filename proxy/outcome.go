@@ -21,9 +21,8 @@ var ErrNoEgress = errors.New("names of Tor and I2P can be reached only through t
 
 // The ways for a session to end that no other package has a word for.
 var (
-	// errPeerFirst is a peer that spoke before a v1 client did. No Bitcoin node
-	// does so; if its bytes made the session a passthrough, the client's VERSION
-	// would leave in plaintext.
+	// errPeerFirst is a peer whose first bytes have gone to a client that then spoke
+	// v1. To go on as a passthrough would send the client's VERSION in plaintext.
 	errPeerFirst = errors.New("the peer sent data before the client's VERSION")
 
 	errNotTor            = errors.New("0.0.0.0 is no name; who asks for it wants to know whether this is Tor, and it is not")
@@ -186,6 +185,10 @@ func level(kind string, err error) slog.Level {
 		return slog.LevelInfo
 	case kindSilent, kindRedial, kindNoEgress, kindStopping: // most addresses that a node hears of are dead, full or old
 		return slog.LevelInfo
+	case kindHandshake:
+		if errors.Is(err, transport.ErrV1Peer) { // an old node
+			return slog.LevelInfo
+		}
 	case kindDial:
 		if errors.As(err, &dial) && dial.code != socks.GeneralFailure && dial.code != socks.NotAllowed {
 			return slog.LevelInfo
@@ -240,7 +243,12 @@ func (s *session) explain(err error) (reason, hint string) {
 
 func (s *session) explainHandshake(e *transport.HandshakeError) (reason, hint string) {
 	silent := isTimeout(e) || errors.Is(e, transport.ErrSilent)
+	v1 := errors.Is(e, transport.ErrV1Peer)
 	switch {
+	case v1:
+		reason = "the peer speaks v1: it sent a VERSION of " + s.shown.Network
+	case errors.Is(e, transport.ErrV1OtherNetwork):
+		return "the peer speaks v1, and on another network than " + s.shown.Network, ""
 	case e.Received > 0 && (errors.Is(e, transport.ErrNoTerminator) || errors.Is(e, transport.ErrAuthentication)):
 		return e.Error(), "the peer is on another network, does not speak v2, or somebody altered what it sent"
 	case e.Received > 0 || !e.HungUp() && !silent:
@@ -256,7 +264,11 @@ func (s *session) explainHandshake(e *transport.HandshakeError) (reason, hint st
 	case dialer.MayFallBack(s.shown.Dest):
 		return reason, ""
 	}
-	return reason, "it may speak v1 only, or be full (bip324-proxy check --v1 tells which); nothing was sent in plaintext; to reach v1 peers all the same, unencrypted, run with --v1-fallback always"
+	may := "it may speak v1 only, or be full (bip324-proxy check --v1 tells which); "
+	if v1 {
+		may = ""
+	}
+	return reason, may + "nothing was sent in plaintext; to reach v1 peers all the same, unencrypted, run with --v1-fallback always"
 }
 
 func explainEnd(e *v1v2.EndError) string {

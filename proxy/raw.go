@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -16,10 +17,9 @@ import (
 // rawRelay is a session in which bytes pass as they are.
 type rawRelay struct {
 	*stream.Relay
-	peer net.Conn
-	down chan error // the end of the direction to the client
-
-	spoke chan struct{} // closed when the peer has said something
+	peer    net.Conn
+	opening *opening   // of the direction to the client
+	down    chan error // the end of that direction
 
 	broken sync.Once
 	cause  error // why, if it did not come to its end in both directions
@@ -31,24 +31,38 @@ type rawRelay struct {
 
 func (s *session) newRelay(peer net.Conn) *rawRelay {
 	r := &rawRelay{
-		Relay: stream.NewRelay(s.client, peer, s.server.idleTimeout()),
-		peer:  peer,
-		down:  make(chan error, 1),
-		spoke: make(chan struct{}),
+		Relay:   stream.NewRelay(s.client, peer, s.server.idleTimeout()),
+		peer:    peer,
+		opening: newOpening(peer, min(holdFor, s.server.firstBytesTimeout()/2)),
+		down:    make(chan error, 1),
 	}
 	s.setRelay(r)
 	return r
 }
 
-// startRelay passes on what the peer says.
+// startRelay passes on what the peer says, once it is known to be the client's.
 func (s *session) startRelay(peer net.Conn) *rawRelay {
 	r := s.newRelay(peer)
-	go s.relayDown(r)
+	go func() {
+		pass, err := r.opening.await()
+		if !pass {
+			r.down <- err
+			return
+		}
+		s.relayDown(r, err)
+	}()
 	return r
 }
 
-func (s *session) relayDown(r *rawRelay) {
-	err := r.BToA(&s.down.Bytes, func() { close(r.spoke) })
+// relayDown passes on what the peer says until its stream ends, or has ended with
+// err.
+func (s *session) relayDown(r *rawRelay, err error) {
+	if err == nil {
+		err = s.drainDown(r)
+	}
+	if err == nil || err == io.EOF {
+		err = r.BToA(&s.down.Bytes, r.opening.heard)
+	}
 	var op *net.OpError
 	switch {
 	case r.EndedFirst(s.client):
@@ -63,6 +77,14 @@ func (s *session) relayDown(r *rawRelay) {
 	r.down <- err
 }
 
+// drainDown passes on what the peer has said so far.
+func (s *session) drainDown(r *rawRelay) error {
+	s.client.SetWriteDeadline(time.Now().Add(s.server.idleTimeout()))
+	n, err := drain(s.client, r.opening.in)
+	s.down.Bytes.Add(uint64(n))
+	return err
+}
+
 // breakRelay ends both directions because one failed. The first failure is the
 // cause; those that follow from it are not.
 func (s *session) breakRelay(r *rawRelay, err error) {
@@ -70,26 +92,32 @@ func (s *session) breakRelay(r *rawRelay, err error) {
 	s.close()
 }
 
-// stopRelay takes the peer's connection back from a relay through which nothing
-// has passed.
-func (s *session) stopRelay(r *rawRelay) error {
-	r.Interrupt()
-	s.client.SetWriteDeadline(time.Unix(1, 0)) // if it writes, it is too late anyway
-	err := <-r.down
-	s.setRelay(nil)
-	if s.down.Bytes.Load() > 0 {
-		return errPeerFirst
+// takeBack takes the peer's connection back from a relay because the client speaks
+// v1. heard is what the peer has said before.
+func (s *session) takeBack(r *rawRelay) (heard []byte, err error) {
+	if !r.opening.decide(true) { // the client has got it
+		r.Interrupt()
+		s.client.SetWriteDeadline(time.Unix(1, 0))
+		<-r.down
+		if r.opening.hasSpoken() {
+			return nil, errPeerFirst
+		}
+		return nil, errPeerClosed
 	}
-	if err == nil || !isTimeout(err) {
-		return errPeerClosed
+	err = <-r.down
+	s.setRelay(nil)
+	heard, _ = r.opening.in.Peek(r.opening.in.Buffered())
+	heard = bytes.Clone(heard)
+	r.opening.in.Release()
+	if err != nil {
+		return nil, errPeerClosed
 	}
 	r.peer.SetDeadline(time.Time{})
-	s.client.SetWriteDeadline(time.Time{})
-	s.client.SetReadDeadline(time.Now().Add(s.server.firstBytesTimeout()))
+	s.awaitClient()
 	if s.wasInterrupted() {
-		return errStopping
+		return nil, errStopping
 	}
-	return nil
+	return heard, nil
 }
 
 // passThrough relays a client that does not speak v1.
@@ -109,9 +137,19 @@ func (s *session) passThrough(r *rawRelay) (talk func() error, err error) {
 		err := s.relayUp(r)
 		// The client may have spoken v2, and come back with v1.
 		s.dialer.NoteFailed(s.shown.Dest, &transport.HandshakeError{
-			Sent: int(s.up.Bytes.Load()), Received: int(s.down.Bytes.Load()), Err: r.hungUp})
+			Sent: int(s.up.Bytes.Load()), Received: s.received(r), Err: r.hungUp})
 		return err
 	}, nil
+}
+
+// received is how many bytes the peer has sent, at least, also if the client did not
+// take them.
+func (s *session) received(r *rawRelay) int {
+	n := int(s.down.Bytes.Load())
+	if n == 0 && r.opening.hasSpoken() {
+		n = 1
+	}
+	return n
 }
 
 // awaitPeer passes on that the client has ended its side without a word, and waits
@@ -121,12 +159,12 @@ func (s *session) awaitPeer(r *rawRelay) error {
 		s.breakRelay(r, err)
 	}
 	select {
-	case <-r.spoke:
+	case <-r.opening.spoke:
 		return nil
 	case err := <-r.down:
 		r.down <- err // for relayUp
 		switch {
-		case s.down.Bytes.Load() > 0:
+		case r.opening.hasSpoken():
 			return nil
 		case r.hungUp != nil:
 			return errPeerClosed
@@ -137,10 +175,12 @@ func (s *session) awaitPeer(r *rawRelay) error {
 	}
 }
 
-// speakV1 relays a v1 client to a v1 peer, beginning with its VERSION.
-func (s *session) speakV1(link transport.Link, magic [4]byte, first *v1v2.Message, messages *v1v2.Reader) (talk func() error, err error) {
+// speakV1 relays a v1 client to a v1 peer, beginning with its VERSION. heard is what
+// the peer has said on that connection.
+func (s *session) speakV1(link transport.Link, magic [4]byte, first *v1v2.Message, messages *v1v2.Reader, heard []byte) (talk func() error, err error) {
 	peer := link.V1
 	r := s.newRelay(peer)
+	r.opening.in.Unread(heard)
 	cause := fallbackCause(link.Cause)
 	s.server.count(func(t *tally) { t.fallbacks[cause]++ })
 	host, _, _ := net.SplitHostPort(s.shown.Dest)
@@ -155,12 +195,8 @@ func (s *session) speakV1(link transport.Link, magic [4]byte, first *v1v2.Messag
 	messages.ReleaseLast() // the session may be a long one
 	s.up.Bytes.Add(uint64(len(version)))
 	go func() {
-		if err := s.noteV1(peer, magic); err != nil {
-			s.breakRelay(r, err)
-			r.down <- err
-			return
-		}
-		s.relayDown(r)
+		s.noteV1(r, magic)
+		s.relayDown(r, nil)
 	}()
 	return func() error {
 		defer messages.Release()
@@ -168,10 +204,10 @@ func (s *session) speakV1(link transport.Link, magic [4]byte, first *v1v2.Messag
 	}, nil
 }
 
-// noteV1 reads what the peer says first and passes it on. If that is v1, the
-// peer has proven to speak it.
-func (s *session) noteV1(peer net.Conn, magic [4]byte) error {
-	in := stream.NewReader(peer)
+// noteV1 looks at what the peer says first. If that is v1, the peer has proven to
+// speak it.
+func (s *session) noteV1(r *rawRelay, magic [4]byte) {
+	in := r.opening.in
 	s.onInterrupt(in.Interrupt)
 	in.SetIdle(s.server.idleTimeout())
 	if got, v1, _ := v1v2.Classify(in); v1 && got == magic {
@@ -181,10 +217,6 @@ func (s *session) noteV1(peer net.Conn, magic [4]byte) error {
 			s.down.NoteVersion(b[v1v2.HeaderSize:end])
 		}
 	} // whatever else it says, or that it says nothing, is for the relay
-	s.client.SetWriteDeadline(time.Now().Add(s.server.idleTimeout()))
-	n, err := drain(s.client, in)
-	s.down.Bytes.Add(uint64(n))
-	return err
 }
 
 // relayUp passes on what the client says until both directions have ended.

@@ -117,6 +117,12 @@ func (s *session) settle(ctx context.Context) (talk func() error, err error) {
 	if !v1 {
 		return s.passThrough(relay)
 	}
+	var heard []byte // from the peer
+	if relay != nil {
+		if heard, err = s.takeBack(relay); err != nil {
+			return nil, err
+		}
+	}
 	messages := v1v2.NewReader(s.in, magic)
 	defer func() {
 		if err != nil {
@@ -127,19 +133,21 @@ func (s *session) settle(ctx context.Context) (talk func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	link, err := s.upgrade(ctx, peer, magic, &version)
+	link, err := s.upgrade(ctx, peer, magic, &version, heard)
 	if err != nil {
 		return nil, err
 	}
 	if link.V1 != nil {
-		return s.speakV1(link, magic, &version, messages)
+		if link.V1 != peer {
+			heard = nil // it was another connection's
+		}
+		return s.speakV1(link, magic, &version, messages, heard)
 	}
 	return s.speakV2(link.V2, magic, messages), nil
 }
 
-// peek finds out what the client speaks, without holding back what the peer may
-// say first. If it is v1, nothing has passed and the relay is over; otherwise
-// the relay goes on.
+// peek finds out what the client speaks, and has what the peer may say first passed
+// on after a moment. Without v1 that relay goes on.
 func (s *session) peek(peer net.Conn) (relay *rawRelay, magic [4]byte, v1 bool, err error) {
 	if !s.policy.DenyPassthrough {
 		relay = s.startRelay(peer)
@@ -153,22 +161,22 @@ func (s *session) peek(peer net.Conn) (relay *rawRelay, magic [4]byte, v1 bool, 
 			}
 			break
 		}
-		if s.down.Bytes.Load() == 0 {
+		if relay == nil || !relay.opening.hasPassed() {
 			err = &silentClientError{said: s.in.Buffered()}
 			break
 		} // else the peer does all the talking, as in other protocols
 	}
 	switch {
 	case relay == nil:
-		return nil, magic, v1, err
 	case err != nil:
 		s.breakRelay(relay, err)
+		relay.opening.decide(false)
 		<-relay.down
-		return nil, magic, false, relay.cause
-	case v1:
-		return nil, magic, true, s.stopRelay(relay)
+		err = relay.cause
+	case !v1:
+		relay.opening.decide(false)
 	}
-	return relay, magic, false, nil
+	return relay, magic, v1, err
 }
 
 // awaitClient sets the time for the client's first bytes, unless it is to be read
@@ -194,9 +202,9 @@ func (s *session) firstMessage(messages *v1v2.Reader) (v1v2.Message, error) {
 	}
 }
 
-// upgrade settles what to speak with the peer. With v2 the client's first
-// message has been sent, with v1 nothing.
-func (s *session) upgrade(ctx context.Context, peer net.Conn, magic [4]byte, first *v1v2.Message) (transport.Link, error) {
+// upgrade settles what to speak with the peer, which has said heard so far. With v2
+// the client's first message has been sent, with v1 nothing.
+func (s *session) upgrade(ctx context.Context, peer net.Conn, magic [4]byte, first *v1v2.Message, heard []byte) (transport.Link, error) {
 	if first.Type == v1v2.TypeOf("version") {
 		s.up.NoteVersion(first.Payload())
 	}
@@ -208,6 +216,7 @@ func (s *session) upgrade(ctx context.Context, peer net.Conn, magic [4]byte, fir
 	link, err := s.dialer.Upgrade(ctx, peer, s.shown.Dest, transport.Config{
 		Magic:        magic,
 		First:        [][]byte{first.Contents()},
+		Received:     heard,
 		Memory:       s.server.memory,
 		ReadTimeout:  s.server.idleTimeout(),
 		WriteTimeout: s.server.idleTimeout(),

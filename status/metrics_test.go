@@ -58,6 +58,7 @@ bip324_proxy_fallbacks_total{cause="hung_up"} 8
 bip324_proxy_fallbacks_total{cause="known_v1"} 0
 bip324_proxy_fallbacks_total{cause="refused_v2"} 0
 bip324_proxy_fallbacks_total{cause="silent"} 12
+bip324_proxy_fallbacks_total{cause="spoke_v1"} 0
 # HELP bip324_proxy_handshake_duration_seconds How long v2 handshakes took that succeeded.
 # TYPE bip324_proxy_handshake_duration_seconds histogram
 bip324_proxy_handshake_duration_seconds_bucket{le="0.5"} 3

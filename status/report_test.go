@@ -33,7 +33,7 @@ const wantReport = `{
 			"last_to_peer": "ping", "last_to_client": "pong"}
 	],
 	"opened": {"v2": 10, "v1": 20, "passthrough": 30},
-	"fallbacks": {"silent": 12, "hung_up": 8, "known_v1": 0, "refused_v2": 0},
+	"fallbacks": {"silent": 12, "hung_up": 8, "spoke_v1": 0, "known_v1": 0, "refused_v2": 0},
 	"traffic": {
 		"v2": {"messages_to_peer": 11, "messages_to_client": 12, "bytes_to_peer": 13, "bytes_to_client": 14, "dropped": 15},
 		"v1": {"messages_to_peer": 0, "messages_to_client": 0, "bytes_to_peer": 16, "bytes_to_client": 17, "dropped": 0},

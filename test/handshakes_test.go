@@ -6,8 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -146,17 +144,6 @@ func connectCore(node *node, addr string, weInitiate bool) (net.Conn, error) {
 // The bip324 crate, of which kyoto and Floresta are made, sends back what it got.
 func TestHandshakesWithRust(t *testing.T) {
 	t.Parallel()
-	toolchain(t, "cargo")
-	dir := cached(t, "bip324", func(dir string) error {
-		target := filepath.Join(dir, "target")
-		if err := install(t, dir, "cargo", "build", "--release", "--target-dir", target); err != nil {
-			return err
-		}
-		if err := os.Rename(filepath.Join(target, "release", "peer"+exe), filepath.Join(dir, "peer"+exe)); err != nil {
-			return err
-		}
-		return os.RemoveAll(target)
-	})
 	n := handshakes()
 	sizes := []int{0, 1, 300, 70_000, 13}
 	bothRoles(t, func(t *testing.T, weInitiate bool) {
@@ -169,7 +156,7 @@ func TestHandshakesWithRust(t *testing.T) {
 		if !weInitiate {
 			args = append(args, l.Addr().String())
 		}
-		rust := start(t, "bip324", filepath.Join(dir, "peer"+exe), args...)
+		rust := startRustPeer(t, args...)
 		theirs := rust.awaitAddr(t, "listening on ")
 		for i := range n {
 			var nc net.Conn

@@ -25,6 +25,10 @@ type Config struct {
 	// leave together with our version packet: an initiator's VERSION message.
 	First [][]byte
 
+	// Received are bytes that were read from the connection before: what the peer
+	// said first, at most MaxReceived. Only an initiator can have some.
+	Received []byte
+
 	// Garbage is sent behind our public key, at most MaxGarbage bytes. Nil
 	// means random bytes of a random length, uniform from 0 to MaxGarbage.
 	Garbage []byte
@@ -65,6 +69,9 @@ type Config struct {
 
 // check refuses what BIP324 and Bitcoin Core would refuse at the other end.
 func (c *Config) check() error {
+	if len(c.Received) > MaxReceived {
+		return fmt.Errorf("%d bytes received before the handshake, over the limit of %d", len(c.Received), MaxReceived)
+	}
 	if len(c.Garbage) > MaxGarbage {
 		return fmt.Errorf("garbage of %d bytes, over the limit of %d", len(c.Garbage), MaxGarbage)
 	}

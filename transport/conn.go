@@ -65,6 +65,9 @@ func newConn(ctx context.Context, nc net.Conn, cfg Config, initiator bool) (*Con
 		return nil, err
 	}
 	r := stream.NewReader(nc)
+	if len(cfg.Received) > 0 {
+		r.Unread(cfg.Received)
+	}
 	if err := shakeHands(ctx, nc, r, h); err != nil {
 		h.Wipe()
 		nc.Close()
@@ -93,7 +96,11 @@ func shakeHands(ctx context.Context, nc net.Conn, r *stream.Reader, h *Handshake
 			err = cause
 		}
 		stop()
-		return &HandshakeError{Stage: h.Stage(), Sent: sent, Received: h.Received(), Err: err}
+		received := h.Received()
+		if received == 0 {
+			received = r.Buffered() // an answer, though there was no use for it
+		}
+		return &HandshakeError{Stage: h.Stage(), Sent: sent, Received: received, Err: err}
 	}
 	write := func(b []byte) error {
 		if len(b) == 0 {
@@ -101,6 +108,10 @@ func shakeHands(ctx context.Context, nc net.Conn, r *stream.Reader, h *Handshake
 		}
 		n, err := nc.Write(b)
 		sent += n
+		if err != nil { // the peer may have answered before it hung up
+			nc.SetReadDeadline(time.Now().Add(lastWords))
+			r.Peek(r.Buffered() + 1)
+		}
 		return err
 	}
 
@@ -141,6 +152,9 @@ func shakeHands(ctx context.Context, nc net.Conn, r *stream.Reader, h *Handshake
 	}
 	return nil
 }
+
+// lastWords is how long an answer is looked for on a connection that takes no more.
+const lastWords = 100 * time.Millisecond
 
 // inTurn calls f when it is its turn. The error is the context's cause if that ends
 // first.

@@ -112,7 +112,7 @@ type Link struct {
 	V2 *Conn
 	V1 net.Conn
 
-	// Cause is why V1 was chosen: the failed handshake, ErrKnownV1 or
+	// Cause is why V1 was chosen: the failed handshake, ErrV1Peer, ErrKnownV1 or
 	// ErrRefusedV2.
 	Cause error
 }
@@ -143,14 +143,16 @@ func (d *Dialer) Connect(ctx context.Context, addr string) (net.Conn, error) {
 //
 //	what happened                                          fall back?
 //	peer proven v2 before                                  no
-//	any byte received, any fault in what was received      no
+//	a v1 VERSION header of the network received            yes
+//	any other byte received, any fault in it               no
 //	our deadline for the whole handshake, our own stop     no
 //	fewer than 24 bytes sent                               no
 //	hung up, not one byte received                         yes
 //	silent past FirstByteTimeout, peer never seen          yes
 //
 // Where Fallback allows v1, v2 is not tried at all with a peer that is known to
-// speak v1, or that has just refused v2 to somebody else.
+// speak v1, or that has just refused v2 to somebody else, unless cfg.Received says
+// otherwise. A peer that has sent a VERSION header by then is not even dialled again.
 //
 // Where addr has a name with several addresses, v2 is tried with up to four of
 // them before anything else (see Resolve).
@@ -159,13 +161,17 @@ func (d *Dialer) Connect(ctx context.Context, addr string) (net.Conn, error) {
 // the connection for v1 a *RedialError.
 func (d *Dialer) Upgrade(ctx context.Context, nc net.Conn, addr string, cfg Config) (Link, error) {
 	mayV1 := d.MayFallBack(addr)
-	if mayV1 {
-		switch d.Peers.Lookup(addr) {
-		case SpeaksV1:
-			return Link{V1: nc, Cause: ErrKnownV1}, nil
-		case RefusedV2:
-			return Link{V1: nc, Cause: ErrRefusedV2}, nil
-		}
+	switch known := d.Peers.Lookup(addr); {
+	case cfg.receivedV1() && mayV1:
+		return Link{V1: nc, Cause: ErrV1Peer}, nil
+	case cfg.receivedV1():
+		nc.Close()
+		return Link{}, &HandshakeError{Received: len(cfg.Received), Err: ErrV1Peer}
+	case mayV1 && len(cfg.Received) == 0 && known == SpeaksV1:
+		return Link{V1: nc, Cause: ErrKnownV1}, nil
+	case mayV1 && len(cfg.Received) == 0 && known == RefusedV2:
+		return Link{V1: nc, Cause: ErrRefusedV2}, nil
+	case mayV1:
 		cfg.FirstByteTimeout = cmp.Or(d.FirstByteTimeout, 3*time.Second)
 	}
 
@@ -270,5 +276,6 @@ func (d *Dialer) NoteFailed(addr string, e *HandshakeError) {
 // isV1 says that a handshake failed with err the way it does with a v1 peer.
 func isV1(err error) bool {
 	var e *HandshakeError
-	return errors.As(err, &e) && e.Sent >= minSent && e.Received == 0 && (e.HungUp() || errors.Is(e, ErrSilent))
+	return errors.As(err, &e) && (errors.Is(e, ErrV1Peer) ||
+		e.Sent >= minSent && e.Received == 0 && (e.HungUp() || errors.Is(e, ErrSilent)))
 }

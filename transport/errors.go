@@ -43,12 +43,13 @@ var (
 	// without the garbage terminator: the peer uses another key or network.
 	ErrNoTerminator = errors.New("no garbage terminator in 4111 bytes")
 
-	// ErrV1Peer says, to a responder, that the initiator's first 16 bytes are a
-	// v1 version header of this network. Nothing was sent.
+	// ErrV1Peer says that the peer's first bytes are a v1 VERSION header of this
+	// network: to a responder the first 16, and nothing was sent; to an initiator
+	// all 24.
 	ErrV1Peer = errors.New("the peer speaks the v1 protocol")
 
-	// ErrV1OtherNetwork says, to a responder, that the initiator's first bytes
-	// are a v1 version header of another network.
+	// ErrV1OtherNetwork says that the peer's first bytes are a v1 VERSION header of
+	// another network.
 	ErrV1OtherNetwork = errors.New("the peer speaks the v1 protocol on another network")
 )
 

@@ -60,6 +60,7 @@ func TestFallbackFacts(t *testing.T) {
 		{"aborted", endsWith{takes: 1 << 20, err: failsWith("read", errAborted)}, true},
 		{"reset after 24 bytes", endsWith{takes: 24, err: reset}, true},
 		{"broken pipe after 24 bytes", endsWith{takes: 24, err: failsWith("write", errPipe)}, true},
+		{"reset after 24 bytes and an answer", endsWith{takes: 24, says: 1, err: reset}, false},
 		{"reset after 23 bytes", endsWith{takes: 23, err: reset}, false},
 		{"broken pipe after 23 bytes", endsWith{takes: 23, err: failsWith("write", errPipe)}, false},
 		{"reset at once", endsWith{err: reset}, false},

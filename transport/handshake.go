@@ -10,8 +10,15 @@ const (
 	// MaxGarbage is the most garbage that may follow a public key, in bytes.
 	MaxGarbage = 4095
 
-	// v1PrefixSize is how much of a v1 version header tells it from a v2 key.
+	// MaxReceived is the most that a peer can have sent, in bytes, before it has our
+	// key: its own and its garbage.
+	MaxReceived = KeySize + MaxGarbage
+
+	// v1PrefixSize is how much of a v1 VERSION header tells it from a v2 key.
 	v1PrefixSize = 16
+
+	// v1HeaderSize is the size of that header: magic, type, length and checksum.
+	v1HeaderSize = 24
 )
 
 // Handshake is the state of a BIP324 handshake. It has no socket: bytes from
@@ -144,8 +151,8 @@ func (h *Handshake) receiveKey(in []byte) (n int, send []byte, err error) {
 		}
 		send = h.start()
 	}
-	if prefix := v1Prefix(h.cfg.Magic); !h.initiator && have >= v1PrefixSize && bytes.Equal(h.theirs[4:v1PrefixSize], prefix[4:]) {
-		return n, nil, ErrV1OtherNetwork
+	if err := h.v1Answer(have); err != nil {
+		return n, nil, err
 	}
 	if have < KeySize {
 		return n, send, nil
@@ -155,6 +162,26 @@ func (h *Handshake) receiveKey(in []byte) (n int, send []byte, err error) {
 	}
 	h.stage = StageGarbage
 	return n, h.appendVersion(send), nil
+}
+
+// receivedV1 reports whether the peer has said a v1 VERSION header of this network.
+func (c *Config) receivedV1() bool {
+	prefix := v1Prefix(c.Magic)
+	return len(c.Received) >= v1HeaderSize && bytes.HasPrefix(c.Received, prefix[:])
+}
+
+// v1Answer returns an error if the peer's first bytes are not a key but a VERSION
+// header of v1. Of this network it must be whole, for the error may lead to v1.
+func (h *Handshake) v1Answer(have int) error {
+	switch prefix := v1Prefix(h.cfg.Magic); {
+	case have < v1PrefixSize || !bytes.Equal(h.theirs[4:v1PrefixSize], prefix[4:]):
+		return nil
+	case [4]byte(h.theirs[:]) != h.cfg.Magic:
+		return ErrV1OtherNetwork
+	case have < v1HeaderSize:
+		return nil
+	}
+	return ErrV1Peer
 }
 
 // v1Prefix returns the first 16 bytes of every v1 connection.

@@ -100,13 +100,30 @@ func TestV1Peer(t *testing.T) {
 	}
 }
 
-// An initiator knows what it asked for: a responder's key may look like v1.
-func TestInitiatorTakesAnyKey(t *testing.T) {
-	prefix := v1Prefix(mainnet)
-	key := keyWithPrefix(prefix[:])
-	h := machine(t, Config{Magic: mainnet}, true, fixedKey(t, 0))
-	p := newPeer(t, h, key)
-	if _, _, err := feed(t, h, p.seal.seal(p.hello(nil), nil, nil, false), one); err != nil || h.Stage() != StageDone {
-		t.Errorf("stage %q, %v", h.Stage(), err)
+// To an initiator a whole VERSION header of its network is v1, and nothing less is; no
+// honest key looks so.
+func TestInitiatorMeetsV1(t *testing.T) {
+	header := func(magic [4]byte) []byte {
+		p := v1Prefix(magic)
+		return append(p[:], testBytes(v1HeaderSize-v1PrefixSize, 1)...)
+	}
+	for _, c := range []struct {
+		name  string
+		in    []byte
+		want  error
+		after int
+	}{
+		{"ours", header(mainnet), ErrV1Peer, v1HeaderSize},
+		{"ours, without the last byte", header(mainnet)[:v1HeaderSize-1], nil, v1HeaderSize - 1},
+		{"other", header(signet), ErrV1OtherNetwork, v1PrefixSize},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := machine(t, Config{Magic: mainnet}, true, fixedKey(t, 0))
+			h.Start()
+			n, _, err := feed(t, h, c.in, one)
+			if n != c.after || err != c.want {
+				t.Errorf("%v after %d bytes, want %v after %d", err, n, c.want, c.after)
+			}
+		})
 	}
 }

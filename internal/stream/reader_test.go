@@ -211,3 +211,23 @@ func TestReadAhead(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What was read elsewhere comes first.
+func TestReaderUnread(t *testing.T) {
+	for _, n := range []int{0, 1, idleSize, idleSize + 1, bufferSize} {
+		nc, far := net.Pipe()
+		go far.Write([]byte("behind"))
+		r := NewReader(nc)
+		want := noise(n)
+		r.Unread(want)
+		if r.Buffered() != n {
+			t.Errorf("%d buffered, want %d", r.Buffered(), n)
+		}
+		got := make([]byte, n+len("behind"))
+		if _, err := io.ReadFull(r, got); err != nil || string(got) != string(want)+"behind" {
+			t.Errorf("%d: %v", n, err)
+		}
+		nc.Close()
+		far.Close()
+	}
+}

@@ -36,7 +36,8 @@ func NewRelay(a, b net.Conn, idle time.Duration) *Relay {
 // the stream b is closed for writing and the error is nil.
 func (r *Relay) AToB(n *atomic.Uint64) error { return r.copy(r.conns[1], r.conns[0], n, func() {}) }
 
-// BToA is AToB the other way. It calls begun when the first bytes have been copied.
+// BToA is AToB the other way. It calls begun when the first bytes have been read,
+// whether or not a takes them.
 func (r *Relay) BToA(n *atomic.Uint64, begun func()) error {
 	return r.copy(r.conns[0], r.conns[1], n, begun)
 }
@@ -60,7 +61,7 @@ func (r *Relay) EndedFirst(c net.Conn) bool {
 }
 
 func (r *Relay) copy(dst, src net.Conn, n *atomic.Uint64, begun func()) error {
-	step := copyOnce // so that the first bytes are counted at once
+	step := func(dst, src net.Conn) (int64, error) { return copyOnce(dst, src, begun) }
 	for {
 		// A read that times out has lost nothing; with a write that does, bytes
 		// are lost. The two are told apart by the clock.
@@ -72,13 +73,11 @@ func (r *Relay) copy(dst, src net.Conn, n *atomic.Uint64, begun func()) error {
 			src.SetReadDeadline(past)
 		}
 		k, err := step(dst, src)
-		step = copyInKernel
 		now = time.Now()
 		if k > 0 {
+			step = copyInKernel
 			n.Add(uint64(k))
 			r.moved.Store(int64(now.Sub(r.began)))
-			begun()
-			begun = func() {}
 		}
 		switch {
 		case err == nil:
@@ -96,14 +95,18 @@ func (r *Relay) copy(dst, src net.Conn, n *atomic.Uint64, begun func()) error {
 
 func copyInKernel(dst, src net.Conn) (int64, error) { return io.CopyN(dst, src, relayStep) }
 
-// copyOnce copies what a single small read returns.
-func copyOnce(dst, src net.Conn) (int64, error) {
+// copyOnce copies what a single small read returns, so that the first bytes are
+// counted at once. It calls begun between the two.
+func copyOnce(dst, src net.Conn, begun func()) (int64, error) {
 	var b [512]byte
 	n, err := src.Read(b[:])
-	if n > 0 {
-		if _, err := dst.Write(b[:n]); err != nil {
-			return 0, err
-		}
+	if n == 0 {
+		return 0, err
+	}
+	begun()
+	n, failed := dst.Write(b[:n])
+	if failed != nil {
+		err = failed
 	}
 	return int64(n), err
 }

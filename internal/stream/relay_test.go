@@ -375,3 +375,18 @@ func TestRelayBrokenWrite(t *testing.T) {
 		}
 	}
 }
+
+// What was read is told, also if it could not be written.
+func TestRelayTellsOfWhatItRead(t *testing.T) {
+	a, _ := net.Pipe()
+	b, far := net.Pipe()
+	r := NewRelay(a, b, idle)
+	a.Close() // it takes nothing
+	go far.Write([]byte("lost"))
+	told := false
+	var n atomic.Uint64
+	if err := r.BToA(&n, func() { told = true }); err == nil || !told || n.Load() != 0 {
+		t.Errorf("told: %v; %d bytes, %v", told, n.Load(), err)
+	}
+	far.Close()
+}

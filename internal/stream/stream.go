@@ -57,6 +57,13 @@ func NewReader(conn net.Conn) *Reader {
 // without a bound. It must not be called while another goroutine reads.
 func (r *Reader) SetMemory(m *Memory) { r.memory = m }
 
+// Unread makes b, at most Size bytes that were read from the socket elsewhere, the
+// first that are read. It must be the first call.
+func (r *Reader) Unread(b []byte) {
+	r.makeRoom(len(b))
+	r.w = copy(r.buf, b)
+}
+
 // Expect says that more than a little is about to arrive: the next read waits with
 // the large buffer.
 func (r *Reader) Expect() { r.more = true }

@@ -27,6 +27,7 @@ export const advice = {
 export const fallbacks = {
 	hung_up: "the peer hung up on the v2 handshake",
 	silent: "the peer was silent",
+	spoke_v1: "the peer sent a v1 VERSION by itself",
 	known_v1: "the peer is known to speak v1",
 	refused_v2: "the peer refused v2 a moment ago",
 };

@@ -54,9 +54,9 @@ func (s Script) Speak(nc net.Conn, initiator bool) (*End, error) {
 	if err != nil {
 		return e, err
 	}
-	early := initiator || s.KeyAfter > 0
+	early := initiator || s.KeyFirst || s.KeyAfter > 0
 	if early {
-		if !initiator {
+		if s.KeyAfter > 0 && !initiator {
 			_, err = e.in.Peek(s.KeyAfter)
 		}
 		if err == nil {

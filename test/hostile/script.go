@@ -25,6 +25,7 @@ type Script struct {
 	HeaderBits   byte                               // set in every packet's header
 	Filler       []byte                             // sent right behind the version packet
 	KeyAfter     int                                // a responder answers after so many bytes of the initiator's key, from 1; 0 means 64
+	KeyFirst     bool                               // a responder sends its key and garbage before it has read anything
 	Mangle       func(n int, packet []byte) []byte  // what leaves instead of packet n, counted from 0 and with the decoys
 	WriteInParts int                                // bytes per write; 0 means all at once
 }

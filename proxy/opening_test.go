@@ -1,0 +1,99 @@
+package proxy_test
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"bip324proxy/proxy"
+	"bip324proxy/transport"
+)
+
+// eagerV1 is a v1 node that sends VERSION by itself, and then reads all there is.
+func eagerV1(got chan<- []byte) func(*net.TCPConn, int) {
+	return func(nc *net.TCPConn, _ int) {
+		nc.Write(v1Message(mainnet, "version", []byte("of the peer")))
+		b, _ := io.ReadAll(nc)
+		got <- b
+	}
+}
+
+// What a v1 node says before the client's VERSION comes is held for as long as that
+// takes, and the client gets it, once, on the first connection.
+func TestV1PeerSpeaksFirst(t *testing.T) {
+	for _, wait := range []time.Duration{0, 300 * time.Millisecond} {
+		e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: new(transport.Peers)}}})
+		got := make(chan []byte, 1)
+		e.net.peer(clearnet, eagerV1(got))
+		for dials := range 2 {
+			client := e.connect(clearnet)
+			time.Sleep(wait)
+			client.Write(v1Message(mainnet, "version", version))
+			e.wantV1First(t, client, got)
+			if n := e.net.dialled(clearnet); n != dials+1 {
+				t.Errorf("dialled %d times", n)
+			}
+		}
+		if n := e.server.Snapshot().Fallbacks["spoke_v1"]; n == 0 {
+			t.Error("not counted")
+		}
+	}
+}
+
+func (e *env) wantV1First(t *testing.T, client net.Conn, got <-chan []byte) {
+	t.Helper()
+	if name, payload, err := readV1(client); err != nil || name != "version" || string(payload) != "of the peer" {
+		t.Errorf("%s %q, %v", name, payload, err)
+	}
+	hangUp(client)
+	client.Close()
+	if b := receive(t, got, "the peer"); !bytes.Equal(b, v1Message(mainnet, "version", version)) {
+		t.Errorf("the peer got %d bytes", len(b))
+	}
+	wantAttrs(t, e.wantEnd(client, "closed", "both sides"), logLine{"transport": "v1", "bytes_to_client": 24.0 + 11})
+}
+
+// Strict, or with a peer that is proven to speak v2, such a node gets nothing.
+func TestV1PeerSpeaksFirstRefused(t *testing.T) {
+	proven := new(transport.Peers)
+	proven.Note(clearnet, transport.SpeaksV2)
+	for _, d := range []transport.Dialer{{}, {Fallback: transport.FallbackAlways, Peers: proven}} {
+		e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: d}})
+		got := make(chan []byte, 1)
+		e.net.peer(clearnet, eagerV1(got))
+		client := e.connect(clearnet)
+		time.Sleep(50 * time.Millisecond) // it has arrived, most likely
+		client.Write(v1Message(mainnet, "version", version))
+		wantClosed(t, client)
+		line := e.wantEnd(client, "refused", "the peer speaks v1: it sent a VERSION of mainnet")
+		if line["hint"] == nil {
+			t.Error("no hint")
+		}
+		wantNoPlaintext(t, clearnet, receive(t, got, "the peer"))
+	}
+}
+
+// Without a client that speaks it, a v1 VERSION is held no longer than a client may
+// be silent; and one that speaks something else gets it.
+func TestV1PeerAndOtherClients(t *testing.T) {
+	e := start(t, &proxy.Server{FirstBytesTimeout: 200 * time.Millisecond})
+	got := make(chan []byte, 1)
+	e.net.peer(clearnet, eagerV1(got))
+	client := e.connect(clearnet)
+	wantClosed(t, client)
+	e.wantEnd(client, "refused", "the client said nothing")
+	receive(t, got, "the peer")
+
+	client = e.connect(clearnet)
+	client.Write([]byte("hello, not v1"))
+	if name, _, err := readV1(client); name != "version" || err != nil {
+		t.Errorf("%q, %v", name, err)
+	}
+	hangUp(client)
+	e.wantEnd(client, "closed", "both sides")
+	if b := receive(t, got, "the peer"); string(b) != "hello, not v1" {
+		t.Errorf("the peer got %q", b)
+	}
+}
