@@ -249,6 +249,7 @@ func (p *prober) noHandshake(ctx context.Context, dialer *transport.Dialer, err 
 	timeout := errors.Is(e, context.DeadlineExceeded) || errors.Is(e, transport.ErrSilent)
 	switch {
 	case errors.Is(e, transport.ErrV1Peer):
+		p.report.Peer.Speaks = "v1"
 		p.fail(name, "the peer speaks v1: it sent a VERSION of "+p.report.Peer.Network+" by itself",
 			"the proxy does not connect to it, unless run with --v1-fallback always: unencrypted")
 		if p.target.V1 {
