@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -115,6 +116,15 @@ func (e *env) wantV1(t *testing.T, client net.Conn, dest string, got <-chan []by
 	lines, _ := e.logs.of(client.LocalAddr())
 	if cause, _ := lines[0]["cause"].(string); lines[0]["transport"] != "v1" || cause == "" {
 		t.Errorf("no cause: %v", lines[0])
+	}
+	host, _, _ := net.SplitHostPort(dest)
+	for _, line := range lines { // opened and closed
+		if got, want := line["plaintext"], any(true); transport.IsOverlay(host) && got != nil || !transport.IsOverlay(host) && got != want {
+			t.Errorf("to %s: %v", dest, line)
+		}
+	}
+	if said := strings.Count(e.logs.text(), `"plaintext"`); said != strings.Count(e.logs.text(), `"transport":"v1","plaintext":true`) {
+		t.Errorf("the log: %s", e.logs.text())
 	}
 }
 

@@ -87,48 +87,66 @@ type fold struct {
 // the first, write is called once with how many more there were, unless there are
 // none.
 func (f *foldedRefusals) isFirst(r refusal, write func(n int)) bool {
+	first, evicted := f.add(r, write)
+	if evicted != nil {
+		evicted.tell()
+	}
+	return first
+}
+
+// add counts a refusal. It returns what had to make room for it, if anything had to:
+// that is to be told once f.mu is free.
+func (f *foldedRefusals) add(r refusal, write func(n int)) (first bool, evicted *fold) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if known := f.of[r]; known != nil {
 		known.repeated++
-		return false
+		return false, nil
 	}
 	if f.of == nil {
 		f.of = make(map[refusal]*fold)
 	}
 	if len(f.of) >= maxFolds {
-		for any := range f.of {
-			f.tell(any)
+		for r, old := range f.of {
+			delete(f.of, r)
+			evicted = old
 			break
 		}
 	}
-	first := &fold{write: write}
-	first.timer = time.AfterFunc(foldRefusalsFor, func() {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		if f.of[r] == first {
-			f.tell(r)
-		}
-	})
-	f.of[r] = first
-	return true
+	begun := &fold{write: write}
+	begun.timer = time.AfterFunc(foldRefusalsFor, func() { f.end(r, begun) })
+	f.of[r] = begun
+	return true, evicted
 }
 
-// tell logs how often r was repeated, and forgets it. f.mu is held.
-func (f *foldedRefusals) tell(r refusal) {
-	known := f.of[r]
-	known.timer.Stop()
-	delete(f.of, r)
-	if known.repeated > 0 {
-		known.write(known.repeated)
+// end logs how often r was repeated, and forgets it, unless that has been done.
+func (f *foldedRefusals) end(r refusal, begun *fold) {
+	f.mu.Lock()
+	due := f.of[r] == begun
+	if due {
+		delete(f.of, r)
+	}
+	f.mu.Unlock()
+	if due {
+		begun.tell()
 	}
 }
 
 // tellAll logs all that there is to be told.
 func (f *foldedRefusals) tellAll() {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	for r := range f.of {
-		f.tell(r)
+	all := f.of
+	f.of = nil
+	f.mu.Unlock()
+	for _, each := range all {
+		each.tell()
+	}
+}
+
+// tell logs how many refusals followed the first. The fold is in no map any more.
+func (f *fold) tell() {
+	f.timer.Stop()
+	if f.repeated > 0 {
+		f.write(f.repeated)
 	}
 }

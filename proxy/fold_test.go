@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"fmt"
+	"net"
+	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -66,4 +68,94 @@ func TestFoldedRefusalsAreBounded(t *testing.T) {
 			t.Errorf("%d of %d are told, %d kept", counted, refusals, len(f.of))
 		}
 	})
+}
+
+// No lock is held while a line is written: whoever writes it may cause another.
+func TestFoldedWithoutLocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var refusals foldedRefusals
+		r := refusal{of: "node.example:8333", kind: kindDial}
+		written := 0
+		write := func(int) {
+			written++
+			refusals.isFirst(r, func(int) {})
+		}
+		repeat := func() {
+			refusals.isFirst(r, write)
+			refusals.isFirst(r, write)
+		}
+		repeat()
+		time.Sleep(foldRefusalsFor) // it is told when its time is over
+		synctest.Wait()
+		refusals.tellAll() // at the end
+		repeat()
+		refusals.tellAll()
+		for i := range maxFolds { // and when there are too many
+			r := refusal{of: fmt.Sprint(i), kind: kindDial}
+			refusals.isFirst(r, write)
+			refusals.isFirst(r, write)
+		}
+		refusals.isFirst(refusal{}, write)
+		if written < 3 {
+			t.Errorf("%d lines were written, want 3", written)
+		}
+		refusals.tellAll()
+
+		var lines foldedLog
+		written = 0
+		var again foldedLine
+		again = func(clientSet, ...any) {
+			if written++; written < 10 {
+				lines.line(nil, again)
+			}
+		}
+		lines.line(nil, again)
+		time.Sleep(time.Hour)
+		if written != 10 {
+			t.Errorf("%d lines were written, want 10", written)
+		}
+	})
+}
+
+// A line about one client names it, one about several says how many they are.
+func TestFoldedLogClients(t *testing.T) {
+	tcp := func(addr string) net.Addr { return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(addr)) }
+	var many []net.Addr
+	for i := range maxClientSet + 1 {
+		many = append(many, tcp(fmt.Sprintf("10.0.%d.%d:1", i/256, i%256)))
+	}
+	for _, c := range []struct {
+		clients []net.Addr // after the first
+		hide    bool
+		want    string
+	}{
+		{[]net.Addr{tcp("192.0.2.1:1")}, false, "[client 192.0.2.1:1 again 1 within 1m0s]"},
+		{[]net.Addr{tcp("192.0.2.1:1"), tcp("192.0.2.1:2")}, false, "[client 192.0.2.1 again 2 within 1m0s]"},
+		{[]net.Addr{tcp("[2001:db8::1]:1"), tcp("[2001:db8::2]:1")}, false, "[client 2001:db8::/64 again 2 within 1m0s]"},
+		{[]net.Addr{tcp("192.0.2.1:1"), tcp("192.0.2.2:1"), tcp("192.0.2.1:1")}, false, "[clients 2 again 3 within 1m0s]"},
+		{[]net.Addr{tcp("192.0.2.1:1"), tcp("192.0.2.2:1")}, true, "[clients 2 again 2 within 1m0s]"},
+		{[]net.Addr{tcp("192.0.2.1:1")}, true, "[again 1 within 1m0s]"},
+		{[]net.Addr{&net.UnixAddr{Name: "@", Net: "unix"}, &net.UnixAddr{Net: "unix"}}, false, "[client  again 2 within 1m0s]"},
+		{many[:maxClientSet], false, "[clients 1000 again 1000 within 1m0s]"},
+		{many, false, "[clients_over 1000 again 1001 within 1m0s]"},
+		{[]net.Addr{nil, nil}, false, "[again 2 within 1m0s]"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var f foldedLog
+			var got []string
+			write := func(who clientSet, more ...any) { got = append(got, fmt.Sprint(append(who.attr(c.hide), more...))) }
+			f.line(tcp("203.0.113.1:1"), write)
+			for _, client := range c.clients {
+				f.line(client, write)
+			}
+			time.Sleep(time.Hour)
+			first := "[client 203.0.113.1:1]"
+			if c.hide {
+				first = "[]"
+			}
+			if len(got) != 2 || got[0] != first || got[1] != c.want {
+				t.Errorf("%q, want %q and %q", got, first, c.want)
+			}
+		})
+	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -92,65 +91,28 @@ func clientNetwork(addr net.Addr) netip.Prefix {
 	return network
 }
 
-// foldedLog writes a line at once, and those that follow within a minute as one
-// with their number. Its zero value is ready.
-type foldedLog struct {
-	mu     sync.Mutex
-	quiet  bool // a line was written within the last minute
-	folded int  // how many were not
-}
-
-const foldFor = time.Minute
-
-// line has write write the line, with what else it is to say.
-func (f *foldedLog) line(write func(more ...any)) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.quiet {
-		f.folded++
-		return
-	}
-	write()
-	f.quiet = true
-	time.AfterFunc(foldFor, func() { f.later(write) })
-}
-
-func (f *foldedLog) later(write func(more ...any)) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.quiet = f.folded > 0; !f.quiet {
-		return
-	}
-	write("again", f.folded, "within", foldFor)
-	f.folded = 0
-	time.AfterFunc(foldFor, func() { f.later(write) })
-}
-
 // admit says whether conn gets a session, be it only to be told why it is refused.
-// s.mu is held.
-func (s *Server) admit(conn net.Conn, public bool) (ok bool, refusal error) {
+// refused, if not nil, logs that; the caller calls it without s.mu, which is held.
+func (s *Server) admit(conn net.Conn, public bool) (ok bool, refusal error, refused func()) {
 	if public && !s.clients.allow(conn.RemoteAddr()) {
-		s.folded.rate.line(func(more ...any) {
-			s.log().Warn("connection refused", append(append(s.clientAttr(conn),
-				"reason", fmt.Sprintf("its address connects more often than %d times a second", s.clients.perSecond),
-				"hint", "if it may, run with a higher --client-rate"), more...)...)
-		})
-		return false, errTooOften
+		return false, errTooOften, func() {
+			s.folded.rate.line(conn.RemoteAddr(), func(who clientSet, more ...any) {
+				s.log().Warn("connection refused", append(append(s.whoAttr(who),
+					"reason", fmt.Sprintf("its address connects more often than %d times a second", s.clients.perSecond),
+					"hint", "if it may, run with a higher --client-rate"), more...)...)
+			})
+		}
 	}
 	if len(s.sessions)-s.refusing < s.max {
-		return true, nil
+		return true, nil, nil
 	}
-	s.folded.sessions.line(func(more ...any) {
-		s.log().Warn("session refused", append(append(s.clientAttr(conn), "reason", errTooManySessions.Error(), "sessions", s.max,
-			"hint", "if they are all wanted, run with a higher --max-sessions, and a limit of descriptors (ulimit -n) of six times that"), more...)...)
-	})
-	return s.refusing < maxRefusing(), errTooManySessions
+	return s.refusing < maxRefusing(), errTooManySessions, func() {
+		s.folded.sessions.line(conn.RemoteAddr(), func(who clientSet, more ...any) {
+			s.log().Warn("session refused", append(append(s.whoAttr(who), "reason", errTooManySessions.Error(), "sessions", s.max,
+				"hint", "if they are all wanted, run with a higher --max-sessions, and a limit of descriptors (ulimit -n) of six times that"), more...)...)
+		})
+	}
 }
 
-// clientAttr is the client, for the log, if that may have it.
-func (s *Server) clientAttr(conn net.Conn) []any {
-	if s.policy().HideAddresses {
-		return nil
-	}
-	return []any{"client", conn.RemoteAddr().String()}
-}
+// whoAttr is who for the log.
+func (s *Server) whoAttr(who clientSet) []any { return who.attr(s.policy().HideAddresses) }

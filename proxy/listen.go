@@ -5,10 +5,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"strconv"
 	"strings"
-	"syscall"
 )
 
 // ListenError is a listener that was asked for in words that name none.
@@ -58,31 +56,6 @@ func Listen(spec string) (net.Listener, error) {
 		return nil, &ListenError{spec, "is on no host that is known here"}
 	}
 	return l, err
-}
-
-// listenUnix opens a socket file of mode 0600. One that nobody listens on any
-// more, left behind by a crash, is replaced.
-func listenUnix(path string) (net.Listener, error) {
-	if info, err := os.Lstat(path); err == nil && info.Mode()&os.ModeSocket != 0 {
-		switch c, err := net.Dial("unix", path); {
-		case err == nil:
-			c.Close()
-		case errors.Is(err, syscall.EAGAIN), errors.Is(err, os.ErrPermission): // somebody does, but is busy or another user
-		default:
-			os.Remove(path)
-		}
-	}
-	restore := restrictNewFiles()
-	defer restore()
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		l.Close()
-		return nil, err
-	}
-	return l, nil
 }
 
 // IsLocal says whether only programs on this machine can reach a listener at

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime"
 	"strconv"
 	"syscall"
 )
@@ -16,6 +17,21 @@ func restrictNewFiles() (restore func()) {
 	old := syscall.Umask(0o177)
 	return func() { syscall.Umask(old) }
 }
+
+// errNobodyListens is what connecting to a socket file fails with that has been left
+// behind. All else may come from a program that is busy, another user's, or has a socket
+// of another type there. (But on systems other than Linux a program that is very busy
+// cannot be told from none.)
+const errNobodyListens = syscall.ECONNREFUSED
+
+// listenerOver are the errors of Accept after which there will be no client.
+var listenerOver = func() []error {
+	all := []error{syscall.EBADF, syscall.ENOTSOCK, syscall.EOPNOTSUPP}
+	if runtime.GOOS == "linux" { // where it says that the socket does not listen
+		all = append(all, syscall.EINVAL)
+	}
+	return all
+}()
 
 // firstActivated is the descriptor of the first socket that systemd passes
 // (SD_LISTEN_FDS_START).
@@ -34,16 +50,47 @@ func Activated() ([]net.Listener, error) {
 	}
 	var all []net.Listener
 	for fd := firstActivated; fd < firstActivated+n; fd++ {
-		f := os.NewFile(uintptr(fd), "systemd socket "+strconv.Itoa(fd))
-		l, err := net.FileListener(f)
-		f.Close() // the listener has a copy
+		l, err := activatedListener(fd)
 		if err != nil {
 			for _, l := range all {
 				l.Close()
 			}
-			return nil, fmt.Errorf("descriptor %d, from systemd, is no socket to listen on: %w", fd, err)
+			return nil, err
 		}
 		all = append(all, l)
 	}
 	return all, nil
+}
+
+// activatedListener makes a listener of a descriptor from systemd, which it closes.
+func activatedListener(fd int) (net.Listener, error) {
+	f := os.NewFile(uintptr(fd), "systemd socket "+strconv.Itoa(fd))
+	defer f.Close() // the listener has a copy
+	if why := notListening(fd); why != "" {
+		return nil, fmt.Errorf("descriptor %d, from systemd, %s", fd, why)
+	}
+	l, err := net.FileListener(f)
+	if err != nil {
+		return nil, fmt.Errorf("descriptor %d, from systemd, is no socket to listen on: %w", fd, err)
+	}
+	return l, nil
+}
+
+// notListening says why no client can be accepted on a socket, and what of systemd's
+// unit is to be changed, or nothing if that cannot be told.
+func notListening(fd int) string {
+	kind, err := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_TYPE)
+	if err != nil {
+		return ""
+	}
+	if kind != syscall.SOCK_STREAM {
+		return "is not a stream socket; in the .socket unit, write ListenStream= and no other Listen...="
+	}
+	if _, err := syscall.Getpeername(fd); err == nil {
+		return "is a connection, not a listener; in the .socket unit, write Accept=no"
+	}
+	if listens, err := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_ACCEPTCONN); err == nil && listens == 0 {
+		return "does not listen: it is only bound, or was a connection; in the .socket unit, write ListenStream= and Accept=no"
+	}
+	return ""
 }

@@ -43,9 +43,13 @@ func TestListenUnix(t *testing.T) {
 	}
 
 	// One that a crash has left behind does not.
-	l.(*net.UnixListener).SetUnlinkOnClose(false)
 	l.Close()
-	wantSocket(t, path)
+	crashed, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	crashed.SetUnlinkOnClose(false)
+	crashed.Close()
 	if l, err = proxy.Listen("unix:" + path); err != nil {
 		t.Fatal(err)
 	}
@@ -71,9 +75,14 @@ func TestListenUnixErrors(t *testing.T) {
 	if err := os.WriteFile(file, []byte("precious"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(filepath.Join(dir, "nowhere"), link); err != nil {
+		t.Fatal(err)
+	}
 	for path, want := range map[string]error{
 		file:                               syscall.EADDRINUSE,
 		dir:                                syscall.EADDRINUSE,
+		link:                               syscall.EADDRINUSE,
 		filepath.Join(dir, "no", "socket"): syscall.ENOENT,
 		filepath.Join(file, "socket"):      syscall.ENOTDIR,
 		filepath.Join(dir, strings.Repeat("s", 200)): syscall.EINVAL,
@@ -81,6 +90,12 @@ func TestListenUnixErrors(t *testing.T) {
 		l, err := proxy.Listen("unix:" + path)
 		if !errors.Is(err, want) || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: %v, %v; want %v", path, l, err, want)
+		}
+	}
+	for path, want := range map[string]string{file: "a regular file", dir: "a directory", link: "a symbolic link"} {
+		_, err := proxy.Listen("unix:" + path)
+		if !errors.As(err, new(*proxy.NotSocketError)) || err.Error() != path+" is "+want+", not a socket; remove it, or choose another path" {
+			t.Errorf("%s: %v", path, err)
 		}
 	}
 	if b, err := os.ReadFile(file); string(b) != "precious" || err != nil {
@@ -154,6 +169,45 @@ func TestActivatedChild(t *testing.T) {
 	fmt.Printf("then %d, %v\n", len(again), err)
 }
 
+func plainFile(t *testing.T) (*os.File, error) { return os.Create(filepath.Join(t.TempDir(), "plain")) }
+
+// boundSocket makes a socket with an address that nobody listens on.
+func boundSocket(kind int) func(*testing.T) (*os.File, error) {
+	return func(*testing.T) (*os.File, error) {
+		fd, err := syscall.Socket(syscall.AF_INET, kind, 0)
+		if err != nil {
+			return nil, err
+		}
+		return os.NewFile(uintptr(fd), "socket"), syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}})
+	}
+}
+
+// connectedTo makes a connection, the side that was accepted.
+func connectedTo(network string) func(*testing.T) (*os.File, error) {
+	return func(t *testing.T) (*os.File, error) {
+		addr := "127.0.0.1:0"
+		if network == "unix" {
+			addr = filepath.Join(t.TempDir(), "socket")
+		}
+		l, err := net.Listen(network, addr)
+		if err != nil {
+			return nil, err
+		}
+		defer l.Close()
+		client, err := net.Dial(network, l.Addr().String())
+		if err != nil {
+			return nil, err
+		}
+		t.Cleanup(func() { client.Close() })
+		nc, err := l.Accept()
+		if err != nil {
+			return nil, err
+		}
+		defer nc.Close()
+		return nc.(interface{ File() (*os.File, error) }).File()
+	}
+}
+
 // Sockets come as systemd passes them: from descriptor 3 on, to the process that
 // is named.
 func TestActivated(t *testing.T) {
@@ -171,17 +225,21 @@ func TestActivated(t *testing.T) {
 	for _, c := range []struct {
 		name, set string // in the child's shell
 		files     []interface{ File() (*os.File, error) }
-		plain     bool // one more descriptor, that is no socket
+		other     func(*testing.T) (*os.File, error) // one more descriptor, that does not listen
 		want      []string
 	}{
-		{"two", "LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=a:b", []interface{ File() (*os.File, error) }{tcp.(*net.TCPListener), local.(*net.UnixListener)}, false,
+		{"two", "LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=a:b", []interface{ File() (*os.File, error) }{tcp.(*net.TCPListener), local.(*net.UnixListener)}, nil,
 			[]string{`2 listeners, error <nil>, environment """"""`, "then 0, <nil>"}},
-		{"none", "LISTEN_PID= LISTEN_FDS=", nil, false, []string{"0 listeners, error <nil>", "then 0, <nil>"}},
-		{"another process's", "LISTEN_PID=1 LISTEN_FDS=1", nil, false, []string{`0 listeners, error <nil>, environment "1""1"""`}},
-		{"zero", "LISTEN_PID=$$ LISTEN_FDS=0", nil, false, []string{"0 listeners, error <nil>"}},
-		{"no number", "LISTEN_PID=$$ LISTEN_FDS=many", nil, false, []string{"0 listeners, error <nil>"}},
-		{"no socket", "LISTEN_PID=$$ LISTEN_FDS=1", nil, true, []string{"0 listeners, error descriptor 3, from systemd, is no socket to listen on"}},
-		{"missing", "LISTEN_PID=$$ LISTEN_FDS=1", nil, false, []string{"0 listeners, error descriptor 3, from systemd, is no socket to listen on"}},
+		{"none", "LISTEN_PID= LISTEN_FDS=", nil, nil, []string{"0 listeners, error <nil>", "then 0, <nil>"}},
+		{"another process's", "LISTEN_PID=1 LISTEN_FDS=1", nil, nil, []string{`0 listeners, error <nil>, environment "1""1"""`}},
+		{"zero", "LISTEN_PID=$$ LISTEN_FDS=0", nil, nil, []string{"0 listeners, error <nil>"}},
+		{"no number", "LISTEN_PID=$$ LISTEN_FDS=many", nil, nil, []string{"0 listeners, error <nil>"}},
+		{"no socket", "LISTEN_PID=$$ LISTEN_FDS=1", nil, plainFile, []string{"0 listeners, error descriptor 3, from systemd, is no socket to listen on"}},
+		{"missing", "LISTEN_PID=$$ LISTEN_FDS=1", nil, nil, []string{"0 listeners, error descriptor 3, from systemd, is no socket to listen on"}},
+		{"a connection", "LISTEN_PID=$$ LISTEN_FDS=1", nil, connectedTo("tcp"), []string{"0 listeners, error descriptor 3, from systemd, is a connection, not a listener; in the .socket unit, write Accept=no"}},
+		{"a connection of a unix socket", "LISTEN_PID=$$ LISTEN_FDS=1", nil, connectedTo("unix"), []string{"0 listeners, error descriptor 3, from systemd, is a connection"}},
+		{"only bound", "LISTEN_PID=$$ LISTEN_FDS=1", nil, boundSocket(syscall.SOCK_STREAM), []string{"0 listeners, error descriptor 3, from systemd, does not listen", "write ListenStream= and Accept=no"}},
+		{"a datagram socket", "LISTEN_PID=$$ LISTEN_FDS=1", nil, boundSocket(syscall.SOCK_DGRAM), []string{"0 listeners, error descriptor 3, from systemd, is not a stream socket; in the .socket unit, write ListenStream="}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -196,8 +254,8 @@ func TestActivated(t *testing.T) {
 				defer f.Close()
 				child.ExtraFiles = append(child.ExtraFiles, f)
 			}
-			if c.plain {
-				f, err := os.Create(filepath.Join(t.TempDir(), "plain"))
+			if c.other != nil {
+				f, err := c.other(t)
 				if err != nil {
 					t.Fatal(err)
 				}

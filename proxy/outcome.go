@@ -75,20 +75,31 @@ func (e *resolveError) Unwrap() error { return e.err }
 func (s *session) logOpen(transport string, more ...any) {
 	s.server.count(func(t *tally) { t.opened[transport]++ })
 	s.show(func(info *SessionInfo) { info.State, info.Transport = StateOpen, transport })
-	args := append(s.attrs(), "transport", transport)
+	args := append(s.attrs(), s.transportAttrs()...)
 	if network := s.shown.Network; network != "" {
 		args = append(args, "network", network)
 	}
 	s.server.log().Log(context.Background(), s.openLevel(), "session opened", append(args, more...)...)
 }
 
-// openLevel is a warning if the session is in plaintext where anybody on the way can
-// read it.
+// openLevel is a warning if the session is in plaintext.
 func (s *session) openLevel() slog.Level {
-	if info := s.info(); info.Transport == "v1" && !info.Overlay {
+	if s.isPlaintext() {
 		return slog.LevelWarn
 	}
 	return slog.LevelInfo
+}
+
+// isPlaintext reports whether anybody on the path can read what a Bitcoin client says.
+func (s *session) isPlaintext() bool { return s.shown.Transport == "v1" && !s.shown.Overlay }
+
+// transportAttrs are what the log says of how an open session reaches its peer.
+func (s *session) transportAttrs() []any {
+	args := []any{"transport", s.shown.Transport}
+	if s.isPlaintext() {
+		args = append(args, "plaintext", true)
+	}
+	return args
 }
 
 // ended is err, or what it followed from.
@@ -120,8 +131,7 @@ func (s *session) logEnd(end Ended, err error) {
 	}
 	if s.opened() {
 		t := s.info().Traffic
-		s.server.log().Info("session closed", append(s.attrs(),
-			"transport", end.Transport,
+		s.server.log().Info("session closed", append(append(s.attrs(), s.transportAttrs()...),
 			"reason", end.Reason,
 			"duration", s.duration(),
 			"messages_to_peer", t.MessagesToPeer,

@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -92,8 +93,8 @@ type Server struct {
 	running   sync.WaitGroup // accept loops and sessions
 
 	folded struct {
-		accept, rate, sessions foldedLog
-		refusals               foldedRefusals
+		rate, sessions foldedLog
+		refusals       foldedRefusals
 	}
 }
 
@@ -116,6 +117,7 @@ func (s *Server) ServePeer(l net.Listener, peer string) error {
 	}
 	defer s.running.Done()
 	defer s.removeListener(l)
+	var failed foldedLog
 	var pause time.Duration
 	for {
 		conn, err := l.Accept()
@@ -127,12 +129,12 @@ func (s *Server) ServePeer(l net.Listener, peer string) error {
 		switch {
 		case s.isStopping():
 			return ErrServerClosed
-		case errors.Is(err, net.ErrClosed):
+		case errors.Is(err, net.ErrClosed), slices.ContainsFunc(listenerOver, func(over error) bool { return errors.Is(err, over) }):
 			return err
 		}
 		// Out of descriptors, most likely: it passes when sessions end.
 		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-		s.folded.accept.line(func(more ...any) {
+		failed.line(nil, func(_ clientSet, more ...any) {
 			s.log().Error("cannot accept a connection; trying again",
 				append([]any{"listener", l.Addr().String(), "err", err}, more...)...)
 		})
@@ -275,10 +277,11 @@ func onAllAddresses(l, addr net.Addr) bool {
 
 func (s *Server) stopAccepting() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.setup()
 	s.stopping = true
-	for l := range s.listeners {
+	all := slices.Collect(maps.Keys(s.listeners))
+	s.mu.Unlock()
+	for _, l := range all { // which may have to wait for a file system
 		l.Close()
 	}
 }
@@ -292,17 +295,25 @@ func (s *Server) isStopping() bool {
 // start runs a session for conn in a goroutine of its own, if it is admitted. One
 // that was accepted while the server began to stop is still served.
 func (s *Server) start(conn net.Conn, peer string, public bool) {
+	if refused := s.begin(conn, peer, public); refused != nil {
+		refused()
+	}
+}
+
+// begin does what start does, but for the log: the caller calls refused, if it is not
+// nil. Nothing is logged while s.mu is held, for a log may be slow.
+func (s *Server) begin(conn net.Conn, peer string, public bool) (refused func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ending {
 		conn.Close()
-		return
+		return nil
 	}
-	ok, refusal := s.admit(conn, public)
+	ok, refusal, refused := s.admit(conn, public)
 	if !ok {
 		s.tally.refused[refusalKind(refusal)]++
 		conn.Close()
-		return
+		return refused
 	}
 	s.number++
 	each := newSession(s, conn, peer, public, s.number)
@@ -318,6 +329,7 @@ func (s *Server) start(conn net.Conn, peer string, public bool) {
 		s.remove(each, end, err)
 		each.logEnd(end, err)
 	})
+	return refused
 }
 
 // remove makes a session that ended with err one of the past.

@@ -1,0 +1,106 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// NotSocketError is a path for a socket at which there is another file.
+type NotSocketError struct {
+	Path string
+	Mode fs.FileMode
+}
+
+func (e *NotSocketError) Error() string {
+	what := "a file that is no socket"
+	switch e.Mode.Type() {
+	case 0:
+		what = "a regular file"
+	case fs.ModeDir:
+		what = "a directory"
+	case fs.ModeSymlink:
+		what = "a symbolic link"
+	}
+	return fmt.Sprintf("%s is %s, not a socket; remove it, or choose another path", e.Path, what)
+}
+
+func (e *NotSocketError) Unwrap() error { return syscall.EADDRINUSE }
+
+// fileListener is a listener on a socket file. At its end it removes the file that it
+// made, and no other that has come to be at the path since.
+type fileListener struct {
+	*net.UnixListener
+	path string
+	made fs.FileInfo
+	once sync.Once
+}
+
+// listenUnix opens a socket file of mode 0600. One that nobody listens on any
+// more, left behind by a crash, is replaced.
+func listenUnix(path string) (net.Listener, error) {
+	unlock, locked := lockDir(filepath.Dir(path), lockPatience)
+	defer unlock()
+	if info, err := os.Lstat(path); err == nil {
+		if info.Mode()&os.ModeSocket == 0 {
+			return nil, &NotSocketError{path, info.Mode()}
+		}
+		// What another instance is just making looks as if it was left behind, too.
+		if locked && isLeftBehind(path) {
+			os.Remove(path)
+		}
+	}
+	restore := restrictNewFiles()
+	defer restore()
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	l.SetUnlinkOnClose(false)
+	made, err := os.Lstat(path)
+	if err == nil {
+		err = os.Chmod(path, 0o600)
+	}
+	if err != nil {
+		l.Close()
+		return nil, err
+	}
+	return &fileListener{UnixListener: l, path: path, made: made}, nil
+}
+
+// isLeftBehind reports whether nobody listens on the socket file any more.
+func isLeftBehind(path string) bool {
+	c, err := net.Dial("unix", path)
+	if err == nil {
+		c.Close()
+	}
+	return errors.Is(err, errNobodyListens) && !isBound(path)
+}
+
+// Close closes the listener and removes its file.
+func (l *fileListener) Close() error {
+	l.once.Do(func() {
+		unlock, locked := lockDir(filepath.Dir(l.path), unlockPatience)
+		defer unlock()
+		if now, err := os.Lstat(l.path); locked && err == nil && os.SameFile(now, l.made) {
+			os.Remove(l.path)
+		}
+	})
+	return l.UnixListener.Close()
+}
+
+const (
+	// lockPatience is how long a start waits for other instances that make or remove a
+	// socket file in the same directory, which takes them a moment.
+	lockPatience = 2 * time.Second
+
+	// unlockPatience is the same for the end. After it the file stays, for the next
+	// start to replace.
+	unlockPatience = 200 * time.Millisecond
+)
