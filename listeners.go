@@ -49,6 +49,9 @@ func listen(s *settings) (all []listener, err error) {
 		if errors.As(err, new(*proxy.ListenError)) {
 			return s.wrong(name, err)
 		}
+		if errors.As(err, new(*proxy.NotSocketError)) {
+			return fmt.Errorf("cannot listen: %w with %s", err, s.given(name))
+		}
 		if err != nil {
 			return fmt.Errorf("cannot listen: %w; if bip324-proxy has that address, it runs already; if another program has it, choose one with %s", err, s.given(name))
 		}

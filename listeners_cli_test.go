@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"bip324proxy/internal/signals"
 	"bip324proxy/transport"
 )
 
@@ -25,6 +26,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv("TEST_BIP324_PROXY_MAIN") != "" {
 		main()
 	}
+	signals.Release()
 	os.Exit(m.Run())
 }
 

@@ -7,6 +7,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"bip324proxy/internal/signals"
 )
 
 func main() { os.Exit(run(os.Args, os.Stdout, os.Stderr)) }
@@ -19,14 +25,41 @@ func (e usageError) Unwrap() error { return e.error }
 // run is the program: its exit code is 0, 1 if something failed, or 2 if the
 // input was wrong.
 func run(args []string, stdout, stderr io.Writer) int {
-	err := newApp(stdout, stderr).Run(args)
+	app := newApp(stdout, stderr)
+	if !mayServe(app, args[1:]) {
+		signals.Release()
+	}
+	err := app.Run(args)
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintf(stderr, "bip324-proxy: %v\n", err)
+	lastWords(stderr, fmt.Sprintf("bip324-proxy: %v\n", err), time.Second)
 	var usage usageError
 	if errors.As(err, &usage) {
 		return 2
 	}
 	return 1
+}
+
+// mayServe reports whether the arguments may be those of the service, which handles
+// signals: none is a command, or a flag that only has something printed.
+func mayServe(app *cli.App, args []string) bool {
+	prints := []string{"--help", "-help", "-h", "--version", "-version", "-v"}
+	return !slices.ContainsFunc(args, func(arg string) bool {
+		return app.Command(arg) != nil || slices.Contains(prints, arg)
+	})
+}
+
+// lastWords writes text to stderr, for at most as long as patience: it may be a pipe
+// that nobody reads.
+func lastWords(stderr io.Writer, text string, patience time.Duration) {
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		io.WriteString(stderr, text)
+	}()
+	select {
+	case <-written:
+	case <-time.After(patience):
+	}
 }

@@ -39,8 +39,8 @@ func loadAt(signals <-chan os.Signal, c *cli.Context, done <-chan struct{}) <-ch
 	return loaded
 }
 
-// loadUnless loads the settings; there are none if a signal comes first.
-func loadUnless(signals <-chan os.Signal, c *cli.Context) (*settings, error) {
+// loadUnless loads the settings; there are none if stop is closed first.
+func loadUnless(stop <-chan struct{}, c *cli.Context) (*settings, error) {
 	loaded := make(chan loading, 1)
 	go func() {
 		settings, err := load(c)
@@ -49,7 +49,7 @@ func loadUnless(signals <-chan os.Signal, c *cli.Context) (*settings, error) {
 	select {
 	case first := <-loaded:
 		return first.settings, first.err
-	case <-signals:
+	case <-stop:
 		return nil, nil
 	}
 }

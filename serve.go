@@ -1,22 +1,22 @@
 package main
 
 import (
-	"context"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"os"
-	"os/signal"
 	"runtime"
 	"runtime/debug"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
+	"bip324proxy/internal/logqueue"
+	"bip324proxy/internal/signals"
 	"bip324proxy/proxy"
 	"bip324proxy/transport"
 )
@@ -28,8 +28,14 @@ type service struct {
 	listeners []listener
 	page      net.Listener // of the status page, or nil
 	peers     *transport.Peers
+	queue     *logqueue.Queue // log's
 	log       *slog.Logger
 	level     *slog.LevelVar // log's
+	stderr    io.Writer
+
+	stops   stops
+	end     atomic.Pointer[time.Time] // when the process ends at the latest, once that is known
+	unsaved atomic.Bool               // the peer memory's file is yet to be written
 }
 
 // settings are those in force. It may be called at any time.
@@ -40,28 +46,28 @@ func serve(c *cli.Context) error {
 	if c.Args().Present() {
 		return usageError{fmt.Errorf("there is no command %q; see bip324-proxy --help", c.Args().First())}
 	}
-	hangups := make(chan os.Signal, 1) // Windows has none
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
-	signals := make(chan os.Signal, 2) // from the first moment to the last
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(signals)
-	settings, err := loadUnless(signals, c)
+	signals.Catch() // and until the process has ended
+	s := &service{level: new(slog.LevelVar), stderr: c.App.ErrWriter}
+	done := make(chan struct{})
+	defer close(done)
+	s.awaitStops(done)
+	settings, err := loadUnless(s.stops.first, c)
 	if err != nil || settings == nil {
 		return err
 	}
-	s := &service{level: new(slog.LevelVar)}
 	s.current.Store(settings)
-	s.log = logger(c.App.ErrWriter, settings.logFormat, s.level)
+	s.queue = logqueue.New(s.stderr, linesLost(settings.logFormat))
+	defer s.endLog()
+	s.log = logger(s.queue, settings.logFormat, s.level)
 	s.setLevel()
 	s.warnOfExposed()
 	if s.peers, err = openPeers(settings, s.log); err != nil {
 		return err
 	}
+	s.unsaved.Store(settings.peerMemory != "")
 	defer func() {
-		if err := s.peers.Close(); err != nil {
-			s.log.Error("the peer memory could not be saved", "err", err)
-		}
+		s.savePeers()
+		s.unsaved.Store(false)
 	}()
 	if s.page, err = listenStatus(settings); err != nil {
 		return err
@@ -84,7 +90,7 @@ func serve(c *cli.Context) error {
 			"max_sessions", settings.maxSessions, "enough_for", enough)
 	}
 	defer runtime.KeepAlive(spareMemory())
-	return s.run(c, hangups, signals)
+	return s.run(c)
 }
 
 // spareMemory has the heap collected early, unless the environment says otherwise:
@@ -105,17 +111,18 @@ func spareMemory() (ballast []byte) {
 }
 
 // run serves until a signal ends it, or a listener fails.
-func (s *service) run(c *cli.Context, hangups, signals <-chan os.Signal) error {
+func (s *service) run(c *cli.Context) error {
 	defer s.showStatus()() // to the last, so that it shows how sessions end
 	done := make(chan struct{})
 	defer close(done)
-	loaded := loadAt(hangups, c, done)
+	loaded := loadAt(signals.Hangups, c, done)
 
 	failed := make(chan error, len(s.listeners))
 	for _, l := range s.listeners {
 		s.log.Info("listening", l.attrs(s.settings())...)
 		go func() { failed <- s.server.ServePeer(l, l.peer) }()
 	}
+	s.notify("READY=1")
 	for {
 		select {
 		case err := <-failed:
@@ -123,31 +130,20 @@ func (s *service) run(c *cli.Context, hangups, signals <-chan os.Signal) error {
 			return err
 		case next := <-loaded:
 			s.reload(next)
-		case got := <-signals:
-			s.log.Info("stopping; once more to stop at once", "signal", got.String(), "grace", s.settings().grace)
-			stop(s.server, s.settings().grace, signals)
+		case <-s.stops.first:
+			grace := s.settings().grace
+			s.log.Info("stopping; once more to stop at once", "signal", s.stops.signal.String(), "grace", grace)
+			s.notify("STOPPING=1")
+			s.stop(grace)
 			return nil
 		}
 	}
 }
 
-// stop drains the server until grace is over or another signal comes.
-func stop(server *proxy.Server, grace time.Duration, signals <-chan os.Signal) {
-	ctx, cancel := context.WithTimeout(context.Background(), grace)
-	defer cancel()
-	drained := make(chan struct{})
-	go func() {
-		server.Shutdown(ctx)
-		close(drained)
-	}()
-	select {
-	case <-drained:
-	case <-signals:
-		server.Close()
-		select {
-		case <-drained: // with a line in the log for each session
-		case <-time.After(time.Second):
-		}
+// notify tells systemd the state of the service.
+func (s *service) notify(state string) {
+	if err := notify(state); err != nil {
+		s.log.Warn("systemd cannot be told the state of the service", "state", state, "err", err)
 	}
 }
 
@@ -172,7 +168,16 @@ func (s *service) warnOfExposed() {
 	}
 }
 
-func logger(w io.Writer, format string, level *slog.LevelVar) *slog.Logger {
+// linesLost returns what makes the line of a log that says that n lines of it were lost.
+func linesLost(format string) func(n uint64) []byte {
+	return func(n uint64) []byte {
+		var line bytes.Buffer
+		logger(&line, format, slog.LevelError).Error("lines lost", "n", n)
+		return line.Bytes()
+	}
+}
+
+func logger(w io.Writer, format string, level slog.Leveler) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level}
 	if format == "json" {
 		return slog.New(slog.NewJSONHandler(w, options))

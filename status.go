@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"time"
 
 	"bip324proxy/proxy"
 	"bip324proxy/status"
@@ -78,6 +79,9 @@ func listenStatus(s *settings) (net.Listener, error) {
 	if errors.As(err, new(*proxy.ListenError)) {
 		return nil, s.wrong("status", err)
 	}
+	if errors.As(err, new(*proxy.NotSocketError)) {
+		return nil, fmt.Errorf("cannot listen: %w with %s", err, s.given("status"))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen: %w; if another program has that address, choose one with %s", err, s.given("status"))
 	}
@@ -100,6 +104,7 @@ func (s *service) showStatus() (stop func()) {
 		Settings:  func() []status.Setting { return s.settings().shown() },
 		Version:   bareVersion(),
 		Token:     s.settings().token,
+		LogLost:   s.queue.Lost,
 		Log:       s.log,
 	}
 	where := []any{"addr", l.Addr().String()}
@@ -117,7 +122,11 @@ func (s *service) showStatus() (stop func()) {
 	}()
 	return func() {
 		cancel()
-		<-done
+		select {
+		case <-done:
+		case <-s.stops.second:
+		case <-time.After(pagePatience):
+		}
 	}
 }
 

@@ -60,7 +60,7 @@ var table = []setting{
 		usage: "`TOKEN` that who asks for the status must show; needed where --status is not on this machine alone"},
 	{name: "status-token-file", field: func(s *settings) any { return &s.statusTokenFile },
 		usage: "`FILE` with the token in its first line, instead of --status-token"},
-	{name: "grace", field: func(s *settings) any { return &s.grace }, preset: "10s", reload: true,
+	{name: "grace", field: func(s *settings) any { return &s.grace }, preset: "5s", reload: true,
 		usage: "`TIME` for sessions to end after the first SIGINT or SIGTERM"},
 	{name: "log-addresses", field: func(s *settings) any { return &s.logAddresses }, preset: "true", reload: true,
 		usage: "addresses and names of clients and peers in the log; --log-addresses=false hides them"},

@@ -103,7 +103,7 @@ func TestListenUnixEnd(t *testing.T) {
 // Of many that start at the same moment one listens, and can be reached, whether there
 // was a file before or not. (Within one process; test/ has several.)
 func TestListenUnixAtOnce(t *testing.T) {
-	for range 20 {
+	for range 50 {
 		for _, stale := range []bool{false, true} {
 			path := filepath.Join(t.TempDir(), "socket")
 			if stale {
@@ -112,8 +112,10 @@ func TestListenUnixAtOnce(t *testing.T) {
 			var wg sync.WaitGroup
 			var mu sync.Mutex
 			var listening []net.Listener
+			begin := make(chan struct{})
 			for range 8 {
 				wg.Go(func() {
+					<-begin
 					l, err := proxy.Listen("unix:" + path)
 					mu.Lock()
 					defer mu.Unlock()
@@ -124,6 +126,7 @@ func TestListenUnixAtOnce(t *testing.T) {
 					}
 				})
 			}
+			close(begin)
 			wg.Wait()
 			if len(listening) != 1 {
 				t.Fatalf("%d listen", len(listening))

@@ -15,7 +15,7 @@ import (
 func newMetrics(s *Server) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
-		&collector{snapshot: s.Snapshot, version: s.Version},
+		&collector{snapshot: s.Snapshot, version: s.Version, logLost: s.LogLost},
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
@@ -27,6 +27,7 @@ func newMetrics(s *Server) http.Handler {
 type collector struct {
 	snapshot func() proxy.Snapshot
 	version  string
+	logLost  func() uint64 // or nil
 }
 
 func describe(name, help string, labels ...string) *prometheus.Desc {
@@ -53,6 +54,7 @@ var (
 	descMemoryLimit = describe("message_memory_limit_bytes", "Memory that messages of over 16 KiB may take, all sessions together.")
 	descMemory      = describe("message_memory_bytes", "Memory that messages of over 16 KiB take.")
 	descWaiting     = describe("message_memory_waiting", "Messages that wait for memory.")
+	descLogLost     = describe("log_lines_lost_total", "Lines of the log that could not be written, or not in time.")
 )
 
 // Describe has no descriptions to send: what they are shows in what Collect does.
@@ -116,4 +118,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(descMemoryLimit, float64(now.MessageMemory.Size))
 	gauge(descMemory, float64(now.MessageMemory.Taken))
 	gauge(descWaiting, float64(now.MessageMemory.Waiting))
+	if c.logLost != nil {
+		counter(descLogLost, c.logLost())
+	}
 }

@@ -45,6 +45,10 @@ type Server struct {
 	// are on this machine alone need none, and others show nothing but health.
 	Token string
 
+	// LogLost says how many lines of the program's log were lost. Nil means that nobody
+	// counts them.
+	LogLost func() uint64
+
 	// Log takes what goes wrong with connections. Nil means slog.Default().
 	Log *slog.Logger
 }

@@ -1,0 +1,161 @@
+// Package logqueue stands between a log and the file, pipe or terminal that it goes to,
+// so that one that nobody reads, or that cannot be written to, costs lines of the log
+// and nothing else.
+package logqueue
+
+import (
+	"bytes"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	maxLines = 16 << 10
+	maxBytes = 4 << 20
+)
+
+// Queue is an io.Writer that takes a line with each Write and never waits: a goroutine
+// writes the lines, with one Write each. Up to 16,384 lines of 4 MiB together wait for
+// it; once there are more, lines are lost until half of them are written.
+type Queue struct {
+	out      io.Writer
+	tellLost func(n uint64) []byte
+	lost     atomic.Uint64
+	wake     chan struct{} // has room for one
+	done     chan struct{} // closed when the goroutine has ended
+
+	mu      sync.Mutex
+	waiting []entry
+	bytes   int // of them
+	full    bool
+	dropped uint64 // since the last of waiting
+	closed  bool
+}
+
+// entry is a line, and how many before it were lost.
+type entry struct {
+	line    []byte
+	dropped uint64
+}
+
+// New returns a queue that writes to out. A line that cannot be written is lost. As soon
+// as another can be, what tellLost returns goes before it: a line that says that n were
+// lost. The caller must call Close.
+func New(out io.Writer, tellLost func(n uint64) []byte) *Queue {
+	q := &Queue{out: out, tellLost: tellLost, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	go q.run()
+	return q
+}
+
+// Lost returns how many lines have been lost so far.
+func (q *Queue) Lost() uint64 { return q.lost.Load() }
+
+// Write queues a copy of line, or drops it if there is no room or the queue is closed.
+// It returns len(line) and no error.
+func (q *Queue) Write(line []byte) (int, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case q.full:
+		q.full = len(q.waiting) > maxLines/2 || q.bytes > maxBytes/2
+	case len(q.waiting) >= maxLines || q.bytes+len(line) > maxBytes:
+		q.full = true
+	}
+	if q.full || q.closed {
+		q.dropped++
+		q.lost.Add(1)
+		return len(line), nil
+	}
+	q.waiting = append(q.waiting, entry{bytes.Clone(line), q.dropped})
+	q.bytes += len(line)
+	q.dropped = 0
+	q.wakeUp()
+	return len(line), nil
+}
+
+// Close writes the lines that wait, for as long as patience at most. Later ones are
+// lost.
+func (q *Queue) Close(patience time.Duration) {
+	q.mu.Lock()
+	q.closed = true
+	q.wakeUp()
+	q.mu.Unlock()
+	select {
+	case <-q.done:
+	case <-time.After(patience):
+	}
+}
+
+func (q *Queue) wakeUp() {
+	select {
+	case q.wake <- struct{}{}:
+	default: // it is awake, or will be
+	}
+}
+
+// run writes until the queue is closed and empty.
+func (q *Queue) run() {
+	defer close(q.done)
+	out := lineWriter{w: q.out}
+	untold := uint64(0)
+	for {
+		next, ok := q.next()
+		untold += next.dropped
+		if untold > 0 && out.write(q.tellLost(untold)) {
+			untold = 0
+		}
+		if !ok {
+			return
+		}
+		if next.line != nil && (untold > 0 || !out.write(next.line)) {
+			untold++
+			q.lost.Add(1)
+		}
+	}
+}
+
+// next waits for the next line, or for there to be none but some that were dropped. ok
+// is false if the queue is closed and empty.
+func (q *Queue) next() (next entry, ok bool) {
+	for {
+		q.mu.Lock()
+		switch {
+		case len(q.waiting) > 0:
+			next = q.waiting[0]
+			q.waiting[0] = entry{}
+			q.waiting = q.waiting[1:]
+			q.bytes -= len(next.line)
+			q.mu.Unlock()
+			return next, true
+		case q.dropped > 0 || q.closed:
+			next.dropped = q.dropped
+			q.dropped = 0
+			ok = !q.closed
+			q.mu.Unlock()
+			return next, ok
+		}
+		q.mu.Unlock()
+		<-q.wake
+	}
+}
+
+// lineWriter writes lines, each on a line of its own, also if only part of the one
+// before could be written.
+type lineWriter struct {
+	w    io.Writer
+	torn bool // the last line has no end
+}
+
+// write reports whether all of the line could be written.
+func (w *lineWriter) write(line []byte) bool {
+	if w.torn {
+		line = append([]byte("\n"), line...)
+	}
+	n, err := w.w.Write(line)
+	if n > 0 {
+		w.torn = n < len(line)
+	}
+	return err == nil
+}
