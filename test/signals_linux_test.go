@@ -1,0 +1,254 @@
+package test
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// SIGHUP is for a reload from nearly the first moment of the process: before the
+// packages that take their time are initialised. (What cannot be had is the moment from
+// exec to the begin of Go's runtime, and of its own few packages.)
+func TestHangupAtTheStart(t *testing.T) {
+	t.Parallel()
+	for _, signal := range []syscall.Signal{syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT} {
+		cmd := exec.Command(binaries.proxy, "--listen", "127.0.0.1:0")
+		cmd.Env = append(os.Environ(), "GODEBUG=inittrace=1", "GORACE=atexit_sleep_ms=0")
+		stderr, err := cmd.StderrPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		timer := time.AfterFunc(patience, func() { cmd.Process.Kill() })
+		sent, reloaded := false, false
+		for in := bufio.NewScanner(stderr); in.Scan(); {
+			line := in.Text()
+			switch {
+			case strings.HasPrefix(line, "init net @"), strings.HasPrefix(line, "init bip324proxy/proxy @"), strings.HasPrefix(line, "init reflect @"):
+				if !sent {
+					t.Errorf("signals are not caught by then: %s", line)
+				}
+			case strings.HasPrefix(line, "init bip324proxy/internal/signals @"):
+				sent = true
+				cmd.Process.Signal(signal)
+			case strings.Contains(line, `msg="configuration reloaded"`):
+				reloaded = true
+				cmd.Process.Signal(syscall.SIGTERM)
+			}
+		}
+		cmd.Wait()
+		timer.Stop()
+		if !cmd.ProcessState.Success() || !sent || reloaded != (signal == syscall.SIGHUP) {
+			t.Errorf("%v: %v, reloaded: %v", signal, cmd.ProcessState, reloaded)
+		}
+	}
+}
+
+// However many signals come until the last moment, the exit code is 0.
+func TestSignalsAtTheEnd(t *testing.T) {
+	t.Parallel()
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
+		for range 10 {
+			p := startProxy(t, "--grace", "0", "--peer-memory", filepath.Join(t.TempDir(), "peers"))
+			p.cmd.Process.Signal(syscall.SIGTERM)
+			for ended := false; !ended; {
+				select {
+				case <-p.done:
+					ended = true
+				case <-time.After(200 * time.Microsecond):
+					p.cmd.Process.Signal(signal)
+				}
+			}
+			if !p.cmd.ProcessState.Success() {
+				t.Errorf("%v: %v", signal, p.cmd.ProcessState)
+			}
+		}
+	}
+}
+
+// With the default grace and a session that goes on, all is over within 8 s, for 10 s
+// are what Docker gives; also if the disk takes two seconds for each save.
+func TestStopsInTime(t *testing.T) {
+	t.Parallel()
+	const limit, slack = 8 * time.Second, time.Second // a loaded machine's
+	for name, slow := range map[string]bool{"": false, "slow disk": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			memory := filepath.Join(t.TempDir(), "peers")
+			p := startProxy(t, "--peer-memory", memory)
+			peer := startV2Peer(t)
+			nc, code, err := upgradeThrough(p.addr, peer)
+			if err != nil || code != 0 {
+				t.Fatalf("reply %d, %v", code, err)
+			}
+			defer nc.Close()
+			if slow {
+				slowDown(t, p)
+			}
+			began := time.Now()
+			p.cmd.Process.Signal(syscall.SIGTERM)
+			select {
+			case <-p.done:
+			case <-time.After(patience):
+				t.Fatal("the proxy does not end")
+			}
+			if took := time.Since(began); took > limit+slack {
+				t.Errorf("it took %v, want at most %v", took, limit)
+			} else {
+				t.Logf("it took %v", took)
+			}
+			if !p.cmd.ProcessState.Success() {
+				t.Errorf("%v", p.cmd.ProcessState)
+			}
+			if b, _ := os.ReadFile(memory); !strings.Contains(string(b), peer+" v2 ") {
+				t.Errorf("the peer memory: %q", b)
+			}
+		})
+	}
+}
+
+// slowDown has each fsync of the proxy take two seconds.
+func slowDown(t *testing.T, p *proxy) {
+	t.Helper()
+	strace, err := exec.LookPath("strace")
+	if err != nil {
+		t.Skip("not run: strace is not installed")
+	}
+	said := newLines()
+	cmd := exec.Command(strace, "-f", "-p", strconv.Itoa(p.cmd.Process.Pid), "-e", "trace=fsync", "-e", "inject=fsync:delay_enter=2000000")
+	cmd.Stderr = said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	for end := time.After(patience); len(said.all()) == 0; {
+		select {
+		case <-said.more():
+		case <-end:
+			t.Fatal("strace says nothing")
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	if !strings.Contains(said.all()[0], "attached") {
+		t.Skipf("not run: %s", said.all()[0])
+	}
+}
+
+// systemd is told when the service is ready, which is when it listens and handles
+// SIGHUP, and when it stops.
+func TestNotify(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, name := range []string{filepath.Join(dir, "notify"), "@" + filepath.Join(dir, "abstract")} {
+		l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		l.SetDeadline(time.Now().Add(patience))
+		told := func() string {
+			b := make([]byte, 1000)
+			n, err := l.Read(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(b[:n])
+		}
+		addr := freeAddr(t)
+		p := &proxy{program: &program{name: "bip324-proxy", out: newLines(), done: make(chan struct{})}}
+		p.cmd = exec.Command(binaries.proxy, "--log-format", "json", "--listen", addr)
+		p.cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+name)
+		p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
+		if err := p.cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			defer close(p.done)
+			p.cmd.Wait()
+		}()
+		t.Cleanup(p.kill)
+		if got := told(); got != "READY=1" {
+			t.Errorf("systemd is told %q", got)
+		}
+		p.cmd.Process.Signal(syscall.SIGHUP)
+		nc, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Error(err)
+		} else {
+			nc.Close()
+		}
+		p.await(t, "a reload", func(e event) bool { return e.Msg == "configuration reloaded" })
+		p.cmd.Process.Signal(syscall.SIGTERM)
+		if got := told(); got != "STOPPING=1" {
+			t.Errorf("systemd is told %q", got)
+		}
+		<-p.done
+		if !p.cmd.ProcessState.Success() {
+			t.Error(p.cmd.ProcessState)
+		}
+	}
+}
+
+// A socket for systemd that nobody reads, or that is not there, holds nothing up.
+func TestNotifyNobody(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	full, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "full"), Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	nc, err := net.Dial("unixgram", full.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	for err == nil {
+		nc.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+		_, err = nc.Write([]byte("READY=1"))
+	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatal(err)
+	}
+	for name, warns := range map[string]bool{full.LocalAddr().String(): true, filepath.Join(dir, "none"): true, "relative": false, "vsock:2:1": false, "": false} {
+		addr := freeAddr(t)
+		cmd := exec.Command(binaries.proxy, "--listen", addr)
+		cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+name)
+		stderr, err := cmd.StderrPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		timer := time.AfterFunc(patience, func() { cmd.Process.Kill() })
+		eventually(t, "the proxy listens", func() bool {
+			nc, err := net.Dial("tcp", addr)
+			if err == nil {
+				nc.Close()
+			}
+			return err == nil
+		})
+		cmd.Process.Signal(syscall.SIGTERM)
+		text, _ := io.ReadAll(stderr)
+		cmd.Wait()
+		timer.Stop()
+		if !cmd.ProcessState.Success() || strings.Contains(string(text), "systemd cannot be told") != warns {
+			t.Errorf("%q: %v\n%s", name, cmd.ProcessState, text)
+		}
+	}
+}
