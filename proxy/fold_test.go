@@ -111,6 +111,7 @@ func TestFoldedWithoutLocks(t *testing.T) {
 		}
 		lines.line(nil, again)
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if written != 10 {
 			t.Errorf("%d lines were written, want 10", written)
 		}
@@ -149,6 +150,7 @@ func TestFoldedLogClients(t *testing.T) {
 				f.line(client, write)
 			}
 			time.Sleep(time.Hour)
+			synctest.Wait()
 			first := "[client 203.0.113.1:1]"
 			if c.hide {
 				first = "[]"

@@ -72,7 +72,7 @@ type Peers struct {
 	// SaveFailed is called when the file could not be written, unless the time
 	// before was already a failure. The notes are still in memory and the file
 	// is as it was; the next note, or Close, leads to another attempt. Set it
-	// before the first note. It must not call Close.
+	// before the first note. It is called with nothing locked.
 	SaveFailed func(error)
 
 	mu      sync.Mutex

@@ -132,6 +132,14 @@ func (p *Peers) saveSoon() { // p.mu is held
 
 // saveNow is what happens when the timer goes off.
 func (p *Peers) saveNow() {
+	if err := p.saveDue(); err != nil && p.SaveFailed != nil {
+		p.SaveFailed(err)
+	}
+}
+
+// saveDue saves unless the memory is closed. The error is that of saving, if the time
+// before was no failure.
+func (p *Peers) saveDue() error {
 	f := p.file
 	f.saving.Lock()
 	defer f.saving.Unlock()
@@ -140,13 +148,15 @@ func (p *Peers) saveNow() {
 	closed := f.closed
 	p.mu.Unlock()
 	if closed {
-		return
+		return nil
 	}
 	err := p.save()
-	if err != nil && !f.failing && p.SaveFailed != nil {
-		p.SaveFailed(err)
+	if f.failing {
+		f.failing = err != nil
+		return nil
 	}
 	f.failing = err != nil
+	return err
 }
 
 // save writes the file if there is something new.

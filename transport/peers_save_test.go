@@ -247,3 +247,29 @@ func TestCloseWithoutFile(t *testing.T) {
 		closePeers(t, p)
 	}
 }
+
+// SaveFailed is called with nothing locked: it may do anything, and take its time.
+func TestSaveFailedWithoutLocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "dir")
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		p := openPeers(t, filepath.Join(dir, "peers"))
+		failed := false
+		p.SaveFailed = func(error) {
+			failed = true
+			p.Note("two:1", SpeaksV2)
+			p.Close()
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		p.Note("one:1", SpeaksV2)
+		time.Sleep(2 * saveDelay)
+		synctest.Wait()
+		if !failed {
+			t.Error("it was not called")
+		}
+	})
+}
