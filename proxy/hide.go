@@ -47,9 +47,9 @@ func hidden(err error) error {
 		return &resolveError{e.code, hidden(e.err)}
 	case *DeniedError:
 		if e.Rule == "" {
-			return &DeniedError{Dest: hiddenAddr}
+			return &DeniedError{Dest: hiddenAddr, Local: e.Local, Err: hidden(e.Err)}
 		}
-		return &DeniedError{hiddenAddr, hiddenAddr}
+		return &DeniedError{Dest: hiddenAddr, Rule: hiddenAddr}
 	case *redirectError:
 		if !e.addr.IsValid() {
 			return e

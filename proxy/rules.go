@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -17,8 +18,8 @@ import (
 // What a client asks for, a name or an address, is judged before anything else is
 // done, and every address that is about to be connected to is judged again, by the
 // rules about addresses: both must be allowed. Clients of a listener that is open
-// to others reach a private address only if a rule in Allow that is about addresses
-// matches it.
+// to others reach a private address, one of this machine's or one of a network that
+// it is in only if a rule in Allow that is about addresses matches it.
 type Rules struct {
 	Allow, Deny []Rule
 }
@@ -139,15 +140,27 @@ func (r *Rule) matchesName(name string) bool {
 // DeniedError is a destination that a client may not reach.
 type DeniedError struct {
 	Dest string // what was judged: an address or a name, with a port if there was one
-	Rule string // none if it is a private one of a public listener's client
+	Rule string // empty if Dest is not for the clients of a public listener
+
+	Local bool  // Dest is this machine's or of a network that it is in
+	Err   error // the system did not tell whether Dest is
 }
 
 func (e *DeniedError) Error() string {
-	if e.Rule == "" {
-		return e.Dest + " is private, and the client comes from a listener that is open to others"
+	what := "is private"
+	switch {
+	case e.Rule != "":
+		return fmt.Sprintf("%s is refused by --deny %s", e.Dest, e.Rule)
+	case e.Err != nil:
+		return fmt.Sprintf("%s may be an address of this machine, for the system does not tell which it has (%v); the client comes from a listener that is open to others", e.Dest, e.Err)
+	case e.Local:
+		what = "is an address of this machine or of a network that it is in"
 	}
-	return fmt.Sprintf("%s is refused by --deny %s", e.Dest, e.Rule)
+	return fmt.Sprintf("%s %s, and the client comes from a listener that is open to others", e.Dest, what)
 }
+
+// Unwrap returns Err.
+func (e *DeniedError) Unwrap() error { return e.Err }
 
 // hostPort is what was judged, without the port 0 of a RESOLVE.
 func hostPort(host string, port uint16) string {
@@ -166,7 +179,7 @@ func (r *Rules) asked(dest socks.Addr) error {
 	}
 	_, denied := r.judge(dest.IP, dest.Port, func(rule *Rule) bool { return rule.any || rule.matchesName(name) })
 	if denied != nil {
-		return &DeniedError{hostPort(dest.Host, dest.Port), denied.text}
+		return &DeniedError{Dest: hostPort(dest.Host, dest.Port), Rule: denied.text}
 	}
 	return nil
 }
@@ -179,9 +192,13 @@ func (r *Rules) reached(ip netip.Addr, port uint16, public bool) error {
 	allowed, denied := r.judge(ip, port, func(*Rule) bool { return false })
 	switch {
 	case denied != nil:
-		return &DeniedError{hostPort(ip.String(), port), denied.text}
+		return &DeniedError{Dest: hostPort(ip.String(), port), Rule: denied.text}
 	case public && !allowed && isPrivate(ip):
 		return &DeniedError{Dest: ip.String()}
+	case public && !allowed:
+		if local, err := isLocal(ip); local || err != nil {
+			return &DeniedError{Dest: ip.String(), Local: local, Err: err}
+		}
 	}
 	return nil
 }
@@ -199,7 +216,7 @@ func (r *Rules) judge(ip netip.Addr, port uint16, matches func(*Rule) bool) (all
 	}
 	for i := range r.Deny {
 		rule := &r.Deny[i]
-		if (matches(rule) || rule.matchesIP(ip) || rule.matchesIP(embedded(ip))) && rule.matchesPort(port) {
+		if (matches(rule) || rule.matchesIP(ip) || slices.ContainsFunc(embedded(ip), rule.matchesIP)) && rule.matchesPort(port) {
 			return false, rule
 		}
 	}
