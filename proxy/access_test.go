@@ -257,6 +257,41 @@ func TestRulesWithUpstream(t *testing.T) {
 	}
 }
 
+// An address in other words is the same address, and the names of this machine lead to
+// it, whoever resolves them.
+func TestRulesForDisguises(t *testing.T) {
+	u := newUpstream(t, "tcp", "127.0.0.1:0")
+	e := u.startBehind(t, &proxy.Server{Policy: proxy.Policy{Rules: rules(t, "deny", "private")}})
+	static := e.servePeer("LocalHost.:8333")
+	for _, host := range []string{"127.0.0.1", "127.0.0.1.", "127.1", "2130706433", "0x7f.1", "0x7f000001", "0177.0.0.1", "0", "::1", "::ffff:127.0.0.1", "10.1",
+		"localhost", "LOCALHOST", "localhost.", "localhost..", "a.b.localhost.", "localhost6", "ip6-localhost", "localhost.localdomain", "64:ff9b:1::7f00:1", "::ffff:0:127.0.0.1"} {
+		client := e.dial()
+		if code, err := ask(client, net.JoinHostPort(host, "8333")); code != 2 || err != nil {
+			t.Errorf("%s: reply %d, %v", host, code, err)
+		}
+		e.wantEnd(client, "refused", "is refused by --deny private")
+		client = e.dial()
+		if got := askResolve(t, client, resolveName(host)); got[1] != byte(socks.NotAllowed) {
+			t.Errorf("RESOLVE %s: % x", host, got)
+		}
+		e.wantEnd(client, "refused", "is refused by --deny private")
+	}
+	for _, host := range []string{"127.0.0.1.1", "08.1", "4294967296", "node.0x1"} { // what they mean nobody knows
+		client := e.dial()
+		if code, err := ask(client, net.JoinHostPort(host, "8333")); code != 1 || err != nil {
+			t.Errorf("%s: reply %d, %v", host, code, err)
+		}
+		e.wantEnd(client, "refused", "neither a name nor an address")
+	}
+	client := e.dialTo(static)
+	client.Write(v1Message(mainnet, "version", version))
+	wantClosed(t, client)
+	e.wantEnd(client, "refused", "is refused by --deny private")
+	if all := u.requests(); len(all) > 0 {
+		t.Errorf("the upstream proxy was asked %v", all)
+	}
+}
+
 // A web page can have the browser send requests to a port of this machine. It gets
 // nothing connected, and learns nothing of what listens there, whatever it puts
 // into them.

@@ -81,7 +81,7 @@ func (p *Policy) DialerTo(dest socks.Addr, client socks.Credentials, public bool
 // mayAsk returns a *DeniedError if a client may not go to dest. Where dest is a
 // name, its addresses are judged when they are known.
 func (p *Policy) mayAsk(dest socks.Addr, public bool) error {
-	if err := p.Rules.asked(dest); err != nil || !dest.IP.IsValid() {
+	if err := p.Rules.asked(dest, public); err != nil || !dest.IP.IsValid() {
 		return err
 	}
 	return p.Rules.reached(dest.IP, dest.Port, public)
@@ -137,7 +137,7 @@ func (s *session) resolve(ctx context.Context, request *socks.Request) error {
 	defer cancel()
 	dest := request.Dest
 	dest.Port = 0 // it means nothing
-	if err := s.policy.Rules.asked(dest); err != nil {
+	if err := s.policy.Rules.asked(dest, s.public); err != nil {
 		request.Reply(socks.NotAllowed)
 		return &resolveError{socks.NotAllowed, err}
 	}

@@ -111,16 +111,29 @@ func (r *Rule) parseHost(host string) bool {
 	return isName(strings.TrimPrefix(r.name, ".")) && (r.name == plainName(host) || r.name[0] == '.')
 }
 
-// isName says whether name can be a host's. A last label of digits is that of a
-// mistyped address.
+// isName says whether name can be a host's. A last label that is a number is that of
+// a mistyped address.
 func isName(name string) bool {
 	for _, label := range strings.Split(name, ".") {
 		if label == "" || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
 			return false
 		}
 	}
-	return strings.Trim(name[strings.LastIndex(name, ".")+1:], "0123456789") != ""
+	return !socks.EndsInNumber(name)
 }
+
+// isLocalhost says whether name, as plainName has it, is one of this machine's own
+// (RFC 6761), or one that common systems have for it in /etc/hosts.
+func isLocalhost(name string) bool {
+	switch name {
+	case "localhost", "localhost4", "localhost6", "localhost.localdomain", "localhost4.localdomain4", "localhost6.localdomain6",
+		"ip6-localhost", "ip6-loopback", "loopback":
+		return true
+	}
+	return strings.HasSuffix(name, ".localhost")
+}
+
+var loopbacks = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
 
 // plainName is what names are compared as.
 func plainName(name string) string { return strings.ToLower(strings.TrimRight(name, ".")) }
@@ -170,9 +183,11 @@ func hostPort(host string, port uint16) string {
 	return net.JoinHostPort(host, strconv.Itoa(int(port)))
 }
 
-// asked judges what a client asks for; port 0 is a RESOLVE's. The error is a
+// asked judges what a client asks for; port 0 is a RESOLVE's. A name for this machine
+// itself is judged like its loopback addresses, both of them, as well. public says that
+// the client's listener is open to others than this machine. The error is a
 // *DeniedError.
-func (r *Rules) asked(dest socks.Addr) error {
+func (r *Rules) asked(dest socks.Addr, public bool) error {
 	name := plainName(dest.Host)
 	if dest.IP.IsValid() {
 		name = ""
@@ -180,6 +195,13 @@ func (r *Rules) asked(dest socks.Addr) error {
 	_, denied := r.judge(dest.IP, dest.Port, func(rule *Rule) bool { return rule.any || rule.matchesName(name) })
 	if denied != nil {
 		return &DeniedError{Dest: hostPort(dest.Host, dest.Port), Rule: denied.text}
+	}
+	if isLocalhost(name) {
+		for _, ip := range loopbacks {
+			if err := r.reached(ip, dest.Port, public); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

@@ -76,6 +76,26 @@ func TestRules(t *testing.T) {
 		{"", "*.ONION", "name.onion:8333", "93.184.216.1:8333", no, no},
 		{"", ".onion", "name.Onion.:8333", "93.184.216.1:8333", no, no},
 
+		// Names of this machine, and its addresses in other words.
+		{"", "private", "localhost:8333", "127.0.0.1:8333", no, no},
+		{"", "private", "LocalHost..:8333", "127.0.0.1:8333", no, no},
+		{"", "127.0.0.0/8", "a.b.LOCALHOST.:8333", "", no, no},
+		{"", "::1", "localhost:8333", "127.0.0.1:8333", no, no},
+		{"", "[::1]:25", "localhost:8333", "127.0.0.1:8333", yes, no},
+		{"", "private", "ip6-localhost:8333", "", no, no},
+		{"", "private", "localhost6:8333", "", no, no},
+		{"", "", "localhost:8333", "", yes, no},
+		{"localhost", "", "localhost:8333", "", yes, no},
+		{"127.0.0.1 ::1", "private", "localhost:8333", "127.0.0.1:8333", yes, yes},
+		{"127.0.0.1", "private", "localhost:8333", "127.0.0.1:8333", no, no},
+		{"", "private", "localhost.example:8333", "93.184.216.1:8333", yes, yes},
+		{"", "private", "notlocalhost:8333", "93.184.216.1:8333", yes, yes},
+		{"", "localhost", "Localhost.:8333", "127.0.0.1:8333", no, no},
+		{"", "private", "127.1:8333", "", no, no},
+		{"", "127.0.0.1", "0x7f.1.:8333", "", no, no},
+		{"", "0.0.0.0", "0:8333", "", no, no},
+		{"", "", "2130706433:8333", "", yes, no},
+
 		// Only these.
 		{"*.node.example", "*", "a.node.example:8333", "93.184.216.1:8333", yes, yes},
 		{"*.node.example", "*", "b.example:8333", "93.184.216.1:8333", no, no},
@@ -104,8 +124,8 @@ func TestRules(t *testing.T) {
 			addr = netip.MustParseAddrPort(c.addr)
 		}
 		for public, want := range map[bool]bool{false: c.local, true: c.public} {
-			err := rules.asked(dest)
-			if err == nil {
+			err := rules.asked(dest, public)
+			if err == nil && addr.Addr().IsValid() {
 				err = rules.reached(addr.Addr(), addr.Port(), public)
 			}
 			if got := err == nil; got != want || !got && !errors.As(err, new(*DeniedError)) {
@@ -132,7 +152,7 @@ func TestRulesWithoutPort(t *testing.T) {
 	} {
 		rules := mustRules(t, c.allow, c.deny)
 		ip, _ := netip.ParseAddr(c.host)
-		err := rules.asked(socks.Addr{Host: c.host, IP: ip})
+		err := rules.asked(socks.Addr{Host: c.host, IP: ip}, false)
 		if err == nil && ip.IsValid() {
 			err = rules.reached(ip, 0, false)
 		}
@@ -143,7 +163,7 @@ func TestRulesWithoutPort(t *testing.T) {
 }
 
 var wrongRules = []string{"", ":", ":8333", "*:", "*:0", "*:65536", "*:http", "*:8333-", "*:9-8", "*:-8", "*:1-2-3",
-	"10.0.0.0/33", "10.0.0.0/", "10.0.0", "10.0.0.300", "1", ".1", "[10.0.0.1]:8333", "[2001:db8::1", "[2001:db8::1]8333", "[node.example]:8333",
+	"10.0.0.0/33", "10.0.0.0/", "10.0.0", "10.0.0.300", "1", ".1", "0x7f000001", "127.0x1", "node.0X1f", "127.1.", "0x", "[10.0.0.1]:8333", "[2001:db8::1", "[2001:db8::1]8333", "[node.example]:8333",
 	"2001:db8:::1", "2001:db8::/129", "::ffff:10.0.0.0/104", "fe80::1%eth0", "node..example", "*node.example", "a.*.example", "..onion", "*.", ".", "-%-",
 	"node example", "node.example/8", "user@node.example", "http://node.example"}
 

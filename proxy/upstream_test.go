@@ -216,7 +216,7 @@ func TestUpstreamDestinations(t *testing.T) {
 		t.Run(network, func(t *testing.T) {
 			u := newUpstream(t, network, address)
 			e := u.startBehind(t, new(proxy.Server))
-			for _, dest := range []string{onion, "NAME.I2P:8333", "node.invalid:8333", "127.1:8333", "192.0.2.7:8333", "[2001:db8::7]:8333", "127.0.0.1:8333"} {
+			for _, dest := range []string{onion, "NAME.I2P:8333", "node.invalid:8333", "192.0.2.7:8333", "[2001:db8::7]:8333", "127.0.0.1:8333"} {
 				got := e.v2Recorder(dest)
 				client := e.connect(dest)
 				client.Write(v1Message(mainnet, "version", version))

@@ -1,6 +1,7 @@
 package socks
 
 import (
+	"encoding/binary"
 	"fmt"
 	"io"
 	"log/slog"
@@ -42,12 +43,10 @@ func (c Command) String() string {
 	return fmt.Sprintf("command 0x%02x", uint8(c))
 }
 
-// Addr is a destination. A Host without an IP is for a resolver, and some
-// resolvers turn more than names into addresses ("127.1"): a rule about
-// addresses must look at the resolved one.
+// Addr is a destination. A Host without an IP is a name for a resolver.
 type Addr struct {
 	Host string     // the name as sent (1 to 255 printable ASCII bytes), or IP as text without brackets
-	IP   netip.Addr // valid if the client sent an IP literal, as an address or as a name; never IPv4-mapped, never with a zone
+	IP   netip.Addr // valid if the client sent an address, also as a name ("127.1"); never IPv4-mapped, never with a zone
 	Port uint16     // 0 in a RESOLVE only, where it means nothing
 }
 
@@ -105,28 +104,72 @@ func destination(command Command, spec *socks5.AddrSpec) (Addr, error) {
 	return dest, nil
 }
 
-// literal is the address that name spells, IPv6 with or without brackets, or
-// the zero Addr. A zone means nothing beyond the client's own machine.
+// literal is the address that name spells, IPv6 with or without brackets, IPv4 in any
+// form that inet_aton takes, or the zero Addr. A zone means nothing beyond the client's
+// own machine.
 func literal(name string) netip.Addr {
 	inner := name
 	if strings.HasPrefix(name, "[") && strings.HasSuffix(name, "]") {
 		inner = name[1 : len(name)-1]
 	}
 	ip, err := netip.ParseAddr(inner)
-	if err != nil || ip.Zone() != "" || (inner != name && ip.Is4()) {
+	switch {
+	case err != nil && EndsInNumber(name):
+		return inetAton(strings.TrimRight(name, "."))
+	case err != nil || ip.Zone() != "" || (inner != name && ip.Is4()):
 		return netip.Addr{}
 	}
 	return ip
 }
 
+// EndsInNumber reports whether the last label of name is a number, decimal, octal or
+// hexadecimal. Resolvers take such a name for an IPv4 address, or for nothing.
+func EndsInNumber(name string) bool {
+	name = strings.TrimRight(name, ".")
+	label := strings.ToLower(name[strings.LastIndex(name, ".")+1:])
+	if hex, ok := strings.CutPrefix(label, "0x"); ok {
+		return strings.Trim(hex, "0123456789abcdef") == ""
+	}
+	return label != "" && strings.Trim(label, "0123456789") == ""
+}
+
+// inetAton reads an IPv4 address as inet_aton does: one to four parts, of which the
+// last fills what the others leave; each is decimal, octal (0177) or hexadecimal
+// (0x7f). For anything else it returns the zero Addr.
+func inetAton(text string) netip.Addr {
+	parts := strings.Split(text, ".")
+	if len(parts) > 4 {
+		return netip.Addr{}
+	}
+	var ip uint64
+	for i, part := range parts {
+		base, bits := 10, 8
+		if i == len(parts)-1 {
+			bits = 8 * (4 - i)
+		}
+		if len(part) > 1 && part[0] == '0' {
+			base, part = 8, part[1:]
+			if part[0] == 'x' || part[0] == 'X' {
+				base, part = 16, part[1:]
+			}
+		}
+		n, err := strconv.ParseUint(part, base, bits)
+		if err != nil {
+			return netip.Addr{}
+		}
+		ip = ip<<bits | n
+	}
+	return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, uint32(ip))))
+}
+
 // validName admits printable ASCII. Colons and brackets stay out because they
 // would change what "host:port" means: "[127.0.0.1]" would pass for a name here
-// and be dialled as an address.
+// and be dialled as an address. So do names that end in a number and are no address.
 func validName(name string) bool {
 	for i := range len(name) {
 		if c := name[i]; c <= ' ' || c > '~' || c == ':' || c == '[' || c == ']' {
 			return false
 		}
 	}
-	return name != ""
+	return name != "" && !EndsInNumber(name)
 }

@@ -65,6 +65,9 @@ func ParseUpstream(rawURL string) (*Upstream, error) {
 		case !validHost(host):
 			return nil, errUpstreamURL
 		default:
+			if ip := literal(host); ip.IsValid() {
+				host = ip.String()
+			}
 			up.Network, up.Address = "tcp", net.JoinHostPort(host, strconv.Itoa(int(port)))
 		}
 	case "socks5+unix":
@@ -91,7 +94,7 @@ func ParseUpstream(rawURL string) (*Upstream, error) {
 // validHost admits names and addresses, the latter with a zone, too.
 func validHost(host string) bool {
 	_, err := netip.ParseAddr(host)
-	return err == nil || validName(host)
+	return err == nil || validName(host) || literal(host).IsValid()
 }
 
 // String is the URL without the credentials.
