@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"cmp"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"bip324proxy/proxy"
@@ -96,6 +98,9 @@ func (s *settings) check() (err error) {
 		if p.Upstream, err = socks.ParseUpstream(s.upstream); err != nil {
 			return s.wrong("upstream", err)
 		}
+		if p.Socks.Auth != nil { // these are for this proxy, and clients have no others
+			p.Upstream.Mark = processMark()
+		}
 	}
 	if p.Rules.Allow, err = parseRules(s.allow); err != nil {
 		return s.wrong("allow", err)
@@ -164,6 +169,12 @@ func (s *settings) mayListen(addr net.Addr, peer string) error {
 	}
 	return nil
 }
+
+// processMark tells the streams of this process apart from those of other programs.
+var processMark = sync.OnceValue(func() socks.Credentials {
+	mark := rand.Text()
+	return socks.Credentials{Username: mark, Password: mark}
+})
 
 func parseRules(texts []string) (rules []proxy.Rule, err error) {
 	for _, text := range texts {

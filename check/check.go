@@ -11,7 +11,6 @@ package check
 
 import (
 	"bip324proxy/proxy"
-	"bip324proxy/socks"
 	"bip324proxy/status"
 )
 
@@ -30,15 +29,6 @@ type Subject struct {
 	// Route returns the address that packets to the given one would leave from. Nil
 	// means to ask the system, which sends nothing for it.
 	Route func(network, to string) (from string, err error)
-}
-
-// client is what a client of the proxy's sends as its credentials, and so what its
-// connections have at the upstream proxy: none, unless the proxy wants some.
-func (s *Subject) client() (c socks.Credentials) {
-	if auth := s.Policy.Socks.Auth; auth != nil {
-		c = *auth
-	}
-	return c
 }
 
 // Listener is one that the proxy should have.

@@ -169,7 +169,7 @@ func (p *prober) dialer() (transport.Dialer, error) {
 	policy.Dialer.Peers = nil
 	policy.Dialer.Fallback = transport.FallbackNever
 	policy.Dialer.HandshakeTimeout = cmp.Or(policy.Dialer.HandshakeTimeout, p.handshake)
-	return policy.DialerTo(p.target.Addr, p.subject.client(), false)
+	return policy.DialerTo(p.target.Addr, socks.Credentials{}, false)
 }
 
 func (p *prober) cannotConnect(err error) {

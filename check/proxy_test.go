@@ -182,7 +182,7 @@ func TestUpstream(t *testing.T) {
 		"nobody":   {newUpstream(loopback.Nobody(t)), "failed upstream ADDR: nobody listens there: connection refused -> start that proxy, or correct --upstream; until then nobody is connected to" + byProxy},
 		"password": {newUpstream(authed), "failed upstream ADDR: this is a SOCKS5 proxy, but it wants a user name and password: write them into its URL, as in socks5://user:password@host:port" + byProxy},
 		"wrong":    {withAuth, "failed upstream ADDR: this is a SOCKS5 proxy, but it refused the user name and password" + byProxy},
-		"too much": {plainAuth, "failed upstream ADDR: this is a SOCKS5 proxy, but it takes no user name and password -> leave them out of --upstream; those of --auth go to it, too" + byProxy},
+		"too much": {plainAuth, "failed upstream ADDR: this is a SOCKS5 proxy, but it takes no user name and password -> leave them out of --upstream" + byProxy},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &Subject{Policy: proxy.Policy{Upstream: test.upstream}}

@@ -22,7 +22,7 @@ func (s *Subject) upstream(ctx context.Context) (r Result, isTor bool) {
 	}
 	u := *s.Policy.Upstream
 	u.Timeout = askTimeout
-	_, err := u.Resolve(ctx, unspecified, s.client())
+	_, err := u.Resolve(ctx, unspecified, socks.Credentials{})
 	var refused *socks.UpstreamError
 	switch {
 	case err == nil:
@@ -41,7 +41,7 @@ func (s *Subject) upstream(ctx context.Context) (r Result, isTor bool) {
 	case errors.Is(err, socks.ErrWantsCredentials), errors.Is(err, socks.ErrWrongCredentials):
 		return Result{name, Failed, fmt.Sprintf("%s: this is a SOCKS5 proxy, but %v", u.Address, refused.Err), ""}, false
 	case errors.Is(err, socks.ErrTakesNoCredentials):
-		return Result{name, Failed, u.Address + ": this is a SOCKS5 proxy, but it takes no user name and password", "leave them out of --upstream; those of --auth go to it, too"}, false
+		return Result{name, Failed, u.Address + ": this is a SOCKS5 proxy, but it takes no user name and password", "leave them out of --upstream"}, false
 	case refused.Stage == socks.StageRequest && !errors.Is(err, context.DeadlineExceeded):
 		return Result{name, Warning, fmt.Sprintf("%s: this is a SOCKS5 proxy, but not Tor (asked for what Tor knows, it gives no answer: %v)", u.Address, refused.Err),
 			"everything goes through it all the same; .onion peers are likely out of reach, and whom you connect to, it sees"}, false

@@ -28,6 +28,11 @@ type Upstream struct {
 	// Credentials are for clients that sent none of their own. Nil is none.
 	Credentials *Credentials
 
+	// Mark is offered where neither the client nor Credentials has any: to Tor it
+	// keeps these streams apart from those of other programs. It is no password, and a
+	// proxy that takes none is used without it. Both empty is none.
+	Mark Credentials
+
 	// Timeout bounds one Dial or Resolve, whatever its context allows. 0 is
 	// 2 minutes.
 	Timeout time.Duration
@@ -109,7 +114,7 @@ func (u *Upstream) String() string {
 // from which nothing has been read beyond the proxy's reply, and which has no
 // deadline. client is what the client sent: it goes to the proxy unchanged, so
 // that streams which were told apart stay apart; u.Credentials are used if it is
-// empty. An error of the proxy, or on the way to it, is an *UpstreamError.
+// empty, and u.Mark if there are none of those either. An error of the proxy, or on the way to it, is an *UpstreamError.
 func (u *Upstream) Dial(ctx context.Context, dest string, client Credentials) (net.Conn, error) {
 	addr, err := ParseAddr(dest)
 	if err != nil {
@@ -137,8 +142,12 @@ func (u *Upstream) Resolve(ctx context.Context, name string, client Credentials)
 // ask connects to the proxy and makes one request. ctx ends all of it.
 func (u *Upstream) ask(ctx context.Context, command Command, dest Addr, client Credentials) (net.Conn, netip.Addr, error) {
 	request := &upstreamRequest{upstream: u, command: command, dest: dest, credentials: client}
-	if client.none() && u.Credentials != nil {
+	switch {
+	case !client.none():
+	case u.Credentials != nil:
 		request.credentials = *u.Credentials
+	case !u.Mark.none():
+		request.credentials, request.optional = u.Mark, true
 	}
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(u.Timeout, defaultUpstreamTimeout))
 	defer cancel()

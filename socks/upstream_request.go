@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/armon/go-socks5"
@@ -16,7 +17,7 @@ import (
 // What is wrong with an upstream proxy that answers, where what to do about it
 // depends on who asks.
 var (
-	// ErrWantsCredentials is a proxy that was offered none.
+	// ErrWantsCredentials is a proxy that was offered none, or only the Upstream's Mark.
 	ErrWantsCredentials = errors.New("it wants a user name and password: write them into its URL, as in socks5://user:password@host:port")
 	// ErrTakesNoCredentials is a proxy that was offered nothing else.
 	ErrTakesNoCredentials = errors.New("it takes no user name and password, which keep connections apart: switch off stream isolation in the client and leave them out of the proxy's URL")
@@ -39,6 +40,7 @@ type upstreamRequest struct {
 	command     Command
 	dest        Addr
 	credentials Credentials
+	optional    bool // the proxy may take the request without credentials
 }
 
 // send makes the request on conn, which the caller closes if it fails. Reads are
@@ -75,10 +77,11 @@ func (q *upstreamRequest) failed(stage Stage, err error) *UpstreamError {
 // but Succeeded the proxy has refused and the rest of its reply is unread.
 func (q *upstreamRequest) converse(conn net.Conn) (bound netip.Addr, stage Stage, code ReplyCode, err error) {
 	stage = StageGreeting
-	if err = q.greet(conn); err != nil {
+	method, err := q.greet(conn)
+	if err != nil {
 		return
 	}
-	if !q.credentials.none() {
+	if method == socks5.UserPassAuth {
 		stage = StageAuth
 		if err = q.authenticate(conn); err != nil {
 			return
@@ -92,31 +95,35 @@ func (q *upstreamRequest) converse(conn net.Conn) (bound netip.Addr, stage Stage
 	return
 }
 
-// greet offers one method only. With credentials that is theirs: a proxy that
-// would leave them out would put all streams together without a word.
-func (q *upstreamRequest) greet(conn net.Conn) error {
-	method := socks5.NoAuth
-	if !q.credentials.none() {
-		method = socks5.UserPassAuth
+// greet returns the method that the proxy chose. It is offered one only, and with
+// credentials that is theirs: a proxy that would leave them out would put all streams
+// together without a word. Only optional credentials may be left out.
+func (q *upstreamRequest) greet(conn net.Conn) (method byte, err error) {
+	methods := []byte{socks5.NoAuth}
+	switch {
+	case q.optional:
+		methods = []byte{socks5.UserPassAuth, socks5.NoAuth}
+	case !q.credentials.none():
+		methods = []byte{socks5.UserPassAuth}
 	}
-	if _, err := conn.Write([]byte{Version, 1, method}); err != nil {
-		return err
+	if _, err := conn.Write(append([]byte{Version, byte(len(methods))}, methods...)); err != nil {
+		return 0, err
 	}
 	var chosen [2]byte
 	if _, err := io.ReadFull(conn, chosen[:]); err != nil {
-		return err
+		return 0, err
 	}
 	switch {
 	case chosen[0] != Version:
-		return &NotSOCKS5Error{chosen[0]}
-	case chosen[1] == method:
-		return nil
-	case chosen[1] == noMethod && method == socks5.UserPassAuth:
-		return ErrTakesNoCredentials
+		return 0, &NotSOCKS5Error{chosen[0]}
+	case slices.Contains(methods, chosen[1]):
+		return chosen[1], nil
+	case chosen[1] == noMethod && methods[0] == socks5.UserPassAuth && !q.optional:
+		return 0, ErrTakesNoCredentials
 	case chosen[1] == noMethod:
-		return ErrWantsCredentials
+		return 0, ErrWantsCredentials
 	}
-	return fmt.Errorf("it chose the authentication method 0x%02x, which it was not offered", chosen[1])
+	return 0, fmt.Errorf("it chose the authentication method 0x%02x, which it was not offered", chosen[1])
 }
 
 // authenticate is RFC 1929, section 2.
@@ -137,6 +144,8 @@ func (q *upstreamRequest) authenticate(conn net.Conn) error {
 	switch {
 	case status[0] != authVersion:
 		return fmt.Errorf("it answered the user name and password with 0x%02x, not with 0x01", status[0])
+	case status[1] != 0 && q.optional:
+		return ErrWantsCredentials
 	case status[1] != 0:
 		return ErrWrongCredentials
 	}

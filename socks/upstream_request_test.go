@@ -3,6 +3,7 @@ package socks
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"io"
 	"net"
@@ -93,6 +94,62 @@ func TestUpstreamBytes(t *testing.T) {
 			}
 			if len(tp.deadlines) != 0 {
 				t.Errorf("%s: deadlines %v", name, tp.deadlines)
+			}
+		}
+	}
+}
+
+// A mark is offered beside no credentials at all: a proxy that prefers it gets it, and
+// one that knows neither names it says so.
+func TestUpstreamMark(t *testing.T) {
+	mark := "01" + field("mark") + field("mark")
+	for name, tt := range map[string]struct {
+		up      Upstream
+		client  Credentials
+		answers string
+		sent    []string
+		err     error
+	}{
+		"taken":    {Upstream{Mark: Credentials{"mark", "mark"}}, Credentials{}, "0502 0100" + succeeded, []string{"05020200", mark, toHost}, nil},
+		"left out": {Upstream{Mark: Credentials{"mark", "mark"}}, Credentials{}, "0500" + succeeded, []string{"05020200", toHost}, nil},
+		"refused":  {Upstream{Mark: Credentials{"mark", "mark"}}, Credentials{}, "0502 0101", []string{"05020200", mark}, ErrWantsCredentials},
+		"neither":  {Upstream{Mark: Credentials{"mark", "mark"}}, Credentials{}, "05ff", []string{"05020200"}, ErrWantsCredentials},
+		"the client's go first": {Upstream{Mark: Credentials{"mark", "mark"}}, Credentials{"u", "p"}, "0502 0100" + succeeded,
+			[]string{"050102", "01" + field("u") + field("p"), toHost}, nil},
+		"the client's are not left out": {Upstream{Mark: Credentials{"mark", "mark"}}, Credentials{"u", "p"}, "05ff", []string{"050102"}, ErrTakesNoCredentials},
+		"the URL's go first": {Upstream{Mark: Credentials{"mark", "mark"}, Credentials: &Credentials{"u", "p"}}, Credentials{}, "0502 0101",
+			[]string{"050102", "01" + field("u") + field("p")}, ErrWrongCredentials},
+	} {
+		var got []string
+		up := upstreamAt(t, "tcp", "127.0.0.1:0", func(conn net.Conn) {
+			answers := unhex(tt.answers)
+			b := make([]byte, 600)
+			for len(got) < len(tt.sent) {
+				n, err := io.ReadFull(conn, b[:len(unhex(tt.sent[len(got)]))])
+				got = append(got, hex.EncodeToString(b[:n]))
+				if err != nil {
+					return
+				}
+				next := min(len(answers), 2)
+				if len(got) == len(tt.sent) {
+					next = len(answers)
+				}
+				conn.Write(answers[:next])
+				answers = answers[next:]
+			}
+		})
+		up.Mark, up.Credentials = tt.up.Mark, tt.up.Credentials
+		conn, err := up.Dial(t.Context(), "host:8333", tt.client)
+		if !errors.Is(err, tt.err) || (err == nil) != (tt.err == nil) {
+			t.Errorf("%s: %v, want %v", name, err, tt.err)
+		}
+		if err == nil {
+			conn.Close()
+		}
+		for i := range tt.sent {
+			if i >= len(got) || got[i] != hex.EncodeToString(unhex(tt.sent[i])) {
+				t.Errorf("%s: sent %v, want %v", name, got, tt.sent)
+				break
 			}
 		}
 	}
