@@ -6,9 +6,12 @@ import (
 	"maps"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"bip324proxy/transport"
 )
 
 // loading is how reading the settings anew came out.
@@ -54,29 +57,27 @@ func loadUnless(stop <-chan struct{}, c *cli.Context) (*settings, error) {
 	}
 }
 
-// errUpstreamGone is a file that was cut short, as likely as not.
-var errUpstreamGone = errors.New("upstream: there is none any more, and new sessions would connect directly; if they are to, restart")
-
 // reload puts the new settings in force, but for those that need a restart. If
 // anything is wrong with them the old ones stay. Sessions keep the policy that
 // they began with.
 func (s *service) reload(next loading) {
+	before := s.settings()
 	err := next.err
 	if err == nil {
 		err = next.settings.mayServe(s.listeners)
 	}
-	if err == nil && s.settings().policy.Upstream != nil && next.settings.policy.Upstream == nil {
-		err = errUpstreamGone
+	if err == nil {
+		err = before.mayDrop(next.settings)
 	}
 	if err != nil {
 		var wrong *settingError
-		if !s.settings().logAddresses && errors.As(err, &wrong) {
+		if !before.logAddresses && errors.As(err, &wrong) {
 			err = fmt.Errorf("%s is wrong; run bip324-proxy config to see why", wrong.where)
 		}
 		s.log.Error("the configuration is not reloaded, and stays as it was", "err", err)
 		return
 	}
-	merged, changed, restart := s.settings().merge(next.settings)
+	merged, changed, restart := before.merge(next.settings)
 	s.current.Store(merged)
 	s.setLevel()
 	s.server.SetPolicy(s.policy())
@@ -84,7 +85,47 @@ func (s *service) reload(next loading) {
 	if len(restart) > 0 {
 		s.log.Warn("what changed needs a restart, and stays as it was until then", "settings", names(restart))
 	}
+	s.warnOfLess(before)
 	s.warnOfExposed()
+}
+
+// mayDrop returns an error if next would drop what protects, such as a password, only
+// because it is not mentioned any more: a file may be half written. Who means it writes
+// the default.
+func (s *settings) mayDrop(next *settings) error {
+	var missing, write []string
+	for i := range table {
+		t := &table[i]
+		if t.guard == "" || t.isPreset(s) || next.mentions(t.guard) {
+			continue
+		}
+		missing = append(missing, t.name)
+		write = append(write, t.guard+" = "+inTOML(lookUp(t.guard).value(defaults())))
+	}
+	if missing == nil {
+		return nil
+	}
+	return fmt.Errorf("not set any more: %s; write it again, or if new sessions are to do without, write %s", names(missing), names(write))
+}
+
+// mentions says whether any setting of that guard was given.
+func (s *settings) mentions(guard string) bool {
+	return slices.ContainsFunc(table, func(t setting) bool {
+		_, given := s.origins[t.name]
+		return given && t.guard == guard
+	})
+}
+
+// warnOfLess warns of what new sessions may do that they might not before.
+func (s *service) warnOfLess(before *settings) {
+	now := s.settings()
+	if before.policy.Upstream != nil && now.policy.Upstream == nil {
+		s.log.Warn("there is no upstream proxy any more: new sessions connect directly, and peers see this machine's address")
+	}
+	more := now.policy.Dialer.Fallback > before.policy.Dialer.Fallback
+	if more || now.cjdnsReachable && !before.cjdnsReachable && now.policy.Dialer.Fallback != transport.FallbackNever {
+		s.log.Warn("new sessions may speak plaintext v1 where they might not before", "v1_fallback", now.v1Fallback, "cjdnsreachable", now.cjdnsReachable)
+	}
 }
 
 func names(all []string) string {

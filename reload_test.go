@@ -40,7 +40,7 @@ func TestReload(t *testing.T) {
 	}
 	wantEcho(t, old)
 
-	line = p.hangUp(t, file, strings.Replace(before, "64", "32", 1)+"peer-memory = \"peers\"\npassthrough = \"deny\"\n")
+	line = p.hangUp(t, file, strings.Replace(before, "64", "32", 1)+"peer-memory = \"peers\"\npassthrough = \"deny\"\ndeny = []\n")
 	if line["msg"] != "configuration reloaded" || line["changed"] != "v1-fallback, deny, passthrough" {
 		t.Errorf("the log says %v", line)
 	}
@@ -58,7 +58,7 @@ func TestReload(t *testing.T) {
 	}
 	wantEcho(t, old)
 
-	if line = p.hangUp(t, file, before); line["changed"] != "passthrough" {
+	if line = p.hangUp(t, file, before+"passthrough = \"allow\"\n"); line["changed"] != "passthrough" {
 		t.Errorf("the log says %v", line)
 	}
 	if line = p.signalHangup(t); line["changed"] != "nothing" {
@@ -105,7 +105,7 @@ func TestReloadOfABadFile(t *testing.T) {
 	if line := p.signalHangup(t); line["level"] != "ERROR" || !strings.Contains(fmt.Sprint(line["err"]), file) {
 		t.Errorf("without the file the log says %v", line)
 	}
-	if line := p.hangUp(t, file, ""); line["msg"] != "configuration reloaded" || line["changed"] != "deny" {
+	if line := p.hangUp(t, file, "deny = []\n"); line["msg"] != "configuration reloaded" || line["changed"] != "deny" {
 		t.Errorf("the log says %v", line)
 	}
 	if nc, code := socksTo(t, addr, echo); code != 0 {
@@ -174,8 +174,8 @@ func TestReloadKeepsAnUpstream(t *testing.T) {
 	p := startProgram(t, "--listen", "127.0.0.1:0", "--config", file)
 	addr := p.next(t, "listening")["addr"].(string)
 	echo := loopback.Echo(t)
-	for _, content := range []string{"", "upstream = \"\"\n", "deny = []\n"} {
-		if line := p.hangUp(t, file, content); line["level"] != "ERROR" || !strings.Contains(fmt.Sprint(line["err"]), "new sessions would connect directly") {
+	for _, content := range []string{"", "deny = []\n"} {
+		if line := p.hangUp(t, file, content); line["level"] != "ERROR" || !strings.Contains(fmt.Sprint(line["err"]), `not set any more: upstream; write it again, or if new sessions are to do without, write upstream = ""`) {
 			t.Errorf("%q: the log says %v", content, line)
 		}
 		if _, code := socksTo(t, addr, echo); code != 1 { // the upstream is not there
@@ -192,7 +192,95 @@ func TestReloadKeepsAnUpstream(t *testing.T) {
 	}
 	wantEcho(t, nc)
 	nc.Close()
+
+	if line := p.hangUp(t, file, "upstream = \"\"\n"); line["changed"] != "upstream" { // it is meant
+		t.Errorf("the log says %v", line)
+	}
+	if line := p.await(t, "there is no upstream proxy any more"); line["level"] != "WARN" {
+		t.Errorf("the log says %v", line)
+	}
 	p.stop(t)
+}
+
+// What protects is not dropped because a file does not mention it any more: it may have
+// just been truncated, to be written. Who means it says so.
+func TestReloadDropsNoProtection(t *testing.T) {
+	passwords := filepath.Join(t.TempDir(), "passwords")
+	os.WriteFile(passwords, []byte("user:secret\n"), 0o600)
+	all := []struct{ set, drop, name string }{
+		{"auth = \"user:secret\"", "auth = \"\"", "auth"},
+		{fmt.Sprintf("auth-file = %q", passwords), "auth = \"\"", "auth-file"},
+		{"upstream = \"socks5://127.0.0.1:9\"", "upstream = \"\"", "upstream"},
+		{"deny = [\"private\"]", "deny = []", "deny"},
+		{"passthrough = \"deny\"", "passthrough = \"allow\"", "passthrough"},
+		{"log-addresses = false", "log-addresses = true", "log-addresses"},
+	}
+	for _, c := range all {
+		t.Run(c.name, func(t *testing.T) {
+			file := writeFile(t, c.set+"\n")
+			p := startProgram(t, "--listen", "127.0.0.1:0", "--config", file)
+			p.next(t, "listening")
+			for _, content := range []string{"", "\n", "# " + c.set + "\n", "grace = \"1s\"\n", "v1-fallback = \"never\"\n"} {
+				if line := p.hangUp(t, file, content); line["level"] != "ERROR" || !strings.HasSuffix(fmt.Sprint(line["err"]), "not set any more: "+c.name+"; write it again, or if new sessions are to do without, write "+c.drop) {
+					t.Errorf("%q: the log says %v", content, line)
+				}
+			}
+			if line := p.hangUp(t, file, c.set+"\n"); line["changed"] != "nothing" {
+				t.Errorf("the log says %v", line)
+			}
+			if line := p.hangUp(t, file, c.drop+"\n"); line["changed"] != c.name {
+				t.Errorf("the log says %v", line)
+			}
+			if line := p.hangUp(t, file, ""); line["changed"] != "nothing" { // nothing is lost
+				t.Errorf("the log says %v", line)
+			}
+			p.stop(t)
+		})
+	}
+	file := writeFile(t, "")
+	p := startProgram(t, "--listen", "127.0.0.1:0", "--config", file, "--passthrough", "deny")
+	p.next(t, "listening")
+	sum := all[0].set + "\n" + all[3].set + "\n" + all[5].set + "\n"
+	p.hangUp(t, file, sum)
+	if line := p.hangUp(t, file, ""); !strings.Contains(fmt.Sprint(line["err"]), `not set any more: auth, deny, log-addresses; write it again, or if new sessions are to do without, write auth = "", deny = [], log-addresses = true`) {
+		t.Errorf("the log says %v", line)
+	}
+	if line := p.hangUp(t, file, strings.Replace(sum, all[0].set, all[1].set, 1)); line["changed"] != "auth, auth-file" { // one is as good as the other
+		t.Errorf("the log says %v", line)
+	}
+	os.Truncate(passwords, 0)
+	if line := p.signalHangup(t); line["level"] != "ERROR" {
+		t.Errorf("with an empty file of passwords the log says %v", line)
+	}
+	p.stop(t)
+}
+
+// A reload that lets plaintext out is a warning, one that does not is none.
+func TestReloadWarnsOfPlaintext(t *testing.T) {
+	file := writeFile(t, "")
+	p := startProgram(t, "--listen", "127.0.0.1:0", "--config", file)
+	p.next(t, "listening")
+	for _, c := range []struct{ fallback, cjdns, warn string }{
+		{"never", "true", ""},
+		{"overlay", "true", "overlay true"},
+		{"overlay", "false", ""},
+		{"overlay", "true", "overlay true"},
+		{"always", "true", "always true"},
+		{"never", "false", ""},
+		{"always", "false", "always false"},
+		{"overlay", "false", ""},
+	} {
+		p.hangUp(t, file, fmt.Sprintf("v1-fallback = %q\ncjdnsreachable = %s\n", c.fallback, c.cjdns))
+		if c.warn == "" {
+			continue
+		}
+		if line := p.await(t, "may speak plaintext v1"); line["level"] != "WARN" || fmt.Sprint(line["v1_fallback"], " ", line["cjdnsreachable"]) != c.warn {
+			t.Errorf("%+v: the log says %v", c, line)
+		}
+	}
+	if n := strings.Count(p.stop(t), "may speak plaintext v1"); n != 4 {
+		t.Errorf("%d warnings, want 4", n)
+	}
 }
 
 // A file that is never written to its end, such as a pipe, keeps no signal from
@@ -238,7 +326,7 @@ func TestLogAddresses(t *testing.T) {
 	if line["err"] != file+":2: deny is wrong; run bip324-proxy config to see why" {
 		t.Errorf("the log says %v", line)
 	}
-	if line := p.hangUp(t, file, ""); line["changed"] != "log-addresses" {
+	if line := p.hangUp(t, file, "log-addresses = true\n"); line["changed"] != "log-addresses" {
 		t.Errorf("the log says %v", line)
 	}
 	if _, code := socksTo(t, addrs[0], dead); code != 5 {

@@ -31,6 +31,7 @@ type settings struct {
 	authFile        string
 	upstream        string
 	v1Fallback      string
+	cjdnsReachable  bool
 	peerMemory      string
 	allow, deny     []string
 	passthrough     string
@@ -88,6 +89,7 @@ func (s *settings) check() (err error) {
 	p := &s.policy
 	p.DenyPassthrough = s.passthrough == "deny"
 	p.HideAddresses = !s.logAddresses
+	p.CJDNSReachable = s.cjdnsReachable
 	if p.Dialer.Fallback, err = transport.ParseFallback(s.v1Fallback); err != nil {
 		return s.wrong("v1-fallback", err)
 	}

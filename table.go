@@ -19,6 +19,7 @@ type setting struct {
 	values []string            // all that there are, if they are few
 	usage  string              // as in the help, with the value's name in backquotes
 	reload bool                // SIGHUP changes it in a running program
+	guard  string              // what it protects with, if not the default: the setting to write to drop that
 	secret bool                // never shown
 }
 
@@ -28,22 +29,24 @@ var table = []setting{
 		usage: "`FILE` with settings, in TOML, by the names that the flags have; flags and the environment go before it"},
 	{name: "listen", field: func(s *settings) any { return &s.listen }, preset: "127.0.0.1:1324",
 		usage: "`ADDRESS` to take clients on, HOST:PORT or unix:/PATH; may be repeated"},
-	{name: "auth", field: func(s *settings) any { return &s.auth }, secret: true, reload: true,
+	{name: "auth", field: func(s *settings) any { return &s.auth }, secret: true, reload: true, guard: "auth",
 		usage: "`USER:PASSWORD` that SOCKS clients must give; needed where --listen is not on this machine alone"},
-	{name: "auth-file", field: func(s *settings) any { return &s.authFile }, reload: true,
+	{name: "auth-file", field: func(s *settings) any { return &s.authFile }, reload: true, guard: "auth",
 		usage: "`FILE` with USER:PASSWORD in its first line, instead of --auth"},
-	{name: "upstream", field: func(s *settings) any { return &s.upstream }, reload: true,
+	{name: "upstream", field: func(s *settings) any { return &s.upstream }, reload: true, guard: "upstream",
 		usage: "SOCKS5 proxy, such as Tor, that everything goes through: `URL` socks5://[USER:PASSWORD@]HOST:PORT or socks5+unix:///PATH"},
 	{name: "v1-fallback", field: func(s *settings) any { return &s.v1Fallback }, preset: "never", reload: true,
 		values: []string{"never", "overlay", "always"},
-		usage:  "`WHERE` plaintext v1 may be spoken to peers without v2: never, overlay (.onion and CJDNS), always"},
+		usage:  "`WHERE` plaintext v1 may be spoken to peers without v2: never, overlay (.onion through a Tor on this machine, and CJDNS), always"},
+	{name: "cjdnsreachable", field: func(s *settings) any { return &s.cjdnsReachable }, preset: "false", reload: true,
+		usage: "this host is configured for CJDNS: fc00::/8 addresses lead to that network"},
 	{name: "peer-memory", field: func(s *settings) any { return &s.peerMemory },
 		usage: "`FILE` to remember in, across restarts, which peers speak v2 and which do not"},
 	{name: "allow", field: func(s *settings) any { return &s.allow }, reload: true,
 		usage: "`RULE`, HOST or HOST:PORT, for where clients may go, before any --deny; may be repeated"},
-	{name: "deny", field: func(s *settings) any { return &s.deny }, reload: true,
+	{name: "deny", field: func(s *settings) any { return &s.deny }, reload: true, guard: "deny",
 		usage: "`RULE`, HOST or HOST:PORT, for where clients may not go: an address, 10.0.0.0/8, NAME, *.NAME, private, or *; may be repeated"},
-	{name: "passthrough", field: func(s *settings) any { return &s.passthrough }, preset: "allow", reload: true,
+	{name: "passthrough", field: func(s *settings) any { return &s.passthrough }, preset: "allow", reload: true, guard: "passthrough",
 		values: []string{"allow", "deny"},
 		usage:  "`POLICY` for clients that do not speak v1 (v2 already, or not Bitcoin): allow, deny"},
 	{name: "peer", field: func(s *settings) any { return &s.peer },
@@ -62,7 +65,7 @@ var table = []setting{
 		usage: "`FILE` with the token in its first line, instead of --status-token"},
 	{name: "grace", field: func(s *settings) any { return &s.grace }, preset: "5s", reload: true,
 		usage: "`TIME` for sessions to end after the first SIGINT or SIGTERM"},
-	{name: "log-addresses", field: func(s *settings) any { return &s.logAddresses }, preset: "true", reload: true,
+	{name: "log-addresses", field: func(s *settings) any { return &s.logAddresses }, preset: "true", reload: true, guard: "log-addresses",
 		usage: "addresses and names of clients and peers in the log; --log-addresses=false hides them"},
 	{name: "log-level", field: func(s *settings) any { return &s.logLevel }, preset: "info", reload: true,
 		values: []string{"debug", "info", "warn", "error"},
@@ -123,6 +126,11 @@ func (t *setting) set(s *settings, given []string) (err error) {
 		return fmt.Errorf("%q is %s", last, what)
 	}
 	return nil
+}
+
+// isPreset says whether s has the default.
+func (t *setting) isPreset(s *settings) bool {
+	return reflect.DeepEqual(t.value(s), t.value(defaults()))
 }
 
 // copy takes the setting's value over.

@@ -22,6 +22,10 @@ type Policy struct {
 	// leaves: dials, names and retries. Nil means directly.
 	Upstream *socks.Upstream
 
+	// CJDNSReachable says that this host is configured for CJDNS: addresses in fc00::/8
+	// lead to that network, which encrypts. Otherwise they are any network's.
+	CJDNSReachable bool
+
 	// DenyPassthrough refuses clients that do not begin with a v1 header: those
 	// that speak v2 themselves, and everything that is not Bitcoin.
 	DenyPassthrough bool

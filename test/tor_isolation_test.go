@@ -92,6 +92,43 @@ func testTorURLCredentials(t *testing.T, n *torNetwork) {
 	}
 }
 
+// A proxy that asks for a password keeps it from Tor; its streams have a mark instead, which no other process has.
+func testTorMark(t *testing.T, n *torNetwork) {
+	echo := loopback.Echo(t)
+	tor := n.control.watch(echo)
+	one := startTorProxy(t, n.socks, "--auth", "user:secret")
+	other := startTorProxy(t, n.socks, "--auth", "user:secret")
+	for _, server := range []string{one.addr, one.addr, other.addr, n.socks} {
+		r := socksRequest{server: server, user: "user", password: "secret", command: socksConnect, dest: echo}
+		if server == n.socks {
+			r.user = ""
+		}
+		hello := []byte("hello\n")
+		if err := exchange(r.granted(t), hello, hello); err != nil {
+			t.Fatal(err)
+		}
+	}
+	streams := tor.await(t, 4)
+	for i, s := range streams[:3] {
+		if len(s.user) < 20 || s.password != s.user {
+			t.Errorf("stream %d: Tor got %q, %q, want a mark", i, s.user, s.password)
+		}
+	}
+	if streams[0].user != streams[1].user || streams[0].circuit != streams[1].circuit {
+		t.Errorf("of one process Tor had %+v, %+v", streams[0], streams[1])
+	}
+	if streams[0].user == streams[2].user {
+		t.Error("two processes have the same mark")
+	}
+	for _, i := range []int{0, 2} {
+		for j, s := range streams {
+			if j > 1 && j != i && s.circuit == streams[i].circuit {
+				t.Errorf("streams %d and %d share circuit %s", i, j, s.circuit)
+			}
+		}
+	}
+}
+
 // Tor has a meaning of its own for user names that begin with <torS0X>. One that it refuses is refused by the proxy.
 func testTorReservedCredentials(t *testing.T, n *torNetwork) {
 	const plain, reserved = "<torS0X>0", "<torS0X>1x"

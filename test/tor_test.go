@@ -30,6 +30,7 @@ func TestTor(t *testing.T) {
 		"Isolation":                       testTorIsolation,
 		"IsolationSurvivesAFallback":      testTorFallback,
 		"CredentialsOfTheURL":             testTorURLCredentials,
+		"Mark":                            testTorMark,
 		"ReservedCredentials":             testTorReservedCredentials,
 		"Replies":                         testTorReplies,
 		"OnionServiceFailures":            testTorOnionFailures,
