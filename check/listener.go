@@ -51,7 +51,7 @@ func (s *Subject) listener(ctx context.Context, l Listener) Result {
 	case err == nil && ip != netip.MustParseAddr(known):
 		return other
 	case err == nil && s.Policy.Upstream == nil:
-		if _, err := who.Resolve(ctx, unspecified, socks.Credentials{}); err == nil {
+		if _, err := who.ProbeTor(ctx); err == nil {
 			other.What = l.Address + ": this is Tor, or a proxy in front of it, and not bip324-proxy without an upstream proxy"
 			other.Hint = "choose another address with --listen; if it is bip324-proxy with --upstream, check it with the settings that it runs with"
 			return other

@@ -90,6 +90,7 @@ type prober struct {
 	target             Target
 	handshake, version time.Duration // how long they may take
 	isTor              bool          // the upstream proxy is
+	reached            net.Addr      // the peer's address, or the upstream proxy's
 	report             Report
 }
 
@@ -198,6 +199,7 @@ func (p *prober) cannotConnect(err error) {
 
 func (p *prober) connected(nc net.Conn, took time.Duration) {
 	p.report.Peer.ConnectSeconds = took.Seconds()
+	p.reached = nc.RemoteAddr()
 	to := "through the upstream proxy"
 	if p.subject.Policy.Upstream == nil {
 		p.report.Peer.Address = nc.RemoteAddr().String()
@@ -265,7 +267,7 @@ func (p *prober) noHandshake(ctx context.Context, dialer *transport.Dialer, err 
 			may = "it speaks v1 only, or is no Bitcoin node, or a firewall swallows what is sent"
 		}
 		if !p.target.V1 {
-			p.fail(name, what, may+"; nothing was sent in plaintext. To tell which, with a VERSION in plaintext, add --v1"+p.ifFallingBack())
+			p.fail(name, what, may+"; nothing was sent in plaintext. To tell which, with a VERSION in plaintext, add --v1"+p.ifFallingBack(ctx))
 			return
 		}
 		p.fail(name, what, may)
@@ -285,11 +287,19 @@ func (p *prober) noHandshake(ctx context.Context, dialer *transport.Dialer, err 
 
 // ifFallingBack says what the proxy would do with such a peer, if it is not to
 // refuse it.
-func (p *prober) ifFallingBack() string {
-	if p.subject.Policy.Dialer.MayFallBack(p.target.String()) {
-		return "; the proxy, with its --v1-fallback, would go on in plaintext, unless it remembers that this peer speaks v2"
+func (p *prober) ifFallingBack(ctx context.Context) string {
+	fallback := p.subject.Policy.Dialer.Fallback
+	if fallback == transport.FallbackNever {
+		return ""
 	}
-	return ""
+	const unless = ", unless it remembers that this peer speaks v2"
+	switch why := p.subject.Policy.Overlay(ctx, p.target.Addr.Host, p.reached); {
+	case why == nil:
+		return "; the proxy, with its --v1-fallback, would go on in v1 within a network that encrypts" + unless
+	case fallback == transport.FallbackOverlay:
+		return fmt.Sprintf("; the proxy, with its --v1-fallback, would not go on in v1: %v", why)
+	}
+	return "; the proxy, with its --v1-fallback, would go on in plaintext" + unless
 }
 
 // tryV1 connects once more and introduces itself in v1, in plaintext.

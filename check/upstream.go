@@ -6,13 +6,12 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"strings"
 
+	"bip324proxy/proxy"
 	"bip324proxy/socks"
+	"bip324proxy/transport"
 )
-
-// unspecified is what Electrum asks a proxy for to see whether it is Tor, which
-// answers without asking anybody.
-const unspecified = "0.0.0.0"
 
 // upstream says what the upstream proxy is.
 func (s *Subject) upstream(ctx context.Context) (r Result, isTor bool) {
@@ -20,11 +19,12 @@ func (s *Subject) upstream(ctx context.Context) (r Result, isTor bool) {
 	if s.Policy.Upstream == nil {
 		return Result{name, Skipped, "there is none: peers are connected to directly, and see this machine's address", ""}, false
 	}
-	u := *s.Policy.Upstream
-	u.Timeout = askTimeout
-	_, err := u.Resolve(ctx, unspecified, socks.Credentials{})
+	u := s.Policy.Upstream
+	at, err := u.ProbeTor(ctx)
 	var refused *socks.UpstreamError
 	switch {
+	case err == nil && !proxy.IsLocal(at) && s.Policy.Dialer.Fallback != transport.FallbackNever:
+		return Result{name, Warning, u.Address + ": this is Tor, but not on this machine, and the way to it is not encrypted", strings.TrimPrefix(s.onionInV1(), "; ")}, true
 	case err == nil:
 		return Result{name, OK, u.Address + ": this is Tor: it answers as only Tor does", "that it has a connection to its network, only a peer can show: bip324-proxy check HOST:PORT"}, true
 	case !errors.As(err, &refused):
@@ -35,7 +35,7 @@ func (s *Subject) upstream(ctx context.Context) (r Result, isTor bool) {
 		return Result{name, Failed, fmt.Sprintf("%s: nobody listens there: %v", u.Address, reason(refused.Err)), startTor(u.Address)}, false
 	case refused.Code != socks.Succeeded:
 		return Result{name, Warning, fmt.Sprintf("%s: this is a SOCKS5 proxy, but not Tor (asked for what Tor knows, it says: %v)", u.Address, refused.Code),
-			"everything goes through it all the same; .onion peers are likely out of reach, and whom you connect to, it sees"}, false
+			notTorHint + s.onionInV1()}, false
 	case errors.As(err, new(*socks.NotSOCKS5Error)):
 		return Result{name, Failed, fmt.Sprintf("%s: this is no SOCKS5 proxy: %v", u.Address, refused.Err), notSocksHint(u.Address)}, false
 	case errors.Is(err, socks.ErrWantsCredentials), errors.Is(err, socks.ErrWrongCredentials):
@@ -44,9 +44,23 @@ func (s *Subject) upstream(ctx context.Context) (r Result, isTor bool) {
 		return Result{name, Failed, u.Address + ": this is a SOCKS5 proxy, but it takes no user name and password", "leave them out of --upstream"}, false
 	case refused.Stage == socks.StageRequest && !errors.Is(err, context.DeadlineExceeded):
 		return Result{name, Warning, fmt.Sprintf("%s: this is a SOCKS5 proxy, but not Tor (asked for what Tor knows, it gives no answer: %v)", u.Address, refused.Err),
-			"everything goes through it all the same; .onion peers are likely out of reach, and whom you connect to, it sees"}, false
+			notTorHint + s.onionInV1()}, false
 	}
 	return Result{name, Failed, fmt.Sprintf("%s: somebody listens there, but does not answer as a SOCKS5 proxy: %v", u.Address, reason(refused.Err)), notSocksHint(u.Address)}, false
+}
+
+const notTorHint = "everything goes through it all the same; .onion peers are likely out of reach, and whom you connect to, it sees"
+
+// onionInV1 says what becomes of .onion peers without v2 where the upstream proxy is no
+// Tor on this machine.
+func (s *Subject) onionInV1() string {
+	switch s.Policy.Dialer.Fallback {
+	case transport.FallbackOverlay:
+		return "; with --v1-fallback overlay .onion peers without v2 are not reached through it"
+	case transport.FallbackAlways:
+		return "; with --v1-fallback always .onion peers without v2 are spoken to in plaintext on the way to it"
+	}
+	return ""
 }
 
 // startTor is the hint for an upstream proxy that is not there. Tor has its ports

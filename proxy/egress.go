@@ -75,6 +75,9 @@ func (p *Policy) DialerTo(dest socks.Addr, client socks.Credentials, public bool
 	if d.Dial == nil {
 		d.Dial = p.Rules.dialer(public)
 	}
+	if d.Overlay == nil && p.mayBeOverlay(dest.Host) == nil {
+		d.Overlay = p.Overlay
+	}
 	return d, nil
 }
 

@@ -16,6 +16,7 @@ import (
 const (
 	clearnet = "192.0.2.1:8333"
 	cjdns    = "[fc00::1]:8333"
+	notCJDNS = "[fc00::2]:8333" // where this host is not configured for it
 )
 
 // How a peer without v2 may end its first connection, and where plaintext may
@@ -23,7 +24,7 @@ const (
 func TestFallback(t *testing.T) {
 	for _, c := range []struct {
 		fallback transport.Fallback
-		dest     string
+		dest     string // of those in CJDNS's range only cjdns counts
 		end      ending
 		v1       bool
 	}{
@@ -38,11 +39,14 @@ func TestFallback(t *testing.T) {
 		{transport.FallbackOverlay, clearnet, rst, false},
 		{transport.FallbackOverlay, clearnet, stall, false},
 		{transport.FallbackOverlay, "[fd00::1]:8333", fin, false},
+		{transport.FallbackOverlay, notCJDNS, fin, false},
+		{transport.FallbackOverlay, notCJDNS, stall, false},
+		{transport.FallbackAlways, notCJDNS, fin, true},
 		{transport.FallbackNever, cjdns, fin, false},
 		{transport.FallbackNever, clearnet, fin, false},
 	} {
 		t.Run(fmt.Sprintf("%v/%s/%s", c.fallback, c.dest, c.end.name), func(t *testing.T) {
-			server := &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: c.fallback, Peers: new(transport.Peers)}}}
+			server := &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: c.fallback, Peers: new(transport.Peers)}, CJDNSReachable: c.dest != notCJDNS}}
 			switch { // of the two timers only the one that must go off
 			case c.end.name != stall.name:
 				server.Dialer.FirstByteTimeout = time.Minute

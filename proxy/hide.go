@@ -24,7 +24,7 @@ var errHidden = errors.New("an error that may have an address in it")
 
 // plainErrors are known to be without addresses.
 var plainErrors = []error{
-	ErrNoEgress, errPeerFirst, errNotTor, errOwnAddress, errOwnUpstream, errPeerClosed, errClientLeft, errPassthroughDenied, errStopping,
+	ErrNoEgress, errClearnet, errNotCJDNS, errUpstreamIsRemote, errUpstreamIsNotTor, errPeerFirst, errNotTor, errOwnAddress, errOwnUpstream, errPeerClosed, errClientLeft, errPassthroughDenied, errStopping,
 	errTooManySessions, errTooOften,
 	transport.ErrSilent, transport.ErrNoTerminator, transport.ErrAuthentication, transport.ErrV1Peer, transport.ErrV1OtherNetwork,
 	transport.ErrKnownV1, transport.ErrRefusedV2,
@@ -67,6 +67,8 @@ func hidden(err error) error {
 		return &transport.HandshakeError{Stage: e.Stage, Sent: e.Sent, Received: e.Received, Err: hidden(e.Err)}
 	case *transport.RedialError:
 		return &transport.RedialError{Addr: hiddenAddr, Err: hidden(e.Err), First: hidden(e.First)}
+	case *transport.OverlayError:
+		return &transport.OverlayError{Err: hidden(e.Err), First: hidden(e.First)}
 	case *v1v2.EndError:
 		return &v1v2.EndError{Side: e.Side, Err: hidden(e.Err)}
 	case *net.OpError:

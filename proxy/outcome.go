@@ -235,10 +235,10 @@ func (s *session) explain(err error) (reason, hint string) {
 	case errors.As(err, new(*resolveError)), errors.As(err, &dial), errors.As(err, &negotiation):
 		return err.Error(), ""
 	case errors.As(err, &redial) && errors.As(redial.First, &failed):
-		reason, _ = s.explainHandshake(failed)
+		reason, _ = s.explainHandshake(failed, nil)
 		return fmt.Sprintf("%s, and a second connection, to speak v1, failed: %v", reason, redial.Err), ""
 	case errors.As(err, &failed):
-		return s.explainHandshake(failed)
+		return s.explainHandshake(failed, s.notOverlay(err))
 	case errors.As(err, &end):
 		return explainEnd(end), ""
 	case errors.Is(err, errPassthroughDenied):
@@ -251,7 +251,22 @@ func (s *session) explain(err error) (reason, hint string) {
 	return err.Error(), ""
 }
 
-func (s *session) explainHandshake(e *transport.HandshakeError) (reason, hint string) {
+// notOverlay returns why the network of the session's destination does not count as one
+// that encrypts, if v1 is allowed only in such and its address looks like one of theirs.
+func (s *session) notOverlay(err error) error {
+	var overlay *transport.OverlayError
+	if errors.As(err, &overlay) {
+		return overlay.Err
+	}
+	host, _, _ := net.SplitHostPort(s.shown.Dest)
+	if why := s.policy.mayBeOverlay(host); s.dialer.Fallback == transport.FallbackOverlay && why != errClearnet {
+		return why
+	}
+	return nil
+}
+
+// explainHandshake explains e. noOverlay, if not nil, is why v1 could not follow.
+func (s *session) explainHandshake(e *transport.HandshakeError, noOverlay error) (reason, hint string) {
 	silent := isTimeout(e) || errors.Is(e, transport.ErrSilent)
 	v1 := errors.Is(e, transport.ErrV1Peer)
 	switch {
@@ -271,6 +286,8 @@ func (s *session) explainHandshake(e *transport.HandshakeError) (reason, hint st
 	switch dialer := &s.dialer; {
 	case dialer.Peers.Lookup(s.shown.Dest) == transport.SpeaksV2:
 		return reason, "it has spoken v2 before, so nothing was sent in plaintext: it may be full, or somebody is cutting the connection"
+	case noOverlay != nil:
+		return reason, fmt.Sprintf("it may speak v1 only, or be full; nothing was sent in plaintext, for --v1-fallback is overlay, and %v; to reach v1 peers all the same, unencrypted, run with --v1-fallback always", noOverlay)
 	case dialer.MayFallBack(s.shown.Dest):
 		return reason, ""
 	}

@@ -8,6 +8,7 @@ import (
 	mrand "math/rand/v2"
 	"net"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -33,12 +34,13 @@ func TestStrictSendsNoV1(t *testing.T) {
 		{transport.FallbackOverlay, "192.0.2.%d:8333", false},
 		{transport.FallbackOverlay, "node%d.example:8333", false},
 		{transport.FallbackOverlay, "[fc00::%d]:8333", true},
+		{transport.FallbackOverlay, "[fc01::%d]:8333", false}, // where this host is not configured for CJDNS
 		{transport.FallbackAlways, "192.0.2.%d:8333", true},
 	} {
 		t.Run(fmt.Sprintf("%v/%s", c.fallback, c.dest), func(t *testing.T) {
 			e := start(t, &proxy.Server{
 				Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: c.fallback, Peers: new(transport.Peers),
-					FirstByteTimeout: 50 * time.Millisecond, HandshakeTimeout: time.Second}},
+					FirstByteTimeout: 50 * time.Millisecond, HandshakeTimeout: time.Second}, CJDNSReachable: !strings.HasPrefix(c.dest, "[fc01:")},
 				FirstBytesTimeout: 300 * time.Millisecond,
 				IdleTimeout:       300 * time.Millisecond,
 				LingerTimeout:     300 * time.Millisecond,

@@ -183,8 +183,7 @@ func (s *session) speakV1(link transport.Link, magic [4]byte, first *v1v2.Messag
 	r.opening.in.Unread(heard)
 	cause := fallbackCause(link.Cause)
 	s.server.count(func(t *tally) { t.fallbacks[cause]++ })
-	host, _, _ := net.SplitHostPort(s.shown.Dest)
-	s.show(func(info *SessionInfo) { info.Fallback, info.Overlay = cause, transport.IsOverlay(host) })
+	s.show(func(info *SessionInfo) { info.Fallback, info.Overlay = cause, link.Overlay })
 	s.logOpen("v1", "cause", s.loggable(link.Cause).Error())
 	peer.SetWriteDeadline(time.Now().Add(s.server.idleTimeout()))
 	// Byte for byte what the client sent: its checksum was right.

@@ -54,7 +54,7 @@ type SessionInfo struct {
 	Transport string    `json:"transport,omitempty"`  // v2, v1 or passthrough, once it is open
 	SessionID string    `json:"session_id,omitempty"` // of v2: 64 hexadecimal digits (BIP324)
 	Fallback  string    `json:"fallback,omitempty"`   // of v1: why, one of FallbackCauses
-	Overlay   bool      `json:"overlay,omitempty"`    // of v1: the network below encrypts, as Tor's and CJDNS do
+	Overlay   bool      `json:"overlay,omitempty"`    // of v1: the network below encrypts all the way, as Tor's and CJDNS do
 
 	ClientAgent string `json:"client_agent,omitempty"` // the client's user agent
 	PeerAgent   string `json:"peer_agent,omitempty"`

@@ -181,7 +181,7 @@ func TestSnapshotKeepsFew(t *testing.T) {
 func TestSnapshotOfFallbacks(t *testing.T) {
 	peers := new(transport.Peers)
 	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{
-		Fallback: transport.FallbackAlways, Peers: peers, FirstByteTimeout: 100 * time.Millisecond}}})
+		Fallback: transport.FallbackAlways, Peers: peers, FirstByteTimeout: 100 * time.Millisecond}, CJDNSReachable: true}})
 	peers.Note("refused.example:8333", transport.RefusedV2)
 	for _, c := range []struct {
 		cause, dest string

@@ -139,6 +139,32 @@ func (u *Upstream) Resolve(ctx context.Context, name string, client Credentials)
 	return ip, err
 }
 
+// unspecified is what Electrum asks a proxy for to see whether it is Tor, which answers
+// without asking anybody.
+const unspecified = "0.0.0.0"
+
+// probeTimeout is for one question to a proxy on this machine, or on one nearby.
+const probeTimeout = 5 * time.Second
+
+// ProbeTor returns nil if the proxy answers what only Tor answers by itself, and the
+// address at which it was reached. It takes 5 seconds at most. That Tor has a connection
+// to its network it does not show, nor that the proxy is not one in front of Tor. The
+// error is that of Resolve.
+func (u *Upstream) ProbeTor(ctx context.Context) (at net.Addr, err error) {
+	probe := *u
+	probe.Timeout = probeTimeout
+	addr, err := parseHost(unspecified)
+	if err != nil {
+		return nil, err
+	}
+	conn, _, err := probe.ask(ctx, CommandResolve, addr, Credentials{})
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	return conn.RemoteAddr(), nil
+}
+
 // ask connects to the proxy and makes one request. ctx ends all of it.
 func (u *Upstream) ask(ctx context.Context, command Command, dest Addr, client Credentials) (net.Conn, netip.Addr, error) {
 	request := &upstreamRequest{upstream: u, command: command, dest: dest, credentials: client}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"strings"
 	"time"
 )
 
@@ -18,8 +17,8 @@ type Fallback int
 const (
 	// FallbackNever keeps plaintext off the wire, always. It is the default.
 	FallbackNever Fallback = iota
-	// FallbackOverlay allows v1 where the network below encrypts by itself:
-	// Tor's .onion and CJDNS's fc00::/8.
+	// FallbackOverlay allows v1 where the network below encrypts by itself, as
+	// Dialer.Overlay says.
 	FallbackOverlay
 	// FallbackAlways allows v1 to every peer that is not known to speak v2.
 	FallbackAlways
@@ -47,28 +46,6 @@ func (f Fallback) String() string {
 	return fmt.Sprintf("fallback %d", int(f))
 }
 
-// allows says whether plaintext may be spoken to host.
-func (f Fallback) allows(host string) bool {
-	switch f {
-	case FallbackOverlay:
-		return IsOverlay(host)
-	case FallbackAlways:
-		return true
-	}
-	return false
-}
-
-// cjdns is the range of CJDNS addresses.
-var cjdns = netip.MustParsePrefix("fc00::/8")
-
-// IsOverlay says whether the network that host is in encrypts by itself.
-func IsOverlay(host string) bool {
-	if ip, err := netip.ParseAddr(host); err == nil {
-		return cjdns.Contains(ip)
-	}
-	return strings.HasSuffix(strings.ToLower(strings.TrimRight(host, ".")), ".onion")
-}
-
 // minSent is how much of a v2 handshake a v1 peer must have been sent to know
 // that it is no v1 header: the header's size (Bitcoin Core, ShouldReconnectV1).
 const minSent = 24
@@ -87,6 +64,13 @@ type Dialer struct {
 
 	// Fallback says where v1 may be spoken.
 	Fallback Fallback
+
+	// Overlay returns nil if the network below encrypts by itself all the way from
+	// this machine to host, as Tor's and CJDNS do, or else why it does not count. The
+	// connection to host reached via, which is a proxy's address where Dial goes
+	// through one. It is called only when v1 is about to be spoken, and may ask
+	// others. Nil means that no host's network does.
+	Overlay func(ctx context.Context, host string, via net.Addr) error
 
 	// Peers remembers what peers speak. Nil remembers nothing.
 	Peers *Peers
@@ -112,6 +96,9 @@ type Link struct {
 	V2 *Conn
 	V1 net.Conn
 
+	// Overlay says, of V1, that the network below encrypts (Dialer.Overlay).
+	Overlay bool
+
 	// Cause is why V1 was chosen: the failed handshake, ErrV1Peer, ErrKnownV1 or
 	// ErrRefusedV2.
 	Cause error
@@ -126,6 +113,17 @@ var (
 	// handshake (NoteFailed).
 	ErrRefusedV2 = errors.New("the peer has just hung up on a v2 handshake")
 )
+
+// cause is why v2 is not tried with a peer that is known for s, if so.
+func (s Speaks) cause() error {
+	switch s {
+	case SpeaksV1:
+		return ErrKnownV1
+	case RefusedV2:
+		return ErrRefusedV2
+	}
+	return nil
+}
 
 // Connect opens a connection to addr, "host:port".
 func (d *Dialer) Connect(ctx context.Context, addr string) (net.Conn, error) {
@@ -158,20 +156,20 @@ func (d *Dialer) Connect(ctx context.Context, addr string) (net.Conn, error) {
 // them before anything else (see Resolve).
 //
 // On failure nc is closed; the error of a handshake is a *HandshakeError, that of
-// the connection for v1 a *RedialError.
+// the connection for v1 a *RedialError, and an *OverlayError says that FallbackOverlay
+// would have allowed v1, but for the network.
 func (d *Dialer) Upgrade(ctx context.Context, nc net.Conn, addr string, cfg Config) (Link, error) {
 	mayV1 := d.MayFallBack(addr)
-	switch known := d.Peers.Lookup(addr); {
-	case cfg.receivedV1() && mayV1:
-		return Link{V1: nc, Cause: ErrV1Peer}, nil
-	case cfg.receivedV1():
+	if cause := d.causeOfV1(addr, &cfg); mayV1 && cause != nil {
+		if overlay, err := d.inOverlay(ctx, addr, nc); err == nil {
+			return Link{V1: nc, Overlay: overlay, Cause: cause}, nil
+		}
+	}
+	if cfg.receivedV1() {
 		nc.Close()
 		return Link{}, &HandshakeError{Received: len(cfg.Received), Err: ErrV1Peer}
-	case mayV1 && len(cfg.Received) == 0 && known == SpeaksV1:
-		return Link{V1: nc, Cause: ErrKnownV1}, nil
-	case mayV1 && len(cfg.Received) == 0 && known == RefusedV2:
-		return Link{V1: nc, Cause: ErrRefusedV2}, nil
-	case mayV1:
+	}
+	if mayV1 {
 		cfg.FirstByteTimeout = cmp.Or(d.FirstByteTimeout, 3*time.Second)
 	}
 
@@ -184,12 +182,43 @@ func (d *Dialer) Upgrade(ctx context.Context, nc net.Conn, addr string, cfg Conf
 		!d.MayFallBack(addr) { // it may have been proven v2 in the meantime
 		return Link{}, err
 	}
+	overlay, why := d.inOverlay(ctx, addr, nc)
+	if why != nil {
+		return Link{}, &OverlayError{Err: why, First: err}
+	}
 	nc, dialErr := d.Connect(ctx, addr)
 	if dialErr != nil {
 		return Link{}, &RedialError{Addr: addr, Err: dialErr, First: err}
 	}
-	return Link{V1: nc, Cause: err}, nil
+	return Link{V1: nc, Overlay: overlay, Cause: err}, nil
 }
+
+// causeOfV1 returns why v2 need not be tried with a peer that may be spoken to in v1,
+// or nil.
+func (d *Dialer) causeOfV1(addr string, cfg *Config) error {
+	switch {
+	case cfg.receivedV1():
+		return ErrV1Peer
+	case len(cfg.Received) > 0: // so far this is not v1
+		return nil
+	}
+	return d.Peers.Lookup(addr).cause()
+}
+
+// inOverlay returns whether the network that nc, the connection to addr, goes through
+// encrypts by itself. The error says why v1 may not be spoken because it does not.
+func (d *Dialer) inOverlay(ctx context.Context, addr string, nc net.Conn) (bool, error) {
+	err := errNoOverlay
+	if host, _, splitErr := net.SplitHostPort(addr); splitErr == nil && d.Overlay != nil {
+		err = d.Overlay(ctx, host, nc.RemoteAddr())
+	}
+	if d.Fallback == FallbackOverlay {
+		return err == nil, err
+	}
+	return err == nil, nil
+}
+
+var errNoOverlay = errors.New("its network does not encrypt")
 
 // shakeHands performs the v2 handshake on nc and, if that fails, with the other
 // addresses that addr's name has. The error is that of nc, or of the first that
@@ -256,10 +285,10 @@ func (d *Dialer) otherAddresses(ctx context.Context, addr string, nc net.Conn) (
 }
 
 // MayFallBack says whether a failed handshake with addr, "host:port", could lead
-// to v1, as things stand.
+// to v1, as things stand; Overlay is not asked yet.
 func (d *Dialer) MayFallBack(addr string) bool {
-	host, _, err := net.SplitHostPort(addr)
-	return err == nil && d.Fallback.allows(host) && d.Peers.Lookup(addr) != SpeaksV2
+	allowed := d.Fallback == FallbackAlways || d.Fallback == FallbackOverlay && d.Overlay != nil
+	return allowed && d.Peers.Lookup(addr) != SpeaksV2
 }
 
 // NoteFailed tells the memory how a v2 handshake with addr ended that somebody

@@ -187,24 +187,102 @@ func TestUpgradeStopped(t *testing.T) {
 	}
 }
 
+// Whether a network encrypts is asked when v1 is about to be spoken, and only then.
+// Under overlay it decides; under always the link says so.
 func TestOverlay(t *testing.T) {
-	for host, want := range map[string]bool{
-		"abc.onion":     true,
-		"ABC.ONION.":    true,
-		"fc00::1":       true,
-		"fcff:1::2":     true,
-		"fd00::1":       false,
-		"127.0.0.1":     false,
-		"onion":         false,
-		"abc.onion.com": false,
-		"example.com":   false,
+	elsewhere := errors.New("it is elsewhere")
+	const never, overlay, always = FallbackNever, FallbackOverlay, FallbackAlways
+	for _, c := range []struct {
+		fallback Fallback
+		known    Speaks
+		peer     behaviour // on the first connection
+		nobody   bool      // Overlay is nil
+		answer   error     // Overlay's
+		v1       bool      // the link is v1
+		overlay  bool      // and says that the network encrypts
+		asked    int
+		refused  bool // because of the network
+		dials    int
+	}{
+		{fallback: overlay, peer: takes(64, closes), v1: true, overlay: true, asked: 1, dials: 2},
+		{fallback: overlay, peer: takes(64, closes), answer: elsewhere, asked: 1, refused: true, dials: 1},
+		{fallback: overlay, peer: takes(64, closes), nobody: true, dials: 1},
+		{fallback: overlay, peer: silent, v1: true, overlay: true, asked: 1, dials: 2},
+		{fallback: overlay, peer: silent, answer: elsewhere, asked: 1, refused: true, dials: 1},
+		{fallback: overlay, peer: takes(64, says([]byte{7}, closes)), dials: 1},
+		{fallback: overlay, peer: speaksV2, dials: 1},
+		{fallback: overlay, known: SpeaksV2, peer: takes(64, closes), dials: 1},
+		{fallback: overlay, known: SpeaksV1, peer: silent, v1: true, overlay: true, asked: 1, dials: 1},
+		{fallback: overlay, known: SpeaksV1, peer: speaksV2, answer: elsewhere, asked: 1, dials: 1},
+		{fallback: overlay, known: SpeaksV1, peer: takes(64, closes), answer: elsewhere, asked: 2, refused: true, dials: 1},
+		{fallback: overlay, known: SpeaksV1, peer: takes(64, closes), nobody: true, dials: 1},
+		{fallback: overlay, known: RefusedV2, peer: silent, v1: true, overlay: true, asked: 1, dials: 1},
+		{fallback: overlay, known: RefusedV2, peer: takes(64, closes), answer: elsewhere, asked: 2, refused: true, dials: 1},
+		{fallback: always, peer: takes(64, closes), v1: true, overlay: true, asked: 1, dials: 2},
+		{fallback: always, peer: takes(64, closes), answer: elsewhere, v1: true, asked: 1, dials: 2},
+		{fallback: always, peer: takes(64, closes), nobody: true, v1: true, dials: 2},
+		{fallback: always, known: SpeaksV1, peer: silent, answer: elsewhere, v1: true, asked: 1, dials: 1},
+		{fallback: never, peer: takes(64, closes), dials: 1},
+		{fallback: never, known: SpeaksV1, peer: takes(64, closes), dials: 1},
 	} {
-		if got := FallbackOverlay.allows(host); got != want {
-			t.Errorf("v1 to %s allowed: %v, want %v", host, got, want)
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
 		}
-		if FallbackNever.allows(host) || !FallbackAlways.allows(host) {
-			t.Errorf("never and always depend on %s", host)
+		var peers sync.WaitGroup
+		peers.Go(func() {
+			for peer := c.peer; ; peer = silent {
+				nc, err := l.Accept()
+				if err != nil {
+					return
+				}
+				peers.Go(func() { peer(t, nc) })
+			}
+		})
+		asked, dials := 0, 0
+		d := &Dialer{
+			Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+				dials++
+				return new(net.Dialer).DialContext(ctx, network, l.Addr().String())
+			},
+			Overlay: func(_ context.Context, host string, via net.Addr) error {
+				asked++
+				if host != "abc.onion" || via.String() != l.Addr().String() {
+					t.Errorf("asked of %s via %v", host, via)
+				}
+				return c.answer
+			},
+			Fallback:         c.fallback,
+			Peers:            new(Peers),
+			HandshakeTimeout: time.Second,
+			FirstByteTimeout: 100 * time.Millisecond,
 		}
+		if c.nobody {
+			d.Overlay = nil
+		}
+		const addr = "abc.onion:8333"
+		d.Peers.Note(addr, c.known)
+		nc, err := d.Connect(t.Context(), addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		link, err := d.Upgrade(t.Context(), nc, addr, Config{Magic: mainnet})
+		var refused *OverlayError
+		if (link.V1 != nil) != c.v1 || link.Overlay != c.overlay || asked != c.asked || dials != c.dials || errors.As(err, &refused) != c.refused {
+			t.Errorf("%v, known for %v, answer %v: link %+v, %v; asked %d times, dialled %d times", c.fallback, c.known, c.answer, link, err, asked, dials)
+		}
+		var failed *HandshakeError
+		if c.refused && (refused.Err != elsewhere || !errors.As(err, &failed)) {
+			t.Errorf("the error is %v", err)
+		}
+		if link.V1 != nil {
+			link.V1.Close()
+		}
+		if link.V2 != nil {
+			link.V2.Close()
+		}
+		l.Close()
+		peers.Wait()
 	}
 }
 

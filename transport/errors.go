@@ -97,3 +97,17 @@ func (e *RedialError) Error() string {
 
 // Unwrap returns both.
 func (e *RedialError) Unwrap() []error { return []error{e.Err, e.First} }
+
+// OverlayError says that a peer seems not to speak v2, and that v1 was not spoken to it
+// because its network does not encrypt by itself.
+type OverlayError struct {
+	Err   error // why it does not count as one that does
+	First error // how the v2 handshake failed
+}
+
+func (e *OverlayError) Error() string {
+	return fmt.Sprintf("%v; v1 is not spoken: %v", e.First, e.Err)
+}
+
+// Unwrap returns both.
+func (e *OverlayError) Unwrap() []error { return []error{e.Err, e.First} }

@@ -222,6 +222,9 @@ func TestRefusedV2(t *testing.T) {
 				d := &Dialer{Fallback: c.fallback, Peers: new(Peers), Dial: func(context.Context, string, string) (net.Conn, error) {
 					return nil, errors.New("no second one")
 				}}
+				if c.addr != somePeer {
+					d.Overlay = func(context.Context, string, net.Addr) error { return nil }
+				}
 				d.Peers.Note(c.addr, c.known)
 				d.NoteFailed(c.addr, refusal)
 				if got := d.Peers.Lookup(c.addr); got != c.want {

@@ -1,0 +1,67 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"strings"
+)
+
+// Why a network does not count as one that encrypts by itself, all the way from this
+// machine to the peer.
+var (
+	errClearnet         = errors.New("neither Tor nor CJDNS leads there")
+	errNotCJDNS         = errors.New("addresses in its range are taken for those of CJDNS only with --cjdnsreachable")
+	errUpstreamIsRemote = errors.New("the upstream proxy is not on this machine, and the way to it is not encrypted")
+	errUpstreamIsNotTor = errors.New("the upstream proxy does not answer as Tor does")
+)
+
+// cjdns is the range of CJDNS addresses.
+var cjdns = netip.MustParsePrefix("fc00::/8")
+
+// mayBeOverlay returns nil if the network that host is in may encrypt by itself, as far
+// as can be told without asking anybody, or else why it does not count.
+func (p *Policy) mayBeOverlay(host string) error {
+	ip, err := netip.ParseAddr(host)
+	switch {
+	case isOnion(host):
+	case err != nil || !cjdns.Contains(ip):
+		return errClearnet
+	case !p.CJDNSReachable:
+		return errNotCJDNS
+	}
+	if p.Upstream == nil || p.Upstream.Network == "unix" {
+		return nil
+	}
+	address, _, _ := net.SplitHostPort(p.Upstream.Address)
+	if ip, err := netip.ParseAddr(address); err == nil && !ip.Unmap().IsLoopback() {
+		return errUpstreamIsRemote
+	}
+	return nil // a name may lead anywhere
+}
+
+// Overlay returns nil if the network that host is in encrypts by itself all the way from
+// this machine, or else why it does not count. For .onion it asks the upstream proxy
+// whether it is Tor. The connection to host reached via, the upstream proxy where there
+// is one. It is for transport.Dialer.
+func (p *Policy) Overlay(ctx context.Context, host string, via net.Addr) error {
+	if err := p.mayBeOverlay(host); err != nil {
+		return err
+	}
+	if p.Upstream != nil && !IsLocal(via) {
+		return errUpstreamIsRemote
+	}
+	if !isOnion(host) {
+		return nil
+	}
+	if p.Upstream == nil {
+		return ErrNoEgress
+	}
+	if _, err := p.Upstream.ProbeTor(ctx); err != nil {
+		return errUpstreamIsNotTor
+	}
+	return nil
+}
+
+func isOnion(host string) bool { return strings.HasSuffix(plainName(host), ".onion") }
