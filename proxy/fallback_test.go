@@ -121,9 +121,8 @@ func (e *env) wantV1(t *testing.T, client net.Conn, dest string, got <-chan []by
 	if cause, _ := lines[0]["cause"].(string); lines[0]["transport"] != "v1" || cause == "" {
 		t.Errorf("no cause: %v", lines[0])
 	}
-	host, _, _ := net.SplitHostPort(dest)
 	for _, line := range lines { // opened and closed
-		if got, want := line["plaintext"], any(true); transport.IsOverlay(host) && got != nil || !transport.IsOverlay(host) && got != want {
+		if got, want := line["plaintext"], any(true); dest == cjdns && got != nil || dest != cjdns && got != want {
 			t.Errorf("to %s: %v", dest, line)
 		}
 	}
