@@ -73,7 +73,7 @@ func (p *Policy) DialerTo(dest socks.Addr, client socks.Credentials, public bool
 		return d, err
 	}
 	if d.Dial == nil {
-		d.Dial = p.Rules.dialer(public)
+		d.Dial, d.Direct = p.Rules.dialer(public), true
 	}
 	if d.Overlay == nil && p.mayBeOverlay(dest.Host) == nil {
 		d.Overlay = p.Overlay
@@ -111,6 +111,7 @@ func through(u *socks.Upstream, d *transport.Dialer, client socks.Credentials) {
 	d.Dial = func(ctx context.Context, _, addr string) (net.Conn, error) {
 		return u.Dial(ctx, addr, client)
 	}
+	d.Direct = false
 	d.Resolve = nil // names are the upstream's to resolve
 	if d.DialTimeout == 0 {
 		d.DialTimeout = upstreamDialTimeout

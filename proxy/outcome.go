@@ -284,7 +284,7 @@ func (s *session) explainHandshake(e *transport.HandshakeError, noOverlay error)
 		reason = "the peer hung up during the v2 handshake without an answer"
 	}
 	switch dialer := &s.dialer; {
-	case dialer.Peers.Lookup(s.shown.Dest) == transport.SpeaksV2:
+	case e.ProvenV2:
 		return reason, "it has spoken v2 before, so nothing was sent in plaintext: it may be full, or somebody is cutting the connection"
 	case noOverlay != nil:
 		return reason, fmt.Sprintf("it may speak v1 only, or be full; nothing was sent in plaintext, for --v1-fallback is overlay, and %v; to reach v1 peers all the same, unencrypted, run with --v1-fallback always", noOverlay)

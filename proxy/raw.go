@@ -136,7 +136,7 @@ func (s *session) passThrough(r *rawRelay) (talk func() error, err error) {
 	return func() error {
 		err := s.relayUp(r)
 		// The client may have spoken v2, and come back with v1.
-		s.dialer.NoteFailed(s.shown.Dest, &transport.HandshakeError{
+		s.dialer.NoteFailed(s.shown.Dest, r.peer, &transport.HandshakeError{
 			Sent: int(s.up.Bytes.Load()), Received: s.received(r), Err: r.hungUp})
 		return err
 	}, nil
@@ -194,7 +194,7 @@ func (s *session) speakV1(link transport.Link, magic [4]byte, first *v1v2.Messag
 	messages.ReleaseLast() // the session may be a long one
 	s.up.Bytes.Add(uint64(len(version)))
 	go func() {
-		s.noteV1(r, magic)
+		s.noteV1(link, r, magic)
 		s.relayDown(r, nil)
 	}()
 	return func() error {
@@ -205,12 +205,12 @@ func (s *session) speakV1(link transport.Link, magic [4]byte, first *v1v2.Messag
 
 // noteV1 looks at what the peer says first. If that is v1, the peer has proven to
 // speak it.
-func (s *session) noteV1(r *rawRelay, magic [4]byte) {
+func (s *session) noteV1(link transport.Link, r *rawRelay, magic [4]byte) {
 	in := r.opening.in
 	s.onInterrupt(in.Interrupt)
 	in.SetIdle(s.server.idleTimeout())
 	if got, v1, _ := v1v2.Classify(in); v1 && got == magic {
-		s.dialer.Peers.Note(s.shown.Dest, transport.SpeaksV1)
+		s.dialer.NoteV1(s.shown.Dest, link)
 		if b, _ := in.Peek(in.Buffered()); len(b) > v1v2.HeaderSize { // of VERSION, if it is all there
 			end := min(v1v2.HeaderSize+int64(binary.LittleEndian.Uint32(b[16:])), int64(len(b)))
 			s.down.NoteVersion(b[v1v2.HeaderSize:end])

@@ -272,6 +272,7 @@ func (s *session) speakV2(peer *transport.Conn, magic [4]byte, messages *v1v2.Re
 	out.SetStall(s.server.idleTimeout())
 	return func() error {
 		defer messages.Release()
+		defer s.dialer.NoteV2(s.shown.Dest, peer.NetConn()) // for 30 days from the end on
 		return s.bridge(peer, magic, messages, out)
 	}
 }

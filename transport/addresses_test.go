@@ -156,11 +156,11 @@ func TestNothingToResolve(t *testing.T) {
 		return nil, nil
 	}}
 	for _, addr := range []string{"192.0.2.1:8333", "[2001:db8::1]:8333"} {
-		if others := asked.otherAddresses(t.Context(), addr, nil); others != nil {
+		if others, _ := asked.otherAddresses(t.Context(), addr, nil); others != nil {
 			t.Errorf("%s: %v", addr, others)
 		}
 	}
-	if others := new(Dialer).otherAddresses(t.Context(), "seed.example:8333", nil); others != nil {
+	if others, _ := new(Dialer).otherAddresses(t.Context(), "seed.example:8333", nil); others != nil {
 		t.Errorf("without a resolver: %v", others)
 	}
 }

@@ -56,6 +56,11 @@ type Dialer struct {
 	// Dial opens a connection. Nil means net.Dialer's DialContext.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
+	// Direct says that connections of Dial lead to the peer itself, so that their
+	// RemoteAddr is the peer's address. Where Dial goes through a proxy it must be
+	// false. It is taken to be true where Dial is nil.
+	Direct bool
+
 	// Resolve finds the addresses of a name, so that another can be tried when
 	// the one connected to fails its v2 handshake. Nil means none is. Where Dial
 	// goes through a proxy it must be nil, for the names are the proxy's to
@@ -72,7 +77,8 @@ type Dialer struct {
 	// others. Nil means that no host's network does.
 	Overlay func(ctx context.Context, host string, via net.Addr) error
 
-	// Peers remembers what peers speak. Nil remembers nothing.
+	// Peers remembers what peers speak, by what was asked for and, where that is
+	// known, by the address reached. Nil remembers nothing.
 	Peers *Peers
 
 	// DialTimeout limits one attempt to connect. Zero means 5 s, as in Bitcoin
@@ -89,9 +95,9 @@ type Dialer struct {
 }
 
 // Link is a connection on which it is settled what to speak: V2, or the bare
-// connection V1, on which nothing has been sent. Who then hears the peer answer
-// in v1 should say so to the memory, Peers.Note(addr, SpeaksV1): hanging up alone
-// does not prove it, for a full node does that, too.
+// connection V1, on which nothing has been sent. If the peer then answers in v1,
+// call Dialer.NoteV1: hanging up alone does not prove that it speaks v1, for a
+// full node does that, too. When a session in V2 ends, call Dialer.NoteV2.
 type Link struct {
 	V2 *Conn
 	V1 net.Conn
@@ -114,17 +120,6 @@ var (
 	ErrRefusedV2 = errors.New("the peer has just hung up on a v2 handshake")
 )
 
-// cause is why v2 is not tried with a peer that is known for s, if so.
-func (s Speaks) cause() error {
-	switch s {
-	case SpeaksV1:
-		return ErrKnownV1
-	case RefusedV2:
-		return ErrRefusedV2
-	}
-	return nil
-}
-
 // Connect opens a connection to addr, "host:port".
 func (d *Dialer) Connect(ctx context.Context, addr string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(d.DialTimeout, 5*time.Second))
@@ -137,10 +132,10 @@ func (d *Dialer) Connect(ctx context.Context, addr string) (net.Conn, error) {
 
 // Upgrade performs the v2 handshake as the initiator on nc, a fresh connection
 // to addr. If the peer turns out not to speak v2, and only then, and where
-// Fallback allows it, Upgrade connects once more, for v1:
+// Fallback allows it, Upgrade connects once more, to the same address, for v1:
 //
 //	what happened                                          fall back?
-//	peer proven v2 before                                  no
+//	addr, or an address of it, proven v2 before            no
 //	a v1 VERSION header of the network received            yes
 //	any other byte received, any fault in it               no
 //	our deadline for the whole handshake, our own stop     no
@@ -148,61 +143,68 @@ func (d *Dialer) Connect(ctx context.Context, addr string) (net.Conn, error) {
 //	hung up, not one byte received                         yes
 //	silent past FirstByteTimeout, peer never seen          yes
 //
-// Where Fallback allows v1, v2 is not tried at all with a peer that is known to
-// speak v1, or that has just refused v2 to somebody else, unless cfg.Received says
+// Where Fallback allows v1, v2 is not tried at all with an address that is known
+// to speak v1, or that has just refused v2 to somebody else, unless cfg.Received says
 // otherwise. A peer that has sent a VERSION header by then is not even dialled again.
 //
 // Where addr has a name with several addresses, v2 is tried with up to four of
-// them before anything else (see Resolve).
+// them before anything else (see Resolve), those proven v2 first.
 //
 // On failure nc is closed; the error of a handshake is a *HandshakeError, that of
 // the connection for v1 a *RedialError, and an *OverlayError says that FallbackOverlay
 // would have allowed v1, but for the network.
 func (d *Dialer) Upgrade(ctx context.Context, nc net.Conn, addr string, cfg Config) (Link, error) {
-	mayV1 := d.MayFallBack(addr)
-	if cause := d.causeOfV1(addr, &cfg); mayV1 && cause != nil {
-		if overlay, err := d.inOverlay(ctx, addr, nc); err == nil {
-			return Link{V1: nc, Overlay: overlay, Cause: cause}, nil
-		}
-	}
-	if cfg.receivedV1() {
-		nc.Close()
-		return Link{}, &HandshakeError{Received: len(cfg.Received), Err: ErrV1Peer}
-	}
+	others, proven := d.otherAddresses(ctx, addr, nc)
+	var known error
+	var overlay bool
+	mayV1 := !proven && d.mayFallBack(addr, nc)
 	if mayV1 {
+		if known = d.knownV1(addr, nc, &cfg); known != nil {
+			var why error
+			if overlay, why = d.inOverlay(ctx, addr, nc); why != nil {
+				known = nil // so it is v2 or nothing
+			}
+		}
 		cfg.FirstByteTimeout = cmp.Or(d.FirstByteTimeout, 3*time.Second)
 	}
-
-	conn, err := d.shakeHands(ctx, nc, addr, cfg)
+	conn, err := d.shakeHands(ctx, nc, known, others, cfg)
 	if err == nil {
-		d.Peers.Note(addr, SpeaksV2)
+		if known != nil {
+			nc.Close()
+		}
+		d.NoteV2(addr, conn.NetConn())
 		return Link{V2: conn}, nil
 	}
-	if !mayV1 || !isV1(err) ||
-		!d.MayFallBack(addr) { // it may have been proven v2 in the meantime
+	fail := func(err error, conns ...net.Conn) (Link, error) {
+		for _, c := range conns {
+			c.Close()
+		}
+		var failed *HandshakeError
+		if errors.As(err, &failed) {
+			failed.ProvenV2 = proven || d.provenV2(addr, append(conns, nc)...)
+		}
 		return Link{}, err
+	}
+	switch {
+	case known != nil && ctx.Err() != nil:
+		return fail(context.Cause(ctx), nc)
+	case !mayV1 || !isV1(err) || !d.mayFallBack(addr, nc): // it may have been proven v2 in the meantime
+		return fail(err, nc)
+	case known != nil:
+		return Link{V1: nc, Overlay: overlay, Cause: known}, nil
 	}
 	overlay, why := d.inOverlay(ctx, addr, nc)
 	if why != nil {
-		return Link{}, &OverlayError{Err: why, First: err}
+		return fail(&OverlayError{Err: why, First: err})
 	}
-	nc, dialErr := d.Connect(ctx, addr)
+	again, dialErr := d.Connect(ctx, cmp.Or(d.reached(nc), addr))
 	if dialErr != nil {
 		return Link{}, &RedialError{Addr: addr, Err: dialErr, First: err}
 	}
-	return Link{V1: nc, Overlay: overlay, Cause: err}, nil
-}
-
-// causeOfV1 returns why v2 need not be tried with a peer that may be spoken to in v1,
-// or nil.
-func (d *Dialer) causeOfV1(addr string, cfg *Config) error {
-	switch {
-	case cfg.receivedV1():
-		return ErrV1Peer
-	case len(cfg.Received) > 0: // so far this is not v1
-		return nil
+	if !d.mayFallBack(addr, nc, again) { // it may have been proven v2 while this was dialled, or leads to a peer that is
+		return fail(err, again)
 	}
-	return d.Peers.Lookup(addr).cause()
+	return Link{V1: again, Overlay: overlay, Cause: err}, nil
 }
 
 // inOverlay returns whether the network that nc, the connection to addr, goes through
@@ -220,13 +222,16 @@ func (d *Dialer) inOverlay(ctx context.Context, addr string, nc net.Conn) (bool,
 
 var errNoOverlay = errors.New("its network does not encrypt")
 
-// shakeHands performs the v2 handshake on nc and, if that fails, with the other
-// addresses that addr's name has. The error is that of nc, or of the first that
-// failed unlike a v1 peer: one of them is enough to rule out v1 for the name.
-func (d *Dialer) shakeHands(ctx context.Context, nc net.Conn, addr string, cfg Config) (*Conn, error) {
-	others := d.otherAddresses(ctx, addr, nc)
+// shakeHands performs the v2 handshake on nc, unless known says why it is not to
+// be tried there, and, if that fails, with the others, addresses of the same name.
+// The error is known, that of nc, or of the first that failed unlike a v1 peer:
+// one of them is enough to rule out v1 for the name.
+func (d *Dialer) shakeHands(ctx context.Context, nc net.Conn, known error, others []string, cfg Config) (conn *Conn, failed error) {
 	began := time.Now()
-	conn, failed := d.client(ctx, nc, cfg, len(others) > 0)
+	if failed = known; known == nil {
+		conn, failed = d.client(ctx, nc, cfg, len(others) > 0)
+	}
+	cfg.Received = nil // it was nc's
 	for i, other := range others {
 		if failed == nil || ctx.Err() != nil || time.Since(began) > tryNextWithin {
 			break
@@ -266,45 +271,30 @@ const (
 )
 
 // otherAddresses returns the addresses, "host:port", that addr's name has beside
-// the one that nc leads to. Not to find any is no error: there was one.
-func (d *Dialer) otherAddresses(ctx context.Context, addr string, nc net.Conn) (others []string) {
+// the one that nc leads to, those proven v2 first, and whether one is. Where v1
+// may be spoken, those known to speak it are left out. Not to find any is no
+// error: there was one.
+func (d *Dialer) otherAddresses(ctx context.Context, addr string, nc net.Conn) (others []string, proven bool) {
 	host, port, err := net.SplitHostPort(addr)
 	if _, literal := netip.ParseAddr(host); d.Resolve == nil || err != nil || literal == nil {
-		return nil
+		return nil, false
 	}
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(d.DialTimeout, 5*time.Second))
 	defer cancel()
 	ips, _ := d.Resolve(ctx, host)
+	reached := CanonicalAddr(nc.RemoteAddr().String())
+	var unknown []string
 	for _, ip := range ips {
-		other := net.JoinHostPort(ip.Unmap().String(), port)
-		if other != nc.RemoteAddr().String() && len(others) < maxAddresses-1 {
+		other := CanonicalAddr(net.JoinHostPort(ip.String(), port))
+		switch speaks := d.Peers.Lookup(other); {
+		case other == reached:
+		case speaks == SpeaksV2:
 			others = append(others, other)
+		case speaks != SpeaksV1 || !d.allowsV1():
+			unknown = append(unknown, other)
 		}
 	}
-	return others
-}
-
-// MayFallBack says whether a failed handshake with addr, "host:port", could lead
-// to v1, as things stand; Overlay is not asked yet.
-func (d *Dialer) MayFallBack(addr string) bool {
-	allowed := d.Fallback == FallbackAlways || d.Fallback == FallbackOverlay && d.Overlay != nil
-	return allowed && d.Peers.Lookup(addr) != SpeaksV2
-}
-
-// NoteFailed tells the memory how a v2 handshake with addr ended that somebody
-// else performed, such as a client that speaks v2 itself through a proxy. If a
-// v1 peer would have ended it so, and only where Fallback allows v1 and the peer
-// is not known to speak v2, it is noted as RefusedV2: who then comes back with v1
-// gets it, instead of one more v2 handshake that fails the same way.
-func (d *Dialer) NoteFailed(addr string, e *HandshakeError) {
-	if d.MayFallBack(addr) && isV1(e) {
-		d.Peers.Note(addr, RefusedV2)
-	}
-}
-
-// isV1 says that a handshake failed with err the way it does with a v1 peer.
-func isV1(err error) bool {
-	var e *HandshakeError
-	return errors.As(err, &e) && (errors.Is(e, ErrV1Peer) ||
-		e.Sent >= minSent && e.Received == 0 && (e.HungUp() || errors.Is(e, ErrSilent)))
+	proven = len(others) > 0
+	others = append(others, unknown...)
+	return others[:min(len(others), maxAddresses-1)], proven
 }

@@ -312,8 +312,8 @@ func TestPeersAreBounded(t *testing.T) {
 	for i := range maxPeers + 100 {
 		p.Note(addr(i), SpeaksV2)
 	}
-	if len(p.known.byAddr) != maxPeers || p.known.order.Len() != maxPeers {
-		t.Fatalf("%d and %d entries", len(p.known.byAddr), p.known.order.Len())
+	if len(p.v2.byKey) != maxPeers || p.v2.order.Len() != maxPeers {
+		t.Fatalf("%d and %d entries", len(p.v2.byKey), p.v2.order.Len())
 	}
 	if p.Lookup(addr(99)) != SpeaksUnknown || p.Lookup(addr(100)) != SpeaksV2 {
 		t.Error("not the oldest were forgotten")

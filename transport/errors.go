@@ -57,8 +57,9 @@ var (
 // the caller's decision.
 type HandshakeError struct {
 	Stage    Stage
-	Sent     int // bytes given to the network
-	Received int // bytes of the peer's that were read
+	Sent     int  // bytes given to the network
+	Received int  // bytes of the peer's that were read
+	ProvenV2 bool // a Dialer knows that the peer speaks v2, which rules out v1
 	Err      error
 }
 

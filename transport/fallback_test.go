@@ -110,7 +110,7 @@ func TestFallbackFacts(t *testing.T) {
 			if failed == nil {
 				errors.As(link.Cause, &failed)
 			}
-			d.NoteFailed(somePeer, failed)
+			d.NoteFailed(somePeer, &conn, failed)
 			if got := d.Peers.Lookup(somePeer); (got == RefusedV2) != c.v1 {
 				t.Errorf("%s, of somebody else: remembered as %v", c.name, got)
 			}
@@ -226,7 +226,7 @@ func TestRefusedV2(t *testing.T) {
 					d.Overlay = func(context.Context, string, net.Addr) error { return nil }
 				}
 				d.Peers.Note(c.addr, c.known)
-				d.NoteFailed(c.addr, refusal)
+				d.NoteFailed(c.addr, nil, refusal)
 				if got := d.Peers.Lookup(c.addr); got != c.want {
 					t.Errorf("%v, %s, %v: remembered as %v, want %v", c.fallback, c.addr, c.known, got, c.want)
 				}
@@ -253,15 +253,20 @@ func TestRefusedV2(t *testing.T) {
 	}
 }
 
+// throughProxy is a Dial that leads to no peer by itself.
+func throughProxy(context.Context, string, string) (net.Conn, error) {
+	return nil, errors.New("nobody is there")
+}
+
 // However many connections are cut, what was proven stays, and the refusals
 // take no more than their room.
 func TestRefusalsPushNothingOut(t *testing.T) {
-	d := &Dialer{Fallback: FallbackAlways, Peers: new(Peers)}
+	d := &Dialer{Fallback: FallbackAlways, Peers: new(Peers), Dial: throughProxy}
 	d.Peers.Note(somePeer, SpeaksV2)
 	for i := range 3 * maxPeers {
-		d.NoteFailed(net.JoinHostPort("h", strconv.Itoa(i)), &HandshakeError{Sent: KeySize, Err: io.EOF})
+		d.NoteFailed(net.JoinHostPort("h", strconv.Itoa(i)), nil, &HandshakeError{Sent: KeySize, Err: io.EOF})
 	}
-	if d.Peers.Lookup(somePeer) != SpeaksV2 || d.Peers.known.order.Len() != 1 || d.Peers.refused.order.Len() != maxRefused {
-		t.Errorf("%v, %d known, %d refusals", d.Peers.Lookup(somePeer), d.Peers.known.order.Len(), d.Peers.refused.order.Len())
+	if d.Peers.Lookup(somePeer) != SpeaksV2 || d.Peers.v2.order.Len() != 1 || d.Peers.refused.order.Len() != maxRefused {
+		t.Errorf("%v, %d known, %d refusals", d.Peers.Lookup(somePeer), d.Peers.v2.order.Len(), d.Peers.refused.order.Len())
 	}
 }

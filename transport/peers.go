@@ -1,8 +1,10 @@
 package transport
 
 import (
-	"container/list"
 	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -55,19 +57,21 @@ func (s Speaks) lifetime() time.Duration {
 }
 
 const (
-	// maxPeers bounds a memory; one entry costs about 200 bytes.
+	// maxPeers bounds the v2 notes, and the v1 notes; one costs about 300 bytes.
 	maxPeers = 10_000
 
-	// maxRefused bounds the refusals, which have a room of their own: who has
-	// many connections cut must not push out what was proven.
+	// maxRefused bounds the refusals.
 	maxRefused = 1_000
 )
 
-// Peers remembers which peers speak what, so that no one can talk a v2 peer
-// down to v1 by cutting its connections, and no v1 peer is bothered with v2
-// every time. It holds the 10,000 noted last. Its zero value is empty and ready,
-// and ends with the process; OpenPeers returns one with a file. A nil *Peers
-// remembers nothing. It is safe for concurrent use.
+// Peers remembers which peers speak what, so that no attacker can downgrade a v2
+// peer to v1 by cutting its connections, and no v1 peer is bothered with v2
+// every time. A peer is an address or a name with a port, in whatever spelling
+// (see CanonicalAddr). Peers holds 10,000 v2 notes, 10,000 v1 notes and 1,000
+// refusals, kept apart: only a peer that proves v2 can evict a v2 note, and it
+// evicts an expired one or the one used longest ago. Its zero value is empty and
+// ready, and ends with the process; OpenPeers returns one with a file. A nil
+// *Peers remembers nothing. It is safe for concurrent use.
 type Peers struct {
 	// SaveFailed is called when the file could not be written, unless the time
 	// before was already a failure. The notes are still in memory and the file
@@ -76,24 +80,30 @@ type Peers struct {
 	SaveFailed func(error)
 
 	mu      sync.Mutex
-	known   notes      // SpeaksV1 and SpeaksV2
-	refused notes      // RefusedV2
+	v2      notes
+	v1      notes
+	refused notes
 	file    *peersFile // nil if there is none
+
+	skew time.Duration // of the wall clock, in tests
 }
 
-// Lookup returns what is known of addr, "host:port". It changes nothing and
-// does not wait for the disk.
+// Lookup returns what is known of addr, "host:port". It does not wait for the
+// disk. To be looked up is a use: it keeps a note from being evicted.
 func (p *Peers) Lookup(addr string) Speaks {
 	if p == nil {
 		return SpeaksUnknown
 	}
-	addr = strings.ToLower(addr)
+	key := CanonicalAddr(addr)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if speaks := p.known.lookup(addr); speaks != SpeaksUnknown {
-		return speaks
+	now := p.now()
+	for _, known := range []*notes{&p.v2, &p.v1, &p.refused} {
+		if note := known.use(key, now); note != nil {
+			return note.speaks
+		}
 	}
-	return p.refused.lookup(addr)
+	return SpeaksUnknown
 }
 
 // Note records what addr speaks: SpeaksV1 for a day, SpeaksV2 for 30 days,
@@ -103,16 +113,29 @@ func (p *Peers) Note(addr string, speaks Speaks) {
 	if p == nil {
 		return
 	}
-	note := peerNote{addr: strings.ToLower(addr), speaks: speaks, until: time.Now().Add(speaks.lifetime())}
+	key := CanonicalAddr(addr)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	now := p.now()
+	note := &peerNote{key: key, speaks: speaks, until: now.up.Add(speaks.lifetime())}
 	switch speaks {
-	case SpeaksV1, SpeaksV2:
-		p.know(note)
-		p.saveSoon()
+	case SpeaksV2:
+		p.v1.remove(key)
+		p.refused.remove(key)
+		p.v2.put(note, maxPeers, now)
+	case SpeaksV1:
+		if p.v2.use(key, now) != nil {
+			return
+		}
+		note.date = now.wall.Add(speaks.lifetime())
+		p.v1.put(note, maxPeers, now)
 	case RefusedV2:
-		p.refused.put(note, maxRefused)
+		p.refused.put(note, maxRefused, now)
+		return
+	default:
+		return
 	}
+	p.saveSoon()
 }
 
 // PeerCounts are how many peers a memory knows something of.
@@ -122,72 +145,35 @@ type PeerCounts struct {
 	RefusedV2 int
 }
 
-// Count says how many notes there are that still count.
+// Count returns how many notes there are that still count.
 func (p *Peers) Count() (c PeerCounts) {
 	if p == nil {
 		return c
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	c.V2, c.V1 = p.known.count(SpeaksV2), p.known.count(SpeaksV1)
-	c.RefusedV2 = p.refused.count(RefusedV2)
-	return c
+	now := p.now()
+	return PeerCounts{V2: len(p.v2.all(now)), V1: len(p.v1.all(now)), RefusedV2: len(p.refused.all(now))}
 }
 
-func (p *Peers) know(note peerNote) { // p.mu is held
-	if note.speaks == SpeaksV2 || p.known.lookup(note.addr) != SpeaksV2 {
-		p.known.put(note, maxPeers)
+// CanonicalAddr returns the one spelling of addr, "host:port", by which peers are
+// compared: names in lower case without a dot at the end, addresses as netip
+// prints them, IPv4 instead of IPv4-mapped, ports as plain numbers. Of an onion
+// service's subdomains, which all lead to the service, nothing is left. What has
+// no port is treated as a name.
+func CanonicalAddr(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return strings.ToLower(strings.TrimRight(addr, "."))
 	}
-}
-
-// notes are the notes on so many peers, in the order of noting.
-type notes struct {
-	byAddr map[string]*list.Element
-	order  list.List // of peerNote, the one noted longest ago in front
-}
-
-type peerNote struct {
-	addr   string // lower case
-	speaks Speaks
-	until  time.Time
-}
-
-func (n *notes) lookup(addr string) Speaks {
-	if e, ok := n.byAddr[addr]; ok {
-		if note := e.Value.(peerNote); time.Now().Before(note.until) {
-			return note.speaks
-		}
+	host = strings.ToLower(strings.TrimRight(host, "."))
+	if ip, err := netip.ParseAddr(host); err == nil {
+		host = ip.Unmap().String()
+	} else if service, ok := strings.CutSuffix(host, ".onion"); ok {
+		host = service[strings.LastIndexByte(service, '.')+1:] + ".onion"
 	}
-	return SpeaksUnknown
-}
-
-// put makes note the last one. Of more than limit the first is forgotten.
-func (n *notes) put(note peerNote, limit int) {
-	if old, ok := n.byAddr[note.addr]; ok {
-		n.order.Remove(old)
-	} else if n.order.Len() == limit {
-		delete(n.byAddr, n.order.Remove(n.order.Front()).(peerNote).addr)
+	if n, err := strconv.ParseUint(port, 10, 16); err == nil {
+		port = strconv.FormatUint(n, 10)
 	}
-	if n.byAddr == nil {
-		n.byAddr = make(map[string]*list.Element)
-	}
-	n.byAddr[note.addr] = n.order.PushBack(note)
-}
-
-func (n *notes) count(speaks Speaks) (c int) {
-	now := time.Now()
-	for e := n.order.Front(); e != nil; e = e.Next() {
-		if note := e.Value.(peerNote); note.speaks == speaks && now.Before(note.until) {
-			c++
-		}
-	}
-	return c
-}
-
-func (n *notes) all() []peerNote {
-	all := make([]peerNote, 0, n.order.Len())
-	for e := n.order.Front(); e != nil; e = e.Next() {
-		all = append(all, e.Value.(peerNote))
-	}
-	return all
+	return net.JoinHostPort(host, port)
 }

@@ -186,7 +186,7 @@ func TestPeersFileIsReplacedInOneStep(t *testing.T) {
 	go func() { writers.Wait(); close(done) }()
 	for reads := 0; ; reads++ {
 		text := readFile(t, path)
-		known, err := readPeers([]byte(text), time.Now())
+		known, err := readPeers([]byte(text), new(Peers).now())
 		if err != nil || len(known)%20 != 0 || !strings.HasSuffix(text, "\n") {
 			t.Fatalf("%d notes, %v", len(known), err)
 		}
@@ -234,8 +234,8 @@ func TestPeersFileConcurrently(t *testing.T) {
 	wg.Wait()
 	closePeers(t, p)
 	p = openPeers(t, path)
-	if p.known.order.Len() != 8*500 {
-		t.Errorf("%d peers in the file", p.known.order.Len())
+	if p.v2.order.Len() != 8*500 {
+		t.Errorf("%d peers in the file", p.v2.order.Len())
 	}
 	closePeers(t, p)
 }
