@@ -69,6 +69,10 @@ func (s *service) reload(next loading) {
 	if err == nil {
 		err = before.mayDrop(next.settings)
 	}
+	if err == nil && s.peersLost != nil && next.settings.policy.Dialer.Fallback != transport.FallbackNever {
+		err = fmt.Errorf("v1-fallback: %v needs the known peers, and their file could not be used at the start; mend that, and restart: %w",
+			next.settings.policy.Dialer.Fallback, s.peersLost)
+	}
 	if err != nil {
 		var wrong *settingError
 		if !before.logAddresses && errors.As(err, &wrong) {

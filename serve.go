@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -28,6 +29,7 @@ type service struct {
 	listeners []listener
 	page      net.Listener // of the status page, or nil
 	peers     *transport.Peers
+	peersLost error           // why the file of known peers is not used, if it should be
 	queue     *logqueue.Queue // log's
 	log       *slog.Logger
 	level     *slog.LevelVar // log's
@@ -61,7 +63,7 @@ func serve(c *cli.Context) error {
 	s.log = logger(s.queue, settings.logFormat, s.level)
 	s.setLevel()
 	s.warnOfExposed()
-	if s.peers, err = openPeers(settings, s.log); err != nil {
+	if err := s.openPeers(); err != nil {
 		return err
 	}
 	s.unsaved.Store(settings.peerMemory != "")
@@ -185,20 +187,37 @@ func logger(w io.Writer, format string, level slog.Leveler) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, options))
 }
 
-// openPeers returns the memory that is kept in a file, or in this process only if
-// there is none.
-func openPeers(s *settings, log *slog.Logger) (*transport.Peers, error) {
-	if s.peerMemory == "" {
-		return new(transport.Peers), nil
+// openPeers opens the known peers, which are kept in a file or, if there is none,
+// in this process only.
+func (s *service) openPeers() error {
+	settings := s.settings()
+	s.peers = new(transport.Peers)
+	if settings.peerMemory == "" {
+		return nil
 	}
-	peers, err := transport.OpenPeers(s.peerMemory)
-	if errors.As(err, new(*transport.CorruptPeersError)) {
-		log.Warn("going on with what could be read", "err", err)
-		err = nil
+	peers, err := transport.OpenPeers(settings.peerMemory)
+	switch {
+	case err == nil:
+	case errors.As(err, new(*transport.CorruptPeersError)):
+		s.log.Warn("going on with what could be read", "err", err)
+	case settings.policy.Dialer.Fallback == transport.FallbackNever && !isWrongPath(err):
+		s.peersLost = err
+		s.log.Warn("going on with known peers in this process only; with --v1-fallback never nothing depends on them", "err", err)
+		return nil
+	default:
+		return fmt.Errorf("%s: %w", settings.given("peer-memory"), err)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", s.given("peer-memory"), err)
+	if n := peers.Distrusted(); n > 0 {
+		s.log.Info("known peers have expired by this machine's clock, or expire too late; as the clock may be wrong, or may have been, they stay known for a week of running",
+			"peers", n, "file", settings.peerMemory)
 	}
-	peers.SaveFailed = func(err error) { log.Error("the peer memory could not be saved", "err", err) }
-	return peers, nil
+	peers.SaveFailed = func(err error) { s.log.Error("known peers could not be saved", "err", err) }
+	s.peers = peers
+	return nil
+}
+
+// isWrongPath reports whether the file of known peers failed because of what the
+// user wrote, and not because of the machine's state.
+func isWrongPath(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, transport.ErrPeersFile)
 }
