@@ -1,0 +1,179 @@
+package proxy_test
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"bip324proxy/proxy"
+	"bip324proxy/transport"
+)
+
+// A peer proves v2 as node.example. From then on somebody cuts it. In no spelling, by no
+// other name and not by its address does it get a byte of v1.
+func TestProvenInEverySpelling(t *testing.T) {
+	var cutting atomic.Bool
+	p := newPlace(t, func(nc *net.TCPConn, n int) {
+		if !cutting.Load() {
+			cutPeer(t, flightSize, fin)(nc, n)
+			return
+		}
+		b := make([]byte, 8192)
+		read, _ := nc.Read(b)
+		wantNoPlaintext(t, nc.LocalAddr().String(), b[:read])
+		reset(nc)
+	})
+	resolver(t, func(int) []netip.Addr { return []netip.Addr{p.good} })
+	e := startDirect(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: new(transport.Peers)}}})
+	session := func(host string) net.Conn {
+		client := e.connect(p.addr(host))
+		client.Write(v1Message(mainnet, "version", version))
+		wantClosed(t, client)
+		client.Close()
+		return client
+	}
+	e.wantEnd(session("node.example"), "closed", "the peer")
+	cutting.Store(true)
+	for _, host := range []string{"node.example", "NODE.example", "node.example.", "other.example", "127.0.0.1", "::ffff:127.0.0.1"} {
+		came := p.came.Load()
+		line := e.end(session(host))
+		if hint, _ := line["hint"].(string); line["msg"] != "session refused" || !strings.Contains(hint, "it has spoken v2 before") && line["level"] != "DEBUG" {
+			t.Errorf("%s: %v", host, line)
+		}
+		if n := p.came.Load() - came; n != 1 {
+			t.Errorf("%s: %d connections", host, n)
+		}
+	}
+}
+
+// With an upstream proxy, connections lead to that: its address is no peer's, and a peer
+// that proves v2 says nothing of another.
+func TestUpstreamIsNoPeer(t *testing.T) {
+	u := newUpstream(t, "tcp", "127.0.0.1:0")
+	peers := new(transport.Peers)
+	e := u.startBehind(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: peers}}})
+	const v1, v2 = "old.invalid:8333", "new.invalid:8333"
+	e.net.peer(v2, cutPeer(t, flightSize, fin))
+	client := e.connect(v2)
+	client.Write(v1Message(mainnet, "version", version))
+	wantClosed(t, client)
+	client.Close()
+	e.wantEnd(client, "closed", "the peer")
+	got := e.v1Node(t, v1, fin)
+	client = e.connect(v1)
+	client.Write(v1Message(mainnet, "version", version))
+	e.wantV1(t, client, v1, got)
+	for addr, want := range map[string]transport.Speaks{
+		v1: transport.SpeaksV1, v2: transport.SpeaksV2, u.Address: transport.SpeaksUnknown} {
+		if known := peers.Lookup(addr); known != want {
+			t.Errorf("%s is noted as %v, want %v", addr, known, want)
+		}
+	}
+}
+
+// The 30 days of a v2 note begin when the session ends, also by the proxy's own end.
+func TestSessionEndRenewsNote(t *testing.T) {
+	for _, how := range []string{"client", "proxy"} {
+		peers := new(transport.Peers)
+		e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Peers: peers}}})
+		e.net.peer(clearnet, v2Peer(func(c *transport.Conn) {
+			for _, err := c.ReadPacket(); err == nil; {
+				_, err = c.ReadPacket()
+			}
+		}))
+		client := e.connect(clearnet)
+		client.Write(v1Message(mainnet, "version", version))
+		for lines, more := e.logs.of(client.LocalAddr()); len(lines) == 0; lines, more = e.logs.of(client.LocalAddr()) {
+			receive(t, more, "the session to open")
+		}
+		if known := peers.Lookup(clearnet); known != transport.SpeaksV2 {
+			t.Errorf("while it stands: %v", known)
+		}
+		for i := 0; peers.Lookup(fmt.Sprintf("h:%d", i)) == transport.SpeaksUnknown && i < 10_000; i++ { // as good as 30 days
+			peers.Note(fmt.Sprintf("h:%d", i), transport.SpeaksV2)
+		}
+		if known := peers.Lookup(clearnet); known != transport.SpeaksUnknown {
+			t.Fatalf("the note is still there: %v", known)
+		}
+		if how == "proxy" {
+			e.server.Close()
+		}
+		client.Close()
+		e.wantEnd(client, "closed", "the "+how)
+		if known := peers.Lookup(clearnet); known != transport.SpeaksV2 {
+			t.Errorf("after the end by the %s: %v", how, known)
+		}
+	}
+}
+
+// Sessions in v1 with a peer that is known to speak it do not make the note longer, or it
+// would never be tried again whether that is still so.
+func TestV1SessionsDoNotRenewNote(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "peers")
+	date := time.Now().Add(2 * time.Hour).UTC().Format(time.RFC3339)
+	line := clearnet + " v1 " + date + "\n"
+	if err := os.WriteFile(path, []byte("bip324 peer memory 1\n"+line), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		e := startRemembering(t, transport.FallbackAlways, path)
+		got := make(chan []byte, 1)
+		e.net.peer(clearnet, func(nc *net.TCPConn, _ int) { got <- speakV1(nc) })
+		for range 2 {
+			client := e.connect(clearnet)
+			client.Write(v1Message(mainnet, "version", version))
+			e.wantV1(t, client, clearnet, got)
+		}
+		if n := e.net.dialled(clearnet); n != 2 {
+			t.Errorf("dialled %d times for 2 sessions", n)
+		}
+		e.server.Close()
+		if err := e.server.Dialer.Peers.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if b, err := os.ReadFile(path); err != nil || !bytes.Contains(b, []byte(line)) {
+			t.Errorf("the file has\n%s%v", b, err)
+		}
+	}
+}
+
+// A session proves the peer v2 while another, whose v2 attempt was cut, dials for v1.
+func TestProvenBeforeVersionInV1(t *testing.T) {
+	peers := new(transport.Peers)
+	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: peers}}})
+	e.net.tap = true
+	hold, dialled := make(chan struct{}), make(chan struct{})
+	e.net.peer(clearnet, func(nc *net.TCPConn, dial int) {
+		if dial > 1 {
+			close(dialled)
+			io.Copy(io.Discard, nc)
+			return
+		}
+		nc.Read(make([]byte, 8192))
+		e.net.mu.Lock()
+		e.net.hold = hold
+		e.net.mu.Unlock()
+		reset(nc)
+	})
+	client := e.connect(clearnet)
+	client.Write(v1Message(mainnet, "version", version))
+	receive(t, dialled, "the second connection")
+	peers.Note(clearnet, transport.SpeaksV2)
+	close(hold)
+	wantClosed(t, client)
+	line := e.wantEnd(client, "refused", "hung up during the v2 handshake")
+	if hint, _ := line["hint"].(string); !strings.Contains(hint, "it has spoken v2 before") {
+		t.Errorf("hint %q", hint)
+	}
+	for _, conn := range e.net.sent(clearnet) {
+		wantNoPlaintext(t, clearnet, bytes.Join(conn, nil))
+	}
+}
