@@ -99,7 +99,7 @@ func TestOtherPeers(t *testing.T) {
 			"-> it is on another network (see --network), is no Bitcoin node, or somebody altered what was sent"},
 		"SSH": {handle: func(nc net.Conn) { io.WriteString(nc, "SSH-2.0-OpenSSH_9.9\r\n"); closing(nc); stopSending(nc) },
 			want: "failed v2 the peer answered the handshake with 21 bytes, too few for a key, and hung up -> it is likely no Bitcoin node"},
-		"another network": {handle: testnet.handle, want: "another network (see --network)"},
+		"another network": {handle: testnet.handle, want: "another network"},
 		"leaving": {handle: leaving.handle, speaks: "v2", want: goodV2 + "warning version the peer closed the connection before its VERSION " +
 			"-> it speaks v2, but does not want this connection: it may be full, or ban this address"},
 		"no VERSION": {handle: mute.handle, speaks: "v2", want: goodV2 + "warning version no VERSION came: what it sent was not VERSION " +

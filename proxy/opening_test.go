@@ -23,13 +23,13 @@ func eagerV1(got chan<- []byte) func(*net.TCPConn, int) {
 // What a v1 node says before the client's VERSION comes is held for as long as that
 // takes, and the client gets it, once, on the first connection.
 func TestV1PeerSpeaksFirst(t *testing.T) {
-	for _, wait := range []time.Duration{0, 300 * time.Millisecond} {
+	for _, wait := range []time.Duration{0, 300 * time.Millisecond} { // after what the peer says has been read
 		e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: new(transport.Peers)}}})
 		got := make(chan []byte, 1)
 		e.net.peer(clearnet, eagerV1(got))
 		for dials := range 2 {
 			client := e.connect(clearnet)
-			time.Sleep(wait)
+			time.Sleep(200*time.Millisecond + wait)
 			client.Write(v1Message(mainnet, "version", version))
 			e.wantV1First(t, client, got)
 			if n := e.net.dialled(clearnet); n != dials+1 {
