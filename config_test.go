@@ -80,7 +80,7 @@ func TestPrecedence(t *testing.T) {
 		{"DENY=10.0.0.1", "--deny 10.0.0.2 config --deny 10.0.0.3", "deny", []any{"10.0.0.3"}, "flag"},
 		{"", "config", "listen", []any{"127.0.0.1:1324"}, "default"},
 		{"", "config", "deny", []any{}, "default"},
-		{"SERVICE_HOST=10.0.0.1 PORT_1324_TCP_ADDR=10.0.0.1", "config", "grace", "10s", "default"}, // Kubernetes says this
+		{"SERVICE_HOST=10.0.0.1 PORT_1324_TCP_ADDR=10.0.0.1", "config", "grace", "5s", "default"}, // Kubernetes says this
 	} {
 		t.Run(strings.TrimSpace(c.env+" "+c.args), func(t *testing.T) {
 			for _, variable := range strings.Fields(strings.ReplaceAll(c.env, "FILE", file)) {
@@ -113,7 +113,7 @@ func TestWrongFile(t *testing.T) {
 		{"\"a\\nb\" = 1", `FILE:1: "a\nb" is no setting`},
 		{"config = \"other\"", "FILE:1: config: a file does not name another; leave it out"},
 		{"grace = \"1s\"\n\ngrace = \"2s\"\n", "FILE:3: grace is set in line 1 already; leave one of them out"},
-		{"grace = 10", `FILE:1: grace: write a string, in quotes, such as grace = "10s"`},
+		{"grace = 10", `FILE:1: grace: write a string, in quotes, such as grace = "5s"`},
 		{"grace = \"10\"", `FILE:1: grace: "10" is no time; write it as 10s or 1m30s`},
 		{"grace = \"-1s\"", "FILE:1: grace: a time cannot be negative; 0 ends sessions at once"},
 		{"v1-fallback = false", `FILE:1: v1-fallback: write a string, in quotes, such as v1-fallback = "never"`},

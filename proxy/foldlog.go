@@ -16,7 +16,7 @@ const (
 )
 
 // foldedLog writes a line at once, and those that follow within a minute as one, with
-// their number and whom they are about. Its zero value is ready. No lock is held while
+// their number and the clients that they are about. Its zero value is ready. No lock is held while
 // a line is written.
 type foldedLog struct {
 	mu    sync.Mutex
@@ -71,13 +71,13 @@ func (f *foldedLog) tell() {
 	}
 }
 
-// clientSet is whom a line is about: the networks (see clientNetwork) of clients, of
-// which it holds maxClientSet. Its zero value is empty.
+// clientSet holds the networks (see clientNetwork) of the clients that a line is about,
+// up to maxClientSet. Its zero value is empty.
 type clientSet struct {
 	networks map[netip.Prefix]struct{}
 	last     net.Addr
 	added    int
-	more     bool // than it holds
+	more     bool // it does not hold all
 }
 
 // add adds a client, unless it is nil.
@@ -98,8 +98,8 @@ func (c *clientSet) add(client net.Addr) {
 	c.networks[network] = struct{}{}
 }
 
-// attr says who they are: one by its address or network, unless that is to be hidden,
-// several by their number.
+// attr returns the attributes for the log: the address or network of a single client,
+// unless hide redacts it, or the number of several.
 func (c *clientSet) attr(hide bool) []any {
 	switch {
 	case c.more:

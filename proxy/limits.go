@@ -114,5 +114,5 @@ func (s *Server) admit(conn net.Conn, public bool) (ok bool, refusal error, refu
 	}
 }
 
-// whoAttr is who for the log.
+// whoAttr returns the attributes of a line about who.
 func (s *Server) whoAttr(who clientSet) []any { return who.attr(s.policy().HideAddresses) }

@@ -2,5 +2,5 @@
 
 package proxy
 
-// isBound says nothing here.
+// isBound reports nothing here.
 func isBound(string) bool { return false }

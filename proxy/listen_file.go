@@ -12,14 +12,15 @@ import (
 	"time"
 )
 
-// NotSocketError is a path for a socket at which there is another file.
+// NotSocketError reports a file that is not a socket at the path of a listener. It
+// unwraps to EADDRINUSE.
 type NotSocketError struct {
 	Path string
 	Mode fs.FileMode
 }
 
 func (e *NotSocketError) Error() string {
-	what := "a file that is no socket"
+	what := "a special file"
 	switch e.Mode.Type() {
 	case 0:
 		what = "a regular file"
@@ -33,8 +34,8 @@ func (e *NotSocketError) Error() string {
 
 func (e *NotSocketError) Unwrap() error { return syscall.EADDRINUSE }
 
-// fileListener is a listener on a socket file. At its end it removes the file that it
-// made, and no other that has come to be at the path since.
+// fileListener listens on a socket file. Close removes the file that it made, and not a
+// file that has replaced it since.
 type fileListener struct {
 	*net.UnixListener
 	path string
@@ -51,8 +52,8 @@ func listenUnix(path string) (net.Listener, error) {
 		if info.Mode()&os.ModeSocket == 0 {
 			return nil, &NotSocketError{path, info.Mode()}
 		}
-		// What another instance is just making looks as if it was left behind, too.
-		if locked && isLeftBehind(path) {
+		// Without the lock it may be another instance's, between bind and listen.
+		if locked && isStale(path) {
 			os.Remove(path)
 		}
 	}
@@ -74,8 +75,8 @@ func listenUnix(path string) (net.Listener, error) {
 	return &fileListener{UnixListener: l, path: path, made: made}, nil
 }
 
-// isLeftBehind reports whether nobody listens on the socket file any more.
-func isLeftBehind(path string) bool {
+// isStale reports whether the socket file has no live socket.
+func isStale(path string) bool {
 	c, err := net.Dial("unix", path)
 	if err == nil {
 		c.Close()

@@ -18,13 +18,12 @@ func restrictNewFiles() (restore func()) {
 	return func() { syscall.Umask(old) }
 }
 
-// errNobodyListens is what connecting to a socket file fails with that has been left
-// behind. All else may come from a program that is busy, another user's, or has a socket
-// of another type there. (But on systems other than Linux a program that is very busy
-// cannot be told from none.)
+// errNobodyListens is the error of connecting to a stale socket file. Any other may come
+// from a live socket: of a busy program, another user's, or another type. (Systems other
+// than Linux return it for a live socket with a full backlog, too.)
 const errNobodyListens = syscall.ECONNREFUSED
 
-// listenerOver are the errors of Accept after which there will be no client.
+// listenerOver holds the errors of Accept that cannot pass.
 var listenerOver = func() []error {
 	all := []error{syscall.EBADF, syscall.ENOTSOCK, syscall.EOPNOTSUPP}
 	if runtime.GOOS == "linux" { // where it says that the socket does not listen
@@ -76,8 +75,8 @@ func activatedListener(fd int) (net.Listener, error) {
 	return l, nil
 }
 
-// notListening says why no client can be accepted on a socket, and what of systemd's
-// unit is to be changed, or nothing if that cannot be told.
+// notListening returns why a socket cannot accept clients, and what to change in
+// systemd's unit, or nothing if it listens or that is unknown.
 func notListening(fd int) string {
 	kind, err := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_TYPE)
 	if err != nil {

@@ -174,7 +174,7 @@ func registryOf(c prometheus.Collector) *prometheus.Registry {
 // The names keep to Prometheus's conventions.
 func TestMetricsLint(t *testing.T) {
 	for _, snapshot := range []func() proxy.Snapshot{idle, busy} {
-		problems, err := testutil.GatherAndLint(registryOf(&collector{snapshot: snapshot, version: "1"}))
+		problems, err := testutil.GatherAndLint(registryOf(&collector{snapshot: snapshot, version: "1", logLost: func() uint64 { return 17 }}))
 		if err != nil {
 			t.Error(err)
 		}

@@ -45,8 +45,8 @@ type Server struct {
 	// are on this machine alone need none, and others show nothing but health.
 	Token string
 
-	// LogLost says how many lines of the program's log were lost. Nil means that nobody
-	// counts them.
+	// LogLost returns how many lines of the program's log were lost. Nil means that they
+	// are not counted, and that there is no such metric.
 	LogLost func() uint64
 
 	// Log takes what goes wrong with connections. Nil means slog.Default().
