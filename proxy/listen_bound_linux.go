@@ -10,7 +10,7 @@ import (
 // connected is bound to path: connecting to one that does not listen, or not yet, fails
 // as if there was none.
 func isBound(path string) bool {
-	all, err := os.ReadFile("/proc/net/unix")
+	all, err := os.ReadFile("/proc/thread-self/net/unix")
 	path, errAbs := filepath.Abs(path)
 	if err != nil || errAbs != nil {
 		return false
