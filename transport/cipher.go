@@ -94,9 +94,13 @@ func (f *fsChaCha20Poly1305) open(ciphertext, aad []byte) ([]byte, error) {
 
 // count sets the nonce: 32 bits of packets, 64 bits of rekeys.
 func (f *fsChaCha20Poly1305) count(packets uint32) []byte {
-	binary.LittleEndian.PutUint32(f.nonce[:4], packets)
-	binary.LittleEndian.PutUint64(f.nonce[4:], f.rekeys)
+	putNonce(f.nonce[:], packets, f.rekeys)
 	return f.nonce[:]
+}
+
+func putNonce(nonce []byte, packets uint32, rekeys uint64) {
+	binary.LittleEndian.PutUint32(nonce[:4], packets)
+	binary.LittleEndian.PutUint64(nonce[4:], rekeys)
 }
 
 func (f *fsChaCha20Poly1305) next() {

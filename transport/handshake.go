@@ -47,11 +47,11 @@ type Handshake struct {
 
 	keys *sessionKeys
 	out  *sealer
-	in   *opener
+	in   *verifier
+	open *opener // from StageDone on
 
-	buf  []byte // garbage and terminator, later the packet being read
-	need int    // size of the packet being read, past its length; -1 if not known
-	aad  []byte // the peer's garbage until its first packet
+	buf []byte // garbage and terminator, as far as they have arrived
+	aad []byte // the peer's garbage until its first packet has arrived
 }
 
 // NewHandshake begins a handshake as the initiator, the side that opened the
@@ -68,7 +68,7 @@ func newHandshake(cfg Config, initiator bool, key *privateKey) *Handshake {
 	if garbage == nil {
 		garbage = randomGarbage()
 	}
-	return &Handshake{cfg: cfg, initiator: initiator, key: key, garbage: garbage, need: -1}
+	return &Handshake{cfg: cfg, initiator: initiator, key: key, garbage: garbage}
 }
 
 // randomGarbage draws garbage as Bitcoin Core does.
@@ -199,7 +199,9 @@ func (h *Handshake) deriveSession() (err error) {
 	h.key.wipe()
 	h.keys = deriveKeys(&secret, h.cfg.Magic, h.initiator)
 	clear(secret[:])
-	h.out, h.in, err = newCiphers(h.keys)
+	if h.out, err = newSealer(&h.keys.sendL, &h.keys.sendP); err == nil {
+		h.in = newVerifier(&h.keys.recvL, &h.keys.recvP)
+	}
 	h.keys.wipe()
 	return err
 }
@@ -241,44 +243,22 @@ func (h *Handshake) receiveGarbage(in []byte) (n int, err error) {
 	return garbage + terminatorSize - old, nil
 }
 
-// receivePacket takes one packet: a decoy, or the version packet that ends the
-// handshake. Its contents are ignored.
+// receivePacket takes bytes of a packet: of a decoy, or of the version packet, which
+// ends the handshake. Its contents are ignored.
 func (h *Handshake) receivePacket(in []byte) (n int, err error) {
-	want := h.need
-	if want < 0 {
-		want = lengthSize
-	}
-	n = min(len(in), want-len(h.buf))
-	h.buf = appendArrived(h.buf, in[:n], want)
-	if len(h.buf) < want {
-		return n, nil
-	}
-	if h.need < 0 {
-		size, err := h.in.openLength(h.buf)
-		if err != nil {
-			return n, err
-		}
-		h.need, h.buf = packetSize(size)-lengthSize, h.buf[:0]
-		return n, nil
-	}
-	_, decoy, err := h.in.open(h.buf, h.aad)
-	if err != nil {
+	n, whole, decoy, err := h.in.receive(in, h.aad)
+	if err != nil || !whole {
 		return n, err
 	}
-	h.need, h.buf, h.aad = -1, nil, nil
-	if !decoy {
-		h.stage = StageDone
+	h.aad = nil
+	if decoy {
+		return n, nil
 	}
+	if h.open, err = h.in.opener(); err != nil {
+		return n, err
+	}
+	h.stage = StageDone
 	return n, nil
-}
-
-// appendArrived is append for a buffer that will have size bytes: it never
-// holds more than 256 KiB beyond what has arrived.
-func appendArrived(b, in []byte, size int) []byte {
-	if need := len(b) + len(in); need > cap(b) {
-		b = append(make([]byte, 0, min(size, need+256<<10)), b...)
-	}
-	return append(b, in...)
 }
 
 // Session returns the session that the handshake has led to, or nil before
@@ -287,7 +267,7 @@ func (h *Handshake) Session() *Session {
 	if h.stage < StageDone {
 		return nil
 	}
-	return &Session{id: h.keys.sessionID, seal: h.out, open: h.in}
+	return &Session{id: h.keys.sessionID, seal: h.out, open: h.open}
 }
 
 // Wipe zeroes the private key and, unless the session stands, the keys that

@@ -22,7 +22,7 @@ func established(t *testing.T, a, b *Handshake) {
 	for _, d := range []struct {
 		s *sealer
 		o *opener
-	}{{a.out, b.in}, {b.out, a.in}} {
+	}{{a.out, b.open}, {b.out, a.open}} {
 		p := d.s.seal(nil, []byte("contents"), nil, false)
 		if n, err := d.o.openLength(p); n != 8 || err != nil {
 			t.Fatalf("length %d, %v", n, err)

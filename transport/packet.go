@@ -55,6 +55,14 @@ type opener struct {
 	content *fsChaCha20Poly1305
 }
 
+func newSealer(lengthKey, key *[32]byte) (*sealer, error) {
+	content, err := newFSChaCha20Poly1305(key)
+	if err != nil {
+		return nil, err
+	}
+	return &sealer{newFSChaCha20(lengthKey), content}, nil
+}
+
 func (s *sealer) wipe() { s.length.wipe(); s.content.wipe() }
 
 func (o *opener) wipe() { o.length.wipe(); o.content.wipe() }
@@ -82,9 +90,11 @@ func (s *sealer) seal(dst, contents, aad []byte, ignore bool) []byte {
 
 // openLength decrypts a packet's length, in place, and returns the size of its
 // contents. A *SizeError means that they are too large.
-func (o *opener) openLength(b []byte) (int, error) {
+func (o *opener) openLength(b []byte) (int, error) { return openLength(o.length, b) }
+
+func openLength(length *fsChaCha20, b []byte) (int, error) {
 	b = b[:lengthSize]
-	o.length.crypt(b)
+	length.crypt(b)
 	n := int(b[0]) | int(b[1])<<8 | int(b[2])<<16
 	if n > MaxContents {
 		return 0, &SizeError{Contents: n}
@@ -100,19 +110,6 @@ func (o *opener) open(b, aad []byte) (contents []byte, ignore bool, err error) {
 		return nil, false, ErrAuthentication
 	}
 	return plain[headerSize:], plain[0]&ignoreBit != 0, nil
-}
-
-// newCiphers makes both directions' ciphers.
-func newCiphers(k *sessionKeys) (*sealer, *opener, error) {
-	sendP, err := newFSChaCha20Poly1305(&k.sendP)
-	if err != nil {
-		return nil, nil, err
-	}
-	recvP, err := newFSChaCha20Poly1305(&k.recvP)
-	if err != nil {
-		return nil, nil, err
-	}
-	return &sealer{newFSChaCha20(&k.sendL), sendP}, &opener{newFSChaCha20(&k.recvL), recvP}, nil
 }
 
 // Session is an established session without a socket: its id and the two

@@ -83,6 +83,16 @@ func promise(s *sealer, n int) []byte {
 	return b
 }
 
+// newCiphers returns what seals and what opens with one side's keys.
+func newCiphers(k *sessionKeys) (*sealer, *opener, error) {
+	s, err := newSealer(&k.sendL, &k.sendP)
+	if err != nil {
+		return nil, nil, err
+	}
+	o, err := newVerifier(&k.recvL, &k.recvP).opener()
+	return s, o, err
+}
+
 // take opens all the packets in b.
 func (p *peer) take(t testing.TB, b, aad []byte) (all []opened) {
 	t.Helper()

@@ -24,7 +24,7 @@ func TestWipedFromMemory(t *testing.T) {
 		keyExchange(t, what)
 		return
 	}
-	for _, what := range []string{"ECDH", "handshake"} {
+	for _, what := range []string{"ECDH", "handshake", "decoys"} {
 		t.Run(what, func(t *testing.T) { wipedAfter(t, what) })
 	}
 }
@@ -65,10 +65,18 @@ func wipedAfter(t *testing.T, what string) {
 		{"key that decrypts contents", p.keys.sendP[:]},
 	}
 
+	flight := p.hello(nil)
+	if what == "decoys" { // for a change of the keys that decrypt, within the handshake
+		for range rekeyInterval + 1 {
+			flight = p.seal.seal(flight, nil, nil, true)
+		}
+		secrets, held = append(secrets, held[2:]...), held[:2]
+	}
+	flight = p.seal.seal(flight, nil, nil, false)
 	cmd := exec.Command(os.Args[0], "-test.run=^TestWipedFromMemory$")
 	cmd.Env = append(os.Environ(), "EXCHANGE="+what,
 		"EXCHANGE_KEY="+v["in_priv_ours"], "EXCHANGE_PUBLIC="+v["in_ellswift_ours"],
-		"EXCHANGE_FLIGHT="+hex.EncodeToString(p.seal.seal(p.hello(nil), nil, nil, false)))
+		"EXCHANGE_FLIGHT="+hex.EncodeToString(flight))
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -1,0 +1,154 @@
+package transport
+
+import (
+	"encoding/binary"
+
+	"golang.org/x/crypto/chacha20"
+	"golang.org/x/crypto/chacha20poly1305"
+	//lint:ignore SA1019 chacha20poly1305 authenticates only packets that are in memory as a whole
+	"golang.org/x/crypto/poly1305"
+)
+
+// verifier authenticates packets while they arrive and keeps nothing of them: up to
+// the version packet only the ignore bit matters, and the peer chooses the sizes. It
+// holds a key of FSChaCha20Poly1305, whose AEAD (RFC 8439, section 2.8) it computes
+// in pieces; opener continues with the AEAD of golang.org/x/crypto.
+type verifier struct {
+	length  *fsChaCha20
+	key     [32]byte
+	packets uint32 // with the present key
+	rekeys  uint64
+
+	// Of the packet that is arriving:
+	part   [max(lengthSize, Tailroom)]byte // its length, or its tag, as far as it has arrived
+	have   int                             // bytes of part
+	size   int                             // of header and contents; 0 before the length is known
+	left   int                             // of size, bytes that have not arrived
+	header byte                            // the keystream for it, then the header
+	aad    int                             // bytes
+	mac    *poly1305.MAC
+}
+
+func newVerifier(lengthKey, key *[32]byte) *verifier {
+	return &verifier{length: newFSChaCha20(lengthKey), key: *key}
+}
+
+// receive takes bytes of a packet, of which aad is the associated data, and returns
+// how many it consumed. With whole it was the packet's last byte and the tag is
+// right; ignore then reports whether it is a decoy. The error is ErrAuthentication
+// or a *SizeError, and final.
+func (v *verifier) receive(in, aad []byte) (n int, whole, ignore bool, err error) {
+	switch {
+	case v.size == 0:
+		n = v.collect(in, lengthSize)
+		if v.have == lengthSize {
+			err = v.begin(aad)
+		}
+	case v.left > 0:
+		if v.left == v.size {
+			v.header ^= in[0]
+		}
+		n = min(len(in), v.left)
+		v.mac.Write(in[:n])
+		v.left -= n
+	default:
+		n = v.collect(in, Tailroom)
+		if v.have == Tailroom {
+			whole, ignore, err = true, v.header&ignoreBit != 0, v.end()
+		}
+	}
+	return n, whole && err == nil, ignore, err
+}
+
+// collect adds to part until that has size bytes.
+func (v *verifier) collect(in []byte, size int) (n int) {
+	n = copy(v.part[v.have:size], in)
+	v.have += n
+	return n
+}
+
+// begin decrypts the length and sets up the packet's MAC.
+func (v *verifier) begin(aad []byte) error {
+	n, err := openLength(v.length, v.part[:])
+	if err != nil {
+		return err
+	}
+	aroundAEAD(false)
+	var blocks [64 + 1]byte // the MAC's key, and what encrypts the header
+	v.keystream(blocks[:], v.packets)
+	v.mac, v.header = poly1305.New((*[32]byte)(blocks[:])), blocks[64]
+	clear(blocks[:])
+	aroundAEAD(true)
+	v.have, v.aad = 0, len(aad)
+	v.size = headerSize + n
+	v.left = v.size
+	v.mac.Write(aad)
+	v.pad(len(aad))
+	return nil
+}
+
+// end verifies the tag and counts the packet.
+func (v *verifier) end() error {
+	v.pad(v.size)
+	var sizes [16]byte
+	binary.LittleEndian.PutUint64(sizes[:8], uint64(v.aad))
+	binary.LittleEndian.PutUint64(sizes[8:], uint64(v.size))
+	v.mac.Write(sizes[:])
+	right := v.mac.Verify(v.part[:Tailroom]) // in constant time
+	*v.mac = poly1305.MAC{}
+	if !right {
+		return ErrAuthentication
+	}
+	v.have, v.size = 0, 0
+	if v.packets++; v.packets == rekeyInterval {
+		aroundAEAD(false)
+		var blocks [64 + 32]byte // the next key begins the second
+		v.keystream(blocks[:], 0xffffffff)
+		v.key = [32]byte(blocks[64:])
+		clear(blocks[:])
+		aroundAEAD(true)
+		v.packets = 0
+		v.rekeys++
+	}
+	return nil
+}
+
+// pad fills up what the MAC has been given, n bytes, to whole blocks.
+func (v *verifier) pad(n int) {
+	var zero [16]byte
+	v.mac.Write(zero[:-n&15])
+}
+
+// keystream adds the keystream of a nonce to b.
+func (v *verifier) keystream(b []byte, packets uint32) {
+	var nonce [chacha20.NonceSize]byte
+	putNonce(nonce[:], packets, v.rekeys)
+	stream, err := chacha20.NewUnauthenticatedCipher(v.key[:], nonce[:])
+	if err != nil {
+		panic("transport: internal error: " + err.Error()) // only for wrong sizes
+	}
+	stream.XORKeyStream(b, b)
+	*stream = chacha20.Cipher{}
+}
+
+// opener returns what opens the packets that follow, and wipes the verifier's key.
+func (v *verifier) opener() (*opener, error) {
+	aead, err := chacha20poly1305.New(v.key[:])
+	if err != nil {
+		return nil, err
+	}
+	o := &opener{v.length, &fsChaCha20Poly1305{aead: aead, packets: v.packets, rekeys: v.rekeys}}
+	*v = verifier{}
+	return o, nil
+}
+
+// wipe zeroes the keys.
+func (v *verifier) wipe() {
+	if v.length != nil {
+		v.length.wipe()
+	}
+	if v.mac != nil {
+		*v.mac = poly1305.MAC{}
+	}
+	*v = verifier{}
+}
