@@ -186,6 +186,67 @@ func TestPromisesCostNothing(t *testing.T) {
 	}
 }
 
+// Packets within the handshake cost nothing either: all that has arrived of them is authenticated, and gone.
+func TestHandshakePacketsCostNothing(t *testing.T) {
+	t.Parallel()
+	u := startUnder(t, "--message-memory", "16")
+	if u.memoryUse("VmRSS") == 0 {
+		notRun(t, "the program's memory is read on Linux only, and without the race detector")
+	}
+	const sessions = 24
+	_, _, _ = standing(t, u) // what the first session takes
+	before := u.memoryUse("VmHWM")
+	var arriving, over sync.WaitGroup
+	arriving.Add(sessions)
+	for i := range sessions {
+		script := hostile.Script{Decoys: []int{4_000_013, 4_000_013}}
+		if i%2 == 1 { // the version packet itself
+			script = hostile.Script{Version: pool[:4_000_013]}
+		}
+		var last []byte
+		script.Mangle = func(n int, packet []byte) []byte {
+			if n == len(script.Decoys) {
+				packet, last = packet[:len(packet)-1], packet[len(packet)-1:]
+			}
+			return packet
+		}
+		s := play(t, func(nc *net.TCPConn) {
+			e, err := script.Speak(nc, false)
+			arriving.Done()
+			arriving.Wait()
+			script.Mangle = nil
+			if err == nil {
+				_, err = e.Write(last)
+			}
+			if err == nil {
+				err = e.ReadFlight()
+			}
+			if err == nil {
+				_, err = e.Receive() // the client's VERSION
+			}
+			if err != nil {
+				t.Errorf("peer %d: %v", i, err)
+			}
+		})
+		over.Go(func() {
+			client, err := hostile.Connect(u.addr, s.addr, 10*patience)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			client.Write(hello)
+			s.over()
+			client.Close()
+		})
+	}
+	over.Wait()
+	grown := u.memoryUse("VmHWM") - before
+	t.Logf("%d handshakes with packets of 4 MB: at most %d KiB each", sessions, grown>>10/sessions)
+	if grown/sessions >= 512<<10 {
+		t.Errorf("the proxy has grown by %d bytes for %d handshakes", grown, sessions)
+	}
+}
+
 // Sessions that stopped in odd places cost no processor time: nobody reads a closed stream again and again.
 func TestOddPlacesCostNoCPU(t *testing.T) {
 	t.Parallel()
