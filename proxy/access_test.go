@@ -164,37 +164,32 @@ func TestRebinding(t *testing.T) {
 	}
 }
 
-// Neither the second dial, for v1, nor a name's other addresses are a way around. The
-// second leads where the first did, whatever the name leads to by then.
+// A name's other addresses are no way around.
 func TestRulesForLaterDials(t *testing.T) {
-	for name, c := range map[string]struct {
-		fallback transport.Fallback
-		answers  func(p *place, n int) []netip.Addr
-		how, why string
-		dials    int64
-	}{
-		"fallback": {transport.FallbackAlways, func(p *place, n int) []netip.Addr {
-			return []netip.Addr{[]netip.Addr{p.good, p.good, p.bad}[n]} // Connect, the others, Connect
-		}, "closed", "", 2},
-		"other addresses": {transport.FallbackNever, func(p *place, _ int) []netip.Addr {
-			return []netip.Addr{p.good, p.bad}
-		}, "refused", "hung up during the v2 handshake", 1},
-	} {
-		t.Run(name, func(t *testing.T) {
-			p := newPlace(t, hangUpOnV2)
-			resolver(t, func(n int) []netip.Addr { return c.answers(p, n) })
-			e := startDirect(t, &proxy.Server{
-				Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: c.fallback}, Rules: rules(t, "allow", "127.0.0.1", "deny", "private")},
-			})
-			client := e.connect(p.addr("node.example"))
-			client.Write(v1Message(mainnet, "version", version))
-			wantClosed(t, client)
-			client.Close()
-			e.wantEnd(client, c.how, c.why)
-			if n := p.came.Load(); int64(n) != c.dials {
-				t.Errorf("%d connections, want %d", n, c.dials)
-			}
-		})
+	p := newPlace(t, hangUpOnV2)
+	resolver(t, func(int) []netip.Addr { return []netip.Addr{p.good, p.bad} })
+	e := startDirect(t, &proxy.Server{Policy: proxy.Policy{Rules: rules(t, "allow", "127.0.0.1", "deny", "private")}})
+	client := e.connect(p.addr("node.example"))
+	client.Write(v1Message(mainnet, "version", version))
+	wantClosed(t, client)
+	e.wantEnd(client, "refused", "hung up during the v2 handshake")
+	if n := p.came.Load(); n != 1 {
+		t.Errorf("%d connections", n)
+	}
+}
+
+// All dials of a session go to the addresses that its name had at the begin.
+func TestOneLookupPerSession(t *testing.T) {
+	p := newPlace(t, hangUpOnV2)
+	lookups := resolver(t, func(n int) []netip.Addr { return []netip.Addr{p.good, p.bad}[min(n, 1):][:1] })
+	e := startDirect(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways}}})
+	client := e.connect(p.addr("node.example"))
+	client.Write(v1Message(mainnet, "version", version))
+	wantClosed(t, client)
+	client.Close()
+	e.end(client)
+	if came, n := p.came.Load(), lookups.Load(); came != 2 || n != 1 {
+		t.Errorf("%d connections after %d look-ups, want 2 after 1", came, n)
 	}
 }
 

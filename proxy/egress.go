@@ -5,10 +5,13 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
+	"bip324proxy/internal/dial"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
 )
@@ -16,7 +19,6 @@ import (
 // Through an upstream proxy, and Tor most of all, everything takes longer.
 const (
 	upstreamDialTimeout      = time.Minute
-	upstreamHandshakeTimeout = time.Minute
 	upstreamFirstByteTimeout = 15 * time.Second
 )
 
@@ -35,6 +37,10 @@ func (s *session) dial(ctx context.Context, request *socks.Request) (net.Conn, e
 	}
 	s.dialer = dialer
 	peer, err := s.dialer.Connect(ctx, s.shown.Dest)
+	if errors.Is(err, errOwnUpstream) {
+		request.Reply(socks.NotAllowed)
+		return nil, errOwnUpstream
+	}
 	if err != nil {
 		code := socks.CodeOf(err)
 		if errors.As(err, new(*DeniedError)) {
@@ -62,9 +68,7 @@ func (p *Policy) DialerTo(dest socks.Addr, client socks.Credentials, public bool
 	case p.Upstream != nil:
 		through(p.Upstream, &d, client)
 	case d.Dial == nil && d.Resolve == nil:
-		d.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
-			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-		}
+		d.Resolve = lookUpOnce()
 	}
 	if p.Upstream == nil && overlayName(dest.Host) {
 		return d, ErrNoEgress
@@ -81,6 +85,25 @@ func (p *Policy) DialerTo(dest socks.Addr, client socks.Credentials, public bool
 	return d, nil
 }
 
+// lookUpOnce returns a look-up that remembers its last answer: all dials of a session
+// go to the addresses that its name had at the begin, and wait only once for them.
+func lookUpOnce() func(context.Context, string) ([]netip.Addr, error) {
+	var mu sync.Mutex
+	var name string
+	var known []netip.Addr
+	return func(ctx context.Context, host string) (ips []netip.Addr, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if host != name {
+			if ips, err = dial.Lookup(ctx, host); err != nil {
+				return nil, err
+			}
+			name, known = host, ips
+		}
+		return known, nil
+	}
+}
+
 // mayAsk returns a *DeniedError if a client may not go to dest. Where dest is a
 // name, its addresses are judged when they are known.
 func (p *Policy) mayAsk(dest socks.Addr, public bool) error {
@@ -90,12 +113,13 @@ func (p *Policy) mayAsk(dest socks.Addr, public bool) error {
 	return p.Rules.reached(dest.IP, dest.Port, public)
 }
 
-// dialer connects as net.Dialer does, but only where the client may go. It looks at
-// the address that is about to be connected to, whatever name it had and whatever
-// that name led to before.
+// dialer connects as net.Dialer does, but only where the client may go, and without
+// TCP keepalive, which Bitcoin Core's connections do not have. It looks at the address
+// that is about to be connected to, whatever name it had and whatever that name led to
+// before.
 func (r *Rules) dialer(public bool) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		d := net.Dialer{Control: func(_, address string, _ syscall.RawConn) error {
+		d := net.Dialer{KeepAlive: -1, Control: func(_, address string, _ syscall.RawConn) error {
 			to, err := netip.ParseAddrPort(address)
 			if err != nil {
 				return err
@@ -115,9 +139,6 @@ func through(u *socks.Upstream, d *transport.Dialer, client socks.Credentials) {
 	d.Resolve = nil // names are the upstream's to resolve
 	if d.DialTimeout == 0 {
 		d.DialTimeout = upstreamDialTimeout
-	}
-	if d.HandshakeTimeout == 0 {
-		d.HandshakeTimeout = upstreamHandshakeTimeout
 	}
 	if d.FirstByteTimeout == 0 {
 		d.FirstByteTimeout = upstreamFirstByteTimeout
@@ -146,6 +167,10 @@ func (s *session) resolve(ctx context.Context, request *socks.Request) error {
 		return &resolveError{socks.NotAllowed, err}
 	}
 	ip, err := s.lookup(ctx, request)
+	if errors.Is(err, errOwnUpstream) {
+		request.Reply(socks.NotAllowed)
+		return errOwnUpstream
+	}
 	if err != nil {
 		request.Reply(socks.HostUnreachable) // lnd turns to its own resolver for this code only
 		return &resolveError{socks.HostUnreachable, err}
@@ -180,12 +205,12 @@ func (s *session) lookup(ctx context.Context, request *socks.Request) (netip.Add
 	case overlayName(host):
 		return ip, ErrNoEgress
 	}
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip4", host)
-	if len(ips) == 0 {
-		ips, err = net.DefaultResolver.LookupNetIP(ctx, "ip6", host)
-	}
+	ips, err := dial.Lookup(ctx, host)
 	if err != nil {
 		return netip.Addr{}, err
 	}
-	return ips[0].Unmap(), nil
+	if i := slices.IndexFunc(ips, netip.Addr.Is4); i >= 0 {
+		return ips[i], nil
+	}
+	return ips[0], nil
 }

@@ -1,11 +1,9 @@
 package proxy
 
 import (
-	"context"
 	"net"
 	"net/netip"
-	"slices"
-	"strconv"
+	"syscall"
 
 	"bip324proxy/socks"
 	"bip324proxy/transport"
@@ -44,7 +42,14 @@ type Policy struct {
 
 // SetPolicy makes p the policy of the sessions that begin from now on. It may be
 // called at any time. The server's Policy field stays what it was.
-func (s *Server) SetPolicy(p Policy) { s.replaced.Store(&p) }
+func (s *Server) SetPolicy(p Policy) {
+	if p.Upstream != nil {
+		u := *p.Upstream
+		u.Control = s.controlUpstream
+		p.Upstream = &u
+	}
+	s.replaced.Store(&p)
+}
 
 // policy is the one in force.
 func (s *Server) policy() *Policy {
@@ -54,23 +59,18 @@ func (s *Server) policy() *Policy {
 	return &s.Policy
 }
 
-// leadsBack says whether the upstream proxy is one of the server's own listeners,
-// so that every session would make another without end.
-func (p *Policy) leadsBack(ctx context.Context, s *Server) bool {
-	u := p.Upstream
-	if u == nil {
-		return false
+// controlUpstream refuses to connect to an upstream proxy that is one of the server's
+// own listeners: every session would make another without end.
+func (s *Server) controlUpstream(network, address string, _ syscall.RawConn) error {
+	if network == "unix" {
+		if s.listensOn(&net.UnixAddr{Name: address, Net: network}) || s.listensAt(address) {
+			return errOwnUpstream
+		}
+		return nil
 	}
-	if u.Network == "unix" {
-		return s.listensOn(&net.UnixAddr{Name: u.Address, Net: u.Network}) || s.listensAt(u.Address)
+	addr, err := netip.ParseAddrPort(address)
+	if err == nil && s.listensOn(net.TCPAddrFromAddrPort(netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()))) {
+		return errOwnUpstream
 	}
-	host, portText, _ := net.SplitHostPort(u.Address)
-	port, err := strconv.ParseUint(portText, 10, 16)
-	if err != nil {
-		return false
-	}
-	ips, _ := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	return slices.ContainsFunc(ips, func(ip netip.Addr) bool {
-		return s.listensOn(net.TCPAddrFromAddrPort(netip.AddrPortFrom(ip.Unmap(), uint16(port))))
-	})
+	return err
 }

@@ -198,6 +198,9 @@ func (s *Server) setup() { // s.mu is held
 		return
 	}
 	s.init = true
+	if s.replaced.Load() == nil {
+		s.SetPolicy(s.Policy)
+	}
 	s.began, s.tally = time.Now(), newTally()
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.listeners = make(map[net.Listener]struct{})

@@ -95,10 +95,6 @@ func (s *session) settle(ctx context.Context) (talk func() error, err error) {
 		request.Reply(socks.GeneralFailure)
 		return nil, s.refusal
 	}
-	if s.policy.leadsBack(ctx, s.server) {
-		request.Reply(socks.NotAllowed)
-		return nil, errOwnUpstream
-	}
 	if request.Command == socks.CommandResolve {
 		return func() error { return s.resolve(ctx, request) }, nil
 	}

@@ -153,11 +153,11 @@ func CodeOf(err error) ReplyCode {
 		return NetworkUnreachable
 	case errors.Is(err, context.Canceled): // ours, so no fault of the destination, nor of its name
 		return GeneralFailure
+	case errors.As(err, &dns): // also one that no server answered for: it says nothing of the destination
+		return HostUnreachable
 	case isAny(err, errTimedOut), errors.Is(err, context.DeadlineExceeded),
 		errors.As(err, &timeout) && timeout.Timeout():
 		return TTLExpired
-	case errors.As(err, &dns):
-		return HostUnreachable
 	}
 	return GeneralFailure
 }

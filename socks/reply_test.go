@@ -150,7 +150,7 @@ func TestCodeOf(t *testing.T) {
 		{fmt.Errorf("peer: %w", op(errNetUnreach)), NetworkUnreachable},
 		{dns(net.DNSError{Err: "no such host", Name: "h", IsNotFound: true}), HostUnreachable},
 		{dns(net.DNSError{Err: "server misbehaving", Name: "h", IsTemporary: true}), HostUnreachable},
-		{dns(net.DNSError{Err: "i/o timeout", Name: "h", IsTimeout: true}), TTLExpired},
+		{dns(net.DNSError{Err: "i/o timeout", Name: "h", IsTimeout: true}), HostUnreachable},
 		{&net.DNSError{Err: "no such host", Name: "h", IsNotFound: true}, HostUnreachable},
 		{os.ErrDeadlineExceeded, TTLExpired},
 		{context.DeadlineExceeded, TTLExpired},

@@ -11,6 +11,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -33,9 +34,15 @@ type Upstream struct {
 	// proxy that takes none is used without it. Both empty is none.
 	Mark Credentials
 
+	// Control, if not nil, is called before the proxy's address is connected to, as
+	// net.Dialer's is; its error ends the attempt.
+	Control func(network, address string, c syscall.RawConn) error `json:"-"`
+
 	// Timeout bounds one Dial or Resolve, whatever its context allows. 0 is
 	// 2 minutes.
 	Timeout time.Duration
+
+	names *names // of Address, from ParseUpstream; nil looks a name up each time
 }
 
 var (
@@ -56,7 +63,7 @@ func ParseUpstream(rawURL string) (*Upstream, error) {
 	if err != nil || u.Opaque != "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
 		return nil, errUpstreamURL
 	}
-	up := &Upstream{}
+	up := &Upstream{names: new(names)}
 	switch u.Scheme {
 	case "socks5", "socks5h":
 		port, err := strconv.ParseUint(u.Port(), 10, 16)
@@ -177,7 +184,7 @@ func (u *Upstream) ask(ctx context.Context, command Command, dest Addr, client C
 	}
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(u.Timeout, defaultUpstreamTimeout))
 	defer cancel()
-	conn, err := new(net.Dialer).DialContext(ctx, u.Network, u.Address)
+	conn, err := u.connect(ctx)
 	if err != nil {
 		return nil, netip.Addr{}, request.failed(StageDial, err)
 	}

@@ -53,7 +53,8 @@ const minSent = 24
 // Dialer opens connections to peers and takes the one decision between v2 and
 // v1. Its zero value dials directly, never falls back and remembers nothing.
 type Dialer struct {
-	// Dial opens a connection. Nil means net.Dialer's DialContext.
+	// Dial opens a connection. Nil means net.Dialer's DialContext, without TCP
+	// keepalive: Bitcoin Core's connections have none.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	// Direct says that connections of Dial lead to the peer itself, so that their
@@ -61,10 +62,11 @@ type Dialer struct {
 	// false. It is taken to be true where Dial is nil.
 	Direct bool
 
-	// Resolve finds the addresses of a name, so that another can be tried when
-	// the one connected to fails its v2 handshake. Nil means none is. Where Dial
-	// goes through a proxy it must be nil, for the names are the proxy's to
-	// resolve.
+	// Resolve finds the addresses of a name. Dial is then given one of them, and
+	// another when the one connected to fails its v2 handshake. With Dial set, nil
+	// leaves names to Dial: where Dial goes through a proxy Resolve must be nil,
+	// for the names are the proxy's to resolve. Otherwise nil means the system's
+	// resolver, and that no other address is tried after a failed handshake.
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 
 	// Fallback says where v1 may be spoken.
@@ -81,11 +83,14 @@ type Dialer struct {
 	// known, by the address reached. Nil remembers nothing.
 	Peers *Peers
 
-	// DialTimeout limits one attempt to connect. Zero means 5 s, as in Bitcoin
-	// Core.
+	// LookupTimeout limits one call of Resolve. Zero means 20 s.
+	LookupTimeout time.Duration
+
+	// DialTimeout limits one attempt to connect, to all of a name's addresses
+	// together, once they are known. Zero means 5 s, as in Bitcoin Core.
 	DialTimeout time.Duration
 
-	// HandshakeTimeout limits one v2 handshake. Zero means 30 s.
+	// HandshakeTimeout limits one v2 handshake. Zero means 60 s, as in Bitcoin Core.
 	HandshakeTimeout time.Duration
 
 	// FirstByteTimeout is how long a peer that was never seen may take to
@@ -119,16 +124,6 @@ var (
 	// handshake (NoteFailed).
 	ErrRefusedV2 = errors.New("the peer has just hung up on a v2 handshake")
 )
-
-// Connect opens a connection to addr, "host:port".
-func (d *Dialer) Connect(ctx context.Context, addr string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(d.DialTimeout, 5*time.Second))
-	defer cancel()
-	if d.Dial != nil {
-		return d.Dial(ctx, "tcp", addr)
-	}
-	return new(net.Dialer).DialContext(ctx, "tcp", addr)
-}
 
 // Upgrade performs the v2 handshake as the initiator on nc, a fresh connection
 // to addr. If the peer turns out not to speak v2, and only then, and where
@@ -256,7 +251,7 @@ func (d *Dialer) client(ctx context.Context, nc net.Conn, cfg Config, more bool)
 	if more && cfg.FirstByteTimeout == 0 {
 		cfg.FirstByteTimeout = cmp.Or(d.FirstByteTimeout, 3*time.Second)
 	}
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(d.HandshakeTimeout, 30*time.Second))
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(d.HandshakeTimeout, time.Minute))
 	defer cancel()
 	return Client(ctx, nc, cfg)
 }
@@ -269,32 +264,3 @@ const (
 	// clients have given up by then.
 	tryNextWithin = 10 * time.Second
 )
-
-// otherAddresses returns the addresses, "host:port", that addr's name has beside
-// the one that nc leads to, those proven v2 first, and whether one is. Where v1
-// may be spoken, those known to speak it are left out. Not to find any is no
-// error: there was one.
-func (d *Dialer) otherAddresses(ctx context.Context, addr string, nc net.Conn) (others []string, proven bool) {
-	host, port, err := net.SplitHostPort(addr)
-	if _, literal := netip.ParseAddr(host); d.Resolve == nil || err != nil || literal == nil {
-		return nil, false
-	}
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(d.DialTimeout, 5*time.Second))
-	defer cancel()
-	ips, _ := d.Resolve(ctx, host)
-	reached := CanonicalAddr(nc.RemoteAddr().String())
-	var unknown []string
-	for _, ip := range ips {
-		other := CanonicalAddr(net.JoinHostPort(ip.String(), port))
-		switch speaks := d.Peers.Lookup(other); {
-		case other == reached:
-		case speaks == SpeaksV2:
-			others = append(others, other)
-		case speaks != SpeaksV1 || !d.allowsV1():
-			unknown = append(unknown, other)
-		}
-	}
-	proven = len(others) > 0
-	others = append(others, unknown...)
-	return others[:min(len(others), maxAddresses-1)], proven
-}

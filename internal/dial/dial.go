@@ -1,0 +1,156 @@
+// Package dial looks up names and connects to one of several addresses: Happy
+// Eyeballs (RFC 8305) with two attempts at a time at most, one per address family.
+package dial
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"time"
+)
+
+const (
+	// resolutionDelay is how long the addresses of one family wait for those of the
+	// other. RFC 8305 has 50 ms; a client that wants IPv4 only is worth some more.
+	resolutionDelay = 500 * time.Millisecond
+
+	// attemptDelay is how long after the first family the second is tried, too.
+	attemptDelay = 300 * time.Millisecond
+
+	// minAttempt is the least time that an address gets, if there is as much.
+	minAttempt = 2 * time.Second
+)
+
+// Lookup returns the addresses of host, IPv6 first. It asks for both families at
+// once; a family that does not answer does not hold up the other. The error is a
+// *net.DNSError.
+func Lookup(ctx context.Context, host string) ([]netip.Addr, error) {
+	type answer struct {
+		ips []netip.Addr
+		err error
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ask := func(network string) <-chan answer {
+		c := make(chan answer, 1)
+		go func() {
+			ips, err := net.DefaultResolver.LookupNetIP(ctx, network, host)
+			c <- answer{ips, err}
+		}()
+		return c
+	}
+	var six, four answer
+	var enough <-chan time.Time
+	for v6, v4 := ask("ip6"), ask("ip4"); v6 != nil || v4 != nil; {
+		select {
+		case six = <-v6:
+			v6 = nil
+		case four = <-v4:
+			v4 = nil
+		case <-enough:
+			v6, v4 = nil, nil
+		}
+		if enough == nil && len(six.ips)+len(four.ips) > 0 {
+			enough = time.After(resolutionDelay)
+		}
+	}
+	ips := six.ips
+	for _, ip := range four.ips {
+		ips = append(ips, ip.Unmap())
+	}
+	if len(ips) > 0 {
+		return ips, nil
+	}
+	if dns, ok := four.err.(*net.DNSError); ok && dns.IsNotFound { // there may be IPv6, if only it could be asked for
+		return nil, six.err
+	}
+	return nil, four.err
+}
+
+// First connects to one of ips, of which there must be one. connect is called for
+// one after the other, each with its share of the time that ctx has left; if both
+// families are among them, for the second 300 ms after the first, or once that has
+// failed. The error is that of the family that failed last.
+func First(ctx context.Context, ips []netip.Addr, connect func(context.Context, netip.Addr) (net.Conn, error)) (net.Conn, error) {
+	type result struct {
+		conn net.Conn
+		err  error
+	}
+	var families [2][]netip.Addr
+	for _, ip := range ips {
+		i := 0
+		if ip.Is4() != ips[0].Is4() {
+			i = 1
+		}
+		families[i] = append(families[i], ip)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	results := make(chan result, len(families))
+	next, running := 0, 0
+	start := func() {
+		if next < len(families) && len(families[next]) > 0 {
+			family := families[next]
+			next++
+			running++
+			go func() {
+				conn, err := inTurn(ctx, family, connect)
+				results <- result{conn, err}
+			}()
+		}
+	}
+	start()
+	delay := time.NewTimer(attemptDelay)
+	defer delay.Stop()
+	for {
+		select {
+		case <-delay.C:
+			start()
+		case r := <-results:
+			running--
+			if r.err == nil {
+				if running > 0 {
+					go func() {
+						if late := <-results; late.err == nil {
+							late.conn.Close()
+						}
+					}()
+				}
+				return r.conn, nil
+			}
+			if start(); running == 0 {
+				return nil, r.err
+			}
+		}
+	}
+}
+
+// inTurn connects to the first of ips that can be connected to. The error is that of
+// the first.
+func inTurn(ctx context.Context, ips []netip.Addr, connect func(context.Context, netip.Addr) (net.Conn, error)) (_ net.Conn, first error) {
+	for i, ip := range ips {
+		attempt, cancel := share(ctx, len(ips)-i)
+		conn, err := connect(attempt, ip)
+		cancel()
+		if err == nil {
+			return conn, nil
+		}
+		if first == nil {
+			first = err
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, first
+}
+
+// share limits ctx to the nth part of the time that it has left, but to no less than
+// minAttempt.
+func share(ctx context.Context, n int) (context.Context, context.CancelFunc) {
+	until, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, max(time.Until(until)/time.Duration(n), minAttempt))
+}
