@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"strconv"
@@ -26,7 +27,7 @@ import (
 // How long it may take to check a peer in all, directly and through an upstream
 // proxy, and what a handshake and the peer's VERSION may take of it.
 const (
-	directTimeout      = 30 * time.Second
+	directTimeout      = time.Minute
 	upstreamTimeout    = 90 * time.Second
 	directHandshake    = 15 * time.Second
 	upstreamHandshake  = 45 * time.Second
@@ -91,6 +92,7 @@ type prober struct {
 	handshake, version time.Duration // how long they may take
 	isTor              bool          // the upstream proxy is
 	reached            net.Addr      // the peer's address, or the upstream proxy's
+	lookup             watchLookup   // of the peer's name, on this machine
 	report             Report
 }
 
@@ -109,8 +111,18 @@ func (p *prober) run(ctx context.Context) {
 	if !p.target.Addr.IP.IsValid() {
 		p.report.add(p.subject.names(p.isTor))
 	}
+	if resolve := dialer.Resolve; resolve != nil {
+		dialer.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
+			began := time.Now()
+			ips, err := resolve(ctx, host)
+			p.lookup = watchLookup{max(p.lookup.took, time.Since(began)), err}
+			return ips, err
+		}
+	}
 	began := time.Now()
 	nc, err := dialer.Connect(ctx, p.target.String())
+	took := time.Since(began) - p.lookup.took
+	p.dns(ctx, p.target.Addr.Host)
 	if err != nil {
 		p.cannotConnect(err)
 		return
@@ -119,7 +131,7 @@ func (p *prober) run(ctx context.Context) {
 		nc.Close()
 		return
 	}
-	p.connected(nc, time.Since(began))
+	p.connected(nc, took)
 
 	began = time.Now()
 	link, err := dialer.Upgrade(ctx, nc, p.target.String(), transport.Config{
@@ -128,7 +140,7 @@ func (p *prober) run(ctx context.Context) {
 		ReadTimeout:  p.version,
 		WriteTimeout: p.version,
 	})
-	took := time.Since(began)
+	took = time.Since(began)
 	if err != nil {
 		p.noHandshake(ctx, &dialer, err, took)
 		return

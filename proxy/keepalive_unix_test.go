@@ -1,0 +1,47 @@
+//go:build unix
+
+package proxy_test
+
+import (
+	"net"
+	"syscall"
+	"testing"
+
+	"bip324proxy/internal/loopback"
+	"bip324proxy/proxy"
+	"bip324proxy/socks"
+	"bip324proxy/transport"
+)
+
+// Connections to peers have no TCP keepalive, which Bitcoin Core's have not: its probes
+// would tell on the wire who it is.
+func TestNoKeepaliveToPeers(t *testing.T) {
+	addr := loopback.Echo(t)
+	_, port, _ := net.SplitHostPort(addr)
+	dest, err := socks.ParseAddr(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ofPolicy, err := new(proxy.Policy).DialerTo(dest, socks.Credentials{}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, dialer := range map[string]transport.Dialer{"Dialer": {}, "Policy": ofPolicy} {
+		for _, addr := range []string{addr, "localhost:" + port} {
+			nc, err := dialer.Connect(t.Context(), addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			raw, err := nc.(*net.TCPConn).SyscallConn()
+			if err != nil {
+				t.Fatal(err)
+			}
+			raw.Control(func(fd uintptr) {
+				if on, err := syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_KEEPALIVE); on != 0 || err != nil {
+					t.Errorf("%s to %s: SO_KEEPALIVE is %d, %v", name, addr, on, err)
+				}
+			})
+			nc.Close()
+		}
+	}
+}

@@ -1,0 +1,88 @@
+package test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// askByName makes a SOCKS request for a name and returns the reply's code and the address in it.
+func askByName(t *testing.T, proxy string, command byte, host, port string) (code byte, ip net.IP) {
+	t.Helper()
+	nc, err := net.Dial("tcp", proxy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	nc.SetDeadline(time.Now().Add(patience))
+	n, _ := strconv.Atoi(port)
+	request := append([]byte{5, 1, 0, 5, command, 0, 3, byte(len(host))}, host...)
+	nc.Write(binary.BigEndian.AppendUint16(request, uint16(n)))
+	var reply [12]byte
+	if _, err := io.ReadFull(nc, reply[:]); err != nil {
+		t.Fatal(err)
+	}
+	return reply[3], net.IP(reply[6:10])
+}
+
+// A DNS server that does not answer, or not for IPv6, keeps no name from being found; check says which it is.
+func TestDeadNameserver(t *testing.T) {
+	t.Parallel()
+	if !namespace(t) {
+		return
+	}
+	const resolve = 0xf0
+	for _, c := range []struct {
+		name    string
+		servers map[string]func(bool) bool
+		order   []string
+		code    byte
+		within  time.Duration
+		check   string // what check says of the servers
+	}{
+		{"the first is dead", map[string]func(bool) bool{"127.0.0.52": always, "127.0.0.53": never}, []string{"127.0.0.52", "127.0.0.53"},
+			0, 9 * time.Second, "the DNS server 127.0.0.52 does not answer"},
+		{"the first is not there", map[string]func(bool) bool{"127.0.0.53": never}, []string{"127.0.0.52", "127.0.0.53"}, 0, 4 * time.Second, ""},
+		{"no answer for IPv6", map[string]func(bool) bool{"127.0.0.53": func(ipv6 bool) bool { return ipv6 }}, []string{"127.0.0.53"}, 0, 4 * time.Second, ""},
+		{"all are dead", map[string]func(bool) bool{"127.0.0.52": always, "127.0.0.53": always}, []string{"127.0.0.52", "127.0.0.53"},
+			4, 25 * time.Second, "the DNS servers 127.0.0.52 and 127.0.0.53 do not answer"},
+	} {
+		if c.code != 0 && !long { // it takes 20 s for each
+			continue
+		}
+		t.Run(c.name, func(t *testing.T) {
+			useNameservers(t, c.order...)
+			for addr, silent := range c.servers {
+				serveDNS(t, addr, silent)
+			}
+			peer := startV2Peer(t)
+			_, port, _ := net.SplitHostPort(peer)
+			p := startProxy(t)
+			within(t, c.within, "CONNECT", func() {
+				if code, _ := askByName(t, p.addr, 1, "node.example", port); code != c.code {
+					t.Errorf("reply %d, want %d", code, c.code)
+				}
+			})
+			within(t, c.within, "RESOLVE", func() {
+				code, ip := askByName(t, p.addr, resolve, "node.example", "0")
+				if code != c.code || code == 0 && !bytes.Equal(ip, []byte{127, 0, 0, 1}) {
+					t.Errorf("RESOLVE: reply %d, %v; want %d", code, ip, c.code)
+				}
+			})
+			_, stdout, stderr := run(t, "check", "--network", "regtest", "node.example:"+port)
+			t.Logf("check:\n%s%s", stdout, stderr)
+			flat := strings.Join(strings.Fields(stdout), " ")
+			if c.check != "" && !strings.Contains(flat, c.check) || c.check == "" && strings.Contains(flat, "DNS server 1") {
+				t.Errorf("check says nothing of %q, or too much", c.check)
+			}
+			if c.code == 0 && !strings.Contains(flat, "handshake complete") {
+				t.Error("check does not get to the peer")
+			}
+		})
+	}
+}
