@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -21,6 +22,15 @@ func (s *session) ask() (*socks.Request, error) {
 		return &socks.Request{Command: socks.CommandConnect, Dest: dest}, err
 	}
 	s.awaitClient()
+	negotiation := s.policy.Socks
+	until := time.Now().Add(authTimeout)
+	short := s.public && negotiation.Auth != nil
+	if short {
+		s.client.SetReadDeadline(until)
+		if s.in.Interrupted() {
+			s.in.Interrupt()
+		}
+	}
 	first, err := s.in.Peek(1)
 	if isTimeout(err) {
 		return nil, &socks.NegotiationError{Stage: socks.StageGreeting, Err: err}
@@ -30,7 +40,10 @@ func (s *session) ask() (*socks.Request, error) {
 			return s.askVersion(magic)
 		}
 	}
-	request, err := s.policy.Socks.Negotiate(s.client, s.in)
+	if short {
+		negotiation.Timeout = max(min(cmp.Or(negotiation.Timeout, authTimeout), time.Until(until)), time.Millisecond)
+	}
+	request, err := negotiation.Negotiate(s.client, s.in)
 	var refused *socks.NegotiationError
 	if errors.As(err, &refused) && (refused.Reply != socks.Succeeded || refused.Stage == socks.StageAuth) {
 		s.lingerFor(time.Second) // for the client to read why

@@ -43,9 +43,9 @@ func refusalKind(err error) string {
 	switch {
 	case errors.Is(err, errStopping):
 		return kindStopping
-	case errors.Is(err, errTooManySessions):
+	case errors.Is(err, errTooManySessions), errors.Is(err, errMadeRoom):
 		return kindTooMany
-	case errors.Is(err, errTooOften):
+	case errors.Is(err, errTooOften), errors.Is(err, errTooManyWaiting):
 		return kindTooOften
 	case errors.As(err, new(*DeniedError)):
 		return kindDenied

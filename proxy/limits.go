@@ -92,8 +92,9 @@ func clientNetwork(addr net.Addr) netip.Prefix {
 }
 
 // admit says whether conn gets a session, be it only to be told why it is refused.
-// refused, if not nil, logs that; the caller calls it without s.mu, which is held.
-func (s *Server) admit(conn net.Conn, public bool) (ok bool, refusal error, refused func()) {
+// tell, if not nil, logs what there is to be logged; the caller calls it without s.mu,
+// which is held. Clients that have not authenticated give way.
+func (s *Server) admit(conn net.Conn, public bool) (ok bool, refusal error, tell func()) {
 	if public && !s.clients.allow(conn.RemoteAddr()) {
 		return false, errTooOften, func() {
 			s.folded.rate.line(conn.RemoteAddr(), func(who clientSet, more ...any) {
@@ -103,8 +104,19 @@ func (s *Server) admit(conn net.Conn, public bool) (ok bool, refusal error, refu
 			})
 		}
 	}
-	if len(s.sessions)-s.refusing < s.max {
-		return true, nil, nil
+	if public && s.waiting.from[clientNetwork(conn.RemoteAddr())] >= maxWaitingPerClient {
+		return false, errTooManyWaiting, func() {
+			s.folded.waiting.line(conn.RemoteAddr(), func(who clientSet, more ...any) {
+				s.log().Warn("connection refused", append(append(s.whoAttr(who),
+					"reason", fmt.Sprintf("%d connections of its address have not authenticated", maxWaitingPerClient)), more...)...)
+			})
+		}
+	}
+	if public && len(s.waiting.inOrder) >= s.waiting.max || s.full(public) {
+		tell = s.makeRoom()
+	}
+	if !s.full(public) {
+		return true, nil, tell
 	}
 	return s.refusing < maxRefusing(), errTooManySessions, func() {
 		s.folded.sessions.line(conn.RemoteAddr(), func(who clientSet, more ...any) {

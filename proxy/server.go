@@ -88,13 +88,15 @@ type Server struct {
 	refusing  int           // sessions that are only there to be refused
 	turns     chan struct{} // of handshakes that compute
 	clients   clientRates
-	stopping  bool           // no more clients are accepted
-	ending    bool           // sessions are interrupted
-	running   sync.WaitGroup // accept loops and sessions
+	waiting   waiting
+	leaving   map[*session]struct{} // those that made room and have not ended
+	stopping  bool                  // no more clients are accepted
+	ending    bool                  // sessions are interrupted
+	running   sync.WaitGroup        // accept loops and sessions
 
 	folded struct {
-		rate, sessions foldedLog
-		refusals       foldedRefusals
+		rate, waiting, sessions foldedLog
+		refusals                foldedRefusals
 	}
 }
 
@@ -207,6 +209,7 @@ func (s *Server) setup() { // s.mu is held
 	s.sessions = make(map[*session]struct{})
 	s.memory = transport.NewMemory(cmp.Or(s.MessageMemory, 128<<20))
 	s.max = cmp.Or(s.MaxSessions, DefaultMaxSessions(0))
+	s.waiting, s.leaving = newWaiting(s.max), make(map[*session]struct{})
 	s.turns = make(chan struct{}, cmp.Or(s.MaxHandshakes, runtime.GOMAXPROCS(0)))
 	s.clients = clientRates{perSecond: cmp.Or(s.ClientRate, 20), of: make(map[netip.Prefix]*rate.Limiter)}
 }
@@ -312,11 +315,11 @@ func (s *Server) begin(conn net.Conn, peer string, public bool) (refused func())
 		conn.Close()
 		return nil
 	}
-	ok, refusal, refused := s.admit(conn, public)
+	ok, refusal, tell := s.admit(conn, public)
 	if !ok {
 		s.tally.refused[refusalKind(refusal)]++
 		conn.Close()
-		return refused
+		return tell
 	}
 	s.number++
 	each := newSession(s, conn, peer, public, s.number)
@@ -325,6 +328,8 @@ func (s *Server) begin(conn net.Conn, peer string, public bool) (refused func())
 		s.refusing++
 		each.refusal = refusal
 		each.after(refuseTimeout, func() { each.fail(refusal) })
+	} else if public {
+		s.waiting.add(each)
 	}
 	s.running.Go(func() {
 		err := each.ended(each.serve(s.ctx))
@@ -332,7 +337,7 @@ func (s *Server) begin(conn net.Conn, peer string, public bool) (refused func())
 		s.remove(each, end, err)
 		each.logEnd(end, err)
 	})
-	return refused
+	return tell
 }
 
 // remove makes a session that ended with err one of the past.
@@ -340,6 +345,8 @@ func (s *Server) remove(each *session, end Ended, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.sessions, each)
+	delete(s.leaving, each)
+	s.waiting.remove(each)
 	if each.opened() || err != nil && !errors.Is(err, errNotTor) { // else a question was answered
 		s.tally.end(end, each.info().Traffic, level(end.Kind, err) < slog.LevelInfo)
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -25,6 +26,7 @@ type session struct {
 	in      *stream.Reader // all that is read from client, but for a relay's bytes
 	fixed   string         // where the listener's clients go, if they are not asked
 	public  bool           // the listener is open to others than this machine
+	network netip.Prefix   // the client's, see clientNetwork
 	refusal error          // why the client gets no more than an answer, if so
 	dialer  transport.Dialer
 
@@ -45,13 +47,14 @@ type session struct {
 func newSession(server *Server, client net.Conn, fixed string, public bool, number uint64) *session {
 	policy := server.policy()
 	s := &session{
-		server: server,
-		policy: policy,
-		client: client,
-		in:     stream.NewReader(client),
-		fixed:  fixed,
-		public: public,
-		dialer: policy.Dialer,
+		server:  server,
+		policy:  policy,
+		client:  client,
+		in:      stream.NewReader(client),
+		fixed:   fixed,
+		public:  public,
+		network: clientNetwork(client.RemoteAddr()),
+		dialer:  policy.Dialer,
 	}
 	s.shown = SessionInfo{Number: number, Began: time.Now(), State: StateAsking, Client: client.RemoteAddr().String()}
 	s.in.SetMemory(server.memory)
@@ -89,6 +92,9 @@ func (s *session) run(ctx context.Context) error {
 func (s *session) settle(ctx context.Context) (talk func() error, err error) {
 	request, err := s.ask()
 	if err != nil {
+		return nil, err
+	}
+	if err := s.server.negotiated(s); err != nil {
 		return nil, err
 	}
 	if s.refusal != nil {

@@ -1,0 +1,119 @@
+package proxy
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+const (
+	// authTimeout is how long a client from elsewhere may take in all to give the
+	// password and say where it wants to go.
+	authTimeout = 5 * time.Second
+
+	// maxWaitingPerClient is how many sessions of one client network may wait.
+	maxWaitingPerClient = 16
+)
+
+var (
+	errTooManyWaiting = errors.New("too many connections of the client's address have not authenticated")
+	errMadeRoom       = errors.New("the client had not authenticated when its place was needed")
+)
+
+// waiting are the sessions that anybody can open: those of clients from elsewhere that
+// have not completed their negotiation, and so have given no password. They have a
+// share of the sessions and give way to all others.
+type waiting struct {
+	max     int
+	inOrder []*session // the one that has waited longest first
+	from    map[netip.Prefix]int
+}
+
+// newWaiting returns the share of that many sessions: a quarter, or more where that
+// would be next to none.
+func newWaiting(sessions int) waiting {
+	return waiting{max: max(sessions/4, min(sessions/2, maxWaitingPerClient), 1), from: make(map[netip.Prefix]int)}
+}
+
+func (w *waiting) add(s *session) {
+	w.inOrder = append(w.inOrder, s)
+	w.from[s.network]++
+}
+
+// remove reports whether s was waiting.
+func (w *waiting) remove(s *session) bool {
+	i := slices.Index(w.inOrder, s)
+	if i < 0 {
+		return false
+	}
+	w.inOrder = slices.Delete(w.inOrder, i, i+1)
+	if w.from[s.network]--; w.from[s.network] == 0 {
+		delete(w.from, s.network)
+	}
+	return true
+}
+
+// next returns the session to give way: of the client networks with the most, the one
+// that has waited longest. So a few networks do not push out the others' clients.
+func (w *waiting) next() (victim *session) {
+	most := 0
+	for _, s := range w.inOrder {
+		if n := w.from[s.network]; n > most {
+			most, victim = n, s
+		}
+	}
+	return victim
+}
+
+// makeRoom ends the waiting session that is to give way, if there is one, and returns
+// what logs that, without s.mu, which is held.
+func (s *Server) makeRoom() (tell func()) {
+	victim := s.waiting.next()
+	if victim == nil {
+		return nil
+	}
+	s.waiting.remove(victim)
+	s.leaving[victim] = struct{}{}
+	victim.fail(errMadeRoom)
+	return func() {
+		s.folded.waiting.line(victim.client.RemoteAddr(), func(who clientSet, more ...any) {
+			s.log().Warn("connection closed", append(append(s.whoAttr(who), "reason", errMadeRoom.Error(),
+				"hint", "somebody opens many connections without the password"), more...)...)
+		})
+	}
+}
+
+// negotiated tells that a session's client has said where it wants to go, with the
+// password where one is needed. It returns errMadeRoom if that came too late.
+func (s *Server) negotiated(each *session) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting.remove(each)
+	if _, late := s.leaving[each]; late {
+		return errMadeRoom
+	}
+	return nil
+}
+
+// full reports whether there is no place for another session. A listener that is open
+// to others leaves some of them to those of this machine. s.mu is held.
+func (s *Server) full(public bool) bool {
+	taken, ofPublic, local := -s.refusing-len(s.leaving), 0, false
+	taken += len(s.sessions)
+	if taken >= s.max || !public {
+		return taken >= s.max
+	}
+	for l := range s.listeners {
+		local = local || IsLocal(l.Addr())
+	}
+	if !local || taken < s.max-s.max/8 {
+		return false
+	}
+	for each := range s.sessions {
+		if _, leaving := s.leaving[each]; each.public && each.refusal == nil && !leaving {
+			ofPublic++
+		}
+	}
+	return ofPublic >= s.max-s.max/8
+}
