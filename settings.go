@@ -126,7 +126,7 @@ func (s *settings) descriptors() int {
 	if s.status == "" {
 		return 0
 	}
-	return status.MaxConns + 2 // with the listener, and a file of /proc for the metrics
+	return status.MaxConns + 3 // with a new one before another is closed, the listener, and a file of /proc for the metrics
 }
 
 // checkListeners is what of the listeners can be judged before they are opened.

@@ -17,7 +17,10 @@ import (
 // route answers requests for one path that have passed the guard.
 type route struct {
 	http.HandlerFunc
-	open bool // also to those who show no token
+
+	// health says ok or not, and nothing else: to anybody, whatever the Host, and to
+	// OPTIONS as to GET, for that is what health checks of all kinds send.
+	health bool
 }
 
 // guard lets a request through to its route if it comes from the page itself, or
@@ -77,18 +80,20 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	shown := g.token != "" && g.shows(r)
 	to, known := g.routes[r.URL.Path]
 	switch {
-	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+	case r.Method != http.MethodGet && r.Method != http.MethodHead && !(to.health && r.Method == http.MethodOptions):
 		h.Set("Allow", "GET, HEAD")
-		say(w, http.StatusMethodNotAllowed, "method not allowed: there is only GET and HEAD")
+		refuse(w, http.StatusMethodNotAllowed, "method not allowed: there is only GET and HEAD")
 	case g.crossOrigin(r):
-		say(w, http.StatusForbidden, "forbidden: the request comes from another page")
+		refuse(w, http.StatusForbidden, "forbidden: the request comes from another page")
+	case to.health:
+		to.ServeHTTP(w, r)
 	case !shown && !g.isHost(r.Host):
-		say(w, http.StatusForbidden, "forbidden: ask for an address of this machine, such as 127.0.0.1, and not for a name")
-	case g.locked && !shown && !to.open:
+		refuse(w, http.StatusForbidden, "forbidden: ask for an address of this machine, such as 127.0.0.1, and not for a name")
+	case g.locked && !shown:
 		h.Set("WWW-Authenticate", "Bearer")
-		say(w, http.StatusUnauthorized, "unauthorized: a token is needed; open /?token=TOKEN in a browser, once, or send the header Authorization: Bearer TOKEN")
+		refuse(w, http.StatusUnauthorized, "unauthorized: a token is needed; open /?token=TOKEN in a browser, once, or send the header Authorization: Bearer TOKEN")
 	case !known:
-		say(w, http.StatusNotFound, "not found")
+		refuse(w, http.StatusNotFound, "not found")
 	case shown && r.URL.Path == "/" && r.URL.Query().Has("token"):
 		http.SetCookie(w, &http.Cookie{Name: g.cookie, Value: g.ticket, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode})
 		h.Set("Location", "/") // the token stays in no address bar
@@ -96,6 +101,13 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		to.ServeHTTP(w, r)
 	}
+}
+
+// refuse answers with a line of text and closes the connection: who is refused is not
+// to hold one.
+func refuse(w http.ResponseWriter, code int, text string) {
+	w.Header().Set("Connection", "close")
+	say(w, code, text)
 }
 
 // crossOrigin says whether a browser sends the request for another page than ours.

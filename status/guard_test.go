@@ -43,7 +43,7 @@ func get(s *Server, addr net.Addr, method, target, host string, headers ...strin
 		r.Header.Add(name, value)
 	}
 	w := httptest.NewRecorder()
-	s.handler(addr, new(recent)).ServeHTTP(w, r)
+	s.handler(addr, new(recent), newConns()).ServeHTTP(w, r)
 	return w.Result()
 }
 
@@ -57,60 +57,67 @@ func TestGuard(t *testing.T) {
 		host    string
 		headers []string
 		code    int
+		health  int // of /healthz and /readyz, if they answer otherwise
 	}{
-		{"the address", loopback, "GET", here, nil, 200},
-		{"HEAD", loopback, "HEAD", here, nil, 200},
-		{"localhost", loopback, "GET", "localhost:1325", nil, 200},
-		{"LOCALHOST", loopback, "GET", "LOCALHOST:1325", nil, 200},
-		{"localhost without port", loopback, "GET", "localhost", nil, 200},
-		{"IPv6", loopback, "GET", "[::1]:1325", nil, 200},
-		{"IPv6 without port", loopback, "GET", "[::1]", nil, 200},
-		{"a tunnel's port", loopback, "GET", "127.0.0.1:8080", nil, 200},
+		{"the address", loopback, "GET", here, nil, 200, 0},
+		{"HEAD", loopback, "HEAD", here, nil, 200, 0},
+		{"localhost", loopback, "GET", "localhost:1325", nil, 200, 0},
+		{"LOCALHOST", loopback, "GET", "LOCALHOST:1325", nil, 200, 0},
+		{"localhost without port", loopback, "GET", "localhost", nil, 200, 0},
+		{"IPv6", loopback, "GET", "[::1]:1325", nil, 200, 0},
+		{"IPv6 without port", loopback, "GET", "[::1]", nil, 200, 0},
+		{"a tunnel's port", loopback, "GET", "127.0.0.1:8080", nil, 200, 0},
 
-		{"a name", loopback, "GET", "evil.example:1325", nil, 403},
-		{"a name without port", loopback, "GET", "evil.example", nil, 403},
-		{"no host", loopback, "GET", "", nil, 403},
-		{"a name like localhost", loopback, "GET", "localhost.evil.example:1325", nil, 403},
-		{"a name like an address", loopback, "GET", "127.0.0.1.evil.example:1325", nil, 403},
-		{"this machine's name", loopback, "GET", "host.local:1325", nil, 403},
-		{"another address", loopback, "GET", "192.0.2.1:1325", nil, 403},
-		{"any address", loopback, "GET", "0.0.0.0:1325", nil, 403},
-		{"a user", loopback, "GET", "evil.example@127.0.0.1:1325", nil, 403},
-		{"no port", loopback, "GET", "127.0.0.1:http", nil, 403},
-		{"IPv4 in brackets", loopback, "GET", "[127.0.0.1]:1325", nil, 403},
-		{"localhost in brackets", loopback, "GET", "[localhost]:1325", nil, 403},
-		{"a zone", loopback, "GET", "[::1%25lo]:1325", nil, 403},
+		{"a name", loopback, "GET", "evil.example:1325", nil, 403, 200},
+		{"a name without port", loopback, "GET", "evil.example", nil, 403, 200},
+		{"no host", loopback, "GET", "", nil, 403, 200},
+		{"a name like localhost", loopback, "GET", "localhost.evil.example:1325", nil, 403, 200},
+		{"a name like an address", loopback, "GET", "127.0.0.1.evil.example:1325", nil, 403, 200},
+		{"this machine's name", loopback, "GET", "host.local:1325", nil, 403, 200},
+		{"another address", loopback, "GET", "192.0.2.1:1325", nil, 403, 200},
+		{"any address", loopback, "GET", "0.0.0.0:1325", nil, 403, 200},
+		{"a user", loopback, "GET", "evil.example@127.0.0.1:1325", nil, 403, 200},
+		{"no port", loopback, "GET", "127.0.0.1:http", nil, 403, 200},
+		{"IPv4 in brackets", loopback, "GET", "[127.0.0.1]:1325", nil, 403, 200},
+		{"localhost in brackets", loopback, "GET", "[localhost]:1325", nil, 403, 200},
+		{"a zone", loopback, "GET", "[::1%25lo]:1325", nil, 403, 200},
 
-		{"POST", loopback, "POST", here, nil, 405},
-		{"PUT", loopback, "PUT", here, nil, 405},
-		{"DELETE", loopback, "DELETE", here, nil, 405},
-		{"OPTIONS", loopback, "OPTIONS", here, nil, 405},
-		{"preflight", loopback, "OPTIONS", here, []string{"Origin: http://evil.example", "Access-Control-Request-Method: GET", "Access-Control-Request-Private-Network: true"}, 405},
-		{"CONNECT", loopback, "CONNECT", here, nil, 405},
-		{"TRACE", loopback, "TRACE", here, nil, 405},
+		{"POST", loopback, "POST", here, nil, 405, 0},
+		{"PUT", loopback, "PUT", here, nil, 405, 0},
+		{"DELETE", loopback, "DELETE", here, nil, 405, 0},
+		{"OPTIONS", loopback, "OPTIONS", here, nil, 405, 200},
+		{"preflight", loopback, "OPTIONS", here, []string{"Origin: http://evil.example", "Access-Control-Request-Method: GET", "Access-Control-Request-Private-Network: true"}, 405, 403},
+		{"CONNECT", loopback, "CONNECT", here, nil, 405, 0},
+		{"TRACE", loopback, "TRACE", here, nil, 405, 0},
 
-		{"the page's fetch", loopback, "GET", here, []string{"Origin: http://127.0.0.1:1325", "Sec-Fetch-Site: same-origin"}, 200},
-		{"another origin", loopback, "GET", here, []string{"Origin: http://evil.example"}, 403},
-		{"null", loopback, "GET", here, []string{"Origin: null"}, 403},
-		{"another port", loopback, "GET", here, []string{"Origin: http://127.0.0.1:8080"}, 403},
-		{"another scheme", loopback, "GET", here, []string{"Origin: https://127.0.0.1:1325"}, 403},
-		{"two origins", loopback, "GET", here, []string{"Origin: http://127.0.0.1:1325", "Origin: http://evil.example"}, 403},
-		{"rebound", loopback, "GET", "evil.example:1325", []string{"Origin: http://evil.example:1325", "Sec-Fetch-Site: same-origin"}, 403},
-		{"typed", loopback, "GET", here, []string{"Sec-Fetch-Site: none", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"}, 200},
-		{"cross-site", loopback, "GET", here, []string{"Sec-Fetch-Site: cross-site"}, 403},
-		{"same-site", loopback, "GET", here, []string{"Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image"}, 403},
-		{"a frame", loopback, "GET", here, []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe"}, 403},
+		{"the page's fetch", loopback, "GET", here, []string{"Origin: http://127.0.0.1:1325", "Sec-Fetch-Site: same-origin"}, 200, 0},
+		{"another origin", loopback, "GET", here, []string{"Origin: http://evil.example"}, 403, 0},
+		{"null", loopback, "GET", here, []string{"Origin: null"}, 403, 0},
+		{"another port", loopback, "GET", here, []string{"Origin: http://127.0.0.1:8080"}, 403, 0},
+		{"another scheme", loopback, "GET", here, []string{"Origin: https://127.0.0.1:1325"}, 403, 0},
+		{"two origins", loopback, "GET", here, []string{"Origin: http://127.0.0.1:1325", "Origin: http://evil.example"}, 403, 0},
+		{"rebound", loopback, "GET", "evil.example:1325", []string{"Origin: http://evil.example:1325", "Sec-Fetch-Site: same-origin"}, 403, 200},
+		{"typed", loopback, "GET", here, []string{"Sec-Fetch-Site: none", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"}, 200, 0},
+		{"cross-site", loopback, "GET", here, []string{"Sec-Fetch-Site: cross-site"}, 403, 0},
+		{"same-site", loopback, "GET", here, []string{"Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image"}, 403, 0},
+		{"a frame", loopback, "GET", here, []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe"}, 403, 0},
 
-		{"socket", unix, "GET", "localhost", nil, 200},
-		{"socket, any name", unix, "GET", "status", nil, 200},
-		{"socket, another page", unix, "GET", "status", []string{"Origin: http://evil.example"}, 403},
-		{"socket, POST", unix, "POST", "status", nil, 405},
+		{"socket", unix, "GET", "localhost", nil, 200, 0},
+		{"socket, any name", unix, "GET", "status", nil, 200, 0},
+		{"socket, another page", unix, "GET", "status", []string{"Origin: http://evil.example"}, 403, 0},
+		{"socket, POST", unix, "POST", "status", nil, 405, 0},
 	} {
 		for _, path := range append(paths, "/nothing", "/page/index.html", "/api/status/", "/../page.js") {
 			r := get(new(Server), c.addr, c.method, path, c.host, c.headers...)
 			want := c.code
-			if want == 200 && !slices.Contains(paths, path) {
+			switch health := path == "/healthz" || path == "/readyz"; {
+			case health && c.health != 0:
+				want = c.health
+			case want == 200 && !slices.Contains(paths, path):
 				want = 404
+			}
+			if closes := want == 401 || want == 403 || want == 404 || want == 405; closes != (r.Header.Get("Connection") == "close") {
+				t.Errorf("%s: %s %s: %d, Connection: %s", c.name, c.method, path, want, r.Header.Get("Connection"))
 			}
 			if r.StatusCode != want {
 				t.Errorf("%s: %s %s: %d, want %d", c.name, c.method, path, r.StatusCode, want)
@@ -173,7 +180,7 @@ func TestToken(t *testing.T) {
 		{loopback, "127.0.0.1:1325", nil, 401},
 		{public, "192.0.2.1:1325", nil, 401},
 		{unix, "status", nil, 401},
-		{public, "status.example", nil, 403},
+		{public, "status.example", nil, 403}, // but for health
 		{public, "192.0.2.1:1325", []string{"Authorization: Bearer " + token}, 200},
 		{public, "192.0.2.1:1325", []string{"Authorization: bearer  " + token}, 200},
 		{public, "status.example", []string{"Authorization: Bearer " + token}, 200}, // a page that was rebound has no token
@@ -191,7 +198,7 @@ func TestToken(t *testing.T) {
 	} {
 		for _, path := range paths {
 			want := c.code
-			if health := path == "/healthz" || path == "/readyz"; health && want == 401 {
+			if health := path == "/healthz" || path == "/readyz"; health && (want == 401 || c.host == "status.example") {
 				want = 200
 			}
 			r := get(&Server{Token: token}, c.addr, "GET", path, c.host, c.headers...)
@@ -215,7 +222,7 @@ func TestToken(t *testing.T) {
 // A token in the page's address is taken once, and is no longer there; what stays is a cookie that is not the token.
 func TestTokenInAddress(t *testing.T) {
 	s := &Server{Token: token, Snapshot: idle}
-	h := s.handler(public, new(recent))
+	h := s.handler(public, new(recent), newConns())
 	ask := func(target, host string, cookies ...*http.Cookie) *http.Response {
 		r := httptest.NewRequest("GET", target, nil)
 		r.Host = host
@@ -248,7 +255,7 @@ func TestTokenInAddress(t *testing.T) {
 		t.Errorf("with part of the cookie: %d", r.StatusCode)
 	}
 	// Another process has another.
-	h = s.handler(public, new(recent))
+	h = s.handler(public, new(recent), newConns())
 	if r := ask("/", "192.0.2.1:1325", c); r.StatusCode != 401 {
 		t.Errorf("with the cookie of another process: %d", r.StatusCode)
 	}
@@ -278,10 +285,10 @@ func FuzzHost(f *testing.F) {
 		f.Add(host)
 	}
 	s := &Server{Snapshot: idle}
-	handlers := map[bool]http.Handler{true: s.handler(loopback, new(recent)), false: (&Server{Snapshot: idle, Token: token}).handler(public, new(recent))}
+	handlers := map[bool]http.Handler{true: s.handler(loopback, new(recent), newConns()), false: (&Server{Snapshot: idle, Token: token}).handler(public, new(recent), newConns())}
 	f.Fuzz(func(t *testing.T, host string) {
 		for local, h := range handlers {
-			r := httptest.NewRequest("GET", "/healthz", nil)
+			r := httptest.NewRequest("GET", "/style.css", nil)
 			r.Host = host
 			w := httptest.NewRecorder()
 			h.ServeHTTP(w, r)

@@ -20,8 +20,6 @@ import (
 	"net/http"
 	"time"
 
-	"golang.org/x/net/netutil"
-
 	"bip324proxy/proxy"
 )
 
@@ -61,7 +59,8 @@ type Setting struct {
 }
 
 const (
-	// MaxConns is how many connections are served at a time; others wait.
+	// MaxConns is how many connections there are at a time; for a new one beyond them
+	// the one that has waited longest is closed.
 	MaxConns = 16
 
 	headerTimeout = 5 * time.Second
@@ -84,8 +83,11 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		defer close(sampled)
 		recent.sample(ctx, s.Snapshot)
 	}()
+	open := newConns()
 	h := &http.Server{
-		Handler:           s.handler(l.Addr(), recent),
+		Handler:           s.handler(l.Addr(), recent, open),
+		ConnContext:       open.context,
+		ConnState:         open.state,
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       answerTimeout,
 		WriteTimeout:      answerTimeout,
@@ -105,7 +107,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 			h.Close()
 		}
 	}()
-	err := h.Serve(netutil.LimitListener(l, MaxConns))
+	err := h.Serve(&listener{l, open})
 	cancel()
 	<-stopped
 	<-sampled
@@ -116,16 +118,16 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 }
 
 // handler is all that is served on a listener at addr.
-func (s *Server) handler(addr net.Addr, recent *recent) http.Handler {
+func (s *Server) handler(addr net.Addr, recent *recent, open *conns) http.Handler {
 	metrics := newMetrics(s)
 	routes := map[string]route{
-		"/healthz":    {open: true, HandlerFunc: healthy},
-		"/readyz":     {open: true, HandlerFunc: s.ready},
-		"/api/status": {HandlerFunc: func(w http.ResponseWriter, r *http.Request) { s.report(w, r, recent) }},
-		"/metrics":    {HandlerFunc: metrics.ServeHTTP},
+		"/healthz":    {health: true, HandlerFunc: healthy},
+		"/readyz":     {health: true, HandlerFunc: s.ready},
+		"/api/status": {HandlerFunc: open.inTurn(func(w http.ResponseWriter, r *http.Request) { s.report(w, r, recent) })},
+		"/metrics":    {HandlerFunc: open.inTurn(metrics.ServeHTTP)},
 	}
 	for path, file := range pageFiles {
-		routes[path] = route{HandlerFunc: file.ServeHTTP}
+		routes[path] = route{HandlerFunc: open.inTurn(file.ServeHTTP)}
 	}
 	return newGuard(addr, s.Token, routes)
 }
