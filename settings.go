@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -19,6 +20,14 @@ import (
 	"bip324proxy/socks"
 	"bip324proxy/status"
 	"bip324proxy/transport"
+)
+
+// The bounds of settings. What is reckoned from them fits an int of 32 bits where ints
+// have that many: bytes of memory, descriptors of sessions.
+const (
+	minMessageMemory = 8                               // MiB
+	maxMessageMemory = min(1024*1024, math.MaxInt>>20) // MiB
+	maxMaxSessions   = 1_000_000
 )
 
 // settings are what the program is to do. To add one, add a field here, a row to
@@ -75,10 +84,12 @@ func (s *settings) check() (err error) {
 	switch {
 	case s.grace < 0:
 		return s.wrong("grace", errors.New("a time cannot be negative; 0 ends sessions at once"))
-	case s.messageMemory < 8 || s.messageMemory > 1024*1024:
-		return s.wrong("message-memory", errors.New("from 8 MiB, for a message each way, to a million"))
+	case s.messageMemory < minMessageMemory || s.messageMemory > maxMessageMemory:
+		return s.wrong("message-memory", fmt.Errorf("%d is invalid; must be from %d (MiB), for a message each way, to %d", s.messageMemory, minMessageMemory, maxMessageMemory))
 	case sessionsGiven && s.maxSessions < 1:
 		return s.wrong("max-sessions", errors.New("there must be one at least; leave it out for as many as there are descriptors for"))
+	case s.maxSessions > maxMaxSessions:
+		return s.wrong("max-sessions", fmt.Errorf("%d is invalid; must be at most %d", s.maxSessions, maxMaxSessions))
 	case s.clientRate < 1:
 		return s.wrong("client-rate", errors.New("it must be one a second at least"))
 	case s.clientRate > 1_000_000:

@@ -3,12 +3,52 @@ package main
 import (
 	"errors"
 	"net"
+	"strconv"
 	"strings"
 	"testing"
 
 	"bip324proxy/proxy"
 	"bip324proxy/socks"
 )
+
+// Settings from which more would be reckoned than an int holds are refused, with 32 bits
+// as with 64.
+func TestSettingsFitAnInt(t *testing.T) {
+	for _, c := range []struct {
+		name, value string
+		fits        bool
+	}{
+		{"message-memory", "7", false},
+		{"message-memory", "8", true},
+		{"message-memory", "2047", true},
+		{"message-memory", "2048", strconv.IntSize == 64},
+		{"message-memory", "4104", strconv.IntSize == 64}, // 8 MiB, if only 32 bits are kept
+		{"message-memory", "1048576", strconv.IntSize == 64},
+		{"message-memory", "1048577", false},
+		{"max-sessions", "1000000", true},
+		{"max-sessions", "1000001", false},
+		{"max-sessions", "715827883", false}, // times six
+	} {
+		s := &settings{origins: map[string]origin{}}
+		for i := range table {
+			if preset := table[i].preset; preset != "" {
+				if err := table[i].set(s, []string{preset}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if err := lookUp(c.name).set(s, []string{c.value}); err != nil {
+			t.Fatal(err)
+		}
+		err := s.check()
+		if (err == nil) != c.fits {
+			t.Errorf("%s %s: %v", c.name, c.value, err)
+		}
+		if err == nil && (s.messageMemory<<20 <= 0 || 6*s.sessions() <= 0) {
+			t.Errorf("%s %s: %d bytes, %d sessions", c.name, c.value, s.messageMemory<<20, s.sessions())
+		}
+	}
+}
 
 // Whatever a file of --auth-file holds, what comes of it can be sent in SOCKS and
 // is what the first line says; an error does not show it.

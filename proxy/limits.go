@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"container/list"
 	"errors"
 	"fmt"
 	"net"
@@ -51,11 +52,22 @@ func DefaultMaxSessions(others int) int { return min(SessionsForDescriptors(othe
 // others are closed without a word.
 func maxRefusing() int { return min(max(descriptorLimit()/64, 4), 64) }
 
-// clientRates knows how often the clients of each network (see clientNetwork) have
-// come of late. It is for one goroutine at a time.
+// clientRates limits how often the clients of each network (see clientNetwork) may
+// connect. It is for one goroutine at a time.
 type clientRates struct {
 	perSecond int
-	of        map[netip.Prefix]*rate.Limiter
+	known     map[netip.Prefix]*list.Element // of recent
+	recent    list.List                      // of *clientRate, the one seen last in front
+}
+
+// clientRate is the rate of one network.
+type clientRate struct {
+	from    netip.Prefix
+	limiter *rate.Limiter
+}
+
+func newClientRates(perSecond int) clientRates {
+	return clientRates{perSecond: perSecond, known: make(map[netip.Prefix]*list.Element)}
 }
 
 // allow says whether another connection from addr is in time.
@@ -64,15 +76,16 @@ func (r *clientRates) allow(addr net.Addr) bool {
 	if !from.IsValid() {
 		return true
 	}
-	client := r.of[from]
+	client := r.known[from]
 	if client == nil {
-		if len(r.of) >= maxClients {
-			clear(r.of) // everybody begins anew
+		if len(r.known) >= maxClients { // evict the one that has not been seen for the longest time
+			delete(r.known, r.recent.Remove(r.recent.Back()).(*clientRate).from)
 		}
-		client = rate.NewLimiter(rate.Limit(r.perSecond), burst*r.perSecond)
-		r.of[from] = client
+		client = r.recent.PushFront(&clientRate{from, rate.NewLimiter(rate.Limit(r.perSecond), burst*r.perSecond)})
+		r.known[from] = client
 	}
-	return client.Allow()
+	r.recent.MoveToFront(client)
+	return client.Value.(*clientRate).limiter.Allow()
 }
 
 // clientNetwork is a client's address, or of IPv6 its /64, which is what one host has.

@@ -14,15 +14,12 @@ import (
 	"log/slog"
 	"maps"
 	"net"
-	"net/netip"
 	"os"
 	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/time/rate"
 
 	"bip324proxy/transport"
 )
@@ -211,7 +208,7 @@ func (s *Server) setup() { // s.mu is held
 	s.max = cmp.Or(s.MaxSessions, DefaultMaxSessions(0))
 	s.waiting, s.leaving = newWaiting(s.max), make(map[*session]struct{})
 	s.turns = make(chan struct{}, cmp.Or(s.MaxHandshakes, runtime.GOMAXPROCS(0)))
-	s.clients = clientRates{perSecond: cmp.Or(s.ClientRate, 20), of: make(map[netip.Prefix]*rate.Limiter)}
+	s.clients = newClientRates(cmp.Or(s.ClientRate, 20))
 }
 
 func (s *Server) addListener(l net.Listener) bool {

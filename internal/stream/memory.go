@@ -50,8 +50,12 @@ type waiter struct {
 }
 
 // NewMemory returns a budget of size bytes, rounded down to whole pages. What is
-// larger than it can never be had.
+// larger than it can never be had. It panics if size is negative, as one is that did
+// not fit an int.
 func NewMemory(size int) *Memory {
+	if size < 0 {
+		panic("stream: the size of a Memory is negative")
+	}
 	return &Memory{size: size / pageSize * pageSize}
 }
 
