@@ -125,7 +125,7 @@ func TestWrongFile(t *testing.T) {
 		{"client-rate = 2000000000000000000", "FILE:1: client-rate: a million a second is as good as no limit"},
 		{"max-sessions = 0", "FILE:1: max-sessions: there must be one at least"},
 		{"max-sessions = -3", "FILE:1: max-sessions: there must be one at least"},
-		{"message-memory = 7", "FILE:1: message-memory: from 8 MiB"},
+		{"message-memory = 7", "FILE:1: message-memory: must be from 8 (MiB)"},
 		{"listen = \"127.0.0.1:1324\"", `FILE:1: listen: write a list of strings, such as listen = ["127.0.0.1:1324"]`},
 		{"listen = []", "FILE:1: listen: there must be one at least; leave it out for 127.0.0.1:1324"},
 		{"listen = [\n1324\n]", "FILE:1: listen: write a list of strings"},

@@ -85,11 +85,11 @@ func (s *settings) check() (err error) {
 	case s.grace < 0:
 		return s.wrong("grace", errors.New("a time cannot be negative; 0 ends sessions at once"))
 	case s.messageMemory < minMessageMemory || s.messageMemory > maxMessageMemory:
-		return s.wrong("message-memory", fmt.Errorf("%d is invalid; must be from %d (MiB), for a message each way, to %d", s.messageMemory, minMessageMemory, maxMessageMemory))
+		return s.wrong("message-memory", fmt.Errorf("must be from %d (MiB), for a message each way, to %d", minMessageMemory, maxMessageMemory))
 	case sessionsGiven && s.maxSessions < 1:
 		return s.wrong("max-sessions", errors.New("there must be one at least; leave it out for as many as there are descriptors for"))
 	case s.maxSessions > maxMaxSessions:
-		return s.wrong("max-sessions", fmt.Errorf("%d is invalid; must be at most %d", s.maxSessions, maxMaxSessions))
+		return s.wrong("max-sessions", fmt.Errorf("must be at most %d", maxMaxSessions))
 	case s.clientRate < 1:
 		return s.wrong("client-rate", errors.New("it must be one a second at least"))
 	case s.clientRate > 1_000_000:

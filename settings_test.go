@@ -25,6 +25,7 @@ func TestSettingsFitAnInt(t *testing.T) {
 		{"message-memory", "4104", strconv.IntSize == 64}, // 8 MiB, if only 32 bits are kept
 		{"message-memory", "1048576", strconv.IntSize == 64},
 		{"message-memory", "1048577", false},
+		{"message-memory", "4294967304", false}, // 8 again
 		{"max-sessions", "1000000", true},
 		{"max-sessions", "1000001", false},
 		{"max-sessions", "715827883", false}, // times six

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strconv"
@@ -113,7 +114,9 @@ func (t *setting) set(s *settings, given []string) (err error) {
 			return fmt.Errorf("%q is %s", last, noneOf(t.values))
 		}
 	case *int:
-		*field, err = strconv.Atoi(last)
+		var n int64
+		n, err = strconv.ParseInt(last, 10, 64)
+		*field = int(max(math.MinInt, min(n, math.MaxInt))) // what no int holds is out of bounds all the same
 		what = "no whole number"
 	case *bool:
 		*field, err = strconv.ParseBool(last)

@@ -25,7 +25,7 @@ var errHidden = errors.New("an error that may have an address in it")
 // plainErrors are known to be without addresses.
 var plainErrors = []error{
 	ErrNoEgress, errClearnet, errNotCJDNS, errUpstreamIsRemote, errUpstreamIsNotTor, errPeerFirst, errNotTor, errOwnAddress, errOwnUpstream, errPeerClosed, errClientLeft, errPassthroughDenied, errStopping,
-	errTooManySessions, errTooOften, errTooManyWaiting, errMadeRoom,
+	errTooManySessions, errTooOften, errTooManyWaiting, errMadeRoom, errUnacknowledged,
 	transport.ErrSilent, transport.ErrNoTerminator, transport.ErrAuthentication, transport.ErrV1Peer, transport.ErrV1OtherNetwork,
 	transport.ErrKnownV1, transport.ErrRefusedV2,
 	v1v2.ErrNotVersion, stream.ErrMemory, stream.ErrSlow,

@@ -245,6 +245,8 @@ func (s *session) explain(err error) (reason, hint string) {
 		return err.Error(), "switch off the client's own v2 transport, or run with --passthrough allow"
 	case errors.Is(err, ErrNoEgress):
 		return err.Error(), "this proxy connects directly; set the client's own proxy for such addresses (Bitcoin Core: -onion=, -i2psam=)"
+	case errors.Is(err, errTimedOut):
+		return s.explainVanished(err), ""
 	case isTimeout(err):
 		return "nothing moved for too long: " + err.Error(), ""
 	}
@@ -306,6 +308,8 @@ func explainEnd(e *v1v2.EndError) string {
 		return fmt.Sprintf("the %s closed the connection within a message", e.Side)
 	case errors.Is(e, stream.ErrMemory):
 		return fmt.Sprintf("no memory for a large message from the %s became free in time: all sessions together have used up --message-memory", e.Side)
+	case errors.Is(e, errUnacknowledged), errors.Is(e, errTimedOut):
+		return fmt.Sprintf("the %s does not acknowledge what is sent to it: it has vanished, or the way to it", e.Side)
 	case isTimeout(e):
 		return fmt.Sprintf("the %s neither sent nor took anything for too long", e.Side)
 	}

@@ -44,6 +44,13 @@ type Server struct {
 	// other has ended. Zero means 30 s.
 	LingerTimeout time.Duration
 
+	// AckTimeout ends a session of which one end has acknowledged nothing of what was
+	// sent to it for so long, or up to a third more: it has vanished, or the way to
+	// it. An end that takes nothing, but acknowledges that it is asked to, has
+	// IdleTimeout. Zero means 3 minutes. It works on Linux only; elsewhere it is the
+	// system that gives up.
+	AckTimeout time.Duration
+
 	// MessageMemory is the most memory, in bytes, that messages of over 16 KiB
 	// take on their way, those of all sessions together. When it is used up,
 	// sessions wait for it in turn. Zero means 128 MiB; it should be several times
@@ -86,10 +93,12 @@ type Server struct {
 	turns     chan struct{} // of handshakes that compute
 	clients   clientRates
 	waiting   waiting
-	leaving   map[*session]struct{} // those that made room and have not ended
-	stopping  bool                  // no more clients are accepted
-	ending    bool                  // sessions are interrupted
-	running   sync.WaitGroup        // accept loops and sessions
+	leaving   map[*session]struct{}  // those that made room and have not ended
+	acks      *time.Timer            // of watchAcks; nil while there are no sessions
+	stuck     map[net.Conn]time.Time // watchAcks's: since when nothing was acknowledged
+	stopping  bool                   // no more clients are accepted
+	ending    bool                   // sessions are interrupted
+	running   sync.WaitGroup         // accept loops and sessions
 
 	folded struct {
 		rate, waiting, sessions foldedLog
@@ -321,6 +330,9 @@ func (s *Server) begin(conn net.Conn, peer string, public bool) (refused func())
 	s.number++
 	each := newSession(s, conn, peer, public, s.number)
 	s.sessions[each] = struct{}{}
+	if s.acks == nil {
+		s.acks = time.AfterFunc(s.ackTimeout()/6, s.watchAcks)
+	}
 	if refusal != nil {
 		s.refusing++
 		each.refusal = refusal
@@ -378,5 +390,6 @@ func (s *Server) log() *slog.Logger {
 
 func (s *Server) firstBytesTimeout() time.Duration { return cmp.Or(s.FirstBytesTimeout, time.Minute) }
 func (s *Server) idleTimeout() time.Duration       { return cmp.Or(s.IdleTimeout, 30*time.Minute) }
+func (s *Server) ackTimeout() time.Duration        { return cmp.Or(s.AckTimeout, 3*time.Minute) }
 func (s *Server) resolveTimeout() time.Duration    { return 20 * time.Second }
 func (s *Server) lingerTimeout() time.Duration     { return cmp.Or(s.LingerTimeout, 30*time.Second) }

@@ -1,0 +1,72 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"bip324proxy/v1v2"
+)
+
+// errUnacknowledged is an end that acknowledges nothing of what is sent to it.
+var errUnacknowledged = errors.New("it does not acknowledge what is sent to it")
+
+// watchAcks ends sessions of which an end has acknowledged nothing for too long while
+// something is on the way to it: the host, or the way to it, is gone. The kernel gives
+// up by itself after a quarter of an hour or so. TCP_USER_TIMEOUT would have it give up
+// sooner, but also on an end that lives and takes nothing for a while: on Linux its
+// time runs as long as the window is closed, although every probe is acknowledged.
+//
+// It is called every sixth of the time that there is, as long as there are sessions.
+func (s *Server) watchAcks() {
+	now := time.Now()
+	stuck := make(map[net.Conn]time.Time)
+	for _, each := range s.live() {
+		for _, c := range each.connections() {
+			outstanding, lastAck := unacknowledged(c)
+			if !outstanding {
+				continue
+			}
+			since, known := s.stuck[c]
+			if !known || lastAck < now.Sub(since) {
+				since = now
+			}
+			stuck[c] = since
+			if now.Sub(since) >= s.ackTimeout() {
+				side := v1v2.Peer
+				if c == each.client {
+					side = v1v2.Client
+				}
+				each.fail(&v1v2.EndError{Side: side, Err: errUnacknowledged})
+			}
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stuck = stuck
+	if len(s.sessions) == 0 {
+		s.acks = nil
+		return
+	}
+	s.acks.Reset(s.ackTimeout() / 6)
+}
+
+// connections are the session's sockets.
+func (s *session) connections() []net.Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]net.Conn(nil), s.conns...)
+}
+
+// explainVanished says which end it is that the kernel gave up on, as far as err tells.
+func (s *session) explainVanished(err error) string {
+	who := "one side"
+	var op *net.OpError
+	if errors.As(err, &op) && op.Addr != nil {
+		if who = "the peer"; op.Addr.String() == s.shown.Client {
+			who = "the client"
+		}
+	}
+	return fmt.Sprintf("%s does not acknowledge what is sent to it: it has vanished, or the way to it", who)
+}

@@ -1,0 +1,33 @@
+package proxy
+
+import (
+	"net"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// errTimedOut is what the kernel fails a connection with that it has given up.
+const errTimedOut = syscall.ETIMEDOUT
+
+// unacknowledged reports whether something that was sent on c, data or a probe of its
+// closed window, has not been acknowledged yet, and how long ago the last
+// acknowledgement came.
+func unacknowledged(c net.Conn) (outstanding bool, lastAck time.Duration) {
+	tcp, ok := c.(*net.TCPConn)
+	if !ok {
+		return false, 0
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return false, 0
+	}
+	raw.Control(func(fd uintptr) {
+		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			outstanding = info.Unacked > 0 || info.Probes > 0
+			lastAck = time.Duration(info.Last_ack_recv) * time.Millisecond
+		}
+	})
+	return outstanding, lastAck
+}

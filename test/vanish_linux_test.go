@@ -1,0 +1,165 @@
+package test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	product "bip324proxy/proxy"
+	"bip324proxy/test/hostile"
+	"bip324proxy/transport"
+)
+
+// far is a second network namespace at 10.9.1.2, which a cable connects to this one at 10.9.1.1.
+func far(t *testing.T) (listen func() *net.TCPListener, cut func()) {
+	t.Helper()
+	command(t, "ip", "netns", "add", "far")
+	t.Cleanup(func() { command(t, "ip", "netns", "delete", "far") })
+	command(t, "ip", "link", "add", "here", "type", "veth", "peer", "name", "there", "netns", "far")
+	command(t, "ip", "address", "add", "10.9.1.1/24", "dev", "here")
+	command(t, "ip", "link", "set", "here", "up")
+	command(t, "ip", "-n", "far", "address", "add", "10.9.1.2/24", "dev", "there")
+	command(t, "ip", "-n", "far", "link", "set", "there", "up")
+	listen = func() *net.TCPListener {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		own, err := os.Open("/proc/thread-self/ns/net")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer own.Close()
+		other, err := os.Open("/run/netns/far")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer other.Close()
+		enter := func(ns *os.File) {
+			if _, _, err := syscall.RawSyscall(sysSetns, ns.Fd(), syscall.CLONE_NEWNET, 0); err != 0 {
+				panic(err)
+			}
+		}
+		enter(other)
+		l, err := net.Listen("tcp", "10.9.1.2:0")
+		enter(own)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Close() })
+		return l.(*net.TCPListener)
+	}
+	return listen, func() { command(t, "ip", "-n", "far", "link", "set", "there", "down") }
+}
+
+// A peer that vanishes while data is on its way to it ends its session soon, with words that say so; one that only does
+// not read keeps it.
+func TestVanishedPeer(t *testing.T) {
+	t.Parallel()
+	if !namespace(t) {
+		return
+	}
+	listen, cut := far(t)
+	const ackTimeout = 6 * time.Second
+	u := startServer(t, &product.Server{AckTimeout: ackTimeout})
+	payload := bytes.Repeat([]byte("something else than v1\n"), 1<<20)
+
+	stalled, vanishing := listen(), listen()
+	read, taken := make(chan struct{}), make(chan int64, 1)
+	go func() {
+		nc, err := stalled.AcceptTCP()
+		if err != nil {
+			return
+		}
+		<-read
+		n, _ := io.Copy(io.Discard, nc)
+		taken <- n
+		nc.Close()
+	}()
+	patient, err := hostile.Connect(u.addr, stalled.Addr().String(), patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer patient.Close()
+	sent := make(chan error, 1)
+	go func() {
+		_, err := patient.Write(payload)
+		patient.CloseWrite()
+		sent <- err
+	}()
+	time.Sleep(3 * ackTimeout)
+	if lines, _ := u.of(patient.LocalAddr().String()); len(lines) != 1 || lines[0].Msg != "session opened" {
+		t.Errorf("a peer that does not read, but lives: %+v", lines)
+	}
+	close(read)
+	if err := <-sent; err != nil {
+		t.Errorf("a client whose peer did not read for a while: %v", err)
+	}
+	if n := <-taken; n != int64(len(payload)) {
+		t.Errorf("its peer got %d bytes of %d", n, len(payload))
+	}
+
+	var clients []*net.TCPConn
+	connect := func() *net.TCPConn {
+		c, err := hostile.Connect(u.addr, vanishing.Addr().String(), patience)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		clients = append(clients, c)
+		return c
+	}
+	accept := func() *net.TCPConn {
+		nc, err := vanishing.AcceptTCP()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { nc.Close() })
+		return nc
+	}
+	passed := connect()
+	fmt.Fprint(passed, "something else than v1\n")
+	io.ReadFull(accept(), make([]byte, 23))
+	translated := connect()
+	translated.Write(hello)
+	c, err := transport.Server(context.Background(), accept(), transport.Config{Magic: [4]byte{0xf9, 0xbe, 0xb4, 0xd9}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.ReadPacket(); err != nil {
+		t.Fatal(err)
+	}
+	idle := connect()
+	fmt.Fprint(idle, "something else than v1\n")
+	io.ReadFull(accept(), make([]byte, 23))
+
+	cut()
+	began := time.Now()
+	fmt.Fprint(passed, "more\n")
+	translated.Write(hostile.V1("ping", junk[:8]))
+	for _, c := range clients[:2] {
+		c.SetReadDeadline(time.Now().Add(patience))
+		io.Copy(io.Discard, c)
+		if took := time.Since(began); took < ackTimeout || took > 2*ackTimeout {
+			t.Errorf("over after %v, want %v, or a third more", took, ackTimeout)
+		}
+		var reason string
+		eventually(t, "the session has its line", func() bool {
+			lines, _ := u.of(c.LocalAddr().String())
+			reason = lines[len(lines)-1].Reason
+			return reason != ""
+		})
+		if !strings.Contains(reason, "the peer does not acknowledge what is sent to it") {
+			t.Errorf("the log says %q", reason)
+		}
+	}
+	if lines, _ := u.of(idle.LocalAddr().String()); len(lines) != 1 {
+		t.Errorf("a session in which nothing is said: %+v", lines)
+	}
+}
