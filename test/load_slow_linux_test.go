@@ -76,9 +76,9 @@ func TestLoadSlow(t *testing.T) {
 	}{
 		"SOCKS greeting":     {20 * time.Second, func(nc net.Conn) { go trickle(nc, append([]byte{5, 255}, make([]byte, 255)...)) }},
 		"VERSION":            {60 * time.Second, func(nc net.Conn) { nc.Write(slices.Concat(greeting, request)); go trickle(nc, versionBytes) }},
-		"key, by the peer":   {30 * time.Second, toPeer(slowPeer(0, 64))},
-		"garbage, by a peer": {30 * time.Second, toPeer(slowPeer(64, 4095))},
-		"packet, by a peer":  {30 * time.Second, toPeer(slowPacket)},
+		"key, by the peer":   {60 * time.Second, toPeer(slowPeer(0, 64))},
+		"garbage, by a peer": {60 * time.Second, toPeer(slowPeer(64, 4095))},
+		"packet, by a peer":  {60 * time.Second, toPeer(slowPacket)},
 	}
 	var slow sync.WaitGroup
 	ended := map[string]*durations{}
