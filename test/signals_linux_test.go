@@ -3,6 +3,7 @@ package test
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -94,7 +96,7 @@ func TestStopsInTime(t *testing.T) {
 			}
 			defer nc.Close()
 			if slow {
-				slowDown(t, p)
+				slowDown(t, p, 2*time.Second)
 			}
 			began := time.Now()
 			p.cmd.Process.Signal(syscall.SIGTERM)
@@ -118,23 +120,24 @@ func TestStopsInTime(t *testing.T) {
 	}
 }
 
-// slowDown has each fsync of the proxy take two seconds.
-func slowDown(t *testing.T, p *proxy) {
+// slowDown has each fsync of the proxy take so long, until letGo is called.
+func slowDown(t *testing.T, p *proxy, fsync time.Duration) (letGo func()) {
 	t.Helper()
 	strace, err := exec.LookPath("strace")
 	if err != nil {
 		t.Skip("not run: strace is not installed")
 	}
 	said := newLines()
-	cmd := exec.Command(strace, "-f", "-p", strconv.Itoa(p.cmd.Process.Pid), "-e", "trace=fsync", "-e", "inject=fsync:delay_enter=2000000")
+	cmd := exec.Command(strace, "-f", "-p", strconv.Itoa(p.cmd.Process.Pid), "-e", "trace=fsync", "-e", fmt.Sprintf("inject=fsync:delay_enter=%d", fsync.Microseconds()))
 	cmd.Stderr = said
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	letGo = sync.OnceFunc(func() {
 		cmd.Process.Kill()
 		cmd.Wait()
 	})
+	t.Cleanup(letGo)
 	for end := time.After(patience); len(said.all()) == 0; {
 		select {
 		case <-said.more():
@@ -146,6 +149,7 @@ func slowDown(t *testing.T, p *proxy) {
 	if !strings.Contains(said.all()[0], "attached") {
 		t.Skipf("not run: %s", said.all()[0])
 	}
+	return letGo
 }
 
 // systemd is told when the service is ready, which is when it listens and handles
@@ -250,5 +254,47 @@ func TestNotifyNobody(t *testing.T) {
 		if !cmd.ProcessState.Success() || strings.Contains(string(text), "systemd cannot be told") != warns {
 			t.Errorf("%q: %v\n%s", name, cmd.ProcessState, text)
 		}
+	}
+}
+
+// The second signal ends the proxy also if the disk does not answer. That the peer memory
+// was not saved is an error.
+func TestSecondSignalWhateverTheDisk(t *testing.T) {
+	t.Parallel()
+	cmd := exec.Command(binaries.proxy, "--listen", "127.0.0.1:0", "--grace", "1h", "--peer-memory", filepath.Join(t.TempDir(), "peers"), "--log-format", "json")
+	p := &proxy{program: &program{name: "bip324-proxy", cmd: cmd, out: newLines(), done: make(chan struct{})}}
+	cmd.Stderr = p.out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(p.done)
+		cmd.Wait()
+	}()
+	t.Cleanup(p.kill)
+	p.addr = p.await(t, "listening", func(e event) bool { return e.Msg == "listening" }).Addr
+	letGo := slowDown(t, p, patience)
+	nc, code, err := upgradeThrough(p.addr, startV2Peer(t))
+	if err != nil || code != 0 {
+		t.Fatalf("reply %d, %v", code, err)
+	}
+	defer nc.Close()
+	began := time.Now()
+	for range 2 {
+		p.cmd.Process.Signal(syscall.SIGTERM)
+		time.Sleep(10 * time.Millisecond) // or they are one
+	}
+	eventually(t, "the proxy ends", func() bool { // but for the thread that strace holds
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+		return err != nil || strings.Contains(string(stat), ") Z ")
+	})
+	took := time.Since(began)
+	letGo()
+	<-p.done
+	all := p.out.all()
+	if last := all[len(all)-1]; p.cmd.ProcessState.ExitCode() != 1 || !strings.Contains(last, "the peer memory could not be saved in time") {
+		t.Errorf("%v after %v: %q", p.cmd.ProcessState, took, all)
+	} else if took > patience/3 {
+		t.Errorf("it took %v", took)
 	}
 }
