@@ -73,7 +73,7 @@ func (s *service) stop(grace time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
 	// Beside the last messages: a disk may be slow. What is noted by then is saved later.
-	context.AfterFunc(ctx, s.savePeers)
+	defer context.AfterFunc(ctx, s.savePeers)()
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
