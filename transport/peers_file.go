@@ -157,7 +157,7 @@ func (p *Peers) Distrusted() (n int) {
 	defer p.mu.Unlock()
 	now := p.now()
 	for _, note := range p.v2.all(now) {
-		if !note.date.IsZero() && !note.inTime(now) {
+		if note.distrusted(now) {
 			n++
 		}
 	}
@@ -265,7 +265,7 @@ func formatPeers(known []peerNote, now clocks) []byte {
 			continue
 		}
 		b = fmt.Appendf(b, "%s %v %s", note.key, note.speaks, note.expiry(now).UTC().Format(time.RFC3339))
-		if note.speaks == SpeaksV2 && !note.date.IsZero() && !note.inTime(now) {
+		if note.distrusted(now) {
 			b = fmt.Appendf(b, " %v", note.onTrust(now).Truncate(time.Second))
 		}
 		b = append(b, '\n')
@@ -324,6 +324,9 @@ func readNote(line string, now clocks) (note peerNote, ok bool) {
 	}
 	note.key = CanonicalAddr(addr)
 	note.date = date.UTC().Truncate(time.Second) // as it is written
+	if year := note.date.Year(); year < 0 || year > 9999 {
+		return note, false // only with its time zone could it be written so
+	}
 	switch speaks {
 	case SpeaksV1.String():
 		note.speaks = SpeaksV1

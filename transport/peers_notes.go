@@ -31,9 +31,16 @@ type peerNote struct {
 	date time.Time
 
 	// read is when a v2 note was read from a file, less the time for which it
-	// has counted on trust before.
+	// has counted on trust before. Of others it is zero.
 	read time.Time
 }
+
+// hasFileDate reports whether the note is a v2 note from a file.
+func (n *peerNote) hasFileDate() bool { return !n.read.IsZero() }
+
+// distrusted reports whether the note is a v2 note from a file that the wall clock
+// contradicts.
+func (n *peerNote) distrusted(now clocks) bool { return n.hasFileDate() && !n.inTime(now) }
 
 // trustFor is for how long, of the time that processes run, a v2 note from a file
 // counts although the wall clock says that it does not. The clock may be wrong, or
@@ -48,7 +55,7 @@ func (n *peerNote) counts(now clocks) bool {
 	switch {
 	case n.speaks == SpeaksV1:
 		return now.up.Before(n.until) && n.inTime(now)
-	case n.date.IsZero():
+	case !n.hasFileDate():
 		return now.up.Before(n.until)
 	}
 	return n.inTime(now) || now.up.Before(n.until) || n.onTrust(now) < trustFor
@@ -68,7 +75,7 @@ func (n *peerNote) onTrust(now clocks) time.Duration { return now.up.Sub(n.read)
 // expiry is the date for the file: what remains of the note from now on. That of a
 // v2 note from a file stays as it was read, and no v1 note gets a later one.
 func (n *peerNote) expiry(now clocks) time.Time {
-	if n.speaks == SpeaksV2 && !n.date.IsZero() {
+	if n.hasFileDate() {
 		return n.date
 	}
 	remains := now.wall.Add(n.until.Sub(now.up))

@@ -1,0 +1,501 @@
+package test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"bip324proxy/test/hostile"
+)
+
+// What the program knows of peers, in files as programs with right and wrong clocks leave them, and who may get plaintext
+// by that. Names come from a hosts file in a mount namespace.
+
+// multiPeer is a peer on a port of all of this machine's loopback addresses, and counts what it got at each.
+type multiPeer struct {
+	port string
+	mu   sync.Mutex
+	role map[string]string // by address: v2, v1, cut; how it behaves
+	got  map[string]*gotten
+}
+
+// gotten is what it got at one address.
+type gotten struct{ conns, v2, plaintext int }
+
+func startMultiPeer(t *testing.T, roles map[string]string) *multiPeer {
+	t.Helper()
+	l, err := net.Listen("tcp4", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &multiPeer{role: roles, got: make(map[string]*gotten)}
+	_, n.port, _ = net.SplitHostPort(l.Addr().String())
+	var conns sync.WaitGroup
+	conns.Go(func() {
+		for {
+			nc, err := l.Accept()
+			if err != nil {
+				return
+			}
+			conns.Go(func() {
+				defer nc.Close()
+				nc.SetDeadline(time.Now().Add(patience))
+				n.serve(nc.(*net.TCPConn))
+			})
+		}
+	})
+	t.Cleanup(func() { l.Close(); conns.Wait() })
+	return n
+}
+
+// serve plays a peer that, by its role, speaks v2, hangs up on it and speaks v1, or hangs up on everything.
+func (n *multiPeer) serve(nc *net.TCPConn) {
+	host, _, _ := net.SplitHostPort(nc.LocalAddr().String())
+	n.mu.Lock()
+	role := n.role[host]
+	g := n.got[host]
+	if g == nil {
+		g = &gotten{}
+		n.got[host] = g
+	}
+	g.conns++
+	n.mu.Unlock()
+	in := &prefixed{TCPConn: nc, b: make([]byte, 16)}
+	if _, err := io.ReadFull(nc, in.b); err != nil {
+		return
+	}
+	v1 := bytes.Equal(in.b, hello[:16])
+	n.mu.Lock()
+	if v1 {
+		g.plaintext++
+	} else {
+		g.v2++
+	}
+	n.mu.Unlock()
+	switch {
+	case role == "v1" && v1:
+		nc.Write(hostile.V1("version", version.payload))
+		io.Copy(io.Discard, in)
+	case role == "v2" && !v1:
+		e, err := hostile.Script{}.Shake(in, false)
+		if err == nil {
+			_, err = e.Receive()
+		}
+		if err == nil {
+			e.Send(hostile.V2("verack", nil))
+			io.Copy(io.Discard, in)
+		}
+	default:
+		nc.Read(make([]byte, 8192))
+	}
+}
+
+// prefixed is a connection of which some bytes were read already.
+type prefixed struct {
+	*net.TCPConn
+	b []byte
+}
+
+func (p *prefixed) Read(b []byte) (int, error) {
+	if len(p.b) > 0 {
+		n := copy(b, p.b)
+		p.b = p.b[n:]
+		return n, nil
+	}
+	return p.TCPConn.Read(b)
+}
+
+// be makes all addresses play role.
+func (n *multiPeer) be(role string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for host := range n.role {
+		n.role[host] = role
+	}
+}
+
+// take returns what the peer got at an address since the last call.
+func (n *multiPeer) take(host string) gotten {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var g gotten
+	if p := n.got[host]; p != nil {
+		g, *p = *p, g
+	}
+	return g
+}
+
+// startKnowing runs the program with a file of known peers, --v1-fallback always and, in a mount namespace, what prepare
+// does before.
+func startKnowing(t *testing.T, file, prepare string, flags ...string) *under {
+	t.Helper()
+	all := append([]string{"--listen", "127.0.0.1:0", "--log-level", "debug", "--log-format", "json", "--peer-memory", file}, flags...)
+	path := binaries.proxy
+	if prepare != "" {
+		if out, err := exec.Command("unshare", "-m", "true").CombinedOutput(); err != nil {
+			notRun(t, "no mount namespace: %v: %s", err, out)
+		}
+		all = append([]string{"-m", "sh", "-c", "set -e\n" + prepare + "\nexec \"$0\" \"$@\"", path}, all...)
+		path = "unshare"
+	}
+	u := &under{flags: flags}
+	t.Cleanup(func() {
+		for _, line := range u.program.out.all() {
+			if !json.Valid([]byte(line)) {
+				t.Errorf("the proxy printed a line that is not a log entry: %s", line)
+			}
+		}
+	})
+	u.proxyLog = newProxyLog(start(t, "bip324-proxy", path, all...))
+	u.pid = u.program.cmd.Process.Pid
+	u.addr = (&proxy{program: u.program}).await(t, "listening", func(e event) bool { return e.Msg == "listening" }).Addr
+	return u
+}
+
+const always = "--v1-fallback=always"
+
+// session has a client say VERSION to dest, wait for an answer, and leave. The event is the session's end.
+func (u *under) session(t *testing.T, dest string) event {
+	t.Helper()
+	client, err := hostile.Connect(u.addr, dest, patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client.Write(hello)
+	io.ReadFull(client, make([]byte, hostile.HeaderSize))
+	client.Close()
+	return u.end(t, client.LocalAddr())
+}
+
+// stop ends the program as a service manager does.
+func (u *under) stop(t *testing.T) {
+	t.Helper()
+	u.program.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-u.program.done:
+	case <-time.After(patience):
+		t.Fatal("the program does not end")
+	}
+	if code := u.program.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// says returns the first message of the log that has what in it, or nothing.
+func (u *under) says(what string) string {
+	for _, line := range u.program.out.all() {
+		if strings.Contains(line, what) {
+			return line
+		}
+	}
+	return ""
+}
+
+// known writes a file of known peers.
+func known(t *testing.T, lines ...string) (file string) {
+	t.Helper()
+	file = filepath.Join(t.TempDir(), "peers")
+	write(t, file, "bip324 peer memory 1\n"+strings.Join(lines, "\n")+"\n")
+	return file
+}
+
+func write(t *testing.T, file, text string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// in is a date that is so far from now.
+func in(d time.Duration) string { return time.Now().Add(d).UTC().Format(time.RFC3339) }
+
+const day = 24 * time.Hour
+
+// hosts is a script that makes the lines the hosts file.
+func hosts(t *testing.T, lines ...string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "hosts")
+	write(t, file, strings.Join(lines, "\n")+"\n")
+	return "mount --bind " + file + " /etc/hosts"
+}
+
+// A peer that proved v2 under a name gets no plaintext in any spelling of the name, by another name, by its address; nor
+// after a restart.
+func TestKnownInEverySpelling(t *testing.T) {
+	t.Parallel()
+	for _, first := range []string{"node.example", "Node.Example.", "127.0.0.31", "other.example"} {
+		n := startMultiPeer(t, map[string]string{"127.0.0.31": "v2"})
+		file := filepath.Join(t.TempDir(), "peers")
+		names := hosts(t, "127.0.0.31 node.example", "127.0.0.31 other.example")
+		u := startKnowing(t, file, names, always)
+		if end := u.session(t, net.JoinHostPort(first, n.port)); end.Transport != "v2" {
+			t.Fatalf("%+v", end)
+		}
+		n.be("cut")
+		for range 2 {
+			for _, host := range []string{"node.example", "NODE.EXAMPLE", "node.example.", "other.example", "127.0.0.31", "::ffff:127.0.0.31"} {
+				n.take("127.0.0.31")
+				end := u.session(t, net.JoinHostPort(host, n.port))
+				if got := n.take("127.0.0.31"); got != (gotten{conns: 1, v2: 1}) || end.Msg != refused {
+					t.Errorf("proven as %s, asked for as %s: the peer got %+v; %+v", first, host, got, end)
+				}
+			}
+			u.stop(t)
+			u = startKnowing(t, file, names, always)
+		}
+	}
+}
+
+// One address of a name answers in v1. That is known of that address: v2 is tried with the others.
+func TestV1IsKnownOfOneAddress(t *testing.T) {
+	t.Parallel()
+	n := startMultiPeer(t, map[string]string{"127.0.0.41": "v1", "127.0.0.42": "v2"})
+	file := filepath.Join(t.TempDir(), "peers")
+	u := startKnowing(t, file, hosts(t, "127.0.0.41 seed.example"), always)
+	if end := u.session(t, "seed.example:"+n.port); end.Transport != "v1" {
+		t.Fatalf("%+v", end)
+	}
+	if got := n.take("127.0.0.41"); got != (gotten{conns: 2, v2: 1, plaintext: 1}) {
+		t.Errorf("the first time it got %+v", got)
+	}
+	u.stop(t)
+	if text := read(t, file); !strings.Contains(text, "\n127.0.0.41:"+n.port+" v1 ") || strings.Contains(text, "seed.example") {
+		t.Errorf("the file has\n%s", text)
+	}
+	for _, lines := range [][]string{{"127.0.0.41 seed.example", "127.0.0.42 seed.example"}, {"127.0.0.42 seed.example"}} {
+		u = startKnowing(t, file, hosts(t, lines...), always)
+		if end := u.session(t, "seed.example:"+n.port); end.Transport != "v2" {
+			t.Errorf("%q: %+v", lines, end)
+		}
+		if got := n.take("127.0.0.42"); got.v2 != 1 || got.plaintext > 0 {
+			t.Errorf("%q: the v2 peer got %+v", lines, got)
+		}
+		u.stop(t)
+	}
+}
+
+// The file is full of v2 notes. Peers that merely answer in v1 evict none.
+func TestV1AnswersEvictNothing(t *testing.T) {
+	t.Parallel()
+	const answers = 60
+	roles := map[string]string{"127.0.0.51": "cut"}
+	for i := range answers {
+		roles[fmt.Sprintf("127.0.52.%d", i+1)] = "v1"
+	}
+	n := startMultiPeer(t, roles)
+	lines := []string{"127.0.0.51:" + n.port + " v2 " + in(20*day)} // the one used longest ago
+	for i := range 9_999 {
+		lines = append(lines, fmt.Sprintf("192.0.2.1:%d v2 %s", i+1, in(20*day)))
+	}
+	file := known(t, lines...)
+	u := startKnowing(t, file, "", always)
+	each(answers, 8, func(i int) {
+		if end := u.session(t, fmt.Sprintf("127.0.52.%d:%s", i+1, n.port)); end.Transport != "v1" {
+			t.Errorf("%+v", end)
+		}
+	})
+	u.session(t, "127.0.0.51:"+n.port)
+	if got := n.take("127.0.0.51"); got != (gotten{conns: 1, v2: 1}) {
+		t.Errorf("the peer got %+v", got)
+	}
+	u.stop(t)
+	if text := read(t, file); strings.Count(text, " v2 ") != 10_000 || strings.Count(text, " v1 ") != answers {
+		t.Errorf("the file has %d v2 notes and %d v1 notes", strings.Count(text, " v2 "), strings.Count(text, " v1 "))
+	}
+}
+
+// A v1 note is as old as the v2 attempt that failed, however many sessions follow; then v2 is tried again.
+func TestV1NoteGetsOld(t *testing.T) {
+	t.Parallel()
+	n := startMultiPeer(t, map[string]string{"127.0.0.61": "v1"})
+	addr := "127.0.0.61:" + n.port
+	for _, c := range []struct {
+		date  string
+		kept  bool
+		first gotten // what the peer gets in the first session
+	}{
+		{in(2 * time.Hour), true, gotten{conns: 1, plaintext: 1}},
+		{in(-time.Minute), false, gotten{conns: 2, v2: 1, plaintext: 1}},
+		{in(25 * time.Hour), false, gotten{conns: 2, v2: 1, plaintext: 1}}, // no clock that is right gave it
+		{"2099-01-01T00:00:00Z", false, gotten{conns: 2, v2: 1, plaintext: 1}},
+		{"1970-01-02T00:00:00Z", false, gotten{conns: 2, v2: 1, plaintext: 1}},
+	} {
+		line := addr + " v1 " + c.date
+		file := known(t, line)
+		u := startKnowing(t, file, "", always)
+		n.take("127.0.0.61")
+		for i := range 3 {
+			want := c.first
+			if i > 0 {
+				want = gotten{conns: 1, plaintext: 1}
+			}
+			if end := u.session(t, addr); end.Transport != "v1" {
+				t.Errorf("%+v", end)
+			}
+			if got := n.take("127.0.0.61"); got != want {
+				t.Errorf("%s: in session %d the peer got %+v, want %+v", c.date, i, got, want)
+			}
+		}
+		u.stop(t)
+		if text := read(t, file); strings.Contains(text, line+"\n") != c.kept || !strings.Contains(text, addr+" v1 ") {
+			t.Errorf("%s: the file has\n%s", c.date, text)
+		}
+	}
+}
+
+// Files as programs with wrong clocks wrote them, or as one whose clock is wrong now would see a good one. The v2 note
+// counts from the first moment; the file is as it was at first, and has the note with its date at the end.
+func TestFileOfAWrongClock(t *testing.T) {
+	t.Parallel()
+	n := startMultiPeer(t, map[string]string{"127.0.0.71": "cut"})
+	addr := "127.0.0.71:" + n.port
+	for _, date := range []string{in(20 * day), in(-time.Minute), in(-day), in(-31 * day), in(-400 * day), "1970-01-31T00:01:44Z", "1969-12-31T23:00:00Z", "0001-01-01T00:00:00Z",
+		in(31 * day), in(90 * day), "2099-01-31T00:00:00Z", "9999-12-31T23:59:59Z"} {
+		file := known(t, addr+" v2 "+date, "192.0.2.1:1 v2 "+in(20*day))
+		before, err := os.Stat(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := read(t, file)
+		for range 2 {
+			u := startKnowing(t, file, "", always)
+			if after, err := os.Stat(file); err != nil || before != nil && (!os.SameFile(before, after) || !before.ModTime().Equal(after.ModTime()) || read(t, file) != text) {
+				t.Errorf("%s: the start changed the file: %v\n%s", date, err, read(t, file))
+			}
+			before = nil // for Close may have written how long the note counted on trust
+			n.take("127.0.0.71")
+			if end := u.session(t, addr); end.Msg != refused {
+				t.Errorf("%s: %+v", date, end)
+			}
+			if got := n.take("127.0.0.71"); got != (gotten{conns: 1, v2: 1}) {
+				t.Errorf("%s: the peer got %+v", date, got)
+			}
+			u.stop(t)
+			if got := read(t, file); !strings.Contains(got, addr+" v2 "+date) || !strings.Contains(got, "192.0.2.1:1 v2 ") {
+				t.Errorf("%s: the file has\n%s", date, got)
+			}
+			if told, wrong := u.says("known peers have expired") != "", date != in(20*day) && !strings.Contains(text, addr+" v2 "+in(20*day)[:10]); told != wrong {
+				t.Errorf("%s: told: %v", date, told)
+			}
+		}
+	}
+}
+
+// A file that is empty is told of, in all modes; one that does not exist is new.
+func TestEmptyPeersFile(t *testing.T) {
+	t.Parallel()
+	for _, flag := range []string{"--v1-fallback=never", "--v1-fallback=overlay", always} {
+		for _, exists := range []bool{true, false} {
+			file := filepath.Join(t.TempDir(), "peers")
+			if exists {
+				write(t, file, "")
+			}
+			u := startKnowing(t, file, "", flag)
+			line := u.says("is empty")
+			if exists != (line != "") || exists && !strings.Contains(line, `"level":"WARN"`) {
+				t.Errorf("%s: the file exists: %v; told: %s", flag, exists, line)
+			}
+			u.stop(t)
+			if entries, err := os.ReadDir(filepath.Dir(file)); err != nil || len(entries) != 1 {
+				t.Errorf("%v, %v", entries, err)
+			}
+		}
+	}
+}
+
+// The disk is full, the directory cannot be written to, or there is no descriptor for the file: with --v1-fallback never,
+// where nothing depends on it, the program runs all the same. Otherwise it says why it does not.
+func TestUnusablePeersFile(t *testing.T) {
+	t.Parallel()
+	n := startMultiPeer(t, map[string]string{"127.0.0.81": "v2"})
+	for name, prepare := range map[string]string{
+		"full":      "mount -t tmpfs -o size=4k none %[1]s; head -c 4096 /dev/zero >%[1]s/other",
+		"read-only": "mount --bind %[1]s %[1]s; mount -o remount,ro,bind %[1]s",
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			prepare := fmt.Sprintf(prepare, dir)
+			file := filepath.Join(dir, "peers")
+			u := startKnowing(t, file, prepare)
+			if line := u.says("going on with known peers in this process only"); !strings.Contains(line, `"level":"WARN"`) || !strings.Contains(line, file) {
+				t.Errorf("told: %s", line)
+			}
+			if end := u.session(t, "127.0.0.81:"+n.port); end.Transport != "v2" {
+				t.Errorf("%+v", end)
+			}
+			u.stop(t)
+			for _, mode := range []string{"overlay", "always"} {
+				code, _, stderr := runProgram(t, "unshare", "-m", "sh", "-c", prepare+"\nexec \"$0\" \"$@\"", binaries.proxy,
+					"--listen", "127.0.0.1:0", "--peer-memory", file, "--v1-fallback", mode)
+				if code != 1 {
+					t.Errorf("%s: exit code %d", mode, code)
+				}
+				requireOneLine(t, stderr, file)
+			}
+		})
+	}
+}
+
+// The file is a mount point of its own, as in a container: it is written all the same, and nothing else is left.
+func TestPeersFileIsMounted(t *testing.T) {
+	t.Parallel()
+	n := startMultiPeer(t, map[string]string{"127.0.0.91": "v2"})
+	addr := "127.0.0.91:" + n.port
+	dir := t.TempDir()
+	outside, file := filepath.Join(dir, "outside"), filepath.Join(dir, "peers")
+	for _, text := range []string{"", "bip324 peer memory 1\n", "what is this?\n" + strings.Repeat("a longer file\n", 1000)} {
+		write(t, outside, text)
+		write(t, file, "")
+		mount := "mount --bind " + outside + " " + file
+		u := startKnowing(t, file, mount, always)
+		if end := u.session(t, addr); end.Transport != "v2" {
+			t.Errorf("%+v", end)
+		}
+		u.stop(t)
+		if got := read(t, outside); !strings.HasPrefix(got, "bip324 peer memory 1\n"+addr+" v2 ") || strings.Count(got, "\n") != 2 {
+			t.Errorf("the file has\n%s", got)
+		}
+		if strings.HasPrefix(text, "what") {
+			if got := read(t, file+".corrupt"); got != text {
+				t.Errorf("set aside were %d bytes of %d", len(got), len(text))
+			}
+		}
+		n.be("cut")
+		n.take("127.0.0.91")
+		u = startKnowing(t, file, mount, always)
+		u.session(t, addr)
+		if got := n.take("127.0.0.91"); got != (gotten{conns: 1, v2: 1}) {
+			t.Errorf("the peer got %+v", got)
+		}
+		u.stop(t)
+		n.be("v2")
+		for _, left := range []string{".new", ".tmp"} {
+			if all, _ := filepath.Glob(file + "*" + left); len(all) > 0 {
+				t.Errorf("left behind: %q", all)
+			}
+		}
+		if _, err := os.Stat(file + ".corrupt"); err == nil != strings.HasPrefix(text, "what") && !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("set aside: %v", err)
+		}
+	}
+}
