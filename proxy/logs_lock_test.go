@@ -35,7 +35,7 @@ func TestLogWithoutLocks(t *testing.T) {
 	l := &pipeListener{net.TCPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.1:1324")), make(chan net.Conn), make(chan struct{})}
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
-	for range 20 { // the first is a session, four are too many sessions, the others come too often
+	for range 20 { // four make room for the next, the others come too often
 		client, conn := net.Pipe()
 		defer client.Close()
 		l.conns <- addrConn{conn, net.TCPAddrFromAddrPort(netip.MustParseAddrPort("203.0.113.1:1"))}
@@ -47,7 +47,7 @@ func TestLogWithoutLocks(t *testing.T) {
 	}()
 	receive(t, done, "Close")
 	receive(t, served, "Serve")
-	for _, msg := range []string{"session refused", "connection refused"} {
+	for _, msg := range []string{"connection closed", "connection refused"} {
 		if len(logs.with(msg, "WARN")) == 0 {
 			t.Errorf("the log does not say %q: %v", msg, logs.all())
 		}
@@ -74,7 +74,7 @@ func TestFoldedLinesName(t *testing.T) {
 			time.Sleep(2 * time.Minute)
 			s.Close()
 			<-served
-			for _, msg := range []string{"session refused", "connection refused"} {
+			for _, msg := range []string{"connection closed", "connection refused"} {
 				lines := logs.with(msg, "WARN")
 				lines = slices.DeleteFunc(lines, func(l logLine) bool { return l["again"] == nil })
 				if len(lines) != 1 {

@@ -163,7 +163,7 @@ func startKnowing(t *testing.T, file, prepare string, flags ...string) *under {
 	return u
 }
 
-const always = "--v1-fallback=always"
+const fallingBack = "--v1-fallback=always"
 
 // session has a client say VERSION to dest, wait for an answer, and leave. The event is the session's end.
 func (u *under) session(t *testing.T, dest string) event {
@@ -247,7 +247,7 @@ func TestKnownInEverySpelling(t *testing.T) {
 		n := startMultiPeer(t, map[string]string{"127.0.0.31": "v2"})
 		file := filepath.Join(t.TempDir(), "peers")
 		names := hosts(t, "127.0.0.31 node.example", "127.0.0.31 other.example")
-		u := startKnowing(t, file, names, always)
+		u := startKnowing(t, file, names, fallingBack)
 		if end := u.session(t, net.JoinHostPort(first, n.port)); end.Transport != "v2" {
 			t.Fatalf("%+v", end)
 		}
@@ -261,7 +261,7 @@ func TestKnownInEverySpelling(t *testing.T) {
 				}
 			}
 			u.stop(t)
-			u = startKnowing(t, file, names, always)
+			u = startKnowing(t, file, names, fallingBack)
 		}
 	}
 }
@@ -271,7 +271,7 @@ func TestV1IsKnownOfOneAddress(t *testing.T) {
 	t.Parallel()
 	n := startMultiPeer(t, map[string]string{"127.0.0.41": "v1", "127.0.0.42": "v2"})
 	file := filepath.Join(t.TempDir(), "peers")
-	u := startKnowing(t, file, hosts(t, "127.0.0.41 seed.example"), always)
+	u := startKnowing(t, file, hosts(t, "127.0.0.41 seed.example"), fallingBack)
 	if end := u.session(t, "seed.example:"+n.port); end.Transport != "v1" {
 		t.Fatalf("%+v", end)
 	}
@@ -283,7 +283,7 @@ func TestV1IsKnownOfOneAddress(t *testing.T) {
 		t.Errorf("the file has\n%s", text)
 	}
 	for _, lines := range [][]string{{"127.0.0.41 seed.example", "127.0.0.42 seed.example"}, {"127.0.0.42 seed.example"}} {
-		u = startKnowing(t, file, hosts(t, lines...), always)
+		u = startKnowing(t, file, hosts(t, lines...), fallingBack)
 		if end := u.session(t, "seed.example:"+n.port); end.Transport != "v2" {
 			t.Errorf("%q: %+v", lines, end)
 		}
@@ -308,7 +308,7 @@ func TestV1AnswersEvictNothing(t *testing.T) {
 		lines = append(lines, fmt.Sprintf("192.0.2.1:%d v2 %s", i+1, in(20*day)))
 	}
 	file := known(t, lines...)
-	u := startKnowing(t, file, "", always)
+	u := startKnowing(t, file, "", fallingBack)
 	each(answers, 8, func(i int) {
 		if end := u.session(t, fmt.Sprintf("127.0.52.%d:%s", i+1, n.port)); end.Transport != "v1" {
 			t.Errorf("%+v", end)
@@ -342,7 +342,7 @@ func TestV1NoteGetsOld(t *testing.T) {
 	} {
 		line := addr + " v1 " + c.date
 		file := known(t, line)
-		u := startKnowing(t, file, "", always)
+		u := startKnowing(t, file, "", fallingBack)
 		n.take("127.0.0.61")
 		for i := range 3 {
 			want := c.first
@@ -378,7 +378,7 @@ func TestFileOfAWrongClock(t *testing.T) {
 		}
 		text := read(t, file)
 		for range 2 {
-			u := startKnowing(t, file, "", always)
+			u := startKnowing(t, file, "", fallingBack)
 			if after, err := os.Stat(file); err != nil || before != nil && (!os.SameFile(before, after) || !before.ModTime().Equal(after.ModTime()) || read(t, file) != text) {
 				t.Errorf("%s: the start changed the file: %v\n%s", date, err, read(t, file))
 			}
@@ -404,7 +404,7 @@ func TestFileOfAWrongClock(t *testing.T) {
 // A file that is empty is told of, in all modes; one that does not exist is new.
 func TestEmptyPeersFile(t *testing.T) {
 	t.Parallel()
-	for _, flag := range []string{"--v1-fallback=never", "--v1-fallback=overlay", always} {
+	for _, flag := range []string{"--v1-fallback=never", "--v1-fallback=overlay", fallingBack} {
 		for _, exists := range []bool{true, false} {
 			file := filepath.Join(t.TempDir(), "peers")
 			if exists {
@@ -467,7 +467,7 @@ func TestPeersFileIsMounted(t *testing.T) {
 		write(t, outside, text)
 		write(t, file, "")
 		mount := "mount --bind " + outside + " " + file
-		u := startKnowing(t, file, mount, always)
+		u := startKnowing(t, file, mount, fallingBack)
 		if end := u.session(t, addr); end.Transport != "v2" {
 			t.Errorf("%+v", end)
 		}
@@ -482,7 +482,7 @@ func TestPeersFileIsMounted(t *testing.T) {
 		}
 		n.be("cut")
 		n.take("127.0.0.91")
-		u = startKnowing(t, file, mount, always)
+		u = startKnowing(t, file, mount, fallingBack)
 		u.session(t, addr)
 		if got := n.take("127.0.0.91"); got != (gotten{conns: 1, v2: 1}) {
 			t.Errorf("the peer got %+v", got)

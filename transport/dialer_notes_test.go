@@ -167,7 +167,7 @@ func TestV1IsOfOneAddress(t *testing.T) {
 	w := newWorld(t)
 	w.names["seed.example"] = []string{"192.0.2.1"}
 	w.peers[addrA], w.peers[addrB] = cutOnce(), speaksV2
-	if link, err := w.connect("seed.example:8333"); link.V1 == nil || !slices.Equal(w.dialled, []string{"seed.example:8333", addrA}) {
+	if link, err := w.connect("seed.example:8333"); link.V1 == nil || !slices.Equal(w.dialled, []string{addrA, addrA}) {
 		t.Fatalf("%+v, %v, dialled %q", link, err, w.dialled)
 	}
 	for addr, want := range map[string]Speaks{"seed.example:8333": SpeaksUnknown, addrA: SpeaksV1} {
