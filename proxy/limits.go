@@ -107,36 +107,36 @@ func clientNetwork(addr net.Addr) netip.Prefix {
 // admit says whether conn gets a session, be it only to be told why it is refused.
 // tell, if not nil, logs what there is to be logged; the caller calls it without s.mu,
 // which is held. Clients that have not authenticated give way.
-func (s *Server) admit(conn net.Conn, public bool) (ok bool, refusal error, tell func()) {
+func (s *Server) admit(conn net.Conn, public bool) (ok bool, tell func(), refusal error) {
 	if public && !s.clients.allow(conn.RemoteAddr()) {
-		return false, errTooOften, func() {
+		return false, func() {
 			s.folded.rate.line(conn.RemoteAddr(), func(who clientSet, more ...any) {
 				s.log().Warn("connection refused", append(append(s.whoAttr(who),
 					"reason", fmt.Sprintf("its address connects more often than %d times a second", s.clients.perSecond),
 					"hint", "if it may, run with a higher --client-rate"), more...)...)
 			})
-		}
+		}, errTooOften
 	}
 	if public && s.waiting.from[clientNetwork(conn.RemoteAddr())] >= maxWaitingPerClient {
-		return false, errTooManyWaiting, func() {
+		return false, func() {
 			s.folded.waiting.line(conn.RemoteAddr(), func(who clientSet, more ...any) {
 				s.log().Warn("connection refused", append(append(s.whoAttr(who),
 					"reason", fmt.Sprintf("%d connections of its address have not authenticated", maxWaitingPerClient)), more...)...)
 			})
-		}
+		}, errTooManyWaiting
 	}
 	if public && len(s.waiting.inOrder) >= s.waiting.max || s.full(public) {
 		tell = s.makeRoom()
 	}
 	if !s.full(public) {
-		return true, nil, tell
+		return true, tell, nil
 	}
-	return s.refusing < maxRefusing(), errTooManySessions, func() {
+	return s.refusing < maxRefusing(), func() {
 		s.folded.sessions.line(conn.RemoteAddr(), func(who clientSet, more ...any) {
 			s.log().Warn("session refused", append(append(s.whoAttr(who), "reason", errTooManySessions.Error(), "sessions", s.max,
 				"hint", "if they are all wanted, run with a higher --max-sessions, and a limit of descriptors (ulimit -n) of six times that"), more...)...)
 		})
-	}
+	}, errTooManySessions
 }
 
 // whoAttr returns the attributes of a line about who.

@@ -321,7 +321,7 @@ func (s *Server) begin(conn net.Conn, peer string, public bool) (refused func())
 		conn.Close()
 		return nil
 	}
-	ok, refusal, tell := s.admit(conn, public)
+	ok, tell, refusal := s.admit(conn, public)
 	if !ok {
 		s.tally.refused[refusalKind(refusal)]++
 		conn.Close()

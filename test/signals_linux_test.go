@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -280,13 +281,15 @@ func TestSecondSignalWhateverTheDisk(t *testing.T) {
 	}
 	defer nc.Close()
 	began := time.Now()
-	for range 2 {
-		p.cmd.Process.Signal(syscall.SIGTERM)
-		time.Sleep(10 * time.Millisecond) // or they are one
-	}
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	p.await(t, "it stops", func(e event) bool { return strings.HasPrefix(e.Msg, "stopping") }) // or two would be one
+	p.cmd.Process.Signal(syscall.SIGTERM)
 	eventually(t, "the proxy ends", func() bool { // but for the thread that strace holds
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
-		return err != nil || strings.Contains(string(stat), ") Z ")
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.cmd.Process.Pid))
+		return !slices.ContainsFunc(threads, func(path string) bool {
+			stat, err := os.ReadFile(path)
+			return err == nil && !strings.Contains(string(stat), ") Z ") && !strings.Contains(string(stat), ") t ")
+		})
 	})
 	took := time.Since(began)
 	letGo()
