@@ -21,13 +21,14 @@ import (
 // far is a second network namespace at 10.9.1.2, which a cable connects to this one at 10.9.1.1.
 func far(t *testing.T) (listen func() *net.TCPListener, cut func()) {
 	t.Helper()
-	command(t, "ip", "netns", "add", "far")
-	t.Cleanup(func() { command(t, "ip", "netns", "delete", "far") })
-	command(t, "ip", "link", "add", "here", "type", "veth", "peer", "name", "there", "netns", "far")
+	name := fmt.Sprintf("bip324-proxy-test-%d", os.Getpid()) // /run is everybody's
+	command(t, "ip", "netns", "add", name)
+	t.Cleanup(func() { command(t, "ip", "netns", "delete", name) })
+	command(t, "ip", "link", "add", "here", "type", "veth", "peer", "name", "there", "netns", name)
 	command(t, "ip", "address", "add", "10.9.1.1/24", "dev", "here")
 	command(t, "ip", "link", "set", "here", "up")
-	command(t, "ip", "-n", "far", "address", "add", "10.9.1.2/24", "dev", "there")
-	command(t, "ip", "-n", "far", "link", "set", "there", "up")
+	command(t, "ip", "-n", name, "address", "add", "10.9.1.2/24", "dev", "there")
+	command(t, "ip", "-n", name, "link", "set", "there", "up")
 	listen = func() *net.TCPListener {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
@@ -36,7 +37,7 @@ func far(t *testing.T) (listen func() *net.TCPListener, cut func()) {
 			t.Fatal(err)
 		}
 		defer own.Close()
-		other, err := os.Open("/run/netns/far")
+		other, err := os.Open("/run/netns/" + name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -55,7 +56,7 @@ func far(t *testing.T) (listen func() *net.TCPListener, cut func()) {
 		t.Cleanup(func() { l.Close() })
 		return l.(*net.TCPListener)
 	}
-	return listen, func() { command(t, "ip", "-n", "far", "link", "set", "there", "down") }
+	return listen, func() { command(t, "ip", "-n", name, "link", "set", "there", "down") }
 }
 
 // A peer that vanishes while data is on its way to it ends its session soon, with words that say so; one that only does
