@@ -394,7 +394,7 @@ func TestFileOfAWrongClock(t *testing.T) {
 			if got := read(t, file); !strings.Contains(got, addr+" v2 "+date) || !strings.Contains(got, "192.0.2.1:1 v2 ") {
 				t.Errorf("%s: the file has\n%s", date, got)
 			}
-			if told, wrong := u.says("known peers have expired") != "", date != in(20*day) && !strings.Contains(text, addr+" v2 "+in(20*day)[:10]); told != wrong {
+			if told, wrong := u.says("known peers have expired") != "", date != in(20*day) && !strings.Contains(text, addr+" v2 "+in(20 * day)[:10]); told != wrong {
 				t.Errorf("%s: told: %v", date, told)
 			}
 		}
