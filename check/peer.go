@@ -264,13 +264,13 @@ func (p *prober) noHandshake(ctx context.Context, dialer *transport.Dialer, err 
 	switch {
 	case errors.Is(e, transport.ErrV1Peer):
 		p.report.Peer.Speaks = "v1"
-		p.fail(name, "the peer speaks v1: it sent a VERSION of "+p.report.Peer.Network+" by itself",
+		p.fail(name, "it speaks v1: it sent a VERSION of "+p.report.Peer.Network+" by itself",
 			"the proxy does not connect to it, unless run with --v1-fallback always: unencrypted")
 		if p.target.V1 {
 			p.tryV1(ctx, dialer)
 		}
 	case errors.Is(e, transport.ErrV1OtherNetwork):
-		p.fail(name, "the peer speaks v1, and on another network than "+p.report.Peer.Network, "see --network")
+		p.fail(name, "it speaks v1, and on another network than "+p.report.Peer.Network, "see --network")
 	case e.Received == 0 && (e.HungUp() || timeout):
 		what := fmt.Sprintf("the peer hung up on the handshake, %v after it began, without an answer", rounded(took))
 		may := "it speaks v1 only, is full, or bans this address"

@@ -88,9 +88,9 @@ func TestOtherPeers(t *testing.T) {
 			" ok v1 the peer answers in v1, and so speaks v1 only: " + strings.TrimPrefix(goodVersion, "ok version ") +
 			" -> the proxy does not connect to it, unless run with --v1-fallback always: unencrypted"},
 		"v1 that speaks first": {handle: says(string(v1v2.AppendMessage(nil, mainnet, v1v2.TypeOf("version"), make([]byte, 90)))), speaks: "v1",
-			want: "failed v2 the peer speaks v1: it sent a VERSION of mainnet by itself -> the proxy does not connect to it, unless run with --v1-fallback always: unencrypted"},
+			want: "failed v2 it speaks v1: it sent a VERSION of mainnet by itself -> the proxy does not connect to it, unless run with --v1-fallback always: unencrypted"},
 		"v1 of another network that speaks first": {handle: says(string(v1v2.AppendMessage(nil, [4]byte{1, 2, 3, 4}, v1v2.TypeOf("version"), make([]byte, 90)))),
-			want: "failed v2 the peer speaks v1, and on another network than mainnet -> see --network"},
+			want: "failed v2 it speaks v1, and on another network than mainnet -> see --network"},
 		"full": {handle: closing, want: hungUp + plaintext},
 		"full, asked": {handle: closing, v1: true, want: hungUp +
 			" failed v1 the peer does not answer in v1 either: EOF -> it is full, bans this address, or is no Bitcoin node of mainnet"},

@@ -247,7 +247,7 @@ func TestPeerMisbehaves(t *testing.T) {
 				nc.Write(v1Message(signet, "version", []byte("unasked")))
 			}
 			hangUp(nc)
-		}, "refused", "the peer speaks v1, and on another network than mainnet"},
+		}, "refused", "it speaks v1, and on another network than mainnet"},
 		{"our own bytes", func(nc *net.TCPConn, _ int) { io.Copy(nc, nc) }, "refused", "v2 handshake failed"},
 	}
 	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, HandshakeTimeout: time.Second}}})

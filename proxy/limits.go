@@ -78,14 +78,26 @@ func (r *clientRates) allow(addr net.Addr) bool {
 	}
 	client := r.known[from]
 	if client == nil {
-		if len(r.known) >= maxClients { // evict the one that has not been seen for the longest time
-			delete(r.known, r.recent.Remove(r.recent.Back()).(*clientRate).from)
+		if len(r.known) >= maxClients {
+			r.evict()
 		}
 		client = r.recent.PushFront(&clientRate{from, rate.NewLimiter(rate.Limit(r.perSecond), burst*r.perSecond)})
 		r.known[from] = client
 	}
 	r.recent.MoveToFront(client)
 	return client.Value.(*clientRate).limiter.Allow()
+}
+
+// evict forgets a network that has not been seen for long: of the last few the one
+// that has most of its burst left, so that others do not give a busy one a new burst.
+func (r *clientRates) evict() {
+	victim, most := r.recent.Back(), -1.0
+	for e, i := victim, 0; e != nil && i < 16; e, i = e.Prev(), i+1 {
+		if left := e.Value.(*clientRate).limiter.Tokens(); left > most {
+			victim, most = e, left
+		}
+	}
+	delete(r.known, r.recent.Remove(victim).(*clientRate).from)
 }
 
 // clientNetwork is a client's address, or of IPv6 its /64, which is what one host has.

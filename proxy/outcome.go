@@ -273,9 +273,9 @@ func (s *session) explainHandshake(e *transport.HandshakeError, noOverlay error)
 	v1 := errors.Is(e, transport.ErrV1Peer)
 	switch {
 	case v1:
-		reason = "the peer speaks v1: it sent a VERSION of " + s.shown.Network
+		reason = "it speaks v1: it sent a VERSION of " + s.shown.Network
 	case errors.Is(e, transport.ErrV1OtherNetwork):
-		return "the peer speaks v1, and on another network than " + s.shown.Network, ""
+		return "it speaks v1, and on another network than " + s.shown.Network, ""
 	case e.Received > 0 && (errors.Is(e, transport.ErrNoTerminator) || errors.Is(e, transport.ErrAuthentication)):
 		return e.Error(), "the peer is on another network, does not speak v2, or somebody altered what it sent"
 	case e.Received > 0 || !e.HungUp() && !silent:
