@@ -72,8 +72,12 @@ func (s *service) stop(grace time.Duration) {
 	s.endWithin(max(grace, grace+afterGrace)) // a sum may be too large
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
-	// Beside the last messages: a disk may be slow. What is noted by then is saved later.
-	defer context.AfterFunc(ctx, s.savePeers)()
+	// At once, and again beside the last messages: a disk may be slow.
+	go s.savePeers()
+	defer context.AfterFunc(ctx, func() {
+		s.server.Interrupt()
+		s.savePeers()
+	})()
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)

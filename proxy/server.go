@@ -169,7 +169,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 	}
-	s.interrupt()
+	s.Interrupt()
 	select {
 	case <-ended:
 	case <-time.After(stopTimeout):
@@ -182,17 +182,19 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // Close ends everything at once.
 func (s *Server) Close() {
 	s.stopAccepting()
-	s.interrupt()
+	s.Interrupt()
 	for _, each := range s.live() {
 		each.close()
 	}
 	s.folded.refusals.tellAll()
 }
 
-// interrupt ends all sessions at the next message, or where they are if they do
-// not stand yet.
-func (s *Server) interrupt() {
+// Interrupt ends all sessions at the next message, or where they are if they do
+// not stand yet, and has noted what their peers speak when it returns. Shutdown calls
+// it when its context ends.
+func (s *Server) Interrupt() {
 	s.mu.Lock()
+	s.setup()
 	s.ending = true
 	s.mu.Unlock()
 	for _, each := range s.live() {

@@ -237,6 +237,8 @@ func (s *session) upgrade(ctx context.Context, peer net.Conn, magic [4]byte, fir
 		return link, err
 	}
 	s.onInterrupt(link.V2.Interrupt)
+	addr, nc := s.shown.Dest, link.V2.NetConn()
+	s.onInterrupt(sync.OnceFunc(func() { s.dialer.NoteV2(addr, nc) })) // for 30 days from the end on
 	s.server.count(func(t *tally) { t.shookHands(time.Since(began)) })
 	s.up.Add(first.Type, size)
 	return link, nil
@@ -274,7 +276,6 @@ func (s *session) speakV2(peer *transport.Conn, magic [4]byte, messages *v1v2.Re
 	out.SetStall(s.server.idleTimeout())
 	return func() error {
 		defer messages.Release()
-		defer s.dialer.NoteV2(s.shown.Dest, peer.NetConn()) // for 30 days from the end on
 		return s.bridge(peer, magic, messages, out)
 	}
 }
