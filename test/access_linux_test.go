@@ -1,0 +1,325 @@
+package test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"bip324proxy/test/hostile"
+)
+
+// inOwnNetwork runs f in a network that has nothing but what the arguments of ip(8), one command a line, make there.
+func inOwnNetwork(t *testing.T, commands string, f func(ip func(string))) {
+	t.Helper()
+	if !namespace(t) {
+		return
+	}
+	ip := func(commands string) {
+		for line := range strings.Lines(commands) {
+			if args := strings.Fields(line); len(args) > 0 {
+				command(t, "ip", args...)
+			}
+		}
+	}
+	ip(commands)
+	f(ip)
+}
+
+// A client of a listener that is open to others reaches neither this machine nor its networks, by whatever address, also
+// by one that is new; a client of a loopback listener does, and where --allow has it.
+func TestPublicClientsReachNothingLocal(t *testing.T) {
+	t.Parallel()
+	inOwnNetwork(t, `link add net0 type veth peer name net1
+		link set net0 up
+		link set net1 up
+		addr add 8.8.4.4/32 dev lo
+		addr add 203.0.113.77/32 dev lo
+		addr add 9.9.9.9/24 dev net0
+		addr add 2600:1::5/64 dev net0 nodad
+		addr add 64:ff9b:1::c0a8:101/128 dev lo nodad`, func(ip func(string)) {
+		l, err := net.Listen("tcp", "[::]:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Close() })
+		go func() {
+			for {
+				nc, err := l.Accept()
+				if err != nil {
+					return
+				}
+				io.WriteString(nc, "internal service")
+				nc.Close()
+			}
+		}()
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		public := startProxy(t, "--listen", "0.0.0.0:0", "--auth", "u:p", "--allow", "203.0.113.77")
+		code := func(p *proxy, host string) byte {
+			t.Helper()
+			server := strings.ReplaceAll(p.addr, "[::]", "127.0.0.1")
+			conn, reply := socksRequest{server: server, user: "u", password: "p", command: socksConnect, dest: net.JoinHostPort(host, port)}.send(t)
+			conn.Close()
+			return reply[1]
+		}
+		public.addr = public.awaitListener(t, "0.0.0.0:", "[::]:")
+		local := &proxy{public.program, public.awaitListener(t, "127.0.0.1:")}
+		here := []string{"127.0.0.1", "8.8.4.4", "9.9.9.9", "2600:1::5", "64:ff9b:1::c0a8:101", "::ffff:8.8.4.4", "localhost", "127.1", "0x8080404", "8.8.1028", "010.010.4.4"}
+		for _, host := range append(here, "LOCALHOST.", "9.9.9.1", "2600:1::77", "64:ff9b::8.8.4.4", "2002:808:404::1", "198.51.100.1", "3fff::1", "2001:0:808:404::f7f7:f7f7", "0", "::") {
+			if got := code(public, host); got != 2 {
+				t.Errorf("%s: reply %d, want 2", host, got)
+			}
+		}
+		if got := code(public, "203.0.113.77"); got != 0 {
+			t.Errorf("with --allow: reply %d", got)
+		}
+		for _, host := range here {
+			if got := code(local, host); got != 0 {
+				t.Errorf("%s, for a client of a loopback listener: reply %d", host, got)
+			}
+		}
+		if got := code(public, "8.8.5.5"); got == 2 {
+			t.Error("what is not here is refused by the rules")
+		}
+		ip("addr add 8.8.5.5/32 dev lo")
+		if got := code(public, "8.8.5.5"); got != 2 {
+			t.Errorf("a new address: reply %d, want 2", got)
+		}
+		ip("addr del 8.8.5.5/32 dev lo")
+		if got := code(public, "8.8.5.5"); got == 2 {
+			t.Error("an address that has gone is refused by the rules")
+		}
+	})
+}
+
+// awaitListener returns the address of the listener that begins so.
+func (p *proxy) awaitListener(t *testing.T, begins ...string) (addr string) {
+	t.Helper()
+	return p.await(t, "listening", func(e event) bool {
+		return e.Msg == "listening" && slices.ContainsFunc(begins, func(b string) bool { return strings.HasPrefix(e.Addr, b) })
+	}).Addr
+}
+
+// askedUpstream is a request as an upstream proxy gets it.
+type askedUpstream struct {
+	command        byte
+	host           string
+	methods        string
+	user, password string
+}
+
+// startUpstream plays a SOCKS5 proxy that takes credentials if they are offered, says of 0.0.0.0 what Tor says if it is
+// to be Tor, and has peer play all that is connected to.
+func startUpstream(t *testing.T, address string, isTor bool, peer func(net.Conn)) (addr string, asked func() []askedUpstream) {
+	t.Helper()
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	var mu sync.Mutex
+	var all []askedUpstream
+	serve := func(nc net.Conn) {
+		defer nc.Close()
+		var a askedUpstream
+		field := func(n int) []byte {
+			b := make([]byte, n)
+			io.ReadFull(nc, b)
+			return b
+		}
+		a.methods = string(field(int(field(2)[1])))
+		method := a.methods[0]
+		nc.Write([]byte{5, method})
+		if method == 2 {
+			a.user = string(field(int(field(2)[1])))
+			a.password = string(field(int(field(1)[0])))
+			nc.Write([]byte{1, 0})
+		}
+		head := field(4)
+		a.command = head[1]
+		switch head[3] {
+		case 1:
+			a.host = net.IP(field(4)).String()
+		case 4:
+			a.host = net.IP(field(16)).String()
+		default:
+			a.host = string(field(int(field(1)[0])))
+		}
+		field(2)
+		mu.Lock()
+		all = append(all, a)
+		mu.Unlock()
+		if a.command != 1 && !isTor {
+			nc.Write([]byte{5, 7, 0, 1, 0, 0, 0, 0, 0, 0})
+			return
+		}
+		nc.Write([]byte{5, 0, 0, 1, 0, 0, 0, 0, 0, 0})
+		if a.command == 1 {
+			peer(nc)
+		}
+	}
+	go func() {
+		for {
+			nc, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go serve(nc)
+		}
+	}()
+	return l.Addr().String(), func() []askedUpstream {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(all)
+	}
+}
+
+// What is refused does not get to an upstream proxy either; and with --auth it gets a mark, not the password.
+func TestPublicClientsBehindAnUpstream(t *testing.T) {
+	t.Parallel()
+	inOwnNetwork(t, "addr add 8.8.4.4/32 dev lo", func(func(string)) {
+		upstream, asked := startUpstream(t, "127.0.0.1:0", true, func(nc net.Conn) { io.Copy(nc, nc) })
+		p := startProxy(t, "--listen", "0.0.0.0:0", "--auth", "u:p", "--upstream", "socks5://"+upstream)
+		p.addr = p.awaitListener(t, "0.0.0.0:", "[::]:")
+		server := strings.ReplaceAll(p.addr, "[::]", "127.0.0.1")
+		for _, host := range []string{"127.0.0.1", "127.1", "2130706433", "0177.0.0.1", "0x7f.1.", "0", "localhost", "a.LocalHost..", "8.8.4.4", "ip6-localhost", "10.0.0.1", "192.0.2.1"} {
+			for _, command := range []byte{socksConnect, torResolve} {
+				if host == "0" && command == torResolve {
+					continue // a question that only Tor answers
+				}
+				r := socksRequest{server: server, user: "u", password: "p", command: command, dest: net.JoinHostPort(host, "8333"), asName: true}
+				if reply := r.refused(t); reply[1] != 2 {
+					t.Errorf("%s, command %#x: reply %d, want 2", host, command, reply[1])
+				}
+			}
+		}
+		if all := asked(); len(all) > 0 {
+			t.Errorf("the upstream proxy was asked %+v", all)
+		}
+		for range 2 {
+			socksRequest{server: server, user: "u", password: "p", command: socksConnect, dest: "node.example:8333"}.granted(t).Close()
+		}
+		all := asked()
+		if len(all) != 2 || all[0] != all[1] || all[0].methods != "\x02\x00" || len(all[0].user) < 20 || all[0].user != all[0].password {
+			t.Errorf("the upstream proxy was asked %+v", all)
+		}
+	})
+}
+
+// v1Node hangs up on what is no v1, and answers what is. What it reads goes to got.
+func v1Node(got chan<- []byte) func(net.Conn) {
+	return func(nc net.Conn) {
+		b := make([]byte, 4096)
+		n, _ := nc.Read(b)
+		got <- b[:n]
+		if n >= 24 && string(b[4:11]) == "version" {
+			nc.Write(hostile.V1("version", versionOf("/old:0.1/")))
+			io.Copy(io.Discard, nc)
+		}
+	}
+}
+
+// In whose network plaintext is encrypted, and so may be spoken under overlay, and counts as such.
+func TestOverlayNetworks(t *testing.T) {
+	t.Parallel()
+	inOwnNetwork(t, `addr add 203.0.113.50/32 dev lo
+		addr add fc00:1::7/128 dev lo nodad`, func(func(string)) {
+		got := make(chan []byte, 100)
+		node := v1Node(got)
+		l, err := net.Listen("tcp", "[fc00:1::7]:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Close() })
+		go func() {
+			for {
+				nc, err := l.Accept()
+				if err != nil {
+					return
+				}
+				go func() {
+					defer nc.Close()
+					node(nc)
+				}()
+			}
+		}()
+		const onion = "abcdefgh.onion:8333"
+		cjdns := l.Addr().String()
+		near, _ := startUpstream(t, "127.0.0.1:0", true, node)
+		far, _ := startUpstream(t, "203.0.113.50:0", true, node)
+		plain, _ := startUpstream(t, "127.0.0.1:0", false, node)
+		for _, c := range []struct {
+			dest, upstream string
+			cjdns          bool
+			encrypts       bool
+			hint           string
+			warning        string // of check, with what
+		}{
+			{cjdns, "", false, false, "only with --cjdnsreachable", ""},
+			{cjdns, "", true, true, "", ""},
+			{cjdns, near, true, true, "", ""},
+			{cjdns, far, true, false, "the upstream proxy is not on this machine", "this is Tor, but not on this machine"},
+			{onion, near, false, true, "", ""},
+			{onion, far, true, false, "the upstream proxy is not on this machine", "this is Tor, but not on this machine"},
+			{onion, plain, true, false, "does not answer as Tor does", ".onion peers without v2 are"},
+		} {
+			for _, fallback := range []string{"overlay", "always"} {
+				flags := []string{"--v1-fallback", fallback, "--cjdnsreachable=" + fmt.Sprint(c.cjdns)}
+				if c.upstream != "" {
+					flags = append(flags, "--upstream", "socks5://"+c.upstream)
+				}
+				if c.warning != "" {
+					if _, out, _ := run(t, append(slices.Clone(flags), "check")...); !strings.Contains(strings.Join(strings.Fields(out), " "), c.warning) {
+						t.Errorf("check %q says:\n%s", flags, out)
+					}
+				}
+				p := startProxy(t, append(flags, "--status", "127.0.0.1:0")...)
+				page := p.statusAddr(t)
+				nc, err := hostile.Connect(p.addr, c.dest, patience)
+				if err != nil {
+					t.Fatal(err)
+				}
+				nc.Write(hostile.V1("version", versionOf("/client:1/")))
+				plaintext := func() bool { // of the second connection, if there is one
+					if first := <-got; len(first) < 64 || string(first[4:11]) == "version" {
+						t.Errorf("%q, %s: first came %q", flags, c.dest, first)
+					}
+					refused := false
+					e := p.await(t, "an end or a session", func(e event) bool {
+						refused = e.Msg == "session refused"
+						return refused || e.Msg == "session opened"
+					})
+					if refused {
+						if !strings.Contains(e.Hint, c.hint) || c.hint == "" {
+							t.Errorf("%q, %s: the hint is %q", flags, c.dest, e.Hint)
+						}
+						return false
+					}
+					if want := map[bool]string{true: "INFO", false: "WARN"}[c.encrypts]; e.Level != want || e.Transport != "v1" {
+						t.Errorf("%q, %s: the log says %+v, want %s", flags, c.dest, e, want)
+					}
+					<-got
+					return true
+				}()
+				if want := c.encrypts || fallback == "always"; plaintext != want {
+					t.Errorf("%q, %s: spoke v1: %v, want %v", flags, c.dest, plaintext, want)
+				}
+				if plaintext {
+					code, out, errs := run(t, "status", page)
+					verdict := map[bool]string{true: "encrypted? yes", false: "encrypted? no"}[c.encrypts]
+					if code != 0 || !strings.Contains(out, verdict) {
+						t.Errorf("%q, %s: %d, %s%s", flags, c.dest, code, out, errs)
+					}
+				}
+				nc.Close()
+				p.kill()
+				if len(got) > 0 {
+					t.Errorf("%q, %s: more came", flags, c.dest)
+				}
+			}
+		}
+	})
+}
