@@ -106,7 +106,7 @@ func (cs *conns) state(nc net.Conn, state http.ConnState) {
 func (cs *conns) inTurn(h http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if c, ok := r.Context().Value(connKey{}).(*conn); ok && !cs.serve(r.Context(), c) {
-			panic(http.ErrAbortHandler) // the connection had to give way
+			return // the connection is closed: it had to give way, or its client has left
 		}
 		h(w, r)
 	}
