@@ -164,7 +164,7 @@ func TestRebinding(t *testing.T) {
 	}
 }
 
-// A name's other addresses are no way around.
+// A rule also applies to a name's other addresses.
 func TestRulesForLaterDials(t *testing.T) {
 	p := newPlace(t, hangUpOnV2)
 	resolver(t, func(int) []netip.Addr { return []netip.Addr{p.good, p.bad} })

@@ -70,7 +70,7 @@ func activatedListener(fd int) (net.Listener, error) {
 	}
 	l, err := net.FileListener(f)
 	if err != nil {
-		return nil, fmt.Errorf("descriptor %d, from systemd, is no socket to listen on: %w", fd, err)
+		return nil, fmt.Errorf("descriptor %d, from systemd, cannot be listened on: %w", fd, err)
 	}
 	return l, nil
 }

@@ -54,7 +54,7 @@ func TestProvenInEverySpelling(t *testing.T) {
 	}
 }
 
-// With an upstream proxy, connections lead to that: its address is no peer's, and a peer
+// With an upstream proxy, connections lead to that: its address is not a peer's, and a peer
 // that proves v2 says nothing of another.
 func TestUpstreamIsNoPeer(t *testing.T) {
 	u := newUpstream(t, "tcp", "127.0.0.1:0")

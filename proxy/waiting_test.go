@@ -206,8 +206,8 @@ func TestUnauthenticatedFairness(t *testing.T) {
 	})
 }
 
-// When there is no place left, those who have not authenticated give theirs up; and
-// who has authenticated from elsewhere leaves some to this machine.
+// When all places are taken, clients that have not authenticated give theirs up; and
+// authenticated clients from elsewhere leave some to clients of this machine.
 func TestLocalClientsHavePlaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		public, local := newBubbleListener("0.0.0.0:1324"), newBubbleListener("127.0.0.1:1324")

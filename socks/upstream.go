@@ -30,7 +30,7 @@ type Upstream struct {
 	Credentials *Credentials
 
 	// Mark is offered where neither the client nor Credentials has any: to Tor it
-	// keeps these streams apart from those of other programs. It is no password, and a
+	// keeps these streams apart from those of other programs. It is not a password, and a
 	// proxy that takes none is used without it. Both empty is none.
 	Mark Credentials
 
@@ -121,7 +121,8 @@ func (u *Upstream) String() string {
 // from which nothing has been read beyond the proxy's reply, and which has no
 // deadline. client is what the client sent: it goes to the proxy unchanged, so
 // that streams which were told apart stay apart; u.Credentials are used if it is
-// empty, and u.Mark if there are none of those either. An error of the proxy, or on the way to it, is an *UpstreamError.
+// empty, and u.Mark if those are nil. An error of the proxy, or on the way to it, is an
+// *UpstreamError.
 func (u *Upstream) Dial(ctx context.Context, dest string, client Credentials) (net.Conn, error) {
 	addr, err := ParseAddr(dest)
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Clients from many addresses that have no password, and open connections as fast as they may, keep nobody out who has
-// it, neither from elsewhere nor on loopback.
+// Clients without the password, from many addresses and as fast as they may, keep no client with it out, neither from
+// elsewhere nor on loopback.
 func TestUnauthenticatedClients(t *testing.T) {
 	t.Parallel()
 	if !namespace(t) {

@@ -192,8 +192,7 @@ func TestCorruptPeersFile(t *testing.T) {
 	}
 }
 
-// These are no fault of the file: one that knows nobody, and one from a system that
-// ends lines in another way.
+// A file without notes, and one with another system's line ends, are valid.
 func TestForeignPeersFile(t *testing.T) {
 	expiry := time.Now().Add(time.Hour).UTC()
 	for text, want := range map[string]Speaks{
