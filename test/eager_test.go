@@ -205,8 +205,9 @@ func v1First(nc *net.TCPConn, first bool, says func(*net.TCPConn, []byte), heard
 		nc.Write(head)
 	}
 	name, _, err := hostile.ReadV1(nc)
-	if err != nil {
-		return // not v1
+	if err != nil { // not v1
+		hangUp(nc) // a reset could overtake what it has said
+		return
 	}
 	heard <- fmt.Sprint(name, " ", err)
 	nc.Write(hostile.V1("verack", nil))
