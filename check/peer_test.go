@@ -84,6 +84,8 @@ func TestOtherPeers(t *testing.T) {
 		"v1": {handle: v1Peer, want: hungUp + plaintext},
 		"v1, where the proxy falls back": {handle: v1Peer, policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways}},
 			want: hungUp + plaintext + "; the proxy, with its --v1-fallback, would go on in plaintext, unless it remembers that this peer speaks v2"},
+		"v1, where its network does not encrypt": {handle: v1Peer, policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackOverlay}},
+			want: hungUp + plaintext + "; the proxy, with its --v1-fallback, would not go on in v1: neither Tor nor CJDNS leads there"},
 		"v1, asked": {handle: v1Peer, v1: true, speaks: "v1", want: hungUp +
 			" ok v1 the peer answers in v1, and so speaks v1 only: " + strings.TrimPrefix(goodVersion, "ok version ") +
 			" -> the proxy does not connect to it, unless run with --v1-fallback always: unencrypted"},
