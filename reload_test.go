@@ -116,6 +116,36 @@ func TestReloadOfABadFile(t *testing.T) {
 	p.stop(t)
 }
 
+// Where the file of known peers cannot be used, the service runs with never only: known
+// peers decide nothing there. A reload that would let them decide is refused.
+func TestReloadWithoutKnownPeers(t *testing.T) {
+	peers := filepath.Join(t.TempDir(), strings.Repeat("x", 250)) // no room in a name for that of a temporary file
+	peersLine := "peer-memory = '" + peers + "'\n"
+	file := writeFile(t, peersLine)
+	p := startProgram(t, "--listen", "127.0.0.1:0", "--config", file)
+	if line := p.next(t, "going on with known peers in this process only; with --v1-fallback never nothing depends on them"); line["level"] != "WARN" || !strings.Contains(fmt.Sprint(line["err"]), peers) {
+		t.Errorf("the log says %v", line)
+	}
+	p.next(t, "listening")
+	for _, mode := range []string{"overlay", "always"} {
+		line := p.hangUp(t, file, peersLine+"v1-fallback = \""+mode+"\"\ndeny = [\"*\"]\n")
+		if err := fmt.Sprint(line["err"]); line["level"] != "ERROR" || !strings.Contains(err, "v1-fallback: "+mode+" needs the known peers") || !strings.Contains(err, peers) {
+			t.Errorf("%s: the log says %v", mode, line)
+		}
+	}
+	if line := p.hangUp(t, file, peersLine+"deny = [\"*\"]\n"); line["msg"] != "configuration reloaded" || line["changed"] != "deny" {
+		t.Errorf("the log says %v", line)
+	}
+	p.stop(t)
+	for _, mode := range []string{"overlay", "always"} {
+		var stdout, stderr bytes.Buffer
+		if code := run([]string{"bip324-proxy", "--peer-memory", peers, "--v1-fallback", mode}, &stdout, &stderr); code != 1 {
+			t.Errorf("%s: exit code %d, want 1", mode, code)
+		}
+		checkOneLine(t, mode, stderr.String(), "--peer-memory: known peers cannot be kept in "+peers)
+	}
+}
+
 // A reload changes passwords, but does not open a listener to all the world.
 func TestReloadOfPasswords(t *testing.T) {
 	passwords := filepath.Join(t.TempDir(), "passwords")

@@ -177,3 +177,18 @@ func TestProvenBeforeVersionInV1(t *testing.T) {
 		wantNoPlaintext(t, clearnet, bytes.Join(conn, nil))
 	}
 }
+
+// The log folds refusals by the destination, not by its spelling.
+func TestFoldedBySpelling(t *testing.T) {
+	e := start(t, &proxy.Server{})
+	for i, dest := range []string{"node.invalid:8333", "NODE.invalid:8333", "node.invalid.:8333"} {
+		client := e.dial()
+		if code, err := ask(client, dest); code == 0 || err != nil {
+			t.Errorf("reply %d, %v", code, err)
+		}
+		client.Close()
+		if line := e.end(client); (line["level"] == "INFO") != (i == 0) || line["dest"] != dest {
+			t.Errorf("%v", line)
+		}
+	}
+}
