@@ -6,7 +6,6 @@ import (
 	"net"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"bip324proxy/test/hostile"
@@ -103,85 +102,11 @@ func (p *proxy) awaitListener(t *testing.T, begins ...string) (addr string) {
 	}).Addr
 }
 
-// askedUpstream is a request as an upstream proxy gets it.
-type askedUpstream struct {
-	command        byte
-	host           string
-	methods        string
-	user, password string
-}
-
-// startUpstream plays a SOCKS5 proxy that takes credentials if they are offered, says of 0.0.0.0 what Tor says if it is
-// to be Tor, and has peer play all that is connected to.
-func startUpstream(t *testing.T, address string, isTor bool, peer func(net.Conn)) (addr string, asked func() []askedUpstream) {
-	t.Helper()
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	var mu sync.Mutex
-	var all []askedUpstream
-	serve := func(nc net.Conn) {
-		defer nc.Close()
-		var a askedUpstream
-		field := func(n int) []byte {
-			b := make([]byte, n)
-			io.ReadFull(nc, b)
-			return b
-		}
-		a.methods = string(field(int(field(2)[1])))
-		method := a.methods[0]
-		nc.Write([]byte{5, method})
-		if method == 2 {
-			a.user = string(field(int(field(2)[1])))
-			a.password = string(field(int(field(1)[0])))
-			nc.Write([]byte{1, 0})
-		}
-		head := field(4)
-		a.command = head[1]
-		switch head[3] {
-		case 1:
-			a.host = net.IP(field(4)).String()
-		case 4:
-			a.host = net.IP(field(16)).String()
-		default:
-			a.host = string(field(int(field(1)[0])))
-		}
-		field(2)
-		mu.Lock()
-		all = append(all, a)
-		mu.Unlock()
-		if a.command != 1 && !isTor {
-			nc.Write([]byte{5, 7, 0, 1, 0, 0, 0, 0, 0, 0})
-			return
-		}
-		nc.Write([]byte{5, 0, 0, 1, 0, 0, 0, 0, 0, 0})
-		if a.command == 1 {
-			peer(nc)
-		}
-	}
-	go func() {
-		for {
-			nc, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go serve(nc)
-		}
-	}()
-	return l.Addr().String(), func() []askedUpstream {
-		mu.Lock()
-		defer mu.Unlock()
-		return slices.Clone(all)
-	}
-}
-
 // What is refused does not get to an upstream proxy either; and with --auth it gets a mark, not the password.
 func TestPublicClientsBehindAnUpstream(t *testing.T) {
 	t.Parallel()
 	inOwnNetwork(t, "addr add 8.8.4.4/32 dev lo", func(func(string)) {
-		upstream, asked := startUpstream(t, "127.0.0.1:0", true, func(nc net.Conn) { io.Copy(nc, nc) })
+		upstream, asked := startUpstream(t, "127.0.0.1:0", true, anywhere(echoPeer))
 		p := startProxy(t, "--listen", "0.0.0.0:0", "--auth", "u:p", "--upstream", "socks5://"+upstream)
 		p.addr = p.awaitListener(t, "0.0.0.0:", "[::]:")
 		server := strings.ReplaceAll(p.addr, "[::]", "127.0.0.1")
@@ -210,8 +135,8 @@ func TestPublicClientsBehindAnUpstream(t *testing.T) {
 }
 
 // v1Node hangs up on what is no v1, and answers what is. What it reads goes to got.
-func v1Node(got chan<- []byte) func(net.Conn) {
-	return func(nc net.Conn) {
+func v1Node(got chan<- []byte) played {
+	return func(nc *net.TCPConn) {
 		b := make([]byte, 4096)
 		n, _ := nc.Read(b)
 		got <- b[:n]
@@ -242,15 +167,15 @@ func TestOverlayNetworks(t *testing.T) {
 				}
 				go func() {
 					defer nc.Close()
-					node(nc)
+					node(nc.(*net.TCPConn))
 				}()
 			}
 		}()
 		const onion = "abcdefgh.onion:8333"
 		cjdns := l.Addr().String()
-		near, _ := startUpstream(t, "127.0.0.1:0", true, node)
-		far, _ := startUpstream(t, "203.0.113.50:0", true, node)
-		plain, _ := startUpstream(t, "127.0.0.1:0", false, node)
+		near, _ := startUpstream(t, "127.0.0.1:0", true, anywhere(node))
+		far, _ := startUpstream(t, "203.0.113.50:0", true, anywhere(node))
+		plain, _ := startUpstream(t, "127.0.0.1:0", false, anywhere(node))
 		for _, c := range []struct {
 			dest, upstream string
 			cjdns          bool

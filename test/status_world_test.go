@@ -1,16 +1,11 @@
 package test
 
 import (
-	"context"
 	"encoding/binary"
-	"errors"
 	"io"
-	"log"
 	"net"
 	"testing"
 	"time"
-
-	"github.com/armon/go-socks5"
 
 	"bip324proxy/internal/loopback"
 	"bip324proxy/test/hostile"
@@ -25,41 +20,12 @@ func listen(t *testing.T, serve played) (addr string) {
 	return loopback.Serve(t, func(nc net.Conn) { serve(nc.(*net.TCPConn)) })
 }
 
-// startWorld runs an upstream proxy behind which the peers are, by "host:port", and nobody else. So peers can have
-// addresses that nobody has.
+// startWorld runs a Tor, as far as it answers, behind which the peers are, by "host:port", and nobody else. So peers can
+// have addresses that nobody has.
 func startWorld(t *testing.T, peers map[string]played) (upstream string) {
 	t.Helper()
-	at := make(map[string]string)
-	for name, play := range peers {
-		at[name] = listen(t, play)
-	}
-	server, err := socks5.New(&socks5.Config{
-		Resolver: noResolver{},
-		Logger:   log.New(io.Discard, "", 0),
-		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			if at[addr] == "" {
-				return nil, errors.New("connection refused") // go-socks5 goes by the words
-			}
-			return new(net.Dialer).DialContext(ctx, network, at[addr])
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go server.Serve(l)
-	return l.Addr().String()
-}
-
-// noResolver leaves names as they are.
-type noResolver struct{}
-
-func (noResolver) Resolve(ctx context.Context, _ string) (context.Context, net.IP, error) {
-	return ctx, nil, nil
+	upstream, _ = startUpstream(t, "127.0.0.1:0", true, func(dest string) played { return peers[dest] })
+	return upstream
 }
 
 // versionOf is a VERSION message's payload.
