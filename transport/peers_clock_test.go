@@ -26,6 +26,13 @@ func openSkewed(t testing.TB, path string, skew time.Duration) *Peers {
 	return p
 }
 
+// setClock makes the wall clock wrong by skew.
+func setClock(p *Peers, skew time.Duration) {
+	p.mu.Lock() // or it would be set while a save reads it
+	defer p.mu.Unlock()
+	p.skew = skew
+}
+
 // writeNotes writes a file with a v2 note and a v1 note that expire so long after
 // now, as a program whose clock is right would.
 func writeNotes(t testing.TB, path string, v2, v1 time.Duration) string {
@@ -83,7 +90,7 @@ func TestWrongClockAtStart(t *testing.T) {
 					p.Note("four:1", SpeaksV1)
 					time.Sleep(10 * time.Minute)
 					if corrected {
-						p.skew = 0
+						setClock(p, 0)
 					}
 					if p.Lookup("two:1") != SpeaksV2 || p.Lookup("three:1") != SpeaksV2 {
 						t.Error("a v2 peer was forgotten")
@@ -182,14 +189,14 @@ func TestV1NotesGainNothing(t *testing.T) {
 			p := openSkewed(t, path, 0)
 			p.Note("one:1", SpeaksV1)
 			noted := time.Now()
-			p.skew = skew
+			setClock(p, skew)
 			closePeers(t, p)
 			if strings.Contains(readFile(t, path), "one:1") {
 				if got := expiryOf(t, path, "one:1"); got.After(noted.Add(day)) {
 					t.Errorf("set by %v: it expires at %v, noted at %v", skew, got, noted)
 				}
 			}
-			p.skew = 0
+			setClock(p, 0)
 			time.Sleep(day)
 			if got := p.Lookup("one:1"); got != SpeaksUnknown {
 				t.Errorf("set by %v: after a day it is %v", skew, got)
@@ -208,7 +215,7 @@ func TestCloseCorrectsDates(t *testing.T) {
 		if got, want := expiryOf(t, path, "two:1"), time.Now().Add(30*day-time.Minute-years); !got.Equal(want) {
 			t.Errorf("with the wrong clock: %v, want %v", got, want)
 		}
-		p.skew = 0
+		setClock(p, 0)
 		closePeers(t, p)
 		if got, want := expiryOf(t, path, "two:1"), time.Now().Add(30*day-time.Minute); !got.Equal(want) {
 			t.Errorf("with the right clock: %v, want %v", got, want)
@@ -224,7 +231,7 @@ func TestClockJumpsAhead(t *testing.T) {
 		p := openSkewed(t, path, 0)
 		p.Note("three:1", SpeaksV2)
 		time.Sleep(10 * day)
-		p.skew = years
+		setClock(p, years)
 		if p.Lookup("two:1") != SpeaksV2 || p.Lookup("three:1") != SpeaksV2 {
 			t.Error("a v2 peer was forgotten")
 		}
