@@ -59,7 +59,7 @@ func TestProvenInEverySpelling(t *testing.T) {
 func TestUpstreamIsNoPeer(t *testing.T) {
 	u := newUpstream(t, "tcp", "127.0.0.1:0")
 	peers := new(transport.Peers)
-	e := u.startBehind(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: peers}}})
+	e := u.startBehind(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: peers, Direct: true}}})
 	const v1, v2 = "old.invalid:8333", "new.invalid:8333"
 	e.net.peer(v2, cutPeer(t, flightSize, fin))
 	client := e.connect(v2)

@@ -236,4 +236,3 @@ func hosts(t *testing.T, lines ...string) string {
 	write(t, file, strings.Join(lines, "\n")+"\n")
 	return "mount --bind " + file + " /etc/hosts"
 }
-
