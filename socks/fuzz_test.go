@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"regexp"
+	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -101,6 +103,32 @@ type model struct {
 
 var hostPattern = regexp.MustCompile(`^[!-9;-Z\\^-~]+$`)
 
+// numberPattern matches names whose last label is a number, partPattern the parts of an IPv4 address.
+var (
+	numberPattern = regexp.MustCompile(`^(.*\.)?([0-9]+|0[xX][0-9a-fA-F]*)\.*$`)
+	partPattern   = regexp.MustCompile(`^([0-9]+|0[xX][0-9a-fA-F]+)$`)
+)
+
+// numericIP is the address that inet_aton makes of name, or nil.
+func numericIP(name string) net.IP {
+	parts := strings.Split(strings.TrimRight(name, "."), ".")
+	ip := make(net.IP, 4)
+	for i, part := range parts {
+		n, err := strconv.ParseUint(part, 0, 64) // a 0 at the start means octal
+		size := 1
+		if i == len(parts)-1 {
+			size = 4 - i
+		}
+		if err != nil || !partPattern.MatchString(part) || i > 3 || n >= 1<<(8*size) {
+			return nil
+		}
+		for j := range size {
+			ip[i+j] = byte(n >> (8 * (size - 1 - j)))
+		}
+	}
+	return ip
+}
+
 // modelOf works on the whole input by index, without a reader or a parser.
 func modelOf(in []byte, demanded *Credentials) (m model) {
 	take := func(n int) []byte {
@@ -180,7 +208,11 @@ func modelOf(in []byte, demanded *Credentials) (m model) {
 		if l := len(bare); l > 1 && bare[0] == '[' && bare[l-1] == ']' && bytes.Contains([]byte(bare), []byte(":")) {
 			bare = bare[1 : l-1]
 		}
-		m.ip = net.ParseIP(bare)
+		if m.ip = net.ParseIP(bare); m.ip == nil && numberPattern.MatchString(m.name) {
+			if m.ip = numericIP(m.name); m.ip == nil {
+				m.name = "" // which nothing matches
+			}
+		}
 	default:
 		refuse(8)
 		return m
