@@ -18,12 +18,14 @@ var errUnacknowledged = errors.New("it does not acknowledge what is sent to it")
 // sooner, but also on an end that lives and takes nothing for a while: on Linux its
 // time runs as long as the window is closed, although every probe is acknowledged.
 //
-// It is called every sixth of the time that there is, as long as there are sessions.
+// It is called every third of the time that there is, as long as there are sessions.
 func (s *Server) watchAcks() {
 	now := time.Now()
 	stuck := make(map[net.Conn]time.Time)
+	var conns []net.Conn
 	for _, each := range s.live() {
-		for _, c := range each.connections() {
+		conns = each.appendConns(conns[:0])
+		for _, c := range conns {
 			outstanding, lastAck := unacknowledged(c)
 			if !outstanding {
 				continue
@@ -49,14 +51,14 @@ func (s *Server) watchAcks() {
 		s.acks = nil
 		return
 	}
-	s.acks.Reset(s.ackTimeout() / 6)
+	s.acks.Reset(s.ackTimeout() / 3)
 }
 
-// connections are the session's sockets.
-func (s *session) connections() []net.Conn {
+// appendConns appends the session's sockets to all.
+func (s *session) appendConns(all []net.Conn) []net.Conn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return append([]net.Conn(nil), s.conns...)
+	return append(all, s.conns...)
 }
 
 // explainVanished says which end it is that the kernel gave up on, as far as err tells.

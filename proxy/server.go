@@ -45,7 +45,7 @@ type Server struct {
 	LingerTimeout time.Duration
 
 	// AckTimeout ends a session of which one end has acknowledged nothing of what was
-	// sent to it for so long, or up to a third more: it has vanished, or the way to
+	// sent to it for so long, or up to two thirds more: it has vanished, or the way to
 	// it. An end that takes nothing, but acknowledges that it is asked to, has
 	// IdleTimeout. Zero means 3 minutes. It works on Linux only; elsewhere it is the
 	// system that gives up.
@@ -333,7 +333,7 @@ func (s *Server) begin(conn net.Conn, peer string, public bool) (refused func())
 	each := newSession(s, conn, peer, public, s.number)
 	s.sessions[each] = struct{}{}
 	if s.acks == nil {
-		s.acks = time.AfterFunc(s.ackTimeout()/6, s.watchAcks)
+		s.acks = time.AfterFunc(s.ackTimeout()/3, s.watchAcks)
 	}
 	if refusal != nil {
 		s.refusing++

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -25,8 +24,6 @@ type session struct {
 	client  net.Conn
 	in      *stream.Reader // all that is read from client, but for a relay's bytes
 	fixed   string         // where the listener's clients go, if they are not asked
-	public  bool           // the listener is open to others than this machine
-	network netip.Prefix   // the client's, see clientNetwork
 	refusal error          // why the client gets no more than an answer, if so
 	dialer  transport.Dialer
 
@@ -40,21 +37,22 @@ type session struct {
 	relay       *rawRelay   // the one that is running, if any
 	timer       *time.Timer // see after
 	failure     error       // see fail
+	public      bool        // the listener is open to others than this machine
 	interrupted bool
 	closed      bool
+	noted       bool // see noteEnd
 }
 
 func newSession(server *Server, client net.Conn, fixed string, public bool, number uint64) *session {
 	policy := server.policy()
 	s := &session{
-		server:  server,
-		policy:  policy,
-		client:  client,
-		in:      stream.NewReader(client),
-		fixed:   fixed,
-		public:  public,
-		network: clientNetwork(client.RemoteAddr()),
-		dialer:  policy.Dialer,
+		server: server,
+		policy: policy,
+		client: client,
+		in:     stream.NewReader(client),
+		fixed:  fixed,
+		public: public,
+		dialer: policy.Dialer,
 	}
 	s.shown = SessionInfo{Number: number, Began: time.Now(), State: StateAsking, Client: client.RemoteAddr().String()}
 	s.in.SetMemory(server.memory)
@@ -236,12 +234,24 @@ func (s *session) upgrade(ctx context.Context, peer net.Conn, magic [4]byte, fir
 	if err := s.own(link.V2.NetConn()); err != nil { // may lead to another address than the one dialled
 		return link, err
 	}
-	s.onInterrupt(link.V2.Interrupt)
-	addr, nc := s.shown.Dest, link.V2.NetConn()
-	s.onInterrupt(sync.OnceFunc(func() { s.dialer.NoteV2(addr, nc) })) // for 30 days from the end on
+	s.dialer.Resolve = nil // the answer is not needed any more
+	conn := link.V2
+	s.onInterrupt(func() {
+		conn.Interrupt()
+		s.noteEnd(conn.NetConn())
+	})
 	s.server.count(func(t *tally) { t.shookHands(time.Since(began)) })
 	s.up.Add(first.Type, size)
 	return link, nil
+}
+
+// noteEnd notes, once, that the peer at the other end of nc speaks v2: for 30 days from
+// the session's end on. s.mu is held.
+func (s *session) noteEnd(nc net.Conn) {
+	if !s.noted {
+		s.noted = true
+		s.dialer.NoteV2(s.shown.Dest, nc)
+	}
 }
 
 // whileClientStays returns a context that ends when the client closes its

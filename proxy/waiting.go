@@ -26,7 +26,7 @@ var (
 // share of the sessions and give way to all others.
 type waiting struct {
 	max     int
-	inOrder []*session // the one that has waited longest first
+	inOrder []waiter // the one that has waited longest first
 	from    map[netip.Prefix]int
 }
 
@@ -36,20 +36,28 @@ func newWaiting(sessions int) waiting {
 	return waiting{max: max(sessions/4, min(sessions/2, maxWaitingPerClient), 1), from: make(map[netip.Prefix]int)}
 }
 
+// waiter is a session that waits, and the client's network.
+type waiter struct {
+	*session
+	network netip.Prefix
+}
+
 func (w *waiting) add(s *session) {
-	w.inOrder = append(w.inOrder, s)
-	w.from[s.network]++
+	network := clientNetwork(s.client.RemoteAddr())
+	w.inOrder = append(w.inOrder, waiter{s, network})
+	w.from[network]++
 }
 
 // remove reports whether s was waiting.
 func (w *waiting) remove(s *session) bool {
-	i := slices.Index(w.inOrder, s)
+	i := slices.IndexFunc(w.inOrder, func(each waiter) bool { return each.session == s })
 	if i < 0 {
 		return false
 	}
+	network := w.inOrder[i].network
 	w.inOrder = slices.Delete(w.inOrder, i, i+1)
-	if w.from[s.network]--; w.from[s.network] == 0 {
-		delete(w.from, s.network)
+	if w.from[network]--; w.from[network] == 0 {
+		delete(w.from, network)
 	}
 	return true
 }
@@ -58,9 +66,9 @@ func (w *waiting) remove(s *session) bool {
 // that has waited longest. So a few networks do not push out the others' clients.
 func (w *waiting) next() (victim *session) {
 	most := 0
-	for _, s := range w.inOrder {
-		if n := w.from[s.network]; n > most {
-			most, victim = n, s
+	for _, each := range w.inOrder {
+		if n := w.from[each.network]; n > most {
+			most, victim = n, each.session
 		}
 	}
 	return victim

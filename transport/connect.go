@@ -38,6 +38,10 @@ func (d *Dialer) Connect(ctx context.Context, addr string) (net.Conn, error) {
 	})
 }
 
+// lookupTimeout limits one look-up: two DNS servers that do not answer have 5 s each,
+// and are asked twice.
+const lookupTimeout = 20 * time.Second
+
 // splitName splits "host:port" and reports whether the host is a name.
 func splitName(addr string) (host, port string, isName bool) {
 	host, port, err := net.SplitHostPort(addr)
@@ -47,7 +51,7 @@ func splitName(addr string) (host, port string, isName bool) {
 
 // lookUp calls resolve with the time that it has. Without an error there is an address.
 func (d *Dialer) lookUp(ctx context.Context, resolve func(context.Context, string) ([]netip.Addr, error), host string) ([]netip.Addr, error) {
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(d.LookupTimeout, 20*time.Second))
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	ips, err := resolve(ctx, host)
 	if err == nil && len(ips) == 0 {

@@ -83,9 +83,6 @@ type Dialer struct {
 	// known, by the address reached. Nil remembers nothing.
 	Peers *Peers
 
-	// LookupTimeout limits one call of Resolve. Zero means 20 s.
-	LookupTimeout time.Duration
-
 	// DialTimeout limits one attempt to connect, to all of a name's addresses
 	// together, once they are known. Zero means 5 s, as in Bitcoin Core.
 	DialTimeout time.Duration
