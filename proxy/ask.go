@@ -21,16 +21,13 @@ func (s *session) ask() (*socks.Request, error) {
 		dest, err := socks.ParseAddr(s.fixed)
 		return &socks.Request{Command: socks.CommandConnect, Dest: dest}, err
 	}
-	s.awaitClient()
 	negotiation := s.policy.Socks
-	until := time.Now().Add(authTimeout)
+	until := time.Now().Add(s.server.firstBytesTimeout())
 	short := s.public && negotiation.Auth != nil
 	if short {
-		s.client.SetReadDeadline(until)
-		if s.in.Interrupted() {
-			s.in.Interrupt()
-		}
+		until = time.Now().Add(authTimeout)
 	}
+	s.awaitClientUntil(until)
 	first, err := s.in.Peek(1)
 	if isTimeout(err) {
 		return nil, &socks.NegotiationError{Stage: socks.StageGreeting, Err: err}

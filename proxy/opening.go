@@ -61,7 +61,7 @@ func (o *opening) await() (pass bool, err error) {
 func (o *opening) hold() {
 	until := time.Now().Add(o.limit)
 	o.mu.Lock()
-	if !o.isDecided() {
+	if !isClosed(o.decided) {
 		o.peer.SetReadDeadline(until)
 	}
 	o.mu.Unlock()
@@ -83,7 +83,7 @@ func (o *opening) hold() {
 func (o *opening) decide(v1 bool) (taken bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.isDecided() {
+	if isClosed(o.decided) {
 		return o.taken
 	}
 	o.taken = v1 && !o.passed
@@ -92,15 +92,6 @@ func (o *opening) decide(v1 bool) (taken bool) {
 	}
 	close(o.decided)
 	return o.taken
-}
-
-func (o *opening) isDecided() bool { // o.mu is held
-	select {
-	case <-o.decided:
-		return true
-	default:
-		return false
-	}
 }
 
 // heard notes that the peer has said something.
@@ -114,9 +105,11 @@ func (o *opening) hasPassed() bool {
 }
 
 // hasSpoken reports whether the peer has said anything.
-func (o *opening) hasSpoken() bool {
+func (o *opening) hasSpoken() bool { return isClosed(o.spoke) }
+
+func isClosed(c <-chan struct{}) bool {
 	select {
-	case <-o.spoke:
+	case <-c:
 		return true
 	default:
 		return false

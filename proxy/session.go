@@ -181,8 +181,10 @@ func (s *session) peek(peer net.Conn) (relay *rawRelay, magic [4]byte, v1 bool, 
 
 // awaitClient sets the time for the client's first bytes, unless it is to be read
 // no more.
-func (s *session) awaitClient() {
-	s.client.SetReadDeadline(time.Now().Add(s.server.firstBytesTimeout()))
+func (s *session) awaitClient() { s.awaitClientUntil(time.Now().Add(s.server.firstBytesTimeout())) }
+
+func (s *session) awaitClientUntil(t time.Time) {
+	s.client.SetReadDeadline(t)
 	if s.in.Interrupted() {
 		s.in.Interrupt()
 	}

@@ -48,18 +48,17 @@ func (w *waiting) add(s *session) {
 	w.from[network]++
 }
 
-// remove reports whether s was waiting.
-func (w *waiting) remove(s *session) bool {
+// remove takes s off, if it is waiting.
+func (w *waiting) remove(s *session) {
 	i := slices.IndexFunc(w.inOrder, func(each waiter) bool { return each.session == s })
 	if i < 0 {
-		return false
+		return
 	}
 	network := w.inOrder[i].network
 	w.inOrder = slices.Delete(w.inOrder, i, i+1)
 	if w.from[network]--; w.from[network] == 0 {
 		delete(w.from, network)
 	}
-	return true
 }
 
 // next returns the session to give way: of the client networks with the most, the one

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"bip324proxy/internal/loopback"
 	"bip324proxy/test/hostile"
 )
 
@@ -40,22 +41,8 @@ func TestPublicClientsReachNothingLocal(t *testing.T) {
 		addr add 9.9.9.9/24 dev net0
 		addr add 2600:1::5/64 dev net0 nodad
 		addr add 64:ff9b:1::c0a8:101/128 dev lo nodad`, func(ip func(string)) {
-		l, err := net.Listen("tcp", "[::]:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { l.Close() })
-		go func() {
-			for {
-				nc, err := l.Accept()
-				if err != nil {
-					return
-				}
-				io.WriteString(nc, "internal service")
-				nc.Close()
-			}
-		}()
-		_, port, _ := net.SplitHostPort(l.Addr().String())
+		service := loopback.ServeAt(t, "[::]:0", func(nc net.Conn) { io.WriteString(nc, "internal service") })
+		_, port, _ := net.SplitHostPort(service)
 		public := startProxy(t, "--listen", "0.0.0.0:0", "--auth", "u:p", "--allow", "203.0.113.77")
 		code := func(p *proxy, host string) byte {
 			t.Helper()
@@ -154,25 +141,8 @@ func TestOverlayNetworks(t *testing.T) {
 		addr add fc00:1::7/128 dev lo nodad`, func(func(string)) {
 		got := make(chan []byte, 100)
 		node := v1Node(got)
-		l, err := net.Listen("tcp", "[fc00:1::7]:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { l.Close() })
-		go func() {
-			for {
-				nc, err := l.Accept()
-				if err != nil {
-					return
-				}
-				go func() {
-					defer nc.Close()
-					node(nc.(*net.TCPConn))
-				}()
-			}
-		}()
+		cjdns := loopback.ServeAt(t, "[fc00:1::7]:0", func(nc net.Conn) { node(nc.(*net.TCPConn)) })
 		const onion = "abcdefgh.onion:8333"
-		cjdns := l.Addr().String()
 		near, _ := startUpstream(t, "127.0.0.1:0", true, anywhere(node))
 		far, _ := startUpstream(t, "203.0.113.50:0", true, anywhere(node))
 		plain, _ := startUpstream(t, "127.0.0.1:0", false, anywhere(node))

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"bip324proxy/internal/loopback"
 )
 
 // askedUpstream is a request as an upstream proxy gets it.
@@ -23,15 +25,9 @@ type askedUpstream struct {
 // 0.0.0.0 what Tor says. Connections are played by what peer returns for their destination, "host:port"; nil refuses them.
 func startUpstream(t *testing.T, address string, isTor bool, peer func(dest string) played) (addr string, asked func() []askedUpstream) {
 	t.Helper()
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
 	var mu sync.Mutex
 	var all []askedUpstream
-	serve := func(nc *net.TCPConn) {
-		defer nc.Close()
+	addr = loopback.ServeAt(t, address, func(nc net.Conn) {
 		nc.SetDeadline(time.Now().Add(patience))
 		a := readSocksRequest(nc)
 		mu.Lock()
@@ -50,19 +46,10 @@ func startUpstream(t *testing.T, address string, isTor bool, peer func(dest stri
 		nc.Write([]byte{5, reply, 0, 1, 0, 0, 0, 0, 0, 0})
 		if play != nil {
 			nc.SetDeadline(time.Time{})
-			play(nc)
+			play(nc.(*net.TCPConn))
 		}
-	}
-	go func() {
-		for {
-			nc, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go serve(nc.(*net.TCPConn))
-		}
-	}()
-	return l.Addr().String(), func() []askedUpstream {
+	})
+	return addr, func() []askedUpstream {
 		mu.Lock()
 		defer mu.Unlock()
 		return slices.Clone(all)

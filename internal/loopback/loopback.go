@@ -8,11 +8,17 @@ import (
 	"testing"
 )
 
-// Serve hands each connection to an address of its own to handle, in a goroutine, and
-// closes it after that. When the test ends it closes them all, and waits.
+// Serve is ServeAt for an address that the system chooses.
 func Serve(t testing.TB, handle func(net.Conn)) (addr string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return ServeAt(t, "127.0.0.1:0", handle)
+}
+
+// ServeAt hands each connection to address, "host:port", to handle, in a goroutine, and
+// closes it after that. When the test ends it closes them all, and waits.
+func ServeAt(t testing.TB, address string, handle func(net.Conn)) (addr string) {
+	t.Helper()
+	l, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
