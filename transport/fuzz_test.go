@@ -12,6 +12,8 @@ import (
 // have sent: nothing, its key, its garbage and terminator, or a decoy too.
 func FuzzHandshake(f *testing.F) {
 	f.Add(false, byte(0), uint16(1), []byte("\xf9\xbe\xb4\xd9version\x00\x00\x00\x00\x00"))
+	f.Add(true, byte(0), uint16(30), []byte("\xf9\xbe\xb4\xd9version\x00\x00\x00\x00\x00\x66\x00\x00\x00\x01\x02\x03\x04"))
+	f.Add(true, byte(0), uint16(3), []byte("\x0a\x03\xcf\x40version\x00\x00\x00\x00\x00"))
 	f.Add(true, byte(1), uint16(7), make([]byte, 5000))
 	f.Add(true, byte(2), uint16(500), make([]byte, 300))
 	f.Add(false, byte(3), uint16(2), make([]byte, 20))
@@ -42,7 +44,8 @@ func FuzzHandshake(f *testing.F) {
 		switch {
 		case err == nil, err == ErrAuthentication, errors.As(err, &size):
 		case err == ErrNoTerminator && h.Received() == bytesToTerminator:
-		case (err == ErrV1Peer || err == ErrV1OtherNetwork) && !initiator && depth%4 == 0:
+		case err == ErrV1OtherNetwork && depth%4 == 0 && h.Received() >= v1PrefixSize:
+		case err == ErrV1Peer && depth%4 == 0 && (h.Received() >= v1HeaderSize || !initiator && h.Received() >= v1PrefixSize):
 		default:
 			t.Fatalf("error %v", err)
 		}
