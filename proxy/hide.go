@@ -102,8 +102,12 @@ func hidden(err error) error {
 }
 
 // hiddenUnlessWords is hidden for what package socks has to say, which has no
-// addresses where it is in words: those are in a *socks.AddrError.
+// addresses where it is in words: those are in a *socks.AddrError. Of several errors
+// the first is the cause; that the client could not be told either comes after it.
 func hiddenUnlessWords(err error) error {
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
+		return hiddenUnlessWords(several.Unwrap()[0])
+	}
 	if reflect.TypeOf(err) == reflect.TypeOf(io.EOF) { // of errors.New
 		return err
 	}

@@ -176,7 +176,7 @@ func startAuthorities(t *testing.T, tor, gencert, nameServer string) *torRunner 
 // bandwidthHistory is a relay's state, by which it has had a megabyte a second yesterday. A new relay has had nothing, and
 // the first to have a little would seem the only one worth choosing: circuits would come back to it, which relays refuse.
 func bandwidthHistory() string {
-	const day, rate = 24 * 60 * 60, 1_000_000
+	const day, rate = int64(24 * 60 * 60), 1_000_000
 	state := ""
 	for _, direction := range []string{"Read", "Write"} {
 		state += fmt.Sprintf("BWHistory%[1]sEnds %[2]s\nBWHistory%[1]sInterval %[3]d\nBWHistory%[1]sValues %[4]d\nBWHistory%[1]sMaxima %[5]d\n",

@@ -13,7 +13,7 @@ const rounds = 5
 // spent is what a transfer took.
 type spent struct {
 	cpu, wall float64 // seconds; cpu of the program in between
-	bytes     int     // in v1
+	bytes     int64   // in v1
 	messages  int
 }
 
@@ -46,14 +46,14 @@ func (p path) transfer(down, up traffic, times int) (spent, error) {
 	return spent{
 		cpu:      p.via.cpu() - before,
 		wall:     time.Since(begin).Seconds(),
-		bytes:    times * (down.bytes() + up.bytes()),
+		bytes:    int64(times * (down.bytes() + up.bytes())),
 		messages: times * (len(down) + len(up)),
 	}, nil
 }
 
-// compare transfers about gigabytes in v1, or as many messages, through proxy and relay in turn.
+// compare transfers about so many bytes in v1, in each of the rounds, through proxy and relay in turn.
 func (b *bench) compare(down, up traffic, bytes int) (proxy, relay spent, err error) {
-	times := max(1, b.size(bytes)/rounds/(down.bytes()+up.bytes()))
+	times := max(1, b.size(bytes)/(down.bytes()+up.bytes()))
 	for _, each := range []path{b.viaProxy(), b.viaRelay()} { // warm
 		if _, err := each.transfer(down, up, max(1, times/5)); err != nil {
 			return proxy, relay, err
@@ -73,7 +73,7 @@ func (b *bench) compare(down, up traffic, bytes int) (proxy, relay spent, err er
 
 // bytes measures traffic whose cost is in its bytes.
 func (b *bench) bytes(what string, down, up traffic) ([]row, error) {
-	proxy, relay, err := b.compare(down, up, 6e9)
+	proxy, relay, err := b.compare(down, up, 6e9/rounds)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ func (b *bench) bytes(what string, down, up traffic) ([]row, error) {
 
 // messages measures traffic whose cost is in the number of its messages.
 func (b *bench) messages(what string, down, up traffic) ([]row, error) {
-	proxy, relay, err := b.compare(down, up, 1.5e9)
+	proxy, relay, err := b.compare(down, up, 1.5e9/rounds)
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +113,7 @@ func (b *bench) passthrough() (rows []row, err error) {
 	}
 	for _, down := range []bool{true, false} {
 		var cost [2]float64
-		total := b.size(10e9) / rounds
+		total := b.size(10e9 / rounds)
 		for range rounds {
 			for i, via := range []*program{b.proxy, b.relay} {
 				used, err := path{via, raw}.stream(total, down)

@@ -1,0 +1,29 @@
+package proxy
+
+import (
+	"bufio"
+	"net"
+	"strings"
+	"testing"
+
+	"bip324proxy/socks"
+)
+
+// Why a request was refused is in a log that hides addresses also where the client
+// was gone before it could be told.
+func TestHiddenKeepsTheReason(t *testing.T) {
+	client, conn := net.Pipe()
+	go func() {
+		defer client.Close()
+		client.Write([]byte{5, 1, 0})
+		client.Read(make([]byte, 2))
+		client.Write([]byte("\x05\x02\x00\x03\x0cpeer.example\x20\x8d")) // BIND
+	}()
+	_, err := socks.Config{}.Negotiate(conn, bufio.NewReader(conn))
+	if err == nil || !strings.Contains(err.Error(), "telling the client failed") {
+		t.Fatalf("%v; the client should have been gone", err)
+	}
+	if got := hidden(err).Error(); !strings.Contains(got, "the client asks for BIND") {
+		t.Errorf("hidden: %s\nin full: %v", got, err)
+	}
+}
