@@ -232,9 +232,13 @@ func TestHandshakePacketsCostNothing(t *testing.T) {
 			client, err := hostile.Connect(u.addr, s.addr, 10*patience)
 			if err != nil {
 				t.Error(err)
+				if s.over() == 0 {
+					arriving.Done()
+				}
 				return
 			}
 			client.Write(hello)
+			<-s.played // to close the stage sooner could be before it has accepted
 			s.over()
 			client.Close()
 		})
