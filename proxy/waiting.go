@@ -12,8 +12,13 @@ const (
 	// password and say where it wants to go.
 	authTimeout = 5 * time.Second
 
-	// maxWaitingPerClient is how many sessions of one client network may wait.
-	maxWaitingPerClient = 16
+	// maxWaitingPerClient is how many sessions of one client network may wait: more
+	// than all programs behind one address begin at the same time.
+	maxWaitingPerClient = 32
+
+	// fewWaiting is their share where a quarter of the sessions would be less, but
+	// for half of them.
+	fewWaiting = 16
 )
 
 var (
@@ -30,10 +35,9 @@ type waiting struct {
 	from    map[netip.Prefix]int
 }
 
-// newWaiting returns the share of that many sessions: a quarter, or more where that
-// would be next to none.
+// newWaiting returns the share of that many sessions.
 func newWaiting(sessions int) waiting {
-	return waiting{max: max(sessions/4, min(sessions/2, maxWaitingPerClient), 1), from: make(map[netip.Prefix]int)}
+	return waiting{max: max(sessions/4, min(sessions/2, fewWaiting), 1), from: make(map[netip.Prefix]int)}
 }
 
 // waiter is a session that waits, and the client's network.

@@ -138,7 +138,7 @@ func TestUnauthenticatedTimeout(t *testing.T) {
 // Who has not authenticated has few connections of an address, and all of them together
 // a share of the sessions; the others have theirs whatever happens there.
 func TestUnauthenticatedShare(t *testing.T) {
-	const sessions = 100 // a quarter is 25
+	const sessions = 160 // a quarter is 40
 	v4 := func(i int) string { return fmt.Sprintf("192.0.2.%d", i+1) }
 	for name, c := range map[string]struct {
 		clients int
@@ -146,10 +146,10 @@ func TestUnauthenticatedShare(t *testing.T) {
 		want    int // open connections
 		kind    string
 	}{
-		"one address":         {30, func(int) string { return "192.0.2.1" }, 16, "client_rate"},
-		"one IPv6 network":    {30, func(i int) string { return fmt.Sprintf("2001:db8::%x", i+1) }, 16, "client_rate"},
-		"four addresses":      {60, func(i int) string { return v4(i % 4) }, 25, "too_many_sessions"},
-		"as many as there be": {200, v4, 25, "too_many_sessions"},
+		"one address":         {60, func(int) string { return "192.0.2.1" }, 32, "client_rate"},
+		"one IPv6 network":    {60, func(i int) string { return fmt.Sprintf("2001:db8::%x", i+1) }, 32, "client_rate"},
+		"four addresses":      {60, func(i int) string { return v4(i % 4) }, 40, "too_many_sessions"},
+		"as many as there be": {200, v4, 40, "too_many_sessions"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -187,6 +187,25 @@ func TestUnauthenticatedShare(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Programs behind one address that begin at the same time all get in.
+func TestUnauthenticatedBurst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newBubbleListener("0.0.0.0:1324")
+		defer startBubble(&proxy.Server{MaxSessions: 200}, l)()
+		var all []net.Conn
+		for range 30 {
+			all = append(all, l.dial("192.0.2.1"))
+		}
+		synctest.Wait()
+		for i, nc := range all {
+			if code, err := logIn(nc); code != 0 || err != nil {
+				t.Errorf("client %d of %d gets %d, %v", i+1, len(all), code, err)
+			}
+			nc.Close()
+		}
+	})
 }
 
 // Of those who wait the networks with the most give way first.
