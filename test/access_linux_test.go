@@ -121,7 +121,7 @@ func TestPublicClientsBehindAnUpstream(t *testing.T) {
 	})
 }
 
-// v1Node hangs up on what is no v1, and answers what is. What it reads goes to got.
+// v1Node answers a VERSION in v1, and hangs up on everything else. What it reads first goes to got.
 func v1Node(got chan<- []byte) played {
 	return func(nc *net.TCPConn) {
 		b := make([]byte, 4096)

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"bip324proxy/internal/loopback"
 	"bip324proxy/test/hostile"
 )
 
@@ -33,27 +34,11 @@ type gotten struct{ conns, v2, plaintext int }
 
 func startMultiPeer(t *testing.T, roles map[string]string) *multiPeer {
 	t.Helper()
-	l, err := net.Listen("tcp4", "0.0.0.0:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	n := &multiPeer{role: roles, got: make(map[string]*gotten)}
-	_, n.port, _ = net.SplitHostPort(l.Addr().String())
-	var conns sync.WaitGroup
-	conns.Go(func() {
-		for {
-			nc, err := l.Accept()
-			if err != nil {
-				return
-			}
-			conns.Go(func() {
-				defer nc.Close()
-				nc.SetDeadline(time.Now().Add(patience))
-				n.serve(nc.(*net.TCPConn))
-			})
-		}
-	})
-	t.Cleanup(func() { l.Close(); conns.Wait() })
+	_, n.port, _ = net.SplitHostPort(loopback.ServeAt(t, "0.0.0.0:0", func(nc net.Conn) {
+		nc.SetDeadline(time.Now().Add(patience))
+		n.serve(nc.(*net.TCPConn))
+	}))
 	return n
 }
 

@@ -20,6 +20,10 @@ func FuzzHandshake(f *testing.F) {
 	ours, theirs := fixedKey(f, 0), fixedKey(f, 1)
 	garbage := testBytes(30, 1)
 	f.Fuzz(func(t *testing.T, initiator bool, depth byte, chunk uint16, data []byte) {
+		v1Size := v1HeaderSize // that an answer in v1 must have
+		if !initiator {
+			v1Size = v1PrefixSize
+		}
 		h := machine(t, Config{Magic: mainnet, Garbage: garbage, First: [][]byte{{1}}}, initiator, ours)
 		p := newPeer(t, h, &theirs)
 		var honest []byte
@@ -45,7 +49,7 @@ func FuzzHandshake(f *testing.F) {
 		case err == nil, err == ErrAuthentication, errors.As(err, &size):
 		case err == ErrNoTerminator && h.Received() == bytesToTerminator:
 		case err == ErrV1OtherNetwork && depth%4 == 0 && h.Received() >= v1PrefixSize:
-		case err == ErrV1Peer && depth%4 == 0 && (h.Received() >= v1HeaderSize || !initiator && h.Received() >= v1PrefixSize):
+		case err == ErrV1Peer && depth%4 == 0 && h.Received() >= v1Size:
 		default:
 			t.Fatalf("error %v", err)
 		}
