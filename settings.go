@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"net"
 	"net/netip"
@@ -49,6 +47,7 @@ type settings struct {
 	maxSessions     int // 0 for what the descriptor limit is enough for
 	clientRate      int // connections a second
 	status          string
+	statusHost      []string
 	statusToken     string
 	statusTokenFile string
 	grace           time.Duration
@@ -223,26 +222,18 @@ func (s *settings) credentials() (*socks.Credentials, error) {
 		}
 		return c, nil
 	}
-	f, err := os.Open(s.authFile)
+	pair, err := firstLineOf(s.authFile)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s.given("auth-file"), err)
 	}
-	defer f.Close()
-	pair, err := firstLine(f)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %s: %w", s.given("auth-file"), s.authFile, err)
+	if strings.TrimSpace(pair) != pair {
+		return nil, s.wrong("auth-file", fmt.Errorf("%s: the first line begins or ends with a space; delete it, or give a password that has it with --auth", s.authFile))
 	}
 	c, err := parseCredentials(pair)
 	if err != nil {
 		return nil, s.wrong("auth-file", fmt.Errorf("%s: %w", s.authFile, err))
 	}
 	return c, nil
-}
-
-func firstLine(r io.Reader) (string, error) {
-	lines := bufio.NewScanner(r)
-	lines.Scan()
-	return lines.Text(), lines.Err()
 }
 
 // parseCredentials reads USER:PASSWORD. The password may have colons. None at all is

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
+	"strings"
 	"time"
 
 	"bip324proxy/proxy"
@@ -18,6 +18,11 @@ import (
 func (s *settings) checkStatus() (err error) {
 	if s.token, err = s.readToken(); err != nil {
 		return err
+	}
+	for _, host := range s.statusHost {
+		if err := status.CheckHost(host); err != nil {
+			return s.wrong("status-host", err)
+		}
 	}
 	if s.status == "" {
 		return nil
@@ -39,14 +44,11 @@ func (s *settings) readToken() (string, error) {
 			return "", usageError{fmt.Errorf("%s and %s: give one of them", s.given(name), s.given("status-token-file"))}
 		}
 		name = "status-token-file"
-		f, err := os.Open(s.statusTokenFile)
+		line, err := firstLineOf(s.statusTokenFile)
 		if err != nil {
 			return "", fmt.Errorf("%s: %w", s.given(name), err)
 		}
-		defer f.Close()
-		if token, err = firstLine(f); err != nil {
-			return "", fmt.Errorf("%s: %s: %w", s.given(name), s.statusTokenFile, err)
-		}
+		token = strings.TrimSpace(line)
 	} else if token == "" {
 		return "", nil
 	}
@@ -104,6 +106,7 @@ func (s *service) showStatus() (stop func()) {
 		Settings:  func() []status.Setting { return s.settings().shown() },
 		Version:   bareVersion(),
 		Token:     s.settings().token,
+		Hosts:     s.settings().statusHost,
 		LogLost:   s.queue.Lost,
 		Log:       s.log,
 	}

@@ -71,7 +71,7 @@ async function ask() {
 	clearTimeout(timer);
 	let wait = every;
 	try {
-		const response = await fetch("/api/status?sessions=" + shown, { cache: "no-store", signal: AbortSignal.timeout(10000) });
+		const response = await fetch("api/status?sessions=" + shown, { cache: "no-store", signal: AbortSignal.timeout(10000) });
 		const body = await (response.ok ? response.json() : response.text());
 		lastGood = new Date();
 		if (response.ok) found(body);
