@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -19,7 +20,7 @@ import (
 func TestCoreV1ClientIsAV2PeerToTheNode(t *testing.T) {
 	w, node := startCoreNode(t)
 	proxy := startProxy(t)
-	client := startCoreClient(t, proxy.addr, node, "-v2transport=0")
+	client := startCoreClient(t, proxy.addr, node)
 	catchUp(t, client, node)
 	followBlocks(t, client, node, 20)
 	followTransaction(t, client, node, w)
@@ -75,12 +76,12 @@ func startCoreNode(t *testing.T) (*wallet, *node) {
 	return w, n
 }
 
-// startCoreClient runs a Core whose only peer is node, reached by name through the SOCKS proxy.
+// startCoreClient runs a Core whose only peer is node, reached by name through the SOCKS proxy, as docs/clients.md
+// tells.
 func startCoreClient(t *testing.T, proxyAddr string, node *node, flags ...string) *node {
 	t.Helper()
-	return startBitcoind(t, "client", append([]string{
-		"-listen=0", "-proxy=" + proxyAddr, "-noonion", "-connect=localhost:" + port(t, node.p2p),
-	}, flags...)...)
+	return startBitcoind(t, "client", slices.Concat(recipeArgs(t, "Bitcoin Core", "bitcoind", proxyAddr), // v1 only
+		[]string{"-listen=0", "-connect=localhost:" + port(t, node.p2p)}, flags)...)
 }
 
 // startBitcoind runs the program that the environment names, with its own data directory, until the test ends.

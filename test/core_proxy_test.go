@@ -22,7 +22,7 @@ func TestCoreProxyCredentials(t *testing.T) {
 			_, node := startCoreNode(t)
 			proxy := startProxy(t)
 			before := startRecorder(t, proxy.addr)
-			client := startCoreClient(t, before.addr, node, "-v2transport=0", c.flag)
+			client := startCoreClient(t, before.addr, node, c.flag)
 			requireCoreSyncs(t, proxy, client, node)
 			if toProxy, _ := before.connections()[0].bytes(); !bytes.HasPrefix(toProxy, c.greeting) {
 				t.Errorf("Core began with % x, want % x", toProxy[:min(8, len(toProxy))], c.greeting)
@@ -44,7 +44,7 @@ func TestCoreProxyUnixSocket(t *testing.T) {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	socket := "unix:" + filepath.Join(dir, "proxy")
 	proxy := startProxy(t, "--listen", socket)
-	client := startCoreClient(t, socket, node, "-v2transport=0")
+	client := startCoreClient(t, socket, node)
 	requireCoreSyncs(t, proxy, client, node)
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -51,12 +52,12 @@ func startBtcdNode(t *testing.T, w *wallet, flags ...string) *node {
 	return n
 }
 
-// startBtcdClient runs a btcd whose only peer is dest, reached through the SOCKS proxy at proxyAddr. It does not take
-// the proxy for Tor, as it would by itself.
+// startBtcdClient runs a btcd whose only peer is dest, reached through the SOCKS proxy at proxyAddr, as docs/clients.md
+// tells.
 func startBtcdClient(t *testing.T, params *chaincfg.Params, proxyAddr, dest string, flags ...string) *node {
 	t.Helper()
-	return startBtcd(t, "client", params,
-		append([]string{"--nolisten", "--noonion", "--proxy=" + proxyAddr, "--connect=" + dest}, flags...)...)
+	return startBtcd(t, "client", params, slices.Concat(
+		recipeArgs(t, "btcd", "btcd", proxyAddr), []string{"--nolisten", "--connect=" + dest}, flags)...)
 }
 
 // awaitAddr waits for a program to say where it listens: it was told port 0.

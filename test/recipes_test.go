@@ -1,0 +1,106 @@
+package test
+
+import (
+	"net"
+	"os"
+	"strings"
+	"testing"
+)
+
+// proxyOnPage is the proxy's address in all recipes of docs/clients.md.
+const proxyOnPage = "127.0.0.1:1324"
+
+// recipe returns the block of code in a section of docs/clients.md that begins with the given text, without its indent
+// or fence. The tests use the recipes as the page has them, so that what a user copies from there is what was tested.
+func recipe(t *testing.T, section, begin string) string {
+	t.Helper()
+	page, err := os.ReadFile("../docs/clients.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, found := strings.Cut(strings.ReplaceAll(string(page), "\r\n", "\n"), "\n## "+section+"\n")
+	if !found {
+		t.Fatalf("docs/clients.md has no section %q", section)
+	}
+	text, _, _ = strings.Cut(text, "\n## ")
+	for _, block := range codeBlocks(text) {
+		if strings.HasPrefix(block, begin) {
+			return block
+		}
+	}
+	t.Fatalf("docs/clients.md, section %q: no code that begins with %q", section, begin)
+	return ""
+}
+
+// codeBlocks returns the indented and the fenced blocks of a Markdown text.
+func codeBlocks(text string) (blocks []string) {
+	var block strings.Builder
+	end := func() {
+		if code := strings.Trim(block.String(), "\n"); code != "" {
+			blocks = append(blocks, code+"\n")
+		}
+		block.Reset()
+	}
+	fenced := false
+	for line := range strings.Lines(text) {
+		code, indented := strings.CutPrefix(line, "    ")
+		switch {
+		case strings.HasPrefix(line, "```"):
+			end()
+			fenced = !fenced
+		case fenced:
+			block.WriteString(line)
+		case indented:
+			block.WriteString(code)
+		case line == "\n":
+			block.WriteString(line) // a block may have empty lines
+		default:
+			end()
+		}
+	}
+	end()
+	return blocks
+}
+
+// recipeAt is recipe for a proxy at addr.
+func recipeAt(t *testing.T, section, begin, addr string) string {
+	t.Helper()
+	code := recipe(t, section, begin)
+	if !strings.Contains(code, proxyOnPage) {
+		t.Fatalf("docs/clients.md, section %q: the recipe is not for a proxy at %s:\n%s", section, proxyOnPage, code)
+	}
+	return strings.ReplaceAll(code, proxyOnPage, addr)
+}
+
+// recipeArgs returns the arguments of the section's command line that runs the program, for a proxy at addr.
+func recipeArgs(t *testing.T, section, program, addr string) []string {
+	t.Helper()
+	line, rest, _ := strings.Cut(recipeAt(t, section, program+" ", addr), "\n")
+	if rest != "" {
+		t.Fatalf("docs/clients.md, section %q: the command line has several lines", section)
+	}
+	return strings.Fields(line)[1:]
+}
+
+// splitAddr returns the host and the port of an address.
+func splitAddr(t *testing.T, addr string) (host, port string) {
+	t.Helper()
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return host, port
+}
+
+func TestCodeBlocks(t *testing.T) {
+	got := codeBlocks("text\n\n    one\n      indented\n\n    more of one\n\ntext\n\n```go\nfenced\n    code\n\nof it\n```\n\n    last\n")
+	want := []string{"one\n  indented\n\nmore of one\n", "fenced\n    code\n\nof it\n", "last\n"}
+	if len(got) != len(want) {
+		t.Fatalf("got %q, want %q", got, want)
+	}
+	for i := range want {
+		if got[i] != want[i] {
+			t.Errorf("block %d is %q, want %q", i, got[i], want[i])
+		}
+	}
+}
