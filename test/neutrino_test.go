@@ -1,17 +1,26 @@
 package test
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 )
 
 // neutrino is the light client of lnd and of others: it speaks v1 only and follows the chain by compact filters.
-// It is tried as a program with x/net's SOCKS5 client would use it, and as lnd does: with its dialer, which takes
+// It is tried with the function of docs/clients.md, and as lnd does: with its dialer, which takes
 // credentials of its own for each connection, and with Tor's RESOLVE, even for what is an address already.
 func TestNeutrino(t *testing.T) {
 	t.Parallel()
+	source, err := os.ReadFile("neutrino/main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code := recipe(t, "neutrino", "// throughProxy "); !strings.Contains(lf(source), code) {
+		t.Fatalf("neutrino/main.go does not contain this function of docs/clients.md:\n%s", code)
+	}
 	path := filepath.Join(t.TempDir(), "neutrino"+exe)
 	if out, err := exec.Command("go", "-C", "neutrino", "build", "-o", path).CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
@@ -22,6 +31,7 @@ func TestNeutrino(t *testing.T) {
 		connect func(node string) string
 	}{
 		{"address", "--lnd=false", func(node string) string { return node }},
+		{"name", "--lnd=false", func(node string) string { return "localhost:" + port(t, node) }},
 		{"address as in lnd", "--lnd", func(node string) string { return node }},
 		{"name as in lnd", "--lnd", func(node string) string { return "localhost:" + port(t, node) }},
 	} {

@@ -18,7 +18,7 @@ func recipe(t *testing.T, section, begin string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, text, found := strings.Cut(strings.ReplaceAll(string(page), "\r\n", "\n"), "\n## "+section+"\n")
+	_, text, found := strings.Cut(lf(page), "\n## "+section+"\n")
 	if !found {
 		t.Fatalf("docs/clients.md has no section %q", section)
 	}
@@ -31,6 +31,9 @@ func recipe(t *testing.T, section, begin string) string {
 	t.Fatalf("docs/clients.md, section %q: no code that begins with %q", section, begin)
 	return ""
 }
+
+// lf returns a text that a checkout may have given other ends of lines.
+func lf(text []byte) string { return strings.ReplaceAll(string(text), "\r\n", "\n") }
 
 // codeBlocks returns the indented and the fenced blocks of a Markdown text.
 func codeBlocks(text string) (blocks []string) {

@@ -20,12 +20,13 @@ import (
 	"time"
 
 	"github.com/btcsuite/btcd/chaincfg"
+	"github.com/btcsuite/btcd/connmgr"
 	"github.com/btcsuite/btcd/wire"
 	"github.com/btcsuite/btcwallet/walletdb"
 	_ "github.com/btcsuite/btcwallet/walletdb/bdb"
+	"github.com/btcsuite/go-socks/socks"
 	"github.com/lightninglabs/neutrino"
 	"github.com/lightningnetwork/lnd/tor"
-	"golang.org/x/net/proxy"
 )
 
 // tip is the end of the chain that the client has synced.
@@ -39,17 +40,17 @@ type tip struct {
 
 func main() {
 	dir := flag.String("datadir", "", "where to keep the chain")
-	socks := flag.String("proxy", "", "SOCKS5 proxy, HOST:PORT")
+	proxy := flag.String("proxy", "", "SOCKS5 proxy, HOST:PORT")
 	peer := flag.String("connect", "", "the only peer, HOST:PORT")
 	lnd := flag.Bool("lnd", false, "dial and resolve names as lnd does for its neutrino, with Tor's RESOLVE")
 	until := flag.Int("until", 0, "the height to end at")
 	flag.Parse()
-	if err := run(*dir, *socks, *peer, *lnd, int32(*until)); err != nil {
+	if err := run(*dir, *proxy, *peer, *lnd, int32(*until)); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(dir, socks, peer string, lnd bool, until int32) error {
+func run(dir, proxy, peer string, lnd bool, until int32) error {
 	db, err := walletdb.Create("bdb", filepath.Join(dir, "neutrino.db"), true, time.Minute)
 	if err != nil {
 		return err
@@ -58,18 +59,13 @@ func run(dir, socks, peer string, lnd bool, until int32) error {
 	config := neutrino.Config{DataDir: dir, Database: db, ChainParams: chaincfg.RegressionNetParams,
 		ConnectPeers: []string{peer}}
 	if lnd {
-		network := &tor.ProxyNet{SOCKS: socks, StreamIsolation: true}
+		network := &tor.ProxyNet{SOCKS: proxy, StreamIsolation: true}
 		config.Dialer = func(addr net.Addr) (net.Conn, error) {
 			return network.Dial(addr.Network(), addr.String(), tor.DefaultConnTimeout)
 		}
 		config.NameResolver = func(host string) ([]net.IP, error) { return addresses(network.LookupHost(host)) }
 	} else {
-		dialer, err := proxy.SOCKS5("tcp", socks, nil, proxy.Direct)
-		if err != nil {
-			return err
-		}
-		config.Dialer = func(addr net.Addr) (net.Conn, error) { return dialer.Dial(addr.Network(), addr.String()) }
-		config.NameResolver = func(host string) ([]net.IP, error) { return addresses([]string{host}, nil) }
+		throughProxy(&config, proxy)
 	}
 	chain, err := neutrino.NewChainService(config)
 	if err != nil {
@@ -79,6 +75,17 @@ func run(dir, socks, peer string, lnd bool, until int32) error {
 		return err
 	}
 	return errors.Join(report(chain, until), chain.Stop())
+}
+
+// throughProxy makes neutrino connect and resolve names only through the SOCKS5 proxy at addr, such as 127.0.0.1:1324.
+func throughProxy(config *neutrino.Config, addr string) {
+	config.Dialer = func(peer net.Addr) (net.Conn, error) {
+		proxy := &socks.Proxy{Addr: addr} // github.com/btcsuite/go-socks/socks
+		return proxy.DialTimeout(peer.Network(), peer.String(), 30*time.Second)
+	}
+	config.NameResolver = func(host string) ([]net.IP, error) {
+		return connmgr.TorLookupIP(host, addr) // github.com/btcsuite/btcd/connmgr
+	}
 }
 
 // report prints every new tip, up to that at height until.
