@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/fstest"
 )
 
 // bcoin's SPV node, of JavaScript.
@@ -16,7 +17,8 @@ func TestBcoin(t *testing.T) {
 		return install(t, dir, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund") // runs none of their code
 	})
 	follow(t, headersOnly, func(proxy, node string) *program {
-		return start(t, "bcoin", "node", filepath.Join(dir, "driver.js"), proxy, node, strconv.Itoa(lastTip))
+		return start(t, "bcoin", "node", append([]string{filepath.Join(dir, "driver.js"), "--only=" + node,
+			"--until=" + strconv.Itoa(lastTip)}, recipeArgs(t, "bcoin", "bcoin", proxy)...)...)
 	})
 }
 
@@ -24,7 +26,10 @@ func TestBcoin(t *testing.T) {
 func TestKyoto(t *testing.T) {
 	t.Parallel()
 	toolchain(t, "cargo")
-	dir := cached(t, "kyoto", func(dir string) error {
+	// The program is compiled once, for a proxy at any port.
+	code := strings.Replace(recipe(t, "kyoto", "let builder ="), "], 1324)", "], port)", 1)
+	recipe := fstest.MapFS{"src/recipe.rs": {Data: []byte("{\n" + code + "builder\n}\n"), Mode: 0o644}}
+	dir := cachedWith(t, "kyoto", recipe, func(dir string) error {
 		target := filepath.Join(dir, "target")
 		if err := install(t, dir, "cargo", "build", "--target-dir", target); err != nil {
 			return err
@@ -43,7 +48,7 @@ func TestKyoto(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			follow(t, func(block tip) tip { block.FilterHeader = ""; return block }, func(proxy, node string) *program {
-				return start(t, "kyoto", filepath.Join(dir, "kyoto"+exe), proxy, c.connect(node), strconv.Itoa(lastTip))
+				return start(t, "kyoto", filepath.Join(dir, "kyoto"+exe), port(t, proxy), c.connect(node), strconv.Itoa(lastTip))
 			})
 		})
 	}
@@ -53,6 +58,15 @@ func TestKyoto(t *testing.T) {
 func TestBitcoinj(t *testing.T) {
 	t.Parallel()
 	toolchain(t, "java", "javac", "mvn")
+	source, err := sources.ReadFile("testdata/bitcoinj/Client.java")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(recipe(t, "bitcoinj", "BlockingClientManager ")) {
+		if !strings.Contains(lf(source), strings.TrimSpace(line)) {
+			t.Errorf("Client.java does not have this line of docs/clients.md: %s", line)
+		}
+	}
 	dir := cached(t, "bitcoinj", func(dir string) error {
 		if err := install(t, dir, "mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=."); err != nil {
 			return err
@@ -60,11 +74,10 @@ func TestBitcoinj(t *testing.T) {
 		return install(t, dir, "javac", "-proc:none", "-cp", "*", "Client.java")
 	})
 	follow(t, headersOnly, func(proxy, node string) *program {
-		host, port, _ := strings.Cut(proxy, ":")
-		return start(t, "bitcoinj", "java", "-cp", dir+string(filepath.ListSeparator)+filepath.Join(dir, "*"),
-			"-DsocksProxyHost="+host, "-DsocksProxyPort="+port,
-			"-DsocksNonProxyHosts=", // or loopback would go around the proxy
-			"Client", node, strconv.Itoa(lastTip))
+		line := strings.TrimSuffix(recipe(t, "bitcoinj", "java "), " …\n") // the port is an option of its own
+		flags := strings.Fields(strings.Replace(line, "Port=1324", "Port="+port(t, proxy), 1))[1:]
+		return start(t, "bitcoinj", "java", append(flags, "-cp", dir+string(filepath.ListSeparator)+filepath.Join(dir, "*"),
+			"Client", node, strconv.Itoa(lastTip))...)
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"testing/fstest"
 	"time"
 )
 
@@ -35,16 +36,26 @@ func toolchain(t *testing.T, names ...string) {
 // downloads for the most part. It is made once for each version of the source. The test is not run if it cannot be.
 func cached(t *testing.T, name string, install func(dir string) error) string {
 	t.Helper()
+	return cachedWith(t, name, nil, install)
+}
+
+// cachedWith is cached for a source to which files are added.
+func cachedWith(t *testing.T, name string, added fstest.MapFS, install func(dir string) error) string {
+	t.Helper()
 	source, err := fs.Sub(sources, "testdata/"+name)
 	if err != nil {
 		t.Fatal(err)
+	}
+	id := digest(t, source)
+	if added != nil {
+		id += "-" + digest(t, added)
 	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
 		notRun(t, "there is no place to keep it: %v", err)
 	}
 	home := filepath.Join(cache, "bip324-proxy-test")
-	dir := filepath.Join(home, name+"-"+digest(t, source))
+	dir := filepath.Join(home, name+"-"+id)
 	if _, err := os.Stat(dir); err == nil {
 		return dir
 	}
@@ -58,7 +69,7 @@ func cached(t *testing.T, name string, install func(dir string) error) string {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(fresh)
-	if err := errors.Join(os.Chmod(fresh, 0o755), os.CopyFS(fresh, source)); err != nil {
+	if err := errors.Join(os.Chmod(fresh, 0o755), os.CopyFS(fresh, source), os.CopyFS(fresh, added)); err != nil {
 		t.Fatal(err)
 	}
 	if err := install(fresh); err != nil {

@@ -1,5 +1,5 @@
-// The light client of the tests: bcoin's SPV node with one peer and a SOCKS5 proxy. It prints a line of JSON for every
-// block that becomes its tip, and ends at the height that it is given.
+// The light client of the tests: bcoin's SPV node with one peer and a SOCKS5 proxy, set by bcoin's flags. It prints a
+// line of JSON for every block that becomes its tip, and ends at the height of --until.
 'use strict';
 
 process.env.NODE_BACKEND = 'js'; // no compiled parts, so nothing to compile
@@ -7,15 +7,14 @@ process.env.BCOIN_NO_NATIVE = '1';
 
 const {SPVNode} = require('bcoin');
 
-const [proxy, peer, until] = process.argv.slice(2);
 const node = new SPVNode({
-  network: 'regtest', memory: true, proxy, only: [peer], maxOutbound: 1, httpPort: 0, logConsole: true, logLevel: 'info',
+  argv: true, network: 'regtest', memory: true, maxOutbound: 1, httpPort: 0, logConsole: true, logLevel: 'info',
   logFile: false
 });
 
 node.on('connect', async ({height}, block) => {
   console.log(JSON.stringify({height, hash: block.rhash()}));
-  if (height < Number(until))
+  if (height < node.config.uint('until'))
     return;
   await node.close();
   process.exitCode = 0; // and nothing is left that keeps the program alive

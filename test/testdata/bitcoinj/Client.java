@@ -3,7 +3,9 @@
 // the height that it is given.
 
 import java.net.InetAddress;
+import java.time.Duration;
 import java.util.concurrent.CountDownLatch;
+import org.bitcoinj.base.Network;
 import org.bitcoinj.core.BlockChain;
 import org.bitcoinj.core.Context;
 import org.bitcoinj.core.NetworkParameters;
@@ -28,8 +30,12 @@ class Client {
                 done.countDown();
             }
         });
-        // Only this manager's connections go through a SOCKS proxy, and only a subclass may choose it.
-        PeerGroup group = new PeerGroup(params.network(), chain, new BlockingClientManager()) {};
+        Network network = params.network();
+        // Only this manager's connections go through a SOCKS proxy.
+        BlockingClientManager manager = new BlockingClientManager();
+        manager.setConnectTimeout(Duration.ofSeconds(10)); // by default 1 s
+        PeerGroup group = new PeerGroup(network, chain, manager) {}; // a subclass: the constructor is protected
+        group.setConnectTimeout(Duration.ofSeconds(15)); // by default 5 s, the Bitcoin handshake included
         // btcd does not take bitcoinj's sendaddrv2 from a peer whose protocol version is older than that message.
         VersionMessage version = new VersionMessage(params, 0);
         version.clientVersion = 70016;

@@ -1,12 +1,12 @@
 //! The light client of the tests: kyoto with one peer and a SOCKS5 proxy. For every block that becomes its tip it
 //! prints a line of JSON, with the filter and the block that it got from the peer. It ends at the height that it is
-//! given. Through a proxy, kyoto speaks v1 only.
+//! given. Through a proxy, kyoto speaks v1 only. The proxy is on this machine; the test writes the line that sets it.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bip157::{Builder, Event, Network, Socks5Proxy, TrustedPeer};
+use bip157::{Builder, Event, Network, TrustedPeer};
 use bitcoin::consensus::encode::serialize_hex;
 
 type Failure = Box<dyn std::error::Error>;
@@ -14,10 +14,10 @@ type Failure = Box<dyn std::error::Error>;
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     let args: Vec<String> = std::env::args().collect();
-    let [_, proxy, peer, until] = args.as_slice() else {
-        return Err("usage: kyoto PROXY PEER HEIGHT".into());
+    let [_, port, peer, until] = args.as_slice() else {
+        return Err("usage: kyoto PORT PEER HEIGHT".into());
     };
-    let proxy: SocketAddr = proxy.parse()?;
+    let port: u16 = port.parse()?;
     let until: u32 = until.parse()?;
     let peer = match peer.parse::<SocketAddr>() {
         Ok(addr) => TrustedPeer::from_socket_addr(addr),
@@ -27,15 +27,15 @@ async fn main() -> Result<(), Failure> {
         }
     };
 
-    let (node, mut client) = Builder::new(Network::Regtest)
+    let builder = Builder::new(Network::Regtest)
         .add_peers(vec![peer.clone(), peer]) // or it would give up after a single attempt
         .whitelist_only()
         .required_peers(1)
-        .socks5_proxy(Socks5Proxy::new(proxy))
         .fetch_witness_data()
         .handshake_timeout(Duration::from_secs(10))
-        .response_timeout(Duration::from_secs(15))
-        .build();
+        .response_timeout(Duration::from_secs(15));
+    let builder = include!("recipe.rs");
+    let (node, mut client) = builder.build();
     tokio::spawn(async move {
         if let Err(err) = node.run().await {
             eprintln!("{err}"); // and there are no more events
