@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/btcsuite/btcd/chaincfg/v2"
@@ -70,14 +71,14 @@ func TestElectrum(t *testing.T) {
 	}
 }
 
-// startElectrum runs Electrum's daemon, without a wallet, with one server, reached through the SOCKS proxy.
+// startElectrum runs Electrum's daemon, without a wallet, with one server, reached through the SOCKS proxy that the
+// commands of docs/clients.md set.
 func startElectrum(t *testing.T, path, proxyAddr, server, protocol string) *node {
 	t.Helper()
 	dir := t.TempDir()
 	rpc := freeAddr(t)
 	config, err := json.Marshal(map[string]any{
 		"rpchost": "127.0.0.1", "rpcport": port(t, rpc), "rpcuser": rpcUser, "rpcpassword": rpcPassword,
-		"proxy": "socks5:" + proxyAddr, "enable_proxy": true, // the latter since 4.6
 		"server":    "LOCALHOST:" + port(t, server) + ":" + protocol, // in small letters it goes around the proxy
 		"oneserver": true, "auto_connect": false, "check_updates": false, "use_exchange_rate": false,
 		"config_version": 3, // an older one would be converted, to TLS above all
@@ -92,6 +93,11 @@ func startElectrum(t *testing.T, path, proxyAddr, server, protocol string) *node
 		if err := os.WriteFile(filepath.Join(where, "config"), config, 0o600); err != nil {
 			t.Fatal(err)
 		}
+	}
+	commands := recipeAt(t, "Electrum", "electrum --offline setconfig proxy", proxyAddr)
+	for line := range strings.Lines(commands) {
+		args := append(strings.Fields(line)[1:], "--regtest", "--dir", dir)
+		start(t, "electrum setconfig", path, args...).awaitEnd(t)
 	}
 	n := &node{rpc: "http://" + rpc}
 	n.program = start(t, "electrum", path, "daemon", "--regtest", "--dir", dir, "-v")
