@@ -2,6 +2,8 @@ package test
 
 import (
 	"net"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/btcsuite/btcd/chaincfg/v2"
@@ -58,5 +60,22 @@ func TestBtcdWithNamesAndAddresses(t *testing.T) {
 				t.Errorf("the proxy logged %+v, want transport v2, dest %s", opened, node.p2p)
 			}
 		})
+	}
+}
+
+// The recipe for btcd.conf.
+func TestBtcdConfigFile(t *testing.T) {
+	t.Parallel()
+	node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams), "--v2transport")
+	node.mine(30)
+	proxy := startProxy(t)
+	config := filepath.Join(t.TempDir(), "btcd.conf")
+	if err := os.WriteFile(config, []byte(recipeAt(t, "btcd", "[Application Options]", proxy.addr)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	client := startBtcd(t, "client", &chaincfg.RegressionNetParams, "--configfile="+config, "--nolisten", "--connect="+node.p2p)
+	catchUp(t, client, node)
+	if opened := proxy.opened(t); opened.Transport != "v2" || opened.Dest != node.p2p {
+		t.Errorf("the proxy logged %+v, want transport v2, dest %s", opened, node.p2p)
 	}
 }

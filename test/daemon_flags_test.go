@@ -1,0 +1,108 @@
+package test
+
+import (
+	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// The recipes of programs that take too long to build have settings that the released source defines.
+func TestDaemonFlags(t *testing.T) {
+	for _, c := range []struct {
+		section, program, module, sum string
+		groups                        map[string]string // namespace → file with its settings
+		files                         []string          // with settings that have no namespace
+		conf                          string            // begin of the recipe for its file, if any
+	}{
+		{section: "utreexod", program: "utreexod", module: "github.com/utreexo/utreexod@v0.6.0",
+			sum: "h1:178ULeLkpWgyV+fhxHPsiAH6PPdE8LxALYdL2I3unsU=", files: []string{"config.go"}},
+		{section: "lnd", program: "lnd", module: "github.com/lightningnetwork/lnd@v0.21.2-beta",
+			sum:    "h1:fVG+rDlVPSKAGxfq0hMHXbS6f7KXKQIHhZ4SWMlVa18=",
+			groups: map[string]string{"tor": "lncfg/tor.go", "bitcoin": "lncfg/chain.go"}, conf: "[Bitcoin]"},
+	} {
+		t.Run(c.section, func(t *testing.T) {
+			dir := moduleSource(t, c.module, c.sum)
+			settings := make(map[string]string) // name → kind
+			for _, file := range c.files {
+				maps.Copy(settings, longFlags(t, filepath.Join(dir, file), ""))
+			}
+			for namespace, file := range c.groups {
+				maps.Copy(settings, longFlags(t, filepath.Join(dir, file), namespace+"."))
+			}
+			for _, arg := range recipeArgs(t, c.section, c.program, proxyOnPage) {
+				name, _, hasValue := strings.Cut(strings.TrimPrefix(arg, "--"), "=")
+				if kind, ok := settings[name]; !ok || hasValue == (kind == "bool") {
+					t.Errorf("%s of docs/clients.md: %s has no such setting, or takes no value, or needs one", arg, c.module)
+				}
+			}
+			if c.conf == "" {
+				return
+			}
+			for line := range strings.Lines(recipeAt(t, c.section, c.conf, proxyOnPage)) {
+				name, value, ok := strings.Cut(strings.TrimSpace(line), "=")
+				if kind := settings[name]; ok && (kind == "" || kind == "bool" && value != "true" && value != "false") {
+					t.Errorf("%s of docs/clients.md: %s has no such setting, or not with that value", line, c.module)
+				}
+			}
+		})
+	}
+}
+
+// moduleSource returns the directory with the source of a module, which has the given checksum.
+func moduleSource(t *testing.T, module, sum string) string {
+	t.Helper()
+	cmd := exec.Command("go", "mod", "download", "-json", module)
+	cmd.Dir = t.TempDir() // outside of any module
+	out, err := cmd.Output()
+	if err != nil {
+		notRun(t, "%s cannot be had: %v\n%s", module, err, out)
+	}
+	var got struct{ Dir, Sum string }
+	if err := json.Unmarshal(out, &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.Sum != sum {
+		t.Fatalf("%s has checksum %s, want %s", module, got.Sum, sum)
+	}
+	return got.Dir
+}
+
+// longFlags returns the settings that the structs of a Go file define for go-flags, by name, with the kind of each.
+func longFlags(t *testing.T, path, prefix string) map[string]string {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := make(map[string]string)
+	ast.Inspect(file, func(n ast.Node) bool {
+		field, ok := n.(*ast.Field)
+		if !ok || field.Tag == nil {
+			return true
+		}
+		tag, err := strconv.Unquote(field.Tag.Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name := reflect.StructTag(tag).Get("long"); name != "" {
+			kind, _ := field.Type.(*ast.Ident)
+			if kind == nil {
+				kind = ast.NewIdent("other")
+			}
+			settings[prefix+name] = kind.Name
+		}
+		return true
+	})
+	if len(settings) == 0 {
+		t.Fatalf("%s defines no settings", path)
+	}
+	return settings
+}
