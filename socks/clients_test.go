@@ -176,9 +176,12 @@ func TestClients(t *testing.T) {
 		{"kyoto", kyoto, []talk{{"050100", "0500"}, {"05010001|" + ip4 + "|208d", ok}}, addr("15.61.23.23", wantPort), "", ""},
 		{"kyoto, IPv6", kyoto, []talk{{"050100", "0500"}, {"05010004|" + ip6 + "|208d", ok}}, addr("2001:db8::1", wantPort), "", ""},
 		{"Floresta", floresta, []talk{{"050100", "0500"}, {"05010001|" + ip4 + "|208d", ok}}, addr("15.61.23.23", wantPort), "", ""},
+		{"Floresta, IPv6", floresta, []talk{{"050100", "0500"}, {"05010004|" + ip6 + "|208d", ok}}, addr("2001:db8::1", wantPort), "", ""},
+		{"Floresta, onion", floresta, []talk{{"050100", "0500"}, {"05010003|" + field(strings.Repeat("a", 56)+".onion") + "|208d", ok}},
+			addr(strings.Repeat("a", 56)+".onion", wantPort), "", ""},
 		// It announces IPv4 and sends 16 bytes: the first 4 pass for an address,
 		// the next 2, here 0, for the port.
-		{"Floresta, IPv6", refusal("exact reads; nonzero REP is an error"),
+		{"Floresta 0.9.1, IPv6", refusal("exact reads; nonzero REP is an error"),
 			[]talk{{"050100", "0500"}, {"05010001|" + ip6, refused1}}, Addr{}, "", ""},
 	}
 	for _, tt := range tests {

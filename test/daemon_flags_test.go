@@ -24,8 +24,7 @@ func TestDaemonFlags(t *testing.T) {
 	}{
 		{section: "utreexod", program: "utreexod", module: "github.com/utreexo/utreexod@v0.6.0",
 			sum: "h1:178ULeLkpWgyV+fhxHPsiAH6PPdE8LxALYdL2I3unsU=", files: []string{"config.go"}},
-		{section: "lnd", program: "lnd", module: "github.com/lightningnetwork/lnd@v0.21.2-beta",
-			sum:    "h1:fVG+rDlVPSKAGxfq0hMHXbS6f7KXKQIHhZ4SWMlVa18=",
+		{section: "lnd", program: "lnd", module: lndModule, sum: lndSum,
 			groups: map[string]string{"tor": "lncfg/tor.go", "bitcoin": "lncfg/chain.go"}, conf: "[Bitcoin]"},
 	} {
 		t.Run(c.section, func(t *testing.T) {
