@@ -4,7 +4,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -12,7 +11,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"bip324proxy/internal/journal"
 	"bip324proxy/internal/signals"
+	"bip324proxy/internal/terminal"
 )
 
 func main() { os.Exit(run(os.Args, os.Stdout, os.Stderr)) }
@@ -33,7 +34,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	lastWords(stderr, fmt.Sprintf("bip324-proxy: %v\n", err), time.Second)
+	lastWords(stderr, err.Error(), time.Second)
 	var usage usageError
 	if errors.As(err, &usage) {
 		return 2
@@ -50,13 +51,17 @@ func mayServe(app *cli.App, args []string) bool {
 	})
 }
 
-// lastWords writes text to stderr, for at most as long as patience: it may be a pipe
-// that nobody reads.
+// lastWords writes an error to stderr as one line, for at most as long as patience: it may
+// be a pipe that nobody reads.
 func lastWords(stderr io.Writer, text string, patience time.Duration) {
+	line := "bip324-proxy: " + terminal.Clean(text) + "\n"
+	if journal.Is(stderr) {
+		line = journal.Error(line)
+	}
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
-		io.WriteString(stderr, text)
+		io.WriteString(stderr, line)
 	}()
 	select {
 	case <-written:

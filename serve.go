@@ -17,6 +17,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"bip324proxy/internal/journal"
 	"bip324proxy/internal/logqueue"
 	"bip324proxy/internal/signals"
 	"bip324proxy/proxy"
@@ -59,9 +60,10 @@ func serve(c *cli.Context) error {
 		return err
 	}
 	s.current.Store(settings)
-	s.queue = logqueue.New(s.stderr, linesLost(settings.logFormat))
+	format := logFormat{name: settings.logFormat, journal: journal.Is(s.stderr)}
+	s.queue = logqueue.New(s.stderr, linesLost(format))
 	defer s.endLog()
-	s.log = logger(s.queue, settings.logFormat, s.level)
+	s.log = format.logger(s.queue, s.level)
 	s.setLevel()
 	s.warnOfExposed()
 	if err := s.openPeers(); err != nil {
@@ -171,21 +173,33 @@ func (s *service) warnOfExposed() {
 	}
 }
 
+// logFormat is what the lines of the log look like.
+type logFormat struct {
+	name    string // text or json
+	journal bool   // systemd's journal reads them
+}
+
 // linesLost returns what makes the line of a log that says that n lines of it were lost.
-func linesLost(format string) func(n uint64) []byte {
+func linesLost(format logFormat) func(n uint64) []byte {
 	return func(n uint64) []byte {
 		var line bytes.Buffer
-		logger(&line, format, slog.LevelError).Error("lines lost", "n", n)
+		format.logger(&line, slog.LevelError).Error("lines lost", "n", n)
 		return line.Bytes()
 	}
 }
 
-func logger(w io.Writer, format string, level slog.Leveler) *slog.Logger {
+func (f logFormat) logger(w io.Writer, level slog.Leveler) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level}
-	if format == "json" {
-		return slog.New(slog.NewJSONHandler(w, options))
+	handler := func(w io.Writer) slog.Handler {
+		if f.name == "json" {
+			return slog.NewJSONHandler(w, options)
+		}
+		return slog.NewTextHandler(w, options)
 	}
-	return slog.New(slog.NewTextHandler(w, options))
+	if f.journal {
+		return slog.New(journal.NewHandler(w, handler))
+	}
+	return slog.New(handler(w))
 }
 
 // openPeers opens the known peers, which are kept in a file or, if there is none,

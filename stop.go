@@ -60,7 +60,7 @@ func (s *service) endWithin(d time.Duration) {
 	s.end.Store(&end)
 	time.AfterFunc(d, func() {
 		if s.unsaved.Load() {
-			lastWords(s.stderr, "bip324-proxy: the peer memory could not be saved in time\n", 100*time.Millisecond)
+			lastWords(s.stderr, "the peer memory could not be saved in time", 100*time.Millisecond)
 			os.Exit(1)
 		}
 		os.Exit(0)
