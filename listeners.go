@@ -1,8 +1,6 @@
 package main
 
 import (
-	"errors"
-	"fmt"
 	"net"
 
 	"bip324proxy/proxy"
@@ -29,7 +27,7 @@ func (l listener) attrs(s *settings) []any {
 
 // listen opens all listeners: those of --listen and systemd, or the default one,
 // and those of --peer.
-func listen(s *settings) (all []listener, err error) {
+func listen(s *settings, o *opening) (all []listener, err error) {
 	defer func() {
 		if err != nil {
 			for _, l := range all {
@@ -45,18 +43,11 @@ func listen(s *settings) (all []listener, err error) {
 		all = append(all, listener{l, ""})
 	}
 	open := func(name, spec, peer string) error {
-		l, err := proxy.Listen(spec)
-		if errors.As(err, new(*proxy.ListenError)) {
-			return s.wrong(name, err)
+		l, err := o.open(s, name, spec)
+		if err == nil {
+			all = append(all, listener{l, peer})
 		}
-		if errors.As(err, new(*proxy.NotSocketError)) {
-			return fmt.Errorf("cannot listen: %w with %s", err, s.given(name))
-		}
-		if err != nil {
-			return fmt.Errorf("cannot listen: %w; if bip324-proxy has that address, it runs already; if another program has it, choose one with %s", err, s.given(name))
-		}
-		all = append(all, listener{l, peer})
-		return nil
+		return err
 	}
 	if _, given := s.origins["listen"]; given || len(activated) == 0 {
 		for _, spec := range s.listen {

@@ -74,14 +74,12 @@ func serve(c *cli.Context) error {
 		s.savePeers()
 		s.unsaved.Store(false)
 	}()
-	if s.page, err = listenStatus(settings); err != nil {
-		return err
+	opening := &opening{listen: proxy.Listen, log: s.log, stop: s.stops.first}
+	if s.page, err = listenStatus(settings, opening); err != nil {
+		return unlessStopped(err)
 	}
 	if s.page != nil {
 		defer s.page.Close()
-	}
-	if s.listeners, err = listen(settings); err != nil {
-		return err
 	}
 	s.server = &proxy.Server{
 		Policy:        s.policy(),
@@ -90,12 +88,24 @@ func serve(c *cli.Context) error {
 		ClientRate:    settings.clientRate,
 		Log:           s.log,
 	}
+	defer s.showStatus()() // from before addresses are waited for to how sessions end
+	if s.listeners, err = listen(settings, opening); err != nil {
+		return unlessStopped(err)
+	}
 	if enough := proxy.SessionsForDescriptors(settings.descriptors()); settings.maxSessions > enough {
 		s.log.Warn("there may be too few descriptors for so many sessions; raise their limit (ulimit -n) to six times as many",
 			"max_sessions", settings.maxSessions, "enough_for", enough)
 	}
 	defer runtime.KeepAlive(spareMemory())
 	return s.run(c)
+}
+
+// unlessStopped returns err, but no error if a signal ended the start.
+func unlessStopped(err error) error {
+	if err == errStopped {
+		return nil
+	}
+	return err
 }
 
 // spareMemory has the heap collected early, unless the environment says otherwise:
@@ -117,7 +127,6 @@ func spareMemory() (ballast []byte) {
 
 // run serves until a signal ends it, or a listener fails.
 func (s *service) run(c *cli.Context) error {
-	defer s.showStatus()() // to the last, so that it shows how sessions end
 	done := make(chan struct{})
 	defer close(done)
 	loaded := loadAt(signals.Hangups, c, done)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -73,19 +72,13 @@ func (s *settings) mayShow(addr net.Addr) error {
 
 // listenStatus opens the listener of the status page, or returns nil if none is
 // asked for.
-func listenStatus(s *settings) (net.Listener, error) {
+func listenStatus(s *settings, o *opening) (net.Listener, error) {
 	if s.status == "" {
 		return nil, nil
 	}
-	l, err := proxy.Listen(s.status)
-	if errors.As(err, new(*proxy.ListenError)) {
-		return nil, s.wrong("status", err)
-	}
-	if errors.As(err, new(*proxy.NotSocketError)) {
-		return nil, fmt.Errorf("cannot listen: %w with %s", err, s.given("status"))
-	}
+	l, err := o.open(s, "status", s.status)
 	if err != nil {
-		return nil, fmt.Errorf("cannot listen: %w; if another program has that address, choose one with %s", err, s.given("status"))
+		return nil, err
 	}
 	if err := s.mayShow(l.Addr()); err != nil {
 		l.Close()

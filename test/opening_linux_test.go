@@ -1,0 +1,131 @@
+package test
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// startWaiting runs a proxy with listeners whose addresses this machine does not have yet, until it waits for one.
+func startWaiting(t *testing.T, notify string, args ...string) *proxy {
+	t.Helper()
+	p := &proxy{program: &program{name: "bip324-proxy", out: newLines(), done: make(chan struct{})}}
+	p.cmd = exec.Command(binaries.proxy, append([]string{"--log-format", "json", "--auth", "user:password", "--grace", "0"}, args...)...)
+	p.cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+notify, "GORACE=atexit_sleep_ms=0")
+	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(p.done)
+		p.cmd.Wait()
+	}()
+	t.Cleanup(p.kill)
+	p.await(t, "it waits", func(e event) bool { return strings.Contains(e.Msg, "does not have the address yet") })
+	return p
+}
+
+// At boot the proxy may start before an address is there: it waits for it, is ready only then, and says so once. The
+// status page answers meanwhile.
+func TestAddressComesLater(t *testing.T) {
+	if !namespace(t) {
+		return
+	}
+	for name, c := range map[string]struct {
+		args    []string
+		address string // that comes
+		listens int
+	}{
+		"listen": {[]string{"--listen", "192.0.2.1:1324", "--listen", "127.0.0.1:1324", "--status", "127.0.0.1:1325"}, "192.0.2.1/32", 2},
+		"IPv6":   {[]string{"--listen", "[2001:db8::1]:1324", "--status", "127.0.0.1:1325"}, "2001:db8::1/128", 1},
+		"peer":   {[]string{"--listen", "127.0.0.1:1324", "--peer", "127.0.0.1:1326=192.0.2.9:8333", "--listen", "192.0.2.2:1324", "--status", "127.0.0.1:1325"}, "192.0.2.2/32", 3},
+		"status": {[]string{"--listen", "127.0.0.1:1324", "--status", "192.0.2.3:1325", "--status-token", "0123456789abcdef"}, "192.0.2.3/32", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			socket := filepath.Join(t.TempDir(), "notify")
+			l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			p := startWaiting(t, socket, c.args...)
+			if name != "status" {
+				eventually(t, "the page says that it does not listen", func() bool { return askHealth("127.0.0.1:1325") == "not listening\n" })
+			}
+			l.SetReadDeadline(time.Now().Add(time.Second))
+			b := make([]byte, 100)
+			if n, err := l.Read(b); err == nil {
+				t.Errorf("systemd is told %q", b[:n])
+			}
+			command(t, "ip", "address", "add", c.address, "dev", "lo")
+			l.SetReadDeadline(time.Now().Add(patience))
+			n, err := l.Read(b)
+			if err != nil || string(b[:n]) != "READY=1" {
+				t.Errorf("systemd is told %q, %v", b[:n], err)
+			}
+			host, _, _ := strings.Cut(c.address, "/")
+			page := "127.0.0.1:1325"
+			if name == "status" {
+				page = host + ":1325"
+			}
+			eventually(t, "it is ready", func() bool { return askHealth(page) == "ok\n" })
+			waits, listens := 0, 0
+			for _, line := range p.out.all() {
+				if strings.Contains(line, "does not have the address yet") {
+					waits++
+				}
+				if strings.Contains(line, `"msg":"listening"`) {
+					listens++
+				}
+			}
+			if waits != 1 || listens != c.listens {
+				t.Errorf("it says %d times that it waits, and that %d listen", waits, listens)
+			}
+			p.cmd.Process.Signal(syscall.SIGTERM)
+			<-p.done
+		})
+	}
+}
+
+// askHealth is what /readyz answers, or empty.
+func askHealth(addr string) string {
+	client := http.Client{Timeout: patience / 3}
+	r, err := client.Get("http://" + addr + "/readyz")
+	if err != nil {
+		return ""
+	}
+	defer r.Body.Close()
+	b, _ := io.ReadAll(r.Body)
+	return string(b)
+}
+
+// A signal ends the wait for an address at once, with exit code 0.
+func TestSignalWhileWaiting(t *testing.T) {
+	if !namespace(t) {
+		return
+	}
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		for _, args := range [][]string{
+			{"--listen", "192.0.2.1:1324"},
+			{"--status", "192.0.2.1:1325", "--status-token", "0123456789abcdef"},
+			{"--listen", "127.0.0.1:0", "--peer", "127.0.0.1:0=192.0.2.9:8333", "--listen", "192.0.2.1:1324", "--peer-memory", filepath.Join(t.TempDir(), "peers")},
+		} {
+			p := startWaiting(t, "", args...)
+			within(t, 10*time.Second, "the end", func() {
+				p.cmd.Process.Signal(syscall.SIGHUP) // waits for its turn
+				p.cmd.Process.Signal(signal)
+				<-p.done
+			})
+			if !p.cmd.ProcessState.Success() {
+				t.Errorf("%v, %q: %v", signal, args, p.cmd.ProcessState)
+			}
+		}
+	}
+}
