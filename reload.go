@@ -91,6 +91,7 @@ func (s *service) reload(next loading) {
 	}
 	s.warnOfLess(before)
 	s.warnOfExposed()
+	s.warnOfClients()
 }
 
 // mayDrop returns an error if next would drop what protects, such as a password, only
@@ -125,6 +126,9 @@ func (s *service) warnOfLess(before *settings) {
 	now := s.settings()
 	if before.policy.Upstream != nil && now.policy.Upstream == nil {
 		s.log.Warn("there is no upstream proxy any more: new sessions connect directly, and peers see this machine's address")
+	}
+	if !now.policy.Clients.Within(before.policy.Clients) {
+		s.log.Warn("more clients are admitted without a password than before")
 	}
 	more := now.policy.Dialer.Fallback > before.policy.Dialer.Fallback
 	if more || now.cjdnsReachable && !before.cjdnsReachable && now.policy.Dialer.Fallback != transport.FallbackNever {

@@ -88,6 +88,7 @@ func serve(c *cli.Context) error {
 		ClientRate:    settings.clientRate,
 		Log:           s.log,
 	}
+	s.warnOfClients()
 	defer s.showStatus()() // from before addresses are waited for to how sessions end
 	if s.listeners, err = listen(settings, opening); err != nil {
 		return unlessStopped(err)
@@ -179,6 +180,13 @@ func (s *service) setLevel() {
 func (s *service) warnOfExposed() {
 	for _, file := range s.settings().exposed() {
 		s.log.Warn("every user of this machine can read the file, and it has a password; run chmod 600 on it", "file", file)
+	}
+}
+
+// warnOfClients warns of networks in --clients that admit everybody.
+func (s *service) warnOfClients() {
+	for _, n := range s.settings().policy.Clients.Everybody() {
+		s.log.Warn("every program that reaches the proxy may use it without a password, from wherever; give --clients the networks of its clients", "clients", n.String())
 	}
 }
 

@@ -36,6 +36,7 @@ type settings struct {
 	listen          []string
 	auth            string
 	authFile        string
+	clients         []string
 	upstream        string
 	v1Fallback      string
 	cjdnsReachable  bool
@@ -106,6 +107,9 @@ func (s *settings) check() (err error) {
 	if p.Socks.Auth, err = s.credentials(); err != nil {
 		return err
 	}
+	if p.Clients, err = proxy.ParseClients(s.clients); err != nil {
+		return s.wrong("clients", err)
+	}
 	if s.upstream != "" {
 		if p.Upstream, err = socks.ParseUpstream(s.upstream); err != nil {
 			return s.wrong("upstream", err)
@@ -174,10 +178,12 @@ func (s *settings) mayListen(addr net.Addr, peer string) error {
 	case s.policy.Upstream != nil && s.policy.Upstream.Address == addr.String():
 		return s.wrong("upstream", fmt.Errorf("%v is this proxy itself; give Tor's address, such as socks5://127.0.0.1:9050", addr))
 	case proxy.IsLocal(addr):
+	case len(s.policy.Clients) > 0:
 	case peer != "":
-		return s.wrong("peer", fmt.Errorf("%v is not on this machine alone, and these clients are not asked for a password; take a loopback address", addr))
+		return s.wrong("peer", fmt.Errorf("%v is not a loopback address, and these clients are not asked for a password; add --clients with their addresses, such as 172.30.0.5, or take a loopback address", addr))
 	case s.policy.Socks.Auth == nil:
-		return s.wrong("listen", fmt.Errorf("%v is not on this machine alone, and whoever reaches it could use the proxy; add --auth USER:PASSWORD, or take a loopback address, such as 127.0.0.1:1324", addr))
+		return s.wrong("listen", fmt.Errorf("%v is not a loopback address, and any program that reaches it could use the proxy; "+
+			"add --auth USER:PASSWORD, or, for clients that can be given no password, such as Bitcoin Core, --clients with their addresses, such as 172.30.0.5; or take a loopback address, such as 127.0.0.1:1324", addr))
 	}
 	return nil
 }

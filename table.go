@@ -34,6 +34,8 @@ var table = []setting{
 		usage: "`USER:PASSWORD` that SOCKS clients must give; needed where --listen is not on this machine alone"},
 	{name: "auth-file", field: func(s *settings) any { return &s.authFile }, reload: true, guard: "auth",
 		usage: "`FILE` with USER:PASSWORD in its first line, instead of --auth"},
+	{name: "clients", field: func(s *settings) any { return &s.clients }, reload: true, guard: "clients",
+		usage: "`CIDR` of clients that need no password where --listen is not on this machine alone; public:CIDR unless it is private; may be repeated"},
 	{name: "upstream", field: func(s *settings) any { return &s.upstream }, reload: true, guard: "upstream",
 		usage: "SOCKS5 proxy, such as Tor, that everything goes through: `URL` socks5://[USER:PASSWORD@]HOST:PORT or socks5+unix:///PATH"},
 	{name: "v1-fallback", field: func(s *settings) any { return &s.v1Fallback }, preset: "never", reload: true,

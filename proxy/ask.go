@@ -17,13 +17,17 @@ import (
 // has a fixed peer; it says so in SOCKS5; or it speaks v1 at once, and its VERSION
 // says whom it takes the proxy for.
 func (s *session) ask() (*socks.Request, error) {
+	auth, refused := s.admission()
 	if s.fixed != "" {
+		if refused != nil {
+			return nil, refused
+		}
 		dest, err := socks.ParseAddr(s.fixed)
 		return &socks.Request{Command: socks.CommandConnect, Dest: dest}, err
 	}
 	negotiation := s.policy.Socks
 	until := time.Now().Add(s.server.firstBytesTimeout())
-	short := s.public && negotiation.Auth != nil
+	short := auth && s.public || refused != nil
 	if short {
 		until = time.Now().Add(authTimeout)
 	}
@@ -34,18 +38,40 @@ func (s *session) ask() (*socks.Request, error) {
 	}
 	if err == nil && first[0] != socks.Version {
 		if magic, v1, err := v1v2.Classify(s.in); err == nil && v1 {
-			return s.askVersion(magic)
+			if refused != nil {
+				return nil, refused
+			}
+			return s.askVersion(magic, auth)
 		}
+	}
+	if refused != nil {
+		return nil, s.refuseMethods(refused)
+	}
+	if !auth {
+		negotiation.Auth = nil
 	}
 	if short {
 		negotiation.Timeout = max(min(cmp.Or(negotiation.Timeout, authTimeout), time.Until(until)), time.Millisecond)
 	}
 	request, err := negotiation.Negotiate(s.client, s.in)
-	var refused *socks.NegotiationError
-	if errors.As(err, &refused) && (refused.Reply != socks.Succeeded || refused.Stage == socks.StageAuth) {
+	var failed *socks.NegotiationError
+	if errors.As(err, &failed) && (failed.Reply != socks.Succeeded || failed.Stage == socks.StageAuth) {
 		s.lingerFor(time.Second) // for the client to read why
 	}
+	if err == nil && s.policy.Socks.Auth != nil {
+		request.Credentials = socks.Credentials{} // they may be this proxy's own
+	}
 	return request, err
+}
+
+// refuseMethods tells a SOCKS5 client that is not admitted, for the reason why, that none
+// of its authentication methods will do, and returns why.
+func (s *session) refuseMethods(why error) error {
+	if first, err := s.in.Peek(1); err == nil && first[0] == socks.Version {
+		s.client.Write(socks.NoAcceptableMethods)
+		s.lingerFor(time.Second)
+	}
+	return why
 }
 
 // Where VERSION has addr_recv's address and port, from the message's begin, and
@@ -72,9 +98,9 @@ func (e *redirectError) Error() string {
 // askVersion reads the destination from the client's VERSION and leaves that in
 // the buffer. The address is the sender's own idea of whom it speaks to, so a
 // client must be made to put its peer's there.
-func (s *session) askVersion(magic [4]byte) (*socks.Request, error) {
+func (s *session) askVersion(magic [4]byte, auth bool) (*socks.Request, error) {
 	s.show(func(info *SessionInfo) { info.Network = v1v2.NetworkName(magic) })
-	if s.policy.Socks.Auth != nil {
+	if auth {
 		return nil, &redirectError{why: "this proxy asks for a user name and password"}
 	}
 	head, err := s.in.Peek(v1v2.HeaderSize)

@@ -24,7 +24,7 @@ const (
 // those that a client is.
 var (
 	failuresOfPeers = []string{kindDial, kindSilent, kindHandshake, kindRedial, kindResolve, kindNoEgress, kindPeer}
-	faultsOfClients = []string{kindClient, kindDenied, kindPassthrough, kindOwnAddress}
+	faultsOfClients = []string{kindClient, kindNotAllowed, kindDenied, kindPassthrough, kindOwnAddress}
 )
 
 // refusal is what makes refusals alike: the same destination, or the same client

@@ -50,6 +50,8 @@ func hidden(err error) error {
 			return &DeniedError{Dest: hiddenAddr, Local: e.Local, Err: hidden(e.Err)}
 		}
 		return &DeniedError{Dest: hiddenAddr, Rule: hiddenAddr}
+	case *clientError:
+		return &clientError{relays: e.relays}
 	case *redirectError:
 		if !e.addr.IsValid() {
 			return e

@@ -13,7 +13,7 @@ import (
 // why sessions come to nothing.
 var RefusalKinds = []string{
 	kindDial, kindSilent, kindHandshake, kindRedial, kindResolve, kindDenied, kindNoEgress, kindOwnAddress,
-	kindPassthrough, kindPeer, kindClient, kindClientLeft, kindTooMany, kindTooOften, kindStopping, kindOther,
+	kindPassthrough, kindPeer, kindClient, kindNotAllowed, kindClientLeft, kindTooMany, kindTooOften, kindStopping, kindOther,
 }
 
 const (
@@ -26,9 +26,10 @@ const (
 	kindNoEgress    = "no_egress"   // .onion and .i2p without an upstream
 	kindOwnAddress  = "own_address" // the proxy's
 	kindPassthrough = "passthrough_denied"
-	kindPeer        = "peer"        // spoke first, or hung up at once
-	kindClient      = "client"      // what it said made no sense, or it said nothing
-	kindClientLeft  = "client_left" // before anything was settled
+	kindPeer        = "peer"               // spoke first, or hung up at once
+	kindClient      = "client"             // what it said made no sense, or it said nothing
+	kindNotAllowed  = "client_not_allowed" // its address is not in --clients
+	kindClientLeft  = "client_left"        // before anything was settled
 	kindTooMany     = "too_many_sessions"
 	kindTooOften    = "client_rate"
 	kindStopping    = "stopping"
@@ -47,6 +48,8 @@ func refusalKind(err error) string {
 		return kindTooMany
 	case errors.Is(err, errTooOften), errors.Is(err, errTooManyWaiting):
 		return kindTooOften
+	case errors.As(err, new(*clientError)):
+		return kindNotAllowed
 	case errors.As(err, new(*DeniedError)):
 		return kindDenied
 	case errors.Is(err, ErrNoEgress):

@@ -42,6 +42,7 @@ func TestKindsAndLevels(t *testing.T) {
 		{&v1v2.EndError{Side: v1v2.Client, Err: io.EOF}, kindClient, slog.LevelWarn},
 		{&silentClientError{}, kindClient, slog.LevelWarn},
 		{&redirectError{}, kindClient, slog.LevelWarn},
+		{&clientError{}, kindNotAllowed, slog.LevelWarn},
 		{&socks.NegotiationError{Err: io.EOF}, kindClientLeft, slog.LevelDebug},
 		{errClientLeft, kindClientLeft, slog.LevelDebug},
 		{errTooManySessions, kindTooMany, slog.LevelDebug}, // which has a line of its own

@@ -219,6 +219,7 @@ func (s *session) explain(err error) (reason, hint string) {
 	var end *v1v2.EndError
 	var dial *dialError
 	var denied *DeniedError
+	var client *clientError
 	var negotiation *socks.NegotiationError
 	switch {
 	case err == nil:
@@ -227,11 +228,15 @@ func (s *session) explain(err error) (reason, hint string) {
 		return errClientLeft.Error(), ""
 	case errors.As(err, new(*redirectError)):
 		return err.Error(), "set this proxy as the client's SOCKS5 proxy; or, if that is what the client is made for, have it put its peer's address there"
+	case errors.As(err, &client):
+		return err.Error(), client.hint()
 	case errors.As(err, &denied):
 		if denied.Rule == "" {
 			return err.Error(), "if clients may go there, run with --allow " + denied.Dest
 		}
 		return err.Error(), ""
+	case errors.As(err, &negotiation) && negotiation.Stage == socks.StageAuth && s.public:
+		return err.Error(), s.authHint()
 	case errors.As(err, new(*resolveError)), errors.As(err, &dial), errors.As(err, &negotiation):
 		return err.Error(), ""
 	case errors.As(err, &redial) && errors.As(redial.First, &failed):

@@ -35,6 +35,11 @@ type Policy struct {
 	// Socks says how to negotiate with clients.
 	Socks socks.Config
 
+	// Clients need no password where a listener is open to others than this machine.
+	// There, if Socks.Auth is nil, no others are admitted, unless Clients is empty: then
+	// all are.
+	Clients Clients
+
 	// HideAddresses keeps the addresses and names of clients and peers out of the
 	// log. It counts for sessions that stand already, too.
 	HideAddresses bool

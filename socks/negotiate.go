@@ -52,6 +52,9 @@ const (
 	defaultTimeout = 20 * time.Second
 )
 
+// NoAcceptableMethods answers a greeting: the client is to go.
+var NoAcceptableMethods = []byte{Version, noMethod}
+
 // Reader is what Negotiate reads from: the one buffered reader that stays with
 // the socket for its life, so that bytes read ahead are not lost. Peek is as in
 // bufio.Reader and asks for at most 4 bytes; Buffered, too.
@@ -219,7 +222,7 @@ func (n *negotiation) authenticate(methods []byte) error {
 	case bytes.IndexByte(methods, socks5.UserPassAuth) >= 0:
 		_, err = userPass.Authenticate(n, n)
 	case n.auth != nil:
-		return n.answer([]byte{Version, noMethod}, fmt.Errorf(
+		return n.answer(NoAcceptableMethods, fmt.Errorf(
 			"the client offers only the authentication methods [% x]; set it to the user name and password (02) of this proxy", methods))
 	case bytes.IndexByte(methods, socks5.NoAuth) >= 0:
 		if _, err = (socks5.NoAuthAuthenticator{}).Authenticate(n, n); err != nil {
@@ -232,7 +235,7 @@ func (n *negotiation) authenticate(methods []byte) error {
 			_, err = userPass.Authenticate(n, statusOnly{n})
 		}
 	default:
-		return n.answer([]byte{Version, noMethod}, fmt.Errorf(
+		return n.answer(NoAcceptableMethods, fmt.Errorf(
 			"the client offers only the authentication methods [% x]; set it to none (00) or to user name and password (02), any will do", methods))
 	}
 	switch {

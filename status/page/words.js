@@ -12,6 +12,7 @@ export const refusals = {
 	passthrough_denied: "not v1, and passthrough is denied",
 	peer: "the peer hung up, or spoke first",
 	client: "the client said nothing, or nothing sensible",
+	client_not_allowed: "its address is not in --clients",
 	client_left: "the client left before anything was settled",
 	too_many_sessions: "too many sessions",
 	client_rate: "its address connects too often",
