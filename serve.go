@@ -137,6 +137,9 @@ func (s *service) run(c *cli.Context) error {
 		s.log.Info("listening", l.attrs(s.settings())...)
 		go func() { failed <- s.server.ServePeer(l, l.peer) }()
 	}
+	if u := s.settings().policy.Upstream; u != nil && u.Credentials != nil && s.settings().policy.Socks.Auth == nil {
+		s.log.Info("the upstream proxy gets the user name and password of its URL, and those of clients are not passed on")
+	}
 	s.notify("READY=1")
 	for {
 		select {

@@ -42,13 +42,13 @@ func (s *Subject) listener(ctx context.Context, l Listener) Result {
 		return s.peerListener(ctx, l, network, where)
 	}
 	who := socks.Upstream{Network: network, Address: where, Credentials: s.Policy.Socks.Auth, Timeout: askTimeout}
-	const known = "192.0.2.1" // RFC 5737; is its own answer
-	ip, err := who.Resolve(ctx, known, socks.Credentials{})
+	known := netip.AddrFrom4([4]byte{192, 0, 2, 1}) // RFC 5737; is its own answer
+	ip, err := who.Resolve(ctx, socks.Addr{Host: known.String(), IP: known}, socks.Credentials{})
 	other := Result{name, Failed, l.Address + ": this is another SOCKS5 proxy, and not bip324-proxy",
 		"stop that program, or choose another address with --listen"}
 	var refused *socks.UpstreamError
 	switch {
-	case err == nil && ip != netip.MustParseAddr(known):
+	case err == nil && ip != known:
 		return other
 	case err == nil && s.Policy.Upstream == nil:
 		if _, err := who.ProbeTor(ctx); err == nil {

@@ -25,6 +25,9 @@ func (s *Subject) upstream(ctx context.Context) (r Result, isTor bool) {
 	switch {
 	case err == nil && !proxy.IsLocal(at) && s.Policy.Dialer.Fallback != transport.FallbackNever:
 		return Result{name, Warning, u.Address + ": this is Tor, but not on this machine, and the way to it is not encrypted", strings.TrimPrefix(s.onionInV1(), "; ")}, true
+	case err == nil && u.Credentials != nil && s.Policy.Socks.Auth == nil:
+		return Result{name, Warning, u.Address + ": this is Tor, but all clients get the user name and password of --upstream, and so share circuits",
+			"Tor asks for none: leave them out of --upstream, and each client's own keep its circuits apart"}, true
 	case err == nil:
 		return Result{name, OK, u.Address + ": this is Tor: it answers as only Tor does", "that it has a connection to its network, only a peer can show: bip324-proxy check HOST:PORT"}, true
 	case !errors.As(err, &refused):

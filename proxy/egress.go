@@ -57,7 +57,7 @@ func (s *session) dial(ctx context.Context, request *socks.Request) (net.Conn, e
 	return peer, s.own(peer)
 }
 
-// DialerTo returns what connects to dest for a client that sent the credentials
+// DialerTo returns what connects to dest, and nowhere else, for a client that sent the credentials
 // client: directly or, where there is an upstream proxy, through that and with these
 // credentials. It connects only where the client may go; public says that the client
 // came to a listener that is open to others than this machine. The error is
@@ -66,7 +66,7 @@ func (p *Policy) DialerTo(dest socks.Addr, client socks.Credentials, public bool
 	d := p.Dialer
 	switch {
 	case p.Upstream != nil:
-		through(p.Upstream, &d, client)
+		through(p.Upstream, &d, dest, client)
 	case d.Dial == nil && d.Resolve == nil:
 		d.Resolve = lookUpOnce()
 	}
@@ -130,10 +130,11 @@ func (r *Rules) dialer(public bool) func(ctx context.Context, network, addr stri
 	}
 }
 
-// through makes d go through the upstream proxy u, with a client's credentials.
-func through(u *socks.Upstream, d *transport.Dialer, client socks.Credentials) {
-	d.Dial = func(ctx context.Context, _, addr string) (net.Conn, error) {
-		return u.Dial(ctx, addr, client)
+// through makes d go to dest, as its client wrote it, through the upstream proxy u, with
+// the client's credentials.
+func through(u *socks.Upstream, d *transport.Dialer, dest socks.Addr, client socks.Credentials) {
+	d.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return u.Dial(ctx, dest, client)
 	}
 	d.Direct = false
 	d.Resolve = nil // names are the upstream's to resolve
@@ -162,7 +163,7 @@ func (s *session) resolve(ctx context.Context, request *socks.Request) error {
 	defer cancel()
 	dest := request.Dest
 	dest.Port = 0 // it means nothing
-	if err := s.policy.Rules.asked(dest, s.public); err != nil {
+	if err := s.policy.mayAsk(dest, s.public); err != nil {
 		request.Reply(socks.NotAllowed)
 		return &resolveError{socks.NotAllowed, err}
 	}
@@ -197,7 +198,7 @@ func (s *session) lookup(ctx context.Context, request *socks.Request) (netip.Add
 	host, ip := request.Dest.Host, request.Dest.IP
 	switch {
 	case s.policy.Upstream != nil && (!ip.IsValid() || ip.IsUnspecified()):
-		return s.policy.Upstream.Resolve(ctx, host, request.Credentials)
+		return s.policy.Upstream.Resolve(ctx, request.Dest, request.Credentials)
 	case ip.IsUnspecified():
 		return ip, errNotTor
 	case ip.IsValid():

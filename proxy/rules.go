@@ -230,6 +230,7 @@ func (r *Rules) reached(ip netip.Addr, port uint16, public bool) error {
 // port 0, is allowed if one of them is, and refused if all are. A rule that refuses
 // an IPv4 address also refuses IPv6 that embeds it.
 func (r *Rules) judge(ip netip.Addr, port uint16, matches func(*Rule) bool) (allowed bool, denied *Rule) {
+	ip = ip.WithZone("") // no prefix contains an address with one
 	for i := range r.Allow {
 		rule := &r.Allow[i]
 		if (matches(rule) || rule.matchesIP(ip)) && (port == 0 || rule.matchesPort(port)) {

@@ -32,10 +32,10 @@ func TestUpstreamCredentials(t *testing.T) {
 		{"none", nil, "", "", [2]string{}},
 		{"the URL's", own, "", "", [2]string{"of-the-url", "pass-of-the-url"}},
 		{"the client's", nil, "deadbeef-1", "deadbeef-1", [2]string{"deadbeef-1", "deadbeef-1"}},
-		{"the client's, not the URL's", own, "deadbeef-1", "deadbeef-2", [2]string{"deadbeef-1", "deadbeef-2"}},
-		{"a name alone", own, "account", "", [2]string{"account", ""}},
-		{"any bytes", own, "a\x00:@\xff", "b\n%41", [2]string{"a\x00:@\xff", "b\n%41"}},
-		{"the longest", own, strings.Repeat("u", 255), strings.Repeat("p", 255), [2]string{strings.Repeat("u", 255), strings.Repeat("p", 255)}},
+		{"the URL's, not the client's", own, "deadbeef-1", "deadbeef-2", [2]string{"of-the-url", "pass-of-the-url"}},
+		{"a name alone", nil, "account", "", [2]string{"account", ""}},
+		{"any bytes", nil, "a\x00:@\xff", "b\n%41", [2]string{"a\x00:@\xff", "b\n%41"}},
+		{"the longest", nil, strings.Repeat("u", 255), strings.Repeat("p", 255), [2]string{strings.Repeat("u", 255), strings.Repeat("p", 255)}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			u := newUpstream(t, "tcp", "127.0.0.1:0")

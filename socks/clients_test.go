@@ -205,6 +205,9 @@ func TestClients(t *testing.T) {
 				if err := tt.rule.check(chunks); err != nil {
 					t.Errorf("against the client's rule (%s): %v", tt.rule.text, err)
 				}
+				if req != nil {
+					req.Dest.Binary = false // see TestValid
+				}
 				var nerr *NegotiationError
 				switch {
 				case tt.dest == Addr{}:

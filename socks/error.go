@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"strings"
 )
 
 // Stage is the part of a conversation that it failed in.
@@ -58,7 +59,7 @@ type AddrError struct {
 	before, after string // what is wrong
 }
 
-func (e *AddrError) Error() string { return e.before + " " + e.Addr + e.after }
+func (e *AddrError) Error() string { return strings.TrimSpace(e.before + " " + e.Addr + e.after) }
 
 // quoted is how an address is shown that may be anything, and of any length.
 func quoted(addr string) string {

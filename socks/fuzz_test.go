@@ -20,7 +20,7 @@ func FuzzNegotiate(f *testing.F) {
 		f.Add(unhex(tt.in), byte(1), true)
 	}
 	for _, in := range []string{"", "04", "0500", "05 02 0103", "05 02 0002 05", noAuth + "04", noAuth + "010000 0100",
-		noAuth + "05020001 00000000 0000", noAuth + "050100ff", noAuth + "05010003 03'::1'208d", noAuth + "05010003 05'[::1]'208d",
+		noAuth + "05020001 00000000 0000", noAuth + "050100ff", noAuth + "05010003 03'::1'208d", noAuth + "05010003 05'[::1]'208d", noAuth + "05010003 09'fe80::1%e'208d", noAuth + "05f00003 09'fe80::1%e'0000",
 		"050102 01" + field("u") + field("q") + toHost, "050102 01" + field("v") + field("p"), noAuth + "05f00003 00 0000", noAuth + "05f10001 01020304 0000"} {
 		f.Add(unhex(in), byte(0), false)
 		f.Add(unhex(in), byte(0), true)
@@ -76,7 +76,7 @@ func FuzzNegotiate(f *testing.F) {
 			t.Errorf("request %v (%q, %q), want %+v", req, req.Credentials.Username, req.Credentials.Password, want)
 		}
 		if want.ip != nil {
-			if !want.ip.Equal(req.Dest.IP.AsSlice()) || req.Dest.Host != req.Dest.IP.String() || req.Dest.IP.Is4In6() {
+			if !want.ip.Equal(req.Dest.IP.AsSlice()) || want.zoned != (req.Dest.IP.Zone() != "") || req.Dest.Host != req.Dest.IP.String() || req.Dest.IP.Is4In6() {
 				t.Errorf("destination %v, want %v", req.Dest, want.ip)
 			}
 		} else if req.Dest.IP.IsValid() || req.Dest.Host != want.name {
@@ -99,9 +99,14 @@ type model struct {
 	name           string
 	ip             net.IP
 	port           uint16
+	zoned          bool // ip has a zone
 }
 
 var hostPattern = regexp.MustCompile(`^[!-9;-Z\\^-~]+$`)
+
+var zonePattern = regexp.MustCompile(`^[!-$&-.0-9;-Z\\^-~]{1,64}$`)
+
+func linkLocal(ip net.IP) bool { return ip != nil && ip.To4() == nil && ip.IsLinkLocalUnicast() }
 
 // numberPattern matches names whose last label is a number, partPattern the parts of an IPv4 address.
 var (
@@ -208,6 +213,9 @@ func modelOf(in []byte, demanded *Credentials) (m model) {
 		if l := len(bare); l > 1 && bare[0] == '[' && bare[l-1] == ']' && bytes.Contains([]byte(bare), []byte(":")) {
 			bare = bare[1 : l-1]
 		}
+		if address, zone, found := strings.Cut(bare, "%"); found && linkLocal(net.ParseIP(address)) && zonePattern.MatchString(zone) {
+			bare, m.zoned = address, true
+		}
 		if m.ip = net.ParseIP(bare); m.ip == nil && numberPattern.MatchString(m.name) {
 			if m.ip = numericIP(m.name); m.ip == nil {
 				m.name = "" // which nothing matches
@@ -223,7 +231,7 @@ func modelOf(in []byte, demanded *Credentials) (m model) {
 	case m.short:
 	case head[1] != 1 && head[1] != 0xf0:
 		refuse(7)
-	case m.ip == nil && !hostPattern.MatchString(m.name), m.port == 0 && head[1] == 1:
+	case m.ip == nil && !hostPattern.MatchString(m.name), m.port == 0 && head[1] == 1, m.zoned && head[1] == 0xf0:
 		refuse(1)
 	default:
 		m.ok, m.command = true, Command(head[1])

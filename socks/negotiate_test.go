@@ -96,6 +96,11 @@ func addr(host string, port uint16) Addr {
 	return Addr{Host: host, IP: ip, Port: port}
 }
 
+func asBinary(a Addr) Addr {
+	a.Binary = true
+	return a
+}
+
 const (
 	noAuth    = "05 01 00"
 	toHost    = "05 01 00 03 04'host'208d"
@@ -134,13 +139,15 @@ func valid() map[string]struct {
 		writes []string
 		want   Request
 	}{
-		"IPv4":             {noAuth + "05 01 00 01 01020304 208d", none, connect(addr("1.2.3.4", wantPort), "", "")},
-		"IPv6":             {noAuth + "05 01 00 04 20010db8000000000000000000000001 208d", none, connect(addr("2001:db8::1", wantPort), "", "")},
-		"IPv4-mapped":      {noAuth + "05 01 00 04 00000000000000000000ffff01020304 208d", none, connect(addr("1.2.3.4", wantPort), "", "")},
+		"IPv4":             {noAuth + "05 01 00 01 01020304 208d", none, connect(asBinary(addr("1.2.3.4", wantPort)), "", "")},
+		"IPv6":             {noAuth + "05 01 00 04 20010db8000000000000000000000001 208d", none, connect(asBinary(addr("2001:db8::1", wantPort)), "", "")},
+		"IPv4-mapped":      {noAuth + "05 01 00 04 00000000000000000000ffff01020304 208d", none, connect(asBinary(addr("1.2.3.4", wantPort)), "", "")},
 		"name":             {noAuth + toHost, none, connect(toA, "", "")},
 		"IPv4 as name":     {noAuth + "05010003" + field("1.2.3.4") + "208d", none, connect(addr("1.2.3.4", wantPort), "", "")},
 		"IPv6 as name":     {noAuth + "05010003" + field("2001:0DB8:0::1") + "208d", none, connect(addr("2001:db8::1", wantPort), "", "")},
 		"[IPv6] as name":   {noAuth + "05010003" + field("[2001:db8::1]") + "208d", none, connect(addr("2001:db8::1", wantPort), "", "")},
+		"zone":             {noAuth + "05010003" + field("FE80::1%Eth0") + "208d", none, connect(addr("fe80::1%Eth0", wantPort), "", "")},
+		"[zone]":           {noAuth + "05010003" + field("[fe80::1%2]") + "208d", none, connect(addr("fe80::1%2", wantPort), "", "")},
 		"mapped as name":   {noAuth + "05010003" + field("::ffff:1.2.3.4") + "208d", none, connect(addr("1.2.3.4", wantPort), "", "")},
 		"name of 1 byte":   {noAuth + "05010003" + field("a") + "0001", none, connect(addr("a", 1), "", "")},
 		"name of 255":      {noAuth + "05010003" + field(name255) + "ffff", none, connect(addr(name255, 65535), "", "")},
@@ -159,8 +166,8 @@ func valid() map[string]struct {
 		"RESOLVE name":      {noAuth + "05f00003 04'host' 0000", none, resolve(hostName, 0)},
 		"RESOLVE with port": {noAuth + "05f00003 04'host' 208d", none, resolve(hostName, wantPort)},
 		"RESOLVE literal":   {noAuth + "05f00003" + field("0.0.0.0") + "0000", none, resolve("0.0.0.0", 0)},
-		"RESOLVE IPv4":      {noAuth + "05f00001 01020304 0000", none, resolve("1.2.3.4", 0)},
-		"RESOLVE IPv6":      {noAuth + "05f00004 20010db8000000000000000000000001 0000", none, resolve("2001:db8::1", 0)},
+		"RESOLVE IPv4":      {noAuth + "05f00001 01020304 0000", none, Request{Command: CommandResolve, Dest: asBinary(addr("1.2.3.4", 0))}},
+		"RESOLVE IPv6":      {noAuth + "05f00004 20010db8000000000000000000000001 0000", none, Request{Command: CommandResolve, Dest: asBinary(addr("2001:db8::1", 0))}},
 		"RESOLVE, isolated": {"050102 01" + field("u") + field("p") + "05f00003 04'host' 0000", userPass,
 			Request{Command: CommandResolve, Dest: addr(hostName, 0), Credentials: Credentials{"u", "p"}}},
 		"auth unasked": {noAuth + "01" + field("u") + field("p") + toHost, []string{"0500", "0100"}, connect(toA, "u", "p")},
@@ -257,7 +264,7 @@ func TestRefused(t *testing.T) {
 		"name of 0 bytes": {noAuth + "05 01 00 03 00 208d", []string{"0500", refused1}, StageRequest, GeneralFailure, `""`},
 	}
 	for _, bad := range []string{"a\x00b", "a b", "a\nb", "a\x7fb", "a\x80", "h\xc3\xb4te", "a:1", "1.2.3.4:8333", ":",
-		"[1.2.3.4]", "[localhost]", "[]", "[", "]", "[::1", "::1]", "[[::1]]", "fe80::1%eth0", "[fe80::1%eth0]", "::g"} {
+		"[1.2.3.4]", "[localhost]", "[]", "[", "]", "[::1", "::1]", "[[::1]]", "2001:db8::1%eth0", "[::1%eth0]", "::ffff:169.254.1.1%eth0", "fe80::1%", "fe80::1%a b", "fe80::1%a%b", "ff02::1%eth0", "::g"} {
 		in := noAuth + "05010003" + hex.EncodeToString([]byte{byte(len(bad))}) + hex.EncodeToString([]byte(bad)) + "208d"
 		tests["name "+bad] = struct {
 			in     string

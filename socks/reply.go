@@ -114,7 +114,7 @@ func (r *Request) ReplyAddr(ip netip.Addr) error {
 	if !ip.IsValid() {
 		return errors.New("SOCKS reply: no address to answer with")
 	}
-	msg := appendAddr([]byte{Version, byte(Succeeded), 0}, Addr{IP: ip.Unmap()})
+	msg := appendIP([]byte{Version, byte(Succeeded), 0}, ip.Unmap())
 	if err := r.send(append(msg, 0, 0)); err != nil {
 		return fmt.Errorf("SOCKS reply (%v): %w", ip, err)
 	}

@@ -46,8 +46,13 @@ func (c Command) String() string {
 // Addr is a destination. A Host without an IP is a name for a resolver.
 type Addr struct {
 	Host string     // the name as sent (1 to 255 printable ASCII bytes), or IP as text without brackets
-	IP   netip.Addr // valid if the client sent an address, also as a name ("127.1"); never IPv4-mapped, never with a zone
+	IP   netip.Addr // valid if the client sent an address, also as a name ("127.1"); never IPv4-mapped, with a zone only if link-local
 	Port uint16     // 0 in a RESOLVE only, where it means nothing
+
+	// Binary says that the client sent IP in address type 1 or 4, and not as text in
+	// a name. An upstream proxy gets it the same way: Tor's SafeSocks refuses binary
+	// addresses, which may come from a look-up that was not Tor's.
+	Binary bool
 }
 
 // String is "host:port" with an IPv6 host in brackets, as net.Dialer takes it.
@@ -87,16 +92,19 @@ func (r Request) LogValue() slog.Value { return slog.StringValue(r.String()) }
 // user.
 func destination(command Command, spec *socks5.AddrSpec) (Addr, error) {
 	dest := Addr{Host: spec.FQDN, Port: uint16(spec.Port)}
-	ip, ok := netip.AddrFromSlice(spec.IP)
-	if !ok {
+	ip, binary := netip.AddrFromSlice(spec.IP)
+	if !binary {
 		ip = literal(spec.FQDN)
 	}
 	switch {
 	case ip.IsValid():
-		dest.IP = ip.Unmap()
+		dest.IP, dest.Binary = ip.Unmap(), binary
 		dest.Host = dest.IP.String()
 	case !validName(spec.FQDN):
 		return Addr{}, &AddrError{quoted(spec.FQDN), "the client asks for the host", ", which is neither a name nor an address"}
+	}
+	if dest.IP.Zone() != "" && command == CommandResolve {
+		return Addr{}, &AddrError{dest.Host, "the client asks to resolve", ", whose zone no answer can have"}
 	}
 	if dest.Port == 0 && command != CommandResolve {
 		return Addr{}, &AddrError{dest.Host, "the client asks for port 0 of", ""}
@@ -105,8 +113,7 @@ func destination(command Command, spec *socks5.AddrSpec) (Addr, error) {
 }
 
 // literal is the address that name spells, IPv6 with or without brackets, IPv4 in any
-// form that inet_aton takes, or the zero Addr. A zone means nothing beyond the client's
-// own machine.
+// form that inet_aton takes, or the zero Addr. Only link-local addresses have a zone.
 func literal(name string) netip.Addr {
 	inner := name
 	if strings.HasPrefix(name, "[") && strings.HasSuffix(name, "]") {
@@ -116,11 +123,23 @@ func literal(name string) netip.Addr {
 	switch {
 	case err != nil && EndsInNumber(name):
 		return inetAton(strings.TrimRight(name, "."))
-	case err != nil || ip.Zone() != "" || (inner != name && ip.Is4()):
+	case err != nil || !validZone(ip) || (inner != name && ip.Is4()):
 		return netip.Addr{}
 	}
 	return ip
 }
+
+// validZone admits addresses without a zone, and link-local ones with the name or number
+// of an interface.
+func validZone(ip netip.Addr) bool {
+	zone := ip.Zone()
+	return zone == "" || !ip.Is4In6() && ip.IsLinkLocalUnicast() && len(zone) <= maxZone && !strings.ContainsFunc(zone, func(c rune) bool {
+		return c <= ' ' || c > '~' || strings.ContainsRune("%:[]/", c)
+	})
+}
+
+// maxZone is longer than the names of interfaces are anywhere, in bytes.
+const maxZone = 64
 
 // EndsInNumber reports whether the last label of name is a number, decimal, octal or
 // hexadecimal. Resolvers take such a name for an IPv4 address, or for nothing.

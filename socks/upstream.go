@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -26,10 +27,11 @@ type Upstream struct {
 	Network string // "tcp" or "unix"
 	Address string // "host:port", or a socket's path
 
-	// Credentials are for clients that sent none of their own. Nil is none.
+	// Credentials are what the proxy asks for. They take the place of a client's own,
+	// which would be refused. Nil, or both empty, is none: the client's are passed on.
 	Credentials *Credentials
 
-	// Mark is offered where neither the client nor Credentials has any: to Tor it
+	// Mark is offered where neither Credentials nor the client has any: to Tor it
 	// keeps these streams apart from those of other programs. It is not a password, and a
 	// proxy that takes none is used without it. Both empty is none.
 	Mark Credentials
@@ -59,7 +61,7 @@ var (
 // what to write, and shows nothing of rawURL: its password might stand where
 // none belongs.
 func ParseUpstream(rawURL string) (*Upstream, error) {
-	u, err := url.Parse(rawURL)
+	u, err := url.Parse(withZoneEscaped(rawURL))
 	if err != nil || u.Opaque != "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
 		return nil, errUpstreamURL
 	}
@@ -103,10 +105,19 @@ func ParseUpstream(rawURL string) (*Upstream, error) {
 	return up, nil
 }
 
-// validHost admits names and addresses, the latter with a zone, too.
+// bareZone matches a zone as it is written everywhere else, where a URL has %25 (RFC 6874).
+var bareZone = regexp.MustCompile(`^(socks5h?://(?:[^/\[@]*@)?\[[0-9A-Fa-f:.]+)%([^%\[\]/@]+\]:[0-9]*/?)$`)
+
+func withZoneEscaped(rawURL string) string {
+	if m := bareZone.FindStringSubmatch(rawURL); m != nil && !strings.HasPrefix(m[2], "25") {
+		return m[1] + "%25" + m[2]
+	}
+	return rawURL
+}
+
+// validHost admits names and addresses.
 func validHost(host string) bool {
-	_, err := netip.ParseAddr(host)
-	return err == nil || validName(host) || literal(host).IsValid()
+	return literal(host).IsValid() || validName(host)
 }
 
 // String is the URL without the credentials.
@@ -114,33 +125,25 @@ func (u *Upstream) String() string {
 	if u.Network == "unix" {
 		return (&url.URL{Scheme: "socks5+unix", Path: u.Address}).String()
 	}
-	return "socks5://" + u.Address
+	return "socks5://" + strings.Replace(u.Address, "%", "%25", 1) // of a zone
 }
 
-// Dial has the proxy connect to dest, "host:port", and returns the connection,
-// from which nothing has been read beyond the proxy's reply, and which has no
-// deadline. client is what the client sent: it goes to the proxy unchanged, so
-// that streams which were told apart stay apart; u.Credentials are used if it is
-// empty, and u.Mark if those are nil. An error of the proxy, or on the way to it, is an
-// *UpstreamError.
-func (u *Upstream) Dial(ctx context.Context, dest string, client Credentials) (net.Conn, error) {
-	addr, err := ParseAddr(dest)
-	if err != nil {
-		return nil, err
-	}
-	conn, _, err := u.ask(ctx, CommandConnect, addr, client)
+// Dial has the proxy connect to dest and returns the connection, from which nothing
+// has been read beyond the proxy's reply, and which has no deadline. A name is sent as
+// a name, an address as text or binary as dest has it. client is what the client sent:
+// it goes to the proxy unchanged, so that streams which were told apart stay apart;
+// but u.Credentials are used instead if there are any, and u.Mark if there are none at
+// all. An error of the proxy, or on the way to it, is an *UpstreamError.
+func (u *Upstream) Dial(ctx context.Context, dest Addr, client Credentials) (net.Conn, error) {
+	conn, _, err := u.ask(ctx, CommandConnect, dest, client)
 	return conn, err
 }
 
-// Resolve has the proxy look up the address of name, which may be one already,
+// Resolve has the proxy look up the address of dest, which may be one already,
 // with Tor's RESOLVE. Other proxies refuse that: CommandNotSupported. Otherwise
 // it is like Dial.
-func (u *Upstream) Resolve(ctx context.Context, name string, client Credentials) (netip.Addr, error) {
-	addr, err := parseHost(name)
-	if err != nil {
-		return netip.Addr{}, err
-	}
-	conn, ip, err := u.ask(ctx, CommandResolve, addr, client)
+func (u *Upstream) Resolve(ctx context.Context, dest Addr, client Credentials) (netip.Addr, error) {
+	conn, ip, err := u.ask(ctx, CommandResolve, dest, client)
 	if err == nil {
 		conn.Close()
 	}
@@ -148,8 +151,8 @@ func (u *Upstream) Resolve(ctx context.Context, name string, client Credentials)
 }
 
 // unspecified is what Electrum asks a proxy for to see whether it is Tor, which answers
-// without asking anybody.
-const unspecified = "0.0.0.0"
+// without asking anybody. As binary, Tor's SafeSocks would refuse it.
+var unspecified = Addr{Host: "0.0.0.0", IP: netip.IPv4Unspecified()}
 
 // probeTimeout is for one question to a proxy on this machine, or on one nearby.
 const probeTimeout = 5 * time.Second
@@ -161,11 +164,7 @@ const probeTimeout = 5 * time.Second
 func (u *Upstream) ProbeTor(ctx context.Context) (at net.Addr, err error) {
 	probe := *u
 	probe.Timeout = probeTimeout
-	addr, err := parseHost(unspecified)
-	if err != nil {
-		return nil, err
-	}
-	conn, _, err := probe.ask(ctx, CommandResolve, addr, Credentials{})
+	conn, _, err := probe.ask(ctx, CommandResolve, unspecified, Credentials{})
 	if err != nil {
 		return nil, err
 	}
@@ -175,11 +174,14 @@ func (u *Upstream) ProbeTor(ctx context.Context) (at net.Addr, err error) {
 
 // ask connects to the proxy and makes one request. ctx ends all of it.
 func (u *Upstream) ask(ctx context.Context, command Command, dest Addr, client Credentials) (net.Conn, netip.Addr, error) {
+	if err := dest.check(); err != nil {
+		return nil, netip.Addr{}, err
+	}
 	request := &upstreamRequest{upstream: u, command: command, dest: dest, credentials: client}
 	switch {
-	case !client.none():
-	case u.Credentials != nil:
+	case u.Credentials != nil && !u.Credentials.none():
 		request.credentials = *u.Credentials
+	case !client.none():
 	case !u.Mark.none():
 		request.credentials, request.optional = u.Mark, true
 	}
@@ -197,7 +199,8 @@ func (u *Upstream) ask(ctx context.Context, command Command, dest Addr, client C
 	return conn, ip, nil
 }
 
-// ParseAddr reads "host:port", with an IPv6 host in brackets. Nothing is resolved.
+// ParseAddr reads "host:port", with an IPv6 host in brackets. Nothing is resolved. To
+// an upstream proxy an address is sent as text.
 func ParseAddr(dest string) (Addr, error) {
 	host, portText, err := net.SplitHostPort(dest)
 	if err != nil {
@@ -215,16 +218,30 @@ func ParseAddr(dest string) (Addr, error) {
 	return addr, nil
 }
 
-// parseHost reads a name or an address. An address is sent as one.
+// parseHost reads a name or an address.
 func parseHost(host string) (Addr, error) {
 	if ip := literal(host).Unmap(); ip.IsValid() {
 		return Addr{Host: ip.String(), IP: ip}, nil
 	}
-	switch {
-	case len(host) > maxField:
-		return Addr{}, &AddrError{quoted(host), "the host name", fmt.Sprintf(" has %d bytes, which is more than the 255 that SOCKS5 can carry", len(host))}
-	case !validName(host):
-		return Addr{}, &AddrError{quoted(host), "the host", " is neither a name nor an address"}
+	addr := Addr{Host: host}
+	if err := addr.check(); err != nil {
+		return Addr{}, err
 	}
-	return Addr{Host: host}, nil
+	return addr, nil
+}
+
+// check returns an *AddrError if a proxy cannot be asked for the host: it is neither a
+// name nor an address, or it has a zone.
+func (a Addr) check() error {
+	switch {
+	case a.IP.Zone() != "":
+		return &AddrError{a.Host, "", " is an address of a network that this machine is in, by its zone; no other proxy can connect to it"}
+	case a.IP.IsValid():
+		return nil
+	case len(a.Host) > maxField:
+		return &AddrError{quoted(a.Host), "the host name", fmt.Sprintf(" has %d bytes, which is more than the 255 that SOCKS5 can carry", len(a.Host))}
+	case !validName(a.Host):
+		return &AddrError{quoted(a.Host), "the host", " is neither a name nor an address"}
+	}
+	return nil
 }

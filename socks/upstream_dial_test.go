@@ -65,10 +65,23 @@ type noLookup struct {
 }
 
 func (n noLookup) Resolve(ctx context.Context, name string) (context.Context, net.IP, error) {
+	if ip := net.ParseIP(name); ip != nil {
+		return ctx, ip, nil
+	}
 	if name != n.name {
 		return ctx, nil, errors.New("no such host")
 	}
 	return ctx, n.ip, nil
+}
+
+// parsed is ParseAddr.
+func parsed(t *testing.T, dest string) Addr {
+	t.Helper()
+	a, err := ParseAddr(dest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
 }
 
 // An independent server and this client agree: which destination, whose
@@ -98,7 +111,7 @@ func TestUpstreamDialArmon(t *testing.T) {
 				t.Fatal(err)
 			}
 			up := upstreamAt(t, "tcp", "127.0.0.1:0", func(conn net.Conn) { server.ServeConn(conn) })
-			conn, err := up.Dial(t.Context(), dest, pair)
+			conn, err := up.Dial(t.Context(), parsed(t, dest), pair)
 			if err != nil {
 				t.Errorf("%s: %v", dest, err)
 				continue
@@ -138,7 +151,7 @@ func TestUpstreamRefusedArmon(t *testing.T) {
 		{"1.2.3.4:1", wrong, Succeeded, GeneralFailure, StageAuth},
 		{"1.2.3.4:1", Credentials{}, Succeeded, GeneralFailure, StageGreeting},
 	} {
-		conn, err := up.Dial(t.Context(), tt.dest, tt.pair)
+		conn, err := up.Dial(t.Context(), parsed(t, tt.dest), tt.pair)
 		var uerr *UpstreamError
 		if conn != nil || !errors.As(err, &uerr) || uerr.Code != tt.code || uerr.Stage != tt.stage || uerr.Upstream != up.Address {
 			t.Errorf("%s: %v", tt.dest, err)
@@ -147,10 +160,10 @@ func TestUpstreamRefusedArmon(t *testing.T) {
 			t.Errorf("%s: the client is told %v, want %v", tt.dest, got, tt.told)
 		}
 	}
-	if _, err := up.Resolve(t.Context(), "node.example", right); CodeOf(err) != HostUnreachable {
+	if _, err := up.Resolve(t.Context(), addr("node.example", 0), right); CodeOf(err) != HostUnreachable {
 		t.Errorf("RESOLVE of a name that it looks up first: %v", err)
 	}
-	if _, err := up.Resolve(t.Context(), "1.2.3.4", right); CodeOf(err) != CommandNotSupported {
+	if _, err := up.Resolve(t.Context(), addr("1.2.3.4", 0), right); CodeOf(err) != CommandNotSupported {
 		t.Errorf("RESOLVE: %v", err)
 	}
 }
@@ -182,15 +195,15 @@ func TestUpstreamCredentials(t *testing.T) {
 			{nil, Credentials{"a", ""}, Credentials{"a", ""}},
 			{nil, Credentials{"", "1"}, Credentials{"", "1"}},
 			{&fromURL, none, fromURL},
-			{&fromURL, Credentials{"a", "1"}, Credentials{"a", "1"}},
-			{&fromURL, Credentials{"a", ""}, Credentials{"a", ""}}, // not mixed
-			{&fromURL, Credentials{"", "1"}, Credentials{"", "1"}},
+			{&fromURL, Credentials{"a", "1"}, fromURL},
+			{&fromURL, Credentials{"a", ""}, fromURL}, // not mixed
+			{&fromURL, Credentials{"", "1"}, fromURL},
 			{&none, none, none},
 			{&none, Credentials{"a", "1"}, Credentials{"a", "1"}},
 		} {
 			up.Credentials = tt.url
 			for range 2 { // the same again for a second dial
-				conn, err := up.Dial(t.Context(), "node.example:8333", tt.client)
+				conn, err := up.Dial(t.Context(), addr("node.example", 8333), tt.client)
 				req := <-requests
 				if err != nil {
 					t.Fatal(err)
@@ -201,7 +214,7 @@ func TestUpstreamCredentials(t *testing.T) {
 					t.Errorf("%s: %v with %q, want %q", up, req, req.Credentials.Username, tt.want.Username)
 				}
 			}
-			ip, err := up.Resolve(t.Context(), "node.example", tt.client)
+			ip, err := up.Resolve(t.Context(), addr("node.example", 0), tt.client)
 			req := <-requests
 			if err != nil || ip != lookedUp || req.Command != CommandResolve || req.Credentials != tt.want {
 				t.Errorf("%s: %v is %v, %v", up, req, ip, err)
@@ -220,11 +233,10 @@ func TestUpstreamIsolation(t *testing.T) {
 			req.Reply(Succeeded)
 		}
 	})
-	up.Credentials = &Credentials{"shared", "shared"}
 	in, out := map[Credentials]bool{}, map[Credentials]bool{}
 	for i := range clients {
 		pair := Credentials{fmt.Sprintf("prefix-%d", i), fmt.Sprintf("prefix-%d", i)}
-		conn, err := up.Dial(t.Context(), "host:1", pair)
+		conn, err := up.Dial(t.Context(), addr("host", 1), pair)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -260,7 +272,7 @@ func TestUpstreamCloses(t *testing.T) {
 				_, err := io.Copy(io.Discard, conn)
 				closed <- err
 			})
-			conn, err := up.Dial(ctx, "host:1", Credentials{"u", "p"})
+			conn, err := up.Dial(ctx, addr("host", 1), Credentials{"u", "p"})
 			if conn != nil || err == nil || name == "cancel" && !errors.Is(err, context.Canceled) {
 				t.Errorf("%s after %d bytes: %v, %v", name, cut, conn, err)
 			}
@@ -298,7 +310,7 @@ func TestUpstreamUnreachable(t *testing.T) {
 		{"cancelled", up, cancelled, context.Canceled},
 		{"expired", up, expired, context.DeadlineExceeded},
 	} {
-		conn, err := tt.up.Dial(tt.ctx, "host:1", Credentials{"user", "password"})
+		conn, err := tt.up.Dial(tt.ctx, addr("host", 1), Credentials{"user", "password"})
 		var uerr *UpstreamError
 		if conn != nil || !errors.As(err, &uerr) || uerr.Stage != StageDial || tt.is != nil && !errors.Is(err, tt.is) {
 			t.Errorf("%s: %v, %v", tt.name, conn, err)
@@ -310,7 +322,7 @@ func TestUpstreamUnreachable(t *testing.T) {
 		if text := err.Error(); !strings.HasPrefix(text, "cannot reach the upstream proxy at "+tt.up.Address+": ") || strings.Count(text, tt.up.Address) != 1 {
 			t.Errorf("%s: %q", tt.name, text)
 		}
-		if ip, err := tt.up.Resolve(tt.ctx, "host", Credentials{}); ip != (netip.Addr{}) || CodeOf(err) != GeneralFailure {
+		if ip, err := tt.up.Resolve(tt.ctx, addr("host", 0), Credentials{}); ip != (netip.Addr{}) || CodeOf(err) != GeneralFailure {
 			t.Errorf("%s: RESOLVE is %v, %v", tt.name, ip, err)
 		}
 	}
@@ -319,12 +331,17 @@ func TestUpstreamUnreachable(t *testing.T) {
 // What cannot be asked for is not: no connection is made.
 func TestUpstreamBadDest(t *testing.T) {
 	up := upstreamAt(t, "tcp", "127.0.0.1:0", func(net.Conn) { t.Error("a connection") })
-	for _, host := range []string{"", "a b", strings.Repeat("x", 256), "a\x00", "fe80::1%lo"} {
-		if conn, err := up.Dial(t.Context(), net.JoinHostPort(host, "1"), Credentials{}); conn != nil || CodeOf(err) != GeneralFailure {
+	for _, host := range []string{"", "a b", strings.Repeat("x", 256), "a\x00", "fe80::1%lo", "2001:db8::1%lo"} {
+		if conn, err := up.Dial(t.Context(), Addr{Host: host, Port: 1}, Credentials{}); conn != nil || CodeOf(err) != GeneralFailure {
 			t.Errorf("%q: %v, %v", host, conn, err)
 		}
-		if ip, err := up.Resolve(t.Context(), host, Credentials{}); ip.IsValid() || CodeOf(err) != GeneralFailure {
+		if ip, err := up.Resolve(t.Context(), Addr{Host: host}, Credentials{}); ip.IsValid() || CodeOf(err) != GeneralFailure {
 			t.Errorf("%q: %v, %v", host, ip, err)
+		}
+	}
+	for _, dest := range []string{"[fe80::1%lo]:1", "[fe80::5efe:10.0.0.1%1]:1"} { // a zone means nothing to it
+		if conn, err := up.Dial(t.Context(), parsed(t, dest), Credentials{}); conn != nil || !errors.As(err, new(*AddrError)) {
+			t.Errorf("%s: %v, %v", dest, conn, err)
 		}
 	}
 }
@@ -344,7 +361,7 @@ func TestUpstreamResolveCloses(t *testing.T) {
 		}
 		closed <- err
 	})
-	if ip, err := up.Resolve(t.Context(), "host", Credentials{}); ip != lookedUp || err != nil {
+	if ip, err := up.Resolve(t.Context(), addr("host", 0), Credentials{}); ip != lookedUp || err != nil {
 		t.Errorf("%v, %v", ip, err)
 	}
 	if err := <-closed; err != nil {
@@ -356,7 +373,7 @@ func TestUpstreamResolveCloses(t *testing.T) {
 func TestUpstreamTimeout(t *testing.T) {
 	up := upstreamAt(t, "tcp", "127.0.0.1:0", func(conn net.Conn) { io.Copy(io.Discard, conn) })
 	up.Timeout = time.Nanosecond
-	if conn, err := up.Dial(t.Context(), "host:1", Credentials{}); conn != nil || !errors.Is(err, context.DeadlineExceeded) {
+	if conn, err := up.Dial(t.Context(), addr("host", 1), Credentials{}); conn != nil || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v, %v", conn, err)
 	}
 }
@@ -370,7 +387,7 @@ func TestUpstreamOutlivesContext(t *testing.T) {
 		}
 	})
 	ctx, cancel := context.WithCancel(t.Context())
-	conn, err := up.Dial(ctx, "host:1", Credentials{})
+	conn, err := up.Dial(ctx, addr("host", 1), Credentials{})
 	if err != nil {
 		t.Fatal(err)
 	}

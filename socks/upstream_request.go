@@ -154,19 +154,22 @@ func (q *upstreamRequest) authenticate(conn net.Conn) error {
 
 // message is the request (RFC 1928, section 4).
 func (q *upstreamRequest) message() []byte {
-	msg := appendAddr([]byte{Version, byte(q.command), 0}, q.dest)
+	msg := []byte{Version, byte(q.command), 0}
+	if q.dest.Binary {
+		msg = appendIP(msg, q.dest.IP)
+	} else { // Host is a name, or what IP is in text: what was judged
+		msg = append(append(msg, atypName, byte(len(q.dest.Host))), q.dest.Host...)
+	}
 	return binary.BigEndian.AppendUint16(msg, q.dest.Port)
 }
 
-// appendAddr appends ATYP and the address.
-func appendAddr(msg []byte, a Addr) []byte {
-	switch {
-	case a.IP.Is4():
-		return append(append(msg, atypIPv4), a.IP.AsSlice()...)
-	case a.IP.Is6():
-		return append(append(msg, atypIPv6), a.IP.AsSlice()...)
+// appendIP appends ATYP and the address.
+func appendIP(msg []byte, ip netip.Addr) []byte {
+	atyp := byte(atypIPv6)
+	if ip.Is4() {
+		atyp = atypIPv4
 	}
-	return append(append(msg, atypName, byte(len(a.Host))), a.Host...)
+	return append(append(msg, atyp), ip.AsSlice()...)
 }
 
 // reply reads the reply (RFC 1928, section 6). Of a refusal it takes the code

@@ -49,9 +49,9 @@ func granted() map[string]struct {
 		answers string
 		bound   string
 	}{
-		"IPv4":   {connect, "1.2.3.4:8333", none, []string{"050100", "05010001 01020304 208d"}, ok, "0.0.0.0"},
-		"IPv6":   {connect, "[2001:db8::1]:8333", none, []string{"050100", "05010004 20010db8000000000000000000000001 208d"}, ok, "0.0.0.0"},
-		"mapped": {connect, "[::ffff:1.2.3.4]:8333", none, []string{"050100", "05010001 01020304 208d"}, ok, "0.0.0.0"},
+		"IPv4":   {connect, "1.2.3.4:8333", none, []string{"050100", "05010003 07'1.2.3.4' 208d"}, ok, "0.0.0.0"},
+		"IPv6":   {connect, "[2001:db8::1]:8333", none, []string{"050100", "05010003 0b'2001:db8::1' 208d"}, ok, "0.0.0.0"},
+		"mapped": {connect, "[::ffff:1.2.3.4]:8333", none, []string{"050100", "05010003 07'1.2.3.4' 208d"}, ok, "0.0.0.0"},
 		"name":   {connect, "host:8333", none, []string{"050100", toHost}, ok, "0.0.0.0"},
 		"onion": {connect, strings.Repeat("a", 56) + ".onion:8333", none,
 			[]string{"050100", "05010003" + field(strings.Repeat("a", 56)+".onion") + "208d"}, ok, "0.0.0.0"},
@@ -74,8 +74,8 @@ func granted() map[string]struct {
 		"RESOLVE to mapped": {resolve, "host", none, []string{"050100", "05f00003 04'host' 0000"}, "0500 05000004 00000000000000000000ffff01020304 0000", "1.2.3.4"},
 		"RESOLVE, isolated": {resolve, "host", Credentials{"u", "p"},
 			[]string{"050102", "01" + field("u") + field("p"), "05f00003 04'host' 0000"}, "0502 0100 05000001 01020304 0000", "1.2.3.4"},
-		"RESOLVE of IPv4": {resolve, "1.2.3.4", none, []string{"050100", "05f00001 01020304 0000"}, "0500 05000001 01020304 0000", "1.2.3.4"},
-		"RESOLVE of IPv6": {resolve, "2001:db8::1", none, []string{"050100", "05f00004 20010db8000000000000000000000001 0000"},
+		"RESOLVE of IPv4": {resolve, "1.2.3.4", none, []string{"050100", "05f00003 07'1.2.3.4' 0000"}, "0500 05000001 01020304 0000", "1.2.3.4"},
+		"RESOLVE of IPv6": {resolve, "2001:db8::1", none, []string{"050100", "05f00003 0b'2001:db8::1' 0000"},
 			"0500 05000004 20010db8000000000000000000000001 0000", "2001:db8::1"},
 	}
 }
@@ -139,7 +139,7 @@ func TestUpstreamMark(t *testing.T) {
 			}
 		})
 		up.Mark, up.Credentials = tt.up.Mark, tt.up.Credentials
-		conn, err := up.Dial(t.Context(), "host:8333", tt.client)
+		conn, err := up.Dial(t.Context(), addr("host", 8333), tt.client)
 		if !errors.Is(err, tt.err) || (err == nil) != (tt.err == nil) {
 			t.Errorf("%s: %v, want %v", name, err, tt.err)
 		}

@@ -1,6 +1,7 @@
 package socks
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 )
@@ -18,7 +19,9 @@ func TestParseUpstream(t *testing.T) {
 		{"socks5h://127.0.0.1:9050/", "tcp", "127.0.0.1:9050", nil, "socks5://127.0.0.1:9050"},
 		{"SOCKS5://proxy.example:1", "tcp", "proxy.example:1", nil, "socks5://proxy.example:1"},
 		{"socks5://[::1]:65535", "tcp", "[::1]:65535", nil, "socks5://[::1]:65535"},
-		{"socks5://[fe80::1%25lo]:9050", "tcp", "[fe80::1%lo]:9050", nil, "socks5://[fe80::1%lo]:9050"},
+		{"socks5://[fe80::1%25lo]:9050", "tcp", "[fe80::1%lo]:9050", nil, "socks5://[fe80::1%25lo]:9050"},
+		{"socks5://[fe80::1%lo]:9050", "tcp", "[fe80::1%lo]:9050", nil, "socks5://[fe80::1%25lo]:9050"},
+		{"socks5://u:p@[fe80::1%eth0]:9050/", "tcp", "[fe80::1%eth0]:9050", pair("u", "p"), "socks5://[fe80::1%25eth0]:9050"},
 		{"socks5://u:p@h:09050", "tcp", "h:9050", pair("u", "p"), "socks5://h:9050"},
 		{"socks5://u@h:1", "tcp", "h:1", pair("u", ""), "socks5://h:1"},
 		{"socks5://:p@h:1", "tcp", "h:1", pair("", "p"), "socks5://h:1"},
@@ -42,7 +45,7 @@ func TestParseUpstream(t *testing.T) {
 		if got := up.Credentials; (got == nil) != (tt.credentials == nil) || got != nil && *got != *tt.credentials {
 			t.Errorf("%s: credentials %q", tt.url, got.Username)
 		}
-		if again, err := ParseUpstream(up.String()); tt.text != "socks5://[fe80::1%lo]:9050" && (err != nil || again.Address != up.Address) {
+		if again, err := ParseUpstream(up.String()); err != nil || again.Address != up.Address {
 			t.Errorf("%s does not read back: %v", up, err)
 		}
 	}
@@ -120,7 +123,10 @@ func TestParseDest(t *testing.T) {
 		"host:http":             {},
 		"host:+1":               {},
 		"2001:db8::1:8333":      {},
-		"[fe80::1%lo]:1":        {},
+		"[fe80::1%lo]:1":        {Host: "fe80::1%lo", IP: netip.MustParseAddr("fe80::1%lo"), Port: 1},
+		"[2001:db8::1%lo]:1":    {},
+		"[fe80::1%a b]:1":       {},
+		"[fe80::1%]:1":          {},
 		"[host:1]:1":            {},
 		"a b:1":                 {},
 		"a\x00b:1":              {},

@@ -71,7 +71,7 @@ func testTorFallback(t *testing.T, n *torNetwork) {
 	}
 }
 
-// Credentials in the URL are those of the clients that have none.
+// Credentials in the URL are those of all clients, and check says what that means.
 func testTorURLCredentials(t *testing.T, n *torNetwork) {
 	node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams), "--v2transport")
 	tor := n.control.watch(node.p2p)
@@ -84,12 +84,13 @@ func testTorURLCredentials(t *testing.T, n *torNetwork) {
 	if s := streams[0]; s.user != "from the URL" || s.password != "p@ss:/word" {
 		t.Errorf("of a client without credentials Tor got %q, %q", s.user, s.password)
 	}
-	if s := streams[1]; s.user != "dave" || s.password != "" {
+	if s := streams[1]; s.user != "from the URL" || s.password != "p@ss:/word" {
 		t.Errorf("of a client that calls itself dave Tor got %q, %q", s.user, s.password)
 	}
-	if streams[0].circuit == streams[1].circuit {
-		t.Errorf("both went over circuit %s", streams[0].circuit)
+	if streams[0].circuit != streams[1].circuit {
+		t.Errorf("they went over circuits %s and %s", streams[0].circuit, streams[1].circuit)
 	}
+	check(t, "--listen", proxy.addr, "--upstream", upstream.String()).require(t, "upstream", "warning", "share circuits")
 }
 
 // A proxy that asks for a password keeps it from Tor; its streams have a mark instead, which no other process has.
