@@ -26,6 +26,9 @@ const (
 	minMessageMemory = 8                               // MiB
 	maxMessageMemory = min(1024*1024, math.MaxInt>>20) // MiB
 	maxMaxSessions   = 1_000_000
+
+	minConnectTimeout = time.Second
+	maxConnectTimeout = time.Minute
 )
 
 // settings are what the program is to do. To add one, add a field here, a row to
@@ -38,6 +41,7 @@ type settings struct {
 	authFile        string
 	clients         []string
 	upstream        string
+	connectTimeout  time.Duration
 	v1Fallback      string
 	cjdnsReachable  bool
 	peerMemory      string
@@ -84,6 +88,8 @@ func (s *settings) check() (err error) {
 	switch {
 	case s.grace < 0:
 		return s.wrong("grace", errors.New("a time cannot be negative; 0 ends sessions at once"))
+	case s.connectTimeout < minConnectTimeout || s.connectTimeout > maxConnectTimeout:
+		return s.wrong("connect-timeout", fmt.Errorf("%v is invalid; must be from %v to %v", s.connectTimeout, minConnectTimeout, maxConnectTimeout))
 	case s.messageMemory < minMessageMemory || s.messageMemory > maxMessageMemory:
 		return s.wrong("message-memory", fmt.Errorf("must be from %d (MiB), for a message each way, to %d", minMessageMemory, maxMessageMemory))
 	case sessionsGiven && s.maxSessions < 1:
@@ -110,10 +116,13 @@ func (s *settings) check() (err error) {
 	if p.Clients, err = proxy.ParseClients(s.clients); err != nil {
 		return s.wrong("clients", err)
 	}
-	if s.upstream != "" {
+	if s.upstream == "" {
+		p.Dialer.DialTimeout = s.connectTimeout
+	} else { // what that takes to connect is its own matter
 		if p.Upstream, err = socks.ParseUpstream(s.upstream); err != nil {
 			return s.wrong("upstream", err)
 		}
+		p.Upstream.ConnectTimeout = s.connectTimeout
 		if p.Socks.Auth != nil { // these are for this proxy, and clients have no others
 			p.Upstream.Mark = processMark()
 		}

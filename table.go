@@ -38,6 +38,8 @@ var table = []setting{
 		usage: "`CIDR` of clients that need no password where --listen is not on this machine alone; public:CIDR unless it is private; may be repeated"},
 	{name: "upstream", field: func(s *settings) any { return &s.upstream }, reload: true, guard: "upstream",
 		usage: "SOCKS5 proxy, such as Tor, that everything goes through: `URL` socks5://[USER:PASSWORD@]HOST:PORT or socks5+unix:///PATH"},
+	{name: "connect-timeout", field: func(s *settings) any { return &s.connectTimeout }, preset: "5s", reload: true,
+		usage: "`TIME` that connecting to a peer, or to the upstream proxy, may take: 1s to 60s"},
 	{name: "v1-fallback", field: func(s *settings) any { return &s.v1Fallback }, preset: "never", reload: true,
 		values: []string{"never", "overlay", "always"},
 		usage:  "`WHERE` plaintext v1 may be spoken to peers without v2: never, overlay (.onion through a Tor on this machine, and CJDNS), always"},

@@ -18,7 +18,8 @@ import (
 
 const (
 	defaultUpstreamTimeout = 2 * time.Minute // Tor's SocksTimeout
-	maxField               = 255             // bytes of a name, a user name or a password
+	defaultConnectTimeout  = 5 * time.Second
+	maxField               = 255 // bytes of a name, a user name or a password
 )
 
 // Upstream is a SOCKS5 proxy, such as Tor, that connections are made through.
@@ -43,6 +44,10 @@ type Upstream struct {
 	// Timeout bounds one Dial or Resolve, whatever its context allows. 0 is
 	// 2 minutes.
 	Timeout time.Duration
+
+	// ConnectTimeout bounds connecting to the proxy itself, to all of its addresses
+	// together, once they are known. 0 is 5 seconds, as in Bitcoin Core.
+	ConnectTimeout time.Duration
 
 	names *names // of Address, from ParseUpstream; nil looks a name up each time
 }

@@ -1,6 +1,7 @@
 package socks
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/netip"
@@ -10,14 +11,8 @@ import (
 	"bip324proxy/internal/dial"
 )
 
-const (
-	// keepNames is how long the addresses of an upstream proxy's name are kept.
-	keepNames = time.Minute
-
-	// keptTimeout is how long connecting to kept addresses may take before the name
-	// is looked up again.
-	keptTimeout = 5 * time.Second
-)
+// keepNames is how long the addresses of an upstream proxy's name are kept.
+const keepNames = time.Minute
 
 // names keeps the addresses of an upstream proxy that has a name: sessions are many,
 // and its resolver may be slow.
@@ -54,18 +49,20 @@ func (n *names) set(ips []netip.Addr) {
 // those to peers: who sees it sees SOCKS5 in plaintext anyway, and a proxy on another
 // machine may vanish.
 func (u *Upstream) connect(ctx context.Context) (net.Conn, error) {
-	d := &net.Dialer{Control: u.Control}
+	d := &net.Dialer{Control: u.Control, Timeout: cmp.Or(u.ConnectTimeout, defaultConnectTimeout)}
 	host, port, err := net.SplitHostPort(u.Address)
 	if _, notIP := netip.ParseAddr(host); u.Network != "tcp" || err != nil || notIP == nil {
 		return d.DialContext(ctx, u.Network, u.Address)
 	}
-	connect := func(ctx context.Context, ip netip.Addr) (net.Conn, error) {
-		return d.DialContext(ctx, "tcp", net.JoinHostPort(ip.String(), port))
+	first := func(ips []netip.Addr) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, d.Timeout)
+		defer cancel()
+		return dial.First(ctx, ips, func(ctx context.Context, ip netip.Addr) (net.Conn, error) {
+			return d.DialContext(ctx, "tcp", net.JoinHostPort(ip.String(), port))
+		})
 	}
 	if kept := u.names.get(); len(kept) > 0 {
-		soon, cancel := context.WithTimeout(ctx, keptTimeout)
-		conn, err := dial.First(soon, kept, connect)
-		cancel()
+		conn, err := first(kept)
 		if err == nil || ctx.Err() != nil {
 			return conn, err
 		}
@@ -75,7 +72,7 @@ func (u *Upstream) connect(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: err}
 	}
-	conn, err := dial.First(ctx, ips, connect)
+	conn, err := first(ips)
 	if err == nil {
 		u.names.set(ips)
 	}

@@ -1,9 +1,14 @@
 package test
 
 import (
+	"encoding/binary"
+	"io"
 	"net"
 	"net/url"
+	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/btcsuite/btcd/chaincfg/v2"
 
@@ -91,6 +96,44 @@ func testTorURLCredentials(t *testing.T, n *torNetwork) {
 		t.Errorf("they went over circuits %s and %s", streams[0].circuit, streams[1].circuit)
 	}
 	check(t, "--listen", proxy.addr, "--upstream", upstream.String()).require(t, "upstream", "warning", "share circuits")
+}
+
+// With SafeSocks Tor refuses addresses in binary. What a client sends as text gets through, and so does what has no
+// client's form: a static peer's address and what check asks.
+func testTorSafeSocks(t *testing.T, n *torNetwork) {
+	safe := n.tors.run(t, "safe", "SafeSocks 1\nSocksPort 127.0.0.1:auto\n")
+	safe.awaitLine(t, "Bootstrapped 100%", func(line string) bool { return strings.Contains(line, "Bootstrapped 100%") })
+	tor := torListeners(safe, "Socks")[0]
+	node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams), "--v2transport")
+	own := freeAddr(t)
+	proxy := startTorProxy(t, tor, "--peer", own+"="+node.p2p)
+	host, port, _ := net.SplitHostPort(node.p2p)
+	asText := func(server string) net.Conn {
+		nc, err := net.Dial("tcp", server)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { nc.Close() })
+		nc.SetDeadline(time.Now().Add(patience))
+		n, _ := strconv.Atoi(port)
+		nc.Write(binary.BigEndian.AppendUint16(append([]byte{5, 1, 0, 5, 1, 0, 3, byte(len(host))}, host...), uint16(n)))
+		var reply [12]byte
+		if _, err := io.ReadFull(nc, reply[:]); err != nil || reply[3] != 0 {
+			t.Fatalf("%s: reply % x, %v", server, reply, err)
+		}
+		return nc
+	}
+	speakV1(t, asText(proxy.addr))
+	static, err := net.Dial("tcp", own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer static.Close()
+	speakV1(t, static)
+	c := check(t, "--listen", proxy.addr, "--upstream", "socks5://"+tor, "--network", "regtest", node.p2p)
+	c.require(t, "upstream", "ok", "this is Tor")
+	c.require(t, "v2", "ok", "handshake complete")
+	requireRefusal(t, socksRequest{server: proxy.addr, command: socksConnect, dest: node.p2p}.refused(t), 2) // in binary
 }
 
 // A proxy that asks for a password keeps it from Tor; its streams have a mark instead, which no other process has.

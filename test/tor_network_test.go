@@ -28,9 +28,10 @@ import (
 // them for a stranger that it must not serve. They vote every few seconds; the client and the onion services' host learn
 // of the network from them.
 type torNetwork struct {
-	socks    string // the client's SocksPort, as Tor has it by default
-	extended string // one that tells more of onion services' failures (ExtendedErrors)
-	socket   string // one that is a unix socket; empty on Windows
+	tors     *torRunner // starts more of them
+	socks    string     // the client's SocksPort, as Tor has it by default
+	extended string     // one that tells more of onion services' failures (ExtendedErrors)
+	socket   string     // one that is a unix socket; empty on Windows
 	names    *nameServer
 
 	control *torControl // of the client
@@ -106,6 +107,7 @@ func startTorNetwork(t *testing.T) *torNetwork {
 		n.socket = shortPath(t, "socks") // Tor insists on a directory that is the user's alone
 		settings += "SocksPort unix:" + n.socket + "\n"
 	}
+	n.tors = authorities
 	client := authorities.run(t, "client", settings)
 	host := authorities.run(t, "host", "SocksPort 0\nControlPort 127.0.0.1:auto\n")
 	for _, p := range []*program{client, host} {

@@ -25,6 +25,7 @@ func TestTor(t *testing.T) {
 	for name, story := range map[string]func(*testing.T, *torNetwork){
 		"V1ClientIsAV2PeerOverCircuits":   testTorUpgrade,
 		"UnixSocket":                      testTorUnixSocket,
+		"SafeSocks":                       testTorSafeSocks,
 		"OnionServiceBtcd":                testTorOnionBtcd,
 		"OnionServiceCore":                testTorOnionCore,
 		"Isolation":                       testTorIsolation,
