@@ -30,8 +30,8 @@ func (e *EndError) Unwrap() error { return e.Err }
 
 // ToPeer translates what the client says until the client's stream ends or
 // either side fails; the error is an *EndError. Messages that arrive together
-// leave together, and none waits for the next.
-func ToPeer(client *Reader, peer *transport.Conn, counts *Counts) error {
+// leave together, and none waits for the next. ids is what ToClient records of the peer.
+func ToPeer(client *Reader, peer *transport.Conn, ids *PeerIDs, counts *Counts) error {
 	for {
 		m, ok, err := client.Next()
 		if err != nil {
@@ -40,12 +40,12 @@ func ToPeer(client *Reader, peer *transport.Conn, counts *Counts) error {
 		}
 		if ok {
 			size := len(m.Raw())
-			if err := m.send(peer); err != nil {
+			if err := m.send(peer, ids); err != nil {
 				return &EndError{Peer, err}
 			}
 			counts.Add(m.Type, size)
 		} else {
-			counts.Dropped.Add(1)
+			counts.Drop(m.dropped())
 		}
 		if !client.Buffered() {
 			if err := peer.Flush(); err != nil {
@@ -56,8 +56,9 @@ func ToPeer(client *Reader, peer *transport.Conn, counts *Counts) error {
 }
 
 // ToClient translates what the peer says until the peer's stream ends or either
-// side fails; the error is an *EndError. It batches like ToPeer.
-func ToClient(peer *transport.Conn, client *stream.Writer, magic [4]byte, counts *Counts) error {
+// side fails; the error is an *EndError. It batches like ToPeer, and records in ids
+// which ids the peer uses.
+func ToClient(peer *transport.Conn, client *stream.Writer, magic [4]byte, ids *PeerIDs, counts *Counts) error {
 	defer peer.Release()
 	for {
 		contents, err := peer.ReadPacket()
@@ -65,16 +66,17 @@ func ToClient(peer *transport.Conn, client *stream.Writer, magic [4]byte, counts
 			client.Flush()
 			return &EndError{Peer, err}
 		}
-		t, payload, ok := Decode(contents)
+		t, payload, drop := decode(contents)
 		switch {
-		case !ok:
-			counts.Dropped.Add(1)
+		case drop != 0:
+			counts.Drop(droppedContents(contents, drop))
 		case len(payload) > MaxPayload: // no v1 header can say so
 			return &EndError{Peer, &LengthError{Type: t, Length: uint32(len(payload))}}
 		default:
 			if t == versionType {
 				counts.NoteVersion(payload)
 			}
+			ids.note(contents[0])
 			// The id makes room for some of the header.
 			raw := peer.LastPacket(HeaderSize - (len(contents) - len(payload)))
 			if err := write(client, raw, magic, t, payload); err != nil {

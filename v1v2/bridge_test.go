@@ -149,6 +149,9 @@ func TestDrops(t *testing.T) {
 	for _, id := range bipIDs {
 		known[id] = true
 	}
+	for i := range utreexo {
+		known[byte(firstUtreexo+i)] = true
+	}
 	for id := range 256 {
 		for _, n := range []int{0, 1, 12, 13, 20_000} {
 			if !known[byte(id)] {

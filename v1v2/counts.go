@@ -6,10 +6,14 @@ import "sync/atomic"
 type Counts struct {
 	Messages atomic.Uint64 // translated
 	Bytes    atomic.Uint64 // of them, as v1 has them
-	Dropped  atomic.Uint64 // messages that were not translated
 
-	last  atomic.Pointer[Type]
-	agent atomic.Pointer[string]
+	// OnDrop, if not nil, is called with the first message that is dropped for each
+	// Reason, by whoever calls Drop. It is to be set before anybody does.
+	OnDrop func(Dropped)
+
+	dropped [endOfReasons]atomic.Uint64
+	last    atomic.Pointer[Type]
+	agent   atomic.Pointer[string]
 }
 
 // Add counts a message of n bytes, header included.
@@ -21,8 +25,26 @@ func (c *Counts) Add(t Type, n int) {
 	}
 }
 
+// Drop counts a message that is not translated.
+func (c *Counts) Drop(d Dropped) {
+	if c.dropped[d.Reason].Add(1) == 1 && c.OnDrop != nil {
+		c.OnDrop(d)
+	}
+}
+
+// DroppedFor returns how many messages were dropped for a reason.
+func (c *Counts) DroppedFor(r Reason) uint64 { return c.dropped[r].Load() }
+
+// Dropped returns how many messages were dropped.
+func (c *Counts) Dropped() (n uint64) {
+	for i := range c.dropped {
+		n += c.dropped[i].Load()
+	}
+	return n
+}
+
 // LastType is the type of the last message: empty before the first, and "other"
-// for one that Bitcoin Core does not know.
+// for one that is not known here.
 func (c *Counts) LastType() string {
 	if t := c.last.Load(); t != nil {
 		return t.String()

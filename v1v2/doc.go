@@ -7,9 +7,10 @@
 //
 // Both carry the same types and payloads, so translating is framing alone:
 // nothing is added, reordered or altered. What Bitcoin Core drops and goes on
-// is dropped and counted, what it disconnects for ends the stream.
+// is dropped and counted, what it disconnects for ends the stream. Only BIP183's ids,
+// which it drops, are translated, and sent to peers that use them.
 //
 // [Classify] tells from a client's first bytes whether it speaks v1 and on
 // which network. [ToPeer] and [ToClient] are the two loops of a session, one
-// goroutine each; they share nothing.
+// goroutine each; they share PeerIDs.
 package v1v2

@@ -142,6 +142,9 @@ func FuzzDecode(f *testing.F) {
 	for name, id := range bipIDs {
 		byID[id] = name
 	}
+	for i, name := range utreexo {
+		byID[byte(firstUtreexo+i)] = name
+	}
 	long := regexp.MustCompile(`(?s)\A\x00([\x20-\x7f]*)\x00*\z`)
 	f.Fuzz(func(t *testing.T, contents []byte) {
 		var name string

@@ -141,6 +141,7 @@ type session struct {
 	peer               *transport.Conn // the peer's end of the v2 connection
 	clientSide         *stream.Reader
 	peerSide           *transport.Conn
+	ids                PeerIDs
 	up, down           Counts
 	upEnded, downEnded chan error // closed behind the error
 }
@@ -149,14 +150,7 @@ type session struct {
 func start(t testing.TB, client, clientSide, peerSide, peer net.Conn) *session {
 	t.Helper()
 	s := handshake(t, client, clientSide, peerSide, peer)
-	go func() {
-		defer close(s.upEnded)
-		s.upEnded <- ToPeer(NewReader(s.clientSide, mainnet), s.peerSide, &s.up)
-	}()
-	go func() {
-		defer close(s.downEnded)
-		s.downEnded <- ToClient(s.peerSide, stream.NewWriter(clientSide), mainnet, &s.down)
-	}()
+	s.run(clientSide)
 	t.Cleanup(func() {
 		for _, c := range []net.Conn{client, clientSide, peerSide, peer} {
 			c.Close()
@@ -167,6 +161,18 @@ func start(t testing.TB, client, clientSide, peerSide, peer net.Conn) *session {
 		}
 	})
 	return s
+}
+
+// run starts the loops.
+func (s *session) run(clientSide net.Conn) {
+	go func() {
+		defer close(s.upEnded)
+		s.upEnded <- ToPeer(NewReader(s.clientSide, mainnet), s.peerSide, &s.ids, &s.up)
+	}()
+	go func() {
+		defer close(s.downEnded)
+		s.downEnded <- ToClient(s.peerSide, stream.NewWriter(clientSide), mainnet, &s.ids, &s.down)
+	}()
 }
 
 // handshake is start without the loops.
@@ -206,7 +212,7 @@ func overTCP(t testing.TB) *session {
 type counted struct{ messages, bytes, dropped uint64 }
 
 func (c *Counts) load() counted {
-	return counted{c.Messages.Load(), c.Bytes.Load(), c.Dropped.Load()}
+	return counted{c.Messages.Load(), c.Bytes.Load(), c.Dropped()}
 }
 
 // racing says that the race detector is on, under which pools forget.

@@ -18,7 +18,13 @@ var bipTable = [...]string{
 	"addrv2",
 }
 
-// bipIDs are the ids of bipTable, and the one of BIP434.
+// utreexo are BIP183's types. Their ids, which follow each other, are in BIP324's
+// message_type_ids.md; Bitcoin Core does not know them.
+var utreexo = [...]string{"uproof", "getuproof", "uttls", "getuttls", "usummary", "utreexotx", "uroot", "geturoot"}
+
+const firstUtreexo = 29
+
+// bipIDs are the ids of bipTable, and the one of BIP434: those that every peer is sent.
 var bipIDs = func() map[string]byte {
 	ids := map[string]byte{"feature": 37}
 	for id, name := range bipTable[1:] {
@@ -31,12 +37,12 @@ var bipIDs = func() map[string]byte {
 // the longest, with every kind of character, or all but a known one.
 var longNames = []string{
 	"version", "verack", "sendheaders", "sendaddrv2", "wtxidrelay", "getaddr", "sendtxrcncl",
-	"reject", "alert", "getuproof", "abcdefghijkl", "", "a", " ", "~ !", "TX", "inv ", "inv2", "pin", "block txn",
+	"reject", "alert", "abcdefghijkl", "", "a", " ", "~ !", "TX", "inv ", "inv2", "pin", "block txn",
 }
 
 // allNames are all of both kinds.
 func allNames() []string {
-	names := append([]string(nil), longNames...)
+	names := append(longNames[:len(longNames):len(longNames)], utreexo[:]...)
 	for name := range bipIDs {
 		names = append(names, name)
 	}
@@ -48,7 +54,10 @@ func TestShortIDs(t *testing.T) {
 	for name, id := range bipIDs {
 		byID[id] = name
 	}
-	if len(byID) != 29 {
+	for i, name := range utreexo {
+		byID[byte(firstUtreexo+i)] = name
+	}
+	if len(byID) != 37 {
 		t.Fatalf("%d ids in the test's table", len(byID))
 	}
 	payload := testBytes(15, 1)

@@ -49,7 +49,11 @@ type Message struct {
 	// room for a packet's tag.
 	buf   []byte
 	large bool
+	drop  Reason
 }
+
+// dropped describes the message if it is not ok.
+func (m *Message) dropped() Dropped { return Dropped{Reason: m.drop, Type: m.Type} }
 
 // Payload returns the message's payload.
 func (m *Message) Payload() []byte { return m.Raw()[HeaderSize:] }
@@ -71,19 +75,21 @@ func (m *Message) Detach() {
 	}
 }
 
-// Contents returns the message as the contents of a v2 packet. They lie where
-// Raw was.
-func (m *Message) Contents() []byte {
-	return m.Raw()[m.Type.encode(m.buf, HeaderSize):]
+// Contents returns the message as the contents of a v2 packet, to a peer of which
+// nothing is known. They lie where Raw was.
+func (m *Message) Contents() []byte { return m.contents(nil) }
+
+func (m *Message) contents(ids *PeerIDs) []byte {
+	return m.Raw()[m.Type.encode(m.buf, HeaderSize, ids):]
 }
 
 // send seals the message for the peer: a large one where it lies and at once,
 // a small one into what is gathered for the next flush.
-func (m *Message) send(peer *transport.Conn) error {
+func (m *Message) send(peer *transport.Conn, ids *PeerIDs) error {
 	if m.large {
-		return peer.WriteInPlace(m.buf[m.Type.encode(m.buf, HeaderSize)-transport.Headroom:])
+		return peer.WriteInPlace(m.buf[m.Type.encode(m.buf, HeaderSize, ids)-transport.Headroom:])
 	}
-	return peer.Queue(m.Contents())
+	return peer.Queue(m.contents(ids))
 }
 
 // Reader reads v1 messages from a client.
@@ -99,9 +105,9 @@ func NewReader(r *stream.Reader, magic [4]byte) *Reader {
 	return &Reader{r: r, magic: magic}
 }
 
-// Next reads a message, which is valid until the next call. A message with a
-// wrong checksum or a type that is none has ok false: v2 has no checksums, so
-// passing it on would make it good. The error is io.EOF between messages,
+// Next reads a message, which is valid until the next call. A message with a wrong
+// checksum or an invalid type has ok false, and is for Counts.Drop: v2 has no
+// checksums, so passing it on would make it good. The error is io.EOF between messages,
 // io.ErrUnexpectedEOF within one, a *MagicError or a *LengthError; after one the
 // Reader is of no more use.
 func (r *Reader) Next() (m Message, ok bool, err error) {
@@ -119,7 +125,17 @@ func (r *Reader) Next() (m Message, ok bool, err error) {
 		return m, false, unexpected(err)
 	}
 	r.r.Discard(n)
-	return m, head.checksum == checksum(m.buf[HeaderSize:]) && m.Type.valid(0x7e), nil
+	m.check(head.checksum == checksum(m.buf[HeaderSize:]))
+	return m, m.drop == 0, nil
+}
+
+// check judges a message whose checksum is right or not, in the order of Bitcoin Core.
+func (m *Message) check(right bool) {
+	if !right {
+		m.drop = WrongChecksum
+	} else if !m.Type.valid(0x7e) {
+		m.drop = InvalidType
+	}
 }
 
 // large reads a message that does not fit the buffer, and hashes it while it
@@ -138,7 +154,8 @@ func (r *Reader) large(head header) (m Message, ok bool, err error) {
 	copy(m.buf, raw[:])
 	var once [sha256.Size]byte
 	twice := sha256.Sum256(r.sum.Sum(once[:0]))
-	return m, head.checksum == [4]byte(twice[:]) && m.Type.valid(0x7e), nil
+	m.check(head.checksum == [4]byte(twice[:]))
+	return m, m.drop == 0, nil
 }
 
 // ReleaseLast gives back the memory of the last message, which is gone then.
