@@ -80,6 +80,10 @@ func (s *session) logOpen(transport string, more ...any) {
 		args = append(args, "network", network)
 	}
 	s.server.log().Log(context.Background(), s.openLevel(), "session opened", append(args, more...)...)
+	for _, d := range s.early {
+		s.logDropped("to_peer", d)
+	}
+	s.early = nil
 }
 
 // openLevel is a warning if the session is in plaintext.
@@ -131,21 +135,22 @@ func (s *session) logEnd(end Ended, err error) {
 	}
 	if s.opened() {
 		t := s.info().Traffic
-		s.server.log().Info("session closed", append(append(s.attrs(), s.transportAttrs()...),
+		args := append(append(s.attrs(), s.transportAttrs()...),
 			"reason", end.Reason,
 			"duration", s.duration(),
 			"messages_to_peer", t.MessagesToPeer,
 			"messages_to_client", t.MessagesToClient,
 			"bytes_to_peer", t.BytesToPeer,
 			"bytes_to_client", t.BytesToClient,
-			"dropped", t.Dropped)...)
+			"dropped", t.Dropped)
+		s.server.log().Info("session closed", append(args, s.droppedFor()...)...)
 		return
 	}
 	if err == nil {
 		return // a question was answered
 	}
 	level := s.foldedLevel(end, err)
-	args := append(s.attrs(), "reason", end.Reason, "duration", s.duration())
+	args := append(append(s.attrs(), "reason", end.Reason, "duration", s.duration()), s.droppedFor()...)
 	if end.Hint != "" {
 		args = append(args, "hint", end.Hint)
 	}

@@ -27,7 +27,9 @@ type session struct {
 	refusal error          // why the client gets no more than an answer, if so
 	dialer  transport.Dialer
 
-	up, down v1v2.Counts // to the peer, to the client
+	ids      v1v2.PeerIDs
+	up, down v1v2.Counts    // to the peer, to the client
+	early    []v1v2.Dropped // of those to the peer the first of each kind, before the session opened
 
 	shown SessionInfo // see show
 
@@ -55,6 +57,8 @@ func newSession(server *Server, client net.Conn, fixed string, public bool, numb
 		dialer: policy.Dialer,
 	}
 	s.shown = SessionInfo{Number: number, Began: time.Now(), State: StateAsking, Client: client.RemoteAddr().String()}
+	s.up.OnDrop = func(d v1v2.Dropped) { s.firstDropped("to_peer", d) }
+	s.down.OnDrop = func(d v1v2.Dropped) { s.firstDropped("to_client", d) }
 	s.in.SetMemory(server.memory)
 	s.own(client)
 	s.onInterrupt(s.in.Interrupt)
@@ -200,7 +204,7 @@ func (s *session) firstMessage(messages *v1v2.Reader) (v1v2.Message, error) {
 		if ok {
 			return m, nil
 		}
-		s.up.Dropped.Add(1)
+		s.up.Drop(m.Dropped())
 	}
 }
 
@@ -297,11 +301,11 @@ func (s *session) speakV2(peer *transport.Conn, magic [4]byte, messages *v1v2.Re
 func (s *session) bridge(peer *transport.Conn, magic [4]byte, messages *v1v2.Reader, out *stream.Writer) error {
 	ends := make(chan error, 2)
 	go func() {
-		err := v1v2.ToClient(peer, out, magic, &s.down)
+		err := v1v2.ToClient(peer, out, magic, &s.ids, &s.down)
 		ends <- err
 		s.windUp(err, func() { stream.CloseWrite(s.client) })
 	}()
-	err := v1v2.ToPeer(messages, peer, &s.up)
+	err := v1v2.ToPeer(messages, peer, &s.ids, &s.up)
 	ends <- err
 	s.windUp(err, func() { peer.CloseWrite() })
 

@@ -29,6 +29,9 @@ type Snapshot struct {
 	Refused map[string]uint64 `json:"refused"`
 	// Traffic is by transport.
 	Traffic map[string]Traffic `json:"traffic"`
+	// Dropped counts messages that were not translated by why: see v1v2.Reasons. Those
+	// of sessions that did not open are not in Traffic.
+	Dropped map[string]uint64 `json:"dropped"`
 	// Handshakes are the v2 handshakes that succeeded, by how long they took.
 	Handshakes Histogram `json:"handshakes"`
 
@@ -159,6 +162,7 @@ func (s *Server) Snapshot() Snapshot {
 			t.add(info.Traffic)
 			now.Traffic[info.Transport] = t
 		}
+		each.addDropped(now.Dropped)
 	}
 	s.mu.Unlock()
 
@@ -195,7 +199,7 @@ func (s *session) info() SessionInfo {
 		MessagesToClient: s.down.Messages.Load(),
 		BytesToPeer:      s.up.Bytes.Load(),
 		BytesToClient:    s.down.Bytes.Load(),
-		Dropped:          s.up.Dropped.Load() + s.down.Dropped.Load(),
+		Dropped:          s.up.Dropped() + s.down.Dropped(),
 	}
 	info.ClientAgent, info.PeerAgent = s.up.UserAgent(), s.down.UserAgent()
 	info.LastToPeer, info.LastToClient = s.up.LastType(), s.down.LastType()

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"bip324proxy/v1v2"
 )
 
 const (
@@ -24,6 +26,7 @@ type tally struct {
 	fallbacks map[string]uint64
 	refused   map[string]uint64
 	traffic   map[string]Traffic // of sessions that have ended
+	dropped   map[string]uint64  // by them
 	buckets   []uint64           // of handshakes, not cumulative; the last is for what is longer
 	handshake time.Duration      // all of them together
 	refusals  lastEnded
@@ -36,6 +39,7 @@ func newTally() tally {
 		fallbacks: make(map[string]uint64),
 		refused:   make(map[string]uint64),
 		traffic:   make(map[string]Traffic),
+		dropped:   make(map[string]uint64),
 		buckets:   make([]uint64, len(handshakeBounds)+1),
 	}
 	for _, transport := range Transports {
@@ -46,6 +50,9 @@ func newTally() tally {
 	}
 	for _, kind := range RefusalKinds {
 		t.refused[kind] = 0
+	}
+	for _, reason := range v1v2.Reasons {
+		t.dropped[reason.String()] = 0
 	}
 	return t
 }
@@ -74,7 +81,7 @@ func (t *tally) end(e Ended, traffic Traffic, everyDay bool) {
 
 func (t *tally) copyTo(s *Snapshot) {
 	s.Opened, s.Fallbacks, s.Refused = maps.Clone(t.opened), maps.Clone(t.fallbacks), maps.Clone(t.refused)
-	s.Traffic = maps.Clone(t.traffic)
+	s.Traffic, s.Dropped = maps.Clone(t.traffic), maps.Clone(t.dropped)
 	s.Refusals, s.Closed = t.refusals.newestFirst(), t.closed.newestFirst()
 	s.Handshakes = Histogram{Sum: t.handshake.Seconds(), Bounds: slices.Clone(handshakeBounds)}
 	for i, n := range t.buckets {

@@ -43,7 +43,7 @@ func (s *session) after(d time.Duration, f func()) {
 }
 
 // progress is how many messages went, or did not go, one way.
-func progress(c *v1v2.Counts) uint64 { return c.Messages.Load() + c.Dropped.Load() }
+func progress(c *v1v2.Counts) uint64 { return c.Messages.Load() + c.Dropped() }
 
 // fail ends the session at once because of err, unless it has ended by then.
 func (s *session) fail(err error) {

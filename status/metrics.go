@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"bip324proxy/proxy"
+	"bip324proxy/v1v2"
 )
 
 // newMetrics answers /metrics.
@@ -48,7 +49,7 @@ var (
 	descFallbacks   = describe("fallbacks_total", "Sessions opened on v1, by why.", "cause")
 	descBytes       = describe("bytes_total", "Bytes moved, as v1 has them where messages are translated.", "transport", "direction")
 	descMessages    = describe("messages_total", "Messages translated between v1 and v2.", "direction")
-	descDropped     = describe("messages_dropped_total", "Messages not translated, as Bitcoin Core drops them, too.")
+	descDropped     = describe("messages_dropped_total", "Messages not translated, as Bitcoin Core drops them, too, by why.", "reason")
 	descHandshakes  = describe("handshake_duration_seconds", "How long v2 handshakes took that succeeded.")
 	descPeers       = describe("peers", "Peers in the peer memory, by what they are known to speak.", "speaks")
 	descMemoryLimit = describe("message_memory_limit_bytes", "Memory that messages of over 16 KiB may take, all sessions together.")
@@ -95,11 +96,12 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		counter(descBytes, t.BytesToClient, transport, "to_client")
 		all.MessagesToPeer += t.MessagesToPeer
 		all.MessagesToClient += t.MessagesToClient
-		all.Dropped += t.Dropped
 	}
 	counter(descMessages, all.MessagesToPeer, "to_peer")
 	counter(descMessages, all.MessagesToClient, "to_client")
-	counter(descDropped, all.Dropped)
+	for _, reason := range v1v2.Reasons {
+		counter(descDropped, now.Dropped[reason.String()], reason.String())
+	}
 	for _, kind := range proxy.RefusalKinds {
 		counter(descRefused, now.Refused[kind], kind)
 	}

@@ -34,6 +34,7 @@ func busy() proxy.Snapshot {
 		"v1":          {BytesToPeer: 16, BytesToClient: 17},
 		"passthrough": {BytesToPeer: 18, BytesToClient: 19},
 	}
+	s.Dropped["unknown_id"], s.Dropped["wrong_checksum"] = 14, 1
 	s.Handshakes = proxy.Histogram{Count: 7, Sum: 8.5, Bounds: []float64{0.5, 1}, Buckets: []uint64{3, 6}}
 	s.Refusals = []proxy.Ended{{Number: 6, Time: s.Time, Seconds: 1.5, Client: "127.0.0.1:3", Dest: "192.0.2.3:8333", Kind: "dial", Reason: "why", Hint: "what to do"}}
 	s.Closed = []proxy.Ended{{Number: 7, Time: s.Time, Seconds: 2.5, Client: "127.0.0.1:4", Dest: "192.0.2.4:8333", Network: "mainnet", Transport: "v2", PeerAgent: "/peer:2/", Reason: "the end"}}
@@ -78,9 +79,13 @@ bip324_proxy_message_memory_limit_bytes 1024
 # HELP bip324_proxy_message_memory_waiting Messages that wait for memory.
 # TYPE bip324_proxy_message_memory_waiting gauge
 bip324_proxy_message_memory_waiting 2
-# HELP bip324_proxy_messages_dropped_total Messages not translated, as Bitcoin Core drops them, too.
+# HELP bip324_proxy_messages_dropped_total Messages not translated, as Bitcoin Core drops them, too, by why.
 # TYPE bip324_proxy_messages_dropped_total counter
-bip324_proxy_messages_dropped_total 15
+bip324_proxy_messages_dropped_total{reason="empty"} 0
+bip324_proxy_messages_dropped_total{reason="invalid_type"} 0
+bip324_proxy_messages_dropped_total{reason="short_type"} 0
+bip324_proxy_messages_dropped_total{reason="unknown_id"} 14
+bip324_proxy_messages_dropped_total{reason="wrong_checksum"} 1
 # HELP bip324_proxy_messages_total Messages translated between v1 and v2.
 # TYPE bip324_proxy_messages_total counter
 bip324_proxy_messages_total{direction="to_client"} 12

@@ -39,6 +39,7 @@ const wantReport = `{
 		"v1": {"messages_to_peer": 0, "messages_to_client": 0, "bytes_to_peer": 16, "bytes_to_client": 17, "dropped": 0},
 		"passthrough": {"messages_to_peer": 0, "messages_to_client": 0, "bytes_to_peer": 18, "bytes_to_client": 19, "dropped": 0}
 	},
+	"dropped": {"unknown_id": 14, "empty": 0, "short_type": 0, "invalid_type": 0, "wrong_checksum": 1},
 	"handshakes": {"count": 7, "sum_seconds": 8.5, "bounds_seconds": [0.5, 1], "buckets": [3, 6]},
 	"refusals": [{"number": 6, "time": "2026-01-02T03:05:35.006Z", "seconds": 1.5, "client": "127.0.0.1:3", "dest": "192.0.2.3:8333",
 		"kind": "dial", "reason": "why", "hint": "what to do"}],

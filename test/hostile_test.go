@@ -144,7 +144,7 @@ func (l *proxyLog) of(client string) ([]event, <-chan struct{}) {
 	all := l.program.out.all()
 	for _, line := range all[l.read:] {
 		var e event
-		if json.Unmarshal([]byte(line), &e) == nil && e.Client != "" {
+		if json.Unmarshal([]byte(line), &e) == nil && e.Client != "" && !strings.HasPrefix(e.Msg, "message dropped") {
 			l.by[e.Client] = append(l.by[e.Client], e)
 		}
 	}

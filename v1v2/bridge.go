@@ -45,7 +45,7 @@ func ToPeer(client *Reader, peer *transport.Conn, ids *PeerIDs, counts *Counts) 
 			}
 			counts.Add(m.Type, size)
 		} else {
-			counts.Drop(m.dropped())
+			counts.Drop(m.Dropped())
 		}
 		if !client.Buffered() {
 			if err := peer.Flush(); err != nil {

@@ -52,8 +52,8 @@ type Message struct {
 	drop  Reason
 }
 
-// dropped describes the message if it is not ok.
-func (m *Message) dropped() Dropped { return Dropped{Reason: m.drop, Type: m.Type} }
+// Dropped describes a message that Next found not to be ok.
+func (m *Message) Dropped() Dropped { return Dropped{Reason: m.drop, Type: m.Type} }
 
 // Payload returns the message's payload.
 func (m *Message) Payload() []byte { return m.Raw()[HeaderSize:] }
