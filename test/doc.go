@@ -10,7 +10,8 @@
 // Where no program would do what must be survived, package hostile plays the client, the node, or both: one table entry
 // breaks one rule of SOCKS5, v1 or BIP324 and says what the other end must observe. LONG=1 runs all of it.
 //
-// btcd, at both ends, and neutrino, with lnd's dialer for Tor, are built from Go modules and always there. These
+// btcd and utreexod, at both ends, and neutrino, with lnd's dialer for Tor, are built from Go modules and always
+// there. These
 // clients are run if this machine has what they need:
 //
 //	bcoin         node, npm; fetched once

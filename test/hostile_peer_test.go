@@ -246,6 +246,10 @@ func contentsCases() (all []peerCase) {
 			every = append(every, message{name, junk[:70]}, message{name, nil})
 		}
 	}
+	var utreexo []message
+	for i, name := range []string{"uproof", "getuproof", "uttls", "getuttls", "usummary", "utreexotx", "uroot", "geturoot"} {
+		utreexo = append(utreexo, message{name, junk[:10*i]})
+	}
 	every = append(every, message{"feature", junk[:3]}, message{"verack", nil}, message{"sendtxrcncl", nil}, message{"twelve-chars", junk[:1]})
 	all = append(all,
 		peerCase{name: "all short ids", sends: every, want: outcome{msg: closed, why: whyHungUp, got: every}},
@@ -254,6 +258,11 @@ func contentsCases() (all []peerCase) {
 				e.Send(hostile.V2Long(m.name, m.payload))
 			}
 		}, want: outcome{msg: closed, why: whyHungUp, got: every}},
+		peerCase{name: "BIP183's ids", then: func(e *hostile.End) {
+			for i, m := range utreexo {
+				e.Send(append([]byte{byte(29 + i)}, m.payload...))
+			}
+		}, want: outcome{msg: closed, why: whyHungUp, got: utreexo}},
 		peerCase{name: "999 decoys between messages", then: func(e *hostile.End) {
 			for _, m := range three {
 				for i := range 333 {

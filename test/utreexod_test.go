@@ -1,0 +1,51 @@
+package test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/btcsuite/btcd/chaincfg/v2"
+)
+
+// utreexod, which speaks v1 here, follows another that serves proofs over v2: these it sends with the ids of BIP183,
+// as soon as it is asked for them. A utreexo node that gets no proofs stays at height 0.
+func TestUtreexod(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "utreexod"+exe)
+	if out, err := exec.Command("go", "-C", "utreexo", "build", "-o", path, "github.com/utreexo/utreexod").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	w := newWallet(t, &chaincfg.RegressionNetParams)
+	run := func(name string, flags ...string) *node {
+		dir := t.TempDir()
+		config := filepath.Join(dir, "empty.conf")
+		if err := os.WriteFile(config, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		n := &node{}
+		n.program = start(t, name, path, append([]string{
+			"--regtest", "--configfile=" + config, "--datadir=" + dir, "--logdir=" + dir, "--nobdkwallet", "--disableelectrum",
+			"--notls", "--rpcuser=" + rpcUser, "--rpcpass=" + rpcPassword, "--rpclisten=127.0.0.1:0", "--nodnsseed",
+		}, flags...)...)
+		n.rpc = "http://" + n.awaitAddr(t, "RPC server listening on ")
+		return n
+	}
+	bridge := run("bridge", "--v2transport", "--flatutreexoproofindex", "--prune=0", "--listen=127.0.0.1:0",
+		"--miningaddr="+w.address.EncodeAddress())
+	bridge.p2p = bridge.awaitAddr(t, "CMGR: Server listening on ")
+	bridge.mine = func(n int) []string { return ask[[]string](t, bridge, "generate", n) }
+	bridge.mine(30)
+
+	proxy := startProxy(t)
+	client := run("client", "--nolisten", "--noonion", "--proxy="+proxy.addr, "--connect="+bridge.p2p)
+	catchUp(t, client, bridge)
+	followBlocks(t, client, bridge, 3)
+
+	opened := proxy.opened(t)
+	client.kill()
+	if closed := proxy.closed(t, opened.Session); closed.Transport != "v2" || closed.Dropped != 0 {
+		t.Errorf("the proxy logged %+v, want transport v2, nothing dropped", closed)
+	}
+}
