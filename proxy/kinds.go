@@ -20,7 +20,7 @@ const (
 	kindDial        = "dial"         // the destination cannot be connected to
 	kindSilent      = "no_v2_answer" // not one byte came back: v1 only, full, or cut off
 	kindHandshake   = "handshake"    // something came back, but no good handshake
-	kindRedial      = "second_dial"  // there was no second connection, for v1
+	kindRedial      = "second_dial"  // there was no second connection, for v2 again or v1
 	kindResolve     = "resolve"
 	kindDenied      = "denied"      // by the rules
 	kindNoEgress    = "no_egress"   // .onion and .i2p without an upstream

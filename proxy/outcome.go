@@ -244,9 +244,11 @@ func (s *session) explain(err error) (reason, hint string) {
 		return err.Error(), s.authHint()
 	case errors.As(err, new(*resolveError)), errors.As(err, &dial), errors.As(err, &negotiation):
 		return err.Error(), ""
-	case errors.As(err, &redial) && errors.As(redial.First, &failed):
-		reason, _ = s.explainHandshake(failed, nil)
-		return fmt.Sprintf("%s, and a second connection, to speak v1, failed: %v", reason, redial.Err), ""
+	case errors.As(err, &redial):
+		if reason = redial.First.Error(); errors.As(redial.First, &failed) {
+			reason, _ = s.explainHandshake(failed, nil)
+		}
+		return fmt.Sprintf("%s, and a second connection failed: %v", reason, redial.Err), ""
 	case errors.As(err, &failed):
 		return s.explainHandshake(failed, s.notOverlay(err))
 	case errors.As(err, &end):

@@ -94,6 +94,11 @@ type Dialer struct {
 	// answer before it counts as one that speaks v1 only. It matters only where
 	// Fallback allows v1. Zero means 3 s.
 	FirstByteTimeout time.Duration
+
+	// RetryAfter is how long to wait before a second v2 handshake with a peer that hung
+	// up on the first, where otherwise v1 would follow. Zero means a random time from
+	// 1 to 2 s.
+	RetryAfter time.Duration
 }
 
 // Link is a connection on which it is settled what to speak: V2, or the bare
@@ -107,12 +112,12 @@ type Link struct {
 	// Overlay says, of V1, that the network below encrypts (Dialer.Overlay).
 	Overlay bool
 
-	// Cause is why V1 was chosen: the failed handshake, ErrV1Peer, ErrKnownV1 or
-	// ErrRefusedV2.
+	// Cause is why V1 was chosen: the last v2 handshake that failed, behind ErrRefusedV2
+	// if there was no other of this session; ErrV1Peer; or ErrKnownV1.
 	Cause error
 }
 
-// Why v2 was not tried.
+// Why v2 was not tried, or not at once.
 var (
 	// ErrKnownV1 says that the peer is known to speak v1.
 	ErrKnownV1 = errors.New("the peer is known to speak v1 only")
@@ -132,12 +137,17 @@ var (
 //	any other byte received, any fault in it               no
 //	our deadline for the whole handshake, our own stop     no
 //	fewer than 24 bytes sent                               no
-//	hung up, not one byte received                         yes
+//	hung up, not one byte received                         yes, if a second v2 handshake fails, too
 //	silent past FirstByteTimeout, peer never seen          yes
 //
-// Where Fallback allows v1, v2 is not tried at all with an address that is known
-// to speak v1, or that has just refused v2 to somebody else, unless cfg.Received says
-// otherwise. A peer that has sent a VERSION header by then is not even dialled again.
+// A peer that hung up may only have been busy. So v2 is tried once more, on a new
+// connection after RetryAfter, and the table applies to what happens then, but for
+// another retry.
+//
+// Where Fallback allows v1, v2 is not tried with an address that is known to speak v1,
+// unless cfg.Received says otherwise, and after RetryAfter only with one that has just
+// hung up on somebody else. A peer that has sent a VERSION header by then is not even
+// dialled again.
 //
 // Where addr has a name with several addresses, v2 is tried with up to four of
 // them before anything else (see Resolve), those proven v2 first.
@@ -146,6 +156,7 @@ var (
 // the connection for v1 a *RedialError, and an *OverlayError says that FallbackOverlay
 // would have allowed v1, but for the network.
 func (d *Dialer) Upgrade(ctx context.Context, nc net.Conn, addr string, cfg Config) (Link, error) {
+	began := time.Now()
 	others, proven := d.otherAddresses(ctx, addr, nc)
 	var known error
 	var overlay bool
@@ -169,7 +180,9 @@ func (d *Dialer) Upgrade(ctx context.Context, nc net.Conn, addr string, cfg Conf
 	}
 	fail := func(err error, conns ...net.Conn) (Link, error) {
 		for _, c := range conns {
-			c.Close()
+			if c != nil {
+				c.Close()
+			}
 		}
 		var failed *HandshakeError
 		if errors.As(err, &failed) {
@@ -182,21 +195,39 @@ func (d *Dialer) Upgrade(ctx context.Context, nc net.Conn, addr string, cfg Conf
 		return fail(context.Cause(ctx), nc)
 	case !mayV1 || !isV1(err) || !d.mayFallBack(addr, nc): // it may have been proven v2 in the meantime
 		return fail(err, nc)
-	case known != nil:
+	case known == nil:
+		var why error
+		if overlay, why = d.inOverlay(ctx, addr, nc); why != nil {
+			return fail(&OverlayError{Err: why, First: err})
+		}
+	case known != ErrRefusedV2:
 		return Link{V1: nc, Overlay: overlay, Cause: known}, nil
+	default:
+		nc.Close()
 	}
-	overlay, why := d.inOverlay(ctx, addr, nc)
-	if why != nil {
-		return fail(&OverlayError{Err: why, First: err})
+	again := cmp.Or(d.reached(nc), addr) // its other addresses have had their turn
+	if isHungUp(err) {
+		conn, retried, second := d.retry(ctx, again, began, err, cfg)
+		if second == nil {
+			d.NoteV2(addr, conn.NetConn())
+			return Link{V2: conn}, nil
+		}
+		if !isV1(second) || !d.mayFallBack(addr, nc, retried) {
+			return fail(second, retried)
+		}
+		if err == ErrRefusedV2 {
+			second = fmt.Errorf("%w; then: %w", err, second)
+		}
+		err = second
 	}
-	again, dialErr := d.Connect(ctx, cmp.Or(d.reached(nc), addr))
+	v1, dialErr := d.Connect(ctx, again)
 	if dialErr != nil {
 		return Link{}, &RedialError{Addr: addr, Err: dialErr, First: err}
 	}
-	if !d.mayFallBack(addr, nc, again) { // it may have been proven v2 while this was dialled, or leads to a peer that is
-		return fail(err, again)
+	if !d.mayFallBack(addr, nc, v1) { // it may have been proven v2 while this was dialled, or leads to a peer that is
+		return fail(err, v1)
 	}
-	return Link{V1: again, Overlay: overlay, Cause: err}, nil
+	return Link{V1: v1, Overlay: overlay, Cause: err}, nil
 }
 
 // inOverlay returns whether the network that nc, the connection to addr, goes through

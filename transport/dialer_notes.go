@@ -114,8 +114,7 @@ func (d *Dialer) NoteFailed(addr string, nc net.Conn, e *HandshakeError) {
 // isV1 reports whether a handshake failed with err the way it does with a v1 peer,
 // or was not tried because the peer seems to be one.
 func isV1(err error) bool {
-	var e *HandshakeError
-	if errors.As(err, &e) {
+	if e, ok := err.(*HandshakeError); ok { // a *RedialError is none
 		return errors.Is(e, ErrV1Peer) || e.Sent >= minSent && e.Received == 0 && (e.HungUp() || errors.Is(e, ErrSilent))
 	}
 	return err == ErrKnownV1 || err == ErrRefusedV2 || err == ErrV1Peer

@@ -35,7 +35,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, peers: make(map[string]behaviour), names: map[string][]string{
 		"node.example": {"192.0.2.1"}, "other.example": {"192.0.2.1"}}}
 	w.d = &Dialer{Fallback: FallbackAlways, Peers: new(Peers), Dial: w.dial, Direct: true, Resolve: w.resolve,
-		FirstByteTimeout: 200 * time.Millisecond, HandshakeTimeout: 10 * time.Second}
+		FirstByteTimeout: 200 * time.Millisecond, RetryAfter: time.Millisecond, HandshakeTimeout: 10 * time.Second}
 	t.Cleanup(w.ends.Wait)
 	return w
 }
@@ -167,7 +167,7 @@ func TestV1IsOfOneAddress(t *testing.T) {
 	w := newWorld(t)
 	w.names["seed.example"] = []string{"192.0.2.1"}
 	w.peers[addrA], w.peers[addrB] = cutOnce(), speaksV2
-	if link, err := w.connect("seed.example:8333"); link.V1 == nil || !slices.Equal(w.dialled, []string{addrA, addrA}) {
+	if link, err := w.connect("seed.example:8333"); link.V1 == nil || !slices.Equal(w.dialled, []string{addrA, addrA, addrA}) {
 		t.Fatalf("%+v, %v, dialled %q", link, err, w.dialled)
 	}
 	for addr, want := range map[string]Speaks{"seed.example:8333": SpeaksUnknown, addrA: SpeaksV1} {
@@ -234,39 +234,48 @@ func TestKnownV1Stopped(t *testing.T) {
 // was asked for or by its address.
 func TestProvenWhileRedialling(t *testing.T) {
 	for _, addr := range []string{"node.example:8333", addrA, "other.example:8333"} {
-		w := newWorld(t)
-		w.peers[addrA] = cutOnce()
-		w.onDial = func(string) {
-			if len(w.dialled) == 2 {
-				w.d.Peers.Note(addr, SpeaksV2)
+		for dial := 2; dial <= 3; dial++ { // for v2 again, for v1
+			w := newWorld(t)
+			w.peers[addrA] = cutOnce()
+			w.onDial = func(string) {
+				if len(w.dialled) == dial {
+					w.d.Peers.Note(addr, SpeaksV2)
+				}
 			}
-		}
-		link, err := w.connect("node.example:8333")
-		proven := addr != "other.example:8333" // of which nobody knows that it is the same
-		if proven != (err != nil) || proven != (link.V1 == nil) || len(w.dialled) != 2 {
-			t.Errorf("proven as %s: %+v, %v, dialled %q", addr, link, err, w.dialled)
-		}
-		var failed *HandshakeError
-		if proven && (!errors.As(err, &failed) || !failed.ProvenV2) {
-			t.Errorf("%v does not say why", err)
+			link, err := w.connect("node.example:8333")
+			proven := addr != "other.example:8333" // of which nobody knows that it is the same
+			dials := 3
+			if proven {
+				dials = dial
+			}
+			if proven != (err != nil) || proven != (link.V1 == nil) || len(w.dialled) != dials {
+				t.Errorf("proven as %s at dial %d: %+v, %v, dialled %q", addr, dial, link, err, w.dialled)
+			}
+			var failed *HandshakeError
+			if proven && (!errors.As(err, &failed) || !failed.ProvenV2) {
+				t.Errorf("%v does not say why", err)
+			}
 		}
 	}
 }
 
-// The second connection reaches another address than the first, one that is proven.
+// Another connection, for v2 or v1, reaches another address than the first, one that is
+// proven.
 func TestRedialReachesProvenPeer(t *testing.T) {
-	w := newWorld(t)
-	w.peers[addrA], w.peers[addrB] = cut, silent
-	w.d.Peers.Note(addrB, SpeaksV2)
-	direct := w.d.Dial
-	w.d.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		if len(w.dialled) == 1 {
-			addr = addrB
+	for redial := 1; redial <= 2; redial++ {
+		w := newWorld(t)
+		w.peers[addrA], w.peers[addrB] = cut, silent
+		w.d.Peers.Note(addrB, SpeaksV2)
+		direct := w.d.Dial
+		w.d.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if len(w.dialled) == redial {
+				addr = addrB
+			}
+			return direct(ctx, network, addr)
 		}
-		return direct(ctx, network, addr)
-	}
-	if link, err := w.connect("node.example:8333"); err == nil {
-		t.Errorf("%+v", link)
+		if link, err := w.connect("node.example:8333"); err == nil || len(w.dialled) != redial+1 {
+			t.Errorf("redial %d: %+v, dialled %q", redial, link, w.dialled)
+		}
 	}
 }
 
@@ -281,7 +290,7 @@ func TestNotesThroughProxy(t *testing.T) {
 	if link.V1 == nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(w.dialled, []string{"other.example:8333", "other.example:8333"}) {
+	if !slices.Equal(w.dialled, []string{"other.example:8333", "other.example:8333", "other.example:8333"}) {
 		t.Errorf("dialled %q", w.dialled)
 	}
 	w.d.NoteFailed("third.example:8333", link.V1, &HandshakeError{Sent: KeySize, Err: io.EOF})
@@ -294,7 +303,8 @@ func TestNotesThroughProxy(t *testing.T) {
 	}
 }
 
-// A client's own v2 was refused by one address: v2 is still tried with another.
+// A client's own v2 was refused by one address: v2 is tried once more before v1, and
+// with another as ever.
 func TestRefusalIsOfOneAddress(t *testing.T) {
 	w := newWorld(t)
 	w.names["seed.example"] = []string{"192.0.2.1"}
@@ -307,11 +317,11 @@ func TestRefusalIsOfOneAddress(t *testing.T) {
 	nc.Close()
 	w.d.NoteFailed("seed.example:8333", nc, &HandshakeError{Sent: KeySize, Err: io.EOF})
 	w.peers[addrA] = silent
-	if link, err := w.connect("node.example:8333"); link.Cause != ErrRefusedV2 {
+	if link, err := w.connect("node.example:8333"); !errors.Is(link.Cause, ErrRefusedV2) || !errors.Is(link.Cause, ErrSilent) {
 		t.Errorf("%+v, %v", link, err)
 	}
-	if got := w.d.Peers.Lookup(addrA); got != RefusedV2 {
-		t.Errorf("after its answer in v1 it is noted as %v", got)
+	if got := w.d.Peers.Lookup(addrA); got != SpeaksV1 {
+		t.Errorf("after a v2 handshake of ours, and its answer in v1, it is noted as %v", got)
 	}
 	w.names["seed.example"] = []string{"192.0.2.2"}
 	if link, err := w.connect("seed.example:8333"); link.V2 == nil {

@@ -66,37 +66,50 @@ func TestFallback(t *testing.T) {
 	never, always := FallbackNever, FallbackAlways
 	for _, test := range []struct {
 		name     string
-		peer     behaviour
+		peer     behaviour // on the first connection
+		then     behaviour // on the second; silent if it is nil, and on all others
 		fallback Fallback
 		known    Speaks
 		v1       bool // the link is v1
 		failed   bool // Upgrade fails
 		dials    int
 	}{
-		{"v2 peer", speaksV2, always, SpeaksUnknown, false, false, 1},
-		{"v2 peer, strict", speaksV2, never, SpeaksUnknown, false, false, 1},
-		{"v2 peer once known as v1, strict", speaksV2, never, SpeaksV1, false, false, 1},
-		{"closes after the header", takes(24, closes), always, SpeaksUnknown, true, false, 2},
-		{"resets after the header", takes(64, resets), always, SpeaksUnknown, true, false, 2},
-		{"closes, strict", takes(24, closes), never, SpeaksUnknown, false, true, 1},
-		{"closes, proven v2", takes(24, closes), always, SpeaksV2, false, true, 1},
-		{"resets, proven v2", takes(64, resets), always, SpeaksV2, false, true, 1},
-		{"closes, overlay policy on clearnet", takes(24, closes), FallbackOverlay, SpeaksUnknown, false, true, 1},
-		{"closes, known v1", silent, always, SpeaksV1, true, false, 1},
-		{"one byte, then closes", takes(64, says([]byte{7}, closes)), always, SpeaksUnknown, false, true, 1},
-		{"one byte, then resets", takes(64, says([]byte{7}, resets)), always, SpeaksUnknown, false, true, 1},
-		{"half a key, then silent", takes(64, says(make([]byte, 32), silent)), always, SpeaksUnknown, false, true, 1},
-		{"garbage without terminator", takes(64, says(make([]byte, 64+4111), silent)), always, SpeaksUnknown, false, true, 1},
-		{"wrong version packet", failsMAC, always, SpeaksUnknown, false, true, 1},
-		{"known v1, strict", takes(24, closes), never, SpeaksV1, false, true, 1},
-		{"known v1, overlay policy on clearnet", takes(24, closes), FallbackOverlay, SpeaksV1, false, true, 1},
-		{"just refused v2", silent, always, RefusedV2, true, false, 1},
-		{"just refused v2, strict", takes(24, closes), never, RefusedV2, false, true, 1},
-		{"just refused v2, overlay policy on clearnet", takes(24, closes), FallbackOverlay, RefusedV2, false, true, 1},
-		{"v2 peer that just refused, strict", speaksV2, never, RefusedV2, false, false, 1},
-		{"silent, never seen", silent, always, SpeaksUnknown, true, false, 2},
-		{"silent, proven v2", silent, always, SpeaksV2, false, true, 1},
-		{"silent, strict", silent, never, SpeaksUnknown, false, true, 1},
+		{"v2 peer", speaksV2, nil, always, SpeaksUnknown, false, false, 1},
+		{"v2 peer, strict", speaksV2, nil, never, SpeaksUnknown, false, false, 1},
+		{"v2 peer once known as v1, strict", speaksV2, nil, never, SpeaksV1, false, false, 1},
+		{"closes after the header", takes(24, closes), nil, always, SpeaksUnknown, true, false, 3},
+		{"resets after the header", takes(64, resets), nil, always, SpeaksUnknown, true, false, 3},
+		{"closes, strict", takes(24, closes), nil, never, SpeaksUnknown, false, true, 1},
+		{"closes, proven v2", takes(24, closes), nil, always, SpeaksV2, false, true, 1},
+		{"resets, proven v2", takes(64, resets), nil, always, SpeaksV2, false, true, 1},
+		{"closes, overlay policy on clearnet", takes(24, closes), nil, FallbackOverlay, SpeaksUnknown, false, true, 1},
+		{"closes, known v1", silent, nil, always, SpeaksV1, true, false, 1},
+		{"one byte, then closes", takes(64, says([]byte{7}, closes)), nil, always, SpeaksUnknown, false, true, 1},
+		{"one byte, then resets", takes(64, says([]byte{7}, resets)), nil, always, SpeaksUnknown, false, true, 1},
+		{"half a key, then silent", takes(64, says(make([]byte, 32), silent)), nil, always, SpeaksUnknown, false, true, 1},
+		{"garbage without terminator", takes(64, says(make([]byte, 64+4111), silent)), nil, always, SpeaksUnknown, false, true, 1},
+		{"wrong version packet", failsMAC, nil, always, SpeaksUnknown, false, true, 1},
+		{"known v1, strict", takes(24, closes), nil, never, SpeaksV1, false, true, 1},
+		{"known v1, overlay policy on clearnet", takes(24, closes), nil, FallbackOverlay, SpeaksV1, false, true, 1},
+		{"just refused v2", silent, nil, always, RefusedV2, true, false, 3},
+		{"just refused v2, strict", takes(24, closes), nil, never, RefusedV2, false, true, 1},
+		{"just refused v2, overlay policy on clearnet", takes(24, closes), nil, FallbackOverlay, RefusedV2, false, true, 1},
+		{"v2 peer that just refused, strict", speaksV2, nil, never, RefusedV2, false, false, 1},
+		{"silent, never seen", silent, nil, always, SpeaksUnknown, true, false, 2},
+		{"silent, proven v2", silent, nil, always, SpeaksV2, false, true, 1},
+		{"silent, strict", silent, nil, never, SpeaksUnknown, false, true, 1},
+		{"closes, then speaks v2", takes(24, closes), speaksV2, always, SpeaksUnknown, false, false, 2},
+		{"resets, then speaks v2", takes(64, resets), speaksV2, always, SpeaksUnknown, false, false, 2},
+		{"closes twice", takes(24, closes), takes(24, closes), always, SpeaksUnknown, true, false, 3},
+		{"closes, then resets", takes(24, closes), takes(24, resets), always, SpeaksUnknown, true, false, 3},
+		{"closes, then one byte", takes(24, closes), takes(64, says([]byte{7}, closes)), always, SpeaksUnknown, false, true, 2},
+		{"closes, then a wrong version packet", takes(24, closes), failsMAC, always, SpeaksUnknown, false, true, 2},
+		{"closes, then would speak v2, strict", takes(24, closes), speaksV2, never, SpeaksUnknown, false, true, 1},
+		{"closes, then would speak v2, overlay policy on clearnet", takes(24, closes), speaksV2, FallbackOverlay, SpeaksUnknown, false, true, 1},
+		{"closes, then would speak v2, proven v2", takes(24, closes), speaksV2, always, SpeaksV2, false, true, 1},
+		{"just refused v2, then speaks it", silent, speaksV2, always, RefusedV2, false, false, 2},
+		{"just refused v2, closes", silent, takes(24, closes), always, RefusedV2, true, false, 3},
+		{"just refused v2, then one byte", silent, takes(64, says([]byte{7}, closes)), always, RefusedV2, false, true, 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -106,10 +119,17 @@ func TestFallback(t *testing.T) {
 			}
 			var peers sync.WaitGroup
 			peers.Go(func() {
-				for peer := test.peer; ; peer = silent {
+				for i := 0; ; i++ {
 					nc, err := l.Accept()
 					if err != nil {
 						return
+					}
+					peer := behaviour(silent)
+					switch {
+					case i == 0:
+						peer = test.peer
+					case i == 1 && test.then != nil:
+						peer = test.then
 					}
 					peers.Go(func() { peer(t, nc) })
 				}
@@ -127,6 +147,7 @@ func TestFallback(t *testing.T) {
 				Peers:            new(Peers),
 				HandshakeTimeout: time.Second,
 				FirstByteTimeout: 100 * time.Millisecond,
+				RetryAfter:       time.Millisecond,
 			}
 			d.Peers.Note(addr, test.known)
 			nc, err := d.Connect(t.Context(), addr)
@@ -204,7 +225,7 @@ func TestOverlay(t *testing.T) {
 		refused  bool // because of the network
 		dials    int
 	}{
-		{fallback: overlay, peer: takes(64, closes), v1: true, overlay: true, asked: 1, dials: 2},
+		{fallback: overlay, peer: takes(64, closes), v1: true, overlay: true, asked: 1, dials: 3},
 		{fallback: overlay, peer: takes(64, closes), answer: elsewhere, asked: 1, refused: true, dials: 1},
 		{fallback: overlay, peer: takes(64, closes), nobody: true, dials: 1},
 		{fallback: overlay, peer: silent, v1: true, overlay: true, asked: 1, dials: 2},
@@ -216,11 +237,11 @@ func TestOverlay(t *testing.T) {
 		{fallback: overlay, known: SpeaksV1, peer: speaksV2, answer: elsewhere, asked: 1, dials: 1},
 		{fallback: overlay, known: SpeaksV1, peer: takes(64, closes), answer: elsewhere, asked: 2, refused: true, dials: 1},
 		{fallback: overlay, known: SpeaksV1, peer: takes(64, closes), nobody: true, dials: 1},
-		{fallback: overlay, known: RefusedV2, peer: silent, v1: true, overlay: true, asked: 1, dials: 1},
+		{fallback: overlay, known: RefusedV2, peer: silent, v1: true, overlay: true, asked: 1, dials: 3},
 		{fallback: overlay, known: RefusedV2, peer: takes(64, closes), answer: elsewhere, asked: 2, refused: true, dials: 1},
-		{fallback: always, peer: takes(64, closes), v1: true, overlay: true, asked: 1, dials: 2},
-		{fallback: always, peer: takes(64, closes), answer: elsewhere, v1: true, asked: 1, dials: 2},
-		{fallback: always, peer: takes(64, closes), nobody: true, v1: true, dials: 2},
+		{fallback: always, peer: takes(64, closes), v1: true, overlay: true, asked: 1, dials: 3},
+		{fallback: always, peer: takes(64, closes), answer: elsewhere, v1: true, asked: 1, dials: 3},
+		{fallback: always, peer: takes(64, closes), nobody: true, v1: true, dials: 3},
 		{fallback: always, known: SpeaksV1, peer: silent, answer: elsewhere, v1: true, asked: 1, dials: 1},
 		{fallback: never, peer: takes(64, closes), dials: 1},
 		{fallback: never, known: SpeaksV1, peer: takes(64, closes), dials: 1},
@@ -256,6 +277,7 @@ func TestOverlay(t *testing.T) {
 			Peers:            new(Peers),
 			HandshakeTimeout: time.Second,
 			FirstByteTimeout: 100 * time.Millisecond,
+			RetryAfter:       time.Millisecond,
 		}
 		if c.nobody {
 			d.Overlay = nil

@@ -84,8 +84,8 @@ func (e *HandshakeError) HungUp() bool {
 	return false
 }
 
-// RedialError says that v1 could have been spoken to a peer, but there was no
-// second connection for it.
+// RedialError says that v1 could have been spoken to a peer, but that another
+// connection, for v1 or to try v2 once more before, could not be made.
 type RedialError struct {
 	Addr  string // "host:port"
 	Err   error  // why there was none
@@ -93,7 +93,7 @@ type RedialError struct {
 }
 
 func (e *RedialError) Error() string {
-	return fmt.Sprintf("no second connection to %s, for v1: %v; the first: %v", e.Addr, e.Err, e.First)
+	return fmt.Sprintf("no second connection to %s: %v; the first: %v", e.Addr, e.Err, e.First)
 }
 
 // Unwrap returns both.

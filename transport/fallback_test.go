@@ -77,16 +77,19 @@ func TestFallbackFacts(t *testing.T) {
 	} {
 		for _, v1Answers := range []bool{true, false} {
 			conn := c.conn
-			second := &endsWith{takes: 1 << 20, err: reset} // no better, and that is it
+			again := c.conn // v2 fails there the same way
+			third := &endsWith{takes: 1 << 20, err: reset}
 			dials := 0
 			unreachable := errors.New("unreachable")
-			d := &Dialer{Fallback: FallbackAlways, Peers: new(Peers), FirstByteTimeout: time.Hour,
+			d := &Dialer{Fallback: FallbackAlways, Peers: new(Peers), FirstByteTimeout: time.Hour, RetryAfter: 1,
 				Dial: func(context.Context, string, string) (net.Conn, error) {
-					dials++
-					if v1Answers {
-						return second, nil
+					switch dials++; {
+					case !v1Answers:
+						return nil, unreachable
+					case dials == 1:
+						return &again, nil
 					}
-					return nil, unreachable
+					return third, nil
 				}}
 			link, err := d.Upgrade(t.Context(), &conn, somePeer, Config{Magic: mainnet})
 			var failed *HandshakeError
@@ -99,7 +102,7 @@ func TestFallbackFacts(t *testing.T) {
 				if dials != 1 || link != (Link{}) || !errors.As(err, &failed) || !errors.Is(err, unreachable) {
 					t.Errorf("%s, no second connection: %d more dials, %+v, %v", c.name, dials, link, err)
 				}
-			case dials != 1 || link.V1 != second || link.V2 != nil || err != nil || !errors.As(link.Cause, &failed) || second.takes != 1<<20:
+			case dials != 2 || link.V1 != third || link.V2 != nil || err != nil || !errors.As(link.Cause, &failed) || third.takes != 1<<20:
 				t.Errorf("%s: %d more dials, %+v, %v", c.name, dials, link, err)
 			}
 			if got := d.Peers.Lookup(somePeer); got != SpeaksUnknown { // what failed has proven nothing
@@ -195,8 +198,9 @@ func TestProvenMeanwhile(t *testing.T) {
 	}
 }
 
-// A refusal to somebody else spares one v2 handshake where v1 is allowed, for a
-// minute, and never counts against what was proven.
+// After a refusal to somebody else, where v1 is allowed, v2 is tried after a while
+// instead of at once, and on a new connection; for a minute, and not with a peer that is
+// known.
 func TestRefusedV2(t *testing.T) {
 	refusal := &HandshakeError{Sent: KeySize, Err: io.EOF}
 	for _, c := range []struct {
@@ -204,7 +208,7 @@ func TestRefusedV2(t *testing.T) {
 		addr     string
 		known    Speaks
 		want     Speaks
-		cause    error // of v1; nil if v2 is tried
+		cause    error // why v2 is not tried at once; nil if it is
 	}{
 		{FallbackNever, somePeer, SpeaksUnknown, SpeaksUnknown, nil},
 		{FallbackNever, "[fc00::1]:8333", SpeaksUnknown, SpeaksUnknown, nil},
@@ -219,8 +223,12 @@ func TestRefusedV2(t *testing.T) {
 	} {
 		for _, later := range []time.Duration{0, time.Minute - 1, time.Minute} {
 			synctest.Test(t, func(t *testing.T) {
+				unreachable := errors.New("no second one")
+				began := time.Now()
+				var redialled time.Duration
 				d := &Dialer{Fallback: c.fallback, Peers: new(Peers), Dial: func(context.Context, string, string) (net.Conn, error) {
-					return nil, errors.New("no second one")
+					redialled = time.Since(began)
+					return nil, unreachable
 				}}
 				if c.addr != somePeer {
 					d.Overlay = func(context.Context, string, net.Addr) error { return nil }
@@ -231,6 +239,7 @@ func TestRefusedV2(t *testing.T) {
 					t.Errorf("%v, %s, %v: remembered as %v, want %v", c.fallback, c.addr, c.known, got, c.want)
 				}
 				time.Sleep(later)
+				began = time.Now()
 				nc, peer := net.Pipe()
 				sent := make(chan int64, 1)
 				go func() {
@@ -239,14 +248,24 @@ func TestRefusedV2(t *testing.T) {
 					sent <- n
 				}()
 				link, err := d.Upgrade(t.Context(), nc, c.addr, Config{Magic: mainnet})
+				_, closed := nc.Write([]byte{0})
 				nc.Close()
 				cause := c.cause
 				if later == time.Minute && cause == ErrRefusedV2 {
 					cause = nil
 				}
-				n := <-sent
-				if cause == nil && (err == nil || n != KeySize) || cause != nil && (link.V1 != nc || link.Cause != cause || n != 0) {
-					t.Errorf("%v, %s, %v, after %v: %+v, %v, %d bytes sent", c.fallback, c.addr, c.known, later, link, err, n)
+				var right bool
+				switch n := <-sent; cause {
+				case nil:
+					right = err != nil && n == KeySize
+				case ErrKnownV1:
+					right = link.V1 == nc && link.Cause == cause && n <= 1
+				case ErrRefusedV2:
+					right = errors.Is(err, unreachable) && errors.Is(err, cause) && errors.Is(closed, io.ErrClosedPipe) && n == 0 &&
+						retryAfter <= redialled && redialled < 2*retryAfter
+				}
+				if !right {
+					t.Errorf("%v, %s, %v, after %v: %+v, %v, dialled again after %v", c.fallback, c.addr, c.known, later, link, err, redialled)
 				}
 			})
 		}
