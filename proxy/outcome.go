@@ -88,19 +88,16 @@ func (s *session) logOpen(transport string, more ...any) {
 
 // openLevel is a warning if the session is in plaintext.
 func (s *session) openLevel() slog.Level {
-	if s.isPlaintext() {
+	if s.shown.Plaintext() {
 		return slog.LevelWarn
 	}
 	return slog.LevelInfo
 }
 
-// isPlaintext reports whether anybody on the path can read what a Bitcoin client says.
-func (s *session) isPlaintext() bool { return s.shown.Transport == "v1" && !s.shown.Overlay }
-
 // transportAttrs are what the log says of how an open session reaches its peer.
 func (s *session) transportAttrs() []any {
 	args := []any{"transport", s.shown.Transport}
-	if s.isPlaintext() {
+	if s.shown.Plaintext() {
 		args = append(args, "plaintext", true)
 	}
 	return args

@@ -67,6 +67,9 @@ type SessionInfo struct {
 	LastToClient string `json:"last_to_client,omitempty"`
 }
 
+// Plaintext reports whether anybody on the path can read what a Bitcoin client says.
+func (s *SessionInfo) Plaintext() bool { return s.Transport == "v1" && !s.Overlay }
+
 // State is how far a session has come.
 type State string
 

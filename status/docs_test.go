@@ -109,7 +109,7 @@ func TestDocumented(t *testing.T) {
 			t.Errorf("docs/status.md: there is no %s", name)
 		}
 	}
-	report, err := json.Marshal(newReport(busy(), 10))
+	report, err := json.Marshal(newReport(busy(), query{sessions: 10}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,22 +3,22 @@ package status
 import (
 	"cmp"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
 
 	"bip324proxy/proxy"
 )
 
-// defaultSessions is how many live sessions a report has unless it is asked for
-// another number.
-const defaultSessions = 1000
-
 // Report is what /api/status says. As with Snapshot, no name changes its meaning.
 type Report struct {
-	// Snapshot's Sessions are the newest ones here, the newest first.
+	// Snapshot's Sessions are those here that the query asks for, in the order of rank
+	// and the newest first.
 	proxy.Snapshot
+
+	// Found counts the live sessions that the query asks for, LeftOut those of them that
+	// Sessions has no room for.
+	Found   int `json:"sessions_found"`
+	LeftOut int `json:"sessions_left_out"`
 
 	Version string  `json:"version"`
 	Uptime  float64 `json:"uptime_seconds"`
@@ -84,12 +84,12 @@ type Outcome struct {
 	Share   float64 `json:"share"` // of all, from 0 to 1
 }
 
-// newReport makes a report with at most n sessions.
-func newReport(now proxy.Snapshot, n int) *Report {
+// newReport makes a report with the sessions that q asks for.
+func newReport(now proxy.Snapshot, q query) *Report {
 	r := &Report{Snapshot: now, Uptime: now.Time.Sub(now.Started).Seconds(), Live: count(now.Sessions), Outcomes: outcomes(now), Settings: []Setting{}}
 	r.Encrypted = r.Live.Encrypted()
-	slices.Reverse(r.Sessions)
-	r.Sessions = r.Sessions[:min(n, len(r.Sessions))]
+	r.Sessions, r.Found = q.find(now.Sessions)
+	r.LeftOut = r.Found - len(r.Sessions)
 	return r
 }
 
@@ -137,15 +137,12 @@ func outcomes(now proxy.Snapshot) []Outcome {
 
 // report answers /api/status.
 func (s *Server) report(w http.ResponseWriter, r *http.Request, recent *recent) {
-	n := defaultSessions
-	if text := r.URL.Query().Get("sessions"); text != "" {
-		var err error
-		if n, err = strconv.Atoi(text); err != nil || n < 0 {
-			say(w, http.StatusBadRequest, fmt.Sprintf("bad request: sessions=%q is no number of sessions", text))
-			return
-		}
+	q, err := parseQuery(r.URL.RawQuery)
+	if err != nil {
+		say(w, http.StatusBadRequest, "bad request: "+err.Error())
+		return
 	}
-	now := newReport(s.Snapshot(), n)
+	now := newReport(s.Snapshot(), q)
 	now.Version, now.Throughput = s.Version, recent.throughput()
 	if s.Settings != nil {
 		now.Settings = append(now.Settings, s.Settings()...)

@@ -43,10 +43,10 @@ var columns = []column{
 // speaks is what the two ends of a session speak, or how far it has come.
 func speaks(s *proxy.SessionInfo) string {
 	switch {
-	case s.Transport == "v1" && s.Overlay:
-		return "v1 overlay"
-	case s.Transport == "v1":
+	case s.Plaintext():
 		return "v1 PLAINTEXT"
+	case s.Transport == "v1":
+		return "v1 overlay"
 	case s.Transport != "":
 		return s.Transport
 	}
@@ -61,12 +61,9 @@ const (
 	maxCell = 300
 )
 
-// table returns the sessions as lines of at most width characters, or of any length
-// if that is 0, the titles first. Those in plaintext come first, and the others in
-// the order that they are in.
+// table returns the sessions, in their order, as lines of at most width characters, or
+// of any length if that is 0, the titles first.
 func table(sessions []proxy.SessionInfo, now time.Time, width int) []string {
-	sessions = slices.Clone(sessions)
-	slices.SortStableFunc(sessions, func(a, b proxy.SessionInfo) int { return cmp.Compare(plain(&b), plain(&a)) })
 	shown := make([]shownColumn, len(columns))
 	for i, c := range columns {
 		s := shownColumn{column: c, width: len(c.title), cells: make([]string, len(sessions))}
@@ -96,13 +93,6 @@ func table(sessions []proxy.SessionInfo, now time.Time, width int) []string {
 		lines = append(lines, strings.TrimRight(line.String(), " "))
 	}
 	return lines
-}
-
-func plain(s *proxy.SessionInfo) int {
-	if s.Transport == "v1" && !s.Overlay {
-		return 1
-	}
-	return 0
 }
 
 // shownColumn is a column with what is in it.

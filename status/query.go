@@ -1,0 +1,128 @@
+package status
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"bip324proxy/proxy"
+)
+
+const (
+	// defaultSessions is how many live sessions a report lists unless the query says
+	// otherwise.
+	defaultSessions = 1000
+
+	// maxSearch is the longest text to search for, in bytes.
+	maxSearch = 256
+)
+
+// transports are the values of the parameter transport: plaintext is v1 outside of a
+// network that encrypts, pending a session that is not open yet.
+var transports = slices.Concat(proxy.Transports, []string{"plaintext", "pending"})
+
+// query selects the live sessions that a report lists.
+type query struct {
+	sessions  int      // at most so many
+	transport string   // one of transports, or empty for all
+	words     []string // in lower case; a session must have each
+}
+
+// parseQuery reads the query of a request for /api/status. An unknown or repeated
+// parameter is an error: to ignore it would list sessions that were not asked for.
+func parseQuery(raw string) (query, error) {
+	q := query{sessions: defaultSessions}
+	values, err := url.ParseQuery(raw)
+	if err != nil {
+		return q, fmt.Errorf("the query is invalid: %w", err)
+	}
+	for name, all := range values {
+		if len(all) > 1 {
+			return q, fmt.Errorf("the parameter %.40q is given %d times; give it once", name, len(all))
+		}
+		value := all[0]
+		switch {
+		case name != "sessions" && name != "transport" && name != "q":
+			return q, fmt.Errorf("unknown parameter %.40q; must be sessions, transport or q", name)
+		case value == "":
+		case name == "sessions":
+			if q.sessions, err = strconv.Atoi(value); err != nil || q.sessions < 0 {
+				return q, fmt.Errorf("sessions=%.40q is invalid; must be a number of sessions", value)
+			}
+		case name == "transport":
+			if !slices.Contains(transports, value) {
+				return q, fmt.Errorf("transport=%.40q is invalid; must be one of %s", value, strings.Join(transports, ", "))
+			}
+			q.transport = value
+		case len(value) > maxSearch:
+			return q, fmt.Errorf("q has %d bytes; must be at most %d", len(value), maxSearch)
+		default:
+			q.words = strings.Fields(strings.ToLower(value))
+		}
+	}
+	return q, nil
+}
+
+// find returns the sessions that q asks for, of those in all, which are by number, and
+// how many there are. Those that are not known to be encrypted come first, whatever
+// their age: there may be thousands of others.
+func (q query) find(all []proxy.SessionInfo) (listed []proxy.SessionInfo, found int) {
+	var ranks [3][]int // of what is in all, the newest first
+	for i := len(all) - 1; i >= 0; i-- {
+		if q.matches(&all[i]) {
+			r := rank(&all[i])
+			ranks[r] = append(ranks[r], i)
+			found++
+		}
+	}
+	listed = make([]proxy.SessionInfo, 0, min(q.sessions, found))
+	for _, i := range slices.Concat(ranks[:]...)[:cap(listed)] {
+		listed = append(listed, all[i])
+	}
+	return listed, found
+}
+
+// rank is the order of sessions in a report: plaintext, passed through, all others.
+func rank(s *proxy.SessionInfo) int {
+	switch {
+	case s.Plaintext():
+		return 0
+	case s.Transport == "passthrough":
+		return 1
+	}
+	return 2
+}
+
+// matches reports whether q asks for s.
+func (q query) matches(s *proxy.SessionInfo) bool {
+	switch q.transport {
+	case "":
+	case "plaintext":
+		if !s.Plaintext() {
+			return false
+		}
+	case "pending":
+		if s.Transport != "" {
+			return false
+		}
+	default:
+		if s.Transport != q.transport {
+			return false
+		}
+	}
+	if len(q.words) == 0 {
+		return true
+	}
+	texts := []string{strings.ToLower(s.Dest), strings.ToLower(s.Client), strings.ToLower(s.PeerAgent), strings.ToLower(s.ClientAgent), s.SessionID, s.Network, s.Transport, string(s.State)}
+	if s.Plaintext() {
+		texts = append(texts, "plaintext")
+	}
+	for _, word := range q.words {
+		if !slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(text, word) }) {
+			return false
+		}
+	}
+	return true
+}
