@@ -1,6 +1,7 @@
 package test
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"testing"
@@ -12,7 +13,7 @@ func TestCoreConfigFile(t *testing.T) {
 	proxy := startProxy(t)
 	dir := coreDir(t, recipeAt(t, "Bitcoin Core", "proxy=", proxy.addr), "")
 	client := startBitcoind(t, "client", "-datadir="+dir, "-listen=0", "-connect=localhost:"+port(t, node.p2p))
-	requireCoreProxy(t, client, proxy.addr)
+	requireCoreProxy(t, client, proxy.addr, proxy.addr)
 	requireCoreSyncs(t, proxy, client, node)
 }
 
@@ -25,8 +26,9 @@ func TestCoreProxyPrecedence(t *testing.T) {
 	for _, c := range []struct {
 		name, conf, settings string
 		flags                []string
-		want                 string
-		file                 bool // a file overrides the command line
+		want                 string // for IPv4
+		want6                string // for IPv6, if another
+		file                 bool   // a file overrides the command line
 	}{
 		{name: "flags", flags: flags, want: proxyOnPage},
 		{name: "file", conf: conf, want: proxyOnPage},
@@ -39,6 +41,8 @@ func TestCoreProxyPrecedence(t *testing.T) {
 			want: proxyOnPage},
 		{name: "flags and bitcoin-qt's settings", settings: `{"proxy": "` + tor + `"}`, flags: flags, want: tor, file: true},
 		{name: "file and bitcoin-qt's settings", conf: conf, settings: `{"proxy": "` + tor + `"}`, want: proxyOnPage, file: true},
+		{name: "flags and IPv4's in the file", conf: "proxy=" + tor + "=ipv4\n", flags: flags, want: tor, want6: proxyOnPage,
+			file: true},
 		{name: "two in the file", conf: "proxy=" + tor + "\n" + conf, want: proxyOnPage, file: true},
 		{name: "one in a section", conf: "proxy=" + tor + "\n[regtest]\n" + conf, want: tor, file: true},
 	} {
@@ -48,7 +52,7 @@ func TestCoreProxyPrecedence(t *testing.T) {
 			if v := coreNetwork(t, client).Version; c.file && v < 300000 {
 				notRun(t, "version %d takes the command line's", v)
 			}
-			requireCoreProxy(t, client, c.want)
+			requireCoreProxy(t, client, c.want, cmp.Or(c.want6, c.want))
 		})
 	}
 }
@@ -85,17 +89,18 @@ func coreNetwork(t *testing.T, core *node) coreNetworkInfo {
 	return ask[coreNetworkInfo](t, core, "getnetworkinfo")
 }
 
-// requireCoreProxy proves that Core uses the proxy at addr for IPv4 and IPv6, and none for onion peers.
-func requireCoreProxy(t *testing.T, core *node, addr string) {
+// requireCoreProxy proves which proxies Core uses for IPv4 and IPv6, and that it reaches no onion peers.
+func requireCoreProxy(t *testing.T, core *node, ipv4, ipv6 string) {
 	t.Helper()
 	info := coreNetwork(t, core)
+	want := map[string]string{"ipv4": ipv4, "ipv6": ipv6}
 	seen := 0
 	for _, network := range info.Networks {
 		switch network.Name {
 		case "ipv4", "ipv6":
 			seen++
-			if network.Proxy != addr {
-				t.Errorf("the proxy for %s is %q, want %q", network.Name, network.Proxy, addr)
+			if network.Proxy != want[network.Name] {
+				t.Errorf("the proxy for %s is %q, want %q", network.Name, network.Proxy, want[network.Name])
 			}
 		case "onion":
 			seen++
