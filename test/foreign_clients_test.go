@@ -1,6 +1,7 @@
 package test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -26,13 +27,20 @@ func TestBcoin(t *testing.T) {
 func TestKyoto(t *testing.T) {
 	t.Parallel()
 	toolchain(t, "cargo")
-	// The program is compiled once, for a proxy at any port.
-	code := strings.Replace(recipe(t, "kyoto", "let builder ="), "], 1324)", "], port)", 1)
-	recipe := fstest.MapFS{"src/recipe.rs": {Data: []byte("{\n" + code + "builder\n}\n"), Mode: 0o644}}
-	dir := cachedWith(t, "kyoto", recipe, func(dir string) error {
+	// The program is compiled once, for a proxy at any port: first without the recipe, which must be possible.
+	code := "{\n" + strings.Replace(recipe(t, "kyoto", "let builder ="), "], 1324)", "], port)", 1) + "builder\n}\n"
+	const file = "src/recipe.rs"
+	dir := cachedWith(t, "kyoto", fstest.MapFS{file: {Data: []byte(code), Mode: 0o644}}, func(dir string) error {
 		target := filepath.Join(dir, "target")
-		if err := install(t, dir, "cargo", "build", "--target-dir", target); err != nil {
+		build := func(code string) error {
+			return errors.Join(os.WriteFile(filepath.Join(dir, file), []byte(code), 0o644),
+				install(t, dir, "cargo", "build", "--target-dir", target))
+		}
+		if err := build("builder"); err != nil {
 			return err
+		}
+		if err := build(code); err != nil {
+			t.Fatalf("the recipe of docs/clients.md: %v", err)
 		}
 		if err := os.Rename(filepath.Join(target, "debug", "kyoto"+exe), filepath.Join(dir, "kyoto"+exe)); err != nil {
 			return err
@@ -71,7 +79,10 @@ func TestBitcoinj(t *testing.T) {
 		if err := install(t, dir, "mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=."); err != nil {
 			return err
 		}
-		return install(t, dir, "javac", "-proc:none", "-cp", "*", "Client.java")
+		if err := install(t, dir, "javac", "-proc:none", "-cp", "*", "Client.java"); err != nil {
+			t.Fatal(err)
+		}
+		return nil
 	})
 	follow(t, headersOnly, func(proxy, node string) *program {
 		line := strings.TrimSuffix(recipe(t, "bitcoinj", "java "), " …\n") // the port is an option of its own
