@@ -1,7 +1,6 @@
 package test
 
 import (
-	"net"
 	"os"
 	"strings"
 	"testing"
@@ -85,16 +84,6 @@ func recipeArgs(t *testing.T, section, program, addr string) []string {
 	return strings.Fields(line)[1:]
 }
 
-// splitAddr returns the host and the port of an address.
-func splitAddr(t *testing.T, addr string) (host, port string) {
-	t.Helper()
-	host, port, err := net.SplitHostPort(addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return host, port
-}
-
 func TestCodeBlocks(t *testing.T) {
 	got := codeBlocks("text\n\n    one\n      indented\n\n    more of one\n\ntext\n\n```go\nfenced\n    code\n\nof it\n```\n\n    last\n")
 	want := []string{"one\n  indented\n\nmore of one\n", "fenced\n    code\n\nof it\n", "last\n"}
@@ -104,6 +93,30 @@ func TestCodeBlocks(t *testing.T) {
 	for i := range want {
 		if got[i] != want[i] {
 			t.Errorf("block %d is %q, want %q", i, got[i], want[i])
+		}
+	}
+}
+
+// Other pages have the recipes of the most common clients, too: the same ones.
+func TestRecipesOnOtherPages(t *testing.T) {
+	core := strings.Split(strings.TrimSpace(recipe(t, "Bitcoin Core", "proxy=")), "\n")
+	btcd := strings.Join(recipeArgs(t, "btcd", "btcd", proxyOnPage), " ")
+	for _, page := range []struct {
+		path string
+		has  []string
+	}{
+		{"../README.md", []string{"`" + btcd + "`", "`" + strings.Join(core, "`, `") + "`"}},
+		{"../docs/getting-started.md", []string{"`" + btcd + "`", "    " + strings.Join(core, "\n    ") + "\n"}},
+		{"../internal/manual/page.roff", []string{strings.Join(core, "\n") + "\n"}},
+	} {
+		text, err := os.ReadFile(page.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range page.has {
+			if !strings.Contains(lf(text), want) {
+				t.Errorf("%s does not have what docs/clients.md has: %q", page.path, want)
+			}
 		}
 	}
 }
