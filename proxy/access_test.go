@@ -188,8 +188,8 @@ func TestOneLookupPerSession(t *testing.T) {
 	wantClosed(t, client)
 	client.Close()
 	e.end(client)
-	if came, n := p.came.Load(), lookups.Load(); came != 2 || n != 1 {
-		t.Errorf("%d connections after %d look-ups, want 2 after 1", came, n)
+	if came, n := p.came.Load(), lookups.Load(); came != 3 || n != 1 {
+		t.Errorf("%d connections after %d look-ups, want 3 after 1", came, n)
 	}
 }
 

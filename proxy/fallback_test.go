@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"strings"
@@ -67,38 +68,57 @@ func TestFallback(t *testing.T) {
 				return
 			}
 			e.wantV1(t, client, c.dest, got)
-			if n := e.net.dialled(c.dest); n != 2 {
-				t.Errorf("dialled %d times, want once for v2 and once for v1", n)
+			dials := 3 // v2, v2 once more, v1
+			if c.end.name == stall.name {
+				dials = 2
 			}
-			wantNoPlaintext(t, "the first connection", bytes.Join(e.net.sent(c.dest)[0], nil))
+			if n := e.net.dialled(c.dest); n != dials {
+				t.Errorf("dialled %d times, want %d", n, dials)
+			}
+			for _, conn := range e.net.sent(c.dest)[:dials-1] {
+				wantNoPlaintext(t, "a connection for v2", bytes.Join(conn, nil))
+			}
 
 			// From now on the peer is known.
 			client = e.connect(c.dest)
 			client.Write(v1Message(mainnet, "version", version))
 			e.wantV1(t, client, c.dest, got)
-			if n := e.net.dialled(c.dest); n != 3 {
+			if n := e.net.dialled(c.dest); n != dials+1 {
 				t.Errorf("dialled %d times, want one more", n)
 			}
 		})
 	}
 }
 
-// v1Node has dest end the first connection and speak v1 on all others. What it
-// reads on each of those comes from the channel.
-func (e *env) v1Node(t *testing.T, dest string, end ending) <-chan []byte {
+// v1Node has dest speak v1, and end connections that begin with anything else. What it
+// reads on each in v1 comes from the channel.
+func (e *env) v1Node(_ *testing.T, dest string, end ending) <-chan []byte {
 	got := make(chan []byte, 4)
-	e.net.peer(dest, func(nc *net.TCPConn, dial int) {
-		if dial > 1 {
-			got <- speakV1(nc)
-			return
-		}
-		if _, err := nc.Read(make([]byte, 8192)); err != nil {
-			t.Error(err)
-		}
-		end.do(nc)
-	})
+	e.net.peer(dest, v1Only(end, got))
 	return got
 }
+
+func v1Only(end ending, got chan<- []byte) func(*net.TCPConn, int) {
+	return func(nc *net.TCPConn, _ int) {
+		var first [4]byte
+		switch _, err := io.ReadFull(nc, first[:]); {
+		case err != nil: // it was not needed
+		case first == mainnet:
+			got <- speakV1(prefixed{nc, io.MultiReader(bytes.NewReader(first[:]), nc)})
+		default:
+			nc.Read(make([]byte, 8192))
+			end.do(nc)
+		}
+	}
+}
+
+// prefixed is a connection of which something was read before.
+type prefixed struct {
+	net.Conn
+	r io.Reader
+}
+
+func (p prefixed) Read(b []byte) (int, error) { return p.r.Read(b) }
 
 // wantV1 has a client, which has sent its VERSION, finish a session with a
 // v1Node, and checks that what it says arrives as it is, once.
@@ -131,6 +151,33 @@ func (e *env) wantV1(t *testing.T, client net.Conn, dest string, got <-chan []by
 	}
 }
 
+// A peer that was too busy for v2 is not spoken to in v1 if it has time a moment later.
+func TestBusyPeer(t *testing.T) {
+	for _, end := range []ending{fin, rst} {
+		e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: new(transport.Peers)}}})
+		e.net.tap = true
+		e.net.peer(clearnet, func(nc *net.TCPConn, dial int) {
+			if dial == 1 {
+				nc.Read(make([]byte, 8192))
+				end.do(nc)
+				return
+			}
+			cutPeer(t, flightSize, fin)(nc, dial)
+		})
+		client := e.connect(clearnet)
+		client.Write(v1Message(mainnet, "version", version))
+		wantClosed(t, client)
+		client.Close()
+		wantAttrs(t, e.wantEnd(client, "closed", "the peer"), logLine{"transport": "v2"})
+		if n := e.net.dialled(clearnet); n != 2 {
+			t.Errorf("dialled %d times", n)
+		}
+		for _, conn := range e.net.sent(clearnet) {
+			wantNoPlaintext(t, clearnet, bytes.Join(conn, nil))
+		}
+	}
+}
+
 // A peer that has spoken v2 once is never spoken to in v1.
 func TestNoFallbackFromV2(t *testing.T) {
 	for _, end := range []ending{fin, rst} {
@@ -159,7 +206,7 @@ func TestNoFallbackFromV2(t *testing.T) {
 	}
 }
 
-// A peer that hangs up whatever is said is dialled twice at most, and is not
+// A peer that hangs up whatever is said is dialled three times at most, and is not
 // taken for a v1 peer.
 func TestFullPeer(t *testing.T) {
 	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: new(transport.Peers)}}})
@@ -173,7 +220,7 @@ func TestFullPeer(t *testing.T) {
 		wantClosed(t, client)
 		client.Close()
 		e.wantEnd(client, "closed", "")
-		if n := e.net.dialled(clearnet); n != 2*(i+1) {
+		if n := e.net.dialled(clearnet); n != 3*(i+1) {
 			t.Errorf("dialled %d times after %d sessions", n, i+1)
 		}
 	}

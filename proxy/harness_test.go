@@ -2,6 +2,7 @@ package proxy_test
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
@@ -68,6 +69,7 @@ func startOn(t *testing.T, server *proxy.Server, fake bool) *env {
 	if fake && server.Dialer.Dial == nil {
 		server.Dialer.Dial = e.net.dial
 	}
+	server.Dialer.RetryAfter = cmp.Or(server.Dialer.RetryAfter, 10*time.Millisecond)
 	e.addr = e.serve()
 	idle := remember()
 	t.Cleanup(func() { idle(t, "with the server still running") })

@@ -216,7 +216,7 @@ func TestRedirectWithAuth(t *testing.T) {
 func TestRedirectFallback(t *testing.T) {
 	const dest = "192.0.2.7:8333"
 	said := v1Message(mainnet, "version", versionTo("192.0.2.7", 8333))
-	for fallback, dials := range map[transport.Fallback]int{transport.FallbackNever: 1, transport.FallbackOverlay: 1, transport.FallbackAlways: 2} {
+	for fallback, dials := range map[transport.Fallback]int{transport.FallbackNever: 1, transport.FallbackOverlay: 1, transport.FallbackAlways: 3} {
 		t.Run(fallback.String(), func(t *testing.T) {
 			e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: fallback}}})
 			e.net.tap = true

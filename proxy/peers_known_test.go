@@ -152,12 +152,16 @@ func TestProvenBeforeVersionInV1(t *testing.T) {
 	e.net.tap = true
 	hold, dialled := make(chan struct{}), make(chan struct{})
 	e.net.peer(clearnet, func(nc *net.TCPConn, dial int) {
-		if dial > 1 {
+		if dial > 2 {
 			close(dialled)
 			io.Copy(io.Discard, nc)
 			return
 		}
 		nc.Read(make([]byte, 8192))
+		if dial == 1 {
+			reset(nc)
+			return
+		}
 		e.net.mu.Lock()
 		e.net.hold = hold
 		e.net.mu.Unlock()
@@ -165,7 +169,7 @@ func TestProvenBeforeVersionInV1(t *testing.T) {
 	})
 	client := e.connect(clearnet)
 	client.Write(v1Message(mainnet, "version", version))
-	receive(t, dialled, "the second connection")
+	receive(t, dialled, "the connection for v1")
 	peers.Note(clearnet, transport.SpeaksV2)
 	close(hold)
 	wantClosed(t, client)

@@ -10,12 +10,9 @@ import (
 	"bip324proxy/transport"
 )
 
-// Bitcoin Core's v2 attempt passes through us and is cut; its retry in v1, which
-// --v1-fallback always allows, is not made to fail in v2 once more.
+// Bitcoin Core's v2 attempt passes through us and is cut. It comes back in v1, which
+// --v1-fallback always allows; but v2 is tried once more before that.
 func TestCoreRetry(t *testing.T) {
-	spoken := func(got chan<- []byte) func(*net.TCPConn, int) {
-		return func(nc *net.TCPConn, _ int) { got <- speakV1(nc) }
-	}
 	for _, end := range []ending{fin, rst} {
 		t.Run("v1 peer/"+end.name, func(t *testing.T) {
 			e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: new(transport.Peers)}}})
@@ -25,30 +22,50 @@ func TestCoreRetry(t *testing.T) {
 				t.Errorf("after the cut: %v", known)
 			}
 			got := make(chan []byte, 1)
-			e.net.peer(clearnet, spoken(got))
+			e.net.peer(clearnet, v1Only(end, got))
 			client := e.connect(clearnet)
 			client.Write(v1Message(mainnet, "version", version))
 			e.wantV1(t, client, clearnet, got)
-			if n := e.net.dialled(clearnet); n != 2 {
-				t.Errorf("dialled %d times, want once for v2 and once for v1", n)
+			if n := e.net.dialled(clearnet); n != 4 {
+				t.Errorf("dialled %d times, want twice for the clients, once for v2 and once for v1", n)
 			}
-			// Whether it refused v2, or somebody cut the client's connection, is not known.
-			if known := e.server.Dialer.Peers.Lookup(clearnet); known != transport.RefusedV2 {
+			if known := e.server.Dialer.Peers.Lookup(clearnet); known != transport.SpeaksV1 {
 				t.Errorf("after it answered in v1: %v", known)
+			}
+		})
+		t.Run("busy peer/"+end.name, func(t *testing.T) {
+			e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: new(transport.Peers)}}})
+			e.net.tap = true
+			e.net.peer(clearnet, cutPeer(t, 0, end))
+			wantV2Cut(t, e, clearnet)
+			e.net.peer(clearnet, func(nc *net.TCPConn, dial int) {
+				if dial == 2 {
+					waitForEnd(nc) // it is not used: a new connection is made after a moment
+					return
+				}
+				cutPeer(t, flightSize, fin)(nc, dial)
+			})
+			client := e.connect(clearnet)
+			client.Write(v1Message(mainnet, "version", version))
+			wantClosed(t, client)
+			client.Close()
+			wantAttrs(t, e.wantEnd(client, "closed", "the peer"), logLine{"transport": "v2"})
+			for _, conn := range e.net.sent(clearnet) {
+				wantNoPlaintext(t, clearnet, bytes.Join(conn, nil))
 			}
 		})
 		t.Run("full peer/"+end.name, func(t *testing.T) {
 			e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: new(transport.Peers)}}})
 			e.net.peer(clearnet, cutPeer(t, 0, end))
 			wantV2Cut(t, e, clearnet)
-			e.net.peer(clearnet, func(nc *net.TCPConn, _ int) { readV1(nc); end.do(nc) })
+			e.net.peer(clearnet, func(nc *net.TCPConn, _ int) { nc.Read(make([]byte, 8192)); end.do(nc) })
 			client := e.connect(clearnet)
 			client.Write(v1Message(mainnet, "version", version))
 			wantClosed(t, client)
 			client.Close()
 			e.end(client)
-			if n := e.net.dialled(clearnet); n != 2 {
-				t.Errorf("dialled %d times, want once for v2 and once for v1", n)
+			if n := e.net.dialled(clearnet); n != 4 {
+				t.Errorf("dialled %d times, want twice for the clients, once for v2 and once for v1", n)
 			}
 			if known := e.server.Dialer.Peers.Lookup(clearnet); known != transport.RefusedV2 {
 				t.Errorf("a peer that never answered is taken for %v", known)

@@ -128,7 +128,7 @@ func TestMemoryLost(t *testing.T) {
 	for _, c := range []struct {
 		fallback transport.Fallback
 		dials    int
-	}{{transport.FallbackNever, 1}, {transport.FallbackAlways, 2}} {
+	}{{transport.FallbackNever, 1}, {transport.FallbackAlways, 3}} {
 		path := filepath.Join(t.TempDir(), "peers")
 		if err := os.WriteFile(path, randomBytes(5000, 1), 0o600); err != nil {
 			t.Fatal(err)
@@ -146,8 +146,11 @@ func TestMemoryLost(t *testing.T) {
 			t.Fatalf("%v: %d connections, want %d", c.fallback, len(conns), c.dials)
 		}
 		wantNoPlaintext(t, clearnet, bytes.Join(conns[0], nil))
-		if c.dials > 1 && !bytes.Equal(bytes.Join(conns[1], nil), v1Message(mainnet, "version", version)) {
-			t.Errorf("%v: the second connection had % x", c.fallback, conns[1])
+		if c.dials > 1 {
+			wantNoPlaintext(t, clearnet, bytes.Join(conns[1], nil))
+			if !bytes.Equal(bytes.Join(conns[2], nil), v1Message(mainnet, "version", version)) {
+				t.Errorf("%v: the third connection had % x", c.fallback, conns[2])
+			}
 		}
 		if err := e.server.Dialer.Peers.Close(); err != nil {
 			t.Error(err)
@@ -158,7 +161,7 @@ func TestMemoryLost(t *testing.T) {
 // A v1 peer is known after a restart as well, and is not bothered with v2.
 func TestV1PeerSurvivesRestart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "peers")
-	for restarts, dials := range []int{2, 1, 1} {
+	for restarts, dials := range []int{3, 1, 1} {
 		e := startRemembering(t, transport.FallbackAlways, path)
 		got := make(chan []byte, 1)
 		e.net.peer(clearnet, func(nc *net.TCPConn, dial int) {

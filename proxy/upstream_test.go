@@ -62,6 +62,7 @@ func TestUpstreamCredentials(t *testing.T) {
 			}
 			want := []asked{
 				{socks.CommandConnect, v1, c.want[0], c.want[1]}, // for v2
+				{socks.CommandConnect, v1, c.want[0], c.want[1]}, // for v2 once more
 				{socks.CommandConnect, v1, c.want[0], c.want[1]}, // for v1
 				{socks.CommandConnect, v2, c.want[0], c.want[1]},
 			}
@@ -115,8 +116,8 @@ func TestUpstreamIsolation(t *testing.T) {
 		t.Errorf("%d different credentials arrived of %d", len(dials), n)
 	}
 	for i := range n {
-		if k := dials[fmt.Sprintf("circuit-%d", i)]; k != 2 {
-			t.Errorf("circuit-%d had %d dials, want one for v2 and one for v1", i, k)
+		if k := dials[fmt.Sprintf("circuit-%d", i)]; k != 3 {
+			t.Errorf("circuit-%d had %d dials, want two for v2 and one for v1", i, k)
 		}
 	}
 }

@@ -20,7 +20,6 @@ func TestReceivedBefore(t *testing.T) {
 		cause    error // of v1; nil if there is none
 	}{
 		{"nothing, v1 known", nil, SpeaksV1, ErrKnownV1},
-		{"nothing, v2 refused", nil, RefusedV2, ErrRefusedV2},
 		{"a byte", []byte{1}, SpeaksUnknown, nil},
 		{"a byte, v1 known", []byte{1}, SpeaksV1, nil},
 		{"a byte, v2 refused", []byte{1}, RefusedV2, nil},
