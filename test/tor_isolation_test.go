@@ -55,7 +55,7 @@ func testTorIsolation(t *testing.T, n *torNetwork) {
 	t.Logf("%d connections, %d identities, circuits %v", len(clients), len(circuit), circuit)
 }
 
-// Where the peer turns out to speak v1 only, the second dial is the same to Tor as the first.
+// Where the peer turns out to speak v1 only, the other dials are the same to Tor as the first.
 func testTorFallback(t *testing.T, n *torNetwork) {
 	node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams))
 	tor := n.control.watch(node.p2p)
@@ -65,9 +65,9 @@ func testTorFallback(t *testing.T, n *torNetwork) {
 	if opened := proxy.opened(t); opened.Transport != "v1" {
 		t.Errorf("the proxy logged %+v, want transport v1", opened)
 	}
-	streams := tor.await(t, 2)
-	if len(streams) != 2 {
-		t.Errorf("Tor had %d streams, want one that tries v2 and one that speaks v1", len(streams))
+	streams := tor.await(t, 3)
+	if len(streams) != 3 {
+		t.Errorf("Tor had %d streams, want two that try v2 and one that speaks v1", len(streams))
 	}
 	for _, s := range streams {
 		if s.user != "carol" || s.password != "secret" || s.circuit != streams[0].circuit {
