@@ -88,7 +88,7 @@ const (
 	causeSilent    = "silent"     // for longer than a peer needs that was never seen
 	causeSpokeV1   = "spoke_v1"   // it sent a VERSION of the client's network by itself
 	causeKnownV1   = "known_v1"   // it answered in v1 before
-	causeRefusedV2 = "refused_v2" // to another session, a moment ago
+	causeRefusedV2 = "refused_v2" // to another session, a moment ago, and then to this one
 )
 
 // fallbackCause names a transport.Link's Cause.
