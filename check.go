@@ -76,11 +76,12 @@ func (s *settings) subject() *check.Subject {
 		Policy: s.policy, MaxSessions: s.maxSessions, Descriptors: s.descriptors(),
 		Status: cmp.Or(s.status, usualPage), Guessed: s.status == "", Token: s.token, InForce: s.shown(),
 	}
-	for _, spec := range s.listen {
-		subject.Listeners = append(subject.Listeners, check.Listener{Address: spec})
+	_, given := s.origins["listen"]
+	for i, spec := range s.listen {
+		subject.Listeners = append(subject.Listeners, check.Listener{Address: spec, Spare: !given && i > 0})
 	}
 	for _, pair := range s.peer {
-		listen, peer, _ := strings.Cut(pair, "=")
+		listen, peer, _ := splitPeer(pair)
 		subject.Listeners = append(subject.Listeners, check.Listener{Address: listen, Peer: peer})
 	}
 	return subject

@@ -78,7 +78,7 @@ func TestPrecedence(t *testing.T) {
 		{"DENY=10.0.0.1,*.onion", "config --config FILE", "deny", []any{"10.0.0.1", "*.onion"}, "environment"},
 		{"DENY=10.0.0.1", "--config FILE config --deny 10.0.0.2 --deny 10.0.0.3,10.0.0.4", "deny", []any{"10.0.0.2", "10.0.0.3", "10.0.0.4"}, "flag"},
 		{"DENY=10.0.0.1", "--deny 10.0.0.2 config --deny 10.0.0.3", "deny", []any{"10.0.0.3"}, "flag"},
-		{"", "config", "listen", []any{"127.0.0.1:1324"}, "default"},
+		{"", "config", "listen", []any{"127.0.0.1:1324", "[::1]:1324"}, "default"},
 		{"", "config", "deny", []any{}, "default"},
 		{"SERVICE_HOST=10.0.0.1 PORT_1324_TCP_ADDR=10.0.0.1", "config", "grace", "5s", "default"}, // Kubernetes says this
 	} {
@@ -126,7 +126,7 @@ func TestWrongFile(t *testing.T) {
 		{"max-sessions = 0", "FILE:1: max-sessions: there must be one at least"},
 		{"max-sessions = -3", "FILE:1: max-sessions: there must be one at least"},
 		{"message-memory = 7", "FILE:1: message-memory: must be from 8 (MiB)"},
-		{"listen = \"127.0.0.1:1324\"", `FILE:1: listen: write a list of strings, such as listen = ["127.0.0.1:1324"]`},
+		{"listen = \"127.0.0.1:1324\"", `FILE:1: listen: write a list of strings, such as listen = ["127.0.0.1:1324", "[::1]:1324"]`},
 		{"listen = []", "FILE:1: listen: there must be one at least; leave it out for 127.0.0.1:1324"},
 		{"listen = [\n1324\n]", "FILE:1: listen: write a list of strings"},
 		{"listen = [\"1324\"]", `FILE:1: listen: "1324" is no address; write HOST:PORT`},
@@ -305,7 +305,7 @@ func TestSettingsAreDocumented(t *testing.T) {
 		row += "| "
 		if setting.isList() || setting.preset != "" {
 			if setting.preset != "" {
-				if err := setting.set(&s, []string{setting.preset}); err != nil {
+				if err := setting.set(&s, setting.split([]string{setting.preset})); err != nil {
 					t.Fatal(err)
 				}
 			}

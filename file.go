@@ -147,7 +147,7 @@ func (t *setting) example() (text string) {
 	default:
 		text = "true or false, without quotes"
 	}
-	if t.preset != "" && t.set(s, []string{t.preset}) == nil {
+	if t.preset != "" && t.set(s, t.split([]string{t.preset})) == nil {
 		text += fmt.Sprintf(", such as %s = %s", t.name, inTOML(t.value(s)))
 	}
 	return text

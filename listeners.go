@@ -10,7 +10,8 @@ import (
 // to if they are not to be asked.
 type listener struct {
 	net.Listener
-	peer string
+	peer      string
+	openToAll bool // to all users of this machine, if it is a socket file
 }
 
 // attrs are what the log says of it.
@@ -25,9 +26,10 @@ func (l listener) attrs(s *settings) []any {
 	return append(args, "v1_fallback", s.v1Fallback, "passthrough", s.passthrough)
 }
 
-// listen opens all listeners: those of --listen and systemd, or the default one,
-// and those of --peer.
-func listen(s *settings, o *opening) (all []listener, err error) {
+// listen opens all listeners: those of --listen and systemd, or the default ones, and
+// those of --peer. Of the default ones those are missing that this machine has no address
+// for, if there is another; missing has why.
+func listen(s *settings, o *opening) (all []listener, missing []error, err error) {
 	defer func() {
 		if err != nil {
 			for _, l := range all {
@@ -37,42 +39,54 @@ func listen(s *settings, o *opening) (all []listener, err error) {
 	}()
 	activated, err := proxy.Activated()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, l := range activated {
-		all = append(all, listener{l, ""})
+		all = append(all, listener{Listener: l})
 	}
-	open := func(name, spec, peer string) error {
-		l, err := o.open(s, name, spec)
+	open := func(name, spec, peer string, wait bool) error {
+		l, err := o.open(s, name, spec, wait)
 		if err == nil {
-			all = append(all, listener{l, peer})
+			socket, _, _ := proxy.ParseSocket(spec)
+			all = append(all, listener{l, peer, socket.OpenToAll()})
 		}
 		return err
 	}
 	if _, given := s.origins["listen"]; given || len(activated) == 0 {
 		for _, spec := range s.listen {
-			if err := open("listen", spec, ""); err != nil {
-				return all, err
+			err := open("listen", spec, "", given)
+			if !given && proxy.IsNoAddress(err) {
+				missing = append(missing, err)
+				continue
+			}
+			if err != nil {
+				return all, nil, err
+			}
+		}
+		if len(missing) > 0 && len(missing) == len(s.listen) {
+			missing = nil
+			if err := open("listen", s.listen[0], "", true); err != nil {
+				return all, nil, err
 			}
 		}
 	}
 	for _, pair := range s.peer {
 		spec, peer, err := splitPeer(pair)
 		if err != nil {
-			return all, s.wrong("peer", err)
+			return all, nil, s.wrong("peer", err)
 		}
-		if err := open("peer", spec, peer); err != nil {
-			return all, err
+		if err := open("peer", spec, peer, true); err != nil {
+			return all, nil, err
 		}
 	}
-	return all, s.mayServe(all)
+	return all, missing, s.mayServe(all)
 }
 
 // mayServe returns an error if any of the listeners, by the address that it has
 // got, would be open to whom it must not with these settings.
 func (s *settings) mayServe(all []listener) error {
 	for _, l := range all {
-		if err := s.mayListen(l.Addr(), l.peer); err != nil {
+		if err := s.mayListen(l.Addr(), l.peer, l.openToAll); err != nil {
 			return err
 		}
 	}

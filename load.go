@@ -80,7 +80,7 @@ func defaults() *settings {
 	for i := range table {
 		t := &table[i]
 		if t.preset != "" {
-			if err := t.set(s, []string{t.preset}); err != nil {
+			if err := t.set(s, t.split([]string{t.preset})); err != nil {
 				panic(fmt.Sprintf("the default of %s: %v", t.name, err)) // the tests read them all
 			}
 		}

@@ -32,16 +32,18 @@ type opening struct {
 	until time.Time // when the wait is over, once it has begun
 }
 
-// open opens the listener that the setting of that name asks for with spec. It waits for
-// an address that this machine does not have yet. The error is a usageError if the
+// open opens the listener that the setting of that name asks for with spec. With wait it
+// waits for an address that this machine does not have yet. The error is a usageError if the
 // setting is wrong, or errStopped.
-func (o *opening) open(s *settings, name, spec string) (net.Listener, error) {
-	l, err := o.await(spec)
+func (o *opening) open(s *settings, name, spec string, wait bool) (net.Listener, error) {
+	l, err := o.await(spec, wait)
 	switch {
 	case err == nil || err == errStopped:
 		return l, err
 	case errors.As(err, new(*proxy.ListenError)):
 		return nil, s.wrong(name, err)
+	case errors.As(err, new(*proxy.GroupError)):
+		return nil, fmt.Errorf("%s: %w", s.given(name), err)
 	case errors.As(err, new(*proxy.NotSocketError)):
 		return nil, fmt.Errorf("cannot listen: %w with %s", err, s.given(name))
 	}
@@ -52,10 +54,10 @@ func (o *opening) open(s *settings, name, spec string) (net.Listener, error) {
 	return nil, fmt.Errorf("cannot listen: %w; %sfor another address, choose one with %s", err, hint, s.given(name))
 }
 
-func (o *opening) await(spec string) (net.Listener, error) {
+func (o *opening) await(spec string, wait bool) (net.Listener, error) {
 	for told := false; ; told = true {
 		l, err := o.listen(spec)
-		if err == nil || !isAbsent(err, spec) {
+		if err == nil || !wait || !isAbsent(err, spec) {
 			return l, err
 		}
 		if o.until.IsZero() {
@@ -86,8 +88,8 @@ func isAbsent(err error, spec string) bool {
 // listenHint returns why listening at spec failed with err and what can be done, or
 // nothing if err says enough.
 func listenHint(err error, spec string) string {
-	if path, ok := strings.CutPrefix(spec, "unix:"); ok {
-		return socketHint(err, path)
+	if socket, ok, _ := proxy.ParseSocket(spec); ok {
+		return socketHint(err, socket.Path)
 	}
 	_, port, _ := net.SplitHostPort(spec)
 	switch {

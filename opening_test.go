@@ -41,7 +41,7 @@ func TestOpeningWaits(t *testing.T) {
 					}
 					return nil, fails
 				}}
-				_, err := o.open(defaults(), "listen", "192.0.2.1:1324")
+				_, err := o.open(defaults(), "listen", "192.0.2.1:1324", true)
 				if !errors.Is(err, c.fails) {
 					t.Errorf("it fails with %v, want %v", err, c.fails)
 				}
@@ -60,7 +60,7 @@ func TestOpeningWaits(t *testing.T) {
 				}
 				if c.fails == errAddrNotAvail { // and then another does not wait
 					began := time.Now()
-					if _, err := o.open(defaults(), "listen", "192.0.2.2:1324"); err == nil && time.Since(began) > 0 {
+					if _, err := o.open(defaults(), "listen", "192.0.2.2:1324", true); err == nil && time.Since(began) > 0 {
 						t.Errorf("the next: %v", err)
 					}
 				}
@@ -76,7 +76,7 @@ func TestOpeningStops(t *testing.T) {
 		o := &opening{log: slog.New(slog.DiscardHandler), stop: stop, listen: func(string) (net.Listener, error) { return nil, absent }}
 		time.AfterFunc(1300*time.Millisecond, func() { close(stop) })
 		began := time.Now()
-		if _, err := o.open(defaults(), "listen", "192.0.2.1:1324"); err != errStopped || time.Since(began) != 1300*time.Millisecond {
+		if _, err := o.open(defaults(), "listen", "192.0.2.1:1324", true); err != errStopped || time.Since(began) != 1300*time.Millisecond {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
 	})

@@ -90,8 +90,12 @@ func serve(c *cli.Context) error {
 	}
 	s.warnOfClients()
 	defer s.showStatus()() // from before addresses are waited for to how sessions end
-	if s.listeners, err = listen(settings, opening); err != nil {
+	var missing []error
+	if s.listeners, missing, err = listen(settings, opening); err != nil {
 		return unlessStopped(err)
+	}
+	for _, err := range missing {
+		s.log.Info("not listening on an address by default that this machine does not have", "err", errors.Unwrap(err))
 	}
 	if enough := proxy.SessionsForDescriptors(settings.descriptors()); settings.maxSessions > enough {
 		s.log.Warn("there may be too few descriptors for so many sessions; raise their limit (ulimit -n) to six times as many",

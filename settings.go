@@ -101,7 +101,7 @@ func (s *settings) check() (err error) {
 	case s.clientRate > 1_000_000:
 		return s.wrong("client-rate", errors.New("a million a second is as good as no limit; write no more"))
 	case len(s.listen) == 0:
-		return s.wrong("listen", errors.New("there must be one at least; leave it out for "+lookUp("listen").preset))
+		return s.wrong("listen", errors.New("there must be one at least; leave it out for "+strings.ReplaceAll(lookUp("listen").preset, ",", " and ")))
 	}
 	p := &s.policy
 	p.DenyPassthrough = s.passthrough == "deny"
@@ -158,8 +158,12 @@ func (s *settings) checkListeners() error {
 		if err := proxy.CheckListen(spec); err != nil {
 			return s.wrong(name, err)
 		}
+		socket, isSocket, _ := proxy.ParseSocket(spec)
+		if isSocket {
+			return s.mayListen(&net.UnixAddr{Name: socket.Path, Net: "unix"}, peer, socket.OpenToAll())
+		}
 		if addr, err := netip.ParseAddrPort(spec); err == nil {
-			return s.mayListen(net.TCPAddrFromAddrPort(addr), peer)
+			return s.mayListen(net.TCPAddrFromAddrPort(addr), peer, false)
 		}
 		return nil
 	}
@@ -181,11 +185,16 @@ func (s *settings) checkListeners() error {
 }
 
 // mayListen returns an error if a listener at addr, whose clients are connected to
-// peer if there is one, would be open to whom it must not.
-func (s *settings) mayListen(addr net.Addr, peer string) error {
+// peer if there is one, would be open to whom it must not. openToAll is about a socket
+// file: all users of this machine may connect to it.
+func (s *settings) mayListen(addr net.Addr, peer string, openToAll bool) error {
 	switch {
 	case s.policy.Upstream != nil && s.policy.Upstream.Address == addr.String():
 		return s.wrong("upstream", fmt.Errorf("%v is this proxy itself; give Tor's address, such as socks5://127.0.0.1:9050", addr))
+	case openToAll && peer != "":
+		return s.wrong("peer", fmt.Errorf("every user of this machine could connect to %v, and these clients are not asked for a password; write a mode that ends in 0, such as 0660", addr))
+	case openToAll && s.policy.Socks.Auth == nil:
+		return s.wrong("listen", fmt.Errorf("every user of this machine could connect to %v; write a mode that ends in 0, such as mode=0660&group=NAME, or add --auth USER:PASSWORD", addr))
 	case proxy.IsLocal(addr):
 	case len(s.policy.Clients) > 0:
 	case peer != "":
@@ -216,8 +225,11 @@ func parseRules(texts []string) (rules []proxy.Rule, err error) {
 
 // splitPeer reads a --peer: ADDRESS=PEER.
 func splitPeer(pair string) (listen, peer string, err error) {
-	listen, peer, ok := strings.Cut(pair, "=")
-	if _, err := socks.ParseAddr(peer); !ok || err != nil {
+	i := strings.LastIndexByte(pair, '=') // ADDRESS may have options
+	if i >= 0 {
+		listen, peer = pair[:i], pair[i+1:]
+	}
+	if _, err := socks.ParseAddr(peer); i < 0 || err != nil {
 		return "", "", fmt.Errorf("%q is not ADDRESS=PEER; write 127.0.0.1:38401=HOST:PORT", pair)
 	}
 	return listen, peer, nil

@@ -36,7 +36,7 @@ func TestSettingsFitAnInt(t *testing.T) {
 		s := &settings{origins: map[string]origin{}}
 		for i := range table {
 			if preset := table[i].preset; preset != "" {
-				if err := table[i].set(s, []string{preset}); err != nil {
+				if err := table[i].set(s, table[i].split([]string{preset})); err != nil {
 					t.Fatal(err)
 				}
 			}

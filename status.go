@@ -29,6 +29,9 @@ func (s *settings) checkStatus() (err error) {
 	if err := proxy.CheckListen(s.status); err != nil {
 		return s.wrong("status", err)
 	}
+	if socket, _, _ := proxy.ParseSocket(s.status); socket.OpenToAll() && s.token == "" {
+		return s.wrong("status", fmt.Errorf("every user of this machine could connect to %s; write a mode that ends in 0, such as mode=0660&group=NAME, or add --status-token TOKEN", socket.Path))
+	}
 	if addr, err := netip.ParseAddrPort(s.status); err == nil {
 		return s.mayShow(net.TCPAddrFromAddrPort(addr))
 	}
@@ -76,7 +79,7 @@ func listenStatus(s *settings, o *opening) (net.Listener, error) {
 	if s.status == "" {
 		return nil, nil
 	}
-	l, err := o.open(s, "status", s.status)
+	l, err := o.open(s, "status", s.status, true)
 	if err != nil {
 		return nil, err
 	}

@@ -36,6 +36,7 @@ type Subject struct {
 type Listener struct {
 	Address string // HOST:PORT or unix:/PATH
 	Peer    string // where its clients are connected to, if they are not asked
+	Spare   bool   // of the default ones, not the first: there may be none
 }
 
 // State is how a check went.

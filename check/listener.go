@@ -8,23 +8,15 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"strings"
 	"syscall"
 
+	"bip324proxy/proxy"
 	"bip324proxy/socks"
 )
 
-// splitAddress takes what --listen and --status take apart for net.Dial.
-func splitAddress(address string) (network, where string) {
-	if path, ok := strings.CutPrefix(address, "unix:"); ok {
-		return "unix", path
-	}
-	return "tcp", address
-}
-
 // portIsChosen says whether nobody can know yet what address will be listened on.
 func portIsChosen(address string) bool {
-	network, where := splitAddress(address)
+	network, where := proxy.Split(address)
 	_, port, _ := net.SplitHostPort(where)
 	return network == "tcp" && port == "0"
 }
@@ -34,7 +26,7 @@ func portIsChosen(address string) bool {
 // 0.0.0.0 is an address. Neither question leads to a look-up.
 func (s *Subject) listener(ctx context.Context, l Listener) Result {
 	const name = "listener"
-	network, where := splitAddress(l.Address)
+	network, where := proxy.Split(l.Address)
 	if portIsChosen(l.Address) {
 		return Result{name, Skipped, l.Address + ": the port is chosen when the proxy starts", ""}
 	}
@@ -62,7 +54,7 @@ func (s *Subject) listener(ctx context.Context, l Listener) Result {
 	case !errors.As(err, &refused):
 		return Result{name, Failed, fmt.Sprintf("%s: %v", l.Address, err), ""}
 	case refused.Stage == socks.StageDial:
-		return notListening(l.Address, refused.Err)
+		return notListening(l, refused.Err)
 	case refused.Code == socks.NotAllowed:
 		return Result{name, OK, l.Address + ": a SOCKS5 proxy answers; its rules refused the question", ""}
 	case refused.Code == socks.GeneralFailure:
@@ -89,18 +81,25 @@ func (s *Subject) peerListener(ctx context.Context, l Listener, network, where s
 	d := net.Dialer{Timeout: askTimeout}
 	conn, err := d.DialContext(ctx, network, where)
 	if err != nil {
-		return notListening(l.Address, err)
+		return notListening(l, err)
 	}
 	conn.Close()
 	return Result{"listener", OK, fmt.Sprintf("%s: somebody listens there; its clients should get to %s", l.Address, l.Peer), "to test that: bip324-proxy check " + l.Peer}
 }
 
-func notListening(address string, err error) Result {
+func notListening(l Listener, err error) Result {
+	address := l.Address
 	r := Result{"listener", Failed, fmt.Sprintf("%s: nobody listens there: %v", address, reason(err)),
 		"the proxy does not run, or with other settings; start it with: bip324-proxy"}
+	if l.Spare && (proxy.IsNoAddress(err) || errors.Is(err, syscall.ENETUNREACH)) {
+		return Result{"listener", Skipped, address + ": this machine has no such address", ""}
+	}
+	if l.Spare {
+		r.State, r.Hint = Warning, "the proxy does not run, or with an older or another --listen; clients that connect to this address fail"
+	}
 	if errors.Is(err, fs.ErrPermission) {
 		r.What = address + ": this user may not connect to it"
-		r.Hint = "only who runs the proxy may use its socket; check it as that user"
+		r.Hint = "only who runs the proxy, and the group of its socket, may use it; check it as such a user, or run the proxy with --listen unix:/PATH?mode=0660&group=NAME"
 	}
 	return r
 }

@@ -145,7 +145,7 @@ func TestPeerListener(t *testing.T) {
 		loopback.Serve(t, closing): "ok listener ADDR: somebody listens there; its clients should get to node.example:8333 -> to test that: bip324-proxy check node.example:8333",
 		loopback.Nobody(t):         "failed listener ADDR: nobody listens there: connection refused -> the proxy does not run, or with other settings; start it with: bip324-proxy",
 	} {
-		r := Report{Checks: []Result{new(Subject).listener(within(t), Listener{addr, "node.example:8333"})}}
+		r := Report{Checks: []Result{new(Subject).listener(within(t), Listener{Address: addr, Peer: "node.example:8333"})}}
 		if got := text(t, &r); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
-	"strings"
 )
 
 // ListenError is a listener that was asked for in words that name none.
@@ -22,11 +22,8 @@ func (e *ListenError) Error() string {
 // CheckListen returns a *ListenError if spec is not of a form that Listen takes. It
 // opens nothing and looks up no name.
 func CheckListen(spec string) error {
-	if path, ok := strings.CutPrefix(spec, "unix:"); ok {
-		if path == "" {
-			return &ListenError{spec, "has no path"}
-		}
-		return nil
+	if _, ok, err := ParseSocket(spec); ok {
+		return err
 	}
 	host, port, err := net.SplitHostPort(spec)
 	if err == nil {
@@ -38,14 +35,15 @@ func CheckListen(spec string) error {
 	return nil
 }
 
-// Listen opens a listener at spec: HOST:PORT, or unix:/PATH for a socket that
-// only this user may use. The error is a *ListenError if spec is at fault.
+// Listen opens a listener at spec: HOST:PORT, or unix:/PATH for a socket that only this
+// user may use, or those that the Socket has it for. The error is a *ListenError if spec
+// is at fault.
 func Listen(spec string) (net.Listener, error) {
 	if err := CheckListen(spec); err != nil {
 		return nil, err
 	}
-	if path, ok := strings.CutPrefix(spec, "unix:"); ok {
-		return listenUnix(path)
+	if socket, ok, _ := ParseSocket(spec); ok {
+		return listenUnix(socket)
 	}
 	network := "tcp"
 	if addr, err := netip.ParseAddrPort(spec); err == nil && addr.Addr().Is4() {
@@ -56,6 +54,12 @@ func Listen(spec string) (net.Listener, error) {
 		return nil, &ListenError{spec, "is on no host that is known here"}
 	}
 	return l, err
+}
+
+// IsNoAddress reports whether err, of Listen, says that this machine has no such address,
+// or none of its family, as where IPv6 is switched off.
+func IsNoAddress(err error) bool {
+	return slices.ContainsFunc(noAddress, func(no error) bool { return errors.Is(err, no) })
 }
 
 // IsLocal says whether only programs on this machine can reach a listener at

@@ -43,9 +43,14 @@ type fileListener struct {
 	once sync.Once
 }
 
-// listenUnix opens a socket file of mode 0600. One that nobody listens on any
-// more, left behind by a crash, is replaced.
-func listenUnix(path string) (net.Listener, error) {
+// listenUnix opens a socket file. One that nobody listens on any more, left behind by a
+// crash, is replaced.
+func listenUnix(socket Socket) (net.Listener, error) {
+	path := socket.Path
+	groupID, err := socket.groupID()
+	if err != nil {
+		return nil, err
+	}
 	unlock, locked := lockDir(filepath.Dir(path), lockPatience)
 	defer unlock()
 	if info, err := os.Lstat(path); err == nil {
@@ -66,10 +71,11 @@ func listenUnix(path string) (net.Listener, error) {
 	l.SetUnlinkOnClose(false)
 	made, err := os.Lstat(path)
 	if err == nil {
-		err = os.Chmod(path, 0o600)
+		err = socket.share(groupID)
 	}
 	if err != nil {
 		l.Close()
+		os.Remove(path)
 		return nil, err
 	}
 	return &fileListener{UnixListener: l, path: path, made: made}, nil

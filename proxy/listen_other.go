@@ -14,6 +14,10 @@ func restrictNewFiles() (restore func()) { return func() {} }
 // WSAECONNREFUSED, for syscall's own number is an invention.
 const errNobodyListens = syscall.Errno(10061)
 
+// noAddress holds the errors of listening on an address that this machine does not have:
+// WSAEADDRNOTAVAIL, WSAEAFNOSUPPORT.
+var noAddress = []error{syscall.Errno(10049), syscall.Errno(10047)}
+
 // listenerOver holds the errors of Accept that cannot pass: none that is known.
 var listenerOver []error
 

@@ -23,6 +23,9 @@ func restrictNewFiles() (restore func()) {
 // than Linux return it for a live socket with a full backlog, too.)
 const errNobodyListens = syscall.ECONNREFUSED
 
+// noAddress holds the errors of listening on an address that this machine does not have.
+var noAddress = []error{syscall.EADDRNOTAVAIL, syscall.EAFNOSUPPORT, syscall.EPROTONOSUPPORT}
+
 // listenerOver holds the errors of Accept that cannot pass.
 var listenerOver = func() []error {
 	all := []error{syscall.EBADF, syscall.ENOTSOCK, syscall.EOPNOTSUPP}

@@ -8,8 +8,9 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strings"
 	"time"
+
+	"bip324proxy/proxy"
 )
 
 const (
@@ -22,7 +23,7 @@ const (
 
 // Client asks the status page of a proxy that runs.
 type Client struct {
-	// Address is where the page is: HOST:PORT, or unix:/PATH.
+	// Address is where the page is: HOST:PORT, or unix:/PATH, as for proxy.Listen.
 	Address string
 	// Token is what the page asks for, if it asks for one.
 	Token string
@@ -42,10 +43,7 @@ var ErrTooLarge = errors.New("the answer has more than 16 MiB")
 func (c Client) Get(ctx context.Context, path string) (Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, clientTimeout)
 	defer cancel()
-	network, where := "tcp", c.Address
-	if socket, ok := strings.CutPrefix(c.Address, "unix:"); ok {
-		network, where = "unix", socket
-	}
+	network, where := proxy.Split(c.Address)
 	transport := &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, network, where)

@@ -1,0 +1,72 @@
+package test
+
+import (
+	"bytes"
+	"os"
+	"strings"
+	"testing"
+)
+
+// By default both loopback addresses are listened on, and where there is no IPv6 the one that is there; what --listen
+// names must be there.
+func TestDefaultListeners(t *testing.T) {
+	t.Parallel()
+	if !namespace(t) {
+		return
+	}
+	serve := func(flags ...string) *proxy {
+		t.Helper()
+		p := &proxy{program: start(t, "bip324-proxy", binaries.proxy, append([]string{"--log-format", "json"}, flags...)...)}
+		p.awaitListener(t, "127.0.0.1:1324")
+		return p
+	}
+	ask := func(server string) {
+		t.Helper()
+		conn, reply := socksRequest{server: server, command: socksConnect, dest: "127.0.0.1:1324"}.send(t)
+		conn.Close()
+		if !bytes.Equal(reply[:2], []byte{5, 2}) { // it is the proxy's own
+			t.Errorf("%s: the reply is % x", server, reply)
+		}
+	}
+	check := func(want string) {
+		t.Helper()
+		_, out, _ := run(t, "check")
+		if out = strings.Join(strings.Fields(out), " "); !strings.Contains(out, want) {
+			t.Errorf("check does not say %q:\n%s", want, out)
+		}
+	}
+	p := serve()
+	p.awaitListener(t, "[::1]:1324")
+	ask("127.0.0.1:1324")
+	ask("[::1]:1324")
+	conn, reply := socksRequest{server: "127.0.0.1:1324", command: socksConnect, dest: "[::1]:1324"}.send(t)
+	conn.Close()
+	if reply[1] != 2 {
+		t.Errorf("from one listener to the other: % x", reply)
+	}
+	check("[::1]:1324: a SOCKS5 proxy answers")
+	p.kill()
+
+	p = serve("--listen", "127.0.0.1:1324")
+	check("[::1]:1324: nobody listens there")
+	p.kill()
+	for _, upstream := range []string{"127.0.0.1:1324", "[::1]:1324"} {
+		if code, _, errs := run(t, "--upstream", "socks5://"+upstream); code != 2 || !strings.Contains(errs, "is this proxy itself") {
+			t.Errorf("--upstream %s: %d, %s", upstream, code, errs)
+		}
+	}
+
+	if err := os.WriteFile("/proc/sys/net/ipv6/conf/lo/disable_ipv6", []byte("1"), 0); err != nil {
+		t.Fatal(err)
+	}
+	p = serve()
+	p.await(t, "a line about [::1]", func(e event) bool {
+		return e.Level == "INFO" && strings.Contains(e.Msg, "not listening on an address by default")
+	})
+	ask("127.0.0.1:1324")
+	check("[::1]:1324: this machine has no such address")
+	p.kill()
+	if code, _, errs := run(t, "--listen", "127.0.0.1:1324", "--listen", "[::1]:1324"); code != 1 || !strings.Contains(errs, "cannot listen: listen tcp [::1]:1324") {
+		t.Errorf("a given address that is missing: %d, %s", code, errs)
+	}
+}
