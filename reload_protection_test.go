@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,6 +19,7 @@ func TestReloadDropsNoProtection(t *testing.T) {
 	all := []struct{ set, drop, name string }{
 		{"auth = \"user:secret\"", "auth = \"\"", "auth"},
 		{fmt.Sprintf("auth-file = %q", passwords), "auth = \"\"", "auth-file"},
+		{"clients = [\"172.30.0.0/24\"]", "clients = []", "clients"},
 		{"upstream = \"socks5://127.0.0.1:9\"", "upstream = \"\"", "upstream"},
 		{"deny = [\"private\"]", "deny = []", "deny"},
 		{"passthrough = \"deny\"", "passthrough = \"allow\"", "passthrough"},
@@ -48,7 +50,7 @@ func TestReloadDropsNoProtection(t *testing.T) {
 	file := writeFile(t, "")
 	p := startProgram(t, "--listen", "127.0.0.1:0", "--config", file, "--passthrough", "deny")
 	p.next(t, "listening")
-	sum := all[0].set + "\n" + all[3].set + "\n" + all[5].set + "\n"
+	sum := all[0].set + "\n" + all[4].set + "\n" + all[6].set + "\n"
 	p.hangUp(t, file, sum)
 	if line := p.hangUp(t, file, ""); !strings.Contains(fmt.Sprint(line["err"]), `not set any more: auth, deny, log-addresses; write it again, or if new sessions are to do without, write auth = "", deny = [], log-addresses = true`) {
 		t.Errorf("the log says %v", line)
@@ -88,5 +90,52 @@ func TestReloadWarnsOfPlaintext(t *testing.T) {
 	}
 	if n := strings.Count(p.stop(t), "may speak plaintext v1"); n != 4 {
 		t.Errorf("%d warnings, want 4", n)
+	}
+}
+
+// A reload that admits more clients without a password is a warning; a public listener
+// keeps a password or a list of clients.
+func TestReloadOfClients(t *testing.T) {
+	file := writeFile(t, "clients = [\"172.30.0.3\"]\n")
+	p := startProgram(t, "--listen", "0.0.0.0:0", "--config", file)
+	_, port, err := net.SplitHostPort(p.next(t, "listening")["addr"].(string))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answered := func(want string) {
+		t.Helper()
+		if got := exchange(t, "tcp", net.JoinHostPort("127.0.0.1", port), "\x05\x01\x00", 2); got != want {
+			t.Errorf("a client of loopback is answered % x, want % x", got, want)
+		}
+	}
+	const in, out = "\x05\x00", "\x05\xff"
+	answered(out)
+	p.await(t, "session refused")
+	for _, c := range []struct {
+		content string
+		changed string // or else an error
+		warn    bool
+		answer  string
+	}{
+		{"", "", false, out},
+		{"clients = []\n", "", false, out},
+		{"clients = [\"127.0.0.0/7\"]\n", "", false, out},
+		{"clients = [\"127.0.0.0/8\", \"172.30.0.3\"]\n", "clients", true, in},
+		{"clients = [\"127.0.0.1\"]\n", "clients", false, in},
+		{"clients = []\nauth = \"u:p\"\n", "auth, clients", false, out},
+		{"clients = [\"127.0.0.1\"]\nauth = \"u:p\"\n", "clients", true, in},
+		{"clients = [\"127.0.0.2\"]\nauth = \"\"\n", "auth, clients", true, out},
+	} {
+		line := p.hangUp(t, file, c.content)
+		if line["changed"] != c.changed && (c.changed != "" || line["level"] != "ERROR") {
+			t.Errorf("%q: the log says %v", c.content, line)
+		}
+		if c.warn {
+			p.await(t, "more clients are admitted without a password")
+		}
+		answered(c.answer)
+	}
+	if n := strings.Count(p.stop(t), "more clients are admitted"); n != 3 {
+		t.Errorf("%d warnings, want 3", n)
 	}
 }

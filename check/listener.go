@@ -62,6 +62,8 @@ func (s *Subject) listener(ctx context.Context, l Listener) Result {
 			"look into its log; run it with a higher --max-sessions"}
 	case refused.Code != socks.Succeeded:
 		return other
+	case errors.Is(err, socks.ErrWantsCredentials) && s.Policy.Socks.Auth == nil && len(s.Policy.Clients) > 0:
+		return Result{name, OK, l.Address + ": a SOCKS5 proxy answers; it does not admit this machine, whose address --clients does not list", ""}
 	case errors.Is(err, socks.ErrWantsCredentials):
 		return Result{name, Failed, l.Address + ": a SOCKS5 proxy answers, but wants a user name and password, and these settings have none",
 			"check it with the settings that it runs with, --auth among them"}

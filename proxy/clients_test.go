@@ -147,3 +147,17 @@ func TestClientsCheck(t *testing.T) {
 		}
 	}
 }
+
+// The words for a client that is not admitted name it, unless addresses are hidden.
+func TestClientErrorHidden(t *testing.T) {
+	for _, relays := range []bool{false, true} {
+		e := &clientError{netip.MustParseAddr("203.0.113.7"), relays}
+		if !strings.HasPrefix(e.Error(), "the client 203.0.113.7 is ") || !strings.Contains(e.hint(), "add --clients public:203.0.113.7") {
+			t.Errorf("%v; %s", e, e.hint())
+		}
+		h, ok := hidden(e).(*clientError)
+		if !ok || h.relays != relays || strings.Contains(h.Error()+h.hint(), "203.0.113.7") || !strings.Contains(h.hint(), "--clients") {
+			t.Errorf("hidden: %v", h)
+		}
+	}
+}
