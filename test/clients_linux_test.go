@@ -181,6 +181,10 @@ func TestClientsInABridgeNetwork(t *testing.T) {
 		refused(p, "the client 172.30.0.2 is a router or this machine itself", "add --clients 172.30.0.2")
 		ask(own(p, "127.0.0.1:1324"), "loopback, which is not in --clients", noMethods)
 
+		if _, out, _ := run(t, "--listen", "[::]:1324", "--clients", "172.30.0.0/24", "check"); !strings.Contains(strings.Join(strings.Fields(out), " "), "ok listener [::]:1324: a SOCKS5 proxy answers; it does not admit this machine") {
+			t.Errorf("check says:\n%s", out)
+		}
+
 		// A private destination stays out of reach.
 		if got := socksAnswers(dial("172.30.0.3", "172.30.0.2:1324"), "172.30.0.4:8333"); !bytes.Equal(got, notAllowed) {
 			t.Errorf("a destination in the network: % x", got)
