@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"bip324proxy/internal/dial"
 )
 
 const (
@@ -59,7 +61,7 @@ func serverAnswers(ctx context.Context, server, name string) bool {
 		}
 		return &listen, nil
 	}}
-	r.LookupNetIP(ctx, "ip4", name)
+	r.LookupNetIP(ctx, "ip4", strings.TrimSuffix(name, ".")+".") // without search domains
 	return heard.Load()
 }
 
@@ -110,7 +112,7 @@ type watchLookup struct {
 
 // dns adds, if the look-up of name failed or was slow, which DNS servers do not answer.
 func (p *prober) dns(ctx context.Context, name string) {
-	if p.lookup.err == nil && p.lookup.took < slowLookup {
+	if p.lookup.err == nil && p.lookup.took < slowLookup || dial.IsMulticast(name) {
 		return
 	}
 	silent, all := unansweredBy(ctx, name)

@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"time"
 
+	"bip324proxy/internal/dial"
 	"bip324proxy/internal/stream"
 	"bip324proxy/proxy"
 	"bip324proxy/socks"
@@ -200,6 +201,10 @@ func (p *prober) cannotConnect(err error) {
 		p.fail(name, fmt.Sprintf("%s: the upstream proxy at %s cannot be reached: %v", dest, upstream.Upstream, reason(upstream.Err)), "nothing goes around it")
 	case errors.As(err, &upstream):
 		p.fail(name, err.Error(), "the address may be wrong, or the peer not running; or the upstream proxy has no connection itself: look into its log")
+	case errors.As(err, new(*socks.AddrError)):
+		p.fail(name, err.Error(), "leave out --upstream to connect to it directly")
+	case errors.Is(err, dial.ErrMulticastName):
+		p.fail(name, fmt.Sprintf("%s: the name cannot be resolved: %v", dest, dial.ErrMulticastName), "no DNS server was asked")
 	case errors.As(err, &dns):
 		p.fail(name, fmt.Sprintf("%s: the name cannot be resolved: %s", dest, dns.Err), "see that it is spelled right, and that name resolution works on this machine")
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):

@@ -191,8 +191,8 @@ func (s *session) resolve(ctx context.Context, request *socks.Request) error {
 	return nil
 }
 
-// lookup finds an address of the request's host, IPv4 if it has one: some clients
-// take no other. An address that is none, 0.0.0.0, is what Electrum asks for to
+// lookup finds an address of the request's host, any of them, IPv4 if it has one: some
+// clients take no other. An address that is none, 0.0.0.0, is what Electrum asks for to
 // see whether this is Tor; without an upstream it is not.
 func (s *session) lookup(ctx context.Context, request *socks.Request) (netip.Addr, error) {
 	host, ip := request.Dest.Host, request.Dest.IP
@@ -210,8 +210,12 @@ func (s *session) lookup(ctx context.Context, request *socks.Request) (netip.Add
 	if err != nil {
 		return netip.Addr{}, err
 	}
+	ips = slices.DeleteFunc(ips, func(ip netip.Addr) bool { return ip.Zone() != "" }) // which no answer can have
 	if i := slices.IndexFunc(ips, netip.Addr.Is4); i >= 0 {
 		return ips[i], nil
+	}
+	if len(ips) == 0 {
+		return netip.Addr{}, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
 	}
 	return ips[0], nil
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"syscall"
 
+	"bip324proxy/internal/dial"
 	"bip324proxy/internal/stream"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
@@ -29,6 +30,7 @@ var plainErrors = []error{
 	transport.ErrSilent, transport.ErrNoTerminator, transport.ErrAuthentication, transport.ErrV1Peer, transport.ErrV1OtherNetwork,
 	transport.ErrKnownV1, transport.ErrRefusedV2,
 	v1v2.ErrNotVersion, stream.ErrMemory, stream.ErrSlow,
+	dial.ErrMulticastName,
 	io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, io.ErrNoProgress, io.ErrShortWrite,
 	net.ErrClosed, os.ErrDeadlineExceeded, context.Canceled, context.DeadlineExceeded,
 }
@@ -119,6 +121,8 @@ func hiddenUnlessWords(err error) error {
 // dnsTrouble is e.Err, which may have the addresses of a failed connection.
 func dnsTrouble(e *net.DNSError) string {
 	switch {
+	case errors.Is(e, dial.ErrMulticastName):
+		return "no such host: " + dial.ErrMulticastName.Error()
 	case e.IsNotFound:
 		return "no such host"
 	case e.IsTimeout:

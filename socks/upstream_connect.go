@@ -68,7 +68,7 @@ func (u *Upstream) connect(ctx context.Context) (net.Conn, error) {
 		}
 		u.names.set(nil) // it may have moved
 	}
-	ips, err := dial.Lookup(ctx, host)
+	ips, err := dial.Search(ctx, host)
 	if err != nil {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: err}
 	}

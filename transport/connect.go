@@ -83,6 +83,5 @@ func (d *Dialer) otherAddresses(ctx context.Context, addr string, nc net.Conn) (
 		}
 	}
 	proven = len(others) > 0
-	others = append(others, unknown...)
-	return others[:min(len(others), maxAddresses-1)], proven
+	return append(others, unknown...), proven
 }

@@ -255,15 +255,17 @@ func (d *Dialer) shakeHands(ctx context.Context, nc net.Conn, known error, other
 		conn, failed = d.client(ctx, nc, cfg, len(others) > 0)
 	}
 	cfg.Received = nil // it was nc's
+	left := maxAddresses - 1
 	for i, other := range others {
-		if failed == nil || ctx.Err() != nil || time.Since(began) > tryNextWithin {
+		if failed == nil || ctx.Err() != nil || left == 0 || time.Since(began) > tryNextWithin {
 			break
 		}
 		nc, err := d.Connect(ctx, other)
-		if err != nil {
+		if err != nil { // it may be of a family that leads nowhere
 			continue
 		}
-		if conn, err = d.client(ctx, nc, cfg, i < len(others)-1); err == nil {
+		left--
+		if conn, err = d.client(ctx, nc, cfg, left > 0 && i < len(others)-1); err == nil {
 			return conn, nil
 		}
 		if isV1(failed) && !isV1(err) {
@@ -285,7 +287,7 @@ func (d *Dialer) client(ctx context.Context, nc net.Conn, cfg Config, more bool)
 }
 
 const (
-	// maxAddresses is how many of a name's addresses are tried.
+	// maxAddresses is how many of a name's addresses are connected to.
 	maxAddresses = 4
 
 	// tryNextWithin is how long after the first attempt another may begin: most

@@ -166,8 +166,9 @@ func CanonicalAddr(addr string) string {
 	if err != nil {
 		return strings.ToLower(strings.TrimRight(addr, "."))
 	}
-	host = strings.ToLower(strings.TrimRight(host, "."))
-	if ip, err := netip.ParseAddr(host); err == nil {
+	bare := strings.TrimRight(host, ".")
+	host = strings.ToLower(bare)
+	if ip, err := netip.ParseAddr(bare); err == nil { // whose zone may have capitals
 		host = ip.Unmap().String()
 	} else if service, ok := strings.CutSuffix(host, ".onion"); ok {
 		host = service[strings.LastIndexByte(service, '.')+1:] + ".onion"

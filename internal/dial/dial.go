@@ -10,62 +10,12 @@ import (
 )
 
 const (
-	// resolutionDelay is how long the addresses of one family wait for those of the
-	// other. RFC 8305 has 50 ms; a client that wants IPv4 only is worth some more.
-	resolutionDelay = 500 * time.Millisecond
-
 	// attemptDelay is how long after the first family the second is tried, too.
 	attemptDelay = 300 * time.Millisecond
 
 	// minAttempt is the least time that an address gets, if there is as much.
 	minAttempt = 2 * time.Second
 )
-
-// Lookup returns the addresses of host, IPv6 first. It asks for both families at
-// once; a family that does not answer does not hold up the other. The error is a
-// *net.DNSError.
-func Lookup(ctx context.Context, host string) ([]netip.Addr, error) {
-	type answer struct {
-		ips []netip.Addr
-		err error
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	ask := func(network string) <-chan answer {
-		c := make(chan answer, 1)
-		go func() {
-			ips, err := net.DefaultResolver.LookupNetIP(ctx, network, host)
-			c <- answer{ips, err}
-		}()
-		return c
-	}
-	var six, four answer
-	var enough <-chan time.Time
-	for v6, v4 := ask("ip6"), ask("ip4"); v6 != nil || v4 != nil; {
-		select {
-		case six = <-v6:
-			v6 = nil
-		case four = <-v4:
-			v4 = nil
-		case <-enough:
-			v6, v4 = nil, nil
-		}
-		if enough == nil && len(six.ips)+len(four.ips) > 0 {
-			enough = time.After(resolutionDelay)
-		}
-	}
-	ips := six.ips
-	for _, ip := range four.ips {
-		ips = append(ips, ip.Unmap())
-	}
-	if len(ips) > 0 {
-		return ips, nil
-	}
-	if dns, ok := four.err.(*net.DNSError); ok && dns.IsNotFound { // there may be IPv6, if only it could be asked for
-		return nil, six.err
-	}
-	return nil, four.err
-}
 
 // First connects to one of ips, of which there must be one. connect is called for
 // one after the other, each with its share of the time that ctx has left; if both

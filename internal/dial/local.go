@@ -1,0 +1,184 @@
+package dial
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The programs that know names in .local, and what the system's C library asks for names.
+// A program without that library, as in the packages, has to ask them itself.
+var (
+	resolvedSocket = "/run/systemd/resolve/io.systemd.Resolve"
+	avahiSocket    = "/run/avahi-daemon/socket"
+	nsswitch       = "/etc/nsswitch.conf"
+)
+
+const (
+	askTimeout = 8 * time.Second // a question of mDNS takes five if nobody answers
+	maxAnswer  = 64 * 1024       // bytes
+)
+
+var errNoAddress = errors.New("no address")
+
+// lookupMulticast returns the addresses of name, which is in .local.
+func lookupMulticast(ctx context.Context, name string) ([]netip.Addr, error) {
+	if ips, err := askResolved(ctx, name); err == nil {
+		return ips, nil
+	}
+	if ips, err := askAvahi(ctx, name); err == nil {
+		return ips, nil
+	}
+	switch {
+	case ctx.Err() != nil:
+		return nil, &net.DNSError{Err: "no answer in time", Name: name, IsTimeout: true, UnwrapErr: ctx.Err()}
+	case runtime.GOOS == "darwin", runtime.GOOS == "windows", hasLibrary && nssHas(func(source string) bool { return source != "files" && source != "dns" }):
+		return bothFamilies(ctx, net.DefaultResolver, name) // which knows mDNS
+	}
+	return nil, &net.DNSError{Err: "no such host: " + ErrMulticastName.Error(), Name: name, IsNotFound: true, UnwrapErr: ErrMulticastName}
+}
+
+// nssHas reports whether one of the sources that nsswitch.conf(5) has for hosts matches.
+func nssHas(matches func(source string) bool) bool {
+	b, err := os.ReadFile(nsswitch)
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(b)) {
+		line, _, _ = strings.Cut(line, "#")
+		if sources, ok := strings.CutPrefix(strings.TrimSpace(line), "hosts:"); ok {
+			return slices.ContainsFunc(strings.Fields(sources), func(s string) bool { return isSource(s) && matches(s) })
+		}
+	}
+	return false
+}
+
+// isSource is false for an action, such as [NOTFOUND=return].
+func isSource(word string) bool { return !strings.ContainsAny(word, "[]=") }
+
+// askResolved asks systemd-resolved, by its Varlink interface: JSON, each message with a
+// zero byte at its end.
+func askResolved(ctx context.Context, name string) ([]netip.Addr, error) {
+	type parameters struct {
+		Name string `json:"name"`
+	}
+	question, err := json.Marshal(struct {
+		Method     string     `json:"method"`
+		Parameters parameters `json:"parameters"`
+	}{"io.systemd.Resolve.ResolveHostname", parameters{name}})
+	if err != nil {
+		return nil, err
+	}
+	answer, err := converse(ctx, resolvedSocket, append(question, 0), 0)
+	if err != nil {
+		return nil, err
+	}
+	var reply struct {
+		Error      string `json:"error"`
+		Parameters struct {
+			Addresses []struct {
+				Interface int    `json:"ifindex"`
+				Address   []byte `json:"address"`
+			} `json:"addresses"`
+		} `json:"parameters"`
+	}
+	if err := json.Unmarshal(answer, &reply); err != nil {
+		return nil, fmt.Errorf("systemd-resolved: %w", err)
+	}
+	if reply.Error != "" {
+		return nil, fmt.Errorf("systemd-resolved: %s", reply.Error)
+	}
+	var ips []netip.Addr
+	for _, each := range reply.Parameters.Addresses {
+		if ip, ok := netip.AddrFromSlice(each.Address); ok {
+			ips = append(ips, zoned(ip, each.Interface))
+		}
+	}
+	return sixFirst(ips)
+}
+
+// askAvahi asks the Avahi daemon as nss-mdns does, for both families at once.
+func askAvahi(ctx context.Context, name string) ([]netip.Addr, error) {
+	if strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		return nil, errNoAddress
+	}
+	families := []string{"IPV6", "IPV4"}
+	found := make(chan netip.Addr, len(families))
+	for _, family := range families {
+		go func() {
+			answer, _ := converse(ctx, avahiSocket, []byte("RESOLVE-HOSTNAME-"+family+" "+name+"\n"), '\n')
+			found <- avahiAddress(string(answer))
+		}()
+	}
+	var ips []netip.Addr
+	for range families {
+		if ip := <-found; ip.IsValid() {
+			ips = append(ips, ip)
+		}
+	}
+	return sixFirst(ips)
+}
+
+// avahiAddress reads "+ INTERFACE PROTOCOL NAME ADDRESS".
+func avahiAddress(answer string) netip.Addr {
+	words := strings.Fields(answer)
+	if len(words) != 5 || words[0] != "+" {
+		return netip.Addr{}
+	}
+	ip, _ := netip.ParseAddr(words[4])
+	i, _ := strconv.Atoi(words[1])
+	return zoned(ip.WithZone(""), i)
+}
+
+// zoned gives a link-local address the interface that it was found on.
+func zoned(ip netip.Addr, i int) netip.Addr {
+	ip = ip.Unmap()
+	if !ip.Is6() || !ip.IsLinkLocalUnicast() || i <= 0 {
+		return ip
+	}
+	if on, err := net.InterfaceByIndex(i); err == nil {
+		return ip.WithZone(on.Name)
+	}
+	return ip.WithZone(strconv.Itoa(i))
+}
+
+// sixFirst sorts by family. Without addresses it returns errNoAddress.
+func sixFirst(ips []netip.Addr) ([]netip.Addr, error) {
+	if len(ips) == 0 {
+		return nil, errNoAddress
+	}
+	slices.SortStableFunc(ips, func(a, b netip.Addr) int { return b.BitLen() - a.BitLen() })
+	return ips, nil
+}
+
+// converse sends question to the unix socket at path and returns what comes back before
+// the byte end, up to maxAnswer bytes.
+func converse(ctx context.Context, path string, question []byte, end byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+	if _, err := conn.Write(question); err != nil {
+		return nil, err
+	}
+	answer, err := bufio.NewReader(io.LimitReader(conn, maxAnswer)).ReadBytes(end)
+	if err != nil {
+		return nil, err
+	}
+	return answer[:len(answer)-1], nil
+}

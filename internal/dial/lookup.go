@@ -1,0 +1,153 @@
+package dial
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// resolutionDelay is how long the addresses of one family wait for those of the
+// other. RFC 8305 has 50 ms; a client that wants IPv4 only is worth some more.
+const resolutionDelay = 500 * time.Millisecond
+
+// ErrMulticastName says why a name in .local is not known: it is not a question for DNS
+// servers (RFC 6762, section 22).
+var ErrMulticastName = errors.New("names in .local need systemd-resolved or Avahi on this machine, with mDNS, or an entry in /etc/hosts")
+
+// Lookup returns the addresses of host, IPv6 first, those of one family in random order.
+// A name with a dot is complete: the system's search domains are for names without one.
+// localhost is this machine, and for names in .local no DNS server is asked. The error
+// is a *net.DNSError.
+func Lookup(ctx context.Context, host string) ([]netip.Addr, error) {
+	ips, err := lookup(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	return shuffled(ips), nil
+}
+
+func lookup(ctx context.Context, host string) ([]netip.Addr, error) {
+	bare := strings.TrimSuffix(host, ".")
+	if isLocalhost(bare) {
+		return []netip.Addr{netip.IPv6Loopback(), netip.AddrFrom4([4]byte{127, 0, 0, 1})}, nil
+	}
+	complete := strings.Contains(host, ".")
+	if complete { // getaddrinfo does not find "name." in /etc/hosts
+		if ips, err := bothFamilies(ctx, hostsOnly, bare); err == nil {
+			return ips, nil
+		}
+	}
+	if IsMulticast(host) {
+		return lookupMulticast(ctx, bare)
+	}
+	asked := bare
+	if complete {
+		asked += "."
+	}
+	ips, err := bothFamilies(ctx, net.DefaultResolver, asked)
+	var dns *net.DNSError
+	if !errors.As(err, &dns) {
+		return ips, err
+	}
+	if dns.IsNotFound && nssHas(func(source string) bool { return source == "resolve" }) {
+		if ips, err := askResolved(ctx, bare); err == nil {
+			return ips, nil
+		}
+	}
+	named := *dns
+	named.Name = host
+	return nil, &named
+}
+
+// Search is Lookup for a name that the user gives for this machine's own use: the
+// system's search domains count.
+func Search(ctx context.Context, host string) ([]netip.Addr, error) {
+	if bare := strings.TrimSuffix(host, "."); isLocalhost(bare) || IsMulticast(host) {
+		return Lookup(ctx, host)
+	}
+	return bothFamilies(ctx, net.DefaultResolver, host)
+}
+
+// IsMulticast reports whether name is one of mDNS (RFC 6762).
+func IsMulticast(name string) bool {
+	return strings.HasSuffix(strings.ToLower(strings.TrimRight(name, ".")), ".local")
+}
+
+// isLocalhost reports whether name, without a dot at the end, is this machine by RFC
+// 6761, which no DNS server is to be asked for.
+func isLocalhost(name string) bool {
+	name = strings.ToLower(name)
+	return name == "localhost" || strings.HasSuffix(name, ".localhost")
+}
+
+// hostsOnly knows /etc/hosts, or what the system has in its place, and no DNS server.
+var hostsOnly = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+	return nil, errHostsOnly
+}}
+
+var errHostsOnly = errors.New("not in the hosts file")
+
+// shuffled leaves families in their order.
+func shuffled(ips []netip.Addr) []netip.Addr {
+	ips = append([]netip.Addr(nil), ips...)
+	for begin := 0; begin < len(ips); {
+		end := begin + 1
+		for end < len(ips) && ips[end].Is4() == ips[begin].Is4() {
+			end++
+		}
+		family := ips[begin:end]
+		rand.Shuffle(len(family), func(i, j int) { family[i], family[j] = family[j], family[i] })
+		begin = end
+	}
+	return ips
+}
+
+// bothFamilies returns the addresses of host, IPv6 first. It asks for both families at
+// once; a family that does not answer does not hold up the other. The error is a
+// *net.DNSError.
+func bothFamilies(ctx context.Context, resolver *net.Resolver, host string) ([]netip.Addr, error) {
+	type answer struct {
+		ips []netip.Addr
+		err error
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ask := func(network string) <-chan answer {
+		c := make(chan answer, 1)
+		go func() {
+			ips, err := resolver.LookupNetIP(ctx, network, host)
+			c <- answer{ips, err}
+		}()
+		return c
+	}
+	var six, four answer
+	var enough <-chan time.Time
+	for v6, v4 := ask("ip6"), ask("ip4"); v6 != nil || v4 != nil; {
+		select {
+		case six = <-v6:
+			v6 = nil
+		case four = <-v4:
+			v4 = nil
+		case <-enough:
+			v6, v4 = nil, nil
+		}
+		if enough == nil && len(six.ips)+len(four.ips) > 0 {
+			enough = time.After(resolutionDelay)
+		}
+	}
+	ips := six.ips
+	for _, ip := range four.ips {
+		ips = append(ips, ip.Unmap())
+	}
+	if len(ips) > 0 {
+		return ips, nil
+	}
+	if dns, ok := four.err.(*net.DNSError); ok && dns.IsNotFound { // there may be IPv6, if only it could be asked for
+		return nil, six.err
+	}
+	return nil, four.err
+}
