@@ -141,3 +141,37 @@ func FuzzListenSpec(f *testing.F) {
 		}
 	})
 }
+
+// --connect-timeout bounds a direct connection, or the one to the upstream proxy, and not what that takes.
+func TestConnectTimeout(t *testing.T) {
+	for value, valid := range map[string]bool{"1s": true, "5s": true, "60s": true, "1m": true, "999ms": false, "61s": false, "0s": false, "-5s": false} {
+		for _, upstream := range []string{"", "socks5://127.0.0.1:9050"} {
+			s := &settings{origins: map[string]origin{}}
+			for i := range table {
+				if preset := table[i].preset; preset != "" {
+					if err := table[i].set(s, []string{preset}); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if err := lookUp("connect-timeout").set(s, []string{value}); err != nil {
+				t.Fatal(err)
+			}
+			s.upstream = upstream
+			if err := s.check(); (err == nil) != valid {
+				t.Errorf("%s: %v", value, err)
+			}
+			if !valid {
+				continue
+			}
+			want, direct := s.connectTimeout, s.policy.Dialer.DialTimeout
+			if upstream != "" {
+				if got := s.policy.Upstream.ConnectTimeout; got != want || direct != 0 {
+					t.Errorf("%s: the upstream proxy has %v, a connection through it %v", value, got, direct)
+				}
+			} else if direct != want {
+				t.Errorf("%s: a direct connection has %v", value, direct)
+			}
+		}
+	}
+}
