@@ -177,6 +177,9 @@ func (s *settings) checkListeners() error {
 		if err != nil {
 			return s.wrong("peer", err)
 		}
+		if addr, _ := socks.ParseAddr(peer); s.upstream != "" && addr.IP.Zone() != "" {
+			return s.wrong("peer", fmt.Errorf("%s is an address of a network that this machine is in; the upstream proxy cannot connect to it: leave out the peer, or --upstream", peer))
+		}
 		if err := check("peer", spec, peer); err != nil {
 			return err
 		}

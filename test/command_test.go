@@ -64,11 +64,12 @@ func TestPortInUse(t *testing.T) {
 func TestWrongFlagValue(t *testing.T) {
 	t.Parallel()
 	for flag, value := range map[string]string{
-		"--v1-fallback": "sometimes",
-		"--passthrough": "perhaps",
-		"--grace":       "soon",
-		"--log-level":   "shout",
-		"--log-format":  "poem",
+		"--v1-fallback":     "sometimes",
+		"--passthrough":     "perhaps",
+		"--grace":           "soon",
+		"--connect-timeout": "0.5s",
+		"--log-level":       "shout",
+		"--log-format":      "poem",
 	} {
 		t.Run(flag, func(t *testing.T) {
 			code, _, stderr := run(t, "--listen", "127.0.0.1:0", flag, value)

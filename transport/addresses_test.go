@@ -165,3 +165,42 @@ func TestNothingToResolve(t *testing.T) {
 		t.Errorf("without a resolver: %v", others)
 	}
 }
+
+// Addresses that cannot be connected to, such as those of a family that leads nowhere, take no place of those that can.
+func TestUnreachableAddresses(t *testing.T) {
+	var ips, four []netip.Addr
+	for i := range byte(10) {
+		ips = append(ips, netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 15: i}))
+		four = append(four, netip.AddrFrom4([4]byte{192, 0, 2, i}))
+	}
+	ips = append(ips, four...)
+	var peers sync.WaitGroup
+	defer peers.Wait()
+	connected := 0
+	d := &Dialer{
+		Resolve: func(context.Context, string) ([]netip.Addr, error) { return ips, nil },
+		Dial: func(_ context.Context, _, addr string) (net.Conn, error) {
+			to := netip.MustParseAddrPort(addr)
+			if to.Addr().Is6() {
+				return nil, errors.New("network is unreachable")
+			}
+			connected++
+			peer := behaviour(takes(64, closes))
+			if connected == 4 {
+				peer = speaksV2
+			}
+			ours, theirs := tcpPair(t)
+			peers.Go(func() { peer(t, theirs) })
+			return &at{ours, net.TCPAddrFromAddrPort(to)}, nil
+		},
+	}
+	nc, err := d.Connect(t.Context(), "seed.example:8333")
+	if err != nil {
+		t.Fatal(err)
+	}
+	link, err := d.Upgrade(t.Context(), nc, "seed.example:8333", Config{Magic: mainnet})
+	if err != nil || link.V2 == nil || connected != 4 {
+		t.Fatalf("%+v, %v after %d connections", link, err, connected)
+	}
+	link.V2.Close()
+}
