@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -126,8 +127,24 @@ func (r *Rules) dialer(public bool) func(ctx context.Context, network, addr stri
 			}
 			return r.reached(to.Addr(), to.Port(), public)
 		}}
+		if to, err := netip.ParseAddrPort(addr); err == nil && !hasZone(to.Addr()) {
+			return nil, &net.OpError{Op: "dial", Net: network, Err: &net.AddrError{Err: "this machine has no such interface", Addr: addr}}
+		}
 		return d.DialContext(ctx, network, addr)
 	}
+}
+
+// hasZone reports whether this machine has the interface of ip's zone, if there is one. The
+// system would say no more than that an argument is invalid.
+func hasZone(ip netip.Addr) bool {
+	if ip.Zone() == "" {
+		return true
+	}
+	_, err := net.InterfaceByName(ip.Zone())
+	if i, notNumber := strconv.Atoi(ip.Zone()); err != nil && notNumber == nil {
+		_, err = net.InterfaceByIndex(i)
+	}
+	return err == nil
 }
 
 // through makes d go to dest, as its client wrote it, through the upstream proxy u, with

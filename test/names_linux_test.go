@@ -255,6 +255,9 @@ func TestZones(t *testing.T) {
 			t.Errorf("%s is connected to", host)
 		}
 	}
+	p.await(t, "why", func(e event) bool {
+		return strings.Contains(e.Reason, "fe80::7%nothing") && strings.Contains(e.Reason, "no such interface")
+	})
 	client, err := net.Dial("tcp", static)
 	if err != nil {
 		t.Fatal(err)

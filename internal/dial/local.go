@@ -43,8 +43,8 @@ func lookupMulticast(ctx context.Context, name string) ([]netip.Addr, error) {
 	switch {
 	case ctx.Err() != nil:
 		return nil, &net.DNSError{Err: "no answer in time", Name: name, IsTimeout: true, UnwrapErr: ctx.Err()}
-	case runtime.GOOS == "darwin", runtime.GOOS == "windows", hasLibrary && nssHas(func(source string) bool { return source != "files" && source != "dns" }):
-		return bothFamilies(ctx, net.DefaultResolver, name) // which knows mDNS
+	case runtime.GOOS == "darwin", runtime.GOOS == "windows", hasLibrary && nssHas(isOtherSource):
+		return bothFamilies(ctx, net.DefaultResolver, name) // which knows mDNS, or more
 	}
 	return nil, &net.DNSError{Err: "no such host: " + ErrMulticastName.Error(), Name: name, IsNotFound: true, UnwrapErr: ErrMulticastName}
 }
@@ -62,6 +62,12 @@ func nssHas(matches func(source string) bool) bool {
 		}
 	}
 	return false
+}
+
+// isOtherSource reports whether a source may know names in .local that nobody has been
+// asked for yet.
+func isOtherSource(source string) bool {
+	return source != "files" && source != "dns" && source != "resolve" && source != "myhostname" && !strings.HasPrefix(source, "mdns")
 }
 
 // isSource is false for an action, such as [NOTFOUND=return].

@@ -267,3 +267,17 @@ func TestAnyAddress(t *testing.T) {
 		}
 	}
 }
+
+// Where the C library is asked for a name in .local, it is for a source that only it knows.
+func TestOtherSources(t *testing.T) {
+	for conf, want := range map[string]bool{
+		"hosts: files dns": false, "hosts: files mdns4_minimal [NOTFOUND=return] dns myhostname": false, "hosts: files resolve [!UNAVAIL=return] dns": false,
+		"hosts: files fake dns": true, "hosts: files mymachines dns": true,
+	} {
+		dnsServer(t)
+		os.WriteFile(nsswitch, []byte(conf), 0o600)
+		if got := nssHas(isOtherSource); got != want {
+			t.Errorf("%q: %v", conf, got)
+		}
+	}
+}
