@@ -90,6 +90,11 @@ func askResolved(ctx context.Context, name string) ([]netip.Addr, error) {
 	if err != nil {
 		return nil, err
 	}
+	return resolvedAddresses(answer)
+}
+
+// resolvedAddresses reads systemd-resolved's answer.
+func resolvedAddresses(answer []byte) ([]netip.Addr, error) {
 	var reply struct {
 		Error      string `json:"error"`
 		Parameters struct {

@@ -281,3 +281,22 @@ func TestOtherSources(t *testing.T) {
 		}
 	}
 }
+
+// Whatever is answered comes to addresses that can be dialled, or to none.
+func FuzzAnswers(f *testing.F) {
+	for _, answer := range []string{"+ 2 0 umbrel.local 192.0.2.6", "+ 1 1 umbrel.local fe80::2%x", "-15 Timeout reached", "+ -1 1 a fe80::1", "{}",
+		`{"parameters":{"addresses":[{"ifindex":1,"address":[192,0,2,5]},{"ifindex":-1,"address":[254,128,0,0,0,0,0,0,0,0,0,0,0,0,0,1]},{"address":"wAACBQ=="}]}}`, `{"error":"x"}`} {
+		f.Add(answer)
+	}
+	f.Fuzz(func(t *testing.T, answer string) {
+		ips, _ := resolvedAddresses([]byte(answer))
+		if ip := avahiAddress(answer); ip != (netip.Addr{}) {
+			ips = append(ips, ip)
+		}
+		for _, ip := range ips {
+			if again, err := netip.ParseAddr(ip.String()); err != nil || again != ip || ip.Is4In6() || ip.Zone() != "" && !ip.IsLinkLocalUnicast() {
+				t.Errorf("%q: %v", answer, ip)
+			}
+		}
+	})
+}
