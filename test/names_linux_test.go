@@ -243,6 +243,13 @@ func TestZones(t *testing.T) {
 			go forward(nc, peer)
 		}
 	}()
+	eventuallyWithin(t, patience, "a route to the address", func() bool {
+		nc, err := net.Dial("tcp", net.JoinHostPort(zoned, port))
+		if err == nil {
+			nc.Close()
+		}
+		return err == nil
+	})
 	static := freeAddr(t)
 	p := startProxy(t, "--peer", static+"="+net.JoinHostPort(zoned, port), "--v1-fallback", "always")
 	for _, host := range []string{zoned, "fe80::7%1", "[fe80::7%lo]", "FE80:0::7%lo"} {
