@@ -7,9 +7,9 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
-	"os"
 	"syscall"
 
+	"bip324proxy/internal/plain"
 	"bip324proxy/proxy"
 	"bip324proxy/socks"
 )
@@ -109,14 +109,8 @@ func notListening(l Listener, err error) Result {
 // reason is an error of a connection without the address, which is known.
 func reason(err error) error {
 	var op *net.OpError
-	var errno syscall.Errno
-	switch {
-	case errors.As(err, &errno):
-		return errno
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
-		return errors.New("no answer in time")
-	case errors.As(err, &op):
-		return op.Err
+	if errors.As(err, &op) {
+		err = op
 	}
-	return err
+	return errors.New(plain.Words(err))
 }

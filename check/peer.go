@@ -206,7 +206,7 @@ func (p *prober) cannotConnect(err error) {
 	case errors.Is(err, dial.ErrMulticastName):
 		p.fail(name, fmt.Sprintf("%s: the name cannot be resolved: %v", dest, dial.ErrMulticastName), "no DNS server was asked")
 	case errors.As(err, &dns):
-		p.fail(name, fmt.Sprintf("%s: the name cannot be resolved: %s", dest, dns.Err), "see that it is spelled right, and that name resolution works on this machine")
+		p.fail(name, fmt.Sprintf("%s: the name cannot be resolved: %v", dest, reason(dns)), "see that it is spelled right, and that name resolution works on this machine")
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		p.fail(name, dest+": no answer in time", "the host may be down, or a firewall drops the connection, on the way or here")
 	default:

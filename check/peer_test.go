@@ -95,7 +95,7 @@ func TestOtherPeers(t *testing.T) {
 			want: "failed v2 it speaks v1, and on another network than mainnet -> see --network"},
 		"full": {handle: closing, want: hungUp + plaintext},
 		"full, asked": {handle: closing, v1: true, want: hungUp +
-			" failed v1 the peer does not answer in v1 either: EOF -> it is full, bans this address, or is no Bitcoin node of mainnet"},
+			" failed v1 the peer does not answer in v1 either: the connection was closed -> it is full, bans this address, or is no Bitcoin node of mainnet"},
 		"silent": {handle: silent, want: "failed v2 the peer did not answer the handshake within TIME -> it speaks v1 only, or is no Bitcoin node, or a firewall swallows what is sent" + plaintext},
 		"garbage": {handle: says(strings.Repeat("garbage", 1000)), want: "failed v2 the peer sent 4175 bytes that are no v2 handshake of mainnet " +
 			"-> it is on another network (see --network), is no Bitcoin node, or somebody altered what was sent"},

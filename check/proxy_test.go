@@ -59,7 +59,7 @@ func TestListener(t *testing.T) {
 		"HTTP": {loopback.Serve(t, says("HTTP/1.1 400 Bad Request\r\n\r\n")), proxy.Policy{},
 			"failed listener ADDR: another program listens there: it does not speak SOCKS5: its first byte is 0x48, not 0x05 -> stop that program, or choose another address with --listen"},
 		"closing": {loopback.Serve(t, closing), proxy.Policy{},
-			"failed listener ADDR: somebody listens there, but does not answer as a SOCKS5 proxy: unexpected EOF -> if it is bip324-proxy, look into its log; if it is another program, choose another address with --listen"},
+			"failed listener ADDR: somebody listens there, but does not answer as a SOCKS5 proxy: the connection was closed before all had come -> if it is bip324-proxy, look into its log; if it is another program, choose another address with --listen"},
 		"nobody": {loopback.Nobody(t), proxy.Policy{},
 			"failed listener ADDR: nobody listens there: connection refused -> the proxy does not run, or with other settings; start it with: bip324-proxy"},
 		"no port": {"127.0.0.1:0", proxy.Policy{}, "skipped listener ADDR: the port is chosen when the proxy starts"},
@@ -134,7 +134,7 @@ func TestUnixSockets(t *testing.T) {
 	server.Close()
 	<-served
 	s.Policy.Upstream = nil
-	if r := s.listener(within(t), Listener{Address: "unix:" + path}); r.State != Failed || !strings.Contains(r.What, "nobody listens there: no such file") {
+	if r := s.listener(within(t), Listener{Address: "unix:" + path}); r.State != Failed || !strings.Contains(r.What, "nobody listens there: there is no such socket") {
 		t.Errorf("%+v", r)
 	}
 }
@@ -196,7 +196,7 @@ func TestUpstream(t *testing.T) {
 		"plain":    {newUpstream(plainSOCKS5(t)), "warning upstream ADDR: this is a SOCKS5 proxy, but not Tor (asked for what Tor knows, it says: command not supported)" + notTor + byProxy},
 		"of ours":  {newUpstream(startProxy(t, new(proxy.Server))), "warning upstream ADDR: this is a SOCKS5 proxy, but not Tor (asked for what Tor knows, it says: host unreachable)" + notTor + byProxy},
 		"HTTP":     {newUpstream(loopback.Serve(t, says("HTTP/1.1 400 Bad Request\r\n\r\n"))), "failed upstream ADDR: this is no SOCKS5 proxy: it does not speak SOCKS5: its first byte is 0x48, not 0x05" + give + byProxy},
-		"closing":  {newUpstream(loopback.Serve(t, closing)), "failed upstream ADDR: somebody listens there, but does not answer as a SOCKS5 proxy: unexpected EOF" + give + byProxy},
+		"closing":  {newUpstream(loopback.Serve(t, closing)), "failed upstream ADDR: somebody listens there, but does not answer as a SOCKS5 proxy: the connection was closed before all had come" + give + byProxy},
 		"laconic":  {newUpstream(loopback.Serve(t, laconic)), "warning upstream ADDR: this is a SOCKS5 proxy, but not Tor (asked for what Tor knows, it gives no answer: unexpected EOF)" + notTor + byProxy},
 		"nobody":   {newUpstream(loopback.Nobody(t)), "failed upstream ADDR: nobody listens there: connection refused -> start that proxy, or correct --upstream; until then nobody is connected to" + byProxy},
 		"password": {newUpstream(authed), "failed upstream ADDR: this is a SOCKS5 proxy, but it wants a user name and password: write them into its URL, as in socks5://user:password@host:port" + byProxy},

@@ -68,7 +68,7 @@ func hidden(err error) error {
 		c.Addr = hiddenAddr
 		return &c
 	case *transport.HandshakeError:
-		return &transport.HandshakeError{Stage: e.Stage, Sent: e.Sent, Received: e.Received, ProvenV2: e.ProvenV2, Err: hidden(e.Err)}
+		return &transport.HandshakeError{Stage: e.Stage, Sent: e.Sent, Received: e.Received, ProvenV2: e.ProvenV2, Err: hidden(e.Err), First: e.First}
 	case *transport.RedialError:
 		return &transport.RedialError{Addr: hiddenAddr, Err: hidden(e.Err), First: hidden(e.First)}
 	case *transport.OverlayError:

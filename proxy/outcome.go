@@ -10,6 +10,7 @@ import (
 	"os"
 	"time"
 
+	"bip324proxy/internal/plain"
 	"bip324proxy/internal/stream"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
@@ -54,7 +55,7 @@ type dialError struct {
 }
 
 func (e *dialError) Error() string {
-	return fmt.Sprintf("cannot connect (the client was told: %v): %v", e.code, e.err)
+	return fmt.Sprintf("cannot connect (the client was told: %v): %s", e.code, plain.Words(e.err))
 }
 
 func (e *dialError) Unwrap() error { return e.err }
@@ -66,7 +67,7 @@ type resolveError struct {
 }
 
 func (e *resolveError) Error() string {
-	return fmt.Sprintf("cannot resolve (the client was told: %v): %v", e.code, e.err)
+	return fmt.Sprintf("cannot resolve (the client was told: %v): %s", e.code, plain.Words(e.err))
 }
 
 func (e *resolveError) Unwrap() error { return e.err }
@@ -103,10 +104,18 @@ func (s *session) transportAttrs() []any {
 	return args
 }
 
-// ended is err, or what it followed from.
+// ended is err, or what it followed from, with the side that a connection of an open
+// session is on.
 func (s *session) ended(err error) error {
 	if s.wasInterrupted() {
 		return errStopping
+	}
+	if op, ok := err.(*net.OpError); ok && s.opened() && op.Addr != nil && !errors.Is(err, errTimedOut) && !isTimeout(err) {
+		side := v1v2.Peer
+		if op.Addr.String() == s.shown.Client {
+			side = v1v2.Client
+		}
+		return &v1v2.EndError{Side: side, Err: err}
 	}
 	return err
 }
@@ -239,17 +248,21 @@ func (s *session) explain(err error) (reason, hint string) {
 		return err.Error(), ""
 	case errors.As(err, &negotiation) && negotiation.Stage == socks.StageAuth && s.public:
 		return err.Error(), s.authHint()
-	case errors.As(err, new(*resolveError)), errors.As(err, &dial), errors.As(err, &negotiation):
+	case errors.As(err, new(*resolveError)), errors.As(err, &dial):
+		return err.Error(), dialHint(err)
+	case errors.As(err, &negotiation):
 		return err.Error(), ""
 	case errors.As(err, &redial):
 		if reason = redial.First.Error(); errors.As(redial.First, &failed) {
 			reason, _ = s.explainHandshake(failed, nil)
 		}
-		return fmt.Sprintf("%s, and a second connection failed: %v", reason, redial.Err), ""
+		return fmt.Sprintf("%s, and a second connection failed: %s", reason, plain.Words(redial.Err)), ""
 	case errors.As(err, &failed):
 		return s.explainHandshake(failed, s.notOverlay(err))
 	case errors.As(err, &end):
 		return explainEnd(end), ""
+	case errors.Is(err, errPeerClosed):
+		return err.Error(), "it may be full: a node with no slot free for another connection hangs up at once; or it bans this address"
 	case errors.Is(err, errPassthroughDenied):
 		return err.Error(), "switch off the client's own v2 transport, or run with --passthrough allow"
 	case errors.Is(err, ErrNoEgress):
@@ -257,9 +270,9 @@ func (s *session) explain(err error) (reason, hint string) {
 	case errors.Is(err, errTimedOut):
 		return s.explainVanished(err), ""
 	case isTimeout(err):
-		return "nothing moved for too long: " + err.Error(), ""
+		return "nothing moved for too long", ""
 	}
-	return err.Error(), ""
+	return plain.Words(err), ""
 }
 
 // notOverlay returns why the network of the session's destination does not count as one
@@ -276,39 +289,6 @@ func (s *session) notOverlay(err error) error {
 	return nil
 }
 
-// explainHandshake explains e. noOverlay, if not nil, is why v1 could not follow.
-func (s *session) explainHandshake(e *transport.HandshakeError, noOverlay error) (reason, hint string) {
-	silent := isTimeout(e) || errors.Is(e, transport.ErrSilent)
-	v1 := errors.Is(e, transport.ErrV1Peer)
-	switch {
-	case v1:
-		reason = "it speaks v1: it sent a VERSION of " + s.shown.Network
-	case errors.Is(e, transport.ErrV1OtherNetwork):
-		return "it speaks v1, and on another network than " + s.shown.Network, ""
-	case e.Received > 0 && (errors.Is(e, transport.ErrNoTerminator) || errors.Is(e, transport.ErrAuthentication)):
-		return e.Error(), "the peer is on another network, does not speak v2, or somebody altered what it sent"
-	case e.Received > 0 || !e.HungUp() && !silent:
-		return e.Error(), ""
-	case silent:
-		reason = "the peer did not answer the v2 handshake in time"
-	default:
-		reason = "the peer hung up during the v2 handshake without an answer"
-	}
-	switch dialer := &s.dialer; {
-	case e.ProvenV2:
-		return reason, "it has spoken v2 before, so nothing was sent in plaintext: it may be full, or somebody is cutting the connection"
-	case noOverlay != nil:
-		return reason, fmt.Sprintf("it may speak v1 only, or be full; nothing was sent in plaintext, for --v1-fallback is overlay, and %v; to reach v1 peers all the same, unencrypted, run with --v1-fallback always", noOverlay)
-	case dialer.MayFallBack(s.shown.Dest):
-		return reason, ""
-	}
-	may := "it may speak v1 only, or be full (bip324-proxy check --v1 tells which); "
-	if v1 {
-		may = ""
-	}
-	return reason, may + "nothing was sent in plaintext; to reach v1 peers all the same, unencrypted, run with --v1-fallback always"
-}
-
 func explainEnd(e *v1v2.EndError) string {
 	switch {
 	case e.Err == io.EOF:
@@ -322,7 +302,7 @@ func explainEnd(e *v1v2.EndError) string {
 	case isTimeout(e):
 		return fmt.Sprintf("the %s neither sent nor took anything for too long", e.Side)
 	}
-	return fmt.Sprintf("the %s: %v", e.Side, e.Err)
+	return fmt.Sprintf("the %s: %s", e.Side, plain.Words(e.Err))
 }
 
 // isTimeout says that a deadline of ours went by.

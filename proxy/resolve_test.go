@@ -64,7 +64,7 @@ func TestResolve(t *testing.T) {
 		{"mapped IPv4", resolveName("::ffff:192.0.2.7"), []byte{5, 0, 0, 1, 192, 0, 2, 7, 0, 0}, ""},
 		{"localhost", resolveName("localhost"), loopbackIs, ""},
 		{"LOCALHOST", resolveName("LOCALHOST"), loopbackIs, ""},
-		{"unknown", resolveName("no-such-host.invalid"), cannotResolve, "no-such-host.invalid"},
+		{"unknown", resolveName("no-such-host.invalid"), cannotResolve, "the name has no address"},
 		{"onion", resolveName("name.onion"), cannotResolve, "only through those networks"},
 		{"ONION.", resolveName("NAME.ONION."), cannotResolve, "only through those networks"},
 		{"I2P", resolveName("name.b32.i2p"), cannotResolve, "only through those networks"},

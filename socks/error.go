@@ -7,6 +7,8 @@ import (
 	"net"
 	"strconv"
 	"strings"
+
+	"bip324proxy/internal/plain"
 )
 
 // Stage is the part of a conversation that it failed in.
@@ -33,7 +35,7 @@ type NegotiationError struct {
 // Error says what happened and, where the client's settings are to blame, what
 // to change.
 func (e *NegotiationError) Error() string {
-	why := e.Err.Error()
+	why := plain.Words(e.Err)
 	timeout, ok := e.Err.(net.Error) // the error itself: one within carries a cause of its own
 	switch {
 	case e.Err == io.EOF:

@@ -5,7 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
+
+	"bip324proxy/internal/plain"
 )
 
 // UpstreamError is a request that an upstream proxy did not grant. It never
@@ -27,12 +28,7 @@ type UpstreamError struct {
 // blame, what to change.
 func (e *UpstreamError) Error() string {
 	if e.Stage == StageDial {
-		why := e.Err
-		var op *net.OpError
-		if errors.As(why, &op) {
-			why = op.Err // the rest of it is the address again
-		}
-		return fmt.Sprintf("cannot reach the upstream proxy at %s: %v", e.Upstream, why)
+		return fmt.Sprintf("cannot reach the upstream proxy at %s: %s", e.Upstream, plain.Words(e.Err))
 	}
 	what := "connect to"
 	if e.Op == CommandResolve {
@@ -49,7 +45,7 @@ func (e *UpstreamError) Error() string {
 	case e.Err == io.ErrUnexpectedEOF:
 		why = "it closed the connection without a complete answer"
 	default:
-		why = e.Err.Error()
+		why = plain.Words(e.Err)
 	}
 	return fmt.Sprintf("the upstream proxy at %s did not %s %s: %s", e.Upstream, what, e.Dest, why)
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"time"
 
+	"bip324proxy/internal/plain"
 	"bip324proxy/proxy"
 )
 
@@ -89,15 +90,11 @@ type NoPageError struct {
 func (e *NoPageError) Error() string {
 	switch {
 	case e.Code == 0:
-		why := e.Err
-		var op *net.OpError
-		switch {
-		case errors.Is(why, context.DeadlineExceeded):
-			why = fmt.Errorf("no answer within %v", clientTimeout)
-		case errors.As(why, &op):
-			why = op.Err // the rest of it is the address again
+		why := plain.Words(e.Err)
+		if errors.Is(e.Err, context.DeadlineExceeded) {
+			why = fmt.Sprintf("no answer within %v", clientTimeout)
 		}
-		return fmt.Sprintf("the status page at %s does not answer: %v; is the proxy running, with --status %s?", e.Address, why, e.Address)
+		return fmt.Sprintf("the status page at %s does not answer: %s; is the proxy running, with --status %s?", e.Address, why, e.Address)
 	case e.Code == http.StatusUnauthorized && e.Token:
 		return fmt.Sprintf("the status page at %s does not take this token; give the one that the proxy has, with --status-token-file FILE", e.Address)
 	case e.Code == http.StatusUnauthorized:

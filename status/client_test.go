@@ -88,7 +88,7 @@ func TestNoStatus(t *testing.T) {
 		code   int
 		says   string
 	}{
-		"nobody":      {Client{Address: gone.Addr().String()}, 0, "does not answer: connect: connection refused; is the proxy running, with --status " + gone.Addr().String() + "?"},
+		"nobody":      {Client{Address: gone.Addr().String()}, 0, "does not answer: connection refused; is the proxy running, with --status " + gone.Addr().String() + "?"},
 		"no token":    {Client{Address: locked}, 401, "wants a token; give the one that the proxy has, with --status-token-file FILE"},
 		"wrong token": {Client{Address: locked, Token: token + "0"}, 401, "does not take this token"},
 		"another":     {Client{Address: answering(t, http.NotFound)}, 404, "is not bip324-proxy's status page: code 404"},

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -96,11 +97,12 @@ func shakeHands(ctx context.Context, nc net.Conn, r *stream.Reader, h *Handshake
 			err = cause
 		}
 		stop()
-		received := h.Received()
+		received, first := h.Received(), h.first()
 		if received == 0 {
 			received = r.Buffered() // an answer, though there was no use for it
+			first, _ = r.Peek(min(received, v1PrefixSize))
 		}
-		return &HandshakeError{Stage: h.Stage(), Sent: sent, Received: received, Err: err}
+		return &HandshakeError{Stage: h.Stage(), Sent: sent, Received: received, Err: err, First: bytes.Clone(first)}
 	}
 	write := func(b []byte) error {
 		if len(b) == 0 {

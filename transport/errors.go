@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"bip324proxy/internal/plain"
 )
 
 // Stage is how far a handshake has come.
@@ -61,6 +63,10 @@ type HandshakeError struct {
 	Received int  // bytes of the peer's that were read
 	ProvenV2 bool // a Dialer knows that the peer speaks v2, which rules out v1
 	Err      error
+
+	// First is what the peer sent first, up to 16 bytes: it may show what the peer
+	// speaks instead.
+	First []byte
 }
 
 func (e *HandshakeError) Error() string {
@@ -68,7 +74,7 @@ func (e *HandshakeError) Error() string {
 	if e.Stage == StageDone { // all had come; our answer did not get through
 		at = "sending our version packet"
 	}
-	return fmt.Sprintf("v2 handshake failed %s (%d bytes sent, %d received): %v", at, e.Sent, e.Received, e.Err)
+	return fmt.Sprintf("v2 handshake failed %s (%d bytes sent, %d received): %s", at, e.Sent, e.Received, plain.Words(e.Err))
 }
 
 func (e *HandshakeError) Unwrap() error { return e.Err }
@@ -93,7 +99,7 @@ type RedialError struct {
 }
 
 func (e *RedialError) Error() string {
-	return fmt.Sprintf("no second connection to %s: %v; the first: %v", e.Addr, e.Err, e.First)
+	return fmt.Sprintf("no second connection to %s: %s; the first: %v", e.Addr, plain.Words(e.Err), e.First)
 }
 
 // Unwrap returns both.

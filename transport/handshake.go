@@ -85,6 +85,9 @@ func randomGarbage() []byte {
 // Stage returns how far the handshake has come.
 func (h *Handshake) Stage() Stage { return h.stage }
 
+// first returns what the peer sent first, up to 16 bytes.
+func (h *Handshake) first() []byte { return h.theirs[:min(h.received, v1PrefixSize)] }
+
 // Received returns how many bytes of the peer's have been consumed.
 func (h *Handshake) Received() int { return h.received }
 
