@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -85,6 +86,9 @@ func (s *service) reload(next loading) {
 	s.current.Store(merged)
 	s.setLevel()
 	s.server.SetPolicy(s.policy())
+	if slices.Contains(changed, "upstream") {
+		go s.server.ProbeUpstream(context.Background()) // for 5 s at most
+	}
 	s.log.Info("configuration reloaded", "changed", names(changed))
 	if len(restart) > 0 {
 		s.log.Warn("what changed needs a restart, and stays as it was until then", "settings", names(restart))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -145,6 +146,9 @@ func (s *service) run(c *cli.Context) error {
 		s.log.Info("the upstream proxy gets the user name and password of its URL, and those of clients are not passed on")
 	}
 	s.notify("READY=1")
+	probing, stopProbing := context.WithCancel(context.Background())
+	defer stopProbing()
+	go s.server.ProbeUpstream(probing)
 	for {
 		select {
 		case err := <-failed:

@@ -17,7 +17,8 @@ func dialHint(err error) string {
 	var dns *net.DNSError
 	switch {
 	case isUpstreamDown(err):
-		return "nothing is connected to without it: start it, or correct --upstream; bip324-proxy check says what it is"
+		errors.As(err, &upstream)
+		return upstreamHint(upstream)
 	case errors.As(err, &upstream) && upstream.Code == socks.GeneralFailure:
 		return "the upstream proxy does not say why: its log may"
 	case errors.As(err, &upstream):

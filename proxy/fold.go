@@ -23,7 +23,7 @@ const (
 // failuresOfPeers are the refusals that nobody here is at fault for, faultsOfClients
 // those that a client is.
 var (
-	failuresOfPeers = []string{kindDial, kindSilent, kindHandshake, kindRedial, kindResolve, kindNoEgress, kindPeer}
+	failuresOfPeers = []string{kindDial, kindUpstream, kindSilent, kindHandshake, kindRedial, kindResolve, kindNoEgress, kindPeer}
 	faultsOfClients = []string{kindClient, kindNotAllowed, kindDenied, kindPassthrough, kindOwnAddress}
 )
 
@@ -53,6 +53,8 @@ func (s *session) foldedLevel(end Ended, err error) slog.Level {
 	switch {
 	case !ofPeer:
 		like.of, like.reason, whose = clientNetwork(s.client.RemoteAddr()).String(), reason, "clients"
+	case end.Kind == kindUpstream: // whatever the destination
+		like.of, whose = s.policy.reach.address, "upstream"
 	case errors.As(err, &dial):
 		like.code = dial.code
 	}

@@ -12,12 +12,13 @@ import (
 // RefusalKinds are all that Ended.Kind may be, and the keys of Snapshot.Refused:
 // why sessions come to nothing.
 var RefusalKinds = []string{
-	kindDial, kindSilent, kindHandshake, kindRedial, kindResolve, kindDenied, kindNoEgress, kindOwnAddress,
+	kindDial, kindUpstream, kindSilent, kindHandshake, kindRedial, kindResolve, kindDenied, kindNoEgress, kindOwnAddress,
 	kindPassthrough, kindPeer, kindClient, kindNotAllowed, kindClientLeft, kindTooMany, kindTooOften, kindStopping, kindOther,
 }
 
 const (
 	kindDial        = "dial"         // the destination cannot be connected to
+	kindUpstream    = "upstream"     // the upstream proxy cannot be reached or used
 	kindSilent      = "no_v2_answer" // not one byte came back: v1 only, full, or cut off
 	kindHandshake   = "handshake"    // something came back, but no good handshake
 	kindRedial      = "second_dial"  // there was no second connection, for v2 again or v1
@@ -56,6 +57,8 @@ func refusalKind(err error) string {
 		return kindNoEgress
 	case errors.Is(err, errOwnAddress), errors.Is(err, errOwnUpstream):
 		return kindOwnAddress
+	case isUpstreamDown(err):
+		return kindUpstream
 	case errors.As(err, new(*resolveError)):
 		return kindResolve
 	case errors.As(err, new(*dialError)):

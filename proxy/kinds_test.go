@@ -26,6 +26,9 @@ func TestKindsAndLevels(t *testing.T) {
 		{&dialError{socks.HostUnreachable, io.EOF}, kindDial, slog.LevelInfo},
 		{&dialError{socks.GeneralFailure, io.EOF}, kindDial, slog.LevelWarn}, // not the destination's fault
 		{&dialError{socks.NotAllowed, &DeniedError{}}, kindDenied, slog.LevelWarn},
+		{&dialError{socks.GeneralFailure, &socks.UpstreamError{Stage: socks.StageDial, Err: io.EOF}}, kindUpstream, slog.LevelWarn},
+		{&resolveError{socks.HostUnreachable, &socks.UpstreamError{Stage: socks.StageGreeting, Err: io.EOF}}, kindUpstream, slog.LevelWarn},
+		{&dialError{socks.HostUnreachable, &socks.UpstreamError{Stage: socks.StageRequest, Code: socks.HostUnreachable}}, kindDial, slog.LevelInfo},
 		{silent, kindSilent, slog.LevelInfo},
 		{broken, kindHandshake, slog.LevelWarn},
 		{&transport.RedialError{Err: io.EOF, First: silent}, kindRedial, slog.LevelInfo},

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"time"
 
 	"bip324proxy/internal/plain"
@@ -74,7 +75,7 @@ func (e *resolveError) Unwrap() error { return e.err }
 
 // logOpen logs, once, that both ends are settled.
 func (s *session) logOpen(transport string, more ...any) {
-	s.server.count(func(t *tally) { t.opened[transport]++ })
+	s.server.count(func(t *tally) { t.open(transport) })
 	s.show(func(info *SessionInfo) { info.State, info.Transport = StateOpen, transport })
 	args := append(s.attrs(), s.transportAttrs()...)
 	if network := s.shown.Network; network != "" {
@@ -130,6 +131,13 @@ func (s *session) end(err error) Ended {
 	end.Reason, end.Hint = s.explain(err)
 	if !s.opened() {
 		end.Kind = refusalKind(err)
+	}
+	end.like = alike{kind: end.Kind, transport: end.Transport, dest: transport.CanonicalAddr(end.Dest)}
+	if end.Dest == "" {
+		end.like.reason = end.Reason
+	}
+	if end.Dest == "" || slices.Contains(faultsOfClients, end.Kind) {
+		end.like.client, _, _ = net.SplitHostPort(end.Client)
 	}
 	return end
 }

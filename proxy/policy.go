@@ -43,14 +43,22 @@ type Policy struct {
 	// HideAddresses keeps the addresses and names of clients and peers out of the
 	// log. It counts for sessions that stand already, too.
 	HideAddresses bool
+
+	reach *reach // of Upstream; nil without one
 }
 
 // SetPolicy makes p the policy of the sessions that begin from now on. It may be
 // called at any time. The server's Policy field stays what it was.
 func (s *Server) SetPolicy(p Policy) {
+	p.reach = nil
 	if p.Upstream != nil {
 		u := *p.Upstream
 		u.Control = s.controlUpstream
+		p.reach = &reach{address: u.String()}
+		if old := s.replaced.Load(); old != nil && old.reach != nil && old.reach.address == p.reach.address {
+			p.reach = old.reach
+		}
+		u.Reached = func(err error) { s.noteReach(p.reach, err) }
 		p.Upstream = &u
 	}
 	s.replaced.Store(&p)

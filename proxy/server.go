@@ -101,8 +101,9 @@ type Server struct {
 	running   sync.WaitGroup         // accept loops and sessions
 
 	folded struct {
-		rate, waiting, sessions foldedLog
-		refusals                foldedRefusals
+		rate, waiting, sessions  foldedLog
+		upstreamUp, upstreamDown foldedLog
+		refusals                 foldedRefusals
 	}
 }
 

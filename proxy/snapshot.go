@@ -36,9 +36,14 @@ type Snapshot struct {
 	Handshakes Histogram `json:"handshakes"`
 
 	// Refusals and Closed are the last sessions that ended, up to 50 of each, the
-	// newest first.
+	// newest first. Alike ones are one: see Ended.Count.
 	Refusals []Ended `json:"refusals"`
 	Closed   []Ended `json:"closed"`
+
+	// Failing is about the attempts since a session last opened, nil if none failed.
+	Failing *Failing `json:"failing,omitempty"`
+	// Upstream is nil if there is none.
+	Upstream *Upstream `json:"upstream,omitempty"`
 
 	// Peers are the counts of the peer memory.
 	Peers Peers `json:"peers"`
@@ -104,9 +109,23 @@ func (t *Traffic) add(more Traffic) {
 	t.Dropped += more.Dropped
 }
 
+// Failing is what became of the attempts since a session last opened, where no session
+// has opened since: all have failed.
+type Failing struct {
+	Count  uint64    `json:"count"`
+	Since  time.Time `json:"since"`   // the first of them
+	Kind   string    `json:"kind"`    // the most frequent, one of RefusalKinds
+	OfKind uint64    `json:"of_kind"` // how many of them are of that kind
+	Dest   string    `json:"dest,omitempty"`
+	Reason string    `json:"reason"` // of the last of that kind
+	Hint   string    `json:"hint,omitempty"`
+}
+
 // Ended is a session that is over.
 type Ended struct {
 	Number    uint64    `json:"number,omitempty"` // 0 if it never was one
+	Count     uint64    `json:"count"`            // of sessions like it; the other fields are about the last
+	First     time.Time `json:"first"`            // the end of the first of them
 	Time      time.Time `json:"time"`             // of its end
 	Seconds   float64   `json:"seconds"`          // that it took
 	Client    string    `json:"client"`
@@ -117,6 +136,8 @@ type Ended struct {
 	Kind      string    `json:"kind,omitempty"` // of a refusal, one of RefusalKinds
 	Reason    string    `json:"reason"`
 	Hint      string    `json:"hint,omitempty"` // what the user can do about it
+
+	like alike
 }
 
 // Histogram counts durations.
@@ -169,6 +190,7 @@ func (s *Server) Snapshot() Snapshot {
 	}
 	s.mu.Unlock()
 
+	now.Upstream = s.policy().reach.state()
 	slices.Sort(now.Listeners)
 	slices.SortFunc(now.Sessions, func(a, b SessionInfo) int { return cmp.Compare(a.Number, b.Number) })
 	now.Peers = Peers(s.policy().Dialer.Peers.Count())

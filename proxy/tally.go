@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -31,6 +32,7 @@ type tally struct {
 	handshake time.Duration      // all of them together
 	refusals  lastEnded
 	closed    lastEnded
+	failing   failing
 }
 
 func newTally() tally {
@@ -76,13 +78,21 @@ func (t *tally) end(e Ended, traffic Traffic, everyDay bool) {
 	t.refused[e.Kind]++
 	if !everyDay {
 		t.refusals.put(e)
+		t.failing.add(&e)
 	}
+}
+
+// open counts a session that has opened.
+func (t *tally) open(transport string) {
+	t.opened[transport]++
+	t.failing = failing{}
 }
 
 func (t *tally) copyTo(s *Snapshot) {
 	s.Opened, s.Fallbacks, s.Refused = maps.Clone(t.opened), maps.Clone(t.fallbacks), maps.Clone(t.refused)
 	s.Traffic, s.Dropped = maps.Clone(t.traffic), maps.Clone(t.dropped)
 	s.Refusals, s.Closed = t.refusals.newestFirst(), t.closed.newestFirst()
+	s.Failing = t.failing.report()
 	s.Handshakes = Histogram{Sum: t.handshake.Seconds(), Bounds: slices.Clone(handshakeBounds)}
 	for i, n := range t.buckets {
 		s.Handshakes.Count += n
@@ -92,26 +102,93 @@ func (t *tally) copyTo(s *Snapshot) {
 	}
 }
 
-// lastEnded are the last sessions that ended, in a ring.
+// alike is what makes ended sessions alike: repeated, one of them is to be shown.
+type alike struct {
+	kind, transport, dest string
+	client                string // its host, where the client is at fault or has not said where to
+	reason                string // where it has not
+}
+
+// lastEnded are the last sessions that ended, the newest last. Of those that are alike
+// it keeps one.
 type lastEnded struct {
-	ring []Ended
-	next int
+	kept []*Ended
 }
 
 func (l *lastEnded) put(e Ended) {
 	for _, text := range []*string{&e.Dest, &e.Reason, &e.Hint} {
 		*text = (*text)[:min(len(*text), maxShown)]
 	}
-	if len(l.ring) < keepEnded {
-		l.ring = append(l.ring, e)
+	e.Count, e.First = 1, e.Time
+	i := slices.IndexFunc(l.kept, func(kept *Ended) bool { return kept.like == e.like })
+	switch {
+	case i >= 0:
+		e.Count, e.First = l.kept[i].Count+1, l.kept[i].First
+	case len(l.kept) < keepEnded:
+		l.kept = append(l.kept, &e)
 		return
+	default:
+		i = 0
 	}
-	l.ring[l.next] = e
-	l.next = (l.next + 1) % keepEnded
+	room := l.kept[i]
+	*room = e
+	l.kept = append(slices.Delete(l.kept, i, i+1), room)
 }
 
 func (l *lastEnded) newestFirst() []Ended {
-	all := append(slices.Clone(l.ring[l.next:]), l.ring[:l.next]...)
-	slices.Reverse(all)
-	return append([]Ended{}, all...) // never null in JSON
+	all := make([]Ended, 0, len(l.kept)) // never null in JSON
+	for _, e := range slices.Backward(l.kept) {
+		all = append(all, *e)
+	}
+	return all
+}
+
+// failing counts the refusals since a session last opened, by kind.
+type failing struct {
+	count uint64
+	since time.Time
+	kinds map[string]*failed
+}
+
+type failed struct {
+	count              uint64
+	dest, reason, hint string // of the last
+}
+
+func (f *failing) add(e *Ended) {
+	if f.count == 0 {
+		f.since, f.kinds = e.Time, make(map[string]*failed)
+	}
+	f.count++
+	kind := f.kinds[e.Kind]
+	if kind == nil {
+		kind = new(failed)
+		f.kinds[e.Kind] = kind
+	}
+	kind.count++
+	kind.dest, kind.reason, kind.hint = e.Dest, e.Reason, e.Hint
+}
+
+// report returns nil if nothing failed.
+func (f *failing) report() *Failing {
+	if f.count == 0 {
+		return nil
+	}
+	r := &Failing{Count: f.count, Since: f.since}
+	for _, kind := range RefusalKinds { // the first of several that are as frequent
+		if k := f.kinds[kind]; k != nil && k.count > r.OfKind {
+			r.Kind, r.OfKind, r.Dest, r.Reason = kind, k.count, k.dest, k.reason
+			r.Hint = cmp.Or(k.hint, failingHints[kind])
+		}
+	}
+	return r
+}
+
+// failingHints say what to do if nothing but such failures is seen, where one of them
+// would be no reason to do anything.
+var failingHints = map[string]string{
+	kindDial:      "if it goes on: see that this machine has a network connection, and that no firewall stops this program (bip324-proxy check)",
+	kindHandshake: "if it goes on: see that the client is on the network that its peers are on",
+	kindResolve:   "see that the name is right, and that name resolution works on this machine (bip324-proxy check)",
+	kindClient:    "set the client's SOCKS5 proxy to this proxy's address",
 }

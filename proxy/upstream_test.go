@@ -181,14 +181,54 @@ func TestUpstreamDown(t *testing.T) {
 	l.Close()
 	u.Address = l.Addr().String()
 	e := u.startBehind(t, new(proxy.Server))
-	for _, dest := range []string{"node.invalid:8333", "192.0.2.7:8333", "[2001:db8::7]:8333", "name.onion:8333"} {
+	e.server.ProbeUpstream(t.Context())
+	if s := e.server.Snapshot().Upstream; s == nil || s.State != "failed" || s.Since.IsZero() || s.Hint == "" ||
+		s.Reason != "the upstream proxy "+u.Address+" cannot be reached: connection refused" {
+		t.Errorf("after the probe: %+v", s)
+	}
+	if warned := e.logs.with("the upstream proxy cannot be used", "WARN"); len(warned) != 1 {
+		t.Errorf("%d warnings", len(warned))
+	}
+	for i, dest := range []string{"node.invalid:8333", "192.0.2.7:8333", "[2001:db8::7]:8333", "name.onion:8333"} {
 		client := e.dial()
 		if code, err := ask(client, dest); code != 1 || err != nil {
 			t.Errorf("%s: reply %d, %v; want 1", dest, code, err)
 		}
 		wantClosed(t, client)
 		line := e.wantEnd(client, "refused", "cannot reach the upstream proxy at "+u.Address)
-		wantAttrs(t, line, logLine{"dest": dest, "level": "WARN"})
+		level := "WARN"
+		if i > 0 {
+			level = "DEBUG" // the cause is the same, whatever the destination
+		}
+		wantAttrs(t, line, logLine{"dest": dest, "level": level})
+		now := e.until("the refusal", func(s proxy.Snapshot) bool { return len(s.Refusals) == i+1 })
+		if r := now.Refusals[0]; r.Kind != "upstream" || r.Dest != dest || !strings.Contains(r.Hint, "start that proxy") {
+			t.Errorf("%+v", r)
+		}
+		if f := now.Failing; f == nil || f.Count != uint64(i+1) || f.Kind != "upstream" || f.OfKind != f.Count || f.Hint == "" {
+			t.Errorf("after %d attempts: %+v", i+1, f)
+		}
+	}
+	// It is back.
+	l, err = net.Listen("tcp", u.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for nc, err := l.Accept(); err == nil; nc, err = l.Accept() {
+			go u.serve(nc)
+		}
+	}()
+	e.net.peer("node.invalid:8333", v2Peer(func(c *transport.Conn) { c.ReadPacket() }))
+	client := e.connect("node.invalid:8333")
+	client.Write(v1Message(mainnet, "version", version))
+	now := e.until("a session", func(s proxy.Snapshot) bool { return s.Opened["v2"] == 1 })
+	if now.Upstream.State != "reached" || now.Upstream.Reason != "" || now.Failing != nil {
+		t.Errorf("%+v, failing %+v", now.Upstream, now.Failing)
+	}
+	if back := e.logs.with("the upstream proxy is reached again", "INFO"); len(back) != 1 {
+		t.Errorf("%d lines say that it is back", len(back))
 	}
 }
 
@@ -301,7 +341,7 @@ func TestUpstreamItself(t *testing.T) {
 				}
 				client.Close()
 				e.wantEnd(client, "refused", "the upstream proxy is the proxy itself")
-				if n := strings.Count(e.logs.text(), "itself"); n != 1 {
+				if n := strings.Count(e.logs.text(), `"reason":"the upstream proxy is the proxy itself"`); n != 1 {
 					t.Errorf("%d sessions for one client", n)
 				}
 			})

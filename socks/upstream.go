@@ -41,6 +41,11 @@ type Upstream struct {
 	// net.Dialer's is; its error ends the attempt.
 	Control func(network, address string, c syscall.RawConn) error `json:"-"`
 
+	// Reached, if not nil, is called after each attempt to reach the proxy, with an
+	// *UpstreamError if it could not be connected to, or did not greet and
+	// authenticate as a SOCKS5 proxy does. An attempt that was given up is none.
+	Reached func(err error) `json:"-"`
+
 	// Timeout bounds one Dial or Resolve, whatever its context allows. 0 is
 	// 2 minutes.
 	Timeout time.Duration
@@ -177,14 +182,49 @@ func (u *Upstream) ProbeTor(ctx context.Context) (at net.Addr, err error) {
 	return conn.RemoteAddr(), nil
 }
 
-// ask connects to the proxy and makes one request. ctx ends all of it.
+// Probe connects to the proxy, greets it as for a client without credentials, and
+// asks for nothing. It takes 5 seconds at most. The error is an *UpstreamError.
+func (u *Upstream) Probe(ctx context.Context) error {
+	probe := *u
+	probe.Timeout = probeTimeout
+	conn, _, err := probe.ask(ctx, 0, unspecified, Credentials{})
+	if err == nil {
+		conn.Close()
+	}
+	return err
+}
+
+// ask is attempt, and tells u.Reached whether the proxy was reached.
 func (u *Upstream) ask(ctx context.Context, command Command, dest Addr, client Credentials) (net.Conn, netip.Addr, error) {
 	if err := dest.check(); err != nil {
 		return nil, netip.Addr{}, err
 	}
+	conn, ip, err := u.attempt(ctx, command, dest, client)
+	var failed *UpstreamError
+	switch down := errors.As(err, &failed) && failed.Stage != StageRequest; {
+	case u.Reached == nil || down && errors.Is(err, context.Canceled):
+	case down && (client.none() || u.hasCredentials() || !failed.maybeOfCredentials()):
+		u.Reached(failed)
+	case !down:
+		u.Reached(nil)
+	}
+	return conn, ip, err
+}
+
+// hasCredentials reports whether the proxy has credentials that go before the client's.
+func (u *Upstream) hasCredentials() bool { return u.Credentials != nil && !u.Credentials.none() }
+
+// maybeOfCredentials reports whether other credentials might not have failed.
+func (e *UpstreamError) maybeOfCredentials() bool {
+	return e.Stage == StageAuth || errors.Is(e, ErrTakesNoCredentials)
+}
+
+// attempt connects to the proxy and makes one request, or only greets it if command is
+// 0. ctx ends all of it.
+func (u *Upstream) attempt(ctx context.Context, command Command, dest Addr, client Credentials) (net.Conn, netip.Addr, error) {
 	request := &upstreamRequest{upstream: u, command: command, dest: dest, credentials: client}
 	switch {
-	case u.Credentials != nil && !u.Credentials.none():
+	case u.hasCredentials():
 		request.credentials = *u.Credentials
 	case !client.none():
 	case !u.Mark.none():

@@ -9,6 +9,9 @@ import (
 	"bip324proxy/internal/plain"
 )
 
+// Cause says in words what went wrong with the proxy itself, without its address.
+func (e *UpstreamError) Cause() string { return plain.Words(e.Err) }
+
 // UpstreamError is a request that an upstream proxy did not grant. It never
 // holds credentials.
 type UpstreamError struct {

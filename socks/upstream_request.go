@@ -88,6 +88,9 @@ func (q *upstreamRequest) converse(conn net.Conn) (bound netip.Addr, stage Stage
 		}
 	}
 	stage = StageRequest
+	if q.command == 0 {
+		return
+	}
 	if _, err = conn.Write(q.message()); err != nil {
 		return
 	}

@@ -30,6 +30,9 @@ func startUpstream(t *testing.T, address string, isTor bool, peer func(dest stri
 	addr = loopback.ServeAt(t, address, func(nc net.Conn) {
 		nc.SetDeadline(time.Now().Add(patience))
 		a := readSocksRequest(nc)
+		if a.command == 0 {
+			return // only a greeting
+		}
 		mu.Lock()
 		all = append(all, a)
 		mu.Unlock()

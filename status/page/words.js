@@ -2,6 +2,7 @@
 
 export const refusals = {
 	dial: "cannot be connected to",
+	upstream: "the upstream proxy cannot be used",
 	no_v2_answer: "no answer to the v2 handshake",
 	handshake: "the v2 handshake failed",
 	second_dial: "no second connection, for v1",
