@@ -49,7 +49,7 @@ func TestTopInATerminal(t *testing.T) {
 			if err := top.Start(); err != nil {
 				t.Fatal(err)
 			}
-			shown.await(t, "Is my Bitcoin traffic encrypted? no connections right now: 0")
+			shown.await(t, "Nothing to say yet: no connections.")
 			shown.await(t, "q to quit")
 			end(window, top.Process)
 			if err := top.Wait(); err != nil {

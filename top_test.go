@@ -42,7 +42,7 @@ func TestStatusCommand(t *testing.T) {
 	for _, args := range [][]string{{"status", page}, {"top", page}, {"status", "--status", page}, {"--status", page, "top"}} {
 		code, stdout, stderr := runProgram(args...)
 		if code != 0 || stderr != "" ||
-			!strings.HasPrefix(stdout, "Is my Bitcoin traffic encrypted? yes: 1 encrypted (v2), 0 plaintext (v1), 0 passed through, 0 refused\nbip324-proxy ") ||
+			!strings.HasPrefix(stdout, "Is my Bitcoin traffic encrypted?\nYes: 1 encrypted, none in plaintext.\n1 encrypted (v2), 0 plaintext (v1), 0 passed through, 0 failed\nbip324-proxy ") ||
 			!strings.Contains(stdout, "  v2         mainnet  "+node+"  ") {
 			t.Errorf("%q: exit code %d\n%s%s", args, code, stdout, stderr)
 		}

@@ -189,7 +189,7 @@ func TestStatusOfASession(t *testing.T) {
 	catchUp(t, client, node)
 	code, stdout, stderr := run(t, "status", page)
 	t.Logf("exit code %d\n%s%s", code, stdout, stderr)
-	for _, want := range []string{"Is my Bitcoin traffic encrypted? yes: 1 encrypted (v2), 0 plaintext (v1), 0 passed through", "v2         regtest  " + node.p2p, "/btcwire:"} {
+	for _, want := range []string{"Yes: 1 encrypted, none in plaintext.\n1 encrypted (v2), 0 plaintext (v1), 0 passed through", "v2         regtest  " + node.p2p, "/btcwire:"} {
 		if !strings.Contains(stdout, want) || code != 0 {
 			t.Errorf("it does not say %q", want)
 		}

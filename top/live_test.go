@@ -30,7 +30,7 @@ func newFakeScreen() *fakeScreen {
 func (s *fakeScreen) Size() (width, height int) { return 200, 50 }
 func (s *fakeScreen) Keys() <-chan byte         { return s.keys }
 func (s *fakeScreen) Draw(lines []string) error {
-	s.drawn = append(s.drawn, fmt.Sprintf("%v: %s / %s", time.Since(s.began), lines[0], lines[len(lines)-1]))
+	s.drawn = append(s.drawn, fmt.Sprintf("%v: %s / %s", time.Since(s.began), lines[0]+" "+lines[1], lines[len(lines)-1]))
 	return nil
 }
 
@@ -41,7 +41,7 @@ func (s *fakeScreen) want(t *testing.T, want ...string) {
 	}
 }
 
-const line = "Is my Bitcoin traffic encrypted? yes: %d encrypted (v2), 0 plaintext (v1), 0 passed through, 0 refused / "
+const line = "Is my Bitcoin traffic encrypted? Yes: %d encrypted, none in plaintext. / "
 
 // It is drawn at once and then every two seconds; a proxy that is away for a while
 // is said to be, with what was known of it.

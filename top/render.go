@@ -16,12 +16,18 @@ const maxRefusals = 5
 // most height of them. Zero is any number. Where there is room for all, it ends with
 // the session ids, in full.
 func Render(r *status.Report, width, height int) []string {
-	head := append(terminal.Fold("", headline(r), width), terminal.Fold("", about(r), width)...)
+	var head []string
+	for _, line := range append(headline(r), about(r)) {
+		head = append(head, terminal.Fold("", line, width)...)
+	}
 	tail := refusals(r.Refusals, width)
 	room := 0 // for the sessions; 0 is any
 	if height > 0 {
-		// The refusals get what the sessions leave, but a third at least.
-		tail = tail[:min(len(tail), max(height-len(head)-len(r.Sessions)-3, height/3))]
+		// The refusals get what the sessions leave, but a third at least if that leaves some sessions.
+		limit := max(height-len(head)-len(r.Sessions)-3, min(height/3, height-len(head)-4), 0)
+		if tail = tail[:min(len(tail), limit)]; len(tail) <= 2 {
+			tail = nil // no more than their title
+		}
 		room = max(height-len(head)-len(tail), 1)
 	}
 	sessions := sessionLines(r, width, room)
@@ -66,7 +72,7 @@ func sessionLines(r *status.Report, width, room int) []string {
 		left += len(r.Sessions) - (len(lines) - titles)
 	}
 	if left > 0 {
-		lines = append(lines, fmt.Sprintf("and %d more", left))
+		lines = append(lines, fmt.Sprintf("and %d more, not shown", left))
 	}
 	return lines
 }
@@ -76,14 +82,18 @@ func refusals(last []proxy.Ended, width int) (lines []string) {
 	if len(last) == 0 {
 		return nil
 	}
-	lines = []string{"", "The last connections that came to nothing:"}
+	lines = []string{"", "The last connections that failed:"}
 	for _, e := range last[:min(len(last), maxRefusals)] {
 		to := e.Dest
 		if to == "" {
 			to = "client " + e.Client
 		}
 		head := e.Time.Local().Format("15:04:05") + gap
-		lines = append(lines, terminal.Fold(head, plainText(to)+": "+terminal.Clean(e.Reason), width)...)
+		times := ""
+		if e.Count > 1 {
+			times = fmt.Sprintf(" (%d times since %s)", e.Count, e.First.Local().Format("15:04:05"))
+		}
+		lines = append(lines, terminal.Fold(head, plainText(to)+": "+terminal.Clean(e.Reason)+times, width)...)
 		if e.Hint != "" {
 			lines = append(lines, terminal.Fold(strings.Repeat(" ", len(head))+"-> ", terminal.Clean(e.Hint), width)...)
 		}

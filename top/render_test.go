@@ -67,7 +67,9 @@ func TestRenderLong(t *testing.T) {
 // that it would obey.
 func TestRender(t *testing.T) {
 	wantLines(t, Render(report(), 0, 0), `
-Is my Bitcoin traffic encrypted? partly: 8 encrypted (v2), 1 plaintext (v1), 1 v1 within Tor or CJDNS, 1 passed through, 1 connecting, 31 refused
+Is my Bitcoin traffic encrypted?
+PARTLY: 1 in plaintext (v1).
+8 encrypted (v2), 1 plaintext (v1), 1 v1 within Tor or CJDNS, 1 passed through, 1 connecting, 31 failed
 bip324-proxy 1.2.3 on 127.0.0.1:1324, [::1]:1324, up 3h12m, at 2026-09-01 15:12:10
 
   NO    AGE  TRANSPORT     NETWORK  DESTINATION                                                              IN     OUT  MESSAGES  LAST      PEER
@@ -76,9 +78,9 @@ bip324-proxy 1.2.3 on 127.0.0.1:1324, [::1]:1324, up 3h12m, at 2026-09-01 15:12:
 1101  1h15m  passthrough            192.0.2.7:50001                                                       15 kB   900 B       0/0  -/-
   88   3h3m  v1 overlay    mainnet  aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.onion:8333  1.2 MB  9.9 kB     40/20  -/-
    3  3h12m  v2            mainnet  [2001:db8::4]:8333                                                   123 GB   77 kB  9000/812  inv/pong  /Satoshi:30.0.0(<b>??)/
-and 7 more
+and 7 more, not shown
 
-The last connections that came to nothing:
+The last connections that failed:
 15:11:40  198.51.100.1:8333: the peer hung up during the v2 handshake without an answer
           -> it may speak v1 only, or be full
 15:10:00  client 127.0.0.1:4: the client speaks HTTP?]0;x?
@@ -87,7 +89,7 @@ The last connections that came to nothing:
 
 // In a small terminal what matters least goes first, and what is in plaintext last.
 func TestRenderSmall(t *testing.T) {
-	wantLines(t, Render(report(), 80, 0)[5:11], `
+	wantLines(t, Render(report(), 80, 0)[7:13], `
   NO    AGE  TRANSPORT     NETWORK  DESTINATION             IN     OUT  MESSAGES
    7  3h11m  v1 PLAINTEXT  mainnet  203.0.113.4:8333       0 B     0 B       4/2
 1207     5s  (dialing)              evil?[2J.example..     0 B     0 B       0/0
@@ -96,20 +98,19 @@ func TestRenderSmall(t *testing.T) {
    3  3h12m  v2            mainnet  [2001:db8::4]:8333  123 GB   77 kB  9000/812
 `)
 	wantLines(t, Render(report(), 50, 14), `
-Is my Bitcoin traffic encrypted? partly: 8
-encrypted (v2), 1 plaintext (v1), 1 v1 within Tor
-or CJDNS, 1 passed through, 1 connecting, 31
-refused
+Is my Bitcoin traffic encrypted?
+PARTLY: 1 in plaintext (v1).
+8 encrypted (v2), 1 plaintext (v1), 1 v1 within
+Tor or CJDNS, 1 passed through, 1 connecting, 31
+failed
 bip324-proxy 1.2.3 on 127.0.0.1:1324, [::1]:1324,
 up 3h12m, at 2026-09-01 15:12:10
 
   NO    AGE  TRANSPORT     DESTINATION
    7  3h11m  v1 PLAINTEXT  203.0.113.4:8333
-and 11 more
-
-The last connections that came to nothing:
-15:11:40  198.51.100.1:8333: the peer hung up
-          during the v2 handshake without an
+1207     5s  (dialing)     evil?[2J.example:8333
+1101  1h15m  passthrough   192.0.2.7:50001
+and 9 more, not shown
 `)
 }
 
@@ -144,7 +145,9 @@ func TestRenderFits(t *testing.T) {
 func TestRenderQuiet(t *testing.T) {
 	r := &status.Report{Snapshot: proxy.Snapshot{Time: at(1), Started: began, Stopping: true}}
 	wantLines(t, Render(r, 0, 0), `
-Is my Bitcoin traffic encrypted? no connections right now: 0 encrypted (v2), 0 plaintext (v1), 0 passed through, 0 refused
+Is my Bitcoin traffic encrypted?
+Nothing to say yet: no connections.
+0 encrypted (v2), 0 plaintext (v1), 0 passed through, 0 failed
 bip324-proxy stopping: it takes no more clients, up 1s, at 2026-09-01 12:00:01
 `)
 }
@@ -171,5 +174,37 @@ func TestRenderLeavesTheReport(t *testing.T) {
 	Render(r, 80, 24)
 	if !slices.Equal(r.Sessions, same.Sessions) {
 		t.Error("the sessions are in another order")
+	}
+}
+
+// The answer stands alone in the second line, whole, on every terminal and without one.
+func TestAnswer(t *testing.T) {
+	dial := &proxy.Failing{Count: 12, Since: at(5), Kind: "dial", OfKind: 9, Dest: "192.0.2.1:8333", Reason: "no\x1b answer", Hint: "see the network"}
+	down := &proxy.Upstream{State: "failed", Reason: "the upstream proxy 127.0.0.1:9050 cannot be reached: connection refused", Hint: "start Tor"}
+	for _, c := range []struct {
+		live     status.Live
+		failing  *proxy.Failing
+		upstream *proxy.Upstream
+		answer   string
+		more     string // somewhere below, without line breaks
+	}{
+		{status.Live{}, nil, nil, "Nothing to say yet: no connections.", "0 encrypted (v2)"},
+		{status.Live{Pending: 3}, nil, nil, "Nothing to say yet: no connections.", "3 connecting"},
+		{status.Live{}, dial, nil, "Nothing is sent: all attempts failed.", "12 failed since 12:00:05, 9 of them so: 192.0.2.1:8333: no? answer -> see the network"},
+		{status.Live{}, dial, down, "Nothing is sent: the upstream is down.", "the upstream proxy 127.0.0.1:9050 cannot be reached: connection refused -> start Tor"},
+		{status.Live{V2: 1}, nil, down, "Yes: 1 encrypted, none in plaintext.", "cannot be reached: connection refused -> start Tor"},
+		{status.Live{V2: 999}, nil, nil, "Yes: 999 encrypted, none in plaintext.", "999 encrypted (v2)"},
+		{status.Live{V1: 999}, nil, nil, "NO: 999 in plaintext (v1).", "999 plaintext (v1)"},
+		{status.Live{V1: 1, V2: 1051}, nil, nil, "PARTLY: 1 in plaintext (v1).", "1051 encrypted (v2)"},
+		{status.Live{Passthrough: 9, V2: 1}, nil, nil, "Partly: 9 passed through as they came.", "9 passed through"},
+		{status.Live{Passthrough: 999}, nil, nil, "Not known: 999 passed through.", "999 passed through"},
+	} {
+		r := &status.Report{Snapshot: proxy.Snapshot{Time: at(60), Started: began, Failing: c.failing, Upstream: c.upstream}, Live: c.live}
+		for _, width := range []int{40, 60, 80, 200, 0} {
+			lines := Render(r, width, 24)
+			if lines[0] != "Is my Bitcoin traffic encrypted?" || lines[1] != c.answer || !strings.Contains(strings.Join(lines, " "), c.more) {
+				t.Errorf("%d columns: want %q and %q, got\n%s", width, c.answer, c.more, strings.Join(lines, "\n"))
+			}
+		}
 	}
 }

@@ -11,13 +11,62 @@ import (
 	"bip324proxy/status"
 )
 
-// words are verdicts as they are said.
-var words = map[status.Verdict]string{
-	status.Yes: "yes", status.No: "no", status.Partly: "partly", status.Unknown: "not known", status.None: "no connections right now",
+// answer answers whether the Bitcoin traffic is encrypted. It stands alone in its line:
+// short enough for 40 columns with hundreds of sessions.
+func answer(r *status.Report) string {
+	live := r.Live
+	plain, encrypted := live.V1-live.V1Overlay, live.V2+live.V1Overlay
+	switch live.Encrypted() {
+	case status.Yes:
+		return fmt.Sprintf("Yes: %d encrypted, none in plaintext.", encrypted)
+	case status.No:
+		return fmt.Sprintf("NO: %d in plaintext (v1).", plain)
+	case status.Partly:
+		if plain > 0 {
+			return fmt.Sprintf("PARTLY: %d in plaintext (v1).", plain)
+		}
+		return fmt.Sprintf("Partly: %d passed through as they came.", live.Passthrough)
+	case status.Unknown:
+		return fmt.Sprintf("Not known: %d passed through.", live.Passthrough)
+	}
+	switch {
+	case isUpstreamDown(r):
+		return "Nothing is sent: the upstream is down."
+	case r.Failing != nil:
+		return "Nothing is sent: all attempts failed."
+	}
+	return "Nothing to say yet: no connections."
 }
 
-// headline is the first line.
-func headline(r *status.Report) string {
+func isUpstreamDown(r *status.Report) bool { return r.Upstream != nil && r.Upstream.State == "failed" }
+
+// trouble says why nothing gets through, and what to do.
+func trouble(r *status.Report) []string {
+	f := r.Failing
+	switch {
+	case isUpstreamDown(r):
+		return advice(r.Upstream.Reason, r.Upstream.Hint)
+	case f == nil || r.Live.Encrypted() != status.None:
+		return nil
+	}
+	what := f.Reason
+	if f.Dest != "" {
+		what = plainText(f.Dest) + ": " + what
+	}
+	return advice(fmt.Sprintf("%d failed since %s, %d of them so: %s", f.Count, f.Since.Local().Format("15:04:05"), f.OfKind, what), f.Hint)
+}
+
+func advice(what, hint string) []string {
+	lines := []string{terminal.Clean(what)}
+	if hint != "" {
+		lines = append(lines, "-> "+terminal.Clean(hint))
+	}
+	return lines
+}
+
+// headline is the first lines: the question, its answer, why nothing gets through, and
+// the counts.
+func headline(r *status.Report) []string {
 	live := r.Live
 	parts := []string{
 		fmt.Sprintf("%d encrypted (v2)", live.V2),
@@ -34,11 +83,12 @@ func headline(r *status.Report) string {
 	for _, n := range r.Refused {
 		refused += n
 	}
-	parts = append(parts, fmt.Sprintf("%d refused", refused))
-	return fmt.Sprintf("Is my Bitcoin traffic encrypted? %s: %s", words[live.Encrypted()], strings.Join(parts, ", "))
+	parts = append(parts, fmt.Sprintf("%d failed", refused))
+	lines := append([]string{"Is my Bitcoin traffic encrypted?", answer(r)}, trouble(r)...)
+	return append(lines, strings.Join(parts, ", "))
 }
 
-// about is the second line.
+// about is the line about the proxy.
 func about(r *status.Report) string {
 	state := "on " + strings.Join(r.Listeners, ", ")
 	switch {

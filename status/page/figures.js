@@ -61,7 +61,7 @@ export function throughput(report) {
 function label(o) {
 	switch (o.outcome) {
 	case "v1": return "v1: " + (words.fallbacks[o.cause] || o.cause);
-	case "refused": return "nothing: " + (words.refusals[o.cause] || o.cause);
+	case "refused": return "failed: " + (words.refusals[o.cause] || o.cause);
 	}
 	return o.outcome === "v2" ? "v2, encrypted" : "passed through";
 }
@@ -73,7 +73,7 @@ function percent(share) {
 
 function shares(list) {
 	const sum = (outcome, part) => list.filter(o => !outcome || o.outcome === outcome).reduce((n, o) => n + o[part], 0);
-	return `Of ${words.count(sum("", "count"), "connection", "connections")} ${percent(sum("v1", "share"))} fell back to v1, and ${percent(sum("refused", "share"))} came to nothing.`;
+	return `Of ${words.count(sum("", "count"), "connection", "connections")} ${percent(sum("v1", "share"))} fell back to v1, and ${percent(sum("refused", "share"))} failed.`;
 }
 
 const bars = new Map();

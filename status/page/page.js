@@ -7,6 +7,16 @@ import { $, text, say, sessions, refused, closed } from "./rows.js";
 const every = 2000, longest = 30000, shown = 300; // milliseconds, milliseconds, sessions
 
 let timer, failures = 0, lastGood, paused = false, state, asking = false;
+let transport = "", typed, last; // of the sessions that are asked for; since the search was typed; the last report, and what it was asked for
+
+// query is what is asked for: the proxy searches all of its sessions, not only those shown here.
+function query() {
+	const q = new URLSearchParams({ sessions: shown });
+	const words = $("filter").value.trim();
+	if (transport) q.set("transport", transport);
+	if (words) q.set("q", words);
+	return String(q);
+}
 
 function show(report) {
 	const { v2, v1, passthrough } = report.live, answer = words.answer(report);
@@ -31,13 +41,15 @@ function show(report) {
 	sessions.show(report.sessions, report);
 	refused.show(report.refusals, report);
 	closed.show(report.closed, report);
-	const all = report.live.all;
-	text($("sessions-count"), all > report.sessions.length ? `the newest ${words.number(report.sessions.length)} of ${words.number(all)}` : words.number(all));
-	const nothing = Object.values(report.refused).reduce((a, b) => a + b, 0), unlisted = nothing - report.refusals.length;
+	const found = report.sessions_found, left = report.sessions_left_out;
+	text($("sessions-count"), (found < report.live.all ? `${words.number(found)} of ${words.number(report.live.all)} match` : words.number(found))
+		+ (left > 0 ? `; ${words.number(report.sessions.length)} shown, plaintext first, ${words.number(left)} not shown` : ""));
+	const nothing = Object.values(report.refused).reduce((a, b) => a + b, 0);
+	const unlisted = nothing - report.refusals.reduce((n, e) => n + e.count, 0);
 	text($("refused"), words.number(nothing));
-	text($("refused-count"), (report.refusals.length >= 50 ? "the last 50" : words.number(report.refusals.length))
-		+ (unlisted > 0 ? `; ${words.number(unlisted)} more are not listed: older ones, and those of every day` : ""));
-	text($("closed-count"), report.closed.length >= 50 ? "the last 50" : words.number(report.closed.length));
+	text($("refused-count"), (report.refusals.length >= 50 ? "the last 50 destinations" : words.number(nothing - Math.max(unlisted, 0)))
+		+ (unlisted > 0 ? `; ${words.number(unlisted)} more are not listed: older ones and routine failures` : ""));
+	text($("closed-count"), report.closed.length >= 50 ? "the last 50 peers" : words.number(report.closed.reduce((n, e) => n + e.count, 0)));
 	filter();
 
 	figures.throughput(report);
@@ -49,10 +61,24 @@ function show(report) {
 
 function filter() {
 	const wanted = $("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
-	const [live, nothing, over] = [sessions, refused, closed].map(rows => rows.filter(wanted));
-	const none = live + nothing + over === 0;
-	text($("found"), !wanted.length ? "" : none ? "Not among the live sessions, nor among the last 50 that came to nothing or ended. Does the client use this proxy?"
-		: `${live} live, ${nothing} came to nothing, ${over} ended`);
+	sessions.filter(wanted);
+	const [nothing, over] = [refused, closed].map(rows => rows.filter(wanted));
+	if (last?.query !== query()) {
+		text($("found"), wanted.length ? "Searching…" : "");
+		return;
+	}
+	const live = last.report.sessions_found, none = live + nothing + over === 0;
+	text($("found"), !wanted.length ? "" : none ? "Not among the live sessions, nor among the last 50 that failed or ended. Does the client use this proxy?"
+		: `${words.number(live)} live, ${nothing} failed, ${over} ended`);
+}
+
+// choose shows only the sessions of one transport, or all again.
+function choose(button) {
+	transport = transport === button.value ? "" : button.value;
+	for (const each of document.querySelectorAll(".tile button")) each.setAttribute("aria-pressed", String(transport !== "" && each.value === transport));
+	$("all").hidden = !transport;
+	filter();
+	ask();
 }
 
 function lost(why) {
@@ -70,21 +96,24 @@ async function ask() {
 	asking = true;
 	clearTimeout(timer);
 	let wait = every;
+	const asked = query();
 	try {
-		const response = await fetch("api/status?sessions=" + shown, { cache: "no-store", signal: AbortSignal.timeout(10000) });
+		const response = await fetch("api/status?" + asked, { cache: "no-store", signal: AbortSignal.timeout(10000) });
 		const body = await (response.ok ? response.json() : response.text());
 		lastGood = new Date();
-		if (response.ok) found(body);
+		if (response.ok) found(body, asked);
 		else wait = lost(body.trim());
 	} catch {
 		wait = lost();
 	}
 	asking = false;
+	if (asked !== query() && !failures) return ask(); // it has changed in the meantime
 	if (!paused && !document.hidden) timer = setTimeout(ask, wait);
 }
 
-function found(report) {
+function found(report, asked) {
 	failures = 0;
+	last = { report, query: asked };
 	$("lost").hidden = true;
 	$("answer").classList.remove("stale");
 	text($("updated"), "updated " + lastGood.toLocaleTimeString());
@@ -108,7 +137,13 @@ $("pause").onclick = () => {
 	if (paused) text($("updated"), "paused");
 	goOn();
 };
-$("filter").oninput = filter;
+$("filter").oninput = () => {
+	filter();
+	clearTimeout(typed);
+	typed = setTimeout(ask, 200);
+};
+for (const button of document.querySelectorAll(".tile button")) button.onclick = () => choose(button);
+$("all").onclick = () => choose({ value: transport });
 $("find").onsubmit = e => e.preventDefault();
 document.addEventListener("visibilitychange", goOn);
 ask();

@@ -130,7 +130,7 @@ function messages(n, dropped) {
 
 function updateSession(row, s, report) {
 	const kind = words.kind(s), translated = s.transport === "v2";
-	row.search = [s.dest, s.client, s.peer_agent, s.client_agent, s.session_id, s.network, s.transport].join(" ").toLowerCase();
+	row.search = [s.dest, s.client, s.peer_agent, s.client_agent, s.session_id, s.network, s.transport, s.state, s.transport === "v1" && !s.overlay ? "plaintext" : ""].join(" ").toLowerCase();
 	text(row.dest, s.dest || "not asked yet");
 	text(row.peerAgent, s.peer_agent || "");
 	row.chip.dataset.kind = kind;
@@ -148,28 +148,38 @@ function updateSession(row, s, report) {
 	text(row.age, words.duration(words.since(report, s.began)));
 }
 
-// buildEnded makes the row of a session that is over: but for its age it stays as it is.
+// buildEnded makes the row of a session that is over, and of others like it.
 function buildEnded(e) {
 	const tr = newRow(), when = line("when"), exact = line("quiet when");
 	const what = e.kind ? words.refusals[e.kind] || e.kind : words.speaks[e.transport] || e.transport;
 	const chip = make("span", "chip", what);
 	chip.dataset.kind = e.kind ? "refused" : e.transport;
-	text(exact, new Date(e.time).toLocaleTimeString() + (e.kind ? "" : ", lasted " + words.duration(e.seconds)));
-	const reason = [chip, make("div", "reason", e.reason)];
-	const hint = e.hint || words.advice[e.kind];
-	if (hint) reason.push(withOptions(make("div", "hint"), hint));
+	const times = line("quiet"), why = line("reason"), hint = line("hint"), client = line("quiet");
+	const reason = [chip, why, hint];
 	cell(tr, "Peer", "", make("div", "main", e.dest || "not asked yet"), make("div", "quiet agent", [e.peer_agent, e.network].filter(Boolean).join(" · ")),
-		make("div", "quiet", "for " + e.client));
-	cell(tr, "When", "", when, exact);
+		client);
+	cell(tr, "When", "", when, exact, times);
 	cell(tr, "Why", "wide", ...reason);
-	return { tr, when, search: [e.dest, e.client, e.peer_agent, e.reason, e.kind, what].join(" ").toLowerCase() };
+	return { tr, when, exact, times, why, hint, client, what };
 }
 
 function updateEnded(row, e, report) {
 	text(row.when, words.duration(words.since(report, e.time)) + " ago");
+	text(row.exact, new Date(e.time).toLocaleTimeString() + (e.kind ? "" : ", lasted " + words.duration(e.seconds)));
+	text(row.times, e.count > 1 ? `${words.number(e.count)} times since ${new Date(e.first).toLocaleTimeString()}` : "");
+	text(row.why, e.reason);
+	text(row.client, "for " + e.client);
+	const hint = words.advice(e, report);
+	row.hint.hidden = !hint;
+	if (row.hint.textContent !== hint) {
+		row.hint.replaceChildren();
+		withOptions(row.hint, hint);
+	}
+	row.search = [e.dest, e.client, e.peer_agent, e.reason, e.kind, row.what].join(" ").toLowerCase();
 }
 
-const endedKey = e => e.number + " " + e.time + " " + e.client;
+// endedKey is the same for an ended session and for what it repeats.
+const endedKey = e => [e.first, e.kind, e.transport, e.dest].join(" ");
 
 export const sessions = new Rows("session-rows", "sessions-empty", s => String(s.number), buildSession, updateSession);
 export const refused = new Rows("refusal-rows", "refusals-empty", endedKey, buildEnded, updateEnded);

@@ -21,10 +21,13 @@ export const refusals = {
 	other: "other",
 };
 
-// advice is for refusals that come without any.
-export const advice = {
-	dial: "Nothing is wrong here: clients try many addresses, and most of them are old.",
-};
+// advice returns what to do about a session that ended. A dead peer is no reason to do
+// anything, unless all are.
+export function advice(e, report) {
+	if (e.hint) return e.hint;
+	const wrong = report.failing || report.upstream?.state === "failed";
+	return e.kind === "dial" && !wrong ? "Nothing is wrong here: clients try many addresses, and most of them are old." : "";
+}
 
 export const fallbacks = {
 	hung_up: "the peer hung up on the v2 handshake",
@@ -91,7 +94,7 @@ export function answer(report) {
 	const title = [[plain, "plaintext"], [live.passthrough, "passed through"], [live.v2 + live.v1_overlay, "encrypted"]]
 		.filter(([n]) => n > 0).map(([n, what]) => number(n) + " " + what).join(", ");
 	switch (report.encrypted) {
-	case "none": return { state: "none", mark: "–", headline: "No connections right now.", title: "no connections" };
+	case "none": return none(report);
 	case "yes": return { state: "good", mark: "✓", headline: live.v2 === open ? `Yes. ${which} through this proxy ${is} encrypted.` : `Yes. ${parts}.`, title };
 	case "no": return { state: "bad", mark: "!", headline: plain === open ? `No. ${which} ${is} in plaintext (v1).` : `No. ${parts}.`, title };
 	case "partly": return { state: "partly", mark: "!", headline: `Partly. ${parts}.`, title };
@@ -99,19 +102,43 @@ export function answer(report) {
 	}
 }
 
+// none is the answer if no connection is open: why not, if that is known.
+function none(report) {
+	const failing = report.failing;
+	if (report.upstream?.state === "failed") return { state: "failing", mark: "!", headline: "No connections: the upstream proxy cannot be used.", title: "upstream proxy down" };
+	if (!failing) return { state: "none", mark: "–", headline: "No connections right now.", title: "no connections" };
+	const which = failing.count === 1 ? "the last attempt" : ever(report) ? `the last ${number(failing.count)} attempts` : `all ${number(failing.count)} attempts`;
+	return { state: "failing", mark: "!", headline: `No connections: ${which} failed.`, title: "attempts fail" };
+}
+
+function ever(report) { return report.opened.v2 + report.opened.v1 + report.opened.passthrough; }
+
+function sentence(s) { return s && s[0].toUpperCase() + s.slice(1) + (/[.!?]$/.test(s) ? "" : "."); }
+
+// trouble says what is wrong, if nothing gets through: with the upstream proxy, or what
+// failed most often since a session last opened.
+function trouble(report, open) {
+	const { upstream, failing } = report;
+	if (upstream?.state === "failed") return [sentence(upstream.reason), sentence(upstream.hint)];
+	if (open > 0 || !failing) return [];
+	const most = failing.count === failing.of_kind ? "" : `Most often, ${number(failing.of_kind)} of ${number(failing.count)} times: `;
+	return [most + sentence((failing.dest ? failing.dest + ": " : "") + failing.reason), sentence(failing.hint || "")];
+}
+
 // detail is what there is to say on the answer, in sentences.
 export function detail(report) {
 	const live = report.live, said = [], fallback = setting(report, "v1-fallback");
 	const open = live.v2 + live.v1 + live.passthrough;
-	const ever = report.opened.v2 + report.opened.v1 + report.opened.passthrough;
+	const wrong = trouble(report, open);
+	said.push(...wrong.filter(Boolean));
 	if (report.stopping) said.push("The proxy is stopping and takes no more clients.");
-	else if (open === 0 && ever === 0) said.push(`Set your Bitcoin client's SOCKS5 proxy to ${report.listeners.join(" or ") || "this proxy"}, and its connections show here. If it is set, restart the client.`);
-	if (open === 0 && ever > 0) said.push(`Since the start: ${number(report.opened.v2)} on v2, ${number(report.opened.v1)} on v1, ${number(report.opened.passthrough)} passed through.`);
+	else if (open === 0 && !ever(report) && !wrong.length) said.push(`Set your Bitcoin client's SOCKS5 proxy to ${report.listeners.join(" or ") || "this proxy"}, and its connections show here. If it is set, restart the client.`);
+	if (open === 0 && ever(report)) said.push(`Since the start: ${number(report.opened.v2)} on v2, ${number(report.opened.v1)} on v1, ${number(report.opened.passthrough)} passed through.`);
 	if (live.pending > 0) said.push(count(live.pending, "is", "are") + " being made.");
 	if (live.v1 > live.v1_overlay) {
-		said.push("Anybody on the way can read the plaintext." + (fallback ? ` It is spoken because --v1-fallback is ${fallback}; with never it would not be.` : ""));
+		said.push("Anyone on the path can read these connections." + (fallback ? ` Set --v1-fallback to never to refuse them; it is ${fallback}.` : ""));
 	} else if (fallback === "never") {
-		said.push("What a v1 client says leaves encrypted or not at all: --v1-fallback is never.");
+		said.push("Traffic from v1 clients is encrypted or not sent at all: --v1-fallback is never.");
 	} else if (fallback === "always") {
 		said.push("A peer without v2 is spoken to in plaintext, for --v1-fallback is always" + (report.opened.v1 ? `; ${number(report.opened.v1)} were since the start.` : "."));
 	}
@@ -121,9 +148,9 @@ export function detail(report) {
 	return said.join(" ");
 }
 
-// why leads to the reasons, if connections came to nothing of late.
+// why leads to the reasons, if connections failed of late.
 export function why(report) {
 	const recent = report.refusals.filter(r => since(report, r.time) < 600).length;
 	if (recent === 0) return "";
-	return (recent >= 50 ? "At least " : "") + count(recent, "connection", "connections") + " came to nothing in the last ten minutes: see why.";
+	return (recent >= 50 ? "At least " : "") + count(recent, "destination", "destinations") + " failed in the last ten minutes: see why.";
 }
