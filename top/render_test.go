@@ -108,9 +108,10 @@ up 3h12m, at 2026-09-01 15:12:10
 
   NO    AGE  TRANSPORT     DESTINATION
    7  3h11m  v1 PLAINTEXT  203.0.113.4:8333
-1207     5s  (dialing)     evil?[2J.example:8333
-1101  1h15m  passthrough   192.0.2.7:50001
-and 9 more, not shown
+and 11 more, not shown
+
+The last connections that failed:
+15:11:40  198.51.100.1:8333: the peer hung up
 `)
 }
 
