@@ -25,7 +25,7 @@ type Snapshot struct {
 	Opened map[string]uint64 `json:"opened"`
 	// Fallbacks counts the sessions on v1 by why they are: see FallbackCauses.
 	Fallbacks map[string]uint64 `json:"fallbacks"`
-	// Refused counts sessions that came to nothing by why: see RefusalKinds.
+	// Refused counts sessions that failed before they were open, by why: see RefusalKinds.
 	Refused map[string]uint64 `json:"refused"`
 	// Traffic is by transport.
 	Traffic map[string]Traffic `json:"traffic"`

@@ -45,7 +45,7 @@ var (
 	descPending     = describe("sessions_pending", "Live sessions that are not open yet.", "state")
 	descMax         = describe("sessions_limit", "Sessions that there may be at a time.")
 	descOpened      = describe("sessions_opened_total", "Sessions that were opened.", "transport")
-	descRefused     = describe("sessions_refused_total", "Sessions that came to nothing, by why.", "reason")
+	descRefused     = describe("sessions_refused_total", "Sessions that failed before they were open, by why.", "reason")
 	descFallbacks   = describe("fallbacks_total", "Sessions opened on v1, by why.", "cause")
 	descBytes       = describe("bytes_total", "Bytes moved, as v1 has them where messages are translated.", "transport", "direction")
 	descMessages    = describe("messages_total", "Messages translated between v1 and v2.", "direction")

@@ -136,7 +136,7 @@ export function detail(report) {
 	if (open === 0 && ever(report)) said.push(`Since the start: ${number(report.opened.v2)} on v2, ${number(report.opened.v1)} on v1, ${number(report.opened.passthrough)} passed through.`);
 	if (live.pending > 0) said.push(count(live.pending, "is", "are") + " being made.");
 	if (live.v1 > live.v1_overlay) {
-		said.push("Anyone on the path can read these connections." + (fallback ? ` Set --v1-fallback to never to refuse them; it is ${fallback}.` : ""));
+		said.push("Anyone on the path can read the plaintext connections." + (fallback ? ` Set --v1-fallback to never to refuse them; it is ${fallback}.` : ""));
 	} else if (fallback === "never") {
 		said.push("Traffic from v1 clients is encrypted or not sent at all: --v1-fallback is never.");
 	} else if (fallback === "always") {
