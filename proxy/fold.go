@@ -53,8 +53,6 @@ func (s *session) foldedLevel(end Ended, err error) slog.Level {
 	switch {
 	case !ofPeer:
 		like.of, like.reason, whose = clientNetwork(s.client.RemoteAddr()).String(), reason, "clients"
-	case end.Kind == kindUpstream: // whatever the destination
-		like.of, whose = s.policy.reach.address, "upstream"
 	case errors.As(err, &dial):
 		like.code = dial.code
 	}

@@ -196,11 +196,7 @@ func TestUpstreamDown(t *testing.T) {
 		}
 		wantClosed(t, client)
 		line := e.wantEnd(client, "refused", "cannot reach the upstream proxy at "+u.Address)
-		level := "WARN"
-		if i > 0 {
-			level = "DEBUG" // the cause is the same, whatever the destination
-		}
-		wantAttrs(t, line, logLine{"dest": dest, "level": level})
+		wantAttrs(t, line, logLine{"dest": dest, "level": "WARN"})
 		now := e.until("the refusal", func(s proxy.Snapshot) bool { return len(s.Refusals) == i+1 })
 		if r := now.Refusals[0]; r.Kind != "upstream" || r.Dest != dest || !strings.Contains(r.Hint, "start that proxy") {
 			t.Errorf("%+v", r)

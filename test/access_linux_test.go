@@ -210,7 +210,7 @@ func TestOverlayNetworks(t *testing.T) {
 				}
 				if plaintext {
 					code, out, errs := run(t, "status", page)
-					verdict := map[bool]string{true: "encrypted? yes", false: "encrypted? no"}[c.encrypts]
+					verdict := map[bool]string{true: "encrypted?\nYes: ", false: "encrypted?\nNO: "}[c.encrypts]
 					if code != 0 || !strings.Contains(out, verdict) {
 						t.Errorf("%q, %s: %d, %s%s", flags, c.dest, code, out, errs)
 					}
