@@ -39,6 +39,7 @@ type service struct {
 	stderr    io.Writer
 
 	stops   stops
+	reloads chan os.Signal            // SIGHUP, where it asks for a reload
 	end     atomic.Pointer[time.Time] // when the process ends at the latest, once that is known
 	unsaved atomic.Bool               // the peer memory's file is yet to be written
 }
@@ -135,7 +136,7 @@ func spareMemory() (ballast []byte) {
 func (s *service) run(c *cli.Context) error {
 	done := make(chan struct{})
 	defer close(done)
-	loaded := loadAt(signals.Hangups, c, done)
+	loaded := loadAt(s.reloads, c, done)
 
 	failed := make(chan error, len(s.listeners))
 	for _, l := range s.listeners {

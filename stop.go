@@ -27,7 +27,8 @@ const (
 	logPatience = time.Second
 )
 
-// stops are the two signals that end the service: SIGINT or SIGTERM each.
+// stops are the two signals that end the service: SIGINT or SIGTERM each, or, as the first,
+// the SIGHUP of a terminal that was closed.
 type stops struct {
 	first, second chan struct{} // closed when it comes
 	signal        os.Signal     // the first, once that is closed
@@ -37,13 +38,13 @@ type stops struct {
 // within lastMoments, whatever it may be waiting for.
 func (s *service) awaitStops(done <-chan struct{}) {
 	s.stops = stops{first: make(chan struct{}), second: make(chan struct{})}
+	s.reloads = make(chan os.Signal, 1)
+	user := findTerminal()
 	go func() {
-		select {
-		case s.stops.signal = <-signals.Stops:
-			close(s.stops.first)
-		case <-done:
+		if s.stops.signal = s.awaitFirst(user, done); s.stops.signal == nil {
 			return
 		}
+		close(s.stops.first)
 		select {
 		case <-signals.Stops:
 			close(s.stops.second)
@@ -51,6 +52,27 @@ func (s *service) awaitStops(done <-chan struct{}) {
 		case <-done:
 		}
 	}()
+}
+
+// awaitFirst returns the first signal that ends the service, or nil once done is closed.
+// It passes on those that ask for a reload.
+func (s *service) awaitFirst(user userTerminal, done <-chan struct{}) os.Signal {
+	for {
+		select {
+		case stop := <-signals.Stops:
+			return stop
+		case hangup := <-signals.Hangups:
+			if user.isClosed() {
+				return hangup
+			}
+			select {
+			case s.reloads <- hangup:
+			default: // one is to come anyway
+			}
+		case <-done:
+			return nil
+		}
+	}
 }
 
 // endWithin ends the process after d. The exit code is 1 if the peer memory has not been

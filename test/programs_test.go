@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
@@ -13,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -35,6 +37,7 @@ func buildAndRun(m *testing.M) int {
 	if binaries.proxy = os.Getenv(inNamespace); binaries.proxy != "" {
 		return m.Run()
 	}
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) // or under nohup(1) programs that tests start would ignore it
 	dir, err := os.MkdirTemp("", "bip324-proxy-test-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

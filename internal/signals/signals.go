@@ -10,7 +10,8 @@ import (
 )
 
 var (
-	// Hangups receives SIGHUP. Windows has none.
+	// Hangups receives SIGHUP, unless the program was started with SIGHUP ignored, as by
+	// nohup(1). Windows has none.
 	Hangups = make(chan os.Signal, 1)
 
 	// Stops receives SIGINT and SIGTERM.
@@ -19,6 +20,8 @@ var (
 	// pipes receives SIGPIPE, and nobody reads it: a log that nobody reads any more would
 	// end the program otherwise.
 	pipes = make(chan os.Signal, 1)
+
+	hangupsIgnored = signal.Ignored(syscall.SIGHUP)
 )
 
 func init() { Catch() }
@@ -26,7 +29,9 @@ func init() { Catch() }
 // Catch has the signals come from the channels, and SIGPIPE ignored. Importing the
 // package has done so; it is for a program that has called Release.
 func Catch() {
-	signal.Notify(Hangups, syscall.SIGHUP)
+	if !hangupsIgnored {
+		signal.Notify(Hangups, syscall.SIGHUP)
+	}
 	signal.Notify(Stops, os.Interrupt, syscall.SIGTERM)
 	signal.Notify(pipes, syscall.SIGPIPE)
 }

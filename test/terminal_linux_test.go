@@ -1,0 +1,133 @@
+package test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"bip324proxy/internal/pty"
+)
+
+// inTerminal is a proxy that was started in a terminal.
+type inTerminal struct {
+	cmd    *exec.Cmd
+	window *os.File // closes the terminal
+	page   string
+	ended  chan struct{}
+}
+
+// startInTerminal runs the proxy as a terminal does a program, in a session of its own. Of stdin and stderr those are
+// the terminal that it is told to.
+func startInTerminal(t *testing.T, stdin, stderr bool, command ...string) *inTerminal {
+	t.Helper()
+	window, tty, err := pty.Open(80, 24)
+	if err != nil {
+		notRun(t, "there are no pseudoterminals here: %v", err)
+	}
+	t.Cleanup(func() { window.Close() })
+	defer tty.Close()
+	p := &inTerminal{window: window, page: freeAddr(t), ended: make(chan struct{})}
+	p.cmd = exec.Command(command[0], append(command[1:], "--listen", freeAddr(t), "--status", p.page, "--grace", "0")...)
+	p.cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
+	p.cmd.ExtraFiles = []*os.File{tty}
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true, Ctty: 3}
+	if stdin {
+		p.cmd.Stdin = tty
+	}
+	if stderr {
+		p.cmd.Stderr = tty
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(p.ended)
+		p.cmd.Wait()
+	}()
+	t.Cleanup(func() {
+		p.cmd.Process.Kill()
+		<-p.ended
+	})
+	eventually(t, "the proxy listens", func() bool { return askHealth(p.page) == "ok\n" })
+	return p
+}
+
+// requireEnd proves that the proxy ends, with exit code 0.
+func (p *inTerminal) requireEnd(t *testing.T) {
+	t.Helper()
+	select {
+	case <-p.ended:
+		if !p.cmd.ProcessState.Success() {
+			t.Errorf("it ends with %v", p.cmd.ProcessState)
+		}
+	case <-time.After(patience / 3):
+		t.Error("it does not end")
+	}
+}
+
+// requireLife proves that the proxy goes on.
+func (p *inTerminal) requireLife(t *testing.T) {
+	t.Helper()
+	select {
+	case <-p.ended:
+		t.Fatalf("it ends: %v", p.cmd.ProcessState)
+	case <-time.After(300 * time.Millisecond):
+	}
+	if health := askHealth(p.page); health != "ok\n" {
+		t.Errorf("/readyz says %q", health)
+	}
+}
+
+// A proxy ends with its terminal, whatever of it is the terminal's, and saves what it knows.
+func TestTerminalCloses(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ stdin, stderr bool }{
+		"all": {true, true}, "stdin": {true, false}, "stderr": {false, true}, "neither": {false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			memory := filepath.Join(t.TempDir(), "peers")
+			p := startInTerminal(t, c.stdin, c.stderr, binaries.proxy, "--peer-memory", memory)
+			p.window.Close()
+			p.requireEnd(t)
+			if _, err := os.Stat(memory); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// Some shells send SIGHUP when they end, before their terminal closes. Where neither stdin nor stderr is the
+// terminal, SIGHUP is a reload as long as there is one.
+func TestHangupInTerminal(t *testing.T) {
+	t.Parallel()
+	p := startInTerminal(t, true, true, binaries.proxy)
+	p.cmd.Process.Signal(syscall.SIGHUP)
+	p.cmd.Process.Signal(syscall.SIGHUP)
+	p.requireEnd(t)
+
+	p = startInTerminal(t, false, false, binaries.proxy)
+	p.cmd.Process.Signal(syscall.SIGHUP)
+	p.requireLife(t)
+	p.window.Close()
+	p.requireEnd(t)
+}
+
+// With nohup, SIGHUP does nothing, and the proxy outlives its terminal.
+func TestNohup(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "log")
+	p := startInTerminal(t, true, true, "/bin/sh", "-c", `trap "" HUP; exec "$@" 2>"$0"`, path, binaries.proxy)
+	p.cmd.Process.Signal(syscall.SIGHUP)
+	p.window.Close()
+	p.requireLife(t)
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	p.requireEnd(t)
+	if text, err := os.ReadFile(path); err != nil || strings.Contains(string(text), "reload") || !strings.Contains(string(text), "signal=terminated") {
+		t.Errorf("the log says\n%s%v", text, err)
+	}
+}
