@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -40,10 +41,7 @@ func parseFile(path string, content []byte) (map[string]given, error) {
 	if len(content) > maxFile {
 		return nil, wrong(1, "this is no file of settings: it has more than %d bytes", maxFile)
 	}
-	content, err := asUTF8(content)
-	if err != nil {
-		return nil, wrong(1, "%w", err)
-	}
+	content = bytes.TrimPrefix(content, []byte("\xef\xbb\xbf")) // some editors begin a file so
 	all := make(map[string]given)
 	var p unstable.Parser // the only one that knows where keys are
 	for p.Reset(content); p.NextExpression(); {

@@ -4,7 +4,6 @@ package main
 
 import (
 	"bufio"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -18,7 +17,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-	"unicode/utf16"
 
 	"bip324proxy/internal/signals"
 	"bip324proxy/transport"
@@ -218,8 +216,7 @@ func TestUpstreamInLog(t *testing.T) {
 // With a password a listener may be open to others.
 func TestListenWithAuth(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "auth")
-	for _, content := range []string{"user:pass:word\n", "user:pass:word\r\nnever read\n", "user:pass:word",
-		"\xef\xbb\xbfuser:pass:word\r\n", inUTF16("user:pass:word\r\nnever read\r\n")} {
+	for _, content := range []string{"user:pass:word\n", "user:pass:word\r\nnever read\n", "user:pass:word"} {
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -258,26 +255,6 @@ func TestWrongAuthFile(t *testing.T) {
 		}
 		checkOneLine(t, "an auth file", stderr.String(), "write USER:PASSWORD")
 	}
-	for content, says := range map[string]string{
-		"user:password \n": "begins or ends with a space; delete it", "\tuser:password\r\n": "begins or ends with a space; delete it",
-		"user:password\u00a0\n": "begins or ends with a space; delete it", inUTF16("user:password")[2:]: "save it as UTF-8", "\xff\xfeu": "save it as UTF-8", "user:pass\x00word\n": "save it as UTF-8",
-	} {
-		os.WriteFile(file, []byte(content), 0o600)
-		var stderr strings.Builder
-		if code := run([]string{"bip324-proxy", "--auth-file", file}, io.Discard, &stderr); code == 0 || strings.Contains(stderr.String(), "password:") {
-			t.Errorf("%q: exit code %d, %s", content, code, stderr.String())
-		}
-		checkOneLine(t, "an auth file", stderr.String(), says)
-	}
-}
-
-// inUTF16 returns text as Windows's shells write it.
-func inUTF16(text string) string {
-	b := []byte("\xff\xfe")
-	for _, unit := range utf16.Encode([]rune(text)) {
-		b = binary.LittleEndian.AppendUint16(b, unit)
-	}
-	return string(b)
 }
 
 // A socket that systemd passes is judged as one that the program opens itself, and

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bufio"
 	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net"
 	"net/netip"
@@ -52,7 +54,6 @@ type settings struct {
 	maxSessions     int // 0 for what the descriptor limit is enough for
 	clientRate      int // connections a second
 	status          string
-	statusHost      []string
 	statusToken     string
 	statusTokenFile string
 	grace           time.Duration
@@ -252,18 +253,26 @@ func (s *settings) credentials() (*socks.Credentials, error) {
 		}
 		return c, nil
 	}
-	pair, err := firstLineOf(s.authFile)
+	f, err := os.Open(s.authFile)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s.given("auth-file"), err)
 	}
-	if strings.TrimSpace(pair) != pair {
-		return nil, s.wrong("auth-file", fmt.Errorf("%s: the first line begins or ends with a space; delete it, or give a password that has it with --auth", s.authFile))
+	defer f.Close()
+	pair, err := firstLine(f)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %s: %w", s.given("auth-file"), s.authFile, err)
 	}
 	c, err := parseCredentials(pair)
 	if err != nil {
 		return nil, s.wrong("auth-file", fmt.Errorf("%s: %w", s.authFile, err))
 	}
 	return c, nil
+}
+
+func firstLine(r io.Reader) (string, error) {
+	lines := bufio.NewScanner(r)
+	lines.Scan()
+	return lines.Text(), lines.Err()
 }
 
 // parseCredentials reads USER:PASSWORD. The password may have colons. None at all is

@@ -1,14 +1,11 @@
 package main
 
 import (
-	"encoding/binary"
 	"errors"
 	"net"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
-	"unicode/utf16"
 
 	"bip324proxy/proxy"
 	"bip324proxy/socks"
@@ -58,8 +55,7 @@ func TestSettingsFitAnInt(t *testing.T) {
 // is what the first line says; an error does not show it.
 func FuzzAuthFile(f *testing.F) {
 	for _, s := range []string{"", "\n", "user:password\n", "user:pass:word\r\nmore\n", ":", "user:", ":password", "no colon",
-		"user:" + strings.Repeat("p", 256), strings.Repeat("x", 3_000), "\xff\x00:\x00",
-		"\xef\xbb\xbfuser:password\r\n", "\xff\xfeu\x00:\x00p\x00\r\x00\n\x00", "\xfe\xff\x00u\x00:\x0a\x0a\x00\n", "\xff\xfe\x00"} {
+		"user:" + strings.Repeat("p", 256), strings.Repeat("x", 3_000), "\xff\x00:\x00"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, content string) {
@@ -78,28 +74,7 @@ func FuzzAuthFile(f *testing.F) {
 			t.Errorf("%q gives a user of %d bytes, a password of %d", content, len(c.Username), len(c.Password))
 		}
 		line := c.Username + ":" + c.Password
-		end := []string{"\r\n", "\n", ""}
-		encoded := func(s string) string { return s }
-		for mark, order := range map[string]binary.AppendByteOrder{"\xff\xfe": binary.LittleEndian, "\xfe\xff": binary.BigEndian} {
-			if rest, ok := strings.CutPrefix(content, mark); ok {
-				content = rest
-				encoded = func(s string) string {
-					var b []byte
-					for _, unit := range utf16.Encode([]rune(s)) {
-						b = order.AppendUint16(b, unit)
-					}
-					return string(b)
-				}
-			}
-		}
-		content = strings.TrimPrefix(content, "\xef\xbb\xbf")
-		if strings.Contains(line, "\ufffd") { // half a surrogate pair can be anything
-			return
-		}
-		if !slices.ContainsFunc(end, func(end string) bool {
-			whole := encoded(line + end)
-			return strings.HasPrefix(content, whole) && (end != "" || content == whole || strings.HasPrefix(content[len(whole):], "\r"))
-		}) {
+		if rest, ok := strings.CutPrefix(content, line); !ok || strings.TrimPrefix(rest, "\r") != "" && strings.TrimPrefix(rest, "\r")[0] != '\n' {
 			t.Errorf("%q gives %q", content, line)
 		}
 	})

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"strings"
+	"os"
 	"time"
 
 	"bip324proxy/proxy"
@@ -17,11 +17,6 @@ import (
 func (s *settings) checkStatus() (err error) {
 	if s.token, err = s.readToken(); err != nil {
 		return err
-	}
-	for _, host := range s.statusHost {
-		if err := status.CheckHost(host); err != nil {
-			return s.wrong("status-host", err)
-		}
 	}
 	if s.status == "" {
 		return nil
@@ -46,11 +41,14 @@ func (s *settings) readToken() (string, error) {
 			return "", usageError{fmt.Errorf("%s and %s: give one of them", s.given(name), s.given("status-token-file"))}
 		}
 		name = "status-token-file"
-		line, err := firstLineOf(s.statusTokenFile)
+		f, err := os.Open(s.statusTokenFile)
 		if err != nil {
 			return "", fmt.Errorf("%s: %w", s.given(name), err)
 		}
-		token = strings.TrimSpace(line)
+		defer f.Close()
+		if token, err = firstLine(f); err != nil {
+			return "", fmt.Errorf("%s: %s: %w", s.given(name), s.statusTokenFile, err)
+		}
 	} else if token == "" {
 		return "", nil
 	}
@@ -102,7 +100,6 @@ func (s *service) showStatus() (stop func()) {
 		Settings:  func() []status.Setting { return s.settings().shown() },
 		Version:   bareVersion(),
 		Token:     s.settings().token,
-		Hosts:     s.settings().statusHost,
 		LogLost:   s.queue.Lost,
 		Log:       s.log,
 	}

@@ -52,8 +52,6 @@ func askStatus(t *testing.T, network, addr, path, token string) (code int, body 
 func TestStatus(t *testing.T) {
 	dir := t.TempDir()
 	file, path := filepath.Join(dir, "token"), filepath.Join(dir, "socket")
-	fromWindows := filepath.Join(t.TempDir(), "windows")
-	os.WriteFile(fromWindows, []byte(inUTF16(statusToken+" \r\n")), 0o600)
 	if err := os.WriteFile(file, []byte(statusToken+"\nmore\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +63,6 @@ func TestStatus(t *testing.T) {
 		{[]string{"--status", "127.0.0.1:0"}, "tcp", ""},
 		{[]string{"--status", "127.0.0.1:0", "--status-token", statusToken}, "tcp", statusToken},
 		{[]string{"--status", "0.0.0.0:0", "--status-token-file", file}, "tcp", statusToken},
-		{[]string{"--status", "127.0.0.1:0", "--status-token-file", fromWindows}, "tcp", statusToken},
 		{[]string{"--status", "unix:" + path}, "unix", ""},
 	} {
 		node := v2Node(t)

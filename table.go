@@ -64,8 +64,6 @@ var table = []setting{
 		usage: "`NUMBER` of connections a second that one address may make where --listen is not on this machine alone"},
 	{name: "status", field: func(s *settings) any { return &s.status },
 		usage: "`ADDRESS` of the status page, such as 127.0.0.1:1325, or unix:/PATH[?mode=0660&group=NAME]; there is none by default"},
-	{name: "status-host", field: func(s *settings) any { return &s.statusHost },
-		usage: "`NAME` that the status page answers to, besides addresses of this machine, such as a container's; may be repeated"},
 	{name: "status-token", field: func(s *settings) any { return &s.statusToken }, secret: true,
 		usage: "`TOKEN` that who asks for the status must show; needed where --status is not on this machine alone"},
 	{name: "status-token-file", field: func(s *settings) any { return &s.statusTokenFile },

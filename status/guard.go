@@ -33,51 +33,19 @@ type route struct {
 type guard struct {
 	routes map[string]route
 	addr   net.Addr
-	hosts  map[string]bool // as canonicalHost has them
 	token  string
 	locked bool   // the token is needed
 	cookie string // its name
 	ticket string // its value, instead of the token: of this process alone
 }
 
-func newGuard(addr net.Addr, hosts []string, token string, routes map[string]route) *guard {
-	g := &guard{routes: routes, addr: addr, hosts: make(map[string]bool), token: token, cookie: "bip324-proxy-status", ticket: rand.Text()}
-	for _, host := range hosts {
-		g.hosts[canonicalHost(host)] = true
-	}
+func newGuard(addr net.Addr, token string, routes map[string]route) *guard {
+	g := &guard{routes: routes, addr: addr, token: token, cookie: "bip324-proxy-status", ticket: rand.Text()}
 	g.locked = token != "" || !proxy.IsLocal(addr)
 	if tcp, ok := addr.(*net.TCPAddr); ok {
 		g.cookie += fmt.Sprintf("-%d", tcp.Port) // cookies are not kept by port
 	}
 	return g
-}
-
-// CheckHost returns an error if host is not a name or an address, without a port, that a
-// Host header can have.
-func CheckHost(host string) error {
-	if _, err := netip.ParseAddr(host); err == nil {
-		return nil
-	}
-	name := canonicalHost(host)
-	valid := name != "" && len(name) <= 253
-	for label := range strings.SplitSeq(name, ".") {
-		valid = valid && label != "" && len(label) <= 63 && !strings.ContainsFunc(label, func(r rune) bool {
-			return r != '-' && r != '_' && (r < 'a' || r > 'z') && (r < '0' || r > '9')
-		})
-	}
-	if !valid {
-		return fmt.Errorf("%q is not a host; write a name or an address, without a port, such as bip324-proxy", host)
-	}
-	return nil
-}
-
-// canonicalHost returns host in lower case and without the dot at the end. An address
-// gets the form that netip gives it.
-func canonicalHost(host string) string {
-	if ip, err := netip.ParseAddr(host); err == nil {
-		return ip.String()
-	}
-	return strings.ToLower(strings.TrimSuffix(host, "."))
 }
 
 // minToken is how many characters a token has at least: it may be guessed at from
@@ -120,15 +88,15 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case to.health:
 		to.ServeHTTP(w, r)
 	case !shown && !g.isHost(r.Host):
-		refuse(w, http.StatusForbidden, "forbidden: ask for an address of this machine, such as 127.0.0.1, and not for a name; one that it is to answer to is given with --status-host")
+		refuse(w, http.StatusForbidden, "forbidden: ask for an address of this machine, such as 127.0.0.1, and not for a name")
 	case g.locked && !shown:
 		h.Set("WWW-Authenticate", "Bearer")
 		refuse(w, http.StatusUnauthorized, "unauthorized: a token is needed; open /?token=TOKEN in a browser, once, or send the header Authorization: Bearer TOKEN")
 	case !known:
 		refuse(w, http.StatusNotFound, "not found")
 	case shown && r.URL.Path == "/" && r.URL.Query().Has("token"):
-		http.SetCookie(w, &http.Cookie{Name: g.cookie, Value: g.ticket, HttpOnly: true, SameSite: http.SameSiteStrictMode})
-		h.Set("Location", "./") // the token stays in no address bar
+		http.SetCookie(w, &http.Cookie{Name: g.cookie, Value: g.ticket, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode})
+		h.Set("Location", "/") // the token stays in no address bar
 		w.WriteHeader(http.StatusSeeOther)
 	default:
 		to.ServeHTTP(w, r)
@@ -146,8 +114,7 @@ func refuse(w http.ResponseWriter, code int, text string) {
 // To be led to our page by another's link is as good as typing its address.
 func (g *guard) crossOrigin(r *http.Request) bool {
 	for _, origin := range r.Header.Values("Origin") {
-		// A reverse proxy may have taken TLS off.
-		if !strings.EqualFold(origin, "http://"+r.Host) && !(strings.EqualFold(origin, "https://"+r.Host) && g.isAllowed(r.Host)) {
+		if !strings.EqualFold(origin, "http://"+r.Host) {
 			return true
 		}
 	}
@@ -160,33 +127,20 @@ func (g *guard) crossOrigin(r *http.Request) bool {
 	return false
 }
 
-// splitHost returns the name or address in a Host header. The port may be any: that of
-// a tunnel, for one.
-func splitHost(host string) (name string, ok bool) {
+// isHost says whether a Host header names the listener by an address, which is
+// this machine's as far as can be told. The port may be that of a tunnel.
+func (g *guard) isHost(host string) bool {
+	if _, ok := g.addr.(*net.UnixAddr); ok {
+		return true // out of reach for browsers
+	}
 	name, port, err := net.SplitHostPort(host)
 	if err != nil {
 		name, port, err = net.SplitHostPort(host + ":80")
 	}
-	if err == nil {
-		_, err = strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return false
 	}
-	return name, err == nil
-}
-
-// isAllowed reports whether a Host header has one of the hosts that the user allows.
-func (g *guard) isAllowed(host string) bool {
-	name, ok := splitHost(host)
-	return ok && g.hosts[canonicalHost(name)] && strings.HasPrefix(host, "[") == strings.Contains(name, ":")
-}
-
-// isHost reports whether a Host header names the listener by an address, which is
-// this machine's as far as can be told, or by one of the hosts that the user allows.
-func (g *guard) isHost(host string) bool {
-	if _, ok := g.addr.(*net.UnixAddr); ok || g.isAllowed(host) { // a socket is out of reach for browsers
-		return true
-	}
-	name, ok := splitHost(host)
-	if !ok {
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		return false
 	}
 	brackets := strings.HasPrefix(host, "[")

@@ -43,10 +43,6 @@ type Server struct {
 	// are on this machine alone need none, and others show nothing but health.
 	Token string
 
-	// Hosts are the names that the page answers to, besides the addresses of this machine;
-	// see [CheckHost]. The health checks answer to any.
-	Hosts []string
-
 	// LogLost returns how many lines of the program's log were lost. Nil means that they
 	// are not counted, and that there is no such metric.
 	LogLost func() uint64
@@ -133,7 +129,7 @@ func (s *Server) handler(addr net.Addr, recent *recent, open *conns) http.Handle
 	for path, file := range pageFiles {
 		routes[path] = route{HandlerFunc: open.inTurn(file.ServeHTTP)}
 	}
-	return newGuard(addr, s.Hosts, s.Token, routes)
+	return newGuard(addr, s.Token, routes)
 }
 
 func healthy(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok") }
