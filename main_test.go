@@ -77,6 +77,8 @@ func TestWrongInput(t *testing.T) {
 		{"--status 192.0.2.1:1325", "add --status-token TOKEN"},
 		{"--status-token short", "--status-token: a token has at least 16 characters"},
 		{"--status-token 0123456789abcdef --status-token-file f", "--status-token and --status-token-file: give one of them"},
+		{"--status-host *", `--status-host: "*" is not a host`},
+		{"--status-host status.example:1325", "without port"},
 		{"--no-such-flag", "no-such-flag"},
 		{"serve", `no command "serve"`},
 		{"demo now", `leave out "now"`},

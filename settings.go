@@ -56,6 +56,7 @@ type settings struct {
 	status          string
 	statusToken     string
 	statusTokenFile string
+	statusHost      []string
 	grace           time.Duration
 	logAddresses    bool
 	logLevel        string
@@ -64,6 +65,7 @@ type settings struct {
 	origins map[string]origin // of those that are not the default
 	policy  proxy.Policy      // what they come to, but for the memory of peers
 	token   string            // of the status page, or empty
+	hosts   []string          // of the status page
 }
 
 // settingError is what is wrong with a setting. It may have the value in it.

@@ -18,6 +18,9 @@ func (s *settings) checkStatus() (err error) {
 	if s.token, err = s.readToken(); err != nil {
 		return err
 	}
+	if s.hosts, err = parseHosts(s.statusHost); err != nil {
+		return s.wrong("status-host", err)
+	}
 	if s.status == "" {
 		return nil
 	}
@@ -31,6 +34,17 @@ func (s *settings) checkStatus() (err error) {
 		return s.mayShow(net.TCPAddrFromAddrPort(addr))
 	}
 	return nil
+}
+
+func parseHosts(texts []string) (hosts []string, err error) {
+	for _, text := range texts {
+		host, err := status.ParseHost(text)
+		if err != nil {
+			return nil, err
+		}
+		hosts = append(hosts, host)
+	}
+	return hosts, nil
 }
 
 // readToken is what the status page asks for, or empty.
@@ -100,6 +114,7 @@ func (s *service) showStatus() (stop func()) {
 		Settings:  func() []status.Setting { return s.settings().shown() },
 		Version:   bareVersion(),
 		Token:     s.settings().token,
+		Hosts:     s.settings().hosts,
 		LogLost:   s.queue.Lost,
 		Log:       s.log,
 	}

@@ -68,6 +68,8 @@ var table = []setting{
 		usage: "`TOKEN` that who asks for the status must show; needed where --status is not on this machine alone"},
 	{name: "status-token-file", field: func(s *settings) any { return &s.statusTokenFile },
 		usage: "`FILE` with the token in its first line, instead of --status-token"},
+	{name: "status-host", field: func(s *settings) any { return &s.statusHost },
+		usage: "`NAME` or address by which the status page may be asked for, besides addresses of this machine; may be repeated"},
 	{name: "grace", field: func(s *settings) any { return &s.grace }, preset: "5s", reload: true,
 		usage: "`TIME` for sessions to end after the first SIGINT or SIGTERM"},
 	{name: "log-addresses", field: func(s *settings) any { return &s.logAddresses }, preset: "true", reload: true, guard: "log-addresses",

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -28,19 +30,21 @@ type route struct {
 //
 // Any web page can have its browser send requests here. What gives it away is its
 // Origin; or, where its name was made to lead to this machine (DNS rebinding), the
-// Host, which then is that name: an address cannot be rebound. Who shows the token
-// is no such page, whatever the Host, for browsers keep cookies by host.
+// Host, which then is that name: an address cannot be rebound, and the user vouches for
+// hosts. Who shows the token is no such page, whatever the Host, for browsers keep cookies
+// by host.
 type guard struct {
 	routes map[string]route
 	addr   net.Addr
 	token  string
-	locked bool   // the token is needed
-	cookie string // its name
-	ticket string // its value, instead of the token: of this process alone
+	hosts  []string // that a Host header may name, besides addresses
+	locked bool     // the token is needed
+	cookie string   // its name
+	ticket string   // its value, instead of the token: of this process alone
 }
 
-func newGuard(addr net.Addr, token string, routes map[string]route) *guard {
-	g := &guard{routes: routes, addr: addr, token: token, cookie: "bip324-proxy-status", ticket: rand.Text()}
+func newGuard(addr net.Addr, token string, hosts []string, routes map[string]route) *guard {
+	g := &guard{routes: routes, addr: addr, token: token, hosts: hosts, cookie: "bip324-proxy-status", ticket: rand.Text()}
 	g.locked = token != "" || !proxy.IsLocal(addr)
 	if tcp, ok := addr.(*net.TCPAddr); ok {
 		g.cookie += fmt.Sprintf("-%d", tcp.Port) // cookies are not kept by port
@@ -88,15 +92,17 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case to.health:
 		to.ServeHTTP(w, r)
 	case !shown && !g.isHost(r.Host):
-		refuse(w, http.StatusForbidden, "forbidden: ask for an address of this machine, such as 127.0.0.1, and not for a name")
+		refuse(w, http.StatusForbidden, "forbidden: ask for an address of this machine, such as 127.0.0.1, or allow this name with --status-host NAME")
 	case g.locked && !shown:
 		h.Set("WWW-Authenticate", "Bearer")
-		refuse(w, http.StatusUnauthorized, "unauthorized: a token is needed; open /?token=TOKEN in a browser, once, or send the header Authorization: Bearer TOKEN")
+		refuse(w, http.StatusUnauthorized, "unauthorized: a token is needed; in a browser, add ?token=TOKEN to the page's address, once, or send the header Authorization: Bearer TOKEN")
 	case !known:
 		refuse(w, http.StatusNotFound, "not found")
 	case shown && r.URL.Path == "/" && r.URL.Query().Has("token"):
-		http.SetCookie(w, &http.Cookie{Name: g.cookie, Value: g.ticket, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode})
-		h.Set("Location", "/") // the token stays in no address bar
+		// Without a path it is for the page's directory, as the browser sees it: behind a
+		// reverse proxy that may be one of many.
+		http.SetCookie(w, &http.Cookie{Name: g.cookie, Value: g.ticket, HttpOnly: true, SameSite: http.SameSiteStrictMode})
+		h.Set("Location", "./") // the token stays in no address bar
 		w.WriteHeader(http.StatusSeeOther)
 	default:
 		to.ServeHTTP(w, r)
@@ -114,7 +120,7 @@ func refuse(w http.ResponseWriter, code int, text string) {
 // To be led to our page by another's link is as good as typing its address.
 func (g *guard) crossOrigin(r *http.Request) bool {
 	for _, origin := range r.Header.Values("Origin") {
-		if !strings.EqualFold(origin, "http://"+r.Host) {
+		if !strings.EqualFold(origin, "http://"+r.Host) && !g.isAllowedOrigin(origin) {
 			return true
 		}
 	}
@@ -127,8 +133,8 @@ func (g *guard) crossOrigin(r *http.Request) bool {
 	return false
 }
 
-// isHost says whether a Host header names the listener by an address, which is
-// this machine's as far as can be told. The port may be that of a tunnel.
+// isHost says whether a Host header names the listener by one of hosts, or by an address,
+// which is this machine's as far as can be told. The port may be that of a tunnel.
 func (g *guard) isHost(host string) bool {
 	if _, ok := g.addr.(*net.UnixAddr); ok {
 		return true // out of reach for browsers
@@ -144,11 +150,27 @@ func (g *guard) isHost(host string) bool {
 		return false
 	}
 	brackets := strings.HasPrefix(host, "[")
+	if g.isAllowed(name) {
+		return brackets == strings.Contains(name, ":")
+	}
 	if strings.EqualFold(name, "localhost") {
 		return !brackets
 	}
 	ip, err := netip.ParseAddr(name)
 	return err == nil && ip.Is6() == brackets && ip.Zone() == "" && (ip.Unmap().IsLoopback() || !proxy.IsLocal(g.addr))
+}
+
+// isAllowed reports whether name is one of hosts, in whatever case, with a dot at the end
+// or without.
+func (g *guard) isAllowed(name string) bool {
+	return slices.ContainsFunc(g.hosts, func(host string) bool { return strings.EqualFold(strings.TrimSuffix(name, "."), host) })
+}
+
+// isAllowedOrigin reports whether origin is of one of hosts. A reverse proxy may add TLS to
+// it, and ask for an address instead.
+func (g *guard) isAllowedOrigin(origin string) bool {
+	u, err := url.Parse(origin)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && g.isAllowed(u.Hostname())
 }
 
 // shows says whether the request has the token, or the cookie that was given for it.

@@ -1,6 +1,7 @@
 package status
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -159,6 +160,90 @@ func checkTellsNothing(t *testing.T, r *http.Response) {
 	}
 }
 
+// Hosts that the user names are as good as addresses, in any case and with a dot at the end; what else keeps a request
+// out does so with them, too.
+func TestHosts(t *testing.T) {
+	hosts := []string{"bip324-proxy", "Status.example", "192.0.2.1", "2001:db8::1"}
+	for _, c := range []struct {
+		host    string
+		headers []string
+		code    int
+	}{
+		{"bip324-proxy", nil, 200},
+		{"bip324-proxy:1325", nil, 200},
+		{"BIP324-Proxy:1325", nil, 200},
+		{"bip324-proxy.", nil, 200},
+		{"bip324-proxy.:8080", nil, 200},
+		{"status.example:1325", nil, 200},
+		{"192.0.2.1:1325", nil, 200},
+		{"[2001:db8::1]:1325", nil, 200},
+		{"127.0.0.1:1325", nil, 200},
+		{"bip324-proxy", []string{"Origin: http://bip324-proxy", "Sec-Fetch-Site: same-origin"}, 200},
+
+		{"127.0.0.1:1325", []string{"Origin: https://status.example", "Sec-Fetch-Site: same-origin"}, 200}, // by a reverse proxy
+		{"status.example", []string{"Origin: https://status.example:8443"}, 200},
+
+		{"bip324-proxy", []string{"Origin: http://evil.example"}, 403},
+		{"bip324-proxy", []string{"Origin: http://status.example.evil.example"}, 403},
+		{"bip324-proxy", []string{"Origin: http://evil.example:80@x"}, 403},
+		{"bip324-proxy", []string{"Origin: status.example"}, 403},
+		{"bip324-proxy", []string{"Origin: ftp://status.example"}, 403},
+		{"bip324-proxy", []string{"Origin: null"}, 403},
+		{"127.0.0.1:1325", []string{"Origin: https://status.example", "Origin: http://evil.example"}, 403},
+		{"127.0.0.1:1325", []string{"Origin: https://status.example", "Sec-Fetch-Site: cross-site"}, 403},
+		{"bip324-proxy", []string{"Sec-Fetch-Site: cross-site"}, 403},
+		{"evil.example", nil, 403},
+		{"", nil, 403},
+		{"bip324-proxy..", nil, 403},
+		{"bip324-proxy:http", nil, 403},
+		{"[bip324-proxy]:1325", nil, 403},
+		{"2001:db8::1", nil, 403},
+		{"bip324-proxy.evil.example", nil, 403},
+		{"evil.bip324-proxy", nil, 403},
+		{"evil.status.example", nil, 403},
+		{"example", nil, 403},
+		{"192.0.2.2:1325", nil, 403},
+		{"bip324-proxy@evil.example", nil, 403},
+		{"evil.example@bip324-proxy", nil, 403},
+	} {
+		for _, path := range paths {
+			want := c.code
+			if health := path == "/healthz" || path == "/readyz"; health && c.headers == nil {
+				want = 200
+			}
+			if r := get(&Server{Hosts: hosts}, loopback, "GET", path, c.host, c.headers...); r.StatusCode != want {
+				t.Errorf("%q %q %s: %d, want %d", c.host, c.headers, path, r.StatusCode, want)
+			}
+			if health := path == "/healthz" || path == "/readyz"; !health && c.code == 200 {
+				if r := get(&Server{Hosts: hosts, Token: token}, public, "GET", path, c.host, c.headers...); r.StatusCode != 401 {
+					t.Errorf("%q %s without the token: %d", c.host, path, r.StatusCode)
+				}
+				if r := get(&Server{Hosts: hosts}, public, "GET", path, c.host, c.headers...); r.StatusCode != 401 {
+					t.Errorf("%q %s in public: %d", c.host, path, r.StatusCode)
+				}
+			}
+		}
+	}
+}
+
+func TestParseHost(t *testing.T) {
+	for text, want := range map[string]string{
+		"bip324-proxy": "bip324-proxy", "Status.Example.": "Status.Example", "my_proxy_1": "my_proxy_1", "localhost": "localhost",
+		"192.0.2.1": "192.0.2.1", "2001:DB8:0::1": "2001:db8::1", "[2001:db8::1]": "2001:db8::1", "xn--bcher-kva.example": "xn--bcher-kva.example",
+		"3f2a1b0c9d8e": "3f2a1b0c9d8e", // a container's
+
+		"": "", ".": "", "*": "", "*.example": "", "a*": "", "host:1325": "", "127.0.0.1:1325": "", "[::1]:1325": "", ":1325": "", "1325": "", "a..b": "", ".a": "", "a..": "",
+		"http://host": "", "host/": "", "host name": "", "host\n": "", "bücher.example": "", "fe80::1%eth0": "", "127.1": "", "user@host": "",
+		strings.Repeat("a", 64): "", strings.Repeat("a.", 127) + "a": "",
+	} {
+		got, err := ParseHost(text)
+		var wrong *HostError
+		if got != want || (err == nil) != (want != "") || err != nil && (!errors.As(err, &wrong) || wrong.Host != text) {
+			t.Errorf("%q is %q, %v", text, got, err)
+		}
+	}
+}
+
 // A link leads to the page, and to nothing else.
 func TestLinks(t *testing.T) {
 	for _, path := range paths {
@@ -239,11 +324,11 @@ func TestTokenInAddress(t *testing.T) {
 		}
 	}
 	r := ask("/?token="+token, "192.0.2.1:1325")
-	if r.StatusCode != http.StatusSeeOther || r.Header.Get("Location") != "/" || len(r.Cookies()) != 1 {
+	if r.StatusCode != http.StatusSeeOther || r.Header.Get("Location") != "./" || len(r.Cookies()) != 1 {
 		t.Fatalf("%d, to %q, cookies %v", r.StatusCode, r.Header.Get("Location"), r.Cookies())
 	}
 	c := r.Cookies()[0]
-	if !c.HttpOnly || c.SameSite != http.SameSiteStrictMode || c.Path != "/" || strings.Contains(c.Value, token) || c.Domain != "" || len(c.Value) < 26 {
+	if !c.HttpOnly || c.SameSite != http.SameSiteStrictMode || c.Path != "" || strings.Contains(c.Value, token) || c.Domain != "" || len(c.Value) < 26 {
 		t.Errorf("the cookie is %+v", c)
 	}
 	for _, path := range paths {

@@ -43,6 +43,11 @@ type Server struct {
 	// are on this machine alone need none, and others show nothing but health.
 	Token string
 
+	// Hosts are names and addresses, from [ParseHost], by which the page may be asked for,
+	// besides addresses of this machine and localhost. Each must be under the user's
+	// control: a web page of such a host can read the status.
+	Hosts []string
+
 	// LogLost returns how many lines of the program's log were lost. Nil means that they
 	// are not counted, and that there is no such metric.
 	LogLost func() uint64
@@ -129,7 +134,7 @@ func (s *Server) handler(addr net.Addr, recent *recent, open *conns) http.Handle
 	for path, file := range pageFiles {
 		routes[path] = route{HandlerFunc: open.inTurn(file.ServeHTTP)}
 	}
-	return newGuard(addr, s.Token, routes)
+	return newGuard(addr, s.Token, s.Hosts, routes)
 }
 
 func healthy(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok") }

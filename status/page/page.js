@@ -1,4 +1,4 @@
-// The page asks /api/status every two seconds, as long as somebody looks at it.
+// The page asks api/status every two seconds, as long as somebody looks at it.
 
 import * as words from "./words.js";
 import * as figures from "./figures.js";
