@@ -145,8 +145,10 @@ func TestWrongFile(t *testing.T) {
 		{"upstream = \"hunter2\"", "FILE:1: upstream: write the upstream proxy as socks5://"},
 		{"passthrough = \"\"", `FILE:1: passthrough: "" is neither allow nor deny`},
 		{"log-level = \"INFO\"", `FILE:1: log-level: "INFO" is none of debug, info, warn and error`},
-		{"log-level = \"\xff\"", "FILE:1: this is not TOML: "},
-		{strings.Repeat("#\n", 1<<20), "this is no file of settings: it has more than 1048576 bytes"},
+		{"\nlog-level = \"\xff\"", "FILE:2: the file is not UTF-8; save it as UTF-8"},
+		{"l\x00o\x00g\x00\n\x00", "FILE:1: the file has NUL bytes: it is UTF-16, or not text; save it as UTF-8"},
+		{"\xff\xfe\n\x00\x00\xd8", "FILE:2: the file begins as UTF-16 and is not valid; save it as UTF-8"},
+		{strings.Repeat("#\n", 1<<20), "the file has more than 1048576 bytes"},
 	} {
 		file := writeFile(t, c.content)
 		var stdout, stderr bytes.Buffer

@@ -1,11 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 	"unicode"
 
@@ -13,24 +10,17 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
-// maxFile is the most bytes that a file of settings may have.
-const maxFile = 1 << 20
-
 // readFile returns what the file of settings at path says.
 func readFile(path string) (map[string]given, error) {
-	f, err := os.Open(path)
+	text, err := readText(path)
+	var wrong *textError
+	if errors.As(err, &wrong) {
+		return nil, usageError{&settingError{fmt.Sprintf("%s:%d", path, wrong.line), errors.New(wrong.why)}}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("--config: %w", err)
 	}
-	defer f.Close()
-	content, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("--config: %w", err)
-	}
-	if info, err := f.Stat(); err == nil && info.Mode()&os.ModeNamedPipe != 0 && len(content) == 0 {
-		return nil, fmt.Errorf("--config: %s is a pipe that nothing came out of: what writes to it has failed, or can be read only once", path)
-	}
-	return parseFile(path, content)
+	return parseFile(path, []byte(text))
 }
 
 // parseFile is readFile for content. The error is a usageError that has the line.
@@ -38,10 +28,6 @@ func parseFile(path string, content []byte) (map[string]given, error) {
 	wrong := func(line int, format string, args ...any) error {
 		return usageError{&settingError{fmt.Sprintf("%s:%d", path, line), fmt.Errorf(format, args...)}}
 	}
-	if len(content) > maxFile {
-		return nil, wrong(1, "this is no file of settings: it has more than %d bytes", maxFile)
-	}
-	content = bytes.TrimPrefix(content, []byte("\xef\xbb\xbf")) // some editors begin a file so
 	all := make(map[string]given)
 	var p unstable.Parser // the only one that knows where keys are
 	for p.Reset(content); p.NextExpression(); {

@@ -131,6 +131,7 @@ func readEnvironment(environ []string) (map[string]given, error) {
 	all := make(map[string]given)
 	for _, variable := range environ {
 		name, text, _ := strings.Cut(variable, "=")
+		name = strings.TrimPrefix(name, byteOrderMark) // of the first line of a file of variables
 		if runtime.GOOS == "windows" {
 			name = strings.ToUpper(name) // there it is all the same
 		}
@@ -157,9 +158,16 @@ func isServiceLink(name string) bool {
 	return strings.Contains(name, "_SERVICE_") || strings.Contains(name, "_PORT")
 }
 
+// byteOrderMark is what editors of Windows begin a file with.
+const byteOrderMark = "\ufeff"
+
 // split cuts a list that was given on the command line, or in the environment, at
-// its commas. In the file it has a form of its own.
+// its commas. In the file it has a form of its own. What remains of a file that the text
+// was taken from, as by "$(cat FILE)", is dropped.
 func (t *setting) split(texts []string) (all []string) {
+	for i, text := range texts {
+		texts[i] = strings.TrimRight(strings.TrimPrefix(text, byteOrderMark), "\r\n")
+	}
 	if !t.isList() {
 		return texts
 	}

@@ -94,7 +94,7 @@ func (s *service) reload(next loading) {
 		s.log.Warn("what changed needs a restart, and stays as it was until then", "settings", names(restart))
 	}
 	s.warnOfLess(before)
-	s.warnOfExposed()
+	s.warnOfFiles()
 	s.warnOfClients()
 }
 

@@ -67,7 +67,7 @@ func serve(c *cli.Context) error {
 	defer s.endLog()
 	s.log = format.logger(s.queue, s.level)
 	s.setLevel()
-	s.warnOfExposed()
+	s.warnOfFiles()
 	if err := s.openPeers(); err != nil {
 		return err
 	}
@@ -189,9 +189,13 @@ func (s *service) setLevel() {
 	}
 }
 
-func (s *service) warnOfExposed() {
+func (s *service) warnOfFiles() {
 	for _, file := range s.settings().exposed() {
 		s.log.Warn("every user of this machine can read the file, and it has a password; run chmod 600 on it", "file", file)
+	}
+	if s.settings().hasOuterSpace() {
+		s.log.Warn("the line in the file begins or ends with a space, which is part of the user name or password; if it should not be, remove it",
+			"file", s.settings().authFile)
 	}
 }
 

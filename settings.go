@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"net"
 	"net/netip"
@@ -255,14 +253,9 @@ func (s *settings) credentials() (*socks.Credentials, error) {
 		}
 		return c, nil
 	}
-	f, err := os.Open(s.authFile)
+	pair, err := s.readLine("auth-file", s.authFile)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", s.given("auth-file"), err)
-	}
-	defer f.Close()
-	pair, err := firstLine(f)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %s: %w", s.given("auth-file"), s.authFile, err)
+		return nil, err
 	}
 	c, err := parseCredentials(pair)
 	if err != nil {
@@ -271,10 +264,11 @@ func (s *settings) credentials() (*socks.Credentials, error) {
 	return c, nil
 }
 
-func firstLine(r io.Reader) (string, error) {
-	lines := bufio.NewScanner(r)
-	lines.Scan()
-	return lines.Text(), lines.Err()
+// hasOuterSpace reports whether the user name and password of auth-file begin or end with
+// a space, which SOCKS clients would have to give, too.
+func (s *settings) hasOuterSpace() bool {
+	c := s.policy.Socks.Auth
+	return s.authFile != "" && c != nil && strings.TrimSpace(c.Username+":"+c.Password) != c.Username+":"+c.Password
 }
 
 // parseCredentials reads USER:PASSWORD. The password may have colons. None at all is

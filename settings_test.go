@@ -55,11 +55,13 @@ func TestSettingsFitAnInt(t *testing.T) {
 // is what the first line says; an error does not show it.
 func FuzzAuthFile(f *testing.F) {
 	for _, s := range []string{"", "\n", "user:password\n", "user:pass:word\r\nmore\n", ":", "user:", ":password", "no colon",
-		"user:" + strings.Repeat("p", 256), strings.Repeat("x", 3_000), "\xff\x00:\x00"} {
+		"user:" + strings.Repeat("p", 256), strings.Repeat("x", 3_000), "\xff\x00:\x00", "\xef\xbb\xbfuser:password\r\n",
+		"\xff\xfeu\x00:\x00p\x00\r\x00\n\x00", "\xfe\xff\x00u\x00:\x00p\xd8\x00", "\xff\xfe", "\xff\xfe\x00", "u:p\rmore"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, content string) {
-		pair, err := firstLine(strings.NewReader(content))
+		text, err := decodeText("FILE", []byte(content))
+		pair := firstLine(text)
 		var c *socks.Credentials
 		if err == nil {
 			c, err = parseCredentials(pair)
@@ -74,7 +76,7 @@ func FuzzAuthFile(f *testing.F) {
 			t.Errorf("%q gives a user of %d bytes, a password of %d", content, len(c.Username), len(c.Password))
 		}
 		line := c.Username + ":" + c.Password
-		if rest, ok := strings.CutPrefix(content, line); !ok || strings.TrimPrefix(rest, "\r") != "" && strings.TrimPrefix(rest, "\r")[0] != '\n' {
+		if rest, ok := strings.CutPrefix(text, line); !ok || rest != "" && rest[0] != '\r' && rest[0] != '\n' {
 			t.Errorf("%q gives %q", content, line)
 		}
 	})

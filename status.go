@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"os"
+	"strings"
 	"time"
 
 	"bip324proxy/proxy"
@@ -55,14 +55,11 @@ func (s *settings) readToken() (string, error) {
 			return "", usageError{fmt.Errorf("%s and %s: give one of them", s.given(name), s.given("status-token-file"))}
 		}
 		name = "status-token-file"
-		f, err := os.Open(s.statusTokenFile)
+		line, err := s.readLine(name, s.statusTokenFile)
 		if err != nil {
-			return "", fmt.Errorf("%s: %w", s.given(name), err)
+			return "", err
 		}
-		defer f.Close()
-		if token, err = firstLine(f); err != nil {
-			return "", fmt.Errorf("%s: %s: %w", s.given(name), s.statusTokenFile, err)
-		}
+		token = strings.TrimSpace(line) // a token has no space
 	} else if token == "" {
 		return "", nil
 	}
