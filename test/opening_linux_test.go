@@ -76,17 +76,10 @@ func TestAddressComesLater(t *testing.T) {
 				page = host + ":1325"
 			}
 			eventually(t, "it is ready", func() bool { return askHealth(page) == "ok\n" })
-			waits, listens := 0, 0
-			for _, line := range p.out.all() {
-				if strings.Contains(line, "does not have the address yet") {
-					waits++
-				}
-				if strings.Contains(line, `"msg":"listening"`) {
-					listens++
-				}
-			}
-			if waits != 1 || listens != c.listens {
-				t.Errorf("it says %d times that it waits, and that %d listen", waits, listens)
+			count := func(what string) int { return strings.Count(strings.Join(p.out.all(), "\n"), what) }
+			eventually(t, "the log says that all listen", func() bool { return count(`"msg":"listening"`) == c.listens })
+			if waits := count("does not have the address yet"); waits != 1 {
+				t.Errorf("it says %d times that it waits", waits)
 			}
 			p.cmd.Process.Signal(syscall.SIGTERM)
 			<-p.done
