@@ -45,6 +45,7 @@ func TestBusyPeer(t *testing.T) {
 			}
 			came := make(chan arrival, 10)
 			go func() {
+				defer close(came)
 				for n := 1; ; n++ {
 					nc, err := l.Accept()
 					if err != nil {
@@ -79,7 +80,7 @@ func TestBusyPeer(t *testing.T) {
 			if e := u.end(t, client.LocalAddr()); (e.Msg == closed) != (c.transport != "") || e.Transport != c.transport {
 				t.Errorf("%+v", e)
 			}
-			close(came)
+			l.Close()
 			var all []arrival
 			for a := range came {
 				all = append(all, a)
