@@ -107,10 +107,10 @@ func TestV1NoteGetsOld(t *testing.T) {
 		first gotten // what the peer gets in the first session
 	}{
 		{in(2 * time.Hour), true, gotten{conns: 1, plaintext: 1}},
-		{in(-time.Minute), false, gotten{conns: 2, v2: 1, plaintext: 1}},
-		{in(25 * time.Hour), false, gotten{conns: 2, v2: 1, plaintext: 1}}, // no clock that is right gave it
-		{"2099-01-01T00:00:00Z", false, gotten{conns: 2, v2: 1, plaintext: 1}},
-		{"1970-01-02T00:00:00Z", false, gotten{conns: 2, v2: 1, plaintext: 1}},
+		{in(-time.Minute), false, gotten{conns: 3, v2: 2, plaintext: 1}},
+		{in(25 * time.Hour), false, gotten{conns: 3, v2: 2, plaintext: 1}}, // no clock that is right gave it
+		{"2099-01-01T00:00:00Z", false, gotten{conns: 3, v2: 2, plaintext: 1}},
+		{"1970-01-02T00:00:00Z", false, gotten{conns: 3, v2: 2, plaintext: 1}},
 	} {
 		line := addr + " v1 " + c.date
 		file := known(t, line)
