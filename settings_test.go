@@ -123,14 +123,7 @@ func FuzzListenSpec(f *testing.F) {
 func TestConnectTimeout(t *testing.T) {
 	for value, valid := range map[string]bool{"1s": true, "5s": true, "60s": true, "1m": true, "999ms": false, "61s": false, "0s": false, "-5s": false} {
 		for _, upstream := range []string{"", "socks5://127.0.0.1:9050"} {
-			s := &settings{origins: map[string]origin{}}
-			for i := range table {
-				if preset := table[i].preset; preset != "" {
-					if err := table[i].set(s, []string{preset}); err != nil {
-						t.Fatal(err)
-					}
-				}
-			}
+			s := defaults()
 			if err := lookUp("connect-timeout").set(s, []string{value}); err != nil {
 				t.Fatal(err)
 			}
