@@ -289,6 +289,8 @@ func (p *prober) noHandshake(ctx context.Context, dialer *transport.Dialer, err 
 		}
 		p.fail(name, what, may)
 		p.tryV1(ctx, dialer)
+	case e.Received > 0 && proxy.ForeignProtocol(e.First) != "":
+		p.fail(name, "the peer is not a Bitcoin node: it answered in "+proxy.ForeignProtocol(e.First), "see that the address and the port are right")
 	case e.Received < transport.KeySize && e.HungUp():
 		p.fail(name, fmt.Sprintf("the peer answered the handshake with %d bytes, too few for a key, and hung up", e.Received), "it is likely no Bitcoin node")
 	case e.HungUp():

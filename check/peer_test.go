@@ -100,7 +100,16 @@ func TestOtherPeers(t *testing.T) {
 		"garbage": {handle: says(strings.Repeat("garbage", 1000)), want: "failed v2 the peer sent 4175 bytes that are no v2 handshake of mainnet " +
 			"-> it is on another network (see --network), is no Bitcoin node, or somebody altered what was sent"},
 		"SSH": {handle: func(nc net.Conn) { io.WriteString(nc, "SSH-2.0-OpenSSH_9.9\r\n"); closing(nc); stopSending(nc) },
-			want: "failed v2 the peer answered the handshake with 21 bytes, too few for a key, and hung up -> it is likely no Bitcoin node"},
+			want: "failed v2 the peer is not a Bitcoin node: it answered in SSH -> see that the address and the port are right"},
+		"a web server": {handle: func(nc net.Conn) {
+			io.WriteString(nc, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\nContent-Length: 11\r\nConnection: close\r\n\r\nBad Request")
+			closing(nc)
+			stopSending(nc)
+		}, want: "failed v2 the peer is not a Bitcoin node: it answered in HTTP, as a web server does -> see that the address and the port are right"},
+		"TLS": {handle: func(nc net.Conn) { io.WriteString(nc, "\x15\x03\x01\x00\x02\x02\x46"); closing(nc); stopSending(nc) },
+			want: "failed v2 the peer is not a Bitcoin node: it answered in TLS, as a web server does -> see that the address and the port are right"},
+		"a few bytes": {handle: func(nc net.Conn) { io.WriteString(nc, "220 mail.example\r\n"); closing(nc); stopSending(nc) },
+			want: "failed v2 the peer answered the handshake with 18 bytes, too few for a key, and hung up -> it is likely no Bitcoin node"},
 		"another network": {handle: testnet.handle, want: "another network"},
 		"leaving": {handle: leaving.handle, speaks: "v2", want: goodV2 + "warning version the peer closed the connection before its VERSION " +
 			"-> it speaks v2, but does not want this connection: it may be full, or ban this address"},

@@ -127,24 +127,33 @@ func (r *Rules) dialer(public bool) func(ctx context.Context, network, addr stri
 			}
 			return r.reached(to.Addr(), to.Port(), public)
 		}}
-		if to, err := netip.ParseAddrPort(addr); err == nil && !hasZone(to.Addr()) {
-			return nil, &net.OpError{Op: "dial", Net: network, Err: &net.AddrError{Err: "this machine has no such interface", Addr: addr}}
+		if to, err := netip.ParseAddrPort(addr); err == nil {
+			if why := wrongZone(to.Addr()); why != "" {
+				return nil, &net.OpError{Op: "dial", Net: network, Err: &net.AddrError{Err: why, Addr: addr}}
+			}
 		}
 		return d.DialContext(ctx, network, addr)
 	}
 }
 
-// hasZone reports whether this machine has the interface of ip's zone, if there is one. The
-// system would say no more than that an argument is invalid.
-func hasZone(ip netip.Addr) bool {
-	if ip.Zone() == "" {
-		return true
+// wrongZone returns what is wrong with ip's zone, or nothing. The system would say no more
+// than that an argument is invalid.
+func wrongZone(ip netip.Addr) string {
+	zone := ip.Zone()
+	if zone == "" {
+		if ip.Is6() && ip.IsLinkLocalUnicast() {
+			return "a link-local address needs the zone of an interface, such as fe80::1%eth0"
+		}
+		return ""
 	}
-	_, err := net.InterfaceByName(ip.Zone())
-	if i, notNumber := strconv.Atoi(ip.Zone()); err != nil && notNumber == nil {
+	_, err := net.InterfaceByName(zone)
+	if i, notNumber := strconv.Atoi(zone); err != nil && notNumber == nil {
 		_, err = net.InterfaceByIndex(i)
 	}
-	return err == nil
+	if err != nil {
+		return "this machine has no such interface"
+	}
+	return ""
 }
 
 // through makes d go to dest, as its client wrote it, through the upstream proxy u, with

@@ -13,7 +13,7 @@ import (
 func (s *session) explainHandshake(e *transport.HandshakeError, noOverlay error) (reason, hint string) {
 	silent := isTimeout(e) || errors.Is(e, transport.ErrSilent)
 	v1 := errors.Is(e, transport.ErrV1Peer)
-	other := foreignProtocol(e.First)
+	other := ForeignProtocol(e.First)
 	switch {
 	case v1:
 		reason = "it speaks v1: it sent a VERSION of " + s.shown.Network
@@ -50,10 +50,10 @@ func (s *session) explainHandshake(e *transport.HandshakeError, noOverlay error)
 	return reason, may + "nothing was sent in plaintext; to reach v1 peers all the same, unencrypted, run with --v1-fallback always"
 }
 
-// foreignProtocol names the protocol that an answer of a peer begins in, if it is a well
+// ForeignProtocol names the protocol that an answer of a peer begins in, if it is a well
 // known one of others than Bitcoin nodes. A v2 key begins so by chance once in a hundred
 // million times.
-func foreignProtocol(first []byte) string {
+func ForeignProtocol(first []byte) string {
 	lower := bytes.ToLower(first)
 	switch {
 	case bytes.HasPrefix(first, []byte("HTTP/")),

@@ -21,6 +21,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"bip324proxy/internal/plain"
 	"bip324proxy/transport"
 )
 
@@ -145,7 +146,7 @@ func (s *Server) ServePeer(l net.Listener, peer string) error {
 		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 		failed.line(nil, func(_ clientSet, more ...any) {
 			s.log().Error("cannot accept a connection; trying again",
-				append([]any{"listener", l.Addr().String(), "err", err}, more...)...)
+				append([]any{"listener", l.Addr().String(), "err", plain.Words(err)}, more...)...)
 		})
 		select {
 		case <-time.After(pause):

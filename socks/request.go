@@ -183,10 +183,10 @@ func inetAton(text string) netip.Addr {
 
 // validName admits printable ASCII. Colons and brackets stay out because they
 // would change what "host:port" means: "[127.0.0.1]" would pass for a name here
-// and be dialled as an address. So do names that end in a number but are not addresses.
+// and be dialled as an address. So does '%', with which zones begin. So do names that end in a number but are not addresses.
 func validName(name string) bool {
 	for i := range len(name) {
-		if c := name[i]; c <= ' ' || c > '~' || c == ':' || c == '[' || c == ']' {
+		if c := name[i]; c <= ' ' || c > '~' || c == ':' || c == '[' || c == ']' || c == '%' {
 			return false
 		}
 	}

@@ -165,6 +165,9 @@ func testNames(t *testing.T, resolver string) {
 			if code, _ := askByName(t, p.addr, 1, c.host, port); code != c.code {
 				t.Errorf("CONNECT: reply %d, want %d", code, c.code)
 			}
+			if c.host == "absent.local" {
+				p.await(t, "why", func(e event) bool { return strings.Contains(e.Reason, "names in .local need systemd-resolved or Avahi") })
+			}
 			if code, ip := askByName(t, p.addr, resolve, c.host, "0"); code != c.code || code == 0 && ip.String() != right[0] {
 				t.Errorf("RESOLVE: reply %d, %v, want %d", code, ip, c.code)
 			}
@@ -257,7 +260,7 @@ func TestZones(t *testing.T) {
 			t.Errorf("%s: reply %d", host, code)
 		}
 	}
-	for _, host := range []string{"fe80::7%nothing", "::1%lo", "fe80::7%"} {
+	for _, host := range []string{"fe80::7%nothing", "::1%lo", "fe80::7%", "fe80::7", "127.0.0.1%lo", "node.example%lo"} {
 		if code, _ := askByName(t, p.addr, 1, host, port); code == 0 {
 			t.Errorf("%s is connected to", host)
 		}
@@ -265,6 +268,7 @@ func TestZones(t *testing.T) {
 	p.await(t, "why", func(e event) bool {
 		return strings.Contains(e.Reason, "fe80::7%nothing") && strings.Contains(e.Reason, "no such interface")
 	})
+	p.await(t, "advice", func(e event) bool { return strings.Contains(e.Reason, "fe80::7") && strings.Contains(e.Reason, "such as fe80::1%eth0") })
 	client, err := net.Dial("tcp", static)
 	if err != nil {
 		t.Fatal(err)

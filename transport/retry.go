@@ -3,7 +3,8 @@ package transport
 import (
 	"cmp"
 	"context"
-	"math/rand/v2"
+	"crypto/rand"
+	"math/big"
 	"net"
 	"time"
 )
@@ -37,7 +38,11 @@ func isHungUp(err error) bool {
 // one before, has failed. The error is a *HandshakeError of nc, a *RedialError, or the
 // context's cause.
 func (d *Dialer) retry(ctx context.Context, addr string, began time.Time, first error, cfg Config) (conn *Conn, nc net.Conn, err error) {
-	wait := cmp.Or(d.RetryAfter, retryAfter+rand.N(retryAfter))
+	more, err := rand.Int(rand.Reader, big.NewInt(int64(retryAfter)))
+	if err != nil {
+		return nil, nil, err
+	}
+	wait := cmp.Or(d.RetryAfter, retryAfter+time.Duration(more.Int64()))
 	timer := time.NewTimer(min(wait, time.Until(began.Add(retryWithin))))
 	defer timer.Stop()
 	select {

@@ -2,8 +2,9 @@ package dial
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
-	"math/rand/v2"
+	"math/big"
 	"net"
 	"net/netip"
 	"strings"
@@ -91,6 +92,15 @@ var hostsOnly = &net.Resolver{PreferGo: true, Dial: func(context.Context, string
 
 var errHostsOnly = errors.New("not in the hosts file")
 
+// below returns a random number from 0 to n-1.
+func below(n int64) int64 {
+	i, err := rand.Int(rand.Reader, big.NewInt(n))
+	if err != nil { // crypto/rand itself never fails
+		return 0
+	}
+	return i.Int64()
+}
+
 // shuffled leaves families in their order.
 func shuffled(ips []netip.Addr) []netip.Addr {
 	ips = append([]netip.Addr(nil), ips...)
@@ -100,7 +110,10 @@ func shuffled(ips []netip.Addr) []netip.Addr {
 			end++
 		}
 		family := ips[begin:end]
-		rand.Shuffle(len(family), func(i, j int) { family[i], family[j] = family[j], family[i] })
+		for i := range family {
+			j := i + int(below(int64(len(family)-i)))
+			family[i], family[j] = family[j], family[i]
+		}
 		begin = end
 	}
 	return ips

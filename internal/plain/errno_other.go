@@ -20,6 +20,7 @@ var errnos = map[syscall.Errno]string{
 	syscall.ENFILE:        noFile,
 	syscall.ENOBUFS:       noMemory,
 	syscall.ENOMEM:        noMemory,
+	syscall.EINVAL:        invalid,
 	syscall.EACCES:        denied,
 	syscall.EPERM:         denied,
 	syscall.ENOENT:        noSocket,

@@ -18,5 +18,6 @@ var errnos = map[syscall.Errno]string{
 	10048: noPort,   // WSAEADDRINUSE: no port is left
 	10024: noFile,   // WSAEMFILE
 	10055: noMemory, // WSAENOBUFS
+	10022: invalid,  // WSAEINVAL
 	10013: denied,   // WSAEACCES
 }

@@ -50,6 +50,8 @@ func Words(err error) string {
 
 func resolving(e *net.DNSError) string {
 	switch {
+	case e.IsNotFound && e.UnwrapErr != nil: // not package net's: it says more
+		return e.UnwrapErr.Error()
 	case e.IsNotFound:
 		return "the name has no address"
 	case e.IsTimeout:
@@ -68,6 +70,7 @@ const (
 	noPort   = "this machine has no local address or port left for it"
 	noFile   = "this process has too many files and connections open"
 	noMemory = "the system has no memory left for it"
+	invalid  = "this machine has no way to such an address"
 	denied   = "this machine does not permit it (a firewall, or the rights of this user)"
 	noSocket = "there is no such socket"
 )

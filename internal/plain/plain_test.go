@@ -73,12 +73,21 @@ func TestRealErrors(t *testing.T) {
 	}
 }
 
+// A resolver that knows why a name has no address is heard.
+func TestWhyNoAddress(t *testing.T) {
+	why := errors.New("names of that kind are somewhere else")
+	if got := Words(&net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "n", IsNotFound: true, UnwrapErr: why}}); got != why.Error() {
+		t.Errorf("%q", got)
+	}
+}
+
 // All words that there are for errors are free of jargon.
 func TestNoJargon(t *testing.T) {
 	all := []error{
 		io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, os.ErrDeadlineExceeded, context.Canceled, context.DeadlineExceeded,
 		&net.DNSError{Err: "read udp 10.0.0.1:5->10.0.0.3:53: i/o timeout", Name: "n", IsTimeout: true},
 		&net.DNSError{Err: "no such host", Name: "n", IsNotFound: true},
+		&net.DNSError{Err: "no such host", Name: "n", IsNotFound: true, UnwrapErr: errors.New("it is nowhere")},
 		&net.DNSError{Err: "dial udp 10.0.0.3:53: connect: network is unreachable", Name: "n"},
 	}
 	for errno := range errnos {

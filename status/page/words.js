@@ -5,7 +5,7 @@ export const refusals = {
 	upstream: "the upstream proxy cannot be used",
 	no_v2_answer: "no answer to the v2 handshake",
 	handshake: "the v2 handshake failed",
-	second_dial: "no second connection, for v1",
+	second_dial: "no second connection",
 	resolve: "the name was not resolved",
 	denied: "refused by a rule",
 	no_egress: ".onion or .i2p, without an upstream",
