@@ -166,7 +166,9 @@ func testNames(t *testing.T, resolver string) {
 				t.Errorf("CONNECT: reply %d, want %d", code, c.code)
 			}
 			if c.host == "absent.local" {
-				p.await(t, "why", func(e event) bool { return strings.Contains(e.Reason, "names in .local need systemd-resolved or Avahi") })
+				p.await(t, "why", func(e event) bool {
+					return strings.Contains(e.Reason, "names in .local need systemd-resolved or Avahi")
+				})
 			}
 			if code, ip := askByName(t, p.addr, resolve, c.host, "0"); code != c.code || code == 0 && ip.String() != right[0] {
 				t.Errorf("RESOLVE: reply %d, %v, want %d", code, ip, c.code)
@@ -268,7 +270,9 @@ func TestZones(t *testing.T) {
 	p.await(t, "why", func(e event) bool {
 		return strings.Contains(e.Reason, "fe80::7%nothing") && strings.Contains(e.Reason, "no such interface")
 	})
-	p.await(t, "advice", func(e event) bool { return strings.Contains(e.Reason, "fe80::7") && strings.Contains(e.Reason, "such as fe80::1%eth0") })
+	p.await(t, "advice", func(e event) bool {
+		return strings.Contains(e.Reason, "fe80::7") && strings.Contains(e.Reason, "such as fe80::1%eth0")
+	})
 	client, err := net.Dial("tcp", static)
 	if err != nil {
 		t.Fatal(err)
