@@ -139,3 +139,21 @@ func TestReloadOfClients(t *testing.T) {
 		t.Errorf("%d warnings, want 3", n)
 	}
 }
+
+// Clients that are let in to listeners that nobody else reaches are a mistake.
+func TestIdleClients(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		told bool
+	}{
+		{[]string{"--listen", "127.0.0.1:0", "--clients", "172.30.0.3"}, true},
+		{[]string{"--listen", "0.0.0.0:0", "--listen", "127.0.0.1:0", "--clients", "172.30.0.3"}, false},
+		{[]string{"--listen", "127.0.0.1:0"}, false},
+	} {
+		p := startProgram(t, c.args...)
+		p.next(t, "listening")
+		if text := p.stop(t); strings.Contains(text, "--clients has no effect") != c.told {
+			t.Errorf("%q:\n%s", c.args, text)
+		}
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -143,6 +144,7 @@ func (s *service) run(c *cli.Context) error {
 		s.log.Info("listening", l.attrs(s.settings())...)
 		go func() { failed <- s.server.ServePeer(l, l.peer) }()
 	}
+	s.warnOfIdleClients()
 	if u := s.settings().policy.Upstream; u != nil && u.Credentials != nil && s.settings().policy.Socks.Auth == nil {
 		s.log.Info("the upstream proxy gets the user name and password of its URL, and those of clients are not passed on")
 	}
@@ -191,7 +193,7 @@ func (s *service) setLevel() {
 
 func (s *service) warnOfFiles() {
 	for _, file := range s.settings().exposed() {
-		s.log.Warn("every user of this machine can read the file, and it has a password; run chmod 600 on it", "file", file)
+		s.log.Warn("every user of this machine can read the file, and it has a password; make it the file of the user that the proxy runs as (chown), and run chmod 600 on it", "file", file)
 	}
 	if s.settings().hasOuterSpace() {
 		s.log.Warn("the line in the file begins or ends with a space, which is part of the user name or password; if it should not be, remove it",
@@ -203,6 +205,14 @@ func (s *service) warnOfFiles() {
 func (s *service) warnOfClients() {
 	for _, n := range s.settings().policy.Clients.Everybody() {
 		s.log.Warn("every program that reaches the proxy may use it without a password, from wherever; give --clients the networks of its clients", "clients", n.String())
+	}
+}
+
+// warnOfIdleClients warns of a --clients that has no effect.
+func (s *service) warnOfIdleClients() {
+	if len(s.settings().clients) > 0 && !slices.ContainsFunc(s.listeners, func(l listener) bool { return !proxy.IsLocal(l.Addr()) }) {
+		s.log.Warn("--clients has no effect, for all listeners are on this machine alone; to let others in, add --listen with an address that they reach",
+			"clients", s.settings().clients)
 	}
 }
 

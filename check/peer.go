@@ -183,7 +183,17 @@ func (p *prober) dialer() (transport.Dialer, error) {
 	policy.Dialer.Peers = nil
 	policy.Dialer.Fallback = transport.FallbackNever
 	policy.Dialer.HandshakeTimeout = cmp.Or(policy.Dialer.HandshakeTimeout, p.handshake)
-	return policy.DialerTo(p.target.Addr, socks.Credentials{}, false)
+	return policy.DialerTo(p.target.Addr, socks.Credentials{}, p.subject.allPublic())
+}
+
+// allPublic reports whether all listeners are open to others than this machine, so that
+// all clients are held to the rules for such listeners.
+func (s *Subject) allPublic() bool {
+	public := func(l Listener) bool {
+		addr, err := netip.ParseAddrPort(l.Address)
+		return err == nil && !addr.Addr().Unmap().IsLoopback()
+	}
+	return len(s.Listeners) > 0 && !slices.ContainsFunc(s.Listeners, func(l Listener) bool { return !public(l) })
 }
 
 func (p *prober) cannotConnect(err error) {

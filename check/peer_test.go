@@ -244,11 +244,16 @@ func TestCannotConnect(t *testing.T) {
 func TestOwnListener(t *testing.T) {
 	addr := loopback.Serve(t, silent)
 	_, port, _ := net.SplitHostPort(addr)
+	private, err := proxy.ParseRule("private")
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy := proxy.Policy{Rules: proxy.Rules{Allow: []proxy.Rule{private}}}
 	for _, c := range []struct{ listener, peer string }{
 		{addr, addr}, {addr, "localhost:" + port}, {"0.0.0.0:" + port, addr}, {"[::]:" + port, "localhost:" + port}, {":" + port, addr},
 	} {
 		peer := c.peer
-		r := PeerReport(within(t), &Subject{Listeners: []Listener{{Address: c.listener}}}, target(t, peer))
+		r := PeerReport(within(t), &Subject{Policy: policy, Listeners: []Listener{{Address: c.listener}}}, target(t, peer))
 		if got := text(t, &r); !strings.HasSuffix(got, "failed connect ADDR: this is the proxy's own listener, and no peer -> to check that, give no HOST:PORT") {
 			t.Errorf("%s: %s", peer, got)
 		}
@@ -353,4 +358,30 @@ func FuzzParseTarget(f *testing.F) {
 			t.Errorf("%q on %q is %s on %s, and that is %v, %v", peer, network, got, got.network(), again, err)
 		}
 	})
+}
+
+// Where all listeners are open to others, a destination is judged as for their clients.
+func TestRulesOfPublicListeners(t *testing.T) {
+	gone := loopback.Nobody(t)
+	const private = "the client comes from a listener that is open to others"
+	for _, c := range []struct {
+		listeners []string
+		public    bool
+	}{
+		{[]string{"172.30.0.2:1324"}, true},
+		{[]string{"0.0.0.0:1324", "[::]:1324"}, true},
+		{[]string{"172.30.0.2:1324", "127.0.0.1:1324"}, false},
+		{[]string{"172.30.0.2:1324", "unix:/run/bip324-proxy/socks"}, false},
+		{[]string{"[::1]:1324"}, false},
+		{nil, false},
+	} {
+		s := new(Subject)
+		for _, addr := range c.listeners {
+			s.Listeners = append(s.Listeners, Listener{Address: addr})
+		}
+		r := PeerReport(within(t), s, target(t, gone))
+		if got := text(t, &r); strings.Contains(got, private) != c.public {
+			t.Errorf("%q: %s", c.listeners, got)
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -107,42 +108,39 @@ func (c Clients) check(addr net.Addr) error {
 	}
 	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
 	in := func(n netip.Prefix) bool { return n.Contains(ip) }
-	switch {
-	case slices.ContainsFunc(c, func(n netip.Prefix) bool { return n.IsSingleIP() && in(n) }):
-		return nil
-	case !slices.ContainsFunc(c, in):
-		return &clientError{ip: ip}
-	case ip.IsLoopback():
+	if slices.ContainsFunc(c, func(n netip.Prefix) bool { return n.IsSingleIP() && in(n) }) {
 		return nil
 	}
-	if relays, err := isRelay(ip); err != nil || relays {
-		return &clientError{ip, true}
+	own, router, err := isRelay(ip)
+	admitted := slices.ContainsFunc(c, in)
+	if admitted && (ip.IsLoopback() || err == nil && !own && !router) {
+		return nil
 	}
-	return nil
+	return &clientError{ip: ip, own: own, relays: own || router || admitted}
 }
 
-// isRelay reports whether ip is an address of this machine or of a router that its
+// isRelay reports whether ip is an address of this machine, or of a router that its
 // routes name. The error says that the system does not tell.
-func isRelay(ip netip.Addr) (bool, error) {
-	own, err := net.InterfaceAddrs()
+func isRelay(ip netip.Addr) (own, router bool, err error) {
+	addrs, err := net.InterfaceAddrs()
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
-	for _, each := range own {
+	for _, each := range addrs {
 		if n, ok := each.(*net.IPNet); ok {
-			if a, _ := netip.AddrFromSlice(n.IP); a.Unmap() == ip {
-				return true, nil
-			}
+			a, _ := netip.AddrFromSlice(n.IP)
+			own = own || a.Unmap() == ip
 		}
 	}
 	all, err := routers()
-	return slices.Contains(all, ip), err
+	return own, slices.Contains(all, ip), err
 }
 
 // clientError reports a client that is not admitted.
 type clientError struct {
 	ip     netip.Addr // invalid if it is not to be told
-	relays bool       // its network is admitted, but others may be behind it
+	own    bool       // ip is this machine's
+	relays bool       // others may be behind it
 }
 
 func (e *clientError) Error() string {
@@ -154,6 +152,13 @@ func (e *clientError) Error() string {
 		return who + " is a router or this machine itself, and others may be behind it; --clients admits it only by its address"
 	}
 	return who + " is not in --clients"
+}
+
+// isOwnClient reports whether err is that this machine's own address was not admitted,
+// from which check asks who answers.
+func isOwnClient(err error) bool {
+	var e *clientError
+	return errors.As(err, &e) && e.own
 }
 
 // authHint says how to admit a client that failed to authenticate.
@@ -177,6 +182,9 @@ func (e *clientError) hint() string {
 	what := e.ip.String()
 	if _, why := parseClients(what); why != "" {
 		what = publicClients + what
+	}
+	if e.own {
+		return "bip324-proxy check on this machine comes from there, and is nothing to worry about; with some container engines so do connections to a published port: do not publish it"
 	}
 	if e.relays {
 		return "do not publish or forward the proxy's port; if only programs of that machine come from there, add --clients " + what

@@ -2,10 +2,13 @@ package proxy
 
 import (
 	"errors"
+	"log/slog"
 	"net"
 	"net/netip"
 	"strings"
 	"testing"
+
+	"bip324proxy/socks"
 )
 
 func TestParseClients(t *testing.T) {
@@ -135,7 +138,7 @@ func TestClientsCheck(t *testing.T) {
 		"::ffff:172.30.1.7": "the client 172.30.1.7 is not in --clients",
 		"::172.30.0.7":      "the client ::ac1e:7 is not in --clients",
 		"10.1.1.2":          "the client 10.1.1.2 is not in --clients",
-		"::1":               "the client ::1 is not in --clients",
+		"::1":               "the client ::1 is a router or this machine itself, and others may be behind it; --clients admits it only by its address",
 	} {
 		err := clients.check(net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(ip), 4711)))
 		got := ""
@@ -151,13 +154,34 @@ func TestClientsCheck(t *testing.T) {
 // The words for a client that is not admitted name it, unless addresses are hidden.
 func TestClientErrorHidden(t *testing.T) {
 	for _, relays := range []bool{false, true} {
-		e := &clientError{netip.MustParseAddr("203.0.113.7"), relays}
+		e := &clientError{ip: netip.MustParseAddr("203.0.113.7"), relays: relays}
 		if !strings.HasPrefix(e.Error(), "the client 203.0.113.7 is ") || !strings.Contains(e.hint(), "add --clients public:203.0.113.7") {
 			t.Errorf("%v; %s", e, e.hint())
 		}
 		h, ok := hidden(e).(*clientError)
 		if !ok || h.relays != relays || strings.Contains(h.Error()+h.hint(), "203.0.113.7") || !strings.Contains(h.hint(), "--clients") {
 			t.Errorf("hidden: %v", h)
+		}
+	}
+}
+
+// What check asks a listener that is open to others, whose rules refuse it, has no advice
+// and does not count as a failure. This machine's own address, which check comes from
+// there, does not either if it is not admitted.
+func TestCheckIsNoFailure(t *testing.T) {
+	own := &clientError{ip: netip.MustParseAddr("172.30.0.2"), own: true, relays: true}
+	if !isOwnClient(own) || isOwnClient(&clientError{ip: own.ip}) {
+		t.Error("this machine's own address is not told from others")
+	}
+	if hint := own.hint(); strings.Contains(hint, "--clients 172.30.0.2") || !strings.Contains(hint, "bip324-proxy check") {
+		t.Errorf("the hint for this machine's own address is %q", hint)
+	}
+	if got := level(kindNotAllowed, own); got != slog.LevelInfo {
+		t.Errorf("the level is %v", got)
+	}
+	for _, err := range []error{errNotTor, errProbe} {
+		if err := (&resolveError{socks.NotAllowed, err}); !isProbe(err) || level(kindResolve, err) != slog.LevelDebug {
+			t.Errorf("%v is a failure", err)
 		}
 	}
 }

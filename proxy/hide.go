@@ -25,7 +25,7 @@ var errHidden = errors.New("an error that may have an address in it")
 
 // plainErrors are known to be without addresses.
 var plainErrors = []error{
-	ErrNoEgress, errClearnet, errNotCJDNS, errUpstreamIsRemote, errUpstreamIsNotTor, errPeerFirst, errNotTor, errOwnAddress, errOwnUpstream, errPeerClosed, errClientLeft, errPassthroughDenied, errStopping,
+	ErrNoEgress, errClearnet, errNotCJDNS, errUpstreamIsRemote, errUpstreamIsNotTor, errPeerFirst, errNotTor, errProbe, errOwnAddress, errOwnUpstream, errPeerClosed, errClientLeft, errPassthroughDenied, errStopping,
 	errTooManySessions, errTooOften, errTooManyWaiting, errMadeRoom, errUnacknowledged,
 	transport.ErrSilent, transport.ErrNoTerminator, transport.ErrAuthentication, transport.ErrV1Peer, transport.ErrV1OtherNetwork,
 	transport.ErrKnownV1, transport.ErrRefusedV2,
@@ -53,7 +53,7 @@ func hidden(err error) error {
 		}
 		return &DeniedError{Dest: hiddenAddr, Rule: hiddenAddr}
 	case *clientError:
-		return &clientError{relays: e.relays}
+		return &clientError{own: e.own, relays: e.relays}
 	case *redirectError:
 		if !e.addr.IsValid() {
 			return e

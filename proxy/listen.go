@@ -13,9 +13,14 @@ import (
 type ListenError struct {
 	Spec string
 	Why  string
+
+	option bool // one of a socket is wrong, and Why says what to do
 }
 
 func (e *ListenError) Error() string {
+	if e.option {
+		return fmt.Sprintf("%q %s", e.Spec, e.Why)
+	}
 	return fmt.Sprintf("%q %s; write HOST:PORT, with 127.0.0.1 or [::1] for this machine alone, or unix:/PATH", e.Spec, e.Why)
 }
 
@@ -30,7 +35,7 @@ func CheckListen(spec string) error {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
 	if err != nil || host == "" {
-		return &ListenError{spec, "is no address"}
+		return &ListenError{Spec: spec, Why: "is no address"}
 	}
 	return nil
 }
@@ -51,7 +56,7 @@ func Listen(spec string) (net.Listener, error) {
 	}
 	l, err := net.Listen(network, spec)
 	if errors.As(err, new(*net.DNSError)) {
-		return nil, &ListenError{spec, "is on no host that is known here"}
+		return nil, &ListenError{Spec: spec, Why: "is on no host that is known here"}
 	}
 	return l, err
 }

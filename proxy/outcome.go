@@ -28,6 +28,7 @@ var (
 	errPeerFirst = errors.New("the peer sent data before the client's VERSION")
 
 	errNotTor            = errors.New("0.0.0.0 is no name; who asks for it wants to know whether this is Tor, and it is not")
+	errProbe             = errors.New("192.0.2.1 is nobody's; who asks for it, as check does, wants to know who answers here")
 	errOwnAddress        = errors.New("the destination is the proxy itself")
 	errOwnUpstream       = errors.New("the upstream proxy is the proxy itself")
 	errPeerClosed        = errors.New("the peer closed the connection before anything was said")
@@ -72,6 +73,17 @@ func (e *resolveError) Error() string {
 }
 
 func (e *resolveError) Unwrap() error { return e.err }
+
+// isProbe reports whether a client only wanted to know who answers.
+func isProbe(err error) bool { return errors.Is(err, errNotTor) || errors.Is(err, errProbe) }
+
+// clientName is what the log and the status call a client: by its address, if it has one.
+func clientName(addr net.Addr) string {
+	if _, ok := addr.(*net.UnixAddr); ok {
+		return "unix"
+	}
+	return addr.String()
+}
 
 // logOpen logs, once, that both ends are settled.
 func (s *session) logOpen(transport string, more ...any) {
@@ -207,8 +219,12 @@ func level(kind string, err error) slog.Level {
 	switch kind {
 	case kindClientLeft, kindTooMany: // who looked whether the port is open, or gave up; what has a line for many
 		return slog.LevelDebug
+	case kindNotAllowed:
+		if isOwnClient(err) { // check, most likely
+			return slog.LevelInfo
+		}
 	case kindResolve:
-		if errors.Is(err, errNotTor) { // who looked whether the port is Tor's
+		if isProbe(err) {
 			return slog.LevelDebug
 		}
 		return slog.LevelInfo

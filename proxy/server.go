@@ -361,8 +361,8 @@ func (s *Server) remove(each *session, end Ended, err error) {
 	delete(s.leaving, each)
 	s.waiting.remove(each)
 	each.addDropped(s.tally.dropped)
-	if each.opened() || err != nil && !errors.Is(err, errNotTor) { // else a question was answered
-		s.tally.end(end, each.info().Traffic, level(end.Kind, err) < slog.LevelInfo)
+	if each.opened() || err != nil && !isProbe(err) { // else a question was answered
+		s.tally.end(end, each.info().Traffic, level(end.Kind, err) < slog.LevelInfo || isOwnClient(err))
 	}
 	if each.refusal != nil {
 		s.refusing--

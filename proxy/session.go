@@ -56,7 +56,7 @@ func newSession(server *Server, client net.Conn, fixed string, public bool, numb
 		public: public,
 		dialer: policy.Dialer,
 	}
-	s.shown = SessionInfo{Number: number, Began: time.Now(), State: StateAsking, Client: client.RemoteAddr().String()}
+	s.shown = SessionInfo{Number: number, Began: time.Now(), State: StateAsking, Client: clientName(client.RemoteAddr())}
 	s.up.OnDrop = func(d v1v2.Dropped) { s.firstDropped("to_peer", d) }
 	s.down.OnDrop = func(d v1v2.Dropped) { s.firstDropped("to_client", d) }
 	s.in.SetMemory(server.memory)

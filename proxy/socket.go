@@ -26,8 +26,8 @@ func ParseSocket(spec string) (s Socket, ok bool, err error) {
 	if !ok {
 		return s, false, nil
 	}
-	fail := func(why string) (Socket, bool, error) { return Socket{}, true, &ListenError{spec, why} }
 	path, query, options := strings.Cut(rest, "?")
+	fail := func(why string) (Socket, bool, error) { return Socket{}, true, &ListenError{spec, why, options} }
 	if path == "" {
 		return fail("has no path")
 	}
@@ -101,13 +101,13 @@ func (s Socket) groupID() (int, error) {
 	if _, err := strconv.ParseUint(text, 10, 32); err != nil {
 		group, err := user.LookupGroup(text)
 		if err != nil {
-			return 0, &ListenError{"unix:" + s.Path + "?group=" + s.Group, "names a group that this machine does not have; make it with groupadd, or write its number"}
+			return 0, &ListenError{"unix:" + s.Path + "?group=" + s.Group, "names a group that this machine does not have; make it with groupadd, or write its number", true}
 		}
 		text = group.Gid
 	}
 	id, err := strconv.ParseUint(text, 10, 31) // beyond are numbers for "no group"
 	if err != nil {
-		return 0, &ListenError{"unix:" + s.Path + "?group=" + s.Group, "has a group that is out of range"}
+		return 0, &ListenError{"unix:" + s.Path + "?group=" + s.Group, "has a group that is out of range", true}
 	}
 	return int(id), nil
 }

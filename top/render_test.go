@@ -190,6 +190,7 @@ func TestAnswer(t *testing.T) {
 		more     string // somewhere below, without line breaks
 	}{
 		{status.Live{}, nil, nil, "Nothing to say yet: no connections.", "0 encrypted (v2)"},
+		{status.Live{}, nil, nil, "Nothing to say yet: no connections.", "No client has connected yet. -> set your client's SOCKS5 proxy to 127.0.0.1:1324"},
 		{status.Live{Pending: 3}, nil, nil, "Nothing to say yet: no connections.", "3 connecting"},
 		{status.Live{}, dial, nil, "Nothing is sent: all attempts failed.", "12 failed since 12:00:05, 9 of them so: 192.0.2.1:8333: no? answer -> see the network"},
 		{status.Live{}, dial, down, "Nothing is sent: the upstream is down.", "the upstream proxy 127.0.0.1:9050 cannot be reached: connection refused -> start Tor"},
@@ -200,7 +201,7 @@ func TestAnswer(t *testing.T) {
 		{status.Live{Passthrough: 9, V2: 1}, nil, nil, "Partly: 9 passed through as they came.", "9 passed through"},
 		{status.Live{Passthrough: 999}, nil, nil, "Not known: 999 passed through.", "999 passed through"},
 	} {
-		r := &status.Report{Snapshot: proxy.Snapshot{Time: at(60), Started: began, Failing: c.failing, Upstream: c.upstream}, Live: c.live}
+		r := &status.Report{Snapshot: proxy.Snapshot{Time: at(60), Started: began, Failing: c.failing, Upstream: c.upstream, Listeners: []string{"127.0.0.1:1324"}}, Live: c.live}
 		for _, width := range []int{40, 60, 80, 200, 0} {
 			lines := Render(r, width, 24)
 			if lines[0] != "Is my Bitcoin traffic encrypted?" || lines[1] != c.answer || !strings.Contains(strings.Join(lines, " "), c.more) {

@@ -46,7 +46,11 @@ func trouble(r *status.Report) []string {
 	switch {
 	case isUpstreamDown(r):
 		return advice(r.Upstream.Reason, r.Upstream.Hint)
-	case f == nil || r.Live.Encrypted() != status.None:
+	case r.Live.Encrypted() != status.None:
+		return nil
+	case f == nil && r.Live.Pending == 0 && neverUsed(r):
+		return advice("No client has connected yet.", "set your client's SOCKS5 proxy to "+strings.Join(r.Listeners, " or "))
+	case f == nil:
 		return nil
 	}
 	what := f.Reason
@@ -54,6 +58,21 @@ func trouble(r *status.Report) []string {
 		what = plainText(f.Dest) + ": " + what
 	}
 	return advice(fmt.Sprintf("%d failed since %s, %d of them so: %s", f.Count, f.Since.Local().Format("15:04:05"), f.OfKind, what), f.Hint)
+}
+
+// neverUsed reports whether no client has come since the start.
+func neverUsed(r *status.Report) bool {
+	for _, n := range r.Opened {
+		if n > 0 {
+			return false
+		}
+	}
+	for _, n := range r.Refused {
+		if n > 0 {
+			return false
+		}
+	}
+	return len(r.Listeners) > 0
 }
 
 func advice(what, hint string) []string {
