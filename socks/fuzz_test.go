@@ -102,7 +102,7 @@ type model struct {
 	zoned          bool // ip has a zone
 }
 
-var hostPattern = regexp.MustCompile(`^[!-9;-Z\\^-~]+$`)
+var hostPattern = regexp.MustCompile(`^[!-$&-9;-Z\\^-~]+$`)
 
 var zonePattern = regexp.MustCompile(`^[!-$&-.0-9;-Z\\^-~]{1,64}$`)
 
