@@ -56,12 +56,8 @@ func TestCheckPeer(t *testing.T) {
 // One check that failed is exit code 1, in JSON as in text, with a line for who
 // reads no more than that.
 func TestCheckFails(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close() // nobody is there now
-	for _, args := range [][]string{{"check", l.Addr().String()}, {"check", "--json", l.Addr().String()}} {
+	nobody := loopback.Nobody(t)
+	for _, args := range [][]string{{"check", nobody}, {"check", "--json", nobody}} {
 		code, stdout, stderr := runProgram(args...)
 		if code != 1 || !strings.Contains(stdout, "connection refused") {
 			t.Errorf("%s: exit code %d\n%s", args, code, stdout)

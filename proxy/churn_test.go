@@ -6,6 +6,7 @@ import (
 	"net"
 	"testing"
 
+	"bip324proxy/internal/loopback"
 	"bip324proxy/proxy"
 	"bip324proxy/transport"
 )
@@ -14,13 +15,7 @@ import (
 // thousand clients that leave at every step of asking: start checks that no
 // goroutine and no socket is left of them.
 func TestChurn(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed := l.Addr().String()
-	l.Close()
-
+	closed := loopback.Nobody(t)
 	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, network, addr)
 	}}}})

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"bip324proxy/internal/loopback"
 	"bip324proxy/proxy"
 	"bip324proxy/transport"
 )
@@ -67,14 +68,10 @@ func TestDialFails(t *testing.T) {
 
 // The same with the system's own dialer: nobody listens on that port.
 func TestDialRefused(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	l.Close()
+	nobody := loopback.Nobody(t)
 	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Dial: new(net.Dialer).DialContext}}})
 	client := e.dial()
-	if code, err := ask(client, l.Addr().String()); code != 5 || err != nil {
+	if code, err := ask(client, nobody); code != 5 || err != nil {
 		t.Errorf("reply %d, %v", code, err)
 	}
 	wantClosed(t, client)

@@ -61,7 +61,8 @@ func Echo(t testing.TB) (addr string) {
 	return Serve(t, func(nc net.Conn) { io.Copy(nc, nc) })
 }
 
-// Nobody is an address that nobody listens on.
+// Nobody is an address that nobody listens on, until the test ends: a connection to
+// elsewhere holds its port.
 func Nobody(t testing.TB) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -69,5 +70,17 @@ func Nobody(t testing.TB) (addr string) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	return l.Addr().String()
+	client, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		client.Close()
+		server.Close()
+	})
+	return client.LocalAddr().String()
 }

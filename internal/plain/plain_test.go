@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"testing"
 	"time"
+
+	"bip324proxy/internal/loopback"
 )
 
 // jargon is what Go and the system say, and nobody else.
@@ -34,16 +36,12 @@ func TestRealErrors(t *testing.T) {
 		return c.(*net.TCPConn), s.(*net.TCPConn)
 	}
 	read := func(c net.Conn) error { _, err := c.Read(make([]byte, 1)); return err }
-	gone, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	gone.Close()
+	gone := loopback.Nobody(t)
 	for name, c := range map[string]struct {
 		err  func() error
 		want string
 	}{
-		"refused": {func() error { _, err := net.Dial("tcp", gone.Addr().String()); return err }, refused},
+		"refused": {func() error { _, err := net.Dial("tcp", gone); return err }, refused},
 		"reset": {func() error {
 			c, s := pair()
 			s.SetLinger(0)
