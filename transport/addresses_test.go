@@ -53,7 +53,7 @@ func TestNameWithManyAddresses(t *testing.T) {
 			}
 			var dialled []string
 			d := &Dialer{
-				FirstByteTimeout: 200 * time.Millisecond,
+				FirstByteTimeout: time.Second,
 				HandshakeTimeout: 10 * time.Second,
 				Resolve: func(_ context.Context, host string) ([]netip.Addr, error) {
 					if host != "seed.example" {
