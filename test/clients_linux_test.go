@@ -178,7 +178,7 @@ func TestClientsInABridgeNetwork(t *testing.T) {
 		ask(dial("fd00:30::1", "[fd00:30::2]:1324"), "the host, by IPv6", noMethods)
 		refused(p, "the client fd00:30::1 is a router", "add --clients fd00:30::1")
 		ask(own(p, "172.30.0.2:1324"), "the container itself", noMethods)
-		refused(p, "the client 172.30.0.2 is a router or this machine itself", "add --clients 172.30.0.2")
+		refused(p, "the client 172.30.0.2 is a router or this machine itself", "bip324-proxy check on this machine comes from there")
 		ask(own(p, "127.0.0.1:1324"), "loopback, which is not in --clients", noMethods)
 
 		if _, out, _ := run(t, "--listen", "[::]:1324", "--clients", "172.30.0.0/24", "check"); !strings.Contains(strings.Join(strings.Fields(out), " "), "ok listener [::]:1324: a SOCKS5 proxy answers; it does not admit this machine") {

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"testing"
 
-	"bip324proxy/internal/loopback"
 	"bip324proxy/test/hostile"
 )
 
@@ -69,7 +68,7 @@ func TestStatusPageOfMany(t *testing.T) {
 // the terminal and in the log; and that it is back.
 func TestUpstreamDownIsTold(t *testing.T) {
 	t.Parallel()
-	nobody := loopback.Nobody(t)
+	nobody := freeAddr(t) // until there is an upstream proxy
 	proxy := startProxy(t, "--status", "127.0.0.1:0", "--upstream", "socks5://"+nobody)
 	addr := proxy.statusAddr(t)
 	proxy.await(t, "the warning", func(e event) bool {
