@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"net/netip"
 	"syscall"
 
 	"bip324proxy/internal/plain"
@@ -34,7 +33,7 @@ func (s *Subject) listener(ctx context.Context, l Listener) Result {
 		return s.peerListener(ctx, l, network, where)
 	}
 	who := socks.Upstream{Network: network, Address: where, Credentials: s.Policy.Socks.Auth, Timeout: askTimeout}
-	known := netip.AddrFrom4([4]byte{192, 0, 2, 1}) // RFC 5737; is its own answer
+	known := proxy.ProbeAddr
 	ip, err := who.Resolve(ctx, socks.Addr{Host: known.String(), IP: known}, socks.Credentials{})
 	other := Result{name, Failed, l.Address + ": this is another SOCKS5 proxy, and not bip324-proxy",
 		"stop that program, or choose another address with --listen"}

@@ -191,7 +191,7 @@ func (p *prober) dialer() (transport.Dialer, error) {
 func (s *Subject) allPublic() bool {
 	public := func(l Listener) bool {
 		addr, err := netip.ParseAddrPort(l.Address)
-		return err == nil && !addr.Addr().Unmap().IsLoopback()
+		return err == nil && !proxy.IsLocal(net.TCPAddrFromAddrPort(addr))
 	}
 	return len(s.Listeners) > 0 && !slices.ContainsFunc(s.Listeners, func(l Listener) bool { return !public(l) })
 }

@@ -66,7 +66,7 @@ func (s *session) explainVanished(err error) string {
 	who := "one side"
 	var op *net.OpError
 	if errors.As(err, &op) && op.Addr != nil {
-		if who = "the peer"; op.Addr.String() == s.shown.Client {
+		if who = "the peer"; s.isClient(op.Addr) {
 			who = "the client"
 		}
 	}

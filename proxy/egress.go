@@ -181,8 +181,9 @@ func overlayName(host string) bool {
 	return strings.HasSuffix(host, ".onion") || strings.HasSuffix(host, ".i2p")
 }
 
-// probeAddr is what check asks the address of, to see who answers: RFC 5737's TEST-NET-1.
-var probeAddr = netip.AddrFrom4([4]byte{192, 0, 2, 1})
+// ProbeAddr is an address that a program may ask the address of, by RESOLVE, to learn who
+// answers: of RFC 5737's TEST-NET-1, and its own answer.
+var ProbeAddr = netip.AddrFrom4([4]byte{192, 0, 2, 1})
 
 // resolve answers Tor's RESOLVE and so ends the session; the error is nil if it
 // went well.
@@ -194,7 +195,7 @@ func (s *session) resolve(ctx context.Context, request *socks.Request) error {
 	dest.Port = 0 // it means nothing
 	if err := s.policy.mayAsk(dest, s.public); err != nil {
 		request.Reply(socks.NotAllowed)
-		if s.public && dest.IP == probeAddr {
+		if s.public && dest.IP == ProbeAddr {
 			err = errProbe
 		}
 		return &resolveError{socks.NotAllowed, err}

@@ -85,6 +85,11 @@ func clientName(addr net.Addr) string {
 	return addr.String()
 }
 
+// isClient reports whether addr is the client's, and not the peer's.
+func (s *session) isClient(addr net.Addr) bool {
+	return addr.String() == s.client.RemoteAddr().String()
+}
+
 // logOpen logs, once, that both ends are settled.
 func (s *session) logOpen(transport string, more ...any) {
 	s.server.count(func(t *tally) { t.open(transport) })
@@ -125,7 +130,7 @@ func (s *session) ended(err error) error {
 	}
 	if op, ok := err.(*net.OpError); ok && s.opened() && op.Addr != nil && !errors.Is(err, errTimedOut) && !isTimeout(err) {
 		side := v1v2.Peer
-		if op.Addr.String() == s.shown.Client {
+		if s.isClient(op.Addr) {
 			side = v1v2.Client
 		}
 		return &v1v2.EndError{Side: side, Err: err}

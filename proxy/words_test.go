@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"testing"
 
 	"bip324proxy/transport"
+	"bip324proxy/v1v2"
 )
 
 // What a peer sends instead of a v2 handshake says what it is, and what to do, also in a
@@ -40,3 +42,32 @@ func TestExplainHandshake(t *testing.T) {
 		}
 	}
 }
+
+// A client on a unix socket has no address of its own, and is told from the peer all the
+// same.
+func TestSideOfAUnixClient(t *testing.T) {
+	unix := &net.UnixAddr{Name: "@", Net: "unix"}
+	s := &session{client: unixClient{addr: unix}}
+	s.shown.Transport, s.shown.Client = "v2", clientName(unix)
+	for _, c := range []struct {
+		addr net.Addr
+		want v1v2.Side
+	}{{unix, v1v2.Client}, {&net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 8333}, v1v2.Peer}} {
+		var end *v1v2.EndError
+		err := s.ended(&net.OpError{Op: "write", Net: c.addr.Network(), Addr: c.addr, Err: syscall.EPIPE})
+		if !errors.As(err, &end) || end.Side != c.want {
+			t.Errorf("%v: %v, want the side %s", c.addr, err, c.want)
+		}
+	}
+	if s.shown.Client != "unix" {
+		t.Errorf("it is called %q", s.shown.Client)
+	}
+}
+
+// unixClient is a connection of which only the address matters.
+type unixClient struct {
+	net.Conn
+	addr net.Addr
+}
+
+func (c unixClient) RemoteAddr() net.Addr { return c.addr }
