@@ -8,6 +8,7 @@ import (
 	"net"
 	"syscall"
 
+	"bip324proxy/internal/listen"
 	"bip324proxy/internal/plain"
 	"bip324proxy/proxy"
 	"bip324proxy/socks"
@@ -15,7 +16,7 @@ import (
 
 // portIsChosen says whether nobody can know yet what address will be listened on.
 func portIsChosen(address string) bool {
-	network, where := proxy.Split(address)
+	network, where := listen.Split(address)
 	_, port, _ := net.SplitHostPort(where)
 	return network == "tcp" && port == "0"
 }
@@ -25,7 +26,7 @@ func portIsChosen(address string) bool {
 // 0.0.0.0 is an address. Neither question leads to a look-up.
 func (s *Subject) listener(ctx context.Context, l Listener) Result {
 	const name = "listener"
-	network, where := proxy.Split(l.Address)
+	network, where := listen.Split(l.Address)
 	if portIsChosen(l.Address) {
 		return Result{name, Skipped, l.Address + ": the port is chosen when the proxy starts", ""}
 	}
@@ -92,7 +93,7 @@ func notListening(l Listener, err error) Result {
 	address := l.Address
 	r := Result{"listener", Failed, fmt.Sprintf("%s: nobody listens there: %v", address, reason(err)),
 		"the proxy does not run, or with other settings; start it with: bip324-proxy"}
-	if l.Spare && (proxy.IsNoAddress(err) || errors.Is(err, syscall.ENETUNREACH)) {
+	if l.Spare && (listen.IsNoAddress(err) || errors.Is(err, syscall.ENETUNREACH)) {
 		return Result{"listener", Skipped, address + ": this machine has no such address", ""}
 	}
 	if l.Spare {

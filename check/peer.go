@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"bip324proxy/internal/dial"
+	"bip324proxy/internal/listen"
 	"bip324proxy/internal/stream"
 	"bip324proxy/proxy"
 	"bip324proxy/socks"
@@ -191,7 +192,7 @@ func (p *prober) dialer() (transport.Dialer, error) {
 func (s *Subject) allPublic() bool {
 	public := func(l Listener) bool {
 		addr, err := netip.ParseAddrPort(l.Address)
-		return err == nil && !proxy.IsLocal(net.TCPAddrFromAddrPort(addr))
+		return err == nil && !listen.IsLocal(net.TCPAddrFromAddrPort(addr))
 	}
 	return len(s.Listeners) > 0 && !slices.ContainsFunc(s.Listeners, func(l Listener) bool { return !public(l) })
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"bip324proxy/internal/listen"
 	"bip324proxy/internal/loopback"
 	"bip324proxy/proxy"
 	"bip324proxy/socks"
@@ -110,7 +111,7 @@ func TestUnixSockets(t *testing.T) {
 		t.Skip("not run: there are no modes of sockets")
 	}
 	path := filepath.Join(t.TempDir(), "socket")
-	l, err := proxy.Listen("unix:" + path)
+	l, err := listen.Open("unix:" + path)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,7 @@ import (
 	"net"
 	"strings"
 
-	"bip324proxy/proxy"
+	"bip324proxy/internal/listen"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
 )
@@ -23,7 +23,7 @@ func (s *Subject) upstream(ctx context.Context) (r Result, isTor bool) {
 	at, err := u.ProbeTor(ctx)
 	var refused *socks.UpstreamError
 	switch {
-	case err == nil && !proxy.IsLocal(at) && s.Policy.Dialer.Fallback != transport.FallbackNever:
+	case err == nil && !listen.IsLocal(at) && s.Policy.Dialer.Fallback != transport.FallbackNever:
 		return Result{name, Warning, u.Address + ": this is Tor, but not on this machine, and the way to it is not encrypted", strings.TrimPrefix(s.onionInV1(), "; ")}, true
 	case err == nil && u.Credentials != nil && s.Policy.Socks.Auth == nil:
 		return Result{name, Warning, u.Address + ": this is Tor, but all clients get the user name and password of --upstream, and so share circuits",

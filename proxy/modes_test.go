@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"bip324proxy/internal/listen"
 	"bip324proxy/proxy"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
@@ -278,7 +279,7 @@ func TestNeitherSocksNorVersion(t *testing.T) {
 // servePeer has the server take a listener whose clients go to peer.
 func (e *env) servePeer(peer string) string {
 	e.t.Helper()
-	l, err := proxy.Listen("127.0.0.1:0")
+	l, err := listen.Open("127.0.0.1:0")
 	if err != nil {
 		e.t.Fatal(err)
 	}

@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+
+	"bip324proxy/internal/listen"
 )
 
 // Why a network does not count as one that encrypts by itself, all the way from this
@@ -49,7 +51,7 @@ func (p *Policy) Overlay(ctx context.Context, host string, via net.Addr) error {
 	if err := p.mayBeOverlay(host); err != nil {
 		return err
 	}
-	if p.Upstream != nil && !IsLocal(via) {
+	if p.Upstream != nil && !listen.IsLocal(via) {
 		return errUpstreamIsRemote
 	}
 	if !isOnion(host) {

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"bip324proxy/internal/listen"
 )
 
 // Both of IANA's special-purpose address registries, row by row, and what embeds IPv4.
@@ -67,21 +69,21 @@ func TestPrivateDestinations(t *testing.T) {
 	}
 	defer inner.Close()
 	port := inner.Addr().(*net.TCPAddr).Port
-	for _, listen := range []string{"0.0.0.0:0", "127.0.0.1:0"} {
+	for _, addr := range []string{"0.0.0.0:0", "127.0.0.1:0"} {
 		server := &Server{Log: slog.New(slog.DiscardHandler)}
-		l, err := net.Listen("tcp", listen)
+		l, err := net.Listen("tcp", addr)
 		if err != nil {
 			t.Fatal(err)
 		}
 		go server.Serve(l)
 		proxyAddr := net.JoinHostPort("127.0.0.1", strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
 		want := byte(2)
-		if IsLocal(l.Addr()) {
+		if listen.IsLocal(l.Addr()) {
 			want = 0
 		}
 		for _, host := range []string{"127.0.0.1", "::ffff:127.0.0.1", "localhost"} {
 			if got := connectCode(t, proxyAddr, host, port); got != want {
-				t.Errorf("listening on %s, CONNECT to %s: reply %d, want %d", listen, host, got, want)
+				t.Errorf("listening on %s, CONNECT to %s: reply %d, want %d", addr, host, got, want)
 			}
 		}
 		if want == 2 {

@@ -21,6 +21,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"bip324proxy/internal/listen"
 	"bip324proxy/internal/plain"
 	"bip324proxy/transport"
 )
@@ -133,13 +134,13 @@ func (s *Server) ServePeer(l net.Listener, peer string) error {
 		conn, err := l.Accept()
 		if err == nil {
 			pause = 0
-			s.start(conn, peer, !IsLocal(l.Addr()))
+			s.start(conn, peer, !listen.IsLocal(l.Addr()))
 			continue
 		}
 		switch {
 		case s.isStopping():
 			return ErrServerClosed
-		case errors.Is(err, net.ErrClosed), slices.ContainsFunc(listenerOver, func(over error) bool { return errors.Is(err, over) }):
+		case errors.Is(err, net.ErrClosed), listen.IsOver(err):
 			return err
 		}
 		// Out of descriptors, most likely: it passes when sessions end.

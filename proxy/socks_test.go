@@ -15,6 +15,7 @@ import (
 
 	"bip324proxy/internal/loopback"
 	"bip324proxy/proxy"
+	"bip324proxy/socks"
 	"bip324proxy/transport"
 )
 
@@ -226,5 +227,40 @@ func TestOneSegmentOrMany(t *testing.T) {
 		}
 		client.Close()
 		e.end(client)
+	}
+}
+
+// Where a pair is demanded, that pair it must be.
+func TestAuth(t *testing.T) {
+	e := start(t, &proxy.Server{Policy: proxy.Policy{Socks: socks.Config{Auth: &socks.Credentials{Username: "user", Password: "secret"}}}})
+	e.net.peer("server.example:80", echo)
+	for says, want := range map[string]string{
+		"\x05\x01\x02\x01\x04user\x06wrong!":    "\x05\x02\x01\x01",
+		"\x05\x01\x02\x01\x04USER\x06secret":    "\x05\x02\x01\x01",
+		"\x05\x01\x02\x01\x04user\x00":          "\x05\x02\x01\x01",
+		"\x05\x01\x02\x01\x00\x06secret":        "\x05\x02\x01\x01",
+		"\x05\x02\x00\x02\x01\x04user\x05secre": "\x05\x02\x01\x01",
+		"\x05\x01\x00":                          "\x05\xff",
+		"\x05\x01\x00\x01\x04user\x06secret":    "\x05\xff",
+		"\x05\x02\x00\x01":                      "\x05\xff",
+		"\x05\x00":                              "\x05\xff",
+	} {
+		client := e.dial()
+		fmt.Fprint(client, says)
+		if b, _ := io.ReadAll(client); string(b) != want {
+			t.Errorf("% x is answered % x, want % x", says, b, want)
+		}
+		client.Close()
+		e.wantEnd(client, "refused", "authentication")
+	}
+	client := e.dial()
+	if code, err := askAs(client, "user", "secret", "server.example:80"); code != 0 || err != nil {
+		t.Errorf("reply %d, %v", code, err)
+	}
+	hangUp(client)
+	client.Close()
+	e.wantEnd(client, "refused", "the client closed the connection before anything was settled")
+	if text := e.logs.text(); strings.Contains(text, "secre") || strings.Contains(text, "wrong!") {
+		t.Errorf("a password is in the log:\n%s", text)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"bip324proxy/internal/listen"
 	"bip324proxy/proxy"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
@@ -349,7 +350,7 @@ func TestUpstreamItself(t *testing.T) {
 func TestUpstreamItselfByALink(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "own")
 	link := path + "-link"
-	l, err := proxy.Listen("unix:" + path)
+	l, err := listen.Open("unix:" + path)
 	if err != nil {
 		t.Fatal(err)
 	}

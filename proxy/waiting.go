@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"bip324proxy/internal/listen"
 )
 
 const (
@@ -116,7 +118,7 @@ func (s *Server) full(public bool) bool {
 		return taken >= s.max
 	}
 	for l := range s.listeners {
-		local = local || IsLocal(l.Addr())
+		local = local || listen.IsLocal(l.Addr())
 	}
 	if !local || taken < s.max-s.max/8 {
 		return false

@@ -10,8 +10,8 @@ import (
 	"net/http"
 	"time"
 
+	"bip324proxy/internal/listen"
 	"bip324proxy/internal/plain"
-	"bip324proxy/proxy"
 )
 
 const (
@@ -24,7 +24,7 @@ const (
 
 // Client asks the status page of a proxy that runs.
 type Client struct {
-	// Address is where the page is: HOST:PORT, or unix:/PATH, as for proxy.Listen.
+	// Address is where the page is: HOST:PORT, or unix:/PATH, as for listen.Open.
 	Address string
 	// Token is what the page asks for, if it asks for one.
 	Token string
@@ -44,7 +44,7 @@ var ErrTooLarge = errors.New("the answer has more than 16 MiB")
 func (c Client) Get(ctx context.Context, path string) (Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, clientTimeout)
 	defer cancel()
-	network, where := proxy.Split(c.Address)
+	network, where := listen.Split(c.Address)
 	transport := &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, network, where)

@@ -13,7 +13,7 @@ import (
 	"strconv"
 	"strings"
 
-	"bip324proxy/proxy"
+	"bip324proxy/internal/listen"
 )
 
 // route answers requests for one path that have passed the guard.
@@ -45,7 +45,7 @@ type guard struct {
 
 func newGuard(addr net.Addr, token string, hosts []string, routes map[string]route) *guard {
 	g := &guard{routes: routes, addr: addr, token: token, hosts: hosts, cookie: "bip324-proxy-status", ticket: rand.Text()}
-	g.locked = token != "" || !proxy.IsLocal(addr)
+	g.locked = token != "" || !listen.IsLocal(addr)
 	if tcp, ok := addr.(*net.TCPAddr); ok {
 		g.cookie += fmt.Sprintf("-%d", tcp.Port) // cookies are not kept by port
 	}
@@ -157,7 +157,7 @@ func (g *guard) isHost(host string) bool {
 		return !brackets
 	}
 	ip, err := netip.ParseAddr(name)
-	return err == nil && ip.Is6() == brackets && ip.Zone() == "" && (ip.Unmap().IsLoopback() || !proxy.IsLocal(g.addr))
+	return err == nil && ip.Is6() == brackets && ip.Zone() == "" && (ip.Unmap().IsLoopback() || !listen.IsLocal(g.addr))
 }
 
 // isAllowed reports whether name is one of hosts, in whatever case, with a dot at the end

@@ -1,0 +1,127 @@
+package command
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"bip324proxy/check"
+	"bip324proxy/internal/loopback"
+	"bip324proxy/proxy"
+	"bip324proxy/transport"
+	"bip324proxy/v1v2"
+)
+
+// runProgram runs the program in this process.
+func runProgram(args ...string) (code int, stdout, stderr string) {
+	var out, errs bytes.Buffer
+	code = Run(append([]string{"bip324-proxy"}, args...), &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+// polite is a v2 peer that answers VERSION, on regtest.
+func polite(t *testing.T) (addr string) {
+	magic, _ := v1v2.Magic("regtest")
+	return loopback.Serve(t, func(nc net.Conn) {
+		c, err := transport.Server(t.Context(), nc, transport.Config{Magic: magic})
+		if err != nil {
+			return
+		}
+		c.ReadPacket()
+		c.WritePacket(v1v2.AppendContents(nil, v1v2.TypeOf("version"), versionPayload("/polite:1/")))
+		io.Copy(io.Discard, nc)
+	})
+}
+
+// A peer that is well is exit code 0, and JSON has what the text says.
+func TestCheckPeer(t *testing.T) {
+	peer := polite(t)
+	code, stdout, stderr := runProgram("check", "--network", "regtest", peer)
+	if code != 0 || stderr != "" || !strings.Contains(stdout, "ok       version        /polite:1/, protocol 70016") {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	code, stdout, _ = runProgram("check", "--json", "--network", "regtest", peer)
+	var r check.Report
+	if err := json.Unmarshal([]byte(stdout), &r); err != nil || code != 0 || !r.OK || r.Peer == nil ||
+		r.Peer.Speaks != "v2" || len(r.Peer.SessionID) != 64 || r.Peer.UserAgent != "/polite:1/" || r.Peer.Network != "regtest" {
+		t.Errorf("exit code %d, %v\n%s", code, err, stdout)
+	}
+}
+
+// One check that failed is exit code 1, in JSON as in text, with a line for who
+// reads no more than that.
+func TestCheckFails(t *testing.T) {
+	nobody := loopback.Nobody(t)
+	for _, args := range [][]string{{"check", nobody}, {"check", "--json", nobody}} {
+		code, stdout, stderr := runProgram(args...)
+		if code != 1 || !strings.Contains(stdout, "connection refused") {
+			t.Errorf("%s: exit code %d\n%s", args, code, stdout)
+		}
+		checkOneLine(t, "check", stderr, "1 of 1 checks failed")
+	}
+}
+
+// The settings are those that the server would have, wherever they were given.
+func TestCheckSettings(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := new(proxy.Server)
+	go server.Serve(l)
+	defer server.Close()
+	t.Setenv("BIP324_PROXY_LISTEN", l.Addr().String())
+	t.Setenv("BIP324_PROXY_DENY", "10.0.0.0/8")
+	_, stdout, _ := runProgram("--max-sessions", "10", "check", "--passthrough", "deny")
+	for _, line := range []string{
+		"ok       configuration  valid: 2 from flags, 2 from the environment\n",
+		"ok       listener       " + l.Addr().String() + ": a SOCKS5 proxy answers, as bip324-proxy does\n",
+		"ok       sessions       up to 10 sessions at a time;",
+	} {
+		if !strings.Contains(stdout, line) {
+			t.Errorf("no %q in\n%s", line, stdout)
+		}
+	}
+	if _, stdout, _ := runProgram("check", "10.1.2.3"); !strings.Contains(stdout, "10.1.2.3:8333 is refused by --deny 10.0.0.0/8") {
+		t.Error(stdout)
+	}
+	file := filepath.Join(t.TempDir(), "config.toml")
+	if err := os.WriteFile(file, []byte("v1-fallback = \"always\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, stdout, _ := runProgram("--config", file, "check"); !strings.Contains(strings.Join(strings.Fields(stdout), " "), "valid: 2 from the environment, 1 from "+file+" ok") {
+		t.Error(stdout)
+	}
+	if code, stdout, stderr := runProgram("check", "--upstream", "nonsense"); code != 2 || stdout != "" {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+}
+
+func TestCheckWrongInput(t *testing.T) {
+	for args, says := range map[string]string{
+		"check node.example:8333 --json":        "write --json before node.example:8333",
+		"check node.example:8333 other:8333":    `check takes one argument, [HOST:PORT]; leave out "other:8333"`,
+		"check --network regtest":               "add its HOST:PORT",
+		"check --v1":                            "add its HOST:PORT",
+		"check --network testnet node.example":  `"testnet" is none of mainnet,`,
+		"check --network 0a03cf41 node.example": "write HOST:PORT",
+		"check node.example:0":                  "no port from 1 to 65535",
+		"check --no-such-flag":                  "no-such-flag",
+	} {
+		code, stdout, stderr := runProgram(strings.Fields(args)...)
+		if code != 2 || stdout != "" {
+			t.Errorf("%s: exit code %d, want 2; printed %q", args, code, stdout)
+		}
+		checkOneLine(t, args, stderr, says)
+	}
+	code, stdout, stderr := runProgram("check", "") // as a script has it whose variable is not set
+	if code != 2 || stdout != "" {
+		t.Errorf("exit code %d, want 2; printed %q", code, stdout)
+	}
+	checkOneLine(t, "an empty argument", stderr, "check: [HOST:PORT] is empty; write it, or leave it out")
+}

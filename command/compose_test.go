@@ -1,0 +1,67 @@
+package command
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The compose files have settings that the program takes, lead Bitcoin Core to where the
+// proxy listens, and publish no port.
+func TestComposeFiles(t *testing.T) {
+	files, err := filepath.Glob("../packaging/compose/*.yaml")
+	if err != nil || len(files) != 3 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	variable := regexp.MustCompile(`(?m)^      (BIP324_PROXY_[A-Z0-9_]+): (\S+)$`)
+	proxyFlag := regexp.MustCompile(`-proxy=([^,\]]+)`)
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := string(content)
+		var environ []string
+		for _, match := range variable.FindAllStringSubmatch(text, -1) {
+			environ = append(environ, match[1]+"="+match[2])
+		}
+		if n := strings.Count(text, "BIP324_PROXY_"); n != len(environ) || n == 0 {
+			t.Errorf("%s: %d of %d settings are understood", file, len(environ), n)
+		}
+		said, err := readEnvironment(environ)
+		if err != nil {
+			t.Errorf("%s: %v", file, err)
+			continue
+		}
+		s, err := combine([]map[string]given{said})
+		if err != nil {
+			t.Errorf("%s: %v", file, err)
+			continue
+		}
+		core := proxyFlag.FindStringSubmatch(text)
+		if listen, _, _ := strings.Cut(s.listen[0], "?"); core == nil || core[1] != listen {
+			t.Errorf("%s: Bitcoin Core has %q, and the proxy listens on %q", file, core, s.listen)
+		}
+		for _, line := range strings.Split(text, "\n") {
+			if key := strings.TrimSpace(line); slices.Contains([]string{"ports:", "expose:", "privileged:"}, key) || strings.HasPrefix(key, "network_mode: host") || strings.Contains(line, "\t") {
+				t.Errorf("%s has %q", file, line)
+			}
+		}
+		for _, host := range s.clients { // Core has that address, the proxy the one that it listens on
+			if !strings.Contains(text, "ipv4_address: "+host+"\n") {
+				t.Errorf("%s: no container has the address %s", file, host)
+			}
+		}
+		if host, _, tcp := strings.Cut(s.listen[0], ":1324"); tcp && host != "127.0.0.1" && !strings.Contains(text, "ipv4_address: "+host+"\n") {
+			t.Errorf("%s: no container has the address %s", file, host)
+		}
+		for _, must := range []string{"dockerfile: packaging/Dockerfile", "read_only: true", "cap_drop: [ALL]", "${BITCOIND_IMAGE:?"} {
+			if !strings.Contains(text, must) {
+				t.Errorf("%s does not have %s", file, must)
+			}
+		}
+	}
+}

@@ -1,0 +1,286 @@
+package command
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	socksclient "golang.org/x/net/proxy"
+
+	"bip324proxy/internal/stream"
+	"bip324proxy/proxy"
+	"bip324proxy/transport"
+	"bip324proxy/v1v2"
+)
+
+var demoMagic = [4]byte{0xf9, 0xbe, 0xb4, 0xd9} // mainnet
+
+// The first block: what the demonstration's client asks for and can check.
+const genesis = "0100000000000000000000000000000000000000000000000000000000000000000000003ba3edfd7a7b12b27ac72c3e67768f617fc81bc3888a51323a9fb8aa4b1e5e4a" +
+	"29ab5f49ffff001d1dac2b7c0101000000010000000000000000000000000000000000000000000000000000000000000000ffffffff4d04ffff001d0104455468652054696d6573" +
+	"2030332f4a616e2f32303039204368616e63656c6c6f72206f6e206272696e6b206f66207365636f6e64206261696c6f757420666f722062616e6b73ffffffff0100f2052a010000" +
+	"00434104678afdb0fe5548271967f1a67130b7105cd6a828e03909a67962e0ea1f61deb649f6bc3f4cef38c4f35504e51ec112de5c384df7ba0b8d578a4c702b6bf11d5fac00000000"
+
+const (
+	demoBlockSize = 1_500_000 // bytes
+	demoBlocks    = 200
+	demoTimeout   = time.Minute
+)
+
+// demo runs a v2 node, the proxy and a v1 client on loopback and tells what
+// goes over the wires.
+func demo(ctx context.Context, out io.Writer) error {
+	ctx, cancel := context.WithTimeout(ctx, demoTimeout)
+	defer cancel()
+
+	nodeListener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	defer nodeListener.Close()
+	node := make(chan nodeReport, 1)
+	go func() { node <- runNode(ctx, nodeListener) }()
+
+	wire := new(wiretap)
+	ids := make(idLog, 1)
+	server := &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Dial: wire.dial}}, Log: slog.New(ids)}
+	proxyListener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	go server.Serve(proxyListener)
+	defer server.Close()
+
+	proxyAddr, nodeAddr := proxyListener.Addr().String(), nodeListener.Addr().String()
+	fmt.Fprintf(out, "A v1 client, this proxy (SOCKS5 on %s) and a v2 node (on %s), all on this machine.\n", proxyAddr, nodeAddr)
+	client, err := runClient(ctx, proxyAddr, nodeAddr)
+	if err != nil {
+		return fmt.Errorf("the client failed: %w", err)
+	}
+	report := <-node
+	if report.err != nil {
+		return fmt.Errorf("the node failed: %w", report.err)
+	}
+	return client.tell(out, wire, <-ids, report)
+}
+
+// clientReport is what the client saw.
+type clientReport struct {
+	said      []byte // its VERSION message in v1
+	userAgent string // the node's
+	block     []byte
+	bytes     int // of blocks, for the throughput
+	took      time.Duration
+}
+
+// runClient is a Bitcoin client that knows v1 and SOCKS5 and nothing else.
+func runClient(ctx context.Context, proxyAddr, nodeAddr string) (*clientReport, error) {
+	dialer, err := socksclient.SOCKS5("tcp", proxyAddr, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := dialer.(socksclient.ContextDialer).DialContext(ctx, "tcp", nodeAddr)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	if deadline, ok := ctx.Deadline(); ok {
+		conn.SetDeadline(deadline)
+	}
+
+	r := &clientReport{said: v1v2.AppendMessage(nil, demoMagic, v1v2.TypeOf("version"), versionPayload("/unpatched-v1-client:1.0/"))}
+	if _, err := conn.Write(r.said); err != nil {
+		return nil, err
+	}
+	messages := v1v2.NewReader(stream.NewReader(conn), demoMagic)
+	started := time.Now()
+	for r.bytes < demoBlocks*demoBlockSize {
+		m, ok, err := messages.Next()
+		if err != nil || !ok {
+			return nil, orError(err, "a message with a wrong checksum arrived")
+		}
+		var answer []byte
+		switch m.Type.String() {
+		case "version":
+			r.userAgent = v1v2.UserAgent(m.Payload())
+			answer = v1v2.AppendMessage(nil, demoMagic, v1v2.TypeOf("verack"), nil)
+		case "verack":
+			answer = v1v2.AppendMessage(nil, demoMagic, v1v2.TypeOf("getdata"), []byte("the first block"))
+		case "block":
+			if r.block == nil {
+				r.block = slices.Clone(m.Payload())
+				answer = v1v2.AppendMessage(nil, demoMagic, v1v2.TypeOf("getdata"), []byte("many blocks"))
+				started = time.Now()
+				break
+			}
+			r.bytes += len(m.Payload())
+		}
+		if _, err := conn.Write(answer); err != nil {
+			return nil, err
+		}
+	}
+	r.took = time.Since(started)
+	return r, nil
+}
+
+// nodeReport is what the node saw.
+type nodeReport struct {
+	sessionID [32]byte
+	err       error
+}
+
+// runNode is a node that speaks v2 only, with one client.
+func runNode(ctx context.Context, l net.Listener) (r nodeReport) {
+	nc, err := l.Accept()
+	if err != nil {
+		return nodeReport{err: err}
+	}
+	conn, err := transport.Server(ctx, nc, transport.Config{Magic: demoMagic})
+	if err != nil {
+		return nodeReport{err: err}
+	}
+	defer conn.Close()
+	r.sessionID = conn.SessionID()
+	first, _ := hex.DecodeString(genesis)
+	filler := make([]byte, demoBlockSize)
+	rand.Read(filler)
+	send := func(name string, payload []byte) {
+		if r.err == nil {
+			r.err = conn.WritePacket(v1v2.AppendContents(nil, v1v2.TypeOf(name), payload))
+		}
+	}
+	for r.err == nil {
+		contents, err := conn.ReadPacket()
+		if err != nil { // the client has seen enough
+			return r
+		}
+		t, payload, _ := v1v2.Decode(contents)
+		switch {
+		case t.String() == "version":
+			send("version", versionPayload("/v2-node:1.0/"))
+			send("verack", nil)
+		case t.String() == "getdata" && string(payload) == "the first block":
+			send("block", first)
+		case t.String() == "getdata":
+			for range demoBlocks {
+				send("block", filler)
+			}
+		}
+	}
+	return r
+}
+
+// tell says it all, and fails if something was not as it must be.
+func (r *clientReport) tell(out io.Writer, wire *wiretap, proxyID string, node nodeReport) error {
+	sent := wire.bytes()
+	fmt.Fprintf(out, `
+The client said, in v1 plaintext (magic, "version", length, checksum, ...):
+%s
+What left the proxy for the node instead (the first bytes of %d):
+%s`, hexdump(r.said, 112), wire.total(), hexdump(sent, 112))
+	for _, clear := range [][]byte{demoMagic[:], []byte("version"), []byte("verack"), []byte("unpatched-v1-client")} {
+		if bytes.Contains(sent, clear) {
+			return fmt.Errorf("%q left in plaintext", clear)
+		}
+	}
+	fmt.Fprintf(out, "The magic %x, the words \"version\" and \"verack\" and the client's name are not in it.\n", demoMagic)
+
+	nodeID := hex.EncodeToString(node.sessionID[:])
+	fmt.Fprintf(out, "\nSession id, as the proxy has it: %s\n            as the node has it:  %s\n", proxyID, nodeID)
+	if nodeID != proxyID {
+		return errors.New("the session ids differ: somebody sits in between")
+	}
+
+	once := sha256.Sum256(r.block[:80])
+	hash := sha256.Sum256(once[:])
+	slices.Reverse(hash[:])
+	fmt.Fprintf(out, "\nThe node called itself %s and sent a block that the client got in v1:\n  %x\n  which says %q\n",
+		r.userAgent, hash, r.block[131:200])
+	fmt.Fprintf(out, "\nThroughput: %d blocks, %d MB, in %v: %.0f MB/s through client, proxy and node on this machine.\n",
+		demoBlocks, r.bytes/1e6, r.took.Round(time.Millisecond), float64(r.bytes)/1e6/r.took.Seconds())
+	return nil
+}
+
+// versionPayload is a VERSION message's payload.
+func versionPayload(userAgent string) []byte {
+	return v1v2.AppendVersion(nil, v1v2.Version{Protocol: 70016, UserAgent: userAgent}, 0)
+}
+
+func orError(err error, otherwise string) error {
+	if err != nil {
+		return err
+	}
+	return errors.New(otherwise)
+}
+
+// hexdump shows at most n bytes of b.
+func hexdump(b []byte, n int) (s string) {
+	for line := range slices.Chunk(b[:min(n, len(b))], 28) {
+		s += fmt.Sprintf("  %x\n", line)
+	}
+	return s
+}
+
+// wiretap keeps what goes from the proxy to the node.
+type wiretap struct {
+	mu    sync.Mutex
+	start []byte // of the stream, up to 8 KiB
+	count int
+}
+
+func (w *wiretap) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+	return &tappedConn{conn, w}, err
+}
+
+func (w *wiretap) bytes() []byte {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.start)
+}
+
+func (w *wiretap) total() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.count
+}
+
+type tappedConn struct {
+	net.Conn
+	tap *wiretap
+}
+
+func (c *tappedConn) Write(p []byte) (int, error) {
+	c.tap.mu.Lock()
+	c.tap.start = append(c.tap.start, p[:min(len(p), 8<<10-len(c.tap.start))]...)
+	c.tap.count += len(p)
+	c.tap.mu.Unlock()
+	return c.Conn.Write(p)
+}
+
+// idLog is a log handler that picks out the session id.
+type idLog chan string
+
+func (l idLog) Handle(_ context.Context, r slog.Record) error {
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == "session_id" {
+			l <- a.Value.String()
+		}
+		return true
+	})
+	return nil
+}
+
+func (l idLog) Enabled(context.Context, slog.Level) bool { return true }
+func (l idLog) WithAttrs([]slog.Attr) slog.Handler       { return l }
+func (l idLog) WithGroup(string) slog.Handler            { return l }

@@ -1,0 +1,138 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode"
+
+	"github.com/pelletier/go-toml/v2"
+	"github.com/pelletier/go-toml/v2/unstable"
+)
+
+// readFile returns what the file of settings at path says.
+func readFile(path string) (map[string]given, error) {
+	text, err := readText(path)
+	var wrong *textError
+	if errors.As(err, &wrong) {
+		return nil, usageError{&settingError{fmt.Sprintf("%s:%d", path, wrong.line), errors.New(wrong.why)}}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--config: %w", err)
+	}
+	return parseFile(path, []byte(text))
+}
+
+// parseFile is readFile for content. The error is a usageError that has the line.
+func parseFile(path string, content []byte) (map[string]given, error) {
+	wrong := func(line int, format string, args ...any) error {
+		return usageError{&settingError{fmt.Sprintf("%s:%d", path, line), fmt.Errorf(format, args...)}}
+	}
+	all := make(map[string]given)
+	var p unstable.Parser // the only one that knows where keys are
+	for p.Reset(content); p.NextExpression(); {
+		var parts []string
+		line := 0
+		for keys := p.Expression().Key(); keys.Next(); {
+			parts = append(parts, string(keys.Node().Data))
+			if line == 0 {
+				line = p.Shape(keys.Node().Raw).Start.Line
+			}
+		}
+		name := strings.Join(parts, ".")
+		t := lookUp(name)
+		switch {
+		case p.Expression().Kind != unstable.KeyValue:
+			return nil, wrong(line, "there are no sections; leave out [%.60s]", name)
+		case t == nil:
+			return nil, wrong(line, "%.60q is no setting; the nearest is %s", name, nearest(name))
+		case name == "config":
+			return nil, wrong(line, "config: a file does not name another; leave it out")
+		case all[name].origin.line > 0:
+			return nil, wrong(line, "%s is set in line %d already; leave one of them out", name, all[name].origin.line)
+		case !t.isOfType(p.Expression()):
+			return nil, wrong(line, "%s: write %s", name, t.example())
+		}
+		all[name] = given{nil, origin{path, line}}
+	}
+	var values map[string]any
+	if err := toml.Unmarshal(content, &values); err != nil { // the parser's error, or a value's
+		line := 1
+		var at *toml.DecodeError
+		if errors.As(err, &at) {
+			line, _ = at.Position()
+		}
+		if t := settingIn(content, line); t != nil {
+			return nil, wrong(line, "%s: write %s", t.name, t.example())
+		}
+		return nil, wrong(line, "this is not TOML: %s", strings.TrimPrefix(err.Error(), "toml: "))
+	}
+	for name, g := range all {
+		all[name] = given{asTexts(values[name]), g.origin}
+	}
+	return all, nil
+}
+
+// settingIn returns the setting to which a line of no TOML gives a word without quotes,
+// or nil.
+func settingIn(content []byte, line int) *setting {
+	lines := strings.Split(string(content), "\n")
+	name, value, _ := strings.Cut(lines[min(line, len(lines))-1], "=")
+	if value = strings.TrimSpace(value); value == "" || !unicode.IsLetter(rune(value[0])) {
+		return nil
+	}
+	return lookUp(strings.TrimSpace(name))
+}
+
+// isOfType says whether an expression, KEY = VALUE or the head of a table, has a
+// value of the setting's type.
+func (t *setting) isOfType(e *unstable.Node) bool {
+	if e.Kind != unstable.KeyValue {
+		return false
+	}
+	switch value := e.Value(); t.value(new(settings)).(type) {
+	case []string:
+		ok := value.Kind == unstable.Array
+		for each := value.Children(); ok && each.Next(); {
+			ok = each.Node().Kind == unstable.String
+		}
+		return ok
+	case string:
+		return value.Kind == unstable.String
+	case int:
+		return value.Kind == unstable.Integer
+	default:
+		return value.Kind == unstable.Bool
+	}
+}
+
+// asTexts returns a value of TOML as a flag would be given it.
+func asTexts(value any) (texts []string) {
+	list, ok := value.([]any)
+	if !ok {
+		list = []any{value}
+	}
+	for _, each := range list {
+		texts = append(texts, fmt.Sprint(each))
+	}
+	return texts
+}
+
+// example says how a file sets t.
+func (t *setting) example() (text string) {
+	s := new(settings)
+	switch t.value(s).(type) {
+	case []string:
+		text = "a list of strings"
+	case string:
+		text = "a string, in quotes"
+	case int:
+		text = "a whole number, without quotes"
+	default:
+		text = "true or false, without quotes"
+	}
+	if t.preset != "" && t.set(s, t.split([]string{t.preset})) == nil {
+		text += fmt.Sprintf(", such as %s = %s", t.name, inTOML(t.value(s)))
+	}
+	return text
+}

@@ -1,0 +1,94 @@
+package command
+
+import (
+	"net"
+
+	"bip324proxy/internal/listen"
+)
+
+// listener is one of the program's, and the peer that its clients are connected
+// to if they are not to be asked.
+type listener struct {
+	net.Listener
+	peer      string
+	openToAll bool // to all users of this machine, if it is a socket file
+}
+
+// attrs are what the log says of it.
+func (l listener) attrs(s *settings) []any {
+	args := []any{"addr", l.Addr().String()}
+	if l.peer != "" && s.logAddresses {
+		args = append(args, "peer", l.peer)
+	}
+	if s.policy.Upstream != nil {
+		args = append(args, "upstream", s.policy.Upstream.Address)
+	}
+	return append(args, "v1_fallback", s.v1Fallback, "passthrough", s.passthrough)
+}
+
+// openListeners opens all listeners: those of --listen and systemd, or the default ones, and
+// those of --peer. Of the default ones those are missing that this machine has no address
+// for, if there is another; missing has why.
+func openListeners(s *settings, o *opening) (all []listener, missing []error, err error) {
+	defer func() {
+		if err != nil {
+			for _, l := range all {
+				l.Close()
+			}
+		}
+	}()
+	activated, err := listen.Activated()
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, l := range activated {
+		all = append(all, listener{Listener: l})
+	}
+	open := func(name, spec, peer string, wait bool) error {
+		l, err := o.open(s, name, spec, wait)
+		if err == nil {
+			socket, _, _ := listen.ParseSocket(spec)
+			all = append(all, listener{l, peer, socket.OpenToAll()})
+		}
+		return err
+	}
+	if _, given := s.origins["listen"]; given || len(activated) == 0 {
+		for _, spec := range s.listen {
+			err := open("listen", spec, "", given)
+			if !given && listen.IsNoAddress(err) {
+				missing = append(missing, err)
+				continue
+			}
+			if err != nil {
+				return all, nil, err
+			}
+		}
+		if len(missing) > 0 && len(missing) == len(s.listen) {
+			missing = nil
+			if err := open("listen", s.listen[0], "", true); err != nil {
+				return all, nil, err
+			}
+		}
+	}
+	for _, pair := range s.peer {
+		spec, peer, err := splitPeer(pair)
+		if err != nil {
+			return all, nil, s.wrong("peer", err)
+		}
+		if err := open("peer", spec, peer, true); err != nil {
+			return all, nil, err
+		}
+	}
+	return all, missing, s.mayServe(all)
+}
+
+// mayServe returns an error if any of the listeners, by the address that it has
+// got, would be open to whom it must not with these settings.
+func (s *settings) mayServe(all []listener) error {
+	for _, l := range all {
+		if err := s.mayListen(l.Addr(), l.peer, l.openToAll); err != nil {
+			return err
+		}
+	}
+	return nil
+}

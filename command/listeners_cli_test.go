@@ -1,0 +1,286 @@
+//go:build unix
+
+package command
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"bip324proxy/internal/signals"
+	"bip324proxy/transport"
+)
+
+// TestMain lets the test binary be the program itself.
+func TestMain(m *testing.M) {
+	if os.Getenv("TEST_BIP324_PROXY_MAIN") != "" {
+		os.Exit(Run(os.Args, os.Stdout, os.Stderr))
+	}
+	signals.Release()
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) // or under nohup(1) programs that tests start would ignore it
+	os.Exit(m.Run())
+}
+
+// program is one that runs; each line of its log comes from lines.
+type program struct {
+	cmd   *exec.Cmd
+	lines chan map[string]any
+	text  strings.Builder // complete when lines is closed
+}
+
+// startProgram runs the program, with all that it logs, until the test ends.
+func startProgram(t *testing.T, args ...string) *program {
+	t.Helper()
+	return launch(t, append([]string{"--log-format", "json", "--log-level", "debug"}, args...)...)
+}
+
+// launch runs the program until the test ends.
+func launch(t *testing.T, args ...string) *program {
+	t.Helper()
+	p := &program{lines: make(chan map[string]any, 1000)}
+	p.cmd = exec.CommandContext(t.Context(), os.Args[0], args...)
+	p.cmd.Env = append(os.Environ(), "TEST_BIP324_PROXY_MAIN=1")
+	stderr, err := p.cmd.StderrPipe()
+	if err == nil {
+		err = p.cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(p.lines)
+		for in := bufio.NewScanner(stderr); in.Scan(); {
+			fmt.Fprintln(&p.text, in.Text())
+			var line map[string]any
+			if err := json.Unmarshal(in.Bytes(), &line); err != nil {
+				line = map[string]any{"msg": in.Text()}
+			}
+			p.lines <- line
+		}
+	}()
+	t.Cleanup(func() {
+		p.cmd.Process.Kill()
+		p.cmd.Wait()
+	})
+	return p
+}
+
+// next returns the next line of the log, which must have that message.
+func (p *program) next(t *testing.T, msg string) map[string]any {
+	t.Helper()
+	return p.nextOf(t, msg)
+}
+
+// nextOf is next for several messages that are all good.
+func (p *program) nextOf(t *testing.T, messages ...string) map[string]any {
+	t.Helper()
+	select {
+	case line := <-p.lines:
+		if msg, _ := line["msg"].(string); !slices.Contains(messages, msg) {
+			t.Fatalf("the log says %v, want one of %q", line, messages)
+		}
+		return line
+	case <-time.After(10 * time.Second):
+		t.Fatalf("waited in vain for one of %q", messages)
+		return nil
+	}
+}
+
+// stop ends the program as a service manager does, and returns its log.
+func (p *program) stop(t *testing.T) string {
+	t.Helper()
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	for range p.lines {
+	}
+	if err := p.cmd.Wait(); err != nil {
+		t.Errorf("%v\n%s", err, &p.text)
+	}
+	return p.text.String()
+}
+
+// exchange connects to addr, says something and returns the first n bytes that
+// come back.
+func exchange(t *testing.T, network, addr, says string, n int) string {
+	t.Helper()
+	nc, err := net.Dial(network, addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	nc.SetDeadline(time.Now().Add(10 * time.Second))
+	io.WriteString(nc, says)
+	b := make([]byte, n)
+	if _, err := io.ReadFull(nc, b); err != nil {
+		t.Errorf("%s: %v", addr, err)
+	}
+	return string(b)
+}
+
+// v2Node is a peer that takes one v2 session and says one message.
+func v2Node(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		nc, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer nc.Close()
+		c, err := transport.Server(t.Context(), nc, transport.Config{Magic: demoMagic})
+		if err != nil {
+			return
+		}
+		c.WritePacket([]byte("\x00verack\x00\x00\x00\x00\x00\x00"))
+		io.Copy(io.Discard, nc)
+	}()
+	return l.Addr().String()
+}
+
+// Every listener is opened, logged and served.
+func TestListeners(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "socket")
+	node := v2Node(t)
+	memory := filepath.Join(t.TempDir(), "peers")
+	p := startProgram(t, "--listen", "127.0.0.1:0", "--listen", "127.0.0.1:0", "--listen", "unix:"+path,
+		"--peer", "127.0.0.1:0="+node, "--peer-memory", memory)
+	var addrs []string
+	for i := range 4 {
+		line := p.next(t, "listening")
+		if _, ok := line["upstream"]; ok || line["v1_fallback"] != "never" || line["passthrough"] != "allow" {
+			t.Errorf("%v", line)
+		}
+		if peer := line["peer"]; (i == 3) != (peer == node) {
+			t.Errorf("listener %d has the peer %v", i, peer)
+		}
+		addrs = append(addrs, line["addr"].(string))
+	}
+	for i, network := range []string{"tcp", "tcp", "unix"} {
+		if got := exchange(t, network, addrs[i], "\x05\x01\x00", 2); got != "\x05\x00" {
+			t.Errorf("%s answers % x", addrs[i], got)
+		}
+	}
+	const verack = "\xf9\xbe\xb4\xd9verack\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x5d\xf6\xe0\xe2"
+	version := "\xf9\xbe\xb4\xd9version\x00\x00\x00\x00\x00\x00\x00\x00\x00\x5d\xf6\xe0\xe2" // an empty one will do
+	if got := exchange(t, "tcp", addrs[3], version, len(verack)); got != verack {
+		t.Errorf("the static peer says % x", got)
+	}
+	text := p.stop(t)
+	if !strings.Contains(text, `"transport":"v2"`) {
+		t.Errorf("no v2 session:\n%s", text)
+	}
+	if _, err := os.Lstat(path); !os.IsNotExist(err) {
+		t.Errorf("the socket is left behind: %v", err)
+	}
+	peers, err := transport.OpenPeers(memory)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peers.Close()
+	if speaks := peers.Lookup(node); speaks != transport.SpeaksV2 {
+		t.Errorf("the peer memory has %v for %s", speaks, node)
+	}
+}
+
+// Where the upstream proxy is said, its password is not.
+func TestUpstreamInLog(t *testing.T) {
+	p := startProgram(t, "--listen", "127.0.0.1:0", "--upstream", "socks5://up-user:up-secret@127.0.0.1:1")
+	line := p.next(t, "listening")
+	if line["upstream"] != "127.0.0.1:1" {
+		t.Errorf("%v", line)
+	}
+	dest := "node.invalid"
+	request := "\x05\x01\x00\x05\x01\x00\x03" + string(rune(len(dest))) + dest + "\x20\x8d"
+	if got, want := exchange(t, "tcp", line["addr"].(string), request, 12), "\x05\x00\x05\x01\x00\x01\x00\x00\x00\x00\x00\x00"; got != want {
+		t.Errorf("answer % x, want % x", got, want)
+	}
+	text := p.stop(t)
+	if strings.Contains(text, "up-secret") || strings.Contains(text, "up-user") || !strings.Contains(text, "cannot reach the upstream proxy at 127.0.0.1:1") {
+		t.Errorf("the log:\n%s", text)
+	}
+}
+
+// With a password a listener may be open to others.
+func TestListenWithAuth(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "auth")
+	for _, content := range []string{"user:pass:word\n", "user:pass:word\r\nnever read\n", "user:pass:word"} {
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, auth := range [][]string{{"--auth", "user:pass:word"}, {"--auth-file", file}} {
+			p := startProgram(t, slices.Concat([]string{"--listen", "0.0.0.0:0"}, auth)...)
+			_, port, err := net.SplitHostPort(p.next(t, "listening")["addr"].(string))
+			if err != nil {
+				t.Fatal(err)
+			}
+			addr := net.JoinHostPort("127.0.0.1", port)
+			for says, want := range map[string]string{
+				"\x05\x01\x00":                          "\x05\xff",
+				"\x05\x01\x02\x01\x04user\x09pass:wor!": "\x05\x02\x01\x01",
+				"\x05\x01\x02\x01\x04user\x09pass:word": "\x05\x02\x01\x00",
+			} {
+				if got := exchange(t, "tcp", addr, says, len(want)); got != want {
+					t.Errorf("%v: % x is answered % x, want % x", auth, says, got, want)
+				}
+			}
+			if text := p.stop(t); strings.Contains(text, "pass:wor") {
+				t.Errorf("the password is in the log:\n%s", text)
+			}
+		}
+	}
+}
+
+func TestWrongAuthFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "auth")
+	for _, content := range []string{"", "\nuser:password\n", "no colon\n", ":password\n", "user:" + strings.Repeat("p", 256)} {
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var stderr strings.Builder
+		if code := Run([]string{"bip324-proxy", "--auth-file", file}, io.Discard, &stderr); code != 2 {
+			t.Errorf("%.20q: exit code %d, want 2", content, code)
+		}
+		checkOneLine(t, "an auth file", stderr.String(), "write USER:PASSWORD")
+	}
+}
+
+// A socket that systemd passes is judged as one that the program opens itself, and
+// IPv6's wildcard is no less public than IPv4's.
+func TestActivatedPublic(t *testing.T) {
+	for _, addr := range []string{"0.0.0.0:0", "[::]:0"} {
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			t.Logf("%s: not run: %v", addr, err)
+			continue
+		}
+		socket, err := l.(*net.TCPListener).File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Close()
+		cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", `LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" --grace 0`, os.Args[0])
+		cmd.Env = append(os.Environ(), "TEST_BIP324_PROXY_MAIN=1")
+		cmd.ExtraFiles = []*os.File{socket}
+		var stderr strings.Builder
+		cmd.Stderr = &stderr
+		cmd.Run()
+		socket.Close()
+		if cmd.ProcessState.ExitCode() != 2 {
+			t.Errorf("%s: %v, want exit code 2", addr, cmd.ProcessState)
+		}
+		checkOneLine(t, addr, stderr.String(), "add --auth USER:PASSWORD")
+	}
+}

@@ -1,0 +1,183 @@
+package command
+
+import (
+	"bytes"
+	"net"
+	"strings"
+	"testing"
+)
+
+// What cannot be had is exit code 1.
+func TestUnavailable(t *testing.T) {
+	for _, args := range [][]string{
+		{"--auth-file", "/no/such/file"},
+		{"--status-token-file", "/no/such/file"},
+		{"--status", "unix:/no/such/directory/socket"},
+		{"--peer-memory", "/no/such/directory/peers"},
+		{"--listen", "unix:/no/such/directory/socket"},
+	} {
+		var stdout, stderr bytes.Buffer
+		if code := Run(append([]string{"bip324-proxy"}, args...), &stdout, &stderr); code != 1 {
+			t.Errorf("%s: exit code %d, want 1", args, code)
+		}
+		checkOneLine(t, args[0], stderr.String(), "/no/such/")
+	}
+}
+
+// Wrong input is exit code 2 and one line that says what to do.
+func TestWrongInput(t *testing.T) {
+	for _, test := range []struct {
+		args, says string
+	}{
+		{"--v1-fallback sometimes", `--v1-fallback: "sometimes" is none of never, overlay and always`},
+		{"--passthrough maybe", `"maybe" is neither allow nor deny`},
+		{"--grace soon", "-grace"},
+		{"--grace -1s", "cannot be negative"},
+		{"--log-level loud", "none of debug, info, warn and error"},
+		{"--log-format xml", "neither text nor json"},
+		{"--listen 1324", "write HOST:PORT"},
+		{"--listen :1324", "write HOST:PORT"},
+		{"--listen 127.0.0.1:99999", "write HOST:PORT"},
+		{"--listen no-such-host.invalid:0", `"no-such-host.invalid:0" is on no host that is known here`},
+		{"--listen 0.0.0.0:0", "add --auth USER:PASSWORD"},
+		{"--listen [::]:0", "add --auth USER:PASSWORD"},
+		{"--listen unix:", "has no path"},
+		{"--auth secret", "write USER:PASSWORD"},
+		{"--listen 0.0.0.0:0 --auth user:", "write USER:PASSWORD"},
+		{"--auth :secret", "write USER:PASSWORD"},
+		{"--auth a:b --auth-file f", "give one of them"},
+		{"--upstream 127.0.0.1:9050", "--upstream: write the upstream proxy as socks5://"},
+		{"--upstream http://127.0.0.1:9050", "--upstream: write the upstream proxy as socks5://"},
+		{"--peer 127.0.0.1:0", "is not ADDRESS=PEER"},
+		{"--peer 127.0.0.1:0=node.example", "is not ADDRESS=PEER"},
+		{"--peer 0.0.0.0:0=node.example:8333", "these clients are not asked for a password"},
+		{"--allow 10.0.0.0/33", `--allow: "10.0.0.0/33" is about no host; write HOST or HOST:PORT`},
+		{"--deny *:http", "has no port from 1 to 65535"},
+		{"--deny 10.0.0.0/8,*.node..example", `--deny: "*.node..example" is about no host`},
+		{"--max-sessions 0", "--max-sessions: there must be one at least"},
+		{"--max-sessions many", "max-sessions"},
+		{"--client-rate 0", "--client-rate: it must be one a second at least"},
+		{"--log-addresses=maybe", `--log-addresses: "maybe" is neither true nor false`},
+		{"--listen 0.0.0.0:0", "Bitcoin Core, --clients with their addresses"},
+		{"--peer 0.0.0.0:0=node.example:8333", "add --clients"},
+		{"--clients 172.30.0.5/16", "--clients: \"172.30.0.5/16\" has bits after the first 16; write 172.30.0.0/16"},
+		{"--listen 0.0.0.0:0 --clients 0.0.0.0/0", "write public:0.0.0.0/0"},
+		{"--clients 203.0.113.0/24", "write public:203.0.113.0/24"},
+		{"--clients core.example", "is neither an address nor a network"},
+		{"--listen unix:/s?mode=0666", "every user of this machine could connect to /s; write a mode that ends in 0"},
+		{"--listen unix:/s?mode=0602", "add --auth USER:PASSWORD"},
+		{"--listen unix:/s?mode=9", "--listen: \"unix:/s?mode=9\" has the mode \"9\""},
+		{"--listen unix:/s?mod=0660", "has \"mod\" after ?"},
+		{"--listen unix:/no-such-dir/s?group=no-such-group-here", "a group that this machine does not have"},
+		{"--peer unix:/s?mode=0666=node.example:8333 --auth u:p", "these clients are not asked for a password"},
+		{"--status unix:/s?mode=0666", "add --status-token TOKEN"},
+		{"--status 1325", "--status: \"1325\" is no address; write HOST:PORT"},
+		{"--status 0.0.0.0:0", "add --status-token TOKEN"},
+		{"--status [::]:0", "add --status-token TOKEN"},
+		{"--status 192.0.2.1:1325", "add --status-token TOKEN"},
+		{"--status-token short", "--status-token: a token has at least 16 characters"},
+		{"--status-token 0123456789abcdef --status-token-file f", "--status-token and --status-token-file: give one of them"},
+		{"--status-host *", `--status-host: "*" is not a host`},
+		{"--status-host status.example:1325", "without port"},
+		{"--no-such-flag", "no-such-flag"},
+		{"serve", `no command "serve"`},
+		{"demo now", `leave out "now"`},
+		{"demo --fast", "fast"},
+		{"config now", `config takes no arguments; leave out "now"`},
+		{"config --fast", "fast"},
+		{"--grace soon config", `--grace: "soon" is no time`},
+		{"man page", `leave out "page"`},
+		{"completion", "name one shell, of bash, zsh, fish"},
+		{"completion csh", "name one shell, of bash, zsh, fish"},
+		{"completion bash zsh", "name one shell, of bash, zsh, fish"},
+		{"version 2", `leave out "2"`},
+	} {
+		var stdout, stderr bytes.Buffer
+		code := Run(append([]string{"bip324-proxy"}, strings.Fields(test.args)...), &stdout, &stderr)
+		if code != 2 {
+			t.Errorf("%s: exit code %d, want 2", test.args, code)
+		}
+		checkOneLine(t, test.args, stderr.String(), test.says)
+		if stdout.Len() > 0 {
+			t.Errorf("%s: printed %q", test.args, &stdout)
+		}
+	}
+}
+
+func TestWrongEnvironment(t *testing.T) {
+	for name, value := range map[string]string{
+		"BIP324_PROXY_LISTEN":       "nowhere",
+		"BIP324_PROXY_V1_FALLBACK":  "nowhere",
+		"BIP324_PROXY_PASSTHROUGH":  "nowhere",
+		"BIP324_PROXY_GRACE":        "nowhere",
+		"BIP324_PROXY_ALLOW":        "nowhere/8",
+		"BIP324_PROXY_MAX_SESSIONS": "nowhere",
+		"BIP324_PROXY_LOG_LEVEL":    "nowhere",
+		"BIP324_PROXY_LOG_FORMAT":   "nowhere",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(name, value)
+			var stdout, stderr bytes.Buffer
+			if code := Run([]string{"bip324-proxy"}, &stdout, &stderr); code != 2 {
+				t.Errorf("exit code %d, want 2", code)
+			}
+			checkOneLine(t, name, stderr.String(), `"`+value+`"`)
+		})
+	}
+}
+
+func TestPortInUse(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var stdout, stderr bytes.Buffer
+	if code := Run([]string{"bip324-proxy", "--listen", l.Addr().String()}, &stdout, &stderr); code != 1 {
+		t.Errorf("exit code %d, want 1", code)
+	}
+	checkOneLine(t, "a port in use", stderr.String(), l.Addr().String())
+	checkOneLine(t, "a port in use", stderr.String(), "choose one with --listen")
+}
+
+func checkOneLine(t *testing.T, what, got, says string) {
+	t.Helper()
+	if !strings.HasPrefix(got, "bip324-proxy: ") || strings.Count(got, "\n") != 1 || !strings.HasSuffix(got, "\n") {
+		t.Errorf("%s: %q is not one line of the program", what, got)
+	}
+	if !strings.Contains(got, says) {
+		t.Errorf("%s: %q does not say %q", what, got, says)
+	}
+}
+
+func TestHelp(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	if code := Run([]string{"bip324-proxy", "--help"}, &stdout, &stderr); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
+	for _, word := range []string{"demo", "--listen", "--v1-fallback", "--passthrough", "--allow", "--deny", "--max-sessions", "--client-rate", "--grace", "--log-level", "--log-format", "BIP324_PROXY_LISTEN", "127.0.0.1:1324"} {
+		if !strings.Contains(stdout.String(), word) {
+			t.Errorf("the help does not mention %s", word)
+		}
+	}
+}
+
+// The demonstration checks itself (ids equal, nothing in clear) and fails if
+// something is wrong; here it must also have told all it promises.
+func TestDemo(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	if code := Run([]string{"bip324-proxy", "demo"}, &stdout, &stderr); code != 0 {
+		t.Fatalf("exit code %d: %s", code, &stderr)
+	}
+	for _, word := range []string{
+		"f9beb4d976657273696f6e0000000000", // magic and "version", as the client said it
+		"Session id, as the proxy has it: ",
+		"000000000019d6689c085ae165831e934ff763ae46a2a6c172b3f1b60a8ce26f",
+		`"The Times 03/Jan/2009 Chancellor on brink of second bailout for banks"`,
+		"MB/s",
+	} {
+		if !strings.Contains(stdout.String(), word) {
+			t.Errorf("the demonstration does not show %q:\n%s", word, &stdout)
+		}
+	}
+}

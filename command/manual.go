@@ -1,0 +1,46 @@
+package command
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"bip324proxy/check"
+	"bip324proxy/internal/manual"
+)
+
+// words are what flags and commands take where only a few words are good.
+func words() manual.Words {
+	all := manual.Words{"completion": manual.Shells(), "--network": check.Networks()}
+	for _, t := range table {
+		if t.values != nil {
+			all["--"+t.name] = t.values
+		}
+	}
+	return all
+}
+
+func manCommand() *cli.Command {
+	return command(&cli.Command{
+		Name:   "man",
+		Usage:  "print the manual page; to read it: bip324-proxy man | man -l -",
+		Action: func(c *cli.Context) error { return manual.Page(c.App.Writer, c.App) },
+	})
+}
+
+func completionCommand() *cli.Command {
+	return command(&cli.Command{
+		Name:      "completion",
+		ArgsUsage: "SHELL",
+		Usage:     "print the completions for a shell: bash, zsh, fish",
+		Action: func(c *cli.Context) error {
+			shell := c.Args().First()
+			if c.NArg() != 1 || !slices.Contains(manual.Shells(), shell) {
+				return usageError{fmt.Errorf("completion: name one shell, of %s", strings.Join(manual.Shells(), ", "))}
+			}
+			return manual.Completion(c.App.Writer, c.App, words(), shell)
+		},
+	})
+}

@@ -1,0 +1,142 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"syscall"
+	"time"
+
+	"bip324proxy/internal/listen"
+)
+
+const (
+	// addressPatience is how long the start waits for addresses that this machine does
+	// not have yet, all together: of DHCP, a VPN, a bridge of containers.
+	addressPatience = time.Minute
+
+	addressInterval = 500 * time.Millisecond
+)
+
+// errStopped means that a signal ended the program while it waited for an address.
+var errStopped = errors.New("stopped while waiting for an address")
+
+// opening opens listeners at the start of the program.
+type opening struct {
+	listen func(spec string) (net.Listener, error) // listen.Open
+	log    *slog.Logger
+	stop   <-chan struct{} // ends the wait
+
+	until time.Time // when the wait is over, once it has begun
+}
+
+// open opens the listener that the setting of that name asks for with spec. With wait it
+// waits for an address that this machine does not have yet. The error is a usageError if the
+// setting is wrong, or errStopped.
+func (o *opening) open(s *settings, name, spec string, wait bool) (net.Listener, error) {
+	l, err := o.await(spec, wait)
+	switch {
+	case err == nil || err == errStopped:
+		return l, err
+	case errors.As(err, new(*listen.SpecError)):
+		return nil, s.wrong(name, err)
+	case errors.As(err, new(*listen.GroupError)):
+		return nil, fmt.Errorf("%s: %w", s.given(name), err)
+	case errors.As(err, new(*listen.NotSocketError)):
+		return nil, fmt.Errorf("cannot listen: %w with %s", err, s.given(name))
+	}
+	hint := listenHint(err, spec)
+	if hint != "" {
+		hint += "; "
+	}
+	return nil, fmt.Errorf("cannot listen: %w; %sfor another address, choose one with %s", err, hint, s.given(name))
+}
+
+func (o *opening) await(spec string, wait bool) (net.Listener, error) {
+	for told := false; ; told = true {
+		l, err := o.listen(spec)
+		if err == nil || !wait || !isAbsent(err, spec) {
+			return l, err
+		}
+		if o.until.IsZero() {
+			o.until = time.Now().Add(addressPatience)
+		}
+		left := time.Until(o.until)
+		if left <= 0 {
+			return nil, err
+		}
+		if !told {
+			o.log.Warn("this machine does not have the address yet; waiting for it", "addr", spec, "at_most", left.Round(time.Second))
+		}
+		select {
+		case <-time.After(min(left, addressInterval)):
+		case <-o.stop:
+			return nil, errStopped
+		}
+	}
+}
+
+// isAbsent reports whether listening at spec failed because this machine has no such
+// address or interface.
+func isAbsent(err error, spec string) bool {
+	zone := strings.Contains(spec, "%") // of an interface that may come; the system is not told a name
+	return isAny(err, errAddrNotAvail, errNoDevice) || zone && isAny(err, errInvalid)
+}
+
+// listenHint returns why listening at spec failed with err and what can be done, or
+// nothing if err says enough.
+func listenHint(err error, spec string) string {
+	if socket, ok, _ := listen.ParseSocket(spec); ok {
+		return socketHint(err, socket.Path)
+	}
+	_, port, _ := net.SplitHostPort(spec)
+	switch {
+	case isAny(err, errAddrInUse):
+		return fmt.Sprintf("another program has that address, or bip324-proxy runs already: %s shows which; stop it", showListeners)
+	case isAbsent(err, spec):
+		return fmt.Sprintf("this machine has no such address: %s shows those that it has", showAddresses)
+	case isAny(err, errAccess, syscall.EPERM) && len(port) < 4 && port != "0":
+		return "a port below 1024 needs a privilege; take a higher one, such as 1324"
+	case isAny(err, errAccess, syscall.EPERM):
+		return "the system does not permit this program to use that port"
+	case isAny(err, errFamily):
+		return "this machine, or the service's sandbox, does not have that family of addresses, IPv4 or IPv6; take the other"
+	case isAny(err, syscall.EMFILE, syscall.ENFILE):
+		return "too many files are open; raise the limit (ulimit -n)"
+	}
+	return ""
+}
+
+// socketHint is listenHint for the path of a unix socket.
+func socketHint(err error, path string) string {
+	switch {
+	case isAny(err, errAddrInUse):
+		return "another program uses that socket, or bip324-proxy runs already; stop it"
+	case isAny(err, syscall.ENOENT):
+		return "its directory does not exist; make it"
+	case isAny(err, syscall.ENOTDIR):
+		return "part of the path is not a directory"
+	case isAny(err, syscall.EACCES, syscall.EPERM):
+		return "this user may not write to its directory; permit that"
+	case isAny(err, syscall.EROFS):
+		return "its file system is read-only; under systemd, take a path in a RuntimeDirectory="
+	case isAny(err, syscall.ENAMETOOLONG), isAny(err, errInvalid) && len(path) > 90:
+		return fmt.Sprintf("the path has %d bytes, and a socket's may have 107 on Linux, 103 elsewhere; take a shorter one", len(path))
+	case isAny(err, errFamily):
+		return "this system has no unix sockets; take HOST:PORT"
+	case isAny(err, syscall.ENOSPC, syscall.EDQUOT):
+		return "its file system is full; make room"
+	}
+	return ""
+}
+
+func isAny(err error, errnos ...syscall.Errno) bool {
+	for _, errno := range errnos {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,120 @@
+package command
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"net"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// absent is the error of listening on an address that this machine does not have.
+var absent = &net.OpError{Op: "listen", Net: "tcp", Err: errAddrNotAvail}
+
+// An address that comes within a minute is listened on; one line of the log says that it
+// is waited for. All addresses together are waited for no longer than that.
+func TestOpeningWaits(t *testing.T) {
+	for name, c := range map[string]struct {
+		after time.Duration
+		fails error
+	}{
+		"at once":           {0, nil},
+		"in time":           {59 * time.Second, nil},
+		"too late":          {61 * time.Second, errAddrNotAvail},
+		"then another uses": {time.Hour, errAddrInUse},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var log bytes.Buffer
+				began := time.Now()
+				fails := error(absent)
+				o := &opening{log: slog.New(slog.NewTextHandler(&log, nil)), listen: func(string) (net.Listener, error) {
+					switch took := time.Since(began); {
+					case took >= c.after:
+						return nil, nil
+					case c.fails == errAddrInUse && took > 10*time.Second:
+						return nil, errAddrInUse
+					}
+					return nil, fails
+				}}
+				_, err := o.open(defaults(), "listen", "192.0.2.1:1324", true)
+				if !errors.Is(err, c.fails) {
+					t.Errorf("it fails with %v, want %v", err, c.fails)
+				}
+				if err != nil && errors.As(err, new(usageError)) {
+					t.Error("it is wrong input")
+				}
+				took, want := time.Since(began), min(c.after, addressPatience)
+				if c.fails == errAddrInUse {
+					want = 10 * time.Second
+				}
+				if took < want || took > want+addressInterval {
+					t.Errorf("it took %v, want %v", took, want)
+				}
+				if lines := strings.Count(log.String(), "addr=192.0.2.1:1324"); (lines == 1) != (c.after > 0) || lines > 1 {
+					t.Errorf("the log says\n%s", &log)
+				}
+				if c.fails == errAddrNotAvail { // and then another does not wait
+					began := time.Now()
+					if _, err := o.open(defaults(), "listen", "192.0.2.2:1324", true); err == nil && time.Since(began) > 0 {
+						t.Errorf("the next: %v", err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A signal ends the wait.
+func TestOpeningStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stop := make(chan struct{})
+		o := &opening{log: slog.New(slog.DiscardHandler), stop: stop, listen: func(string) (net.Listener, error) { return nil, absent }}
+		time.AfterFunc(1300*time.Millisecond, func() { close(stop) })
+		began := time.Now()
+		if _, err := o.open(defaults(), "listen", "192.0.2.1:1324", true); err != errStopped || time.Since(began) != 1300*time.Millisecond {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+	})
+}
+
+// What an error of the system means depends on which it is.
+func TestListenHints(t *testing.T) {
+	for _, c := range []struct {
+		spec  string
+		errno syscall.Errno
+		says  string
+	}{
+		{"127.0.0.1:1324", errAddrInUse, "another program has that address, or bip324-proxy runs already: " + showListeners},
+		{"192.0.2.1:1324", errAddrNotAvail, "this machine has no such address: " + showAddresses},
+		{"[fe80::1%eth7]:1324", errInvalid, "this machine has no such address"},
+		{"[fe80::1%eth7]:1324", errNoDevice, "this machine has no such address"},
+		{"127.0.0.1:80", errAccess, "a port below 1024"},
+		{"127.0.0.1:999", syscall.EPERM, "a port below 1024"},
+		{"127.0.0.1:1324", errAccess, "does not permit"},
+		{"127.0.0.1:0", errAccess, "does not permit"},
+		{"[::1]:1324", errFamily, "IPv6"},
+		{"127.0.0.1:1324", syscall.EMFILE, "ulimit -n"},
+		{"127.0.0.1:1324", errInvalid, ""},
+		{"unix:/run/s", errAddrInUse, "another program uses that socket"},
+		{"unix:/run/s", syscall.ENOENT, "make it"},
+		{"unix:/run/s", syscall.ENOTDIR, "is not a directory"},
+		{"unix:/run/s", syscall.EACCES, "may not write"},
+		{"unix:/run/s", syscall.EPERM, "may not write"},
+		{"unix:/run/s", syscall.EROFS, "read-only"},
+		{"unix:/run/s", errInvalid, ""},
+		{"unix:/run/" + strings.Repeat("s", 110), errInvalid, "the path has 115 bytes"},
+		{"unix:/run/" + strings.Repeat("s", 300), syscall.ENAMETOOLONG, "the path has 305 bytes"},
+		{"unix:/run/s", syscall.ENOSPC, "make room"},
+		{"unix:/run/s", errFamily, "HOST:PORT"},
+	} {
+		hint := listenHint(&net.OpError{Op: "listen", Err: c.errno}, c.spec)
+		if !strings.Contains(hint, c.says) || (c.says == "") != (hint == "") {
+			t.Errorf("%s, %v: %q, want %q", c.spec, c.errno, hint, c.says)
+		}
+	}
+}

@@ -1,0 +1,45 @@
+package command
+
+import (
+	"os"
+	"regexp"
+	"slices"
+	"testing"
+)
+
+// The file of the packages can be read, has every setting, and but for the peer
+// memory says what is in force without it.
+func TestPackagedFile(t *testing.T) {
+	const path = "../packaging/config.toml"
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if said, err := parseFile(path, content); err != nil || len(said) != 1 || said["peer-memory"].texts == nil {
+		t.Errorf("%v, %v", said, err)
+	}
+	shown := regexp.MustCompile(`(?m)^#([a-z0-9-]+ = )`).ReplaceAll(content, []byte("$1"))
+	all, err := parseFile(path, shown)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defaults, err := combine(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := combine([]map[string]given{all})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := []string{"listen", "max-sessions", "peer-memory"} // whose defaults are not of use there
+	for i := range table {
+		s := &table[i]
+		switch _, ok := all[s.name]; {
+		case s.name == "config":
+		case !ok:
+			t.Errorf("%s is missing", s.name)
+		case !slices.Contains(other, s.name) && inTOML(s.value(set)) != inTOML(s.value(defaults)):
+			t.Errorf("%s = %s, want %s", s.name, inTOML(s.value(set)), inTOML(s.value(defaults)))
+		}
+	}
+}

@@ -1,0 +1,371 @@
+//go:build unix
+
+package command
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"bip324proxy/internal/loopback"
+)
+
+// SIGHUP puts in force what the file says then, for sessions that begin from there
+// on; what needs a restart stays, and is named.
+func TestReload(t *testing.T) {
+	const before = "grace = \"5s\"\nmessage-memory = 64\nlisten = [\"127.0.0.1:0\"]\nlog-format = \"json\"\nlog-level = \"debug\"\n"
+	file := writeFile(t, before)
+	p := launch(t, "--config", file, "--client-rate", "50")
+	addr := p.next(t, "listening")["addr"].(string)
+	echo := loopback.Echo(t)
+	old, code := socksTo(t, addr, echo)
+	if code != 0 {
+		t.Fatalf("reply %d", code)
+	}
+	wantEcho(t, old)
+
+	line := p.hangUp(t, file, before+"deny = [\"127.0.0.0/8\"]\nv1-fallback = \"always\"\nclient-rate = 1\n")
+	if line["level"] != "INFO" || line["msg"] != "configuration reloaded" || line["changed"] != "v1-fallback, deny" {
+		t.Errorf("the log says %v", line)
+	}
+	if _, code := socksTo(t, addr, echo); code != 2 { // not allowed by the rules
+		t.Errorf("with the new rule: reply %d, want 2", code)
+	}
+	wantEcho(t, old)
+
+	line = p.hangUp(t, file, strings.Replace(before, "64", "32", 1)+"peer-memory = \"peers\"\npassthrough = \"deny\"\ndeny = []\n")
+	if line["msg"] != "configuration reloaded" || line["changed"] != "v1-fallback, deny, passthrough" {
+		t.Errorf("the log says %v", line)
+	}
+	line = p.next(t, "what changed needs a restart, and stays as it was until then")
+	if line["level"] != "WARN" || line["settings"] != "peer-memory, message-memory" {
+		t.Errorf("the log says %v", line)
+	}
+	denied, code := socksTo(t, addr, echo)
+	if code != 0 {
+		t.Errorf("without the rule: reply %d", code)
+	}
+	io.WriteString(denied, "neither SOCKS nor Bitcoin")
+	if n, err := denied.Read(make([]byte, 1)); err == nil || n > 0 {
+		t.Error("a passthrough that is denied goes on")
+	}
+	wantEcho(t, old)
+
+	if line = p.hangUp(t, file, before+"passthrough = \"allow\"\n"); line["changed"] != "passthrough" {
+		t.Errorf("the log says %v", line)
+	}
+	if line = p.signalHangup(t); line["changed"] != "nothing" {
+		t.Errorf("the log says %v", line)
+	}
+	p.hangUp(t, file, strings.ReplaceAll(before, "debug", "info"))
+	looked, err := net.Dial("tcp", addr) // that somebody looked is for the level debug
+	if err != nil {
+		t.Fatal(err)
+	}
+	looked.Close()
+	old.Close()
+	text := p.stop(t)
+	if _, after, ok := strings.Cut(text, `"changed":"log-level"`); !ok || strings.Contains(after, `"level":"DEBUG"`) || !strings.Contains(after, "session closed") {
+		t.Errorf("the log:\n%s", text)
+	}
+}
+
+// Settings that are wrong, or would be unsafe, change nothing, and the log has the
+// file and the line.
+func TestReloadOfABadFile(t *testing.T) {
+	const good = "deny = [\"private\"]\n"
+	file := writeFile(t, good)
+	p := startProgram(t, "--listen", "127.0.0.1:0", "--config", file)
+	addr := p.next(t, "listening")["addr"].(string)
+	echo := loopback.Echo(t)
+	for content, says := range map[string]string{
+		"deny = []\nv1-fallbak = \"always\"\n":     file + `:2: "v1-fallbak" is no setting; the nearest is v1-fallback`,
+		"deny = []\nv1-fallback = \"sometimes\"\n": file + `:2: v1-fallback: "sometimes" is none of never, overlay and always`,
+		"deny = [\n\n":                                    file + ":2: this is not TOML",
+		"auth-file = \"/no/such/file\"\n":                 "/no/such/file",
+		"upstream = \"socks5://" + addr + "\"\n":          file + ":1: upstream: " + addr + " is this proxy itself",
+		"listen = [\"0.0.0.0:1\"]\nauth = \"no-colon\"\n": file + ":2: auth: write USER:PASSWORD",
+	} {
+		line := p.hangUp(t, file, content)
+		if err, _ := line["err"].(string); line["level"] != "ERROR" || line["msg"] != "the configuration is not reloaded, and stays as it was" || !strings.Contains(err, says) {
+			t.Errorf("%q: the log says %v", content, line)
+		}
+		if _, code := socksTo(t, addr, echo); code != 2 {
+			t.Errorf("%q: reply %d, want 2, as before", content, code)
+		}
+	}
+	os.Remove(file)
+	if line := p.signalHangup(t); line["level"] != "ERROR" || !strings.Contains(fmt.Sprint(line["err"]), file) {
+		t.Errorf("without the file the log says %v", line)
+	}
+	if line := p.hangUp(t, file, "deny = []\n"); line["msg"] != "configuration reloaded" || line["changed"] != "deny" {
+		t.Errorf("the log says %v", line)
+	}
+	if nc, code := socksTo(t, addr, echo); code != 0 {
+		t.Errorf("reply %d", code)
+	} else {
+		nc.Close()
+	}
+	p.stop(t)
+}
+
+// Where the file of known peers cannot be used, the service runs with never only: known
+// peers decide nothing there. A reload that would let them decide is refused.
+func TestReloadWithoutKnownPeers(t *testing.T) {
+	peers := filepath.Join(t.TempDir(), strings.Repeat("x", 250)) // no room in a name for that of a temporary file
+	peersLine := "peer-memory = '" + peers + "'\n"
+	file := writeFile(t, peersLine)
+	p := startProgram(t, "--listen", "127.0.0.1:0", "--config", file)
+	if line := p.next(t, "going on with known peers in this process only; with --v1-fallback never nothing depends on them"); line["level"] != "WARN" || !strings.Contains(fmt.Sprint(line["err"]), peers) {
+		t.Errorf("the log says %v", line)
+	}
+	p.next(t, "listening")
+	for _, mode := range []string{"overlay", "always"} {
+		line := p.hangUp(t, file, peersLine+"v1-fallback = \""+mode+"\"\ndeny = [\"*\"]\n")
+		if err := fmt.Sprint(line["err"]); line["level"] != "ERROR" || !strings.Contains(err, "v1-fallback: "+mode+" needs the known peers") || !strings.Contains(err, peers) {
+			t.Errorf("%s: the log says %v", mode, line)
+		}
+	}
+	if line := p.hangUp(t, file, peersLine+"deny = [\"*\"]\n"); line["msg"] != "configuration reloaded" || line["changed"] != "deny" {
+		t.Errorf("the log says %v", line)
+	}
+	p.stop(t)
+	for _, mode := range []string{"overlay", "always"} {
+		var stdout, stderr bytes.Buffer
+		if code := Run([]string{"bip324-proxy", "--peer-memory", peers, "--v1-fallback", mode}, &stdout, &stderr); code != 1 {
+			t.Errorf("%s: exit code %d, want 1", mode, code)
+		}
+		checkOneLine(t, mode, stderr.String(), "--peer-memory: known peers cannot be kept in "+peers)
+	}
+}
+
+// A reload changes passwords, but does not open a listener to all the world.
+func TestReloadOfPasswords(t *testing.T) {
+	passwords := filepath.Join(t.TempDir(), "passwords")
+	os.WriteFile(passwords, []byte("user:first\n"), 0o600)
+	withFile := fmt.Sprintf("auth-file = %q\n", passwords)
+	file := writeFile(t, withFile)
+	p := startProgram(t, "--listen", "0.0.0.0:0", "--config", file)
+	_, port, err := net.SplitHostPort(p.next(t, "listening")["addr"].(string))
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := net.JoinHostPort("127.0.0.1", port)
+	takes := func(password string) {
+		t.Helper()
+		for _, try := range []string{"first", "second", "third"} {
+			want := "\x05\x02\x01\x01"
+			if try == password {
+				want = "\x05\x02\x01\x00"
+			}
+			if got := exchange(t, "tcp", addr, fmt.Sprintf("\x05\x01\x02\x01\x04user%c%s", len(try), try), 4); got != want {
+				t.Errorf("%s is answered % x, want % x", try, got, want)
+			}
+		}
+	}
+	takes("first")
+	if line := p.hangUp(t, file, ""); line["level"] != "ERROR" || !strings.Contains(fmt.Sprint(line["err"]), "add --auth USER:PASSWORD") {
+		t.Errorf("the log says %v", line)
+	}
+	takes("first")
+	os.WriteFile(passwords, []byte("user:second\n"), 0o600)
+	if line := p.hangUp(t, file, withFile); line["changed"] != "auth-file" {
+		t.Errorf("the log says %v", line)
+	}
+	takes("second")
+	if line := p.hangUp(t, file, "auth = \"user:third\"\n"); line["changed"] != "auth, auth-file" {
+		t.Errorf("the log says %v", line)
+	}
+	takes("third")
+	os.Chmod(file, 0o644)
+	if line := p.signalHangup(t); line["changed"] != "nothing" {
+		t.Errorf("the log says %v", line)
+	}
+	if line := p.await(t, "every user of this machine can read the file"); line["level"] != "WARN" || line["file"] != file {
+		t.Errorf("the log says %v", line)
+	}
+	if text := p.stop(t); strings.Contains(text, "third") || strings.Contains(text, "second") {
+		t.Errorf("a password is in the log:\n%s", text)
+	}
+}
+
+// No reload makes sessions leave directly that went through an upstream proxy: a file
+// may be half written. Another upstream proxy is as good.
+func TestReloadKeepsAnUpstream(t *testing.T) {
+	dead := loopback.Nobody(t)
+	file := writeFile(t, "upstream = \"socks5://"+dead+"\"\n")
+	p := startProgram(t, "--listen", "127.0.0.1:0", "--config", file)
+	addr := p.next(t, "listening")["addr"].(string)
+	echo := loopback.Echo(t)
+	for _, content := range []string{"", "deny = []\n"} {
+		if line := p.hangUp(t, file, content); line["level"] != "ERROR" || !strings.Contains(fmt.Sprint(line["err"]), `not set any more: upstream; write it again, or if new sessions are to do without, write upstream = ""`) {
+			t.Errorf("%q: the log says %v", content, line)
+		}
+		if _, code := socksTo(t, addr, echo); code != 1 { // the upstream is not there
+			t.Errorf("%q: reply %d, want 1", content, code)
+		}
+	}
+	other := startProgram(t, "--listen", "127.0.0.1:0")
+	if line := p.hangUp(t, file, "upstream = \"socks5://"+other.next(t, "listening")["addr"].(string)+"\"\n"); line["changed"] != "upstream" {
+		t.Errorf("the log says %v", line)
+	}
+	nc, code := socksTo(t, addr, echo)
+	if code != 0 {
+		t.Errorf("reply %d", code)
+	}
+	wantEcho(t, nc)
+	nc.Close()
+
+	if line := p.hangUp(t, file, "upstream = \"\"\n"); line["changed"] != "upstream" { // it is meant
+		t.Errorf("the log says %v", line)
+	}
+	if line := p.await(t, "there is no upstream proxy any more"); line["level"] != "WARN" {
+		t.Errorf("the log says %v", line)
+	}
+	p.stop(t)
+}
+
+// A file that is never written to its end, such as a pipe, keeps no signal from
+// ending the program.
+func TestReloadFromAPipe(t *testing.T) {
+	file := writeFile(t, "")
+	p := startProgram(t, "--listen", "127.0.0.1:0", "--config", file)
+	p.next(t, "listening")
+	os.Remove(file)
+	if err := syscall.Mkfifo(file, 0o600); err != nil {
+		t.Skipf("not run: %v", err)
+	}
+	p.cmd.Process.Signal(syscall.SIGHUP)
+	p.stop(t)
+}
+
+// With --log-addresses=false no line has the address of a client or a peer; and it
+// can be changed at any time.
+func TestLogAddresses(t *testing.T) {
+	file := writeFile(t, "log-addresses = false\n")
+	node := v2Node(t)
+	dead := loopback.Nobody(t)
+	p := startProgram(t, "--listen", "127.0.0.1:0", "--peer", "127.0.0.1:0="+node, "--peer", "127.0.0.1:0="+dead, "--config", file)
+	var addrs []string
+	for range 3 {
+		line := p.next(t, "listening")
+		addrs = append(addrs, line["addr"].(string))
+		if line["peer"] != nil {
+			t.Errorf("the log says %v", line)
+		}
+	}
+	version := "\xf9\xbe\xb4\xd9version\x00\x00\x00\x00\x00\x00\x00\x00\x00\x5d\xf6\xe0\xe2"
+	exchange(t, "tcp", addrs[1], version, 24)
+	if nc, err := net.Dial("tcp", addrs[2]); err == nil {
+		io.Copy(io.Discard, nc)
+		nc.Close()
+	}
+	p.await(t, "session refused")
+	if _, code := socksTo(t, addrs[0], dead); code != 5 {
+		t.Errorf("reply %d", code)
+	}
+	line := p.hangUp(t, file, "log-addresses = false\ndeny = [ \"node .example\" ]\n")
+	if line["err"] != file+":2: deny is wrong; run bip324-proxy config to see why" {
+		t.Errorf("the log says %v", line)
+	}
+	if line := p.hangUp(t, file, "log-addresses = true\n"); line["changed"] != "log-addresses" {
+		t.Errorf("the log says %v", line)
+	}
+	if _, code := socksTo(t, addrs[0], dead); code != 5 {
+		t.Errorf("reply %d", code)
+	}
+	if line := p.await(t, "session refused"); line["dest"] != dead || line["client"] == nil {
+		t.Errorf("the log says %v", line)
+	}
+	hidden, shown, _ := strings.Cut(p.stop(t), `"changed":"log-addresses"`)
+	for _, addr := range []string{node, dead, ".example", `"client"`, `"dest"`} {
+		if strings.Contains(hidden, addr) {
+			t.Errorf("%s is in the log:\n%s", addr, hidden)
+		}
+	}
+	if !strings.Contains(shown, dead) {
+		t.Errorf("the log:\n%s", shown)
+	}
+}
+
+// A file that keeps the program waiting from the start keeps no signal from ending it
+// either.
+func TestStartFromAPipe(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "config")
+	if err := syscall.Mkfifo(file, 0o600); err != nil {
+		t.Skipf("not run: %v", err)
+	}
+	for _, signal := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		p := startProgram(t, "--listen", "127.0.0.1:0", "--config", file)
+		for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			pipe, err := os.OpenFile(file, os.O_WRONLY|syscall.O_NONBLOCK, 0)
+			if err == nil { // it reads
+				defer pipe.Close()
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatal(err)
+			}
+		}
+		p.cmd.Process.Signal(signal)
+		ended := make(chan struct{})
+		go func() {
+			for range p.lines {
+			}
+			close(ended)
+		}()
+		select {
+		case <-ended:
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%v does not end it", signal)
+		}
+		if err := p.cmd.Wait(); err != nil || p.text.Len() > 0 {
+			t.Errorf("%v: %v, %s", signal, err, &p.text)
+		}
+	}
+}
+
+// A pipe gives its content once. That there is none then is no wish for the defaults,
+// nor is it at the start, where what should have written it has failed.
+func TestEmptyPipe(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "config")
+	if err := syscall.Mkfifo(file, 0o600); err != nil {
+		t.Skipf("not run: %v", err)
+	}
+	write := func(content string) {
+		pipe, err := os.OpenFile(file, os.O_WRONLY, 0)
+		if err == nil {
+			_, err = io.WriteString(pipe, content)
+			pipe.Close()
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	go write("")
+	var stdout, stderr bytes.Buffer
+	if code := Run([]string{"bip324-proxy", "--config", file, "config"}, &stdout, &stderr); code != 1 {
+		t.Errorf("exit code %d, want 1; %s", code, &stdout)
+	}
+	checkOneLine(t, file, stderr.String(), "is a pipe that nothing came out of")
+
+	go write("deny = [\"private\"]\n")
+	p := startProgram(t, "--listen", "127.0.0.1:0", "--config", file)
+	p.next(t, "listening")
+	go write("")
+	if line := p.signalHangup(t); line["level"] != "ERROR" || !strings.Contains(fmt.Sprint(line["err"]), "is a pipe that nothing came out of") {
+		t.Errorf("the log says %v", line)
+	}
+	go write("deny = [\"10.0.0.0/8\"]\n")
+	if line := p.signalHangup(t); line["changed"] != "deny" {
+		t.Errorf("the log says %v", line)
+	}
+	p.stop(t)
+}

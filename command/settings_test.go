@@ -1,0 +1,147 @@
+package command
+
+import (
+	"errors"
+	"net"
+	"strconv"
+	"strings"
+	"testing"
+
+	"bip324proxy/internal/listen"
+	"bip324proxy/socks"
+)
+
+// Settings from which more would be reckoned than an int holds are refused, with 32 bits
+// as with 64.
+func TestSettingsFitAnInt(t *testing.T) {
+	for _, c := range []struct {
+		name, value string
+		fits        bool
+	}{
+		{"message-memory", "7", false},
+		{"message-memory", "8", true},
+		{"message-memory", "2047", true},
+		{"message-memory", "2048", strconv.IntSize == 64},
+		{"message-memory", "4104", strconv.IntSize == 64}, // 8 MiB, if only 32 bits are kept
+		{"message-memory", "1048576", strconv.IntSize == 64},
+		{"message-memory", "1048577", false},
+		{"message-memory", "4294967304", false}, // 8 again
+		{"max-sessions", "1000000", true},
+		{"max-sessions", "1000001", false},
+		{"max-sessions", "715827883", false}, // times six
+	} {
+		s := &settings{origins: map[string]origin{}}
+		for i := range table {
+			if preset := table[i].preset; preset != "" {
+				if err := table[i].set(s, table[i].split([]string{preset})); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if err := lookUp(c.name).set(s, []string{c.value}); err != nil {
+			t.Fatal(err)
+		}
+		err := s.check()
+		if (err == nil) != c.fits {
+			t.Errorf("%s %s: %v", c.name, c.value, err)
+		}
+		if err == nil && (s.messageMemory<<20 <= 0 || 6*s.sessions() <= 0) {
+			t.Errorf("%s %s: %d bytes, %d sessions", c.name, c.value, s.messageMemory<<20, s.sessions())
+		}
+	}
+}
+
+// Whatever a file of --auth-file holds, what comes of it can be sent in SOCKS and
+// is what the first line says; an error does not show it.
+func FuzzAuthFile(f *testing.F) {
+	for _, s := range []string{"", "\n", "user:password\n", "user:pass:word\r\nmore\n", ":", "user:", ":password", "no colon",
+		"user:" + strings.Repeat("p", 256), strings.Repeat("x", 3_000), "\xff\x00:\x00", "\xef\xbb\xbfuser:password\r\n",
+		"\xff\xfeu\x00:\x00p\x00\r\x00\n\x00", "\xfe\xff\x00u\x00:\x00p\xd8\x00", "\xff\xfe", "\xff\xfe\x00", "u:p\rmore"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, content string) {
+		text, err := decodeText("FILE", []byte(content))
+		pair := firstLine(text)
+		var c *socks.Credentials
+		if err == nil {
+			c, err = parseCredentials(pair)
+		}
+		if err != nil {
+			if pair != "" && len(content) > 3 && strings.Contains(err.Error(), content) {
+				t.Errorf("the error shows the file: %v", err)
+			}
+			return
+		}
+		if len(c.Username) == 0 || len(c.Username) > 255 || len(c.Password) > 255 || strings.Contains(c.Username, ":") {
+			t.Errorf("%q gives a user of %d bytes, a password of %d", content, len(c.Username), len(c.Password))
+		}
+		line := c.Username + ":" + c.Password
+		if rest, ok := strings.CutPrefix(text, line); !ok || rest != "" && rest[0] != '\r' && rest[0] != '\n' {
+			t.Errorf("%q gives %q", content, line)
+		}
+	})
+}
+
+// Whatever --peer and --listen say, it opens a listener here or is an error that
+// names the flag, and that is never more open than it looks.
+func FuzzListenSpec(f *testing.F) {
+	for _, s := range []string{"127.0.0.1:0=node.example:8333", "127.0.0.1:0", "[::1]:0=[2001:db8::1]:8333", "unix:", "0.0.0.0:0=a:1", "=", ":0=:0",
+		"127.0.0.1:0=node.example", "localhost:0=a:1", "127.1:0=a:1", "127.0.0.1:99999=a:1", "[::ffff:127.0.0.1]:0=a:1"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		spec, peer, err := splitPeer(text)
+		if err == nil {
+			if spec+"="+peer != text {
+				t.Errorf("%q is %q and %q", text, spec, peer)
+			}
+			if _, err := socks.ParseAddr(peer); err != nil {
+				t.Errorf("%q: %v", text, err)
+			}
+		} else {
+			spec = text
+		}
+		host, port, err := net.SplitHostPort(spec)
+		if strings.HasPrefix(spec, "unix:") || err == nil && (port != "0" || net.ParseIP(host) == nil) {
+			return // no file, no fixed port and no look-up is to be left behind here
+		}
+		l, err := listen.Open(spec)
+		if err != nil {
+			if host == "" && !errors.As(err, new(*listen.SpecError)) {
+				t.Errorf("%q: %v", spec, err)
+			}
+			return
+		}
+		defer l.Close()
+		if ip := net.ParseIP(host); ip.IsLoopback() != listen.IsLocal(l.Addr()) {
+			t.Errorf("%q listens on %v", spec, l.Addr())
+		}
+	})
+}
+
+// --connect-timeout bounds a direct connection, or the one to the upstream proxy, and not what that takes.
+func TestConnectTimeout(t *testing.T) {
+	for value, valid := range map[string]bool{"1s": true, "5s": true, "60s": true, "1m": true, "999ms": false, "61s": false, "0s": false, "-5s": false} {
+		for _, upstream := range []string{"", "socks5://127.0.0.1:9050"} {
+			s := defaults()
+			if err := lookUp("connect-timeout").set(s, []string{value}); err != nil {
+				t.Fatal(err)
+			}
+			s.upstream = upstream
+			if err := s.check(); (err == nil) != valid {
+				t.Errorf("%s: %v", value, err)
+			}
+			if !valid {
+				continue
+			}
+			want, direct := s.connectTimeout, s.policy.Dialer.DialTimeout
+			if upstream != "" {
+				if got := s.policy.Upstream.ConnectTimeout; got != want || direct != 0 {
+					t.Errorf("%s: the upstream proxy has %v, a connection through it %v", value, got, direct)
+				}
+			} else if direct != want {
+				t.Errorf("%s: a direct connection has %v", value, direct)
+			}
+		}
+	}
+}

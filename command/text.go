@@ -1,0 +1,108 @@
+package command
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// maxFile is the most bytes that a file of settings, a password or a token may have.
+const maxFile = 1 << 20
+
+// textError reports a file that is not text.
+type textError struct {
+	path string
+	line int // of the first mistake
+	why  string
+}
+
+func (e *textError) Error() string { return fmt.Sprintf("%s:%d: %s", e.path, e.line, e.why) }
+
+// readText returns the text of a file that a person wrote, in UTF-8, or in UTF-16 with a
+// byte order mark, as some editors and shells of Windows write. A byte order mark is not
+// part of the text. The error is a *textError if the file can be read and is not text.
+func readText(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	content, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return "", err
+	}
+	if info, err := f.Stat(); err == nil && info.Mode()&os.ModeNamedPipe != 0 && len(content) == 0 {
+		return "", fmt.Errorf("%s is a pipe that nothing came out of: what writes to it has failed, or can be read only once", path)
+	}
+	return decodeText(path, content)
+}
+
+// decodeText is readText for content.
+func decodeText(path string, content []byte) (string, error) {
+	const (
+		markUTF8    = "\xef\xbb\xbf"
+		markLittle  = "\xff\xfe"
+		markBig     = "\xfe\xff"
+		saveAsUTF8  = "save it as UTF-8"
+		replacement = string(utf8.RuneError)
+	)
+	wrong := func(before, why string) error {
+		return &textError{path, 1 + strings.Count(before, "\n"), why + "; " + saveAsUTF8}
+	}
+	if len(content) > maxFile {
+		return "", &textError{path, 1, fmt.Sprintf("the file has more than %d bytes, and so is not the one that is meant", maxFile)}
+	}
+	text := string(bytes.TrimPrefix(content, []byte(markUTF8)))
+	mark := text[:min(2, len(text))]
+	if mark == markLittle || mark == markBig {
+		var order binary.ByteOrder = binary.LittleEndian
+		if mark == markBig {
+			order = binary.BigEndian
+		}
+		units := make([]uint16, len(text)/2-1)
+		for i := range units {
+			units[i] = order.Uint16(content[2+2*i:])
+		}
+		text = string(utf16.Decode(units))
+		if before, _, bad := strings.Cut(text, replacement); bad || len(content)%2 != 0 {
+			return "", wrong(before, "the file begins as UTF-16 and is not valid")
+		}
+	}
+	if before, _, bad := strings.Cut(text, "\x00"); bad {
+		return "", wrong(before, "the file has NUL bytes: it is UTF-16, or not text")
+	}
+	if !utf8.ValidString(text) {
+		i := 0
+		for r, size := utf8.DecodeRuneInString(text); r != utf8.RuneError || size > 1; r, size = utf8.DecodeRuneInString(text[i:]) {
+			i += size
+		}
+		return "", wrong(text[:i], "the file is not UTF-8")
+	}
+	return text, nil
+}
+
+// readLine returns the first line of the file at path, which the setting of that name
+// gives.
+func (s *settings) readLine(name, path string) (string, error) {
+	text, err := readText(path)
+	if errors.As(err, new(*textError)) {
+		return "", s.wrong(name, err)
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", s.given(name), err)
+	}
+	return firstLine(text), nil
+}
+
+func firstLine(text string) string {
+	if i := strings.IndexAny(text, "\r\n"); i >= 0 {
+		return text[:i]
+	}
+	return text
+}

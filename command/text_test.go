@@ -1,0 +1,113 @@
+package command
+
+import (
+	"encoding/binary"
+	"io"
+	"strings"
+	"testing"
+	"unicode/utf16"
+)
+
+// inUTF16 is text as Windows's Notepad and PowerShell save it.
+func inUTF16(order binary.AppendByteOrder, text string) string {
+	b := order.AppendUint16(nil, 0xfeff)
+	for _, unit := range utf16.Encode([]rune(text)) {
+		b = order.AppendUint16(b, unit)
+	}
+	return string(b)
+}
+
+var little, big = binary.LittleEndian, binary.BigEndian
+
+// A password, a token and settings are read from a file whatever editor wrote it, as long as it is clear what is meant.
+func TestFilesOfOtherEditors(t *testing.T) {
+	for _, encode := range map[string]func(text string) string{
+		"as it is":     func(text string) string { return text },
+		"BOM":          func(text string) string { return "\xef\xbb\xbf" + text },
+		"UTF-16LE":     func(text string) string { return inUTF16(little, text) },
+		"UTF-16BE":     func(text string) string { return inUTF16(big, text) },
+		"BOM and CRLF": func(text string) string { return "\xef\xbb\xbf" + strings.ReplaceAll(text, "\n", "\r\n") },
+		"UTF-16, CRLF": func(text string) string { return inUTF16(little, strings.ReplaceAll(text, "\n", "\r\n")) },
+		"no last line": func(text string) string { return strings.TrimSuffix(text, "\n") },
+		"more lines":   func(text string) string { return text + "\n# more\n" },
+	} {
+		auth := writeFile(t, encode("us€r:pässword 😀\n"))
+		token := writeFile(t, encode("0123456789abcdef\n"))
+		config := writeFile(t, encode("# größer\ndeny = [\"private\"]\n"))
+		s, err := combine([]map[string]given{{
+			"auth-file":         {[]string{auth}, fromFlag},
+			"status-token-file": {[]string{token}, fromFlag},
+		}})
+		if err != nil {
+			t.Errorf("%q: %v", encode("x\n"), err)
+			continue
+		}
+		if c := s.policy.Socks.Auth; c == nil || c.Username != "us€r" || c.Password != "pässword 😀" || s.token != "0123456789abcdef" || s.hasOuterSpace() {
+			t.Errorf("%q: %q, token %q", encode("x\n"), c, s.token)
+		}
+		if said, err := readFile(config); err != nil || len(said["deny"].texts) != 1 || said["deny"].origin.line != 2 {
+			t.Errorf("%q: %v, %v", encode("x\n"), said, err)
+		}
+	}
+}
+
+// What is not text, or in an encoding that nothing tells, is an error that says what to do and shows nothing of the file.
+func TestFilesThatAreNotText(t *testing.T) {
+	for name, content := range map[string]string{
+		"UTF-16 without a mark":  inUTF16(little, "secret:secret\n")[2:],
+		"UTF-16, half a unit":    inUTF16(little, "secret:secret\n") + "\n",
+		"UTF-16, half a pair":    inUTF16(little, "secret:secret") + "\x00\xd8",
+		"UTF-32":                 "\xff\xfe\x00\x00s\x00\x00\x00:\x00\x00\x00s\x00\x00\x00",
+		"NUL":                    "secret:secret\x00\n",
+		"NUL in a later line":    "secret:secret\n\x00",
+		"Windows-1252":           "secret:s\xe9cret\n",
+		"only the mark, doubled": "\xff\xfe\xff",
+	} {
+		file := writeFile(t, content)
+		for _, flag := range []string{"--auth-file", "--status-token-file", "--config"} {
+			var stderr strings.Builder
+			if code := Run([]string{"bip324-proxy", flag, file}, io.Discard, &stderr); code != 2 {
+				t.Errorf("%s, %s: exit code %d, want 2", name, flag, code)
+			}
+			checkOneLine(t, name, stderr.String(), "save it as UTF-8")
+			checkOneLine(t, name, stderr.String(), file)
+			if strings.Contains(stderr.String(), "secret") {
+				t.Errorf("%s, %s: the file is shown: %s", name, flag, &stderr)
+			}
+		}
+	}
+}
+
+// A space at either end may belong to a password, so it stays, and is reported; a token has none.
+func TestSpacesInFiles(t *testing.T) {
+	for pair, want := range map[string]bool{"user:password": false, "user:pass word": false, "user:password ": true, " user:password": true, "user:password\t": true, "user:password\u00a0": true, "user: password": false} {
+		s := defaults()
+		s.authFile = writeFile(t, pair+"\r\n")
+		if err := s.check(); err != nil {
+			t.Errorf("%q: %v", pair, err)
+			continue
+		}
+		if c := s.policy.Socks.Auth; c.Username+":"+c.Password != pair || s.hasOuterSpace() != want {
+			t.Errorf("%q: %q, %v", pair, c, s.hasOuterSpace())
+		}
+	}
+	s := defaults()
+	s.statusTokenFile = writeFile(t, " 0123456789abcdef \r\n")
+	if err := s.check(); err != nil || s.token != "0123456789abcdef" {
+		t.Errorf("%q, %v", s.token, err)
+	}
+}
+
+// What is left of a file in a flag or a variable is dropped as it is from the file itself.
+func TestValuesFromFiles(t *testing.T) {
+	all, err := readEnvironment([]string{"\ufeffBIP324_PROXY_AUTH=user:password\r", "BIP324_PROXY_DENY=private,*:25\r\n"})
+	if err != nil || all["auth"].texts[0] != "user:password" || len(all["deny"].texts) != 2 || all["deny"].texts[1] != "*:25" {
+		t.Errorf("%v, %v", all, err)
+	}
+	if got := lookUp("auth").split([]string{"\ufeffuser:pass \r\n"}); got[0] != "user:pass " {
+		t.Errorf("%q", got)
+	}
+	if _, err := readEnvironment([]string{"\ufeffBIP324_PROXY_UPSTRAEM=x"}); err == nil {
+		t.Error("a misspelt name after a byte order mark is not noticed")
+	}
+}

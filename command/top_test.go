@@ -1,0 +1,131 @@
+//go:build unix
+
+package command
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"bip324proxy/status"
+)
+
+// The running program tells of itself in a terminal what its page does: as text, as
+// text once where there is no terminal, and as JSON.
+func TestStatusCommand(t *testing.T) {
+	node := v2Node(t)
+	p := startProgram(t, "--listen", "127.0.0.1:0", "--status", "127.0.0.1:0", "--peer", "127.0.0.1:0="+node)
+	page := ""
+	var addrs []string
+	for len(addrs) < 2 || page == "" {
+		line := p.nextOf(t, "listening", "status page")
+		if line["msg"] == "status page" {
+			page = line["addr"].(string)
+		} else {
+			addrs = append(addrs, line["addr"].(string))
+		}
+	}
+	nc, err := net.Dial("tcp", addrs[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	nc.Write([]byte("\xf9\xbe\xb4\xd9version\x00\x00\x00\x00\x00\x00\x00\x00\x00\x5d\xf6\xe0\xe2")) // an empty one will do
+	p.next(t, "session opened")
+
+	for _, args := range [][]string{{"status", page}, {"top", page}, {"status", "--status", page}, {"--status", page, "top"}} {
+		code, stdout, stderr := runProgram(args...)
+		if code != 0 || stderr != "" ||
+			!strings.HasPrefix(stdout, "Is my Bitcoin traffic encrypted?\nYes: 1 encrypted, none in plaintext.\n1 encrypted (v2), 0 plaintext (v1), 0 passed through, 0 failed\nbip324-proxy ") ||
+			!strings.Contains(stdout, "  v2         mainnet  "+node+"  ") {
+			t.Errorf("%q: exit code %d\n%s%s", args, code, stdout, stderr)
+		}
+	}
+	_, table, _ := runProgram("status", page)
+	code, stdout, _ := runProgram("status", "--json", page)
+	var report status.Report
+	if err := json.Unmarshal([]byte(stdout), &report); err != nil || code != 0 || len(report.Sessions) != 1 || len(report.Sessions[0].SessionID) != 64 {
+		t.Errorf("exit code %d, %v\n%s", code, err, stdout)
+	}
+	if id := fmt.Sprintf("\n%d  %s  %s\n", report.Sessions[0].Number, report.Sessions[0].SessionID, node); !strings.HasSuffix(table, id) {
+		t.Errorf("%q is not the end of\n%s", id, table)
+	}
+	if _, stdout, _ := runProgram("check", "--listen", addrs[0], "--status", page, "--v1-fallback", "always"); !strings.Contains(
+		strings.Join(strings.Fields(stdout), " "), `the proxy that runs has other settings: v1-fallback is "never" there, "always" here ->`) {
+		t.Error(stdout)
+	}
+	if _, stdout, _ := runProgram("check", "--listen", addrs[0], "--peer", addrs[1]+"="+node, "--status", page); strings.Count(stdout, "\nok       listener ") != 2 ||
+		!strings.Contains(stdout, "\nok       status         "+page+": the status page answers") {
+		t.Error(stdout)
+	}
+}
+
+// A token is taken from where the program itself takes it.
+func TestStatusToken(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte("0123456789abcdef\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := startProgram(t, "--listen", "127.0.0.1:0", "--status", "127.0.0.1:0", "--status-token-file", file)
+	line := p.nextOf(t, "listening", "status page")
+	if line["msg"] != "status page" {
+		line = p.nextOf(t, "status page")
+	}
+	page := line["addr"].(string)
+	if code, stdout, stderr := runProgram("status", "--status-token-file", file, page); code != 0 || !strings.HasPrefix(stdout, "Is my") {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	code, stdout, stderr := runProgram("top", page)
+	if code != 1 || stdout != "" {
+		t.Errorf("exit code %d\n%s", code, stdout)
+	}
+	checkOneLine(t, "no token", stderr, "wants a token; give the one that the proxy has, with --status-token-file FILE")
+}
+
+func TestStatusWrongInput(t *testing.T) {
+	for args, says := range map[string]string{
+		"status nowhere":               `status: "nowhere" is no address`,
+		"top 127.0.0.1:1325 more":      `top takes one argument, [ADDRESS]; leave out "more"`,
+		"status 127.0.0.1:1325 --json": "write --json before 127.0.0.1:1325",
+	} {
+		code, stdout, stderr := runProgram(strings.Fields(args)...)
+		if code != 2 || stdout != "" {
+			t.Errorf("%s: exit code %d, want 2; printed %q", args, code, stdout)
+		}
+		checkOneLine(t, args, stderr, says)
+	}
+}
+
+// Ctrl-C ends a check that waits for a peer.
+func TestCheckInterrupted(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "check", l.Addr().String())
+	cmd.Env = append(os.Environ(), "TEST_BIP324_PROXY_MAIN=1")
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	nc, err := l.Accept() // and be silent
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	began := time.Now()
+	cmd.Process.Signal(os.Interrupt)
+	cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != 1 || time.Since(began) > 10*time.Second {
+		t.Errorf("exit code %d after %v", code, time.Since(began))
+	}
+	checkOneLine(t, "a check that was interrupted", stderr.String(), "interrupted")
+}

@@ -1,0 +1,98 @@
+//go:build unix
+
+package listen
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"strconv"
+	"syscall"
+)
+
+// restrictNewFiles makes files that are created from now on this user's alone,
+// until what it returns is called. It is for the whole process.
+func restrictNewFiles() (restore func()) {
+	old := syscall.Umask(0o177)
+	return func() { syscall.Umask(old) }
+}
+
+// errNobodyListens is the error of connecting to a stale socket file. Any other may come
+// from a live socket: of a busy program, another user's, or another type. (Systems other
+// than Linux return it for a live socket with a full backlog, too.)
+const errNobodyListens = syscall.ECONNREFUSED
+
+// noAddress holds the errors of listening on an address that this machine does not have.
+var noAddress = []error{syscall.EADDRNOTAVAIL, syscall.EAFNOSUPPORT, syscall.EPROTONOSUPPORT}
+
+// listenerOver holds the errors of Accept that cannot pass.
+var listenerOver = func() []error {
+	all := []error{syscall.EBADF, syscall.ENOTSOCK, syscall.EOPNOTSUPP}
+	if runtime.GOOS == "linux" { // where it says that the socket does not listen
+		all = append(all, syscall.EINVAL)
+	}
+	return all
+}()
+
+// firstActivated is the descriptor of the first socket that systemd passes
+// (SD_LISTEN_FDS_START).
+const firstActivated = 3
+
+// Activated returns the listeners that systemd's socket activation has passed to
+// this process (sd_listen_fds(3)), if any. It can be called once.
+func Activated() ([]net.Listener, error) {
+	pid, _ := strconv.Atoi(os.Getenv("LISTEN_PID"))
+	n, _ := strconv.Atoi(os.Getenv("LISTEN_FDS"))
+	if pid != os.Getpid() {
+		return nil, nil
+	}
+	for _, name := range []string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"} {
+		os.Unsetenv(name) // they are not for this process's children
+	}
+	var all []net.Listener
+	for fd := firstActivated; fd < firstActivated+n; fd++ {
+		l, err := activatedListener(fd)
+		if err != nil {
+			for _, l := range all {
+				l.Close()
+			}
+			return nil, err
+		}
+		all = append(all, l)
+	}
+	return all, nil
+}
+
+// activatedListener makes a listener of a descriptor from systemd, which it closes.
+func activatedListener(fd int) (net.Listener, error) {
+	f := os.NewFile(uintptr(fd), "systemd socket "+strconv.Itoa(fd))
+	defer f.Close() // the listener has a copy
+	if why := notListening(fd); why != "" {
+		return nil, fmt.Errorf("descriptor %d, from systemd, %s", fd, why)
+	}
+	l, err := net.FileListener(f)
+	if err != nil {
+		return nil, fmt.Errorf("descriptor %d, from systemd, cannot be listened on: %w", fd, err)
+	}
+	return l, nil
+}
+
+// notListening returns why a socket cannot accept clients, and what to change in
+// systemd's unit, or nothing if it listens or that is unknown.
+func notListening(fd int) string {
+	kind, err := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_TYPE)
+	if err != nil {
+		return ""
+	}
+	if kind != syscall.SOCK_STREAM {
+		return "is not a stream socket; in the .socket unit, write ListenStream= and no other Listen...="
+	}
+	if _, err := syscall.Getpeername(fd); err == nil {
+		return "is a connection, not a listener; in the .socket unit, write Accept=no"
+	}
+	if listens, err := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_ACCEPTCONN); err == nil && listens == 0 {
+		return "does not listen: it is only bound, or was a connection; in the .socket unit, write ListenStream= and Accept=no"
+	}
+	return ""
+}

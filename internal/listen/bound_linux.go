@@ -1,0 +1,25 @@
+package listen
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// isBound reports whether a socket of this network namespace that is neither dead nor
+// connected is bound to path: connecting to one that does not listen, or not yet, fails
+// as if there was none.
+func isBound(path string) bool {
+	all, err := os.ReadFile("/proc/thread-self/net/unix")
+	path, errAbs := filepath.Abs(path)
+	if err != nil || errAbs != nil {
+		return false
+	}
+	for line := range strings.Lines(string(all)) { // Num RefCount Protocol Flags Type St Inode Path
+		fields := strings.Fields(line)
+		if len(fields) >= 8 && fields[5] == "01" && strings.HasSuffix(line, " "+path+"\n") {
+			return true
+		}
+	}
+	return false
+}

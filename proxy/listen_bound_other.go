@@ -1,6 +1,0 @@
-//go:build !linux
-
-package proxy
-
-// isBound reports nothing here.
-func isBound(string) bool { return false }

@@ -1,0 +1,90 @@
+//go:build unix
+
+package proxy_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"bip324proxy/internal/listen"
+	"bip324proxy/proxy"
+)
+
+// A session over a unix socket is as any other.
+func TestSessionOverUnix(t *testing.T) {
+	e := start(t, new(proxy.Server))
+	path := filepath.Join(t.TempDir(), "socket")
+	l, err := listen.Open("unix:" + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- e.server.Serve(l) }()
+	const dest = "node.example:8333"
+	got := e.v2Recorder(dest)
+	client, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client.SetDeadline(time.Now().Add(patience))
+	if code, err := ask(client, dest); code != 0 || err != nil {
+		t.Errorf("reply %d, %v", code, err)
+	}
+	client.Write(v1Message(mainnet, "version", version))
+	if name, _, err := readV1(client); name != "verack" || err != nil {
+		t.Errorf("the peer said %q, %v", name, err)
+	}
+	client.(*net.UnixConn).CloseWrite()
+	wantClosed(t, client)
+	client.Close()
+	if all := receive(t, got, "the peer"); len(all) != 1 || all[0] != longContents("version", version) {
+		t.Errorf("the peer was told %q", all)
+	}
+	if err := e.server.Shutdown(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if err := receive(t, served, "Serve"); err != proxy.ErrServerClosed {
+		t.Error(err)
+	}
+	if text := e.logs.text(); !strings.Contains(text, `"transport":"v2","reason":"the client closed the connection"`) {
+		t.Errorf("the log:\n%s", text)
+	}
+}
+
+// An error of Accept that cannot pass ends Serve at once.
+func TestListenerOver(t *testing.T) {
+	over := []error{syscall.EBADF, syscall.ENOTSOCK, syscall.EOPNOTSUPP}
+	if runtime.GOOS == "linux" {
+		over = append(over, syscall.EINVAL)
+	}
+	for _, cause := range slices.Concat(over, []error{syscall.EMFILE}) {
+		e := start(t, &proxy.Server{})
+		l := &failingListener{pipeListener{&net.TCPAddr{}, nil, make(chan struct{})}, cause}
+		served := make(chan error, 1)
+		go func() { served <- e.server.Serve(l) }()
+		if slices.Contains(over, cause) {
+			if err := receive(t, served, "Serve to end"); !errors.Is(err, cause) {
+				t.Errorf("%v: Serve returned %v", cause, err)
+			}
+			if len(e.logs.all()) > 0 {
+				t.Errorf("%v: the log has %v", cause, e.logs.all())
+			}
+			continue
+		}
+		select {
+		case err := <-served:
+			t.Errorf("%v: Serve returned %v", cause, err)
+		case <-time.After(50 * time.Millisecond):
+		}
+		e.server.Close()
+		receive(t, served, "Serve to end")
+	}
+}
