@@ -21,6 +21,7 @@ import (
 	"bip324proxy/internal/listen"
 	"bip324proxy/internal/stream"
 	"bip324proxy/proxy"
+	"bip324proxy/rules"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
 	"bip324proxy/v1v2"
@@ -199,7 +200,7 @@ func (s *Subject) allPublic() bool {
 
 func (p *prober) cannotConnect(err error) {
 	const name = "connect"
-	var denied *proxy.DeniedError
+	var denied *rules.DeniedError
 	var upstream *socks.UpstreamError
 	var dns *net.DNSError
 	dest := p.target.String()

@@ -15,6 +15,7 @@ import (
 
 	"bip324proxy/internal/loopback"
 	"bip324proxy/proxy"
+	"bip324proxy/rules"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
 	"bip324proxy/v1v2"
@@ -199,8 +200,8 @@ func TestHostileUserAgent(t *testing.T) {
 
 // Where there is no connection the report says what failed, and of what.
 func TestCannotConnect(t *testing.T) {
-	must := func(text string) proxy.Rule {
-		rule, err := proxy.ParseRule(text)
+	must := func(text string) rules.Rule {
+		rule, err := rules.ParseRule(text)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -215,9 +216,9 @@ func TestCannotConnect(t *testing.T) {
 	}{
 		"refused":          {gone, proxy.Policy{}, "failed connect ADDR: cannot connect: connection refused -> see that the address and the port are right, and that a node runs there and listens"},
 		"an onion service": {"abc.onion", proxy.Policy{}, "failed connect abc.onion:8333: names of Tor and I2P can be reached only through those networks -> run with --upstream socks5://ADDR (Tor)"},
-		"denied": {"10.1.2.3", proxy.Policy{Rules: proxy.Rules{Deny: []proxy.Rule{must("10.0.0.0/8")}}},
+		"denied": {"10.1.2.3", proxy.Policy{Rules: rules.Rules{Deny: []rules.Rule{must("10.0.0.0/8")}}},
 			"failed connect 10.1.2.3:8333 is refused by --deny 10.0.0.0/8 -> if clients may go there, add --allow 10.1.2.3:8333"},
-		"denied, in other words": {"localhost:" + strings.TrimPrefix(gone, "127.0.0.1:"), proxy.Policy{Rules: proxy.Rules{Deny: []proxy.Rule{must("private")}}},
+		"denied, in other words": {"localhost:" + strings.TrimPrefix(gone, "127.0.0.1:"), proxy.Policy{Rules: rules.Rules{Deny: []rules.Rule{must("private")}}},
 			"failed connect ADDR is refused by --deny private -> if clients may go there, add --allow ADDR"},
 		"Tor cannot": {"192.0.2.1:1", proxy.Policy{Upstream: tor.upstream()},
 			"ok upstream ADDR: this is Tor: it answers as only Tor does -> that it has a connection to its network, only a peer can show: bip324-proxy check HOST:PORT " +
@@ -244,11 +245,11 @@ func TestCannotConnect(t *testing.T) {
 func TestOwnListener(t *testing.T) {
 	addr := loopback.Serve(t, silent)
 	_, port, _ := net.SplitHostPort(addr)
-	private, err := proxy.ParseRule("private")
+	private, err := rules.ParseRule("private")
 	if err != nil {
 		t.Fatal(err)
 	}
-	policy := proxy.Policy{Rules: proxy.Rules{Allow: []proxy.Rule{private}}}
+	policy := proxy.Policy{Rules: rules.Rules{Allow: []rules.Rule{private}}}
 	for _, c := range []struct{ listener, peer string }{
 		{addr, addr}, {addr, "localhost:" + port}, {"0.0.0.0:" + port, addr}, {"[::]:" + port, "localhost:" + port}, {":" + port, addr},
 	} {

@@ -17,6 +17,7 @@ import (
 	"bip324proxy/internal/listen"
 	"bip324proxy/internal/loopback"
 	"bip324proxy/proxy"
+	"bip324proxy/rules"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
 )
@@ -30,7 +31,7 @@ func TestListener(t *testing.T) {
 	auth := socks.Credentials{Username: "user", Password: "secret"}
 	wrong := socks.Credentials{Username: "user", Password: "wrong"}
 	tor := newFakeTor(t)
-	rule, err := proxy.ParseRule("*")
+	rule, err := rules.ParseRule("*")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +50,7 @@ func TestListener(t *testing.T) {
 		"ours, behind Tor": {startProxy(t, &proxy.Server{Policy: proxy.Policy{Upstream: tor.upstream()}}), proxy.Policy{Upstream: tor.upstream()}, ours},
 		"ours, behind a Tor not known": {startProxy(t, &proxy.Server{Policy: proxy.Policy{Upstream: tor.upstream()}}), proxy.Policy{},
 			"failed listener ADDR: this is Tor, or a proxy in front of it, and not bip324-proxy without an upstream proxy -> choose another address with --listen; if it is bip324-proxy with --upstream, check it with the settings that it runs with"},
-		"ours, denying": {startProxy(t, &proxy.Server{Policy: proxy.Policy{Rules: proxy.Rules{Deny: []proxy.Rule{rule}}}}), proxy.Policy{},
+		"ours, denying": {startProxy(t, &proxy.Server{Policy: proxy.Policy{Rules: rules.Rules{Deny: []rules.Rule{rule}}}}), proxy.Policy{},
 			"ok listener ADDR: a SOCKS5 proxy answers; its rules refused the question"},
 		"ours, full": {fullProxy(t), proxy.Policy{},
 			"warning listener ADDR: a SOCKS5 proxy answers with a general failure, as bip324-proxy does when it has as many sessions as it may -> look into its log; run it with a higher --max-sessions"},

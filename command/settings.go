@@ -16,6 +16,7 @@ import (
 
 	"bip324proxy/internal/listen"
 	"bip324proxy/proxy"
+	"bip324proxy/rules"
 	"bip324proxy/socks"
 	"bip324proxy/status"
 	"bip324proxy/transport"
@@ -115,7 +116,7 @@ func (s *settings) check() (err error) {
 	if p.Socks.Auth, err = s.credentials(); err != nil {
 		return err
 	}
-	if p.Clients, err = proxy.ParseClients(s.clients); err != nil {
+	if p.Clients, err = rules.ParseClients(s.clients); err != nil {
 		return s.wrong("clients", err)
 	}
 	if s.upstream == "" {
@@ -217,15 +218,15 @@ var processMark = sync.OnceValue(func() socks.Credentials {
 	return socks.Credentials{Username: mark, Password: mark}
 })
 
-func parseRules(texts []string) (rules []proxy.Rule, err error) {
+func parseRules(texts []string) (all []rules.Rule, err error) {
 	for _, text := range texts {
-		rule, err := proxy.ParseRule(text)
+		rule, err := rules.ParseRule(text)
 		if err != nil {
 			return nil, err
 		}
-		rules = append(rules, rule)
+		all = append(all, rule)
 	}
-	return rules, nil
+	return all, nil
 }
 
 // splitPeer reads a --peer: ADDRESS=PEER.

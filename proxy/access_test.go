@@ -14,15 +14,16 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 
 	"bip324proxy/proxy"
+	"bip324proxy/rules"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
 )
 
 // rules are those written as words, each with "allow" or "deny" before it.
-func rules(t *testing.T, words ...string) (r proxy.Rules) {
+func parseRules(t *testing.T, words ...string) (r rules.Rules) {
 	t.Helper()
 	for i := 0; i < len(words); i += 2 {
-		rule, err := proxy.ParseRule(words[i+1])
+		rule, err := rules.ParseRule(words[i+1])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -144,7 +145,7 @@ func hangUpOnV2(nc *net.TCPConn, _ int) { nc.Read(make([]byte, 64)); reset(nc) }
 func TestRebinding(t *testing.T) {
 	p := newPlace(t, echo)
 	lookups := resolver(t, func(n int) []netip.Addr { return []netip.Addr{[]netip.Addr{p.good, p.bad}[n%2]} })
-	e := startDirect(t, &proxy.Server{Policy: proxy.Policy{Rules: rules(t, "deny", "127.0.0.2", "allow", "*.example")}})
+	e := startDirect(t, &proxy.Server{Policy: proxy.Policy{Rules: parseRules(t, "deny", "127.0.0.2", "allow", "*.example")}})
 	for i := range 20 {
 		client := e.dial()
 		want := []byte{0, 2}[i%2]
@@ -168,7 +169,7 @@ func TestRebinding(t *testing.T) {
 func TestRulesForLaterDials(t *testing.T) {
 	p := newPlace(t, hangUpOnV2)
 	resolver(t, func(int) []netip.Addr { return []netip.Addr{p.good, p.bad} })
-	e := startDirect(t, &proxy.Server{Policy: proxy.Policy{Rules: rules(t, "allow", "127.0.0.1", "deny", "private")}})
+	e := startDirect(t, &proxy.Server{Policy: proxy.Policy{Rules: parseRules(t, "allow", "127.0.0.1", "deny", "private")}})
 	client := e.connect(p.addr("node.example"))
 	client.Write(v1Message(mainnet, "version", version))
 	wantClosed(t, client)
@@ -197,7 +198,7 @@ func TestOneLookupPerSession(t *testing.T) {
 func TestRulesForEveryWayIn(t *testing.T) {
 	p := newPlace(t, echo)
 	resolver(t, func(int) []netip.Addr { return []netip.Addr{p.bad} })
-	e := startDirect(t, &proxy.Server{Policy: proxy.Policy{Rules: rules(t, "deny", "127.0.0.2", "deny", "*.secret.example")}})
+	e := startDirect(t, &proxy.Server{Policy: proxy.Policy{Rules: parseRules(t, "deny", "127.0.0.2", "deny", "*.secret.example")}})
 	port := netip.MustParseAddrPort(p.addr("127.0.0.1")).Port()
 	for name, c := range map[string]struct {
 		addr string
@@ -231,7 +232,7 @@ func TestRulesForEveryWayIn(t *testing.T) {
 // what is refused does not get there.
 func TestRulesWithUpstream(t *testing.T) {
 	u := newUpstream(t, "tcp", "127.0.0.1:0")
-	e := u.startBehind(t, &proxy.Server{Policy: proxy.Policy{Rules: rules(t, "deny", "*.onion", "deny", "192.0.2.0/24", "deny", "*:25")}})
+	e := u.startBehind(t, &proxy.Server{Policy: proxy.Policy{Rules: parseRules(t, "deny", "*.onion", "deny", "192.0.2.0/24", "deny", "*:25")}})
 	for _, dest := range []string{"name.onion:8333", "192.0.2.7:8333", "node.example:25"} {
 		client := e.dial()
 		if code, err := ask(client, dest); code != 2 || err != nil {
@@ -259,7 +260,7 @@ func TestRulesWithUpstream(t *testing.T) {
 // it, whoever resolves them.
 func TestRulesForDisguises(t *testing.T) {
 	u := newUpstream(t, "tcp", "127.0.0.1:0")
-	e := u.startBehind(t, &proxy.Server{Policy: proxy.Policy{Rules: rules(t, "deny", "private")}})
+	e := u.startBehind(t, &proxy.Server{Policy: proxy.Policy{Rules: parseRules(t, "deny", "private")}})
 	static := e.servePeer("LocalHost.:8333")
 	for _, host := range []string{"127.0.0.1", "127.0.0.1.", "127.1", "2130706433", "0x7f.1", "0x7f000001", "0177.0.0.1", "0", "::1", "::ffff:127.0.0.1", "10.1",
 		"localhost", "LOCALHOST", "localhost.", "localhost..", "a.b.localhost.", "localhost6", "ip6-localhost", "localhost.localdomain", "64:ff9b:1::7f00:1", "::ffff:0:127.0.0.1"} {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"bip324proxy/internal/dial"
+	"bip324proxy/rules"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
 )
@@ -44,7 +45,7 @@ func (s *session) dial(ctx context.Context, request *socks.Request) (net.Conn, e
 	}
 	if err != nil {
 		code := socks.CodeOf(err)
-		if errors.As(err, new(*DeniedError)) {
+		if errors.As(err, new(*rules.DeniedError)) {
 			code = socks.NotAllowed
 		}
 		request.Reply(code)
@@ -62,7 +63,7 @@ func (s *session) dial(ctx context.Context, request *socks.Request) (net.Conn, e
 // client: directly or, where there is an upstream proxy, through that and with these
 // credentials. It connects only where the client may go; public says that the client
 // came to a listener that is open to others than this machine. The error is
-// ErrNoEgress, or a *DeniedError if it may not go to dest at all.
+// ErrNoEgress, or a *rules.DeniedError if it may not go to dest at all.
 func (p *Policy) DialerTo(dest socks.Addr, client socks.Credentials, public bool) (transport.Dialer, error) {
 	d := p.Dialer
 	switch {
@@ -71,14 +72,14 @@ func (p *Policy) DialerTo(dest socks.Addr, client socks.Credentials, public bool
 	case d.Dial == nil && d.Resolve == nil:
 		d.Resolve = lookUpOnce()
 	}
-	if p.Upstream == nil && overlayName(dest.Host) {
+	if p.Upstream == nil && needsUpstream(dest.Host) {
 		return d, ErrNoEgress
 	}
-	if err := p.mayAsk(dest, public); err != nil {
+	if err := p.checkRequest(dest, public); err != nil {
 		return d, err
 	}
 	if d.Dial == nil {
-		d.Dial, d.Direct = p.Rules.dialer(public), true
+		d.Dial, d.Direct = dialWithin(&p.Rules, public), true
 	}
 	if d.Overlay == nil && p.mayBeOverlay(dest.Host) == nil {
 		d.Overlay = p.Overlay
@@ -105,27 +106,27 @@ func lookUpOnce() func(context.Context, string) ([]netip.Addr, error) {
 	}
 }
 
-// mayAsk returns a *DeniedError if a client may not go to dest. Where dest is a
+// checkRequest returns a *rules.DeniedError if a client may not go to dest. Where dest is a
 // name, its addresses are judged when they are known.
-func (p *Policy) mayAsk(dest socks.Addr, public bool) error {
-	if err := p.Rules.asked(dest, public); err != nil || !dest.IP.IsValid() {
+func (p *Policy) checkRequest(dest socks.Addr, public bool) error {
+	if err := p.Rules.CheckName(dest, public); err != nil || !dest.IP.IsValid() {
 		return err
 	}
-	return p.Rules.reached(dest.IP, dest.Port, public)
+	return p.Rules.CheckAddr(dest.IP, dest.Port, public)
 }
 
-// dialer connects as net.Dialer does, but only where the client may go, and without
+// dialWithin returns what connects as net.Dialer does, but only where the client may go, and without
 // TCP keepalive, which Bitcoin Core's connections do not have. It looks at the address
 // that is about to be connected to, whatever name it had and whatever that name led to
 // before.
-func (r *Rules) dialer(public bool) func(ctx context.Context, network, addr string) (net.Conn, error) {
+func dialWithin(r *rules.Rules, public bool) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		d := net.Dialer{KeepAlive: -1, Control: func(_, address string, _ syscall.RawConn) error {
 			to, err := netip.ParseAddrPort(address)
 			if err != nil {
 				return err
 			}
-			return r.reached(to.Addr(), to.Port(), public)
+			return r.CheckAddr(to.Addr(), to.Port(), public)
 		}}
 		if to, err := netip.ParseAddrPort(addr); err == nil {
 			if why := wrongZone(to.Addr()); why != "" {
@@ -172,11 +173,11 @@ func through(u *socks.Upstream, d *transport.Dialer, dest socks.Addr, client soc
 	}
 }
 
-// overlayName says whether host is a name that only Tor or I2P can reach. Not even
+// needsUpstream says whether host is a name that only Tor or I2P can reach. Not even
 // a DNS query for it may leave directly. That such names never succeed without an
 // upstream also keeps Bitcoin Core from taking this proxy for Tor and sending its
 // private broadcasts through it.
-func overlayName(host string) bool {
+func needsUpstream(host string) bool {
 	host = strings.ToLower(strings.TrimRight(host, "."))
 	return strings.HasSuffix(host, ".onion") || strings.HasSuffix(host, ".i2p")
 }
@@ -193,7 +194,7 @@ func (s *session) resolve(ctx context.Context, request *socks.Request) error {
 	defer cancel()
 	dest := request.Dest
 	dest.Port = 0 // it means nothing
-	if err := s.policy.mayAsk(dest, s.public); err != nil {
+	if err := s.policy.checkRequest(dest, s.public); err != nil {
 		request.Reply(socks.NotAllowed)
 		if s.public && dest.IP == ProbeAddr {
 			err = errProbe
@@ -209,7 +210,7 @@ func (s *session) resolve(ctx context.Context, request *socks.Request) error {
 		request.Reply(socks.HostUnreachable) // lnd turns to its own resolver for this code only
 		return &resolveError{socks.HostUnreachable, err}
 	}
-	if err := s.policy.Rules.reached(ip, 0, s.public); err != nil {
+	if err := s.policy.Rules.CheckAddr(ip, 0, s.public); err != nil {
 		request.Reply(socks.NotAllowed)
 		return &resolveError{socks.NotAllowed, err}
 	}
@@ -236,7 +237,7 @@ func (s *session) lookup(ctx context.Context, request *socks.Request) (netip.Add
 		return ip, errNotTor
 	case ip.IsValid():
 		return ip, nil
-	case overlayName(host):
+	case needsUpstream(host):
 		return ip, ErrNoEgress
 	}
 	ips, err := dial.Lookup(ctx, host)

@@ -12,6 +12,7 @@ import (
 
 	"bip324proxy/internal/dial"
 	"bip324proxy/internal/stream"
+	"bip324proxy/rules"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
 	"bip324proxy/v1v2"
@@ -47,13 +48,13 @@ func hidden(err error) error {
 		return &dialError{e.code, hidden(e.err)}
 	case *resolveError:
 		return &resolveError{e.code, hidden(e.err)}
-	case *DeniedError:
+	case *rules.DeniedError:
 		if e.Rule == "" {
-			return &DeniedError{Dest: hiddenAddr, Local: e.Local, Err: hidden(e.Err)}
+			return &rules.DeniedError{Dest: hiddenAddr, Local: e.Local, Err: hidden(e.Err)}
 		}
-		return &DeniedError{Dest: hiddenAddr, Rule: hiddenAddr}
-	case *clientError:
-		return &clientError{own: e.own, relays: e.relays}
+		return &rules.DeniedError{Dest: hiddenAddr, Rule: hiddenAddr}
+	case *rules.ClientError:
+		return &rules.ClientError{Own: e.Own, Relays: e.Relays}
 	case *redirectError:
 		if !e.addr.IsValid() {
 			return e

@@ -158,7 +158,7 @@ func failures(t *testing.T, hide bool) (logs []*logBook, upstream string) {
 
 	// Rules, limits, and this machine's own network and resolver.
 	d := startDirect(t, &proxy.Server{Policy: proxy.Policy{HideAddresses: hide, DenyPassthrough: true,
-		Rules: rules(t, "deny", "no.example", "deny", "127.0.0.3", "deny", "*:25")}})
+		Rules: parseRules(t, "deny", "no.example", "deny", "127.0.0.3", "deny", "*:25")}})
 	logs = append(logs, d.logs)
 	for _, dest := range []string{"no.example:1", "127.0.0.3:1", "other.example:25", "127.0.0.1:1", "localhost:1", "no-such-host.invalid:1", d.addr, "255.255.255.255:1"} {
 		talk(d, d.addr, to(dest)).Close()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 
+	"bip324proxy/rules"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
 	"bip324proxy/v1v2"
@@ -49,9 +50,9 @@ func refusalKind(err error) string {
 		return kindTooMany
 	case errors.Is(err, errTooOften), errors.Is(err, errTooManyWaiting):
 		return kindTooOften
-	case errors.As(err, new(*clientError)):
+	case errors.As(err, new(*rules.ClientError)):
 		return kindNotAllowed
-	case errors.As(err, new(*DeniedError)):
+	case errors.As(err, new(*rules.DeniedError)):
 		return kindDenied
 	case errors.Is(err, ErrNoEgress):
 		return kindNoEgress

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"bip324proxy/rules"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
 	"bip324proxy/v1v2"
@@ -25,7 +26,7 @@ func TestKindsAndLevels(t *testing.T) {
 	}{
 		{&dialError{socks.HostUnreachable, io.EOF}, kindDial, slog.LevelInfo},
 		{&dialError{socks.GeneralFailure, io.EOF}, kindDial, slog.LevelWarn}, // not the destination's fault
-		{&dialError{socks.NotAllowed, &DeniedError{}}, kindDenied, slog.LevelWarn},
+		{&dialError{socks.NotAllowed, &rules.DeniedError{}}, kindDenied, slog.LevelWarn},
 		{&dialError{socks.GeneralFailure, &socks.UpstreamError{Stage: socks.StageDial, Err: io.EOF}}, kindUpstream, slog.LevelWarn},
 		{&resolveError{socks.HostUnreachable, &socks.UpstreamError{Stage: socks.StageGreeting, Err: io.EOF}}, kindUpstream, slog.LevelWarn},
 		{&dialError{socks.HostUnreachable, &socks.UpstreamError{Stage: socks.StageRequest, Code: socks.HostUnreachable}}, kindDial, slog.LevelInfo},
@@ -34,7 +35,7 @@ func TestKindsAndLevels(t *testing.T) {
 		{&transport.RedialError{Err: io.EOF, First: silent}, kindRedial, slog.LevelInfo},
 		{&resolveError{socks.HostUnreachable, io.EOF}, kindResolve, slog.LevelInfo},
 		{&resolveError{socks.HostUnreachable, errNotTor}, kindResolve, slog.LevelDebug},
-		{&DeniedError{}, kindDenied, slog.LevelWarn},
+		{&rules.DeniedError{}, kindDenied, slog.LevelWarn},
 		{ErrNoEgress, kindNoEgress, slog.LevelInfo},
 		{errOwnAddress, kindOwnAddress, slog.LevelWarn},
 		{errOwnUpstream, kindOwnAddress, slog.LevelWarn},
@@ -45,7 +46,7 @@ func TestKindsAndLevels(t *testing.T) {
 		{&v1v2.EndError{Side: v1v2.Client, Err: io.EOF}, kindClient, slog.LevelWarn},
 		{&silentClientError{}, kindClient, slog.LevelWarn},
 		{&redirectError{}, kindClient, slog.LevelWarn},
-		{&clientError{}, kindNotAllowed, slog.LevelWarn},
+		{&rules.ClientError{}, kindNotAllowed, slog.LevelWarn},
 		{&socks.NegotiationError{Err: io.EOF}, kindClientLeft, slog.LevelDebug},
 		{errClientLeft, kindClientLeft, slog.LevelDebug},
 		{errTooManySessions, kindTooMany, slog.LevelDebug}, // which has a line of its own

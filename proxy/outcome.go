@@ -13,6 +13,7 @@ import (
 
 	"bip324proxy/internal/plain"
 	"bip324proxy/internal/stream"
+	"bip324proxy/rules"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
 	"bip324proxy/v1v2"
@@ -258,8 +259,8 @@ func (s *session) explain(err error) (reason, hint string) {
 	var redial *transport.RedialError
 	var end *v1v2.EndError
 	var dial *dialError
-	var denied *DeniedError
-	var client *clientError
+	var denied *rules.DeniedError
+	var client *rules.ClientError
 	var negotiation *socks.NegotiationError
 	switch {
 	case err == nil:
@@ -269,7 +270,7 @@ func (s *session) explain(err error) (reason, hint string) {
 	case errors.As(err, new(*redirectError)):
 		return err.Error(), "set this proxy as the client's SOCKS5 proxy; or, if that is what the client is made for, have it put its peer's address there"
 	case errors.As(err, &client):
-		return err.Error(), client.hint()
+		return err.Error(), clientHint(client)
 	case errors.As(err, &denied):
 		if denied.Rule == "" {
 			return err.Error(), "if clients may go there, run with --allow " + denied.Dest

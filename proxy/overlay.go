@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"bip324proxy/internal/listen"
+	"bip324proxy/rules"
 )
 
 // Why a network does not count as one that encrypts by itself, all the way from this
@@ -66,4 +67,4 @@ func (p *Policy) Overlay(ctx context.Context, host string, via net.Addr) error {
 	return nil
 }
 
-func isOnion(host string) bool { return strings.HasSuffix(plainName(host), ".onion") }
+func isOnion(host string) bool { return strings.HasSuffix(rules.PlainName(host), ".onion") }

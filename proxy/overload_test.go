@@ -195,7 +195,7 @@ func TestClientFaultsAreFolded(t *testing.T) {
 // Ports and destinations, which are others each time, make no difference.
 func TestClientFaultsAreFoldedByReason(t *testing.T) {
 	logs := newLogBook()
-	e := start(t, &proxy.Server{ClientRate: 1000, Policy: proxy.Policy{Rules: rules(t, "deny", "*")}, Log: slog.New(slog.NewJSONHandler(logs, nil))})
+	e := start(t, &proxy.Server{ClientRate: 1000, Policy: proxy.Policy{Rules: parseRules(t, "deny", "*")}, Log: slog.New(slog.NewJSONHandler(logs, nil))})
 	l, err := net.Listen("tcp", "0.0.0.0:0")
 	if err != nil {
 		t.Fatal(err)

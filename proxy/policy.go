@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"syscall"
 
+	"bip324proxy/rules"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
 )
@@ -30,7 +31,7 @@ type Policy struct {
 
 	// Rules say where clients may go. They are about the addresses that are
 	// connected to only where Dialer.Dial is nil and there is no Upstream.
-	Rules Rules
+	Rules rules.Rules
 
 	// Socks says how to negotiate with clients.
 	Socks socks.Config
@@ -38,7 +39,7 @@ type Policy struct {
 	// Clients need no password where a listener is open to others than this machine.
 	// There, if Socks.Auth is nil, no others are admitted, unless Clients is empty: then
 	// all are.
-	Clients Clients
+	Clients rules.Clients
 
 	// HideAddresses keeps the addresses and names of clients and peers out of the
 	// log. It counts for sessions that stand already, too.

@@ -33,7 +33,7 @@ func TestSetPolicy(t *testing.T) {
 	talk(old, "version")
 
 	strict := e.server.Policy
-	strict.Rules = rules(t, "deny", "node.example")
+	strict.Rules = parseRules(t, "deny", "node.example")
 	e.server.SetPolicy(strict)
 	refused := e.dial()
 	if code, err := ask(refused, dest); code != 2 || err != nil { // not allowed by the rules

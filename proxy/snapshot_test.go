@@ -115,7 +115,7 @@ func ended(e *env, client net.Conn) proxy.Snapshot {
 func TestSnapshotOfRefusals(t *testing.T) {
 	e := start(t, &proxy.Server{
 		Policy: proxy.Policy{
-			Rules:           rules(t, "deny", "denied.example"),
+			Rules:           parseRules(t, "deny", "denied.example"),
 			DenyPassthrough: true,
 			Socks:           socks.Config{Timeout: time.Second},
 		},

@@ -10,6 +10,7 @@ import (
 
 	"bip324proxy/internal/loopback"
 	"bip324proxy/proxy"
+	"bip324proxy/rules"
 	"bip324proxy/socks"
 )
 
@@ -76,11 +77,11 @@ func TestUpstreamGetsTheClientsForm(t *testing.T) {
 // What a client may not have resolved does not reach the upstream proxy.
 func TestResolveIsJudgedBeforeTheUpstream(t *testing.T) {
 	u, requests := recordingUpstream(t)
-	deny, err := proxy.ParseRule("private")
+	deny, err := rules.ParseRule("private")
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := start(t, &proxy.Server{Policy: proxy.Policy{Upstream: u, Rules: proxy.Rules{Deny: []proxy.Rule{deny}}}})
+	e := start(t, &proxy.Server{Policy: proxy.Policy{Upstream: u, Rules: rules.Rules{Deny: []rules.Rule{deny}}}})
 	for _, request := range [][]byte{
 		resolveName("0.0.0.0"), resolveName("::"), resolveName("0"), resolveName("10.1"), resolveName("localhost"),
 		{5, 0xf0, 0, 1, 0, 0, 0, 0, 0, 0},

@@ -1,4 +1,4 @@
-package proxy
+package rules
 
 import (
 	"errors"
@@ -124,9 +124,9 @@ func TestRules(t *testing.T) {
 			addr = netip.MustParseAddrPort(c.addr)
 		}
 		for public, want := range map[bool]bool{false: c.local, true: c.public} {
-			err := rules.asked(dest, public)
+			err := rules.CheckName(dest, public)
 			if err == nil && addr.Addr().IsValid() {
-				err = rules.reached(addr.Addr(), addr.Port(), public)
+				err = rules.CheckAddr(addr.Addr(), addr.Port(), public)
 			}
 			if got := err == nil; got != want || !got && !errors.As(err, new(*DeniedError)) {
 				t.Errorf("allow %q, deny %q, public %v: %s at %v: %v", c.allow, c.deny, public, c.dest, addr, err)
@@ -152,9 +152,9 @@ func TestRulesWithoutPort(t *testing.T) {
 	} {
 		rules := mustRules(t, c.allow, c.deny)
 		ip, _ := netip.ParseAddr(c.host)
-		err := rules.asked(socks.Addr{Host: c.host, IP: ip}, false)
+		err := rules.CheckName(socks.Addr{Host: c.host, IP: ip}, false)
 		if err == nil && ip.IsValid() {
-			err = rules.reached(ip, 0, false)
+			err = rules.CheckAddr(ip, 0, false)
 		}
 		if (err == nil) != c.want {
 			t.Errorf("allow %q, deny %q: %s: %v", c.allow, c.deny, c.host, err)
@@ -193,7 +193,7 @@ func FuzzParseRule(f *testing.F) {
 			t.Errorf("%q is %q", text, rule)
 		}
 		ip, ok := netip.AddrFromSlice(addr)
-		byName, byIP := rule.matchesName(plainName(name)), ok && rule.matchesIP(ip.Unmap())
+		byName, byIP := rule.matchesName(PlainName(name)), ok && rule.matchesIP(ip.Unmap())
 		if byName && byIP || rule.any && (byName || byIP) {
 			t.Errorf("%q matches the name %q and the address %v", text, name, ip)
 		}
@@ -208,11 +208,11 @@ func FuzzParseRule(f *testing.F) {
 		}
 		// What is denied is not reached; what is allowed is.
 		denied := Rules{Deny: []Rule{rule}}
-		if err := denied.reached(ip, port, false); byIP && rule.matchesPort(port) && err == nil {
+		if err := denied.CheckAddr(ip, port, false); byIP && rule.matchesPort(port) && err == nil {
 			t.Errorf("--deny %q lets %v:%d through", text, ip, port)
 		}
 		allowed := Rules{Allow: []Rule{rule}, Deny: []Rule{rule}}
-		if err := allowed.reached(ip, port, false); byIP && err != nil {
+		if err := allowed.CheckAddr(ip, port, false); byIP && err != nil {
 			t.Errorf("--allow %q and the same denied: %v", text, err)
 		}
 	})

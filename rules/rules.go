@@ -1,4 +1,6 @@
-package proxy
+// Package rules says who may use the proxy and where clients may go: Rules for destinations,
+// Clients for clients of listeners that are open to other machines.
+package rules
 
 import (
 	"fmt"
@@ -8,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"bip324proxy/internal/localnet"
 	"bip324proxy/socks"
 )
 
@@ -107,8 +110,8 @@ func (r *Rule) parseHost(host string) bool {
 		r.prefix = netip.PrefixFrom(ip, ip.BitLen())
 		return ip.Zone() == ""
 	}
-	r.name = plainName(strings.TrimPrefix(host, "*"))
-	return isName(strings.TrimPrefix(r.name, ".")) && (r.name == plainName(host) || r.name[0] == '.')
+	r.name = PlainName(strings.TrimPrefix(host, "*"))
+	return isName(strings.TrimPrefix(r.name, ".")) && (r.name == PlainName(host) || r.name[0] == '.')
 }
 
 // isName says whether name can be a host's. A last label that is a number is that of
@@ -122,7 +125,7 @@ func isName(name string) bool {
 	return !socks.EndsInNumber(name)
 }
 
-// isLocalhost says whether name, as plainName has it, is one of this machine's own
+// isLocalhost says whether name, as PlainName has it, is one of this machine's own
 // (RFC 6761), or one that common systems have for it in /etc/hosts.
 func isLocalhost(name string) bool {
 	switch name {
@@ -135,8 +138,8 @@ func isLocalhost(name string) bool {
 
 var loopbacks = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
 
-// plainName is what names are compared as.
-func plainName(name string) string { return strings.ToLower(strings.TrimRight(name, ".")) }
+// PlainName is what names are compared as.
+func PlainName(name string) string { return strings.ToLower(strings.TrimRight(name, ".")) }
 
 // String is the rule as it was written.
 func (r Rule) String() string { return r.text }
@@ -183,12 +186,12 @@ func hostPort(host string, port uint16) string {
 	return net.JoinHostPort(host, strconv.Itoa(int(port)))
 }
 
-// asked judges what a client asks for; port 0 is a RESOLVE's. A name for this machine
+// CheckName judges what a client asks for; port 0 is a RESOLVE's. A name for this machine
 // itself is judged like its loopback addresses, both of them, as well. public says that
 // the client's listener is open to others than this machine. The error is a
 // *DeniedError.
-func (r *Rules) asked(dest socks.Addr, public bool) error {
-	name := plainName(dest.Host)
+func (r *Rules) CheckName(dest socks.Addr, public bool) error {
+	name := PlainName(dest.Host)
 	if dest.IP.IsValid() {
 		name = ""
 	}
@@ -198,7 +201,7 @@ func (r *Rules) asked(dest socks.Addr, public bool) error {
 	}
 	if isLocalhost(name) {
 		for _, ip := range loopbacks {
-			if err := r.reached(ip, dest.Port, public); err != nil {
+			if err := r.CheckAddr(ip, dest.Port, public); err != nil {
 				return err
 			}
 		}
@@ -206,10 +209,10 @@ func (r *Rules) asked(dest socks.Addr, public bool) error {
 	return nil
 }
 
-// reached judges an address that is about to be connected to or, with port 0, told
+// CheckAddr judges an address that is about to be connected to or, with port 0, told
 // to a client. public says that the client's listener is open to others than this
 // machine. The error is a *DeniedError.
-func (r *Rules) reached(ip netip.Addr, port uint16, public bool) error {
+func (r *Rules) CheckAddr(ip netip.Addr, port uint16, public bool) error {
 	ip = ip.Unmap().WithZone("")
 	allowed, denied := r.judge(ip, port, func(*Rule) bool { return false })
 	switch {
@@ -223,6 +226,17 @@ func (r *Rules) reached(ip netip.Addr, port uint16, public bool) error {
 		}
 	}
 	return nil
+}
+
+// isLocal reports whether ip, or an IPv4 address that it embeds, is one of this machine's or
+// of a network that it is in. The error says that the system does not tell.
+func isLocal(ip netip.Addr) (bool, error) {
+	for _, ip := range append(embedded(ip), ip) {
+		if local, err := localnet.Contains(ip); local || err != nil {
+			return local, err
+		}
+	}
+	return false, nil
 }
 
 // judge says whether a rule allows ip, which may be invalid, or something else that

@@ -1,4 +1,4 @@
-package proxy
+package localnet_test
 
 import (
 	"errors"
@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"bip324proxy/rules"
 )
 
 // In a network of its own, for a client of a public listener all addresses of the
@@ -55,12 +57,12 @@ func testIsLocal(t *testing.T) {
 		t.Helper()
 		for reach, all := range map[bool]string{true: public, false: local} {
 			for _, addr := range strings.Fields(all) {
-				err := new(Rules).reached(netip.MustParseAddr(addr), 8333, true)
-				var denied *DeniedError
+				err := new(rules.Rules).CheckAddr(netip.MustParseAddr(addr), 8333, true)
+				var denied *rules.DeniedError
 				if (err == nil) != reach || err != nil && (!errors.As(err, &denied) || !denied.Local) {
 					t.Errorf("%s: %v", addr, err)
 				}
-				if err := new(Rules).reached(netip.MustParseAddr(addr), 8333, false); err != nil {
+				if err := new(rules.Rules).CheckAddr(netip.MustParseAddr(addr), 8333, false); err != nil {
 					t.Errorf("%s, for a client of this machine: %v", addr, err)
 				}
 			}

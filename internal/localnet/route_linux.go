@@ -1,4 +1,4 @@
-package proxy
+package localnet
 
 import (
 	"encoding/binary"
@@ -69,7 +69,7 @@ func routeRequest(ip netip.Addr) []byte {
 
 // isLocalRoute is routedLocally for a route.
 func isLocalRoute(m *syscall.NetlinkMessage) (bool, error) {
-	if len(m.Data) < syscall.SizeofRtMsg || m.Data[1] < minNetwork {
+	if len(m.Data) < syscall.SizeofRtMsg || m.Data[1] < MinNetwork {
 		return false, nil
 	}
 	switch kind := m.Data[7]; kind {

@@ -1,0 +1,147 @@
+package rules
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"bip324proxy/internal/localnet"
+)
+
+// clientRanges are the ranges that Clients may name as they are: no router of the
+// internet delivers packets from them. RFC 6598's 100.64.0.0/10 is not among them, for
+// other customers of the same provider have such addresses, too.
+var clientRanges = prefixes(
+	"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", // RFC 1918, RFC 4193
+	"169.254.0.0/16", "fe80::/10", "127.0.0.0/8", "::1/128",
+)
+
+// publicPrefix is what precedes networks outside of clientRanges.
+const publicPrefix = "public:"
+
+// Clients are the addresses and networks whose clients need no password where a
+// listener is open to others than this machine.
+type Clients []netip.Prefix
+
+// ClientsError reports an address or a network of clients that is invalid.
+type ClientsError struct {
+	Text string
+	Why  string // and what to write
+}
+
+func (e *ClientsError) Error() string { return fmt.Sprintf("%q %s", e.Text, e.Why) }
+
+// ParseClients reads addresses and networks in CIDR notation, such as 172.30.0.5 and
+// 172.30.0.0/24. What is not private, link-local or loopback must have "public:" before
+// it. The error is a *ClientsError.
+func ParseClients(texts []string) (all Clients, err error) {
+	for _, text := range texts {
+		network, why := parseClients(text)
+		if why != "" {
+			return nil, &ClientsError{text, why}
+		}
+		all = append(all, network)
+	}
+	return all, nil
+}
+
+func parseClients(text string) (network netip.Prefix, why string) {
+	plain, public := strings.CutPrefix(text, publicPrefix)
+	network, err := netip.ParsePrefix(plain)
+	if err != nil {
+		ip, err := netip.ParseAddr(plain)
+		switch {
+		case err != nil:
+			return network, "is neither an address nor a network; write them as 172.30.0.5 or 172.30.0.0/24, or fd00:30::/64"
+		case ip.Zone() != "":
+			return network, "has a zone; write the address without it: " + ip.WithZone("").String()
+		}
+		ip = ip.Unmap()
+		network = netip.PrefixFrom(ip, ip.BitLen())
+	}
+	if ip := network.Addr(); ip.Is4In6() {
+		if network.Bits() < 96 {
+			return network, "contains IPv4 addresses and others; write the IPv4 network, such as 172.30.0.0/24"
+		}
+		return network, fmt.Sprintf("is IPv4 within IPv6; write %s%v", strings.TrimSuffix(text, plain), netip.PrefixFrom(ip.Unmap(), network.Bits()-96))
+	}
+	if masked := network.Masked(); masked != network {
+		return network, fmt.Sprintf("has bits after the first %d; write %s%v for the network, or %v for one client",
+			network.Bits(), strings.TrimSuffix(text, plain), masked, network.Addr())
+	}
+	if !public && !slices.ContainsFunc(clientRanges, func(r netip.Prefix) bool { return contains(r, network) }) {
+		return network, fmt.Sprintf("is not private; if all programs there may use the proxy without a password, write %s%s", publicPrefix, plain)
+	}
+	return network, ""
+}
+
+// Spelling is how ip is written for ParseClients.
+func Spelling(ip netip.Addr) string {
+	if _, why := parseClients(ip.String()); why != "" {
+		return publicPrefix + ip.String()
+	}
+	return ip.String()
+}
+
+// contains reports whether all of b is in a.
+func contains(a, b netip.Prefix) bool { return a.Bits() <= b.Bits() && a.Contains(b.Addr()) }
+
+// Within reports whether other admits all of c.
+func (c Clients) Within(other Clients) bool {
+	return !slices.ContainsFunc(c, func(n netip.Prefix) bool {
+		return !slices.ContainsFunc(other, func(o netip.Prefix) bool { return contains(o, n) })
+	})
+}
+
+// Everybody returns the networks that are so large that they are no networks but the
+// internet, or much of it.
+func (c Clients) Everybody() (all []netip.Prefix) {
+	for _, n := range c {
+		if n.Bits() < localnet.MinNetwork {
+			all = append(all, n)
+		}
+	}
+	return all
+}
+
+// Check returns a *ClientError unless c admits the client at addr. A network does not
+// admit a router or this machine itself, behind which there may be anybody: a port that
+// a container publishes, or a router forwards, has their addresses for those who come
+// from elsewhere. An address that is listed admits them.
+func (c Clients) Check(addr net.Addr) error {
+	tcp, ok := addr.(*net.TCPAddr)
+	if !ok {
+		return &ClientError{}
+	}
+	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
+	in := func(n netip.Prefix) bool { return n.Contains(ip) }
+	if slices.ContainsFunc(c, func(n netip.Prefix) bool { return n.IsSingleIP() && in(n) }) {
+		return nil
+	}
+	own, router, err := localnet.IsRelay(ip)
+	admitted := slices.ContainsFunc(c, in)
+	if admitted && (ip.IsLoopback() || err == nil && !own && !router) {
+		return nil
+	}
+	return &ClientError{IP: ip, Own: own, Relays: own || router || admitted}
+}
+
+// ClientError reports a client that is not admitted.
+type ClientError struct {
+	IP     netip.Addr // invalid if it is redacted
+	Own    bool       // IP is this machine's
+	Relays bool       // others may be behind it
+}
+
+func (e *ClientError) Error() string {
+	who := "the client"
+	if e.IP.IsValid() {
+		who += " " + e.IP.String()
+	}
+	if e.Relays {
+		return who + " is a router or this machine itself, and others may be behind it; --clients admits it only by its address"
+	}
+	return who + " is not in --clients"
+}
