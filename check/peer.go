@@ -17,6 +17,8 @@ import (
 	"strconv"
 	"time"
 
+	"bip324proxy/transport/fallback"
+
 	"bip324proxy/internal/dial"
 	"bip324proxy/internal/listen"
 	"bip324proxy/internal/stream"
@@ -180,10 +182,10 @@ func listenersAt(nc net.Conn) []string {
 
 // dialer is the server's own, but that it remembers nothing, never falls back and
 // has less time.
-func (p *prober) dialer() (transport.Dialer, error) {
+func (p *prober) dialer() (fallback.Dialer, error) {
 	policy := p.subject.Policy
 	policy.Dialer.Peers = nil
-	policy.Dialer.Fallback = transport.FallbackNever
+	policy.Dialer.Mode = fallback.Never
 	policy.Dialer.HandshakeTimeout = cmp.Or(policy.Dialer.HandshakeTimeout, p.handshake)
 	return policy.DialerTo(p.target.Addr, socks.Credentials{}, p.subject.allPublic())
 }
@@ -270,7 +272,7 @@ func (p *prober) note(v v1v2.Version) {
 }
 
 // noHandshake tells why there is no v2 session.
-func (p *prober) noHandshake(ctx context.Context, dialer *transport.Dialer, err error, took time.Duration) {
+func (p *prober) noHandshake(ctx context.Context, dialer *fallback.Dialer, err error, took time.Duration) {
 	const name = "v2"
 	var e *transport.HandshakeError
 	if !errors.As(err, &e) {
@@ -319,22 +321,22 @@ func (p *prober) noHandshake(ctx context.Context, dialer *transport.Dialer, err 
 // ifFallingBack says what the proxy would do with such a peer, if it is not to
 // refuse it.
 func (p *prober) ifFallingBack(ctx context.Context) string {
-	fallback := p.subject.Policy.Dialer.Fallback
-	if fallback == transport.FallbackNever {
+	mode := p.subject.Policy.Dialer.Mode
+	if mode == fallback.Never {
 		return ""
 	}
 	const unless = ", unless it remembers that this peer speaks v2"
 	switch why := p.subject.Policy.Overlay(ctx, p.target.Addr.Host, p.reached); {
 	case why == nil:
 		return "; the proxy, with its --v1-fallback, would go on in v1 within a network that encrypts" + unless
-	case fallback == transport.FallbackOverlay:
+	case mode == fallback.Overlay:
 		return fmt.Sprintf("; the proxy, with its --v1-fallback, would not go on in v1: %v", why)
 	}
 	return "; the proxy, with its --v1-fallback, would go on in plaintext" + unless
 }
 
 // tryV1 connects once more and introduces itself in v1, in plaintext.
-func (p *prober) tryV1(ctx context.Context, dialer *transport.Dialer) {
+func (p *prober) tryV1(ctx context.Context, dialer *fallback.Dialer) {
 	const name = "v1"
 	nc, err := dialer.Connect(ctx, p.target.String())
 	if err != nil {

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"bip324proxy/transport/fallback"
+
 	"bip324proxy/internal/loopback"
 	"bip324proxy/proxy"
 	"bip324proxy/rules"
@@ -83,9 +85,9 @@ func TestOtherPeers(t *testing.T) {
 		speaks string
 	}{
 		"v1": {handle: v1Peer, want: hungUp + plaintext},
-		"v1, where the proxy falls back": {handle: v1Peer, policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways}},
+		"v1, where the proxy falls back": {handle: v1Peer, policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always}},
 			want: hungUp + plaintext + "; the proxy, with its --v1-fallback, would go on in plaintext, unless it remembers that this peer speaks v2"},
-		"v1, where its network does not encrypt": {handle: v1Peer, policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackOverlay}},
+		"v1, where its network does not encrypt": {handle: v1Peer, policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Overlay}},
 			want: hungUp + plaintext + "; the proxy, with its --v1-fallback, would not go on in v1: neither Tor nor CJDNS leads there"},
 		"v1, asked": {handle: v1Peer, v1: true, speaks: "v1", want: hungUp +
 			" ok v1 the peer answers in v1, and so speaks v1 only: " + strings.TrimPrefix(goodVersion, "ok version ") +
@@ -177,13 +179,13 @@ func TestNoPlaintextUnasked(t *testing.T) {
 		n, _ := nc.Read(b)
 		got <- b[:n]
 	})
-	policy := proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: new(transport.Peers)}}
-	policy.Dialer.Peers.Note(addr, transport.SpeaksV1) // what the proxy remembers is not asked either
+	policy := proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always, Peers: new(fallback.Peers)}}
+	policy.Dialer.Peers.Note(addr, fallback.SpeaksV1) // what the proxy remembers is not asked either
 	PeerReport(within(t), &Subject{Policy: policy}, target(t, addr))
 	if b := <-got; len(b) < transport.KeySize || strings.HasPrefix(string(b), string(mainnet[:])) || len(got) > 0 {
 		t.Errorf("it got % x and %d connections more", b, len(got))
 	}
-	if policy.Dialer.Peers.Lookup(addr) != transport.SpeaksV1 {
+	if policy.Dialer.Peers.Lookup(addr) != fallback.SpeaksV1 {
 		t.Error("the memory of peers has changed")
 	}
 }

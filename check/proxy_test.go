@@ -14,12 +14,13 @@ import (
 	"strings"
 	"testing"
 
+	"bip324proxy/transport/fallback"
+
 	"bip324proxy/internal/listen"
 	"bip324proxy/internal/loopback"
 	"bip324proxy/proxy"
 	"bip324proxy/rules"
 	"bip324proxy/socks"
-	"bip324proxy/transport"
 )
 
 func newUpstream(addr string) *socks.Upstream {
@@ -157,16 +158,16 @@ func TestPeerListener(t *testing.T) {
 // Where v1 may be spoken, it is also said what that means for onion services through a
 // proxy that is no Tor.
 func TestUpstreamAndV1(t *testing.T) {
-	for fallback, want := range map[transport.Fallback]string{
-		transport.FallbackNever:   "whom you connect to, it sees",
-		transport.FallbackOverlay: "it sees; with --v1-fallback overlay .onion peers without v2 are not reached through it",
-		transport.FallbackAlways:  "it sees; with --v1-fallback always .onion peers without v2 are spoken to in plaintext on the way to it",
+	for mode, want := range map[fallback.Mode]string{
+		fallback.Never:   "whom you connect to, it sees",
+		fallback.Overlay: "it sees; with --v1-fallback overlay .onion peers without v2 are not reached through it",
+		fallback.Always:  "it sees; with --v1-fallback always .onion peers without v2 are spoken to in plaintext on the way to it",
 	} {
 		for upstream, isTor := range map[string]bool{plainSOCKS5(t): false, newFakeTor(t).addr: true} {
-			s := &Subject{Policy: proxy.Policy{Upstream: newUpstream(upstream), Dialer: transport.Dialer{Fallback: fallback}}}
+			s := &Subject{Policy: proxy.Policy{Upstream: newUpstream(upstream), Dialer: fallback.Dialer{Mode: mode}}}
 			result, got := s.upstream(within(t))
 			if got != isTor || !isTor && !strings.HasSuffix(result.Hint, want) || isTor && result.State != OK {
-				t.Errorf("%v: %+v, Tor %v", fallback, result, got)
+				t.Errorf("%v: %+v, Tor %v", mode, result, got)
 			}
 		}
 	}

@@ -8,9 +8,10 @@ import (
 	"net"
 	"strings"
 
+	"bip324proxy/transport/fallback"
+
 	"bip324proxy/internal/listen"
 	"bip324proxy/socks"
-	"bip324proxy/transport"
 )
 
 // upstream says what the upstream proxy is.
@@ -23,7 +24,7 @@ func (s *Subject) upstream(ctx context.Context) (r Result, isTor bool) {
 	at, err := u.ProbeTor(ctx)
 	var refused *socks.UpstreamError
 	switch {
-	case err == nil && !listen.IsLocal(at) && s.Policy.Dialer.Fallback != transport.FallbackNever:
+	case err == nil && !listen.IsLocal(at) && s.Policy.Dialer.Mode != fallback.Never:
 		return Result{name, Warning, u.Address + ": this is Tor, but not on this machine, and the way to it is not encrypted", strings.TrimPrefix(s.onionInV1(), "; ")}, true
 	case err == nil && u.Credentials != nil && s.Policy.Socks.Auth == nil:
 		return Result{name, Warning, u.Address + ": this is Tor, but all clients get the user name and password of --upstream, and so share circuits",
@@ -57,10 +58,10 @@ const notTorHint = "everything goes through it all the same; .onion peers are li
 // onionInV1 says what becomes of .onion peers without v2 where the upstream proxy is no
 // Tor on this machine.
 func (s *Subject) onionInV1() string {
-	switch s.Policy.Dialer.Fallback {
-	case transport.FallbackOverlay:
+	switch s.Policy.Dialer.Mode {
+	case fallback.Overlay:
 		return "; with --v1-fallback overlay .onion peers without v2 are not reached through it"
-	case transport.FallbackAlways:
+	case fallback.Always:
 		return "; with --v1-fallback always .onion peers without v2 are spoken to in plaintext on the way to it"
 	}
 	return ""

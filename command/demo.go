@@ -15,6 +15,8 @@ import (
 	"sync"
 	"time"
 
+	"bip324proxy/transport/fallback"
+
 	socksclient "golang.org/x/net/proxy"
 
 	"bip324proxy/internal/stream"
@@ -53,7 +55,7 @@ func demo(ctx context.Context, out io.Writer) error {
 
 	wire := new(wiretap)
 	ids := make(idLog, 1)
-	server := &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Dial: wire.dial}}, Log: slog.New(ids)}
+	server := &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Dial: wire.dial}}, Log: slog.New(ids)}
 	proxyListener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err

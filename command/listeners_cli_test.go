@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"bip324proxy/transport/fallback"
+
 	"bip324proxy/internal/signals"
 	"bip324proxy/transport"
 )
@@ -185,12 +187,12 @@ func TestListeners(t *testing.T) {
 	if _, err := os.Lstat(path); !os.IsNotExist(err) {
 		t.Errorf("the socket is left behind: %v", err)
 	}
-	peers, err := transport.OpenPeers(memory)
+	peers, err := fallback.OpenPeers(memory)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer peers.Close()
-	if speaks := peers.Lookup(node); speaks != transport.SpeaksV2 {
+	if speaks := peers.Lookup(node); speaks != fallback.SpeaksV2 {
 		t.Errorf("the peer memory has %v for %s", speaks, node)
 	}
 }

@@ -10,9 +10,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/urfave/cli/v2"
+	"bip324proxy/transport/fallback"
 
-	"bip324proxy/transport"
+	"github.com/urfave/cli/v2"
 )
 
 // loading is how reading the settings anew came out.
@@ -70,9 +70,9 @@ func (s *service) reload(next loading) {
 	if err == nil {
 		err = before.mayDrop(next.settings)
 	}
-	if err == nil && s.peersLost != nil && next.settings.policy.Dialer.Fallback != transport.FallbackNever {
+	if err == nil && s.peersLost != nil && next.settings.policy.Dialer.Mode != fallback.Never {
 		err = fmt.Errorf("v1-fallback: %v needs the known peers, and their file could not be used at the start; mend that, and restart: %w",
-			next.settings.policy.Dialer.Fallback, s.peersLost)
+			next.settings.policy.Dialer.Mode, s.peersLost)
 	}
 	if err != nil {
 		var wrong *settingError
@@ -134,8 +134,8 @@ func (s *service) warnOfLess(before *settings) {
 	if !now.policy.Clients.Within(before.policy.Clients) {
 		s.log.Warn("more clients are admitted without a password than before")
 	}
-	more := now.policy.Dialer.Fallback > before.policy.Dialer.Fallback
-	if more || now.cjdnsReachable && !before.cjdnsReachable && now.policy.Dialer.Fallback != transport.FallbackNever {
+	more := now.policy.Dialer.Mode > before.policy.Dialer.Mode
+	if more || now.cjdnsReachable && !before.cjdnsReachable && now.policy.Dialer.Mode != fallback.Never {
 		s.log.Warn("new sessions may speak plaintext v1 where they might not before", "v1_fallback", now.v1Fallback, "cjdnsreachable", now.cjdnsReachable)
 	}
 }

@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"time"
 
+	"bip324proxy/transport/fallback"
+
 	"github.com/urfave/cli/v2"
 
 	"bip324proxy/internal/journal"
@@ -24,7 +26,6 @@ import (
 	"bip324proxy/internal/logqueue"
 	"bip324proxy/internal/signals"
 	"bip324proxy/proxy"
-	"bip324proxy/transport"
 )
 
 // service is the program at its main job.
@@ -33,7 +34,7 @@ type service struct {
 	server    *proxy.Server
 	listeners []listener
 	page      net.Listener // of the status page, or nil
-	peers     *transport.Peers
+	peers     *fallback.Peers
 	peersLost error           // why the file of known peers is not used, if it should be
 	queue     *logqueue.Queue // log's
 	log       *slog.Logger
@@ -250,16 +251,16 @@ func (f logFormat) logger(w io.Writer, level slog.Leveler) *slog.Logger {
 // in this process only.
 func (s *service) openPeers() error {
 	settings := s.settings()
-	s.peers = new(transport.Peers)
+	s.peers = new(fallback.Peers)
 	if settings.peerMemory == "" {
 		return nil
 	}
-	peers, err := transport.OpenPeers(settings.peerMemory)
+	peers, err := fallback.OpenPeers(settings.peerMemory)
 	switch {
 	case err == nil:
-	case errors.As(err, new(*transport.CorruptPeersError)):
+	case errors.As(err, new(*fallback.CorruptPeersError)):
 		s.log.Warn("going on with what could be read", "err", err)
-	case settings.policy.Dialer.Fallback == transport.FallbackNever && !isWrongPath(err):
+	case settings.policy.Dialer.Mode == fallback.Never && !isWrongPath(err):
 		s.peersLost = err
 		s.log.Warn("going on with known peers in this process only; with --v1-fallback never nothing depends on them", "err", err)
 		return nil
@@ -278,5 +279,5 @@ func (s *service) openPeers() error {
 // isWrongPath reports whether the file of known peers failed because of what the
 // user wrote, and not because of the machine's state.
 func isWrongPath(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, transport.ErrPeersFile)
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, fallback.ErrPeersFile)
 }

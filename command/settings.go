@@ -14,12 +14,13 @@ import (
 	"sync"
 	"time"
 
+	"bip324proxy/transport/fallback"
+
 	"bip324proxy/internal/listen"
 	"bip324proxy/proxy"
 	"bip324proxy/rules"
 	"bip324proxy/socks"
 	"bip324proxy/status"
-	"bip324proxy/transport"
 )
 
 // The bounds of settings. What is reckoned from them fits an int of 32 bits where ints
@@ -110,7 +111,7 @@ func (s *settings) check() (err error) {
 	p.DenyPassthrough = s.passthrough == "deny"
 	p.HideAddresses = !s.logAddresses
 	p.CJDNSReachable = s.cjdnsReachable
-	if p.Dialer.Fallback, err = transport.ParseFallback(s.v1Fallback); err != nil {
+	if p.Dialer.Mode, err = fallback.ParseMode(s.v1Fallback); err != nil {
 		return s.wrong("v1-fallback", err)
 	}
 	if p.Socks.Auth, err = s.credentials(); err != nil {

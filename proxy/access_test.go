@@ -11,12 +11,13 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"bip324proxy/transport/fallback"
+
 	"golang.org/x/net/dns/dnsmessage"
 
 	"bip324proxy/proxy"
 	"bip324proxy/rules"
 	"bip324proxy/socks"
-	"bip324proxy/transport"
 )
 
 // rules are those written as words, each with "allow" or "deny" before it.
@@ -183,7 +184,7 @@ func TestRulesForLaterDials(t *testing.T) {
 func TestOneLookupPerSession(t *testing.T) {
 	p := newPlace(t, hangUpOnV2)
 	lookups := resolver(t, func(n int) []netip.Addr { return []netip.Addr{p.good, p.bad}[min(n, 1):][:1] })
-	e := startDirect(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways}}})
+	e := startDirect(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always}}})
 	client := e.connect(p.addr("node.example"))
 	client.Write(v1Message(mainnet, "version", version))
 	wantClosed(t, client)

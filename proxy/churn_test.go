@@ -6,9 +6,10 @@ import (
 	"net"
 	"testing"
 
+	"bip324proxy/transport/fallback"
+
 	"bip324proxy/internal/loopback"
 	"bip324proxy/proxy"
-	"bip324proxy/transport"
 )
 
 // A thousand dials to a closed port, each answered with the refusal, and a
@@ -16,7 +17,7 @@ import (
 // goroutine and no socket is left of them.
 func TestChurn(t *testing.T) {
 	closed := loopback.Nobody(t)
-	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, network, addr)
 	}}}})
 	const times = 1000

@@ -12,10 +12,11 @@ import (
 	"syscall"
 	"time"
 
+	"bip324proxy/transport/fallback"
+
 	"bip324proxy/internal/dial"
 	"bip324proxy/rules"
 	"bip324proxy/socks"
-	"bip324proxy/transport"
 )
 
 // Through an upstream proxy, and Tor most of all, everything takes longer.
@@ -64,7 +65,7 @@ func (s *session) dial(ctx context.Context, request *socks.Request) (net.Conn, e
 // credentials. It connects only where the client may go; public says that the client
 // came to a listener that is open to others than this machine. The error is
 // ErrNoEgress, or a *rules.DeniedError if it may not go to dest at all.
-func (p *Policy) DialerTo(dest socks.Addr, client socks.Credentials, public bool) (transport.Dialer, error) {
+func (p *Policy) DialerTo(dest socks.Addr, client socks.Credentials, public bool) (fallback.Dialer, error) {
 	d := p.Dialer
 	switch {
 	case p.Upstream != nil:
@@ -159,7 +160,7 @@ func wrongZone(ip netip.Addr) string {
 
 // through makes d go to dest, as its client wrote it, through the upstream proxy u, with
 // the client's credentials.
-func through(u *socks.Upstream, d *transport.Dialer, dest socks.Addr, client socks.Credentials) {
+func through(u *socks.Upstream, d *fallback.Dialer, dest socks.Addr, client socks.Credentials) {
 	d.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return u.Dial(ctx, dest, client)
 	}

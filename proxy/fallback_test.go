@@ -10,8 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"bip324proxy/transport/fallback"
+
 	"bip324proxy/proxy"
-	"bip324proxy/transport"
 )
 
 const (
@@ -24,30 +25,30 @@ const (
 // follow.
 func TestFallback(t *testing.T) {
 	for _, c := range []struct {
-		fallback transport.Fallback
+		fallback fallback.Mode
 		dest     string // of those in CJDNS's range only cjdns counts
 		end      ending
 		v1       bool
 	}{
-		{transport.FallbackAlways, clearnet, fin, true},
-		{transport.FallbackAlways, clearnet, rst, true},
-		{transport.FallbackAlways, clearnet, stall, true},
-		{transport.FallbackAlways, "node.example:8333", fin, true},
-		{transport.FallbackOverlay, cjdns, fin, true},
-		{transport.FallbackOverlay, cjdns, rst, true},
-		{transport.FallbackOverlay, cjdns, stall, true},
-		{transport.FallbackOverlay, clearnet, fin, false},
-		{transport.FallbackOverlay, clearnet, rst, false},
-		{transport.FallbackOverlay, clearnet, stall, false},
-		{transport.FallbackOverlay, "[fd00::1]:8333", fin, false},
-		{transport.FallbackOverlay, notCJDNS, fin, false},
-		{transport.FallbackOverlay, notCJDNS, stall, false},
-		{transport.FallbackAlways, notCJDNS, fin, true},
-		{transport.FallbackNever, cjdns, fin, false},
-		{transport.FallbackNever, clearnet, fin, false},
+		{fallback.Always, clearnet, fin, true},
+		{fallback.Always, clearnet, rst, true},
+		{fallback.Always, clearnet, stall, true},
+		{fallback.Always, "node.example:8333", fin, true},
+		{fallback.Overlay, cjdns, fin, true},
+		{fallback.Overlay, cjdns, rst, true},
+		{fallback.Overlay, cjdns, stall, true},
+		{fallback.Overlay, clearnet, fin, false},
+		{fallback.Overlay, clearnet, rst, false},
+		{fallback.Overlay, clearnet, stall, false},
+		{fallback.Overlay, "[fd00::1]:8333", fin, false},
+		{fallback.Overlay, notCJDNS, fin, false},
+		{fallback.Overlay, notCJDNS, stall, false},
+		{fallback.Always, notCJDNS, fin, true},
+		{fallback.Never, cjdns, fin, false},
+		{fallback.Never, clearnet, fin, false},
 	} {
 		t.Run(fmt.Sprintf("%v/%s/%s", c.fallback, c.dest, c.end.name), func(t *testing.T) {
-			server := &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: c.fallback, Peers: new(transport.Peers)}, CJDNSReachable: c.dest != notCJDNS}}
+			server := &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: c.fallback, Peers: new(fallback.Peers)}, CJDNSReachable: c.dest != notCJDNS}}
 			switch { // of the two timers only the one that must go off
 			case c.end.name != stall.name:
 				server.Dialer.FirstByteTimeout = time.Minute
@@ -154,7 +155,7 @@ func (e *env) wantV1(t *testing.T, client net.Conn, dest string, got <-chan []by
 // A peer that was too busy for v2 is not spoken to in v1 if it has time a moment later.
 func TestBusyPeer(t *testing.T) {
 	for _, end := range []ending{fin, rst} {
-		e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: new(transport.Peers)}}})
+		e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always, Peers: new(fallback.Peers)}}})
 		e.net.tap = true
 		e.net.peer(clearnet, func(nc *net.TCPConn, dial int) {
 			if dial == 1 {
@@ -181,7 +182,7 @@ func TestBusyPeer(t *testing.T) {
 // A peer that has spoken v2 once is never spoken to in v1.
 func TestNoFallbackFromV2(t *testing.T) {
 	for _, end := range []ending{fin, rst} {
-		e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: new(transport.Peers)}}})
+		e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always, Peers: new(fallback.Peers)}}})
 		e.net.tap = true
 		e.net.peer(clearnet, func(nc *net.TCPConn, dial int) {
 			if dial == 1 {
@@ -209,7 +210,7 @@ func TestNoFallbackFromV2(t *testing.T) {
 // A peer that hangs up whatever is said is dialled three times at most, and is not
 // taken for a v1 peer.
 func TestFullPeer(t *testing.T) {
-	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: new(transport.Peers)}}})
+	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always, Peers: new(fallback.Peers)}}})
 	e.net.peer(clearnet, func(nc *net.TCPConn, _ int) {
 		nc.Read(make([]byte, 8192))
 		hangUp(nc)
@@ -224,14 +225,14 @@ func TestFullPeer(t *testing.T) {
 			t.Errorf("dialled %d times after %d sessions", n, i+1)
 		}
 	}
-	if got := e.server.Dialer.Peers.Lookup(clearnet); got != transport.SpeaksUnknown {
+	if got := e.server.Dialer.Peers.Lookup(clearnet); got != fallback.SpeaksUnknown {
 		t.Errorf("the peer is taken for %v", got)
 	}
 }
 
 // The second connection cannot be made: the session ends.
 func TestNoSecondConnection(t *testing.T) {
-	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways}}})
+	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always}}})
 	e.net.peer(clearnet, func(nc *net.TCPConn, _ int) {
 		e.net.peer(clearnet, nil)
 		nc.Read(make([]byte, 8192))
@@ -248,10 +249,10 @@ func TestNoSecondConnection(t *testing.T) {
 
 // In v1, a peer may take its time for the first answer.
 func TestV1PeerAnswersLate(t *testing.T) {
-	peers := new(transport.Peers)
-	peers.Note(clearnet, transport.SpeaksV1)
+	peers := new(fallback.Peers)
+	peers.Note(clearnet, fallback.SpeaksV1)
 	server := &proxy.Server{
-		Policy:            proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: peers}},
+		Policy:            proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always, Peers: peers}},
 		FirstBytesTimeout: 200 * time.Millisecond,
 	}
 	e := start(t, server)

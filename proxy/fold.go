@@ -8,8 +8,9 @@ import (
 	"sync"
 	"time"
 
+	"bip324proxy/transport/fallback"
+
 	"bip324proxy/socks"
-	"bip324proxy/transport"
 )
 
 const (
@@ -48,7 +49,7 @@ func (s *session) foldedLevel(end Ended, err error) slog.Level {
 		return level
 	}
 	reason, _ := s.explain(hidden(err)) // the log may hide addresses by the time that it is told
-	like, whose := refusal{of: transport.CanonicalAddr(end.Dest), kind: end.Kind, level: level}, "dest"
+	like, whose := refusal{of: fallback.CanonicalAddr(end.Dest), kind: end.Kind, level: level}, "dest"
 	var dial *dialError
 	switch {
 	case !ofPeer:

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"syscall"
 
+	"bip324proxy/transport/fallback"
+
 	"bip324proxy/internal/dial"
 	"bip324proxy/internal/stream"
 	"bip324proxy/rules"
@@ -29,7 +31,7 @@ var plainErrors = []error{
 	ErrNoEgress, errClearnet, errNotCJDNS, errUpstreamIsRemote, errUpstreamIsNotTor, errPeerFirst, errNotTor, errProbe, errOwnAddress, errOwnUpstream, errPeerClosed, errClientLeft, errPassthroughDenied, errStopping,
 	errTooManySessions, errTooOften, errTooManyWaiting, errMadeRoom, errUnacknowledged,
 	transport.ErrSilent, transport.ErrNoTerminator, transport.ErrAuthentication, transport.ErrV1Peer, transport.ErrV1OtherNetwork,
-	transport.ErrKnownV1, transport.ErrRefusedV2,
+	fallback.ErrKnownV1, fallback.ErrRefusedV2,
 	v1v2.ErrNotVersion, stream.ErrMemory, stream.ErrSlow,
 	dial.ErrMulticastName,
 	io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, io.ErrNoProgress, io.ErrShortWrite,
@@ -70,10 +72,10 @@ func hidden(err error) error {
 		return &c
 	case *transport.HandshakeError:
 		return &transport.HandshakeError{Stage: e.Stage, Sent: e.Sent, Received: e.Received, ProvenV2: e.ProvenV2, Err: hidden(e.Err), First: e.First}
-	case *transport.RedialError:
-		return &transport.RedialError{Addr: hiddenAddr, Err: hidden(e.Err), First: hidden(e.First)}
-	case *transport.OverlayError:
-		return &transport.OverlayError{Err: hidden(e.Err), First: hidden(e.First)}
+	case *fallback.RedialError:
+		return &fallback.RedialError{Addr: hiddenAddr, Err: hidden(e.Err), First: hidden(e.First)}
+	case *fallback.OverlayError:
+		return &fallback.OverlayError{Err: hidden(e.Err), First: hidden(e.First)}
 	case *v1v2.EndError:
 		return &v1v2.EndError{Side: e.Side, Err: hidden(e.Err)}
 	case *net.OpError:

@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"bip324proxy/transport/fallback"
+
 	"bip324proxy/proxy"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
@@ -43,7 +45,7 @@ func addressesIn(line, except string) string {
 // client and of a peer in it somewhere. It returns the servers' logs.
 func failures(t *testing.T, hide bool) (logs []*logBook, upstream string) {
 	policy := proxy.Policy{HideAddresses: hide,
-		Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: new(transport.Peers), HandshakeTimeout: time.Second}}
+		Dialer: fallback.Dialer{Mode: fallback.Always, Peers: new(fallback.Peers), HandshakeTimeout: time.Second}}
 	var mu sync.Mutex
 	sessions := make(map[*logBook]int)
 	talk := func(e *env, addr string, says ...[]byte) net.Conn {

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"bip324proxy/transport/fallback"
+
 	"bip324proxy/proxy"
 	"bip324proxy/transport"
 	"bip324proxy/v1v2"
@@ -192,7 +194,7 @@ func TestClientResets(t *testing.T) {
 // causes no second connection, least of all one for v1.
 func TestClientLeavesDuringHandshake(t *testing.T) {
 	for _, end := range []ending{fin, rst} {
-		e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, FirstByteTimeout: time.Minute}}})
+		e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always, FirstByteTimeout: time.Minute}}})
 		e.net.tap = true
 		reached := make(chan struct{})
 		e.net.peer("node.example:8333", func(nc *net.TCPConn, _ int) {
@@ -216,7 +218,7 @@ func TestClientLeavesDuringSecondDial(t *testing.T) {
 	const dest = "node.example:8333"
 	second := make(chan struct{})
 	var e *env
-	server := &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways}}}
+	server := &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always}}}
 	server.Dialer.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if e.net.dialled(dest) == 0 {
 			return e.net.dial(ctx, network, addr)

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"bip324proxy/transport/fallback"
+
 	"bip324proxy/proxy"
 	"bip324proxy/transport"
 )
@@ -61,18 +63,18 @@ func reasonAfter(k int, end ending) string {
 // A peer ends at every byte of its handshake. Unless it is complete, the client
 // is closed without a byte, and no peer that has said a byte is spoken to in v1.
 func TestPeerEndsAtEveryByte(t *testing.T) {
-	for _, fallback := range []transport.Fallback{transport.FallbackNever, transport.FallbackAlways} {
+	for _, mode := range []fallback.Mode{fallback.Never, fallback.Always} {
 		for _, end := range []ending{fin, rst, stall} {
-			t.Run(fmt.Sprintf("%v/%s", fallback, end.name), func(t *testing.T) {
-				server := &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: fallback}}}
+			t.Run(fmt.Sprintf("%v/%s", mode, end.name), func(t *testing.T) {
+				server := &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: mode}}}
 				if end.name == stall.name {
 					server.Dialer.HandshakeTimeout = 1500 * time.Millisecond
 				}
 				e := start(t, server)
 				e.net.tap = true
 				from := 0
-				if fallback != transport.FallbackNever {
-					from = 1 // without a byte there is a fallback: TestFallback
+				if mode != fallback.Never {
+					from = 1 // without a byte v1 would follow: TestFallback
 				}
 				each(flightSize-from, flightSize, func(i int) {
 					k := from + i
@@ -159,9 +161,9 @@ func wantNoV1(t *testing.T, e *env, dest string) {
 // One bit of the peer's flight is wrong: nothing is delivered, and nothing is
 // said in v1.
 func TestPeerFlipsEveryByte(t *testing.T) {
-	for _, fallback := range []transport.Fallback{transport.FallbackNever, transport.FallbackAlways} {
-		t.Run(fallback.String(), func(t *testing.T) {
-			e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: fallback}}})
+	for _, mode := range []fallback.Mode{fallback.Never, fallback.Always} {
+		t.Run(mode.String(), func(t *testing.T) {
+			e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: mode}}})
 			e.net.tap = true
 			each(flightSize, 16, func(i int) {
 				dest := fmt.Sprintf("node%d.example:8333", i)
@@ -250,7 +252,7 @@ func TestPeerMisbehaves(t *testing.T) {
 		}, "refused", "it speaks v1, and on another network than mainnet"},
 		{"our own bytes", func(nc *net.TCPConn, _ int) { io.Copy(nc, nc) }, "refused", "v2 handshake failed"},
 	}
-	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, HandshakeTimeout: time.Second}}})
+	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always, HandshakeTimeout: time.Second}}})
 	e.net.tap = true
 	each(len(rows), len(rows), func(i int) {
 		c, dest := rows[i], fmt.Sprintf("node%d.example:8333", i)
@@ -273,8 +275,8 @@ func TestPeerMisbehaves(t *testing.T) {
 // If what a peer says before the client's VERSION made this a passthrough, the
 // VERSION would leave in plaintext.
 func TestPeerSpeaksFirst(t *testing.T) {
-	for _, fallback := range []transport.Fallback{transport.FallbackNever, transport.FallbackAlways} {
-		e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: fallback}}})
+	for _, mode := range []fallback.Mode{fallback.Never, fallback.Always} {
+		e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: mode}}})
 		var received atomic.Int64
 		e.net.peer("node.example:8333", func(nc *net.TCPConn, _ int) {
 			nc.Write([]byte{1})
@@ -297,7 +299,7 @@ func TestPeerSpeaksFirst(t *testing.T) {
 
 // A peer that is gone before the client has said a word is no v1 peer.
 func TestPeerGoneAtOnce(t *testing.T) {
-	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways}}})
+	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always}}})
 	e.net.peer("node.example:8333", func(nc *net.TCPConn, _ int) { hangUp(nc) })
 	client := e.connect("node.example:8333")
 	wantClosed(t, client) // half: the client may still speak

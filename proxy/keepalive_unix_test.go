@@ -7,10 +7,11 @@ import (
 	"syscall"
 	"testing"
 
+	"bip324proxy/transport/fallback"
+
 	"bip324proxy/internal/loopback"
 	"bip324proxy/proxy"
 	"bip324proxy/socks"
-	"bip324proxy/transport"
 )
 
 // Connections to peers have no TCP keepalive, which Bitcoin Core's have not: its probes
@@ -26,7 +27,7 @@ func TestNoKeepaliveToPeers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, dialer := range map[string]transport.Dialer{"Dialer": {}, "Policy": ofPolicy} {
+	for name, dialer := range map[string]fallback.Dialer{"Dialer": {}, "Policy": ofPolicy} {
 		for _, addr := range []string{addr, "localhost:" + port} {
 			nc, err := dialer.Connect(t.Context(), addr)
 			if err != nil {

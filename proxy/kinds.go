@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 
+	"bip324proxy/transport/fallback"
+
 	"bip324proxy/rules"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
@@ -73,7 +75,7 @@ func refusalKind(err error) string {
 	case errors.As(err, &negotiation), errors.As(err, new(*redirectError)), errors.As(err, new(*silentClientError)),
 		errors.As(err, &end) && end.Side == v1v2.Client:
 		return kindClient
-	case errors.As(err, new(*transport.RedialError)):
+	case errors.As(err, new(*fallback.RedialError)):
 		return kindRedial
 	case errors.As(err, &handshake) && handshake.Received == 0:
 		return kindSilent
@@ -95,14 +97,14 @@ const (
 	causeRefusedV2 = "refused_v2" // to another session, a moment ago, and then to this one
 )
 
-// fallbackCause names a transport.Link's Cause.
+// fallbackCause names a fallback.Link's Cause.
 func fallbackCause(err error) string {
 	switch {
 	case errors.Is(err, transport.ErrV1Peer):
 		return causeSpokeV1
-	case errors.Is(err, transport.ErrKnownV1):
+	case errors.Is(err, fallback.ErrKnownV1):
 		return causeKnownV1
-	case errors.Is(err, transport.ErrRefusedV2):
+	case errors.Is(err, fallback.ErrRefusedV2):
 		return causeRefusedV2
 	case errors.Is(err, transport.ErrSilent):
 		return causeSilent

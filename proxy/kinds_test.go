@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 
+	"bip324proxy/transport/fallback"
+
 	"bip324proxy/rules"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
@@ -32,7 +34,7 @@ func TestKindsAndLevels(t *testing.T) {
 		{&dialError{socks.HostUnreachable, &socks.UpstreamError{Stage: socks.StageRequest, Code: socks.HostUnreachable}}, kindDial, slog.LevelInfo},
 		{silent, kindSilent, slog.LevelInfo},
 		{broken, kindHandshake, slog.LevelWarn},
-		{&transport.RedialError{Err: io.EOF, First: silent}, kindRedial, slog.LevelInfo},
+		{&fallback.RedialError{Err: io.EOF, First: silent}, kindRedial, slog.LevelInfo},
 		{&resolveError{socks.HostUnreachable, io.EOF}, kindResolve, slog.LevelInfo},
 		{&resolveError{socks.HostUnreachable, errNotTor}, kindResolve, slog.LevelDebug},
 		{&rules.DeniedError{}, kindDenied, slog.LevelWarn},

@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"bip324proxy/transport/fallback"
+
 	"bip324proxy/proxy"
 	"bip324proxy/transport"
 	"bip324proxy/v1v2"
@@ -72,7 +74,7 @@ var phases = map[string]func(e *env) net.Conn{
 		return client
 	},
 	"v1": func(e *env) net.Conn {
-		e.server.Dialer.Peers.Note("192.0.2.1:8333", transport.SpeaksV1)
+		e.server.Dialer.Peers.Note("192.0.2.1:8333", fallback.SpeaksV1)
 		e.net.peer("192.0.2.1:8333", func(nc *net.TCPConn, _ int) { speakV1(nc) })
 		client := e.connect("192.0.2.1:8333")
 		client.Write(v1Message(mainnet, "version", version))
@@ -101,8 +103,8 @@ func TestStopInEveryPhase(t *testing.T) {
 			},
 		} {
 			t.Run(how+"/"+name, func(t *testing.T) {
-				e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{
-					Fallback: transport.FallbackAlways, Peers: new(transport.Peers), FirstByteTimeout: time.Minute, DialTimeout: time.Minute,
+				e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{
+					Mode: fallback.Always, Peers: new(fallback.Peers), FirstByteTimeout: time.Minute, DialTimeout: time.Minute,
 				}}})
 				client := phase(e)
 				gone := make(chan error, 1)
@@ -140,7 +142,7 @@ func TestStopManySessions(t *testing.T) {
 		},
 	} {
 		t.Run(how, func(t *testing.T) {
-			e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, FirstByteTimeout: time.Minute}}})
+			e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always, FirstByteTimeout: time.Minute}}})
 			const sessions = 100
 			reached := make(chan struct{}, sessions)
 			e.net.peer("node.example:8333", func(nc *net.TCPConn, _ int) {

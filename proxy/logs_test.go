@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"bip324proxy/transport/fallback"
+
 	"bip324proxy/proxy"
 	"bip324proxy/transport"
 	"bip324proxy/v1v2"
@@ -18,7 +20,7 @@ import (
 // No log holds credentials or anything that was said through the proxy.
 func TestLogsKeepSecrets(t *testing.T) {
 	const user, password, payload = "circuit-user-7f3a", "pass-word-91bd", "payload-5c2e"
-	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: new(transport.Peers)}}})
+	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always, Peers: new(fallback.Peers)}}})
 	auth := fmt.Sprintf("\x05\x01\x02\x01%c%s%c%s", len(user), user, len(password), password)
 	said := []byte(strings.Repeat(payload, 10))
 	e.net.peer("server.example:80", echo)
@@ -31,7 +33,7 @@ func TestLogsKeepSecrets(t *testing.T) {
 		}
 	}))
 	e.net.peer("v1.example:8333", func(nc *net.TCPConn, _ int) { speakV1(nc) })
-	e.server.Dialer.Peers.Note("v1.example:8333", transport.SpeaksV1)
+	e.server.Dialer.Peers.Note("v1.example:8333", fallback.SpeaksV1)
 	e.net.peer("bad.example:8333", func(nc *net.TCPConn, _ int) {
 		newHandPeer(nc, mainnet)
 		nc.Write(said)

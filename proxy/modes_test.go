@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"bip324proxy/transport/fallback"
+
 	"bip324proxy/internal/listen"
 	"bip324proxy/proxy"
 	"bip324proxy/socks"
@@ -107,7 +109,7 @@ func TestRedirect(t *testing.T) {
 // An address that cannot be meant is not dialled.
 func TestRedirectRefused(t *testing.T) {
 	dials := make(chan string, 100)
-	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Dial: func(_ context.Context, _, addr string) (net.Conn, error) {
+	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Dial: func(_ context.Context, _, addr string) (net.Conn, error) {
 		dials <- addr
 		return nil, io.ErrNoProgress
 	}}}})
@@ -217,14 +219,14 @@ func TestRedirectWithAuth(t *testing.T) {
 func TestRedirectFallback(t *testing.T) {
 	const dest = "192.0.2.7:8333"
 	said := v1Message(mainnet, "version", versionTo("192.0.2.7", 8333))
-	for fallback, dials := range map[transport.Fallback]int{transport.FallbackNever: 1, transport.FallbackOverlay: 1, transport.FallbackAlways: 3} {
-		t.Run(fallback.String(), func(t *testing.T) {
-			e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: fallback}}})
+	for mode, dials := range map[fallback.Mode]int{fallback.Never: 1, fallback.Overlay: 1, fallback.Always: 3} {
+		t.Run(mode.String(), func(t *testing.T) {
+			e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: mode}}})
 			e.net.tap = true
 			got := e.v1Node(t, dest, fin)
 			client := e.dial()
 			client.Write(said)
-			if fallback == transport.FallbackAlways {
+			if mode == fallback.Always {
 				if name, payload, err := readV1(client); err != nil || name != "version" || string(payload) != "of the peer" {
 					t.Errorf("%s %q, %v", name, payload, err)
 				}
@@ -359,15 +361,15 @@ func TestStaticPeerUnreachable(t *testing.T) {
 // A password is for SOCKS; a static peer's clients have no way to give it.
 func TestStaticPeerFallbackAndAuth(t *testing.T) {
 	const dest = "node.example:8333"
-	for _, fallback := range []transport.Fallback{transport.FallbackNever, transport.FallbackAlways} {
-		t.Run(fallback.String(), func(t *testing.T) {
+	for _, mode := range []fallback.Mode{fallback.Never, fallback.Always} {
+		t.Run(mode.String(), func(t *testing.T) {
 			e := start(t, &proxy.Server{
-				Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: fallback}, Socks: socks.Config{Auth: &socks.Credentials{Username: "user", Password: "secret"}}},
+				Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: mode}, Socks: socks.Config{Auth: &socks.Credentials{Username: "user", Password: "secret"}}},
 			})
 			got := e.v1Node(t, dest, rst)
 			client := e.dialTo(e.servePeer(dest))
 			client.Write(v1Message(mainnet, "version", version))
-			if fallback == transport.FallbackNever {
+			if mode == fallback.Never {
 				wantClosed(t, client)
 				e.wantEnd(client, "refused", "hung up during the v2 handshake without an answer")
 				return
@@ -379,7 +381,7 @@ func TestStaticPeerFallbackAndAuth(t *testing.T) {
 
 // A static peer that is a listener of the proxy would call itself for ever.
 func TestStaticPeerItself(t *testing.T) {
-	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Dial: new(net.Dialer).DialContext}}})
+	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Dial: new(net.Dialer).DialContext}}})
 	client := e.dialTo(e.servePeer(e.addr))
 	wantClosed(t, client)
 	e.wantEnd(client, "refused", "the destination is the proxy itself")

@@ -7,8 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"bip324proxy/transport/fallback"
+
 	"bip324proxy/proxy"
-	"bip324proxy/transport"
 )
 
 // eagerV1 is a v1 node that sends VERSION by itself, and then reads all there is.
@@ -24,7 +25,7 @@ func eagerV1(got chan<- []byte) func(*net.TCPConn, int) {
 // takes, and the client gets it, once, on the first connection.
 func TestV1PeerSpeaksFirst(t *testing.T) {
 	for _, wait := range []time.Duration{0, 300 * time.Millisecond} { // after what the peer says has been read
-		e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: new(transport.Peers)}}})
+		e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always, Peers: new(fallback.Peers)}}})
 		got := make(chan []byte, 1)
 		e.net.peer(clearnet, eagerV1(got))
 		for dials := range 2 {
@@ -57,9 +58,9 @@ func (e *env) wantV1First(t *testing.T, client net.Conn, got <-chan []byte) {
 
 // Strict, or with a peer that is proven to speak v2, such a node gets nothing.
 func TestV1PeerSpeaksFirstRefused(t *testing.T) {
-	proven := new(transport.Peers)
-	proven.Note(clearnet, transport.SpeaksV2)
-	for _, d := range []transport.Dialer{{}, {Fallback: transport.FallbackAlways, Peers: proven}} {
+	proven := new(fallback.Peers)
+	proven.Note(clearnet, fallback.SpeaksV2)
+	for _, d := range []fallback.Dialer{{}, {Mode: fallback.Always, Peers: proven}} {
 		e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: d}})
 		got := make(chan []byte, 1)
 		e.net.peer(clearnet, eagerV1(got))

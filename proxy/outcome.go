@@ -11,6 +11,8 @@ import (
 	"slices"
 	"time"
 
+	"bip324proxy/transport/fallback"
+
 	"bip324proxy/internal/plain"
 	"bip324proxy/internal/stream"
 	"bip324proxy/rules"
@@ -150,7 +152,7 @@ func (s *session) end(err error) Ended {
 	if !s.opened() {
 		end.Kind = refusalKind(err)
 	}
-	end.like = alike{kind: end.Kind, transport: end.Transport, dest: transport.CanonicalAddr(end.Dest)}
+	end.like = alike{kind: end.Kind, transport: end.Transport, dest: fallback.CanonicalAddr(end.Dest)}
 	if end.Dest == "" {
 		end.like.reason = end.Reason
 	}
@@ -256,7 +258,7 @@ func level(kind string, err error) slog.Level {
 // what.
 func (s *session) explain(err error) (reason, hint string) {
 	var failed *transport.HandshakeError
-	var redial *transport.RedialError
+	var redial *fallback.RedialError
 	var end *v1v2.EndError
 	var dial *dialError
 	var denied *rules.DeniedError
@@ -308,12 +310,12 @@ func (s *session) explain(err error) (reason, hint string) {
 // notOverlay returns why the network of the session's destination does not count as one
 // that encrypts, if v1 is allowed only in such and its address looks like one of theirs.
 func (s *session) notOverlay(err error) error {
-	var overlay *transport.OverlayError
+	var overlay *fallback.OverlayError
 	if errors.As(err, &overlay) {
 		return overlay.Err
 	}
 	host, _, _ := net.SplitHostPort(s.shown.Dest)
-	if why := s.policy.mayBeOverlay(host); s.dialer.Fallback == transport.FallbackOverlay && why != errClearnet {
+	if why := s.policy.mayBeOverlay(host); s.dialer.Mode == fallback.Overlay && why != errClearnet {
 		return why
 	}
 	return nil

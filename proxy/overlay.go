@@ -47,7 +47,7 @@ func (p *Policy) mayBeOverlay(host string) error {
 // Overlay returns nil if the network that host is in encrypts by itself all the way from
 // this machine, or else why it does not count. For .onion it asks the upstream proxy
 // whether it is Tor. The connection to host reached via, the upstream proxy where there
-// is one. It is for transport.Dialer.
+// is one. It is for fallback.Dialer.
 func (p *Policy) Overlay(ctx context.Context, host string, via net.Addr) error {
 	if err := p.mayBeOverlay(host); err != nil {
 		return err

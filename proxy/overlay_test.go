@@ -10,9 +10,10 @@ import (
 	"testing"
 	"time"
 
+	"bip324proxy/transport/fallback"
+
 	"bip324proxy/proxy"
 	"bip324proxy/socks"
-	"bip324proxy/transport"
 )
 
 // A network encrypts for this machine only if it begins here: Tor's with the upstream
@@ -37,8 +38,8 @@ func TestOverlay(t *testing.T) {
 		{"a name", "tcp", "node.invalid:8333", true, "0.0.0.0", false, ""},
 		{"what looks like onion", "tcp", "abc.onion.invalid:8333", true, "0.0.0.0", false, ""},
 	} {
-		for _, fallback := range []transport.Fallback{transport.FallbackOverlay, transport.FallbackAlways} {
-			t.Run(fmt.Sprint(c.name, "/", fallback), func(t *testing.T) {
+		for _, mode := range []fallback.Mode{fallback.Overlay, fallback.Always} {
+			t.Run(fmt.Sprint(c.name, "/", mode), func(t *testing.T) {
 				address := "127.0.0.1:0"
 				if c.network == "unix" {
 					address = filepath.Join(t.TempDir(), "upstream")
@@ -49,11 +50,11 @@ func TestOverlay(t *testing.T) {
 				}
 				u.net.tap = true
 				e := u.startBehind(t, &proxy.Server{Policy: proxy.Policy{CJDNSReachable: c.cjdns,
-					Dialer: transport.Dialer{Fallback: fallback, Peers: new(transport.Peers), FirstByteTimeout: time.Minute}}})
+					Dialer: fallback.Dialer{Mode: mode, Peers: new(fallback.Peers), FirstByteTimeout: time.Minute}}})
 				got := e.v1Node(t, c.dest, fin)
 				client := e.connect(c.dest)
 				client.Write(v1Message(mainnet, "version", version))
-				if fallback == transport.FallbackOverlay && !c.overlay {
+				if mode == fallback.Overlay && !c.overlay {
 					wantClosed(t, client)
 					line := e.wantEnd(client, "refused", reasonAfter(0, fin))
 					if hint := fmt.Sprint(line["hint"]); !strings.Contains(hint, c.why) || !strings.Contains(hint, "nothing was sent in plaintext") {
@@ -119,7 +120,7 @@ func TestOverlayAt(t *testing.T) {
 	}
 
 	// An upstream proxy with an address elsewhere is not even asked.
-	far := proxy.Policy{Upstream: &socks.Upstream{Network: "tcp", Address: "203.0.113.50:9050"}, Dialer: transport.Dialer{Fallback: transport.FallbackOverlay}}
+	far := proxy.Policy{Upstream: &socks.Upstream{Network: "tcp", Address: "203.0.113.50:9050"}, Dialer: fallback.Dialer{Mode: fallback.Overlay}}
 	d, err := far.DialerTo(socks.Addr{Host: "a.onion", Port: 8333}, socks.Credentials{}, false)
 	if err != nil || d.MayFallBack("a.onion:8333") || d.Overlay != nil {
 		t.Errorf("%+v, %v", d, err)

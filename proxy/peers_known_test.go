@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"bip324proxy/transport/fallback"
+
 	"bip324proxy/proxy"
 	"bip324proxy/transport"
 )
@@ -32,7 +34,7 @@ func TestProvenInEverySpelling(t *testing.T) {
 		reset(nc)
 	})
 	resolver(t, func(int) []netip.Addr { return []netip.Addr{p.good} })
-	e := startDirect(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: new(transport.Peers)}}})
+	e := startDirect(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always, Peers: new(fallback.Peers)}}})
 	session := func(host string) net.Conn {
 		client := e.connect(p.addr(host))
 		client.Write(v1Message(mainnet, "version", version))
@@ -58,8 +60,8 @@ func TestProvenInEverySpelling(t *testing.T) {
 // that proves v2 says nothing of another.
 func TestUpstreamIsNoPeer(t *testing.T) {
 	u := newUpstream(t, "tcp", "127.0.0.1:0")
-	peers := new(transport.Peers)
-	e := u.startBehind(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: peers, Direct: true}}})
+	peers := new(fallback.Peers)
+	e := u.startBehind(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always, Peers: peers, Direct: true}}})
 	const v1, v2 = "old.invalid:8333", "new.invalid:8333"
 	e.net.peer(v2, cutPeer(t, flightSize, fin))
 	client := e.connect(v2)
@@ -71,8 +73,8 @@ func TestUpstreamIsNoPeer(t *testing.T) {
 	client = e.connect(v1)
 	client.Write(v1Message(mainnet, "version", version))
 	e.wantV1(t, client, v1, got)
-	for addr, want := range map[string]transport.Speaks{
-		v1: transport.SpeaksV1, v2: transport.SpeaksV2, u.Address: transport.SpeaksUnknown} {
+	for addr, want := range map[string]fallback.Speaks{
+		v1: fallback.SpeaksV1, v2: fallback.SpeaksV2, u.Address: fallback.SpeaksUnknown} {
 		if known := peers.Lookup(addr); known != want {
 			t.Errorf("%s is noted as %v, want %v", addr, known, want)
 		}
@@ -82,8 +84,8 @@ func TestUpstreamIsNoPeer(t *testing.T) {
 // The 30 days of a v2 note begin when the session ends, also by the proxy's own end.
 func TestSessionEndRenewsNote(t *testing.T) {
 	for _, how := range []string{"client", "proxy"} {
-		peers := new(transport.Peers)
-		e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Peers: peers}}})
+		peers := new(fallback.Peers)
+		e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Peers: peers}}})
 		e.net.peer(clearnet, v2Peer(func(c *transport.Conn) {
 			for _, err := c.ReadPacket(); err == nil; {
 				_, err = c.ReadPacket()
@@ -94,13 +96,13 @@ func TestSessionEndRenewsNote(t *testing.T) {
 		for lines, more := e.logs.of(client.LocalAddr()); len(lines) == 0; lines, more = e.logs.of(client.LocalAddr()) {
 			receive(t, more, "the session to open")
 		}
-		if known := peers.Lookup(clearnet); known != transport.SpeaksV2 {
+		if known := peers.Lookup(clearnet); known != fallback.SpeaksV2 {
 			t.Errorf("while it stands: %v", known)
 		}
-		for i := 0; peers.Lookup(fmt.Sprintf("h:%d", i)) == transport.SpeaksUnknown && i < 10_000; i++ { // as good as 30 days
-			peers.Note(fmt.Sprintf("h:%d", i), transport.SpeaksV2)
+		for i := 0; peers.Lookup(fmt.Sprintf("h:%d", i)) == fallback.SpeaksUnknown && i < 10_000; i++ { // as good as 30 days
+			peers.Note(fmt.Sprintf("h:%d", i), fallback.SpeaksV2)
 		}
-		if known := peers.Lookup(clearnet); known != transport.SpeaksUnknown {
+		if known := peers.Lookup(clearnet); known != fallback.SpeaksUnknown {
 			t.Fatalf("the note is still there: %v", known)
 		}
 		if how == "proxy" {
@@ -108,7 +110,7 @@ func TestSessionEndRenewsNote(t *testing.T) {
 		}
 		client.Close()
 		e.wantEnd(client, "closed", "the "+how)
-		if known := peers.Lookup(clearnet); known != transport.SpeaksV2 {
+		if known := peers.Lookup(clearnet); known != fallback.SpeaksV2 {
 			t.Errorf("after the end by the %s: %v", how, known)
 		}
 	}
@@ -124,7 +126,7 @@ func TestV1SessionsDoNotRenewNote(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		e := startRemembering(t, transport.FallbackAlways, path)
+		e := startRemembering(t, fallback.Always, path)
 		got := make(chan []byte, 1)
 		e.net.peer(clearnet, func(nc *net.TCPConn, _ int) { got <- speakV1(nc) })
 		for range 2 {
@@ -147,8 +149,8 @@ func TestV1SessionsDoNotRenewNote(t *testing.T) {
 
 // A session proves the peer v2 while another, whose v2 attempt was cut, dials for v1.
 func TestProvenBeforeVersionInV1(t *testing.T) {
-	peers := new(transport.Peers)
-	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: peers}}})
+	peers := new(fallback.Peers)
+	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always, Peers: peers}}})
 	e.net.tap = true
 	hold, dialled := make(chan struct{}), make(chan struct{})
 	e.net.peer(clearnet, func(nc *net.TCPConn, dial int) {
@@ -170,7 +172,7 @@ func TestProvenBeforeVersionInV1(t *testing.T) {
 	client := e.connect(clearnet)
 	client.Write(v1Message(mainnet, "version", version))
 	receive(t, dialled, "the connection for v1")
-	peers.Note(clearnet, transport.SpeaksV2)
+	peers.Note(clearnet, fallback.SpeaksV2)
 	close(hold)
 	wantClosed(t, client)
 	line := e.wantEnd(client, "refused", "hung up during the v2 handshake")

@@ -6,8 +6,9 @@ import (
 	"net"
 	"testing"
 
+	"bip324proxy/transport/fallback"
+
 	"bip324proxy/proxy"
-	"bip324proxy/transport"
 )
 
 // Bitcoin Core's v2 attempt passes through us and is cut. It comes back in v1, which
@@ -15,10 +16,10 @@ import (
 func TestCoreRetry(t *testing.T) {
 	for _, end := range []ending{fin, rst} {
 		t.Run("v1 peer/"+end.name, func(t *testing.T) {
-			e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: new(transport.Peers)}}})
+			e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always, Peers: new(fallback.Peers)}}})
 			e.net.peer(clearnet, cutPeer(t, 0, end))
 			wantV2Cut(t, e, clearnet)
-			if known := e.server.Dialer.Peers.Lookup(clearnet); known != transport.RefusedV2 {
+			if known := e.server.Dialer.Peers.Lookup(clearnet); known != fallback.RefusedV2 {
 				t.Errorf("after the cut: %v", known)
 			}
 			got := make(chan []byte, 1)
@@ -29,12 +30,12 @@ func TestCoreRetry(t *testing.T) {
 			if n := e.net.dialled(clearnet); n != 4 {
 				t.Errorf("dialled %d times, want twice for the clients, once for v2 and once for v1", n)
 			}
-			if known := e.server.Dialer.Peers.Lookup(clearnet); known != transport.SpeaksV1 {
+			if known := e.server.Dialer.Peers.Lookup(clearnet); known != fallback.SpeaksV1 {
 				t.Errorf("after it answered in v1: %v", known)
 			}
 		})
 		t.Run("busy peer/"+end.name, func(t *testing.T) {
-			e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: new(transport.Peers)}}})
+			e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always, Peers: new(fallback.Peers)}}})
 			e.net.tap = true
 			e.net.peer(clearnet, cutPeer(t, 0, end))
 			wantV2Cut(t, e, clearnet)
@@ -55,7 +56,7 @@ func TestCoreRetry(t *testing.T) {
 			}
 		})
 		t.Run("full peer/"+end.name, func(t *testing.T) {
-			e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: new(transport.Peers)}}})
+			e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always, Peers: new(fallback.Peers)}}})
 			e.net.peer(clearnet, cutPeer(t, 0, end))
 			wantV2Cut(t, e, clearnet)
 			e.net.peer(clearnet, func(nc *net.TCPConn, _ int) { nc.Read(make([]byte, 8192)); end.do(nc) })
@@ -67,14 +68,14 @@ func TestCoreRetry(t *testing.T) {
 			if n := e.net.dialled(clearnet); n != 4 {
 				t.Errorf("dialled %d times, want twice for the clients, once for v2 and once for v1", n)
 			}
-			if known := e.server.Dialer.Peers.Lookup(clearnet); known != transport.RefusedV2 {
+			if known := e.server.Dialer.Peers.Lookup(clearnet); known != fallback.RefusedV2 {
 				t.Errorf("a peer that never answered is taken for %v", known)
 			}
 		})
 		t.Run("proven v2/"+end.name, func(t *testing.T) {
-			e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: new(transport.Peers)}}})
+			e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always, Peers: new(fallback.Peers)}}})
 			e.net.tap = true
-			e.server.Dialer.Peers.Note(clearnet, transport.SpeaksV2)
+			e.server.Dialer.Peers.Note(clearnet, fallback.SpeaksV2)
 			e.net.peer(clearnet, cutPeer(t, 0, end))
 			wantV2Cut(t, e, clearnet)
 			client := e.connect(clearnet)
@@ -98,21 +99,21 @@ func TestNoRefusal(t *testing.T) {
 		return func(nc *net.TCPConn) { io.Copy(io.Discard, nc); end.do(nc) }
 	}
 	for name, c := range map[string]struct {
-		fallback transport.Fallback
+		fallback fallback.Mode
 		says     []byte
 		peer     func(nc *net.TCPConn)
 		client   func(nc net.Conn)
 	}{
-		"never":                   {transport.FallbackNever, hello, rst.do, hangUp},
-		"overlay":                 {transport.FallbackOverlay, hello, rst.do, hangUp},
-		"too little said":         {transport.FallbackAlways, hello[:23], fin.do, waitForEnd},
-		"a byte answered":         {transport.FallbackAlways, hello, func(nc *net.TCPConn) { nc.Write([]byte{1}); hangUp(nc) }, waitForEnd},
-		"client hangs up, closed": {transport.FallbackAlways, hello, atEnd(fin), hangUp},
-		"client hangs up, reset":  {transport.FallbackAlways, hello, atEnd(rst), hangUp},
-		"client resets":           {transport.FallbackAlways, hello, atEnd(fin), reset},
+		"never":                   {fallback.Never, hello, rst.do, hangUp},
+		"overlay":                 {fallback.Overlay, hello, rst.do, hangUp},
+		"too little said":         {fallback.Always, hello[:23], fin.do, waitForEnd},
+		"a byte answered":         {fallback.Always, hello, func(nc *net.TCPConn) { nc.Write([]byte{1}); hangUp(nc) }, waitForEnd},
+		"client hangs up, closed": {fallback.Always, hello, atEnd(fin), hangUp},
+		"client hangs up, reset":  {fallback.Always, hello, atEnd(rst), hangUp},
+		"client resets":           {fallback.Always, hello, atEnd(fin), reset},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: c.fallback, Peers: new(transport.Peers)}}})
+			e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: c.fallback, Peers: new(fallback.Peers)}}})
 			e.net.peer(clearnet, func(nc *net.TCPConn, _ int) {
 				io.ReadFull(nc, make([]byte, len(c.says)))
 				c.peer(nc)
@@ -122,7 +123,7 @@ func TestNoRefusal(t *testing.T) {
 			c.client(client)
 			client.Close()
 			e.end(client)
-			if known := e.server.Dialer.Peers.Lookup(clearnet); known != transport.SpeaksUnknown {
+			if known := e.server.Dialer.Peers.Lookup(clearnet); known != fallback.SpeaksUnknown {
 				t.Errorf("noted as %v", known)
 			}
 		})

@@ -11,8 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"bip324proxy/transport/fallback"
+
 	"bip324proxy/proxy"
-	"bip324proxy/transport"
 )
 
 // Peers are proven v2. Then the proxy is started again, and from now on somebody
@@ -26,14 +27,14 @@ func TestProvenV2SurvivesRestart(t *testing.T) {
 		"with a torn end":      func(b []byte) []byte { return append(b, "[fc00::9]:8333 v"...) },
 		"with zeros behind":    func(b []byte) []byte { return append(b, make([]byte, 4096)...) },
 	}
-	for _, fallback := range []transport.Fallback{transport.FallbackNever, transport.FallbackOverlay, transport.FallbackAlways} {
+	for _, mode := range []fallback.Mode{fallback.Never, fallback.Overlay, fallback.Always} {
 		for damage, do := range damages {
-			if fallback != transport.FallbackAlways && damage != "intact" {
+			if mode != fallback.Always && damage != "intact" {
 				continue
 			}
-			t.Run(fmt.Sprintf("%v/%s", fallback, damage), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%v/%s", mode, damage), func(t *testing.T) {
 				path := filepath.Join(t.TempDir(), "peers")
-				provePeers(t, fallback, path)
+				provePeers(t, mode, path)
 				b, err := os.ReadFile(path)
 				if err == nil {
 					err = os.WriteFile(path, do(b), 0o600)
@@ -41,7 +42,7 @@ func TestProvenV2SurvivesRestart(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				attackPeers(t, fallback, path)
+				attackPeers(t, mode, path)
 			})
 		}
 	}
@@ -52,8 +53,8 @@ func TestProvenV2SurvivesRestart(t *testing.T) {
 var provenPeers = map[string]ending{"[fc00::1]:8333": fin, "[fc00::2]:8333": rst, "[fc00::3]:8333": stall}
 
 // provePeers has a proxy speak v2 with each of provenPeers, and ends it.
-func provePeers(t *testing.T, fallback transport.Fallback, path string) {
-	e := startRemembering(t, fallback, path)
+func provePeers(t *testing.T, mode fallback.Mode, path string) {
+	e := startRemembering(t, mode, path)
 	for dest := range provenPeers {
 		e.net.peer(dest, cutPeer(t, flightSize, fin))
 		client := e.connect(dest)
@@ -69,9 +70,9 @@ func provePeers(t *testing.T, fallback transport.Fallback, path string) {
 }
 
 // attackPeers has clients connect to provenPeers again and again, in vain.
-func attackPeers(t *testing.T, fallback transport.Fallback, path string) {
+func attackPeers(t *testing.T, mode fallback.Mode, path string) {
 	const sessions = 3 // with each
-	e := startRemembering(t, fallback, path)
+	e := startRemembering(t, mode, path)
 	e.net.tap = true
 	var dests []string
 	for dest, end := range provenPeers {
@@ -109,15 +110,15 @@ func cutOnly(nc *net.TCPConn, _ int) {
 }
 
 // startRemembering starts a proxy with the memory in the file at path.
-func startRemembering(t *testing.T, fallback transport.Fallback, path string) *env {
+func startRemembering(t *testing.T, mode fallback.Mode, path string) *env {
 	t.Helper()
-	peers, err := transport.OpenPeers(path)
-	var corrupt *transport.CorruptPeersError
+	peers, err := fallback.OpenPeers(path)
+	var corrupt *fallback.CorruptPeersError
 	if err != nil && !errors.As(err, &corrupt) {
 		t.Fatal(err)
 	}
-	return start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{
-		Fallback: fallback, Peers: peers,
+	return start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{
+		Mode: mode, Peers: peers,
 		FirstByteTimeout: 300 * time.Millisecond, HandshakeTimeout: time.Second,
 	}}})
 }
@@ -126,9 +127,9 @@ func startRemembering(t *testing.T, fallback transport.Fallback, path string) *e
 // peer is one that was never seen. Under never it costs nothing.
 func TestMemoryLost(t *testing.T) {
 	for _, c := range []struct {
-		fallback transport.Fallback
+		fallback fallback.Mode
 		dials    int
-	}{{transport.FallbackNever, 1}, {transport.FallbackAlways, 3}} {
+	}{{fallback.Never, 1}, {fallback.Always, 3}} {
 		path := filepath.Join(t.TempDir(), "peers")
 		if err := os.WriteFile(path, randomBytes(5000, 1), 0o600); err != nil {
 			t.Fatal(err)
@@ -162,7 +163,7 @@ func TestMemoryLost(t *testing.T) {
 func TestV1PeerSurvivesRestart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "peers")
 	for restarts, dials := range []int{3, 1, 1} {
-		e := startRemembering(t, transport.FallbackAlways, path)
+		e := startRemembering(t, fallback.Always, path)
 		got := make(chan []byte, 1)
 		e.net.peer(clearnet, func(nc *net.TCPConn, dial int) {
 			if dial < dials {

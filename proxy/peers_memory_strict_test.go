@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"bip324proxy/transport/fallback"
+
 	"bip324proxy/proxy"
 	"bip324proxy/transport"
 	"bip324proxy/v1v2"
@@ -24,22 +26,22 @@ import (
 func TestStrictSendsNoV1(t *testing.T) {
 	const sessions = 150
 	for _, c := range []struct {
-		fallback transport.Fallback
+		fallback fallback.Mode
 		dest     string
 		v1       bool
 	}{
-		{transport.FallbackNever, "192.0.2.%d:8333", false},
-		{transport.FallbackNever, "[fc00::%d]:8333", false},
-		{transport.FallbackNever, "node%d.example:8333", false},
-		{transport.FallbackOverlay, "192.0.2.%d:8333", false},
-		{transport.FallbackOverlay, "node%d.example:8333", false},
-		{transport.FallbackOverlay, "[fc00::%d]:8333", true},
-		{transport.FallbackOverlay, "[fc01::%d]:8333", false}, // where this host is not configured for CJDNS
-		{transport.FallbackAlways, "192.0.2.%d:8333", true},
+		{fallback.Never, "192.0.2.%d:8333", false},
+		{fallback.Never, "[fc00::%d]:8333", false},
+		{fallback.Never, "node%d.example:8333", false},
+		{fallback.Overlay, "192.0.2.%d:8333", false},
+		{fallback.Overlay, "node%d.example:8333", false},
+		{fallback.Overlay, "[fc00::%d]:8333", true},
+		{fallback.Overlay, "[fc01::%d]:8333", false}, // where this host is not configured for CJDNS
+		{fallback.Always, "192.0.2.%d:8333", true},
 	} {
 		t.Run(fmt.Sprintf("%v/%s", c.fallback, c.dest), func(t *testing.T) {
 			e := start(t, &proxy.Server{
-				Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: c.fallback, Peers: new(transport.Peers),
+				Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: c.fallback, Peers: new(fallback.Peers),
 					FirstByteTimeout: 50 * time.Millisecond, HandshakeTimeout: time.Second}, CJDNSReachable: !strings.HasPrefix(c.dest, "[fc01:")},
 				FirstBytesTimeout: 300 * time.Millisecond,
 				IdleTimeout:       300 * time.Millisecond,
@@ -50,8 +52,8 @@ func TestStrictSendsNoV1(t *testing.T) {
 			each(sessions, 50, func(i int) {
 				rng := mrand.New(mrand.NewPCG(uint64(i), 1))
 				dest := fmt.Sprintf(c.dest, 1+i%100) // some come back
-				e.server.Dialer.Peers.Note(dest, []transport.Speaks{
-					transport.SpeaksUnknown, transport.SpeaksUnknown, transport.SpeaksV1, transport.RefusedV2}[rng.IntN(4)])
+				e.server.Dialer.Peers.Note(dest, []fallback.Speaks{
+					fallback.SpeaksUnknown, fallback.SpeaksUnknown, fallback.SpeaksV1, fallback.RefusedV2}[rng.IntN(4)])
 				e.net.peer(dest, func(nc *net.TCPConn, dial int) { anyPeer(nc, mrand.New(mrand.NewPCG(uint64(i), uint64(1+dial)))) })
 				client := e.connect(dest)
 				anyClient(client, rng)
@@ -152,7 +154,7 @@ func anyClient(nc net.Conn, rng *mrand.Rand) {
 // If that is cut it comes back at once, to the same address, with v1. To let that
 // pass would make the cut a downgrade: it is upgraded, or refused.
 func TestStrictCoreRetry(t *testing.T) {
-	for _, fallback := range []transport.Fallback{transport.FallbackNever, transport.FallbackOverlay} {
+	for _, mode := range []fallback.Mode{fallback.Never, fallback.Overlay} {
 		for _, end := range []ending{fin, rst} {
 			for name, second := range map[string]func(*net.TCPConn, int){
 				"speaks v2":   cutPeer(t, flightSize, fin),
@@ -160,8 +162,8 @@ func TestStrictCoreRetry(t *testing.T) {
 				"says a byte": cutPeer(t, 1, end),
 				"speaks v1":   func(nc *net.TCPConn, _ int) { speakV1(nc) },
 			} {
-				t.Run(fmt.Sprintf("%v/%s/%s", fallback, end.name, name), func(t *testing.T) {
-					server := &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: fallback, Peers: new(transport.Peers)}}}
+				t.Run(fmt.Sprintf("%v/%s/%s", mode, end.name, name), func(t *testing.T) {
+					server := &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: mode, Peers: new(fallback.Peers)}}}
 					if name == "speaks v1" { // it takes our key for a header and waits for the rest
 						server.Dialer.HandshakeTimeout = 300 * time.Millisecond
 					}

@@ -5,9 +5,10 @@ import (
 	"net/netip"
 	"syscall"
 
+	"bip324proxy/transport/fallback"
+
 	"bip324proxy/rules"
 	"bip324proxy/socks"
-	"bip324proxy/transport"
 )
 
 // Policy is what a server decides by. It may be replaced while the server runs;
@@ -15,7 +16,7 @@ import (
 // the default.
 type Policy struct {
 	// Dialer connects to destinations and decides between v2 and v1.
-	Dialer transport.Dialer
+	Dialer fallback.Dialer
 
 	// Upstream is the SOCKS5 proxy, such as Tor, through which everything
 	// leaves: dials, names and retries. Nil means directly.

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"bip324proxy/transport/fallback"
+
 	"bip324proxy/internal/stream"
 	"bip324proxy/transport"
 	"bip324proxy/v1v2"
@@ -177,7 +179,7 @@ func (s *session) awaitPeer(r *rawRelay) error {
 
 // speakV1 relays a v1 client to a v1 peer, beginning with its VERSION. heard is what
 // the peer has said on that connection.
-func (s *session) speakV1(link transport.Link, magic [4]byte, first *v1v2.Message, messages *v1v2.Reader, heard []byte) (talk func() error, err error) {
+func (s *session) speakV1(link fallback.Link, magic [4]byte, first *v1v2.Message, messages *v1v2.Reader, heard []byte) (talk func() error, err error) {
 	peer := link.V1
 	r := s.newRelay(peer)
 	r.opening.in.Unread(heard)
@@ -205,7 +207,7 @@ func (s *session) speakV1(link transport.Link, magic [4]byte, first *v1v2.Messag
 
 // noteV1 looks at what the peer says first. If that is v1, the peer has proven to
 // speak it.
-func (s *session) noteV1(link transport.Link, r *rawRelay, magic [4]byte) {
+func (s *session) noteV1(link fallback.Link, r *rawRelay, magic [4]byte) {
 	in := r.opening.in
 	s.onInterrupt(in.Interrupt)
 	in.SetIdle(s.server.idleTimeout())

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"bip324proxy/transport/fallback"
+
 	"bip324proxy/internal/stream"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
@@ -25,7 +27,7 @@ type session struct {
 	in      *stream.Reader // all that is read from client, but for a relay's bytes
 	fixed   string         // where the listener's clients go, if they are not asked
 	refusal error          // why the client gets no more than an answer, if so
-	dialer  transport.Dialer
+	dialer  fallback.Dialer
 
 	ids      v1v2.PeerIDs
 	up, down v1v2.Counts    // to the peer, to the client
@@ -210,7 +212,7 @@ func (s *session) firstMessage(messages *v1v2.Reader) (v1v2.Message, error) {
 
 // upgrade settles what to speak with the peer, which has said heard so far. With v2
 // the client's first message has been sent, with v1 nothing.
-func (s *session) upgrade(ctx context.Context, peer net.Conn, magic [4]byte, first *v1v2.Message, heard []byte) (transport.Link, error) {
+func (s *session) upgrade(ctx context.Context, peer net.Conn, magic [4]byte, first *v1v2.Message, heard []byte) (fallback.Link, error) {
 	if first.Type == v1v2.TypeOf("version") {
 		s.up.NoteVersion(first.Payload())
 	}

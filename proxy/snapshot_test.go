@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"bip324proxy/transport/fallback"
+
 	"bip324proxy/proxy"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
@@ -179,10 +181,10 @@ func TestSnapshotKeepsFew(t *testing.T) {
 }
 
 func TestSnapshotOfFallbacks(t *testing.T) {
-	peers := new(transport.Peers)
-	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{
-		Fallback: transport.FallbackAlways, Peers: peers, FirstByteTimeout: 100 * time.Millisecond}, CJDNSReachable: true}})
-	peers.Note("refused.example:8333", transport.RefusedV2)
+	peers := new(fallback.Peers)
+	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{
+		Mode: fallback.Always, Peers: peers, FirstByteTimeout: 100 * time.Millisecond}, CJDNSReachable: true}})
+	peers.Note("refused.example:8333", fallback.RefusedV2)
 	for _, c := range []struct {
 		cause, dest string
 		end         ending
@@ -253,8 +255,8 @@ func TestSnapshotOnlyGrows(t *testing.T) {
 // not from the message that is first because VERSION was damaged, nor from the one
 // behind a VERSION that is too short to have any.
 func TestNoUserAgentButOfVersion(t *testing.T) {
-	peers := new(transport.Peers)
-	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Peers: peers}}})
+	peers := new(fallback.Peers)
+	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always, Peers: peers}}})
 	e.net.peer("v2.example:8333", v2Peer(func(c *transport.Conn) {
 		for {
 			if _, err := c.ReadPacket(); err != nil {
@@ -273,7 +275,7 @@ func TestNoUserAgentButOfVersion(t *testing.T) {
 	}
 	client.Close()
 
-	peers.Note("v1.example:8333", transport.SpeaksV1)
+	peers.Note("v1.example:8333", fallback.SpeaksV1)
 	behind := v1Message(mainnet, "tx", append(make([]byte, 80-46-24), "\x05agent"...)) // it is where VERSION has one
 	e.net.peer("v1.example:8333", func(nc *net.TCPConn, _ int) {
 		readV1(nc)

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"bip324proxy/transport/fallback"
+
 	"bip324proxy/internal/loopback"
 	"bip324proxy/proxy"
 	"bip324proxy/socks"
@@ -43,7 +45,7 @@ func TestDialFails(t *testing.T) {
 		"anything else":       {refuse(syscall.EACCES), 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{
+			e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{
 				DialTimeout: 100 * time.Millisecond,
 				Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 					if network != "tcp" || addr != "node.example:8333" {
@@ -70,7 +72,7 @@ func TestDialFails(t *testing.T) {
 // The same with the system's own dialer: nobody listens on that port.
 func TestDialRefused(t *testing.T) {
 	nobody := loopback.Nobody(t)
-	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Dial: new(net.Dialer).DialContext}}})
+	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Dial: new(net.Dialer).DialContext}}})
 	client := e.dial()
 	if code, err := ask(client, nobody); code != 5 || err != nil {
 		t.Errorf("reply %d, %v", code, err)
@@ -86,7 +88,7 @@ func TestZeroValue(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Dial: new(net.Dialer).DialContext}}})
+	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Dial: new(net.Dialer).DialContext}}})
 	e.net.wg.Go(func() {
 		nc, err := l.Accept()
 		if err != nil {
@@ -106,7 +108,7 @@ func TestZeroValue(t *testing.T) {
 // Names of overlay networks never leave, not even as a DNS query.
 func TestOverlayNames(t *testing.T) {
 	e := start(t, &proxy.Server{
-		Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways, Dial: func(_ context.Context, _, addr string) (net.Conn, error) {
+		Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always, Dial: func(_ context.Context, _, addr string) (net.Conn, error) {
 			t.Errorf("dialled %s", addr)
 			return nil, io.EOF
 		}}},

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"bip324proxy/transport/fallback"
+
 	"bip324proxy/internal/listen"
 	"bip324proxy/proxy"
 	"bip324proxy/socks"
@@ -41,7 +43,7 @@ func TestUpstreamCredentials(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			u := newUpstream(t, "tcp", "127.0.0.1:0")
 			u.Credentials = c.own
-			e := u.startBehind(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways}}})
+			e := u.startBehind(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always}}})
 			const v1, v2 = "old.invalid:8333", "new.invalid:8333"
 			gotV1, gotV2 := e.v1Node(t, v1, fin), e.v2Recorder(v2)
 			for _, dest := range []string{v1, v2} {
@@ -83,7 +85,7 @@ func TestUpstreamCredentials(t *testing.T) {
 func TestUpstreamIsolation(t *testing.T) {
 	const dest, n = "node.invalid:8333", 50
 	u := newUpstream(t, "tcp", "127.0.0.1:0")
-	e := u.startBehind(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways}}})
+	e := u.startBehind(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always}}})
 	e.net.peer(dest, func(nc *net.TCPConn, _ int) { // v1 only: hangs up on all that is v2
 		if b, err := bufio.NewReader(nc).Peek(4); err == nil && bytes.Equal(b, mainnet[:]) {
 			nc.Write(v1Message(mainnet, "version", version))
@@ -233,7 +235,7 @@ func TestUpstreamDown(t *testing.T) {
 func TestUpstreamRefusesSecondDial(t *testing.T) {
 	const dest = "node.invalid:8333"
 	u := newUpstream(t, "tcp", "127.0.0.1:0")
-	e := u.startBehind(t, &proxy.Server{Policy: proxy.Policy{Dialer: transport.Dialer{Fallback: transport.FallbackAlways}}})
+	e := u.startBehind(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always}}})
 	e.net.peer(dest, func(nc *net.TCPConn, dial int) {
 		nc.Read(make([]byte, 8192))
 		u.net.peer(dest, nil)

@@ -10,10 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"bip324proxy/transport/fallback"
+
 	product "bip324proxy/proxy"
 	"bip324proxy/socks"
 	"bip324proxy/test/hostile"
-	"bip324proxy/transport"
 )
 
 // cut is how an end stops in the middle.
@@ -183,7 +184,7 @@ func TestStalls(t *testing.T) {
 		if len(raceFlag()) > 0 {
 			limit = 15 * time.Second
 		}
-		u := startServer(t, &product.Server{Policy: product.Policy{Socks: socks.Config{Timeout: limit}, Dialer: transport.Dialer{HandshakeTimeout: limit}}, FirstBytesTimeout: limit, IdleTimeout: limit, LingerTimeout: limit})
+		u := startServer(t, &product.Server{Policy: product.Policy{Socks: socks.Config{Timeout: limit}, Dialer: fallback.Dialer{HandshakeTimeout: limit}}, FirstBytesTimeout: limit, IdleTimeout: limit, LingerTimeout: limit})
 		stallEverywhere(t, u, limit, limit, limit)
 	})
 	eventually(t, "goroutines and descriptors are what they were", func() bool {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"bip324proxy/internal/stream"
+	"bip324proxy/internal/testkit"
 )
 
 // edgeSizes are contents around every border that the code draws: the reader's
@@ -33,7 +34,7 @@ func edgeSizes() []int {
 func TestSessionIDs(t *testing.T) {
 	seen := map[[32]byte]bool{}
 	for range 3 {
-		a, b := tcpPair(t)
+		a, b := testkit.TCPPair(t)
 		client, server := connPair(t, a, b, Config{Magic: mainnet}, Config{Magic: mainnet})
 		if client.SessionID() != server.SessionID() || seen[client.SessionID()] {
 			t.Errorf("session ids %x and %x", client.SessionID(), server.SessionID())
@@ -63,14 +64,14 @@ var writers = []struct {
 }
 
 func TestPacketSizes(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	source := testBytes(MaxContents, 1)
 	for _, network := range []string{"tcp", "pipe"} {
 		for _, w := range writers {
 			t.Run(network+"/"+w.name, func(t *testing.T) {
 				a, b := net.Pipe()
 				if network == "tcp" {
-					a, b = tcpPair(t)
+					a, b = testkit.TCPPair(t)
 				}
 				client, server := connPair(t, a, b, Config{Magic: mainnet}, Config{Magic: mainnet})
 				for _, d := range []struct{ from, to *Conn }{{client, server}, {server, client}} {
@@ -103,7 +104,7 @@ func TestPacketSizes(t *testing.T) {
 
 // Both ways at once, in any mixture of calls, what is sent is what arrives.
 func TestMixedWrites(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	client, server := tcpConns(t)
 	const packets = 3000
 	size := func(rng *mrand.Rand) int {
@@ -164,7 +165,7 @@ func TestMixedWrites(t *testing.T) {
 
 // Many packets in one write, up to 32 KiB; each write is counted below Conn.
 func TestBatching(t *testing.T) {
-	a, b := tcpPair(t)
+	a, b := testkit.TCPPair(t)
 	w := watch(a, 0)
 	client, server := connPair(t, w, b, Config{Magic: mainnet}, Config{Magic: mainnet})
 	read := func(n int) {
@@ -244,7 +245,7 @@ func TestHandshakeWrites(t *testing.T) {
 
 // First messages and what follows them arrive in order, whoever sends them.
 func TestFirst(t *testing.T) {
-	a, b := tcpPair(t)
+	a, b := testkit.TCPPair(t)
 	first := [][]byte{testBytes(10, 1), testBytes(40_000, 2)}
 	client, server := connPair(t, a, b, Config{Magic: mainnet, First: first}, Config{Magic: mainnet, First: first, Decoys: []int{5}})
 	for _, d := range []struct{ from, to *Conn }{{client, server}, {server, client}} {
@@ -279,7 +280,7 @@ func TestTooLargeToSend(t *testing.T) {
 
 func TestHandshakeFaults(t *testing.T) {
 	// A v1 peer has been told nothing.
-	a, b := tcpPair(t)
+	a, b := testkit.TCPPair(t)
 	prefix := v1Prefix(mainnet)
 	if _, err := a.Write(prefix[:]); err != nil {
 		t.Fatal(err)
@@ -293,7 +294,7 @@ func TestHandshakeFaults(t *testing.T) {
 		t.Errorf("%d bytes, %v", n, err)
 	}
 	// A configuration at fault sends nothing either, and closes.
-	a, b = tcpPair(t)
+	a, b = testkit.TCPPair(t)
 	if _, err := Client(context.Background(), b, Config{Garbage: make([]byte, 5000)}); err == nil || errors.As(err, &h) {
 		t.Errorf("%v", err)
 	}

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"bip324proxy/internal/testkit"
 )
 
 // start runs Client or Server and returns where its outcome will be.
@@ -28,12 +30,12 @@ func start(ctx context.Context, nc net.Conn, initiator bool, cfg Config) chan er
 
 // The peer hangs up, or resets the connection, after every byte of its flights.
 func TestCutAtEveryByte(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	for _, initiator := range []bool{true, false} {
 		for _, reset := range []bool{false, true} {
 			for k := 0; k <= flightSize; k++ {
 				name := fmt.Sprintf("initiator=%v reset=%v, %d bytes", initiator, reset, k)
-				nc, other := tcpPair(t)
+				nc, other := testkit.TCPPair(t)
 				victim := watch(nc, k)
 				reached := victim.reached
 				done := start(context.Background(), victim, initiator, scriptConfig())
@@ -194,7 +196,7 @@ func TestContextOverBeforehand(t *testing.T) {
 	cancel()
 	for _, initiator := range []bool{true, false} {
 		for _, first := range []time.Duration{0, time.Hour} {
-			nc, other := tcpPair(t)
+			nc, other := testkit.TCPPair(t)
 			cfg := scriptConfig()
 			cfg.FirstByteTimeout = first
 			var h *HandshakeError
@@ -208,7 +210,7 @@ func TestContextOverBeforehand(t *testing.T) {
 
 // The context has no say once the handshake is over.
 func TestContextAfterHandshake(t *testing.T) {
-	a, b := tcpPair(t)
+	a, b := testkit.TCPPair(t)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan *Conn)
 	go func() {

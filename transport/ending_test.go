@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"testing"
 	"testing/iotest"
+
+	"bip324proxy/internal/testkit"
 )
 
 // The end of the stream to one side leaves the other direction open.
@@ -115,7 +117,7 @@ func oneWrite(c *Conn, contents ...string) (b []byte) {
 
 func TestInterrupt(t *testing.T) {
 	for _, idle := range []bool{false, true} {
-		a, b := tcpPair(t)
+		a, b := testkit.TCPPair(t)
 		w := watch(b, 0)
 		cfg := Config{Magic: mainnet}
 		if idle {
@@ -260,7 +262,7 @@ func TestPromisesTakeNoMemory(t *testing.T) {
 	var ends []end
 	var clients []*Conn
 	for range conns {
-		a, b := tcpPair(t)
+		a, b := testkit.TCPPair(t)
 		w := watch(b, 0)
 		client, server := connPair(t, a, w, Config{Magic: mainnet}, Config{Magic: mainnet})
 		clients = append(clients, client)

@@ -83,53 +83,6 @@ func ExampleHandshake() {
 	// hello, decoy false, <nil>
 }
 
-// A peer that speaks v1 only hangs up on a key. Where v1 is allowed, and only then,
-// it is connected to once more.
-func ExampleDialer() {
-	node, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer node.Close()
-	go func() { // a node that takes what it gets for v1, and it is not
-		for {
-			conn, err := node.Accept()
-			if err != nil {
-				return
-			}
-			conn.Read(make([]byte, 64))
-			conn.Close()
-		}
-	}()
-
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	addr := node.Addr().String()
-	for _, fallback := range []transport.Fallback{transport.FallbackNever, transport.FallbackAlways} {
-		dialer := transport.Dialer{Fallback: fallback, Peers: new(transport.Peers)}
-		conn, err := dialer.Connect(ctx, addr)
-		if err != nil {
-			fmt.Println(err)
-			return
-		}
-		link, err := dialer.Upgrade(ctx, conn, addr, transport.Config{Magic: regtest})
-		var failed *transport.HandshakeError
-		switch {
-		case link.V2 != nil:
-			fmt.Println("v2, session", link.V2.SessionID())
-		case link.V1 != nil:
-			fmt.Println(fallback, "leads to v1")
-			link.V1.Close()
-		case errors.As(err, &failed):
-			fmt.Printf("%v leads to nothing: %d bytes received, hung up: %v\n", fallback, failed.Received, failed.HungUp())
-		}
-	}
-	// Output:
-	// never leads to nothing: 0 bytes received, hung up: true
-	// always leads to v1
-}
-
 // The other role: a node that accepts connections and takes v2 only.
 func ExampleServer() {
 	ours, theirs := net.Pipe()

@@ -167,8 +167,9 @@ func (h *Handshake) receiveKey(in []byte) (n int, send []byte, err error) {
 	return n, h.appendVersion(send), nil
 }
 
-// receivedV1 reports whether the peer has said a v1 VERSION header of this network.
-func (c *Config) receivedV1() bool {
+// ReceivedV1 reports whether c.Received begins with a v1 VERSION header of c's
+// network.
+func (c *Config) ReceivedV1() bool {
 	prefix := v1Prefix(c.Magic)
 	return len(c.Received) >= v1HeaderSize && bytes.HasPrefix(c.Received, prefix[:])
 }

@@ -4,30 +4,12 @@ import (
 	"context"
 	"io"
 	"net"
-	"runtime"
 	"runtime/debug"
 	"sync"
 	"testing"
-	"time"
-)
 
-// tcpPair returns both ends of a TCP connection on this machine.
-func tcpPair(t testing.TB) (dialled, accepted net.Conn) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	if dialled, err = net.Dial("tcp", l.Addr().String()); err != nil {
-		t.Fatal(err)
-	}
-	if accepted, err = l.Accept(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { dialled.Close(); accepted.Close() })
-	return dialled, accepted
-}
+	"bip324proxy/internal/testkit"
+)
 
 // connPair performs a handshake over a and b.
 func connPair(t testing.TB, a, b net.Conn, cfgA, cfgB Config) (client, server *Conn) {
@@ -53,7 +35,7 @@ func connPair(t testing.TB, a, b net.Conn, cfgA, cfgB Config) (client, server *C
 // tcpConns returns an established connection over TCP.
 func tcpConns(t testing.TB) (client, server *Conn) {
 	t.Helper()
-	a, b := tcpPair(t)
+	a, b := testkit.TCPPair(t)
 	return connPair(t, a, b, Config{Magic: mainnet}, Config{Magic: mainnet})
 }
 
@@ -101,21 +83,6 @@ func (w *watched) Write(p []byte) (int, error) {
 	w.writes = append(w.writes, len(p))
 	w.mu.Unlock()
 	return w.Conn.Write(p)
-}
-
-// noLeaks fails the test if, at its end, more goroutines run than now.
-func noLeaks(t *testing.T) {
-	t.Helper()
-	before := runtime.NumGoroutine()
-	t.Cleanup(func() {
-		for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before; runtime.Gosched() {
-			if time.Now().After(end) {
-				buf := make([]byte, 1<<20)
-				t.Errorf("%d goroutines, %d before:\n%s", runtime.NumGoroutine(), before, buf[:runtime.Stack(buf, true)])
-				return
-			}
-		}
-	})
 }
 
 // racing says that the race detector is on, under which pools forget.

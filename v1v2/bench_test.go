@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"bip324proxy/internal/stream"
+	"bip324proxy/internal/testkit"
 )
 
 var loads = []struct {
@@ -32,8 +33,8 @@ func discard(c net.Conn, n int) error {
 
 // benchSockets is a session over TCP that nothing has begun to work on.
 func benchSockets(b *testing.B) (s *session, clientSide, peerEnd net.Conn) {
-	client, clientSide := tcpPair(b)
-	peerSide, peer := tcpPair(b)
+	client, clientSide := testkit.TCPPair(b)
+	peerSide, peer := testkit.TCPPair(b)
 	s = handshake(b, client, clientSide, peerSide, peer)
 	b.Cleanup(func() {
 		for _, c := range []net.Conn{client, clientSide, peerSide, peer} {

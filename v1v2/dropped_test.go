@@ -5,6 +5,8 @@ import (
 	"net"
 	"strings"
 	"testing"
+
+	"bip324proxy/internal/testkit"
 )
 
 // BIP183's ids are understood from every peer, and used with one that has used one.
@@ -84,8 +86,8 @@ func readFull(s *session, b []byte) error {
 // What is dropped is counted by why, and the first of each kind is told.
 func TestDropped(t *testing.T) {
 	told := make(chan Dropped, 100)
-	client, clientSide := tcpPair(t)
-	peerSide, peer := tcpPair(t)
+	client, clientSide := testkit.TCPPair(t)
+	peerSide, peer := testkit.TCPPair(t)
 	s := handshake(t, client, clientSide, peerSide, peer)
 	s.up.OnDrop = func(d Dropped) { told <- d }
 	s.down.OnDrop = s.up.OnDrop

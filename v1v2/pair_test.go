@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"bip324proxy/internal/stream"
+	"bip324proxy/internal/testkit"
 	"bip324proxy/transport"
 )
 
@@ -116,23 +117,6 @@ func reader(data []byte, chunk func() int) *Reader {
 
 func every(n int) func() int { return func() int { return n } }
 
-// tcpPair returns both ends of a TCP connection on this machine.
-func tcpPair(t testing.TB) (dialled, accepted net.Conn) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	if dialled, err = net.Dial("tcp", l.Addr().String()); err != nil {
-		t.Fatal(err)
-	}
-	if accepted, err = l.Accept(); err != nil {
-		t.Fatal(err)
-	}
-	return dialled, accepted
-}
-
 // session is the two loops at work:
 //
 //	client ──v1── clientSide │ ToPeer, ToClient │ peerSide ──v2── peer
@@ -199,8 +183,8 @@ func handshake(t testing.TB, client, clientSide, peerSide, peer net.Conn) *sessi
 // part of any test.
 func overTCP(t testing.TB) *session {
 	t.Helper()
-	client, clientSide := tcpPair(t)
-	peerSide, peer := tcpPair(t)
+	client, clientSide := testkit.TCPPair(t)
+	peerSide, peer := testkit.TCPPair(t)
 	s := start(t, client, clientSide, peerSide, peer)
 	late := time.Now().Add(5 * time.Minute)
 	client.SetDeadline(late)

@@ -1,4 +1,4 @@
-package transport
+package fallback
 
 import (
 	"cmp"
@@ -8,42 +8,44 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"bip324proxy/transport"
 )
 
-// Fallback says where a peer that does not speak v2 may be spoken to in v1,
+// Mode says when a peer that does not speak v2 may be spoken to in v1,
 // which is plaintext.
-type Fallback int
+type Mode int
 
 const (
-	// FallbackNever keeps plaintext off the wire, always. It is the default.
-	FallbackNever Fallback = iota
-	// FallbackOverlay allows v1 where the network below encrypts by itself, as
+	// Never keeps plaintext off the wire, always. It is the default.
+	Never Mode = iota
+	// Overlay allows v1 where the network below encrypts by itself, as
 	// Dialer.Overlay says.
-	FallbackOverlay
-	// FallbackAlways allows v1 to every peer that is not known to speak v2.
-	FallbackAlways
+	Overlay
+	// Always allows v1 to every peer that is not known to speak v2.
+	Always
 )
 
-// ParseFallback reads never, overlay or always.
-func ParseFallback(s string) (Fallback, error) {
-	for f := FallbackNever; f <= FallbackAlways; f++ {
-		if s == f.String() {
-			return f, nil
+// ParseMode reads never, overlay or always.
+func ParseMode(s string) (Mode, error) {
+	for m := Never; m <= Always; m++ {
+		if s == m.String() {
+			return m, nil
 		}
 	}
 	return 0, fmt.Errorf("%q is none of never, overlay and always", s)
 }
 
-func (f Fallback) String() string {
-	switch f {
-	case FallbackNever:
+func (m Mode) String() string {
+	switch m {
+	case Never:
 		return "never"
-	case FallbackOverlay:
+	case Overlay:
 		return "overlay"
-	case FallbackAlways:
+	case Always:
 		return "always"
 	}
-	return fmt.Sprintf("fallback %d", int(f))
+	return fmt.Sprintf("mode %d", int(m))
 }
 
 // minSent is how much of a v2 handshake a v1 peer must have been sent to know
@@ -70,7 +72,7 @@ type Dialer struct {
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 
 	// Fallback says where v1 may be spoken.
-	Fallback Fallback
+	Mode Mode
 
 	// Overlay returns nil if the network below encrypts by itself all the way from
 	// this machine to host, as Tor's and CJDNS do, or else why it does not count. The
@@ -106,7 +108,7 @@ type Dialer struct {
 // call Dialer.NoteV1: hanging up alone does not prove that it speaks v1, for a
 // full node does that, too. When a session in V2 ends, call Dialer.NoteV2.
 type Link struct {
-	V2 *Conn
+	V2 *transport.Conn
 	V1 net.Conn
 
 	// Overlay says, of V1, that the network below encrypts (Dialer.Overlay).
@@ -153,9 +155,9 @@ var (
 // them before anything else (see Resolve), those proven v2 first.
 //
 // On failure nc is closed; the error of a handshake is a *HandshakeError, that of
-// the connection for v1 a *RedialError, and an *OverlayError says that FallbackOverlay
+// the connection for v1 a *RedialError, and an *OverlayError says that Overlay
 // would have allowed v1, but for the network.
-func (d *Dialer) Upgrade(ctx context.Context, nc net.Conn, addr string, cfg Config) (Link, error) {
+func (d *Dialer) Upgrade(ctx context.Context, nc net.Conn, addr string, cfg transport.Config) (Link, error) {
 	began := time.Now()
 	others, proven := d.otherAddresses(ctx, addr, nc)
 	var known error
@@ -184,7 +186,7 @@ func (d *Dialer) Upgrade(ctx context.Context, nc net.Conn, addr string, cfg Conf
 				c.Close()
 			}
 		}
-		var failed *HandshakeError
+		var failed *transport.HandshakeError
 		if errors.As(err, &failed) {
 			failed.ProvenV2 = proven || d.provenV2(addr, append(conns, nc)...)
 		}
@@ -237,7 +239,7 @@ func (d *Dialer) inOverlay(ctx context.Context, addr string, nc net.Conn) (bool,
 	if host, _, splitErr := net.SplitHostPort(addr); splitErr == nil && d.Overlay != nil {
 		err = d.Overlay(ctx, host, nc.RemoteAddr())
 	}
-	if d.Fallback == FallbackOverlay {
+	if d.Mode == Overlay {
 		return err == nil, err
 	}
 	return err == nil, nil
@@ -249,7 +251,7 @@ var errNoOverlay = errors.New("its network does not encrypt")
 // be tried there, and, if that fails, with the others, addresses of the same name.
 // The error is known, that of nc, or of the first that failed unlike a v1 peer:
 // one of them is enough to rule out v1 for the name.
-func (d *Dialer) shakeHands(ctx context.Context, nc net.Conn, known error, others []string, cfg Config) (conn *Conn, failed error) {
+func (d *Dialer) shakeHands(ctx context.Context, nc net.Conn, known error, others []string, cfg transport.Config) (conn *transport.Conn, failed error) {
 	began := time.Now()
 	if failed = known; known == nil {
 		conn, failed = d.client(ctx, nc, cfg, len(others) > 0)
@@ -277,13 +279,13 @@ func (d *Dialer) shakeHands(ctx context.Context, nc net.Conn, known error, other
 
 // client performs one handshake. If others wait for their turn, silence is given
 // up on sooner.
-func (d *Dialer) client(ctx context.Context, nc net.Conn, cfg Config, more bool) (*Conn, error) {
+func (d *Dialer) client(ctx context.Context, nc net.Conn, cfg transport.Config, more bool) (*transport.Conn, error) {
 	if more && cfg.FirstByteTimeout == 0 {
 		cfg.FirstByteTimeout = cmp.Or(d.FirstByteTimeout, 3*time.Second)
 	}
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(d.HandshakeTimeout, time.Minute))
 	defer cancel()
-	return Client(ctx, nc, cfg)
+	return transport.Client(ctx, nc, cfg)
 }
 
 const (

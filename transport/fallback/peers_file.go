@@ -1,4 +1,4 @@
-package transport
+package fallback
 
 import (
 	"errors"

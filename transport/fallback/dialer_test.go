@@ -1,4 +1,4 @@
-package transport
+package fallback
 
 import (
 	"context"
@@ -9,7 +9,11 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"bip324proxy/transport"
 )
+
+var mainnet = [4]byte{0xf9, 0xbe, 0xb4, 0xd9}
 
 // A peer in the fallback tests: what it does with a connection.
 type behaviour func(t *testing.T, nc net.Conn)
@@ -38,7 +42,7 @@ func says(b []byte, next behaviour) behaviour {
 
 func speaksV2(t *testing.T, nc net.Conn) {
 	defer nc.Close()
-	if _, err := Server(context.Background(), nc, Config{Magic: mainnet}); err != nil {
+	if _, err := transport.Server(context.Background(), nc, transport.Config{Magic: mainnet}); err != nil {
 		t.Error(err)
 	}
 	io.Copy(io.Discard, nc)
@@ -46,14 +50,14 @@ func speaksV2(t *testing.T, nc net.Conn) {
 
 // failsMAC does all right but for a bit of its version packet.
 func failsMAC(t *testing.T, nc net.Conn) {
-	h, err := NewHandshake(Config{Magic: mainnet, Garbage: []byte{1}}, false)
+	h, err := transport.NewHandshake(transport.Config{Magic: mainnet, Garbage: []byte{1}}, false)
 	if err != nil {
 		t.Error(err)
 	}
-	key := make([]byte, KeySize)
+	key := make([]byte, transport.KeySize)
 	io.ReadFull(nc, key)
 	_, flight, err := h.Receive(key)
-	if err != nil || len(flight) != KeySize+1+terminatorSize+packetSize(0) {
+	if err != nil || len(flight) != transport.KeySize+1+16+transport.Headroom+transport.Tailroom {
 		t.Errorf("flight of %d bytes, %v", len(flight), err)
 	}
 	flight[len(flight)-1] ^= 1
@@ -63,12 +67,12 @@ func failsMAC(t *testing.T, nc net.Conn) {
 
 // When a dial falls back to v1, when it must not, and that it never does twice.
 func TestFallback(t *testing.T) {
-	never, always := FallbackNever, FallbackAlways
+	never, always := Never, Always
 	for _, test := range []struct {
 		name     string
 		peer     behaviour // on the first connection
 		then     behaviour // on the second; silent if it is nil, and on all others
-		fallback Fallback
+		fallback Mode
 		known    Speaks
 		v1       bool // the link is v1
 		failed   bool // Upgrade fails
@@ -82,7 +86,7 @@ func TestFallback(t *testing.T) {
 		{"closes, strict", takes(24, closes), nil, never, SpeaksUnknown, false, true, 1},
 		{"closes, proven v2", takes(24, closes), nil, always, SpeaksV2, false, true, 1},
 		{"resets, proven v2", takes(64, resets), nil, always, SpeaksV2, false, true, 1},
-		{"closes, overlay policy on clearnet", takes(24, closes), nil, FallbackOverlay, SpeaksUnknown, false, true, 1},
+		{"closes, overlay policy on clearnet", takes(24, closes), nil, Overlay, SpeaksUnknown, false, true, 1},
 		{"closes, known v1", silent, nil, always, SpeaksV1, true, false, 1},
 		{"one byte, then closes", takes(64, says([]byte{7}, closes)), nil, always, SpeaksUnknown, false, true, 1},
 		{"one byte, then resets", takes(64, says([]byte{7}, resets)), nil, always, SpeaksUnknown, false, true, 1},
@@ -90,10 +94,10 @@ func TestFallback(t *testing.T) {
 		{"garbage without terminator", takes(64, says(make([]byte, 64+4111), silent)), nil, always, SpeaksUnknown, false, true, 1},
 		{"wrong version packet", failsMAC, nil, always, SpeaksUnknown, false, true, 1},
 		{"known v1, strict", takes(24, closes), nil, never, SpeaksV1, false, true, 1},
-		{"known v1, overlay policy on clearnet", takes(24, closes), nil, FallbackOverlay, SpeaksV1, false, true, 1},
+		{"known v1, overlay policy on clearnet", takes(24, closes), nil, Overlay, SpeaksV1, false, true, 1},
 		{"just refused v2", silent, nil, always, RefusedV2, true, false, 3},
 		{"just refused v2, strict", takes(24, closes), nil, never, RefusedV2, false, true, 1},
-		{"just refused v2, overlay policy on clearnet", takes(24, closes), nil, FallbackOverlay, RefusedV2, false, true, 1},
+		{"just refused v2, overlay policy on clearnet", takes(24, closes), nil, Overlay, RefusedV2, false, true, 1},
 		{"v2 peer that just refused, strict", speaksV2, nil, never, RefusedV2, false, false, 1},
 		{"silent, never seen", silent, nil, always, SpeaksUnknown, true, false, 2},
 		{"silent, proven v2", silent, nil, always, SpeaksV2, false, true, 1},
@@ -105,7 +109,7 @@ func TestFallback(t *testing.T) {
 		{"closes, then one byte", takes(24, closes), takes(64, says([]byte{7}, closes)), always, SpeaksUnknown, false, true, 2},
 		{"closes, then a wrong version packet", takes(24, closes), failsMAC, always, SpeaksUnknown, false, true, 2},
 		{"closes, then would speak v2, strict", takes(24, closes), speaksV2, never, SpeaksUnknown, false, true, 1},
-		{"closes, then would speak v2, overlay policy on clearnet", takes(24, closes), speaksV2, FallbackOverlay, SpeaksUnknown, false, true, 1},
+		{"closes, then would speak v2, overlay policy on clearnet", takes(24, closes), speaksV2, Overlay, SpeaksUnknown, false, true, 1},
 		{"closes, then would speak v2, proven v2", takes(24, closes), speaksV2, always, SpeaksV2, false, true, 1},
 		{"just refused v2, then speaks it", silent, speaksV2, always, RefusedV2, false, false, 2},
 		{"just refused v2, closes", silent, takes(24, closes), always, RefusedV2, true, false, 3},
@@ -143,7 +147,7 @@ func TestFallback(t *testing.T) {
 					dials++
 					return new(net.Dialer).DialContext(ctx, network, addr)
 				},
-				Fallback:         test.fallback,
+				Mode:             test.fallback,
 				Peers:            new(Peers),
 				HandshakeTimeout: time.Second,
 				FirstByteTimeout: 100 * time.Millisecond,
@@ -154,7 +158,7 @@ func TestFallback(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			link, err := d.Upgrade(t.Context(), nc, addr, Config{Magic: mainnet})
+			link, err := d.Upgrade(t.Context(), nc, addr, transport.Config{Magic: mainnet})
 			if (err != nil) != test.failed {
 				t.Fatalf("error %v, want one: %v", err, test.failed)
 			}
@@ -165,9 +169,9 @@ func TestFallback(t *testing.T) {
 				t.Errorf("v2 %v", got)
 			}
 			if test.failed {
-				var failed *HandshakeError
+				var failed *transport.HandshakeError
 				if !errors.As(err, &failed) {
-					t.Errorf("error %v is no *HandshakeError", err)
+					t.Errorf("error %v is no *transport.HandshakeError", err)
 				}
 				if _, err := nc.Write([]byte{0}); !errors.Is(err, net.ErrClosed) {
 					t.Errorf("the failed connection is not closed: %v", err)
@@ -195,14 +199,14 @@ func TestUpgradeStopped(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	d := &Dialer{Fallback: FallbackAlways}
+	d := &Dialer{Mode: Always}
 	nc, err := d.Connect(t.Context(), l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	link, err := d.Upgrade(ctx, nc, l.Addr().String(), Config{Magic: mainnet})
+	link, err := d.Upgrade(ctx, nc, l.Addr().String(), transport.Config{Magic: mainnet})
 	if !errors.Is(err, context.Canceled) || link != (Link{}) {
 		t.Errorf("our own stop gave %+v, %v", link, err)
 	}
@@ -212,9 +216,9 @@ func TestUpgradeStopped(t *testing.T) {
 // Under overlay it decides; under always the link says so.
 func TestOverlay(t *testing.T) {
 	elsewhere := errors.New("it is elsewhere")
-	const never, overlay, always = FallbackNever, FallbackOverlay, FallbackAlways
+	const never, overlay, always = Never, Overlay, Always
 	for _, c := range []struct {
-		fallback Fallback
+		fallback Mode
 		known    Speaks
 		peer     behaviour // on the first connection
 		nobody   bool      // Overlay is nil
@@ -273,7 +277,7 @@ func TestOverlay(t *testing.T) {
 				}
 				return c.answer
 			},
-			Fallback:         c.fallback,
+			Mode:             c.fallback,
 			Peers:            new(Peers),
 			HandshakeTimeout: time.Second,
 			FirstByteTimeout: 100 * time.Millisecond,
@@ -288,12 +292,12 @@ func TestOverlay(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		link, err := d.Upgrade(t.Context(), nc, addr, Config{Magic: mainnet})
+		link, err := d.Upgrade(t.Context(), nc, addr, transport.Config{Magic: mainnet})
 		var refused *OverlayError
 		if (link.V1 != nil) != c.v1 || link.Overlay != c.overlay || asked != c.asked || dials != c.dials || errors.As(err, &refused) != c.refused {
 			t.Errorf("%v, known for %v, answer %v: link %+v, %v; asked %d times, dialled %d times", c.fallback, c.known, c.answer, link, err, asked, dials)
 		}
-		var failed *HandshakeError
+		var failed *transport.HandshakeError
 		if c.refused && (refused.Err != elsewhere || !errors.As(err, &failed)) {
 			t.Errorf("the error is %v", err)
 		}

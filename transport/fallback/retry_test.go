@@ -1,4 +1,4 @@
-package transport
+package fallback
 
 import (
 	"context"
@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"bip324proxy/transport"
 )
 
 // pipePeer is the other end of a connection, in a bubble.
@@ -16,14 +18,14 @@ type pipePeer func(nc net.Conn)
 // hangsUpAfter reads the key, and hangs up d later.
 func hangsUpAfter(d time.Duration) pipePeer {
 	return func(nc net.Conn) {
-		io.ReadFull(nc, make([]byte, KeySize))
+		io.ReadFull(nc, make([]byte, transport.KeySize))
 		time.Sleep(d)
 		nc.Close()
 	}
 }
 
 func answersV2(nc net.Conn) {
-	Server(context.Background(), nc, Config{Magic: mainnet, Garbage: []byte{}})
+	transport.Server(context.Background(), nc, transport.Config{Magic: mainnet, Garbage: []byte{}})
 	io.Copy(io.Discard, nc)
 }
 
@@ -36,7 +38,7 @@ func TestRetry(t *testing.T) {
 		name     string
 		first    pipePeer
 		second   pipePeer
-		fallback Fallback
+		fallback Mode
 		leaves   time.Duration // the caller's context ends then, if not 0
 		provenAt time.Duration // somebody proves that the peer speaks v2, if not 0
 
@@ -52,7 +54,7 @@ func TestRetry(t *testing.T) {
 		{name: "hung up late", first: hangsUpAfter(2900 * time.Millisecond), second: hangsUpAfter(0),
 			from: retryWithin, to: retryWithin + 1, dials: 2, v1: true},
 		{name: "silent", first: saysNothing, second: answersV2, from: 3 * time.Second, to: 3*time.Second + 1, dials: 1, v1: true},
-		{name: "strict", first: hangsUpAfter(0), second: answersV2, fallback: FallbackNever},
+		{name: "strict", first: hangsUpAfter(0), second: answersV2, fallback: Never},
 		{name: "the client leaves", first: hangsUpAfter(0), second: answersV2, leaves: 500 * time.Millisecond},
 		{name: "the client leaves before", first: hangsUpAfter(time.Second), second: answersV2, leaves: 500 * time.Millisecond},
 		{name: "proven in the meantime", first: hangsUpAfter(0), second: hangsUpAfter(0), provenAt: 500 * time.Millisecond,
@@ -75,9 +77,9 @@ func TestRetry(t *testing.T) {
 					return ours
 				}
 				var dialled []time.Duration
-				d := &Dialer{Fallback: c.fallback, Peers: new(Peers)}
+				d := &Dialer{Mode: c.fallback, Peers: new(Peers)}
 				if c.name != "strict" {
-					d.Fallback = FallbackAlways
+					d.Mode = Always
 				}
 				d.Dial = func(context.Context, string, string) (net.Conn, error) {
 					if dialled = append(dialled, time.Since(began)); len(dialled) == 1 {
@@ -88,7 +90,7 @@ func TestRetry(t *testing.T) {
 				if c.provenAt > 0 {
 					time.AfterFunc(c.provenAt, func() { d.Peers.Note(somePeer, SpeaksV2) })
 				}
-				link, err := d.Upgrade(ctx, connect(c.first), somePeer, Config{Magic: mainnet, Garbage: []byte{}})
+				link, err := d.Upgrade(ctx, connect(c.first), somePeer, transport.Config{Magic: mainnet, Garbage: []byte{}})
 				if (link.V2 != nil) != c.v2 || (link.V1 != nil) != c.v1 || (err == nil) != (c.v1 || c.v2) || len(dialled) != c.dials {
 					t.Errorf("%s: %+v, %v, dialled at %v", c.name, link, err, dialled)
 				} else if c.dials > 0 && (dialled[0] < c.from || dialled[0] >= c.to) {
@@ -114,13 +116,13 @@ func TestNoRetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		unreachable := errors.New("unreachable")
 		dials := 0
-		d := &Dialer{Fallback: FallbackAlways, Dial: func(context.Context, string, string) (net.Conn, error) {
+		d := &Dialer{Mode: Always, Dial: func(context.Context, string, string) (net.Conn, error) {
 			dials++
 			return nil, unreachable
 		}}
 		ours, theirs := net.Pipe()
 		go hangsUpAfter(0)(theirs)
-		link, err := d.Upgrade(t.Context(), ours, somePeer, Config{Magic: mainnet, Garbage: []byte{}})
+		link, err := d.Upgrade(t.Context(), ours, somePeer, transport.Config{Magic: mainnet, Garbage: []byte{}})
 		var redial *RedialError
 		if !errors.As(err, &redial) || redial.Err != unreachable || !isHungUp(redial.First) || dials != 1 || link != (Link{}) {
 			t.Errorf("%+v, %v, %d dials", link, err, dials)

@@ -1,4 +1,4 @@
-package transport
+package fallback
 
 import (
 	"errors"
@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"bip324proxy/internal/testkit"
 )
 
 // A note is saved after saveDelay, with all that came since, and not sooner.
@@ -215,7 +217,7 @@ func TestLookupDoesNotWaitForTheDisk(t *testing.T) {
 
 // Many at once, for the race detector; and nothing is left running.
 func TestPeersFileConcurrently(t *testing.T) {
-	noLeaks(t)
+	testkit.NoLeaks(t)
 	path := filepath.Join(t.TempDir(), "peers")
 	p := openPeers(t, path)
 	var wg sync.WaitGroup

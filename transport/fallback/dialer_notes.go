@@ -1,10 +1,12 @@
-package transport
+package fallback
 
 import (
 	"errors"
 	"net"
 	"net/netip"
 	"slices"
+
+	"bip324proxy/transport"
 )
 
 // What a Dialer looks up and notes is about two spellings of one peer: what was
@@ -58,15 +60,15 @@ func (d *Dialer) mayFallBack(addr string, conns ...net.Conn) bool {
 // allowsV1 reports whether there are peers that may be spoken to in v1. Overlay is
 // not asked yet.
 func (d *Dialer) allowsV1() bool {
-	return d.Fallback == FallbackAlways || d.Fallback == FallbackOverlay && d.Overlay != nil
+	return d.Mode == Always || d.Mode == Overlay && d.Overlay != nil
 }
 
 // knownV1 returns why v2 need not be tried on nc, a connection to addr, where v1 may be
 // spoken: ErrV1Peer, ErrKnownV1, ErrRefusedV2, or nil if it is to be tried.
-func (d *Dialer) knownV1(addr string, nc net.Conn, cfg *Config) error {
+func (d *Dialer) knownV1(addr string, nc net.Conn, cfg *transport.Config) error {
 	switch {
-	case cfg.receivedV1():
-		return ErrV1Peer
+	case cfg.ReceivedV1():
+		return transport.ErrV1Peer
 	case len(cfg.Received) > 0: // so far this is not v1
 		return nil
 	}
@@ -95,7 +97,7 @@ func (d *Dialer) NoteV2(addr string, nc net.Conn) {
 // another day, or the peer's upgrade, or an attack, would never be found out.
 func (d *Dialer) NoteV1(addr string, link Link) {
 	at := d.v1Addr(addr, link.V1)
-	if errors.As(link.Cause, new(*HandshakeError)) && at != "" && !d.provenV2(addr, link.V1) {
+	if errors.As(link.Cause, new(*transport.HandshakeError)) && at != "" && !d.provenV2(addr, link.V1) {
 		d.Peers.Note(at, SpeaksV1)
 	}
 }
@@ -105,7 +107,7 @@ func (d *Dialer) NoteV1(addr string, link Link) {
 // proxy. If a v1 peer would have ended it so, and only where Fallback allows v1 and
 // the peer is not known to speak v2, it is noted as RefusedV2: who then comes back
 // with v1 gets it, instead of one more v2 handshake that fails the same way.
-func (d *Dialer) NoteFailed(addr string, nc net.Conn, e *HandshakeError) {
+func (d *Dialer) NoteFailed(addr string, nc net.Conn, e *transport.HandshakeError) {
 	if at := d.v1Addr(addr, nc); at != "" && isV1(e) && d.mayFallBack(addr, nc) {
 		d.Peers.Note(at, RefusedV2)
 	}
@@ -114,8 +116,8 @@ func (d *Dialer) NoteFailed(addr string, nc net.Conn, e *HandshakeError) {
 // isV1 reports whether a handshake failed with err the way it does with a v1 peer,
 // or was not tried because the peer seems to be one.
 func isV1(err error) bool {
-	if e, ok := err.(*HandshakeError); ok { // a *RedialError is none
-		return errors.Is(e, ErrV1Peer) || e.Sent >= minSent && e.Received == 0 && (e.HungUp() || errors.Is(e, ErrSilent))
+	if e, ok := err.(*transport.HandshakeError); ok { // a *RedialError is none
+		return errors.Is(e, transport.ErrV1Peer) || e.Sent >= minSent && e.Received == 0 && (e.HungUp() || errors.Is(e, transport.ErrSilent))
 	}
-	return err == ErrKnownV1 || err == ErrRefusedV2 || err == ErrV1Peer
+	return err == ErrKnownV1 || err == ErrRefusedV2 || err == transport.ErrV1Peer
 }

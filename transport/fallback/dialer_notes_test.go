@@ -1,4 +1,4 @@
-package transport
+package fallback
 
 import (
 	"context"
@@ -11,6 +11,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"bip324proxy/internal/testkit"
+	"bip324proxy/transport"
 )
 
 const (
@@ -34,7 +37,7 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	w := &world{t: t, peers: make(map[string]behaviour), names: map[string][]string{
 		"node.example": {"192.0.2.1"}, "other.example": {"192.0.2.1"}}}
-	w.d = &Dialer{Fallback: FallbackAlways, Peers: new(Peers), Dial: w.dial, Direct: true, Resolve: w.resolve,
+	w.d = &Dialer{Mode: Always, Peers: new(Peers), Dial: w.dial, Direct: true, Resolve: w.resolve,
 		FirstByteTimeout: 200 * time.Millisecond, RetryAfter: time.Millisecond, HandshakeTimeout: 10 * time.Second}
 	t.Cleanup(w.ends.Wait)
 	return w
@@ -62,7 +65,7 @@ func (w *world) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 	if peer == nil {
 		return nil, errors.New("unreachable")
 	}
-	ours, theirs := tcpPair(w.t)
+	ours, theirs := testkit.TCPPair(w.t)
 	w.ends.Go(func() { peer(w.t, theirs) })
 	return &at{ours, net.TCPAddrFromAddrPort(netip.MustParseAddrPort(addr))}, nil
 }
@@ -75,7 +78,7 @@ func (w *world) connect(addr string) (Link, error) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	link, err := w.d.Upgrade(w.t.Context(), nc, addr, Config{Magic: mainnet})
+	link, err := w.d.Upgrade(w.t.Context(), nc, addr, transport.Config{Magic: mainnet})
 	if link.V1 != nil {
 		w.d.NoteV1(addr, link)
 		link.V1.Close()
@@ -92,7 +95,7 @@ func (w *world) connect(addr string) (Link, error) {
 	return link, err
 }
 
-var cut = takes(KeySize, closes)
+var cut = takes(transport.KeySize, closes)
 
 // cutOnce is a peer that hangs up on its first connection and says nothing on others.
 func cutOnce() behaviour {
@@ -117,7 +120,7 @@ func TestProvenBySpelling(t *testing.T) {
 		w.peers[addrA] = cut
 		for _, next := range all {
 			link, err := w.connect(next)
-			var failed *HandshakeError
+			var failed *transport.HandshakeError
 			if link.V1 != nil || !errors.As(err, &failed) || !failed.ProvenV2 || len(w.dialled) != 1 {
 				t.Errorf("proven as %s, asked for as %s: %+v, %v, dialled %q", first, next, link, err, w.dialled)
 			}
@@ -199,7 +202,7 @@ func TestV1IsOfOneAddress(t *testing.T) {
 		t.Errorf("%+v, %v, dialled %q", link, err, w.dialled)
 	}
 	// Another answers, if only a byte: no v1 for the name.
-	w.peers["192.0.2.8:8333"] = takes(KeySize, says([]byte{7}, closes))
+	w.peers["192.0.2.8:8333"] = takes(transport.KeySize, says([]byte{7}, closes))
 	if link, err := w.connect("cut.example:8333"); err == nil || link != (Link{}) {
 		t.Errorf("%+v, %v, dialled %q", link, err, w.dialled)
 	}
@@ -222,7 +225,7 @@ func TestKnownV1Stopped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if link, err := w.d.Upgrade(ctx, nc, "seed.example:8333", Config{Magic: mainnet}); err != left || link != (Link{}) {
+	if link, err := w.d.Upgrade(ctx, nc, "seed.example:8333", transport.Config{Magic: mainnet}); err != left || link != (Link{}) {
 		t.Errorf("%+v, %v", link, err)
 	}
 	if _, err := nc.Write([]byte{0}); !errors.Is(err, net.ErrClosed) {
@@ -251,7 +254,7 @@ func TestProvenWhileRedialling(t *testing.T) {
 			if proven != (err != nil) || proven != (link.V1 == nil) || len(w.dialled) != dials {
 				t.Errorf("proven as %s at dial %d: %+v, %v, dialled %q", addr, dial, link, err, w.dialled)
 			}
-			var failed *HandshakeError
+			var failed *transport.HandshakeError
 			if proven && (!errors.As(err, &failed) || !failed.ProvenV2) {
 				t.Errorf("%v does not say why", err)
 			}
@@ -293,7 +296,7 @@ func TestNotesThroughProxy(t *testing.T) {
 	if !slices.Equal(w.dialled, []string{"other.example:8333", "other.example:8333", "other.example:8333"}) {
 		t.Errorf("dialled %q", w.dialled)
 	}
-	w.d.NoteFailed("third.example:8333", link.V1, &HandshakeError{Sent: KeySize, Err: io.EOF})
+	w.d.NoteFailed("third.example:8333", link.V1, &transport.HandshakeError{Sent: transport.KeySize, Err: io.EOF})
 	w.d.NoteV2("fourth.example:8333", link.V1)
 	for addr, want := range map[string]Speaks{addrA: SpeaksUnknown, "node.example:8333": SpeaksV2,
 		"other.example:8333": SpeaksV1, "third.example:8333": RefusedV2, "fourth.example:8333": SpeaksV2} {
@@ -313,11 +316,11 @@ func TestRefusalIsOfOneAddress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	nc.Write(make([]byte, KeySize))
+	nc.Write(make([]byte, transport.KeySize))
 	nc.Close()
-	w.d.NoteFailed("seed.example:8333", nc, &HandshakeError{Sent: KeySize, Err: io.EOF})
+	w.d.NoteFailed("seed.example:8333", nc, &transport.HandshakeError{Sent: transport.KeySize, Err: io.EOF})
 	w.peers[addrA] = silent
-	if link, err := w.connect("node.example:8333"); !errors.Is(link.Cause, ErrRefusedV2) || !errors.Is(link.Cause, ErrSilent) {
+	if link, err := w.connect("node.example:8333"); !errors.Is(link.Cause, ErrRefusedV2) || !errors.Is(link.Cause, transport.ErrSilent) {
 		t.Errorf("%+v, %v", link, err)
 	}
 	if got := w.d.Peers.Lookup(addrA); got != SpeaksV1 {
@@ -346,7 +349,7 @@ func TestV1NoteIsNotRenewed(t *testing.T) {
 		t.Errorf("%+v was renewed: %+v", first, note())
 	}
 	w.d.Peers.v1.byKey[addrA].Value.(*peerNote).until = time.Now() // a day later
-	if link, err := w.connect(addrA); !errors.Is(link.Cause, ErrSilent) {
+	if link, err := w.connect(addrA); !errors.Is(link.Cause, transport.ErrSilent) {
 		t.Errorf("v2 was not tried again: %+v, %v", link, err)
 	}
 	if !note().until.After(first.until) {

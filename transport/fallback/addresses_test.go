@@ -1,4 +1,4 @@
-package transport
+package fallback
 
 import (
 	"context"
@@ -9,6 +9,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"bip324proxy/internal/testkit"
+	"bip324proxy/transport"
 )
 
 // A name with many addresses: the handshake moves on to the next until one
@@ -77,12 +80,12 @@ func TestNameWithManyAddresses(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			link, err := d.Upgrade(t.Context(), nc, "seed.example:8333", Config{Magic: mainnet})
+			link, err := d.Upgrade(t.Context(), nc, "seed.example:8333", transport.Config{Magic: mainnet})
 			if (link.V2 != nil) != test.v2 || (err == nil) != test.v2 {
 				t.Errorf("%+v, %v, want v2: %v", link, err, test.v2)
 			}
-			if err != nil && !errors.As(err, new(*HandshakeError)) {
-				t.Errorf("error %v is no *HandshakeError", err)
+			if err != nil && !errors.As(err, new(*transport.HandshakeError)) {
+				t.Errorf("error %v is no *transport.HandshakeError", err)
 			}
 			if link.V2 != nil {
 				link.V2.Close()
@@ -104,13 +107,13 @@ func TestOneAnswerRulesOutV1(t *testing.T) {
 		var peers sync.WaitGroup
 		dials := 0
 		d := &Dialer{
-			Fallback:   FallbackAlways,
+			Mode:       Always,
 			RetryAfter: time.Millisecond,
 			Resolve: func(context.Context, string) ([]netip.Addr, error) {
 				return []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")}, nil
 			},
 			Dial: func(_ context.Context, _, addr string) (net.Conn, error) {
-				ours, theirs := tcpPair(t)
+				ours, theirs := testkit.TCPPair(t)
 				peer, ip := takes(64, closes), "192.0.2.1:8333"
 				switch dials++; dials {
 				case 2:
@@ -126,7 +129,7 @@ func TestOneAnswerRulesOutV1(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		link, err := d.Upgrade(t.Context(), nc, "seed.example:8333", Config{Magic: mainnet})
+		link, err := d.Upgrade(t.Context(), nc, "seed.example:8333", transport.Config{Magic: mainnet})
 		if answers != (err != nil) || answers != (link.V1 == nil) {
 			t.Errorf("the second answers: %v, but the link is %+v, %v", answers, link, err)
 		}
@@ -189,7 +192,7 @@ func TestUnreachableAddresses(t *testing.T) {
 			if connected == 4 {
 				peer = speaksV2
 			}
-			ours, theirs := tcpPair(t)
+			ours, theirs := testkit.TCPPair(t)
 			peers.Go(func() { peer(t, theirs) })
 			return &at{ours, net.TCPAddrFromAddrPort(to)}, nil
 		},
@@ -198,7 +201,7 @@ func TestUnreachableAddresses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	link, err := d.Upgrade(t.Context(), nc, "seed.example:8333", Config{Magic: mainnet})
+	link, err := d.Upgrade(t.Context(), nc, "seed.example:8333", transport.Config{Magic: mainnet})
 	if err != nil || link.V2 == nil || connected != 4 {
 		t.Fatalf("%+v, %v after %d connections", link, err, connected)
 	}

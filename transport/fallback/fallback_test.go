@@ -1,4 +1,4 @@
-package transport
+package fallback
 
 import (
 	"context"
@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"bip324proxy/transport"
 )
 
 const somePeer = "peer.example:8333"
@@ -49,7 +51,7 @@ func TestFallbackFacts(t *testing.T) {
 	failsWith := func(op string, err error) error {
 		return &net.OpError{Op: op, Net: "tcp", Err: os.NewSyscallError(op, err)}
 	}
-	reset := failsWith("read", errReset)
+	reset := failsWith("read", syscall.ECONNRESET)
 	for _, c := range []struct {
 		name string
 		conn endsWith
@@ -57,17 +59,17 @@ func TestFallbackFacts(t *testing.T) {
 	}{
 		{"closed", endsWith{takes: 1 << 20, err: io.EOF}, true},
 		{"reset", endsWith{takes: 1 << 20, err: reset}, true},
-		{"aborted", endsWith{takes: 1 << 20, err: failsWith("read", errAborted)}, true},
+		{"aborted", endsWith{takes: 1 << 20, err: failsWith("read", syscall.ECONNABORTED)}, true},
 		{"reset after 24 bytes", endsWith{takes: 24, err: reset}, true},
-		{"broken pipe after 24 bytes", endsWith{takes: 24, err: failsWith("write", errPipe)}, true},
+		{"broken pipe after 24 bytes", endsWith{takes: 24, err: failsWith("write", syscall.EPIPE)}, true},
 		{"reset after 24 bytes and an answer", endsWith{takes: 24, says: 1, err: reset}, false},
 		{"reset after 23 bytes", endsWith{takes: 23, err: reset}, false},
-		{"broken pipe after 23 bytes", endsWith{takes: 23, err: failsWith("write", errPipe)}, false},
+		{"broken pipe after 23 bytes", endsWith{takes: 23, err: failsWith("write", syscall.EPIPE)}, false},
 		{"reset at once", endsWith{err: reset}, false},
 		{"closed after a byte", endsWith{takes: 1 << 20, says: 1, err: io.EOF}, false},
 		{"reset after a byte", endsWith{takes: 1 << 20, says: 1, err: reset}, false},
-		{"reset after a key", endsWith{takes: 1 << 20, says: KeySize, err: reset}, false},
-		{"reset after garbage", endsWith{takes: 1 << 20, says: KeySize + 100, err: reset}, false},
+		{"reset after a key", endsWith{takes: 1 << 20, says: transport.KeySize, err: reset}, false},
+		{"reset after garbage", endsWith{takes: 1 << 20, says: transport.KeySize + 100, err: reset}, false},
 		{"no terminator", endsWith{takes: 1 << 20, says: 5000, err: reset}, false},
 		{"unreachable", endsWith{takes: 1 << 20, err: failsWith("read", syscall.EHOSTUNREACH)}, false},
 		{"nothing acknowledged", endsWith{takes: 1 << 20, err: failsWith("read", syscall.ETIMEDOUT)}, false},
@@ -81,7 +83,7 @@ func TestFallbackFacts(t *testing.T) {
 			third := &endsWith{takes: 1 << 20, err: reset}
 			dials := 0
 			unreachable := errors.New("unreachable")
-			d := &Dialer{Fallback: FallbackAlways, Peers: new(Peers), FirstByteTimeout: time.Hour, RetryAfter: 1,
+			d := &Dialer{Mode: Always, Peers: new(Peers), FirstByteTimeout: time.Hour, RetryAfter: 1,
 				Dial: func(context.Context, string, string) (net.Conn, error) {
 					switch dials++; {
 					case !v1Answers:
@@ -91,8 +93,8 @@ func TestFallbackFacts(t *testing.T) {
 					}
 					return third, nil
 				}}
-			link, err := d.Upgrade(t.Context(), &conn, somePeer, Config{Magic: mainnet})
-			var failed *HandshakeError
+			link, err := d.Upgrade(t.Context(), &conn, somePeer, transport.Config{Magic: mainnet})
+			var failed *transport.HandshakeError
 			switch {
 			case !c.v1:
 				if dials != 0 || link != (Link{}) || !errors.As(err, &failed) {
@@ -161,9 +163,9 @@ func TestFallbackFromSilence(t *testing.T) {
 			second, other := net.Pipe()
 			defer other.Close()
 			defer second.Close()
-			d := &Dialer{Fallback: FallbackAlways, FirstByteTimeout: c.firstByte, HandshakeTimeout: c.all,
+			d := &Dialer{Mode: Always, FirstByteTimeout: c.firstByte, HandshakeTimeout: c.all,
 				Dial: func(context.Context, string, string) (net.Conn, error) { dials++; return second, nil }}
-			link, err := d.Upgrade(ctx, nc, somePeer, Config{Magic: mainnet})
+			link, err := d.Upgrade(ctx, nc, somePeer, transport.Config{Magic: mainnet})
 			if took := time.Since(begin); took != c.after {
 				t.Errorf("%s: after %v, want %v", c.name, took, c.after)
 			}
@@ -172,7 +174,7 @@ func TestFallbackFromSilence(t *testing.T) {
 				if !errors.Is(err, c.want) || dials != 0 || link != (Link{}) {
 					t.Errorf("%s: %d more dials, %+v, %v", c.name, dials, link, err)
 				}
-			case err != nil || dials != 1 || link.V1 != second || !errors.Is(link.Cause, ErrSilent):
+			case err != nil || dials != 1 || link.V1 != second || !errors.Is(link.Cause, transport.ErrSilent):
 				t.Errorf("%s: %d more dials, %+v, %v", c.name, dials, link, err)
 			}
 		})
@@ -181,18 +183,18 @@ func TestFallbackFromSilence(t *testing.T) {
 
 // While one connection fails another proves that the peer speaks v2.
 func TestProvenMeanwhile(t *testing.T) {
-	d := &Dialer{Fallback: FallbackAlways, Peers: new(Peers), Dial: func(context.Context, string, string) (net.Conn, error) {
+	d := &Dialer{Mode: Always, Peers: new(Peers), Dial: func(context.Context, string, string) (net.Conn, error) {
 		t.Error("dialled for v1")
 		return nil, io.EOF
 	}}
 	nc, peer := net.Pipe()
 	go func() {
-		io.ReadFull(peer, make([]byte, KeySize))
+		io.ReadFull(peer, make([]byte, transport.KeySize))
 		d.Peers.Note(somePeer, SpeaksV2)
 		peer.Close()
 	}()
-	link, err := d.Upgrade(t.Context(), nc, somePeer, Config{Magic: mainnet, Garbage: []byte{}})
-	var failed *HandshakeError
+	link, err := d.Upgrade(t.Context(), nc, somePeer, transport.Config{Magic: mainnet, Garbage: []byte{}})
+	var failed *transport.HandshakeError
 	if !errors.As(err, &failed) || link != (Link{}) {
 		t.Errorf("%+v, %v", link, err)
 	}
@@ -202,31 +204,31 @@ func TestProvenMeanwhile(t *testing.T) {
 // instead of at once, and on a new connection; for a minute, and not with a peer that is
 // known.
 func TestRefusedV2(t *testing.T) {
-	refusal := &HandshakeError{Sent: KeySize, Err: io.EOF}
+	refusal := &transport.HandshakeError{Sent: transport.KeySize, Err: io.EOF}
 	for _, c := range []struct {
-		fallback Fallback
+		fallback Mode
 		addr     string
 		known    Speaks
 		want     Speaks
 		cause    error // why v2 is not tried at once; nil if it is
 	}{
-		{FallbackNever, somePeer, SpeaksUnknown, SpeaksUnknown, nil},
-		{FallbackNever, "[fc00::1]:8333", SpeaksUnknown, SpeaksUnknown, nil},
-		{FallbackNever, somePeer, SpeaksV1, SpeaksV1, nil},
-		{FallbackOverlay, somePeer, SpeaksUnknown, SpeaksUnknown, nil},
-		{FallbackOverlay, somePeer, SpeaksV1, SpeaksV1, nil},
-		{FallbackOverlay, "[fc00::1]:8333", SpeaksUnknown, RefusedV2, ErrRefusedV2},
-		{FallbackOverlay, "[fc00::1]:8333", SpeaksV2, SpeaksV2, nil},
-		{FallbackAlways, somePeer, SpeaksUnknown, RefusedV2, ErrRefusedV2},
-		{FallbackAlways, somePeer, SpeaksV1, SpeaksV1, ErrKnownV1},
-		{FallbackAlways, somePeer, SpeaksV2, SpeaksV2, nil},
+		{Never, somePeer, SpeaksUnknown, SpeaksUnknown, nil},
+		{Never, "[fc00::1]:8333", SpeaksUnknown, SpeaksUnknown, nil},
+		{Never, somePeer, SpeaksV1, SpeaksV1, nil},
+		{Overlay, somePeer, SpeaksUnknown, SpeaksUnknown, nil},
+		{Overlay, somePeer, SpeaksV1, SpeaksV1, nil},
+		{Overlay, "[fc00::1]:8333", SpeaksUnknown, RefusedV2, ErrRefusedV2},
+		{Overlay, "[fc00::1]:8333", SpeaksV2, SpeaksV2, nil},
+		{Always, somePeer, SpeaksUnknown, RefusedV2, ErrRefusedV2},
+		{Always, somePeer, SpeaksV1, SpeaksV1, ErrKnownV1},
+		{Always, somePeer, SpeaksV2, SpeaksV2, nil},
 	} {
 		for _, later := range []time.Duration{0, time.Minute - 1, time.Minute} {
 			synctest.Test(t, func(t *testing.T) {
 				unreachable := errors.New("no second one")
 				began := time.Now()
 				var redialled time.Duration
-				d := &Dialer{Fallback: c.fallback, Peers: new(Peers), Dial: func(context.Context, string, string) (net.Conn, error) {
+				d := &Dialer{Mode: c.fallback, Peers: new(Peers), Dial: func(context.Context, string, string) (net.Conn, error) {
 					redialled = time.Since(began)
 					return nil, unreachable
 				}}
@@ -243,11 +245,11 @@ func TestRefusedV2(t *testing.T) {
 				nc, peer := net.Pipe()
 				sent := make(chan int64, 1)
 				go func() {
-					n, _ := io.CopyN(io.Discard, peer, KeySize)
+					n, _ := io.CopyN(io.Discard, peer, transport.KeySize)
 					peer.Close()
 					sent <- n
 				}()
-				link, err := d.Upgrade(t.Context(), nc, c.addr, Config{Magic: mainnet})
+				link, err := d.Upgrade(t.Context(), nc, c.addr, transport.Config{Magic: mainnet})
 				_, closed := nc.Write([]byte{0})
 				nc.Close()
 				cause := c.cause
@@ -257,7 +259,7 @@ func TestRefusedV2(t *testing.T) {
 				var right bool
 				switch n := <-sent; cause {
 				case nil:
-					right = err != nil && n == KeySize
+					right = err != nil && n == transport.KeySize
 				case ErrKnownV1:
 					right = link.V1 == nc && link.Cause == cause && n <= 1
 				case ErrRefusedV2:
@@ -280,10 +282,10 @@ func throughProxy(context.Context, string, string) (net.Conn, error) {
 // However many connections are cut, what was proven stays, and the refusals
 // take no more than their room.
 func TestRefusalsPushNothingOut(t *testing.T) {
-	d := &Dialer{Fallback: FallbackAlways, Peers: new(Peers), Dial: throughProxy}
+	d := &Dialer{Mode: Always, Peers: new(Peers), Dial: throughProxy}
 	d.Peers.Note(somePeer, SpeaksV2)
 	for i := range 3 * maxPeers {
-		d.NoteFailed(net.JoinHostPort("h", strconv.Itoa(i)), nil, &HandshakeError{Sent: KeySize, Err: io.EOF})
+		d.NoteFailed(net.JoinHostPort("h", strconv.Itoa(i)), nil, &transport.HandshakeError{Sent: transport.KeySize, Err: io.EOF})
 	}
 	if d.Peers.Lookup(somePeer) != SpeaksV2 || d.Peers.v2.order.Len() != 1 || d.Peers.refused.order.Len() != maxRefused {
 		t.Errorf("%v, %d known, %d refusals", d.Peers.Lookup(somePeer), d.Peers.v2.order.Len(), d.Peers.refused.order.Len())

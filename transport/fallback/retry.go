@@ -1,4 +1,4 @@
-package transport
+package fallback
 
 import (
 	"cmp"
@@ -7,6 +7,8 @@ import (
 	"math/big"
 	"net"
 	"time"
+
+	"bip324proxy/transport"
 )
 
 // A peer that hangs up on a v2 handshake without a byte need not be a v1 peer. btcd
@@ -30,14 +32,14 @@ const (
 // isHungUp reports whether the peer hung up on the handshake that failed with err, or
 // just before on somebody else's.
 func isHungUp(err error) bool {
-	e, ok := err.(*HandshakeError)
+	e, ok := err.(*transport.HandshakeError)
 	return ok && e.HungUp() || err == ErrRefusedV2
 }
 
 // retry performs the second v2 handshake, on a new connection to addr, when first, the
 // one before, has failed. The error is a *HandshakeError of nc, a *RedialError, or the
 // context's cause.
-func (d *Dialer) retry(ctx context.Context, addr string, began time.Time, first error, cfg Config) (conn *Conn, nc net.Conn, err error) {
+func (d *Dialer) retry(ctx context.Context, addr string, began time.Time, first error, cfg transport.Config) (conn *transport.Conn, nc net.Conn, err error) {
 	more, err := rand.Int(rand.Reader, big.NewInt(int64(retryAfter)))
 	if err != nil {
 		return nil, nil, err
