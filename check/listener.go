@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"syscall"
 
+	"bip324proxy/internal/errno"
 	"bip324proxy/internal/listen"
 	"bip324proxy/internal/plain"
 	"bip324proxy/proxy"
@@ -93,7 +93,7 @@ func notListening(l Listener, err error) Result {
 	address := l.Address
 	r := Result{"listener", Failed, fmt.Sprintf("%s: nobody listens there: %v", address, reason(err)),
 		"the proxy does not run, or with other settings; start it with: bip324-proxy"}
-	if l.Spare && (listen.IsNoAddress(err) || errors.Is(err, syscall.ENETUNREACH)) {
+	if l.Spare && (listen.IsNoAddress(err) || errno.Is(err, errno.ENETUNREACH)) {
 		return Result{"listener", Skipped, address + ": this machine has no such address", ""}
 	}
 	if l.Spare {

@@ -4,6 +4,7 @@ import (
 	"os"
 	"syscall"
 
+	"bip324proxy/internal/errno"
 	"bip324proxy/internal/terminal"
 )
 
@@ -26,7 +27,7 @@ func findTerminal() userTerminal {
 // stdin or stderr on a terminal it always does: some shells send it when they end, before
 // the terminal closes.
 func (u userTerminal) isClosed() bool {
-	return u.interactive || u.controlling && isAny(openTerminal(), syscall.ENXIO, syscall.EIO)
+	return u.interactive || u.controlling && errno.Is(openTerminal(), syscall.ENXIO, syscall.EIO)
 }
 
 // openTerminal opens the controlling terminal and closes it again.

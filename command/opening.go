@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
 
+	"bip324proxy/internal/errno"
 	"bip324proxy/internal/listen"
 )
 
@@ -82,7 +84,7 @@ func (o *opening) await(spec string, wait bool) (net.Listener, error) {
 // address or interface.
 func isAbsent(err error, spec string) bool {
 	zone := strings.Contains(spec, "%") // of an interface that may come; the system is not told a name
-	return isAny(err, errAddrNotAvail, errNoDevice) || zone && isAny(err, errInvalid)
+	return errno.Is(err, errno.EADDRNOTAVAIL, errno.ENODEV) || zone && errno.Is(err, errno.EINVAL)
 }
 
 // listenHint returns why listening at spec failed with err and what can be done, or
@@ -93,17 +95,17 @@ func listenHint(err error, spec string) string {
 	}
 	_, port, _ := net.SplitHostPort(spec)
 	switch {
-	case isAny(err, errAddrInUse):
+	case errno.Is(err, errno.EADDRINUSE):
 		return fmt.Sprintf("another program has that address, or bip324-proxy runs already: %s shows which; stop it", showListeners)
 	case isAbsent(err, spec):
 		return fmt.Sprintf("this machine has no such address: %s shows those that it has", showAddresses)
-	case isAny(err, errAccess, syscall.EPERM) && len(port) < 4 && port != "0":
+	case errno.Is(err, errno.EACCES, syscall.EPERM) && len(port) < 4 && port != "0":
 		return "a port below 1024 needs a privilege; take a higher one, such as 1324"
-	case isAny(err, errAccess, syscall.EPERM):
+	case errno.Is(err, errno.EACCES, syscall.EPERM):
 		return "the system does not permit this program to use that port"
-	case isAny(err, errFamily):
+	case errno.Is(err, errno.EAFNOSUPPORT):
 		return "this machine, or the service's sandbox, does not have that family of addresses, IPv4 or IPv6; take the other"
-	case isAny(err, syscall.EMFILE, syscall.ENFILE):
+	case errno.Is(err, errno.EMFILE, syscall.ENFILE):
 		return "too many files are open; raise the limit (ulimit -n)"
 	}
 	return ""
@@ -112,31 +114,35 @@ func listenHint(err error, spec string) string {
 // socketHint is listenHint for the path of a unix socket.
 func socketHint(err error, path string) string {
 	switch {
-	case isAny(err, errAddrInUse):
+	case errno.Is(err, errno.EADDRINUSE):
 		return "another program uses that socket, or bip324-proxy runs already; stop it"
-	case isAny(err, syscall.ENOENT):
+	case errno.Is(err, syscall.ENOENT):
 		return "its directory does not exist; make it"
-	case isAny(err, syscall.ENOTDIR):
+	case errno.Is(err, syscall.ENOTDIR):
 		return "part of the path is not a directory"
-	case isAny(err, syscall.EACCES, syscall.EPERM):
+	case errno.Is(err, errno.EACCES, syscall.EPERM):
 		return "this user may not write to its directory; permit that"
-	case isAny(err, syscall.EROFS):
+	case errno.Is(err, syscall.EROFS):
 		return "its file system is read-only; under systemd, take a path in a RuntimeDirectory="
-	case isAny(err, syscall.ENAMETOOLONG), isAny(err, errInvalid) && len(path) > 90:
+	case errno.Is(err, syscall.ENAMETOOLONG), errno.Is(err, errno.EINVAL) && len(path) > 90:
 		return fmt.Sprintf("the path has %d bytes, and a socket's may have 107 on Linux, 103 elsewhere; take a shorter one", len(path))
-	case isAny(err, errFamily):
+	case errno.Is(err, errno.EAFNOSUPPORT):
 		return "this system has no unix sockets; take HOST:PORT"
-	case isAny(err, syscall.ENOSPC, syscall.EDQUOT):
+	case errno.Is(err, syscall.ENOSPC, syscall.EDQUOT):
 		return "its file system is full; make room"
 	}
 	return ""
 }
 
-func isAny(err error, errnos ...syscall.Errno) bool {
-	for _, errno := range errnos {
-		if errors.Is(err, errno) {
-			return true
-		}
+// showListeners and showAddresses are commands of the system.
+var showListeners, showAddresses = func() (listeners, addresses string) {
+	switch runtime.GOOS {
+	case "linux":
+		return "ss -ltnp", "ip address"
+	case "freebsd":
+		return "sockstat -l", "ifconfig"
+	case "windows":
+		return "netstat -ano", "ipconfig"
 	}
-	return false
-}
+	return "lsof -nP -iTCP -sTCP:LISTEN", "ifconfig"
+}()

@@ -10,10 +10,12 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"bip324proxy/internal/errno"
 )
 
 // absent is the error of listening on an address that this machine does not have.
-var absent = &net.OpError{Op: "listen", Net: "tcp", Err: errAddrNotAvail}
+var absent = &net.OpError{Op: "listen", Net: "tcp", Err: errno.EADDRNOTAVAIL}
 
 // An address that comes within a minute is listened on; one line of the log says that it
 // is waited for. All addresses together are waited for no longer than that.
@@ -24,8 +26,8 @@ func TestOpeningWaits(t *testing.T) {
 	}{
 		"at once":           {0, nil},
 		"in time":           {59 * time.Second, nil},
-		"too late":          {61 * time.Second, errAddrNotAvail},
-		"then another uses": {time.Hour, errAddrInUse},
+		"too late":          {61 * time.Second, errno.EADDRNOTAVAIL},
+		"then another uses": {time.Hour, errno.EADDRINUSE},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -36,8 +38,8 @@ func TestOpeningWaits(t *testing.T) {
 					switch took := time.Since(began); {
 					case took >= c.after:
 						return nil, nil
-					case c.fails == errAddrInUse && took > 10*time.Second:
-						return nil, errAddrInUse
+					case c.fails == errno.EADDRINUSE && took > 10*time.Second:
+						return nil, errno.EADDRINUSE
 					}
 					return nil, fails
 				}}
@@ -49,7 +51,7 @@ func TestOpeningWaits(t *testing.T) {
 					t.Error("it is wrong input")
 				}
 				took, want := time.Since(began), min(c.after, addressPatience)
-				if c.fails == errAddrInUse {
+				if c.fails == errno.EADDRINUSE {
 					want = 10 * time.Second
 				}
 				if took < want || took > want+addressInterval {
@@ -58,7 +60,7 @@ func TestOpeningWaits(t *testing.T) {
 				if lines := strings.Count(log.String(), "addr=192.0.2.1:1324"); (lines == 1) != (c.after > 0) || lines > 1 {
 					t.Errorf("the log says\n%s", &log)
 				}
-				if c.fails == errAddrNotAvail { // and then another does not wait
+				if c.fails == errno.EADDRNOTAVAIL { // and then another does not wait
 					began := time.Now()
 					if _, err := o.open(defaults(), "listen", "192.0.2.2:1324", true); err == nil && time.Since(began) > 0 {
 						t.Errorf("the next: %v", err)
@@ -86,35 +88,35 @@ func TestOpeningStops(t *testing.T) {
 func TestListenHints(t *testing.T) {
 	for _, c := range []struct {
 		spec  string
-		errno syscall.Errno
+		fails syscall.Errno
 		says  string
 	}{
-		{"127.0.0.1:1324", errAddrInUse, "another program has that address, or bip324-proxy runs already: " + showListeners},
-		{"192.0.2.1:1324", errAddrNotAvail, "this machine has no such address: " + showAddresses},
-		{"[fe80::1%eth7]:1324", errInvalid, "this machine has no such address"},
-		{"[fe80::1%eth7]:1324", errNoDevice, "this machine has no such address"},
-		{"127.0.0.1:80", errAccess, "a port below 1024"},
+		{"127.0.0.1:1324", errno.EADDRINUSE, "another program has that address, or bip324-proxy runs already: " + showListeners},
+		{"192.0.2.1:1324", errno.EADDRNOTAVAIL, "this machine has no such address: " + showAddresses},
+		{"[fe80::1%eth7]:1324", errno.EINVAL, "this machine has no such address"},
+		{"[fe80::1%eth7]:1324", errno.ENODEV, "this machine has no such address"},
+		{"127.0.0.1:80", errno.EACCES, "a port below 1024"},
 		{"127.0.0.1:999", syscall.EPERM, "a port below 1024"},
-		{"127.0.0.1:1324", errAccess, "does not permit"},
-		{"127.0.0.1:0", errAccess, "does not permit"},
-		{"[::1]:1324", errFamily, "IPv6"},
-		{"127.0.0.1:1324", syscall.EMFILE, "ulimit -n"},
-		{"127.0.0.1:1324", errInvalid, ""},
-		{"unix:/run/s", errAddrInUse, "another program uses that socket"},
+		{"127.0.0.1:1324", errno.EACCES, "does not permit"},
+		{"127.0.0.1:0", errno.EACCES, "does not permit"},
+		{"[::1]:1324", errno.EAFNOSUPPORT, "IPv6"},
+		{"127.0.0.1:1324", errno.EMFILE, "ulimit -n"},
+		{"127.0.0.1:1324", errno.EINVAL, ""},
+		{"unix:/run/s", errno.EADDRINUSE, "another program uses that socket"},
 		{"unix:/run/s", syscall.ENOENT, "make it"},
 		{"unix:/run/s", syscall.ENOTDIR, "is not a directory"},
-		{"unix:/run/s", syscall.EACCES, "may not write"},
+		{"unix:/run/s", errno.EACCES, "may not write"},
 		{"unix:/run/s", syscall.EPERM, "may not write"},
 		{"unix:/run/s", syscall.EROFS, "read-only"},
-		{"unix:/run/s", errInvalid, ""},
-		{"unix:/run/" + strings.Repeat("s", 110), errInvalid, "the path has 115 bytes"},
+		{"unix:/run/s", errno.EINVAL, ""},
+		{"unix:/run/" + strings.Repeat("s", 110), errno.EINVAL, "the path has 115 bytes"},
 		{"unix:/run/" + strings.Repeat("s", 300), syscall.ENAMETOOLONG, "the path has 305 bytes"},
 		{"unix:/run/s", syscall.ENOSPC, "make room"},
-		{"unix:/run/s", errFamily, "HOST:PORT"},
+		{"unix:/run/s", errno.EAFNOSUPPORT, "HOST:PORT"},
 	} {
-		hint := listenHint(&net.OpError{Op: "listen", Err: c.errno}, c.spec)
+		hint := listenHint(&net.OpError{Op: "listen", Err: c.fails}, c.spec)
 		if !strings.Contains(hint, c.says) || (c.says == "") != (hint == "") {
-			t.Errorf("%s, %v: %q, want %q", c.spec, c.errno, hint, c.says)
+			t.Errorf("%s, %v: %q, want %q", c.spec, c.fails, hint, c.says)
 		}
 	}
 }

@@ -2,14 +2,10 @@ package proxy
 
 import (
 	"net"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
-
-// errTimedOut is what the kernel fails a connection with that it has given up.
-const errTimedOut = syscall.ETIMEDOUT
 
 // unacknowledged reports whether something that was sent on c, data or a probe of its
 // closed window, has not been acknowledged yet, and how long ago the last

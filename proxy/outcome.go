@@ -11,13 +11,13 @@ import (
 	"slices"
 	"time"
 
-	"bip324proxy/transport/fallback"
-
+	"bip324proxy/internal/errno"
 	"bip324proxy/internal/plain"
 	"bip324proxy/internal/stream"
 	"bip324proxy/rules"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
+	"bip324proxy/transport/fallback"
 	"bip324proxy/v1v2"
 )
 
@@ -131,7 +131,7 @@ func (s *session) ended(err error) error {
 	if s.wasInterrupted() {
 		return errStopping
 	}
-	if op, ok := err.(*net.OpError); ok && s.opened() && op.Addr != nil && !errors.Is(err, errTimedOut) && !isTimeout(err) {
+	if op, ok := err.(*net.OpError); ok && s.opened() && op.Addr != nil && !errors.Is(err, errno.ETIMEDOUT) && !isTimeout(err) {
 		side := v1v2.Peer
 		if s.isClient(op.Addr) {
 			side = v1v2.Client
@@ -299,7 +299,7 @@ func (s *session) explain(err error) (reason, hint string) {
 		return err.Error(), "switch off the client's own v2 transport, or run with --passthrough allow"
 	case errors.Is(err, ErrNoEgress):
 		return err.Error(), "this proxy connects directly; set the client's own proxy for such addresses (Bitcoin Core: -onion=, -i2psam=)"
-	case errors.Is(err, errTimedOut):
+	case errors.Is(err, errno.ETIMEDOUT):
 		return s.explainVanished(err), ""
 	case isTimeout(err):
 		return "nothing moved for too long", ""
@@ -329,7 +329,7 @@ func explainEnd(e *v1v2.EndError) string {
 		return fmt.Sprintf("the %s closed the connection within a message", e.Side)
 	case errors.Is(e, stream.ErrMemory):
 		return fmt.Sprintf("no memory for a large message from the %s became free in time: all sessions together have used up --message-memory", e.Side)
-	case errors.Is(e, errUnacknowledged), errors.Is(e, errTimedOut):
+	case errors.Is(e, errUnacknowledged), errors.Is(e, errno.ETIMEDOUT):
 		return fmt.Sprintf("the %s does not acknowledge what is sent to it: it has vanished, or the way to it", e.Side)
 	case isTimeout(e):
 		return fmt.Sprintf("the %s neither sent nor took anything for too long", e.Side)

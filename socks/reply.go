@@ -6,8 +6,9 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"syscall"
 	"time"
+
+	"bip324proxy/internal/errno"
 )
 
 const replyTimeout = 5 * time.Second
@@ -145,28 +146,19 @@ func CodeOf(err error) ReplyCode {
 		return Succeeded
 	case errors.As(err, &upstream):
 		return upstream.reply()
-	case isAny(err, errConnRefused):
+	case errno.Is(err, errno.ECONNREFUSED):
 		return ConnectionRefused
-	case isAny(err, errHostUnreach, errHostDown):
+	case errno.Is(err, errno.EHOSTUNREACH, errno.EHOSTDOWN):
 		return HostUnreachable
-	case isAny(err, errNetUnreach, errNetDown):
+	case errno.Is(err, errno.ENETUNREACH, errno.ENETDOWN):
 		return NetworkUnreachable
 	case errors.Is(err, context.Canceled): // ours, so no fault of the destination, nor of its name
 		return GeneralFailure
 	case errors.As(err, &dns): // also one that no server answered for: it says nothing of the destination
 		return HostUnreachable
-	case isAny(err, errTimedOut), errors.Is(err, context.DeadlineExceeded),
+	case errno.Is(err, errno.ETIMEDOUT), errors.Is(err, context.DeadlineExceeded),
 		errors.As(err, &timeout) && timeout.Timeout():
 		return TTLExpired
 	}
 	return GeneralFailure
-}
-
-func isAny(err error, errnos ...syscall.Errno) bool {
-	for _, errno := range errnos {
-		if errors.Is(err, errno) {
-			return true
-		}
-	}
-	return false
 }

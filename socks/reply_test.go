@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"bip324proxy/internal/errno"
 )
 
 // SetWriteDeadline completes tape for Reply.
@@ -140,14 +142,14 @@ func TestCodeOf(t *testing.T) {
 		want ReplyCode
 	}{
 		{nil, Succeeded},
-		{op(errConnRefused), ConnectionRefused},
-		{op(errHostUnreach), HostUnreachable},
-		{op(errHostDown), HostUnreachable},
-		{op(errNetUnreach), NetworkUnreachable},
-		{op(errNetDown), NetworkUnreachable},
-		{op(errTimedOut), TTLExpired},
+		{op(errno.ECONNREFUSED), ConnectionRefused},
+		{op(errno.EHOSTUNREACH), HostUnreachable},
+		{op(errno.EHOSTDOWN), HostUnreachable},
+		{op(errno.ENETUNREACH), NetworkUnreachable},
+		{op(errno.ENETDOWN), NetworkUnreachable},
+		{op(errno.ETIMEDOUT), TTLExpired},
 		{op(syscall.EINVAL), GeneralFailure},
-		{fmt.Errorf("peer: %w", op(errNetUnreach)), NetworkUnreachable},
+		{fmt.Errorf("peer: %w", op(errno.ENETUNREACH)), NetworkUnreachable},
 		{dns(net.DNSError{Err: "no such host", Name: "h", IsNotFound: true}), HostUnreachable},
 		{dns(net.DNSError{Err: "server misbehaving", Name: "h", IsTemporary: true}), HostUnreachable},
 		{dns(net.DNSError{Err: "i/o timeout", Name: "h", IsTimeout: true}), HostUnreachable},

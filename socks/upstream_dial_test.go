@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"bip324proxy/internal/errno"
+
 	"github.com/armon/go-socks5"
 )
 
@@ -305,7 +307,7 @@ func TestUpstreamUnreachable(t *testing.T) {
 		ctx  context.Context
 		is   error
 	}{
-		{"nobody listens", closed, t.Context(), errConnRefused},
+		{"nobody listens", closed, t.Context(), errno.ECONNREFUSED},
 		{"no socket", absent, t.Context(), nil},
 		{"cancelled", up, cancelled, context.Canceled},
 		{"expired", up, expired, context.DeadlineExceeded},

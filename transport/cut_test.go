@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"bip324proxy/internal/errno"
 	"bip324proxy/internal/testkit"
 )
 
@@ -79,7 +80,7 @@ func TestCutAtEveryByte(t *testing.T) {
 // and it was the peer that ended it.
 func TestPeerGoneBeforeTheAnswer(t *testing.T) {
 	a, b := net.Pipe()
-	reset := &net.OpError{Op: "write", Net: "tcp", Err: os.NewSyscallError("write", errPipe)}
+	reset := &net.OpError{Op: "write", Net: "tcp", Err: os.NewSyscallError("write", errno.EPIPE)}
 	done := start(context.Background(), &failsSecondWrite{Conn: a, err: reset}, true, scriptConfig())
 	h, err := NewHandshake(scriptConfig(), false)
 	if err != nil {
@@ -311,9 +312,9 @@ func TestHungUp(t *testing.T) {
 	}{
 		{io.EOF, true},
 		{io.ErrUnexpectedEOF, true},
-		{&net.OpError{Op: "read", Err: os.NewSyscallError("read", errReset)}, true},
-		{&net.OpError{Op: "write", Err: os.NewSyscallError("write", errPipe)}, true},
-		{&net.OpError{Op: "read", Err: os.NewSyscallError("read", errAborted)}, true},
+		{&net.OpError{Op: "read", Err: os.NewSyscallError("read", errno.ECONNRESET)}, true},
+		{&net.OpError{Op: "write", Err: os.NewSyscallError("write", errno.EPIPE)}, true},
+		{&net.OpError{Op: "read", Err: os.NewSyscallError("read", errno.ECONNABORTED)}, true},
 		{&net.OpError{Op: "write", Err: os.NewSyscallError("write", syscall.ENETUNREACH)}, false},
 		{&net.OpError{Op: "read", Err: os.NewSyscallError("read", syscall.ETIMEDOUT)}, false},
 		{&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, false},

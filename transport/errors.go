@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 
+	"bip324proxy/internal/errno"
 	"bip324proxy/internal/plain"
 )
 
@@ -82,10 +83,6 @@ func (e *HandshakeError) Unwrap() error { return e.Err }
 // HungUp says that the remote end closed or reset the connection: no deadline,
 // no stop of ours, no fault of the network here, nothing in what was received.
 func (e *HandshakeError) HungUp() bool {
-	for _, cause := range []error{io.EOF, io.ErrUnexpectedEOF, errReset, errAborted, errPipe} {
-		if errors.Is(e.Err, cause) {
-			return true
-		}
-	}
-	return false
+	return errors.Is(e.Err, io.EOF) || errors.Is(e.Err, io.ErrUnexpectedEOF) ||
+		errno.Is(e.Err, errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE)
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"runtime"
 	"strconv"
 	"syscall"
 )
@@ -17,23 +16,6 @@ func restrictNewFiles() (restore func()) {
 	old := syscall.Umask(0o177)
 	return func() { syscall.Umask(old) }
 }
-
-// errNobodyListens is the error of connecting to a stale socket file. Any other may come
-// from a live socket: of a busy program, another user's, or another type. (Systems other
-// than Linux return it for a live socket with a full backlog, too.)
-const errNobodyListens = syscall.ECONNREFUSED
-
-// noAddress holds the errors of listening on an address that this machine does not have.
-var noAddress = []error{syscall.EADDRNOTAVAIL, syscall.EAFNOSUPPORT, syscall.EPROTONOSUPPORT}
-
-// listenerOver holds the errors of Accept that cannot pass.
-var listenerOver = func() []error {
-	all := []error{syscall.EBADF, syscall.ENOTSOCK, syscall.EOPNOTSUPP}
-	if runtime.GOOS == "linux" { // where it says that the socket does not listen
-		all = append(all, syscall.EINVAL)
-	}
-	return all
-}()
 
 // firstActivated is the descriptor of the first socket that systemd passes
 // (SD_LISTEN_FDS_START).

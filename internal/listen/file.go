@@ -8,8 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
+
+	"bip324proxy/internal/errno"
 )
 
 // NotSocketError reports a file that is not a socket at the path of a listener. It
@@ -32,7 +33,7 @@ func (e *NotSocketError) Error() string {
 	return fmt.Sprintf("%s is %s, not a socket; remove it, or choose another path", e.Path, what)
 }
 
-func (e *NotSocketError) Unwrap() error { return syscall.EADDRINUSE }
+func (e *NotSocketError) Unwrap() error { return errno.EADDRINUSE }
 
 // fileListener listens on a socket file. Close removes the file that it made, and not a
 // file that has replaced it since.
@@ -81,13 +82,16 @@ func listenUnix(socket Socket) (net.Listener, error) {
 	return &fileListener{UnixListener: l, path: path, made: made}, nil
 }
 
-// isStale reports whether the socket file has no live socket.
+// isStale reports whether the socket file has no live socket. Connecting to a stale one
+// is refused. Any other error may come from a live socket: of a busy program, another
+// user's, or another type. (Systems other than Linux refuse it for a live socket with a
+// full backlog, too.)
 func isStale(path string) bool {
 	c, err := net.Dial("unix", path)
 	if err == nil {
 		c.Close()
 	}
-	return errors.Is(err, errNobodyListens) && !isBound(path)
+	return errors.Is(err, errno.ECONNREFUSED) && !isBound(path)
 }
 
 // Close closes the listener and removes its file.

@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
+	"runtime"
 	"strconv"
+	"syscall"
+
+	"bip324proxy/internal/errno"
 )
 
 // SpecError is a listener that was asked for in words that name none.
@@ -63,16 +66,16 @@ func Open(spec string) (net.Listener, error) {
 	return l, err
 }
 
-// IsNoAddress reports whether err, of Open, says that this machine has no such address,
-// or none of its family, as where IPv6 is switched off.
+// IsNoAddress reports whether err, of Open, says that this machine does not have the
+// address, or no address of its family, as where IPv6 is switched off.
 func IsNoAddress(err error) bool {
-	return slices.ContainsFunc(noAddress, func(no error) bool { return errors.Is(err, no) })
+	return errno.Is(err, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, syscall.EPROTONOSUPPORT)
 }
 
-// IsOver reports whether err, of Accept, cannot pass, as that of a descriptor that does not
-// listen.
+// IsOver reports whether err, of Accept, is permanent: the descriptor is not a listener's.
 func IsOver(err error) bool {
-	return slices.ContainsFunc(listenerOver, func(over error) bool { return errors.Is(err, over) })
+	return errno.Is(err, syscall.EBADF, syscall.ENOTSOCK, syscall.EOPNOTSUPP) ||
+		runtime.GOOS == "linux" && errno.Is(err, syscall.EINVAL) // the socket does not listen
 }
 
 // IsLocal says whether only programs on this machine can reach a listener at

@@ -8,6 +8,8 @@ import (
 	"net"
 	"os"
 	"syscall"
+
+	"bip324proxy/internal/errno"
 )
 
 // Words returns what happened to a connection, without an address, a system call or
@@ -74,6 +76,30 @@ const (
 	denied   = "this machine does not permit it (a firewall, or the rights of this user)"
 	noSocket = "there is no such socket"
 )
+
+// errnos holds the words for errors of sockets.
+var errnos = map[syscall.Errno]string{
+	errno.ECONNREFUSED:  refused,
+	errno.ECONNRESET:    reset,
+	errno.ECONNABORTED:  closed,
+	errno.EPIPE:         closed,
+	errno.ENOTCONN:      closed,
+	errno.EHOSTUNREACH:  noHost,
+	errno.EHOSTDOWN:     noHost,
+	errno.ENETUNREACH:   noRoute,
+	errno.ENETDOWN:      noRoute,
+	errno.ETIMEDOUT:     noAnswer,
+	errno.EADDRNOTAVAIL: noPort,
+	errno.EADDRINUSE:    noPort, // of a dial: no port is left
+	errno.EMFILE:        noFile,
+	syscall.ENFILE:      noFile,
+	errno.ENOBUFS:       noMemory,
+	syscall.ENOMEM:      noMemory,
+	errno.EINVAL:        invalid,
+	errno.EACCES:        denied,
+	syscall.EPERM:       denied,
+	syscall.ENOENT:      noSocket,
+}
 
 // IsNoRoute reports whether errno says that this machine has no way to a network.
 func IsNoRoute(errno syscall.Errno) bool { return errnos[errno] == noRoute }

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"bip324proxy/internal/errno"
 	"bip324proxy/transport"
 )
 
@@ -51,7 +52,7 @@ func TestFallbackFacts(t *testing.T) {
 	failsWith := func(op string, err error) error {
 		return &net.OpError{Op: op, Net: "tcp", Err: os.NewSyscallError(op, err)}
 	}
-	reset := failsWith("read", syscall.ECONNRESET)
+	reset := failsWith("read", errno.ECONNRESET)
 	for _, c := range []struct {
 		name string
 		conn endsWith
@@ -59,12 +60,12 @@ func TestFallbackFacts(t *testing.T) {
 	}{
 		{"closed", endsWith{takes: 1 << 20, err: io.EOF}, true},
 		{"reset", endsWith{takes: 1 << 20, err: reset}, true},
-		{"aborted", endsWith{takes: 1 << 20, err: failsWith("read", syscall.ECONNABORTED)}, true},
+		{"aborted", endsWith{takes: 1 << 20, err: failsWith("read", errno.ECONNABORTED)}, true},
 		{"reset after 24 bytes", endsWith{takes: 24, err: reset}, true},
-		{"broken pipe after 24 bytes", endsWith{takes: 24, err: failsWith("write", syscall.EPIPE)}, true},
+		{"broken pipe after 24 bytes", endsWith{takes: 24, err: failsWith("write", errno.EPIPE)}, true},
 		{"reset after 24 bytes and an answer", endsWith{takes: 24, says: 1, err: reset}, false},
 		{"reset after 23 bytes", endsWith{takes: 23, err: reset}, false},
-		{"broken pipe after 23 bytes", endsWith{takes: 23, err: failsWith("write", syscall.EPIPE)}, false},
+		{"broken pipe after 23 bytes", endsWith{takes: 23, err: failsWith("write", errno.EPIPE)}, false},
 		{"reset at once", endsWith{err: reset}, false},
 		{"closed after a byte", endsWith{takes: 1 << 20, says: 1, err: io.EOF}, false},
 		{"reset after a byte", endsWith{takes: 1 << 20, says: 1, err: reset}, false},
