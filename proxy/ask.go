@@ -82,13 +82,13 @@ const (
 	recvEnd  = recvPort + 2
 )
 
-// redirectError is a client without SOCKS whose VERSION names no destination.
-type redirectError struct {
+// NoDestinationError is a client without SOCKS whose VERSION names no destination.
+type NoDestinationError struct {
 	addr netip.AddrPort // what it names; zero if it is too short
 	why  string
 }
 
-func (e *redirectError) Error() string {
+func (e *NoDestinationError) Error() string {
 	if !e.addr.IsValid() {
 		return "the client speaks v1 without SOCKS, and " + e.why
 	}
@@ -101,14 +101,14 @@ func (e *redirectError) Error() string {
 func (s *session) askVersion(magic [4]byte, auth bool) (*socks.Request, error) {
 	s.show(func(info *SessionInfo) { info.Network = v1v2.NetworkName(magic) })
 	if auth {
-		return nil, &redirectError{why: "this proxy asks for a user name and password"}
+		return nil, &NoDestinationError{why: "this proxy asks for a user name and password"}
 	}
 	head, err := s.in.Peek(v1v2.HeaderSize)
 	if err != nil {
 		return nil, &v1v2.EndError{Side: v1v2.Client, Err: err}
 	}
 	if n := binary.LittleEndian.Uint32(head[16:]); n < recvEnd-v1v2.HeaderSize {
-		return nil, &redirectError{why: fmt.Sprintf("its VERSION is too short for an address (%d bytes)", n)}
+		return nil, &NoDestinationError{why: fmt.Sprintf("its VERSION is too short for an address (%d bytes)", n)}
 	}
 	b, err := s.in.Peek(recvEnd)
 	if err != nil {
@@ -118,11 +118,11 @@ func (s *session) askVersion(magic [4]byte, auth bool) (*socks.Request, error) {
 	addr := netip.AddrPortFrom(ip, binary.BigEndian.Uint16(b[recvPort:]))
 	switch {
 	case ip.IsUnspecified() || addr.Port() == 0:
-		return nil, &redirectError{addr, "is no destination"}
+		return nil, &NoDestinationError{addr, "is no destination"}
 	case ip.IsMulticast() || ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-		return nil, &redirectError{addr, "is not a single host's"}
+		return nil, &NoDestinationError{addr, "is not a single host's"}
 	case s.server.listensOn(net.TCPAddrFromAddrPort(addr)):
-		return nil, &redirectError{addr, "is the proxy's own"}
+		return nil, &NoDestinationError{addr, "is the proxy's own"}
 	}
 	return &socks.Request{
 		Command: socks.CommandConnect,

@@ -93,38 +93,6 @@ func (s *session) isClient(addr net.Addr) bool {
 	return addr.String() == s.client.RemoteAddr().String()
 }
 
-// logOpen logs, once, that both ends are settled.
-func (s *session) logOpen(transport string, more ...any) {
-	s.server.count(func(t *tally) { t.open(transport) })
-	s.show(func(info *SessionInfo) { info.State, info.Transport = StateOpen, transport })
-	args := append(s.attrs(), s.transportAttrs()...)
-	if network := s.shown.Network; network != "" {
-		args = append(args, "network", network)
-	}
-	s.server.log().Log(context.Background(), s.openLevel(), "session opened", append(args, more...)...)
-	for _, d := range s.early {
-		s.logDropped("to_peer", d)
-	}
-	s.early = nil
-}
-
-// openLevel is a warning if the session is in plaintext.
-func (s *session) openLevel() slog.Level {
-	if s.shown.Plaintext() {
-		return slog.LevelWarn
-	}
-	return slog.LevelInfo
-}
-
-// transportAttrs are what the log says of how an open session reaches its peer.
-func (s *session) transportAttrs() []any {
-	args := []any{"transport", s.shown.Transport}
-	if s.shown.Plaintext() {
-		args = append(args, "plaintext", true)
-	}
-	return args
-}
-
 // ended is err, or what it followed from, with the side that a connection of an open
 // session is on.
 func (s *session) ended(err error) error {
@@ -162,63 +130,8 @@ func (s *session) end(err error) Ended {
 	return end
 }
 
-// logEnd logs, once, how the session ended.
-func (s *session) logEnd(end Ended, err error) {
-	if s.hides() {
-		end.Reason, end.Hint = s.explain(s.loggable(err))
-	}
-	if s.opened() {
-		t := s.info().Traffic
-		args := append(append(s.attrs(), s.transportAttrs()...),
-			"reason", end.Reason,
-			"duration", s.duration(),
-			"messages_to_peer", t.MessagesToPeer,
-			"messages_to_client", t.MessagesToClient,
-			"bytes_to_peer", t.BytesToPeer,
-			"bytes_to_client", t.BytesToClient,
-			"dropped", t.Dropped)
-		s.server.log().Info("session closed", append(args, s.droppedFor()...)...)
-		return
-	}
-	if err == nil {
-		return // a question was answered
-	}
-	level := s.foldedLevel(end, err)
-	args := append(append(s.attrs(), "reason", end.Reason, "duration", s.duration()), s.droppedFor()...)
-	if end.Hint != "" {
-		args = append(args, "hint", end.Hint)
-	}
-	s.server.log().Log(context.Background(), level, "session refused", args...)
-}
-
-func (s *session) duration() time.Duration { return time.Since(s.shown.Began).Round(time.Millisecond) }
-
 // opened says that both ends were settled.
 func (s *session) opened() bool { return s.shown.Transport != "" }
-
-// hides says whether the log is to have no addresses.
-func (s *session) hides() bool { return s.server.policy().HideAddresses }
-
-// loggable is err as the log may have it.
-func (s *session) loggable(err error) error {
-	if s.hides() {
-		return hidden(err)
-	}
-	return err
-}
-
-// attrs are what every line about the session begins with.
-func (s *session) attrs() []any {
-	args := []any{"session", s.shown.Number}
-	if s.hides() {
-		return args
-	}
-	args = append(args, "client", s.shown.Client)
-	if s.shown.Dest != "" {
-		args = append(args, "dest", s.shown.Dest)
-	}
-	return args
-}
 
 // level is that of a session refused with err, which is of kind: a warning if the
 // user should look, less for what happens every day.
@@ -269,7 +182,7 @@ func (s *session) explain(err error) (reason, hint string) {
 		return "both sides closed the connection", ""
 	case errors.Is(err, errClientLeft):
 		return errClientLeft.Error(), ""
-	case errors.As(err, new(*redirectError)):
+	case errors.As(err, new(*NoDestinationError)):
 		return err.Error(), "set this proxy as the client's SOCKS5 proxy; or, if that is what the client is made for, have it put its peer's address there"
 	case errors.As(err, &client):
 		return err.Error(), clientHint(client)

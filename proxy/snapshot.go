@@ -2,8 +2,12 @@ package proxy
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"time"
+
+	"bip324proxy/transport"
+	"bip324proxy/transport/fallback"
 )
 
 // Snapshot is what a server does at one moment and what it has done so far. The
@@ -229,4 +233,31 @@ func (s *session) info() SessionInfo {
 	info.ClientAgent, info.PeerAgent = s.up.UserAgent(), s.down.UserAgent()
 	info.LastToPeer, info.LastToClient = s.up.LastType(), s.down.LastType()
 	return info
+}
+
+// FallbackCauses are all that SessionInfo.Fallback may be, and the keys of
+// Snapshot.Fallbacks: why sessions are on v1.
+var FallbackCauses = []string{causeHungUp, causeSilent, causeSpokeV1, causeKnownV1, causeRefusedV2}
+
+const (
+	causeHungUp    = "hung_up"    // on the v2 handshake, without an answer
+	causeSilent    = "silent"     // for longer than a peer needs that was never seen
+	causeSpokeV1   = "spoke_v1"   // it sent a VERSION of the client's network by itself
+	causeKnownV1   = "known_v1"   // it answered in v1 before
+	causeRefusedV2 = "refused_v2" // to another session, a moment ago, and then to this one
+)
+
+// fallbackCause names a fallback.Link's Cause.
+func fallbackCause(err error) string {
+	switch {
+	case errors.Is(err, transport.ErrV1Peer):
+		return causeSpokeV1
+	case errors.Is(err, fallback.ErrKnownV1):
+		return causeKnownV1
+	case errors.Is(err, fallback.ErrRefusedV2):
+		return causeRefusedV2
+	case errors.Is(err, transport.ErrSilent):
+		return causeSilent
+	}
+	return causeHungUp
 }

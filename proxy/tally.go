@@ -192,3 +192,12 @@ var failingHints = map[string]string{
 	kindResolve:   "see that the name is right, and that name resolution works on this machine (bip324-proxy check)",
 	kindClient:    "set the client's SOCKS5 proxy to this proxy's address",
 }
+
+// addDropped adds what the session has dropped to all, by reason.
+func (s *session) addDropped(all map[string]uint64) {
+	for _, r := range v1v2.Reasons {
+		if n := s.up.DroppedFor(r) + s.down.DroppedFor(r); n > 0 {
+			all[r.String()] += n
+		}
+	}
+}

@@ -72,7 +72,7 @@ func refusalKind(err error) string {
 		return kindPeer
 	case errors.Is(err, errClientLeft), errors.As(err, &negotiation) && negotiation.Err == io.EOF:
 		return kindClientLeft
-	case errors.As(err, &negotiation), errors.As(err, new(*redirectError)), errors.As(err, new(*silentClientError)),
+	case errors.As(err, &negotiation), errors.As(err, new(*NoDestinationError)), errors.As(err, new(*silentClientError)),
 		errors.As(err, &end) && end.Side == v1v2.Client:
 		return kindClient
 	case errors.As(err, new(*fallback.RedialError)):
@@ -83,31 +83,4 @@ func refusalKind(err error) string {
 		return kindHandshake
 	}
 	return kindOther
-}
-
-// FallbackCauses are all that SessionInfo.Fallback may be, and the keys of
-// Snapshot.Fallbacks: why sessions are on v1.
-var FallbackCauses = []string{causeHungUp, causeSilent, causeSpokeV1, causeKnownV1, causeRefusedV2}
-
-const (
-	causeHungUp    = "hung_up"    // on the v2 handshake, without an answer
-	causeSilent    = "silent"     // for longer than a peer needs that was never seen
-	causeSpokeV1   = "spoke_v1"   // it sent a VERSION of the client's network by itself
-	causeKnownV1   = "known_v1"   // it answered in v1 before
-	causeRefusedV2 = "refused_v2" // to another session, a moment ago, and then to this one
-)
-
-// fallbackCause names a fallback.Link's Cause.
-func fallbackCause(err error) string {
-	switch {
-	case errors.Is(err, transport.ErrV1Peer):
-		return causeSpokeV1
-	case errors.Is(err, fallback.ErrKnownV1):
-		return causeKnownV1
-	case errors.Is(err, fallback.ErrRefusedV2):
-		return causeRefusedV2
-	case errors.Is(err, transport.ErrSilent):
-		return causeSilent
-	}
-	return causeHungUp
 }

@@ -47,7 +47,7 @@ func TestKindsAndLevels(t *testing.T) {
 		{&socks.NegotiationError{Err: io.ErrUnexpectedEOF}, kindClient, slog.LevelWarn},
 		{&v1v2.EndError{Side: v1v2.Client, Err: io.EOF}, kindClient, slog.LevelWarn},
 		{&silentClientError{}, kindClient, slog.LevelWarn},
-		{&redirectError{}, kindClient, slog.LevelWarn},
+		{&NoDestinationError{}, kindClient, slog.LevelWarn},
 		{&rules.ClientError{}, kindNotAllowed, slog.LevelWarn},
 		{&socks.NegotiationError{Err: io.EOF}, kindClientLeft, slog.LevelDebug},
 		{errClientLeft, kindClientLeft, slog.LevelDebug},

@@ -57,11 +57,11 @@ func hidden(err error) error {
 		return &rules.DeniedError{Dest: hiddenAddr, Rule: hiddenAddr}
 	case *rules.ClientError:
 		return &rules.ClientError{Own: e.Own, Relays: e.Relays}
-	case *redirectError:
+	case *NoDestinationError:
 		if !e.addr.IsValid() {
 			return e
 		}
-		return &redirectError{why: "the address in its VERSION " + e.why}
+		return &NoDestinationError{why: "the address in its VERSION " + e.why}
 	case *socks.NegotiationError:
 		return &socks.NegotiationError{Stage: e.Stage, Reply: e.Reply, Err: hiddenUnlessWords(e.Err)}
 	case *socks.UpstreamError: // its own address is neither a client's nor a peer's
