@@ -14,26 +14,22 @@ import (
 	"bip324proxy/socks"
 )
 
-// portIsChosen says whether nobody can know yet what address will be listened on.
-func portIsChosen(address string) bool {
-	network, where := listen.Split(address)
-	_, port, _ := net.SplitHostPort(where)
-	return network == "tcp" && port == "0"
-}
-
 // listener says who answers at l. SOCKS servers do not say what they are, and this
 // one does not either; but few answer Tor's RESOLVE, and Tor alone says that
 // 0.0.0.0 is an address. Neither question leads to a look-up.
 func (s *Subject) listener(ctx context.Context, l Listener) Result {
 	const name = "listener"
-	network, where := listen.Split(l.Address)
-	if portIsChosen(l.Address) {
+	address, err := listen.Parse(l.Address)
+	if err != nil {
+		return Result{name, Failed, err.Error(), ""}
+	}
+	if address.AnyPort() {
 		return Result{name, Skipped, l.Address + ": the port is chosen when the proxy starts", ""}
 	}
 	if l.Peer != "" {
-		return s.peerListener(ctx, l, network, where)
+		return s.peerListener(ctx, l, address)
 	}
-	who := socks.Upstream{Network: network, Address: where, Credentials: s.Policy.Socks.Auth, Timeout: askTimeout}
+	who := socks.Upstream{Network: address.Network, Address: address.Address, Credentials: s.Policy.Socks.Auth, Timeout: askTimeout}
 	known := proxy.ProbeAddr
 	ip, err := who.Resolve(ctx, socks.Addr{Host: known.String(), IP: known}, socks.Credentials{})
 	other := Result{name, Failed, l.Address + ": this is another SOCKS5 proxy, and not bip324-proxy",
@@ -79,9 +75,9 @@ func (s *Subject) listener(ctx context.Context, l Listener) Result {
 }
 
 // peerListener only connects: whatever else is said there is for the peer.
-func (s *Subject) peerListener(ctx context.Context, l Listener, network, where string) Result {
+func (s *Subject) peerListener(ctx context.Context, l Listener, address listen.Address) Result {
 	d := net.Dialer{Timeout: askTimeout}
-	conn, err := d.DialContext(ctx, network, where)
+	conn, err := d.DialContext(ctx, address.Network, address.Address)
 	if err != nil {
 		return notListening(l, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"bip324proxy/internal/listen"
 	"bip324proxy/status"
 )
 
@@ -19,7 +20,7 @@ func (s *Subject) statusPage(ctx context.Context) Result {
 	if s.Status == "" {
 		return none
 	}
-	if portIsChosen(s.Status) {
+	if address, err := listen.Parse(s.Status); err == nil && address.AnyPort() {
 		return Result{name, Skipped, s.Status + ": the port is chosen when the proxy starts", ""}
 	}
 	page := status.Client{Address: s.Status, Token: s.Token}

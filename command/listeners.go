@@ -47,8 +47,8 @@ func openListeners(s *settings, o *opening) (all []listener, missing []error, er
 	open := func(name, spec, peer string, wait bool) error {
 		l, err := o.open(s, name, spec, wait)
 		if err == nil {
-			socket, _, _ := listen.ParseSocket(spec)
-			all = append(all, listener{l, peer, socket.OpenToAll()})
+			address, _ := listen.Parse(spec) // which Open has parsed
+			all = append(all, listener{l, peer, address.OpenToAll()})
 		}
 		return err
 	}

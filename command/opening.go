@@ -90,8 +90,9 @@ func isAbsent(err error, spec string) bool {
 // listenHint returns why listening at spec failed with err and what can be done, or
 // nothing if err says enough.
 func listenHint(err error, spec string) string {
-	if socket, ok, _ := listen.ParseSocket(spec); ok {
-		return socketHint(err, socket.Path)
+	address, _ := listen.Parse(spec) // which Open has parsed
+	if address.Network == "unix" {
+		return socketHint(err, address.Address)
 	}
 	_, port, _ := net.SplitHostPort(spec)
 	switch {

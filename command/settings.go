@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"net"
-	"net/netip"
 	"os"
 	"runtime"
 	"strings"
@@ -159,15 +158,12 @@ func (s *settings) descriptors() int {
 // checkListeners is what of the listeners can be judged before they are opened.
 func (s *settings) checkListeners() error {
 	check := func(name, spec, peer string) error {
-		if err := listen.Check(spec); err != nil {
+		address, err := listen.Parse(spec)
+		if err != nil {
 			return s.wrong(name, err)
 		}
-		socket, isSocket, _ := listen.ParseSocket(spec)
-		if isSocket {
-			return s.mayListen(&net.UnixAddr{Name: socket.Path, Net: "unix"}, peer, socket.OpenToAll())
-		}
-		if addr, err := netip.ParseAddrPort(spec); err == nil {
-			return s.mayListen(net.TCPAddrFromAddrPort(addr), peer, false)
+		if addr := address.NetAddr(); addr != nil {
+			return s.mayListen(addr, peer, address.OpenToAll())
 		}
 		return nil
 	}

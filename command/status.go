@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"net/netip"
 	"strings"
 	"time"
 
@@ -24,14 +23,15 @@ func (s *settings) checkStatus() (err error) {
 	if s.status == "" {
 		return nil
 	}
-	if err := listen.Check(s.status); err != nil {
+	address, err := listen.Parse(s.status)
+	if err != nil {
 		return s.wrong("status", err)
 	}
-	if socket, _, _ := listen.ParseSocket(s.status); socket.OpenToAll() && s.token == "" {
-		return s.wrong("status", fmt.Errorf("every user of this machine could connect to %s; write a mode that ends in 0, such as mode=0660&group=NAME, or add --status-token TOKEN", socket.Path))
+	if address.OpenToAll() && s.token == "" {
+		return s.wrong("status", fmt.Errorf("every user of this machine could connect to %s; write a mode that ends in 0, such as mode=0660&group=NAME, or add --status-token TOKEN", address.Address))
 	}
-	if addr, err := netip.ParseAddrPort(s.status); err == nil {
-		return s.mayShow(net.TCPAddrFromAddrPort(addr))
+	if addr := address.NetAddr(); addr != nil {
+		return s.mayShow(addr)
 	}
 	return nil
 }

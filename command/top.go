@@ -105,7 +105,7 @@ func statusClient(c *cli.Context) (page status.Client, err error) {
 		return page, err
 	}
 	page = status.Client{Address: cmp.Or(address, s.status, usualPage), Token: s.token}
-	if err := listen.Check(page.Address); err != nil {
+	if _, err := listen.Parse(page.Address); err != nil {
 		return page, usageError{fmt.Errorf("%s: %w", c.Command.Name, err)}
 	}
 	return page, nil

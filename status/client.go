@@ -44,10 +44,13 @@ var ErrTooLarge = errors.New("the answer has more than 16 MiB")
 func (c Client) Get(ctx context.Context, path string) (Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, clientTimeout)
 	defer cancel()
-	network, where := listen.Split(c.Address)
+	address, err := listen.Parse(c.Address)
+	if err != nil {
+		return Answer{}, err
+	}
 	transport := &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, where)
+			return new(net.Dialer).DialContext(ctx, address.Network, address.Address)
 		},
 		DisableKeepAlives: true,
 	}

@@ -6,7 +6,9 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"time"
 
@@ -35,6 +37,18 @@ func (e *NotSocketError) Error() string {
 
 func (e *NotSocketError) Unwrap() error { return errno.EADDRINUSE }
 
+// GroupError reports that a socket file cannot be given its group.
+type GroupError struct {
+	Path, Group string
+	Err         error
+}
+
+func (e *GroupError) Error() string {
+	return fmt.Sprintf("%s cannot be given to the group %s: %v; make the user of the proxy a member of that group, or start it as root", e.Path, e.Group, e.Err)
+}
+
+func (e *GroupError) Unwrap() error { return e.Err }
+
 // fileListener listens on a socket file. Close removes the file that it made, and not a
 // file that has replaced it since.
 type fileListener struct {
@@ -44,13 +58,12 @@ type fileListener struct {
 	once sync.Once
 }
 
-// listenUnix opens a socket file. One that nobody listens on any more, left behind by a
-// crash, is replaced.
-func listenUnix(socket Socket) (net.Listener, error) {
-	path := socket.Path
-	groupID, err := socket.groupID()
-	if err != nil {
-		return nil, err
+// listenUnix opens a socket file. It replaces a stale one, which a crash has left.
+func listenUnix(spec string, socket Address) (net.Listener, error) {
+	path := socket.Address
+	groupID, why := groupID(socket.Group)
+	if why != "" {
+		return nil, &SpecError{spec, why}
 	}
 	unlock, locked := lockDir(filepath.Dir(path), lockPatience)
 	defer unlock()
@@ -58,7 +71,7 @@ func listenUnix(socket Socket) (net.Listener, error) {
 		if info.Mode()&os.ModeSocket == 0 {
 			return nil, &NotSocketError{path, info.Mode()}
 		}
-		// Without the lock it may be another instance's, between bind and
+		// Without the lock it may be another instance's, between bind and listen.
 		if locked && isStale(path) {
 			os.Remove(path)
 		}
@@ -72,7 +85,7 @@ func listenUnix(socket Socket) (net.Listener, error) {
 	l.SetUnlinkOnClose(false)
 	made, err := os.Lstat(path)
 	if err == nil {
-		err = socket.share(groupID)
+		err = share(socket, groupID)
 	}
 	if err != nil {
 		l.Close()
@@ -80,6 +93,40 @@ func listenUnix(socket Socket) (net.Listener, error) {
 		return nil, err
 	}
 	return &fileListener{UnixListener: l, path: path, made: made}, nil
+}
+
+// groupID returns the number of a group, or -1 for the process's own, or why there is
+// none and what to do.
+func groupID(group string) (id int, why string) {
+	if group == "" {
+		return -1, ""
+	}
+	if _, err := strconv.ParseUint(group, 10, 32); err != nil {
+		known, err := user.LookupGroup(group)
+		if err != nil {
+			return 0, "has an unknown group; create it with groupadd, or write its number"
+		}
+		group = known.Gid
+	}
+	n, err := strconv.ParseUint(group, 10, 31) // beyond are numbers for "no group"
+	if err != nil {
+		return 0, "has a group that is out of range; must be less than 2147483648"
+	}
+	return int(n), ""
+}
+
+// share gives the new file, which only its owner may use, its group and then its mode, so
+// that nobody else can connect meanwhile.
+func share(socket Address, groupID int) error {
+	if groupID >= 0 {
+		if err := os.Lchown(socket.Address, -1, groupID); err != nil {
+			if inner, ok := err.(*fs.PathError); ok {
+				err = inner.Err
+			}
+			return &GroupError{socket.Address, socket.Group, err}
+		}
+	}
+	return os.Chmod(socket.Address, socket.Mode)
 }
 
 // isStale reports whether the socket file has no live socket. Connecting to a stale one
