@@ -29,7 +29,6 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			}),
 			checkCommand(),
 			statusCommand(),
-			topCommand(),
 			manCommand(),
 			completionCommand(),
 			versionCommand(),

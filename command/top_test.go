@@ -16,8 +16,7 @@ import (
 	"bip324proxy/status"
 )
 
-// The running program tells of itself in a terminal what its page does: as text, as
-// text once where there is no terminal, and as JSON.
+// status prints what the page shows, as text and as JSON.
 func TestStatusCommand(t *testing.T) {
 	node := v2Node(t)
 	p := startProgram(t, "--listen", "127.0.0.1:0", "--status", "127.0.0.1:0", "--peer", "127.0.0.1:0="+node)
@@ -39,7 +38,7 @@ func TestStatusCommand(t *testing.T) {
 	nc.Write([]byte("\xf9\xbe\xb4\xd9version\x00\x00\x00\x00\x00\x00\x00\x00\x00\x5d\xf6\xe0\xe2")) // an empty one will do
 	p.next(t, "session opened")
 
-	for _, args := range [][]string{{"status", page}, {"top", page}, {"status", "--status", page}, {"--status", page, "top"}} {
+	for _, args := range [][]string{{"status", page}, {"status", "--status", page}, {"--status", page, "status"}} {
 		code, stdout, stderr := runProgram(args...)
 		if code != 0 || stderr != "" ||
 			!strings.HasPrefix(stdout, "Is my Bitcoin traffic encrypted?\nYes: 1 encrypted, none in plaintext.\n1 encrypted (v2), 0 plaintext (v1), 0 passed through, 0 failed\nbip324-proxy ") ||
@@ -81,7 +80,7 @@ func TestStatusToken(t *testing.T) {
 	if code, stdout, stderr := runProgram("status", "--status-token-file", file, page); code != 0 || !strings.HasPrefix(stdout, "Is my") {
 		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
 	}
-	code, stdout, stderr := runProgram("top", page)
+	code, stdout, stderr := runProgram("status", "--watch", page)
 	if code != 1 || stdout != "" {
 		t.Errorf("exit code %d\n%s", code, stdout)
 	}
@@ -91,8 +90,9 @@ func TestStatusToken(t *testing.T) {
 func TestStatusWrongInput(t *testing.T) {
 	for args, says := range map[string]string{
 		"status nowhere":               `status: "nowhere" is not a valid address`,
-		"top 127.0.0.1:1325 more":      `top takes one argument, [ADDRESS]; leave out "more"`,
+		"status 127.0.0.1:1325 more":   `status takes one argument, [ADDRESS]; leave out "more"`,
 		"status 127.0.0.1:1325 --json": "write --json before 127.0.0.1:1325",
+		"status --json --watch":        "--json and --watch exclude each other",
 	} {
 		code, stdout, stderr := runProgram(strings.Fields(args)...)
 		if code != 2 || stdout != "" {

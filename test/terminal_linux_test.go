@@ -8,8 +8,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"bip324proxy/internal/pty"
 )
 
 // inTerminal is a proxy that was started in a terminal.
@@ -24,7 +22,7 @@ type inTerminal struct {
 // the terminal that it is told to.
 func startInTerminal(t *testing.T, stdin, stderr bool, command ...string) *inTerminal {
 	t.Helper()
-	window, tty, err := pty.Open(80, 24)
+	window, tty, err := openTerminal(80, 24)
 	if err != nil {
 		notRun(t, "there are no pseudoterminals here: %v", err)
 	}

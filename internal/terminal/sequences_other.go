@@ -4,5 +4,5 @@ package terminal
 
 import "os"
 
-// obeySequences has nothing to do where terminals do so by themselves.
-func obeySequences(*os.File) (restore func()) { return func() {} }
+// ObeysSequences reports whether the terminal obeys the control sequences of ECMA-48.
+func ObeysSequences(*os.File) bool { return os.Getenv("TERM") != "dumb" }

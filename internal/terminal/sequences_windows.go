@@ -6,13 +6,11 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// obeySequences makes a console obey control sequences, which not all do unasked.
-func obeySequences(out *os.File) (restore func()) {
-	console := windows.Handle(out.Fd())
+// ObeysSequences reports whether the console obeys the control sequences of ECMA-48, and makes
+// it do so if it can.
+func ObeysSequences(console *os.File) bool {
+	handle := windows.Handle(console.Fd())
 	var mode uint32
-	if windows.GetConsoleMode(console, &mode) != nil {
-		return func() {}
-	}
-	windows.SetConsoleMode(console, mode|windows.ENABLE_VIRTUAL_TERMINAL_PROCESSING)
-	return func() { windows.SetConsoleMode(console, mode) }
+	return os.Getenv("TERM") != "dumb" && windows.GetConsoleMode(handle, &mode) == nil &&
+		windows.SetConsoleMode(handle, mode|windows.ENABLE_VIRTUAL_TERMINAL_PROCESSING) == nil
 }

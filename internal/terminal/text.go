@@ -1,5 +1,5 @@
-// Package terminal is what is printed to people: lines that fit, nothing in them
-// that a terminal would obey, and a screen that is drawn again and again.
+// Package terminal prepares text for terminals: lines that fit, without anything in them that
+// a terminal would obey.
 package terminal
 
 import (
@@ -11,7 +11,7 @@ import (
 )
 
 // Clean returns text with a question mark for everything in it that does not print,
-// or that would move the cursor or turn the writing around.
+// or that would move the cursor or change the direction of writing.
 func Clean(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r == utf8.RuneError || !unicode.IsPrint(r) {
@@ -21,8 +21,8 @@ func Clean(text string) string {
 	}, text)
 }
 
-// JSON returns a document with everything escaped that is not ASCII, which JSON has
-// in strings only: the document says the same, and a terminal obeys nothing in it.
+// JSON returns a document with everything escaped that is not ASCII, which JSON has in strings
+// only: the meaning is the same, and there is nothing in it that a terminal would obey.
 func JSON(document []byte) []byte {
 	var b []byte
 	for _, r := range string(document) {
@@ -39,8 +39,7 @@ func JSON(document []byte) []byte {
 	return b
 }
 
-// Cut returns text with at most width characters, the last two of which are dots
-// where something is missing.
+// Cut returns text cut to width characters, the last two of which are dots if it was longer.
 func Cut(text string, width int) string {
 	switch n := utf8.RuneCountInString(text); {
 	case n <= width:
@@ -51,9 +50,9 @@ func Cut(text string, width int) string {
 	return string([]rune(text)[:width-2]) + ".."
 }
 
-// Fold breaks text into lines of at most width characters, if its words let it. The
-// first begins with head, and the others are indented as far as that reaches. Width
-// 0 leaves it one line.
+// Fold breaks text between words into lines of at most width characters; a longer word has a
+// line to itself. The first line begins with head, the others are indented by its length. With
+// width 0 there is one line.
 func Fold(head, text string, width int) []string {
 	indent := utf8.RuneCountInString(head)
 	lines := []string{}

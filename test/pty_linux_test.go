@@ -1,5 +1,4 @@
-// Package pty has terminals for tests.
-package pty
+package test
 
 import (
 	"fmt"
@@ -8,9 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Open returns both ends of a new pseudoterminal (pty(7)): what the window has, and
-// what the program in it has.
-func Open(columns, lines uint16) (window, tty *os.File, err error) {
+// openTerminal returns both ends of a new pseudoterminal (pty(7)): the window's and the
+// program's.
+func openTerminal(columns, lines uint16) (window, tty *os.File, err error) {
 	window, err = os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		return nil, nil, err

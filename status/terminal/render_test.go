@@ -1,4 +1,4 @@
-package top
+package terminal
 
 import (
 	"slices"
@@ -56,7 +56,7 @@ func wantLines(t *testing.T, got []string, want string) {
 func TestRenderLong(t *testing.T) {
 	r := report()
 	r.Sessions = append(make([]proxy.SessionInfo, 1000), proxy.SessionInfo{Dest: strings.Repeat("a", 10<<20), PeerAgent: strings.Repeat("b", 10<<20)})
-	for _, line := range Render(r, 0, 0) {
+	for _, line := range Render(r, Screen{}) {
 		if len(line) > 1000 {
 			t.Fatalf("a line of %d bytes", len(line))
 		}
@@ -66,11 +66,16 @@ func TestRenderLong(t *testing.T) {
 // With all the room that there is, nothing is cut, and nothing gets to the terminal
 // that it would obey.
 func TestRender(t *testing.T) {
-	wantLines(t, Render(report(), 0, 0), `
+	wantLines(t, Render(report(), Screen{}), `
 Is my Bitcoin traffic encrypted?
 PARTLY: 1 in plaintext (v1).
 8 encrypted (v2), 1 plaintext (v1), 1 v1 within Tor or CJDNS, 1 passed through, 1 connecting, 31 failed
 bip324-proxy 1.2.3 on 127.0.0.1:1324, [::1]:1324, up 3h12m, at 2026-09-01 15:12:10
+
+The last connections that failed:
+15:11:40  198.51.100.1:8333: the peer hung up during the v2 handshake without an answer
+          -> it may speak v1 only, or be full
+15:10:00  client 127.0.0.1:4: the client speaks HTTP?]0;x?
 
   NO    AGE  TRANSPORT     NETWORK  DESTINATION                                                              IN     OUT  MESSAGES  LAST      PEER
    7  3h11m  v1 PLAINTEXT  mainnet  203.0.113.4:8333                                                        0 B     0 B       4/2  inv/-     /old:0.1/
@@ -78,18 +83,13 @@ bip324-proxy 1.2.3 on 127.0.0.1:1324, [::1]:1324, up 3h12m, at 2026-09-01 15:12:
 1101  1h15m  passthrough            192.0.2.7:50001                                                       15 kB   900 B       0/0  -/-
   88   3h3m  v1 overlay    mainnet  aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.onion:8333  1.2 MB  9.9 kB     40/20  -/-
    3  3h12m  v2            mainnet  [2001:db8::4]:8333                                                   123 GB   77 kB  9000/812  inv/pong  /Satoshi:30.0.0(<b>??)/
-and 7 more, not shown
-
-The last connections that failed:
-15:11:40  198.51.100.1:8333: the peer hung up during the v2 handshake without an answer
-          -> it may speak v1 only, or be full
-15:10:00  client 127.0.0.1:4: the client speaks HTTP?]0;x?
+... and 7 more
 `)
 }
 
 // In a small terminal what matters least goes first, and what is in plaintext last.
 func TestRenderSmall(t *testing.T) {
-	wantLines(t, Render(report(), 80, 0)[7:13], `
+	wantLines(t, Render(report(), Screen{Width: 80})[13:19], `
   NO    AGE  TRANSPORT     NETWORK  DESTINATION             IN     OUT  MESSAGES
    7  3h11m  v1 PLAINTEXT  mainnet  203.0.113.4:8333       0 B     0 B       4/2
 1207     5s  (dialing)              evil?[2J.example..     0 B     0 B       0/0
@@ -97,7 +97,7 @@ func TestRenderSmall(t *testing.T) {
   88   3h3m  v1 overlay    mainnet  aaaaaaaaaaaaaaaa..  1.2 MB  9.9 kB     40/20
    3  3h12m  v2            mainnet  [2001:db8::4]:8333  123 GB   77 kB  9000/812
 `)
-	wantLines(t, Render(report(), 50, 14), `
+	wantLines(t, Render(report(), Screen{Width: 50, Height: 14}), `
 Is my Bitcoin traffic encrypted?
 PARTLY: 1 in plaintext (v1).
 8 encrypted (v2), 1 plaintext (v1), 1 v1 within
@@ -106,13 +106,36 @@ failed
 bip324-proxy 1.2.3 on 127.0.0.1:1324, [::1]:1324,
 up 3h12m, at 2026-09-01 15:12:10
 
-  NO    AGE  TRANSPORT     DESTINATION
-   7  3h11m  v1 PLAINTEXT  203.0.113.4:8333
-and 11 more, not shown
-
 The last connections that failed:
 15:11:40  198.51.100.1:8333: the peer hung up
+
+  NO    AGE  TRANSPORT     DESTINATION
+   7  3h11m  v1 PLAINTEXT  203.0.113.4:8333
+... and 11 more
 `)
+}
+
+// In 80 columns and 24 lines there is room for failures and for plaintext sessions, however many
+// sessions there are.
+func TestRenderMany(t *testing.T) {
+	r := report()
+	for len(r.Sessions) < 1000 {
+		r.Sessions = append(r.Sessions, r.Sessions[4])
+	}
+	r.Live.All = 4000
+	lines := Render(r, Screen{Width: 80, Height: 24, Color: true})
+	all := strings.Join(lines, "\n")
+	for _, want := range []string{
+		"\n\x1b[31mPARTLY: 1 in plaintext (v1).\x1b[0m\n", "\x1b[31m   7  3h11m  v1 PLAINTEXT  mainnet  203.0.113.4:8333",
+		"\n15:11:40  198.51.100.1:8333: the peer hung up", "\n15:10:00  client 127.0.0.1:4",
+	} {
+		if !strings.Contains(all, want) {
+			t.Errorf("no %q in\n%s", want, all)
+		}
+	}
+	if last := lines[len(lines)-1]; len(lines) != 24 || last != "... and 3991 more" {
+		t.Errorf("%d lines, the last is %q", len(lines), last)
+	}
 }
 
 // Whatever the size, lines and their number are within it, and a transport that is
@@ -121,7 +144,7 @@ func TestRenderFits(t *testing.T) {
 	whole := []string{"TRANSPORT", "v1 PLAINTEXT", "(dialing)", "passthrough", "v1 overlay", "v2"}
 	for width := 1; width < 200; width++ {
 		for _, height := range []int{0, 1, 2, 5, 10, 11, 12, 20, 50} {
-			lines := Render(report(), width, height)
+			lines := Render(report(), Screen{Width: width, Height: height})
 			if height > 0 && len(lines) > height {
 				t.Errorf("%dx%d: %d lines", width, height, len(lines))
 			}
@@ -145,11 +168,11 @@ func TestRenderFits(t *testing.T) {
 
 func TestRenderQuiet(t *testing.T) {
 	r := &status.Report{Snapshot: proxy.Snapshot{Time: at(1), Started: began, Stopping: true}}
-	wantLines(t, Render(r, 0, 0), `
+	wantLines(t, Render(r, Screen{}), `
 Is my Bitcoin traffic encrypted?
 Nothing to say yet: no connections.
 0 encrypted (v2), 0 plaintext (v1), 0 passed through, 0 failed
-bip324-proxy stopping: it takes no more clients, up 1s, at 2026-09-01 12:00:01
+bip324-proxy shutting down, no new clients, up 1s, at 2026-09-01 12:00:01
 `)
 }
 
@@ -172,7 +195,7 @@ func TestAmount(t *testing.T) {
 // What is rendered is the report's own: it is not changed.
 func TestRenderLeavesTheReport(t *testing.T) {
 	r, same := report(), report()
-	Render(r, 80, 24)
+	Render(r, Screen{Width: 80, Height: 24})
 	if !slices.Equal(r.Sessions, same.Sessions) {
 		t.Error("the sessions are in another order")
 	}
@@ -192,18 +215,18 @@ func TestAnswer(t *testing.T) {
 		{status.Live{}, nil, nil, "Nothing to say yet: no connections.", "0 encrypted (v2)"},
 		{status.Live{}, nil, nil, "Nothing to say yet: no connections.", "No client has connected yet. -> set your client's SOCKS5 proxy to 127.0.0.1:1324"},
 		{status.Live{Pending: 3}, nil, nil, "Nothing to say yet: no connections.", "3 connecting"},
-		{status.Live{}, dial, nil, "Nothing is sent: all attempts failed.", "12 failed since 12:00:05, 9 of them so: 192.0.2.1:8333: no? answer -> see the network"},
+		{status.Live{}, dial, nil, "Nothing is sent: all attempts failed.", "12 failed since 12:00:05, most often (9): 192.0.2.1:8333: no? answer -> see the network"},
 		{status.Live{}, dial, down, "Nothing is sent: the upstream is down.", "the upstream proxy 127.0.0.1:9050 cannot be reached: connection refused -> start Tor"},
 		{status.Live{V2: 1}, nil, down, "Yes: 1 encrypted, none in plaintext.", "cannot be reached: connection refused -> start Tor"},
 		{status.Live{V2: 999}, nil, nil, "Yes: 999 encrypted, none in plaintext.", "999 encrypted (v2)"},
 		{status.Live{V1: 999}, nil, nil, "NO: 999 in plaintext (v1).", "999 plaintext (v1)"},
 		{status.Live{V1: 1, V2: 1051}, nil, nil, "PARTLY: 1 in plaintext (v1).", "1051 encrypted (v2)"},
-		{status.Live{Passthrough: 9, V2: 1}, nil, nil, "Partly: 9 passed through as they came.", "9 passed through"},
-		{status.Live{Passthrough: 999}, nil, nil, "Not known: 999 passed through.", "999 passed through"},
+		{status.Live{Passthrough: 9, V2: 1}, nil, nil, "Partly: 9 passed through unchanged.", "9 passed through"},
+		{status.Live{Passthrough: 999}, nil, nil, "Unknown: 999 passed through.", "999 passed through"},
 	} {
 		r := &status.Report{Snapshot: proxy.Snapshot{Time: at(60), Started: began, Failing: c.failing, Upstream: c.upstream, Listeners: []string{"127.0.0.1:1324"}}, Live: c.live}
 		for _, width := range []int{40, 60, 80, 200, 0} {
-			lines := Render(r, width, 24)
+			lines := Render(r, Screen{Width: width, Height: 24})
 			if lines[0] != "Is my Bitcoin traffic encrypted?" || lines[1] != c.answer || !strings.Contains(strings.Join(lines, " "), c.more) {
 				t.Errorf("%d columns: want %q and %q, got\n%s", width, c.answer, c.more, strings.Join(lines, "\n"))
 			}

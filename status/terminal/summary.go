@@ -1,6 +1,4 @@
-// Package top shows what a running proxy does in a terminal: the same as its status
-// page, once or again and again.
-package top
+package terminal
 
 import (
 	"fmt"
@@ -11,8 +9,8 @@ import (
 	"bip324proxy/status"
 )
 
-// answer answers whether the Bitcoin traffic is encrypted. It stands alone in its line:
-// short enough for 40 columns with hundreds of sessions.
+// answer says whether the Bitcoin traffic is encrypted. It has a line to itself, and fits into
+// 40 columns with hundreds of sessions.
 func answer(r *status.Report) string {
 	live := r.Live
 	plain, encrypted := live.V1-live.V1Overlay, live.V2+live.V1Overlay
@@ -25,9 +23,9 @@ func answer(r *status.Report) string {
 		if plain > 0 {
 			return fmt.Sprintf("PARTLY: %d in plaintext (v1).", plain)
 		}
-		return fmt.Sprintf("Partly: %d passed through as they came.", live.Passthrough)
+		return fmt.Sprintf("Partly: %d passed through unchanged.", live.Passthrough)
 	case status.Unknown:
-		return fmt.Sprintf("Not known: %d passed through.", live.Passthrough)
+		return fmt.Sprintf("Unknown: %d passed through.", live.Passthrough)
 	}
 	switch {
 	case isUpstreamDown(r):
@@ -38,9 +36,19 @@ func answer(r *status.Report) string {
 	return "Nothing to say yet: no connections."
 }
 
+func answerColor(r *status.Report) string {
+	switch {
+	case r.Live.Encrypted() == status.Yes:
+		return green
+	case r.Live.V1 > r.Live.V1Overlay:
+		return red
+	}
+	return yellow
+}
+
 func isUpstreamDown(r *status.Report) bool { return r.Upstream != nil && r.Upstream.State == "failed" }
 
-// trouble says why nothing gets through, and what to do.
+// trouble returns why no connection is open, and what to do.
 func trouble(r *status.Report) []string {
 	f := r.Failing
 	switch {
@@ -55,24 +63,21 @@ func trouble(r *status.Report) []string {
 	}
 	what := f.Reason
 	if f.Dest != "" {
-		what = plainText(f.Dest) + ": " + what
+		what = ascii(f.Dest) + ": " + what
 	}
-	return advice(fmt.Sprintf("%d failed since %s, %d of them so: %s", f.Count, f.Since.Local().Format("15:04:05"), f.OfKind, what), f.Hint)
+	return advice(fmt.Sprintf("%d failed since %s, most often (%d): %s", f.Count, f.Since.Local().Format("15:04:05"), f.OfKind, what), f.Hint)
 }
 
-// neverUsed reports whether no client has come since the start.
+// neverUsed reports whether no client has connected since the start.
 func neverUsed(r *status.Report) bool {
-	for _, n := range r.Opened {
-		if n > 0 {
-			return false
-		}
+	return sum(r.Opened)+sum(r.Refused) == 0 && len(r.Listeners) > 0
+}
+
+func sum(counts map[string]uint64) (all uint64) {
+	for _, n := range counts {
+		all += n
 	}
-	for _, n := range r.Refused {
-		if n > 0 {
-			return false
-		}
-	}
-	return len(r.Listeners) > 0
+	return all
 }
 
 func advice(what, hint string) []string {
@@ -83,7 +88,7 @@ func advice(what, hint string) []string {
 	return lines
 }
 
-// headline is the first lines: the question, its answer, why nothing gets through, and
+// headline returns the first lines: the question, its answer, why nothing gets through, and
 // the counts.
 func headline(r *status.Report) []string {
 	live := r.Live
@@ -98,21 +103,17 @@ func headline(r *status.Report) []string {
 	if live.Pending > 0 {
 		parts = append(parts, fmt.Sprintf("%d connecting", live.Pending))
 	}
-	var refused uint64
-	for _, n := range r.Refused {
-		refused += n
-	}
-	parts = append(parts, fmt.Sprintf("%d failed", refused))
+	parts = append(parts, fmt.Sprintf("%d failed", sum(r.Refused)))
 	lines := append([]string{"Is my Bitcoin traffic encrypted?", answer(r)}, trouble(r)...)
 	return append(lines, strings.Join(parts, ", "))
 }
 
-// about is the line about the proxy.
+// about returns the line about the proxy.
 func about(r *status.Report) string {
 	state := "on " + strings.Join(r.Listeners, ", ")
 	switch {
 	case r.Stopping:
-		state = "stopping: it takes no more clients"
+		state = "shutting down, no new clients"
 	case len(r.Listeners) == 0:
 		state = "not listening yet"
 	}
@@ -124,7 +125,7 @@ func about(r *status.Report) string {
 		age(r.Time.Sub(r.Started)), r.Time.Local().Format("2006-01-02 15:04:05")))
 }
 
-// age is a time in its two largest units, at most.
+// age returns d in its two largest units.
 func age(d time.Duration) string {
 	s := int(d.Seconds())
 	switch {
@@ -138,8 +139,7 @@ func age(d time.Duration) string {
 	return fmt.Sprintf("%ds", max(s, 0))
 }
 
-// amount is a number of bytes in the largest unit that leaves something before the
-// point.
+// amount returns a number of bytes in the largest unit of which there is one at least.
 func amount(n uint64) string {
 	f := float64(n)
 	for _, unit := range []string{"B", "kB", "MB", "GB"} {

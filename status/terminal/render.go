@@ -1,0 +1,157 @@
+// Package terminal shows a proxy's status report in a terminal, once or every two seconds.
+package terminal
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"strings"
+
+	"bip324proxy/internal/terminal"
+	"bip324proxy/proxy"
+	"bip324proxy/status"
+)
+
+// maxFailures is how many of the last failures are shown.
+const maxFailures = 5
+
+const (
+	red, green, yellow = "\x1b[31m", "\x1b[32m", "\x1b[33m"
+	reset              = "\x1b[0m"
+)
+
+// Screen is what the lines are rendered for.
+type Screen struct {
+	Width, Height int // 0 is unlimited
+	Color         bool
+}
+
+// screenOf returns the present size of out, and whether it obeys control sequences.
+func screenOf(out io.Writer) (s Screen, obeys bool) {
+	f, ok := out.(*os.File)
+	if !ok {
+		return s, false
+	}
+	s.Width, s.Height = terminal.Size(f)
+	obeys = s.Width > 0 && terminal.ObeysSequences(f)
+	s.Color = obeys && os.Getenv("NO_COLOR") == ""
+	return s, obeys
+}
+
+// Print writes a report, of any height, to out.
+func Print(out io.Writer, r *status.Report) error {
+	screen, _ := screenOf(out)
+	screen.Height = 0
+	return write(out, Render(r, screen))
+}
+
+func write(out io.Writer, lines []string) error {
+	_, err := io.WriteString(out, strings.Join(lines, "\n")+"\n")
+	return err
+}
+
+// Render returns a report as lines that fit the screen. Failures and plaintext sessions come
+// first. Without a limit on the height it ends with the session ids, in full.
+func Render(r *status.Report, screen Screen) []string {
+	height := screen.Height
+	if height <= 0 {
+		height = math.MaxInt
+	}
+	var lines []string
+	add := func(color, text string) {
+		if screen.Width > 0 {
+			text = terminal.Cut(text, screen.Width)
+		}
+		if screen.Color && color != "" {
+			text = color + text + reset
+		}
+		lines = append(lines, text)
+	}
+	for i, text := range append(headline(r), about(r)) {
+		color := ""
+		if i == 1 {
+			color = answerColor(r)
+		}
+		for _, text := range terminal.Fold("", text, screen.Width) {
+			add(color, text)
+		}
+	}
+	// The sessions leave a third of the height to the failures, if that leaves four lines to the sessions.
+	failures := failures(r.Refusals, screen.Width)
+	room := max(height-len(lines)-len(r.Sessions)-3, min(height/3, height-len(lines)-4))
+	if room > 2 { // else there is only the title
+		for _, text := range failures[:min(len(failures), room)] {
+			add("", text)
+		}
+	}
+	if len(r.Sessions) > 0 {
+		addSessions(add, r, screen.Width, height-len(lines))
+	}
+	if screen.Height <= 0 {
+		addSessionIDs(add, r.Sessions)
+	}
+	return lines[:min(len(lines), height)]
+}
+
+// addSessions adds the table in at most room lines, the first of them empty, the last with
+// the number of sessions that are not shown.
+func addSessions(add func(color, text string), r *status.Report, width, room int) {
+	rows := table(r.Sessions, r.Time, width)
+	shown, hidden := len(r.Sessions), max(r.Live.All-len(r.Sessions), 0)
+	if room < 2+shown+min(hidden, 1) {
+		shown = max(room-3, 0)
+		hidden += len(r.Sessions) - shown
+	}
+	add("", "")
+	for i, row := range rows[:1+shown] {
+		color := ""
+		if i > 0 && r.Sessions[i-1].Plaintext() {
+			color = red
+		}
+		add(color, row)
+	}
+	if hidden > 0 {
+		add("", fmt.Sprintf("... and %d more", hidden))
+	}
+}
+
+// addSessionIDs adds the session ids for people to compare.
+func addSessionIDs(add func(color, text string), sessions []proxy.SessionInfo) {
+	title := "Session ids; if the peer has the same one (Bitcoin Core: getpeerinfo), there is no man in the middle:"
+	for _, s := range sessions {
+		if s.SessionID == "" {
+			continue
+		}
+		if title != "" {
+			add("", "")
+			add("", title)
+			title = ""
+		}
+		add("", fmt.Sprintf("%d%s%s%s%s", s.Number, gap, ascii(s.SessionID), gap, ascii(s.Dest)))
+	}
+}
+
+// failures returns the lines about the last failures, the newest first.
+func failures(last []proxy.Ended, width int) (lines []string) {
+	if len(last) == 0 {
+		return nil
+	}
+	lines = []string{"", "The last connections that failed:"}
+	for _, e := range last[:min(len(last), maxFailures)] {
+		to := e.Dest
+		if to == "" {
+			to = "client " + e.Client
+		}
+		times := ""
+		if e.Count > 1 {
+			times = fmt.Sprintf(" (%d times since %s)", e.Count, e.First.Local().Format("15:04:05"))
+		}
+		head := e.Time.Local().Format("15:04:05") + gap
+		lines = append(lines, terminal.Fold(head, ascii(to)+": "+terminal.Clean(e.Reason)+times, width)...)
+		if e.Hint != "" {
+			lines = append(lines, terminal.Fold(strings.Repeat(" ", len(head))+"-> ", terminal.Clean(e.Hint), width)...)
+		}
+	}
+	return lines
+}

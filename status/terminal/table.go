@@ -1,0 +1,140 @@
+package terminal
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"bip324proxy/internal/terminal"
+	"bip324proxy/proxy"
+)
+
+// column is a column of the table.
+type column struct {
+	title string
+	cell  func(s *proxy.SessionInfo, now time.Time) string
+	right bool // aligned
+	least int  // how narrow it may be made; 0 if it may not
+	leave int  // the column with the highest is left out first; 0 is never left out
+}
+
+// columns are in the order of the table. The most important, the transport, is neither left
+// out nor cut.
+var columns = []column{
+	{title: "NO", right: true, leave: 2, cell: func(s *proxy.SessionInfo, _ time.Time) string { return strconv.FormatUint(s.Number, 10) }},
+	{title: "AGE", right: true, leave: 3, cell: func(s *proxy.SessionInfo, now time.Time) string { return age(now.Sub(s.Began)) }},
+	{title: "TRANSPORT", cell: func(s *proxy.SessionInfo, _ time.Time) string { return transport(s) }},
+	{title: "NETWORK", leave: 5, cell: func(s *proxy.SessionInfo, _ time.Time) string { return s.Network }},
+	{title: "DESTINATION", least: 15, leave: 1, cell: func(s *proxy.SessionInfo, _ time.Time) string { return s.Dest }},
+	{title: "IN", right: true, leave: 4, cell: func(s *proxy.SessionInfo, _ time.Time) string { return amount(s.BytesToClient) }},
+	{title: "OUT", right: true, leave: 4, cell: func(s *proxy.SessionInfo, _ time.Time) string { return amount(s.BytesToPeer) }},
+	{title: "MESSAGES", right: true, leave: 6, cell: func(s *proxy.SessionInfo, _ time.Time) string {
+		return fmt.Sprintf("%d/%d", s.MessagesToClient, s.MessagesToPeer)
+	}},
+	{title: "LAST", leave: 7, cell: func(s *proxy.SessionInfo, _ time.Time) string {
+		return cmp.Or(s.LastToClient, "-") + "/" + cmp.Or(s.LastToPeer, "-")
+	}},
+	{title: "PEER", least: 8, leave: 8, cell: func(s *proxy.SessionInfo, _ time.Time) string { return s.PeerAgent }},
+}
+
+// transport returns what the two ends of a session speak, or the state of one that is not open.
+func transport(s *proxy.SessionInfo) string {
+	switch {
+	case s.Plaintext():
+		return "v1 PLAINTEXT"
+	case s.Transport == "v1":
+		return "v1 overlay"
+	case s.Transport != "":
+		return s.Transport
+	}
+	return "(" + string(s.State) + ")"
+}
+
+const (
+	gap = "  " // between columns
+
+	// maxCell caps the width of a cell, which all rows are padded to. Names in SOCKS are shorter.
+	maxCell = 300
+)
+
+// table returns the titles and the sessions as lines of at most width characters; 0 is
+// unlimited.
+func table(sessions []proxy.SessionInfo, now time.Time, width int) []string {
+	shown := make([]shownColumn, len(columns))
+	for i, c := range columns {
+		s := shownColumn{column: c, width: len(c.title), cells: []string{c.title}}
+		for row := range sessions {
+			cell := terminal.Cut(ascii(c.cell(&sessions[row], now)), maxCell)
+			s.cells = append(s.cells, cell)
+			s.width = max(s.width, len(cell))
+		}
+		shown[i] = s
+	}
+	if width > 0 {
+		shown = fit(shown, width)
+	}
+	lines := make([]string, len(sessions)+1)
+	for row := range lines {
+		var line strings.Builder
+		for _, s := range shown {
+			pad := "%-*s" + gap
+			if s.right {
+				pad = "%*s" + gap
+			}
+			fmt.Fprintf(&line, pad, s.width, terminal.Cut(s.cells[row], s.width))
+		}
+		lines[row] = strings.TrimRight(line.String(), " ")
+	}
+	return lines
+}
+
+// shownColumn is a column with its contents.
+type shownColumn struct {
+	column
+	width int
+	cells []string // the title first
+}
+
+// spare returns how much narrower the column may be made.
+func (c *shownColumn) spare() int {
+	if c.least == 0 {
+		return 0
+	}
+	return max(c.width-c.least, 0)
+}
+
+// fit leaves columns out, and makes others narrower, until the rows have at most width
+// characters.
+func fit(all []shownColumn, width int) []shownColumn {
+	for {
+		excess, spare := -len(gap)-width, 0
+		for i := range all {
+			excess += all[i].width + len(gap)
+			spare += all[i].spare()
+		}
+		if excess <= spare || len(all) == 1 {
+			for i := len(all) - 1; i >= 0 && excess > 0; i-- { // the last are the least important
+				less := min(excess, all[i].spare())
+				all[i].width -= less
+				excess -= less
+			}
+			return all
+		}
+		first := slices.MaxFunc(all, func(a, b shownColumn) int { return cmp.Compare(a.leave, b.leave) }).leave
+		all = slices.DeleteFunc(all, func(c shownColumn) bool { return c.leave == first })
+	}
+}
+
+// ascii returns text with a question mark for everything that is not printable ASCII, so that
+// each character has one column: destinations and user agents are chosen by others.
+func ascii(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, text)
+}
