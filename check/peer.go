@@ -69,7 +69,7 @@ type Peer struct {
 // height, and the user agent "/pynode:0.0.1/". The session has no other traffic and
 // ends with the peer's VERSION.
 func PeerReport(ctx context.Context, s *Subject, t Target) Report {
-	p := prober{subject: s, target: t, report: Report{OK: true, Peer: &Peer{Peer: t.String(), Network: t.network()}}}
+	p := prober{subject: s, target: t, report: Report{OK: true, Peer: &Peer{Peer: t.String(), Network: transport.NetworkName(t.Magic)}}}
 	total := directTimeout
 	p.handshake, p.version = directHandshake, directVersion
 	if s.Policy.Upstream != nil {

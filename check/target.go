@@ -1,14 +1,14 @@
 package check
 
 import (
-	"encoding/hex"
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"bip324proxy/socks"
-	"bip324proxy/v1v2"
+	"bip324proxy/transport"
 )
 
 // Target is a peer that is to be checked.
@@ -18,51 +18,25 @@ type Target struct {
 	V1    bool    // ask it in v1, in plaintext, if it does not speak v2
 }
 
-// ports are those that the networks have by default.
-var ports = []struct{ network, port string }{
-	{"mainnet", "8333"}, {"testnet3", "18333"}, {"testnet4", "48333"}, {"signet", "38333"}, {"regtest", "18444"},
-}
-
-// Networks are the names of the networks that have a port by default.
-func Networks() (names []string) {
-	for _, n := range ports {
-		names = append(names, n.network)
-	}
-	return names
-}
-
 // ParseTarget reads a peer, HOST:PORT, where HOST may be an IPv6 address with or
-// without brackets, and the name of a network, or its magic in eight hexadecimal
-// digits. The network may be empty: then the port says which it is, or it is
-// mainnet. The port may be missing: then it is the network's own.
+// without brackets, and its network (see transport.ParseNetwork). Without a network
+// the port tells it, or it is mainnet; without a port it is the network's.
 func ParseTarget(peer, network string) (t Target, err error) {
 	host, port := splitPort(peer)
-	named := network != ""
-	for _, n := range ports {
-		if !named && n.port == port {
-			network = n.network
+	n := transport.Networks[0]
+	if network != "" {
+		if n, err = transport.ParseNetwork(network); err != nil {
+			return t, err
 		}
+	} else if i := slices.IndexFunc(transport.Networks, func(n transport.Network) bool { return n.Port == port }); i >= 0 {
+		n = transport.Networks[i]
 	}
-	if network == "" {
-		network = "mainnet"
-	}
-	var ok bool
-	if t.Magic, ok = v1v2.Magic(network); !ok {
-		magic, err := hex.DecodeString(network)
-		if err != nil || len(magic) != len(t.Magic) {
-			return t, fmt.Errorf("%q is none of mainnet, testnet3, testnet4, signet and regtest, nor a magic in eight hexadecimal digits", network)
-		}
-		t.Magic = [4]byte(magic)
+	t.Magic = n.Magic
+	if port == "" {
+		port = n.Port
 	}
 	if port == "" {
-		for _, n := range ports {
-			if n.network == v1v2.NetworkName(t.Magic) {
-				port = n.port
-			}
-		}
-	}
-	if port == "" {
-		return t, fmt.Errorf("%q has no port, and this network has none by default; write HOST:PORT", peer)
+		return t, fmt.Errorf("%q has no port, and network %s has no default port; write HOST:PORT", peer, n.Name)
 	}
 	t.Addr, err = socks.ParseAddr(net.JoinHostPort(host, port))
 	return t, err
@@ -81,8 +55,5 @@ func splitPort(peer string) (host, port string) {
 	}
 	return peer, ""
 }
-
-// network is the name of the target's, or its magic.
-func (t Target) network() string { return v1v2.NetworkName(t.Magic) }
 
 func (t Target) String() string { return t.Addr.String() }

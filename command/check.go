@@ -14,6 +14,7 @@ import (
 
 	"bip324proxy/check"
 	"bip324proxy/internal/terminal"
+	"bip324proxy/transport"
 )
 
 func checkCommand() *cli.Command {
@@ -30,7 +31,7 @@ Give the settings that the proxy runs with, in the same way: flags, environment,
 --config. The exit code is 0 if nothing failed, 1 if something did, 2 if the input
 was wrong.`,
 		Flags: append(flags(),
-			&cli.StringFlag{Name: "network", Usage: "`NETWORK` of the peer: mainnet, testnet3, testnet4, signet, regtest, or a magic in hexadecimal (default: by its port)"},
+			&cli.StringFlag{Name: "network", Usage: "`NETWORK` of the peer: " + strings.Join(transport.NetworkNames(), ", ") + ", or a magic in hexadecimal (default: by its port)"},
 			&cli.BoolFlag{Name: "v1", Usage: "ask a peer without v2 in v1, in plaintext, too"},
 			&cli.BoolFlag{Name: "json", Usage: "print the outcome in JSON"}),
 		Action: runCheck,

@@ -26,9 +26,9 @@ func runProgram(args ...string) (code int, stdout, stderr string) {
 
 // polite is a v2 peer that answers VERSION, on regtest.
 func polite(t *testing.T) (addr string) {
-	magic, _ := v1v2.Magic("regtest")
+	regtest, _ := transport.ParseNetwork("regtest")
 	return loopback.Serve(t, func(nc net.Conn) {
-		c, err := transport.Server(t.Context(), nc, transport.Config{Magic: magic})
+		c, err := transport.Server(t.Context(), nc, transport.Config{Magic: regtest.Magic})
 		if err != nil {
 			return
 		}
@@ -108,7 +108,7 @@ func TestCheckWrongInput(t *testing.T) {
 		"check node.example:8333 other:8333":    `check takes one argument, [HOST:PORT]; leave out "other:8333"`,
 		"check --network regtest":               "add its HOST:PORT",
 		"check --v1":                            "add its HOST:PORT",
-		"check --network testnet node.example":  `"testnet" is none of mainnet,`,
+		"check --network testnet node.example":  `"testnet" is invalid; must be mainnet,`,
 		"check --network 0a03cf41 node.example": "write HOST:PORT",
 		"check node.example:0":                  "no port from 1 to 65535",
 		"check --no-such-flag":                  "no-such-flag",

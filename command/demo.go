@@ -25,7 +25,7 @@ import (
 	"bip324proxy/v1v2"
 )
 
-var demoMagic = [4]byte{0xf9, 0xbe, 0xb4, 0xd9} // mainnet
+var demoMagic = transport.Networks[0].Magic // mainnet
 
 // The first block: what the demonstration's client asks for and can check.
 const genesis = "0100000000000000000000000000000000000000000000000000000000000000000000003ba3edfd7a7b12b27ac72c3e67768f617fc81bc3888a51323a9fb8aa4b1e5e4a" +

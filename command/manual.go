@@ -7,13 +7,13 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"bip324proxy/check"
 	"bip324proxy/internal/manual"
+	"bip324proxy/transport"
 )
 
 // words are what flags and commands take where only a few words are good.
 func words() manual.Words {
-	all := manual.Words{"completion": manual.Shells(), "--network": check.Networks()}
+	all := manual.Words{"completion": manual.Shells(), "--network": transport.NetworkNames()}
 	for _, t := range table {
 		if t.values != nil {
 			all["--"+t.name] = t.values

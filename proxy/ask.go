@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"bip324proxy/socks"
+	"bip324proxy/transport"
 	"bip324proxy/v1v2"
 )
 
@@ -99,7 +100,7 @@ func (e *NoDestinationError) Error() string {
 // the buffer. The address is the sender's own idea of whom it speaks to, so a
 // client must be made to put its peer's there.
 func (s *session) askVersion(magic [4]byte, auth bool) (*socks.Request, error) {
-	s.show(func(info *SessionInfo) { info.Network = v1v2.NetworkName(magic) })
+	s.show(func(info *SessionInfo) { info.Network = transport.NetworkName(magic) })
 	if auth {
 		return nil, &NoDestinationError{why: "this proxy asks for a user name and password"}
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"bip324proxy/transport"
-	"bip324proxy/v1v2"
 )
 
 // explainHandshake explains e. noOverlay, if not nil, is why v1 could not follow.
@@ -20,7 +19,7 @@ func (s *session) explainHandshake(e *transport.HandshakeError, noOverlay error)
 	case errors.Is(e, transport.ErrV1OtherNetwork):
 		its := "another network"
 		if len(e.First) >= 4 {
-			its = v1v2.NetworkName([4]byte(e.First))
+			its = transport.NetworkName([4]byte(e.First))
 		}
 		return fmt.Sprintf("it speaks v1, and on another network than %s: %s", s.shown.Network, its), "see that the client and this peer are on the same network"
 	case e.Received > 0 && other != "":

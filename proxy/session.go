@@ -216,7 +216,7 @@ func (s *session) upgrade(ctx context.Context, peer net.Conn, magic [4]byte, fir
 	if first.Type == v1v2.TypeOf("version") {
 		s.up.NoteVersion(first.Payload())
 	}
-	s.show(func(info *SessionInfo) { info.State, info.Network = StateHandshake, v1v2.NetworkName(magic) })
+	s.show(func(info *SessionInfo) { info.State, info.Network = StateHandshake, transport.NetworkName(magic) })
 	first.Detach()
 	size := len(first.Raw())
 	began := time.Now()

@@ -15,6 +15,7 @@ import (
 	"github.com/btcsuite/btcd/wire/v2"
 
 	"bip324proxy/internal/stream"
+	"bip324proxy/transport"
 	"bip324proxy/v1v2"
 )
 
@@ -186,7 +187,7 @@ func TestNetworksAreThoseOfBtcd(t *testing.T) {
 		"simnet":   wire.SimNet,
 	} {
 		magic := binary.LittleEndian.AppendUint32(nil, uint32(network))
-		if got := v1v2.NetworkName([4]byte(magic)); got != want {
+		if got := transport.NetworkName([4]byte(magic)); got != want {
 			t.Errorf("%x is %s, not %s", magic, got, want)
 		}
 	}

@@ -1,9 +1,11 @@
 package v1v2
 
 import (
-	"encoding/hex"
 	"errors"
 	"io"
+	"slices"
+
+	"bip324proxy/transport"
 )
 
 // VersionPrefix is what follows the magic at the start of every v1 connection.
@@ -25,7 +27,7 @@ func Classify(r interface{ Peek(int) ([]byte, error) }) (magic [4]byte, v1 bool,
 	for n := len(magic) + 1; n <= len(magic)+len(VersionPrefix); n++ {
 		b, err := r.Peek(n)
 		copy(magic[:], b)
-		_, known := networks[magic]
+		known := slices.ContainsFunc(transport.Networks, func(n transport.Network) bool { return n.Magic == magic })
 		switch {
 		case errors.Is(err, io.EOF) && (len(b) > len(magic) || known):
 			return magic, false, io.ErrUnexpectedEOF
@@ -41,33 +43,4 @@ func Classify(r interface{ Peek(int) ([]byte, error) }) (magic [4]byte, v1 bool,
 		}
 	}
 	return magic, true, nil
-}
-
-// networks are the names of the networks that have one, by magic.
-var networks = map[[4]byte]string{
-	{0xf9, 0xbe, 0xb4, 0xd9}: "mainnet",
-	{0x0b, 0x11, 0x09, 0x07}: "testnet3",
-	{0x1c, 0x16, 0x3f, 0x28}: "testnet4",
-	{0x0a, 0x03, 0xcf, 0x40}: "signet",
-	{0xfa, 0xbf, 0xb5, 0xda}: "regtest",
-	{0x16, 0x1c, 0x14, 0x12}: "simnet",
-}
-
-// NetworkName returns the name of the network with the given magic, for
-// display; the magic in hex if it has none, as every custom signet.
-func NetworkName(magic [4]byte) string {
-	if name, ok := networks[magic]; ok {
-		return name
-	}
-	return hex.EncodeToString(magic[:])
-}
-
-// Magic returns the magic of the network called name, by NetworkName's names.
-func Magic(name string) (magic [4]byte, ok bool) {
-	for magic, its := range networks {
-		if its == name {
-			return magic, true
-		}
-	}
-	return magic, false
 }
