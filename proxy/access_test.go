@@ -232,6 +232,7 @@ func TestRulesForEveryWayIn(t *testing.T) {
 // With an upstream proxy, names and addresses are judged as they are asked for, and
 // what is refused does not get there.
 func TestRulesWithUpstream(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, "tcp", "127.0.0.1:0")
 	e := u.startBehind(t, &proxy.Server{Policy: proxy.Policy{Rules: parseRules(t, "deny", "*.onion", "deny", "192.0.2.0/24", "deny", "*:25")}})
 	for _, dest := range []string{"name.onion:8333", "192.0.2.7:8333", "node.example:25"} {
@@ -260,6 +261,7 @@ func TestRulesWithUpstream(t *testing.T) {
 // An address in other words is the same address, and the names of this machine lead to
 // it, whoever resolves them.
 func TestRulesForDisguises(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, "tcp", "127.0.0.1:0")
 	e := u.startBehind(t, &proxy.Server{Policy: proxy.Policy{Rules: parseRules(t, "deny", "private")}})
 	static := e.servePeer("LocalHost.:8333")
@@ -296,6 +298,7 @@ func TestRulesForDisguises(t *testing.T) {
 // nothing connected, and learns nothing of what listens there, whatever it puts
 // into them.
 func TestWebPage(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{})
 	inside := string(slices.Concat([]byte{5, 1, 0}, request(1, "node.example:8333"), v1Message(mainnet, "version", versionTo("127.0.0.1", 80))))
 	for name, says := range map[string]string{

@@ -16,6 +16,7 @@ import (
 // thousand clients that leave at every step of asking: start checks that no
 // goroutine and no socket is left of them.
 func TestChurn(t *testing.T) {
+	t.Parallel()
 	closed := loopback.Nobody(t)
 	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, network, addr)

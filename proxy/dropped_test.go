@@ -16,6 +16,7 @@ import (
 // The log has one line about each kind of message that a session drops, however many
 // there are; all are counted by why, in the session's last line and in the snapshot.
 func TestDroppedIsTold(t *testing.T) {
+	t.Parallel()
 	const many = 300
 	e := start(t, &proxy.Server{})
 	e.net.peer("node.example:8333", v2Peer(func(c *transport.Conn) {
@@ -74,6 +75,7 @@ func TestDroppedIsTold(t *testing.T) {
 
 // A session that does not open has one line, with what it dropped, and counts.
 func TestDroppedBeforeOpen(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{})
 	e.net.peer("node.example:8333", func(nc *net.TCPConn, _ int) { waitForEnd(nc) })
 	client := e.connect("node.example:8333")

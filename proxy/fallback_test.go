@@ -24,6 +24,7 @@ const (
 // How a peer without v2 may end its first connection, and where plaintext may
 // follow.
 func TestFallback(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		fallback fallback.Mode
 		dest     string // of those in CJDNS's range only cjdns counts
@@ -154,6 +155,7 @@ func (e *env) wantV1(t *testing.T, client net.Conn, dest string, got <-chan []by
 
 // A peer that was too busy for v2 is not spoken to in v1 if it has time a moment later.
 func TestBusyPeer(t *testing.T) {
+	t.Parallel()
 	for _, end := range []ending{fin, rst} {
 		e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always, Peers: new(fallback.Peers)}}})
 		e.net.tap = true
@@ -181,6 +183,7 @@ func TestBusyPeer(t *testing.T) {
 
 // A peer that has spoken v2 once is never spoken to in v1.
 func TestNoFallbackFromV2(t *testing.T) {
+	t.Parallel()
 	for _, end := range []ending{fin, rst} {
 		e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always, Peers: new(fallback.Peers)}}})
 		e.net.tap = true
@@ -210,6 +213,7 @@ func TestNoFallbackFromV2(t *testing.T) {
 // A peer that hangs up whatever is said is dialled three times at most, and is not
 // taken for a v1 peer.
 func TestFullPeer(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always, Peers: new(fallback.Peers)}}})
 	e.net.peer(clearnet, func(nc *net.TCPConn, _ int) {
 		nc.Read(make([]byte, 8192))
@@ -232,6 +236,7 @@ func TestFullPeer(t *testing.T) {
 
 // The second connection cannot be made: the session ends.
 func TestNoSecondConnection(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always}}})
 	e.net.peer(clearnet, func(nc *net.TCPConn, _ int) {
 		e.net.peer(clearnet, nil)
@@ -249,6 +254,7 @@ func TestNoSecondConnection(t *testing.T) {
 
 // In v1, a peer may take its time for the first answer.
 func TestV1PeerAnswersLate(t *testing.T) {
+	t.Parallel()
 	peers := new(fallback.Peers)
 	peers.Note(clearnet, fallback.SpeaksV1)
 	server := &proxy.Server{

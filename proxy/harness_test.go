@@ -13,8 +13,8 @@ import (
 	mrand "math/rand/v2"
 	"net"
 	"os"
-	"path/filepath"
 	"runtime"
+	"runtime/pprof"
 	"slices"
 	"strconv"
 	"strings"
@@ -50,7 +50,8 @@ func start(t *testing.T, server *proxy.Server) *env {
 	return startOn(t, server, true)
 }
 
-// startDirect is start with the system's network behind the proxy.
+// startDirect is start with the system's network behind the proxy. It counts the
+// sockets of the whole process: a test that calls it must not run in parallel.
 func startDirect(t *testing.T, server *proxy.Server) *env {
 	t.Helper()
 	return startOn(t, server, false)
@@ -58,9 +59,7 @@ func startDirect(t *testing.T, server *proxy.Server) *env {
 
 func startOn(t *testing.T, server *proxy.Server, fake bool) *env {
 	t.Helper()
-	back := remember()
-	t.Cleanup(func() { back(t, "after Close") })
-
+	pprof.SetGoroutineLabels(pprof.WithLabels(t.Context(), pprof.Labels("test", t.Name())))
 	e := &env{t: t, server: server, logs: newLogBook(), net: newFakeNet(t)}
 	t.Cleanup(e.net.close)
 	if server.Log == nil {
@@ -70,19 +69,30 @@ func startOn(t *testing.T, server *proxy.Server, fake bool) *env {
 		server.Dialer.Dial = e.net.dial
 	}
 	server.Dialer.RetryAfter = cmp.Or(server.Dialer.RetryAfter, 10*time.Millisecond)
-	e.addr = e.serve()
-	idle := remember()
-	t.Cleanup(func() { idle(t, "with the server still running") })
+
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.addr = l.Addr().String()
+	mine := func(string) bool { return true }
+	if fake {
+		ends := []string{e.addr, e.net.l.Addr().String()}
+		if server.Upstream != nil {
+			ends = append(ends, server.Upstream.Address)
+		}
+		mine = func(addr string) bool { return slices.Contains(ends, addr) }
+	}
+	back := remember(t, mine)
+	t.Cleanup(func() { back("after Close") })
+	e.serve(l)
+	idle := remember(t, mine)
+	t.Cleanup(func() { idle("with the server still running") })
 	return e
 }
 
-// serve has the server take another listener and returns its address.
-func (e *env) serve() string {
-	e.t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		e.t.Fatal(err)
-	}
+// serve has the server accept from l until the test ends.
+func (e *env) serve(l net.Listener) {
 	served := make(chan error, 1)
 	go func() { served <- e.server.Serve(l) }()
 	e.t.Cleanup(func() {
@@ -91,20 +101,31 @@ func (e *env) serve() string {
 			e.t.Errorf("Serve returned %v", err)
 		}
 	})
+}
+
+// serveAnother has the server accept from another listener and returns its address.
+func (e *env) serveAnother() string {
+	e.t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	e.serve(l)
 	return l.Addr().String()
 }
 
-// remember notes how many goroutines and sockets there are. The function it
-// returns fails the test unless there are no more of them again.
-func remember() func(*testing.T, string) {
-	goroutines, sockets := runtime.NumGoroutine(), openSockets()
-	return func(t *testing.T, when string) {
+// remember notes how many goroutines this test has started and how many sockets
+// have an end that is mine. The function it returns fails the test unless there
+// are no more of them again.
+func remember(t *testing.T, mine func(addr string) bool) func(when string) {
+	goroutines, sockets := labelled(t), openSockets(mine)
+	return func(when string) {
 		t.Helper()
-		for end := time.Now().Add(patience); runtime.NumGoroutine() > goroutines || openSockets() > sockets; {
+		for end := time.Now().Add(patience); labelled(t) > goroutines || openSockets(mine) > sockets; {
 			if time.Now().After(end) {
 				stacks := make([]byte, 1<<20)
 				t.Errorf("%s: %d goroutines instead of %d, %d sockets instead of %d\n%s", when,
-					runtime.NumGoroutine(), goroutines, openSockets(), sockets, stacks[:runtime.Stack(stacks, true)])
+					labelled(t), goroutines, openSockets(mine), sockets, stacks[:runtime.Stack(stacks, true)])
 				return
 			}
 			<-time.After(time.Millisecond)
@@ -112,12 +133,18 @@ func remember() func(*testing.T, string) {
 	}
 }
 
-// openSockets counts this process's sockets where the system shows them.
-func openSockets() (n int) {
-	links, _ := filepath.Glob("/proc/self/fd/*")
-	for _, l := range links {
-		if to, err := os.Readlink(l); err == nil && strings.HasPrefix(to, "socket:") {
-			n++
+// labelled counts the goroutines of the test t: a goroutine has the label of the
+// one that started it.
+func labelled(t *testing.T) (n int) {
+	var profile bytes.Buffer
+	pprof.Lookup("goroutine").WriteTo(&profile, 1)
+	label := fmt.Sprintf("%q:%q", "test", t.Name())
+	count := 0
+	for line := range strings.Lines(profile.String()) {
+		if k, _, ok := strings.Cut(line, " @ "); ok {
+			count, _ = strconv.Atoi(k)
+		} else if strings.HasPrefix(line, "# labels: ") && strings.Contains(line, label) {
+			n += count
 		}
 	}
 	return n

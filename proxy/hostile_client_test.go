@@ -21,6 +21,7 @@ import (
 
 // A client ends at every byte of SOCKS and of its VERSION.
 func TestClientEndsAtEveryByte(t *testing.T) {
+	t.Parallel()
 	const dest = "node.example:8333"
 	hello := []byte{5, 1, 0}
 	asked := len(hello) + len(request(1, dest))
@@ -74,6 +75,7 @@ func TestClientEndsAtEveryByte(t *testing.T) {
 
 // Whatever follows "version" must be a VERSION before anything is said to the peer.
 func TestClientBeginsBadly(t *testing.T) {
+	t.Parallel()
 	tooLong := v1Message(mainnet, "version", version)
 	binary.LittleEndian.PutUint32(tooLong[16:], 4_000_001)
 	for name, c := range map[string]struct {
@@ -114,6 +116,7 @@ func spoilt(name string) []byte {
 
 // Faults after the VERSION: what is good before them arrives, nothing after.
 func TestClientMisbehaves(t *testing.T) {
+	t.Parallel()
 	ping := v1Message(mainnet, "ping", randomBytes(8, 1))
 	tooLong := v1Message(mainnet, "tx", nil)
 	binary.LittleEndian.PutUint32(tooLong[16:], 4_000_001)
@@ -174,6 +177,7 @@ func TestClientMisbehaves(t *testing.T) {
 
 // A client that resets in mid session takes the peer's connection with it.
 func TestClientResets(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{})
 	gone := make(chan struct{})
 	e.net.peer("node.example:8333", v2Peer(func(c *transport.Conn) {
@@ -193,6 +197,7 @@ func TestClientResets(t *testing.T) {
 // A client that leaves while the peer is still silent ends the session, and
 // causes no second connection, least of all one for v1.
 func TestClientLeavesDuringHandshake(t *testing.T) {
+	t.Parallel()
 	for _, end := range []ending{fin, rst} {
 		e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always, FirstByteTimeout: time.Minute}}})
 		e.net.tap = true
@@ -215,6 +220,7 @@ func TestClientLeavesDuringHandshake(t *testing.T) {
 // One that leaves while the second connection is being made has left, and nothing
 // else has failed.
 func TestClientLeavesDuringSecondDial(t *testing.T) {
+	t.Parallel()
 	const dest = "node.example:8333"
 	second := make(chan struct{})
 	var e *env
@@ -238,6 +244,7 @@ func TestClientLeavesDuringSecondDial(t *testing.T) {
 
 // Things that are sent to a SOCKS port by mistake.
 func TestNotSOCKS(t *testing.T) {
+	t.Parallel()
 	for why, says := range map[string]string{
 		"speaks HTTP":                 "GET / HTTP/1.1\r\n\r\n",
 		"speaks TLS":                  "\x16\x03\x01\x02\x00",

@@ -63,6 +63,7 @@ func reasonAfter(k int, end ending) string {
 // A peer ends at every byte of its handshake. Unless it is complete, the client
 // is closed without a byte, and no peer that has said a byte is spoken to in v1.
 func TestPeerEndsAtEveryByte(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []fallback.Mode{fallback.Never, fallback.Always} {
 		for _, end := range []ending{fin, rst, stall} {
 			t.Run(fmt.Sprintf("%v/%s", mode, end.name), func(t *testing.T) {
@@ -93,6 +94,7 @@ func TestPeerEndsAtEveryByte(t *testing.T) {
 
 // The same behind the last byte: there is a session, which ends with the peer.
 func TestPeerEndsAfterHandshake(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		end ending
 		why string
@@ -161,6 +163,7 @@ func wantNoV1(t *testing.T, e *env, dest string) {
 // One bit of the peer's flight is wrong: nothing is delivered, and nothing is
 // said in v1.
 func TestPeerFlipsEveryByte(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []fallback.Mode{fallback.Never, fallback.Always} {
 		t.Run(mode.String(), func(t *testing.T) {
 			e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: mode}}})
@@ -207,6 +210,7 @@ func flipReason(i int) string {
 
 // What a peer may do wrong otherwise, and how the session ends.
 func TestPeerMisbehaves(t *testing.T) {
+	t.Parallel()
 	garbage := func(n int) func(*net.TCPConn, int) {
 		return func(nc *net.TCPConn, _ int) {
 			if _, err := newHandPeer(nc, mainnet); err == nil {
@@ -275,6 +279,7 @@ func TestPeerMisbehaves(t *testing.T) {
 // If what a peer says before the client's VERSION made this a passthrough, the
 // VERSION would leave in plaintext.
 func TestPeerSpeaksFirst(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []fallback.Mode{fallback.Never, fallback.Always} {
 		e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: mode}}})
 		var received atomic.Int64
@@ -299,6 +304,7 @@ func TestPeerSpeaksFirst(t *testing.T) {
 
 // A peer that is gone before the client has said a word is no v1 peer.
 func TestPeerGoneAtOnce(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always}}})
 	e.net.peer("node.example:8333", func(nc *net.TCPConn, _ int) { hangUp(nc) })
 	client := e.connect("node.example:8333")

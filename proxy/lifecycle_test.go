@@ -91,6 +91,7 @@ func granted(e *env) net.Conn {
 // Close, and Shutdown without grace, end a session wherever it is, at once, and
 // the log says that it was the proxy.
 func TestStopInEveryPhase(t *testing.T) {
+	t.Parallel()
 	for name, phase := range phases {
 		for how, stop := range map[string]func(*proxy.Server){
 			"Close": func(s *proxy.Server) { s.Close() },
@@ -133,6 +134,7 @@ func TestStopInEveryPhase(t *testing.T) {
 // However many sessions there are, the log says of each that it was the proxy,
 // also where the cancelled context is faster than the news.
 func TestStopManySessions(t *testing.T) {
+	t.Parallel()
 	for how, stop := range map[string]func(*proxy.Server){
 		"Close": func(s *proxy.Server) { s.Close() },
 		"Shutdown": func(s *proxy.Server) {
@@ -173,6 +175,7 @@ func TestStopManySessions(t *testing.T) {
 }
 
 func TestShutdownWithoutSessions(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{})
 	client := e.dial()
 	client.Close()
@@ -208,6 +211,7 @@ func TestStopUnused(t *testing.T) {
 
 // Sessions have the time that they need, until grace is over.
 func TestShutdownWaits(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{})
 	client := phases["passthrough"](e)
 	done := make(chan error, 1)
@@ -238,6 +242,7 @@ func TestShutdownWaits(t *testing.T) {
 
 // A client that reads gets whole messages, up to the end.
 func TestShutdownBetweenMessages(t *testing.T) {
+	t.Parallel()
 	for name, pings := range map[string]bool{"client listens": false, "client talks": true} {
 		t.Run(name, func(t *testing.T) {
 			e := start(t, &proxy.Server{})
@@ -285,6 +290,7 @@ func TestShutdownBetweenMessages(t *testing.T) {
 
 // The same towards the peer.
 func TestShutdownBetweenPackets(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{})
 	last := make(chan error, 1)
 	ten := make(chan struct{})

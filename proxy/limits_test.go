@@ -20,6 +20,7 @@ import (
 // Memory grows with what arrived, not with what was promised: 64 clients and
 // their peers promise 4 MB each and send nothing of it.
 func TestPromises(t *testing.T) {
+	t.Parallel()
 	const (
 		sessions = 64
 		allowed  = sessions*2*(256<<10) + 24<<20 // both directions, and the rest of 64 sessions and of this test
@@ -91,6 +92,7 @@ func heap() uint64 {
 // A client that sends a byte now and then is gone at the deadline all the same,
 // and disturbs nobody.
 func TestSlowClients(t *testing.T) {
+	t.Parallel()
 	const limit = time.Second
 	hello := append([]byte{5, 255}, make([]byte, 255)...)
 	v := v1Message(mainnet, "version", randomBytes(1000, 1))

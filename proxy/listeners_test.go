@@ -16,9 +16,10 @@ import (
 )
 
 func TestTwoListeners(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{})
 	e.net.peer("server.example:80", echo)
-	for _, addr := range []string{e.addr, e.serve()} {
+	for _, addr := range []string{e.addr, e.serveAnother()} {
 		client := e.dialTo(addr)
 		if code, err := ask(client, "server.example:80"); code != 0 || err != nil {
 			t.Errorf("reply %d, %v", code, err)
@@ -34,6 +35,7 @@ func TestTwoListeners(t *testing.T) {
 
 // A listener that somebody else closes ends Serve, and not the server.
 func TestListenerClosed(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 
 // A session over a unix socket is as any other.
 func TestSessionOverUnix(t *testing.T) {
+	t.Parallel()
 	e := start(t, new(proxy.Server))
 	path := filepath.Join(t.TempDir(), "socket")
 	l, err := listen.Open("unix:" + path)
@@ -61,6 +62,7 @@ func TestSessionOverUnix(t *testing.T) {
 
 // An error of Accept that cannot pass ends Serve at once.
 func TestListenerOver(t *testing.T) {
+	t.Parallel()
 	over := []error{syscall.EBADF, syscall.ENOTSOCK, syscall.EOPNOTSUPP}
 	if runtime.GOOS == "linux" {
 		over = append(over, syscall.EINVAL)

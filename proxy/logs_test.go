@@ -19,6 +19,7 @@ import (
 
 // No log holds credentials or anything that was said through the proxy.
 func TestLogsKeepSecrets(t *testing.T) {
+	t.Parallel()
 	const user, password, payload = "circuit-user-7f3a", "pass-word-91bd", "payload-5c2e"
 	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always, Peers: new(fallback.Peers)}}})
 	auth := fmt.Sprintf("\x05\x01\x02\x01%c%s%c%s", len(user), user, len(password), password)
@@ -83,6 +84,7 @@ func TestLogsKeepSecrets(t *testing.T) {
 // A client that tries a dead peer over and over is one line at the usual levels, and
 // the number of the others is another when the proxy stops.
 func TestRepeatedFailuresAreFolded(t *testing.T) {
+	t.Parallel()
 	logs := newLogBook()
 	e := start(t, &proxy.Server{Log: slog.New(slog.NewJSONHandler(logs, nil))})
 	const n = 20
@@ -118,6 +120,7 @@ func TestRepeatedFailuresAreFolded(t *testing.T) {
 
 // That a peer spoke first is worth a warning, also if it had only hung up before.
 func TestFoldedRefusalsKeepWarnings(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{})
 	const dest = "node.example:8333"
 	e.net.peer(dest, func(nc *net.TCPConn, dial int) {
@@ -142,6 +145,7 @@ func TestFoldedRefusalsKeepWarnings(t *testing.T) {
 // A log that has come to hide addresses has none either where it tells of refusals
 // from before.
 func TestFoldedRefusalsHideAddresses(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{})
 	for range 3 {
 		client := e.dial()
@@ -163,6 +167,7 @@ func TestFoldedRefusalsHideAddresses(t *testing.T) {
 
 // Close loses no count of refusals that were folded.
 func TestCloseTellsFoldedRefusals(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{})
 	for range 3 {
 		client := e.dial()

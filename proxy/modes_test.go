@@ -68,6 +68,7 @@ func longContents(name string, payload []byte) string {
 // A client that knows nothing of SOCKS is connected to the address that its
 // VERSION is for, and that VERSION goes there as it is, once.
 func TestRedirect(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		ip   string
 		port uint16
@@ -108,13 +109,14 @@ func TestRedirect(t *testing.T) {
 
 // An address that cannot be meant is not dialled.
 func TestRedirectRefused(t *testing.T) {
+	t.Parallel()
 	dials := make(chan string, 100)
 	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Dial: func(_ context.Context, _, addr string) (net.Conn, error) {
 		dials <- addr
 		return nil, io.ErrNoProgress
 	}}}})
 	own := netip.MustParseAddrPort(e.addr)
-	other := netip.MustParseAddrPort(e.serve()) // another of its listeners
+	other := netip.MustParseAddrPort(e.serveAnother()) // another of its listeners
 	for _, c := range []struct {
 		ip   string
 		port uint16
@@ -148,6 +150,7 @@ func TestRedirectRefused(t *testing.T) {
 
 // A VERSION must reach as far as addr_recv's port.
 func TestRedirectShortVersion(t *testing.T) {
+	t.Parallel()
 	whole := versionTo("192.0.2.7", 8333)
 	for _, n := range []int{0, 1, 27, 44, 45, 46} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
@@ -192,6 +195,7 @@ func TestRedirectShortVersion(t *testing.T) {
 }
 
 func TestRedirectDialFails(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{})
 	client := e.dial()
 	client.Write(v1Message(mainnet, "version", versionTo("192.0.2.7", 8333)))
@@ -205,6 +209,7 @@ func TestRedirectDialFails(t *testing.T) {
 
 // Where clients need a password, one that cannot give it gets nowhere.
 func TestRedirectWithAuth(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{Policy: proxy.Policy{Socks: socks.Config{Auth: &socks.Credentials{Username: "user", Password: "secret"}}}})
 	client := e.dial()
 	client.Write(v1Message(mainnet, "version", versionTo("192.0.2.7", 8333)))
@@ -217,6 +222,7 @@ func TestRedirectWithAuth(t *testing.T) {
 
 // Plaintext needs the same permission as ever.
 func TestRedirectFallback(t *testing.T) {
+	t.Parallel()
 	const dest = "192.0.2.7:8333"
 	said := v1Message(mainnet, "version", versionTo("192.0.2.7", 8333))
 	for mode, dials := range map[fallback.Mode]int{fallback.Never: 1, fallback.Overlay: 1, fallback.Always: 3} {
@@ -251,6 +257,7 @@ func TestRedirectFallback(t *testing.T) {
 // Who speaks neither SOCKS5 nor v1 is told apart as before, and v1 that does not
 // begin with VERSION leads nowhere.
 func TestNeitherSocksNorVersion(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{})
 	for says, why := range map[string]string{
 		"GET / HTTP/1.1\r\n\r\n":                                "the client speaks HTTP: this is a SOCKS5 proxy",
@@ -298,6 +305,7 @@ func (e *env) servePeer(peer string) string {
 
 // Clients of a static peer are connected to it whatever they say, even to SOCKS.
 func TestStaticPeer(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{})
 	const dest = "node.example:8333"
 	addr := e.servePeer(dest)
@@ -351,6 +359,7 @@ func TestStaticPeer(t *testing.T) {
 }
 
 func TestStaticPeerUnreachable(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{})
 	client := e.dialTo(e.servePeer("nobody.example:8333"))
 	wantClosed(t, client) // before the client has said a word
@@ -360,6 +369,7 @@ func TestStaticPeerUnreachable(t *testing.T) {
 
 // A password is for SOCKS; a static peer's clients have no way to give it.
 func TestStaticPeerFallbackAndAuth(t *testing.T) {
+	t.Parallel()
 	const dest = "node.example:8333"
 	for _, mode := range []fallback.Mode{fallback.Never, fallback.Always} {
 		t.Run(mode.String(), func(t *testing.T) {
@@ -381,6 +391,7 @@ func TestStaticPeerFallbackAndAuth(t *testing.T) {
 
 // A static peer that is a listener of the proxy would call itself for ever.
 func TestStaticPeerItself(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Dial: new(net.Dialer).DialContext}}})
 	client := e.dialTo(e.servePeer(e.addr))
 	wantClosed(t, client)

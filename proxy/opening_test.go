@@ -24,6 +24,7 @@ func eagerV1(got chan<- []byte) func(*net.TCPConn, int) {
 // What a v1 node says before the client's VERSION comes is held for as long as that
 // takes, and the client gets it, once, on the first connection.
 func TestV1PeerSpeaksFirst(t *testing.T) {
+	t.Parallel()
 	for _, wait := range []time.Duration{0, 300 * time.Millisecond} { // after what the peer says has been read
 		e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always, Peers: new(fallback.Peers)}}})
 		got := make(chan []byte, 1)
@@ -58,6 +59,7 @@ func (e *env) wantV1First(t *testing.T, client net.Conn, got <-chan []byte) {
 
 // Strict, or with a peer that is proven to speak v2, such a node gets nothing.
 func TestV1PeerSpeaksFirstRefused(t *testing.T) {
+	t.Parallel()
 	proven := new(fallback.Peers)
 	proven.Note(clearnet, fallback.SpeaksV2)
 	for _, d := range []fallback.Dialer{{}, {Mode: fallback.Always, Peers: proven}} {
@@ -79,6 +81,7 @@ func TestV1PeerSpeaksFirstRefused(t *testing.T) {
 // Without a client that speaks it, a v1 VERSION is held no longer than a client may
 // be silent; and one that speaks something else gets it.
 func TestV1PeerAndOtherClients(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{FirstBytesTimeout: 200 * time.Millisecond})
 	got := make(chan []byte, 1)
 	e.net.peer(clearnet, eagerV1(got))

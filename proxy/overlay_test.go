@@ -20,6 +20,7 @@ import (
 // proxy on this machine, which must be Tor; CJDNS's where the user says so. Under overlay
 // plaintext is spoken nowhere else; under always it is not taken for anything better.
 func TestOverlay(t *testing.T) {
+	t.Parallel()
 	const onion = "abcdefgh.onion:8333"
 	for _, c := range []struct {
 		name, network, dest string
@@ -84,6 +85,7 @@ func TestOverlay(t *testing.T) {
 
 // What a connection reached decides what is on this machine, not the name of the proxy.
 func TestOverlayAt(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, "tcp", "127.0.0.1:0")
 	u.resolve["0.0.0.0"] = netip.MustParseAddr("0.0.0.0")
 	tcp := func(ip string) net.Addr {

@@ -30,6 +30,7 @@ func (b *logBook) with(msg, level string) (of []logLine) {
 // A client too many is told of a general failure, or closed; the log has one line
 // for all of them; and as soon as a session has ended there is room again.
 func TestTooManySessions(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{MaxSessions: 3})
 	e.net.peer("server.example:80", echo)
 	var good []net.Conn
@@ -194,6 +195,7 @@ func TestClientFaultsAreFolded(t *testing.T) {
 
 // Ports and destinations, which are others each time, make no difference.
 func TestClientFaultsAreFoldedByReason(t *testing.T) {
+	t.Parallel()
 	logs := newLogBook()
 	e := start(t, &proxy.Server{ClientRate: 1000, Policy: proxy.Policy{Rules: parseRules(t, "deny", "*")}, Log: slog.New(slog.NewJSONHandler(logs, nil))})
 	l, err := net.Listen("tcp", "0.0.0.0:0")
@@ -281,6 +283,7 @@ func TestClientRate(t *testing.T) {
 // A message that does not come to an end ends the session, however steadily it
 // trickles and whatever goes the other way meanwhile.
 func TestTrickledMessage(t *testing.T) {
+	t.Parallel()
 	const idle = 400 * time.Millisecond
 	trickle := func(nc net.Conn) func([]byte) []byte {
 		return func(b []byte) []byte {

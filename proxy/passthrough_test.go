@@ -18,6 +18,7 @@ import (
 
 // A client that speaks v2 itself has its session with the peer, not with us.
 func TestV2Client(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{})
 	id := make(chan [32]byte, 1)
 	e.net.peer("node.example:8333", v2Peer(func(c *transport.Conn) {
@@ -98,6 +99,7 @@ func brokenV1() map[string][]byte {
 
 // What begins as v1 and goes wrong is no passthrough: it would leave in plaintext.
 func TestBrokenV1(t *testing.T) {
+	t.Parallel()
 	for _, deny := range []bool{false, true} {
 		e := start(t, &proxy.Server{Policy: proxy.Policy{DenyPassthrough: deny}})
 		for name, says := range brokenV1() {
@@ -120,6 +122,7 @@ func TestBrokenV1(t *testing.T) {
 
 // A client that gives up before its connection stands has not been passed through.
 func TestClientLeavesDuringTheDial(t *testing.T) {
+	t.Parallel()
 	left := make(chan struct{})
 	var e *env
 	server := &proxy.Server{}
@@ -141,6 +144,7 @@ func TestClientLeavesDuringTheDial(t *testing.T) {
 
 // A peer that hangs up at once is the one that did, also if the client follows it.
 func TestPeerHangsUpAtOnce(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{})
 	e.net.peer("node.example:8333", func(*net.TCPConn, int) {})
 	client := e.connect("node.example:8333")
@@ -153,6 +157,7 @@ func TestPeerHangsUpAtOnce(t *testing.T) {
 // A client may end its side without a word, and listen: the session is open from the
 // peer's first bytes.
 func TestClientThatListens(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{})
 	said := make(chan struct{})
 	e.net.peer("server.example:80", func(nc *net.TCPConn, _ int) {
@@ -175,6 +180,7 @@ func TestClientThatListens(t *testing.T) {
 // Whatever is not v1 passes as it is, in any chunking, with its end, and the
 // other direction goes on after that.
 func TestPassthrough(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{})
 	answer := randomBytes(1<<20, 7)
 	var wg sync.WaitGroup
@@ -214,6 +220,7 @@ func TestPassthrough(t *testing.T) {
 
 // The peer's end is passed on as well, and the client goes on.
 func TestPeerHalfClose(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{})
 	says := randomBytes(1<<20, 7)
 	got := make(chan []byte, 1)
@@ -237,6 +244,7 @@ func TestPeerHalfClose(t *testing.T) {
 
 // The first byte that is not v1's decides: nothing waits for more.
 func TestFirstDifferenceDecides(t *testing.T) {
+	t.Parallel()
 	v := v1Message(nameless, "version", version)
 	for same := 4; same < 16; same++ {
 		e := start(t, &proxy.Server{})
@@ -281,6 +289,7 @@ func TestServerSpeaksFirst(t *testing.T) {
 
 // A server's word does not buy a session for ever.
 func TestServerSpeaksOnce(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{FirstBytesTimeout: 50 * time.Millisecond, IdleTimeout: 200 * time.Millisecond})
 	e.net.peer("server.example:25", func(nc *net.TCPConn, _ int) {
 		fmt.Fprint(nc, "220 ready\r\n")
@@ -297,6 +306,7 @@ func TestServerSpeaksOnce(t *testing.T) {
 // A peer that is gone before the client has said a word is the cause, not our
 // closing thereupon.
 func TestPeerResetsFirst(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{})
 	granted := make(chan struct{})
 	e.net.peer("server.example:25", func(nc *net.TCPConn, _ int) {
@@ -311,6 +321,7 @@ func TestPeerResetsFirst(t *testing.T) {
 
 // Nor does a client's last word, when the server says no more.
 func TestServerNeverEnds(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{IdleTimeout: 200 * time.Millisecond})
 	release := make(chan struct{})
 	defer close(release)
@@ -328,6 +339,7 @@ func TestServerNeverEnds(t *testing.T) {
 
 // A session in which nothing moves ends, and the log says that it was that.
 func TestPassthroughIdle(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{IdleTimeout: 100 * time.Millisecond})
 	e.net.peer("server.example:80", echo)
 	client := e.connect("server.example:80")
@@ -341,6 +353,7 @@ func TestPassthroughIdle(t *testing.T) {
 
 // The log says which end broke a session, not that we closed it thereupon.
 func TestPassthroughReset(t *testing.T) {
+	t.Parallel()
 	for _, byPeer := range []bool{false, true} {
 		e := start(t, &proxy.Server{})
 		now, done := make(chan struct{}), make(chan struct{})
@@ -371,6 +384,7 @@ func TestPassthroughReset(t *testing.T) {
 
 // Under the deny policy nothing but v1 reaches a peer.
 func TestPassthroughDenied(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{Policy: proxy.Policy{DenyPassthrough: true}})
 	for name, says := range streams() {
 		got := make(chan []byte, 1)
@@ -395,6 +409,7 @@ func TestPassthroughDenied(t *testing.T) {
 
 // A client that says nothing is not waited for longer than it was told.
 func TestSilentClient(t *testing.T) {
+	t.Parallel()
 	for _, deny := range []bool{false, true} {
 		e := start(t, &proxy.Server{Policy: proxy.Policy{DenyPassthrough: deny}, FirstBytesTimeout: 100 * time.Millisecond})
 		e.net.peer("node.example:8333", echo)

@@ -59,6 +59,7 @@ func TestProvenInEverySpelling(t *testing.T) {
 // With an upstream proxy, connections lead to that: its address is not a peer's, and a peer
 // that proves v2 says nothing of another.
 func TestUpstreamIsNoPeer(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, "tcp", "127.0.0.1:0")
 	peers := new(fallback.Peers)
 	e := u.startBehind(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always, Peers: peers, Direct: true}}})
@@ -83,6 +84,7 @@ func TestUpstreamIsNoPeer(t *testing.T) {
 
 // The 30 days of a v2 note begin when the session ends, also by the proxy's own end.
 func TestSessionEndRenewsNote(t *testing.T) {
+	t.Parallel()
 	for _, how := range []string{"client", "proxy"} {
 		peers := new(fallback.Peers)
 		e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Peers: peers}}})
@@ -149,6 +151,7 @@ func TestV1SessionsDoNotRenewNote(t *testing.T) {
 
 // A session proves the peer v2 while another, whose v2 attempt was cut, dials for v1.
 func TestProvenBeforeVersionInV1(t *testing.T) {
+	t.Parallel()
 	peers := new(fallback.Peers)
 	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always, Peers: peers}}})
 	e.net.tap = true
@@ -186,6 +189,7 @@ func TestProvenBeforeVersionInV1(t *testing.T) {
 
 // The log folds refusals by the destination, not by its spelling.
 func TestFoldedBySpelling(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{})
 	for i, dest := range []string{"node.invalid:8333", "NODE.invalid:8333", "node.invalid.:8333"} {
 		client := e.dial()

@@ -14,6 +14,7 @@ import (
 // Bitcoin Core's v2 attempt passes through us and is cut. It comes back in v1, which
 // --v1-fallback always allows; but v2 is tried once more before that.
 func TestCoreRetry(t *testing.T) {
+	t.Parallel()
 	for _, end := range []ending{fin, rst} {
 		t.Run("v1 peer/"+end.name, func(t *testing.T) {
 			e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always, Peers: new(fallback.Peers)}}})
@@ -94,6 +95,7 @@ func TestCoreRetry(t *testing.T) {
 
 // What is passed through and is no refusal of v2.
 func TestNoRefusal(t *testing.T) {
+	t.Parallel()
 	hello := randomBytes(100, 1)
 	atEnd := func(end ending) func(*net.TCPConn) { // of what the client says
 		return func(nc *net.TCPConn) { io.Copy(io.Discard, nc); end.do(nc) }

@@ -20,6 +20,7 @@ import (
 // cuts every v2 attempt, or swallows it. Not a byte of v1 leaves, whatever the
 // policy, even if the file has suffered in between.
 func TestProvenV2SurvivesRestart(t *testing.T) {
+	t.Parallel()
 	damages := map[string]func([]byte) []byte{
 		"intact":               func(b []byte) []byte { return b },
 		"without a first line": func(b []byte) []byte { return b[bytes.IndexByte(b, '\n')+1:] },
@@ -161,6 +162,7 @@ func TestMemoryLost(t *testing.T) {
 
 // A v1 peer is known after a restart as well, and is not bothered with v2.
 func TestV1PeerSurvivesRestart(t *testing.T) {
+	t.Parallel()
 	path := filepath.Join(t.TempDir(), "peers")
 	for restarts, dials := range []int{3, 1, 1} {
 		e := startRemembering(t, fallback.Always, path)

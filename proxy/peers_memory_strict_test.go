@@ -24,6 +24,7 @@ import (
 // that was written to any peer is looked through. Under always the same look
 // finds v1, so it would have found it.
 func TestStrictSendsNoV1(t *testing.T) {
+	t.Parallel()
 	const sessions = 150
 	for _, c := range []struct {
 		fallback fallback.Mode
@@ -154,6 +155,7 @@ func anyClient(nc net.Conn, rng *mrand.Rand) {
 // If that is cut it comes back at once, to the same address, with v1. To let that
 // pass would make the cut a downgrade: it is upgraded, or refused.
 func TestStrictCoreRetry(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []fallback.Mode{fallback.Never, fallback.Overlay} {
 		for _, end := range []ending{fin, rst} {
 			for name, second := range map[string]func(*net.TCPConn, int){

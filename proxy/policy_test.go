@@ -11,6 +11,7 @@ import (
 
 // A new policy is that of new sessions; those that stand keep their own.
 func TestSetPolicy(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{})
 	const dest = "node.example:8333"
 	e.net.peer(dest, v2Peer(func(c *transport.Conn) {

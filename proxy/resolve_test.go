@@ -46,6 +46,7 @@ func askResolve(t *testing.T, nc net.Conn, request []byte) []byte {
 
 // Without an upstream proxy RESOLVE is answered from this machine's resolver.
 func TestResolve(t *testing.T) {
+	resolver(t, func(int) []netip.Addr { return nil })
 	e := start(t, new(proxy.Server))
 	v6 := netip.MustParseAddr("2001:db8::7").As16()
 	answer6 := slices.Concat([]byte{5, 0, 0, 4}, v6[:], []byte{0, 0})
@@ -107,6 +108,7 @@ func (e *env) recordWrites() (addr string, recorded <-chan *tapped) {
 
 // Electrum's probe is answered as Tor does, down to the segment, by Tor only.
 func TestTorProbe(t *testing.T) {
+	t.Parallel()
 	probe := func(t *testing.T, e *env, want []byte) {
 		addr, recorded := e.recordWrites()
 		client := e.dialTo(addr)
@@ -147,6 +149,7 @@ func TestTorProbe(t *testing.T) {
 
 // With an upstream proxy the answer is its own, and names leave for nobody else.
 func TestResolveUpstream(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, "tcp", "127.0.0.1:0")
 	u.resolve["node.invalid"] = netip.MustParseAddr("192.0.2.9")
 	u.resolve["six.invalid"] = netip.MustParseAddr("2001:db8::9")

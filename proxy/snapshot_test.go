@@ -35,6 +35,7 @@ func (e *env) until(what string, ok func(proxy.Snapshot) bool) (now proxy.Snapsh
 }
 
 func TestSnapshotOfASession(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{MaxSessions: 7})
 	const dest = "node.example:8333"
 	ids := make(chan [32]byte, 1)
@@ -115,6 +116,7 @@ func ended(e *env, client net.Conn) proxy.Snapshot {
 
 // Every way to be refused has a name that is on the list, and a reason to show.
 func TestSnapshotOfRefusals(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{
 		Policy: proxy.Policy{
 			Rules:           parseRules(t, "deny", "denied.example"),
@@ -165,6 +167,7 @@ func TestSnapshotOfRefusals(t *testing.T) {
 // A client that only looks whether the port is open is counted and forgotten, and of
 // the others the last fifty are kept.
 func TestSnapshotKeepsFew(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{})
 	e.dial().Close()
 	e.until("the look", func(s proxy.Snapshot) bool { return s.Refused["client_left"] == 1 })
@@ -181,6 +184,7 @@ func TestSnapshotKeepsFew(t *testing.T) {
 }
 
 func TestSnapshotOfFallbacks(t *testing.T) {
+	t.Parallel()
 	peers := new(fallback.Peers)
 	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{
 		Mode: fallback.Always, Peers: peers, FirstByteTimeout: 100 * time.Millisecond}, CJDNSReachable: true}})
@@ -216,6 +220,7 @@ func TestSnapshotOfFallbacks(t *testing.T) {
 
 // Whatever happens at the same time, no count goes back, and JSON has lists for lists.
 func TestSnapshotOnlyGrows(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{})
 	e.net.peer("echo.example:1", echo)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -255,6 +260,7 @@ func TestSnapshotOnlyGrows(t *testing.T) {
 // not from the message that is first because VERSION was damaged, nor from the one
 // behind a VERSION that is too short to have any.
 func TestNoUserAgentButOfVersion(t *testing.T) {
+	t.Parallel()
 	peers := new(fallback.Peers)
 	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always, Peers: peers}}})
 	e.net.peer("v2.example:8333", v2Peer(func(c *transport.Conn) {

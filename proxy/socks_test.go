@@ -23,6 +23,7 @@ import (
 
 // What the client is told about a destination that cannot be reached.
 func TestDialFails(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS == "windows" {
 		t.Skip("has other error numbers")
 	}
@@ -71,6 +72,7 @@ func TestDialFails(t *testing.T) {
 
 // The same with the system's own dialer: nobody listens on that port.
 func TestDialRefused(t *testing.T) {
+	t.Parallel()
 	nobody := loopback.Nobody(t)
 	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Dial: new(net.Dialer).DialContext}}})
 	client := e.dial()
@@ -83,6 +85,7 @@ func TestDialRefused(t *testing.T) {
 
 // The zero Server, but for its log, works.
 func TestZeroValue(t *testing.T) {
+	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -107,6 +110,7 @@ func TestZeroValue(t *testing.T) {
 
 // Names of overlay networks never leave, not even as a DNS query.
 func TestOverlayNames(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{
 		Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always, Dial: func(_ context.Context, _, addr string) (net.Conn, error) {
 			t.Errorf("dialled %s", addr)
@@ -128,6 +132,7 @@ func TestOverlayNames(t *testing.T) {
 
 // Everything but CONNECT and RESOLVE is refused, and nothing is dialled.
 func TestCommands(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{})
 	for _, command := range []byte{0, 2, 3, 4, 0xf1, 0xff} {
 		client := e.dial()
@@ -147,6 +152,7 @@ func TestCommands(t *testing.T) {
 // The success reply is ten bytes in a write of their own, also when the peer
 // has already spoken, whose words follow.
 func TestReplyIsAWriteOfItsOwn(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{})
 	const banner = "220 peer.example ready\r\n"
 	spoken := make(chan struct{})
@@ -210,6 +216,7 @@ func (l *tappingListener) Accept() (net.Conn, error) {
 
 // SOCKS and VERSION may come byte by byte or all at once.
 func TestOneSegmentOrMany(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{})
 	script := append([]byte{5, 1, 0}, request(1, "node.example:8333")...)
 	script = append(script, v1Message(mainnet, "version", version)...)
@@ -234,6 +241,7 @@ func TestOneSegmentOrMany(t *testing.T) {
 
 // Where a pair is demanded, that pair it must be.
 func TestAuth(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{Policy: proxy.Policy{Socks: socks.Config{Auth: &socks.Credentials{Username: "user", Password: "secret"}}}})
 	e.net.peer("server.example:80", echo)
 	for says, want := range map[string]string{

@@ -146,6 +146,7 @@ func wantWire(t *testing.T, conns [][][]byte) {
 
 // A client that ends its stream still gets what the peer says to that.
 func TestClientHalfClose(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{})
 	big := randomBytes(3_000_000, 4)
 	e.net.peer("node.example:8333", v2Peer(func(c *transport.Conn) {
@@ -172,6 +173,7 @@ func TestClientHalfClose(t *testing.T) {
 
 // A peer that says its last and hangs up is heard to the end.
 func TestPeerHangsUp(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{})
 	big := randomBytes(3_000_000, 4)
 	e.net.peer("node.example:8333", v2Peer(func(c *transport.Conn) {
@@ -193,6 +195,7 @@ func TestPeerHangsUp(t *testing.T) {
 // Also by a client that talks all the while and reads a moment later: if the
 // proxy closes with something unread, the reset takes what is on its way along.
 func TestPeerHangsUpOnBusyClient(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{})
 	big := randomBytes(1_000_000, 4)
 	hangUpNow := make(chan struct{})
@@ -220,6 +223,7 @@ func TestPeerHangsUpOnBusyClient(t *testing.T) {
 
 // Networks are learnt from the client, also those that have no name.
 func TestCustomNetwork(t *testing.T) {
+	t.Parallel()
 	e := start(t, &proxy.Server{})
 	e.net.peer("node.example:8333", func(nc *net.TCPConn, _ int) {
 		p, err := newHandPeer(nc, nameless)

@@ -37,6 +37,7 @@ func recordingUpstream(t *testing.T) (*socks.Upstream, <-chan []byte) {
 // An upstream proxy gets text where the client sent text, and binary where it sent binary: Tor's SafeSocks refuses
 // binary addresses. What does not spell an address as usual is sent as what was judged.
 func TestUpstreamGetsTheClientsForm(t *testing.T) {
+	t.Parallel()
 	u, requests := recordingUpstream(t)
 	e := start(t, &proxy.Server{Policy: proxy.Policy{Upstream: u}})
 	text := func(command byte, host string) []byte {
@@ -76,6 +77,7 @@ func TestUpstreamGetsTheClientsForm(t *testing.T) {
 
 // What a client may not have resolved does not reach the upstream proxy.
 func TestResolveIsJudgedBeforeTheUpstream(t *testing.T) {
+	t.Parallel()
 	u, requests := recordingUpstream(t)
 	deny, err := rules.ParseRule("private")
 	if err != nil {

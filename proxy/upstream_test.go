@@ -25,6 +25,7 @@ import (
 // What the client gives as credentials is what the upstream proxy gets, on the
 // first dial as on the one for v1; the proxy's own are for clients with none.
 func TestUpstreamCredentials(t *testing.T) {
+	t.Parallel()
 	own := &socks.Credentials{Username: "of-the-url", Password: "pass-of-the-url"}
 	for _, c := range []struct {
 		name           string
@@ -83,6 +84,7 @@ func TestUpstreamCredentials(t *testing.T) {
 
 // Streams that clients tell apart stay apart, at the same time as well.
 func TestUpstreamIsolation(t *testing.T) {
+	t.Parallel()
 	const dest, n = "node.invalid:8333", 50
 	u := newUpstream(t, "tcp", "127.0.0.1:0")
 	e := u.startBehind(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always}}})
@@ -128,6 +130,7 @@ func TestUpstreamIsolation(t *testing.T) {
 // The upstream proxy's refusal reaches the client, in the codes that all clients
 // know, and the log has the precise one.
 func TestUpstreamReplies(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, "tcp", "127.0.0.1:0")
 	e := u.startBehind(t, new(proxy.Server))
 	for _, c := range []struct {
@@ -176,6 +179,7 @@ func TestUpstreamReplies(t *testing.T) {
 
 // An upstream proxy that is not there is no reason to go without.
 func TestUpstreamDown(t *testing.T) {
+	t.Parallel()
 	u := newUpstream(t, "tcp", "127.0.0.1:0")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -233,6 +237,7 @@ func TestUpstreamDown(t *testing.T) {
 
 // It may also be lost between the dial for v2 and the one for v1.
 func TestUpstreamRefusesSecondDial(t *testing.T) {
+	t.Parallel()
 	const dest = "node.invalid:8333"
 	u := newUpstream(t, "tcp", "127.0.0.1:0")
 	e := u.startBehind(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always}}})
@@ -251,6 +256,7 @@ func TestUpstreamRefusesSecondDial(t *testing.T) {
 
 // All kinds of destinations go through, as they were asked for, and all modes do.
 func TestUpstreamDestinations(t *testing.T) {
+	t.Parallel()
 	onion := strings.Repeat("a", 56) + ".onion:8333"
 	for network, address := range map[string]string{"tcp": "127.0.0.1:0", "unix": filepath.Join(t.TempDir(), "upstream")} {
 		t.Run(network, func(t *testing.T) {
@@ -290,6 +296,7 @@ func TestUpstreamDestinations(t *testing.T) {
 
 // A key to this proxy is none to the upstream proxy.
 func TestUpstreamNeverGetsOurPassword(t *testing.T) {
+	t.Parallel()
 	const dest = "node.invalid:8333"
 	u := newUpstream(t, "tcp", "127.0.0.1:0")
 	e := u.startBehind(t, &proxy.Server{Policy: proxy.Policy{Socks: socks.Config{Auth: &socks.Credentials{Username: "ours", Password: "secret"}}}})
@@ -311,6 +318,7 @@ func TestUpstreamNeverGetsOurPassword(t *testing.T) {
 
 // A proxy that is its own upstream would go round until nothing is left.
 func TestUpstreamItself(t *testing.T) {
+	t.Parallel()
 	for network, address := range map[string]string{"tcp": "127.0.0.1:0", "unix": filepath.Join(t.TempDir(), "own")} {
 		for name, request := range map[string][]byte{"CONNECT": request(1, "node.invalid:8333"), "RESOLVE": resolveName("node.invalid")} {
 			t.Run(network+"/"+name, func(t *testing.T) {
