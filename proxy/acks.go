@@ -37,7 +37,7 @@ func (s *Server) watchAcks() {
 			stuck[c] = since
 			if now.Sub(since) >= s.ackTimeout() {
 				side := v1v2.Peer
-				if c == each.client {
+				if c == each.client.Conn {
 					side = v1v2.Client
 				}
 				each.fail(&v1v2.EndError{Side: side, Err: errUnacknowledged})
@@ -52,13 +52,6 @@ func (s *Server) watchAcks() {
 		return
 	}
 	s.acks.Reset(s.ackTimeout() / 3)
-}
-
-// appendConns appends the session's sockets to all.
-func (s *session) appendConns(all []net.Conn) []net.Conn {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return append(all, s.conns...)
 }
 
 // explainVanished says which end it is that the kernel gave up on, as far as err tells.

@@ -15,6 +15,7 @@ import (
 	"bip324proxy/transport/fallback"
 
 	"bip324proxy/internal/dial"
+	"bip324proxy/internal/stream"
 	"bip324proxy/rules"
 	"bip324proxy/socks"
 )
@@ -27,7 +28,7 @@ const (
 
 // dial connects to the request's destination, or tells the client why not. All later
 // dials for the session go the same way.
-func (s *session) dial(ctx context.Context, request *socks.Request) (net.Conn, error) {
+func (s *session) dial(ctx context.Context, request *socks.Request) (*stream.Socket, error) {
 	s.show(func(info *SessionInfo) { info.State, info.Dest = StateDialing, request.Dest.String() })
 	dialer, err := s.policy.DialerTo(request.Dest, request.Credentials, s.public)
 	switch {
@@ -39,7 +40,7 @@ func (s *session) dial(ctx context.Context, request *socks.Request) (net.Conn, e
 		return nil, err
 	}
 	s.dialer = dialer
-	peer, err := s.dialer.Connect(ctx, s.shown.Dest)
+	conn, err := s.dialer.Connect(ctx, s.shown.Dest)
 	if errors.Is(err, errOwnUpstream) {
 		request.Reply(socks.NotAllowed)
 		return nil, errOwnUpstream
@@ -52,11 +53,12 @@ func (s *session) dial(ctx context.Context, request *socks.Request) (net.Conn, e
 		request.Reply(code)
 		return nil, &dialError{code, err}
 	}
-	if s.server.listensOn(peer.RemoteAddr()) {
-		peer.Close()
+	if s.server.listensOn(conn.RemoteAddr()) {
+		conn.Close()
 		request.Reply(socks.NotAllowed)
 		return nil, errOwnAddress
 	}
+	peer := stream.NewSocket(conn)
 	return peer, s.own(peer)
 }
 

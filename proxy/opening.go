@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"net"
 	"sync"
 	"time"
 
@@ -19,7 +18,7 @@ const holdFor = 100 * time.Millisecond
 // the client: there are protocols in which the server begins. A v1 VERSION of the
 // peer's is held until the client has spoken, for its own network decides.
 type opening struct {
-	peer  net.Conn
+	peer  *stream.Socket
 	in    *stream.Reader // on peer; has the bytes that are held
 	limit time.Duration  // of holding them
 	once  sync.Once
@@ -31,7 +30,7 @@ type opening struct {
 	decided chan struct{} // closed when the client has shown what it speaks
 }
 
-func newOpening(peer net.Conn, limit time.Duration) *opening {
+func newOpening(peer *stream.Socket, limit time.Duration) *opening {
 	return &opening{
 		peer:    peer,
 		in:      stream.NewReader(peer),
@@ -88,7 +87,7 @@ func (o *opening) decide(v1 bool) (taken bool) {
 	}
 	o.taken = v1 && !o.passed
 	if !o.passed {
-		o.peer.SetReadDeadline(time.Unix(1, 0)) // wakes await
+		o.peer.Wake() // ends await
 	}
 	close(o.decided)
 	return o.taken

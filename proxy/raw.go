@@ -19,7 +19,7 @@ import (
 // rawRelay is a session in which bytes pass as they are.
 type rawRelay struct {
 	*stream.Relay
-	peer    net.Conn
+	peer    *stream.Socket
 	opening *opening   // of the direction to the client
 	down    chan error // the end of that direction
 
@@ -31,19 +31,17 @@ type rawRelay struct {
 	hungUp error
 }
 
-func (s *session) newRelay(peer net.Conn) *rawRelay {
-	r := &rawRelay{
+func (s *session) newRelay(peer *stream.Socket) *rawRelay {
+	return &rawRelay{
 		Relay:   stream.NewRelay(s.client, peer, s.server.idleTimeout()),
 		peer:    peer,
 		opening: newOpening(peer, min(holdFor, s.server.firstBytesTimeout()/2)),
 		down:    make(chan error, 1),
 	}
-	s.setRelay(r)
-	return r
 }
 
 // startRelay passes on what the peer says, once it is known to be the client's.
-func (s *session) startRelay(peer net.Conn) *rawRelay {
+func (s *session) startRelay(peer *stream.Socket) *rawRelay {
 	r := s.newRelay(peer)
 	go func() {
 		pass, err := r.opening.await()
@@ -73,7 +71,7 @@ func (s *session) relayDown(r *rawRelay, err error) {
 	case errors.As(err, &op) && op.Op == "read": // not a write to the client
 		r.hungUp = err
 	}
-	if err != nil && !r.Interrupted() {
+	if err != nil && !r.peer.Interrupted() {
 		s.breakRelay(r, err)
 	}
 	r.down <- err
@@ -98,8 +96,8 @@ func (s *session) breakRelay(r *rawRelay, err error) {
 // v1. heard is what the peer has said before.
 func (s *session) takeBack(r *rawRelay) (heard []byte, err error) {
 	if !r.opening.decide(true) { // the client has got it
-		r.Interrupt()
-		s.client.SetWriteDeadline(time.Unix(1, 0))
+		r.peer.Interrupt()
+		s.client.Abort()
 		<-r.down
 		if r.opening.hasSpoken() {
 			return nil, errPeerFirst
@@ -107,18 +105,14 @@ func (s *session) takeBack(r *rawRelay) (heard []byte, err error) {
 		return nil, errPeerClosed
 	}
 	err = <-r.down
-	s.setRelay(nil)
 	heard, _ = r.opening.in.Peek(r.opening.in.Buffered())
 	heard = bytes.Clone(heard)
 	r.opening.in.Release()
 	if err != nil {
 		return nil, errPeerClosed
 	}
-	r.peer.SetDeadline(time.Time{})
-	s.awaitClient()
-	if s.wasInterrupted() {
-		return nil, errStopping
-	}
+	r.peer.SetReadDeadline(time.Time{})
+	s.awaitFirstBytes()
 	return heard, nil
 }
 
@@ -180,7 +174,10 @@ func (s *session) awaitPeer(r *rawRelay) error {
 // speakV1 relays a v1 client to a v1 peer, beginning with its VERSION. heard is what
 // the peer has said on that connection.
 func (s *session) speakV1(link fallback.Link, magic [4]byte, first *v1v2.Message, messages *v1v2.Reader, heard []byte) (talk func() error, err error) {
-	peer := link.V1
+	peer := stream.NewSocket(link.V1)
+	if err := s.own(peer); err != nil {
+		return nil, err
+	}
 	r := s.newRelay(peer)
 	r.opening.in.Unread(heard)
 	cause := fallbackCause(link.Cause)
@@ -209,7 +206,6 @@ func (s *session) speakV1(link fallback.Link, magic [4]byte, first *v1v2.Message
 // speak it.
 func (s *session) noteV1(link fallback.Link, r *rawRelay, magic [4]byte) {
 	in := r.opening.in
-	s.onInterrupt(in.Interrupt)
 	in.SetIdle(s.server.idleTimeout())
 	if got, v1, _ := v1v2.Classify(in); v1 && got == magic {
 		s.dialer.NoteV1(s.shown.Dest, link)

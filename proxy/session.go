@@ -5,8 +5,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/hex"
-	"errors"
-	"io"
 	"net"
 	"sync"
 	"time"
@@ -21,10 +19,12 @@ import (
 
 // session is one client's connection and the connection made for it.
 type session struct {
+	lifetime
 	server  *Server
 	policy  *Policy
-	client  net.Conn
+	client  *stream.Socket
 	in      *stream.Reader // all that is read from client, but for a relay's bytes
+	public  bool           // the listener is open to others than this machine
 	fixed   string         // where the listener's clients go, if they are not asked
 	refusal error          // why the client gets no more than an answer, if so
 	dialer  fallback.Dialer
@@ -33,22 +33,12 @@ type session struct {
 	up, down v1v2.Counts    // to the peer, to the client
 	early    []v1v2.Dropped // of those to the peer the first of each kind, before the session opened
 
+	mu    sync.Mutex  // guards shown
 	shown SessionInfo // see show
-
-	mu          sync.Mutex
-	conns       []net.Conn
-	stops       []func()
-	relay       *rawRelay   // the one that is running, if any
-	timer       *time.Timer // see after
-	failure     error       // see fail
-	public      bool        // the listener is open to others than this machine
-	interrupted bool
-	closed      bool
-	noted       bool // see noteEnd
 }
 
-func newSession(server *Server, client net.Conn, fixed string, public bool, number uint64) *session {
-	policy := server.policy()
+func newSession(server *Server, conn net.Conn, fixed string, public bool, number uint64) *session {
+	policy, client := server.policy(), stream.NewSocket(conn)
 	s := &session{
 		server: server,
 		policy: policy,
@@ -63,7 +53,6 @@ func newSession(server *Server, client net.Conn, fixed string, public bool, numb
 	s.down.OnDrop = func(d v1v2.Dropped) { s.firstDropped("to_client", d) }
 	s.in.SetMemory(server.memory)
 	s.own(client)
-	s.onInterrupt(s.in.Interrupt)
 	return s
 }
 
@@ -154,14 +143,14 @@ func (s *session) settle(ctx context.Context) (talk func() error, err error) {
 
 // peek finds out what the client speaks, and has what the peer may say first passed
 // on after a moment. Without v1 that relay goes on.
-func (s *session) peek(peer net.Conn) (relay *rawRelay, magic [4]byte, v1 bool, err error) {
+func (s *session) peek(peer *stream.Socket) (relay *rawRelay, magic [4]byte, v1 bool, err error) {
 	if !s.policy.DenyPassthrough {
 		relay = s.startRelay(peer)
 	}
 	for {
-		s.awaitClient()
+		s.awaitFirstBytes()
 		magic, v1, err = v1v2.Classify(s.in)
-		if !isTimeout(err) || s.in.Interrupted() {
+		if !isTimeout(err) || s.client.Interrupted() {
 			if err != nil {
 				err = &v1v2.EndError{Side: v1v2.Client, Err: err}
 			}
@@ -185,15 +174,9 @@ func (s *session) peek(peer net.Conn) (relay *rawRelay, magic [4]byte, v1 bool, 
 	return relay, magic, v1, err
 }
 
-// awaitClient sets the time for the client's first bytes, unless it is to be read
-// no more.
-func (s *session) awaitClient() { s.awaitClientUntil(time.Now().Add(s.server.firstBytesTimeout())) }
-
-func (s *session) awaitClientUntil(t time.Time) {
-	s.client.SetReadDeadline(t)
-	if s.in.Interrupted() {
-		s.in.Interrupt()
-	}
+// awaitFirstBytes sets the deadline of the client's first bytes.
+func (s *session) awaitFirstBytes() {
+	s.client.SetReadDeadline(time.Now().Add(s.server.firstBytesTimeout()))
 }
 
 // firstMessage reads the client's VERSION, or whatever good message is first.
@@ -212,7 +195,7 @@ func (s *session) firstMessage(messages *v1v2.Reader) (v1v2.Message, error) {
 
 // upgrade settles what to speak with the peer, which has said heard so far. With v2
 // the client's first message has been sent, with v1 nothing.
-func (s *session) upgrade(ctx context.Context, peer net.Conn, magic [4]byte, first *v1v2.Message, heard []byte) (fallback.Link, error) {
+func (s *session) upgrade(ctx context.Context, peer *stream.Socket, magic [4]byte, first *v1v2.Message, heard []byte) (fallback.Link, error) {
 	if first.Type == v1v2.TypeOf("version") {
 		s.up.NoteVersion(first.Payload())
 	}
@@ -220,7 +203,7 @@ func (s *session) upgrade(ctx context.Context, peer net.Conn, magic [4]byte, fir
 	first.Detach()
 	size := len(first.Raw())
 	began := time.Now()
-	ctx, release := s.whileClientStays(ctx)
+	ctx, release := s.contextUntilClientLeaves(ctx)
 	link, err := s.dialer.Upgrade(ctx, peer, s.shown.Dest, transport.Config{
 		Magic:        magic,
 		First:        [][]byte{first.Contents()},
@@ -237,35 +220,23 @@ func (s *session) upgrade(ctx context.Context, peer net.Conn, magic [4]byte, fir
 	case err != nil:
 		return link, err
 	case link.V1 != nil:
-		return link, s.own(link.V1)
+		return link, nil
 	}
-	if err := s.own(link.V2.NetConn()); err != nil { // may lead to another address than the one dialled
+	if err := s.own(link.V2); err != nil { // may lead to another address than the one dialled
 		return link, err
 	}
 	s.dialer.Resolve = nil // the answer is not needed any more
-	conn := link.V2
-	s.onInterrupt(func() {
-		conn.Interrupt()
-		s.noteEnd(conn.NetConn())
-	})
+	dest, conn := s.shown.Dest, link.V2.NetConn()
+	s.onEnd(func() { s.dialer.NoteV2(dest, conn) }) // it is remembered for 30 days from then
 	s.server.count(func(t *tally) { t.shookHands(time.Since(began)) })
 	s.up.Add(first.Type, size)
 	return link, nil
 }
 
-// noteEnd notes, once, that the peer at the other end of nc speaks v2: for 30 days from
-// the session's end on. s.mu is held.
-func (s *session) noteEnd(nc net.Conn) {
-	if !s.noted {
-		s.noted = true
-		s.dialer.NoteV2(s.shown.Dest, nc)
-	}
-}
-
-// whileClientStays returns a context that ends when the client closes its
+// contextUntilClientLeaves returns a context that ends when the client closes its
 // connection, and what to call before the client is read again. A client that
 // has given up should not cause another dial, least of all one for v1.
-func (s *session) whileClientStays(ctx context.Context) (context.Context, func()) {
+func (s *session) contextUntilClientLeaves(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	watched := make(chan struct{})
 	go func() {
@@ -276,7 +247,7 @@ func (s *session) whileClientStays(ctx context.Context) (context.Context, func()
 		}
 	}()
 	return ctx, func() {
-		s.client.SetReadDeadline(time.Unix(1, 0))
+		s.client.Wake()
 		<-watched
 		s.in.SetIdle(s.server.idleTimeout())
 		cancel(nil)
@@ -305,109 +276,16 @@ func (s *session) bridge(peer *transport.Conn, magic [4]byte, messages *v1v2.Rea
 	go func() {
 		err := v1v2.ToClient(peer, out, magic, &s.ids, &s.down)
 		ends <- err
-		s.windUp(err, func() { stream.CloseWrite(s.client) })
+		s.endOther(err, s.client.CloseWrite)
 	}()
 	err := v1v2.ToPeer(messages, peer, &s.ids, &s.up)
 	ends <- err
-	s.windUp(err, func() { peer.CloseWrite() })
+	s.endOther(err, peer.CloseWrite)
 
 	first := <-ends
 	<-ends
 	peer.Close()
 	peer.Wipe()
-	s.lingerFor(s.server.lingerTimeout())
+	s.linger(s.server.lingerTimeout())
 	return first
-}
-
-// windUp ends one direction because the other has ended with err: at once if the
-// client is gone, otherwise so that what was read for it still reaches it.
-func (s *session) windUp(err error, closeWrite func()) {
-	var end *v1v2.EndError
-	if errors.As(err, &end) && end.Side == v1v2.Client && end.Err != io.EOF && !s.wasInterrupted() {
-		s.close()
-		return
-	}
-	closeWrite()
-	time.AfterFunc(s.server.lingerTimeout(), s.close)
-}
-
-// lingerFor gives the client up to d to take what it was sent and to close its
-// side. To close ours while it still talks would reset the connection, and the
-// reset would overtake the data.
-func (s *session) lingerFor(d time.Duration) {
-	if s.wasInterrupted() {
-		d = min(d, stopTimeout)
-	}
-	stream.CloseWrite(s.client)
-	s.client.SetReadDeadline(time.Now().Add(d))
-	io.Copy(io.Discard, s.client)
-}
-
-// own makes the session close c at its end. If that is past it closes c now.
-func (s *session) own(c net.Conn) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		c.Close()
-		return net.ErrClosed
-	}
-	s.conns = append(s.conns, c)
-	return nil
-}
-
-// onInterrupt has stop called when the session is to end at the next message.
-func (s *session) onInterrupt(stop func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.stops = append(s.stops, stop)
-	if s.interrupted || s.closed {
-		stop()
-	}
-}
-
-// setRelay makes r, which may be nil, the relay that an interrupt ends.
-func (s *session) setRelay(r *rawRelay) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.relay = r
-	if r != nil && s.interrupted {
-		r.Interrupt()
-	}
-}
-
-// interrupt ends the session between two messages.
-func (s *session) interrupt() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.interrupted = true
-	for _, stop := range s.stops {
-		stop()
-	}
-	if s.relay != nil {
-		s.relay.Interrupt()
-	}
-}
-
-// wasInterrupted says whether the server ends the session.
-func (s *session) wasInterrupted() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.interrupted
-}
-
-// close closes both connections. It may be called again and from anywhere.
-func (s *session) close() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
-	if s.timer != nil {
-		s.timer.Stop()
-	}
-	for _, c := range s.conns {
-		c.Close()
-	}
-	for _, stop := range s.stops { // who waits for memory does not see that
-		stop()
-	}
-	s.conns = nil
 }

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"bip324proxy/internal/stream"
 	"bip324proxy/transport"
 	"bip324proxy/v1v2"
 )
@@ -47,7 +48,7 @@ func TestExplainHandshake(t *testing.T) {
 // same.
 func TestSideOfAUnixClient(t *testing.T) {
 	unix := &net.UnixAddr{Name: "@", Net: "unix"}
-	s := &session{client: unixClient{addr: unix}}
+	s := &session{client: stream.NewSocket(unixClient{addr: unix})}
 	s.shown.Transport, s.shown.Client = "v2", clientName(unix)
 	for _, c := range []struct {
 		addr net.Addr

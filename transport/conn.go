@@ -16,7 +16,7 @@ import (
 // Conn is an established BIP324 connection. One goroutine may read while
 // others write: the two directions share nothing.
 type Conn struct {
-	nc        net.Conn
+	socket    *stream.Socket
 	sessionID [32]byte
 	in        receiving
 	out       sending
@@ -65,11 +65,12 @@ func newConn(ctx context.Context, nc net.Conn, cfg Config, initiator bool) (*Con
 		nc.Close()
 		return nil, err
 	}
-	r := stream.NewReader(nc)
+	socket := stream.NewSocket(nc)
+	r := stream.NewReader(socket)
 	if len(cfg.Received) > 0 {
 		r.Unread(cfg.Received)
 	}
-	if err := shakeHands(ctx, nc, r, h); err != nil {
+	if err := shakeHands(ctx, socket, r, h); err != nil {
 		h.Wipe()
 		nc.Close()
 		return nil, err
@@ -80,7 +81,7 @@ func newConn(ctx context.Context, nc net.Conn, cfg Config, initiator bool) (*Con
 	w.SetStall(cfg.WriteTimeout)
 	session := h.Session()
 	return &Conn{
-		nc:        nc,
+		socket:    socket,
 		sessionID: session.id,
 		in:        receiving{r: r, open: session.open, size: -1},
 		out:       sending{w: w, seal: session.seal},
@@ -89,8 +90,8 @@ func newConn(ctx context.Context, nc net.Conn, cfg Config, initiator bool) (*Con
 
 // shakeHands drives h with the socket until the session stands. It leaves nc
 // without a deadline.
-func shakeHands(ctx context.Context, nc net.Conn, r *stream.Reader, h *Handshake) error {
-	stop := context.AfterFunc(ctx, func() { nc.SetDeadline(time.Unix(1, 0)) })
+func shakeHands(ctx context.Context, nc *stream.Socket, r *stream.Reader, h *Handshake) error {
+	stop := context.AfterFunc(ctx, nc.Abort)
 	sent := 0
 	fail := func(err error) error {
 		if cause := context.Cause(ctx); cause != nil {
@@ -122,7 +123,7 @@ func shakeHands(ctx context.Context, nc net.Conn, r *stream.Reader, h *Handshake
 	}
 	r.Expect()
 	if d := h.cfg.FirstByteTimeout; d > 0 {
-		if err := awaitFirstByte(ctx, nc, r, d); err != nil {
+		if err := awaitFirstByte(nc, r, d); err != nil {
 			return fail(err)
 		}
 	}
@@ -150,7 +151,7 @@ func shakeHands(ctx context.Context, nc net.Conn, r *stream.Reader, h *Handshake
 		}
 	}
 	if !stop() {
-		return fail(context.Cause(ctx)) // it fired: the socket is past its deadline
+		return fail(context.Cause(ctx)) // the socket is aborted
 	}
 	return nil
 }
@@ -173,25 +174,16 @@ func (c *Config) inTurn(ctx context.Context, f func()) error {
 	return nil
 }
 
-// awaitFirstByte waits until the peer has sent something, for at most d.
-func awaitFirstByte(ctx context.Context, nc net.Conn, r *stream.Reader, d time.Duration) error {
+// awaitFirstByte waits for the peer's first byte, for at most d.
+func awaitFirstByte(nc *stream.Socket, r *stream.Reader, d time.Duration) error {
 	until := time.Now().Add(d)
 	nc.SetReadDeadline(until)
-	if ctx.Err() != nil { // the deadline just set may have undone the context's
-		return ctx.Err()
-	}
 	_, err := r.Peek(1)
-	if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil && !time.Now().Before(until) {
+	if errors.Is(err, os.ErrDeadlineExceeded) && !nc.Interrupted() && !time.Now().Before(until) {
 		return ErrSilent
 	}
-	if err != nil {
-		return err
-	}
 	nc.SetReadDeadline(time.Time{})
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	return nil
+	return err
 }
 
 // SessionID returns BIP324's session id. If both ends show the same one, no
@@ -200,7 +192,7 @@ func (c *Conn) SessionID() [32]byte { return c.sessionID }
 
 // NetConn returns the connection underneath. Reading from it or writing to it
 // breaks the session.
-func (c *Conn) NetConn() net.Conn { return c.nc }
+func (c *Conn) NetConn() net.Conn { return c.socket.NetConn() }
 
 // ReadPacket returns the contents of the next packet that is not a decoy. They
 // are valid until the next call, and may be overwritten. At the end of the
@@ -266,7 +258,7 @@ func (c *Conn) PacketBuffered() bool {
 
 // Interrupt makes ReadPacket fail with os.ErrDeadlineExceeded when it would
 // next wait for the socket. It is safe to call from any goroutine.
-func (c *Conn) Interrupt() { c.in.r.Interrupt() }
+func (c *Conn) Interrupt() { c.socket.Interrupt() }
 
 // readLength makes size known.
 func (in *receiving) readLength() error {
@@ -392,11 +384,11 @@ func (c *Conn) CloseWrite() error {
 	if err := c.Flush(); err != nil {
 		return err
 	}
-	return stream.CloseWrite(c.nc)
+	return c.socket.CloseWrite()
 }
 
 // Close closes the connection, at once and in both directions.
-func (c *Conn) Close() error { return c.nc.Close() }
+func (c *Conn) Close() error { return c.socket.Close() }
 
 // Wipe zeroes the connection's keys. It is for when nobody reads or writes any
 // more, nor will.

@@ -60,7 +60,7 @@ func (r *Reader) ReadBody(b *Body, head, n, tail int, sum io.Writer) (err error)
 	}
 	r.src.idle.limit = time.Now().Add(BodyTimeout)
 	if r.src.water == nil {
-		r.src.water = newLowWater(r.src.conn)
+		r.src.water = newLowWater(r.src.Conn)
 	}
 	water := r.src.water
 	defer func() {

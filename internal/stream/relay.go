@@ -18,49 +18,33 @@ const relayStep = 1 << 20
 // direction goes on. It gives up when nothing has moved in either direction for
 // too long, or when one side does not take what the other sends.
 type Relay struct {
-	conns       [2]net.Conn
-	idle        time.Duration
-	began       time.Time
-	moved       atomic.Int64 // when bytes last moved, since began
-	interrupted atomic.Bool
-	first       atomic.Pointer[net.Conn] // whose stream ended first
+	sockets [2]*Socket
+	idle    time.Duration
+	began   time.Time
+	moved   atomic.Int64           // when bytes last moved, since began
+	first   atomic.Pointer[Socket] // whose stream ended first
 }
 
 // NewRelay returns a Relay between a and b, which gives up after idle, or up to
 // a quarter more, without a byte.
-func NewRelay(a, b net.Conn, idle time.Duration) *Relay {
-	return &Relay{conns: [2]net.Conn{a, b}, idle: idle, began: time.Now()}
+func NewRelay(a, b *Socket, idle time.Duration) *Relay {
+	return &Relay{sockets: [2]*Socket{a, b}, idle: idle, began: time.Now()}
 }
 
 // AToB copies from a to b until a's stream ends, and counts in n. At the end of
 // the stream b is closed for writing and the error is nil.
-func (r *Relay) AToB(n *atomic.Uint64) error { return r.copy(r.conns[1], r.conns[0], n, func() {}) }
+func (r *Relay) AToB(n *atomic.Uint64) error { return r.copy(r.sockets[1], r.sockets[0], n, func() {}) }
 
 // BToA is AToB the other way. It calls begun when the first bytes have been read,
 // whether or not a takes them.
 func (r *Relay) BToA(n *atomic.Uint64, begun func()) error {
-	return r.copy(r.conns[0], r.conns[1], n, begun)
+	return r.copy(r.sockets[0], r.sockets[1], n, begun)
 }
 
-// Interrupt makes both directions fail with os.ErrDeadlineExceeded. Bytes that
-// were read have been written.
-func (r *Relay) Interrupt() {
-	r.interrupted.Store(true)
-	for _, c := range r.conns {
-		c.SetReadDeadline(past)
-	}
-}
+// EndedFirst reports whether the stream of s has ended, and before the other's.
+func (r *Relay) EndedFirst(s *Socket) bool { return r.first.Load() == s }
 
-// Interrupted says whether Interrupt was called.
-func (r *Relay) Interrupted() bool { return r.interrupted.Load() }
-
-// EndedFirst says whether c's stream has ended, and did so before the other's.
-func (r *Relay) EndedFirst(c net.Conn) bool {
-	first := r.first.Load()
-	return first != nil && *first == c
-}
-
-func (r *Relay) copy(dst, src net.Conn, n *atomic.Uint64, begun func()) error {
+func (r *Relay) copy(dst, src *Socket, n *atomic.Uint64, begun func()) error {
 	step := func(dst, src net.Conn) (int64, error) { return copyOnce(dst, src, begun) }
 	for {
 		// A read that times out has lost nothing; with a write that does, bytes
@@ -69,10 +53,7 @@ func (r *Relay) copy(dst, src net.Conn, n *atomic.Uint64, begun func()) error {
 		writeUntil := now.Add(r.idle)
 		dst.SetWriteDeadline(writeUntil)
 		src.SetReadDeadline(now.Add(r.idle / 8))
-		if r.interrupted.Load() {
-			src.SetReadDeadline(past)
-		}
-		k, err := step(dst, src)
+		k, err := step(dst.Conn, src.Conn)
 		now = time.Now()
 		if k > 0 {
 			step = copyInKernel
@@ -82,10 +63,10 @@ func (r *Relay) copy(dst, src net.Conn, n *atomic.Uint64, begun func()) error {
 		switch {
 		case err == nil:
 		case err == io.EOF:
-			r.first.CompareAndSwap(nil, &src) // before dst can answer
-			CloseWrite(dst)                   // if that fails, the other direction finds out
+			r.first.CompareAndSwap(nil, src) // before dst can answer
+			dst.CloseWrite()                 // if that fails, the other direction finds out
 			return nil
-		case r.interrupted.Load() || !errors.Is(err, os.ErrDeadlineExceeded) || !now.Before(writeUntil):
+		case src.Interrupted() || !errors.Is(err, os.ErrDeadlineExceeded) || !now.Before(writeUntil):
 			return err
 		case now.Sub(r.began)-time.Duration(r.moved.Load()) >= r.idle+r.idle/8: // the other side may lag by a read
 			return err
@@ -109,13 +90,4 @@ func copyOnce(dst, src net.Conn, begun func()) (int64, error) {
 		err = failed
 	}
 	return int64(n), err
-}
-
-// CloseWrite closes one direction of a socket, or all of it where the kind of
-// socket has no halves.
-func CloseWrite(c net.Conn) error {
-	if half, ok := c.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return c.Close()
 }

@@ -74,7 +74,7 @@ func overTCP(t *testing.T) *relayed {
 
 func (r *relayed) run(a, b net.Conn) {
 	r.aIn, r.bIn = a, b
-	r.Relay = NewRelay(a, b, idle)
+	r.Relay = NewRelay(NewSocket(a), NewSocket(b), idle)
 	r.upEnd, r.downEnd = make(chan error, 1), make(chan error, 1)
 	go func() { r.upEnd <- r.AToB(&r.up) }()
 	go func() { r.downEnd <- r.BToA(&r.down, func() {}) }()
@@ -319,7 +319,7 @@ func TestRelayStalledReader(t *testing.T) {
 	})
 }
 
-// Interrupt ends both directions; what was read has been written.
+// Interrupting both sockets ends both directions; what was read has been written.
 func TestRelayInterrupt(t *testing.T) {
 	for _, before := range []bool{false, true} {
 		r := overTCP(t)
@@ -329,18 +329,14 @@ func TestRelayInterrupt(t *testing.T) {
 		if _, err := io.ReadFull(r.b, got); err != nil || !bytes.Equal(got, says) {
 			t.Fatal(err)
 		}
-		if r.Interrupted() {
-			t.Error("interrupted before Interrupt")
-		}
 		if before { // while bytes are on their way
 			go r.a.Write(says)
 		}
-		r.Interrupt()
+		for _, s := range r.sockets {
+			s.Interrupt()
+		}
 		wantTimeout(t, <-r.upEnd)
 		wantTimeout(t, <-r.downEnd)
-		if !r.Interrupted() {
-			t.Error("not interrupted after Interrupt")
-		}
 		// It stays so.
 		wantTimeout(t, r.AToB(&r.up))
 		wantTimeout(t, r.BToA(&r.down, func() {}))
@@ -380,7 +376,7 @@ func TestRelayBrokenWrite(t *testing.T) {
 func TestRelayTellsOfWhatItRead(t *testing.T) {
 	a, _ := net.Pipe()
 	b, far := net.Pipe()
-	r := NewRelay(a, b, idle)
+	r := NewRelay(NewSocket(a), NewSocket(b), idle)
 	a.Close() // it takes nothing
 	go far.Write([]byte("lost"))
 	told := false

@@ -10,7 +10,6 @@ import (
 	"io"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -48,7 +47,7 @@ var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 // NewReader returns a Reader on conn that sets no deadlines of its own until
 // SetIdle is called.
 func NewReader(conn net.Conn) *Reader {
-	r := &Reader{src: source{conn: conn, stop: make(chan struct{})}}
+	r := &Reader{src: source{Socket: NewSocket(conn)}}
 	r.buf = r.idle[:]
 	return r
 }
@@ -172,61 +171,23 @@ func (r *Reader) SetIdle(d time.Duration) {
 	r.src.idle = deadline{span: d}
 }
 
-// Interrupt makes the present read and all later ones fail with
-// os.ErrDeadlineExceeded. Bytes already buffered can still be read. It is safe
-// to call from any goroutine.
-func (r *Reader) Interrupt() {
-	if !r.src.interrupted.Swap(true) {
-		close(r.src.stop)
-	}
-	r.src.conn.SetReadDeadline(past)
-}
+// Interrupt interrupts the socket; see [Socket.Interrupt]. What is buffered can still be
+// read.
+func (r *Reader) Interrupt() { r.src.Interrupt() }
 
-// Interrupted says whether Interrupt was called.
-func (r *Reader) Interrupted() bool { return r.src.interrupted.Load() }
-
-// past is a deadline that has gone by on every clock.
-var past = time.Unix(1, 0)
+// Interrupted reports whether the socket was interrupted.
+func (r *Reader) Interrupted() bool { return r.src.Interrupted() }
 
 // source is a socket's reading half below the buffer.
 type source struct {
-	conn        net.Conn
-	idle        deadline
-	water       *lowWater // nil before the first body
-	interrupted atomic.Bool
-	stop        chan struct{} // closed when interrupted
+	*Socket
+	idle  deadline
+	water *lowWater // nil before the first body
 }
 
 func (s *source) Read(p []byte) (int, error) {
 	if until, ok := s.idle.extend(); ok {
-		s.conn.SetReadDeadline(until)
-		if s.interrupted.Load() {
-			s.conn.SetReadDeadline(past)
-		}
+		s.SetReadDeadline(until)
 	}
-	return s.conn.Read(p)
-}
-
-// deadline is one that moves on with activity. Setting a socket's deadline
-// costs more than reading the clock, so it is moved in steps of an eighth.
-type deadline struct {
-	span  time.Duration
-	until time.Time
-	limit time.Time // if not zero: no activity moves it beyond
-}
-
-// extend returns the new deadline, and whether the socket must be told.
-func (d *deadline) extend() (time.Time, bool) {
-	if d.span <= 0 {
-		return time.Time{}, false
-	}
-	until := time.Now().Add(d.span)
-	if !d.limit.IsZero() && until.After(d.limit) {
-		until = d.limit
-	}
-	if moved := until.Sub(d.until); 0 <= moved && moved < d.span/8 {
-		return d.until, false
-	}
-	d.until = until
-	return until, true
+	return s.Conn.Read(p)
 }

@@ -1,0 +1,187 @@
+package proxy
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"bip324proxy/v1v2"
+)
+
+// connection is what a session owns: a *stream.Socket or a *transport.Conn.
+type connection interface {
+	Interrupt()
+	Close() error
+	NetConn() net.Conn
+}
+
+// lifetime is what a session owns, and its end: interrupt ends a session between two
+// messages, close and fail end it at once. All may be called from any goroutine.
+type lifetime struct {
+	mu          sync.Mutex
+	conns       []connection
+	timer       *time.Timer // of after
+	failure     error       // given to fail
+	atEnd       func()      // given to onEnd; nil once called
+	interrupted bool
+	closed      bool
+}
+
+// own registers c to be interrupted and closed with the session. If the session is
+// closed already, own closes c and returns net.ErrClosed.
+func (l *lifetime) own(c connection) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		c.Close()
+		return net.ErrClosed
+	}
+	if l.interrupted {
+		c.Interrupt()
+	}
+	l.conns = append(l.conns, c)
+	return nil
+}
+
+// appendConns appends the connections that the session owns to all.
+func (l *lifetime) appendConns(all []net.Conn) []net.Conn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, c := range l.conns {
+		all = append(all, c.NetConn())
+	}
+	return all
+}
+
+// onEnd schedules f, which must not block, for when the session is interrupted or
+// closed, whichever comes first.
+func (l *lifetime) onEnd(f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.atEnd = f; l.interrupted || l.closed {
+		l.runAtEnd()
+	}
+}
+
+func (l *lifetime) runAtEnd() { // l.mu is held
+	if l.atEnd != nil {
+		l.atEnd()
+		l.atEnd = nil
+	}
+}
+
+// interrupt ends the session between two messages.
+func (l *lifetime) interrupt() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.interrupted = true
+	for _, c := range l.conns {
+		c.Interrupt()
+	}
+	l.runAtEnd()
+}
+
+// wasInterrupted reports whether the server ends the session.
+func (l *lifetime) wasInterrupted() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.interrupted
+}
+
+// close closes the session's connections. It may be called more than once.
+func (l *lifetime) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	if l.timer != nil {
+		l.timer.Stop()
+	}
+	for _, c := range l.conns {
+		c.Close()
+		c.Interrupt() // a body that waits for memory does not notice that its socket is closed
+	}
+	l.conns = nil
+	l.runAtEnd()
+}
+
+// fail closes the session because of err, unless it is closed already.
+func (l *lifetime) fail(err error) {
+	l.mu.Lock()
+	if !l.closed {
+		l.failure = err
+	}
+	l.mu.Unlock()
+	l.close()
+}
+
+// failed returns the error that the session failed with, if it did.
+func (l *lifetime) failed() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failure
+}
+
+// after schedules f after d, unless the session is closed by then. A session has one
+// timer: the last call wins.
+func (l *lifetime) after(d time.Duration, f func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed {
+		l.timer = time.AfterFunc(d, f)
+	}
+}
+
+// stalledError is a side of a translated session that has not completed a message for
+// too long.
+type stalledError struct{ side v1v2.Side }
+
+func (e *stalledError) Error() string {
+	return fmt.Sprintf("the %s has not completed a message for too long", e.side)
+}
+
+// watch fails a translated session when a side has not completed a message for the idle
+// timeout and a quarter, or up to twice that: single bytes and decoys put off the idle
+// timeout for ever. up and down are the progress so far.
+func (s *session) watch(up, down uint64) {
+	idle := s.server.idleTimeout()
+	s.after(idle+idle/4, func() {
+		switch nowUp, nowDown := progress(&s.up), progress(&s.down); {
+		case nowUp == up:
+			s.fail(&stalledError{v1v2.Client})
+		case nowDown == down:
+			s.fail(&stalledError{v1v2.Peer})
+		default:
+			s.watch(nowUp, nowDown)
+		}
+	})
+}
+
+// progress returns how many messages went one way or were dropped.
+func progress(c *v1v2.Counts) uint64 { return c.Messages.Load() + c.Dropped() }
+
+// endOther ends one direction because the other has ended with err: at once if the
+// client is gone, otherwise so that what was read for it still reaches it.
+func (s *session) endOther(err error, closeWrite func() error) {
+	var end *v1v2.EndError
+	if errors.As(err, &end) && end.Side == v1v2.Client && end.Err != io.EOF && !s.wasInterrupted() {
+		s.close()
+		return
+	}
+	closeWrite()
+	time.AfterFunc(s.server.lingerTimeout(), s.close)
+}
+
+// linger gives the client up to d to take what it was sent and to close its side. To
+// close ours while it still talks would reset the connection, and the reset would
+// overtake the data.
+func (s *session) linger(d time.Duration) {
+	if s.wasInterrupted() {
+		d = min(d, stopTimeout)
+	}
+	s.client.CloseWrite()
+	s.client.Conn.SetReadDeadline(time.Now().Add(d)) // of the connection underneath: an interrupted client lingers, too
+	io.Copy(io.Discard, s.client.Conn)
+}
