@@ -57,7 +57,7 @@ func (s *session) ask() (*socks.Request, error) {
 	request, err := negotiation.Negotiate(s.client, s.in)
 	var failed *socks.NegotiationError
 	if errors.As(err, &failed) && (failed.Reply != socks.Succeeded || failed.Stage == socks.StageAuth) {
-		s.linger(time.Second) // for the client to read why
+		s.linger(rejectLinger)
 	}
 	if err == nil && s.policy.Socks.Auth != nil {
 		request.Credentials = socks.Credentials{} // they may be this proxy's own
@@ -70,7 +70,7 @@ func (s *session) ask() (*socks.Request, error) {
 func (s *session) refuseMethods(why error) error {
 	if first, err := s.in.Peek(1); err == nil && first[0] == socks.Version {
 		s.client.Write(socks.NoAcceptableMethods)
-		s.linger(time.Second)
+		s.linger(rejectLinger)
 	}
 	return why
 }

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"syscall"
-	"time"
 
 	"bip324proxy/transport/fallback"
 
@@ -18,12 +17,6 @@ import (
 	"bip324proxy/internal/stream"
 	"bip324proxy/rules"
 	"bip324proxy/socks"
-)
-
-// Through an upstream proxy, and Tor most of all, everything takes longer.
-const (
-	upstreamDialTimeout      = time.Minute
-	upstreamFirstByteTimeout = 15 * time.Second
 )
 
 // dial connects to the request's destination, or tells the client why not. All later
@@ -193,7 +186,7 @@ var ProbeAddr = netip.AddrFrom4([4]byte{192, 0, 2, 1})
 // went well.
 func (s *session) resolve(ctx context.Context, request *socks.Request) error {
 	s.show(func(info *SessionInfo) { info.State, info.Dest = StateDialing, request.Dest.Host })
-	ctx, cancel := context.WithTimeout(ctx, s.server.resolveTimeout())
+	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
 	defer cancel()
 	dest := request.Dest
 	dest.Port = 0 // it means nothing

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"time"
 
 	"golang.org/x/time/rate"
 )
@@ -22,9 +21,6 @@ const (
 
 	// maxSessions is the default of Server.MaxSessions where descriptors are plenty.
 	maxSessions = 4096
-
-	// refuseTimeout is how long a client that is too many may take to hear it.
-	refuseTimeout = 2 * time.Second
 
 	// burst is how many seconds' worth of connections a client may make at once.
 	burst = 5

@@ -8,10 +8,6 @@ import (
 	"bip324proxy/v1v2"
 )
 
-// holdFor is how long the first bytes of a peer that speaks first are held. A client
-// that speaks v1 says VERSION well within it.
-const holdFor = 100 * time.Millisecond
-
 // opening is the start of what the peer says, up to the moment when it is known
 // whose it is. If the client's VERSION comes first, or within holdFor, it belongs to
 // the handshake: a v2 responder may send its key at once. Otherwise it belongs to

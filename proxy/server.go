@@ -109,9 +109,6 @@ type Server struct {
 	}
 }
 
-// stopTimeout is how long an interrupted session may take for its last message.
-const stopTimeout = 2 * time.Second
-
 // ErrServerClosed is what Serve returns after Shutdown or Close.
 var ErrServerClosed = errors.New("proxy: server closed")
 
@@ -393,9 +390,3 @@ func (s *Server) log() *slog.Logger {
 	}
 	return slog.Default()
 }
-
-func (s *Server) firstBytesTimeout() time.Duration { return cmp.Or(s.FirstBytesTimeout, time.Minute) }
-func (s *Server) idleTimeout() time.Duration       { return cmp.Or(s.IdleTimeout, 30*time.Minute) }
-func (s *Server) ackTimeout() time.Duration        { return cmp.Or(s.AckTimeout, 3*time.Minute) }
-func (s *Server) resolveTimeout() time.Duration    { return 20 * time.Second }
-func (s *Server) lingerTimeout() time.Duration     { return cmp.Or(s.LingerTimeout, 30*time.Second) }

@@ -4,16 +4,11 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
-	"time"
 
 	"bip324proxy/internal/listen"
 )
 
 const (
-	// authTimeout is how long a client from elsewhere may take in all to give the
-	// password and say where it wants to go.
-	authTimeout = 5 * time.Second
-
 	// maxWaitingPerClient is how many sessions of one client network may wait: more
 	// than all programs behind one address begin at the same time.
 	maxWaitingPerClient = 32

@@ -1,0 +1,46 @@
+package proxy
+
+import (
+	"cmp"
+	"time"
+)
+
+// The times of a session in the order of its story. Those that are not here belong to
+// what the session is made of:
+//
+//	SOCKS negotiation                     socks.Config.Timeout
+//	looking up a name, connecting to it   transport.Dialer.DialTimeout
+//	v2 handshake                          transport.Dialer.HandshakeTimeout
+//	the peer's first byte                 transport.Dialer.FirstByteTimeout
+//	a message of over 16 KiB              stream.BodyTimeout
+const (
+	// refuseTimeout is how long a client beyond the limit of sessions may take to read
+	// that it is refused.
+	refuseTimeout = 2 * time.Second
+
+	// authTimeout is how long a client from elsewhere may take in all to give the
+	// password and say where it wants to go.
+	authTimeout = 5 * time.Second
+
+	// rejectLinger is how long a client may take to read why its negotiation failed.
+	rejectLinger = time.Second
+
+	// resolveTimeout limits Tor's RESOLVE.
+	resolveTimeout = 20 * time.Second
+
+	// Through an upstream proxy, and Tor most of all, everything takes longer.
+	upstreamDialTimeout      = time.Minute
+	upstreamFirstByteTimeout = 15 * time.Second
+
+	// holdFor is how long the first bytes of a peer that speaks first are held. A client
+	// that speaks v1 sends VERSION well within it.
+	holdFor = 100 * time.Millisecond
+
+	// stopTimeout is how long an interrupted session may take for its last message.
+	stopTimeout = 2 * time.Second
+)
+
+func (s *Server) firstBytesTimeout() time.Duration { return cmp.Or(s.FirstBytesTimeout, time.Minute) }
+func (s *Server) idleTimeout() time.Duration       { return cmp.Or(s.IdleTimeout, 30*time.Minute) }
+func (s *Server) ackTimeout() time.Duration        { return cmp.Or(s.AckTimeout, 3*time.Minute) }
+func (s *Server) lingerTimeout() time.Duration     { return cmp.Or(s.LingerTimeout, 30*time.Second) }
