@@ -10,8 +10,12 @@ import (
 	"bip324proxy/internal/dial"
 )
 
+// lookupTimeout limits one lookup: two DNS servers that do not answer take 5 s each,
+// and are asked twice.
+const lookupTimeout = 20 * time.Second
+
 // Connect opens a connection to addr, "host:port". A name is looked up first, unless
-// that is up to Dial; connecting has DialTimeout from then on.
+// Dial does that. DialTimeout begins after the lookup.
 func (d *Dialer) Connect(ctx context.Context, addr string) (net.Conn, error) {
 	connect, resolve := d.Dial, d.Resolve
 	if connect == nil {
@@ -24,7 +28,7 @@ func (d *Dialer) Connect(ctx context.Context, addr string) (net.Conn, error) {
 	var ips []netip.Addr
 	if isName && resolve != nil {
 		var err error
-		if ips, err = d.lookUp(ctx, resolve, host); err != nil {
+		if ips, err = lookUp(ctx, resolve, host); err != nil {
 			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: err}
 		}
 	}
@@ -38,10 +42,6 @@ func (d *Dialer) Connect(ctx context.Context, addr string) (net.Conn, error) {
 	})
 }
 
-// lookupTimeout limits one look-up: two DNS servers that do not answer have 5 s each,
-// and are asked twice.
-const lookupTimeout = 20 * time.Second
-
 // splitName splits "host:port" and reports whether the host is a name.
 func splitName(addr string) (host, port string, isName bool) {
 	host, port, err := net.SplitHostPort(addr)
@@ -49,8 +49,8 @@ func splitName(addr string) (host, port string, isName bool) {
 	return host, port, err == nil && literal != nil
 }
 
-// lookUp calls resolve with the time that it has. Without an error there is an address.
-func (d *Dialer) lookUp(ctx context.Context, resolve func(context.Context, string) ([]netip.Addr, error), host string) ([]netip.Addr, error) {
+// lookUp calls resolve with lookupTimeout. Without an error there is an address.
+func lookUp(ctx context.Context, resolve func(context.Context, string) ([]netip.Addr, error), host string) ([]netip.Addr, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	ips, err := resolve(ctx, host)
@@ -60,16 +60,16 @@ func (d *Dialer) lookUp(ctx context.Context, resolve func(context.Context, strin
 	return ips, err
 }
 
-// otherAddresses returns the addresses, "host:port", that addr's name has beside
-// the one that nc leads to, those proven v2 first, and whether one is. Where v1
-// may be spoken, those known to speak it are left out. Not to find any is no
-// error: there was one.
+// otherAddresses returns the addresses, "host:port", of addr's name other than the one
+// that nc leads to, those proven v2 first, and whether any is. Where v1 is allowed,
+// it leaves out those known to speak v1. A failed lookup is not an error: nc has an
+// address already.
 func (d *Dialer) otherAddresses(ctx context.Context, addr string, nc net.Conn) (others []string, proven bool) {
 	host, port, isName := splitName(addr)
 	if d.Resolve == nil || !isName {
 		return nil, false
 	}
-	ips, _ := d.lookUp(ctx, d.Resolve, host)
+	ips, _ := lookUp(ctx, d.Resolve, host)
 	reached := CanonicalAddr(nc.RemoteAddr().String())
 	var unknown []string
 	for _, ip := range ips {

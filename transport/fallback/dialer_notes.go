@@ -9,39 +9,39 @@ import (
 	"bip324proxy/transport"
 )
 
-// What a Dialer looks up and notes is about two spellings of one peer: what was
-// asked for, a name or an address, and the address that a connection reached. For
-// v2 either counts. v1 is known of the address that answered only, or a name with
-// one v1 peer would lead to plaintext with all its addresses; where a proxy
-// connects, of what was asked for.
+// A peer has two keys in Peers: what was asked for, a name or an address, and the
+// address that a connection reached. v2 is noted for both. v1 is noted only for the
+// address that answered, so that a name with one v1 peer does not lead to plaintext
+// with all its addresses; through a proxy, which hides the address, for what was asked
+// for.
 
-// reached returns the address of the peer that nc leads to, or "" if it is not
-// known, as through a proxy.
+// direct reports whether connections lead to the peer itself.
+func (d *Dialer) direct() bool { return d.Dial == nil || d.Direct }
+
+// reached returns the address of the peer that nc leads to, or "" if it is unknown,
+// as it is through a proxy.
 func (d *Dialer) reached(nc net.Conn) string {
-	if d.Dial != nil && !d.Direct || nc == nil {
+	if !d.direct() || nc == nil || nc.RemoteAddr() == nil {
 		return ""
 	}
-	remote := nc.RemoteAddr()
-	if remote == nil {
+	remote := nc.RemoteAddr().String()
+	if _, err := netip.ParseAddrPort(remote); err != nil {
 		return ""
 	}
-	if _, err := netip.ParseAddrPort(remote.String()); err != nil {
-		return ""
-	}
-	return CanonicalAddr(remote.String())
+	return CanonicalAddr(remote)
 }
 
-// v1Addr is what a v1 note is about, if nc is a connection to addr; "" if there
-// can be none.
-func (d *Dialer) v1Addr(addr string, nc net.Conn) string {
-	if d.Dial != nil && !d.Direct {
+// v1Key returns the key of v1 notes about nc, a connection to addr, or "" if there
+// is none.
+func (d *Dialer) v1Key(addr string, nc net.Conn) string {
+	if !d.direct() {
 		return addr
 	}
 	return d.reached(nc)
 }
 
-// provenV2 reports whether addr, or an address that one of its connections
-// reached, is known to speak v2.
+// provenV2 reports whether addr, or an address that one of its connections reached,
+// is known to speak v2.
 func (d *Dialer) provenV2(addr string, conns ...net.Conn) bool {
 	return d.Peers.Lookup(addr) == SpeaksV2 || slices.ContainsFunc(conns, func(nc net.Conn) bool {
 		at := d.reached(nc)
@@ -49,22 +49,19 @@ func (d *Dialer) provenV2(addr string, conns ...net.Conn) bool {
 	})
 }
 
-// MayFallBack says whether a failed handshake with addr, "host:port", could lead
-// to v1, as far as can be told without a connection.
-func (d *Dialer) MayFallBack(addr string) bool { return d.mayFallBack(addr) }
-
-func (d *Dialer) mayFallBack(addr string, conns ...net.Conn) bool {
+// MayFallBack reports whether a failed handshake with addr, "host:port", to which
+// conns lead, may be followed by v1. It does not call Overlay.
+func (d *Dialer) MayFallBack(addr string, conns ...net.Conn) bool {
 	return d.allowsV1() && !d.provenV2(addr, conns...)
 }
 
-// allowsV1 reports whether there are peers that may be spoken to in v1. Overlay is
-// not asked yet.
+// allowsV1 reports whether v1 may be spoken to any peer. It does not call Overlay.
 func (d *Dialer) allowsV1() bool {
 	return d.Mode == Always || d.Mode == Overlay && d.Overlay != nil
 }
 
-// knownV1 returns why v2 need not be tried on nc, a connection to addr, where v1 may be
-// spoken: ErrV1Peer, ErrKnownV1, ErrRefusedV2, or nil if it is to be tried.
+// knownV1 returns why v2 is not tried on nc, a connection to addr, where v1 may be
+// spoken: transport.ErrV1Peer, ErrKnownV1 or ErrRefusedV2; or nil if it is tried.
 func (d *Dialer) knownV1(addr string, nc net.Conn, cfg *transport.Config) error {
 	switch {
 	case cfg.ReceivedV1():
@@ -72,7 +69,7 @@ func (d *Dialer) knownV1(addr string, nc net.Conn, cfg *transport.Config) error 
 	case len(cfg.Received) > 0: // so far this is not v1
 		return nil
 	}
-	switch d.Peers.Lookup(d.v1Addr(addr, nc)) {
+	switch d.Peers.Lookup(d.v1Key(addr, nc)) {
 	case SpeaksV1:
 		return ErrKnownV1
 	case RefusedV2:
@@ -82,8 +79,8 @@ func (d *Dialer) knownV1(addr string, nc net.Conn, cfg *transport.Config) error 
 }
 
 // NoteV2 records that addr, "host:port", and the address that nc, a connection to
-// it, reached speak v2. Upgrade does so when a handshake has succeeded. To call it
-// again when the session ends makes the 30 days begin there.
+// it, reached speak v2. Upgrade calls it when a handshake has succeeded; calling it
+// again at the end of the session makes the 30 days begin there.
 func (d *Dialer) NoteV2(addr string, nc net.Conn) {
 	d.Peers.Note(addr, SpeaksV2)
 	if at := d.reached(nc); at != "" && at != CanonicalAddr(addr) {
@@ -91,33 +88,22 @@ func (d *Dialer) NoteV2(addr string, nc net.Conn) {
 	}
 }
 
-// NoteV1 records that the peer at the other end of link.V1, a connection to addr,
-// has answered in v1. It does so only if a v2 handshake had just failed: v1 that
-// was spoken because the peer was known to speak it is no reason to know it for
-// another day, or the peer's upgrade, or an attack, would never be found out.
+// NoteV1 records that the peer of link.V1, a connection to addr, has answered in v1.
+// It does so only after a failed v2 handshake: if sessions that skip v2 renewed the
+// note, neither an upgrade of the peer nor an attack would ever be noticed.
 func (d *Dialer) NoteV1(addr string, link Link) {
-	at := d.v1Addr(addr, link.V1)
+	at := d.v1Key(addr, link.V1)
 	if errors.As(link.Cause, new(*transport.HandshakeError)) && at != "" && !d.provenV2(addr, link.V1) {
 		d.Peers.Note(at, SpeaksV1)
 	}
 }
 
-// NoteFailed records how a v2 handshake on nc, a connection to addr, ended that
-// somebody else performed, such as a client that speaks v2 itself through a
-// proxy. If a v1 peer would have ended it so, and only where Fallback allows v1 and
-// the peer is not known to speak v2, it is noted as RefusedV2: who then comes back
-// with v1 gets it, instead of one more v2 handshake that fails the same way.
+// NoteFailed records that a v2 handshake on nc, a connection to addr, that a client
+// performed by itself through a proxy, failed with e. If e looks like v1, and v1 is
+// allowed, the peer is noted as RefusedV2: a client that then connects with v1 gets
+// the second v2 handshake only.
 func (d *Dialer) NoteFailed(addr string, nc net.Conn, e *transport.HandshakeError) {
-	if at := d.v1Addr(addr, nc); at != "" && isV1(e) && d.mayFallBack(addr, nc) {
+	if at := d.v1Key(addr, nc); at != "" && looksV1(e) && d.MayFallBack(addr, nc) {
 		d.Peers.Note(at, RefusedV2)
 	}
-}
-
-// isV1 reports whether a handshake failed with err the way it does with a v1 peer,
-// or was not tried because the peer seems to be one.
-func isV1(err error) bool {
-	if e, ok := err.(*transport.HandshakeError); ok { // a *RedialError is none
-		return errors.Is(e, transport.ErrV1Peer) || e.Sent >= minSent && e.Received == 0 && (e.HungUp() || errors.Is(e, transport.ErrSilent))
-	}
-	return err == ErrKnownV1 || err == ErrRefusedV2 || err == transport.ErrV1Peer
 }

@@ -3,8 +3,7 @@ package fallback
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
-	"math/big"
+	"math/rand/v2"
 	"net"
 	"time"
 
@@ -12,40 +11,34 @@ import (
 )
 
 // A peer that hangs up on a v2 handshake without a byte need not be a v1 peer. btcd
-// limits the rate of v2 handshakes (two a second for each /24) and hangs up like that on
-// those beyond it; v1 it serves. So v2 is tried once more before v1, after a moment in
-// which such a limit has room again.
+// takes two v2 handshakes a second from each /24, hangs up on the rest like that, and
+// serves v1. So v2 is tried once more, when such a rate limit has room again.
 
 const (
-	// retryAfter is the shortest time before the second v2 handshake; up to as much is
-	// added at random, so that sessions that were refused together do not come back
-	// together.
+	// retryAfter is the shortest delay before the second v2 handshake. Up to as much
+	// is added at random, so that sessions refused together do not retry together.
 	retryAfter = time.Second
 
-	// retryWithin is how long after Upgrade began the second handshake begins at the
-	// latest. Some clients give up 5 s after their connection was granted, and v1 must
-	// still fit. Where the first handshake took so long that it would not, the wait is
-	// cut short; the second handshake is not left out, for what follows is plaintext.
+	// retryWithin limits when the second handshake begins, counted from the start of
+	// Upgrade: some clients give up 5 s after their connection was granted, and v1 must
+	// still fit. If the first handshake took longer, the delay is cut short; the second
+	// is not left out, for what follows is plaintext.
 	retryWithin = 3500 * time.Millisecond
 )
 
-// isHungUp reports whether the peer hung up on the handshake that failed with err, or
-// just before on somebody else's.
-func isHungUp(err error) bool {
+// hungUp reports whether the peer hung up on the handshake that failed with err, or
+// just before on someone else's.
+func hungUp(err error) bool {
 	e, ok := err.(*transport.HandshakeError)
 	return ok && e.HungUp() || err == ErrRefusedV2
 }
 
-// retry performs the second v2 handshake, on a new connection to addr, when first, the
-// one before, has failed. The error is a *HandshakeError of nc, a *RedialError, or the
-// context's cause.
+// retry performs the second v2 handshake, on nc, a new connection to addr, after first,
+// the error of the one before. The error is a *transport.HandshakeError of nc, a
+// *RedialError, or the context's cause.
 func (d *Dialer) retry(ctx context.Context, addr string, began time.Time, first error, cfg transport.Config) (conn *transport.Conn, nc net.Conn, err error) {
-	more, err := rand.Int(rand.Reader, big.NewInt(int64(retryAfter)))
-	if err != nil {
-		return nil, nil, err
-	}
-	wait := cmp.Or(d.RetryAfter, retryAfter+time.Duration(more.Int64()))
-	timer := time.NewTimer(min(wait, time.Until(began.Add(retryWithin))))
+	delay := cmp.Or(d.RetryAfter, retryAfter+rand.N(retryAfter))
+	timer := time.NewTimer(min(delay, time.Until(began.Add(retryWithin))))
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -56,6 +49,6 @@ func (d *Dialer) retry(ctx context.Context, addr string, began time.Time, first 
 		return nil, nil, &RedialError{Addr: addr, Err: err, First: first}
 	}
 	cfg.Received = nil // it was another connection's
-	conn, err = d.client(ctx, nc, cfg, false)
+	conn, err = d.handshakeOn(ctx, nc, cfg, false)
 	return conn, nc, err
 }

@@ -124,7 +124,7 @@ func TestNoRetry(t *testing.T) {
 		go hangsUpAfter(0)(theirs)
 		link, err := d.Upgrade(t.Context(), ours, somePeer, transport.Config{Magic: mainnet, Garbage: []byte{}})
 		var redial *RedialError
-		if !errors.As(err, &redial) || redial.Err != unreachable || !isHungUp(redial.First) || dials != 1 || link != (Link{}) {
+		if !errors.As(err, &redial) || redial.Err != unreachable || !hungUp(redial.First) || dials != 1 || link != (Link{}) {
 			t.Errorf("%+v, %v, %d dials", link, err, dials)
 		}
 	})
