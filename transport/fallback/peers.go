@@ -1,7 +1,6 @@
 package fallback
 
 import (
-	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
@@ -14,82 +13,64 @@ import (
 type Speaks int
 
 const (
-	// SpeaksUnknown: the peer was never seen, or so long ago that it does not
-	// count.
+	// SpeaksUnknown means that the peer was never seen, or too long ago.
 	SpeaksUnknown Speaks = iota
-	// SpeaksV1: the peer refused v2 and then answered in v1.
+	// SpeaksV1 means that the peer answered in v1 after a v2 handshake failed.
 	SpeaksV1
-	// SpeaksV2: a v2 handshake with the peer succeeded.
+	// SpeaksV2 means that a v2 handshake with the peer succeeded.
 	SpeaksV2
-	// RefusedV2: nothing is known of the peer but that it hung up on a v2
-	// handshake of somebody else's a moment ago. It may be a v1 peer, be full,
-	// or have an attacker in front of it.
+	// RefusedV2 means that the peer hung up on a client's own v2 handshake less than
+	// a minute ago. It may be a v1 peer, be full, or be cut off by an attacker.
 	RefusedV2
 )
 
 func (s Speaks) String() string {
-	switch s {
-	case SpeaksUnknown:
-		return "unknown"
-	case SpeaksV1:
-		return "v1"
-	case SpeaksV2:
-		return "v2"
-	case RefusedV2:
-		return "refused v2"
-	}
-	return fmt.Sprintf("speaks %d", int(s))
+	return [...]string{"unknown", "v1", "v2", "refused v2"}[s]
 }
 
-// lifetime is how long a note counts. A v1 peer may be upgraded any day. A v2
-// peer has no reason to go back. A refusal is for the client that, refused,
-// comes back with v1: Bitcoin Core does after half a second.
+// lifetime returns how long a note counts. A v1 peer may be upgraded any day, a v2
+// peer has no reason to be downgraded. RefusedV2 is for a client that retries with v1:
+// Bitcoin Core does after half a second.
 func (s Speaks) lifetime() time.Duration {
-	switch s {
-	case SpeaksV1:
-		return 24 * time.Hour
-	case SpeaksV2:
-		return 30 * 24 * time.Hour
-	case RefusedV2:
-		return time.Minute
-	}
-	return 0
+	return [...]time.Duration{SpeaksV1: 24 * time.Hour, SpeaksV2: 30 * 24 * time.Hour, RefusedV2: time.Minute}[s]
 }
 
 const (
-	// maxPeers bounds the v2 notes, and the v1 notes; one costs about 300 bytes.
+	// maxPeers limits the v2 notes, and the v1 notes. A note takes about 300 bytes.
 	maxPeers = 10_000
 
-	// maxRefused bounds the refusals.
+	// maxRefused limits the RefusedV2 notes.
 	maxRefused = 1_000
 )
 
-// Peers remembers which peers speak what, so that no attacker can downgrade a v2
-// peer to v1 by cutting its connections, and no v1 peer is bothered with v2
-// every time. A peer is an address or a name with a port, in whatever spelling
-// (see CanonicalAddr). Peers holds 10,000 v2 notes, 10,000 v1 notes and 1,000
-// refusals, kept apart: only a peer that proves v2 can evict a v2 note, and it
-// evicts an expired one or the one used longest ago. Its zero value is empty and
-// ready, and ends with the process; OpenPeers returns one with a file. A nil
-// *Peers remembers nothing. It is safe for concurrent use.
+// Peers knows which peers speak v1 or v2, so that an attacker who cuts connections
+// cannot downgrade a v2 peer, and v1 peers are not tried in v2 each time. A peer is an
+// address or a name, with a port, in any spelling (see CanonicalAddr).
+//
+// There is room for 10,000 v2 notes, 10,000 v1 notes and 1,000 RefusedV2 notes. They
+// are kept apart, so that an attacker who cuts many connections cannot evict a v2 note:
+// only a peer that proves v2 does, and it evicts an expired note or the least recently
+// used.
+//
+// The zero value is empty and has no file; see OpenPeers. A nil *Peers knows nothing.
+// Peers is safe for concurrent use.
 type Peers struct {
-	// SaveFailed is called when the file could not be written, unless the time
-	// before was already a failure. The notes are still in memory and the file
-	// is as it was; the next note, or Close, leads to another attempt. Set it
-	// before the first note. It is called with nothing locked.
+	// SaveFailed is called, without a lock held, when saving the file fails, unless it
+	// failed the time before, too. The notes are kept and saving is tried again. Set
+	// it before the first note.
 	SaveFailed func(error)
 
 	mu      sync.Mutex
 	v2      notes
 	v1      notes
 	refused notes
-	file    *peersFile // nil if there is none
+	file    *peersFile // nil without a file
 
 	skew time.Duration // of the wall clock, in tests
 }
 
-// Lookup returns what is known of addr, "host:port". It does not wait for the
-// disk. To be looked up is a use: it keeps a note from being evicted.
+// Lookup returns what is known of addr, "host:port". It counts as a use of the note,
+// which defers its eviction. It does not wait for the disk.
 func (p *Peers) Lookup(addr string) Speaks {
 	if p == nil {
 		return SpeaksUnknown
@@ -106,9 +87,8 @@ func (p *Peers) Lookup(addr string) Speaks {
 	return SpeaksUnknown
 }
 
-// Note records what addr speaks: SpeaksV1 for a day, SpeaksV2 for 30 days,
-// RefusedV2 for a minute and never in the file. A peer that is known to speak v2
-// is not noted as v1.
+// Note records what addr, "host:port", speaks: SpeaksV2 for 30 days, SpeaksV1 for a
+// day, unless it is known to speak v2, and RefusedV2 for a minute and not in the file.
 func (p *Peers) Note(addr string, speaks Speaks) {
 	if p == nil {
 		return
@@ -138,14 +118,14 @@ func (p *Peers) Note(addr string, speaks Speaks) {
 	p.saveSoon()
 }
 
-// PeerCounts are how many peers a memory knows something of.
+// PeerCounts has the number of known peers.
 type PeerCounts struct {
 	V2        int // SpeaksV2
 	V1        int // SpeaksV1
 	RefusedV2 int
 }
 
-// Count returns how many notes there are that still count.
+// Count returns how many notes have not expired.
 func (p *Peers) Count() (c PeerCounts) {
 	if p == nil {
 		return c
@@ -156,11 +136,25 @@ func (p *Peers) Count() (c PeerCounts) {
 	return PeerCounts{V2: len(p.v2.all(now)), V1: len(p.v1.all(now)), RefusedV2: len(p.refused.all(now))}
 }
 
-// CanonicalAddr returns the one spelling of addr, "host:port", by which peers are
-// compared: names in lower case without a dot at the end, addresses as netip
-// prints them, IPv4 instead of IPv4-mapped, ports as plain numbers. Of an onion
-// service's subdomains, which all lead to the service, nothing is left. What has
-// no port is treated as a name.
+// Distrusted returns how many v2 notes from the file count although by the wall clock
+// they have expired, or expire too late: the clock is wrong, or was when they were
+// made, or the proxy has not run since. Such a note counts for a week of running time.
+func (p *Peers) Distrusted() (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.now()
+	for _, note := range p.v2.all(now) {
+		if note.distrusted(now) {
+			n++
+		}
+	}
+	return n
+}
+
+// CanonicalAddr returns the spelling of addr, "host:port", by which peers are compared:
+// a name in lower case without a dot at the end, an onion service without subdomains,
+// an address as netip prints it, IPv4 instead of IPv4-mapped, the port as a plain
+// number. It treats what has no port as a name.
 func CanonicalAddr(addr string) string {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -168,7 +162,7 @@ func CanonicalAddr(addr string) string {
 	}
 	bare := strings.TrimRight(host, ".")
 	host = strings.ToLower(bare)
-	if ip, err := netip.ParseAddr(bare); err == nil { // whose zone may have capitals
+	if ip, err := netip.ParseAddr(bare); err == nil { // not of host, for a zone may have capitals
 		host = ip.Unmap().String()
 	} else if service, ok := strings.CutSuffix(host, ".onion"); ok {
 		host = service[strings.LastIndexByte(service, '.')+1:] + ".onion"

@@ -127,12 +127,12 @@ func TestCorruptPeersFile(t *testing.T) {
 		kept       int // of v2 and last
 		says       string
 	}{
-		{"not ours", "[main]\nrpcpassword=hunter2\n", 0, "it does not begin with the line"},
-		{"binary", "\x00\xff\x00\n\n\r\n\xfe", 0, "it does not begin with the line"},
-		{"one byte", "\n", 0, "it does not begin with the line"},
-		{"another version", "bip324 peer memory 2\n" + v1 + v2 + last, 2, "it does not begin with the line"},
-		{"no first line", v2 + v1 + last, 2, "it does not begin with the line"},
-		{"half a first line", peersFormat[:10], 0, "it does not begin with the line"},
+		{"not ours", "[main]\nrpcpassword=hunter2\n", 0, "its first line is not"},
+		{"binary", "\x00\xff\x00\n\n\r\n\xfe", 0, "its first line is not"},
+		{"one byte", "\n", 0, "its first line is not"},
+		{"another version", "bip324 peer memory 2\n" + v1 + v2 + last, 2, "its first line is not"},
+		{"no first line", v2 + v1 + last, 2, "its first line is not"},
+		{"half a first line", peersFormat[:10], 0, "its first line is not"},
 		{"cut off", good[:len(good)-2], 1, "line 4 "},
 		{"cut off in an address", good[:len(good)-len(last)+5], 1, "line 4 "},
 		{"garbage behind", good + "\x00\x00\x00", 2, "line 5 "},
@@ -146,7 +146,7 @@ func TestCorruptPeersFile(t *testing.T) {
 		{"more behind the expiry", good + "four:1 v2 " + in(time.Hour) + " # mine\n", 2, "line 5 "},
 		{"no port", good + "four v2 " + in(time.Hour) + "\n", 2, "line 5 "},
 		{"long address", good + strings.Repeat("x", maxPeersAddr-1) + ":1 v2 " + in(time.Hour) + "\n", 2, "line 5 "},
-		{"too large", good + strings.Repeat("\n", maxPeersFile), 2, "it has more than 6400320 bytes"},
+		{"too large", good + strings.Repeat("\n", maxPeersFile), 2, "it is longer than 6400320 bytes"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -164,10 +164,10 @@ func TestCorruptPeersFile(t *testing.T) {
 				if p == nil || !errors.As(err, &corrupt) {
 					t.Fatalf("%v, %v", p, err)
 				}
-				if corrupt.Kept != c.kept || corrupt.Path != path || corrupt.SetAside != path+".corrupt" || !strings.HasPrefix(corrupt.Err.Error(), c.says) {
+				if corrupt.Kept != c.kept || corrupt.Path != path || corrupt.Moved != path+".corrupt" || !strings.HasPrefix(corrupt.Err.Error(), c.says) {
 					t.Errorf("%+v, want %d kept and %q", corrupt, c.kept, c.says)
 				}
-				if readFile(t, corrupt.SetAside) != c.text {
+				if readFile(t, corrupt.Moved) != c.text {
 					t.Error("what was set aside is not the file")
 				}
 				for i, addr := range []string{"two:1", "[::3]:1"} {
@@ -236,7 +236,7 @@ func TestNoPeersFile(t *testing.T) {
 	wantFiles(t, dir, "file")
 
 	// Opened for real, root could replace the device if this check were gone.
-	if _, _, err := readPeersFile(os.DevNull); err != ErrPeersFile {
+	if _, err := readPeersFile(os.DevNull); err != ErrPeersFile {
 		t.Error("a device was read")
 	}
 }
@@ -304,13 +304,13 @@ func FuzzReadPeers(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		at := clocks{up: time.Now(), wall: now}
-		known, err := readPeers(bytes.Clone(text), at)
+		known, err := parsePeers(bytes.Clone(text), at)
 		for _, note := range known {
 			if note.speaks == SpeaksV1 && (err != nil || !note.inTime(at)) || note.speaks != SpeaksV1 && note.speaks != SpeaksV2 {
 				t.Errorf("%+v with error %v", note, err)
 			}
 		}
-		again, err := readPeers(formatPeers(known, at), at)
+		again, err := parsePeers(formatPeers(known, at), at)
 		same := func(a, b peerNote) bool {
 			return a.key == b.key && a.speaks == b.speaks && a.date.Equal(b.date) && (a.speaks == SpeaksV1 || a.inTime(at) || a.read.Sub(b.read).Abs() < time.Second)
 		}

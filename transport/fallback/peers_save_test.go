@@ -188,7 +188,7 @@ func TestPeersFileIsReplacedInOneStep(t *testing.T) {
 	go func() { writers.Wait(); close(done) }()
 	for reads := 0; ; reads++ {
 		text := readFile(t, path)
-		known, err := readPeers([]byte(text), new(Peers).now())
+		known, err := parsePeers([]byte(text), new(Peers).now())
 		if err != nil || len(known)%20 != 0 || !strings.HasSuffix(text, "\n") {
 			t.Fatalf("%d notes, %v", len(known), err)
 		}

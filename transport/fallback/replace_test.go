@@ -34,7 +34,7 @@ func TestOverwrite(t *testing.T) {
 		t.Error("a file that is not there was overwritten")
 	}
 	wantFiles(t, dir, "peers.new")
-	if got := readFile(t, wholeFile(path)); got != "whole" {
+	if got := readFile(t, copyOf(path)); got != "whole" {
 		t.Errorf("beside it lies %q", got)
 	}
 }
@@ -47,7 +47,7 @@ func TestCutShortOverwrite(t *testing.T) {
 	for _, left := range []string{"", whole[:len(peersFormat)+5], whole[:len(whole)-5], strings.Replace(whole, "three", "four\x00", 1)} {
 		path := filepath.Join(t.TempDir(), "peers")
 		os.WriteFile(path, []byte(left), 0o600)
-		os.WriteFile(wholeFile(path), []byte(whole), 0o600)
+		os.WriteFile(copyOf(path), []byte(whole), 0o600)
 		p, err := OpenPeers(path)
 		var corrupt *CorruptPeersError
 		if !errors.As(err, &corrupt) || corrupt.Kept != 2 {
@@ -70,7 +70,7 @@ func TestEmptyFile(t *testing.T) {
 	os.WriteFile(path+".corrupt", []byte("of value"), 0o600)
 	p, err := OpenPeers(path)
 	var corrupt *CorruptPeersError
-	if !errors.As(err, &corrupt) || corrupt.SetAside != "" || corrupt.Kept != 0 || !strings.Contains(err.Error(), path+" is corrupt: it is empty") {
+	if !errors.As(err, &corrupt) || corrupt.Moved != "" || corrupt.Kept != 0 || !strings.Contains(err.Error(), path+" is corrupt: it is empty") {
 		t.Fatal(err)
 	}
 	closePeers(t, p)
