@@ -2,10 +2,17 @@ package v1v2
 
 import (
 	"fmt"
+	"net"
 
 	"bip324proxy/internal/stream"
 	"bip324proxy/transport"
 )
+
+// SocketWriter gathers small messages for a socket and sends them in one write.
+type SocketWriter = stream.Writer
+
+// NewSocketWriter returns a SocketWriter on conn. It sets no deadlines.
+func NewSocketWriter(conn net.Conn) *SocketWriter { return stream.NewWriter(conn) }
 
 // Side is one side of a session.
 type Side string
@@ -16,9 +23,8 @@ const (
 	Peer   Side = "peer"
 )
 
-// EndError is why a loop ended: with io.EOF, the side closed its stream between
-// messages; with anything else, something is wrong with the side's stream or
-// what came through it.
+// EndError is why a loop ended: Err is io.EOF if the side closed its stream between
+// messages, otherwise what is wrong with its stream or the last message.
 type EndError struct {
 	Side Side
 	Err  error
@@ -28,9 +34,9 @@ func (e *EndError) Error() string { return fmt.Sprintf("%s: %v", e.Side, e.Err) 
 
 func (e *EndError) Unwrap() error { return e.Err }
 
-// ToPeer translates what the client says until the client's stream ends or
-// either side fails; the error is an *EndError. Messages that arrive together
-// leave together, and none waits for the next. ids is what ToClient records of the peer.
+// ToPeer translates the client's messages until its stream ends or either side fails; the
+// error is an *EndError. Messages that arrive together leave together, and none waits for
+// the next. ids is what ToClient records about the peer.
 func ToPeer(client *Reader, peer *transport.Conn, ids *PeerIDs, counts *Counts) error {
 	for {
 		m, ok, err := client.Next()
@@ -55,10 +61,10 @@ func ToPeer(client *Reader, peer *transport.Conn, ids *PeerIDs, counts *Counts) 
 	}
 }
 
-// ToClient translates what the peer says until the peer's stream ends or either
-// side fails; the error is an *EndError. It batches like ToPeer, and records in ids
-// which ids the peer uses.
-func ToClient(peer *transport.Conn, client *stream.Writer, magic [4]byte, ids *PeerIDs, counts *Counts) error {
+// ToClient translates the peer's messages until its stream ends or either side fails; the
+// error is an *EndError. It batches like ToPeer, and records in ids which ids the peer
+// uses.
+func ToClient(peer *transport.Conn, client *SocketWriter, magic [4]byte, ids *PeerIDs, counts *Counts) error {
 	defer peer.Release()
 	for {
 		contents, err := peer.ReadPacket()
@@ -70,14 +76,14 @@ func ToClient(peer *transport.Conn, client *stream.Writer, magic [4]byte, ids *P
 		switch {
 		case drop != 0:
 			counts.Drop(droppedContents(contents, drop))
-		case len(payload) > MaxPayload: // no v1 header can say so
+		case len(payload) > MaxPayload: // v1 forbids it
 			return &EndError{Peer, &LengthError{Type: t, Length: uint32(len(payload))}}
 		default:
 			if t == versionType {
 				counts.NoteVersion(payload)
 			}
 			ids.note(contents[0])
-			// The id makes room for some of the header.
+			// The header takes the place of the id or long form, and needs more room.
 			raw := peer.LastPacket(HeaderSize - (len(contents) - len(payload)))
 			if err := write(client, raw, magic, t, payload); err != nil {
 				return &EndError{Client, err}
@@ -92,10 +98,9 @@ func ToClient(peer *transport.Conn, client *stream.Writer, magic [4]byte, ids *P
 	}
 }
 
-// write puts a message into w: a large one, which lies in raw behind the room for
-// its header, from there and at once; a small one, without raw, into what is
-// gathered for the next flush.
-func write(w *stream.Writer, raw []byte, magic [4]byte, t Type, payload []byte) error {
+// write sends a message to w: a large one, which lies in raw behind room for its header,
+// from there and at once; a small one, for which raw is nil, with the next flush.
+func write(w *SocketWriter, raw []byte, magic [4]byte, t Type, payload []byte) error {
 	if raw != nil {
 		putHeader(raw, magic, t, payload)
 		return w.FlushWith(raw)

@@ -1,14 +1,17 @@
 package v1v2
 
-import "sync/atomic"
+import (
+	"cmp"
+	"sync/atomic"
+)
 
-// Counts are one direction's, for another goroutine to read at any time.
+// Counts counts the messages of one direction. Any goroutine may read it at any time.
 type Counts struct {
 	Messages atomic.Uint64 // translated
-	Bytes    atomic.Uint64 // of them, as v1 has them
+	Bytes    atomic.Uint64 // of these, in v1
 
-	// OnDrop, if not nil, is called with the first message that is dropped for each
-	// Reason, by whoever calls Drop. It is to be set before anybody does.
+	// OnDrop, if not nil, is called by Drop with the first message dropped for each
+	// Reason. It must be set before the first call to Drop.
 	OnDrop func(Dropped)
 
 	dropped [endOfReasons]atomic.Uint64
@@ -43,8 +46,8 @@ func (c *Counts) Dropped() (n uint64) {
 	return n
 }
 
-// LastType is the type of the last message: empty before the first, and "other"
-// for one that is not known here.
+// LastType returns the type of the last message: empty before the first, "other" for an
+// unknown one.
 func (c *Counts) LastType() string {
 	if t := c.last.Load(); t != nil {
 		return t.String()
@@ -52,8 +55,8 @@ func (c *Counts) LastType() string {
 	return ""
 }
 
-// NoteVersion takes the user agent from the payload of a VERSION message, the
-// first that has one.
+// NoteVersion records the user agent in the payload of a VERSION message, unless an
+// earlier one had it.
 func (c *Counts) NoteVersion(payload []byte) {
 	if c.agent.Load() != nil {
 		return
@@ -63,7 +66,7 @@ func (c *Counts) NoteVersion(payload []byte) {
 	}
 }
 
-// UserAgent is what the direction's VERSION says, or empty.
+// UserAgent returns the user agent that NoteVersion recorded, or empty.
 func (c *Counts) UserAgent() string {
 	if agent := c.agent.Load(); agent != nil {
 		return *agent
@@ -71,29 +74,20 @@ func (c *Counts) UserAgent() string {
 	return ""
 }
 
-// longTypes are the types of Bitcoin Core's messages that have no one-byte id.
-var longTypes = [...]string{
-	"version", "verack", "getaddr", "sendheaders", "wtxidrelay", "sendaddrv2", "sendtxrcncl",
-}
-
-// allTypes are those that anybody knows, and otherType stands for the rest: who
-// looks at a session must not make it allocate.
-var allTypes, otherType = func() (all map[Type]*Type, other *Type) {
-	all = make(map[Type]*Type)
+// knownTypes holds the types that have a name here. otherType stands for all others, so
+// that a peer that makes up types does not make LastType's callers allocate.
+var knownTypes, otherType = func() (known map[Type]*Type, other *Type) {
+	known = make(map[Type]*Type)
 	for t := range idByType {
-		all[t] = &t
+		known[t] = &t
 	}
-	for _, name := range longTypes {
+	for _, name := range withoutID {
 		t := TypeOf(name)
-		all[t] = &t
+		known[t] = &t
 	}
 	unknown := TypeOf("other")
-	return all, &unknown
+	return known, &unknown
 }()
 
-func known(t Type) *Type {
-	if k, ok := allTypes[t]; ok {
-		return k
-	}
-	return otherType
-}
+// known returns a shared copy of t, or otherType.
+func known(t Type) *Type { return cmp.Or(knownTypes[t], otherType) }

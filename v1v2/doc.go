@@ -1,16 +1,16 @@
-// Package v1v2 translates between Bitcoin's v1 and v2 message streams. It
-// knows neither SOCKS nor policy.
+// Package v1v2 translates between Bitcoin's v1 and v2 message streams. It knows neither
+// SOCKS nor policy.
 //
 //	v1   magic 4 | type 12, NUL-padded | length 4 | checksum 4 | payload
 //	v2   id 1 | payload                        for the types of BIP324's table
 //	     0 | type 12, NUL-padded | payload     for all others
 //
-// Both carry the same types and payloads, so translating is framing alone:
-// nothing is added, reordered or altered. What Bitcoin Core drops and goes on
-// is dropped and counted, what it disconnects for ends the stream. Only BIP183's ids,
-// which it drops, are translated, and sent to peers that use them.
+// Both carry the same types and payloads, so translating is framing: nothing is added,
+// reordered or altered. Messages that Bitcoin Core drops are dropped and counted; what it
+// disconnects for ends the stream. BIP183's ids, which it drops, are translated, and sent
+// to peers that use them.
 //
-// [Classify] tells from a client's first bytes whether it speaks v1 and on
-// which network. [ToPeer] and [ToClient] are the two loops of a session, one
-// goroutine each; they share PeerIDs.
+// [Classify] tells from a client's first bytes whether it speaks v1 and on which network.
+// [ToPeer] and [ToClient] are the two loops of a session, one goroutine each; they share
+// PeerIDs. message_ids.go has the ids.
 package v1v2

@@ -2,20 +2,20 @@ package v1v2
 
 import "strconv"
 
-// Reason is why a message is dropped. Zero is none.
+// Reason is why a message is dropped. Zero means that it is not.
 type Reason uint8
 
 // The reasons.
 const (
-	UnknownID     Reason = 1 + iota // v2: nobody has assigned it, as far as is known here
-	Empty                           // v2: a packet without contents
-	ShortType                       // v2: a long form that ends within its type
-	InvalidType                     // v2's long form, or v1
+	UnknownID     Reason = 1 + iota // v2: the id is not in messageIDs
+	Empty                           // v2: the packet has no contents
+	ShortType                       // v2: the contents end within the long form's type
+	InvalidType                     // v1, or v2's long form
 	WrongChecksum                   // v1
 	endOfReasons
 )
 
-// Reasons are all reasons.
+// Reasons holds all reasons.
 var Reasons = []Reason{UnknownID, Empty, ShortType, InvalidType, WrongChecksum}
 
 // String returns the reason's name in metrics and the log.
@@ -35,14 +35,14 @@ func (r Reason) String() string {
 	return "reason " + strconv.Itoa(int(r))
 }
 
-// Dropped is a message that was not translated.
+// Dropped describes a message that was not translated.
 type Dropped struct {
 	Reason Reason
-	ID     byte // of UnknownID
-	Type   Type // of all others, as far as it arrived; its bytes are the sender's choice
+	ID     byte // if Reason is UnknownID
+	Type   Type // otherwise, as far as it arrived; its bytes are the sender's choice
 }
 
-// droppedContents describes the contents of a v2 packet that were dropped.
+// droppedContents describes dropped contents of a v2 packet.
 func droppedContents(contents []byte, r Reason) Dropped {
 	d := Dropped{Reason: r}
 	if r == UnknownID {
@@ -53,7 +53,7 @@ func droppedContents(contents []byte, r Reason) Dropped {
 	return d
 }
 
-// Quoted returns the type in printable ASCII, at most 48 bytes: everything else is
+// Quoted returns the type in printable ASCII, at most 48 bytes, with everything else
 // escaped as in Go.
 func (t Type) Quoted() string {
 	end := len(t)

@@ -1,11 +1,8 @@
 package v1v2
 
-import (
-	"bytes"
-	"sync/atomic"
-)
+import "bytes"
 
-// Type is a message type as it is on the wire in v1: ASCII, padded with NULs.
+// Type is a message type as on the wire in v1: ASCII, padded with NULs.
 type Type [12]byte
 
 // TypeOf returns the type called name, at most 12 bytes.
@@ -19,9 +16,8 @@ func (t Type) String() string {
 	return string(name)
 }
 
-// valid says whether the bytes before the first NUL are printable, up to and
-// including last, and all after it are NUL. Bitcoin Core accepts 0x7F in v2
-// but not in v1.
+// valid reports whether the bytes before the first NUL are from space to last, and all
+// after it are NUL. Bitcoin Core accepts 0x7F in v2 but not in v1.
 func (t *Type) valid(last byte) bool {
 	name, padding, _ := bytes.Cut(t[:], []byte{0})
 	for _, c := range name {
@@ -37,56 +33,11 @@ func (t *Type) valid(last byte) bool {
 	return true
 }
 
-// shortTypes are the types with a one-byte id in v2, by id: BIP324's table and its
-// list of other BIPs' ids, message_type_ids.md.
-var shortTypes = [...]string{
-	1: "addr", 2: "block", 3: "blocktxn", 4: "cmpctblock", 5: "feefilter",
-	6: "filteradd", 7: "filterclear", 8: "filterload", 9: "getblocks",
-	10: "getblocktxn", 11: "getdata", 12: "getheaders", 13: "headers", 14: "inv",
-	15: "mempool", 16: "merkleblock", 17: "notfound", 18: "ping", 19: "pong",
-	20: "sendcmpct", 21: "tx", 22: "getcfilters", 23: "cfilter",
-	24: "getcfheaders", 25: "cfheaders", 26: "getcfcheckpt", 27: "cfcheckpt",
-	28: "addrv2", 29: "uproof", 30: "getuproof", 31: "uttls", 32: "getuttls",
-	33: "usummary", 34: "utreexotx", 35: "uroot", 36: "geturoot", 37: "feature",
-}
-
-// isUtreexo reports whether an id is one of BIP183's, which Bitcoin Core does not know.
-func isUtreexo(id byte) bool { return 29 <= id && id <= 36 }
-
-// PeerIDs records which ids a session's peer has used, beyond those that Bitcoin Core
-// knows. A peer that has used one understands them; to all others their types are sent
-// in the long form, as Bitcoin Core would send a type that it does not know. The two
-// loops of a session share it. Its zero value, and nil, record none.
-type PeerIDs struct{ utreexo atomic.Bool }
-
-// note records the id, or zero, with which a packet of the peer's begins.
-func (p *PeerIDs) note(id byte) {
-	if isUtreexo(id) && p != nil && !p.utreexo.Load() {
-		p.utreexo.Store(true)
-	}
-}
-
-// has reports whether the peer can be expected to know id.
-func (p *PeerIDs) has(id byte) bool { return !isUtreexo(id) || p != nil && p.utreexo.Load() }
-
-// typeByID and idByType are shortTypes, both ways.
-var typeByID, idByType = func() (byID [len(shortTypes)]Type, byType map[Type]byte) {
-	byType = make(map[Type]byte)
-	for id, name := range shortTypes {
-		if name != "" {
-			byID[id] = TypeOf(name)
-			byType[byID[id]] = byte(id)
-		}
-	}
-	return byID, byType
-}()
-
-// longSize is the size of a type in v2's long form, in bytes: a zero and the
-// type as in v1.
+// longSize is the size of a type in v2's long form: a zero byte and the type as in v1.
 const longSize = 1 + len(Type{})
 
-// encode writes t as v2 has it right before b[at:], for a peer that uses ids, and
-// returns where it begins. There must be longSize bytes.
+// encode writes t in its v2 form, for a peer that understands ids, so that it ends at
+// b[at], and returns where it begins. at must be at least longSize.
 func (t Type) encode(b []byte, at int, ids *PeerIDs) int {
 	if id, ok := idByType[t]; ok && ids.has(id) {
 		b[at-1] = id
@@ -97,23 +48,23 @@ func (t Type) encode(b []byte, at int, ids *PeerIDs) int {
 	return at - longSize
 }
 
-// AppendContents appends a message to b as the contents of a v2 packet, to a peer of
-// which nothing is known.
+// AppendContents appends a message to b as the contents of a v2 packet. It uses the ids
+// that Bitcoin Core knows.
 func AppendContents(b []byte, t Type, payload []byte) []byte {
 	var head [longSize]byte
 	b = append(b, head[t.encode(head[:], longSize, nil):]...)
 	return append(b, payload...)
 }
 
-// Decode splits the contents of a v2 packet into type and payload. It returns false
-// for what is dropped: no contents, an id that is not assigned, a long form that is
+// Decode splits the contents of a v2 packet into type and payload. It returns false for
+// contents that are dropped: empty, with an unassigned id, or with a long form that is too
 // short or has an invalid type.
 func Decode(contents []byte) (t Type, payload []byte, ok bool) {
 	t, payload, drop := decode(contents)
 	return t, payload, drop == 0
 }
 
-// decode is Decode with the reason, zero for a message.
+// decode is Decode with the reason for dropping, zero for a message.
 func decode(contents []byte) (t Type, payload []byte, drop Reason) {
 	if len(contents) == 0 {
 		return t, nil, Empty

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"net"
 
 	"bip324proxy/internal/stream"
 	"bip324proxy/transport"
@@ -16,13 +17,12 @@ const (
 	// HeaderSize is the size of a v1 header, in bytes.
 	HeaderSize = 24
 
-	// MaxPayload is the largest payload of a message, in bytes (Bitcoin Core,
-	// MAX_PROTOCOL_MESSAGE_LENGTH).
+	// MaxPayload is Bitcoin Core's MAX_PROTOCOL_MESSAGE_LENGTH, in bytes.
 	MaxPayload = 4_000_000
 )
 
-// MagicError is a v1 header that does not begin with the network's magic: the
-// stream is out of step.
+// MagicError reports a v1 header that does not begin with the network's magic: the stream
+// is out of step.
 type MagicError struct {
 	Got, Want [4]byte
 }
@@ -31,7 +31,7 @@ func (e *MagicError) Error() string {
 	return fmt.Sprintf("v1 header with magic %x instead of %x", e.Got, e.Want)
 }
 
-// LengthError is a message whose payload is larger than MaxPayload.
+// LengthError reports a message whose payload is larger than MaxPayload.
 type LengthError struct {
 	Type   Type
 	Length uint32 // bytes
@@ -45,21 +45,20 @@ func (e *LengthError) Error() string {
 type Message struct {
 	Type Type
 
-	// buf is HeaderSize bytes, the payload, and, if the message is large, the
-	// room for a packet's tag.
+	// buf is HeaderSize bytes, the payload and, if the message is large, room for a
+	// packet's tag.
 	buf   []byte
 	large bool
 	drop  Reason
 }
 
-// Dropped describes a message that Next found not to be ok.
+// Dropped describes a message for which Next returned ok false.
 func (m *Message) Dropped() Dropped { return Dropped{Reason: m.drop, Type: m.Type} }
 
 // Payload returns the message's payload.
 func (m *Message) Payload() []byte { return m.Raw()[HeaderSize:] }
 
-// Raw returns the message as it was in v1, header and payload, until Contents
-// is called.
+// Raw returns the v1 message, header and payload. Contents overwrites it.
 func (m *Message) Raw() []byte {
 	if m.large {
 		return m.buf[:len(m.buf)-transport.Tailroom]
@@ -67,24 +66,24 @@ func (m *Message) Raw() []byte {
 	return m.buf
 }
 
-// Detach makes a message stay valid whatever else is read through the Reader's
-// buffer, until the Reader's next call to Next.
+// Detach keeps a message valid until the next call of Next, whatever else is read through
+// the Reader's buffer.
 func (m *Message) Detach() {
 	if !m.large {
 		m.buf = bytes.Clone(m.buf)
 	}
 }
 
-// Contents returns the message as the contents of a v2 packet, to a peer of which
-// nothing is known. They lie where Raw was.
+// Contents returns the message as the contents of a v2 packet, with the ids that Bitcoin
+// Core knows. It overwrites Raw.
 func (m *Message) Contents() []byte { return m.contents(nil) }
 
 func (m *Message) contents(ids *PeerIDs) []byte {
 	return m.Raw()[m.Type.encode(m.buf, HeaderSize, ids):]
 }
 
-// send seals the message for the peer: a large one where it lies and at once,
-// a small one into what is gathered for the next flush.
+// send sends the message to the peer: a large one at once, sealed in place; a small one
+// with the next flush.
 func (m *Message) send(peer *transport.Conn, ids *PeerIDs) error {
 	if m.large {
 		return peer.WriteInPlace(m.buf[m.Type.encode(m.buf, HeaderSize, ids)-transport.Headroom:])
@@ -92,24 +91,30 @@ func (m *Message) send(peer *transport.Conn, ids *PeerIDs) error {
 	return peer.Queue(m.contents(ids))
 }
 
+// SocketReader is the one buffered reader of a socket: no byte that it has read ahead is
+// lost from Classify to Reader.
+type SocketReader = stream.Reader
+
+// NewSocketReader returns a SocketReader on conn. It sets no deadlines.
+func NewSocketReader(conn net.Conn) *SocketReader { return stream.NewReader(conn) }
+
 // Reader reads v1 messages from a client.
 type Reader struct {
-	r     *stream.Reader
+	r     *SocketReader
 	magic [4]byte
 	body  stream.Body
 	sum   hash.Hash // of a large message; nil before the first
 }
 
-// NewReader returns a Reader of the network with the given magic.
-func NewReader(r *stream.Reader, magic [4]byte) *Reader {
+// NewReader returns a Reader of messages with the given magic.
+func NewReader(r *SocketReader, magic [4]byte) *Reader {
 	return &Reader{r: r, magic: magic}
 }
 
-// Next reads a message, which is valid until the next call. A message with a wrong
-// checksum or an invalid type has ok false, and is for Counts.Drop: v2 has no
-// checksums, so passing it on would make it good. The error is io.EOF between messages,
-// io.ErrUnexpectedEOF within one, a *MagicError or a *LengthError; after one the
-// Reader is of no more use.
+// Next reads a message, which is valid until the next call. For one with a wrong checksum
+// or an invalid type ok is false, and it must be dropped: v2 has no checksums, so
+// translating it would make it valid. The error is io.EOF between messages,
+// io.ErrUnexpectedEOF within one, a *MagicError or a *LengthError, and final.
 func (r *Reader) Next() (m Message, ok bool, err error) {
 	r.body.Release()
 	head, err := r.header()
@@ -129,17 +134,16 @@ func (r *Reader) Next() (m Message, ok bool, err error) {
 	return m, m.drop == 0, nil
 }
 
-// check judges a message whose checksum is right or not, in the order of Bitcoin Core.
-func (m *Message) check(right bool) {
-	if !right {
+// check sets why to drop the message, if it must be. It checks in Bitcoin Core's order.
+func (m *Message) check(checksumOK bool) {
+	if !checksumOK {
 		m.drop = WrongChecksum
 	} else if !m.Type.valid(0x7e) {
 		m.drop = InvalidType
 	}
 }
 
-// large reads a message that does not fit the buffer, and hashes it while it
-// arrives.
+// large reads a message that does not fit the buffer, hashing it as it arrives.
 func (r *Reader) large(head header) (m Message, ok bool, err error) {
 	if r.sum == nil {
 		r.sum = sha256.New()
@@ -158,16 +162,16 @@ func (r *Reader) large(head header) (m Message, ok bool, err error) {
 	return m, m.drop == 0, nil
 }
 
-// ReleaseLast gives back the memory of the last message, which is gone then.
+// ReleaseLast releases the memory of the last message.
 func (r *Reader) ReleaseLast() { r.body.Release() }
 
-// Release gives back all memory, when Next is not to be called again.
+// Release releases all memory. Next must not be called after it.
 func (r *Reader) Release() {
 	r.body.Release()
 	r.r.Release()
 }
 
-// Buffered says that Next would return without waiting for the socket.
+// Buffered reports whether Next would return without waiting for the socket.
 func (r *Reader) Buffered() bool {
 	if r.r.Buffered() < HeaderSize {
 		return false
@@ -182,7 +186,7 @@ type header struct {
 	checksum [4]byte
 }
 
-// header reads the next header and leaves it in the buffer.
+// header parses the next header without consuming it.
 func (r *Reader) header() (h header, err error) {
 	b, err := r.r.Peek(HeaderSize)
 	if err != nil {
@@ -218,14 +222,14 @@ func putHeader(b []byte, magic [4]byte, t Type, payload []byte) {
 	copy(b[20:], sum[:])
 }
 
-// AppendMessage appends a message to b as v1 has it.
+// AppendMessage appends a v1 message to b.
 func AppendMessage(b []byte, magic [4]byte, t Type, payload []byte) []byte {
 	var head [HeaderSize]byte
 	putHeader(head[:], magic, t, payload)
 	return append(append(b, head[:]...), payload...)
 }
 
-// checksum is the first four bytes of the payload's double SHA-256.
+// checksum returns the first four bytes of the payload's double SHA-256.
 func checksum(payload []byte) [4]byte {
 	once := sha256.Sum256(payload)
 	twice := sha256.Sum256(once[:])

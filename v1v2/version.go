@@ -3,32 +3,28 @@ package v1v2
 import "encoding/binary"
 
 const (
-	// recvEnd is where addr_recv ends, in bytes: behind the version, services and
-	// time.
+	// recvEnd is where addr_recv ends: after the version, services and time.
 	recvEnd = 4 + 8 + 8 + 26
 
-	// agentAt is where VERSION has its user agent, in bytes: behind the version,
-	// services, time, both addresses and the nonce.
-	agentAt = 4 + 8 + 8 + 26 + 26 + 8
+	// agentAt is where the user agent begins: after addr_recv, addr_from and the nonce.
+	agentAt = recvEnd + 26 + 8
 
-	// maxAgent is the longest user agent, in bytes (Bitcoin Core,
-	// MAX_SUBVERSION_LENGTH).
+	// maxAgent is Bitcoin Core's MAX_SUBVERSION_LENGTH, in bytes.
 	maxAgent = 256
 )
 
 var versionType = TypeOf("version")
 
-// Version is what a VERSION message's payload says of its sender, as far as anybody
-// here wants to know.
+// Version is what a VERSION message says about its sender: the fields used here.
 type Version struct {
 	Protocol  int32
 	Services  uint64
 	UserAgent string // see UserAgent
-	Height    int32  // of its best block; 0 if it does not say
+	Height    int32  // of its best block; 0 if missing
 }
 
-// ParseVersion reads a VERSION message's payload. It is false if that is shorter
-// than what Bitcoin Core takes: up to the first address.
+// ParseVersion parses a VERSION message's payload. ok is false if it is shorter than
+// Bitcoin Core accepts: up to the first address.
 func ParseVersion(payload []byte) (v Version, ok bool) {
 	if len(payload) < recvEnd {
 		return v, false
@@ -43,9 +39,9 @@ func ParseVersion(payload []byte) (v Version, ok bool) {
 	return v, true
 }
 
-// AppendVersion appends the payload of a VERSION message to b that says v, a user
-// agent of less than 253 bytes, and of all else nothing: no time, no addresses, and
-// no wish for transactions. The nonce is for who might be connected to itself.
+// AppendVersion appends the payload of a VERSION message with the fields of v, whose user
+// agent must be shorter than 253 bytes, to b. All other fields are zero: time, addresses
+// and relay. The nonce detects a connection to oneself.
 func AppendVersion(b []byte, v Version, nonce uint64) []byte {
 	b = binary.LittleEndian.AppendUint32(b, uint32(v.Protocol))
 	b = binary.LittleEndian.AppendUint64(b, v.Services)
@@ -57,17 +53,15 @@ func AppendVersion(b []byte, v Version, nonce uint64) []byte {
 	return append(b, 0) // relay
 }
 
-// UserAgent is that of a VERSION message's payload, such as
-// "/Satoshi:30.0.0/" (BIP14), with a question mark for every byte that is not
-// printable ASCII. It is empty if there is none, or one that Bitcoin Core would
-// not take.
+// UserAgent returns the user agent in a VERSION message's payload, such as
+// "/Satoshi:30.0.0/" (BIP14), with a question mark for every byte that is not printable
+// ASCII. It is empty if the user agent is missing or Bitcoin Core would reject it.
 func UserAgent(version []byte) string {
 	agent, _ := cutAgent(version)
 	return printable(agent)
 }
 
-// cutAgent returns the user agent of a VERSION message's payload and what is behind
-// it, or nothing.
+// cutAgent returns the user agent in a VERSION message's payload and the bytes after it.
 func cutAgent(version []byte) (agent, rest []byte) {
 	if len(version) <= agentAt {
 		return nil, nil
@@ -77,7 +71,7 @@ func cutAgent(version []byte) (agent, rest []byte) {
 	case size == 0xfd && len(b) >= 2: // a CompactSize of three bytes
 		size, b = int(binary.LittleEndian.Uint16(b)), b[2:]
 		if size < 0xfd {
-			return nil, nil // it would have fitted into one
+			return nil, nil // not canonical: one byte would do
 		}
 	case size >= 0xfd:
 		return nil, nil
