@@ -25,21 +25,21 @@ func (s *Subject) statusPage(ctx context.Context) Result {
 	}
 	page := status.Client{Address: s.Status, Token: s.Token}
 	for _, path := range []string{"/healthz", "/readyz"} {
-		answer, err := page.Get(ctx, path)
+		code, _, err := page.Get(ctx, path)
 		switch {
 		case err != nil && s.Guessed:
 			return none
 		case err != nil:
 			return Result{name, Failed, fmt.Sprintf("%s: the status page does not answer: %v", s.Status, reason(err)), "the proxy does not run, or without --status " + s.Status}
-		case path == "/readyz" && answer.Code == http.StatusServiceUnavailable:
+		case path == "/readyz" && code == http.StatusServiceUnavailable:
 			return Result{name, Warning, s.Status + ": the proxy runs, but is not ready: it is starting or stopping", ""}
-		case answer.Code != http.StatusOK && s.Guessed:
+		case code != http.StatusOK && s.Guessed:
 			return none
-		case answer.Code != http.StatusOK:
-			return Result{name, Failed, fmt.Sprintf("%s: asked for %s, it answers with code %d", s.Status, path, answer.Code), "it may be another program; choose another address with --status"}
+		case code != http.StatusOK:
+			return Result{name, Failed, fmt.Sprintf("%s: asked for %s, it answers with code %d", s.Status, path, code), "it may be another program; choose another address with --status"}
 		}
 	}
-	if report, _, err := page.Status(ctx); err == nil { // else it wants a token that is not known here
+	if report, _, err := page.Status(ctx); err == nil { // else it requires a token
 		if other := otherSettings(report.Settings, s.InForce); len(other) > 0 {
 			return Result{name, Warning, s.Status + ": the proxy that runs has other settings: " + strings.Join(other, "; "),
 				"all of the above is about the settings given here; give those that the proxy runs with: the same flags, environment and --config"}

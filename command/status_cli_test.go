@@ -169,7 +169,7 @@ func TestStatusTokenFile(t *testing.T) {
 	if code := Run([]string{"bip324-proxy", "--status-token-file", file}, &stdout, &stderr); code != 2 {
 		t.Errorf("exit code %d", code)
 	}
-	checkOneLine(t, "--status-token-file", stderr.String(), file+": a token has at least 16 characters")
+	checkOneLine(t, "--status-token-file", stderr.String(), file+": the token must have at least 16 characters")
 	if strings.Contains(stderr.String(), "hunter2") {
 		t.Errorf("the token is shown: %s", &stderr)
 	}

@@ -84,7 +84,7 @@ func TestStatusToken(t *testing.T) {
 	if code != 1 || stdout != "" {
 		t.Errorf("exit code %d\n%s", code, stdout)
 	}
-	checkOneLine(t, "no token", stderr, "wants a token; give the one that the proxy has, with --status-token-file FILE")
+	checkOneLine(t, "no token", stderr, "requires a token; give the proxy's with --status-token-file FILE")
 }
 
 func TestStatusWrongInput(t *testing.T) {

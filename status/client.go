@@ -15,38 +15,24 @@ import (
 )
 
 const (
-	// maxAnswer is the largest answer that is read, in bytes: thousands of sessions
-	// fit.
-	maxAnswer = 16 << 20
-
+	maxAnswer     = 16 << 20 // bytes; thousands of sessions fit
 	clientTimeout = 10 * time.Second
 )
 
-// Client asks the status page of a proxy that runs.
+// Client fetches the status of a running proxy.
 type Client struct {
-	// Address is where the page is: HOST:PORT, or unix:/PATH, as for listen.Open.
-	Address string
-	// Token is what the page asks for, if it asks for one.
-	Token string
+	Address string // of the status page: HOST:PORT or unix:/PATH
+	Token   string // if the page requires one
 }
 
-// Answer is one of the page's.
-type Answer struct {
-	Code int // of HTTP
-	Body []byte
-}
-
-// ErrTooLarge is an answer of over 16 MiB, which no proxy gives.
-var ErrTooLarge = errors.New("the answer has more than 16 MiB")
-
-// Get asks for path, within ten seconds. It uses no proxy, follows no redirection
-// and keeps no connection. An answer with any code is no error.
-func (c Client) Get(ctx context.Context, path string) (Answer, error) {
+// Get requests path and returns the answer, whatever its HTTP status code. It uses no proxy, follows
+// no redirect and keeps no connection.
+func (c Client) Get(ctx context.Context, path string) (code int, body []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, clientTimeout)
 	defer cancel()
 	address, err := listen.Parse(c.Address)
 	if err != nil {
-		return Answer{}, err
+		return 0, nil, err
 	}
 	transport := &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -58,78 +44,69 @@ func (c Client) Get(ctx context.Context, path string) (Answer, error) {
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	// The page answers to no names but localhost, lest a browser is led there by one.
+	// The page answers to no other name, because of DNS rebinding.
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost"+path, nil)
 	if err != nil {
-		return Answer{}, err
+		return 0, nil, err
 	}
 	if c.Token != "" {
 		request.Header.Set("Authorization", "Bearer "+c.Token)
 	}
 	response, err := client.Do(request)
 	if err != nil {
-		return Answer{}, errors.Unwrap(err) // a *url.Error: the rest of it is another address
+		return 0, nil, errors.Unwrap(err) // a *url.Error, which has the wrong address
 	}
 	defer response.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
+	body, err = io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
 	switch {
 	case err != nil:
-		return Answer{}, fmt.Errorf("the answer broke off: %w", err)
+		return 0, nil, fmt.Errorf("the answer is incomplete: %w", err)
 	case len(body) > maxAnswer:
-		return Answer{}, ErrTooLarge
+		return 0, nil, errors.New("the answer is larger than 16 MiB")
 	}
-	return Answer{Code: response.StatusCode, Body: body}, nil
+	return response.StatusCode, body, nil
 }
 
-// NoPageError is a status that could not be had.
-type NoPageError struct {
+// UnavailableError reports that the status could not be fetched.
+type UnavailableError struct {
 	Address string
-	Code    int // of HTTP, or 0 if nobody answered
-	Token   bool
-	Err     error // why nobody answered, or why the answer is none
+	Code    int   // the HTTP status code, or 0 if there was no answer
+	Token   bool  // the request had one
+	Err     error // why there was no answer, or why it is invalid
 }
 
-// Error says what happened and what to do.
-func (e *NoPageError) Error() string {
+func (e *UnavailableError) Error() string {
 	switch {
 	case e.Code == 0:
 		why := plain.Words(e.Err)
 		if errors.Is(e.Err, context.DeadlineExceeded) {
 			why = fmt.Sprintf("no answer within %v", clientTimeout)
 		}
-		return fmt.Sprintf("the status page at %s does not answer: %s; is the proxy running, with --status %s?", e.Address, why, e.Address)
+		return fmt.Sprintf("the status page at %s does not answer: %s; is the proxy running with --status %s?", e.Address, why, e.Address)
 	case e.Code == http.StatusUnauthorized && e.Token:
-		return fmt.Sprintf("the status page at %s does not take this token; give the one that the proxy has, with --status-token-file FILE", e.Address)
+		return fmt.Sprintf("the status page at %s rejects this token; give the proxy's with --status-token-file FILE", e.Address)
 	case e.Code == http.StatusUnauthorized:
-		return fmt.Sprintf("the status page at %s wants a token; give the one that the proxy has, with --status-token-file FILE", e.Address)
+		return fmt.Sprintf("the status page at %s requires a token; give the proxy's with --status-token-file FILE", e.Address)
 	case e.Code == http.StatusOK:
-		return fmt.Sprintf("what answers at %s is not bip324-proxy's status page: %v", e.Address, e.Err)
+		return fmt.Sprintf("%s is not bip324-proxy's status page: %v", e.Address, e.Err)
 	}
-	return fmt.Sprintf("what answers at %s is not bip324-proxy's status page: code %d", e.Address, e.Code)
+	return fmt.Sprintf("%s is not bip324-proxy's status page: HTTP status code %d", e.Address, e.Code)
 }
 
-// Unwrap returns the cause.
-func (e *NoPageError) Unwrap() error { return e.Err }
+func (e *UnavailableError) Unwrap() error { return e.Err }
 
-// Status asks for the report on all that the proxy does, and returns it as it came
-// too. The error is a *NoPageError.
+// Status fetches the proxy's report, and returns it both parsed and as JSON. The error is an
+// *UnavailableError.
 func (c Client) Status(ctx context.Context) (report *Report, raw []byte, err error) {
-	failed := &NoPageError{Address: c.Address, Token: c.Token != ""}
-	answer, err := c.Get(ctx, "/api/status")
-	if err != nil {
-		failed.Err = err
-		return nil, nil, failed
+	code, raw, err := c.Get(ctx, "/api/status")
+	if err == nil && code == http.StatusOK {
+		report = new(Report)
+		if err = json.Unmarshal(raw, report); err == nil && (report.Started.IsZero() || report.Opened == nil) {
+			err = errors.New("its report has no start or no counts")
+		}
 	}
-	failed.Code = answer.Code
-	if answer.Code != http.StatusOK {
-		return nil, nil, failed
+	if err != nil || code != http.StatusOK {
+		return nil, nil, &UnavailableError{c.Address, code, c.Token != "", err}
 	}
-	report = new(Report)
-	if failed.Err = json.Unmarshal(answer.Body, report); failed.Err == nil && (report.Started.IsZero() || report.Opened == nil) {
-		failed.Err = errors.New("it does not say what it should")
-	}
-	if failed.Err != nil {
-		return nil, nil, failed
-	}
-	return report, answer.Body, nil
+	return report, raw, nil
 }

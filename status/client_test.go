@@ -88,20 +88,20 @@ func TestNoStatus(t *testing.T) {
 		code   int
 		says   string
 	}{
-		"nobody":      {Client{Address: gone.Addr().String()}, 0, "does not answer: connection refused; is the proxy running, with --status " + gone.Addr().String() + "?"},
-		"no token":    {Client{Address: locked}, 401, "wants a token; give the one that the proxy has, with --status-token-file FILE"},
-		"wrong token": {Client{Address: locked, Token: token + "0"}, 401, "does not take this token"},
-		"another":     {Client{Address: answering(t, http.NotFound)}, 404, "is not bip324-proxy's status page: code 404"},
+		"nobody":      {Client{Address: gone.Addr().String()}, 0, "does not answer: connection refused; is the proxy running with --status " + gone.Addr().String() + "?"},
+		"no token":    {Client{Address: locked}, 401, "requires a token; give the proxy's with --status-token-file FILE"},
+		"wrong token": {Client{Address: locked, Token: token + "0"}, 401, "rejects this token"},
+		"another":     {Client{Address: answering(t, http.NotFound)}, 404, "is not bip324-proxy's status page: HTTP status code 404"},
 		"redirection": {Client{Address: answering(t, func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://"+elsewhere, http.StatusFound)
 		}), Token: token}, 302, "code 302"},
 		"HTML":       {Client{Address: answering(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>") })}, 200, "is not bip324-proxy's status page: invalid character '<'"},
-		"other JSON": {Client{Address: answering(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"version":"2"}`) })}, 200, "it does not say what it should"},
-		"too large":  {Client{Address: answering(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, big) })}, 0, "the answer has more than 16 MiB"},
+		"other JSON": {Client{Address: answering(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"version":"2"}`) })}, 200, "its report has no start or no counts"},
+		"too large":  {Client{Address: answering(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, big) })}, 0, "the answer is larger than 16 MiB"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, err := test.client.Status(t.Context())
-			var none *NoPageError
+			var none *UnavailableError
 			if !errors.As(err, &none) || none.Code != test.code || !strings.Contains(err.Error(), test.says) {
 				t.Errorf("%v, want one that says %q", err, test.says)
 			}

@@ -9,47 +9,46 @@ import (
 	"time"
 )
 
-// maxServed is how many requests are answered at a time, but for health checks, which
-// cost nothing. The other connections wait, for a request or for their turn, and give
-// way to new ones.
+// maxServed is the maximum number of requests served at once, not counting health checks, which
+// cost nothing. Other connections wait, for a request or for their turn, and may be evicted.
 const maxServed = MaxConns - 4
 
-// turnTimeout is how long a request waits for its turn before one that is served gives
-// way: answers are quick unless they are not taken.
+// turnTimeout is how long a request waits for its turn before it evicts a connection that is being
+// served: answers are quick unless the client does not read them.
 const turnTimeout = 2 * time.Second
 
-// conns are the open connections. A new one beyond MaxConns closes the one that has
-// waited longest without being served, so nobody shuts the page by holding connections.
+// conns are the open connections. A new one beyond MaxConns evicts the one that has been idle
+// longest, so that idle connections cannot keep others out.
 type conns struct {
-	turns chan struct{} // of requests that are served
+	turns chan struct{} // a semaphore: one for each request being served
 
 	mu   sync.Mutex
-	open []*conn // the one that has waited longest first
+	open []*conn // the one that has been idle longest first
 }
 
 func newConns() *conns { return &conns{turns: make(chan struct{}, maxServed)} }
 
-// conn is one connection; served is guarded by conns.mu.
+// conn is a connection; served is guarded by conns.mu.
 type conn struct {
 	net.Conn
-	served bool // a request has its turn
+	served bool // a request on it has its turn
 }
 
-// closeServed closes the connection that has not taken its answer for the longest time.
+// closeServed closes the connection that has been served longest.
 func (cs *conns) closeServed() {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	if i := slices.IndexFunc(cs.open, func(c *conn) bool { return c.served }); i >= 0 {
 		c := cs.open[i]
 		c.Close()
-		cs.open = append(slices.Delete(cs.open, i, i+1), c) // until it has ended
+		cs.open = append(slices.Delete(cs.open, i, i+1), c) // state removes it
 	}
 }
 
 // connKey is the context key of a request's *conn.
 type connKey struct{}
 
-// listener accepts connections for conns.
+// listener adds the connections that it accepts to conns.
 type listener struct {
 	net.Listener
 	conns *conns
@@ -76,12 +75,12 @@ func (cs *conns) add(c net.Conn) *conn {
 	return added
 }
 
-// context is http.Server's ConnContext.
+// context implements http.Server.ConnContext.
 func (cs *conns) context(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }
 
-// state is http.Server's ConnState: an answer has been sent, or the connection is over.
+// state implements http.Server.ConnState: it ends a turn, and forgets closed connections.
 func (cs *conns) state(nc net.Conn, state http.ConnState) {
 	c, ok := nc.(*conn)
 	if !ok || state != http.StateIdle && state != http.StateClosed {
@@ -101,18 +100,18 @@ func (cs *conns) state(nc net.Conn, state http.ConnState) {
 	}
 }
 
-// inTurn serves requests with h, maxServed at a time. A turn ends when the answer has
-// been sent.
+// inTurn returns a handler that serves requests with h, at most maxServed at once. A turn ends when
+// the answer has been sent.
 func (cs *conns) inTurn(h http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if c, ok := r.Context().Value(connKey{}).(*conn); ok && !cs.serve(r.Context(), c) {
-			return // the connection is closed: it had to give way, or its client has left
+			return // the connection was evicted, or the client has left
 		}
 		h(w, r)
 	}
 }
 
-// serve waits for c's turn and reports whether that has come.
+// serve waits for c's turn, and reports whether it came before c was closed.
 func (cs *conns) serve(ctx context.Context, c *conn) bool {
 	for turn := false; !turn; {
 		select {

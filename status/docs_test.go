@@ -16,7 +16,7 @@ import (
 // metricNames are all that /metrics has, with what a histogram adds to its name.
 func metricNames(t *testing.T) (names []string) {
 	t.Helper()
-	r := registryOf(&collector{snapshot: busy, version: "1", logLost: func() uint64 { return 17 }})
+	r := registryOf(collector{&Server{Snapshot: busy, Version: "1", LogLost: func() uint64 { return 17 }}})
 	r.MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	families, err := r.Gather()
 	if err != nil {

@@ -20,53 +20,44 @@ import (
 type route struct {
 	http.HandlerFunc
 
-	// health says ok or not, and nothing else: to anybody, whatever the Host, and to
-	// OPTIONS as to GET, for that is what health checks of all kinds send.
-	health bool
+	// public is set for health checks, which say ok or not and nothing else: anyone may send
+	// them, with any Host, and with OPTIONS as well as GET.
+	public bool
 }
 
-// guard lets a request through to its route if it comes from the page itself, or
-// from a program that is no browser, and shows the token, if there is one.
+// guard passes a request to its route if it comes from the page itself or from a program that is
+// not a browser, and has the token, if one is required.
 //
-// Any web page can have its browser send requests here. What gives it away is its
-// Origin; or, where its name was made to lead to this machine (DNS rebinding), the
-// Host, which then is that name: an address cannot be rebound, and the user vouches for
-// hosts. Who shows the token is no such page, whatever the Host, for browsers keep cookies
-// by host.
+// Any web page can make its browser send requests here. Its Origin gives it away; or, if its name
+// was made to resolve to this machine (DNS rebinding), the Host, which then is that name: an
+// address cannot be rebound, and the user vouches for hosts. An authenticated request is not
+// from such a page, whatever its Host, for browsers keep cookies by host.
 type guard struct {
-	routes map[string]route
-	addr   net.Addr
-	token  string
-	hosts  []string // that a Host header may name, besides addresses
-	locked bool     // the token is needed
-	cookie string   // its name
-	ticket string   // its value, instead of the token: of this process alone
+	routes        map[string]route
+	addr          net.Addr
+	token         string
+	requireToken  bool
+	hosts         []string // that a Host header may have, besides addresses
+	cookieName    string
+	sessionCookie string // replaces the token in the browser; new in each process
 }
 
 func newGuard(addr net.Addr, token string, hosts []string, routes map[string]route) *guard {
-	g := &guard{routes: routes, addr: addr, token: token, hosts: hosts, cookie: "bip324-proxy-status", ticket: rand.Text()}
-	g.locked = token != "" || !listen.IsLocal(addr)
+	g := &guard{routes: routes, addr: addr, token: token, hosts: hosts, cookieName: "bip324-proxy-status", sessionCookie: rand.Text()}
+	g.requireToken = token != "" || !listen.IsLocal(addr)
 	if tcp, ok := addr.(*net.TCPAddr); ok {
-		g.cookie += fmt.Sprintf("-%d", tcp.Port) // cookies are not kept by port
+		g.cookieName += fmt.Sprintf("-%d", tcp.Port) // all ports of a host share its cookies
 	}
 	return g
 }
 
-// minToken is how many characters a token has at least: it may be guessed at from
-// the network.
+// minToken is the least length of a token, which others on the network may try to guess.
 const minToken = 16
 
-// TokenError is a token that cannot be one.
-type TokenError struct{}
-
-func (TokenError) Error() string {
-	return fmt.Sprintf("a token has at least %d characters, no space and none outside ASCII; openssl rand -hex 16 makes one", minToken)
-}
-
-// CheckToken returns a TokenError if token can be none.
+// CheckToken returns an error if token is unusable.
 func CheckToken(token string) error {
 	if len(token) < minToken || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return TokenError{}
+		return fmt.Errorf("the token must have at least %d characters, printable ASCII without spaces; openssl rand -hex 16 makes one", minToken)
 	}
 	return nil
 }
@@ -81,43 +72,42 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 
-	shown := g.token != "" && g.shows(r)
+	authenticated := g.token != "" && g.authenticated(r)
 	to, known := g.routes[r.URL.Path]
 	switch {
-	case r.Method != http.MethodGet && r.Method != http.MethodHead && !(to.health && r.Method == http.MethodOptions):
+	case r.Method != http.MethodGet && r.Method != http.MethodHead && !(to.public && r.Method == http.MethodOptions):
 		h.Set("Allow", "GET, HEAD")
-		refuse(w, http.StatusMethodNotAllowed, "method not allowed: there is only GET and HEAD")
+		refuse(w, http.StatusMethodNotAllowed, "method not allowed; use GET or HEAD")
 	case g.crossOrigin(r):
 		refuse(w, http.StatusForbidden, "forbidden: the request comes from another page")
-	case to.health:
+	case to.public:
 		to.ServeHTTP(w, r)
-	case !shown && !g.isHost(r.Host):
-		refuse(w, http.StatusForbidden, "forbidden: ask for an address of this machine, such as 127.0.0.1, or allow this name with --status-host NAME")
-	case g.locked && !shown:
+	case !authenticated && !g.isHost(r.Host):
+		refuse(w, http.StatusForbidden, "forbidden: this host is not allowed; use an address of this machine, such as 127.0.0.1, or allow the name with --status-host NAME")
+	case g.requireToken && !authenticated:
 		h.Set("WWW-Authenticate", "Bearer")
-		refuse(w, http.StatusUnauthorized, "unauthorized: a token is needed; in a browser, add ?token=TOKEN to the page's address, once, or send the header Authorization: Bearer TOKEN")
+		refuse(w, http.StatusUnauthorized, "unauthorized: token required; in a browser, add ?token=TOKEN to the page's address once; elsewhere, send the header Authorization: Bearer TOKEN")
 	case !known:
 		refuse(w, http.StatusNotFound, "not found")
-	case shown && r.URL.Path == "/" && r.URL.Query().Has("token"):
-		// Without a path it is for the page's directory, as the browser sees it: behind a
-		// reverse proxy that may be one of many.
-		http.SetCookie(w, &http.Cookie{Name: g.cookie, Value: g.ticket, HttpOnly: true, SameSite: http.SameSiteStrictMode})
-		h.Set("Location", "./") // the token stays in no address bar
+	case authenticated && r.URL.Path == "/" && r.URL.Query().Has("token"):
+		// Without a path, the cookie is for the page's directory as the browser sees it, which
+		// a reverse proxy may have put anywhere.
+		http.SetCookie(w, &http.Cookie{Name: g.cookieName, Value: g.sessionCookie, HttpOnly: true, SameSite: http.SameSiteStrictMode})
+		h.Set("Location", "./") // takes the token out of the address bar
 		w.WriteHeader(http.StatusSeeOther)
 	default:
 		to.ServeHTTP(w, r)
 	}
 }
 
-// refuse answers with a line of text and closes the connection: who is refused is not
-// to hold one.
+// refuse sends a line of text and closes the connection, so that refused clients hold none.
 func refuse(w http.ResponseWriter, code int, text string) {
 	w.Header().Set("Connection", "close")
 	say(w, code, text)
 }
 
-// crossOrigin says whether a browser sends the request for another page than ours.
-// To be led to our page by another's link is as good as typing its address.
+// crossOrigin reports whether a browser sent the request for another page than ours. A link on
+// another page may lead to ours.
 func (g *guard) crossOrigin(r *http.Request) bool {
 	for _, origin := range r.Header.Values("Origin") {
 		if !strings.EqualFold(origin, "http://"+r.Host) && !g.isAllowedOrigin(origin) {
@@ -133,11 +123,11 @@ func (g *guard) crossOrigin(r *http.Request) bool {
 	return false
 }
 
-// isHost says whether a Host header names the listener by one of hosts, or by an address,
-// which is this machine's as far as can be told. The port may be that of a tunnel.
+// isHost reports whether a Host header is allowed: one of hosts, localhost, or an address, which
+// for a local listener must be loopback. The port may be that of a tunnel.
 func (g *guard) isHost(host string) bool {
 	if _, ok := g.addr.(*net.UnixAddr); ok {
-		return true // out of reach for browsers
+		return true // browsers cannot connect
 	}
 	name, port, err := net.SplitHostPort(host)
 	if err != nil {
@@ -160,35 +150,34 @@ func (g *guard) isHost(host string) bool {
 	return err == nil && ip.Is6() == brackets && ip.Zone() == "" && (ip.Unmap().IsLoopback() || !listen.IsLocal(g.addr))
 }
 
-// isAllowed reports whether name is one of hosts, in whatever case, with a dot at the end
-// or without.
+// isAllowed reports whether name is one of hosts, ignoring case and a dot at its end.
 func (g *guard) isAllowed(name string) bool {
 	return slices.ContainsFunc(g.hosts, func(host string) bool { return strings.EqualFold(strings.TrimSuffix(name, "."), host) })
 }
 
-// isAllowedOrigin reports whether origin is of one of hosts. A reverse proxy may add TLS to
-// it, and ask for an address instead.
+// isAllowedOrigin reports whether origin is a page of one of hosts. The Host may differ behind a
+// reverse proxy, which may add TLS, too.
 func (g *guard) isAllowedOrigin(origin string) bool {
 	u, err := url.Parse(origin)
 	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && g.isAllowed(u.Hostname())
 }
 
-// shows says whether the request has the token, or the cookie that was given for it.
-func (g *guard) shows(r *http.Request) bool {
+// authenticated reports whether the request has the token, or the cookie set in exchange for it.
+func (g *guard) authenticated(r *http.Request) bool {
 	for _, value := range r.Header.Values("Authorization") {
 		if scheme, token, _ := strings.Cut(value, " "); strings.EqualFold(scheme, "Bearer") && same(strings.TrimSpace(token), g.token) {
 			return true
 		}
 	}
-	for _, c := range r.CookiesNamed(g.cookie) {
-		if same(c.Value, g.ticket) {
+	for _, c := range r.CookiesNamed(g.cookieName) {
+		if same(c.Value, g.sessionCookie) {
 			return true
 		}
 	}
 	return r.URL.Path == "/" && same(r.URL.Query().Get("token"), g.token)
 }
 
-// same compares in a time that tells nothing of b, not even its length.
+// same reports whether a equals b, in constant time whatever the length of b.
 func same(a, b string) bool {
 	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
 	return subtle.ConstantTimeCompare(x[:], y[:]) == 1

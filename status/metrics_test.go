@@ -47,7 +47,7 @@ func busy() proxy.Snapshot {
 
 // What the metrics are, word for word.
 const wantMetrics = `
-# HELP bip324_proxy_bytes_total Bytes moved, as v1 has them where messages are translated.
+# HELP bip324_proxy_bytes_total Bytes relayed; of translated messages, their size in v1.
 # TYPE bip324_proxy_bytes_total counter
 bip324_proxy_bytes_total{direction="to_client",transport="passthrough"} 19
 bip324_proxy_bytes_total{direction="to_client",transport="v1"} 17
@@ -55,14 +55,14 @@ bip324_proxy_bytes_total{direction="to_client",transport="v2"} 14
 bip324_proxy_bytes_total{direction="to_peer",transport="passthrough"} 18
 bip324_proxy_bytes_total{direction="to_peer",transport="v1"} 16
 bip324_proxy_bytes_total{direction="to_peer",transport="v2"} 13
-# HELP bip324_proxy_fallbacks_total Sessions opened on v1, by why.
+# HELP bip324_proxy_fallbacks_total Sessions opened on v1, by cause.
 # TYPE bip324_proxy_fallbacks_total counter
 bip324_proxy_fallbacks_total{cause="hung_up"} 8
 bip324_proxy_fallbacks_total{cause="known_v1"} 0
 bip324_proxy_fallbacks_total{cause="refused_v2"} 0
 bip324_proxy_fallbacks_total{cause="silent"} 12
 bip324_proxy_fallbacks_total{cause="spoke_v1"} 0
-# HELP bip324_proxy_handshake_duration_seconds How long v2 handshakes took that succeeded.
+# HELP bip324_proxy_handshake_duration_seconds Duration of v2 handshakes that succeeded.
 # TYPE bip324_proxy_handshake_duration_seconds histogram
 bip324_proxy_handshake_duration_seconds_bucket{le="0.5"} 3
 bip324_proxy_handshake_duration_seconds_bucket{le="1"} 6
@@ -81,7 +81,7 @@ bip324_proxy_message_memory_limit_bytes 1024
 # HELP bip324_proxy_message_memory_waiting Messages that wait for memory.
 # TYPE bip324_proxy_message_memory_waiting gauge
 bip324_proxy_message_memory_waiting 2
-# HELP bip324_proxy_messages_dropped_total Messages not translated, as Bitcoin Core drops them, too, by why.
+# HELP bip324_proxy_messages_dropped_total Messages dropped instead of translated, by reason; Bitcoin Core drops them, too.
 # TYPE bip324_proxy_messages_dropped_total counter
 bip324_proxy_messages_dropped_total{reason="empty"} 0
 bip324_proxy_messages_dropped_total{reason="invalid_type"} 0
@@ -92,17 +92,17 @@ bip324_proxy_messages_dropped_total{reason="wrong_checksum"} 1
 # TYPE bip324_proxy_messages_total counter
 bip324_proxy_messages_total{direction="to_client"} 12
 bip324_proxy_messages_total{direction="to_peer"} 11
-# HELP bip324_proxy_peers Peers in the peer memory, by what they are known to speak.
+# HELP bip324_proxy_peers Known peers, by what they speak.
 # TYPE bip324_proxy_peers gauge
 bip324_proxy_peers{speaks="refused_v2"} 23
 bip324_proxy_peers{speaks="v1"} 22
 bip324_proxy_peers{speaks="v2"} 21
-# HELP bip324_proxy_sessions Live sessions that are open.
+# HELP bip324_proxy_sessions Open sessions.
 # TYPE bip324_proxy_sessions gauge
 bip324_proxy_sessions{transport="passthrough"} 1
 bip324_proxy_sessions{transport="v1"} 2
 bip324_proxy_sessions{transport="v2"} 1
-# HELP bip324_proxy_sessions_limit Sessions that there may be at a time.
+# HELP bip324_proxy_sessions_limit Maximum number of live sessions.
 # TYPE bip324_proxy_sessions_limit gauge
 bip324_proxy_sessions_limit 100
 # HELP bip324_proxy_sessions_opened_total Sessions that were opened.
@@ -116,10 +116,10 @@ bip324_proxy_sessions_pending{state="asking"} 0
 bip324_proxy_sessions_pending{state="dialing"} 1
 bip324_proxy_sessions_pending{state="granted"} 0
 bip324_proxy_sessions_pending{state="handshake"} 0
-# HELP bip324_proxy_sessions_v1_overlay Those of the open sessions on v1 that are within a network which encrypts: .onion or CJDNS.
+# HELP bip324_proxy_sessions_v1_overlay Open sessions on v1 within a network that encrypts: .onion or CJDNS.
 # TYPE bip324_proxy_sessions_v1_overlay gauge
 bip324_proxy_sessions_v1_overlay 1
-# HELP bip324_proxy_start_time_seconds When the proxy began, in seconds since 1970.
+# HELP bip324_proxy_start_time_seconds Start of the proxy, in seconds since 1970.
 # TYPE bip324_proxy_start_time_seconds gauge
 bip324_proxy_start_time_seconds 1.767323045006e+09
 # HELP bip324_proxy_stopping 1 if no more clients are accepted, else 0.
@@ -128,7 +128,7 @@ bip324_proxy_stopping 1
 `
 
 func TestMetrics(t *testing.T) {
-	c := &collector{snapshot: busy, version: "1.2.3"}
+	c := collector{&Server{Snapshot: busy, Version: "1.2.3"}}
 	var names []string
 	for line := range strings.Lines(wantMetrics) {
 		if name, ok := strings.CutPrefix(line, "# TYPE "); ok {
@@ -181,7 +181,7 @@ func registryOf(c prometheus.Collector) *prometheus.Registry {
 // The names keep to Prometheus's conventions.
 func TestMetricsLint(t *testing.T) {
 	for _, snapshot := range []func() proxy.Snapshot{idle, busy} {
-		problems, err := testutil.GatherAndLint(registryOf(&collector{snapshot: snapshot, version: "1", logLost: func() uint64 { return 17 }}))
+		problems, err := testutil.GatherAndLint(registryOf(collector{&Server{Snapshot: snapshot, Version: "1", LogLost: func() uint64 { return 17 }}}))
 		if err != nil {
 			t.Error(err)
 		}

@@ -11,27 +11,23 @@ import (
 )
 
 const (
-	// defaultSessions is how many live sessions a report lists unless the query says
-	// otherwise.
-	defaultSessions = 1000
-
-	// maxSearch is the longest text to search for, in bytes.
-	maxSearch = 256
+	defaultSessions = 1000 // listed in a report
+	maxSearch       = 256  // bytes
 )
 
-// transports are the values of the parameter transport: plaintext is v1 outside of a
-// network that encrypts, pending a session that is not open yet.
+// transports are the values of the parameter transport: plaintext is v1 outside of a network that
+// encrypts, pending is not open yet.
 var transports = slices.Concat(proxy.Transports, []string{"plaintext", "pending"})
 
 // query selects the live sessions that a report lists.
 type query struct {
-	sessions  int      // at most so many
+	sessions  int      // how many to list at most
 	transport string   // one of transports, or empty for all
 	words     []string // in lower case; a session must have each
 }
 
-// parseQuery reads the query of a request for /api/status. An unknown or repeated
-// parameter is an error: to ignore it would list sessions that were not asked for.
+// parseQuery parses the query of a request for /api/status. An unknown or repeated parameter is an
+// error: ignoring it would list the wrong sessions.
 func parseQuery(raw string) (query, error) {
 	q := query{sessions: defaultSessions}
 	values, err := url.ParseQuery(raw)
@@ -65,11 +61,10 @@ func parseQuery(raw string) (query, error) {
 	return q, nil
 }
 
-// find returns the sessions that q asks for, of those in all, which are by number, and
-// how many there are. Those that are not known to be encrypted come first, whatever
-// their age: there may be thousands of others.
+// find returns the sessions to list, of all that are live, sorted by number, and how many q selects.
+// Those not known to be encrypted come first, for there may be thousands of others.
 func (q query) find(all []proxy.SessionInfo) (listed []proxy.SessionInfo, found int) {
-	var ranks [3][]int // of what is in all, the newest first
+	var ranks [3][]int // indices into all, the newest first
 	for i := len(all) - 1; i >= 0; i-- {
 		if q.matches(&all[i]) {
 			r := rank(&all[i])
@@ -84,7 +79,7 @@ func (q query) find(all []proxy.SessionInfo) (listed []proxy.SessionInfo, found 
 	return listed, found
 }
 
-// rank is the order of sessions in a report: plaintext, passed through, all others.
+// rank returns the place of a session in a report: plaintext, passed through, all others.
 func rank(s *proxy.SessionInfo) int {
 	switch {
 	case s.Plaintext():
@@ -95,7 +90,7 @@ func rank(s *proxy.SessionInfo) int {
 	return 2
 }
 
-// matches reports whether q asks for s.
+// matches reports whether q selects s.
 func (q query) matches(s *proxy.SessionInfo) bool {
 	switch q.transport {
 	case "":

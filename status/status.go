@@ -1,5 +1,5 @@
-// Package status shows what the proxy does, over HTTP: a page for people, the same
-// as JSON, health checks, and metrics for Prometheus.
+// Package status serves the proxy's status over HTTP: a page for people, the same as JSON, health
+// checks, and metrics for Prometheus.
 //
 //	/             the page
 //	/api/status   [Report], as JSON
@@ -7,8 +7,8 @@
 //	/healthz      200 as long as the process answers
 //	/readyz       200 as long as clients are accepted
 //
-// It only reads. Whoever asks, a web page in the user's browser among them, must
-// first get past [guard]; docs/status.md describes the interface.
+// It changes nothing. Each request, such as one by a web page in the user's browser, must pass
+// [guard] first; docs/status.md describes the interface.
 package status
 
 import (
@@ -25,38 +25,38 @@ import (
 
 // Server serves the status of a proxy.
 type Server struct {
-	// Snapshot is what it shows; see [proxy.Server.Snapshot].
+	// Snapshot returns what is shown; see [proxy.Server.Snapshot].
 	Snapshot func() proxy.Snapshot
 
-	// Accepting says on how many listeners clients are accepted, and whether that has
-	// ended for good; see [proxy.Server.Accepting]. Anybody may have it asked for, so
-	// it should cost little. Nil means what Snapshot says.
+	// Accepting returns on how many listeners clients are accepted, and whether the proxy is
+	// stopping; see [proxy.Server.Accepting]. It must be cheap, since health checks are open
+	// to anyone. If it is nil, Snapshot is used.
 	Accepting func() (listeners int, stopping bool)
 
-	// Settings are those in force, without secrets. Nil means none to show.
+	// Settings returns those in force, without secrets; nil if there are none to show.
 	Settings func() []Setting
 
 	// Version is the program's.
 	Version string
 
-	// Token is what must be shown; see [CheckToken]. If it is empty, listeners that
-	// are on this machine alone need none, and others show nothing but health.
+	// Token is the token that requests must have; see [CheckToken]. If it is empty, loopback
+	// listeners and unix sockets require none, and others answer health checks only.
 	Token string
 
-	// Hosts are names and addresses, from [ParseHost], by which the page may be asked for,
-	// besides addresses of this machine and localhost. Each must be under the user's
-	// control: a web page of such a host can read the status.
+	// Hosts are names and addresses, from [ParseHost], that a Host header may have besides
+	// loopback addresses and localhost. Each must be under the user's control: a web page of
+	// such a host can read the status.
 	Hosts []string
 
-	// LogLost returns how many lines of the program's log were lost. Nil means that they
-	// are not counted, and that there is no such metric.
+	// LogLost returns how many lines of the program's log were lost. If it is nil, there is no
+	// metric of them.
 	LogLost func() uint64
 
-	// Log takes what goes wrong with connections. Nil means slog.Default().
+	// Log gets errors of connections; nil is slog.Default().
 	Log *slog.Logger
 }
 
-// Setting is one of the program's, as it is in force.
+// Setting is a setting in force.
 type Setting struct {
 	Name   string `json:"name"`   // as on the command line, without the dashes
 	Value  any    `json:"value"`  // string, int, bool or []string; never a secret
@@ -64,20 +64,18 @@ type Setting struct {
 }
 
 const (
-	// MaxConns is how many connections there are at a time; for a new one beyond them
-	// the one that has waited longest is closed.
+	// MaxConns is the maximum number of connections; a new one beyond it evicts the one that
+	// has been idle longest.
 	MaxConns = 16
 
 	headerTimeout = 5 * time.Second
-	answerTimeout = 15 * time.Second // the answer's way out included
-	idleTimeout   = 10 * time.Second // the page asks more often; others need not hold a place
+	answerTimeout = 15 * time.Second // for reading the request and writing the answer
+	idleTimeout   = 10 * time.Second // the page asks more often
+	stopTimeout   = time.Second      // for answers under way when the server stops
 	maxHeader     = 16 << 10         // bytes
-
-	// stopTimeout is how long answers may go on that are under way at the end.
-	stopTimeout = time.Second
 )
 
-// Serve answers on l until ctx ends, and returns nil then. It closes l.
+// Serve answers requests on l until ctx ends, then closes l and returns nil.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -88,11 +86,11 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		defer close(sampled)
 		recent.sample(ctx, s.Snapshot)
 	}()
-	open := newConns()
+	conns := newConns()
 	h := &http.Server{
-		Handler:           s.handler(l.Addr(), recent, open),
-		ConnContext:       open.context,
-		ConnState:         open.state,
+		Handler:           s.handler(l.Addr(), recent, conns),
+		ConnContext:       conns.context,
+		ConnState:         conns.state,
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       answerTimeout,
 		WriteTimeout:      answerTimeout,
@@ -112,7 +110,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 			h.Close()
 		}
 	}()
-	err := h.Serve(&listener{l, open})
+	err := h.Serve(&listener{l, conns})
 	cancel()
 	<-stopped
 	<-sampled
@@ -122,17 +120,17 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return err
 }
 
-// handler is all that is served on a listener at addr.
-func (s *Server) handler(addr net.Addr, recent *recent, open *conns) http.Handler {
+// handler returns the handler for a listener at addr.
+func (s *Server) handler(addr net.Addr, recent *recent, conns *conns) http.Handler {
 	metrics := newMetrics(s)
 	routes := map[string]route{
-		"/healthz":    {health: true, HandlerFunc: healthy},
-		"/readyz":     {health: true, HandlerFunc: s.ready},
-		"/api/status": {HandlerFunc: open.inTurn(func(w http.ResponseWriter, r *http.Request) { s.report(w, r, recent) })},
-		"/metrics":    {HandlerFunc: open.inTurn(metrics.ServeHTTP)},
+		"/healthz":    {public: true, HandlerFunc: healthy},
+		"/readyz":     {public: true, HandlerFunc: s.ready},
+		"/api/status": {HandlerFunc: conns.inTurn(func(w http.ResponseWriter, r *http.Request) { s.serveReport(w, r, recent) })},
+		"/metrics":    {HandlerFunc: conns.inTurn(metrics.ServeHTTP)},
 	}
 	for path, file := range pageFiles {
-		routes[path] = route{HandlerFunc: open.inTurn(file.ServeHTTP)}
+		routes[path] = route{HandlerFunc: conns.inTurn(file.ServeHTTP)}
 	}
 	return newGuard(addr, s.Token, s.Hosts, routes)
 }
@@ -154,7 +152,7 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 	}
 }
 
-// say answers with a line of text.
+// say sends a line of text.
 func say(w http.ResponseWriter, code int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(code)

@@ -254,7 +254,7 @@ func TestStatusPageToken(t *testing.T) {
 	addr := proxy.statusAddr(t)
 	tab := openTab(t)
 	tab.open("http://" + addr + "/")
-	tab.until(`document.body?.innerText.startsWith("unauthorized: a token is needed; in a browser, add ?token=TOKEN")`)
+	tab.until(`document.body?.innerText.startsWith("unauthorized: token required; in a browser, add ?token=TOKEN")`)
 	tab.open("http://" + addr + "/?token=" + token)
 	for range 2 {
 		tab.until(`document.getElementById("headline")?.textContent === "No connections right now."`)

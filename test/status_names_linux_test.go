@@ -71,7 +71,7 @@ func TestStatusByName(t *testing.T) {
 		if code != 2 {
 			t.Errorf("%q: exit code %d", wrong, code)
 		}
-		requireOneLine(t, stderr, fmt.Sprintf("--status-host: %q is not a host", wrong))
+		requireOneLine(t, stderr, fmt.Sprintf("--status-host: %q is not a valid host", wrong))
 	}
 }
 

@@ -63,7 +63,7 @@ func TestThroughputIsPerSecond(t *testing.T) {
 		at    time.Duration
 		bytes uint64
 	}{{0, 0}, {2 * time.Second, 100}, {10 * time.Second, 900}, {10 * time.Second, 900}, {11 * time.Second, 900}} {
-		r.put(proxy.Snapshot{Time: began.Add(s.at), Traffic: map[string]proxy.Traffic{"v1": {BytesToClient: s.bytes}}})
+		r.add(proxy.Snapshot{Time: began.Add(s.at), Traffic: map[string]proxy.Traffic{"v1": {BytesToClient: s.bytes}}})
 	}
 	if got, want := r.throughput().ToClient, []float64{50, 100, 0}; !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
