@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 
+	"bip324proxy/settings"
+
 	"github.com/urfave/cli/v2"
 )
 
@@ -14,7 +16,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Name:    "bip324-proxy",
 		Usage:   "SOCKS5 proxy that gives any Bitcoin client encrypted (BIP324, v2) peer connections",
 		Version: versionText(),
-		Flags:   flags(),
+		Flags:   settings.Flags(),
 		Commands: []*cli.Command{
 			command(&cli.Command{
 				Name:   "demo",
@@ -24,7 +26,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			command(&cli.Command{
 				Name:   "config",
 				Usage:  "check the settings and print them, as a file for --config with where each comes from",
-				Flags:  append(flags(), &cli.BoolFlag{Name: "json", Usage: "print them in JSON"}),
+				Flags:  append(settings.Flags(), &cli.BoolFlag{Name: "json", Usage: "print them in JSON"}),
 				Action: printConfig,
 			}),
 			checkCommand(),

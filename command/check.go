@@ -14,6 +14,7 @@ import (
 
 	"bip324proxy/check"
 	"bip324proxy/internal/terminal"
+	"bip324proxy/settings"
 	"bip324proxy/transport"
 )
 
@@ -30,7 +31,7 @@ handshake, and print its outcome, the session id and what the peer says of itsel
 Give the settings that the proxy runs with, in the same way: flags, environment,
 --config. The exit code is 0 if nothing failed, 1 if something did, 2 if the input
 was wrong.`,
-		Flags: append(flags(),
+		Flags: append(settings.Flags(),
 			&cli.StringFlag{Name: "network", Usage: "`NETWORK` of the peer: " + strings.Join(transport.NetworkNames(), ", ") + ", or a magic in hexadecimal (default: by its port)"},
 			&cli.BoolFlag{Name: "v1", Usage: "ask a peer without v2 in v1, in plaintext, too"},
 			&cli.BoolFlag{Name: "json", Usage: "print the outcome in JSON"}),
@@ -53,7 +54,7 @@ func runCheck(c *cli.Context) error {
 		}
 		target.V1 = c.Bool("v1")
 	}
-	s, err := load(c)
+	s, err := settings.Load(c)
 	if err != nil {
 		return err
 	}
@@ -61,9 +62,9 @@ func runCheck(c *cli.Context) error {
 	defer stop()
 	var report check.Report
 	if peer != "" {
-		report = check.PeerReport(ctx, s.subject(), target)
+		report = check.PeerReport(ctx, subjectOf(s), target)
 	} else {
-		report = check.Proxy(ctx, s.subject(), s.summary())
+		report = check.Proxy(ctx, subjectOf(s), s.Summary())
 	}
 	if ctx.Err() != nil {
 		return errors.New("interrupted")
@@ -71,41 +72,19 @@ func runCheck(c *cli.Context) error {
 	return printReport(c, &report)
 }
 
-// subject is what there is to check of a proxy with these settings.
-func (s *settings) subject() *check.Subject {
+// subjectOf returns what there is to check of a proxy with these settings.
+func subjectOf(s *settings.Settings) *check.Subject {
 	subject := &check.Subject{
-		Policy: s.policy, MaxSessions: s.maxSessions, Descriptors: s.descriptors(),
-		Status: cmp.Or(s.status, usualPage), Guessed: s.status == "", Token: s.token, InForce: s.shown(),
+		Policy: s.Policy, MaxSessions: s.MaxSessions, Descriptors: s.Descriptors(),
+		Status: cmp.Or(s.Status, usualPage), Guessed: s.Status == "", Token: s.Token, InForce: s.Shown(),
 	}
-	_, given := s.origins["listen"]
-	for i, spec := range s.listen {
-		subject.Listeners = append(subject.Listeners, check.Listener{Address: spec, Spare: !given && i > 0})
+	for i, spec := range s.Listen {
+		subject.Listeners = append(subject.Listeners, check.Listener{Address: spec, Spare: i > 0 && !s.IsGiven("listen")})
 	}
-	for _, pair := range s.peer {
-		listen, peer, _ := splitPeer(pair)
-		subject.Listeners = append(subject.Listeners, check.Listener{Address: listen, Peer: peer})
+	for _, p := range s.PeerListeners {
+		subject.Listeners = append(subject.Listeners, check.Listener{Address: p.Listen, Peer: p.Peer})
 	}
 	return subject
-}
-
-// summary says in a line where the settings come from.
-func (s *settings) summary() string {
-	from := make(map[string]int)
-	for name, o := range s.origins {
-		if name != "config" { // which only says where the others are
-			from[o.from]++
-		}
-	}
-	if len(from) == 0 {
-		return "valid: the defaults"
-	}
-	var places []string
-	for _, place := range []struct{ from, text string }{{"flag", "flags"}, {"environment", "the environment"}, {s.config, s.config}} {
-		if n := from[place.from]; n > 0 {
-			places = append(places, fmt.Sprintf("%d from %s", n, place.text))
-		}
-	}
-	return "valid: " + strings.Join(places, ", ")
 }
 
 func printReport(c *cli.Context, r *check.Report) error {

@@ -2,86 +2,22 @@ package command
 
 import (
 	"encoding/json"
-	"fmt"
-	"io"
-	"unicode/utf8"
+
+	"bip324proxy/settings"
 
 	"github.com/urfave/cli/v2"
-
-	"bip324proxy/status"
 )
-
-// inForce is a setting as it is in force. What is secret in it is not there.
-type inForce struct {
-	status.Setting
-
-	note    string // why Value is not all that there is to say, if so
-	comment bool   // Value is nothing for a file
-}
-
-// inForce returns all settings in the order of the table.
-func (s *settings) inForce() []inForce {
-	all := make([]inForce, len(table))
-	for i := range table {
-		t := &table[i]
-		f := inForce{Setting: status.Setting{Name: t.name, Value: t.value(s), Origin: s.origins[t.name].String()}}
-		text, isText := f.Value.(string)
-		switch {
-		case t.name == "config":
-			f.note, f.comment = "not for a file", true
-		case t.secret && text != "":
-			f.Value, f.note, f.comment = "(set)", "not shown", true
-		case t.name == "upstream" && s.policy.Upstream != nil && s.policy.Upstream.Credentials != nil:
-			// As a file this still goes there, and not past it.
-			f.Value, f.note = s.policy.Upstream.String(), "its user name and password are not shown"
-		case t.name == "listen" && f.Origin == "default":
-			f.note, f.comment = "unless systemd passes sockets", true
-		case t.name == "max-sessions" && s.maxSessions == 0:
-			f.Value, f.note, f.comment = s.sessions(), "what the descriptor limit is enough for", true
-		case isText && !utf8.ValidString(text):
-			f.note, f.comment = "not for a file: it is not UTF-8", true
-		}
-		all[i] = f
-	}
-	return all
-}
 
 // printConfig is the command config.
 func printConfig(c *cli.Context) error {
-	s, err := load(c)
+	s, err := settings.Load(c)
 	if err != nil {
 		return err
 	}
 	if c.Bool("json") {
 		out := json.NewEncoder(c.App.Writer)
 		out.SetIndent("", "  ")
-		return out.Encode(s.inForce())
+		return out.Encode(s.Shown())
 	}
-	return writeTOML(c.App.Writer, s.inForce())
-}
-
-// writeTOML writes a file of settings that sets all that a file can and may; the
-// rest is in comments.
-func writeTOML(w io.Writer, all []inForce) error {
-	lines := make([]string, len(all))
-	width := 0
-	for i, f := range all {
-		lines[i] = f.Name + " = " + inTOML(f.Value)
-		if f.comment {
-			lines[i] = "# " + lines[i]
-		}
-		if n := utf8.RuneCountInString(lines[i]); n <= 40 {
-			width = max(width, n)
-		}
-	}
-	for i, f := range all {
-		origin := f.Origin
-		if f.note != "" {
-			origin += "; " + f.note
-		}
-		if _, err := fmt.Fprintf(w, "%-*s  # %s\n", width, lines[i], origin); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.WriteTOML(c.App.Writer)
 }

@@ -4,6 +4,7 @@ import (
 	"net"
 
 	"bip324proxy/internal/listen"
+	"bip324proxy/settings"
 )
 
 // listener is one of the program's, and the peer that its clients are connected
@@ -15,21 +16,21 @@ type listener struct {
 }
 
 // attrs are what the log says of it.
-func (l listener) attrs(s *settings) []any {
+func (l listener) attrs(s *settings.Settings) []any {
 	args := []any{"addr", l.Addr().String()}
-	if l.peer != "" && s.logAddresses {
+	if l.peer != "" && s.LogAddresses {
 		args = append(args, "peer", l.peer)
 	}
-	if s.policy.Upstream != nil {
-		args = append(args, "upstream", s.policy.Upstream.Address)
+	if s.Policy.Upstream != nil {
+		args = append(args, "upstream", s.Policy.Upstream.Address)
 	}
-	return append(args, "v1_fallback", s.v1Fallback, "passthrough", s.passthrough)
+	return append(args, "v1_fallback", s.V1Fallback, "passthrough", s.Passthrough)
 }
 
 // openListeners opens all listeners: those of --listen and systemd, or the default ones, and
 // those of --peer. Of the default ones those are missing that this machine has no address
 // for, if there is another; missing has why.
-func openListeners(s *settings, o *opening) (all []listener, missing []error, err error) {
+func openListeners(s *settings.Settings, o *opening) (all []listener, missing []error, err error) {
 	defer func() {
 		if err != nil {
 			for _, l := range all {
@@ -52,8 +53,8 @@ func openListeners(s *settings, o *opening) (all []listener, missing []error, er
 		}
 		return err
 	}
-	if _, given := s.origins["listen"]; given || len(activated) == 0 {
-		for _, spec := range s.listen {
+	if given := s.IsGiven("listen"); given || len(activated) == 0 {
+		for _, spec := range s.Listen {
 			err := open("listen", spec, "", given)
 			if !given && listen.IsNoAddress(err) {
 				missing = append(missing, err)
@@ -63,30 +64,26 @@ func openListeners(s *settings, o *opening) (all []listener, missing []error, er
 				return all, nil, err
 			}
 		}
-		if len(missing) > 0 && len(missing) == len(s.listen) {
+		if len(missing) > 0 && len(missing) == len(s.Listen) {
 			missing = nil
-			if err := open("listen", s.listen[0], "", true); err != nil {
+			if err := open("listen", s.Listen[0], "", true); err != nil {
 				return all, nil, err
 			}
 		}
 	}
-	for _, pair := range s.peer {
-		spec, peer, err := splitPeer(pair)
-		if err != nil {
-			return all, nil, s.wrong("peer", err)
-		}
-		if err := open("peer", spec, peer, true); err != nil {
+	for _, p := range s.PeerListeners {
+		if err := open("peer", p.Listen, p.Peer, true); err != nil {
 			return all, nil, err
 		}
 	}
-	return all, missing, s.mayServe(all)
+	return all, missing, checkListeners(s, all)
 }
 
-// mayServe returns an error if any of the listeners, by the address that it has
+// checkListeners returns an error if any of the listeners, by the address that it has
 // got, would be open to whom it must not with these settings.
-func (s *settings) mayServe(all []listener) error {
+func checkListeners(s *settings.Settings, all []listener) error {
 	for _, l := range all {
-		if err := s.mayListen(l.Addr(), l.peer, l.openToAll); err != nil {
+		if err := s.CheckListener(l.Addr(), l.peer, l.openToAll); err != nil {
 			return err
 		}
 	}

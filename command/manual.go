@@ -2,23 +2,21 @@ package command
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"bip324proxy/internal/manual"
+	"bip324proxy/settings"
 	"bip324proxy/transport"
 )
 
 // words are what flags and commands take where only a few words are good.
 func words() manual.Words {
 	all := manual.Words{"completion": manual.Shells(), "--network": transport.NetworkNames()}
-	for _, t := range table {
-		if t.values != nil {
-			all["--"+t.name] = t.values
-		}
-	}
+	maps.Copy(all, settings.Values())
 	return all
 }
 

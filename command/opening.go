@@ -12,6 +12,7 @@ import (
 
 	"bip324proxy/internal/errno"
 	"bip324proxy/internal/listen"
+	"bip324proxy/settings"
 )
 
 const (
@@ -35,25 +36,25 @@ type opening struct {
 }
 
 // open opens the listener that the setting of that name asks for with spec. With wait it
-// waits for an address that this machine does not have yet. The error is a usageError if the
+// waits for an address that this machine does not have yet. The error is a *settings.Error if the
 // setting is wrong, or errStopped.
-func (o *opening) open(s *settings, name, spec string, wait bool) (net.Listener, error) {
+func (o *opening) open(s *settings.Settings, name, spec string, wait bool) (net.Listener, error) {
 	l, err := o.await(spec, wait)
 	switch {
 	case err == nil || err == errStopped:
 		return l, err
 	case errors.As(err, new(*listen.SpecError)):
-		return nil, s.wrong(name, err)
+		return nil, s.Invalid(name, err)
 	case errors.As(err, new(*listen.GroupError)):
-		return nil, fmt.Errorf("%s: %w", s.given(name), err)
+		return nil, fmt.Errorf("%s: %w", s.Where(name), err)
 	case errors.As(err, new(*listen.NotSocketError)):
-		return nil, fmt.Errorf("cannot listen: %w with %s", err, s.given(name))
+		return nil, fmt.Errorf("cannot listen: %w with %s", err, s.Where(name))
 	}
 	hint := listenHint(err, spec)
 	if hint != "" {
 		hint += "; "
 	}
-	return nil, fmt.Errorf("cannot listen: %w; %sfor another address, choose one with %s", err, hint, s.given(name))
+	return nil, fmt.Errorf("cannot listen: %w; %sfor another address, choose one with %s", err, hint, s.Where(name))
 }
 
 func (o *opening) await(spec string, wait bool) (net.Listener, error) {

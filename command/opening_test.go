@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"bip324proxy/internal/errno"
+	"bip324proxy/settings"
 )
 
 // absent is the error of listening on an address that this machine does not have.
@@ -43,11 +44,11 @@ func TestOpeningWaits(t *testing.T) {
 					}
 					return nil, fails
 				}}
-				_, err := o.open(defaults(), "listen", "192.0.2.1:1324", true)
+				_, err := o.open(new(settings.Settings), "listen", "192.0.2.1:1324", true)
 				if !errors.Is(err, c.fails) {
 					t.Errorf("it fails with %v, want %v", err, c.fails)
 				}
-				if err != nil && errors.As(err, new(usageError)) {
+				if err != nil && errors.As(err, new(*settings.Error)) {
 					t.Error("it is wrong input")
 				}
 				took, want := time.Since(began), min(c.after, addressPatience)
@@ -62,7 +63,7 @@ func TestOpeningWaits(t *testing.T) {
 				}
 				if c.fails == errno.EADDRNOTAVAIL { // and then another does not wait
 					began := time.Now()
-					if _, err := o.open(defaults(), "listen", "192.0.2.2:1324", true); err == nil && time.Since(began) > 0 {
+					if _, err := o.open(new(settings.Settings), "listen", "192.0.2.2:1324", true); err == nil && time.Since(began) > 0 {
 						t.Errorf("the next: %v", err)
 					}
 				}
@@ -78,7 +79,7 @@ func TestOpeningStops(t *testing.T) {
 		o := &opening{log: slog.New(slog.DiscardHandler), stop: stop, listen: func(string) (net.Listener, error) { return nil, absent }}
 		time.AfterFunc(1300*time.Millisecond, func() { close(stop) })
 		began := time.Now()
-		if _, err := o.open(defaults(), "listen", "192.0.2.1:1324", true); err != errStopped || time.Since(began) != 1300*time.Millisecond {
+		if _, err := o.open(new(settings.Settings), "listen", "192.0.2.1:1324", true); err != errStopped || time.Since(began) != 1300*time.Millisecond {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
 	})

@@ -12,6 +12,7 @@ import (
 	"bip324proxy/internal/journal"
 	"bip324proxy/internal/signals"
 	"bip324proxy/internal/terminal"
+	"bip324proxy/settings"
 )
 
 // usageError is input that was wrong.
@@ -31,8 +32,7 @@ func Run(args []string, stdout, stderr io.Writer) int {
 		return 0
 	}
 	lastWords(stderr, err.Error(), time.Second)
-	var usage usageError
-	if errors.As(err, &usage) {
+	if errors.As(err, new(usageError)) || errors.As(err, new(*settings.Error)) {
 		return 2
 	}
 	return 1

@@ -17,8 +17,6 @@ import (
 	"syscall"
 	"time"
 
-	"bip324proxy/transport/fallback"
-
 	"github.com/urfave/cli/v2"
 
 	"bip324proxy/internal/journal"
@@ -26,11 +24,13 @@ import (
 	"bip324proxy/internal/logqueue"
 	"bip324proxy/internal/signals"
 	"bip324proxy/proxy"
+	"bip324proxy/settings"
+	"bip324proxy/transport/fallback"
 )
 
 // service is the program at its main job.
 type service struct {
-	current   atomic.Pointer[settings] // in force
+	current   atomic.Pointer[settings.Settings] // in force
 	server    *proxy.Server
 	listeners []listener
 	page      net.Listener // of the status page, or nil
@@ -48,7 +48,7 @@ type service struct {
 }
 
 // settings are those in force. It may be called at any time.
-func (s *service) settings() *settings { return s.current.Load() }
+func (s *service) settings() *settings.Settings { return s.current.Load() }
 
 // serve is the program's main job.
 func serve(c *cli.Context) error {
@@ -60,12 +60,12 @@ func serve(c *cli.Context) error {
 	done := make(chan struct{})
 	defer close(done)
 	s.awaitStops(done)
-	settings, err := loadUnless(s.stops.first, c)
-	if err != nil || settings == nil {
+	set, err := loadUnless(s.stops.first, c)
+	if err != nil || set == nil {
 		return err
 	}
-	s.current.Store(settings)
-	format := logFormat{name: settings.logFormat, journal: journal.Is(s.stderr)}
+	s.current.Store(set)
+	format := logFormat{name: set.LogFormat, journal: journal.Is(s.stderr)}
 	s.queue = logqueue.New(s.stderr, linesLost(format))
 	defer s.endLog()
 	s.log = format.logger(s.queue, s.level)
@@ -74,13 +74,13 @@ func serve(c *cli.Context) error {
 	if err := s.openPeers(); err != nil {
 		return err
 	}
-	s.unsaved.Store(settings.peerMemory != "")
+	s.unsaved.Store(set.KnownPeers != "")
 	defer func() {
 		s.savePeers()
 		s.unsaved.Store(false)
 	}()
 	opening := &opening{listen: listen.Open, log: s.log, stop: s.stops.first}
-	if s.page, err = listenStatus(settings, opening); err != nil {
+	if s.page, err = listenStatus(set, opening); err != nil {
 		return unlessStopped(err)
 	}
 	if s.page != nil {
@@ -88,23 +88,23 @@ func serve(c *cli.Context) error {
 	}
 	s.server = &proxy.Server{
 		Policy:        s.policy(),
-		MaxSessions:   settings.sessions(),
-		MessageMemory: settings.messageMemory << 20,
-		ClientRate:    settings.clientRate,
+		MaxSessions:   set.Sessions(),
+		MessageMemory: set.MessageMemory << 20,
+		ClientRate:    set.ClientRate,
 		Log:           s.log,
 	}
 	s.warnOfClients()
 	defer s.showStatus()() // from before addresses are waited for to how sessions end
 	var missing []error
-	if s.listeners, missing, err = openListeners(settings, opening); err != nil {
+	if s.listeners, missing, err = openListeners(set, opening); err != nil {
 		return unlessStopped(err)
 	}
 	for _, err := range missing {
 		s.log.Info("not listening on an address by default that this machine does not have", "err", errors.Unwrap(err))
 	}
-	if enough := proxy.SessionsForDescriptors(settings.descriptors()); settings.maxSessions > enough {
+	if enough := proxy.SessionsForDescriptors(set.Descriptors()); set.MaxSessions > enough {
 		s.log.Warn("there may be too few descriptors for so many sessions; raise their limit (ulimit -n) to six times as many",
-			"max_sessions", settings.maxSessions, "enough_for", enough)
+			"max_sessions", set.MaxSessions, "enough_for", enough)
 	}
 	defer runtime.KeepAlive(spareMemory())
 	return s.run(c)
@@ -147,7 +147,7 @@ func (s *service) run(c *cli.Context) error {
 		go func() { failed <- s.server.ServePeer(l, l.peer) }()
 	}
 	s.warnOfIdleClients()
-	if u := s.settings().policy.Upstream; u != nil && u.Credentials != nil && s.settings().policy.Socks.Auth == nil {
+	if u := s.settings().Policy.Upstream; u != nil && u.Credentials != nil && s.settings().Policy.Socks.Auth == nil {
 		s.log.Info("the upstream proxy gets the user name and password of its URL, and those of clients are not passed on")
 	}
 	s.notify("READY=1")
@@ -162,7 +162,7 @@ func (s *service) run(c *cli.Context) error {
 		case next := <-loaded:
 			s.reload(next)
 		case <-s.stops.first:
-			grace := s.settings().grace
+			grace := s.settings().Grace
 			s.log.Info("stopping; once more to stop at once", "signal", s.stops.signal.String(), "grace", grace)
 			s.notify("STOPPING=1")
 			s.stop(grace)
@@ -180,7 +180,7 @@ func (s *service) notify(state string) {
 
 // policy is the settings' policy, with the memory of peers.
 func (s *service) policy() proxy.Policy {
-	p := s.settings().policy
+	p := s.settings().Policy
 	p.Dialer.Peers = s.peers
 	return p
 }
@@ -188,33 +188,33 @@ func (s *service) policy() proxy.Policy {
 // setLevel makes the log's level that of the settings.
 func (s *service) setLevel() {
 	var level slog.Level
-	if err := level.UnmarshalText([]byte(s.settings().logLevel)); err == nil {
+	if err := level.UnmarshalText([]byte(s.settings().LogLevel)); err == nil {
 		s.level.Set(level)
 	}
 }
 
 func (s *service) warnOfFiles() {
-	for _, file := range s.settings().exposed() {
+	for _, file := range s.settings().ExposedFiles() {
 		s.log.Warn("every user of this machine can read the file, and it has a password; make it the file of the user that the proxy runs as (chown), and run chmod 600 on it", "file", file)
 	}
-	if s.settings().hasOuterSpace() {
+	if s.settings().AuthHasOuterSpace() {
 		s.log.Warn("the line in the file begins or ends with a space, which is part of the user name or password; if it should not be, remove it",
-			"file", s.settings().authFile)
+			"file", s.settings().AuthFile)
 	}
 }
 
 // warnOfClients warns of networks in --clients that admit everybody.
 func (s *service) warnOfClients() {
-	for _, n := range s.settings().policy.Clients.Everybody() {
+	for _, n := range s.settings().Policy.Clients.Everybody() {
 		s.log.Warn("every program that reaches the proxy may use it without a password, from wherever; give --clients the networks of its clients", "clients", n.String())
 	}
 }
 
 // warnOfIdleClients warns of a --clients that has no effect.
 func (s *service) warnOfIdleClients() {
-	if len(s.settings().clients) > 0 && !slices.ContainsFunc(s.listeners, func(l listener) bool { return !listen.IsLocal(l.Addr()) }) {
+	if len(s.settings().Clients) > 0 && !slices.ContainsFunc(s.listeners, func(l listener) bool { return !listen.IsLocal(l.Addr()) }) {
 		s.log.Warn("--clients has no effect, for all listeners are on this machine alone; to let others in, add --listen with an address that they reach",
-			"clients", s.settings().clients)
+			"clients", s.settings().Clients)
 	}
 }
 
@@ -250,26 +250,26 @@ func (f logFormat) logger(w io.Writer, level slog.Leveler) *slog.Logger {
 // openPeers opens the known peers, which are kept in a file or, if there is none,
 // in this process only.
 func (s *service) openPeers() error {
-	settings := s.settings()
+	set := s.settings()
 	s.peers = new(fallback.Peers)
-	if settings.peerMemory == "" {
+	if set.KnownPeers == "" {
 		return nil
 	}
-	peers, err := fallback.OpenPeers(settings.peerMemory)
+	peers, err := fallback.OpenPeers(set.KnownPeers)
 	switch {
 	case err == nil:
 	case errors.As(err, new(*fallback.CorruptPeersError)):
 		s.log.Warn("going on with what could be read", "err", err)
-	case settings.policy.Dialer.Mode == fallback.Never && !isWrongPath(err):
+	case set.Policy.Dialer.Mode == fallback.Never && !isWrongPath(err):
 		s.peersLost = err
 		s.log.Warn("going on with known peers in this process only; with --v1-fallback never nothing depends on them", "err", err)
 		return nil
 	default:
-		return fmt.Errorf("%s: %w", settings.given("peer-memory"), err)
+		return fmt.Errorf("%s: %w", set.Where("peer-memory"), err)
 	}
 	if n := peers.Distrusted(); n > 0 {
 		s.log.Info("known peers have expired by this machine's clock, or expire too late; as the clock may be wrong, or may have been, they stay known for a week of running",
-			"peers", n, "file", settings.peerMemory)
+			"peers", n, "file", set.KnownPeers)
 	}
 	peers.SaveFailed = func(err error) { s.log.Error("known peers could not be saved", "err", err) }
 	s.peers = peers

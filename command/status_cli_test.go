@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"bip324proxy/settings"
 	"bip324proxy/status"
 )
 
@@ -102,7 +103,7 @@ func TestStatus(t *testing.T) {
 			return r
 		}
 		r := report()
-		if len(r.Settings) != len(table) || r.Version == "" || len(r.Listeners) != 2 || r.Live.All != 0 {
+		if len(r.Settings) != len(settings.Flags()) || r.Version == "" || len(r.Listeners) != 2 || r.Live.All != 0 {
 			t.Errorf("%q: %+v", c.args, r)
 		}
 		for _, s := range r.Settings {

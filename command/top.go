@@ -13,6 +13,7 @@ import (
 
 	"bip324proxy/internal/listen"
 	"bip324proxy/internal/terminal"
+	"bip324proxy/settings"
 	"bip324proxy/status"
 	statusterminal "bip324proxy/status/terminal"
 )
@@ -28,7 +29,7 @@ func statusCommand() *cli.Command {
 		Description: `ADDRESS is that of the running proxy's status page, HOST:PORT or unix:/PATH;
 by default the setting --status, or 127.0.0.1:1325. If the page requires a token,
 give it with --status-token-file or --status-token.`,
-		Flags: append(flags(),
+		Flags: append(settings.Flags(),
 			&cli.BoolFlag{Name: "watch", Usage: "print it again every two seconds, until Ctrl-C"},
 			&cli.BoolFlag{Name: "json", Usage: "print it in JSON, as /api/status has it"}),
 		Action: runStatus,
@@ -68,11 +69,11 @@ func statusClient(c *cli.Context) (page status.Client, err error) {
 	if err != nil {
 		return page, err
 	}
-	s, err := load(c)
+	s, err := settings.Load(c)
 	if err != nil {
 		return page, err
 	}
-	page = status.Client{Address: cmp.Or(address, s.status, usualPage), Token: s.token}
+	page = status.Client{Address: cmp.Or(address, s.Status, usualPage), Token: s.Token}
 	if _, err := listen.Parse(page.Address); err != nil {
 		return page, usageError{fmt.Errorf("%s: %w", c.Command.Name, err)}
 	}

@@ -1,4 +1,4 @@
-package command
+package settings
 
 import (
 	"os"
@@ -42,20 +42,20 @@ func TestComposeFiles(t *testing.T) {
 			continue
 		}
 		core := proxyFlag.FindStringSubmatch(text)
-		if listen, _, _ := strings.Cut(s.listen[0], "?"); core == nil || core[1] != listen {
-			t.Errorf("%s: Bitcoin Core has %q, and the proxy listens on %q", file, core, s.listen)
+		if listen, _, _ := strings.Cut(s.Listen[0], "?"); core == nil || core[1] != listen {
+			t.Errorf("%s: Bitcoin Core has %q, and the proxy listens on %q", file, core, s.Listen)
 		}
 		for _, line := range strings.Split(text, "\n") {
 			if key := strings.TrimSpace(line); slices.Contains([]string{"ports:", "expose:", "privileged:"}, key) || strings.HasPrefix(key, "network_mode: host") || strings.Contains(line, "\t") {
 				t.Errorf("%s has %q", file, line)
 			}
 		}
-		for _, host := range s.clients { // Core has that address, the proxy the one that it listens on
+		for _, host := range s.Clients { // Core has that address, the proxy the one that it listens on
 			if !strings.Contains(text, "ipv4_address: "+host+"\n") {
 				t.Errorf("%s: no container has the address %s", file, host)
 			}
 		}
-		if host, _, tcp := strings.Cut(s.listen[0], ":1324"); tcp && host != "127.0.0.1" && !strings.Contains(text, "ipv4_address: "+host+"\n") {
+		if host, _, tcp := strings.Cut(s.Listen[0], ":1324"); tcp && host != "127.0.0.1" && !strings.Contains(text, "ipv4_address: "+host+"\n") {
 			t.Errorf("%s: no container has the address %s", file, host)
 		}
 		for _, must := range []string{"dockerfile: packaging/Dockerfile", "read_only: true", "cap_drop: [ALL]", "${BITCOIND_IMAGE:?"} {

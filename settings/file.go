@@ -1,4 +1,4 @@
-package command
+package settings
 
 import (
 	"errors"
@@ -13,9 +13,8 @@ import (
 // readFile returns what the file of settings at path says.
 func readFile(path string) (map[string]given, error) {
 	text, err := readText(path)
-	var wrong *textError
-	if errors.As(err, &wrong) {
-		return nil, usageError{&settingError{fmt.Sprintf("%s:%d", path, wrong.line), errors.New(wrong.why)}}
+	if errors.As(err, new(*Error)) {
+		return nil, err
 	}
 	if err != nil {
 		return nil, fmt.Errorf("--config: %w", err)
@@ -23,10 +22,10 @@ func readFile(path string) (map[string]given, error) {
 	return parseFile(path, []byte(text))
 }
 
-// parseFile is readFile for content. The error is a usageError that has the line.
+// parseFile is readFile for content. The error is an *Error with the line.
 func parseFile(path string, content []byte) (map[string]given, error) {
 	wrong := func(line int, format string, args ...any) error {
-		return usageError{&settingError{fmt.Sprintf("%s:%d", path, line), fmt.Errorf(format, args...)}}
+		return &Error{fmt.Sprintf("%s:%d", path, line), fmt.Errorf(format, args...)}
 	}
 	all := make(map[string]given)
 	var p unstable.Parser // the only one that knows where keys are
@@ -90,7 +89,7 @@ func (t *setting) isOfType(e *unstable.Node) bool {
 	if e.Kind != unstable.KeyValue {
 		return false
 	}
-	switch value := e.Value(); t.value(new(settings)).(type) {
+	switch value := e.Value(); t.value(new(Settings)).(type) {
 	case []string:
 		ok := value.Kind == unstable.Array
 		for each := value.Children(); ok && each.Next(); {
@@ -120,7 +119,7 @@ func asTexts(value any) (texts []string) {
 
 // example says how a file sets t.
 func (t *setting) example() (text string) {
-	s := new(settings)
+	s := new(Settings)
 	switch t.value(s).(type) {
 	case []string:
 		text = "a list of strings"

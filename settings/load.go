@@ -1,4 +1,4 @@
-package command
+package settings
 
 import (
 	"fmt"
@@ -47,13 +47,13 @@ func (o origin) of(t *setting) string {
 
 var fromFlag, fromEnvironment = origin{from: "flag"}, origin{from: "environment"}
 
-// load returns the settings: of each what the flags say, or else the environment,
+// Load returns the settings: of each what the flags say, or else the environment,
 // or else the file of --config, or else the default. A list is taken as a whole
 // from one of them. The flags may stand before a command, after it, or both; then
 // those after it count. Nothing is opened but files of settings and passwords.
 //
-// The error is a usageError if something that was given is wrong.
-func load(c *cli.Context) (*settings, error) {
+// The error is an *Error if something that was given is wrong.
+func Load(c *cli.Context) (*Settings, error) {
 	environment, err := readEnvironment(os.Environ())
 	if err != nil {
 		return nil, err
@@ -75,8 +75,8 @@ func load(c *cli.Context) (*settings, error) {
 }
 
 // defaults are the settings before anything was given.
-func defaults() *settings {
-	s := &settings{origins: make(map[string]origin)}
+func defaults() *Settings {
+	s := &Settings{origins: make(map[string]origin)}
 	for i := range table {
 		t := &table[i]
 		if t.preset != "" {
@@ -89,7 +89,7 @@ func defaults() *settings {
 }
 
 // combine makes settings of what was given; earlier sources go before later ones.
-func combine(sources []map[string]given) (*settings, error) {
+func combine(sources []map[string]given) (*Settings, error) {
 	s := defaults()
 	for i := range table {
 		t := &table[i]
@@ -97,7 +97,7 @@ func combine(sources []map[string]given) (*settings, error) {
 			if g, ok := source[t.name]; ok {
 				s.origins[t.name] = g.origin
 				if err := t.set(s, g.texts); err != nil {
-					return nil, s.wrong(t.name, err)
+					return nil, s.Invalid(t.name, err)
 				}
 				break
 			}
@@ -144,7 +144,7 @@ func readEnvironment(environ []string) (map[string]given, error) {
 			continue
 		case i < 0:
 			like := strings.ToLower(strings.ReplaceAll(name[len(envPrefix):], "_", "-"))
-			return nil, usageError{fmt.Errorf("%s, in the environment, is no setting; the nearest is %s", name, lookUp(nearest(like)).env())}
+			return nil, &Error{name, fmt.Errorf("unknown setting; did you mean %s?", lookUp(nearest(like)).env())}
 		}
 		t := &table[i]
 		all[t.name] = given{t.split([]string{text}), fromEnvironment}
@@ -181,5 +181,5 @@ func (t *setting) split(texts []string) (all []string) {
 
 // nearest is the name of a setting that looks most like name.
 func nearest(name string) string {
-	return strings.TrimPrefix(cli.SuggestFlag(flags(), name, true), "--")
+	return strings.TrimPrefix(cli.SuggestFlag(Flags(), name, true), "--")
 }

@@ -1,4 +1,4 @@
-package command
+package settings
 
 import (
 	"errors"
@@ -30,7 +30,7 @@ func TestSettingsFitAnInt(t *testing.T) {
 		{"max-sessions", "1000001", false},
 		{"max-sessions", "715827883", false}, // times six
 	} {
-		s := &settings{origins: map[string]origin{}}
+		s := &Settings{origins: map[string]origin{}}
 		for i := range table {
 			if preset := table[i].preset; preset != "" {
 				if err := table[i].set(s, table[i].split([]string{preset})); err != nil {
@@ -45,8 +45,8 @@ func TestSettingsFitAnInt(t *testing.T) {
 		if (err == nil) != c.fits {
 			t.Errorf("%s %s: %v", c.name, c.value, err)
 		}
-		if err == nil && (s.messageMemory<<20 <= 0 || 6*s.sessions() <= 0) {
-			t.Errorf("%s %s: %d bytes, %d sessions", c.name, c.value, s.messageMemory<<20, s.sessions())
+		if err == nil && (s.MessageMemory<<20 <= 0 || 6*s.Sessions() <= 0) {
+			t.Errorf("%s %s: %d bytes, %d sessions", c.name, c.value, s.MessageMemory<<20, s.Sessions())
 		}
 	}
 }
@@ -134,9 +134,9 @@ func TestConnectTimeout(t *testing.T) {
 			if !valid {
 				continue
 			}
-			want, direct := s.connectTimeout, s.policy.Dialer.DialTimeout
+			want, direct := s.connectTimeout, s.Policy.Dialer.DialTimeout
 			if upstream != "" {
-				if got := s.policy.Upstream.ConnectTimeout; got != want || direct != 0 {
+				if got := s.Policy.Upstream.ConnectTimeout; got != want || direct != 0 {
 					t.Errorf("%s: the upstream proxy has %v, a connection through it %v", value, got, direct)
 				}
 			} else if direct != want {

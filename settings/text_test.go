@@ -1,8 +1,7 @@
-package command
+package settings
 
 import (
 	"encoding/binary"
-	"io"
 	"strings"
 	"testing"
 	"unicode/utf16"
@@ -42,38 +41,11 @@ func TestFilesOfOtherEditors(t *testing.T) {
 			t.Errorf("%q: %v", encode("x\n"), err)
 			continue
 		}
-		if c := s.policy.Socks.Auth; c == nil || c.Username != "us€r" || c.Password != "pässword 😀" || s.token != "0123456789abcdef" || s.hasOuterSpace() {
-			t.Errorf("%q: %q, token %q", encode("x\n"), c, s.token)
+		if c := s.Policy.Socks.Auth; c == nil || c.Username != "us€r" || c.Password != "pässword 😀" || s.Token != "0123456789abcdef" || s.AuthHasOuterSpace() {
+			t.Errorf("%q: %q, token %q", encode("x\n"), c, s.Token)
 		}
 		if said, err := readFile(config); err != nil || len(said["deny"].texts) != 1 || said["deny"].origin.line != 2 {
 			t.Errorf("%q: %v, %v", encode("x\n"), said, err)
-		}
-	}
-}
-
-// What is not text, or in an encoding that nothing tells, is an error that says what to do and shows nothing of the file.
-func TestFilesThatAreNotText(t *testing.T) {
-	for name, content := range map[string]string{
-		"UTF-16 without a mark":  inUTF16(little, "secret:secret\n")[2:],
-		"UTF-16, half a unit":    inUTF16(little, "secret:secret\n") + "\n",
-		"UTF-16, half a pair":    inUTF16(little, "secret:secret") + "\x00\xd8",
-		"UTF-32":                 "\xff\xfe\x00\x00s\x00\x00\x00:\x00\x00\x00s\x00\x00\x00",
-		"NUL":                    "secret:secret\x00\n",
-		"NUL in a later line":    "secret:secret\n\x00",
-		"Windows-1252":           "secret:s\xe9cret\n",
-		"only the mark, doubled": "\xff\xfe\xff",
-	} {
-		file := writeFile(t, content)
-		for _, flag := range []string{"--auth-file", "--status-token-file", "--config"} {
-			var stderr strings.Builder
-			if code := Run([]string{"bip324-proxy", flag, file}, io.Discard, &stderr); code != 2 {
-				t.Errorf("%s, %s: exit code %d, want 2", name, flag, code)
-			}
-			checkOneLine(t, name, stderr.String(), "save it as UTF-8")
-			checkOneLine(t, name, stderr.String(), file)
-			if strings.Contains(stderr.String(), "secret") {
-				t.Errorf("%s, %s: the file is shown: %s", name, flag, &stderr)
-			}
 		}
 	}
 }
@@ -82,19 +54,19 @@ func TestFilesThatAreNotText(t *testing.T) {
 func TestSpacesInFiles(t *testing.T) {
 	for pair, want := range map[string]bool{"user:password": false, "user:pass word": false, "user:password ": true, " user:password": true, "user:password\t": true, "user:password\u00a0": true, "user: password": false} {
 		s := defaults()
-		s.authFile = writeFile(t, pair+"\r\n")
+		s.AuthFile = writeFile(t, pair+"\r\n")
 		if err := s.check(); err != nil {
 			t.Errorf("%q: %v", pair, err)
 			continue
 		}
-		if c := s.policy.Socks.Auth; c.Username+":"+c.Password != pair || s.hasOuterSpace() != want {
-			t.Errorf("%q: %q, %v", pair, c, s.hasOuterSpace())
+		if c := s.Policy.Socks.Auth; c.Username+":"+c.Password != pair || s.AuthHasOuterSpace() != want {
+			t.Errorf("%q: %q, %v", pair, c, s.AuthHasOuterSpace())
 		}
 	}
 	s := defaults()
 	s.statusTokenFile = writeFile(t, " 0123456789abcdef \r\n")
-	if err := s.check(); err != nil || s.token != "0123456789abcdef" {
-		t.Errorf("%q, %v", s.token, err)
+	if err := s.check(); err != nil || s.Token != "0123456789abcdef" {
+		t.Errorf("%q, %v", s.Token, err)
 	}
 }
 

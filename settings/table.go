@@ -1,7 +1,6 @@
-package command
+package settings
 
 import (
-	"encoding/json"
 	"fmt"
 	"math"
 	"reflect"
@@ -15,7 +14,7 @@ import (
 // the environment, BIP324_PROXY_V1_FALLBACK, and in the file of --config.
 type setting struct {
 	name   string
-	field  func(*settings) any // its place; what that points to is the setting's type
+	field  func(*Settings) any // its place; what that points to is the setting's type
 	preset string              // the default, as it would be given; empty is the type's zero value
 	values []string            // all that there are, if they are few
 	usage  string              // as in the help, with the value's name in backquotes
@@ -26,58 +25,58 @@ type setting struct {
 
 // table has all settings, in the order of the help.
 var table = []setting{
-	{name: "config", field: func(s *settings) any { return &s.config },
+	{name: "config", field: func(s *Settings) any { return &s.config },
 		usage: "`FILE` with settings, in TOML, by the names that the flags have; flags and the environment go before it"},
-	{name: "listen", field: func(s *settings) any { return &s.listen }, preset: "127.0.0.1:1324,[::1]:1324",
+	{name: "listen", field: func(s *Settings) any { return &s.Listen }, preset: "127.0.0.1:1324,[::1]:1324",
 		usage: "`ADDRESS` to take clients on, HOST:PORT or unix:/PATH[?mode=0660&group=NAME]; may be repeated"},
-	{name: "auth", field: func(s *settings) any { return &s.auth }, secret: true, reload: true, guard: "auth",
+	{name: "auth", field: func(s *Settings) any { return &s.auth }, secret: true, reload: true, guard: "auth",
 		usage: "`USER:PASSWORD` that SOCKS clients must give; needed where --listen is not on this machine alone"},
-	{name: "auth-file", field: func(s *settings) any { return &s.authFile }, reload: true, guard: "auth",
+	{name: "auth-file", field: func(s *Settings) any { return &s.AuthFile }, reload: true, guard: "auth",
 		usage: "`FILE` with USER:PASSWORD in its first line, instead of --auth"},
-	{name: "clients", field: func(s *settings) any { return &s.clients }, reload: true, guard: "clients",
+	{name: "clients", field: func(s *Settings) any { return &s.Clients }, reload: true, guard: "clients",
 		usage: "`CIDR` of clients that need no password where --listen is not on this machine alone; public:CIDR unless it is private; may be repeated"},
-	{name: "upstream", field: func(s *settings) any { return &s.upstream }, reload: true, guard: "upstream",
+	{name: "upstream", field: func(s *Settings) any { return &s.upstream }, reload: true, guard: "upstream",
 		usage: "SOCKS5 proxy, such as Tor, that everything goes through: `URL` socks5://[USER:PASSWORD@]HOST:PORT or socks5+unix:///PATH"},
-	{name: "connect-timeout", field: func(s *settings) any { return &s.connectTimeout }, preset: "5s", reload: true,
+	{name: "connect-timeout", field: func(s *Settings) any { return &s.connectTimeout }, preset: "5s", reload: true,
 		usage: "`TIME` that connecting to a peer, or to the upstream proxy, may take: 1s to 60s"},
-	{name: "v1-fallback", field: func(s *settings) any { return &s.v1Fallback }, preset: "never", reload: true,
+	{name: "v1-fallback", field: func(s *Settings) any { return &s.V1Fallback }, preset: "never", reload: true,
 		values: []string{"never", "overlay", "always"},
 		usage:  "`WHERE` plaintext v1 may be spoken to peers without v2: never, overlay (.onion through a Tor on this machine, and CJDNS), always"},
-	{name: "cjdnsreachable", field: func(s *settings) any { return &s.cjdnsReachable }, preset: "false", reload: true,
+	{name: "cjdnsreachable", field: func(s *Settings) any { return &s.cjdnsReachable }, preset: "false", reload: true,
 		usage: "this host is configured for CJDNS: fc00::/8 addresses lead to that network"},
-	{name: "peer-memory", field: func(s *settings) any { return &s.peerMemory },
+	{name: "peer-memory", field: func(s *Settings) any { return &s.KnownPeers },
 		usage: "`FILE` to remember in, across restarts, which peers speak v2 and which do not"},
-	{name: "allow", field: func(s *settings) any { return &s.allow }, reload: true,
+	{name: "allow", field: func(s *Settings) any { return &s.allow }, reload: true,
 		usage: "`RULE`, HOST or HOST:PORT, for where clients may go, before any --deny; may be repeated"},
-	{name: "deny", field: func(s *settings) any { return &s.deny }, reload: true, guard: "deny",
+	{name: "deny", field: func(s *Settings) any { return &s.deny }, reload: true, guard: "deny",
 		usage: "`RULE`, HOST or HOST:PORT, for where clients may not go: an address, 10.0.0.0/8, NAME, *.NAME, private, or *; may be repeated"},
-	{name: "passthrough", field: func(s *settings) any { return &s.passthrough }, preset: "allow", reload: true, guard: "passthrough",
+	{name: "passthrough", field: func(s *Settings) any { return &s.Passthrough }, preset: "allow", reload: true, guard: "passthrough",
 		values: []string{"allow", "deny"},
 		usage:  "`POLICY` for clients that do not speak v1 (v2 already, or not Bitcoin): allow, deny"},
-	{name: "peer", field: func(s *settings) any { return &s.peer },
+	{name: "peer", field: func(s *Settings) any { return &s.peer },
 		usage: "`ADDRESS=PEER`: take clients on ADDRESS, without SOCKS, and connect them to PEER, HOST:PORT; may be repeated"},
-	{name: "message-memory", field: func(s *settings) any { return &s.messageMemory }, preset: "128",
+	{name: "message-memory", field: func(s *Settings) any { return &s.MessageMemory }, preset: "128",
 		usage: "`MIB` of memory for messages of over 16 KiB on their way, of all sessions together; those beyond it wait"},
-	{name: "max-sessions", field: func(s *settings) any { return &s.maxSessions },
+	{name: "max-sessions", field: func(s *Settings) any { return &s.MaxSessions },
 		usage: "`NUMBER` of sessions at a time; clients beyond it are refused (default: what the descriptor limit is enough for, at most 4096)"},
-	{name: "client-rate", field: func(s *settings) any { return &s.clientRate }, preset: "20",
+	{name: "client-rate", field: func(s *Settings) any { return &s.ClientRate }, preset: "20",
 		usage: "`NUMBER` of connections a second that one address may make where --listen is not on this machine alone"},
-	{name: "status", field: func(s *settings) any { return &s.status },
+	{name: "status", field: func(s *Settings) any { return &s.Status },
 		usage: "`ADDRESS` of the status page, such as 127.0.0.1:1325, or unix:/PATH[?mode=0660&group=NAME]; there is none by default"},
-	{name: "status-token", field: func(s *settings) any { return &s.statusToken }, secret: true,
+	{name: "status-token", field: func(s *Settings) any { return &s.statusToken }, secret: true,
 		usage: "`TOKEN` that who asks for the status must show; needed where --status is not on this machine alone"},
-	{name: "status-token-file", field: func(s *settings) any { return &s.statusTokenFile },
+	{name: "status-token-file", field: func(s *Settings) any { return &s.statusTokenFile },
 		usage: "`FILE` with the token in its first line, instead of --status-token"},
-	{name: "status-host", field: func(s *settings) any { return &s.statusHost },
+	{name: "status-host", field: func(s *Settings) any { return &s.statusHost },
 		usage: "`NAME` or address by which the status page may be asked for, besides addresses of this machine; may be repeated"},
-	{name: "grace", field: func(s *settings) any { return &s.grace }, preset: "5s", reload: true,
+	{name: "grace", field: func(s *Settings) any { return &s.Grace }, preset: "5s", reload: true,
 		usage: "`TIME` for sessions to end after the first SIGINT or SIGTERM"},
-	{name: "log-addresses", field: func(s *settings) any { return &s.logAddresses }, preset: "true", reload: true, guard: "log-addresses",
+	{name: "log-addresses", field: func(s *Settings) any { return &s.LogAddresses }, preset: "true", reload: true, guard: "log-addresses",
 		usage: "addresses and names of clients and peers in the log; --log-addresses=false hides them"},
-	{name: "log-level", field: func(s *settings) any { return &s.logLevel }, preset: "info", reload: true,
+	{name: "log-level", field: func(s *Settings) any { return &s.LogLevel }, preset: "info", reload: true,
 		values: []string{"debug", "info", "warn", "error"},
 		usage:  "`LEVEL`: debug, info, warn, error"},
-	{name: "log-format", field: func(s *settings) any { return &s.logFormat }, preset: "text",
+	{name: "log-format", field: func(s *Settings) any { return &s.LogFormat }, preset: "text",
 		values: []string{"text", "json"},
 		usage:  "`FORMAT`: text, json"},
 }
@@ -100,12 +99,12 @@ const envPrefix = "BIP324_PROXY_"
 
 // isList says whether the setting has several values.
 func (t *setting) isList() bool {
-	_, ok := t.field(new(settings)).(*[]string)
+	_, ok := t.field(new(Settings)).(*[]string)
 	return ok
 }
 
 // set puts what was given into s. Of a setting that is no list the last counts.
-func (t *setting) set(s *settings, given []string) (err error) {
+func (t *setting) set(s *Settings, given []string) (err error) {
 	var last string
 	if len(given) > 0 {
 		last = given[len(given)-1]
@@ -138,12 +137,12 @@ func (t *setting) set(s *settings, given []string) (err error) {
 }
 
 // isPreset says whether s has the default.
-func (t *setting) isPreset(s *settings) bool {
+func (t *setting) isPreset(s *Settings) bool {
 	return reflect.DeepEqual(t.value(s), t.value(defaults()))
 }
 
 // copy takes the setting's value over.
-func (t *setting) copy(to, from *settings) {
+func (t *setting) copy(to, from *Settings) {
 	reflect.ValueOf(t.field(to)).Elem().Set(reflect.ValueOf(t.field(from)).Elem())
 }
 
@@ -157,7 +156,7 @@ func noneOf(values []string) string {
 
 // value is what s has for the setting: a string, int, bool or []string. Times are
 // strings, as in the file.
-func (t *setting) value(s *settings) any {
+func (t *setting) value(s *Settings) any {
 	switch field := t.field(s).(type) {
 	case *[]string:
 		return append([]string{}, *field...)
@@ -174,22 +173,13 @@ func (t *setting) value(s *settings) any {
 	}
 }
 
-// inTOML writes a value as a file of settings has it.
-func inTOML(value any) string {
-	switch v := value.(type) {
-	case string:
-		var b strings.Builder
-		e := json.NewEncoder(&b) // its strings are TOML's, but for one character
-		e.SetEscapeHTML(false)
-		e.Encode(v)
-		return strings.ReplaceAll(strings.TrimSpace(b.String()), "\x7f", `\u007f`)
-	case []string:
-		all := make([]string, len(v))
-		for i := range v {
-			all[i] = inTOML(v[i])
+// Values returns the values of each setting that takes only a few, by flag.
+func Values() map[string][]string {
+	all := make(map[string][]string)
+	for _, t := range table {
+		if t.values != nil {
+			all["--"+t.name] = t.values
 		}
-		return "[" + strings.Join(all, ", ") + "]"
-	default:
-		return fmt.Sprint(v)
 	}
+	return all
 }

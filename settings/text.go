@@ -1,4 +1,4 @@
-package command
+package settings
 
 import (
 	"bytes"
@@ -15,18 +15,9 @@ import (
 // maxFile is the most bytes that a file of settings, a password or a token may have.
 const maxFile = 1 << 20
 
-// textError reports a file that is not text.
-type textError struct {
-	path string
-	line int // of the first mistake
-	why  string
-}
-
-func (e *textError) Error() string { return fmt.Sprintf("%s:%d: %s", e.path, e.line, e.why) }
-
 // readText returns the text of a file that a person wrote, in UTF-8, or in UTF-16 with a
 // byte order mark, as some editors and shells of Windows write. A byte order mark is not
-// part of the text. The error is a *textError if the file can be read and is not text.
+// part of the text. The error is an *Error if the file can be read and is not text.
 func readText(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -49,14 +40,13 @@ func decodeText(path string, content []byte) (string, error) {
 		markUTF8    = "\xef\xbb\xbf"
 		markLittle  = "\xff\xfe"
 		markBig     = "\xfe\xff"
-		saveAsUTF8  = "save it as UTF-8"
 		replacement = string(utf8.RuneError)
 	)
 	wrong := func(before, why string) error {
-		return &textError{path, 1 + strings.Count(before, "\n"), why + "; " + saveAsUTF8}
+		return &Error{fmt.Sprintf("%s:%d", path, 1+strings.Count(before, "\n")), errors.New(why + "; save it as UTF-8")}
 	}
 	if len(content) > maxFile {
-		return "", &textError{path, 1, fmt.Sprintf("the file has more than %d bytes, and so is not the one that is meant", maxFile)}
+		return "", &Error{path + ":1", fmt.Errorf("the file has more than %d bytes, and so is not the one that is meant", maxFile)}
 	}
 	text := string(bytes.TrimPrefix(content, []byte(markUTF8)))
 	mark := text[:min(2, len(text))]
@@ -85,19 +75,6 @@ func decodeText(path string, content []byte) (string, error) {
 		return "", wrong(text[:i], "the file is not UTF-8")
 	}
 	return text, nil
-}
-
-// readLine returns the first line of the file at path, which the setting of that name
-// gives.
-func (s *settings) readLine(name, path string) (string, error) {
-	text, err := readText(path)
-	if errors.As(err, new(*textError)) {
-		return "", s.wrong(name, err)
-	}
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", s.given(name), err)
-	}
-	return firstLine(text), nil
 }
 
 func firstLine(text string) string {

@@ -1,4 +1,4 @@
-package command
+package settings
 
 import (
 	"flag"
@@ -11,8 +11,8 @@ import (
 // and so is what is wrong with it; see load.
 type settingFlag struct{ *setting }
 
-// flags are those of all settings.
-func flags() (all []cli.Flag) {
+// Flags are those of all settings.
+func Flags() (all []cli.Flag) {
 	for i := range table {
 		all = append(all, settingFlag{&table[i]})
 	}
@@ -20,7 +20,7 @@ func flags() (all []cli.Flag) {
 }
 
 func (f settingFlag) Apply(set *flag.FlagSet) error {
-	_, isBool := f.field(new(settings)).(*bool)
+	_, isBool := f.field(new(Settings)).(*bool)
 	set.Var(&givenFlag{isBool: isBool}, f.name, f.usage)
 	return nil
 }
@@ -36,7 +36,7 @@ func (f settingFlag) GetDefaultText() string { return f.preset }
 func (f settingFlag) GetEnvVars() []string   { return []string{f.env()} }
 
 func (f settingFlag) TakesValue() bool {
-	_, isBool := f.field(new(settings)).(*bool)
+	_, isBool := f.field(new(Settings)).(*bool)
 	return !isBool
 }
 

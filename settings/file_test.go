@@ -1,0 +1,66 @@
+package settings
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+// writeFile makes a file of settings.
+func writeFile(t *testing.T, content string) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "settings.toml")
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// FuzzConfigFile: whatever is in a file of settings, it is an error with a line of
+// the file, or settings that are printed as a file that says the same.
+func FuzzConfigFile(f *testing.F) {
+	for _, s := range []string{"", "listen = [\"127.0.0.1:1\"]\n", "grace = \"1s\"\ngrace = \"2s\"", "[a]\nb=1", "a.b = {c = [1]}", "auth = \"a:b\"\nupstream = 'socks5://u:p@h:1'",
+		"v1-fallback = \"\"\"\nalways\"\"\"", "deny = [\n'a', # one\n\"\\u0062\",\n]\nmax-sessions = 0x10\nclient-rate = 1_000", "\xef\xbb\xbfpassthrough = 'deny'", "x", strings.Repeat("a=1\n", 9000), strings.Repeat("[", 3000), "allow = {" + strings.Repeat("a={", 3000), "\"\" = 1", "peer-memory = '\\'", "allow = []"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, content []byte) {
+		read := func(content []byte) (*Settings, error) {
+			file, err := parseFile("FILE", content)
+			if err == nil {
+				if g := file["auth-file"]; len(g.texts) > 0 && g.texts[0] != "" {
+					t.Skip("no other file is to be read")
+				}
+				return combine([]map[string]given{file})
+			}
+			return nil, err
+		}
+		s, err := read(content)
+		if err != nil {
+			var line int
+			if _, bad := fmt.Sscanf(err.Error(), "FILE:%d: ", &line); bad != nil || line < 1 || line > bytes.Count(content, []byte("\n"))+1 {
+				t.Errorf("%q has an error without its line: %v", content, err)
+			}
+			if strings.Contains(err.Error(), "\n") {
+				t.Errorf("%q has an error of several lines: %v", content, err)
+			}
+			return
+		}
+		var printed bytes.Buffer
+		if err := s.WriteTOML(&printed); err != nil {
+			t.Fatal(err)
+		}
+		again, err := read(printed.Bytes())
+		if err != nil {
+			t.Fatalf("%q is printed as\n%s%v", content, &printed, err)
+		}
+		for i, f := range s.inForce() {
+			if g := again.inForce()[i]; f.note == "" && !reflect.DeepEqual(f.Value, g.Value) {
+				t.Errorf("%s was %v and is %v", f.Name, f.Value, g.Value)
+			}
+		}
+	})
+}

@@ -1,0 +1,133 @@
+// Package settings reads what the program is told: by flags, the environment and a
+// file. Each setting is a row of the table.
+package settings
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"time"
+
+	"bip324proxy/proxy"
+	"bip324proxy/status"
+)
+
+// Settings are what the program is to do. To add one, add a field here, a row to
+// the table, and to check what there is to check.
+type Settings struct {
+	config          string
+	Listen          []string
+	auth            string
+	AuthFile        string
+	Clients         []string
+	upstream        string
+	connectTimeout  time.Duration
+	V1Fallback      string
+	cjdnsReachable  bool
+	KnownPeers      string
+	allow, deny     []string
+	Passthrough     string
+	peer            []string
+	MessageMemory   int // MiB
+	MaxSessions     int // 0 for what the descriptor limit is enough for
+	ClientRate      int // connections a second
+	Status          string
+	statusToken     string
+	statusTokenFile string
+	statusHost      []string
+	Grace           time.Duration
+	LogAddresses    bool
+	LogLevel        string
+	LogFormat       string
+
+	// What check makes of them.
+	Policy        proxy.Policy // without the known peers
+	PeerListeners []PeerListener
+	Token         string   // of the status page, or empty
+	Hosts         []string // of the status page
+
+	origins map[string]origin // of those that are not the default
+}
+
+// PeerListener is an address, and the peer that clients are connected to there.
+type PeerListener struct{ Listen, Peer string }
+
+// Error reports an invalid setting. Its text may contain the value.
+type Error struct {
+	Where string // the name that it was given by, or the line
+	Err   error
+}
+
+func (e *Error) Error() string { return e.Where + ": " + e.Err.Error() }
+func (e *Error) Unwrap() error { return e.Err }
+
+// Invalid returns an *Error about the setting of that name.
+func (s *Settings) Invalid(name string, err error) error {
+	return &Error{s.Where(name), err}
+}
+
+// Where returns the name of a setting in the way that it was given, such as --listen.
+func (s *Settings) Where(name string) string { return s.origins[name].of(lookUp(name)) }
+
+// IsGiven reports whether the setting was given, even if as the default.
+func (s *Settings) IsGiven(name string) bool {
+	_, given := s.origins[name]
+	return given
+}
+
+// Sessions is how many there may be at a time.
+func (s *Settings) Sessions() int {
+	return cmp.Or(s.MaxSessions, proxy.DefaultMaxSessions(s.Descriptors()))
+}
+
+// Descriptors is how many are needed for what is not the server's.
+func (s *Settings) Descriptors() int {
+	if s.Status == "" {
+		return 0
+	}
+	return status.MaxConns + 3 // with a new one before another is closed, the listener, and a file of /proc for the metrics
+}
+
+// Summary says in a line where the settings come from.
+func (s *Settings) Summary() string {
+	from := make(map[string]int)
+	for name, o := range s.origins {
+		if name != "config" { // which only says where the others are
+			from[o.from]++
+		}
+	}
+	if len(from) == 0 {
+		return "valid: the defaults"
+	}
+	var places []string
+	for _, place := range []struct{ from, text string }{{"flag", "flags"}, {"environment", "the environment"}, {s.config, s.config}} {
+		if n := from[place.from]; n > 0 {
+			places = append(places, fmt.Sprintf("%d from %s", n, place.text))
+		}
+	}
+	return "valid: " + strings.Join(places, ", ")
+}
+
+// ExposedFiles are the files with a password that every user of this machine can read.
+func (s *Settings) ExposedFiles() (files []string) {
+	if runtime.GOOS == "windows" { // it has no such modes
+		return nil
+	}
+	inFile := func(name string) bool { return s.origins[name].line > 0 }
+	secret := s.auth != "" && inFile("auth") || s.statusToken != "" && inFile("status-token") || s.Policy.Upstream != nil && s.Policy.Upstream.Credentials != nil && inFile("upstream")
+	for file, has := range map[string]bool{s.config: secret, s.AuthFile: s.AuthFile != "", s.statusTokenFile: s.statusTokenFile != ""} {
+		if info, err := os.Stat(file); has && err == nil && info.Mode().IsRegular() && info.Mode()&0o004 != 0 {
+			files = append(files, file)
+		}
+	}
+	return files
+}
+
+// AuthHasOuterSpace reports whether the user name and password of auth-file begin or end with
+// a space, which SOCKS clients would have to give, too.
+func (s *Settings) AuthHasOuterSpace() bool {
+	c := s.Policy.Socks.Auth
+	return s.AuthFile != "" && c != nil && strings.TrimSpace(c.Username+":"+c.Password) != c.Username+":"+c.Password
+}

@@ -1,0 +1,36 @@
+package settings
+
+import (
+	"os"
+	"strings"
+	"testing"
+)
+
+// The documentation has every setting, with its default, and says whether it is
+// reloaded.
+func TestSettingsAreDocumented(t *testing.T) {
+	text, err := os.ReadFile("../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range table {
+		setting := &table[i]
+		var s Settings
+		row := "| `" + setting.name + "` "
+		if setting.reload {
+			row += "↻ "
+		}
+		row += "| "
+		if setting.isList() || setting.preset != "" {
+			if setting.preset != "" {
+				if err := setting.set(&s, setting.split([]string{setting.preset})); err != nil {
+					t.Fatal(err)
+				}
+			}
+			row += "`" + inTOML(setting.value(&s)) + "` "
+		}
+		if !strings.Contains(string(text), "\n"+row+"| ") {
+			t.Errorf("docs/configuration.md has no row that begins with %s", row)
+		}
+	}
+}
