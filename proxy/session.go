@@ -211,7 +211,7 @@ func (s *session) upgrade(ctx context.Context, peer *stream.Socket, magic [4]byt
 		Memory:       s.server.memory,
 		ReadTimeout:  s.server.idleTimeout(),
 		WriteTimeout: s.server.idleTimeout(),
-		Turns:        s.server.turns,
+		Semaphore:    s.server.turns,
 	})
 	release()
 	switch {

@@ -7,67 +7,65 @@ import (
 	"bip324proxy/internal/stream"
 )
 
-// Memory bounds the memory of large packets that are being received, of all
-// connections that have it in their Config.
+// Memory limits the memory of large packets that are being received, of all connections
+// with it in their Config.
 type Memory = stream.Memory
 
-// NewMemory returns a budget of size bytes. It should have room for several
-// packets of MaxContents: one that does not fit ends its connection.
+// NewMemory returns a Memory of size bytes. It should be several times MaxContents: a
+// packet larger than size ends its connection.
 func NewMemory(size int) *Memory { return stream.NewMemory(size) }
 
-// Config is what a handshake and its connection must be told. Only Magic is
-// needed; with the rest zero the connection looks like Bitcoin Core's.
+// Config configures a handshake and its connection. Only Magic is required; with all
+// else zero the connection looks like one of Bitcoin Core.
 type Config struct {
 	// Magic is the network's message start, in wire order.
 	Magic [4]byte
 
-	// First are the contents of packets, each at most MaxContents bytes, that
-	// leave together with our version packet: an initiator's VERSION message.
+	// First has the contents of packets, each at most MaxContents bytes, that are sent
+	// together with our version packet: an initiator's VERSION message.
 	First [][]byte
 
-	// Received are bytes that were read from the connection before: what the peer
-	// said first, at most MaxReceived. Only an initiator can have some.
+	// Received has what was read from the connection before, at most MaxReceived
+	// bytes. Only an initiator may set it.
 	Received []byte
 
-	// Garbage is sent behind our public key, at most MaxGarbage bytes. Nil
-	// means random bytes of a random length, uniform from 0 to MaxGarbage.
+	// Garbage is sent after our public key, at most MaxGarbage bytes. Nil means random
+	// bytes of a random length, uniform from 0 to MaxGarbage.
 	Garbage []byte
 
-	// Decoys are the contents sizes, in bytes, of decoy packets sent before our
-	// version packet. They leave in one write with it, so together they should
-	// fit into a socket's buffers.
+	// Decoys has the contents sizes, in bytes, of decoy packets that are sent before
+	// our version packet, in one write with it; together they should fit into a socket's
+	// buffers.
 	Decoys []int
 
-	// Version is the contents of our version packet, which BIP324 reserves for
+	// Version has the contents of our version packet, which BIP324 reserves for
 	// extensions. Peers ignore it.
 	Version []byte
 
-	// FirstByteTimeout limits, if not zero, the time to the peer's first byte;
-	// an initiator has sent its key by then. When it passes, the handshake fails
-	// with ErrSilent. The whole handshake is limited by its context.
+	// FirstByteTimeout, if not zero, limits the wait for the peer's first byte; then
+	// the handshake fails with ErrSilent. The context limits the whole handshake.
 	FirstByteTimeout time.Duration
 
-	// Turns, if not nil, is shared by handshakes of which no more than it has room
-	// for make a key or derive one at a time; that is nearly all of their work. The
-	// others wait for their turn, in order and as long as their context lasts.
-	Turns chan struct{}
+	// Semaphore, if not nil, limits computation: at most cap(Semaphore) handshakes that
+	// share it do curve arithmetic at once, which is nearly all of their work. The
+	// others wait, in order, until their context ends.
+	Semaphore chan struct{}
 
-	// ReadTimeout makes ReadPacket fail, if not zero, when nothing has arrived
-	// for so long, give or take an eighth.
+	// ReadTimeout, if not zero, makes ReadPacket fail when nothing has arrived for so
+	// long, give or take an eighth.
 	ReadTimeout time.Duration
 
-	// Memory is the budget for packets of over 16 KiB that are received. Several
-	// connections may share one; those that find it used up wait, in turn. It wants
-	// a ReadTimeout, without which a peer may keep its part for ever. Nil
-	// means the heap, without a bound.
+	// Memory holds received packets of over 16 KiB. Connections that share it wait, in
+	// order, while it is used up; it needs a ReadTimeout, or a peer could hold its part
+	// for ever. Nil means the heap, without a limit.
 	Memory *Memory
 
-	// WriteTimeout makes a write fail, if not zero, that the peer does not take
-	// for so long, give or take an eighth.
+	// WriteTimeout, if not zero, makes a write fail when the peer takes nothing for so
+	// long, give or take an eighth.
 	WriteTimeout time.Duration
 }
 
-// check refuses what BIP324 and Bitcoin Core would refuse at the other end.
+// check returns an error if the peer, by BIP324 or Bitcoin Core, would refuse c.
 func (c *Config) check() error {
 	if len(c.Received) > MaxReceived {
 		return fmt.Errorf("%d bytes received before the handshake, over the limit of %d", len(c.Received), MaxReceived)

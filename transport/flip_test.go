@@ -74,7 +74,7 @@ func TestFlippedBits(t *testing.T) {
 				if !altersInitiator {
 					sender, receiver = b, a
 				}
-				err := exchange(a, b, func(from *Handshake, offset int, sent []byte) []byte {
+				err := converse(a, b, func(from *Handshake, offset int, sent []byte) []byte {
 					if from == sender && at >= offset && at < offset+len(sent) {
 						sent = bytes.Clone(sent)
 						sent[at-offset] ^= mask
@@ -104,10 +104,10 @@ func TestFlippedBits(t *testing.T) {
 
 var filler = testBytes(20_000, 9)
 
-// exchange carries whole flights between two machines through a man in the
+// converse carries whole flights between two machines through a man in the
 // middle, and returns the error of each. A side that has failed sends and
 // hears no more; the other is left with what was on its way.
-func exchange(a, b *Handshake, alter func(from *Handshake, offset int, sent []byte) []byte) map[*Handshake]error {
+func converse(a, b *Handshake, alter func(from *Handshake, offset int, sent []byte) []byte) map[*Handshake]error {
 	errs := map[*Handshake]error{}
 	offset := map[*Handshake]int{}
 	pending := map[*Handshake][]byte{b: alter(a, 0, a.Start())}

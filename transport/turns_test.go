@@ -26,7 +26,7 @@ func TestTurns(t *testing.T) {
 			}()
 			ctx, cancel := context.WithTimeout(t.Context(), wait)
 			defer cancel()
-			c, err := Client(ctx, ours, Config{Magic: [4]byte{1, 2, 3, 4}, Turns: turns})
+			c, err := Client(ctx, ours, Config{Magic: [4]byte{1, 2, 3, 4}, Semaphore: turns})
 			if err == nil {
 				c.Close()
 			}

@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/crypto/chacha20"
 	"golang.org/x/crypto/chacha20poly1305"
+
 	//lint:ignore SA1019 chacha20poly1305 authenticates only packets that are in memory as a whole
 	"golang.org/x/crypto/poly1305"
 )
