@@ -95,6 +95,9 @@ func (s *session) breakRelay(r *rawRelay, err error) {
 // takeBack takes the peer's connection back from a relay because the client speaks
 // v1. heard is what the peer has said before.
 func (s *session) takeBack(r *rawRelay) (heard []byte, err error) {
+	if r == nil {
+		return nil, nil
+	}
 	if !r.opening.decide(true) { // the client has got it
 		r.peer.Interrupt()
 		s.client.Abort()
@@ -112,7 +115,7 @@ func (s *session) takeBack(r *rawRelay) (heard []byte, err error) {
 		return nil, errPeerClosed
 	}
 	r.peer.SetReadDeadline(time.Time{})
-	s.awaitFirstBytes()
+	s.limitFirstBytes()
 	return heard, nil
 }
 
@@ -171,9 +174,9 @@ func (s *session) awaitPeer(r *rawRelay) error {
 	}
 }
 
-// speakV1 relays a v1 client to a v1 peer, beginning with its VERSION. heard is what
-// the peer has said on that connection.
-func (s *session) speakV1(link fallback.Link, magic [4]byte, first *v1v2.Message, messages *v1v2.Reader, heard []byte) (talk func() error, err error) {
+// speakV1 opens the session between a v1 client and a v1 peer, beginning with the client's
+// first message. heard is what the peer has sent on link so far.
+func (s *session) speakV1(link fallback.Link, first *v1v2.Message, heard []byte) (relay func() error, err error) {
 	peer := stream.NewSocket(link.V1)
 	if err := s.own(peer); err != nil {
 		return nil, err
@@ -186,28 +189,25 @@ func (s *session) speakV1(link fallback.Link, magic [4]byte, first *v1v2.Message
 	s.logOpen("v1", "cause", s.loggable(link.Cause).Error())
 	peer.SetWriteDeadline(time.Now().Add(s.server.idleTimeout()))
 	// Byte for byte what the client sent: its checksum was right.
-	version := v1v2.AppendMessage(nil, magic, first.Type, first.Payload())
+	version := v1v2.AppendMessage(nil, s.magic, first.Type, first.Payload())
 	if _, err := peer.Write(version); err != nil {
 		return nil, &v1v2.EndError{Side: v1v2.Peer, Err: err}
 	}
-	messages.ReleaseLast() // the session may be a long one
+	s.messages.ReleaseLast() // the session may last for months
 	s.up.Bytes.Add(uint64(len(version)))
 	go func() {
-		s.noteV1(link, r, magic)
+		s.noteV1(link, r)
 		s.relayDown(r, nil)
 	}()
-	return func() error {
-		defer messages.Release()
-		return s.relayUp(r)
-	}, nil
+	return func() error { return s.relayUp(r) }, nil
 }
 
 // noteV1 looks at what the peer says first. If that is v1, the peer has proven to
 // speak it.
-func (s *session) noteV1(link fallback.Link, r *rawRelay, magic [4]byte) {
+func (s *session) noteV1(link fallback.Link, r *rawRelay) {
 	in := r.opening.in
 	in.SetIdle(s.server.idleTimeout())
-	if got, v1, _ := v1v2.Classify(in); v1 && got == magic {
+	if got, v1, _ := v1v2.Classify(in); v1 && got == s.magic {
 		s.dialer.NoteV1(s.shown.Dest, link)
 		if b, _ := in.Peek(in.Buffered()); len(b) > v1v2.HeaderSize { // of VERSION, if it is all there
 			end := min(v1v2.HeaderSize+int64(binary.LittleEndian.Uint32(b[16:])), int64(len(b)))

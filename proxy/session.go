@@ -17,21 +17,23 @@ import (
 	"bip324proxy/v1v2"
 )
 
-// session is one client's connection and the connection made for it.
+// session is a client's connection and the connection made for it.
 type session struct {
 	lifetime
 	server  *Server
 	policy  *Policy
 	client  *stream.Socket
-	in      *stream.Reader // all that is read from client, but for a relay's bytes
-	public  bool           // the listener is open to others than this machine
-	fixed   string         // where the listener's clients go, if they are not asked
-	refusal error          // why the client gets no more than an answer, if so
+	in      *stream.Reader // of client; only a relay reads the socket past it
+	public  bool           // the listener accepts clients of other hosts
+	fixed   string         // destination of all clients of the listener, if not ""
+	refusal error          // what to refuse the client with, if not nil
 	dialer  fallback.Dialer
 
+	magic    [4]byte      // of a client that speaks v1
+	messages *v1v2.Reader // from such a client, on in
 	ids      v1v2.PeerIDs
 	up, down v1v2.Counts    // to the peer, to the client
-	early    []v1v2.Dropped // of those to the peer the first of each kind, before the session opened
+	early    []v1v2.Dropped // dropped before the session opened, the first of each kind
 
 	mu    sync.Mutex  // guards shown
 	shown SessionInfo // see show
@@ -56,33 +58,37 @@ func newSession(server *Server, conn net.Conn, fixed string, public bool, number
 	return s
 }
 
-// serve runs the session and leaves nothing behind. The error says how it ended.
+// serve runs the session and releases all that it holds. The error is the reason of its
+// end: nil if both sides closed it, or if the client asked for an address only.
 func (s *session) serve(ctx context.Context) error {
 	err := s.run(ctx)
 	s.close()
+	if s.messages != nil {
+		s.messages.Release()
+	}
 	return cmp.Or(s.failed(), err)
 }
 
-// run settles both ends and has them talk. The error says how the session ended: nil
-// if both sides closed it, or if the client only wanted to know an address.
+// run sets the session up and relays until it ends.
 func (s *session) run(ctx context.Context) error {
-	var talk func() error
+	var relay func() error
 	var err error
-	// To settle takes a deep stack and a moment, to talk half the stack and months.
+	// Setup needs a deep stack for milliseconds, relaying a shallow one for months: setup
+	// gets a goroutine of its own.
 	settled := make(chan struct{})
 	go func() {
 		defer close(settled)
-		talk, err = s.settle(ctx)
+		relay, err = s.settle(ctx)
 	}()
 	if <-settled; err != nil {
 		return err
 	}
-	return talk()
+	return relay()
 }
 
-// settle is the story of one connection until both ends are settled. It returns what
-// they do then.
-func (s *session) settle(ctx context.Context) (talk func() error, err error) {
+// settle is the story of a session until both ends are settled. It returns what relays
+// between them from then on.
+func (s *session) settle(ctx context.Context) (relay func() error, err error) {
 	request, err := s.ask()
 	if err != nil {
 		return nil, err
@@ -105,84 +111,79 @@ func (s *session) settle(ctx context.Context) (talk func() error, err error) {
 		return nil, errClientLeft
 	}
 	s.show(func(info *SessionInfo) { info.State = StateGranted })
-	relay, magic, v1, err := s.peek(peer)
+	raw, v1, err := s.peek(peer)
 	if err != nil {
 		return nil, err
 	}
 	if !v1 {
-		return s.passThrough(relay)
+		return s.passThrough(raw)
 	}
-	var heard []byte // from the peer
-	if relay != nil {
-		if heard, err = s.takeBack(relay); err != nil {
-			return nil, err
-		}
-	}
-	messages := v1v2.NewReader(s.in, magic)
-	defer func() {
-		if err != nil {
-			messages.Release()
-		}
-	}()
-	version, err := s.firstMessage(messages)
+	heard, err := s.takeBack(raw)
 	if err != nil {
 		return nil, err
 	}
-	link, err := s.upgrade(ctx, peer, magic, &version, heard)
+	version, err := s.firstMessage()
 	if err != nil {
 		return nil, err
 	}
-	if link.V1 != nil {
-		if link.V1 != peer {
-			heard = nil // it was another connection's
-		}
-		return s.speakV1(link, magic, &version, messages, heard)
-	}
-	return s.speakV2(link.V2, magic, messages), nil
-}
-
-// peek finds out what the client speaks, and has what the peer may say first passed
-// on after a moment. Without v1 that relay goes on.
-func (s *session) peek(peer *stream.Socket) (relay *rawRelay, magic [4]byte, v1 bool, err error) {
-	if !s.policy.DenyPassthrough {
-		relay = s.startRelay(peer)
-	}
-	for {
-		s.awaitFirstBytes()
-		magic, v1, err = v1v2.Classify(s.in)
-		if !isTimeout(err) || s.client.Interrupted() {
-			if err != nil {
-				err = &v1v2.EndError{Side: v1v2.Client, Err: err}
-			}
-			break
-		}
-		if relay == nil || !relay.opening.hasPassed() {
-			err = &silentClientError{said: s.in.Buffered()}
-			break
-		} // else the peer does all the talking, as in other protocols
-	}
+	link, err := s.upgrade(ctx, peer, &version, heard)
 	switch {
-	case relay == nil:
 	case err != nil:
-		s.breakRelay(relay, err)
-		relay.opening.decide(false)
-		<-relay.down
-		err = relay.cause
-	case !v1:
-		relay.opening.decide(false)
+		return nil, err
+	case link.V2 != nil:
+		return s.speakV2(link.V2), nil
+	case link.V1 != peer:
+		heard = nil // the peer said it on another connection
 	}
-	return relay, magic, v1, err
+	return s.speakV1(link, &version, heard)
 }
 
-// awaitFirstBytes sets the deadline of the client's first bytes.
-func (s *session) awaitFirstBytes() {
+// peek finds out whether the client speaks v1. Meanwhile the peer may speak first: raw,
+// nil if passthrough is denied, passes that on after a moment, and goes on without v1.
+func (s *session) peek(peer *stream.Socket) (raw *rawRelay, v1 bool, err error) {
+	if !s.policy.DenyPassthrough {
+		raw = s.startRelay(peer)
+	}
+	v1, err = s.classify(raw)
+	switch {
+	case raw == nil:
+	case err != nil:
+		s.breakRelay(raw, err)
+		raw.opening.decide(false)
+		<-raw.down
+		err = raw.cause
+	case !v1:
+		raw.opening.decide(false)
+	}
+	return raw, v1, err
+}
+
+// classify reads the client's first bytes and reports whether they are v1.
+func (s *session) classify(raw *rawRelay) (v1 bool, err error) {
+	for {
+		s.limitFirstBytes()
+		s.magic, v1, err = v1v2.Classify(s.in)
+		switch {
+		case err == nil:
+			return v1, nil
+		case !isTimeout(err) || s.client.Interrupted():
+			return false, &v1v2.EndError{Side: v1v2.Client, Err: err}
+		case raw == nil || !raw.opening.hasPassed():
+			return false, &silentClientError{said: s.in.Buffered()}
+		} // else only the peer talks, as in some other protocols
+	}
+}
+
+// limitFirstBytes sets the deadline of the client's first bytes.
+func (s *session) limitFirstBytes() {
 	s.client.SetReadDeadline(time.Now().Add(s.server.firstBytesTimeout()))
 }
 
-// firstMessage reads the client's VERSION, or whatever good message is first.
-func (s *session) firstMessage(messages *v1v2.Reader) (v1v2.Message, error) {
+// firstMessage returns the client's first valid message, a VERSION as a rule.
+func (s *session) firstMessage() (v1v2.Message, error) {
+	s.messages = v1v2.NewReader(s.in, s.magic)
 	for {
-		m, ok, err := messages.Next()
+		m, ok, err := s.messages.Next()
 		if err != nil {
 			return m, &v1v2.EndError{Side: v1v2.Client, Err: err}
 		}
@@ -193,19 +194,19 @@ func (s *session) firstMessage(messages *v1v2.Reader) (v1v2.Message, error) {
 	}
 }
 
-// upgrade settles what to speak with the peer, which has said heard so far. With v2
-// the client's first message has been sent, with v1 nothing.
-func (s *session) upgrade(ctx context.Context, peer *stream.Socket, magic [4]byte, first *v1v2.Message, heard []byte) (fallback.Link, error) {
+// upgrade settles whether to speak v2 or v1 with the peer, which has sent heard so far.
+// With v2 the client's first message is sent, with v1 nothing is.
+func (s *session) upgrade(ctx context.Context, peer *stream.Socket, first *v1v2.Message, heard []byte) (fallback.Link, error) {
 	if first.Type == v1v2.TypeOf("version") {
 		s.up.NoteVersion(first.Payload())
 	}
-	s.show(func(info *SessionInfo) { info.State, info.Network = StateHandshake, transport.NetworkName(magic) })
+	s.show(func(info *SessionInfo) { info.State, info.Network = StateHandshake, transport.NetworkName(s.magic) })
 	first.Detach()
 	size := len(first.Raw())
 	began := time.Now()
 	ctx, release := s.contextUntilClientLeaves(ctx)
 	link, err := s.dialer.Upgrade(ctx, peer, s.shown.Dest, transport.Config{
-		Magic:        magic,
+		Magic:        s.magic,
 		First:        [][]byte{first.Contents()},
 		Received:     heard,
 		Memory:       s.server.memory,
@@ -222,21 +223,21 @@ func (s *session) upgrade(ctx context.Context, peer *stream.Socket, magic [4]byt
 	case link.V1 != nil:
 		return link, nil
 	}
-	if err := s.own(link.V2); err != nil { // may lead to another address than the one dialled
+	if err := s.own(link.V2); err != nil { // perhaps another connection than peer
 		return link, err
 	}
-	s.dialer.Resolve = nil // the answer is not needed any more
+	s.dialer.Resolve = nil // frees the addresses that it remembers
 	dest, conn := s.shown.Dest, link.V2.NetConn()
-	s.onEnd(func() { s.dialer.NoteV2(dest, conn) }) // it is remembered for 30 days from then
+	s.onEnd(func() { s.dialer.NoteV2(dest, conn) }) // known for 30 days from then on
 	s.server.count(func(t *tally) { t.shookHands(time.Since(began)) })
 	s.up.Add(first.Type, size)
 	return link, nil
 }
 
 // contextUntilClientLeaves returns a context that ends when the client closes its
-// connection, and what to call before the client is read again. A client that
-// has given up should not cause another dial, least of all one for v1.
-func (s *session) contextUntilClientLeaves(ctx context.Context) (context.Context, func()) {
+// connection: a client that has given up must not cause another dial, least of all one
+// for v1. Call release before the client is read again.
+func (s *session) contextUntilClientLeaves(ctx context.Context) (_ context.Context, release func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	watched := make(chan struct{})
 	go func() {
@@ -254,8 +255,8 @@ func (s *session) contextUntilClientLeaves(ctx context.Context) (context.Context
 	}
 }
 
-// speakV2 translates between a v1 client and a v2 peer.
-func (s *session) speakV2(peer *transport.Conn, magic [4]byte, messages *v1v2.Reader) (talk func() error) {
+// speakV2 opens the session between a v1 client and a v2 peer.
+func (s *session) speakV2(peer *transport.Conn) (relay func() error) {
 	s.watch(progress(&s.up), progress(&s.down))
 	id := peer.SessionID()
 	hexID := hex.EncodeToString(id[:])
@@ -263,22 +264,19 @@ func (s *session) speakV2(peer *transport.Conn, magic [4]byte, messages *v1v2.Re
 	s.logOpen("v2", "session_id", hexID)
 	out := stream.NewWriter(s.client)
 	out.SetStall(s.server.idleTimeout())
-	return func() error {
-		defer messages.Release()
-		return s.bridge(peer, magic, messages, out)
-	}
+	return func() error { return s.bridge(peer, out) }
 }
 
-// bridge translates until either side ends. The end of one side's stream is
-// passed on, and the other direction has a moment to finish.
-func (s *session) bridge(peer *transport.Conn, magic [4]byte, messages *v1v2.Reader, out *stream.Writer) error {
+// bridge translates until either side ends. It passes on the end of one side's stream and
+// gives the other direction LingerTimeout to finish.
+func (s *session) bridge(peer *transport.Conn, out *stream.Writer) error {
 	ends := make(chan error, 2)
 	go func() {
-		err := v1v2.ToClient(peer, out, magic, &s.ids, &s.down)
+		err := v1v2.ToClient(peer, out, s.magic, &s.ids, &s.down)
 		ends <- err
 		s.endOther(err, s.client.CloseWrite)
 	}()
-	err := v1v2.ToPeer(messages, peer, &s.ids, &s.up)
+	err := v1v2.ToPeer(s.messages, peer, &s.ids, &s.up)
 	ends <- err
 	s.endOther(err, peer.CloseWrite)
 
