@@ -9,9 +9,9 @@ import (
 // what the session is made of:
 //
 //	SOCKS negotiation                     socks.Config.Timeout
-//	looking up a name, connecting to it   transport.Dialer.DialTimeout
-//	v2 handshake                          transport.Dialer.HandshakeTimeout
-//	the peer's first byte                 transport.Dialer.FirstByteTimeout
+//	looking up a name, connecting to it   fallback.Dialer.DialTimeout
+//	v2 handshake                          fallback.Dialer.HandshakeTimeout
+//	the peer's first byte                 fallback.Dialer.FirstByteTimeout
 //	a message of over 16 KiB              stream.BodyTimeout
 const (
 	// refuseTimeout is how long a client beyond the limit of sessions may take to read
