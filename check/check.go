@@ -5,7 +5,7 @@
 //	Subject → checks, one after another → Report → text or JSON
 //
 // It looks from outside, as a client and as a peer would see it, and changes
-// nothing: it opens no listener and does not touch the memory of peers. It asks
+// nothing: it opens no listener and does not touch the known peers. It asks
 // nobody but the proxy itself, its upstream proxy and the peer that it was given; and,
 // if looking up that peer's name failed or was slow, each DNS server.
 package check

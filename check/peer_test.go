@@ -186,7 +186,7 @@ func TestNoPlaintextUnasked(t *testing.T) {
 		t.Errorf("it got % x and %d connections more", b, len(got))
 	}
 	if policy.Dialer.Peers.Lookup(addr) != fallback.SpeaksV1 {
-		t.Error("the memory of peers has changed")
+		t.Error("the known peers have changed")
 	}
 }
 

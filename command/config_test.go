@@ -211,7 +211,7 @@ func TestConfigPrintsAFile(t *testing.T) {
 	for _, args := range [][]string{
 		{},
 		{"--listen", "127.0.0.1:1", "--listen", "unix:/a \"b\"\\c\x7f\té\u2028", "--auth-file", auth, "--v1-fallback", "overlay",
-			"--peer-memory", `C:\peers`, "--allow", "10.0.0.0/8", "--allow", "*:25", "--deny", "*", "--passthrough", "deny",
+			"--known-peers", `C:\peers`, "--allow", "10.0.0.0/8", "--allow", "*:25", "--deny", "*", "--passthrough", "deny",
 			"--peer", "127.0.0.1:2=node.example:8333", "--message-memory", "9", "--max-sessions", "7", "--client-rate", "3",
 			"--grace", "1m30s", "--log-level", "warn", "--log-format", "json", "--upstream", "socks5://127.0.0.1:9050"},
 		{"--auth", "user:hunter2", "--upstream", "socks5://user:hunter3@127.0.0.1:9050"},

@@ -156,9 +156,9 @@ func v2Node(t *testing.T) string {
 func TestListeners(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "socket")
 	node := v2Node(t)
-	memory := filepath.Join(t.TempDir(), "peers")
+	file := filepath.Join(t.TempDir(), "peers")
 	p := startProgram(t, "--listen", "127.0.0.1:0", "--listen", "127.0.0.1:0", "--listen", "unix:"+path,
-		"--peer", "127.0.0.1:0="+node, "--peer-memory", memory)
+		"--peer", "127.0.0.1:0="+node, "--known-peers", file)
 	var addrs []string
 	for i := range 4 {
 		line := p.next(t, "listening")
@@ -187,13 +187,13 @@ func TestListeners(t *testing.T) {
 	if _, err := os.Lstat(path); !os.IsNotExist(err) {
 		t.Errorf("the socket is left behind: %v", err)
 	}
-	peers, err := fallback.OpenPeers(memory)
+	peers, err := fallback.OpenPeers(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer peers.Close()
 	if speaks := peers.Lookup(node); speaks != fallback.SpeaksV2 {
-		t.Errorf("the peer memory has %v for %s", speaks, node)
+		t.Errorf("the known peers have %v for %s", speaks, node)
 	}
 }
 

@@ -13,7 +13,7 @@ func TestUnavailable(t *testing.T) {
 		{"--auth-file", "/no/such/file"},
 		{"--status-token-file", "/no/such/file"},
 		{"--status", "unix:/no/such/directory/socket"},
-		{"--peer-memory", "/no/such/directory/peers"},
+		{"--known-peers", "/no/such/directory/peers"},
 		{"--listen", "unix:/no/such/directory/socket"},
 	} {
 		var stdout, stderr bytes.Buffer

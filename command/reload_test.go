@@ -40,12 +40,12 @@ func TestReload(t *testing.T) {
 	}
 	wantEcho(t, old)
 
-	line = p.hangUp(t, file, strings.Replace(before, "64", "32", 1)+"peer-memory = \"peers\"\npassthrough = \"deny\"\ndeny = []\n")
+	line = p.hangUp(t, file, strings.Replace(before, "64", "32", 1)+"known-peers = \"peers\"\npassthrough = \"deny\"\ndeny = []\n")
 	if line["msg"] != "configuration reloaded" || line["changed"] != "v1-fallback, deny, passthrough" {
 		t.Errorf("the log says %v", line)
 	}
 	line = p.next(t, "what changed needs a restart, and stays as it was until then")
-	if line["level"] != "WARN" || line["settings"] != "peer-memory, message-memory" {
+	if line["level"] != "WARN" || line["settings"] != "known-peers, message-memory" {
 		t.Errorf("the log says %v", line)
 	}
 	denied, code := socksTo(t, addr, echo)
@@ -120,7 +120,7 @@ func TestReloadOfABadFile(t *testing.T) {
 // peers decide nothing there. A reload that would let them decide is refused.
 func TestReloadWithoutKnownPeers(t *testing.T) {
 	peers := filepath.Join(t.TempDir(), strings.Repeat("x", 250)) // no room in a name for that of a temporary file
-	peersLine := "peer-memory = '" + peers + "'\n"
+	peersLine := "known-peers = '" + peers + "'\n"
 	file := writeFile(t, peersLine)
 	p := startProgram(t, "--listen", "127.0.0.1:0", "--config", file)
 	if line := p.next(t, "going on with known peers in this process only; with --v1-fallback never nothing depends on them"); line["level"] != "WARN" || !strings.Contains(fmt.Sprint(line["err"]), peers) {
@@ -139,10 +139,10 @@ func TestReloadWithoutKnownPeers(t *testing.T) {
 	p.stop(t)
 	for _, mode := range []string{"overlay", "always"} {
 		var stdout, stderr bytes.Buffer
-		if code := Run([]string{"bip324-proxy", "--peer-memory", peers, "--v1-fallback", mode}, &stdout, &stderr); code != 1 {
+		if code := Run([]string{"bip324-proxy", "--known-peers", peers, "--v1-fallback", mode}, &stdout, &stderr); code != 1 {
 			t.Errorf("%s: exit code %d, want 1", mode, code)
 		}
-		checkOneLine(t, mode, stderr.String(), "--peer-memory: known peers cannot be kept in "+peers)
+		checkOneLine(t, mode, stderr.String(), "--known-peers: known peers cannot be kept in "+peers)
 	}
 }
 

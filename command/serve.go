@@ -44,7 +44,7 @@ type service struct {
 	stops   stops
 	reloads chan os.Signal            // SIGHUP, where it asks for a reload
 	end     atomic.Pointer[time.Time] // when the process ends at the latest, once that is known
-	unsaved atomic.Bool               // the peer memory's file is yet to be written
+	unsaved atomic.Bool               // the known peers are not saved yet
 }
 
 // settings are those in force. It may be called at any time.
@@ -178,7 +178,7 @@ func (s *service) notify(state string) {
 	}
 }
 
-// policy is the settings' policy, with the memory of peers.
+// policy returns the settings' policy, with the known peers.
 func (s *service) policy() proxy.Policy {
 	p := s.settings().Policy
 	p.Dialer.Peers = s.peers
@@ -265,7 +265,7 @@ func (s *service) openPeers() error {
 		s.log.Warn("going on with known peers in this process only; with --v1-fallback never nothing depends on them", "err", err)
 		return nil
 	default:
-		return fmt.Errorf("%s: %w", set.Where("peer-memory"), err)
+		return fmt.Errorf("%s: %w", set.Where("known-peers"), err)
 	}
 	if n := peers.Distrusted(); n > 0 {
 		s.log.Info("known peers have expired by this machine's clock, or expire too late; as the clock may be wrong, or may have been, they stay known for a week of running",

@@ -75,14 +75,14 @@ func (s *service) awaitFirst(user userTerminal, done <-chan struct{}) os.Signal 
 	}
 }
 
-// endWithin ends the process after d. The exit code is 1 if the peer memory has not been
+// endWithin ends the process after d. The exit code is 1 if the known peers have not been
 // saved by then.
 func (s *service) endWithin(d time.Duration) {
 	end := time.Now().Add(d)
 	s.end.Store(&end)
 	time.AfterFunc(d, func() {
 		if s.unsaved.Load() {
-			lastWords(s.stderr, "the peer memory could not be saved in time", 100*time.Millisecond)
+			lastWords(s.stderr, "the known peers could not be saved in time", 100*time.Millisecond)
 			os.Exit(1)
 		}
 		os.Exit(0)
@@ -117,10 +117,10 @@ func (s *service) stop(grace time.Duration) {
 	}
 }
 
-// savePeers saves what the peer memory has.
+// savePeers saves the known peers.
 func (s *service) savePeers() {
 	if err := s.peers.Close(); err != nil {
-		s.log.Error("the peer memory could not be saved", "err", err)
+		s.log.Error("known peers could not be saved", "err", err)
 	}
 }
 

@@ -124,7 +124,7 @@ func TestV1SessionsDoNotRenewNote(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "peers")
 	date := time.Now().Add(2 * time.Hour).UTC().Format(time.RFC3339)
 	line := clearnet + " v1 " + date + "\n"
-	if err := os.WriteFile(path, []byte("bip324 peer memory 1\n"+line), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte("bip324 known peers 1\n"+line), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {

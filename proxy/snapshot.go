@@ -49,7 +49,7 @@ type Snapshot struct {
 	// Upstream is nil if there is none.
 	Upstream *Upstream `json:"upstream,omitempty"`
 
-	// Peers are the counts of the peer memory.
+	// Peers are the counts of the known peers.
 	Peers Peers `json:"peers"`
 	// MessageMemory is the budget for large messages.
 	MessageMemory Memory `json:"message_memory"`

@@ -214,7 +214,7 @@ func TestSnapshotOfFallbacks(t *testing.T) {
 		e.until("the end", func(s proxy.Snapshot) bool { return len(s.Sessions) == 0 })
 	}
 	if now := e.server.Snapshot(); now.Peers.V1 == 0 || now.Peers.RefusedV2 == 0 {
-		t.Errorf("peer memory %+v, want some on v1 and one that refused v2", now.Peers)
+		t.Errorf("known peers %+v, want some on v1 and one that refused v2", now.Peers)
 	}
 }
 

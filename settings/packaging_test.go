@@ -7,15 +7,15 @@ import (
 	"testing"
 )
 
-// The file of the packages can be read, has every setting, and but for the peer
-// memory says what is in force without it.
+// The file of the packages can be read, has every setting, and but for the known
+// peers says what is in force without it.
 func TestPackagedFile(t *testing.T) {
 	const path = "../packaging/config.toml"
 	content, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if said, err := parseFile(path, content); err != nil || len(said) != 1 || said["peer-memory"].texts == nil {
+	if said, err := parseFile(path, content); err != nil || len(said) != 1 || said["known-peers"].texts == nil {
 		t.Errorf("%v, %v", said, err)
 	}
 	shown := regexp.MustCompile(`(?m)^#([a-z0-9-]+ = )`).ReplaceAll(content, []byte("$1"))
@@ -31,7 +31,7 @@ func TestPackagedFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other := []string{"listen", "max-sessions", "peer-memory"} // whose defaults are not of use there
+	other := []string{"listen", "max-sessions", "known-peers"} // whose defaults are not of use there
 	for i := range table {
 		s := &table[i]
 		switch _, ok := all[s.name]; {

@@ -44,7 +44,7 @@ var table = []setting{
 		usage:  "`WHERE` plaintext v1 may be spoken to peers without v2: never, overlay (.onion through a Tor on this machine, and CJDNS), always"},
 	{name: "cjdnsreachable", field: func(s *Settings) any { return &s.cjdnsReachable }, preset: "false", reload: true,
 		usage: "this host is configured for CJDNS: fc00::/8 addresses lead to that network"},
-	{name: "peer-memory", field: func(s *Settings) any { return &s.KnownPeers },
+	{name: "known-peers", field: func(s *Settings) any { return &s.KnownPeers },
 		usage: "`FILE` to remember in, across restarts, which peers speak v2 and which do not"},
 	{name: "allow", field: func(s *Settings) any { return &s.allow }, reload: true,
 		usage: "`RULE`, HOST or HOST:PORT, for where clients may go, before any --deny; may be repeated"},

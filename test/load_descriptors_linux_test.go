@@ -17,7 +17,7 @@ import (
 
 // With few descriptors, and more clients than they are enough for: the proxy waits without spinning, and as soon as
 // there are some again, clients get through. By default it takes no more sessions than it has descriptors for; told to
-// take more it runs out of them, when it accepts, when it dials and when it saves the peer memory.
+// take more it runs out of them, when it accepts, when it dials and when it saves the known peers.
 func TestLoadDescriptors(t *testing.T) {
 	t.Parallel()
 	settling, watched := 500*time.Millisecond, time.Second
@@ -27,8 +27,8 @@ func TestLoadDescriptors(t *testing.T) {
 	for _, limit := range []int{64, 256} {
 		for _, flags := range [][]string{nil, {"--max-sessions", "100000"}} {
 			t.Run(fmt.Sprintf("%d%s", limit, strings.Join(flags, " ")), func(t *testing.T) {
-				memory := filepath.Join(t.TempDir(), "peers")
-				p := startLimitedProxy(t, limit, append([]string{"--peer-memory", memory}, flags...)...)
+				peersFile := filepath.Join(t.TempDir(), "peers")
+				p := startLimitedProxy(t, limit, append([]string{"--known-peers", peersFile}, flags...)...)
 				peer := startV2Peer(t)
 				echo := loopback.Echo(t)
 				requireGood(t, p.addr, peer)
@@ -102,8 +102,8 @@ func TestLoadDescriptors(t *testing.T) {
 				if !long { // or it takes five seconds
 					p.cmd.Process.Signal(syscall.SIGTERM)
 				}
-				eventually(t, "the peer memory is saved", func() bool {
-					b, err := os.ReadFile(memory)
+				eventually(t, "the known peers are saved", func() bool {
+					b, err := os.ReadFile(peersFile)
 					return err == nil && strings.Contains(string(b), peer)
 				})
 				lines := len(p.out.all())

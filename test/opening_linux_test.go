@@ -108,7 +108,7 @@ func TestSignalWhileWaiting(t *testing.T) {
 		for _, args := range [][]string{
 			{"--listen", "192.0.2.1:1324"},
 			{"--status", "192.0.2.1:1325", "--status-token", "0123456789abcdef"},
-			{"--listen", "127.0.0.1:0", "--peer", "127.0.0.1:0=192.0.2.9:8333", "--listen", "192.0.2.1:1324", "--peer-memory", filepath.Join(t.TempDir(), "peers")},
+			{"--listen", "127.0.0.1:0", "--peer", "127.0.0.1:0=192.0.2.9:8333", "--listen", "192.0.2.1:1324", "--known-peers", filepath.Join(t.TempDir(), "peers")},
 		} {
 			p := startWaiting(t, "", args...)
 			within(t, 10*time.Second, "the end", func() {

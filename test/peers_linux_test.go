@@ -218,7 +218,7 @@ func TestUnusablePeersFile(t *testing.T) {
 			u.stop(t)
 			for _, mode := range []string{"overlay", "always"} {
 				code, _, stderr := runProgram(t, "unshare", "-m", "sh", "-c", prepare+"\nexec \"$0\" \"$@\"", binaries.proxy,
-					"--listen", "127.0.0.1:0", "--peer-memory", file, "--v1-fallback", mode)
+					"--listen", "127.0.0.1:0", "--known-peers", file, "--v1-fallback", mode)
 				if code != 1 {
 					t.Errorf("%s: exit code %d", mode, code)
 				}
@@ -235,7 +235,7 @@ func TestPeersFileIsMounted(t *testing.T) {
 	addr := "127.0.0.91:" + n.port
 	dir := t.TempDir()
 	outside, file := filepath.Join(dir, "outside"), filepath.Join(dir, "peers")
-	for _, text := range []string{"", "bip324 peer memory 1\n", "what is this?\n" + strings.Repeat("a longer file\n", 1000)} {
+	for _, text := range []string{"", "bip324 known peers 1\n", "what is this?\n" + strings.Repeat("a longer file\n", 1000)} {
 		write(t, outside, text)
 		write(t, file, "")
 		mount := "mount --bind " + outside + " " + file
@@ -244,7 +244,7 @@ func TestPeersFileIsMounted(t *testing.T) {
 			t.Errorf("%+v", end)
 		}
 		u.stop(t)
-		if got := read(t, outside); !strings.HasPrefix(got, "bip324 peer memory 1\n"+addr+" v2 ") || strings.Count(got, "\n") != 2 {
+		if got := read(t, outside); !strings.HasPrefix(got, "bip324 known peers 1\n"+addr+" v2 ") || strings.Count(got, "\n") != 2 {
 			t.Errorf("the file has\n%s", got)
 		}
 		if strings.HasPrefix(text, "what") {

@@ -123,7 +123,7 @@ func (n *multiPeer) take(host string) gotten {
 // does before.
 func startKnowing(t *testing.T, file, prepare string, flags ...string) *under {
 	t.Helper()
-	all := append([]string{"--listen", "127.0.0.1:0", "--log-level", "debug", "--log-format", "json", "--peer-memory", file}, flags...)
+	all := append([]string{"--listen", "127.0.0.1:0", "--log-level", "debug", "--log-format", "json", "--known-peers", file}, flags...)
 	path := binaries.proxy
 	if prepare != "" {
 		if out, err := exec.Command("unshare", "-m", "true").CombinedOutput(); err != nil {
@@ -189,7 +189,7 @@ func (u *under) says(what string) string {
 func known(t *testing.T, lines ...string) (file string) {
 	t.Helper()
 	file = filepath.Join(t.TempDir(), "peers")
-	write(t, file, "bip324 peer memory 1\n"+strings.Join(lines, "\n")+"\n")
+	write(t, file, "bip324 known peers 1\n"+strings.Join(lines, "\n")+"\n")
 	return file
 }
 

@@ -63,7 +63,7 @@ func TestSignalsAtTheEnd(t *testing.T) {
 	t.Parallel()
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
 		for range 10 {
-			p := startProxy(t, "--grace", "0", "--peer-memory", filepath.Join(t.TempDir(), "peers"))
+			p := startProxy(t, "--grace", "0", "--known-peers", filepath.Join(t.TempDir(), "peers"))
 			p.cmd.Process.Signal(syscall.SIGTERM)
 			for ended := false; !ended; {
 				select {
@@ -88,8 +88,8 @@ func TestStopsInTime(t *testing.T) {
 	for name, slow := range map[string]bool{"": false, "slow disk": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			memory := filepath.Join(t.TempDir(), "peers")
-			p := startProxy(t, "--peer-memory", memory)
+			peersFile := filepath.Join(t.TempDir(), "peers")
+			p := startProxy(t, "--known-peers", peersFile)
 			peer := startV2Peer(t)
 			nc, code, err := upgradeThrough(p.addr, peer)
 			if err != nil || code != 0 {
@@ -114,8 +114,8 @@ func TestStopsInTime(t *testing.T) {
 			if !p.cmd.ProcessState.Success() {
 				t.Errorf("%v", p.cmd.ProcessState)
 			}
-			if b, _ := os.ReadFile(memory); !strings.Contains(string(b), peer+" v2 ") {
-				t.Errorf("the peer memory: %q", b)
+			if b, _ := os.ReadFile(peersFile); !strings.Contains(string(b), peer+" v2 ") {
+				t.Errorf("the known peers: %q", b)
 			}
 		})
 	}
@@ -258,11 +258,11 @@ func TestNotifyNobody(t *testing.T) {
 	}
 }
 
-// The second signal ends the proxy also if the disk does not answer. That the peer memory
-// was not saved is an error.
+// The second signal ends the proxy also if the disk does not answer. That the known peers were
+// not saved is an error.
 func TestSecondSignalWhateverTheDisk(t *testing.T) {
 	t.Parallel()
-	cmd := exec.Command(binaries.proxy, "--listen", "127.0.0.1:0", "--grace", "1h", "--peer-memory", filepath.Join(t.TempDir(), "peers"), "--log-format", "json")
+	cmd := exec.Command(binaries.proxy, "--listen", "127.0.0.1:0", "--grace", "1h", "--known-peers", filepath.Join(t.TempDir(), "peers"), "--log-format", "json")
 	p := &proxy{program: &program{name: "bip324-proxy", cmd: cmd, out: newLines(), done: make(chan struct{})}}
 	cmd.Stderr = p.out
 	if err := cmd.Start(); err != nil {
@@ -295,7 +295,7 @@ func TestSecondSignalWhateverTheDisk(t *testing.T) {
 	letGo()
 	<-p.done
 	all := p.out.all()
-	if last := all[len(all)-1]; p.cmd.ProcessState.ExitCode() != 1 || !strings.Contains(last, "the peer memory could not be saved in time") {
+	if last := all[len(all)-1]; p.cmd.ProcessState.ExitCode() != 1 || !strings.Contains(last, "the known peers could not be saved in time") {
 		t.Errorf("%v after %v: %q", p.cmd.ProcessState, took, all)
 	} else if took > patience/3 {
 		t.Errorf("it took %v", took)

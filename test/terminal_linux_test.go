@@ -88,11 +88,11 @@ func TestTerminalCloses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			memory := filepath.Join(t.TempDir(), "peers")
-			p := startInTerminal(t, c.stdin, c.stderr, binaries.proxy, "--peer-memory", memory)
+			peersFile := filepath.Join(t.TempDir(), "peers")
+			p := startInTerminal(t, c.stdin, c.stderr, binaries.proxy, "--known-peers", peersFile)
 			p.window.Close()
 			p.requireEnd(t)
-			if _, err := os.Stat(memory); err != nil {
+			if _, err := os.Stat(peersFile); err != nil {
 				t.Error(err)
 			}
 		})

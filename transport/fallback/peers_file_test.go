@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// openPeers opens a memory, or ends the test.
+// openPeers opens a file of known peers, or ends the test.
 func openPeers(t testing.TB, path string) *Peers {
 	t.Helper()
 	p, err := OpenPeers(path)
@@ -57,13 +57,13 @@ func wantFiles(t testing.TB, dir string, want ...string) {
 	}
 }
 
-// The file as a person sees it, and that it is the memory of the next process.
+// The file as a person sees it, and that the next process reads it.
 func TestPeersFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // where it is 2000-01-01T00:00:00Z
 		dir := t.TempDir()
 		path := filepath.Join(dir, "peers")
 		p := openPeers(t, path)
-		if got := readFile(t, path); got != "bip324 peer memory 1\n" {
+		if got := readFile(t, path); got != "bip324 known peers 1\n" {
 			t.Errorf("a new file has %q", got)
 		}
 		p.Note("first.example:8333", SpeaksV1)
@@ -78,7 +78,7 @@ func TestPeersFile(t *testing.T) {
 		p.Note("First.example:8333", SpeaksV2) // is the last now
 		closePeers(t, p)
 
-		want := `bip324 peer memory 1
+		want := `bip324 known peers 1
 [2001:db8::1]:18333 v1 2000-01-02T00:00:00Z
 v2:1 v1 2000-01-02T00:00:00Z
 192.0.2.1:8333 v2 2000-01-31T00:00:00Z
@@ -130,7 +130,7 @@ func TestCorruptPeersFile(t *testing.T) {
 		{"not ours", "[main]\nrpcpassword=hunter2\n", 0, "its first line is not"},
 		{"binary", "\x00\xff\x00\n\n\r\n\xfe", 0, "its first line is not"},
 		{"one byte", "\n", 0, "its first line is not"},
-		{"another version", "bip324 peer memory 2\n" + v1 + v2 + last, 2, "its first line is not"},
+		{"another version", "bip324 known peers 2\n" + v1 + v2 + last, 2, "its first line is not"},
 		{"no first line", v2 + v1 + last, 2, "its first line is not"},
 		{"half a first line", peersFormat[:10], 0, "its first line is not"},
 		{"cut off", good[:len(good)-2], 1, "line 4 "},

@@ -242,7 +242,7 @@ func TestPeersFileConcurrently(t *testing.T) {
 	closePeers(t, p)
 }
 
-// A memory without a file has nothing to close.
+// Known peers without a file have nothing to close.
 func TestCloseWithoutFile(t *testing.T) {
 	for _, p := range []*Peers{nil, new(Peers)} {
 		p.Note("one:1", SpeaksV2)

@@ -11,7 +11,7 @@ import (
 // The known-peers file is text: a line with the format, then a line for each peer, v1
 // before v2, least recently used first.
 //
-//	bip324 peer memory 1
+//	bip324 known peers 1
 //	[2001:db8::1]:8333 v1 2026-09-01T12:00:00Z
 //	192.0.2.1:8333 v2 2026-09-30T12:00:00Z
 //	node.example:8333 v2 1970-01-31T00:10:00Z 2h13m5s
@@ -19,7 +19,7 @@ import (
 // The time is when the note expires. The duration behind it is how long the note has
 // counted against the wall clock (see trustFor).
 const (
-	peersFormat  = "bip324 peer memory 1"
+	peersFormat  = "bip324 known peers 1"
 	maxPeersAddr = 270 // a name of 255 bytes and a port take 261
 	maxPeersLine = 320
 	maxPeersFile = (2*maxPeers + 1) * maxPeersLine

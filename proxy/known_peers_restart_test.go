@@ -24,7 +24,7 @@ func TestProvenV2SurvivesRestart(t *testing.T) {
 	damages := map[string]func([]byte) []byte{
 		"intact":               func(b []byte) []byte { return b },
 		"without a first line": func(b []byte) []byte { return b[bytes.IndexByte(b, '\n')+1:] },
-		"of another version":   func(b []byte) []byte { return append([]byte("bip324 peer memory 2"), b[bytes.IndexByte(b, '\n'):]...) },
+		"of another version":   func(b []byte) []byte { return append([]byte("bip324 known peers 2"), b[bytes.IndexByte(b, '\n'):]...) },
 		"with a torn end":      func(b []byte) []byte { return append(b, "[fc00::9]:8333 v"...) },
 		"with zeros behind":    func(b []byte) []byte { return append(b, make([]byte, 4096)...) },
 	}
