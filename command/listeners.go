@@ -1,8 +1,16 @@
 package command
 
 import (
+	"errors"
+	"fmt"
+	"log/slog"
 	"net"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
 
+	"bip324proxy/internal/errno"
 	"bip324proxy/internal/listen"
 	"bip324proxy/settings"
 )
@@ -89,3 +97,154 @@ func checkListeners(s *settings.Settings, all []listener) error {
 	}
 	return nil
 }
+
+// listenStatus opens the listener of the status page, or returns nil if none is
+// asked for.
+func listenStatus(s *settings.Settings, o *opening) (net.Listener, error) {
+	if s.Status == "" {
+		return nil, nil
+	}
+	l, err := o.open(s, "status", s.Status, true)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.CheckStatusListener(l.Addr()); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+const (
+	// addressPatience is how long the start waits for addresses that this machine does
+	// not have yet, all together: of DHCP, a VPN, a bridge of containers.
+	addressPatience = time.Minute
+
+	addressInterval = 500 * time.Millisecond
+)
+
+// errStopped means that a signal ended the program while it waited for an address.
+var errStopped = errors.New("stopped while waiting for an address")
+
+// opening opens listeners at the start of the program.
+type opening struct {
+	listen func(spec string) (net.Listener, error) // listen.Open
+	log    *slog.Logger
+	stop   <-chan struct{} // ends the wait
+
+	until time.Time // when the wait is over, once it has begun
+}
+
+// open opens the listener that the setting of that name asks for with spec. With wait it
+// waits for an address that this machine does not have yet. The error is a *settings.Error if the
+// setting is wrong, or errStopped.
+func (o *opening) open(s *settings.Settings, name, spec string, wait bool) (net.Listener, error) {
+	l, err := o.await(spec, wait)
+	switch {
+	case err == nil || err == errStopped:
+		return l, err
+	case errors.As(err, new(*listen.SpecError)):
+		return nil, s.Invalid(name, err)
+	case errors.As(err, new(*listen.GroupError)):
+		return nil, fmt.Errorf("%s: %w", s.Where(name), err)
+	case errors.As(err, new(*listen.NotSocketError)):
+		return nil, fmt.Errorf("cannot listen: %w with %s", err, s.Where(name))
+	}
+	hint := listenHint(err, spec)
+	if hint != "" {
+		hint += "; "
+	}
+	return nil, fmt.Errorf("cannot listen: %w; %sfor another address, choose one with %s", err, hint, s.Where(name))
+}
+
+func (o *opening) await(spec string, wait bool) (net.Listener, error) {
+	for told := false; ; told = true {
+		l, err := o.listen(spec)
+		if err == nil || !wait || !isAbsent(err, spec) {
+			return l, err
+		}
+		if o.until.IsZero() {
+			o.until = time.Now().Add(addressPatience)
+		}
+		left := time.Until(o.until)
+		if left <= 0 {
+			return nil, err
+		}
+		if !told {
+			o.log.Warn("this machine does not have the address yet; waiting for it", "addr", spec, "at_most", left.Round(time.Second))
+		}
+		select {
+		case <-time.After(min(left, addressInterval)):
+		case <-o.stop:
+			return nil, errStopped
+		}
+	}
+}
+
+// isAbsent reports whether listening at spec failed because this machine has no such
+// address or interface.
+func isAbsent(err error, spec string) bool {
+	zone := strings.Contains(spec, "%") // of an interface that may come; the system is not told a name
+	return errno.Is(err, errno.EADDRNOTAVAIL, errno.ENODEV) || zone && errno.Is(err, errno.EINVAL)
+}
+
+// listenHint returns why listening at spec failed with err and what can be done, or
+// nothing if err says enough.
+func listenHint(err error, spec string) string {
+	address, _ := listen.Parse(spec) // which Open has parsed
+	if address.Network == "unix" {
+		return socketHint(err, address.Address)
+	}
+	_, port, _ := net.SplitHostPort(spec)
+	switch {
+	case errno.Is(err, errno.EADDRINUSE):
+		return fmt.Sprintf("another program has that address, or bip324-proxy runs already: %s shows which; stop it", showListeners)
+	case isAbsent(err, spec):
+		return fmt.Sprintf("this machine has no such address: %s shows those that it has", showAddresses)
+	case errno.Is(err, errno.EACCES, syscall.EPERM) && len(port) < 4 && port != "0":
+		return "a port below 1024 needs a privilege; take a higher one, such as 1324"
+	case errno.Is(err, errno.EACCES, syscall.EPERM):
+		return "the system does not permit this program to use that port"
+	case errno.Is(err, errno.EAFNOSUPPORT):
+		return "this machine, or the service's sandbox, does not have that family of addresses, IPv4 or IPv6; take the other"
+	case errno.Is(err, errno.EMFILE, syscall.ENFILE):
+		return "too many files are open; raise the limit (ulimit -n)"
+	}
+	return ""
+}
+
+// socketHint is listenHint for the path of a unix socket.
+func socketHint(err error, path string) string {
+	switch {
+	case errno.Is(err, errno.EADDRINUSE):
+		return "another program uses that socket, or bip324-proxy runs already; stop it"
+	case errno.Is(err, syscall.ENOENT):
+		return "its directory does not exist; make it"
+	case errno.Is(err, syscall.ENOTDIR):
+		return "part of the path is not a directory"
+	case errno.Is(err, errno.EACCES, syscall.EPERM):
+		return "this user may not write to its directory; permit that"
+	case errno.Is(err, syscall.EROFS):
+		return "its file system is read-only; under systemd, take a path in a RuntimeDirectory="
+	case errno.Is(err, syscall.ENAMETOOLONG), errno.Is(err, errno.EINVAL) && len(path) > 90:
+		return fmt.Sprintf("the path has %d bytes, and a socket's may have 107 on Linux, 103 elsewhere; take a shorter one", len(path))
+	case errno.Is(err, errno.EAFNOSUPPORT):
+		return "this system has no unix sockets; take HOST:PORT"
+	case errno.Is(err, syscall.ENOSPC, syscall.EDQUOT):
+		return "its file system is full; make room"
+	}
+	return ""
+}
+
+// showListeners and showAddresses are commands of the system.
+var showListeners, showAddresses = func() (listeners, addresses string) {
+	switch runtime.GOOS {
+	case "linux":
+		return "ss -ltnp", "ip address"
+	case "freebsd":
+		return "sockstat -l", "ifconfig"
+	case "windows":
+		return "netstat -ano", "ipconfig"
+	}
+	return "lsof -nP -iTCP -sTCP:LISTEN", "ifconfig"
+}()

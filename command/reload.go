@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"bip324proxy/internal/listen"
 	"bip324proxy/settings"
 	"bip324proxy/transport/fallback"
 )
@@ -118,4 +119,29 @@ func names(all []string) string {
 		return "nothing"
 	}
 	return strings.Join(all, ", ")
+}
+
+func (s *service) warnOfFiles() {
+	for _, file := range s.settings().ExposedFiles() {
+		s.log.Warn("every user of this machine can read the file, and it has a password; make it the file of the user that the proxy runs as (chown), and run chmod 600 on it", "file", file)
+	}
+	if s.settings().AuthHasOuterSpace() {
+		s.log.Warn("the line in the file begins or ends with a space, which is part of the user name or password; if it should not be, remove it",
+			"file", s.settings().AuthFile)
+	}
+}
+
+// warnOfClients warns of networks in --clients that admit everybody.
+func (s *service) warnOfClients() {
+	for _, n := range s.settings().Policy.Clients.Everybody() {
+		s.log.Warn("every program that reaches the proxy may use it without a password, from wherever; give --clients the networks of its clients", "clients", n.String())
+	}
+}
+
+// warnOfIdleClients warns of a --clients that has no effect.
+func (s *service) warnOfIdleClients() {
+	if len(s.settings().Clients) > 0 && !slices.ContainsFunc(s.listeners, func(l listener) bool { return !listen.IsLocal(l.Addr()) }) {
+		s.log.Warn("--clients has no effect, for all listeners are on this machine alone; to let others in, add --listen with an address that they reach",
+			"clients", s.settings().Clients)
+	}
 }

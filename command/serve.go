@@ -1,20 +1,17 @@
 package command
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"net"
 	"os"
 	"runtime"
 	"runtime/debug"
-	"slices"
+	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -25,6 +22,7 @@ import (
 	"bip324proxy/internal/signals"
 	"bip324proxy/proxy"
 	"bip324proxy/settings"
+	"bip324proxy/status"
 	"bip324proxy/transport/fallback"
 )
 
@@ -171,13 +169,6 @@ func (s *service) run(c *cli.Context) error {
 	}
 }
 
-// notify tells systemd the state of the service.
-func (s *service) notify(state string) {
-	if err := notify(state); err != nil {
-		s.log.Warn("systemd cannot be told the state of the service", "state", state, "err", err)
-	}
-}
-
 // policy returns the settings' policy, with the known peers.
 func (s *service) policy() proxy.Policy {
 	p := s.settings().Policy
@@ -185,99 +176,65 @@ func (s *service) policy() proxy.Policy {
 	return p
 }
 
-// setLevel makes the log's level that of the settings.
-func (s *service) setLevel() {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(s.settings().LogLevel)); err == nil {
-		s.level.Set(level)
+// notify tells systemd the state of the service.
+func (s *service) notify(state string) {
+	if err := notify(state); err != nil {
+		s.log.Warn("systemd cannot be told the state of the service", "state", state, "err", err)
 	}
 }
 
-func (s *service) warnOfFiles() {
-	for _, file := range s.settings().ExposedFiles() {
-		s.log.Warn("every user of this machine can read the file, and it has a password; make it the file of the user that the proxy runs as (chown), and run chmod 600 on it", "file", file)
+// notify tells systemd the state of the service, such as READY=1 (sd_notify(3)). It does
+// nothing if systemd does not ask for it, and waits for no more than a second.
+func notify(state string) error {
+	name := os.Getenv("NOTIFY_SOCKET")
+	if !strings.HasPrefix(name, "/") && !strings.HasPrefix(name, "@") { // "@" is an abstract one
+		return nil
 	}
-	if s.settings().AuthHasOuterSpace() {
-		s.log.Warn("the line in the file begins or ends with a space, which is part of the user name or password; if it should not be, remove it",
-			"file", s.settings().AuthFile)
+	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: name, Net: "unixgram"})
+	if err != nil {
+		return err
 	}
+	defer conn.Close()
+	conn.SetWriteDeadline(time.Now().Add(time.Second))
+	_, err = conn.Write([]byte(state))
+	return err
 }
 
-// warnOfClients warns of networks in --clients that admit everybody.
-func (s *service) warnOfClients() {
-	for _, n := range s.settings().Policy.Clients.Everybody() {
-		s.log.Warn("every program that reaches the proxy may use it without a password, from wherever; give --clients the networks of its clients", "clients", n.String())
+// showStatus serves the status page, if there is one, until stop is called.
+func (s *service) showStatus() (stop func()) {
+	l := s.page
+	if l == nil {
+		return func() {}
 	}
-}
-
-// warnOfIdleClients warns of a --clients that has no effect.
-func (s *service) warnOfIdleClients() {
-	if len(s.settings().Clients) > 0 && !slices.ContainsFunc(s.listeners, func(l listener) bool { return !listen.IsLocal(l.Addr()) }) {
-		s.log.Warn("--clients has no effect, for all listeners are on this machine alone; to let others in, add --listen with an address that they reach",
-			"clients", s.settings().Clients)
+	page := status.Server{
+		Snapshot:  s.server.Snapshot,
+		Accepting: s.server.Accepting,
+		Settings:  func() []status.Setting { return s.settings().Shown() },
+		Version:   bareVersion(),
+		Token:     s.settings().Token,
+		Hosts:     s.settings().Hosts,
+		LogLost:   s.queue.Lost,
+		Log:       s.log,
 	}
-}
-
-// logFormat is what the lines of the log look like.
-type logFormat struct {
-	name    string // text or json
-	journal bool   // systemd's journal reads them
-}
-
-// linesLost returns what makes the line of a log that says that n lines of it were lost.
-func linesLost(format logFormat) func(n uint64) []byte {
-	return func(n uint64) []byte {
-		var line bytes.Buffer
-		format.logger(&line, slog.LevelError).Error("lines lost", "n", n)
-		return line.Bytes()
+	where := []any{"addr", l.Addr().String()}
+	if _, ok := l.Addr().(*net.TCPAddr); ok {
+		where = append(where, "url", "http://"+l.Addr().String()+"/")
 	}
-}
-
-func (f logFormat) logger(w io.Writer, level slog.Leveler) *slog.Logger {
-	options := &slog.HandlerOptions{Level: level}
-	handler := func(w io.Writer) slog.Handler {
-		if f.name == "json" {
-			return slog.NewJSONHandler(w, options)
+	s.log.Info("status page", where...)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := page.Serve(ctx, l); err != nil {
+			s.log.Error("the status page has ended", "err", err)
 		}
-		return slog.NewTextHandler(w, options)
+	}()
+	return func() {
+		cancel()
+		select {
+		case <-done:
+		case <-s.stops.second:
+		case <-time.After(pagePatience):
+		}
 	}
-	if f.journal {
-		return slog.New(journal.NewHandler(w, handler))
-	}
-	return slog.New(handler(w))
-}
-
-// openPeers opens the known peers, which are kept in a file or, if there is none,
-// in this process only.
-func (s *service) openPeers() error {
-	set := s.settings()
-	s.peers = new(fallback.Peers)
-	if set.KnownPeers == "" {
-		return nil
-	}
-	peers, err := fallback.OpenPeers(set.KnownPeers)
-	switch {
-	case err == nil:
-	case errors.As(err, new(*fallback.CorruptPeersError)):
-		s.log.Warn("going on with what could be read", "err", err)
-	case set.Policy.Dialer.Mode == fallback.Never && !isWrongPath(err):
-		s.peersLost = err
-		s.log.Warn("going on with known peers in this process only; with --v1-fallback never nothing depends on them", "err", err)
-		return nil
-	default:
-		return fmt.Errorf("%s: %w", set.Where("known-peers"), err)
-	}
-	if n := peers.Distrusted(); n > 0 {
-		s.log.Info("known peers have expired by this machine's clock, or expire too late; as the clock may be wrong, or may have been, they stay known for a week of running",
-			"peers", n, "file", set.KnownPeers)
-	}
-	peers.SaveFailed = func(err error) { s.log.Error("known peers could not be saved", "err", err) }
-	s.peers = peers
-	return nil
-}
-
-// isWrongPath reports whether the file of known peers failed because of what the
-// user wrote, and not because of the machine's state.
-func isWrongPath(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, fallback.ErrPeersFile)
 }

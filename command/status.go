@@ -1,66 +1,81 @@
 package command
 
 import (
+	"cmp"
 	"context"
-	"net"
-	"time"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
 
+	"github.com/urfave/cli/v2"
+
+	"bip324proxy/internal/listen"
+	"bip324proxy/internal/terminal"
 	"bip324proxy/settings"
 	"bip324proxy/status"
+	statusterminal "bip324proxy/status/terminal"
 )
 
-// listenStatus opens the listener of the status page, or returns nil if none is
-// asked for.
-func listenStatus(s *settings.Settings, o *opening) (net.Listener, error) {
-	if s.Status == "" {
-		return nil, nil
-	}
-	l, err := o.open(s, "status", s.Status, true)
-	if err != nil {
-		return nil, err
-	}
-	if err := s.CheckStatusListener(l.Addr()); err != nil {
-		l.Close()
-		return nil, err
-	}
-	return l, nil
+// usualPage is the address of the status page in the documentation.
+const usualPage = "127.0.0.1:1325"
+
+func statusCommand() *cli.Command {
+	return command(&cli.Command{
+		Name:      "status",
+		ArgsUsage: "[ADDRESS]",
+		Usage:     "print what the running proxy does, as its status page shows it",
+		Description: `ADDRESS is that of the running proxy's status page, HOST:PORT or unix:/PATH;
+by default the setting --status, or 127.0.0.1:1325. If the page requires a token,
+give it with --status-token-file or --status-token.`,
+		Flags: append(settings.Flags(),
+			&cli.BoolFlag{Name: "watch", Usage: "print it again every two seconds, until Ctrl-C"},
+			&cli.BoolFlag{Name: "json", Usage: "print it in JSON, as /api/status has it"}),
+		Action: runStatus,
+	})
 }
 
-// showStatus serves the status page, if there is one, until stop is called.
-func (s *service) showStatus() (stop func()) {
-	l := s.page
-	if l == nil {
-		return func() {}
+func runStatus(c *cli.Context) error {
+	if c.Bool("json") && c.Bool("watch") {
+		return usageError{errors.New("status: --json and --watch exclude each other; give one of them")}
 	}
-	page := status.Server{
-		Snapshot:  s.server.Snapshot,
-		Accepting: s.server.Accepting,
-		Settings:  func() []status.Setting { return s.settings().Shown() },
-		Version:   bareVersion(),
-		Token:     s.settings().Token,
-		Hosts:     s.settings().Hosts,
-		LogLost:   s.queue.Lost,
-		Log:       s.log,
+	page, err := statusClient(c)
+	if err != nil {
+		return err
 	}
-	where := []any{"addr", l.Addr().String()}
-	if _, ok := l.Addr().(*net.TCPAddr); ok {
-		where = append(where, "url", "http://"+l.Addr().String()+"/")
+	if c.Bool("watch") {
+		ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+		defer stop()
+		return statusterminal.Watch(ctx, c.App.Writer, func(ctx context.Context) (*status.Report, error) {
+			report, _, err := page.Status(ctx)
+			return report, err
+		})
 	}
-	s.log.Info("status page", where...)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if err := page.Serve(ctx, l); err != nil {
-			s.log.Error("the status page has ended", "err", err)
-		}
-	}()
-	return func() {
-		cancel()
-		select {
-		case <-done:
-		case <-s.stops.second:
-		case <-time.After(pagePatience):
-		}
+	report, raw, err := page.Status(c.Context)
+	if err != nil {
+		return err
 	}
+	if c.Bool("json") {
+		_, err := c.App.Writer.Write(terminal.JSON(raw))
+		return err
+	}
+	return statusterminal.Print(c.App.Writer, report)
+}
+
+// statusClient returns the client for the status page that the command is about.
+func statusClient(c *cli.Context) (page status.Client, err error) {
+	address, err := onlyArgument(c)
+	if err != nil {
+		return page, err
+	}
+	s, err := settings.Load(c)
+	if err != nil {
+		return page, err
+	}
+	page = status.Client{Address: cmp.Or(address, s.Status, usualPage), Token: s.Token}
+	if _, err := listen.Parse(page.Address); err != nil {
+		return page, usageError{fmt.Errorf("%s: %w", c.Command.Name, err)}
+	}
+	return page, nil
 }

@@ -3,9 +3,12 @@ package command
 import (
 	"context"
 	"os"
+	"syscall"
 	"time"
 
+	"bip324proxy/internal/errno"
 	"bip324proxy/internal/signals"
+	"bip324proxy/internal/terminal"
 )
 
 const (
@@ -117,13 +120,6 @@ func (s *service) stop(grace time.Duration) {
 	}
 }
 
-// savePeers saves the known peers.
-func (s *service) savePeers() {
-	if err := s.peers.Close(); err != nil {
-		s.log.Error("known peers could not be saved", "err", err)
-	}
-}
-
 // endLog writes the last lines of the log, if that takes no longer than the process may
 // go on.
 func (s *service) endLog() {
@@ -133,4 +129,35 @@ func (s *service) endLog() {
 		patience = min(patience, time.Until(*end)-margin)
 	}
 	s.queue.Close(patience)
+}
+
+// userTerminal is what ties the program to the terminal of the user who started it. Its
+// zero value is that of a service.
+type userTerminal struct {
+	interactive bool // stdin or stderr is a terminal
+	controlling bool // the program's session has one
+}
+
+// findTerminal looks for the terminal that the program is started in.
+func findTerminal() userTerminal {
+	return userTerminal{
+		interactive: terminal.Is(os.Stdin) || terminal.Is(os.Stderr),
+		controlling: openTerminal() == nil,
+	}
+}
+
+// isClosed reports whether a SIGHUP that has come means that the terminal was closed. With
+// stdin or stderr on a terminal it always does: some shells send it when they end, before
+// the terminal closes.
+func (u userTerminal) isClosed() bool {
+	return u.interactive || u.controlling && errno.Is(openTerminal(), syscall.ENXIO, syscall.EIO)
+}
+
+// openTerminal opens the controlling terminal and closes it again.
+func openTerminal() error {
+	f, err := os.OpenFile("/dev/tty", os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }

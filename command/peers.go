@@ -1,0 +1,52 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"syscall"
+
+	"bip324proxy/transport/fallback"
+)
+
+// openPeers opens the known peers, which are kept in a file or, if there is none,
+// in this process only.
+func (s *service) openPeers() error {
+	set := s.settings()
+	s.peers = new(fallback.Peers)
+	if set.KnownPeers == "" {
+		return nil
+	}
+	peers, err := fallback.OpenPeers(set.KnownPeers)
+	switch {
+	case err == nil:
+	case errors.As(err, new(*fallback.CorruptPeersError)):
+		s.log.Warn("going on with what could be read", "err", err)
+	case set.Policy.Dialer.Mode == fallback.Never && !isWrongPath(err):
+		s.peersLost = err
+		s.log.Warn("going on with known peers in this process only; with --v1-fallback never nothing depends on them", "err", err)
+		return nil
+	default:
+		return fmt.Errorf("%s: %w", set.Where("known-peers"), err)
+	}
+	if n := peers.Distrusted(); n > 0 {
+		s.log.Info("known peers have expired by this machine's clock, or expire too late; as the clock may be wrong, or may have been, they stay known for a week of running",
+			"peers", n, "file", set.KnownPeers)
+	}
+	peers.SaveFailed = func(err error) { s.log.Error("known peers could not be saved", "err", err) }
+	s.peers = peers
+	return nil
+}
+
+// isWrongPath reports whether the file of known peers failed because of what the
+// user wrote, and not because of the machine's state.
+func isWrongPath(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, fallback.ErrPeersFile)
+}
+
+// savePeers saves the known peers.
+func (s *service) savePeers() {
+	if err := s.peers.Close(); err != nil {
+		s.log.Error("known peers could not be saved", "err", err)
+	}
+}
