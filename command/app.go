@@ -30,7 +30,7 @@ func Run(args []string, stdout, stderr io.Writer) int {
 		signals.Release()
 	}
 	err := app.Run(args)
-	if err == nil {
+	if err == nil || err == errStopped {
 		return 0
 	}
 	lastWords(stderr, err.Error(), time.Second)

@@ -123,8 +123,8 @@ const (
 	addressInterval = 500 * time.Millisecond
 )
 
-// errStopped means that a signal ended the program while it waited for an address.
-var errStopped = errors.New("stopped while waiting for an address")
+// errStopped means that a signal ended the program before it was ready.
+var errStopped = errors.New("stopped before it was ready")
 
 // opening opens listeners at the start of the program.
 type opening struct {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -15,26 +14,26 @@ import (
 	"bip324proxy/transport/fallback"
 )
 
-// loading is how reading the settings anew came out.
+// loading is the outcome of reading the settings.
 type loading struct {
 	settings *settings.Settings
 	err      error
 }
 
-// loadAt loads the settings anew at each signal, until done is closed. A file that
-// makes its reader wait keeps nobody else waiting.
-func loadAt(signals <-chan os.Signal, c *cli.Context, done <-chan struct{}) <-chan loading {
+// loadings reads the settings at once and again at each SIGHUP, until done is closed.
+// A file that keeps its reader waiting, such as a pipe, keeps nothing else waiting.
+func (s *service) loadings(c *cli.Context, done <-chan struct{}) <-chan loading {
 	loaded := make(chan loading)
 	go func() {
 		for {
+			next, err := settings.Load(c)
 			select {
-			case <-signals:
+			case loaded <- loading{next, err}:
 			case <-done:
 				return
 			}
-			s, err := settings.Load(c)
 			select {
-			case loaded <- loading{s, err}:
+			case <-s.reloads:
 			case <-done:
 				return
 			}
@@ -43,38 +42,17 @@ func loadAt(signals <-chan os.Signal, c *cli.Context, done <-chan struct{}) <-ch
 	return loaded
 }
 
-// loadUnless loads the settings; there are none if stop is closed first.
-func loadUnless(stop <-chan struct{}, c *cli.Context) (*settings.Settings, error) {
-	loaded := make(chan loading, 1)
-	go func() {
-		s, err := settings.Load(c)
-		loaded <- loading{s, err}
-	}()
-	select {
-	case first := <-loaded:
-		return first.settings, first.err
-	case <-stop:
-		return nil, nil
-	}
-}
-
-// reload puts the new settings in force, but for those that need a restart. If
-// anything is wrong with them the old ones stay. Sessions keep the policy that
-// they began with.
-func (s *service) reload(next loading) {
+// reload puts the new settings in force, except those that need a restart. If anything
+// is wrong with them, the current ones stay. Sessions keep the policy they began with.
+func (s *service) reload(next *settings.Settings, err error) {
 	before := s.settings()
-	err := next.err
-	if err == nil {
-		err = checkListeners(next.settings, s.listeners)
-	}
-	if err == nil && s.peersLost != nil && next.settings.Policy.Dialer.Mode != fallback.Never {
-		err = fmt.Errorf("v1-fallback: %v needs the known peers, and their file could not be used at the start; mend that, and restart: %w",
-			next.settings.Policy.Dialer.Mode, s.peersLost)
-	}
 	var merged *settings.Settings
 	var changed, restart []string
 	if err == nil {
-		merged, changed, restart, err = before.Merge(next.settings)
+		err = s.checkReload(next)
+	}
+	if err == nil {
+		merged, changed, restart, err = before.Merge(next)
 	}
 	if err != nil {
 		var wrong *settings.Error
@@ -97,6 +75,14 @@ func (s *service) reload(next loading) {
 	s.warnOfLess(before)
 	s.warnOfFiles()
 	s.warnOfClients()
+}
+
+// checkReload returns an error if the settings do not fit what is open.
+func (s *service) checkReload(next *settings.Settings) error {
+	if mode := next.Policy.Dialer.Mode; s.peersLost != nil && mode != fallback.Never {
+		return fmt.Errorf("v1-fallback: %v needs the known peers, and their file could not be used at the start; mend that, and restart: %w", mode, s.peersLost)
+	}
+	return checkListeners(next, s.listeners)
 }
 
 // warnOfLess warns of what new sessions may do that they might not before.

@@ -58,8 +58,15 @@ func serve(c *cli.Context) error {
 	done := make(chan struct{})
 	defer close(done)
 	s.awaitStops(done)
-	set, err := loadUnless(s.stops.first, c)
-	if err != nil || set == nil {
+	loaded := s.loadings(c, done)
+	var first loading
+	select {
+	case first = <-loaded:
+	case <-s.stops.first:
+		return errStopped
+	}
+	set, err := first.settings, first.err
+	if err != nil {
 		return err
 	}
 	s.current.Store(set)
@@ -79,7 +86,7 @@ func serve(c *cli.Context) error {
 	}()
 	opening := &opening{listen: listen.Open, log: s.log, stop: s.stops.first}
 	if s.page, err = listenStatus(set, opening); err != nil {
-		return unlessStopped(err)
+		return err
 	}
 	if s.page != nil {
 		defer s.page.Close()
@@ -95,7 +102,7 @@ func serve(c *cli.Context) error {
 	defer s.showStatus()() // from before addresses are waited for to how sessions end
 	var missing []error
 	if s.listeners, missing, err = openListeners(set, opening); err != nil {
-		return unlessStopped(err)
+		return err
 	}
 	for _, err := range missing {
 		s.log.Info("not listening on an address by default that this machine does not have", "err", errors.Unwrap(err))
@@ -105,15 +112,7 @@ func serve(c *cli.Context) error {
 			"max_sessions", set.MaxSessions, "enough_for", enough)
 	}
 	defer runtime.KeepAlive(spareMemory())
-	return s.run(c)
-}
-
-// unlessStopped returns err, but no error if a signal ended the start.
-func unlessStopped(err error) error {
-	if err == errStopped {
-		return nil
-	}
-	return err
+	return s.run(loaded)
 }
 
 // spareMemory has the heap collected early, unless the environment says otherwise:
@@ -134,11 +133,7 @@ func spareMemory() (ballast []byte) {
 }
 
 // run serves until a signal ends it, or a listener fails.
-func (s *service) run(c *cli.Context) error {
-	done := make(chan struct{})
-	defer close(done)
-	loaded := loadAt(s.reloads, c, done)
-
+func (s *service) run(loaded <-chan loading) error {
 	failed := make(chan error, len(s.listeners))
 	for _, l := range s.listeners {
 		s.log.Info("listening", l.attrs(s.settings())...)
@@ -158,7 +153,7 @@ func (s *service) run(c *cli.Context) error {
 			s.server.Close()
 			return err
 		case next := <-loaded:
-			s.reload(next)
+			s.reload(next.settings, next.err)
 		case <-s.stops.first:
 			grace := s.settings().Grace
 			s.log.Info("stopping; once more to stop at once", "signal", s.stops.signal.String(), "grace", grace)
@@ -176,28 +171,22 @@ func (s *service) policy() proxy.Policy {
 	return p
 }
 
-// notify tells systemd the state of the service.
+// notify tells systemd the state of the service, such as READY=1 (sd_notify(3)), if
+// systemd asks for it.
 func (s *service) notify(state string) {
-	if err := notify(state); err != nil {
-		s.log.Warn("systemd cannot be told the state of the service", "state", state, "err", err)
-	}
-}
-
-// notify tells systemd the state of the service, such as READY=1 (sd_notify(3)). It does
-// nothing if systemd does not ask for it, and waits for no more than a second.
-func notify(state string) error {
 	name := os.Getenv("NOTIFY_SOCKET")
 	if !strings.HasPrefix(name, "/") && !strings.HasPrefix(name, "@") { // "@" is an abstract one
-		return nil
+		return
 	}
 	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: name, Net: "unixgram"})
-	if err != nil {
-		return err
+	if err == nil {
+		conn.SetWriteDeadline(time.Now().Add(time.Second))
+		_, err = conn.Write([]byte(state))
+		conn.Close()
 	}
-	defer conn.Close()
-	conn.SetWriteDeadline(time.Now().Add(time.Second))
-	_, err = conn.Write([]byte(state))
-	return err
+	if err != nil {
+		s.log.Warn("systemd cannot be told the state of the service", "state", state, "err", err)
+	}
 }
 
 // showStatus serves the status page, if there is one, until stop is called.

@@ -83,26 +83,19 @@ func settingIn(content []byte, line int) *setting {
 	return lookUp(strings.TrimSpace(name))
 }
 
-// isOfType says whether an expression, KEY = VALUE or the head of a table, has a
+// isOfType reports whether an expression, KEY = VALUE or the head of a table, has a
 // value of the setting's type.
 func (t *setting) isOfType(e *unstable.Node) bool {
-	if e.Kind != unstable.KeyValue {
+	kind, _ := t.inFile()
+	if e.Kind != unstable.KeyValue || e.Value().Kind != kind {
 		return false
 	}
-	switch value := e.Value(); t.value(new(Settings)).(type) {
-	case []string:
-		ok := value.Kind == unstable.Array
-		for each := value.Children(); ok && each.Next(); {
-			ok = each.Node().Kind == unstable.String
+	for each := e.Value().Children(); kind == unstable.Array && each.Next(); {
+		if each.Node().Kind != unstable.String {
+			return false
 		}
-		return ok
-	case string:
-		return value.Kind == unstable.String
-	case int:
-		return value.Kind == unstable.Integer
-	default:
-		return value.Kind == unstable.Bool
 	}
+	return true
 }
 
 // asTexts returns a value of TOML as a flag would be given it.
@@ -117,21 +110,24 @@ func asTexts(value any) (texts []string) {
 	return texts
 }
 
-// example says how a file sets t.
-func (t *setting) example() (text string) {
-	s := new(Settings)
-	switch t.value(s).(type) {
+// inFile returns the kind of the setting's values in a file, and its name.
+func (t *setting) inFile() (kind unstable.Kind, name string) {
+	switch t.value(new(Settings)).(type) {
 	case []string:
-		text = "a list of strings"
+		return unstable.Array, "a list of strings"
 	case string:
-		text = "a string, in quotes"
+		return unstable.String, "a string, in quotes"
 	case int:
-		text = "a whole number, without quotes"
-	default:
-		text = "true or false, without quotes"
+		return unstable.Integer, "a whole number, without quotes"
 	}
-	if t.preset != "" && t.set(s, t.split([]string{t.preset})) == nil {
-		text += fmt.Sprintf(", such as %s = %s", t.name, inTOML(t.value(s)))
+	return unstable.Bool, "true or false, without quotes"
+}
+
+// example returns how a file sets t.
+func (t *setting) example() string {
+	_, text := t.inFile()
+	if t.preset != "" {
+		text += fmt.Sprintf(", such as %s = %s", t.name, inTOML(t.value(defaults())))
 	}
 	return text
 }
