@@ -45,8 +45,8 @@ func v1Cases() (all []v1Case) {
 	for n := 4; n < len(hello); n++ {
 		before(fmt.Sprintf("VERSION ends after %d bytes", n), whyClientLeft+" within a message", hello[:n])
 	}
-	before("verack first", "a v1 message that is not VERSION comes first", v1(message{"verack", nil}, version))
-	before("VERSION in capitals", "a v1 message that is not VERSION comes first", hostile.V1("VERSION", version.payload))
+	before("verack first", "the first v1 message is not VERSION", v1(message{"verack", nil}, version))
+	before("VERSION in capitals", "the first v1 message is not VERSION", hostile.V1("VERSION", version.payload))
 	before("VERSION with a wrong checksum", whyClientLeft, hostile.BadChecksum(version.name, version.payload))
 	before("two VERSIONs of two networks", "v1 header with magic", hostile.BadChecksum(version.name, version.payload),
 		hostile.V1On([4]byte{0x0a, 0x03, 0xcf, 0x40}, version.name, version.payload))

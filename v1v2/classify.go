@@ -8,21 +8,20 @@ import (
 	"bip324proxy/transport"
 )
 
-// VersionPrefix is what follows the magic at the start of every v1 connection.
+// VersionPrefix follows the magic at the start of every v1 connection.
 const VersionPrefix = "version\x00\x00\x00\x00\x00"
 
-// ErrNotVersion says that a stream begins with the magic of a known network,
-// and so in v1, but not with a VERSION message as v1 must.
-var ErrNotVersion = errors.New("a v1 message that is not VERSION comes first")
+// ErrNotVersion reports a stream that begins with the magic of a known network, and
+// so is v1, but whose first message is not VERSION.
+var ErrNotVersion = errors.New("the first v1 message is not VERSION")
 
-// Classify looks at a connection's first bytes, without consuming any, until
-// it is certain whether they begin a v1 VERSION message, and then returns the
-// network's magic. Any network will do, so the first four bytes say nothing;
-// from the fifth on, the first byte that differs decides.
+// Classify peeks at the first bytes of a connection until it is certain whether they
+// begin a v1 VERSION message, and returns the network's magic. Any magic is accepted, so
+// the first four bytes decide nothing; from the fifth on, the first byte that differs does.
 //
-// What is v1 but no whole VERSION header is an error, so that it is not taken
-// for something else and sent on in plaintext: ErrNotVersion, and
-// io.ErrUnexpectedEOF if the stream ends within it.
+// A v1 stream without a complete VERSION header is an error, lest it be passed on in
+// plaintext as an unknown protocol: ErrNotVersion, or io.ErrUnexpectedEOF if the stream
+// ends within the header.
 func Classify(r interface{ Peek(int) ([]byte, error) }) (magic [4]byte, v1 bool, err error) {
 	for n := len(magic) + 1; n <= len(magic)+len(VersionPrefix); n++ {
 		b, err := r.Peek(n)
