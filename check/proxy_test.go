@@ -202,7 +202,7 @@ func TestUpstream(t *testing.T) {
 		"closing":  {newUpstream(loopback.Serve(t, closing)), "failed upstream ADDR: somebody listens there, but does not answer as a SOCKS5 proxy: the connection was closed before all had come" + give + byProxy},
 		"laconic":  {newUpstream(loopback.Serve(t, laconic)), "warning upstream ADDR: this is a SOCKS5 proxy, but not Tor (asked for what Tor knows, it gives no answer: unexpected EOF)" + notTor + byProxy},
 		"nobody":   {newUpstream(loopback.Nobody(t)), "failed upstream ADDR: nobody listens there: connection refused -> start that proxy, or correct --upstream; until then nobody is connected to" + byProxy},
-		"password": {newUpstream(authed), "failed upstream ADDR: this is a SOCKS5 proxy, but it wants a user name and password: write them into its URL, as in socks5://user:password@host:port" + byProxy},
+		"password": {newUpstream(authed), "failed upstream ADDR: this is a SOCKS5 proxy, but it requires a user name and password: write them into its URL, as in socks5://user:password@host:port" + byProxy},
 		"wrong":    {withAuth, "failed upstream ADDR: this is a SOCKS5 proxy, but it refused the user name and password" + byProxy},
 		"too much": {plainAuth, "failed upstream ADDR: this is a SOCKS5 proxy, but it takes no user name and password -> leave them out of --upstream" + byProxy},
 	} {

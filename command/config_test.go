@@ -145,7 +145,7 @@ func TestWrongFile(t *testing.T) {
 		{"peer = [\"1=node:8333\"]", "FILE:1: peer: \"1\" is not a valid address"},
 		{"auth = \"a:b\"\nauth-file = \"f\"", "FILE:1: auth and FILE:2: auth-file: give one of them"},
 		{"auth = \"hunter2\"", "FILE:1: auth: write USER:PASSWORD"},
-		{"upstream = \"hunter2\"", "FILE:1: upstream: write the upstream proxy as socks5://"},
+		{"upstream = \"hunter2\"", "FILE:1: upstream: the URL of the upstream proxy is invalid; write socks5://"},
 		{"passthrough = \"\"", `FILE:1: passthrough: "" is neither allow nor deny`},
 		{"log-level = \"INFO\"", `FILE:1: log-level: "INFO" is none of debug, info, warn and error`},
 		{"\nlog-level = \"\xff\"", "FILE:2: the file is not UTF-8; save it as UTF-8"},
@@ -184,7 +184,7 @@ func TestWrongWhereGiven(t *testing.T) {
 	for _, c := range []struct{ env, says string }{
 		{"GRACE=-1s", "BIP324_PROXY_GRACE: a time cannot be negative"},
 		{"MAX_SESSIONS=many", `BIP324_PROXY_MAX_SESSIONS: "many" is no whole number`},
-		{"UPSTREAM=127.0.0.1:9050", "BIP324_PROXY_UPSTREAM: write the upstream proxy as"},
+		{"UPSTREAM=127.0.0.1:9050", "BIP324_PROXY_UPSTREAM: the URL of the upstream proxy is invalid"},
 		{"UPSTEAM=socks5://127.0.0.1:9050", "BIP324_PROXY_UPSTEAM: unknown setting; did you mean BIP324_PROXY_UPSTREAM?"},
 		{"AUTH_FILES=f", "did you mean BIP324_PROXY_AUTH_FILE?"},
 		{"LISTEN=unix:/no/such/directory/socket", "choose one with BIP324_PROXY_LISTEN"},

@@ -142,7 +142,7 @@ func TestCommands(t *testing.T) {
 			t.Errorf("command %#x: % x, %v", command, b, err)
 		}
 		client.Close()
-		e.wantEnd(client, "refused", "this proxy has CONNECT only")
+		e.wantEnd(client, "refused", "this proxy supports only CONNECT")
 	}
 	if n := e.net.dialled("node.example:8333"); n != 0 {
 		t.Errorf("dialled %d times", n)

@@ -35,7 +35,7 @@ func TestAuth(t *testing.T) {
 		"none offered, unasked": {Credentials{"user", "pass"}, "050100" + login("user", "pass") + toHost, []string{"05ff"},
 			"set it to the user name and password"},
 		"GSSAPI":        {Credentials{"user", "pass"}, "050101", []string{"05ff"}, "[01]"},
-		"skipped":       {Credentials{"user", "pass"}, "050102" + toHost, []string{"0502", "0101"}, "sent something else"},
+		"skipped":       {Credentials{"user", "pass"}, "050102" + toHost, []string{"0502", "0101"}, "did not send them"},
 		"demands empty": {Credentials{}, "050102" + login("", "x"), []string{"0502", "0101"}, "wrong"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -44,8 +44,8 @@ func TestAuth(t *testing.T) {
 				tp.auth = &tt.auth
 				req, _, err := negotiate(tp)
 				if tt.text == "" {
-					if err != nil || !req.Credentials.none() || req.Dest.Host != hostName {
-						t.Fatalf("request %v, %v, with the credentials in it: %v", req, err, !req.Credentials.none())
+					if err != nil || !req.Credentials.isZero() || req.Dest.Host != hostName {
+						t.Fatalf("request %v, %v, with the credentials in it: %v", req, err, !req.Credentials.isZero())
 					}
 					if err := req.Reply(Succeeded); err != nil {
 						t.Error(err)

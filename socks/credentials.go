@@ -8,35 +8,35 @@ import (
 	"log/slog"
 )
 
-// Credentials are RFC 1929's, 0 to 255 bytes each; both empty counts as none.
-// Printing or logging them shows nothing, with one exception: fmt does not call
-// methods in unexported fields, so a struct that keeps Credentials in one must
-// not be printed whole.
+// Credentials are a user name and password (RFC 1929), 0 to 255 bytes each; both empty
+// counts as none. They are redacted when printed or logged, with one exception: fmt does
+// not call methods of unexported fields, so a struct with Credentials in one must not be
+// printed whole.
 type Credentials struct {
 	Username string `json:"-"`
 	Password string `json:"-"`
 }
 
-const hidden = "[credentials]"
+const redacted = "[credentials]"
 
-// String is the same for all credentials.
-func (c Credentials) String() string { return hidden }
+// String returns the same text for all credentials.
+func (c Credentials) String() string { return redacted }
 
 // Format prints String for every verb, %+v and %#v among them.
-func (c Credentials) Format(f fmt.State, _ rune) { io.WriteString(f, hidden) }
+func (c Credentials) Format(f fmt.State, _ rune) { io.WriteString(f, redacted) }
 
-// LogValue is String.
-func (c Credentials) LogValue() slog.Value { return slog.StringValue(hidden) }
+// LogValue returns String.
+func (c Credentials) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// none says that there is nothing in c.
-func (c Credentials) none() bool { return c == Credentials{} }
+// isZero reports whether both are empty.
+func (c Credentials) isZero() bool { return c == Credentials{} }
 
-// matches compares in a time that tells nothing of where they differ, nor of
-// how long they are.
-func (c Credentials) matches(other Credentials) bool {
-	equal := func(a, b string) int {
+// equal compares in a time that depends neither on where they differ nor on their
+// lengths.
+func (c Credentials) equal(other Credentials) bool {
+	same := func(a, b string) int {
 		x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
 		return subtle.ConstantTimeCompare(x[:], y[:])
 	}
-	return equal(c.Username, other.Username)&equal(c.Password, other.Password) == 1
+	return same(c.Username, other.Username)&same(c.Password, other.Password) == 1
 }

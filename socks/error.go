@@ -11,37 +11,36 @@ import (
 	"bip324proxy/internal/plain"
 )
 
-// Stage is the part of a conversation that it failed in.
+// Stage is a part of a negotiation.
 type Stage string
 
 // The stages, in order.
 const (
-	StageDial     Stage = "dial" // with an upstream proxy
+	StageDial     Stage = "dial" // of an upstream proxy
 	StageGreeting Stage = "greeting"
 	StageAuth     Stage = "authentication"
 	StageRequest  Stage = "request"
 )
 
-// NegotiationError is the error of Negotiate. It never holds credentials.
+// NegotiationError is the error of Negotiate. It never contains credentials.
 type NegotiationError struct {
 	Stage Stage
-	Reply ReplyCode // what the request was answered with; Succeeded if it was not answered
-	// Err is the cause: io.EOF if the client closed without having sent a byte,
-	// io.ErrUnexpectedEOF if it closed later, os.ErrDeadlineExceeded if the time
-	// ran out, another error of the connection, or in words what was wrong.
+	Reply ReplyCode // the reply to the request; Succeeded if there was none
+	// Err is the cause: io.EOF if the client closed the connection without sending a
+	// byte, io.ErrUnexpectedEOF if it closed it later, os.ErrDeadlineExceeded if it
+	// timed out, another error of the connection, or an error in words.
 	Err error
 }
 
-// Error says what happened and, where the client's settings are to blame, what
-// to change.
+// Error returns what happened and, if the client's settings are wrong, what to change.
 func (e *NegotiationError) Error() string {
 	why := plain.Words(e.Err)
-	timeout, ok := e.Err.(net.Error) // the error itself: one within carries a cause of its own
+	timeout, ok := e.Err.(net.Error) // not errors.As: a wrapped one has another cause
 	switch {
 	case e.Err == io.EOF:
 		why = "the client closed the connection without sending anything"
 	case e.Err == io.ErrUnexpectedEOF:
-		why = "the client closed the connection before it was complete"
+		why = "the client closed the connection in the middle of it"
 	case ok && timeout.Timeout():
 		why = "the client did not complete it in time"
 	}
@@ -54,16 +53,16 @@ func (e *NegotiationError) Error() string {
 // Unwrap returns the cause.
 func (e *NegotiationError) Unwrap() error { return e.Err }
 
-// AddrError is a destination that is none.
+// AddrError reports an invalid destination.
 type AddrError struct {
-	Addr string // the host, or "host:port", as it is shown
+	Addr string // the host, or "host:port", for display
 
 	before, after string // what is wrong
 }
 
 func (e *AddrError) Error() string { return strings.TrimSpace(e.before + " " + e.Addr + e.after) }
 
-// quoted is how an address is shown that may be anything, and of any length.
+// quoted returns an address of any content and length, for display.
 func quoted(addr string) string {
 	if len(addr) > maxField {
 		return fmt.Sprintf("%.20q...", addr)
@@ -71,7 +70,7 @@ func quoted(addr string) string {
 	return strconv.Quote(addr)
 }
 
-// notSOCKS5 says what a connection that starts with first looks like.
+// notSOCKS5 returns an error that says what a client speaks whose first byte is first.
 func notSOCKS5(first byte) error {
 	switch first {
 	case 0x04:

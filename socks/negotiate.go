@@ -1,6 +1,5 @@
-// Package socks is SOCKS5 (RFC 1928) with user name and password (RFC 1929) and
-// Tor's RESOLVE. On the server side it goes up to the point where the
-// destination is known:
+// Package socks implements SOCKS5 (RFC 1928) with user name and password (RFC 1929) and
+// Tor's RESOLVE. The server side ends where the destination is known:
 //
 //	client                                   this package
 //	05 n methods             greeting   ──▶
@@ -12,18 +11,15 @@
 //	                                    ◀──  05 code 00 01 00000000 0000   Reply
 //	                                    ◀──  05 00 00 atyp address 0000    ReplyAddr
 //
-// Credentials are not checked, unless Config.Auth says so. Clients use them to
-// keep their connections apart (Tor's stream isolation), so whatever they send
-// is accepted and handed to the caller, and the method that carries them is
-// chosen whenever offered.
+// Credentials are checked only if Config.Auth is set. Clients use them to keep their
+// connections apart (Tor's stream isolation), so any are accepted and returned to the
+// caller, and the method that carries them is chosen whenever it is offered.
 //
-// Every message to the client leaves in one Write, because some clients take
-// each answer with a single read. A client that goes on without waiting for an
-// answer gets it together with the next: Electrum looks for Tor that way.
-// Nothing is read beyond the request: what follows it belongs to the caller.
+// Every message to the client leaves in one Write, because some clients take each answer
+// with a single read. A client that does not wait for an answer gets it together with the
+// next one: Electrum detects Tor that way. Nothing is read beyond the request.
 //
-// The client side is [Upstream]: it makes the same conversation with another
-// proxy.
+// The client side is [Upstream].
 package socks
 
 import (
@@ -38,13 +34,12 @@ import (
 	"github.com/armon/go-socks5"
 )
 
-// Version is the VER of every message but RFC 1929's, and so a client's first
-// byte.
+// Version is the VER of every message except RFC 1929's, so a client's first byte.
 const Version = 0x05
 
 const (
 	authVersion    = 0x01 // VER of RFC 1929's messages
-	authFailure    = 0x01 // any STATUS but 0 refuses
+	authFailure    = 0x01 // any STATUS except 0 is a failure
 	noMethod       = 0xFF // no acceptable method
 	atypIPv4       = 0x01
 	atypName       = 0x03
@@ -52,38 +47,35 @@ const (
 	defaultTimeout = 20 * time.Second
 )
 
-// NoAcceptableMethods answers a greeting: the client is to go.
+// NoAcceptableMethods is the answer to a greeting that rejects the client.
 var NoAcceptableMethods = []byte{Version, noMethod}
 
-// Reader is what Negotiate reads from: the one buffered reader that stays with
-// the socket for its life, so that bytes read ahead are not lost. Peek is as in
-// bufio.Reader and asks for at most 4 bytes; Buffered, too.
+// Reader is what Negotiate reads from: the one buffered reader of the socket, so that no
+// byte that it has read ahead is lost. Peek and Buffered work as in bufio.Reader;
+// Negotiate peeks at 4 bytes at most.
 type Reader interface {
 	io.Reader
 	Peek(n int) ([]byte, error)
 	Buffered() int
 }
 
-// Config says how to negotiate. The zero value is the default.
+// Config configures Negotiate. The zero value is the default.
 type Config struct {
-	// Timeout bounds the whole negotiation, whatever arrives meanwhile. 0 is
-	// 20 seconds.
+	// Timeout bounds the whole negotiation. 0 is 20 seconds.
 	Timeout time.Duration
 
-	// Auth, if not nil, is the one pair of credentials that is accepted. What the
-	// client sends is then a key to this proxy and not passed on.
+	// Auth, if not nil, holds the only credentials that are accepted. They are for this
+	// proxy, so Negotiate does not return them.
 	Auth *Credentials
 }
 
-// Negotiate takes a client through greeting, authentication and request, and
-// returns the request, which is a CONNECT or a RESOLVE with a valid destination.
-// It leaves that one unanswered: the caller dials or resolves, and calls Reply or
-// ReplyAddr. Everything else has been answered when Negotiate returns, and the
-// error is a *NegotiationError; the caller closes conn.
+// Negotiate performs greeting and authentication, and returns the client's request, a
+// CONNECT or a RESOLVE with a valid destination, unanswered: the caller connects or
+// resolves, and calls Reply or ReplyAddr. Any other client has been answered when
+// Negotiate returns a *NegotiationError; the caller closes conn.
 //
-// r must read from conn. The deadline of conn is set at entry and cleared on
-// success; after an error it stays, as a bound for whatever the caller does to
-// close in good order.
+// r must read from conn. Negotiate sets conn's deadline and clears it on success; after an
+// error the deadline stays, to bound how long closing takes.
 func (c Config) Negotiate(conn net.Conn, r Reader) (*Request, error) {
 	n := &negotiation{conn: conn, in: r, auth: c.Auth, stage: StageGreeting, req: &Request{conn: conn}}
 	err := conn.SetDeadline(time.Now().Add(cmp.Or(c.Timeout, defaultTimeout)))
@@ -99,21 +91,21 @@ func (c Config) Negotiate(conn net.Conn, r Reader) (*Request, error) {
 	return n.req, nil
 }
 
-// negotiation is one client on its way to a request. The parser and the
-// authenticators read from it, write to it and store the credentials in it.
+// negotiation is one call of Negotiate. The parser and the authenticators read from it,
+// write to it and store the credentials in it.
 type negotiation struct {
 	conn    net.Conn
 	in      Reader
 	auth    *Credentials
 	stage   Stage
 	req     *Request
-	held    []byte // written, but not sent as long as the client has said more
+	held    []byte // written, but not sent until the client has to be waited for
 	replied ReplyCode
 	ioErr   error // the first failure of conn
 }
 
-// Read fills p or fails. The parser takes single bytes with a bare Read and
-// would go on with a stale byte if that came back empty.
+// Read fills p or fails. The parser reads single bytes with a bare Read, and would use a
+// stale byte if that returned none.
 func (n *negotiation) Read(p []byte) (int, error) {
 	if err := n.await(len(p)); err != nil {
 		return 0, err
@@ -146,12 +138,12 @@ func (n *negotiation) flush() error {
 	return n.note(err)
 }
 
-// Valid captures the credentials and accepts them (socks5.CredentialStore), or
-// compares them with those that are required.
+// Valid compares the credentials with the required ones, or stores and accepts any
+// (socks5.CredentialStore).
 func (n *negotiation) Valid(user, password string) bool {
 	sent := Credentials{user, password}
 	if n.auth != nil {
-		return n.auth.matches(sent)
+		return n.auth.equal(sent)
 	}
 	n.req.Credentials = sent
 	return true
@@ -165,8 +157,8 @@ func (n *negotiation) peek(size int) ([]byte, error) {
 	return head, n.note(err)
 }
 
-// note keeps the first failure. An end of input within the conversation is
-// unexpected, also where it falls between two messages.
+// note records the first failure. The end of the stream is unexpected between two
+// messages, too.
 func (n *negotiation) note(err error) error {
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
@@ -187,18 +179,18 @@ func (n *negotiation) run() error {
 		return err
 	}
 	if n.req.Command == CommandResolve {
-		n.req.held = n.held // it will not be long
+		n.req.held = n.held // sent with the reply
 		return nil
 	}
 	return n.flush()
 }
 
-// greeting reads the methods that the client offers (RFC 1928, section 3). A
-// client that speaks something else gets no answer, as none would suit it.
+// greeting reads the methods that the client offers (RFC 1928, section 3). A client that
+// speaks another protocol gets no answer.
 func (n *negotiation) greeting() ([]byte, error) {
 	first, err := n.in.Peek(1)
 	if err != nil {
-		return nil, err // io.EOF: it came and went without a word
+		return nil, err // io.EOF stays
 	}
 	if first[0] != Version {
 		return nil, notSOCKS5(first[0])
@@ -212,8 +204,8 @@ func (n *negotiation) greeting() ([]byte, error) {
 	return methods, err
 }
 
-// authenticate chooses the method and runs it. Like Tor it takes a user name
-// and password also after it chose no authentication, where that may be chosen.
+// authenticate chooses the method and performs it. Like Tor it accepts a user name and
+// password even after it chose no authentication.
 func (n *negotiation) authenticate(methods []byte) error {
 	n.stage = StageAuth
 	userPass := socks5.UserPassAuthenticator{Credentials: n}
@@ -228,7 +220,7 @@ func (n *negotiation) authenticate(methods []byte) error {
 		if _, err = (socks5.NoAuthAuthenticator{}).Authenticate(n, n); err != nil {
 			break
 		}
-		n.stage = StageRequest // what is due next
+		n.stage = StageRequest
 		var next []byte
 		if next, err = n.peek(1); err == nil && next[0] == authVersion {
 			n.stage = StageAuth
@@ -236,23 +228,23 @@ func (n *negotiation) authenticate(methods []byte) error {
 		}
 	default:
 		return n.answer(NoAcceptableMethods, fmt.Errorf(
-			"the client offers only the authentication methods [% x]; set it to none (00) or to user name and password (02), any will do", methods))
+			"the client offers only the authentication methods [% x]; set it to none (00), or to user name and password (02), with any values", methods))
 	}
 	switch {
 	case err == nil:
 		return nil
 	case n.ioErr != nil:
 		return n.ioErr
-	case errors.Is(err, socks5.UserAuthFailed): // which the authenticator has answered
+	case errors.Is(err, socks5.UserAuthFailed): // the authenticator has answered
 		return n.answer(nil, errors.New("the client sent a wrong user name or password"))
-	default: // all that is left for the authenticator to object to
+	default: // the authenticator got another message than RFC 1929's
 		return n.answer([]byte{authVersion, authFailure}, errors.New(
-			"the client chose to send a user name and password, but sent something else"))
+			"the client chose user name and password, but did not send them"))
 	}
 }
 
-// statusOnly drops the method reply, which the authenticator writes first, and
-// lets the status pass: the client has had its method reply.
+// statusOnly drops the method reply, which the authenticator writes first and the client
+// already has, and passes the status on.
 type statusOnly struct{ w io.Writer }
 
 func (s statusOnly) Write(p []byte) (int, error) {
@@ -262,34 +254,34 @@ func (s statusOnly) Write(p []byte) (int, error) {
 	return s.w.Write(p)
 }
 
-// request reads the request (RFC 1928, section 4) and refuses it, or leaves it
-// in n.req. RSV may hold anything.
+// request reads the request (RFC 1928, section 4) into n.req, or refuses it. It ignores
+// RSV.
 func (n *negotiation) request() error {
 	n.stage = StageRequest
-	head, err := n.peek(1) // a wrong version need not wait for more
+	head, err := n.peek(1) // a wrong version is refused at once
 	if err != nil {
 		return err
 	}
 	if head[0] != Version {
-		return n.refuse(GeneralFailure, fmt.Errorf("the request starts with 0x%02x, where SOCKS5 has 0x05", head[0]))
+		return n.refuse(GeneralFailure, fmt.Errorf("the first byte of the request is 0x%02x, not 0x05", head[0]))
 	}
 	if head, err = n.peek(4); err != nil {
 		return err
 	}
 	switch atyp := head[3]; atyp {
 	case atypIPv4, atypName, atypIPv6:
-	default: // of unknown length, so nothing after it can be read
+	default: // the length of the address is unknown
 		return n.refuse(AddressTypeNotSupported, fmt.Errorf("the request has the unknown address type 0x%02x", atyp))
 	}
-	// The whole request is read before any refusal: an unread rest would turn
-	// the close into a reset, which can overtake the reply.
+	// The whole request is read before it is refused: unread bytes would turn the close
+	// into a reset, which can overtake the reply.
 	msg, err := socks5.NewRequest(n)
 	if err != nil {
-		return err // of conn, as the parser has nothing left to object to
+		return err // of conn
 	}
 	n.req.Command = Command(msg.Command)
 	if c := n.req.Command; c != CommandConnect && c != CommandResolve {
-		return n.refuse(CommandNotSupported, fmt.Errorf("the client asks for %v; this proxy has CONNECT only, and Tor's RESOLVE", c))
+		return n.refuse(CommandNotSupported, fmt.Errorf("the client asks for %v; this proxy supports only CONNECT and Tor's RESOLVE", c))
 	}
 	if n.req.Dest, err = destination(n.req.Command, msg.DestAddr); err != nil {
 		return n.refuse(GeneralFailure, err)
@@ -297,7 +289,7 @@ func (n *negotiation) request() error {
 	return nil
 }
 
-// refuse answers the request with code and returns why.
+// refuse replies to the request with code and returns why.
 func (n *negotiation) refuse(code ReplyCode, why error) error {
 	err := n.answer(message(code), why)
 	if n.ioErr == nil {
@@ -306,7 +298,7 @@ func (n *negotiation) refuse(code ReplyCode, why error) error {
 	return err
 }
 
-// answer sends the last message of a failed negotiation and returns why.
+// answer sends msg, the last message of a failed negotiation, and returns why.
 func (n *negotiation) answer(msg []byte, why error) error {
 	n.Write(msg)
 	if err := n.flush(); err != nil {

@@ -1,6 +1,7 @@
 package socks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,59 +43,42 @@ const (
 	OnionIntroTimedOut      ReplyCode = 0xF7
 )
 
-// String says in words what the code tells the client.
-func (c ReplyCode) String() string {
-	switch c {
-	case Succeeded:
-		return "succeeded"
-	case GeneralFailure:
-		return "general failure"
-	case NotAllowed:
-		return "not allowed"
-	case NetworkUnreachable:
-		return "network unreachable"
-	case HostUnreachable:
-		return "host unreachable"
-	case ConnectionRefused:
-		return "connection refused"
-	case TTLExpired:
-		return "TTL expired"
-	case CommandNotSupported:
-		return "command not supported"
-	case AddressTypeNotSupported:
-		return "address type not supported"
-	case OnionDescriptorNotFound:
-		return "Tor: onion service descriptor not found"
-	case OnionDescriptorInvalid:
-		return "Tor: onion service descriptor invalid"
-	case OnionIntroFailed:
-		return "Tor: introduction to the onion service failed"
-	case OnionRendezvousFailed:
-		return "Tor: rendezvous with the onion service failed"
-	case OnionAuthMissing:
-		return "Tor: the onion service requires client authorization"
-	case OnionAuthWrong:
-		return "Tor: the onion service rejects the client authorization"
-	case OnionAddressInvalid:
-		return "Tor: onion address invalid"
-	case OnionIntroTimedOut:
-		return "Tor: introduction to the onion service timed out"
-	}
-	return fmt.Sprintf("reply 0x%02x", uint8(c))
+var replyWords = map[ReplyCode]string{
+	Succeeded:               "succeeded",
+	GeneralFailure:          "general failure",
+	NotAllowed:              "not allowed",
+	NetworkUnreachable:      "network unreachable",
+	HostUnreachable:         "host unreachable",
+	ConnectionRefused:       "connection refused",
+	TTLExpired:              "TTL expired",
+	CommandNotSupported:     "command not supported",
+	AddressTypeNotSupported: "address type not supported",
+	OnionDescriptorNotFound: "Tor: onion service descriptor not found",
+	OnionDescriptorInvalid:  "Tor: onion service descriptor invalid",
+	OnionIntroFailed:        "Tor: introduction to the onion service failed",
+	OnionRendezvousFailed:   "Tor: rendezvous with the onion service failed",
+	OnionAuthMissing:        "Tor: the onion service requires client authorization",
+	OnionAuthWrong:          "Tor: the onion service rejects the client authorization",
+	OnionAddressInvalid:     "Tor: onion address invalid",
+	OnionIntroTimedOut:      "Tor: introduction to the onion service timed out",
 }
 
-// message is the reply that every client can read: always 10 bytes, the bound
-// address 0.0.0.0:0. Another length or address type breaks some of them.
+// String returns what the code means.
+func (c ReplyCode) String() string {
+	return cmp.Or(replyWords[c], fmt.Sprintf("reply 0x%02x", uint8(c)))
+}
+
+// message returns the reply that every client understands: 10 bytes, with the bound
+// address 0.0.0.0:0. Another length or address type breaks some clients.
 func message(code ReplyCode) []byte {
 	return []byte{Version, byte(code), 0, atypIPv4, 0, 0, 0, 0, 0, 0}
 }
 
-// Reply answers the request that Negotiate returned, in one Write, within 5
-// seconds. It sets the write deadline of the connection and clears it after
-// Succeeded; after a refusal there is only closing left, and the deadline stays
-// as a bound for that. Data from the destination must go in a later Write: some
-// clients drop what comes along with the reply. A Request that is not from
-// Negotiate has nobody to answer.
+// Reply answers a request from Negotiate in one Write, within 5 seconds; on any other
+// Request it does nothing. It sets the write deadline of the connection, and clears it
+// after Succeeded; after a refusal the deadline stays, to bound how long closing takes.
+// Data from the destination must go in a later Write: some clients drop data that arrives
+// with the reply.
 func (r *Request) Reply(code ReplyCode) error {
 	if r.conn == nil {
 		return nil
@@ -109,11 +93,11 @@ func (r *Request) Reply(code ReplyCode) error {
 	return nil
 }
 
-// ReplyAddr answers a RESOLVE with ip, which must be valid, in one Write, within
-// 5 seconds. As after a refusal there is only closing left.
+// ReplyAddr answers a RESOLVE with ip, which must be valid, in one Write, within 5
+// seconds. The write deadline of the connection stays.
 func (r *Request) ReplyAddr(ip netip.Addr) error {
 	if !ip.IsValid() {
-		return errors.New("SOCKS reply: no address to answer with")
+		return errors.New("SOCKS reply: no address")
 	}
 	msg := appendIP([]byte{Version, byte(Succeeded), 0}, ip.Unmap())
 	if err := r.send(append(msg, 0, 0)); err != nil {
@@ -122,7 +106,7 @@ func (r *Request) ReplyAddr(ip netip.Addr) error {
 	return nil
 }
 
-// send writes msg, behind what is still held back.
+// send writes what is still held back, and msg.
 func (r *Request) send(msg []byte) error {
 	err := r.conn.SetWriteDeadline(time.Now().Add(replyTimeout))
 	if err == nil {
@@ -132,11 +116,11 @@ func (r *Request) send(msg []byte) error {
 	return err
 }
 
-// CodeOf is the reply for the outcome of a dial. A name that cannot be resolved
-// is an unreachable host, a dial that ran out of time an expired TTL. An upstream
-// proxy's code is passed on if it is one of RFC 1928's; Tor's own become
-// HostUnreachable, or GeneralFailure for want of authorization, because some
-// clients take unknown codes for success. nil is Succeeded.
+// CodeOf returns the reply to a CONNECT for the error of dialing. A name that cannot be
+// resolved gives HostUnreachable, a timeout TTLExpired, nil Succeeded. An upstream proxy's
+// code is passed on if it is one of RFC 1928's; Tor's own become HostUnreachable, or
+// GeneralFailure if authorization is missing, because some clients take unknown codes for
+// success.
 func CodeOf(err error) ReplyCode {
 	var upstream *UpstreamError
 	var timeout net.Error
@@ -152,9 +136,9 @@ func CodeOf(err error) ReplyCode {
 		return HostUnreachable
 	case errno.Is(err, errno.ENETUNREACH, errno.ENETDOWN):
 		return NetworkUnreachable
-	case errors.Is(err, context.Canceled): // ours, so no fault of the destination, nor of its name
+	case errors.Is(err, context.Canceled): // by the proxy: says nothing about the destination
 		return GeneralFailure
-	case errors.As(err, &dns): // also one that no server answered for: it says nothing of the destination
+	case errors.As(err, &dns): // before timeouts: a DNS server's is not the destination's
 		return HostUnreachable
 	case errno.Is(err, errno.ETIMEDOUT), errors.Is(err, context.DeadlineExceeded),
 		errors.As(err, &timeout) && timeout.Timeout():

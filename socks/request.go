@@ -1,6 +1,7 @@
 package socks
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -16,8 +17,7 @@ import (
 // Command is the CMD of a request (RFC 1928, section 4; the last two are Tor's).
 type Command uint8
 
-// The commands that clients know. Negotiate returns CommandConnect and
-// CommandResolve and refuses the others.
+// The commands. Negotiate returns CommandConnect and CommandResolve, and refuses others.
 const (
 	CommandConnect      Command = 0x01
 	CommandBind         Command = 0x02
@@ -26,55 +26,51 @@ const (
 	CommandResolvePTR   Command = 0xF1
 )
 
-// String is the command's name in the specification.
-func (c Command) String() string {
-	switch c {
-	case CommandConnect:
-		return "CONNECT"
-	case CommandBind:
-		return "BIND"
-	case CommandUDPAssociate:
-		return "UDP ASSOCIATE"
-	case CommandResolve:
-		return "RESOLVE"
-	case CommandResolvePTR:
-		return "RESOLVE_PTR"
-	}
-	return fmt.Sprintf("command 0x%02x", uint8(c))
+var commandNames = map[Command]string{
+	CommandConnect:      "CONNECT",
+	CommandBind:         "BIND",
+	CommandUDPAssociate: "UDP ASSOCIATE",
+	CommandResolve:      "RESOLVE",
+	CommandResolvePTR:   "RESOLVE_PTR",
 }
 
-// Addr is a destination. A Host without an IP is a name for a resolver.
+// String returns the command's name in its specification.
+func (c Command) String() string {
+	return cmp.Or(commandNames[c], fmt.Sprintf("command 0x%02x", uint8(c)))
+}
+
+// Addr is a destination. Without an IP, Host is a name to resolve.
 type Addr struct {
 	Host string     // the name as sent (1 to 255 printable ASCII bytes), or IP as text without brackets
-	IP   netip.Addr // valid if the client sent an address, also as a name ("127.1"); never IPv4-mapped, with a zone only if link-local
-	Port uint16     // 0 in a RESOLVE only, where it means nothing
+	IP   netip.Addr // valid if the client sent an address, as a name too ("127.1"); never IPv4-mapped, with a zone only if link-local
+	Port uint16     // 0 only in a RESOLVE, where it is ignored
 
-	// Binary says that the client sent IP in address type 1 or 4, and not as text in
-	// a name. An upstream proxy gets it the same way: Tor's SafeSocks refuses binary
-	// addresses, which may come from a look-up that was not Tor's.
+	// Binary is set if the client sent IP as address type 1 or 4, not as text in a name.
+	// An upstream proxy gets it in the same form: Tor's SafeSocks refuses binary
+	// addresses, because they may come from a DNS look-up outside Tor.
 	Binary bool
 }
 
-// String is "host:port" with an IPv6 host in brackets, as net.Dialer takes it.
+// String returns "host:port", with an IPv6 host in brackets, for net.Dialer.
 func (a Addr) String() string {
 	return net.JoinHostPort(a.Host, strconv.Itoa(int(a.Port)))
 }
 
-// Request is what a client asks for. Printing or logging it leaves the
-// credentials out, with the same exception as for Credentials.
+// Request is a client's request. The credentials are omitted when it is printed or logged,
+// with the same exception as for Credentials.
 type Request struct {
 	Command Command
 	Dest    Addr
 
-	// Credentials tell isolated streams apart: they are as the client sent them,
-	// any will do. There are none if Config.Auth demanded its own.
+	// Credentials are as the client sent them, to isolate streams. They are empty if
+	// Config.Auth is set.
 	Credentials Credentials `json:"-"`
 
 	conn net.Conn
-	held []byte // messages to the client that leave with the reply
+	held []byte // messages to the client to send with the reply
 }
 
-// String is the command and the destination.
+// String returns the command and the destination.
 func (r Request) String() string {
 	if r.Command == CommandResolve {
 		return r.Command.String() + " " + r.Dest.Host
@@ -85,11 +81,10 @@ func (r Request) String() string {
 // Format prints String for every verb, %+v and %#v among them.
 func (r Request) Format(f fmt.State, _ rune) { io.WriteString(f, r.String()) }
 
-// LogValue is String.
+// LogValue returns String.
 func (r Request) LogValue() slog.Value { return slog.StringValue(r.String()) }
 
-// destination checks what the parser read for command. The error is for the
-// user.
+// destination returns the destination that the parser read for command, or an *AddrError.
 func destination(command Command, spec *socks5.AddrSpec) (Addr, error) {
 	dest := Addr{Host: spec.FQDN, Port: uint16(spec.Port)}
 	ip, binary := netip.AddrFromSlice(spec.IP)
@@ -104,7 +99,7 @@ func destination(command Command, spec *socks5.AddrSpec) (Addr, error) {
 		return Addr{}, &AddrError{quoted(spec.FQDN), "the client asks for the host", ", which is neither a name nor an address"}
 	}
 	if dest.IP.Zone() != "" && command == CommandResolve {
-		return Addr{}, &AddrError{dest.Host, "the client asks to resolve", ", whose zone no answer can have"}
+		return Addr{}, &AddrError{dest.Host, "the client asks to resolve", ", whose zone does not fit into an answer"}
 	}
 	if dest.Port == 0 && command != CommandResolve {
 		return Addr{}, &AddrError{dest.Host, "the client asks for port 0 of", ""}
@@ -112,8 +107,9 @@ func destination(command Command, spec *socks5.AddrSpec) (Addr, error) {
 	return dest, nil
 }
 
-// literal is the address that name spells, IPv6 with or without brackets, IPv4 in any
-// form that inet_aton takes, or the zero Addr. Only link-local addresses have a zone.
+// literal parses an address: IPv6 with or without brackets, IPv4 in any form that
+// inet_aton accepts. Only link-local addresses may have a zone. For anything else it
+// returns the zero Addr.
 func literal(name string) netip.Addr {
 	inner := name
 	if strings.HasPrefix(name, "[") && strings.HasSuffix(name, "]") {
@@ -129,8 +125,8 @@ func literal(name string) netip.Addr {
 	return ip
 }
 
-// validZone admits addresses without a zone, and link-local ones with the name or number
-// of an interface.
+// validZone reports whether ip has no zone, or is link-local and has the name or number of
+// an interface.
 func validZone(ip netip.Addr) bool {
 	zone := ip.Zone()
 	return zone == "" || !ip.Is4In6() && ip.IsLinkLocalUnicast() && len(zone) <= maxZone && !strings.ContainsFunc(zone, func(c rune) bool {
@@ -138,11 +134,11 @@ func validZone(ip netip.Addr) bool {
 	})
 }
 
-// maxZone is longer than the names of interfaces are anywhere, in bytes.
+// maxZone is longer than the names of interfaces on any system, in bytes.
 const maxZone = 64
 
-// EndsInNumber reports whether the last label of name is a number, decimal, octal or
-// hexadecimal. Resolvers take such a name for an IPv4 address, or for nothing.
+// EndsInNumber reports whether the last label of name is a decimal, octal or hexadecimal
+// number. Resolvers parse such a name as an IPv4 address or reject it.
 func EndsInNumber(name string) bool {
 	name = strings.TrimRight(name, ".")
 	label := strings.ToLower(name[strings.LastIndex(name, ".")+1:])
@@ -152,9 +148,9 @@ func EndsInNumber(name string) bool {
 	return label != "" && strings.Trim(label, "0123456789") == ""
 }
 
-// inetAton reads an IPv4 address as inet_aton does: one to four parts, of which the
-// last fills what the others leave; each is decimal, octal (0177) or hexadecimal
-// (0x7f). For anything else it returns the zero Addr.
+// inetAton parses an IPv4 address like inet_aton: one to four parts, the last of which
+// fills the remaining bytes, each decimal, octal (0177) or hexadecimal (0x7f). For anything
+// else it returns the zero Addr.
 func inetAton(text string) netip.Addr {
 	parts := strings.Split(text, ".")
 	if len(parts) > 4 {
@@ -181,9 +177,9 @@ func inetAton(text string) netip.Addr {
 	return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, uint32(ip))))
 }
 
-// validName admits printable ASCII. Colons and brackets stay out because they
-// would change what "host:port" means: "[127.0.0.1]" would pass for a name here
-// and be dialled as an address. So does '%', with which zones begin. So do names that end in a number but are not addresses.
+// validName reports whether name is printable ASCII without colons and brackets, which
+// would change the meaning of "host:port" ("[127.0.0.1]" would pass for a name and be
+// dialed as an address), without '%', which begins a zone, and without a number at its end.
 func validName(name string) bool {
 	for i := range len(name) {
 		if c := name[i]; c <= ' ' || c > '~' || c == ':' || c == '[' || c == ']' || c == '%' {

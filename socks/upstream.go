@@ -22,54 +22,51 @@ const (
 	maxField               = 255 // bytes of a name, a user name or a password
 )
 
-// Upstream is a SOCKS5 proxy, such as Tor, that connections are made through.
-// What it is asked for is never resolved on this machine.
+// Upstream is a SOCKS5 proxy, such as Tor, to connect through. Names of destinations are
+// never resolved locally.
 type Upstream struct {
 	Network string // "tcp" or "unix"
-	Address string // "host:port", or a socket's path
+	Address string // "host:port", or the path of a socket
 
-	// Credentials are what the proxy asks for. They take the place of a client's own,
-	// which would be refused. Nil, or both empty, is none: the client's are passed on.
+	// Credentials are sent to the proxy instead of the client's, which it would refuse. If
+	// nil or empty, the client's are passed on.
 	Credentials *Credentials
 
-	// Mark is offered where neither Credentials nor the client has any: to Tor it
-	// keeps these streams apart from those of other programs. It is not a password, and a
-	// proxy that takes none is used without it. Both empty is none.
+	// Mark is offered if neither Credentials nor the client has any: with Tor it isolates
+	// these streams from those of other programs. It is not a password: a proxy that
+	// supports no authentication is used without it. It may be empty.
 	Mark Credentials
 
-	// Control, if not nil, is called before the proxy's address is connected to, as
-	// net.Dialer's is; its error ends the attempt.
+	// Control, if not nil, is net.Dialer's for connections to the proxy.
 	Control func(network, address string, c syscall.RawConn) error `json:"-"`
 
-	// Reached, if not nil, is called after each attempt to reach the proxy, with an
-	// *UpstreamError if it could not be connected to, or did not greet and
-	// authenticate as a SOCKS5 proxy does. An attempt that was given up is none.
+	// Reached, if not nil, is called after each attempt to use the proxy, unless it was
+	// canceled: with an *UpstreamError if connecting, the greeting or authentication
+	// failed, otherwise with nil.
 	Reached func(err error) `json:"-"`
 
-	// Timeout bounds one Dial or Resolve, whatever its context allows. 0 is
-	// 2 minutes.
+	// Timeout bounds one Dial or Resolve in addition to its context. 0 is 2 minutes.
 	Timeout time.Duration
 
-	// ConnectTimeout bounds connecting to the proxy itself, to all of its addresses
-	// together, once they are known. 0 is 5 seconds, as in Bitcoin Core.
+	// ConnectTimeout bounds connecting to the proxy, to all of its addresses together,
+	// once they are known. 0 is 5 seconds, as in Bitcoin Core.
 	ConnectTimeout time.Duration
 
-	names *names // of Address, from ParseUpstream; nil looks a name up each time
+	names *names // caches the addresses of Address; from ParseUpstream; nil: no cache
 }
 
 var (
-	errUpstreamURL  = errors.New("write the upstream proxy as socks5://host:port, socks5://user:password@host:port or socks5+unix:///path/of/socket, with %23 for # and so on (percent-encoding) in the user name, the password and the path")
+	errUpstreamURL  = errors.New("the URL of the upstream proxy is invalid; write socks5://host:port, socks5://user:password@host:port or socks5+unix:///path/of/socket, with percent-encoding (%23 for #) in the user name, the password and the path")
 	errUpstreamPort = errors.New("the upstream proxy needs a port from 1 to 65535, as in socks5://127.0.0.1:9050 (Tor's)")
 	errUpstreamHost = errors.New("the upstream proxy needs a host, as in socks5://127.0.0.1:9050 or socks5://[::1]:9050")
-	errUpstreamPath = errors.New("the upstream proxy needs a path from the root, as in socks5+unix:///run/tor/socks")
-	errUpstreamUser = errors.New("the upstream proxy's user name and password may have 255 bytes each, not more")
+	errUpstreamPath = errors.New("the upstream proxy needs an absolute path, as in socks5+unix:///run/tor/socks")
+	errUpstreamUser = errors.New("the upstream proxy's user name and password may have at most 255 bytes each")
 )
 
-// ParseUpstream reads socks5://[user:password@]host:port, with an IPv6 host in
-// brackets, or socks5+unix://[user:password@]/path. Names that are asked for go
-// to the proxy either way, so socks5h means the same as socks5. The error says
-// what to write, and shows nothing of rawURL: its password might stand where
-// none belongs.
+// ParseUpstream parses socks5://[user:password@]host:port, with an IPv6 host in brackets,
+// or socks5+unix://[user:password@]/path. socks5h means the same as socks5: the proxy
+// resolves names either way. The error says what to write and contains nothing of rawURL:
+// a misplaced password must not leak.
 func ParseUpstream(rawURL string) (*Upstream, error) {
 	u, err := url.Parse(withZoneEscaped(rawURL))
 	if err != nil || u.Opaque != "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
@@ -79,21 +76,20 @@ func ParseUpstream(rawURL string) (*Upstream, error) {
 	switch u.Scheme {
 	case "socks5", "socks5h":
 		port, err := strconv.ParseUint(u.Port(), 10, 16)
-		switch host := u.Hostname(); {
+		host := u.Hostname()
+		addr, hostErr := parseHost(host)
+		switch {
 		case u.Path != "" && u.Path != "/":
 			return nil, errUpstreamURL
 		case host == "", strings.Contains(host, ":") && u.Host[0] != '[':
 			return nil, errUpstreamHost
 		case err != nil || port == 0:
 			return nil, errUpstreamPort
-		case !validHost(host):
+		case hostErr != nil:
 			return nil, errUpstreamURL
-		default:
-			if ip := literal(host); ip.IsValid() {
-				host = ip.String()
-			}
-			up.Network, up.Address = "tcp", net.JoinHostPort(host, strconv.Itoa(int(port)))
 		}
+		addr.Port = uint16(port)
+		up.Network, up.Address = "tcp", addr.String()
 	case "socks5+unix":
 		if u.Host != "" || !path.IsAbs(u.Path) || u.Path == "/" || strings.Contains(u.Path, "\x00") {
 			return nil, errUpstreamPath
@@ -108,14 +104,14 @@ func ParseUpstream(rawURL string) (*Upstream, error) {
 		if len(c.Username) > maxField || len(c.Password) > maxField {
 			return nil, errUpstreamUser
 		}
-		if !c.none() {
+		if !c.isZero() {
 			up.Credentials = &c
 		}
 	}
 	return up, nil
 }
 
-// bareZone matches a zone as it is written everywhere else, where a URL has %25 (RFC 6874).
+// bareZone matches an IPv6 zone after "%", which must be "%25" in a URL (RFC 6874).
 var bareZone = regexp.MustCompile(`^(socks5h?://(?:[^/\[@]*@)?\[[0-9A-Fa-f:.]+)%([^%\[\]/@]+\]:[0-9]*/?)$`)
 
 func withZoneEscaped(rawURL string) string {
@@ -125,12 +121,7 @@ func withZoneEscaped(rawURL string) string {
 	return rawURL
 }
 
-// validHost admits names and addresses.
-func validHost(host string) bool {
-	return literal(host).IsValid() || validName(host)
-}
-
-// String is the URL without the credentials.
+// String returns the URL without the credentials.
 func (u *Upstream) String() string {
 	if u.Network == "unix" {
 		return (&url.URL{Scheme: "socks5+unix", Path: u.Address}).String()
@@ -138,20 +129,19 @@ func (u *Upstream) String() string {
 	return "socks5://" + strings.Replace(u.Address, "%", "%25", 1) // of a zone
 }
 
-// Dial has the proxy connect to dest and returns the connection, from which nothing
-// has been read beyond the proxy's reply, and which has no deadline. A name is sent as
-// a name, an address as text or binary as dest has it. client is what the client sent:
-// it goes to the proxy unchanged, so that streams which were told apart stay apart;
-// but u.Credentials are used instead if there are any, and u.Mark if there are none at
-// all. An error of the proxy, or on the way to it, is an *UpstreamError.
+// Dial connects to dest through the proxy and returns the connection, which has no
+// deadline and from which nothing has been read beyond the proxy's reply. A name is sent as
+// a name, an address as text or binary as dest says. The client's credentials go to the
+// proxy unchanged, to keep its streams isolated, unless there are u.Credentials; if there
+// are neither, u.Mark is offered. An error of the proxy, or of the connection to it, is an
+// *UpstreamError.
 func (u *Upstream) Dial(ctx context.Context, dest Addr, client Credentials) (net.Conn, error) {
 	conn, _, err := u.ask(ctx, CommandConnect, dest, client)
 	return conn, err
 }
 
-// Resolve has the proxy look up the address of dest, which may be one already,
-// with Tor's RESOLVE. Other proxies refuse that: CommandNotSupported. Otherwise
-// it is like Dial.
+// Resolve resolves dest, which may be an address, through the proxy with Tor's RESOLVE.
+// Other proxies refuse that with CommandNotSupported. Otherwise it is like Dial.
 func (u *Upstream) Resolve(ctx context.Context, dest Addr, client Credentials) (netip.Addr, error) {
 	conn, ip, err := u.ask(ctx, CommandResolve, dest, client)
 	if err == nil {
@@ -160,17 +150,17 @@ func (u *Upstream) Resolve(ctx context.Context, dest Addr, client Credentials) (
 	return ip, err
 }
 
-// unspecified is what Electrum asks a proxy for to see whether it is Tor, which answers
-// without asking anybody. As binary, Tor's SafeSocks would refuse it.
+// unspecified is what Electrum resolves to detect Tor, which answers it by itself. Tor's
+// SafeSocks would refuse it in binary.
 var unspecified = Addr{Host: "0.0.0.0", IP: netip.IPv4Unspecified()}
 
-// probeTimeout is for one question to a proxy on this machine, or on one nearby.
+// probeTimeout bounds a probe of a proxy, which is on this machine or nearby.
 const probeTimeout = 5 * time.Second
 
-// ProbeTor returns nil if the proxy answers what only Tor answers by itself, and the
-// address at which it was reached. It takes 5 seconds at most. That Tor has a connection
-// to its network it does not show, nor that the proxy is not one in front of Tor. The
-// error is that of Resolve.
+// ProbeTor returns the address of the proxy, and a nil error if it answers a request that
+// only Tor answers by itself. It takes at most 5 seconds. A nil error proves neither that
+// Tor is connected to its network nor that no other proxy is in front of Tor. The error is
+// that of Resolve.
 func (u *Upstream) ProbeTor(ctx context.Context) (at net.Addr, err error) {
 	probe := *u
 	probe.Timeout = probeTimeout
@@ -182,8 +172,9 @@ func (u *Upstream) ProbeTor(ctx context.Context) (at net.Addr, err error) {
 	return conn.RemoteAddr(), nil
 }
 
-// Probe connects to the proxy, greets it as for a client without credentials, and
-// asks for nothing. It takes 5 seconds at most. The error is an *UpstreamError.
+// Probe connects to the proxy and performs the greeting and authentication of a client
+// without credentials, but makes no request. It takes at most 5 seconds. The error is an
+// *UpstreamError.
 func (u *Upstream) Probe(ctx context.Context) error {
 	probe := *u
 	probe.Timeout = probeTimeout
@@ -194,7 +185,7 @@ func (u *Upstream) Probe(ctx context.Context) error {
 	return err
 }
 
-// ask is attempt, and tells u.Reached whether the proxy was reached.
+// ask calls attempt and reports to u.Reached.
 func (u *Upstream) ask(ctx context.Context, command Command, dest Addr, client Credentials) (net.Conn, netip.Addr, error) {
 	if err := dest.check(); err != nil {
 		return nil, netip.Addr{}, err
@@ -203,7 +194,7 @@ func (u *Upstream) ask(ctx context.Context, command Command, dest Addr, client C
 	var failed *UpstreamError
 	switch down := errors.As(err, &failed) && failed.Stage != StageRequest; {
 	case u.Reached == nil || down && errors.Is(err, context.Canceled):
-	case down && (client.none() || u.hasCredentials() || !failed.maybeOfCredentials()):
+	case down && (client.isZero() || u.hasCredentials() || !failed.credentialsMatter()):
 		u.Reached(failed)
 	case !down:
 		u.Reached(nil)
@@ -211,23 +202,22 @@ func (u *Upstream) ask(ctx context.Context, command Command, dest Addr, client C
 	return conn, ip, err
 }
 
-// hasCredentials reports whether the proxy has credentials that go before the client's.
-func (u *Upstream) hasCredentials() bool { return u.Credentials != nil && !u.Credentials.none() }
+// hasCredentials reports whether u.Credentials replace the client's.
+func (u *Upstream) hasCredentials() bool { return u.Credentials != nil && !u.Credentials.isZero() }
 
-// maybeOfCredentials reports whether other credentials might not have failed.
-func (e *UpstreamError) maybeOfCredentials() bool {
+// credentialsMatter reports whether the request might succeed with other credentials.
+func (e *UpstreamError) credentialsMatter() bool {
 	return e.Stage == StageAuth || errors.Is(e, ErrTakesNoCredentials)
 }
 
-// attempt connects to the proxy and makes one request, or only greets it if command is
-// 0. ctx ends all of it.
+// attempt connects to the proxy and makes one request, or none if command is 0.
 func (u *Upstream) attempt(ctx context.Context, command Command, dest Addr, client Credentials) (net.Conn, netip.Addr, error) {
 	request := &upstreamRequest{upstream: u, command: command, dest: dest, credentials: client}
 	switch {
 	case u.hasCredentials():
 		request.credentials = *u.Credentials
-	case !client.none():
-	case !u.Mark.none():
+	case !client.isZero():
+	case !u.Mark.isZero():
 		request.credentials, request.optional = u.Mark, true
 	}
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(u.Timeout, defaultUpstreamTimeout))
@@ -244,8 +234,8 @@ func (u *Upstream) attempt(ctx context.Context, command Command, dest Addr, clie
 	return conn, ip, nil
 }
 
-// ParseAddr reads "host:port", with an IPv6 host in brackets. Nothing is resolved. To
-// an upstream proxy an address is sent as text.
+// ParseAddr parses "host:port", with an IPv6 host in brackets. It resolves nothing. An
+// upstream proxy is sent an address as text.
 func ParseAddr(dest string) (Addr, error) {
 	host, portText, err := net.SplitHostPort(dest)
 	if err != nil {
@@ -263,7 +253,7 @@ func ParseAddr(dest string) (Addr, error) {
 	return addr, nil
 }
 
-// parseHost reads a name or an address.
+// parseHost parses a name or an address.
 func parseHost(host string) (Addr, error) {
 	if ip := literal(host).Unmap(); ip.IsValid() {
 		return Addr{Host: ip.String(), IP: ip}, nil
@@ -275,16 +265,16 @@ func parseHost(host string) (Addr, error) {
 	return addr, nil
 }
 
-// check returns an *AddrError if a proxy cannot be asked for the host: it is neither a
-// name nor an address, or it has a zone.
+// check returns an *AddrError if the host cannot be sent to a proxy: it is neither a name
+// nor an address, or it has a zone.
 func (a Addr) check() error {
 	switch {
 	case a.IP.Zone() != "":
-		return &AddrError{a.Host, "", " is an address of a network that this machine is in, by its zone; no other proxy can connect to it"}
+		return &AddrError{a.Host, "", " is link-local: its zone has a meaning on this machine only, so no other proxy can connect to it"}
 	case a.IP.IsValid():
 		return nil
 	case len(a.Host) > maxField:
-		return &AddrError{quoted(a.Host), "the host name", fmt.Sprintf(" has %d bytes, which is more than the 255 that SOCKS5 can carry", len(a.Host))}
+		return &AddrError{quoted(a.Host), "the host name", fmt.Sprintf(" has %d bytes; SOCKS5 allows at most 255", len(a.Host))}
 	case !validName(a.Host):
 		return &AddrError{quoted(a.Host), "the host", " is neither a name nor an address"}
 	}

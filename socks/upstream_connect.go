@@ -11,18 +11,18 @@ import (
 	"bip324proxy/internal/dial"
 )
 
-// keepNames is how long the addresses of an upstream proxy's name are kept.
+// keepNames is how long the addresses of an upstream proxy's name are cached.
 const keepNames = time.Minute
 
-// names keeps the addresses of an upstream proxy that has a name: sessions are many,
-// and its resolver may be slow.
+// names caches the addresses of an upstream proxy's name: there are many sessions, and the
+// resolver may be slow. A nil *names caches nothing.
 type names struct {
 	mu    sync.Mutex
 	ips   []netip.Addr
 	until time.Time
 }
 
-// get returns the addresses that are kept, or nil.
+// get returns the cached addresses, or nil.
 func (n *names) get() []netip.Addr {
 	if n == nil {
 		return nil
@@ -35,7 +35,7 @@ func (n *names) get() []netip.Addr {
 	return n.ips
 }
 
-// set keeps ips for a minute.
+// set caches ips for a minute.
 func (n *names) set(ips []netip.Addr) {
 	if n == nil {
 		return
@@ -45,9 +45,8 @@ func (n *names) set(ips []netip.Addr) {
 	n.ips, n.until = ips, time.Now().Add(keepNames)
 }
 
-// connect opens a connection to the proxy. It has the system's TCP keepalive, unlike
-// those to peers: who sees it sees SOCKS5 in plaintext anyway, and a proxy on another
-// machine may vanish.
+// connect connects to the proxy, with TCP keepalive, unlike connections to peers: SOCKS5 is
+// in plaintext anyway, and a proxy on another machine may vanish.
 func (u *Upstream) connect(ctx context.Context) (net.Conn, error) {
 	d := &net.Dialer{Control: u.Control, Timeout: cmp.Or(u.ConnectTimeout, defaultConnectTimeout)}
 	host, port, err := net.SplitHostPort(u.Address)

@@ -105,7 +105,7 @@ func TestUpstreamDialArmon(t *testing.T) {
 				},
 				Logger: log.New(io.Discard, "", 0),
 			}
-			if !pair.none() {
+			if !pair.isZero() {
 				cfg.Credentials = socks5.StaticCredentials{pair.Username: pair.Password}
 			}
 			server, err := socks5.New(cfg)

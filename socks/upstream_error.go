@@ -9,26 +9,26 @@ import (
 	"bip324proxy/internal/plain"
 )
 
-// Cause says in words what went wrong with the proxy itself, without its address.
+// Cause returns what is wrong with the proxy itself, in words, without its address.
 func (e *UpstreamError) Cause() string { return plain.Words(e.Err) }
 
-// UpstreamError is a request that an upstream proxy did not grant. It never
-// holds credentials.
+// UpstreamError reports a request to an upstream proxy that failed. It never contains
+// credentials.
 type UpstreamError struct {
 	Op       Command   // CommandConnect or CommandResolve
-	Dest     string    // what was asked for: "host:port", or a name
+	Dest     string    // "host:port", or a name
 	Upstream string    // the proxy's address
-	Stage    Stage     // StageDial: the proxy itself could not be reached
-	Code     ReplyCode // the proxy's reply, as it came; Succeeded if there was none
+	Stage    Stage     // StageDial: the proxy itself is unreachable
+	Code     ReplyCode // the proxy's reply, unchanged; Succeeded if there was none
 
-	// Err is the cause if there was no reply: the context's error,
-	// io.ErrUnexpectedEOF if the proxy closed the connection, another error of the
-	// connection, or in words what was wrong.
+	// Err is the cause if there was no reply: the context's error, io.ErrUnexpectedEOF
+	// if the proxy closed the connection, another error of the connection, or an error
+	// in words.
 	Err error
 }
 
-// Error says what happened, with which proxy, and where its settings are to
-// blame, what to change.
+// Error returns what happened with which proxy and, if its settings are wrong, what to
+// change.
 func (e *UpstreamError) Error() string {
 	if e.Stage == StageDial {
 		return fmt.Sprintf("cannot reach the upstream proxy at %s: %s", e.Upstream, plain.Words(e.Err))
@@ -42,7 +42,7 @@ func (e *UpstreamError) Error() string {
 	case e.Code != Succeeded:
 		why = e.Code.String()
 	case errors.Is(e.Err, context.Canceled):
-		why = "given up before it answered"
+		why = "canceled before it answered"
 	case errors.Is(e.Err, context.DeadlineExceeded):
 		why = "it did not answer in time"
 	case e.Err == io.ErrUnexpectedEOF:
@@ -56,9 +56,8 @@ func (e *UpstreamError) Error() string {
 // Unwrap returns the cause.
 func (e *UpstreamError) Unwrap() error { return e.Err }
 
-// reply is what a client is told. Codes that it could misread are translated.
-// What is wrong with the proxy itself says nothing of the destination: a general
-// failure.
+// reply returns the reply for the client. It translates codes that clients misinterpret.
+// A failure of the proxy itself says nothing about the destination: GeneralFailure.
 func (e *UpstreamError) reply() ReplyCode {
 	switch code := e.Code; {
 	case code == Succeeded:
@@ -69,8 +68,8 @@ func (e *UpstreamError) reply() ReplyCode {
 	case code <= AddressTypeNotSupported:
 		return code
 	case code == OnionAuthMissing, code == OnionAuthWrong:
-		// There is such a service. "Host unreachable" would deny it, and has some
-		// clients go and ask the system's resolver.
+		// The service exists. HostUnreachable would deny that, and makes some clients
+		// ask the system's resolver.
 		return GeneralFailure
 	case code >= OnionDescriptorNotFound && code <= OnionIntroTimedOut:
 		return HostUnreachable

@@ -15,7 +15,7 @@ import (
 // a model that works by index.
 func FuzzUpstreamReply(f *testing.F) {
 	for _, tt := range granted() {
-		f.Add(unhex(tt.answers+bitcoinV1), byte(1), !tt.pair.none(), tt.command == CommandResolve)
+		f.Add(unhex(tt.answers+bitcoinV1), byte(1), !tt.pair.isZero(), tt.command == CommandResolve)
 	}
 	for _, in := range []string{"", "05ff", "0502 0101", "0500 0504 0000 00000000 0000", "0500 05f0", "0500 05000000", "0500 05000003 00 0000", "0502 0500", "0400"} {
 		f.Add(unhex(in), byte(0), false, false)
@@ -123,13 +123,13 @@ func FuzzParseUpstream(f *testing.F) {
 			}
 			return
 		}
-		if c := u.Credentials; c != nil && (c.none() || len(c.Username) > maxField || len(c.Password) > maxField) {
+		if c := u.Credentials; c != nil && (c.isZero() || len(c.Username) > maxField || len(c.Password) > maxField) {
 			t.Errorf("%q has credentials of %d and %d bytes", rawURL, len(c.Username), len(c.Password))
 		}
 		switch u.Network {
 		case "tcp":
 			host, port, err := net.SplitHostPort(u.Address)
-			if n, _ := strconv.Atoi(port); err != nil || !validHost(host) || n < 1 || n > 65535 {
+			if n, _ := strconv.Atoi(port); err != nil || (!literal(host).IsValid() && !validName(host)) || n < 1 || n > 65535 {
 				t.Errorf("%q is at %q", rawURL, u.Address)
 			}
 		case "unix":

@@ -14,18 +14,18 @@ import (
 	"github.com/armon/go-socks5"
 )
 
-// What is wrong with an upstream proxy that answers, where what to do about it
-// depends on who asks.
+// Causes of an UpstreamError for which the remedy depends on the caller.
 var (
-	// ErrWantsCredentials is a proxy that was offered none, or only the Upstream's Mark.
-	ErrWantsCredentials = errors.New("it wants a user name and password: write them into its URL, as in socks5://user:password@host:port")
-	// ErrTakesNoCredentials is a proxy that was offered nothing else.
-	ErrTakesNoCredentials = errors.New("it takes no user name and password, which keep connections apart: switch off stream isolation in the client and leave them out of the proxy's URL")
-	// ErrWrongCredentials is a proxy that refused those that it was given.
+	// ErrWantsCredentials reports a proxy that was offered none, or only the Upstream's
+	// Mark.
+	ErrWantsCredentials = errors.New("it requires a user name and password: write them into its URL, as in socks5://user:password@host:port")
+	// ErrTakesNoCredentials reports a proxy that was offered only credentials.
+	ErrTakesNoCredentials = errors.New("it does not support a user name and password, which isolate connections: switch off stream isolation in the client and omit them from the proxy's URL")
+	// ErrWrongCredentials reports a proxy that refused the credentials.
 	ErrWrongCredentials = errors.New("it refused the user name and password")
 )
 
-// NotSOCKS5Error is an upstream proxy whose answer is none of SOCKS5's.
+// NotSOCKS5Error reports an upstream proxy that does not speak SOCKS5.
 type NotSOCKS5Error struct {
 	First byte // of its answer
 }
@@ -40,11 +40,11 @@ type upstreamRequest struct {
 	command     Command
 	dest        Addr
 	credentials Credentials
-	optional    bool // the proxy may take the request without credentials
+	optional    bool // the proxy may choose no authentication
 }
 
-// send makes the request on conn, which the caller closes if it fails. Reads are
-// exact, so that what follows the reply stays in the socket.
+// send makes the request on conn, which the caller closes on an error. It reads nothing
+// beyond the reply.
 func (q *upstreamRequest) send(ctx context.Context, conn net.Conn) (netip.Addr, error) {
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
 	bound, stage, code, err := q.converse(conn)
@@ -73,8 +73,8 @@ func (q *upstreamRequest) failed(stage Stage, err error) *UpstreamError {
 	return &UpstreamError{Op: q.command, Dest: dest, Upstream: q.upstream.Address, Stage: stage, Err: err}
 }
 
-// converse returns the address in the reply, and how far it came. With a code
-// but Succeeded the proxy has refused and the rest of its reply is unread.
+// converse returns the address in the reply, and the stage that it reached. If code is not
+// Succeeded, the proxy has refused, and the rest of its reply is unread.
 func (q *upstreamRequest) converse(conn net.Conn) (bound netip.Addr, stage Stage, code ReplyCode, err error) {
 	stage = StageGreeting
 	method, err := q.greet(conn)
@@ -98,15 +98,15 @@ func (q *upstreamRequest) converse(conn net.Conn) (bound netip.Addr, stage Stage
 	return
 }
 
-// greet returns the method that the proxy chose. It is offered one only, and with
-// credentials that is theirs: a proxy that would leave them out would put all streams
-// together without a word. Only optional credentials may be left out.
+// greet returns the method that the proxy chose. With credentials it offers no other
+// method, unless they are optional: a proxy that ignored them would silently end the
+// isolation of streams.
 func (q *upstreamRequest) greet(conn net.Conn) (method byte, err error) {
 	methods := []byte{socks5.NoAuth}
 	switch {
 	case q.optional:
 		methods = []byte{socks5.UserPassAuth, socks5.NoAuth}
-	case !q.credentials.none():
+	case !q.credentials.isZero():
 		methods = []byte{socks5.UserPassAuth}
 	}
 	if _, err := conn.Write(append([]byte{Version, byte(len(methods))}, methods...)); err != nil {
@@ -129,11 +129,11 @@ func (q *upstreamRequest) greet(conn net.Conn) (method byte, err error) {
 	return 0, fmt.Errorf("it chose the authentication method 0x%02x, which it was not offered", chosen[1])
 }
 
-// authenticate is RFC 1929, section 2.
+// authenticate performs RFC 1929, section 2.
 func (q *upstreamRequest) authenticate(conn net.Conn) error {
 	user, password := q.credentials.Username, q.credentials.Password
 	if len(user) > maxField || len(password) > maxField {
-		return errors.New("the user name or the password for it has more than 255 bytes")
+		return errors.New("the user name or password for it has more than 255 bytes")
 	}
 	msg := append([]byte{authVersion, byte(len(user))}, user...)
 	msg = append(append(msg, byte(len(password))), password...)
@@ -155,12 +155,12 @@ func (q *upstreamRequest) authenticate(conn net.Conn) error {
 	return nil
 }
 
-// message is the request (RFC 1928, section 4).
+// message returns the request (RFC 1928, section 4).
 func (q *upstreamRequest) message() []byte {
 	msg := []byte{Version, byte(q.command), 0}
 	if q.dest.Binary {
 		msg = appendIP(msg, q.dest.IP)
-	} else { // Host is a name, or what IP is in text: what was judged
+	} else { // Host is the name or address that the rules were applied to
 		msg = append(append(msg, atypName, byte(len(q.dest.Host))), q.dest.Host...)
 	}
 	return binary.BigEndian.AppendUint16(msg, q.dest.Port)
@@ -175,15 +175,15 @@ func appendIP(msg []byte, ip netip.Addr) []byte {
 	return append(append(msg, atyp), ip.AsSlice()...)
 }
 
-// reply reads the reply (RFC 1928, section 6). Of a refusal it takes the code
-// and nothing else: Tor refuses RESOLVE with address type 0.
+// reply reads the reply (RFC 1928, section 6). Of a refusal it reads only the code: Tor
+// refuses RESOLVE with address type 0.
 func (q *upstreamRequest) reply(conn net.Conn) (bound netip.Addr, code ReplyCode, err error) {
 	var head [5]byte // VER REP, RSV ATYP and the first byte of the address
 	if _, err := io.ReadFull(conn, head[:2]); err != nil {
 		return bound, 0, err
 	}
 	if head[0] != Version {
-		return bound, 0, fmt.Errorf("its reply starts with 0x%02x, not with 0x05", head[0])
+		return bound, 0, fmt.Errorf("the first byte of its reply is 0x%02x, not 0x05", head[0])
 	}
 	if code = ReplyCode(head[1]); code != Succeeded {
 		return bound, code, nil
@@ -192,7 +192,7 @@ func (q *upstreamRequest) reply(conn net.Conn) (bound netip.Addr, code ReplyCode
 		return bound, 0, err
 	}
 	if head[2] != 0 {
-		return bound, 0, fmt.Errorf("its reply has 0x%02x where SOCKS5 has 0", head[2])
+		return bound, 0, fmt.Errorf("the reserved byte of its reply is 0x%02x, not 0", head[2])
 	}
 	var size int
 	switch head[3] {
@@ -213,7 +213,7 @@ func (q *upstreamRequest) reply(conn net.Conn) (bound netip.Addr, code ReplyCode
 		bound, _ = netip.AddrFromSlice(addr[:size])
 	}
 	if q.command == CommandResolve && !bound.IsValid() {
-		return bound, 0, errors.New("it answered the request for an address with a name")
+		return bound, 0, errors.New("it answered RESOLVE with a name")
 	}
 	return bound.Unmap(), Succeeded, nil
 }

@@ -182,19 +182,19 @@ func TestUpstreamGarbage(t *testing.T) {
 	}{
 		"SOCKS4":             {Credentials{}, "045a", StageGreeting, "does not speak SOCKS5"},
 		"HTTP":               {Credentials{}, "'HTTP/1.1 400'", StageGreeting, "first byte is 0x48"},
-		"wants credentials":  {Credentials{}, "05ff", StageGreeting, "wants a user name and password"},
+		"wants credentials":  {Credentials{}, "05ff", StageGreeting, "requires a user name and password"},
 		"insists on them":    {Credentials{}, "0502", StageGreeting, "0x02, which it was not offered"},
 		"GSSAPI":             {Credentials{}, "0501", StageGreeting, "0x01, which it was not offered"},
-		"takes none":         {pair, "05ff", StageGreeting, "takes no user name and password"},
+		"takes none":         {pair, "05ff", StageGreeting, "does not support a user name and password"},
 		"leaves them out":    {pair, "0500 0100", StageGreeting, "0x00, which it was not offered"},
 		"refuses them":       {pair, "0502 0101", StageAuth, "refused the user name and password"},
 		"refuses them with":  {pair, "0502 01ff", StageAuth, "refused the user name and password"},
 		"auth version 5":     {pair, "0502 0500", StageAuth, "0x05"},
 		"reply of 4":         {Credentials{}, "0500 0400", StageRequest, "0x04"},
-		"RSV":                {Credentials{}, "0500 05000101 00000000 0000", StageRequest, "0x01 where SOCKS5 has 0"},
+		"RSV":                {Credentials{}, "0500 05000101 00000000 0000", StageRequest, "the reserved byte of its reply is 0x01"},
 		"address type 0":     {Credentials{}, "0500 05000000 00000000 0000", StageRequest, "unknown address type 0x00"},
 		"address type 2":     {Credentials{}, "0500 05000002 00000000 0000", StageRequest, "unknown address type 0x02"},
-		"method reply twice": {Credentials{}, "0500 0500 05000001 00000000 0000", StageRequest, "0x05 where"},
+		"method reply twice": {Credentials{}, "0500 0500 05000001 00000000 0000", StageRequest, "the reserved byte of its reply is 0x05"},
 	} {
 		_, err := ask(play(unhex(tt.answers), 0), CommandConnect, "host:8333", tt.pair)
 		var uerr *UpstreamError

@@ -89,12 +89,12 @@ func TestParseUpstreamErrors(t *testing.T) {
 		"socks5://u:s3cret\x00@h:1":      "percent-encoding",
 		"socks5://u:" + long + "@h:1":    "255 bytes",
 		"socks5://" + long + ":p@h:1":    "255 bytes",
-		"socks5+unix://run/tor/socks":    "path from the root",
-		"socks5+unix://u:s3cret@run/tor": "path from the root",
-		"socks5+unix:///":                "path from the root",
-		"socks5+unix://":                 "path from the root",
+		"socks5+unix://run/tor/socks":    "absolute path",
+		"socks5+unix://u:s3cret@run/tor": "absolute path",
+		"socks5+unix:///":                "absolute path",
+		"socks5+unix://":                 "absolute path",
 		"socks5+unix:run/tor/socks":      "socks5+unix:///path/of/socket",
-		"socks5+unix:///a%00b":           "path from the root",
+		"socks5+unix:///a%00b":           "absolute path",
 	} {
 		up, err := ParseUpstream(url)
 		if up != nil || err == nil || !strings.Contains(err.Error(), text) {

@@ -29,7 +29,7 @@ var (
 	noMethod = []byte{5, 0xff}
 )
 
-const incomplete = "the client closed the connection before it was complete"
+const incomplete = "the client closed the connection in the middle of it"
 
 // Every rule of RFC 1928 and RFC 1929 that a client can break.
 func socksCases() []socksCase {
@@ -84,8 +84,8 @@ func authCases() (all []socksCase) {
 		all = append(all, socksCase{"user and password " + name, append(slices.Clone(offer), auth...), ok, incomplete})
 	}
 	return append(all,
-		socksCase{"password of version 5", append(slices.Clone(offer), 5, 1, 'u', 1, 'p'), slices.Concat(userPass, []byte{1, 1}), "sent something else"},
-		socksCase{"request instead of a password", slices.Concat(offer, hostile.Request(1, "node.example:8333")), slices.Concat(userPass, []byte{1, 1}), "sent something else"},
+		socksCase{"password of version 5", append(slices.Clone(offer), 5, 1, 'u', 1, 'p'), slices.Concat(userPass, []byte{1, 1}), "did not send them"},
+		socksCase{"request instead of a password", slices.Concat(offer, hostile.Request(1, "node.example:8333")), slices.Concat(userPass, []byte{1, 1}), "did not send them"},
 		socksCase{"password unasked", slices.Concat(hostile.Greeting, []byte("\x01\x01u\x01p")), slices.Concat(noAuth, []byte{1, 0}), incomplete},
 		socksCase{"password before the greeting", []byte("\x01\x01u\x01p"), nil, "does not speak SOCKS5"},
 	)
@@ -106,7 +106,7 @@ func requestCases() (all []socksCase) {
 	}
 	for command := range 256 {
 		if command != 1 && command != 0xf0 && (command < 8 || command > 0xec) {
-			add(fmt.Sprintf("command %d", command), hostile.Request(byte(command), dest), 7, "CONNECT only")
+			add(fmt.Sprintf("command %d", command), hostile.Request(byte(command), dest), 7, "only CONNECT")
 		}
 	}
 	with := func(at int, b byte) []byte { r := slices.Clone(good); r[at] = b; return r }
@@ -115,7 +115,7 @@ func requestCases() (all []socksCase) {
 	}
 	for _, v := range []byte{0, 1, 4, 6, 0xff} {
 		if v != 1 { // which is a password, unasked
-			add(fmt.Sprintf("version %d", v), with(0, v), 1, "where SOCKS5 has 0x05")
+			add(fmt.Sprintf("version %d", v), with(0, v), 1, "not 0x05")
 		}
 	}
 	add("port 0", hostile.Request(1, "node.invalid:0"), 1, "port 0")
