@@ -283,6 +283,7 @@ func TestRulesForDisguises(t *testing.T) {
 		if code, err := ask(client, net.JoinHostPort(host, "8333")); code != 1 || err != nil {
 			t.Errorf("%s: reply %d, %v", host, code, err)
 		}
+		client.Close()
 		e.wantEnd(client, "refused", "neither a name nor an address")
 	}
 	client := e.dialTo(static)

@@ -101,6 +101,7 @@ func (e *env) serve(l net.Listener) {
 			e.t.Errorf("Serve returned %v", err)
 		}
 	})
+	e.until("the listener", func(s proxy.Snapshot) bool { return slices.Contains(s.Listeners, l.Addr().String()) })
 }
 
 // serveAnother has the server accept from another listener and returns its address.

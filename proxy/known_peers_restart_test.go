@@ -34,6 +34,7 @@ func TestProvenV2SurvivesRestart(t *testing.T) {
 				continue
 			}
 			t.Run(fmt.Sprintf("%v/%s", mode, damage), func(t *testing.T) {
+				t.Parallel()
 				path := filepath.Join(t.TempDir(), "peers")
 				provePeers(t, mode, path)
 				b, err := os.ReadFile(path)

@@ -41,6 +41,7 @@ func TestStrictSendsNoV1(t *testing.T) {
 		{fallback.Always, "192.0.2.%d:8333", true},
 	} {
 		t.Run(fmt.Sprintf("%v/%s", c.fallback, c.dest), func(t *testing.T) {
+			t.Parallel()
 			e := start(t, &proxy.Server{
 				Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: c.fallback, Peers: new(fallback.Peers),
 					FirstByteTimeout: 50 * time.Millisecond, HandshakeTimeout: time.Second}, CJDNSReachable: !strings.HasPrefix(c.dest, "[fc01:")},
@@ -165,6 +166,7 @@ func TestStrictCoreRetry(t *testing.T) {
 				"speaks v1":   func(nc *net.TCPConn, _ int) { speakV1(nc) },
 			} {
 				t.Run(fmt.Sprintf("%v/%s/%s", mode, end.name, name), func(t *testing.T) {
+					t.Parallel()
 					server := &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: mode, Peers: new(fallback.Peers)}}}
 					if name == "speaks v1" { // it takes our key for a header and waits for the rest
 						server.Dialer.HandshakeTimeout = 300 * time.Millisecond
