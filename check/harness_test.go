@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/armon/go-socks5"
 
@@ -195,8 +196,8 @@ func text(t *testing.T, r *Report) string {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(b.String()) {
-		if len(line) > width+1 && !ids.MatchString(line) {
-			t.Errorf("a line of %d bytes: %s", len(line), line)
+		if n := utf8.RuneCountInString(line); n > width+1 && !ids.MatchString(line) {
+			t.Errorf("a line of %d characters: %s", n, line)
 		}
 	}
 	s := times.ReplaceAllString(b.String(), "TIME")

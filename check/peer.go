@@ -17,15 +17,14 @@ import (
 	"strconv"
 	"time"
 
-	"bip324proxy/transport/fallback"
-
 	"bip324proxy/internal/dial"
+	"bip324proxy/internal/hints"
 	"bip324proxy/internal/listen"
 	"bip324proxy/internal/stream"
 	"bip324proxy/proxy"
-	"bip324proxy/rules"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
+	"bip324proxy/transport/fallback"
 	"bip324proxy/v1v2"
 )
 
@@ -152,7 +151,7 @@ func (p *prober) run(ctx context.Context) {
 	}
 	defer link.V2.Wipe()
 	defer link.V2.Close()
-	p.shookHands(link.V2, took)
+	p.handshakeDone(link.V2, took)
 	p.introduced(awaitVersion(ctx, link.V2))
 	goodbye(link.V2.NetConn())
 }
@@ -200,31 +199,28 @@ func (s *Subject) allPublic() bool {
 	return len(s.Listeners) > 0 && !slices.ContainsFunc(s.Listeners, func(l Listener) bool { return !public(l) })
 }
 
+// cannotConnect reports why there is no connection.
 func (p *prober) cannotConnect(err error) {
 	const name = "connect"
-	var denied *rules.DeniedError
-	var upstream *socks.UpstreamError
-	var dns *net.DNSError
-	dest := p.target.String()
+	dest := p.target.String() + ": "
+	kind, why := proxy.Explain(err, p.report.Peer.Network)
 	switch {
-	case errors.Is(err, proxy.ErrNoEgress):
-		p.fail(name, dest+": "+err.Error(), "run with --upstream socks5://127.0.0.1:9050 (Tor)")
-	case errors.As(err, &denied):
-		p.fail(name, denied.Error(), "if clients may go there, add --allow "+denied.Dest)
-	case errors.As(err, &upstream) && upstream.Stage == socks.StageDial:
-		p.fail(name, fmt.Sprintf("%s: the upstream proxy at %s cannot be reached: %v", dest, upstream.Upstream, reason(upstream.Err)), "nothing goes around it")
-	case errors.As(err, &upstream):
-		p.fail(name, err.Error(), "the address may be wrong, or the peer not running; or the upstream proxy has no connection itself: look into its log")
+	case kind == proxy.KindDenied:
+		p.fail(name, why, hints.For(proxy.Failure{Kind: kind, Err: err}))
+	case kind == proxy.KindNoEgress, kind == proxy.KindUpstream:
+		p.fail(name, dest+why, hints.For(proxy.Failure{Kind: kind, Err: err}))
+	case errors.As(err, new(*socks.UpstreamError)):
+		p.fail(name, why, "the address may be wrong, or the peer not running; or the upstream proxy has no connection itself: look into its log")
 	case errors.As(err, new(*socks.AddrError)):
-		p.fail(name, err.Error(), "leave out --upstream to connect to it directly")
+		p.fail(name, why, "leave out --upstream to connect to it directly")
 	case errors.Is(err, dial.ErrMulticastName):
-		p.fail(name, fmt.Sprintf("%s: the name cannot be resolved: %v", dest, dial.ErrMulticastName), "no DNS server was asked")
-	case errors.As(err, &dns):
-		p.fail(name, fmt.Sprintf("%s: the name cannot be resolved: %v", dest, reason(dns)), "see that it is spelled right, and that name resolution works on this machine")
+		p.fail(name, fmt.Sprintf("%sthe name cannot be resolved: %v", dest, dial.ErrMulticastName), "no DNS server was asked")
+	case errors.As(err, new(*net.DNSError)):
+		p.fail(name, fmt.Sprintf("%sthe name cannot be resolved: %v", dest, reason(err)), "check the spelling, and that name resolution works on this machine")
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
-		p.fail(name, dest+": no answer in time", "the host may be down, or a firewall drops the connection, on the way or here")
+		p.fail(name, dest+"no answer in time", "the host may be down, or a firewall, here or on the path, drops the connection")
 	default:
-		p.fail(name, fmt.Sprintf("%s: cannot connect: %v", dest, reason(err)), "see that the address and the port are right, and that a node runs there and listens")
+		p.fail(name, fmt.Sprintf("%scannot connect: %v", dest, reason(err)), "check that the address and the port are right, and that a node runs there and listens")
 	}
 }
 
@@ -239,7 +235,7 @@ func (p *prober) connected(nc net.Conn, took time.Duration) {
 	p.report.add(Result{"connect", OK, fmt.Sprintf("%s: connected %s in %v", p.target, to, rounded(took)), ""})
 }
 
-func (p *prober) shookHands(c *transport.Conn, took time.Duration) {
+func (p *prober) handshakeDone(c *transport.Conn, took time.Duration) {
 	id := c.SessionID()
 	peer := p.report.Peer
 	peer.Speaks, peer.HandshakeSeconds, peer.SessionID = "v2", took.Seconds(), hex.EncodeToString(id[:])
@@ -248,7 +244,7 @@ func (p *prober) shookHands(c *transport.Conn, took time.Duration) {
 		peer.Address, with = to, " with "+to+", another address of that name," // the first has failed
 	}
 	p.report.add(Result{"v2", OK, fmt.Sprintf("handshake complete%s in %v, on %s; the session id is %s", with, rounded(took), peer.Network, peer.SessionID),
-		"if the node is yours, compare it with what getpeerinfo shows there: equal means that nobody sits in between"})
+		"if the node is yours, compare it with the one in its getpeerinfo: if they are equal, there is no man in the middle"})
 }
 
 // introduced tells of the peer's VERSION.
@@ -271,52 +267,43 @@ func (p *prober) note(v v1v2.Version) {
 	peer.Services, peer.Offers = fmt.Sprintf("%016x", v.Services), serviceNames(v.Services)
 }
 
-// noHandshake tells why there is no v2 session.
+// noHandshake reports why there is no v2 session.
 func (p *prober) noHandshake(ctx context.Context, dialer *fallback.Dialer, err error, took time.Duration) {
 	const name = "v2"
+	kind, why := proxy.Explain(err, p.report.Peer.Network)
 	var e *transport.HandshakeError
-	if !errors.As(err, &e) {
-		p.fail(name, err.Error(), "")
-		return
-	}
-	timeout := errors.Is(e, context.DeadlineExceeded) || errors.Is(e, transport.ErrSilent)
 	switch {
+	case !errors.As(err, &e):
+		p.fail(name, why, "")
 	case errors.Is(e, transport.ErrV1Peer):
 		p.report.Peer.Speaks = "v1"
-		p.fail(name, "it speaks v1: it sent a VERSION of "+p.report.Peer.Network+" by itself",
-			"the proxy does not connect to it, unless run with --v1-fallback always: unencrypted")
+		p.fail(name, why, onlyAlways)
 		if p.target.V1 {
 			p.tryV1(ctx, dialer)
 		}
-	case errors.Is(e, transport.ErrV1OtherNetwork):
-		p.fail(name, "it speaks v1, and on another network than "+p.report.Peer.Network, "see --network")
-	case e.Received == 0 && (e.HungUp() || timeout):
-		what := fmt.Sprintf("the peer hung up on the handshake, %v after it began, without an answer", rounded(took))
+	case kind == proxy.KindNoV2Answer && (e.HungUp() || e.TimedOut()):
 		may := "it speaks v1 only, is full, or bans this address"
-		if timeout {
-			what = fmt.Sprintf("the peer did not answer the handshake within %v", rounded(took))
-			may = "it speaks v1 only, or is no Bitcoin node, or a firewall swallows what is sent"
+		if e.TimedOut() {
+			may = "it speaks v1 only, is not a Bitcoin node, or a firewall drops what is sent"
 		}
-		if !p.target.V1 {
-			p.fail(name, what, may+"; nothing was sent in plaintext. To tell which, with a VERSION in plaintext, add --v1"+p.ifFallingBack(ctx))
+		why = fmt.Sprintf("%s (after %v)", why, rounded(took))
+		if p.target.V1 {
+			p.fail(name, why, may)
+			p.tryV1(ctx, dialer)
 			return
 		}
-		p.fail(name, what, may)
-		p.tryV1(ctx, dialer)
-	case e.Received > 0 && proxy.ForeignProtocol(e.First) != "":
-		p.fail(name, "the peer is not a Bitcoin node: it answered in "+proxy.ForeignProtocol(e.First), "see that the address and the port are right")
-	case e.Received < transport.KeySize && e.HungUp():
-		p.fail(name, fmt.Sprintf("the peer answered the handshake with %d bytes, too few for a key, and hung up", e.Received), "it is likely no Bitcoin node")
-	case e.HungUp():
-		p.fail(name, fmt.Sprintf("the peer hung up within the handshake, %s, after %d bytes", e.Stage, e.Received),
-			"it may be on another network than "+p.report.Peer.Network+" (see --network), or somebody altered what was sent")
-	case timeout, errors.Is(e, transport.ErrNoTerminator), errors.Is(e, transport.ErrAuthentication):
-		p.fail(name, fmt.Sprintf("the peer sent %d bytes that are no v2 handshake of %s", e.Received, p.report.Peer.Network),
-			"it is on another network (see --network), is no Bitcoin node, or somebody altered what was sent")
+		p.fail(name, why, may+"; nothing was sent in plaintext. To tell which, with a VERSION in plaintext, add --v1"+p.ifFallingBack(ctx))
 	default:
-		p.fail(name, e.Error(), "")
+		hint := hints.For(proxy.Failure{Kind: kind, Err: err})
+		if e.Received > 0 && proxy.ForeignProtocol(e.First) == "" {
+			hint += "; --network says which network the peer should be on"
+		}
+		p.fail(name, why, hint)
 	}
 }
+
+// onlyAlways is the hint for a peer that speaks v1.
+const onlyAlways = "the proxy does not connect to it, except with --v1-fallback always, unencrypted"
 
 // ifFallingBack says what the proxy would do with such a peer, if it is not to
 // refuse it.
@@ -325,10 +312,12 @@ func (p *prober) ifFallingBack(ctx context.Context) string {
 	if mode == fallback.Never {
 		return ""
 	}
-	const unless = ", unless it remembers that this peer speaks v2"
+	const unless = ", unless it knows that this peer speaks v2"
 	switch why := p.subject.Policy.Overlay(ctx, p.target.Addr.Host, p.reached); {
 	case why == nil:
 		return "; the proxy, with its --v1-fallback, would go on in v1 within a network that encrypts" + unless
+	case mode == fallback.Overlay && errors.Is(why, proxy.ErrNotCJDNS):
+		return fmt.Sprintf("; the proxy, with its --v1-fallback, would not go on in v1: %v (--cjdnsreachable)", why)
 	case mode == fallback.Overlay:
 		return fmt.Sprintf("; the proxy, with its --v1-fallback, would not go on in v1: %v", why)
 	}
@@ -353,7 +342,7 @@ func (p *prober) tryV1(ctx context.Context, dialer *fallback.Dialer) {
 			p.report.Peer.Speaks = "v1"
 			p.note(v)
 			p.report.add(Result{name, OK, "the peer answers in v1, and so speaks v1 only: " + p.describe(),
-				"the proxy does not connect to it, unless run with --v1-fallback always: unencrypted"})
+				onlyAlways})
 			return
 		}
 	}

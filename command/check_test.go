@@ -87,7 +87,7 @@ func TestCheckSettings(t *testing.T) {
 			t.Errorf("no %q in\n%s", line, stdout)
 		}
 	}
-	if _, stdout, _ := runProgram("check", "10.1.2.3"); !strings.Contains(stdout, "10.1.2.3:8333 is refused by --deny 10.0.0.0/8") {
+	if _, stdout, _ := runProgram("check", "10.1.2.3"); !strings.Contains(stdout, "10.1.2.3:8333 is denied by the rule 10.0.0.0/8") {
 		t.Error(stdout)
 	}
 	file := filepath.Join(t.TempDir(), "config.toml")

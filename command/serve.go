@@ -16,6 +16,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"bip324proxy/internal/hints"
 	"bip324proxy/internal/journal"
 	"bip324proxy/internal/listen"
 	"bip324proxy/internal/logqueue"
@@ -96,6 +97,7 @@ func serve(c *cli.Context) error {
 		MaxSessions:   set.Sessions(),
 		MessageMemory: set.MessageMemory << 20,
 		ClientRate:    set.ClientRate,
+		Hint:          hints.For,
 		Log:           s.log,
 	}
 	s.warnOfClients()

@@ -11,9 +11,9 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"bip324proxy/transport/fallback"
-
 	"golang.org/x/net/dns/dnsmessage"
+
+	"bip324proxy/transport/fallback"
 
 	"bip324proxy/proxy"
 	"bip324proxy/rules"
@@ -155,10 +155,10 @@ func TestRebinding(t *testing.T) {
 		}
 		client.Close()
 		if want == 0 {
-			e.wantEnd(client, "refused", "the client closed the connection before anything was settled")
+			e.wantEnd(client, "refused", "the client closed the connection before the session was open")
 			continue
 		}
-		line := e.wantEnd(client, "refused", p.addr("127.0.0.2")+" is refused by --deny 127.0.0.2")
+		line := e.wantEnd(client, "refused", p.addr("127.0.0.2")+" is denied by the rule 127.0.0.2")
 		wantAttrs(t, line, logLine{"level": "WARN", "dest": p.addr("rebind.example")})
 	}
 	if n := lookups.Load(); n != 20 {
@@ -207,15 +207,15 @@ func TestRulesForEveryWayIn(t *testing.T) {
 		want string // all that the client hears
 		why  string
 	}{
-		"address":         {e.addr, slices.Concat([]byte("\x05\x01\x00\x05\x01\x00\x01\x7f\x00\x00\x02"), binary.BigEndian.AppendUint16(nil, port)), "\x05\x00\x05\x02\x00\x01\x00\x00\x00\x00\x00\x00", "is refused by --deny 127.0.0.2"},
-		"mapped":          {e.addr, slices.Concat([]byte{5, 1, 0}, request(1, p.addr("::ffff:127.0.0.2"))), "\x05\x00\x05\x02\x00\x01\x00\x00\x00\x00\x00\x00", "is refused by --deny 127.0.0.2"},
-		"name":            {e.addr, slices.Concat([]byte{5, 1, 0}, request(1, p.addr("a.secret.example"))), "\x05\x00\x05\x02\x00\x01\x00\x00\x00\x00\x00\x00", "is refused by --deny *.secret.example"},
-		"RESOLVE":         {e.addr, slices.Concat([]byte{5, 1, 0}, resolveName("a.Secret.example.")), "\x05\x00\x05\x02\x00\x01\x00\x00\x00\x00\x00\x00", "a.Secret.example. is refused by --deny *.secret.example"},
-		"RESOLVE address": {e.addr, slices.Concat([]byte{5, 1, 0}, resolveName("127.0.0.2")), "\x05\x00\x05\x02\x00\x01\x00\x00\x00\x00\x00\x00", "is refused by --deny 127.0.0.2"},
-		"RESOLVE answer":  {e.addr, slices.Concat([]byte{5, 1, 0}, resolveName("node.example")), "\x05\x00\x05\x02\x00\x01\x00\x00\x00\x00\x00\x00", "is refused by --deny 127.0.0.2"},
-		"VERSION":         {e.addr, v1Message(mainnet, "version", versionTo("127.0.0.2", port)), "", "is refused by --deny 127.0.0.2"},
-		"--peer":          {e.servePeer(p.addr("127.0.0.2")), v1Message(mainnet, "version", version), "", "is refused by --deny 127.0.0.2"},
-		"--peer, name":    {e.servePeer(p.addr("node.example")), v1Message(mainnet, "version", version), "", "is refused by --deny 127.0.0.2"},
+		"address":         {e.addr, slices.Concat([]byte("\x05\x01\x00\x05\x01\x00\x01\x7f\x00\x00\x02"), binary.BigEndian.AppendUint16(nil, port)), "\x05\x00\x05\x02\x00\x01\x00\x00\x00\x00\x00\x00", "is denied by the rule 127.0.0.2"},
+		"mapped":          {e.addr, slices.Concat([]byte{5, 1, 0}, request(1, p.addr("::ffff:127.0.0.2"))), "\x05\x00\x05\x02\x00\x01\x00\x00\x00\x00\x00\x00", "is denied by the rule 127.0.0.2"},
+		"name":            {e.addr, slices.Concat([]byte{5, 1, 0}, request(1, p.addr("a.secret.example"))), "\x05\x00\x05\x02\x00\x01\x00\x00\x00\x00\x00\x00", "is denied by the rule *.secret.example"},
+		"RESOLVE":         {e.addr, slices.Concat([]byte{5, 1, 0}, resolveName("a.Secret.example.")), "\x05\x00\x05\x02\x00\x01\x00\x00\x00\x00\x00\x00", "a.Secret.example. is denied by the rule *.secret.example"},
+		"RESOLVE address": {e.addr, slices.Concat([]byte{5, 1, 0}, resolveName("127.0.0.2")), "\x05\x00\x05\x02\x00\x01\x00\x00\x00\x00\x00\x00", "is denied by the rule 127.0.0.2"},
+		"RESOLVE answer":  {e.addr, slices.Concat([]byte{5, 1, 0}, resolveName("node.example")), "\x05\x00\x05\x02\x00\x01\x00\x00\x00\x00\x00\x00", "is denied by the rule 127.0.0.2"},
+		"VERSION":         {e.addr, v1Message(mainnet, "version", versionTo("127.0.0.2", port)), "", "is denied by the rule 127.0.0.2"},
+		"--peer":          {e.servePeer(p.addr("127.0.0.2")), v1Message(mainnet, "version", version), "", "is denied by the rule 127.0.0.2"},
+		"--peer, name":    {e.servePeer(p.addr("node.example")), v1Message(mainnet, "version", version), "", "is denied by the rule 127.0.0.2"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := e.dialTo(c.addr)
@@ -240,19 +240,19 @@ func TestRulesWithUpstream(t *testing.T) {
 		if code, err := ask(client, dest); code != 2 || err != nil {
 			t.Errorf("%s: reply %d, %v", dest, code, err)
 		}
-		e.wantEnd(client, "refused", "is refused by --deny")
+		e.wantEnd(client, "refused", "is denied by the rule")
 	}
 	client := e.dial()
 	if got := askResolve(t, client, resolveName("name.onion")); got[1] != byte(socks.NotAllowed) {
 		t.Errorf("RESOLVE: % x", got)
 	}
-	e.wantEnd(client, "refused", "is refused by --deny *.onion")
+	e.wantEnd(client, "refused", "is denied by the rule *.onion")
 	u.resolve["node.example"] = netip.MustParseAddr("192.0.2.9")
 	client = e.dial()
 	if got := askResolve(t, client, resolveName("node.example")); got[1] != byte(socks.NotAllowed) {
 		t.Errorf("RESOLVE: % x", got)
 	}
-	e.wantEnd(client, "refused", "is refused by --deny 192.0.2.0/24")
+	e.wantEnd(client, "refused", "is denied by the rule 192.0.2.0/24")
 	if all, want := u.requests(), []asked{{socks.CommandResolve, "node.example", "", ""}}; !slices.Equal(all, want) {
 		t.Errorf("the upstream proxy was asked %v, want %v", all, want)
 	}
@@ -271,12 +271,12 @@ func TestRulesForDisguises(t *testing.T) {
 		if code, err := ask(client, net.JoinHostPort(host, "8333")); code != 2 || err != nil {
 			t.Errorf("%s: reply %d, %v", host, code, err)
 		}
-		e.wantEnd(client, "refused", "is refused by --deny private")
+		e.wantEnd(client, "refused", "is denied by the rule private")
 		client = e.dial()
 		if got := askResolve(t, client, resolveName(host)); got[1] != byte(socks.NotAllowed) {
 			t.Errorf("RESOLVE %s: % x", host, got)
 		}
-		e.wantEnd(client, "refused", "is refused by --deny private")
+		e.wantEnd(client, "refused", "is denied by the rule private")
 	}
 	for _, host := range []string{"127.0.0.1.1", "08.1", "4294967296", "node.0x1"} { // what they mean nobody knows
 		client := e.dial()
@@ -289,7 +289,7 @@ func TestRulesForDisguises(t *testing.T) {
 	client := e.dialTo(static)
 	client.Write(v1Message(mainnet, "version", version))
 	wantClosed(t, client)
-	e.wantEnd(client, "refused", "is refused by --deny private")
+	e.wantEnd(client, "refused", "is denied by the rule private")
 	if all := u.requests(); len(all) > 0 {
 		t.Errorf("the upstream proxy was asked %v", all)
 	}

@@ -1,16 +1,14 @@
 package proxy
 
 import (
-	"errors"
-	"fmt"
 	"net"
 	"time"
 
 	"bip324proxy/v1v2"
 )
 
-// errUnacknowledged is an end that acknowledges nothing of what is sent to it.
-var errUnacknowledged = errors.New("it does not acknowledge what is sent to it")
+// errUnacknowledged reports an end that acknowledges nothing of what is sent to it.
+const errUnacknowledged = plainError("it does not acknowledge data")
 
 // watchAcks ends sessions of which an end has acknowledged nothing for too long while
 // something is on the way to it: the host, or the way to it, is gone. The kernel gives
@@ -52,16 +50,4 @@ func (s *Server) watchAcks() {
 		return
 	}
 	s.acks.Reset(s.ackTimeout() / 3)
-}
-
-// explainVanished says which end it is that the kernel gave up on, as far as err tells.
-func (s *session) explainVanished(err error) string {
-	who := "one side"
-	var op *net.OpError
-	if errors.As(err, &op) && op.Addr != nil {
-		if who = "the peer"; s.isClient(op.Addr) {
-			who = "the client"
-		}
-	}
-	return fmt.Sprintf("%s does not acknowledge what is sent to it: it has vanished, or the way to it", who)
 }

@@ -65,6 +65,21 @@ func (s *session) ask() (*socks.Request, error) {
 	return request, err
 }
 
+// admission reports whether the client needs the password, or returns an error if it is
+// not admitted at all: a listener that is open to others takes clients that Policy.Clients has, and
+// otherwise those that know the password.
+func (s *session) admission() (auth bool, err error) {
+	p := s.policy
+	if !s.public || len(p.Clients) == 0 && (p.Socks.Auth == nil || s.fixed == "") {
+		return p.Socks.Auth != nil, nil
+	}
+	err = p.Clients.Check(s.client.RemoteAddr())
+	if err != nil && p.Socks.Auth != nil && s.fixed == "" {
+		return true, nil
+	}
+	return false, err
+}
+
 // refuseMethods tells a SOCKS5 client that is not admitted, for the reason why, that none
 // of its authentication methods will do, and returns why.
 func (s *session) refuseMethods(why error) error {
@@ -83,7 +98,7 @@ const (
 	recvEnd  = recvPort + 2
 )
 
-// NoDestinationError is a client without SOCKS whose VERSION names no destination.
+// NoDestinationError reports a client without SOCKS whose VERSION names no destination.
 type NoDestinationError struct {
 	addr netip.AddrPort // what it names; zero if it is too short
 	why  string

@@ -11,12 +11,11 @@ import (
 	"sync"
 	"syscall"
 
-	"bip324proxy/transport/fallback"
-
 	"bip324proxy/internal/dial"
 	"bip324proxy/internal/stream"
 	"bip324proxy/rules"
 	"bip324proxy/socks"
+	"bip324proxy/transport/fallback"
 )
 
 // dial connects to the request's destination, or tells the client why not. All later
@@ -214,7 +213,7 @@ func (s *session) resolve(ctx context.Context, request *socks.Request) error {
 		return errClientLeft
 	}
 	args := s.attrs()
-	if !s.hides() {
+	if !s.redacts() {
 		args = append(args, "addr", ip.String())
 	}
 	s.server.log().Debug("name resolved", args...)

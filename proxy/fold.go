@@ -1,16 +1,11 @@
 package proxy
 
 import (
-	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
-
-	"bip324proxy/transport/fallback"
 
 	"bip324proxy/socks"
 )
@@ -19,7 +14,7 @@ const (
 	// foldRefusalsFor is how long refusals like one that was logged are only counted.
 	foldRefusalsFor = 10 * time.Minute
 
-	// maxFolds is how many kinds of refusals are told apart at a time.
+	// maxFolds is how many folds there may be at a time.
 	maxFolds = 1024
 
 	// foldFor is how long lines like one that was logged are only counted.
@@ -29,112 +24,74 @@ const (
 	maxClientSet = 1000
 )
 
-// failuresOfPeers are the refusals that nobody here is at fault for, faultsOfClients
-// those that a client is.
-var (
-	failuresOfPeers = []string{kindDial, kindUpstream, kindSilent, kindHandshake, kindRedial, kindResolve, kindNoEgress, kindPeer}
-	faultsOfClients = []string{kindClient, kindNotAllowed, kindDenied, kindPassthrough, kindOwnAddress}
-)
-
-// refusal is what makes refusals alike: the same destination, or the same client
-// where that is at fault, for the same reason.
-type refusal struct {
-	of     string          // the destination; the client's network
-	kind   string          // of RefusalKinds
+// foldKey is what repeated refusals have in common: the same destination, or the same
+// client where that is the cause, and the same reason.
+type foldKey struct {
+	dest   string
+	client string          // its network
+	kind   string          // one of RefusalKinds
 	code   socks.ReplyCode // what the client was told, if there was no connection
-	reason string          // of a client's fault, without addresses
+	reason string          // of what a client caused, without addresses
 
-	level slog.Level // no warning is folded into what is less
+	level slog.Level // no warning is folded into a line of a lower level
 }
 
-// foldedLevel is the level for the line about a refused session: debug if there was
-// one like it a while ago. What a client of this machine is not allowed, or does
-// wrong, is a line each time: whoever sets it up wants to see it.
-func (s *session) foldedLevel(end Ended, err error) slog.Level {
-	level := level(end.Kind, err)
-	ofPeer := slices.Contains(failuresOfPeers, end.Kind)
-	if level < slog.LevelInfo || !ofPeer && !(s.public && slices.Contains(faultsOfClients, end.Kind)) {
-		return level
-	}
-	reason, _ := s.explain(hidden(err)) // the log may hide addresses by the time that it is told
-	like, whose := refusal{of: fallback.CanonicalAddr(end.Dest), kind: end.Kind, level: level}, "dest"
-	var dial *dialError
-	switch {
-	case !ofPeer:
-		like.of, like.reason, whose = clientNetwork(s.client.RemoteAddr()).String(), reason, "clients"
-	case errors.As(err, &dial):
-		like.code = dial.code
-	}
-	server, args := s.server, []any{"reason", end.Reason, "within", foldRefusalsFor, whose, like.of}
-	first := server.folded.refusals.isFirst(like, func(n int) {
-		if server.policy().HideAddresses {
-			args = []any{"reason", reason, "within", foldRefusalsFor}
-		}
-		server.log().Log(context.Background(), level, "session refused again", append(args, "repeated", n)...)
-	})
-	if first {
-		return level
-	}
-	return slog.LevelDebug
-}
-
-// foldedRefusals keep repeated refusals out of the log: the first is a line, and how
-// many there were like it is another when ten minutes have passed, or at the end, or
-// when there are too many others. Its zero value is ready.
+// foldedRefusals keeps repeated refusals out of the log: the first is a line, and the
+// number of those like it another: after ten minutes, at the end, or when there are too
+// many others. Its zero value is ready.
 type foldedRefusals struct {
-	mu sync.Mutex
-	of map[refusal]*fold
+	mu    sync.Mutex
+	byKey map[foldKey]*fold
 }
 
-// fold is one kind of refusal that was logged a while ago.
+// fold counts the refusals like one that was logged.
 type fold struct {
 	repeated int         // since then
-	write    func(n int) // how the log is told
-	timer    *time.Timer // goes off when it is to be told
+	write    func(n int) // logs the count
+	timer    *time.Timer // calls end
 }
 
-// isFirst says whether the refusal is to be logged. If not it has been counted. After
-// the first, write is called once with how many more there were, unless there are
-// none.
-func (f *foldedRefusals) isFirst(r refusal, write func(n int)) bool {
-	first, evicted := f.add(r, write)
+// isFirst reports whether the refusal is to be logged, and counts it if not. Later write
+// is called with the count, unless that is 0.
+func (f *foldedRefusals) isFirst(key foldKey, write func(n int)) bool {
+	first, evicted := f.add(key, write)
 	if evicted != nil {
 		evicted.tell()
 	}
 	return first
 }
 
-// add counts a refusal. It returns what had to make room for it, if anything had to:
-// that is to be told once f.mu is free.
-func (f *foldedRefusals) add(r refusal, write func(n int)) (first bool, evicted *fold) {
+// add counts a refusal. It returns the fold that it evicted, if any, which is to be told
+// without f.mu.
+func (f *foldedRefusals) add(key foldKey, write func(n int)) (first bool, evicted *fold) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if known := f.of[r]; known != nil {
+	if known := f.byKey[key]; known != nil {
 		known.repeated++
 		return false, nil
 	}
-	if f.of == nil {
-		f.of = make(map[refusal]*fold)
+	if f.byKey == nil {
+		f.byKey = make(map[foldKey]*fold)
 	}
-	if len(f.of) >= maxFolds {
-		for r, old := range f.of {
-			delete(f.of, r)
+	if len(f.byKey) >= maxFolds {
+		for key, old := range f.byKey {
+			delete(f.byKey, key)
 			evicted = old
 			break
 		}
 	}
 	begun := &fold{write: write}
-	begun.timer = time.AfterFunc(foldRefusalsFor, func() { f.end(r, begun) })
-	f.of[r] = begun
+	begun.timer = time.AfterFunc(foldRefusalsFor, func() { f.end(key, begun) })
+	f.byKey[key] = begun
 	return true, evicted
 }
 
-// end logs how often r was repeated, and forgets it, unless that has been done.
-func (f *foldedRefusals) end(r refusal, begun *fold) {
+// end logs how often the refusal was repeated, and forgets it, unless that has been done.
+func (f *foldedRefusals) end(key foldKey, begun *fold) {
 	f.mu.Lock()
-	due := f.of[r] == begun
+	due := f.byKey[key] == begun
 	if due {
-		delete(f.of, r)
+		delete(f.byKey, key)
 	}
 	f.mu.Unlock()
 	if due {
@@ -142,18 +99,18 @@ func (f *foldedRefusals) end(r refusal, begun *fold) {
 	}
 }
 
-// tellAll logs all that there is to be told.
+// tellAll logs all counts.
 func (f *foldedRefusals) tellAll() {
 	f.mu.Lock()
-	all := f.of
-	f.of = nil
+	all := f.byKey
+	f.byKey = nil
 	f.mu.Unlock()
 	for _, each := range all {
 		each.tell()
 	}
 }
 
-// tell logs how many refusals followed the first. The fold is in no map any more.
+// tell logs how many refusals followed the first. The fold has left the map.
 func (f *fold) tell() {
 	f.timer.Stop()
 	if f.repeated > 0 {

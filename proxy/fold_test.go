@@ -14,7 +14,7 @@ import (
 func TestFoldedRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var f foldedRefusals
-		r := refusal{of: "node.example:8333", kind: kindDial}
+		r := foldKey{dest: "node.example:8333", kind: KindDial}
 		began := time.Now()
 		var told []string
 		firsts := 0
@@ -22,7 +22,7 @@ func TestFoldedRefusals(t *testing.T) {
 			if f.isFirst(r, func(n int) { told = append(told, fmt.Sprintf("%d at %v", n, time.Since(began))) }) {
 				firsts++
 			}
-			f.isFirst(refusal{of: "other.example:8333", kind: kindDial}, func(n int) { t.Logf("other: %d", n) })
+			f.isFirst(foldKey{dest: "other.example:8333", kind: KindDial}, func(n int) { t.Logf("other: %d", n) })
 			time.Sleep(time.Minute)
 			synctest.Wait()
 		}
@@ -31,8 +31,8 @@ func TestFoldedRefusals(t *testing.T) {
 		if firsts != 10 || len(told) != 10 || told[0] != "9 at 10m0s" || told[9] != "9 at 1h40m0s" {
 			t.Errorf("%d lines at once, then %v", firsts, told)
 		}
-		if len(f.of) != 0 {
-			t.Errorf("%d are kept", len(f.of))
+		if len(f.byKey) != 0 {
+			t.Errorf("%d are kept", len(f.byKey))
 		}
 	})
 }
@@ -44,28 +44,28 @@ func TestFoldedRefusalsAreBounded(t *testing.T) {
 		var f foldedRefusals
 		refusals, counted := 0, 0
 		for i := range 3 * maxFolds {
-			for _, r := range []refusal{
-				{fmt.Sprintf("node%d.example:8333", i), kindDial, 4, "", 0},
-				{fmt.Sprintf("node%d.example:8333", i), kindDial, 5, "", 0},
-				{fmt.Sprintf("node%d.example:8333", i), kindSilent, 0, "", 0},
-				{"node.example:8333", kindDial, 4, "", 0}, // over and over
+			for _, r := range []foldKey{
+				{dest: fmt.Sprintf("node%d.example:8333", i), kind: KindDial, code: 4},
+				{dest: fmt.Sprintf("node%d.example:8333", i), kind: KindDial, code: 5},
+				{dest: fmt.Sprintf("node%d.example:8333", i), kind: KindNoV2Answer, code: 0},
+				{dest: "node.example:8333", kind: KindDial, code: 4}, // over and over
 			} {
 				for range 3 {
 					refusals++
 					if f.isFirst(r, func(n int) { counted += n }) {
 						counted++
-					} else if refusals%3 == 1 && r.of != "node.example:8333" {
+					} else if refusals%3 == 1 && r.dest != "node.example:8333" {
 						t.Fatalf("%v counts as another", r)
 					}
 				}
 			}
-			if len(f.of) > maxFolds {
-				t.Fatalf("%d are kept", len(f.of))
+			if len(f.byKey) > maxFolds {
+				t.Fatalf("%d are kept", len(f.byKey))
 			}
 		}
 		f.tellAll()
-		if counted != refusals || len(f.of) != 0 {
-			t.Errorf("%d of %d are told, %d kept", counted, refusals, len(f.of))
+		if counted != refusals || len(f.byKey) != 0 {
+			t.Errorf("%d of %d are told, %d kept", counted, refusals, len(f.byKey))
 		}
 	})
 }
@@ -74,7 +74,7 @@ func TestFoldedRefusalsAreBounded(t *testing.T) {
 func TestFoldedWithoutLocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var refusals foldedRefusals
-		r := refusal{of: "node.example:8333", kind: kindDial}
+		r := foldKey{dest: "node.example:8333", kind: KindDial}
 		written := 0
 		write := func(int) {
 			written++
@@ -91,11 +91,11 @@ func TestFoldedWithoutLocks(t *testing.T) {
 		repeat()
 		refusals.tellAll()
 		for i := range maxFolds { // and when there are too many
-			r := refusal{of: fmt.Sprint(i), kind: kindDial}
+			r := foldKey{dest: fmt.Sprint(i), kind: KindDial}
 			refusals.isFirst(r, write)
 			refusals.isFirst(r, write)
 		}
-		refusals.isFirst(refusal{}, write)
+		refusals.isFirst(foldKey{}, write)
 		if written < 3 {
 			t.Errorf("%d lines were written, want 3", written)
 		}

@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"bip324proxy/internal/hints"
 	"bip324proxy/proxy"
 )
 
@@ -62,6 +63,9 @@ func startOn(t *testing.T, server *proxy.Server, fake bool) *env {
 	pprof.SetGoroutineLabels(pprof.WithLabels(t.Context(), pprof.Labels("test", t.Name())))
 	e := &env{t: t, server: server, logs: newLogBook(), net: newFakeNet(t)}
 	t.Cleanup(e.net.close)
+	if server.Hint == nil {
+		server.Hint = hints.For
+	}
 	if server.Log == nil {
 		server.Log = slog.New(slog.NewJSONHandler(e.logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}

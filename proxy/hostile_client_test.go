@@ -12,10 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"bip324proxy/transport/fallback"
-
 	"bip324proxy/proxy"
 	"bip324proxy/transport"
+	"bip324proxy/transport/fallback"
 	"bip324proxy/v1v2"
 )
 
@@ -239,7 +238,7 @@ func TestClientLeavesDuringSecondDial(t *testing.T) {
 	client.Write(v1Message(mainnet, "version", version))
 	receive(t, second, "the second dial")
 	client.Close()
-	wantAttrs(t, e.wantEnd(client, "refused", "the client closed the connection before anything was settled"), logLine{"level": "DEBUG"})
+	wantAttrs(t, e.wantEnd(client, "refused", "the client closed the connection before the session was open"), logLine{"level": "DEBUG"})
 }
 
 // Things that are sent to a SOCKS port by mistake.

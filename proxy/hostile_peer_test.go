@@ -8,10 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"bip324proxy/transport/fallback"
-
 	"bip324proxy/proxy"
 	"bip324proxy/transport"
+	"bip324proxy/transport/fallback"
 )
 
 // An ending is what a peer does after its last byte.
@@ -101,7 +100,7 @@ func TestPeerEndsAfterHandshake(t *testing.T) {
 	}{
 		{fin, "the peer closed the connection"},
 		{rst, "the peer: "},
-		{stall, "the peer neither sent nor took anything for too long"},
+		{stall, "the peer neither sent nor accepted data for too long"},
 	} {
 		t.Run(c.end.name, func(t *testing.T) {
 			server := &proxy.Server{}
@@ -253,7 +252,7 @@ func TestPeerMisbehaves(t *testing.T) {
 				nc.Write(v1Message(signet, "version", []byte("unasked")))
 			}
 			hangUp(nc)
-		}, "refused", "it speaks v1, and on another network than mainnet"},
+		}, "refused", "the peer speaks v1, and on another network than mainnet"},
 		{"our own bytes", func(nc *net.TCPConn, _ int) { io.Copy(nc, nc) }, "refused", "v2 handshake failed"},
 	}
 	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always, HandshakeTimeout: time.Second}}})

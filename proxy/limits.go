@@ -2,10 +2,10 @@ package proxy
 
 import (
 	"container/list"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 
 	"golang.org/x/time/rate"
 )
@@ -30,8 +30,8 @@ const (
 )
 
 var (
-	errTooManySessions = errors.New("there are as many sessions as --max-sessions allows")
-	errTooOften        = errors.New("the client's address connects too often")
+	errTooManySessions = plainError("the limit of sessions is reached")
+	errTooOften        = plainError("the client's address connects too often")
 )
 
 // SessionsForDescriptors is how many sessions this process's limit of descriptors
@@ -119,9 +119,9 @@ func (s *Server) admit(conn net.Conn, public bool) (ok bool, tell func(), refusa
 	if public && !s.clients.allow(conn.RemoteAddr()) {
 		return false, func() {
 			s.folded.rate.line(conn.RemoteAddr(), func(who clientSet, more ...any) {
-				s.log().Warn("connection refused", append(append(s.whoAttr(who),
-					"reason", fmt.Sprintf("its address connects more often than %d times a second", s.clients.perSecond),
-					"hint", "if it may, run with a higher --client-rate"), more...)...)
+				s.log().Warn("connection refused", slices.Concat(s.whoAttr(who),
+					[]any{"reason", fmt.Sprintf("its address connects more often than %d times a second", s.clients.perSecond)},
+					hintAttr(s.hint(Failure{Kind: KindClientRate, Err: errTooOften})), more)...)
 			})
 		}, errTooOften
 	}
@@ -141,8 +141,8 @@ func (s *Server) admit(conn net.Conn, public bool) (ok bool, tell func(), refusa
 	}
 	return s.refusing < maxRefusing(), func() {
 		s.folded.sessions.line(conn.RemoteAddr(), func(who clientSet, more ...any) {
-			s.log().Warn("session refused", append(append(s.whoAttr(who), "reason", errTooManySessions.Error(), "sessions", s.max,
-				"hint", "if they are all wanted, run with a higher --max-sessions, and a limit of descriptors (ulimit -n) of six times that"), more...)...)
+			s.log().Warn("session refused", slices.Concat(s.whoAttr(who), []any{"reason", errTooManySessions.Error(), "sessions", s.max},
+				hintAttr(s.hint(Failure{Kind: KindTooManySessions, Err: errTooManySessions})), more)...)
 		})
 	}, errTooManySessions
 }

@@ -106,7 +106,7 @@ func TestSlowClients(t *testing.T) {
 	}{
 		"SOCKS":       {(*env).dial, nil, hello, 20 * time.Millisecond, "SOCKS greeting: the client did not complete it in time"},
 		"first bytes": {granted, nil, v[:15], 100 * time.Millisecond, "too few to tell what it speaks"},
-		"VERSION":     {granted, v[:16], v[16:], 20 * time.Millisecond, "the client neither sent nor took anything for too long"},
+		"VERSION":     {granted, v[:16], v[16:], 20 * time.Millisecond, "the client neither sent nor accepted data for too long"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := start(t, &proxy.Server{Policy: proxy.Policy{Socks: socks.Config{Timeout: limit}}, FirstBytesTimeout: limit})

@@ -26,7 +26,7 @@ func TestTwoListeners(t *testing.T) {
 		}
 		hangUp(client)
 		client.Close()
-		e.wantEnd(client, "refused", "the client closed the connection before anything was settled")
+		e.wantEnd(client, "refused", "the client closed the connection before the session was open")
 	}
 	if err := e.server.Shutdown(context.Background()); err != nil {
 		t.Error(err)

@@ -2,11 +2,13 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
 	"time"
 
+	"bip324proxy/transport/fallback"
 	"bip324proxy/v1v2"
 )
 
@@ -25,7 +27,7 @@ func (s *session) logOpen(transport string, more ...any) {
 	s.early = nil
 }
 
-// openLevel is a warning if the session is in plaintext.
+// openLevel returns the level to log an open session at: a warning if the session is in plaintext.
 func (s *session) openLevel() slog.Level {
 	if s.shown.Plaintext() {
 		return slog.LevelWarn
@@ -33,7 +35,7 @@ func (s *session) openLevel() slog.Level {
 	return slog.LevelInfo
 }
 
-// transportAttrs are what the log says of how an open session reaches its peer.
+// transportAttrs returns the attributes that say how an open session reaches its peer.
 func (s *session) transportAttrs() []any {
 	args := []any{"transport", s.shown.Transport}
 	if s.shown.Plaintext() {
@@ -42,52 +44,86 @@ func (s *session) transportAttrs() []any {
 	return args
 }
 
-// logEnd logs, once, how the session ended.
-func (s *session) logEnd(end Ended, err error) {
-	if s.hides() {
-		end.Reason, end.Hint = s.explain(s.loggable(err))
+// logOutcome logs, once, how the session ended; err is the cause.
+func (s *session) logOutcome(o Outcome, err error) {
+	if s.redacts() {
+		o.Reason, o.Hint = s.explain(o.why, err, true)
 	}
+	args := s.attrs()
+	if s.opened() {
+		args = append(args, s.transportAttrs()...)
+	}
+	args = append(append(args, "reason", o.Reason, "duration", s.duration()), hintAttr(o.Hint)...)
 	if s.opened() {
 		t := s.info().Traffic
-		args := append(append(s.attrs(), s.transportAttrs()...),
-			"reason", end.Reason,
-			"duration", s.duration(),
+		args = append(args,
 			"messages_to_peer", t.MessagesToPeer,
 			"messages_to_client", t.MessagesToClient,
 			"bytes_to_peer", t.BytesToPeer,
 			"bytes_to_client", t.BytesToClient,
 			"dropped", t.Dropped)
 		s.server.log().Info("session closed", append(args, s.droppedFor()...)...)
-		return
+	} else if err != nil { // else a question was answered
+		s.server.log().Log(context.Background(), s.logLevel(o, err), "session refused", append(args, s.droppedFor()...)...)
 	}
-	if err == nil {
-		return // a question was answered
+}
+
+// logLevel returns the level to log a refusal at: Debug if one like it was logged within
+// foldRefusalsFor. What a client of this machine causes is a line each time: whoever
+// sets it up wants to see it.
+func (s *session) logLevel(o Outcome, err error) slog.Level {
+	level, server := o.why.level, s.server
+	if level < slog.LevelInfo || o.why.by != peerCaused && !(s.public && o.why.by == clientCaused) {
+		return level
 	}
-	level := s.foldedLevel(end, err)
-	args := append(append(s.attrs(), "reason", end.Reason, "duration", s.duration()), s.droppedFor()...)
-	if end.Hint != "" {
-		args = append(args, "hint", end.Hint)
+	redacted := o.why.explain(redact(err), o.Network) // the log may be redacted by the time of the folded line
+	key, about := foldKey{dest: fallback.CanonicalAddr(o.Dest), kind: o.Kind, level: level}, []any{"dest", fallback.CanonicalAddr(o.Dest)}
+	var dial *dialError
+	if o.why.by == clientCaused {
+		key.dest, key.reason = "", redacted
+		key.client = clientNetwork(s.client.RemoteAddr()).String()
+		about = []any{"clients", key.client}
+	} else if errors.As(err, &dial) {
+		key.code = dial.code
 	}
-	s.server.log().Log(context.Background(), level, "session refused", args...)
+	first := server.folded.refusals.isFirst(key, func(n int) {
+		args := append([]any{"reason", o.Reason, "within", foldRefusalsFor}, about...)
+		if server.policy().HideAddresses {
+			args = []any{"reason", redacted, "within", foldRefusalsFor}
+		}
+		server.log().Log(context.Background(), level, "session refused again", append(args, "repeated", n)...)
+	})
+	if first {
+		return level
+	}
+	return slog.LevelDebug
+}
+
+// hintAttr returns the attribute for a hint, if there is one.
+func hintAttr(hint string) []any {
+	if hint == "" {
+		return nil
+	}
+	return []any{"hint", hint}
 }
 
 func (s *session) duration() time.Duration { return time.Since(s.shown.Began).Round(time.Millisecond) }
 
-// hides says whether the log is to have no addresses.
-func (s *session) hides() bool { return s.server.policy().HideAddresses }
+// redacts reports whether the log is to have no addresses.
+func (s *session) redacts() bool { return s.server.policy().HideAddresses }
 
-// loggable is err as the log may have it.
-func (s *session) loggable(err error) error {
-	if s.hides() {
-		return hidden(err)
+// redacted returns err as the log may have it.
+func (s *session) redacted(err error) error {
+	if s.redacts() {
+		return redact(err)
 	}
 	return err
 }
 
-// attrs are what every line about the session begins with.
+// attrs returns the attributes that every line about the session begins with.
 func (s *session) attrs() []any {
 	args := []any{"session", s.shown.Number}
-	if s.hides() {
+	if s.redacts() {
 		return args
 	}
 	args = append(args, "client", s.shown.Client)
@@ -97,9 +133,9 @@ func (s *session) attrs() []any {
 	return args
 }
 
-// firstDropped tells of the first message of a kind that the session has dropped;
-// v1v2.Counts calls it once for each reason and direction. A session that does not open
-// has one line in the log, which may be folded: what it dropped is there.
+// firstDropped logs the first message of a kind that the session drops; v1v2.Counts
+// calls it once for each reason and direction. A session that does not open has one line
+// in the log, which may be folded: that one has what it dropped.
 func (s *session) firstDropped(direction string, d v1v2.Dropped) {
 	if !s.opened() {
 		s.early = append(s.early, d)
@@ -108,8 +144,7 @@ func (s *session) firstDropped(direction string, d v1v2.Dropped) {
 	s.logDropped(direction, d)
 }
 
-// logDropped logs a message that was dropped. Its type is the sender's choice, and so
-// escaped.
+// logDropped logs a dropped message. The sender chose its type, so that is escaped.
 func (s *session) logDropped(direction string, d v1v2.Dropped) {
 	args := append(s.attrs(), "direction", direction, "reason", d.Reason.String())
 	if d.Reason == v1v2.UnknownID {
@@ -120,8 +155,8 @@ func (s *session) logDropped(direction string, d v1v2.Dropped) {
 	s.server.log().Warn("message dropped; more of its kind in this session are only counted", args...)
 }
 
-// droppedFor is the log's attribute with what the session has dropped by reason, if
-// anything.
+// droppedFor returns the attribute with how many messages the session dropped by reason,
+// if any.
 func (s *session) droppedFor() []any {
 	var all []string
 	for _, r := range v1v2.Reasons {

@@ -12,12 +12,11 @@ import (
 	"testing"
 	"time"
 
-	"bip324proxy/transport/fallback"
-
 	"bip324proxy/internal/listen"
 	"bip324proxy/proxy"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
+	"bip324proxy/transport/fallback"
 )
 
 // versionTo is the payload of a VERSION with that addr_recv.
@@ -190,7 +189,7 @@ func TestRedirectShortVersion(t *testing.T) {
 		client := e.dial()
 		client.Write(v1Message(mainnet, "version", whole)[:24+45])
 		wantClosed(t, client)
-		e.wantEnd(client, "refused", "the client neither sent nor took anything for too long")
+		e.wantEnd(client, "refused", "the client neither sent nor accepted data for too long")
 	})
 }
 

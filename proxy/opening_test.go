@@ -7,9 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"bip324proxy/transport/fallback"
-
 	"bip324proxy/proxy"
+	"bip324proxy/transport/fallback"
 )
 
 // eagerV1 is a v1 node that sends VERSION by itself, and then reads all there is.
@@ -70,7 +69,7 @@ func TestV1PeerSpeaksFirstRefused(t *testing.T) {
 		time.Sleep(50 * time.Millisecond) // it has arrived, most likely
 		client.Write(v1Message(mainnet, "version", version))
 		wantClosed(t, client)
-		line := e.wantEnd(client, "refused", "it speaks v1: it sent a VERSION of mainnet")
+		line := e.wantEnd(client, "refused", "the peer speaks v1: it sent a VERSION of mainnet")
 		if line["hint"] == nil {
 			t.Error("no hint")
 		}

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/netip"
 	"strings"
@@ -11,13 +10,15 @@ import (
 	"bip324proxy/rules"
 )
 
+// ErrNotCJDNS reports an address in the range of CJDNS where Policy.CJDNSReachable is not set.
+var ErrNotCJDNS error = plainError("addresses in fc00::/8 count as CJDNS only where this machine is known to be part of CJDNS")
+
 // Why a network does not count as one that encrypts by itself, all the way from this
 // machine to the peer.
 var (
-	errClearnet         = errors.New("neither Tor nor CJDNS leads there")
-	errNotCJDNS         = errors.New("addresses in its range are taken for those of CJDNS only with --cjdnsreachable")
-	errUpstreamIsRemote = errors.New("the upstream proxy is not on this machine, and the way to it is not encrypted")
-	errUpstreamIsNotTor = errors.New("the upstream proxy does not answer as Tor does")
+	errClearnet         = plainError("it is neither a Tor nor a CJDNS address")
+	errUpstreamIsRemote = plainError("the upstream proxy is not on this machine, and the way to it is not encrypted")
+	errUpstreamIsNotTor = plainError("the upstream proxy does not answer as Tor does")
 )
 
 // cjdns is the range of CJDNS addresses.
@@ -32,7 +33,7 @@ func (p *Policy) mayBeOverlay(host string) error {
 	case err != nil || !cjdns.Contains(ip):
 		return errClearnet
 	case !p.CJDNSReachable:
-		return errNotCJDNS
+		return ErrNotCJDNS
 	}
 	if p.Upstream == nil || p.Upstream.Network == "unix" {
 		return nil

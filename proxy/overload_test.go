@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"bip324proxy/internal/hints"
 	"bip324proxy/proxy"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
@@ -233,7 +234,7 @@ func TestClientRate(t *testing.T) {
 		t.Run(listen, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				logs := newLogBook()
-				s := &proxy.Server{ClientRate: 2, Log: slog.New(slog.NewJSONHandler(logs, nil))}
+				s := &proxy.Server{ClientRate: 2, Hint: hints.For, Log: slog.New(slog.NewJSONHandler(logs, nil))}
 				l := &pipeListener{net.TCPAddrFromAddrPort(netip.MustParseAddrPort(listen)), make(chan net.Conn), make(chan struct{})}
 				served := make(chan error, 1)
 				go func() { served <- s.Serve(l) }()

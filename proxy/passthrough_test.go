@@ -136,7 +136,7 @@ func TestClientLeavesDuringTheDial(t *testing.T) {
 	client.Write(append([]byte{5, 1, 0}, request(1, "node.example:8333")...))
 	client.Close()
 	close(left)
-	wantAttrs(t, e.wantEnd(client, "refused", "the client closed the connection before anything was settled"), logLine{"level": "DEBUG"})
+	wantAttrs(t, e.wantEnd(client, "refused", "the client closed the connection before the session was open"), logLine{"level": "DEBUG"})
 	if now := server.Snapshot(); now.Opened["passthrough"] != 0 || now.Refused["client_left"] != 1 || len(now.Refusals) != 0 {
 		t.Errorf("opened %v, refused %v, %d refusals to show", now.Opened, now.Refused, len(now.Refusals))
 	}
@@ -300,7 +300,7 @@ func TestServerSpeaksOnce(t *testing.T) {
 		t.Errorf("%q, %v", b, err)
 	}
 	client.Close()
-	e.wantEnd(client, "refused", "nothing moved for too long")
+	e.wantEnd(client, "refused", "nothing was sent or received for too long")
 }
 
 // A peer that is gone before the client has said a word is the cause, not our
@@ -334,7 +334,7 @@ func TestServerNeverEnds(t *testing.T) {
 	client.Write(randomBytes(100_000, 1))
 	client.(*net.TCPConn).CloseWrite()
 	wantClosed(t, client)
-	e.wantEnd(client, "closed", "nothing moved for too long")
+	e.wantEnd(client, "closed", "nothing was sent or received for too long")
 }
 
 // A session in which nothing moves ends, and the log says that it was that.
@@ -348,7 +348,7 @@ func TestPassthroughIdle(t *testing.T) {
 		t.Errorf("%q, %v", b, err)
 	}
 	client.Close()
-	e.wantEnd(client, "closed", "nothing moved for too long")
+	e.wantEnd(client, "closed", "nothing was sent or received for too long")
 }
 
 // The log says which end broke a session, not that we closed it thereupon.

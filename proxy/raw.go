@@ -9,10 +9,9 @@ import (
 	"sync"
 	"time"
 
-	"bip324proxy/transport/fallback"
-
 	"bip324proxy/internal/stream"
 	"bip324proxy/transport"
+	"bip324proxy/transport/fallback"
 	"bip324proxy/v1v2"
 )
 
@@ -105,14 +104,14 @@ func (s *session) takeBack(r *rawRelay) (heard []byte, err error) {
 		if r.opening.hasSpoken() {
 			return nil, errPeerFirst
 		}
-		return nil, errPeerClosed
+		return nil, ErrPeerClosed
 	}
 	err = <-r.down
 	heard, _ = r.opening.in.Peek(r.opening.in.Buffered())
 	heard = bytes.Clone(heard)
 	r.opening.in.Release()
 	if err != nil {
-		return nil, errPeerClosed
+		return nil, ErrPeerClosed
 	}
 	r.peer.SetReadDeadline(time.Time{})
 	s.limitFirstBytes()
@@ -166,7 +165,7 @@ func (s *session) awaitPeer(r *rawRelay) error {
 		case r.opening.hasSpoken():
 			return nil
 		case r.hungUp != nil:
-			return errPeerClosed
+			return ErrPeerClosed
 		case isTimeout(err):
 			return err
 		}
@@ -186,7 +185,7 @@ func (s *session) speakV1(link fallback.Link, first *v1v2.Message, heard []byte)
 	cause := fallbackCause(link.Cause)
 	s.server.count(func(t *tally) { t.fallbacks[cause]++ })
 	s.show(func(info *SessionInfo) { info.Fallback, info.Overlay = cause, link.Overlay })
-	s.logOpen("v1", "cause", s.loggable(link.Cause).Error())
+	s.logOpen("v1", "cause", s.redacted(link.Cause).Error())
 	peer.SetWriteDeadline(time.Now().Add(s.server.idleTimeout()))
 	// Byte for byte what the client sent: its checksum was right.
 	version := v1v2.AppendMessage(nil, s.magic, first.Type, first.Payload())

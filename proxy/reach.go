@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"sync"
 	"time"
 
@@ -42,21 +41,27 @@ func (r *reach) note(err *socks.UpstreamError) (changed bool) {
 	return changed && !(first && err == nil)
 }
 
-// state returns nil where r is.
-func (r *reach) state() *Upstream {
+// upstream returns whether the upstream proxy can be reached, or nil if there is none.
+func (s *Server) upstream() *Upstream {
+	r := s.policy().reach
 	if r == nil {
 		return nil
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	u := &Upstream{Address: r.address, State: "unknown", Since: r.since}
+	u, err, tried := &Upstream{Address: r.address, State: "unknown", Since: r.since}, r.err, r.tried
+	r.mu.Unlock()
 	switch {
-	case r.err != nil:
-		u.State, u.Reason, u.Hint = "failed", unreachable(r.err), upstreamHint(r.err)
-	case r.tried:
+	case err != nil:
+		u.State, u.Reason, u.Hint = "failed", unreachable(err), s.upstreamHint(err)
+	case tried:
 		u.State = "reached"
 	}
 	return u
+}
+
+// upstreamHint returns what the user can do about an upstream proxy that cannot be used.
+func (s *Server) upstreamHint(err error) string {
+	return s.hint(Failure{Kind: classify(err).kind, Err: err})
 }
 
 // unreachable says what is wrong with the upstream proxy.
@@ -65,24 +70,6 @@ func unreachable(e *socks.UpstreamError) string {
 		return fmt.Sprintf("the upstream proxy %s cannot be reached: %s", e.Upstream, e.Cause())
 	}
 	return fmt.Sprintf("the upstream proxy %s cannot be used: %s", e.Upstream, e.Cause())
-}
-
-// upstreamHint says what to do about it.
-func upstreamHint(e *socks.UpstreamError) string {
-	if errors.Is(e, errOwnUpstream) {
-		return "name another proxy in --upstream"
-	}
-	const without = "; without it nothing is connected to"
-	_, port, _ := net.SplitHostPort(e.Upstream)
-	switch {
-	case e.Stage != socks.StageDial:
-		return "see that --upstream names a SOCKS5 proxy, with its user name and password if it has one (bip324-proxy check says what it is)" + without
-	case port == "9050":
-		return "start Tor, or correct --upstream (the Tor Browser's port is 9150)" + without
-	case port == "9150":
-		return "start the Tor Browser, or correct --upstream (Tor's own port is 9050)" + without
-	}
-	return "start that proxy, or correct --upstream" + without
 }
 
 // noteReach notes the outcome of an attempt to reach an upstream proxy, and logs when it
@@ -100,7 +87,7 @@ func (s *Server) noteReach(r *reach, err error) {
 		return
 	}
 	s.folded.upstreamDown.line(nil, func(_ clientSet, more ...any) {
-		s.log().Warn("the upstream proxy cannot be used", append([]any{"reason", unreachable(failed), "hint", upstreamHint(failed)}, more...)...)
+		s.log().Warn("the upstream proxy cannot be used", append(append([]any{"reason", unreachable(failed)}, hintAttr(s.upstreamHint(failed))...), more...)...)
 	})
 }
 

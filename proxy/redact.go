@@ -10,26 +10,23 @@ import (
 	"slices"
 	"syscall"
 
-	"bip324proxy/transport/fallback"
-
 	"bip324proxy/internal/dial"
 	"bip324proxy/internal/stream"
 	"bip324proxy/rules"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
+	"bip324proxy/transport/fallback"
 	"bip324proxy/v1v2"
 )
 
-// hiddenAddr stands for an address where the log is to have none.
-const hiddenAddr = "(hidden)"
+// Redacted replaces addresses in a redacted log.
+const Redacted = "(redacted)"
 
-// errHidden stands for an error of a kind that is not known to be without addresses.
-var errHidden = errors.New("an error that may have an address in it")
+// errRedacted replaces errors that are not known to be without addresses.
+const errRedacted = plainError("an error that may have an address in it")
 
-// plainErrors are known to be without addresses.
+// plainErrors are errors of other packages that are known to be without addresses.
 var plainErrors = []error{
-	ErrNoEgress, errClearnet, errNotCJDNS, errUpstreamIsRemote, errUpstreamIsNotTor, errPeerFirst, errNotTor, errProbe, errOwnAddress, errOwnUpstream, errPeerClosed, errClientLeft, errPassthroughDenied, errStopping,
-	errTooManySessions, errTooOften, errTooManyWaiting, errMadeRoom, errUnacknowledged,
 	transport.ErrSilent, transport.ErrNoTerminator, transport.ErrAuthentication, transport.ErrV1Peer, transport.ErrV1OtherNetwork,
 	fallback.ErrKnownV1, fallback.ErrRefusedV2,
 	v1v2.ErrNotVersion, stream.ErrMemory, stream.ErrSlow,
@@ -38,23 +35,22 @@ var plainErrors = []error{
 	net.ErrClosed, os.ErrDeadlineExceeded, context.Canceled, context.DeadlineExceeded,
 }
 
-// hidden is err without the addresses of clients and peers, to be explained as err
-// is. Errors that have places for addresses are copied with something else there, of
-// wrappers nothing is left but what they wrap, and for what is not known here stands
-// errHidden.
-func hidden(err error) error {
+// redact returns err without the addresses of clients and peers, to be explained as err
+// is. Errors with fields for addresses are copied with Redacted there, wrappers are
+// replaced by what they wrap, and unknown errors by errRedacted.
+func redact(err error) error {
 	switch e := err.(type) {
 	case nil:
 		return nil
 	case *dialError:
-		return &dialError{e.code, hidden(e.err)}
+		return &dialError{e.code, redact(e.err)}
 	case *resolveError:
-		return &resolveError{e.code, hidden(e.err)}
+		return &resolveError{e.code, redact(e.err)}
 	case *rules.DeniedError:
 		if e.Rule == "" {
-			return &rules.DeniedError{Dest: hiddenAddr, Local: e.Local, Err: hidden(e.Err)}
+			return &rules.DeniedError{Dest: Redacted, Local: e.Local, Err: redact(e.Err)}
 		}
-		return &rules.DeniedError{Dest: hiddenAddr, Rule: hiddenAddr}
+		return &rules.DeniedError{Dest: Redacted, Rule: Redacted}
 	case *rules.ClientError:
 		return &rules.ClientError{Own: e.Own, Relays: e.Relays}
 	case *NoDestinationError:
@@ -63,30 +59,30 @@ func hidden(err error) error {
 		}
 		return &NoDestinationError{why: "the address in its VERSION " + e.why}
 	case *socks.NegotiationError:
-		return &socks.NegotiationError{Stage: e.Stage, Reply: e.Reply, Err: hiddenUnlessWords(e.Err)}
+		return &socks.NegotiationError{Stage: e.Stage, Reply: e.Reply, Err: redactSOCKS(e.Err)}
 	case *socks.UpstreamError: // its own address is neither a client's nor a peer's
-		return &socks.UpstreamError{Op: e.Op, Dest: hiddenAddr, Upstream: e.Upstream, Stage: e.Stage, Code: e.Code, Err: hiddenUnlessWords(e.Err)}
+		return &socks.UpstreamError{Op: e.Op, Dest: Redacted, Upstream: e.Upstream, Stage: e.Stage, Code: e.Code, Err: redactSOCKS(e.Err)}
 	case *socks.AddrError:
 		c := *e
-		c.Addr = hiddenAddr
+		c.Addr = Redacted
 		return &c
 	case *transport.HandshakeError:
-		return &transport.HandshakeError{Stage: e.Stage, Sent: e.Sent, Received: e.Received, ProvenV2: e.ProvenV2, Err: hidden(e.Err), First: e.First}
+		return &transport.HandshakeError{Stage: e.Stage, Sent: e.Sent, Received: e.Received, ProvenV2: e.ProvenV2, Err: redact(e.Err), First: e.First}
 	case *fallback.RedialError:
-		return &fallback.RedialError{Addr: hiddenAddr, Err: hidden(e.Err), First: hidden(e.First)}
+		return &fallback.RedialError{Addr: Redacted, Err: redact(e.Err), First: redact(e.First)}
 	case *fallback.OverlayError:
-		return &fallback.OverlayError{Err: hidden(e.Err), First: hidden(e.First)}
+		return &fallback.OverlayError{Err: redact(e.Err), First: redact(e.First)}
 	case *v1v2.EndError:
-		return &v1v2.EndError{Side: e.Side, Err: hidden(e.Err)}
+		return &v1v2.EndError{Side: e.Side, Err: redact(e.Err)}
 	case *net.OpError:
-		return &net.OpError{Op: e.Op, Net: e.Net, Err: hidden(e.Err)}
+		return &net.OpError{Op: e.Op, Net: e.Net, Err: redact(e.Err)}
 	case *net.DNSError:
-		return &net.DNSError{Name: hiddenAddr, Err: dnsTrouble(e), IsTimeout: e.IsTimeout, IsTemporary: e.IsTemporary, IsNotFound: e.IsNotFound}
+		return &net.DNSError{Name: Redacted, Err: dnsTrouble(e), IsTimeout: e.IsTimeout, IsTemporary: e.IsTemporary, IsNotFound: e.IsNotFound}
 	case *net.AddrError:
-		return &net.AddrError{Err: e.Err, Addr: hiddenAddr}
+		return &net.AddrError{Err: e.Err, Addr: Redacted}
 	case *os.SyscallError:
-		return os.NewSyscallError(e.Syscall, hidden(e.Err))
-	case *silentClientError, *stalledError, *socks.NotSOCKS5Error, *v1v2.MagicError, *v1v2.LengthError, *transport.SizeError, syscall.Errno:
+		return os.NewSyscallError(e.Syscall, redact(e.Err))
+	case plainError, *silentClientError, *stalledError, *socks.NotSOCKS5Error, *v1v2.MagicError, *v1v2.LengthError, *transport.SizeError, syscall.Errno:
 		return err
 	}
 	if slices.Contains(plainErrors, err) {
@@ -95,33 +91,33 @@ func hidden(err error) error {
 	switch e := err.(type) {
 	case interface{ Unwrap() error }:
 		if inner := e.Unwrap(); inner != nil {
-			return hidden(inner)
+			return redact(inner)
 		}
 	case interface{ Unwrap() []error }:
 		if all := e.Unwrap(); len(all) > 0 {
-			return hidden(all[0])
+			return redact(all[0])
 		}
 	}
 	if isTimeout(err) {
 		return os.ErrDeadlineExceeded
 	}
-	return errHidden
+	return errRedacted
 }
 
-// hiddenUnlessWords is hidden for what package socks has to say, which has no
-// addresses where it is in words: those are in a *socks.AddrError. Of several errors
-// the first is the cause; that the client could not be told either comes after it.
-func hiddenUnlessWords(err error) error {
+// redactSOCKS redacts the cause of an error of package socks. Its errors in words have no
+// addresses: those are in a *socks.AddrError. Of several errors the first is the cause;
+// that the client could not be told either comes after it.
+func redactSOCKS(err error) error {
 	if several, ok := err.(interface{ Unwrap() []error }); ok {
-		return hiddenUnlessWords(several.Unwrap()[0])
+		return redactSOCKS(several.Unwrap()[0])
 	}
 	if reflect.TypeOf(err) == reflect.TypeOf(io.EOF) { // of errors.New
 		return err
 	}
-	return hidden(err)
+	return redact(err)
 }
 
-// dnsTrouble is e.Err, which may have the addresses of a failed connection.
+// dnsTrouble replaces e.Err, which may have the addresses of a failed connection.
 func dnsTrouble(e *net.DNSError) string {
 	switch {
 	case errors.Is(e, dial.ErrMulticastName):

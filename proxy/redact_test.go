@@ -17,23 +17,22 @@ import (
 	"testing"
 	"time"
 
-	"bip324proxy/transport/fallback"
-
 	"bip324proxy/proxy"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
+	"bip324proxy/transport/fallback"
 	"bip324proxy/v1v2"
 )
 
 // addresses is what no line of a log that hides them may have: an address, with or
-// without a port, and any name that these tests go to. "0.0.0.0 is no name" is about
+// without a port, and any name that these tests go to. "0.0.0.0 is not a name" is about
 // a question that everybody asks alike.
 var addresses = regexp.MustCompile(`(?i)\d+\.\d+\.\d+\.\d+(:\d+)?|\[?(2001:db8|fc00:|ff02:|::)|example|invalid|onion"|localhost`)
 
 var numbers = regexp.MustCompile(`\d+`)
 
 func addressesIn(line, except string) string {
-	for _, known := range []string{except, "0.0.0.0 is no name"} {
+	for _, known := range []string{except, "0.0.0.0 is not a name"} {
 		if known != "" {
 			line = strings.ReplaceAll(line, known, "")
 		}
@@ -229,11 +228,11 @@ func TestHideAddresses(t *testing.T) {
 	}
 	for _, want := range []string{ // what happened is still there
 		"cannot connect (the client was told: host unreachable): the name has no address",
-		"(hidden) is refused by --deny (hidden)",
-		"the client asks for the host (hidden), which is neither a name nor an address",
-		"the client asks for port 0 of (hidden)",
+		"(redacted) is denied by the rule (redacted)",
+		"the client asks for the host (redacted), which is neither a name nor an address",
+		"the client asks for port 0 of (redacted)",
 		"the client speaks v1 without SOCKS, and the address in its VERSION is not a single host's",
-		"the upstream proxy at " + upstream + " did not connect to (hidden): connection refused",
+		"the upstream proxy at " + upstream + " did not connect to (redacted): connection refused",
 		"the peer hung up during the v2 handshake without an answer, and a second connection failed: the name has no address",
 	} {
 		if !slices.ContainsFunc(slices.Collect(maps.Keys(reasons)), func(r string) bool { return strings.Contains(r, numbers.ReplaceAllString(want, "N")) }) {

@@ -23,7 +23,7 @@ func TestHiddenKeepsTheReason(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "telling the client failed") {
 		t.Fatalf("%v; the client should have been gone", err)
 	}
-	if got := hidden(err).Error(); !strings.Contains(got, "the client asks for BIND") {
+	if got := redact(err).Error(); !strings.Contains(got, "the client asks for BIND") {
 		t.Errorf("hidden: %s\nin full: %v", got, err)
 	}
 }

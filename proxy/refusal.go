@@ -1,86 +1,241 @@
 package proxy
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
+	"slices"
 
-	"bip324proxy/transport/fallback"
-
+	"bip324proxy/internal/errno"
+	"bip324proxy/internal/plain"
 	"bip324proxy/rules"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
+	"bip324proxy/transport/fallback"
 	"bip324proxy/v1v2"
 )
 
-// RefusalKinds are all that Ended.Kind may be, and the keys of Snapshot.Refused:
-// why sessions come to nothing.
-var RefusalKinds = []string{
-	kindDial, kindUpstream, kindSilent, kindHandshake, kindRedial, kindResolve, kindDenied, kindNoEgress, kindOwnAddress,
-	kindPassthrough, kindPeer, kindClient, kindNotAllowed, kindClientLeft, kindTooMany, kindTooOften, kindStopping, kindOther,
-}
-
+// The kinds of refusals: the values of Outcome.Kind, and the keys of Snapshot.Refused.
 const (
-	kindDial        = "dial"         // the destination cannot be connected to
-	kindUpstream    = "upstream"     // the upstream proxy cannot be reached or used
-	kindSilent      = "no_v2_answer" // not one byte came back: v1 only, full, or cut off
-	kindHandshake   = "handshake"    // something came back, but no good handshake
-	kindRedial      = "second_dial"  // there was no second connection, for v2 again or v1
-	kindResolve     = "resolve"
-	kindDenied      = "denied"      // by the rules
-	kindNoEgress    = "no_egress"   // .onion and .i2p without an upstream
-	kindOwnAddress  = "own_address" // the proxy's
-	kindPassthrough = "passthrough_denied"
-	kindPeer        = "peer"               // spoke first, or hung up at once
-	kindClient      = "client"             // what it said made no sense, or it said nothing
-	kindNotAllowed  = "client_not_allowed" // its address is not in --clients
-	kindClientLeft  = "client_left"        // before anything was settled
-	kindTooMany     = "too_many_sessions"
-	kindTooOften    = "client_rate"
-	kindStopping    = "stopping"
-	kindOther       = "other"
+	KindDial              = "dial"         // the destination cannot be connected to
+	KindUpstream          = "upstream"     // the upstream proxy cannot be reached or used
+	KindNoV2Answer        = "no_v2_answer" // not one byte came back: v1 only, full, or cut off
+	KindHandshake         = "handshake"    // something came back, but no valid handshake
+	KindSecondDial        = "second_dial"  // a second connection, for v2 again or v1, failed
+	KindResolve           = "resolve"
+	KindDenied            = "denied"      // by the rules
+	KindNoEgress          = "no_egress"   // .onion and .i2p without an upstream
+	KindOwnAddress        = "own_address" // the destination or the upstream is the proxy
+	KindPassthroughDenied = "passthrough_denied"
+	KindPeer              = "peer"               // spoke first, or hung up at once
+	KindClient            = "client"             // said nothing, or nothing valid
+	KindClientNotAllowed  = "client_not_allowed" // its address is not admitted
+	KindClientLeft        = "client_left"        // before the session was open
+	KindTooManySessions   = "too_many_sessions"
+	KindClientRate        = "client_rate"
+	KindStopping          = "stopping"
+	KindOther             = "other"
 )
 
-// refusalKind is why a session that did not open ended with err.
-func refusalKind(err error) string {
-	var negotiation *socks.NegotiationError
-	var handshake *transport.HandshakeError
-	var end *v1v2.EndError
-	switch {
-	case errors.Is(err, errStopping):
-		return kindStopping
-	case errors.Is(err, errTooManySessions), errors.Is(err, errMadeRoom):
-		return kindTooMany
-	case errors.Is(err, errTooOften), errors.Is(err, errTooManyWaiting):
-		return kindTooOften
-	case errors.As(err, new(*rules.ClientError)):
-		return kindNotAllowed
-	case errors.As(err, new(*rules.DeniedError)):
-		return kindDenied
-	case errors.Is(err, ErrNoEgress):
-		return kindNoEgress
-	case errors.Is(err, errOwnAddress), errors.Is(err, errOwnUpstream):
-		return kindOwnAddress
-	case isUpstreamDown(err):
-		return kindUpstream
-	case errors.As(err, new(*resolveError)):
-		return kindResolve
-	case errors.As(err, new(*dialError)):
-		return kindDial
-	case errors.Is(err, errPassthroughDenied):
-		return kindPassthrough
-	case errors.Is(err, errPeerFirst), errors.Is(err, errPeerClosed):
-		return kindPeer
-	case errors.Is(err, errClientLeft), errors.As(err, &negotiation) && negotiation.Err == io.EOF:
-		return kindClientLeft
-	case errors.As(err, &negotiation), errors.As(err, new(*NoDestinationError)), errors.As(err, new(*silentClientError)),
-		errors.As(err, &end) && end.Side == v1v2.Client:
-		return kindClient
-	case errors.As(err, new(*fallback.RedialError)):
-		return kindRedial
-	case errors.As(err, &handshake) && handshake.Received == 0:
-		return kindSilent
-	case errors.As(err, &handshake):
-		return kindHandshake
+// refusal is a row of the table of refusals: a cause of a session's end.
+type refusal struct {
+	kind    string           // what the page and the metrics count it as
+	is      func(error) bool // recognises it
+	level   slog.Level       // of the line in the log: a warning if the user should look
+	by      culprit
+	routine bool                                   // it is counted, and not listed
+	words   func(err error, network string) string // plain.Words if nil
+}
+
+// culprit is who caused a refusal. What a client causes is always logged where only
+// programs of this machine are clients: whoever sets one up wants to see it. Other
+// repeated lines are folded.
+type culprit int
+
+const (
+	noCulprit  culprit = iota
+	peerCaused         // or the network
+	clientCaused
+)
+
+// refusals has every cause of a session's end; the first row that recognises an error
+// counts. A new cause is a row here. A new kind also needs its words in
+// status/page/words.js and docs/status.md, which tests demand, and may have advice in
+// internal/hints.
+var refusals = []refusal{
+	{is: isNil, words: func(error, string) string { return "both sides closed the connection" }},
+	{is: isOneOf(errNotTor, errProbe), level: slog.LevelDebug}, // a question that was answered
+	{kind: KindStopping, is: isOneOf(errStopping)},
+	{kind: KindTooManySessions, is: isOneOf(errTooManySessions, errMadeRoom), level: slog.LevelDebug, routine: true}, // folded elsewhere
+	{kind: KindClientRate, is: isOneOf(errTooOften, errTooManyWaiting), level: slog.LevelWarn},
+	{kind: KindClientNotAllowed, is: isOwnClient, by: clientCaused, routine: true}, // check, most likely
+	{kind: KindClientNotAllowed, is: isA[*rules.ClientError], by: clientCaused, level: slog.LevelWarn},
+	{kind: KindDenied, is: isA[*rules.DeniedError], by: clientCaused, level: slog.LevelWarn},
+	{kind: KindNoEgress, is: isOneOf(ErrNoEgress), by: peerCaused},
+	{kind: KindOwnAddress, is: isOneOf(errOwnAddress, errOwnUpstream), by: clientCaused, level: slog.LevelWarn},
+	{kind: KindUpstream, is: isUpstreamDown, by: peerCaused, level: slog.LevelWarn},
+	{kind: KindResolve, is: isA[*resolveError], by: peerCaused},
+	{kind: KindDial, is: isLocalFailure, by: peerCaused, level: slog.LevelWarn},
+	{kind: KindDial, is: isA[*dialError], by: peerCaused}, // most addresses that a node hears of are dead, full or old
+	{kind: KindPassthroughDenied, is: isOneOf(errPassthroughDenied), by: clientCaused, level: slog.LevelWarn},
+	{kind: KindPeer, is: isOneOf(errPeerFirst), by: peerCaused, level: slog.LevelWarn},
+	{kind: KindPeer, is: isOneOf(ErrPeerClosed), by: peerCaused},
+	{kind: KindClientLeft, is: hasClientLeft, level: slog.LevelDebug, routine: true}, // a port scan, or a client that gave up
+	{kind: KindClient, is: isA[*socks.NegotiationError], by: clientCaused, level: slog.LevelWarn},
+	{kind: KindClient, is: isA[*NoDestinationError], by: clientCaused, level: slog.LevelWarn},
+	{kind: KindClient, is: isA[*silentClientError], by: clientCaused, level: slog.LevelWarn},
+	{kind: KindClient, is: isClientsEnd, by: clientCaused, level: slog.LevelWarn, words: endWords},
+	{kind: KindSecondDial, is: isA[*fallback.RedialError], by: peerCaused, words: redialWords},
+	{kind: KindNoV2Answer, is: hasNoV2Answer, by: peerCaused, words: handshakeWords},
+	{kind: KindHandshake, is: isOneOf(transport.ErrV1Peer), by: peerCaused, words: handshakeWords}, // an old node
+	{kind: KindHandshake, is: isA[*transport.HandshakeError], by: peerCaused, level: slog.LevelWarn, words: handshakeWords},
+	{kind: KindOther, is: isA[*v1v2.EndError], level: slog.LevelWarn, words: endWords},
+	{kind: KindOther, is: isOneOf(errno.ETIMEDOUT), level: slog.LevelWarn, words: vanishedWords},
+	{kind: KindOther, is: isTimeout, level: slog.LevelWarn, words: func(error, string) string { return "nothing was sent or received for too long" }},
+	{kind: KindOther, is: func(error) bool { return true }, level: slog.LevelWarn},
+}
+
+// RefusalKinds are all kinds of refusals.
+var RefusalKinds = kindsOf(refusals)
+
+func kindsOf(rows []refusal) (kinds []string) {
+	for _, row := range rows {
+		if row.kind != "" && !slices.Contains(kinds, row.kind) {
+			kinds = append(kinds, row.kind)
+		}
 	}
-	return kindOther
+	return kinds
+}
+
+// classify returns the row of the table that recognises err.
+func classify(err error) *refusal {
+	return &refusals[slices.IndexFunc(refusals, func(r refusal) bool { return r.is(err) })]
+}
+
+// explain returns err in words; network is the client's.
+func (r *refusal) explain(err error, network string) string {
+	if r.words != nil {
+		return r.words(err, network)
+	}
+	return plain.Words(err)
+}
+
+// Explain returns the kind of refusal that err, of a Dialer, is in a session, and err
+// in words; network is the client's.
+func Explain(err error, network string) (kind, reason string) {
+	why := classify(err)
+	return why.kind, why.explain(err, network)
+}
+
+// plainError is an error without addresses, which a redacted log shows as it is.
+type plainError string
+
+func (e plainError) Error() string { return string(e) }
+
+// ErrNoEgress reports a destination that needs an upstream proxy where there is none.
+var ErrNoEgress error = plainError("Tor and I2P addresses cannot be reached without an upstream proxy")
+
+// ErrPeerClosed reports a peer that hung up before anything was said.
+var ErrPeerClosed error = plainError("the peer closed the connection before anything was said")
+
+// The causes of a session's end that no other package has an error for.
+const (
+	// errPeerFirst reports a peer whose first bytes have gone to a client that then spoke
+	// v1. To go on as a passthrough would send the client's VERSION in plaintext.
+	errPeerFirst = plainError("the peer sent data before the client's VERSION")
+
+	errNotTor            = plainError("0.0.0.0 is not a name; the client asks for it to learn whether this is Tor, and it is not")
+	errProbe             = plainError("192.0.2.1 belongs to nobody; the client, such as bip324-proxy check, asks for it to learn who answers")
+	errOwnAddress        = plainError("the destination is the proxy itself")
+	errOwnUpstream       = plainError("the upstream proxy is the proxy itself")
+	errClientLeft        = plainError("the client closed the connection before the session was open")
+	errPassthroughDenied = plainError("the client does not speak v1, and passthrough is denied")
+	errStopping          = plainError("the proxy is stopping")
+)
+
+// silentClientError reports a client that, once its connection was granted, did not say
+// enough to tell what it speaks.
+type silentClientError struct {
+	said int // bytes
+}
+
+func (e *silentClientError) Error() string {
+	if e.said == 0 {
+		return "the client said nothing after its connection was granted"
+	}
+	return fmt.Sprintf("the client said only %d bytes after its connection was granted, too few to tell what it speaks", e.said)
+}
+
+// dialError reports a destination that could not be connected to.
+type dialError struct {
+	code socks.ReplyCode // what the client was told
+	err  error
+}
+
+func (e *dialError) Error() string {
+	return fmt.Sprintf("cannot connect (the client was told: %v): %s", e.code, plain.Words(e.err))
+}
+
+func (e *dialError) Unwrap() error { return e.err }
+
+// resolveError reports a name that could not be resolved for a client.
+type resolveError struct {
+	code socks.ReplyCode // what the client was told
+	err  error
+}
+
+func (e *resolveError) Error() string {
+	return fmt.Sprintf("cannot resolve (the client was told: %v): %s", e.code, plain.Words(e.err))
+}
+
+func (e *resolveError) Unwrap() error { return e.err }
+
+func isNil(err error) bool { return err == nil }
+
+// isOneOf returns what reports whether an error is one of targets.
+func isOneOf(targets ...error) func(error) bool {
+	return func(err error) bool {
+		return slices.ContainsFunc(targets, func(target error) bool { return errors.Is(err, target) })
+	}
+}
+
+func isA[T error](err error) bool {
+	var target T
+	return errors.As(err, &target)
+}
+
+// isOwnClient reports whether err is that this machine's own address was not admitted.
+func isOwnClient(err error) bool {
+	var client *rules.ClientError
+	return errors.As(err, &client) && client.Own
+}
+
+// isUpstreamDown reports whether err is that the upstream proxy itself could not be
+// reached or used, whatever the destination was.
+func isUpstreamDown(err error) bool {
+	var upstream *socks.UpstreamError
+	return errors.As(err, &upstream) && upstream.Stage != socks.StageRequest && !errors.Is(upstream, context.Canceled)
+}
+
+// isLocalFailure reports whether err is a failed dial that is not the destination's fault.
+func isLocalFailure(err error) bool {
+	var dial *dialError
+	return errors.As(err, &dial) && (dial.code == socks.GeneralFailure || dial.code == socks.NotAllowed)
+}
+
+func hasClientLeft(err error) bool {
+	var negotiation *socks.NegotiationError
+	return errors.Is(err, errClientLeft) || errors.As(err, &negotiation) && negotiation.Err == io.EOF
+}
+
+func isClientsEnd(err error) bool {
+	var end *v1v2.EndError
+	return errors.As(err, &end) && end.Side == v1v2.Client
+}
+
+func hasNoV2Answer(err error) bool {
+	var handshake *transport.HandshakeError
+	return errors.As(err, &handshake) && handshake.Received == 0
 }

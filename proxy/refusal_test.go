@@ -4,14 +4,13 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"slices"
+	"net/netip"
 	"testing"
-
-	"bip324proxy/transport/fallback"
 
 	"bip324proxy/rules"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
+	"bip324proxy/transport/fallback"
 	"bip324proxy/v1v2"
 )
 
@@ -26,50 +25,63 @@ func TestKindsAndLevels(t *testing.T) {
 		kind  string
 		level slog.Level
 	}{
-		{&dialError{socks.HostUnreachable, io.EOF}, kindDial, slog.LevelInfo},
-		{&dialError{socks.GeneralFailure, io.EOF}, kindDial, slog.LevelWarn}, // not the destination's fault
-		{&dialError{socks.NotAllowed, &rules.DeniedError{}}, kindDenied, slog.LevelWarn},
-		{&dialError{socks.GeneralFailure, &socks.UpstreamError{Stage: socks.StageDial, Err: io.EOF}}, kindUpstream, slog.LevelWarn},
-		{&resolveError{socks.HostUnreachable, &socks.UpstreamError{Stage: socks.StageGreeting, Err: io.EOF}}, kindUpstream, slog.LevelWarn},
-		{&dialError{socks.HostUnreachable, &socks.UpstreamError{Stage: socks.StageRequest, Code: socks.HostUnreachable}}, kindDial, slog.LevelInfo},
-		{silent, kindSilent, slog.LevelInfo},
-		{broken, kindHandshake, slog.LevelWarn},
-		{&fallback.RedialError{Err: io.EOF, First: silent}, kindRedial, slog.LevelInfo},
-		{&resolveError{socks.HostUnreachable, io.EOF}, kindResolve, slog.LevelInfo},
-		{&resolveError{socks.HostUnreachable, errNotTor}, kindResolve, slog.LevelDebug},
-		{&rules.DeniedError{}, kindDenied, slog.LevelWarn},
-		{ErrNoEgress, kindNoEgress, slog.LevelInfo},
-		{errOwnAddress, kindOwnAddress, slog.LevelWarn},
-		{errOwnUpstream, kindOwnAddress, slog.LevelWarn},
-		{errPassthroughDenied, kindPassthrough, slog.LevelWarn},
-		{errPeerClosed, kindPeer, slog.LevelInfo},
-		{errPeerFirst, kindPeer, slog.LevelWarn},
-		{&socks.NegotiationError{Err: io.ErrUnexpectedEOF}, kindClient, slog.LevelWarn},
-		{&v1v2.EndError{Side: v1v2.Client, Err: io.EOF}, kindClient, slog.LevelWarn},
-		{&silentClientError{}, kindClient, slog.LevelWarn},
-		{&NoDestinationError{}, kindClient, slog.LevelWarn},
-		{&rules.ClientError{}, kindNotAllowed, slog.LevelWarn},
-		{&socks.NegotiationError{Err: io.EOF}, kindClientLeft, slog.LevelDebug},
-		{errClientLeft, kindClientLeft, slog.LevelDebug},
-		{errTooManySessions, kindTooMany, slog.LevelDebug}, // which has a line of its own
-		{errTooOften, kindTooOften, slog.LevelWarn},
-		{errStopping, kindStopping, slog.LevelInfo},
-		{errors.New("something else"), kindOther, slog.LevelWarn},
+		{&dialError{socks.HostUnreachable, io.EOF}, KindDial, slog.LevelInfo},
+		{&dialError{socks.GeneralFailure, io.EOF}, KindDial, slog.LevelWarn}, // not the destination's fault
+		{&dialError{socks.NotAllowed, &rules.DeniedError{}}, KindDenied, slog.LevelWarn},
+		{&dialError{socks.GeneralFailure, &socks.UpstreamError{Stage: socks.StageDial, Err: io.EOF}}, KindUpstream, slog.LevelWarn},
+		{&resolveError{socks.HostUnreachable, &socks.UpstreamError{Stage: socks.StageGreeting, Err: io.EOF}}, KindUpstream, slog.LevelWarn},
+		{&dialError{socks.HostUnreachable, &socks.UpstreamError{Stage: socks.StageRequest, Code: socks.HostUnreachable}}, KindDial, slog.LevelInfo},
+		{silent, KindNoV2Answer, slog.LevelInfo},
+		{broken, KindHandshake, slog.LevelWarn},
+		{&fallback.RedialError{Err: io.EOF, First: silent}, KindSecondDial, slog.LevelInfo},
+		{&resolveError{socks.HostUnreachable, io.EOF}, KindResolve, slog.LevelInfo},
+		{&resolveError{socks.HostUnreachable, errNotTor}, "", slog.LevelDebug}, // not a failure
+		{&rules.DeniedError{}, KindDenied, slog.LevelWarn},
+		{ErrNoEgress, KindNoEgress, slog.LevelInfo},
+		{errOwnAddress, KindOwnAddress, slog.LevelWarn},
+		{errOwnUpstream, KindOwnAddress, slog.LevelWarn},
+		{errPassthroughDenied, KindPassthroughDenied, slog.LevelWarn},
+		{ErrPeerClosed, KindPeer, slog.LevelInfo},
+		{errPeerFirst, KindPeer, slog.LevelWarn},
+		{&socks.NegotiationError{Err: io.ErrUnexpectedEOF}, KindClient, slog.LevelWarn},
+		{&v1v2.EndError{Side: v1v2.Client, Err: io.EOF}, KindClient, slog.LevelWarn},
+		{&silentClientError{}, KindClient, slog.LevelWarn},
+		{&NoDestinationError{}, KindClient, slog.LevelWarn},
+		{&rules.ClientError{}, KindClientNotAllowed, slog.LevelWarn},
+		{&socks.NegotiationError{Err: io.EOF}, KindClientLeft, slog.LevelDebug},
+		{errClientLeft, KindClientLeft, slog.LevelDebug},
+		{errTooManySessions, KindTooManySessions, slog.LevelDebug}, // which has a line of its own
+		{errTooOften, KindClientRate, slog.LevelWarn},
+		{errStopping, KindStopping, slog.LevelInfo},
+		{errors.New("something else"), KindOther, slog.LevelWarn},
 	} {
-		kind := refusalKind(c.err)
-		if level := level(kind, c.err); kind != c.kind || level != c.level {
-			t.Errorf("%v: %s, %v; want %s, %v", c.err, kind, level, c.kind, c.level)
+		why := classify(c.err)
+		if why.kind != c.kind || why.level != c.level {
+			t.Errorf("%v: %s, %v; want %s, %v", c.err, why.kind, why.level, c.kind, c.level)
 		}
-		seen[kind] = true
+		seen[why.kind] = true
 	}
 	for _, kind := range RefusalKinds {
 		if !seen[kind] {
 			t.Errorf("%s is not tested", kind)
 		}
 	}
-	for _, kind := range slices.Concat(failuresOfPeers, faultsOfClients) {
-		if !slices.Contains(RefusalKinds, kind) {
-			t.Errorf("%s is no kind", kind)
+}
+
+// What check asks a listener that is open to others, whose rules refuse it, does not count
+// as a failure. This machine's own address, which check comes from there, is not listed
+// either if it is not admitted.
+func TestCheckIsNoFailure(t *testing.T) {
+	own := &rules.ClientError{IP: netip.MustParseAddr("172.30.0.2"), Own: true, Relays: true}
+	if !isOwnClient(own) || isOwnClient(&rules.ClientError{IP: own.IP}) {
+		t.Error("this machine's own address is not told from others")
+	}
+	if why := classify(own); why.kind != KindClientNotAllowed || why.level != slog.LevelInfo || !why.routine {
+		t.Errorf("%+v", why)
+	}
+	for _, err := range []error{errNotTor, errProbe} {
+		if why := classify(&resolveError{socks.NotAllowed, err}); why.kind != "" || why.level != slog.LevelDebug {
+			t.Errorf("%v is a failure", err)
 		}
 	}
 }

@@ -74,6 +74,10 @@ type Server struct {
 	// come at once. Zero means 20.
 	ClientRate int
 
+	// Hint returns what the user can do about a failure, in the words of the program that
+	// has the server, or nothing. The log and the Snapshot have it. Nil means no hints.
+	Hint func(Failure) string
+
 	// Log takes one line when a session opens and one when it ends. Nil means
 	// slog.Default().
 	Log *slog.Logger
@@ -325,7 +329,7 @@ func (s *Server) begin(conn net.Conn, peer string, public bool) (refused func())
 	}
 	ok, tell, refusal := s.admit(conn, public)
 	if !ok {
-		s.tally.refused[refusalKind(refusal)]++
+		s.tally.refused[classify(refusal).kind]++
 		conn.Close()
 		return tell
 	}
@@ -343,24 +347,24 @@ func (s *Server) begin(conn net.Conn, peer string, public bool) (refused func())
 		s.waiting.add(each)
 	}
 	s.running.Go(func() {
-		err := each.ended(each.serve(s.ctx))
-		end := each.end(err)
-		s.remove(each, end, err)
-		each.logEnd(end, err)
+		err := each.cause(each.serve(s.ctx))
+		outcome := each.outcomeOf(err)
+		s.remove(each, outcome)
+		each.logOutcome(outcome, err)
 	})
 	return tell
 }
 
-// remove makes a session that ended with err one of the past.
-func (s *Server) remove(each *session, end Ended, err error) {
+// remove takes an ended session off the live set and counts it.
+func (s *Server) remove(each *session, o Outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.sessions, each)
 	delete(s.leaving, each)
 	s.waiting.remove(each)
 	each.addDropped(s.tally.dropped)
-	if each.opened() || err != nil && !isProbe(err) { // else a question was answered
-		s.tally.end(end, each.info().Traffic, level(end.Kind, err) < slog.LevelInfo || isOwnClient(err))
+	if each.opened() || o.Kind != "" { // else a question was answered
+		s.tally.add(o, each.info().Traffic)
 	}
 	if each.refusal != nil {
 		s.refusing--

@@ -229,7 +229,7 @@ func (s *session) upgrade(ctx context.Context, peer *stream.Socket, first *v1v2.
 	s.dialer.Resolve = nil // frees the addresses that it remembers
 	dest, conn := s.shown.Dest, link.V2.NetConn()
 	s.onEnd(func() { s.dialer.NoteV2(dest, conn) }) // known for 30 days from then on
-	s.server.count(func(t *tally) { t.shookHands(time.Since(began)) })
+	s.server.count(func(t *tally) { t.observeHandshake(time.Since(began)) })
 	s.up.Add(first.Type, size)
 	return link, nil
 }

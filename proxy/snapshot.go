@@ -3,6 +3,7 @@ package proxy
 import (
 	"cmp"
 	"errors"
+	"net"
 	"slices"
 	"time"
 
@@ -40,9 +41,9 @@ type Snapshot struct {
 	Handshakes Histogram `json:"handshakes"`
 
 	// Refusals and Closed are the last sessions that ended, up to 50 of each, the
-	// newest first. Alike ones are one: see Ended.Count.
-	Refusals []Ended `json:"refusals"`
-	Closed   []Ended `json:"closed"`
+	// newest first. Alike ones are one: see Outcome.Count.
+	Refusals []Outcome `json:"refusals"`
+	Closed   []Outcome `json:"closed"`
 
 	// Failing is about the attempts since a session last opened, nil if none failed.
 	Failing *Failing `json:"failing,omitempty"`
@@ -125,25 +126,6 @@ type Failing struct {
 	Hint   string    `json:"hint,omitempty"`
 }
 
-// Ended is a session that is over.
-type Ended struct {
-	Number    uint64    `json:"number,omitempty"` // 0 if it never was one
-	Count     uint64    `json:"count"`            // of sessions like it; the other fields are about the last
-	First     time.Time `json:"first"`            // the end of the first of them
-	Time      time.Time `json:"time"`             // of its end
-	Seconds   float64   `json:"seconds"`          // that it took
-	Client    string    `json:"client"`
-	Dest      string    `json:"dest,omitempty"`
-	Network   string    `json:"network,omitempty"`
-	Transport string    `json:"transport,omitempty"`
-	PeerAgent string    `json:"peer_agent,omitempty"`
-	Kind      string    `json:"kind,omitempty"` // of a refusal, one of RefusalKinds
-	Reason    string    `json:"reason"`
-	Hint      string    `json:"hint,omitempty"` // what the user can do about it
-
-	like alike
-}
-
 // Histogram counts durations.
 type Histogram struct {
 	Count   uint64    `json:"count"`
@@ -194,7 +176,10 @@ func (s *Server) Snapshot() Snapshot {
 	}
 	s.mu.Unlock()
 
-	now.Upstream = s.policy().reach.state()
+	now.Upstream = s.upstream()
+	if f := now.Failing; f != nil && f.Hint == "" {
+		f.Hint = s.hint(Failure{Kind: f.Kind})
+	}
 	slices.Sort(now.Listeners)
 	slices.SortFunc(now.Sessions, func(a, b SessionInfo) int { return cmp.Compare(a.Number, b.Number) })
 	now.Peers = Peers(s.policy().Dialer.Peers.Count())
@@ -208,6 +193,14 @@ func (s *Server) Accepting() (listeners int, stopping bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.listeners), s.stopping
+}
+
+// clientName returns a client's name in the log and the status: its address, if it has one.
+func clientName(addr net.Addr) string {
+	if _, ok := addr.(*net.UnixAddr); ok {
+		return "unix"
+	}
+	return addr.String()
 }
 
 // show changes what others are told of the session. Only the session itself calls it,

@@ -13,12 +13,11 @@ import (
 	"testing"
 	"time"
 
-	"bip324proxy/transport/fallback"
-
 	"bip324proxy/internal/loopback"
 	"bip324proxy/proxy"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
+	"bip324proxy/transport/fallback"
 )
 
 // What the client is told about a destination that cannot be reached.
@@ -126,7 +125,7 @@ func TestOverlayNames(t *testing.T) {
 			t.Errorf("%s: reply %d, %v", host, code, err)
 		}
 		wantClosed(t, client)
-		e.wantEnd(client, "refused", "names of Tor and I2P can be reached only through those networks")
+		e.wantEnd(client, "refused", "Tor and I2P addresses cannot be reached without an upstream proxy")
 	}
 }
 
@@ -269,7 +268,7 @@ func TestAuth(t *testing.T) {
 	}
 	hangUp(client)
 	client.Close()
-	e.wantEnd(client, "refused", "the client closed the connection before anything was settled")
+	e.wantEnd(client, "refused", "the client closed the connection before the session was open")
 	if text := e.logs.text(); strings.Contains(text, "secre") || strings.Contains(text, "wrong!") {
 		t.Errorf("a password is in the log:\n%s", text)
 	}

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -10,8 +9,8 @@ import (
 )
 
 const (
-	// keepEnded is how many sessions that have ended are kept of each kind.
-	keepEnded = 50
+	// keepOutcomes is how many sessions that have ended are kept of each kind.
+	keepOutcomes = 50
 
 	// maxShown bounds, in bytes, each text of a session that is kept.
 	maxShown = 1 << 10
@@ -30,8 +29,8 @@ type tally struct {
 	dropped   map[string]uint64  // by them
 	buckets   []uint64           // of handshakes, not cumulative; the last is for what is longer
 	handshake time.Duration      // all of them together
-	refusals  lastEnded
-	closed    lastEnded
+	refusals  lastOutcomes
+	closed    lastOutcomes
 	failing   failing
 }
 
@@ -59,26 +58,30 @@ func newTally() tally {
 	return t
 }
 
-func (t *tally) shookHands(took time.Duration) {
+// observeHandshake counts a v2 handshake that succeeded.
+func (t *tally) observeHandshake(took time.Duration) {
 	i, _ := slices.BinarySearch(handshakeBounds, took.Seconds())
 	t.buckets[i]++
 	t.handshake += took
 }
 
-// end counts a session that has ended: opened, and so with its traffic, or refused.
-// Refusals that happen every day are only counted.
-func (t *tally) end(e Ended, traffic Traffic, everyDay bool) {
-	if e.Kind == "" {
-		all := t.traffic[e.Transport]
+// add counts a session that has ended: opened, and so with its traffic, or refused.
+// Routine refusals are only counted.
+func (t *tally) add(o Outcome, traffic Traffic) {
+	for _, text := range []*string{&o.Dest, &o.Reason, &o.Hint} {
+		*text = (*text)[:min(len(*text), maxShown)]
+	}
+	if o.Kind == "" {
+		all := t.traffic[o.Transport]
 		all.add(traffic)
-		t.traffic[e.Transport] = all
-		t.closed.put(e)
+		t.traffic[o.Transport] = all
+		t.closed.put(o)
 		return
 	}
-	t.refused[e.Kind]++
-	if !everyDay {
-		t.refusals.put(e)
-		t.failing.add(&e)
+	t.refused[o.Kind]++
+	if !o.why.routine {
+		t.refusals.put(o)
+		t.failing.add(o)
 	}
 }
 
@@ -109,64 +112,40 @@ type alike struct {
 	reason                string // where it has not
 }
 
-// lastEnded are the last sessions that ended, the newest last. Of those that are alike
+// lastOutcomes are the last sessions that ended, the newest last. Of those that are alike
 // it keeps one.
-type lastEnded struct {
-	kept []*Ended
+type lastOutcomes []Outcome
+
+func (l *lastOutcomes) put(o Outcome) {
+	o.Count, o.First = 1, o.Time
+	if i := slices.IndexFunc(*l, func(kept Outcome) bool { return kept.like == o.like }); i >= 0 {
+		o.Count, o.First = (*l)[i].Count+1, (*l)[i].First
+		*l = slices.Delete(*l, i, i+1)
+	} else if len(*l) == keepOutcomes {
+		*l = slices.Delete(*l, 0, 1)
+	}
+	*l = append(*l, o)
 }
 
-func (l *lastEnded) put(e Ended) {
-	for _, text := range []*string{&e.Dest, &e.Reason, &e.Hint} {
-		*text = (*text)[:min(len(*text), maxShown)]
-	}
-	e.Count, e.First = 1, e.Time
-	i := slices.IndexFunc(l.kept, func(kept *Ended) bool { return kept.like == e.like })
-	switch {
-	case i >= 0:
-		e.Count, e.First = l.kept[i].Count+1, l.kept[i].First
-	case len(l.kept) < keepEnded:
-		l.kept = append(l.kept, &e)
-		return
-	default:
-		i = 0
-	}
-	room := l.kept[i]
-	*room = e
-	l.kept = append(slices.Delete(l.kept, i, i+1), room)
-}
-
-func (l *lastEnded) newestFirst() []Ended {
-	all := make([]Ended, 0, len(l.kept)) // never null in JSON
-	for _, e := range slices.Backward(l.kept) {
-		all = append(all, *e)
-	}
+func (l lastOutcomes) newestFirst() []Outcome {
+	all := append([]Outcome{}, l...) // never null in JSON
+	slices.Reverse(all)
 	return all
 }
 
-// failing counts the refusals since a session last opened, by kind.
+// failing counts the refusals since a session last opened.
 type failing struct {
-	count uint64
-	since time.Time
-	kinds map[string]*failed
+	count  uint64
+	since  time.Time
+	byKind map[string]Failing
 }
 
-type failed struct {
-	count              uint64
-	dest, reason, hint string // of the last
-}
-
-func (f *failing) add(e *Ended) {
+func (f *failing) add(o Outcome) {
 	if f.count == 0 {
-		f.since, f.kinds = e.Time, make(map[string]*failed)
+		f.since, f.byKind = o.Time, make(map[string]Failing)
 	}
 	f.count++
-	kind := f.kinds[e.Kind]
-	if kind == nil {
-		kind = new(failed)
-		f.kinds[e.Kind] = kind
-	}
-	kind.count++
-	kind.dest, kind.reason, kind.hint = e.Dest, e.Reason, e.Hint
+	f.byKind[o.Kind] = Failing{Kind: o.Kind, OfKind: f.byKind[o.Kind].OfKind + 1, Dest: o.Dest, Reason: o.Reason, Hint: o.Hint}
 }
 
 // report returns nil if nothing failed.
@@ -174,23 +153,14 @@ func (f *failing) report() *Failing {
 	if f.count == 0 {
 		return nil
 	}
-	r := &Failing{Count: f.count, Since: f.since}
+	var most Failing
 	for _, kind := range RefusalKinds { // the first of several that are as frequent
-		if k := f.kinds[kind]; k != nil && k.count > r.OfKind {
-			r.Kind, r.OfKind, r.Dest, r.Reason = kind, k.count, k.dest, k.reason
-			r.Hint = cmp.Or(k.hint, failingHints[kind])
+		if of := f.byKind[kind]; of.OfKind > most.OfKind {
+			most = of
 		}
 	}
-	return r
-}
-
-// failingHints say what to do if nothing but such failures is seen, where one of them
-// would be no reason to do anything.
-var failingHints = map[string]string{
-	kindDial:      "if it goes on: see that this machine has a network connection, and that no firewall stops this program (bip324-proxy check)",
-	kindHandshake: "if it goes on: see that the client is on the network that its peers are on",
-	kindResolve:   "see that the name is right, and that name resolution works on this machine (bip324-proxy check)",
-	kindClient:    "set the client's SOCKS5 proxy to this proxy's address",
+	most.Count, most.Since = f.count, f.since
+	return &most
 }
 
 // addDropped adds what the session has dropped to all, by reason.

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"errors"
 	"net/netip"
 	"slices"
 
@@ -19,8 +18,8 @@ const (
 )
 
 var (
-	errTooManyWaiting = errors.New("too many connections of the client's address have not authenticated")
-	errMadeRoom       = errors.New("the client had not authenticated when its place was needed")
+	errTooManyWaiting = plainError("too many connections of the client's address have not authenticated")
+	errMadeRoom       = plainError("the client had not authenticated when its place was needed")
 )
 
 // waiting are the sessions that anybody can open: those of clients from elsewhere that

@@ -141,7 +141,7 @@ func (e *ClientError) Error() string {
 		who += " " + e.IP.String()
 	}
 	if e.Relays {
-		return who + " is a router or this machine itself, and others may be behind it; --clients admits it only by its address"
+		return who + " is a router or this machine itself; as others may be behind it, it is admitted only if its own address is listed"
 	}
-	return who + " is not in --clients"
+	return who + " is not admitted"
 }

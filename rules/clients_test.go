@@ -131,11 +131,11 @@ func TestClientsCheck(t *testing.T) {
 	}
 	for ip, want := range map[string]string{
 		"172.30.0.7": "", "::ffff:172.30.0.7": "", "fe80::7%eth0": "", "127.0.0.1": "", "::ffff:127.0.0.1": "", "10.1.1.1": "",
-		"172.30.1.7":        "the client 172.30.1.7 is not in --clients",
-		"::ffff:172.30.1.7": "the client 172.30.1.7 is not in --clients",
-		"::172.30.0.7":      "the client ::ac1e:7 is not in --clients",
-		"10.1.1.2":          "the client 10.1.1.2 is not in --clients",
-		"::1":               "the client ::1 is a router or this machine itself, and others may be behind it; --clients admits it only by its address",
+		"172.30.1.7":        "the client 172.30.1.7 is not admitted",
+		"::ffff:172.30.1.7": "the client 172.30.1.7 is not admitted",
+		"::172.30.0.7":      "the client ::ac1e:7 is not admitted",
+		"10.1.1.2":          "the client 10.1.1.2 is not admitted",
+		"::1":               "the client ::1 is a router or this machine itself; as others may be behind it, it is admitted only if its own address is listed",
 	} {
 		err := clients.Check(net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(ip), 4711)))
 		got := ""

@@ -163,16 +163,16 @@ type DeniedError struct {
 }
 
 func (e *DeniedError) Error() string {
-	what := "is private"
+	what := "is a private address"
 	switch {
 	case e.Rule != "":
-		return fmt.Sprintf("%s is refused by --deny %s", e.Dest, e.Rule)
+		return fmt.Sprintf("%s is denied by the rule %s", e.Dest, e.Rule)
 	case e.Err != nil:
-		return fmt.Sprintf("%s may be an address of this machine, for the system does not tell which it has (%v); the client comes from a listener that is open to others", e.Dest, e.Err)
+		return fmt.Sprintf("%s may be an address of this machine, whose addresses are unknown (%v); the client's listener is open to other machines", e.Dest, e.Err)
 	case e.Local:
-		what = "is an address of this machine or of a network that it is in"
+		what = "is an address of this machine or of one of its networks"
 	}
-	return fmt.Sprintf("%s %s, and the client comes from a listener that is open to others", e.Dest, what)
+	return fmt.Sprintf("%s %s, and the client's listener is open to other machines", e.Dest, what)
 }
 
 // Unwrap returns Err.

@@ -36,8 +36,8 @@ func busy() proxy.Snapshot {
 	}
 	s.Dropped["unknown_id"], s.Dropped["wrong_checksum"] = 14, 1
 	s.Handshakes = proxy.Histogram{Count: 7, Sum: 8.5, Bounds: []float64{0.5, 1}, Buckets: []uint64{3, 6}}
-	s.Refusals = []proxy.Ended{{Number: 6, Count: 3, First: s.Started, Time: s.Time, Seconds: 1.5, Client: "127.0.0.1:3", Dest: "192.0.2.3:8333", Kind: "dial", Reason: "why", Hint: "what to do"}}
-	s.Closed = []proxy.Ended{{Number: 7, Count: 1, First: s.Time, Time: s.Time, Seconds: 2.5, Client: "127.0.0.1:4", Dest: "192.0.2.4:8333", Network: "mainnet", Transport: "v2", PeerAgent: "/peer:2/", Reason: "the end"}}
+	s.Refusals = []proxy.Outcome{{Number: 6, Count: 3, First: s.Started, Time: s.Time, Seconds: 1.5, Client: "127.0.0.1:3", Dest: "192.0.2.3:8333", Kind: "dial", Reason: "why", Hint: "what to do"}}
+	s.Closed = []proxy.Outcome{{Number: 7, Count: 1, First: s.Time, Time: s.Time, Seconds: 2.5, Client: "127.0.0.1:4", Dest: "192.0.2.4:8333", Network: "mainnet", Transport: "v2", PeerAgent: "/peer:2/", Reason: "the end"}}
 	s.Failing = &proxy.Failing{Count: 9, Since: s.Started, Kind: "upstream", OfKind: 8, Dest: "192.0.2.3:8333", Reason: "why", Hint: "what to do"}
 	s.Upstream = &proxy.Upstream{Address: "socks5://127.0.0.1:9050", State: "failed", Since: s.Started, Reason: "why", Hint: "what to do"}
 	s.Peers = proxy.Peers{V2: 21, V1: 22, RefusedV2: 23}

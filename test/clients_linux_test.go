@@ -170,9 +170,9 @@ func TestClientsInABridgeNetwork(t *testing.T) {
 		ask(dial("172.30.0.3", "172.30.0.2:1324"), "a container", admitted)
 		ask(dial("fd00:30::3", "[fd00:30::2]:1324"), "a container, by IPv6", admitted)
 		ask(dial("172.31.0.7", "172.30.0.2:1324"), "another network", noMethods)
-		refused(p, "the client 172.31.0.7 is not in --clients", "add --clients 172.31.0.7")
+		refused(p, "the client 172.31.0.7 is not admitted", "add --clients 172.31.0.7")
 		ask(dial("203.0.113.7", "172.30.0.2:1324"), "elsewhere", noMethods)
-		refused(p, "the client 203.0.113.7 is not in --clients", "add --clients public:203.0.113.7")
+		refused(p, "the client 203.0.113.7 is not admitted", "add --clients public:203.0.113.7")
 		ask(dial("172.30.0.1", "172.30.0.2:1324"), "the host", noMethods)
 		refused(p, "the client 172.30.0.1 is a router", "do not publish or forward")
 		ask(dial("fd00:30::1", "[fd00:30::2]:1324"), "the host, by IPv6", noMethods)
@@ -190,7 +190,7 @@ func TestClientsInABridgeNetwork(t *testing.T) {
 			t.Errorf("a destination in the network: % x", got)
 		}
 		// One whose VERSION says where to, without SOCKS.
-		for from, reason := range map[string]string{"172.30.0.4": "is private", "172.31.0.7": "is not in --clients"} {
+		for from, reason := range map[string]string{"172.30.0.4": "is a private address", "172.31.0.7": "is not admitted"} {
 			nc := dial(from, "172.30.0.2:1324")
 			nc.Write(redirectTo("172.30.0.4:8333"))
 			e := p.await(t, "the end", func(e event) bool { return e.Msg == "session refused" && e.Client == nc.LocalAddr().String() })

@@ -118,22 +118,22 @@ func TestV1NodeSpeaksFirst(t *testing.T) {
 		opens   bool                               // with --v1-fallback always
 		refused string
 	}{
-		{"at once", func(nc *net.TCPConn, head []byte) { nc.Write(head) }, true, "it speaks v1: it sent a VERSION of mainnet"},
+		{"at once", func(nc *net.TCPConn, head []byte) { nc.Write(head) }, true, "the peer speaks v1: it sent a VERSION of mainnet"},
 		{"byte by byte", func(nc *net.TCPConn, head []byte) {
 			for i := range head {
 				nc.Write(head[i : i+1])
 			}
-		}, true, "it speaks v1: it sent a VERSION of mainnet"},
+		}, true, "the peer speaks v1: it sent a VERSION of mainnet"},
 		{"after our key", func(nc *net.TCPConn, head []byte) {
 			nc.Read(make([]byte, 1))
 			nc.Write(head)
-		}, true, "it speaks v1: it sent a VERSION of mainnet"},
+		}, true, "the peer speaks v1: it sent a VERSION of mainnet"},
 		{"23 bytes of it", func(nc *net.TCPConn, head []byte) {
 			nc.Write(head[:23])
 			nc.Read(make([]byte, 1))
 		}, false, "v2 handshake failed"},
 		{"another network's", func(nc *net.TCPConn, head []byte) { nc.Write(hostile.V1On([4]byte{1, 2, 3, 4}, "version", head)) }, false,
-			"it speaks v1, and on another network than mainnet"},
+			"the peer speaks v1, and on another network than mainnet"},
 		{"another message", func(nc *net.TCPConn, head []byte) { nc.Write(hostile.V1("verack", head)) }, false, "v2 handshake failed"},
 	} {
 		for _, fallback := range []string{"never", "always"} {

@@ -156,7 +156,7 @@ func TestVanishedPeer(t *testing.T) {
 			reason = lines[len(lines)-1].Reason
 			return reason != ""
 		})
-		if !strings.Contains(reason, "the peer does not acknowledge what is sent to it") {
+		if !strings.Contains(reason, "the peer does not acknowledge data") {
 			t.Errorf("the log says %q", reason)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 
 	"bip324proxy/internal/errno"
 	"bip324proxy/internal/plain"
@@ -85,4 +86,10 @@ func (e *HandshakeError) Unwrap() error { return e.Err }
 func (e *HandshakeError) HungUp() bool {
 	return errors.Is(e.Err, io.EOF) || errors.Is(e.Err, io.ErrUnexpectedEOF) ||
 		errno.Is(e.Err, errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE)
+}
+
+// TimedOut reports whether a deadline passed before the handshake was complete.
+func (e *HandshakeError) TimedOut() bool {
+	var timeout net.Error
+	return errors.Is(e.Err, ErrSilent) || errors.As(e.Err, &timeout) && timeout.Timeout()
 }

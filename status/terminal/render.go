@@ -133,7 +133,7 @@ func addSessionIDs(add func(color, text string), sessions []proxy.SessionInfo) {
 }
 
 // failures returns the lines about the last failures, the newest first.
-func failures(last []proxy.Ended, width int) (lines []string) {
+func failures(last []proxy.Outcome, width int) (lines []string) {
 	if len(last) == 0 {
 		return nil
 	}

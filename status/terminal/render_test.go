@@ -33,7 +33,7 @@ func report() *status.Report {
 				{Number: 3, Began: at(10), State: proxy.StateOpen, Dest: "[2001:db8::4]:8333", Network: "mainnet", Transport: "v2", PeerAgent: "/Satoshi:30.0.0(<b>\u202e\x07)/",
 					Traffic: proxy.Traffic{MessagesToClient: 9000, MessagesToPeer: 812, BytesToPeer: 77_000, BytesToClient: 123_000_000_000}, LastToClient: "inv", LastToPeer: "pong"},
 			},
-			Refusals: []proxy.Ended{
+			Refusals: []proxy.Outcome{
 				{Number: 1206, Time: at(11_500), Dest: "198.51.100.1:8333", Kind: "no_v2_answer", Reason: "the peer hung up during the v2 handshake without an answer", Hint: "it may speak v1 only, or be full"},
 				{Number: 1205, Time: at(11_400), Client: "127.0.0.1:4", Kind: "client", Reason: "the client speaks HTTP\x1b]0;x\x07"},
 			},

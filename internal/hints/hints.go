@@ -1,0 +1,187 @@
+// Package hints says what the user of bip324-proxy can do about a session that failed, in
+// terms of the program's settings. The packages that explain failures know none of them.
+package hints
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+
+	"bip324proxy/internal/plain"
+	"bip324proxy/internal/stream"
+	"bip324proxy/proxy"
+	"bip324proxy/rules"
+	"bip324proxy/socks"
+	"bip324proxy/transport"
+)
+
+// For returns what the user can do about f, or nothing. It is a proxy.Server's Hint.
+func For(f proxy.Failure) string {
+	if f.Err == nil {
+		return ofMost[f.Kind]
+	}
+	if errors.Is(f.Err, stream.ErrMemory) {
+		return "if there is enough RAM, run with a larger --message-memory"
+	}
+	switch f.Kind {
+	case proxy.KindOwnAddress:
+		return ownAddress(f.Err)
+	case proxy.KindUpstream:
+		return upstreamDown(f.Err)
+	case proxy.KindDial, proxy.KindResolve:
+		return dial(f.Err)
+	case proxy.KindNoV2Answer, proxy.KindHandshake:
+		return handshake(f)
+	case proxy.KindDenied:
+		return denied(f.Err)
+	case proxy.KindNoEgress:
+		return "set the client's own proxy for such addresses (Bitcoin Core: -onion=, -i2psam=), or run with --upstream and the URL of Tor's SOCKS5 proxy"
+	case proxy.KindPassthroughDenied:
+		return "switch off the client's own v2 transport (Bitcoin Core: -v2transport=0), or run with --passthrough allow"
+	case proxy.KindPeer:
+		if errors.Is(f.Err, proxy.ErrPeerClosed) {
+			return "it may be full: a node with no slot free for another connection hangs up at once; or it bans this address"
+		}
+	case proxy.KindClient:
+		if errors.As(f.Err, new(*proxy.NoDestinationError)) {
+			return "set this proxy as the client's SOCKS5 proxy; a client that is made to connect without SOCKS must put its peer's address into VERSION"
+		}
+		if admit := clientNotAllowed(f.Client); admit != "" {
+			return "some clients, such as Bitcoin Core, cannot send a password; " + admit
+		}
+	case proxy.KindClientNotAllowed:
+		return clientNotAllowed(f.Err)
+	case proxy.KindClientRate:
+		return "if it may, run with a higher --client-rate"
+	case proxy.KindTooManySessions:
+		return "if they are all wanted, run with a higher --max-sessions, and a file descriptor limit (ulimit -n) of six times that"
+	}
+	return ""
+}
+
+// ofMost has what to do if all sessions of late have failed, and most of them in one
+// way, where a single failure needs nothing to be done.
+var ofMost = map[string]string{
+	proxy.KindDial:      "if it goes on: check that this machine has a network connection, and that no firewall blocks this program (bip324-proxy check)",
+	proxy.KindHandshake: "if it goes on: check that the client is on the same network as its peers",
+	proxy.KindResolve:   "check that the name is right, and that name resolution works on this machine (bip324-proxy check)",
+	proxy.KindClient:    "set the client's SOCKS5 proxy to this proxy's address",
+}
+
+func ownAddress(err error) string {
+	if errors.As(err, new(*socks.UpstreamError)) {
+		return "name another proxy in --upstream"
+	}
+	return ""
+}
+
+// upstreamDown is about an upstream proxy that cannot be reached or used.
+func upstreamDown(err error) string {
+	var e *socks.UpstreamError
+	if !errors.As(err, &e) {
+		return ""
+	}
+	const without = "; without it nothing is connected to"
+	_, port, _ := net.SplitHostPort(e.Upstream)
+	switch {
+	case e.Stage != socks.StageDial:
+		return "check that --upstream names a SOCKS5 proxy, with its user name and password if it has one (bip324-proxy check says what it is)" + without
+	case port == "9050":
+		return "start Tor, or correct --upstream (the Tor Browser's port is 9150)" + without
+	case port == "9150":
+		return "start the Tor Browser, or correct --upstream (Tor's own port is 9050)" + without
+	}
+	return "start that proxy, or correct --upstream" + without
+}
+
+// dial is about a destination that could not be connected to or resolved, if that is not
+// the destination's fault.
+func dial(err error) string {
+	var upstream *socks.UpstreamError
+	var dns *net.DNSError
+	var errno syscall.Errno
+	switch {
+	case errors.As(err, &upstream):
+		if upstream.Code == socks.GeneralFailure {
+			return "the upstream proxy does not say why: its log may"
+		}
+	case errors.As(err, &dns) && !dns.IsNotFound:
+		return "check that name resolution works on this machine (bip324-proxy check)"
+	case !errors.As(err, &errno):
+	case plain.IsNoRoute(errno):
+		return "this machine may have no IPv6, or no network at all (bip324-proxy check)"
+	case plain.IsLocal(errno):
+		return "check this machine's firewall and limits (bip324-proxy check)"
+	}
+	return ""
+}
+
+// handshake is about a peer with which there is no v2 session.
+func handshake(f proxy.Failure) string {
+	var e *transport.HandshakeError
+	switch {
+	case !errors.As(f.Err, &e):
+		return ""
+	case errors.Is(e, transport.ErrV1OtherNetwork):
+		return "check that the client and this peer are on the same network"
+	case errors.Is(e, transport.ErrV1Peer) && !e.ProvenV2:
+		return notInV1(f, "")
+	case proxy.ForeignProtocol(e.First) != "":
+		return "check that the address and the port are right"
+	case e.Received > 0 && !errors.Is(e, transport.ErrV1Peer):
+		if errors.Is(e, transport.ErrNoTerminator) || errors.Is(e, transport.ErrAuthentication) || e.HungUp() || e.TimedOut() {
+			return "the peer is on another network or does not speak v2, or somebody altered what it sent"
+		}
+	case e.ProvenV2:
+		return "it has spoken v2 before, so nothing was sent in plaintext: it may be full, or somebody cuts the connection"
+	case e.HungUp() || e.TimedOut():
+		return notInV1(f, "it may speak v1 only, or be full, with no slot free for another connection (bip324-proxy check --v1 tells which); ")
+	}
+	return ""
+}
+
+// notInV1 says why v1 was not spoken and how to allow it; may is what the peer may be.
+func notInV1(f proxy.Failure, may string) string {
+	const allow = "; to reach v1 peers all the same, unencrypted, run with --v1-fallback always"
+	switch {
+	case errors.Is(f.NotOverlay, proxy.ErrNotCJDNS):
+		return may + "nothing was sent in plaintext: --v1-fallback is overlay, and an address in fc00::/8 counts as CJDNS only with --cjdnsreachable" + allow
+	case f.NotOverlay != nil:
+		return fmt.Sprintf("%snothing was sent in plaintext: --v1-fallback is overlay, and %v%s", may, f.NotOverlay, allow)
+	case f.V1:
+		return ""
+	}
+	return may + "nothing was sent in plaintext" + allow
+}
+
+func denied(err error) string {
+	var e *rules.DeniedError
+	if !errors.As(err, &e) {
+		return ""
+	}
+	allow := "run with --allow " + e.Dest
+	if e.Dest == proxy.Redacted {
+		allow = "run with --allow and the address"
+	}
+	if e.Rule != "" {
+		return "the rule is one of --deny; if clients may go there, remove it or " + allow
+	}
+	return "if clients may go there, " + allow
+}
+
+// clientNotAllowed says how to admit a client; err is nil or why its address is not.
+func clientNotAllowed(err error) string {
+	var e *rules.ClientError
+	switch {
+	case !errors.As(err, &e):
+		return ""
+	case !e.IP.IsValid():
+		return "if it may use the proxy, add its address to --clients"
+	case e.Own:
+		return "bip324-proxy check on this machine connects from there, and is no reason to worry; with some container engines so do connections to a published port: do not publish it"
+	case e.Relays:
+		return "do not publish or forward the proxy's port; if only programs of that machine come from there, add --clients " + rules.Spelling(e.IP)
+	}
+	return "if it may use the proxy, add --clients " + rules.Spelling(e.IP)
+}

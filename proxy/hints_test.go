@@ -1,0 +1,91 @@
+package proxy_test
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"bip324proxy/internal/hints"
+	"bip324proxy/proxy"
+	"bip324proxy/rules"
+	"bip324proxy/socks"
+	"bip324proxy/transport"
+)
+
+// explain returns the reason and the hint of a session that ended with err.
+func explain(err error) (reason, hint string) {
+	kind, reason := proxy.Explain(err, "mainnet")
+	return reason, hints.For(proxy.Failure{Kind: kind, Err: err})
+}
+
+// What a peer sends instead of a v2 handshake says what it is, and what to do, also in a
+// log without addresses.
+func TestExplainHandshake(t *testing.T) {
+	reset := &net.OpError{Op: "read", Net: "tcp", Source: new(net.TCPAddr), Addr: new(net.TCPAddr), Err: os.NewSyscallError("read", syscall.ECONNRESET)}
+	for _, c := range []struct {
+		first        string
+		err          error
+		reason, hint string
+	}{
+		{"HTTP/1.1 400 Bad", io.EOF, "not a Bitcoin node: it answered in HTTP", "the address and the port"},
+		{"<html>\r\n<head><t", io.EOF, "it answered in HTTP", "the address and the port"},
+		{"<!DOCTYPE HTML P", reset, "it answered in HTTP", "the address and the port"},
+		{"\x15\x03\x01\x00\x02\x02\x46", reset, "it answered in TLS", "the address and the port"},
+		{"SSH-2.0-OpenSSH_", transport.ErrNoTerminator, "it answered in SSH", "the address and the port"},
+		{"\x0b\x11\x09\x07version\x00\x00\x00\x00\x00", transport.ErrV1OtherNetwork, "another network than mainnet: testnet3", "same network"},
+		{"\xfa\xfb\xfc\xfdversion\x00\x00\x00\x00\x00", transport.ErrV1OtherNetwork, "another network than mainnet: fafbfcfd", "same network"},
+		{"\xf9\xbe\xb4\xd9version\x00\x00\x00\x00\x00", transport.ErrV1Peer, "a VERSION of mainnet", "--v1-fallback always"},
+		{"\x01\x02\x03", reset, "(67 bytes sent, 3 received): the connection was reset", "does not speak v2"},
+		{"", io.EOF, "hung up during the v2 handshake without an answer", "no slot free"},
+		{"", transport.ErrSilent, "did not answer the v2 handshake in time", "no slot free"},
+	} {
+		e := &transport.HandshakeError{Sent: 67, Received: len(c.first), First: []byte(c.first), Err: c.err}
+		for _, err := range []error{e, proxy.Redact(e)} {
+			reason, hint := explain(err)
+			if !strings.Contains(reason, c.reason) || !strings.Contains(hint, c.hint) {
+				t.Errorf("%q, %v: %q -> %q; want %q -> %q", c.first, c.err, reason, hint, c.reason, c.hint)
+			}
+		}
+	}
+}
+
+// The words for a client that is not admitted name it, unless addresses are redacted.
+func TestExplainClient(t *testing.T) {
+	for _, relays := range []bool{false, true} {
+		e := &rules.ClientError{IP: netip.MustParseAddr("203.0.113.7"), Relays: relays}
+		reason, hint := explain(e)
+		if !strings.HasPrefix(reason, "the client 203.0.113.7 is ") || !strings.Contains(hint, "add --clients public:203.0.113.7") {
+			t.Errorf("%s; %s", reason, hint)
+		}
+		redacted := proxy.Redact(e)
+		var kept *rules.ClientError
+		reason, hint = explain(redacted)
+		if !errors.As(redacted, &kept) || kept.Relays != relays || strings.Contains(reason+hint, "203.0.113.7") || !strings.Contains(hint, "--clients") {
+			t.Errorf("redacted: %s; %s", reason, hint)
+		}
+	}
+	_, hint := explain(&rules.ClientError{IP: netip.MustParseAddr("172.30.0.2"), Own: true, Relays: true})
+	if strings.Contains(hint, "--clients 172.30.0.2") || !strings.Contains(hint, "bip324-proxy check") {
+		t.Errorf("the hint for this machine's own address is %q", hint)
+	}
+	password := &socks.NegotiationError{Stage: socks.StageAuth, Err: errors.New("wrong")}
+	hint = hints.For(proxy.Failure{Kind: proxy.KindClient, Err: password, Client: &rules.ClientError{IP: netip.MustParseAddr("172.30.0.2")}})
+	if !strings.Contains(hint, "add --clients 172.30.0.2") {
+		t.Errorf("the hint for a client without the password is %q", hint)
+	}
+}
+
+// Where all fail in one way there is something to do, also if it would be nothing for a
+// single failure.
+func TestHintsOfMost(t *testing.T) {
+	for _, kind := range []string{proxy.KindDial, proxy.KindHandshake, proxy.KindResolve, proxy.KindClient} {
+		if hints.For(proxy.Failure{Kind: kind}) == "" {
+			t.Errorf("there is no hint for %s", kind)
+		}
+	}
+}
