@@ -178,7 +178,7 @@ func TestClientsInABridgeNetwork(t *testing.T) {
 		ask(dial("fd00:30::1", "[fd00:30::2]:1324"), "the host, by IPv6", noMethods)
 		refused(p, "the client fd00:30::1 is a router", "add --clients fd00:30::1")
 		ask(own(p, "172.30.0.2:1324"), "the container itself", noMethods)
-		refused(p, "the client 172.30.0.2 is a router or this machine itself", "bip324-proxy check on this machine comes from there")
+		refused(p, "the client 172.30.0.2 is a router or this machine itself", "bip324-proxy check on this machine connects from there")
 		ask(own(p, "127.0.0.1:1324"), "loopback, which is not in --clients", noMethods)
 
 		if _, out, _ := run(t, "--listen", "[::]:1324", "--clients", "172.30.0.0/24", "check"); !strings.Contains(strings.Join(strings.Fields(out), " "), "ok listener [::]:1324: a SOCKS5 proxy answers; it does not admit this machine") {
@@ -206,7 +206,7 @@ func TestClientsInABridgeNetwork(t *testing.T) {
 		ask(dial("172.30.0.1", "172.30.0.2:1324"), "the host, listed", admitted)
 		ask(dial("172.30.0.3", "172.30.0.2:1324"), "a container", admitted)
 		ask(dial("172.31.0.7", "172.30.0.2:1324"), "another network, without the password", noMethods)
-		refused(p, "offers only the authentication methods", "some clients, such as Bitcoin Core, can be given no password; if it may use the proxy, add --clients 172.31.0.7")
+		refused(p, "offers only the authentication methods", "some clients, such as Bitcoin Core, cannot send a password; if it may use the proxy, add --clients 172.31.0.7")
 		for password, want := range map[string]byte{"p": 0, "x": 1} {
 			nc := dial("172.31.0.7", "172.30.0.2:1324")
 			if err := exchange(nc, []byte{5, 1, 2}, []byte{5, 2}); err != nil {
