@@ -3,9 +3,9 @@ package proxy
 import (
 	"container/list"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
-	"slices"
 
 	"golang.org/x/time/rate"
 )
@@ -29,10 +29,10 @@ const (
 	maxClients = 10_000
 )
 
-var (
-	errTooManySessions = plainError("the limit of sessions is reached")
-	errTooOften        = plainError("the client's address connects too often")
-)
+// ErrTooManySessions reports a client that came when there were Server.MaxSessions sessions.
+var ErrTooManySessions error = plainError("the limit of sessions is reached")
+
+const errTooOften = plainError("the client's address connects too often")
 
 // SessionsForDescriptors is how many sessions this process's limit of descriptors
 // is certain to be enough for, where others are needed for what is not the server's.
@@ -96,8 +96,8 @@ func (r *clientRates) evict() {
 	delete(r.known, r.recent.Remove(victim).(*clientRate).from)
 }
 
-// clientNetwork is a client's address, or of IPv6 its /64, which is what one host has.
-// It is not valid if the client is none of TCP.
+// clientNetwork returns a client's IPv4 address or IPv6 /64, which is what one host has.
+// It is invalid if the client has not connected by TCP.
 func clientNetwork(addr net.Addr) netip.Prefix {
 	tcp, ok := addr.(*net.TCPAddr)
 	if !ok {
@@ -112,25 +112,21 @@ func clientNetwork(addr net.Addr) netip.Prefix {
 	return network
 }
 
-// admit says whether conn gets a session, be it only to be told why it is refused.
-// tell, if not nil, logs what there is to be logged; the caller calls it without s.mu,
-// which is held. Clients that have not authenticated give way.
+// admit reports whether conn gets a session, perhaps only to be told why it is refused.
+// tell, if not nil, logs that; the caller, which holds s.mu, calls it without. Clients
+// that have not authenticated give way.
 func (s *Server) admit(conn net.Conn, public bool) (ok bool, tell func(), refusal error) {
-	if public && !s.clients.allow(conn.RemoteAddr()) {
+	client := conn.RemoteAddr()
+	if public && !s.clients.allow(client) {
 		return false, func() {
-			s.folded.rate.line(conn.RemoteAddr(), func(who clientSet, more ...any) {
-				s.log().Warn("connection refused", slices.Concat(s.whoAttr(who),
-					[]any{"reason", fmt.Sprintf("its address connects more often than %d times a second", s.clients.perSecond)},
-					hintAttr(s.hint(Failure{Kind: KindClientRate, Err: errTooOften})), more)...)
-			})
+			reason := fmt.Sprintf("its address connects more often than %d times a second", s.clients.perSecond)
+			s.logFolded(&s.folded.rate, slog.LevelWarn, client, "connection refused", append([]any{"reason", reason}, s.hintAttr(errTooOften)...)...)
 		}, errTooOften
 	}
-	if public && s.waiting.from[clientNetwork(conn.RemoteAddr())] >= maxWaitingPerClient {
+	if public && s.waiting.from[clientNetwork(client)] >= maxWaitingPerClient {
 		return false, func() {
-			s.folded.waiting.line(conn.RemoteAddr(), func(who clientSet, more ...any) {
-				s.log().Warn("connection refused", append(append(s.whoAttr(who),
-					"reason", fmt.Sprintf("%d connections of its address have not authenticated", maxWaitingPerClient)), more...)...)
-			})
+			s.logFolded(&s.folded.waiting, slog.LevelWarn, client, "connection refused",
+				"reason", fmt.Sprintf("%d connections of its address have not authenticated", maxWaitingPerClient))
 		}, errTooManyWaiting
 	}
 	if public && len(s.waiting.inOrder) >= s.waiting.max || s.full(public) {
@@ -140,12 +136,7 @@ func (s *Server) admit(conn net.Conn, public bool) (ok bool, tell func(), refusa
 		return true, tell, nil
 	}
 	return s.refusing < maxRefusing(), func() {
-		s.folded.sessions.line(conn.RemoteAddr(), func(who clientSet, more ...any) {
-			s.log().Warn("session refused", slices.Concat(s.whoAttr(who), []any{"reason", errTooManySessions.Error(), "sessions", s.max},
-				hintAttr(s.hint(Failure{Kind: KindTooManySessions, Err: errTooManySessions})), more)...)
-		})
-	}, errTooManySessions
+		s.logFolded(&s.folded.sessions, slog.LevelWarn, client, "session refused",
+			append([]any{"reason", ErrTooManySessions.Error(), "sessions", s.max}, s.hintAttr(ErrTooManySessions)...)...)
+	}, ErrTooManySessions
 }
-
-// whoAttr returns the attributes of a line about who.
-func (s *Server) whoAttr(who clientSet) []any { return who.attr(s.policy().HideAddresses) }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -99,7 +101,19 @@ func (s *session) logLevel(o Outcome, err error) slog.Level {
 	return slog.LevelDebug
 }
 
-// hintAttr returns the attribute for a hint, if there is one.
+// logFolded logs a line that may be repeated about client, or about none if that is nil;
+// f folds the repeats.
+func (s *Server) logFolded(f *foldedLog, level slog.Level, client net.Addr, msg string, args ...any) {
+	f.line(client, func(clients clientSet, more ...any) {
+		s.log().Log(context.Background(), level, msg, slices.Concat(clients.attr(s.policy().HideAddresses), args, more)...)
+	})
+}
+
+// hintAttr returns the attribute with the hint about err, if there is one.
+func (s *Server) hintAttr(err error) []any {
+	return hintAttr(s.hint(Failure{Kind: classify(err).kind, Err: err}))
+}
+
 func hintAttr(hint string) []any {
 	if hint == "" {
 		return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -52,16 +53,11 @@ func (s *Server) upstream() *Upstream {
 	r.mu.Unlock()
 	switch {
 	case err != nil:
-		u.State, u.Reason, u.Hint = "failed", unreachable(err), s.upstreamHint(err)
+		u.State, u.Reason, u.Hint = "failed", unreachable(err), s.hint(Failure{Kind: classify(err).kind, Err: err})
 	case tried:
 		u.State = "reached"
 	}
 	return u
-}
-
-// upstreamHint returns what the user can do about an upstream proxy that cannot be used.
-func (s *Server) upstreamHint(err error) string {
-	return s.hint(Failure{Kind: classify(err).kind, Err: err})
 }
 
 // unreachable says what is wrong with the upstream proxy.
@@ -81,14 +77,11 @@ func (s *Server) noteReach(r *reach, err error) {
 		return
 	}
 	if failed == nil {
-		s.folded.upstreamUp.line(nil, func(_ clientSet, more ...any) {
-			s.log().Info("the upstream proxy is reached again", append([]any{"upstream", r.address}, more...)...)
-		})
+		s.logFolded(&s.folded.upstreamUp, slog.LevelInfo, nil, "the upstream proxy is reached again", "upstream", r.address)
 		return
 	}
-	s.folded.upstreamDown.line(nil, func(_ clientSet, more ...any) {
-		s.log().Warn("the upstream proxy cannot be used", append(append([]any{"reason", unreachable(failed)}, hintAttr(s.upstreamHint(failed))...), more...)...)
-	})
+	s.logFolded(&s.folded.upstreamDown, slog.LevelWarn, nil, "the upstream proxy cannot be used",
+		append([]any{"reason", unreachable(failed)}, s.hintAttr(failed)...)...)
 }
 
 // ProbeUpstream tries whether the upstream proxy answers, if there is one: it greets it

@@ -68,27 +68,28 @@ var refusals = []refusal{
 	{is: isNil, words: func(error, string) string { return "both sides closed the connection" }},
 	{is: isOneOf(errNotTor, errProbe), level: slog.LevelDebug}, // a question that was answered
 	{kind: KindStopping, is: isOneOf(errStopping)},
-	{kind: KindTooManySessions, is: isOneOf(errTooManySessions, errMadeRoom), level: slog.LevelDebug, routine: true}, // folded elsewhere
+	{kind: KindTooManySessions, is: isOneOf(ErrTooManySessions, errMadeRoom), level: slog.LevelDebug, routine: true}, // folded elsewhere
 	{kind: KindClientRate, is: isOneOf(errTooOften, errTooManyWaiting), level: slog.LevelWarn},
-	{kind: KindClientNotAllowed, is: isOwnClient, by: clientCaused, routine: true}, // check, most likely
+	{kind: KindClientNotAllowed, is: when(func(e *rules.ClientError) bool { return e.Own }), by: clientCaused, routine: true}, // check, most likely
 	{kind: KindClientNotAllowed, is: isA[*rules.ClientError], by: clientCaused, level: slog.LevelWarn},
 	{kind: KindDenied, is: isA[*rules.DeniedError], by: clientCaused, level: slog.LevelWarn},
 	{kind: KindNoEgress, is: isOneOf(ErrNoEgress), by: peerCaused},
 	{kind: KindOwnAddress, is: isOneOf(errOwnAddress, errOwnUpstream), by: clientCaused, level: slog.LevelWarn},
-	{kind: KindUpstream, is: isUpstreamDown, by: peerCaused, level: slog.LevelWarn},
+	{kind: KindUpstream, is: when(isUpstreamDown), by: peerCaused, level: slog.LevelWarn},
 	{kind: KindResolve, is: isA[*resolveError], by: peerCaused},
-	{kind: KindDial, is: isLocalFailure, by: peerCaused, level: slog.LevelWarn},
+	{kind: KindDial, is: when((*dialError).isLocal), by: peerCaused, level: slog.LevelWarn},
 	{kind: KindDial, is: isA[*dialError], by: peerCaused}, // most addresses that a node hears of are dead, full or old
 	{kind: KindPassthroughDenied, is: isOneOf(errPassthroughDenied), by: clientCaused, level: slog.LevelWarn},
 	{kind: KindPeer, is: isOneOf(errPeerFirst), by: peerCaused, level: slog.LevelWarn},
 	{kind: KindPeer, is: isOneOf(ErrPeerClosed), by: peerCaused},
-	{kind: KindClientLeft, is: hasClientLeft, level: slog.LevelDebug, routine: true}, // a port scan, or a client that gave up
+	{kind: KindClientLeft, is: isOneOf(errClientLeft), level: slog.LevelDebug, routine: true},
+	{kind: KindClientLeft, is: when(func(e *socks.NegotiationError) bool { return e.Err == io.EOF }), level: slog.LevelDebug, routine: true}, // it looked whether the port is open
 	{kind: KindClient, is: isA[*socks.NegotiationError], by: clientCaused, level: slog.LevelWarn},
 	{kind: KindClient, is: isA[*NoDestinationError], by: clientCaused, level: slog.LevelWarn},
 	{kind: KindClient, is: isA[*silentClientError], by: clientCaused, level: slog.LevelWarn},
-	{kind: KindClient, is: isClientsEnd, by: clientCaused, level: slog.LevelWarn, words: endWords},
+	{kind: KindClient, is: when(func(e *v1v2.EndError) bool { return e.Side == v1v2.Client }), by: clientCaused, level: slog.LevelWarn, words: endWords},
 	{kind: KindSecondDial, is: isA[*fallback.RedialError], by: peerCaused, words: redialWords},
-	{kind: KindNoV2Answer, is: hasNoV2Answer, by: peerCaused, words: handshakeWords},
+	{kind: KindNoV2Answer, is: when(func(e *transport.HandshakeError) bool { return e.Received == 0 }), by: peerCaused, words: handshakeWords},
 	{kind: KindHandshake, is: isOneOf(transport.ErrV1Peer), by: peerCaused, words: handshakeWords}, // an old node
 	{kind: KindHandshake, is: isA[*transport.HandshakeError], by: peerCaused, level: slog.LevelWarn, words: handshakeWords},
 	{kind: KindOther, is: isA[*v1v2.EndError], level: slog.LevelWarn, words: endWords},
@@ -180,6 +181,11 @@ func (e *dialError) Error() string {
 
 func (e *dialError) Unwrap() error { return e.err }
 
+// isLocal reports whether the destination is not at fault.
+func (e *dialError) isLocal() bool {
+	return e.code == socks.GeneralFailure || e.code == socks.NotAllowed
+}
+
 // resolveError reports a name that could not be resolved for a client.
 type resolveError struct {
 	code socks.ReplyCode // what the client was told
@@ -206,36 +212,16 @@ func isA[T error](err error) bool {
 	return errors.As(err, &target)
 }
 
-// isOwnClient reports whether err is that this machine's own address was not admitted.
-func isOwnClient(err error) bool {
-	var client *rules.ClientError
-	return errors.As(err, &client) && client.Own
+// when returns what reports whether an error is a T for which cond is true.
+func when[T error](cond func(T) bool) func(error) bool {
+	return func(err error) bool {
+		var target T
+		return errors.As(err, &target) && cond(target)
+	}
 }
 
-// isUpstreamDown reports whether err is that the upstream proxy itself could not be
-// reached or used, whatever the destination was.
-func isUpstreamDown(err error) bool {
-	var upstream *socks.UpstreamError
-	return errors.As(err, &upstream) && upstream.Stage != socks.StageRequest && !errors.Is(upstream, context.Canceled)
-}
-
-// isLocalFailure reports whether err is a failed dial that is not the destination's fault.
-func isLocalFailure(err error) bool {
-	var dial *dialError
-	return errors.As(err, &dial) && (dial.code == socks.GeneralFailure || dial.code == socks.NotAllowed)
-}
-
-func hasClientLeft(err error) bool {
-	var negotiation *socks.NegotiationError
-	return errors.Is(err, errClientLeft) || errors.As(err, &negotiation) && negotiation.Err == io.EOF
-}
-
-func isClientsEnd(err error) bool {
-	var end *v1v2.EndError
-	return errors.As(err, &end) && end.Side == v1v2.Client
-}
-
-func hasNoV2Answer(err error) bool {
-	var handshake *transport.HandshakeError
-	return errors.As(err, &handshake) && handshake.Received == 0
+// isUpstreamDown reports whether the upstream proxy itself could not be reached or used,
+// whatever the destination was.
+func isUpstreamDown(e *socks.UpstreamError) bool {
+	return e.Stage != socks.StageRequest && !errors.Is(e, context.Canceled)
 }

@@ -50,7 +50,7 @@ func TestKindsAndLevels(t *testing.T) {
 		{&rules.ClientError{}, KindClientNotAllowed, slog.LevelWarn},
 		{&socks.NegotiationError{Err: io.EOF}, KindClientLeft, slog.LevelDebug},
 		{errClientLeft, KindClientLeft, slog.LevelDebug},
-		{errTooManySessions, KindTooManySessions, slog.LevelDebug}, // which has a line of its own
+		{ErrTooManySessions, KindTooManySessions, slog.LevelDebug}, // which has a line of its own
 		{errTooOften, KindClientRate, slog.LevelWarn},
 		{errStopping, KindStopping, slog.LevelInfo},
 		{errors.New("something else"), KindOther, slog.LevelWarn},
@@ -73,7 +73,7 @@ func TestKindsAndLevels(t *testing.T) {
 // either if it is not admitted.
 func TestCheckIsNoFailure(t *testing.T) {
 	own := &rules.ClientError{IP: netip.MustParseAddr("172.30.0.2"), Own: true, Relays: true}
-	if !isOwnClient(own) || isOwnClient(&rules.ClientError{IP: own.IP}) {
+	if classify(&rules.ClientError{IP: own.IP}).routine {
 		t.Error("this machine's own address is not told from others")
 	}
 	if why := classify(own); why.kind != KindClientNotAllowed || why.level != slog.LevelInfo || !why.routine {

@@ -146,10 +146,8 @@ func (s *Server) ServePeer(l net.Listener, peer string) error {
 		}
 		// Out of descriptors, most likely: it passes when sessions end.
 		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-		failed.line(nil, func(_ clientSet, more ...any) {
-			s.log().Error("cannot accept a connection; trying again",
-				append([]any{"listener", l.Addr().String(), "err", plain.Words(err)}, more...)...)
-		})
+		s.logFolded(&failed, slog.LevelError, nil, "cannot accept a connection; trying again",
+			"listener", l.Addr().String(), "err", plain.Words(err))
 		select {
 		case <-time.After(pause):
 		case <-s.ctx.Done():

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"log/slog"
 	"net/netip"
 	"slices"
 
@@ -84,10 +85,8 @@ func (s *Server) makeRoom() (tell func()) {
 	s.leaving[victim] = struct{}{}
 	victim.fail(errMadeRoom)
 	return func() {
-		s.folded.waiting.line(victim.client.RemoteAddr(), func(who clientSet, more ...any) {
-			s.log().Warn("connection closed", append(append(s.whoAttr(who), "reason", errMadeRoom.Error(),
-				"hint", "somebody opens many connections without the password"), more...)...)
-		})
+		s.logFolded(&s.folded.waiting, slog.LevelWarn, victim.client.RemoteAddr(), "connection closed",
+			"reason", errMadeRoom.Error(), "hint", "somebody opens many connections without the password")
 	}
 }
 

@@ -55,6 +55,9 @@ func For(f proxy.Failure) string {
 	case proxy.KindClientRate:
 		return "if it may, run with a higher --client-rate"
 	case proxy.KindTooManySessions:
+		if !errors.Is(f.Err, proxy.ErrTooManySessions) { // the client gave way to another
+			return ""
+		}
 		return "if they are all wanted, run with a higher --max-sessions, and a file descriptor limit (ulimit -n) of six times that"
 	}
 	return ""
