@@ -183,7 +183,7 @@ func (s *Server) Snapshot() Snapshot {
 	slices.Sort(now.Listeners)
 	slices.SortFunc(now.Sessions, func(a, b SessionInfo) int { return cmp.Compare(a.Number, b.Number) })
 	now.Peers = Peers(s.policy().Dialer.Peers.Count())
-	now.MessageMemory = Memory(s.memory.Use())
+	now.MessageMemory = Memory(s.memory.Usage())
 	return now
 }
 

@@ -2,7 +2,7 @@
 
 package stream
 
-// mapArena returns size bytes of the heap, which counts them all.
+// mapArena returns size bytes of the heap.
 func mapArena(size int) []byte { return make([]byte, size) }
 
 // unmapArena leaves the arena to the garbage collector.

@@ -4,9 +4,9 @@ package stream
 
 import "syscall"
 
-// mapArena returns size bytes of address space that become memory when they are
-// written to. They are none of the heap's, so that they do not make the garbage
-// collector wait for as much garbage. It returns nil if the system has none.
+// mapArena returns size bytes of address space, or nil if the system has none. Pages
+// become resident when they are written to. They are not part of the heap, whose size
+// tells the garbage collector how much garbage to wait for.
 func mapArena(size int) []byte {
 	b, err := syscall.Mmap(-1, 0, size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
 	if err != nil {

@@ -9,32 +9,30 @@ import (
 )
 
 const (
-	// step is how much must have arrived of a larger body before there is memory
-	// for all of it on the heap, and how much of a body is read at a time.
+	// step is how much of a body is read at a time, in bytes, and how much of it must have
+	// arrived before memory for the rest is allocated on the heap.
 	step = 256 << 10
 
-	// wakeAt is how much of a body is waited for at a time, in bytes: what every
-	// receive buffer has room for.
+	// wakeAt is how much of a body must have arrived to wake its reader, in bytes: every
+	// receive buffer has room for so much.
 	wakeAt = 32 << 10
 
-	// BodyTimeout is how long a body may take to arrive, and to be taken by whom
-	// it is for: meanwhile others may wait for its memory. It is as long as
-	// Bitcoin Core waits for a block.
+	// BodyTimeout limits the arrival of a body, and sending it: meanwhile others may wait
+	// for its memory. It is as long as Bitcoin Core waits for a block.
 	BodyTimeout = 10 * time.Minute
 )
 
-// ErrSlow says that a body took longer than BodyTimeout to arrive.
+// ErrSlow means that a body took longer than BodyTimeout to arrive.
 var ErrSlow = fmt.Errorf("a message took more than %v to arrive", BodyTimeout)
 
-// Body is a message too large for the Reader's buffer, or none if it is zero.
+// Body is a message too large for the Reader's buffer. The zero Body holds none.
 type Body struct {
-	// Bytes is the spare head, the bytes read, and the spare tail.
+	// Bytes is the spare head, the bytes read and the spare tail.
 	Bytes  []byte
 	memory *Memory // nil: the heap
 }
 
-// Release gives the body's memory back, if it has any. Its bytes must not be used
-// any more.
+// Release frees the body, if it holds one. Its bytes must not be used any more.
 func (b *Body) Release() {
 	if b.memory != nil && b.Bytes != nil {
 		b.memory.put(b.Bytes)
@@ -42,11 +40,11 @@ func (b *Body) Release() {
 	b.Bytes = nil
 }
 
-// ReadBody reads n bytes into b, which must hold no memory, with head spare bytes
-// before them and tail after them, and writes each piece to sum, if that is not
-// nil, as it arrives. It waits for memory, and for the bytes for at most BodyTimeout; what
-// it holds meanwhile grows with the bytes that arrive, see Memory; on the heap,
-// in two steps. A stream that ends within the body gives io.ErrUnexpectedEOF.
+// ReadBody reads n bytes into b, which must be released, between head and tail spare
+// bytes, and writes each piece to sum, if not nil, as it arrives. It waits for at most
+// BodyTimeout for memory, and again for the bytes. The memory in use grows with what has
+// arrived: see Memory; on the heap, in two steps. The end of the stream within the body
+// is io.ErrUnexpectedEOF.
 func (r *Reader) ReadBody(b *Body, head, n, tail int, sum io.Writer) (err error) {
 	size := head + n + tail
 	if b.memory = r.memory; b.memory != nil {
@@ -72,7 +70,7 @@ func (r *Reader) ReadBody(b *Body, head, n, tail int, sum io.Writer) (err error)
 			b.Bytes = append(make([]byte, 0, size), b.Bytes...)[:size]
 		}
 		piece := b.Bytes[head+have : min(head+n, head+have+step, len(b.Bytes))]
-		if r.src.idle.span >= BodyTimeout { // otherwise less, in time, must count as a sign of life
+		if r.src.idle.span >= BodyTimeout { // otherwise fewer bytes must move the deadline
 			water.await(min(n-have, wakeAt))
 		}
 		k, err := r.readPiece(piece)
@@ -88,12 +86,12 @@ func (r *Reader) ReadBody(b *Body, head, n, tail int, sum io.Writer) (err error)
 	return nil
 }
 
-// readPiece reads some of p, from what is read ahead or else from the socket.
+// readPiece reads some of p, from the buffer or, if that is empty, the socket.
 func (r *Reader) readPiece(p []byte) (k int, err error) {
 	if r.r < r.w {
 		k = copy(p, r.buf[r.r:r.w])
 		if r.r += k; r.r == r.w {
-			r.Release() // the rest does not go through the buffer
+			r.Release() // the rest bypasses the buffer
 		}
 		return k, nil
 	}

@@ -5,9 +5,9 @@ import (
 	"syscall"
 )
 
-// lowWater is how many bytes must have come before the kernel wakes who waits for
-// a socket (SO_RCVLOWAT). Without it a message that arrives in a thousand
-// segments causes a thousand wake-ups, and they cost more than its bytes.
+// lowWater is how many bytes must have arrived before the kernel wakes a reader of the
+// socket (SO_RCVLOWAT). Without it a message that arrives in a thousand segments causes a
+// thousand wake-ups, which cost more than its bytes.
 type lowWater struct {
 	raw syscall.RawConn
 	now int
@@ -29,8 +29,7 @@ func newLowWater(conn net.Conn) *lowWater {
 	return l
 }
 
-// await makes n the bytes to wait for. At least as many must be on their way, for
-// with fewer nobody is woken.
+// await sets the mark to n bytes. If fewer are still to come the reader is never woken.
 func (l *lowWater) await(n int) {
 	if l == nil || l.now == n {
 		return

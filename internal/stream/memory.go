@@ -7,26 +7,24 @@ import (
 	"time"
 )
 
-// ErrMemory says that there was no memory for a large message, nor did any become
-// free in time.
+// ErrMemory means that no memory for a large message became free in time.
 var ErrMemory = errors.New("no memory for a large message")
 
 const (
-	// pageSize is what memory is handed out in, in bytes: the most common size
-	// of the system's pages, and of what becomes resident as bytes arrive.
+	// pageSize is the unit of allocation, in bytes: the most common size of the system's
+	// pages, which become resident one by one as bytes arrive.
 	pageSize = 4 << 10
 
-	// keepUnused is how long memory stays with this process that no body needs.
+	// keepUnused is how long the arena stays mapped while no body needs it.
 	keepUnused = time.Minute
 )
 
-// Memory is the budget that the bodies of any number of Readers come out of: one
-// stretch of address space, of which bodies get parts. Who finds it used up
-// waits, in the order of asking, until others have been released.
+// Memory is a budget for the bodies of any number of Readers: an arena of which each body
+// gets a part. When it is used up bodies wait for others to be released, first come,
+// first served.
 //
-// Only what has been written to is resident, so a body that waits for its bytes
-// costs no more than those that came, and all of them together never cost more
-// than the budget.
+// Only pages that were written to are resident: a body costs what has arrived of it, and
+// all bodies together never more than the budget.
 type Memory struct {
 	size int
 
@@ -34,9 +32,7 @@ type Memory struct {
 	arena   []byte // nil while unused
 	free    []extent
 	waiting []*waiter
-	expiry  *time.Timer // runs if expires
-	expires bool
-	idle    time.Time // since when all of the arena has been free
+	expiry  *time.Timer // of expire
 }
 
 // extent is a part of the arena.
@@ -49,9 +45,8 @@ type waiter struct {
 	ready chan struct{} // closed with given set
 }
 
-// NewMemory returns a budget of size bytes, rounded down to whole pages. What is
-// larger than it can never be had. It panics if size is negative, as one is that did
-// not fit an int.
+// NewMemory returns a budget of size bytes, rounded down to whole pages. Requests larger
+// than that always fail. It panics if size is negative, which an overflow makes it.
 func NewMemory(size int) *Memory {
 	if size < 0 {
 		panic("stream: the size of a Memory is negative")
@@ -59,18 +54,18 @@ func NewMemory(size int) *Memory {
 	return &Memory{size: size / pageSize * pageSize}
 }
 
-// Use is how a Memory stands.
-type Use struct {
+// Usage is how much of a Memory is in use.
+type Usage struct {
 	Size    int // of the budget, in bytes
 	Taken   int // by bodies, in bytes, arrived or not
 	Waiting int // bodies that wait for memory
 }
 
-// Use says how much is taken.
-func (m *Memory) Use() Use {
+// Usage reports how much is in use.
+func (m *Memory) Usage() Usage {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	use := Use{Size: m.size, Waiting: len(m.waiting)}
+	use := Usage{Size: m.size, Waiting: len(m.waiting)}
 	if m.arena != nil {
 		use.Taken = m.size
 		for _, e := range m.free {
@@ -80,8 +75,8 @@ func (m *Memory) Use() Use {
 	return use
 }
 
-// take returns n bytes, of any content. It waits for them until stop is closed
-// or until has come, and then fails with ErrMemory.
+// take returns n bytes, not zeroed. It waits for them until stop is closed or the
+// deadline until has passed, and then fails with ErrMemory.
 func (m *Memory) take(n int, stop <-chan struct{}, until time.Time) ([]byte, error) {
 	if n > m.size {
 		return nil, ErrMemory
@@ -115,12 +110,12 @@ func (m *Memory) take(n int, stop <-chan struct{}, until time.Time) ([]byte, err
 	m.mu.Lock()
 	if i := slices.Index(m.waiting, w); i >= 0 {
 		m.waiting = slices.Delete(m.waiting, i, i+1)
-		m.serve() // who waits behind it may want less
+		m.serve() // the next one may need less
 	}
 	given := w.given
 	m.mu.Unlock()
 	if given != nil {
-		m.put(given) // it came too late
+		m.put(given) // too late
 	}
 	return nil, ErrMemory
 }
@@ -129,7 +124,7 @@ func (m *Memory) take(n int, stop <-chan struct{}, until time.Time) ([]byte, err
 func (m *Memory) put(b []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	start := m.size - cap(b) // every part reaches, by its capacity, to the arena's end
+	start := m.size - cap(b) // every part's capacity reaches to the end of the arena
 	back := extent{start, start + pages(len(b))}
 	i, _ := slices.BinarySearchFunc(m.free, back, func(e, back extent) int { return e.start - back.start })
 	if i < len(m.free) && m.free[i].start == back.end {
@@ -142,13 +137,16 @@ func (m *Memory) put(b []byte) {
 		m.free = slices.Insert(m.free, i, back)
 	}
 	m.serve()
-	if m.unused() {
-		m.idle = time.Now()
-		m.expireIn(keepUnused)
+	switch {
+	case !m.unused():
+	case m.expiry == nil:
+		m.expiry = time.AfterFunc(keepUnused, m.expire)
+	default:
+		m.expiry.Reset(keepUnused)
 	}
 }
 
-// serve gives memory to those who wait, as far as it goes. m.mu is held.
+// serve gives memory to the bodies that wait, as long as there is enough. m.mu is held.
 func (m *Memory) serve() {
 	for len(m.waiting) > 0 {
 		w := m.waiting[0]
@@ -160,9 +158,8 @@ func (m *Memory) serve() {
 	}
 }
 
-// cut takes n bytes out of the first free part that has them, and so, most
-// likely, of memory that has just been used. It returns nil if there is none.
-// m.mu is held.
+// cut takes n bytes out of the first free part that is large enough, most likely one that
+// is resident. It returns nil if there is none. m.mu is held.
 func (m *Memory) cut(n int) []byte {
 	for i, e := range m.free {
 		if e.end-e.start < n {
@@ -176,39 +173,20 @@ func (m *Memory) cut(n int) []byte {
 	return nil
 }
 
-// unused says whether all of the arena is free. m.mu is held.
+// unused reports whether the arena is mapped and free. m.mu is held.
 func (m *Memory) unused() bool {
 	return m.arena != nil && len(m.free) == 1 && m.free[0] == extent{0, m.size}
 }
 
-// expireIn has the arena looked at after d, unless that will happen anyway. m.mu
-// is held.
-func (m *Memory) expireIn(d time.Duration) {
-	switch {
-	case m.expires:
-		return
-	case m.expiry == nil:
-		m.expiry = time.AfterFunc(d, m.expire)
-	default:
-		m.expiry.Reset(d)
-	}
-	m.expires = true
-}
-
-// expire gives the arena back to the system if nobody has needed it for a while.
+// expire returns the arena to the system if no body has needed it for keepUnused.
 func (m *Memory) expire() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.expires = false
-	switch left := keepUnused - time.Since(m.idle); {
-	case !m.unused(): // put will see to it
-	case left > 0:
-		m.expireIn(left)
-	default:
+	if m.unused() {
 		unmapArena(m.arena)
 		m.arena = nil
 	}
 }
 
-// pages is n, rounded up to whole pages.
+// pages returns n rounded up to whole pages.
 func pages(n int) int { return (n + pageSize - 1) / pageSize * pageSize }

@@ -9,14 +9,12 @@ import (
 	"time"
 )
 
-// relayStep is how many bytes a Relay hands to the kernel at a time, and so how
-// far its counters may lag.
+// relayStep is how many bytes the kernel copies at a time: counters may lag by so much.
 const relayStep = 1 << 20
 
-// Relay copies bytes between two sockets, in the kernel where the system can.
-// An end of stream on one side becomes one on the other, and the other
-// direction goes on. It gives up when nothing has moved in either direction for
-// too long, or when one side does not take what the other sends.
+// Relay copies bytes between two sockets, in the kernel where the system can. It passes
+// on the end of a stream, and the other direction goes on. It times out when nothing
+// moves in either direction, or when one side does not take what the other sends.
 type Relay struct {
 	sockets [2]*Socket
 	idle    time.Duration
@@ -25,18 +23,18 @@ type Relay struct {
 	first   atomic.Pointer[Socket] // whose stream ended first
 }
 
-// NewRelay returns a Relay between a and b, which gives up after idle, or up to
-// a quarter more, without a byte.
+// NewRelay returns a Relay between a and b, which times out after idle, or up to a
+// quarter more, without a byte.
 func NewRelay(a, b *Socket, idle time.Duration) *Relay {
 	return &Relay{sockets: [2]*Socket{a, b}, idle: idle, began: time.Now()}
 }
 
-// AToB copies from a to b until a's stream ends, and counts in n. At the end of
-// the stream b is closed for writing and the error is nil.
+// AToB copies from a to b until a's stream ends, and counts in n. The error is nil at the
+// end of the stream, which it passes on to b.
 func (r *Relay) AToB(n *atomic.Uint64) error { return r.copy(r.sockets[1], r.sockets[0], n, func() {}) }
 
-// BToA is AToB the other way. It calls begun when the first bytes have been read,
-// whether or not a takes them.
+// BToA is AToB the other way. It calls begun once b has sent something, even if a does not
+// take it.
 func (r *Relay) BToA(n *atomic.Uint64, begun func()) error {
 	return r.copy(r.sockets[0], r.sockets[1], n, begun)
 }
@@ -47,8 +45,8 @@ func (r *Relay) EndedFirst(s *Socket) bool { return r.first.Load() == s }
 func (r *Relay) copy(dst, src *Socket, n *atomic.Uint64, begun func()) error {
 	step := func(dst, src net.Conn) (int64, error) { return copyOnce(dst, src, begun) }
 	for {
-		// A read that times out has lost nothing; with a write that does, bytes
-		// are lost. The two are told apart by the clock.
+		// A read that times out loses nothing, a write that times out loses bytes. The
+		// clock tells them apart.
 		now := time.Now()
 		writeUntil := now.Add(r.idle)
 		dst.SetWriteDeadline(writeUntil)
@@ -64,11 +62,11 @@ func (r *Relay) copy(dst, src *Socket, n *atomic.Uint64, begun func()) error {
 		case err == nil:
 		case err == io.EOF:
 			r.first.CompareAndSwap(nil, src) // before dst can answer
-			dst.CloseWrite()                 // if that fails, the other direction finds out
+			dst.CloseWrite()                 // if it fails, so does the other direction
 			return nil
 		case src.Interrupted() || !errors.Is(err, os.ErrDeadlineExceeded) || !now.Before(writeUntil):
 			return err
-		case now.Sub(r.began)-time.Duration(r.moved.Load()) >= r.idle+r.idle/8: // the other side may lag by a read
+		case now.Sub(r.began)-time.Duration(r.moved.Load()) >= r.idle+r.idle/8: // the other direction may lag by a read
 			return err
 		}
 	}
@@ -76,8 +74,8 @@ func (r *Relay) copy(dst, src *Socket, n *atomic.Uint64, begun func()) error {
 
 func copyInKernel(dst, src net.Conn) (int64, error) { return io.CopyN(dst, src, relayStep) }
 
-// copyOnce copies what a single small read returns, so that the first bytes are
-// counted at once. It calls begun between the two.
+// copyOnce copies what a single small read returns, so that the first bytes are counted
+// at once. It calls begun between the read and the write.
 func copyOnce(dst, src net.Conn, begun func()) (int64, error) {
 	var b [512]byte
 	n, err := src.Read(b[:])

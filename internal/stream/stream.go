@@ -1,8 +1,8 @@
-// Package stream is what the two sides of a session share about sockets: a
-// buffered reader whose every read has a deadline and which costs next to
-// nothing while it waits, bodies that grow only as their bytes arrive and come
-// out of one budget, and a writer that turns many messages into one write. It
-// knows neither SOCKS nor Bitcoin.
+// Package stream reads and writes sockets for both sides of a session. [Socket] can be
+// interrupted for good; [Reader] is a buffer whose every read has a deadline and which
+// costs little while it waits, with large bodies from one budget, [Memory]; [Writer]
+// turns many messages into one write; [Relay] copies in the kernel. The package knows
+// neither SOCKS nor Bitcoin.
 package stream
 
 import (
@@ -14,28 +14,25 @@ import (
 )
 
 const (
-	// bufferSize is the size of a Reader's buffer while much arrives, in bytes.
-	// A message that fits is handled inside it, without a copy, and fits a batch
-	// with whatever framing it gets.
+	// bufferSize is the size of a Reader's large buffer, in bytes. A message that fits is
+	// handled there, without a copy, and fits a batch with any framing.
 	bufferSize = BatchSize - 64
 
-	// idleSize is the size of the buffer that a Reader waits with, in bytes.
-	// Pings, small inventories and many a transaction fit; what is larger takes a
-	// second read.
+	// idleSize is the size of the buffer that a Reader waits with, in bytes. Pings, small
+	// inventories and many transactions fit; larger messages take a second read.
 	idleSize = 256
 )
 
-// Reader is the one buffered reader that a socket has for its life, so that
-// bytes read ahead by one stage are there for the next. It waits for the socket
-// with a small buffer of its own, and borrows a large one while more arrives
-// than fits.
+// Reader is the one buffered reader of a socket, so that no stage loses the bytes that
+// another has read ahead. It waits for the socket with a small buffer, and borrows a
+// large one while more arrives.
 type Reader struct {
 	src    source
 	memory *Memory
 
 	buf  []byte // idle or large
-	r, w int    // what was read ahead is buf[r:w]
-	more bool   // the last read filled the buffer, so there is more, most likely
+	r, w int    // buf[r:w] was read ahead
+	more bool   // the last read filled the buffer: more has arrived, most likely
 	err  error  // came with the last bytes; for the next read
 
 	large *[bufferSize]byte
@@ -44,38 +41,36 @@ type Reader struct {
 
 var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
-// NewReader returns a Reader on conn that sets no deadlines of its own until
-// SetIdle is called.
+// NewReader returns a Reader of conn, which sets no deadlines until SetIdle is called.
 func NewReader(conn net.Conn) *Reader {
 	r := &Reader{src: source{Socket: NewSocket(conn)}}
 	r.buf = r.idle[:]
 	return r
 }
 
-// SetMemory makes bodies come out of m. Without it they are on the heap, and
-// without a bound. It must not be called while another goroutine reads.
+// SetMemory allocates bodies from m. Without it they are on the heap, unlimited. It must
+// not be called while another goroutine reads.
 func (r *Reader) SetMemory(m *Memory) { r.memory = m }
 
-// Unread makes b, at most Size bytes that were read from the socket elsewhere, the
-// first that are read. It must be the first call.
+// Unread puts b, at most Size bytes that were read elsewhere, in front of what the socket
+// has. It must be the first call.
 func (r *Reader) Unread(b []byte) {
 	r.makeRoom(len(b))
 	r.w = copy(r.buf, b)
 }
 
-// Expect says that more than a little is about to arrive: the next read waits with
-// the large buffer.
+// Expect makes the next read wait with the large buffer.
 func (r *Reader) Expect() { r.more = true }
 
-// Size is the most that Peek can return, in bytes.
+// Size returns the most that Peek can return, in bytes.
 func (r *Reader) Size() int { return bufferSize }
 
-// Buffered is how many bytes can be had without reading from the socket.
+// Buffered returns how many bytes were read ahead.
 func (r *Reader) Buffered() int { return r.w - r.r }
 
-// Peek returns the next n bytes without consuming them, as bufio's does: they are
-// valid until the next call that reads from the socket, and if there are fewer
-// the error says why, bufio.ErrBufferFull if n is larger than Size.
+// Peek returns the next n bytes without consuming them, like bufio.Reader's: they are
+// valid until the next call that reads from the socket. If there are fewer the error says
+// why: bufio.ErrBufferFull if n is larger than Size.
 func (r *Reader) Peek(n int) ([]byte, error) {
 	if n > bufferSize {
 		return r.buf[r.r:r.w], bufio.ErrBufferFull
@@ -96,7 +91,7 @@ func (r *Reader) Discard(n int) {
 	r.r += n
 }
 
-// Read is io.Reader's. What is as large as the buffer does not go through it.
+// Read implements io.Reader. Reads as large as the buffer bypass it.
 func (r *Reader) Read(p []byte) (int, error) {
 	if r.r == r.w {
 		if r.err == nil && len(p) >= bufferSize {
@@ -111,7 +106,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// fill reads once from the socket, with room for n bytes in all.
+// fill reads once from the socket, into a buffer for at least n bytes.
 func (r *Reader) fill(n int) error {
 	if err := r.err; err != nil {
 		r.err = nil
@@ -133,8 +128,8 @@ func (r *Reader) fill(n int) error {
 	return io.ErrNoProgress
 }
 
-// makeRoom chooses the buffer for the next read, and moves what is in it to its
-// start if n bytes would not fit behind one another.
+// makeRoom chooses the buffer for the next read, and moves its contents to the start if n
+// bytes would not fit behind r.
 func (r *Reader) makeRoom(n int) {
 	ahead := r.buf[r.r:r.w]
 	switch {
@@ -155,8 +150,8 @@ func (r *Reader) releaseLarge() {
 	r.large, r.buf = nil, r.idle[:]
 }
 
-// Release gives back what the Reader has borrowed, and with it what was read
-// ahead. It must not be called while another goroutine reads.
+// Release returns the large buffer and discards what was read ahead. It must not be
+// called while another goroutine reads.
 func (r *Reader) Release() {
 	r.r, r.w = 0, 0
 	if r.large != nil {
@@ -164,21 +159,17 @@ func (r *Reader) Release() {
 	}
 }
 
-// SetIdle makes every read from the socket fail if nothing arrives for d.
-// Zero leaves the socket's deadlines to the caller. It must not be called
-// while another goroutine reads.
-func (r *Reader) SetIdle(d time.Duration) {
-	r.src.idle = deadline{span: d}
-}
+// SetIdle makes reads from the socket fail if nothing arrives for d. Zero leaves the
+// deadlines to the caller. It must not be called while another goroutine reads.
+func (r *Reader) SetIdle(d time.Duration) { r.src.idle = deadline{span: d} }
 
-// Interrupt interrupts the socket; see [Socket.Interrupt]. What is buffered can still be
-// read.
+// Interrupt interrupts the socket. What was read ahead can still be read.
 func (r *Reader) Interrupt() { r.src.Interrupt() }
 
 // Interrupted reports whether the socket was interrupted.
 func (r *Reader) Interrupted() bool { return r.src.Interrupted() }
 
-// source is a socket's reading half below the buffer.
+// source is the socket below a Reader's buffer.
 type source struct {
 	*Socket
 	idle  deadline

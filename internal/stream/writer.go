@@ -6,35 +6,31 @@ import (
 	"time"
 )
 
-// BatchSize is the most that a Writer gathers for one write, in bytes.
+// BatchSize is the size of a Writer's batch, in bytes.
 const BatchSize = 16 << 10
 
-// Writer gathers messages for a socket and sends them in one write, in memory that
-// it borrows from the first of them until then. Its zero value is not usable; see
-// NewWriter. It is for one goroutine at a time.
+// Writer gathers messages for a socket and sends them in one write. It holds a batch only
+// while it has messages. It is for one goroutine at a time; NewWriter makes one.
 type Writer struct {
-	// Buf is what has been gathered. Append to it after Reserve.
+	// Buf is what was gathered. Append to it after Reserve.
 	Buf []byte
 
 	conn  net.Conn
 	stall deadline
 	err   error
-	batch *[BatchSize]byte // which Buf lies in
+	batch *[BatchSize]byte // holds Buf
 }
 
 var batches = sync.Pool{New: func() any { return new([BatchSize]byte) }}
 
-// NewWriter returns a Writer on conn that sets no deadlines of its own until
-// SetStall is called.
-func NewWriter(conn net.Conn) *Writer {
-	return &Writer{conn: conn}
-}
+// NewWriter returns a Writer to conn, which sets no deadlines until SetStall is called.
+func NewWriter(conn net.Conn) *Writer { return &Writer{conn: conn} }
 
-// SetStall makes a write fail if the other side does not take it within d.
+// SetStall makes writes fail that the other side does not take within d.
 func (w *Writer) SetStall(d time.Duration) { w.stall = deadline{span: d} }
 
-// Reserve makes room for n more bytes in Buf, n at most BatchSize, and writes
-// out what is there if it must.
+// Reserve makes room in Buf for n more bytes, at most BatchSize, and writes out what is
+// there if necessary.
 func (w *Writer) Reserve(n int) error {
 	if w.err != nil || cap(w.Buf)-len(w.Buf) >= n {
 		return w.err
@@ -53,8 +49,8 @@ func (w *Writer) Reserve(n int) error {
 	return w.err
 }
 
-// Flush sends what Buf holds in one write, and gives back what was borrowed for it.
-// An error stays: every later call returns it.
+// Flush sends what was gathered, in one write. An error stays: every later call returns
+// it.
 func (w *Writer) Flush() error {
 	if len(w.Buf) > 0 {
 		w.send(w.Buf)
@@ -63,8 +59,8 @@ func (w *Writer) Flush() error {
 	return w.err
 }
 
-// FlushWith sends what Buf holds and then p, a large message, which may take
-// BodyTimeout at most.
+// FlushWith sends what was gathered and then p, a large message, which may take at most
+// BodyTimeout.
 func (w *Writer) FlushWith(p []byte) error {
 	w.Flush() // its error stays
 	w.stall.limit, w.stall.until = time.Now().Add(BodyTimeout), time.Time{}
@@ -83,7 +79,6 @@ func (w *Writer) send(p []byte) {
 	_, w.err = w.conn.Write(p)
 }
 
-// release gives back the batch.
 func (w *Writer) release() {
 	if w.batch != nil {
 		batches.Put(w.batch)
