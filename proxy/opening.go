@@ -8,22 +8,22 @@ import (
 	"bip324proxy/v1v2"
 )
 
-// opening is the start of what the peer says, up to the moment when it is known
-// whose it is. If the client's VERSION comes first, or within holdFor, it belongs to
-// the handshake: a v2 responder may send its key at once. Otherwise it belongs to
-// the client: there are protocols in which the server begins. A v1 VERSION of the
-// peer's is held until the client has spoken, for its own network decides.
+// opening holds the peer's first bytes until it is known whom they are for. If the
+// client's VERSION comes before them, or within holdFor, they are for the handshake: a v2
+// responder may send its key at once. Otherwise they are for the client: in some protocols
+// the server begins. A v1 VERSION is held until the client has spoken, whose network
+// decides.
 type opening struct {
 	peer  *stream.Socket
-	in    *stream.Reader // on peer; has the bytes that are held
+	in    *stream.Reader // of peer; has the bytes that are held
 	limit time.Duration  // of holding them
 	once  sync.Once
-	spoke chan struct{} // closed when the peer has said something
+	spoke chan struct{} // closed once the peer has sent something
 
 	mu      sync.Mutex
-	passed  bool          // it is the client's
-	taken   bool          // it is the handshake's
-	decided chan struct{} // closed when the client has shown what it speaks
+	passed  bool          // the bytes are for the client
+	taken   bool          // the bytes are for the handshake
+	decided chan struct{} // closed once it is known what the client speaks
 }
 
 func newOpening(peer *stream.Socket, limit time.Duration) *opening {
@@ -36,14 +36,14 @@ func newOpening(peer *stream.Socket, limit time.Duration) *opening {
 	}
 }
 
-// await waits until it is known whose the peer's first bytes are, and reports whether
-// they are the client's. The error is how the peer's stream ended before it had any.
+// await waits until it is known whom the peer's first bytes are for, and reports whether
+// they are for the client. The error is how the peer's stream ended if there were none.
 func (o *opening) await() (pass bool, err error) {
 	switch _, err = o.in.Peek(1); {
 	case err == nil:
 		o.heard()
 		o.hold()
-	case isTimeout(err): // the client has spoken, or the session is to end
+	case isTimeout(err): // decide woke it, or the session was interrupted
 		err = nil
 	}
 	o.mu.Lock()
@@ -52,7 +52,7 @@ func (o *opening) await() (pass bool, err error) {
 	return o.passed, err
 }
 
-// hold returns when the bytes that were read have been held for long enough.
+// hold returns when the bytes need not be held any longer.
 func (o *opening) hold() {
 	until := time.Now().Add(o.limit)
 	o.mu.Lock()
@@ -72,9 +72,8 @@ func (o *opening) hold() {
 	}
 }
 
-// decide ends the wait: the client has shown whether it speaks v1. It reports whether
-// the bytes are the handshake's, which they are with v1 unless they went to the client
-// before.
+// decide ends the wait: the client speaks v1, or does not. It reports whether the peer's
+// bytes are for the handshake: with v1, unless they went to the client before.
 func (o *opening) decide(v1 bool) (taken bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -89,17 +88,17 @@ func (o *opening) decide(v1 bool) (taken bool) {
 	return o.taken
 }
 
-// heard notes that the peer has said something.
+// heard notes that the peer has sent something.
 func (o *opening) heard() { o.once.Do(func() { close(o.spoke) }) }
 
-// hasPassed reports whether something that the peer has said went to the client.
+// hasPassed reports whether bytes of the peer went to the client.
 func (o *opening) hasPassed() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.passed && o.hasSpoken()
 }
 
-// hasSpoken reports whether the peer has said anything.
+// hasSpoken reports whether the peer has sent anything.
 func (o *opening) hasSpoken() bool { return isClosed(o.spoke) }
 
 func isClosed(c <-chan struct{}) bool {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"bip324proxy/internal/stream"
@@ -15,7 +16,7 @@ import (
 	"bip324proxy/v1v2"
 )
 
-// rawRelay is a session in which bytes pass as they are.
+// rawRelay relays a session's bytes as they are: a passthrough, or v1 with a v1 peer.
 type rawRelay struct {
 	*stream.Relay
 	peer    *stream.Socket
@@ -23,10 +24,10 @@ type rawRelay struct {
 	down    chan error // the end of that direction
 
 	broken sync.Once
-	cause  error // why, if it did not come to its end in both directions
+	cause  error // given to the first breakRelay
 
-	// hungUp is how the peer ended its stream, if the client had not ended its
-	// own. It is to be read after down has been received from.
+	// hungUp is how the peer ended its stream, unless the client had ended its own
+	// before. Receive from down before reading it.
 	hungUp error
 }
 
@@ -39,7 +40,7 @@ func (s *session) newRelay(peer *stream.Socket) *rawRelay {
 	}
 }
 
-// startRelay passes on what the peer says, once it is known to be the client's.
+// startRelay relays to the client once it is known that the peer's first bytes are for it.
 func (s *session) startRelay(peer *stream.Socket) *rawRelay {
 	r := s.newRelay(peer)
 	go func() {
@@ -53,11 +54,11 @@ func (s *session) startRelay(peer *stream.Socket) *rawRelay {
 	return r
 }
 
-// relayDown passes on what the peer says until its stream ends, or has ended with
-// err.
+// relayDown relays to the client until the peer's stream ends. err is how it has ended
+// already, if it has.
 func (s *session) relayDown(r *rawRelay, err error) {
 	if err == nil {
-		err = s.drainDown(r)
+		err = s.relayBuffered(s.client, r.opening.in, &s.down.Bytes)
 	}
 	if err == nil || err == io.EOF {
 		err = r.BToA(&s.down.Bytes, r.opening.heard)
@@ -76,28 +77,46 @@ func (s *session) relayDown(r *rawRelay, err error) {
 	r.down <- err
 }
 
-// drainDown passes on what the peer has said so far.
-func (s *session) drainDown(r *rawRelay) error {
-	s.client.SetWriteDeadline(time.Now().Add(s.server.idleTimeout()))
-	n, err := drain(s.client, r.opening.in)
-	s.down.Bytes.Add(uint64(n))
+// relayUp relays to the peer until both directions have ended.
+func (s *session) relayUp(r *rawRelay) error {
+	err := s.relayBuffered(r.peer, s.in, &s.up.Bytes)
+	if err == nil {
+		err = r.AToB(&s.up.Bytes)
+	}
+	if err != nil {
+		s.breakRelay(r, err)
+	}
+	<-r.down
+	return r.cause
+}
+
+// relayBuffered writes to dst what in has read ahead, and counts it in n.
+func (s *session) relayBuffered(dst *stream.Socket, in *stream.Reader, n *atomic.Uint64) error {
+	b, _ := in.Peek(in.Buffered())
+	if len(b) == 0 {
+		return nil
+	}
+	dst.SetWriteDeadline(time.Now().Add(s.server.idleTimeout()))
+	written, err := dst.Write(b)
+	n.Add(uint64(written))
+	in.Discard(len(b))
 	return err
 }
 
-// breakRelay ends both directions because one failed. The first failure is the
-// cause; those that follow from it are not.
+// breakRelay closes both directions because one failed. Only the first failure is the
+// cause; others follow from it.
 func (s *session) breakRelay(r *rawRelay, err error) {
 	r.broken.Do(func() { r.cause = err })
 	s.close()
 }
 
-// takeBack takes the peer's connection back from a relay because the client speaks
-// v1. heard is what the peer has said before.
+// takeBack takes the peer's connection back from r, if not nil, because the client speaks
+// v1. heard is what the peer has sent so far.
 func (s *session) takeBack(r *rawRelay) (heard []byte, err error) {
 	if r == nil {
 		return nil, nil
 	}
-	if !r.opening.decide(true) { // the client has got it
+	if !r.opening.decide(true) { // too late: it went to the client
 		r.peer.Interrupt()
 		s.client.Abort()
 		<-r.down
@@ -118,9 +137,9 @@ func (s *session) takeBack(r *rawRelay) (heard []byte, err error) {
 	return heard, nil
 }
 
-// passThrough relays a client that does not speak v1.
-func (s *session) passThrough(r *rawRelay) (talk func() error, err error) {
-	switch silent := s.in.Buffered() == 0; { // it has ended its side without a word
+// passThrough opens the session of a client that does not speak v1.
+func (s *session) passThrough(r *rawRelay) (relay func() error, err error) {
+	switch silent := s.in.Buffered() == 0; { // the client has closed its side
 	case silent && r == nil:
 		return nil, errClientLeft
 	case r == nil:
@@ -133,25 +152,19 @@ func (s *session) passThrough(r *rawRelay) (talk func() error, err error) {
 	s.logOpen("passthrough")
 	return func() error {
 		err := s.relayUp(r)
-		// The client may have spoken v2, and come back with v1.
+		received := int(s.down.Bytes.Load())
+		if r.opening.hasSpoken() {
+			received = max(received, 1) // the client may not have taken it
+		}
+		// The client may have spoken v2, and may come back with v1.
 		s.dialer.NoteFailed(s.shown.Dest, r.peer, &transport.HandshakeError{
-			Sent: int(s.up.Bytes.Load()), Received: s.received(r), Err: r.hungUp})
+			Sent: int(s.up.Bytes.Load()), Received: received, Err: r.hungUp})
 		return err
 	}, nil
 }
 
-// received is how many bytes the peer has sent, at least, also if the client did not
-// take them.
-func (s *session) received(r *rawRelay) int {
-	n := int(s.down.Bytes.Load())
-	if n == 0 && r.opening.hasSpoken() {
-		n = 1
-	}
-	return n
-}
-
-// awaitPeer passes on that the client has ended its side without a word, and waits
-// for the peer's first bytes. If none come, the client had not come to listen.
+// awaitPeer passes on that the client has closed its side without sending anything, and
+// waits for the peer's first bytes. Without them the client has left.
 func (s *session) awaitPeer(r *rawRelay) error {
 	if err := r.AToB(&s.up.Bytes); err != nil {
 		s.breakRelay(r, err)
@@ -201,41 +214,16 @@ func (s *session) speakV1(link fallback.Link, first *v1v2.Message, heard []byte)
 	return func() error { return s.relayUp(r) }, nil
 }
 
-// noteV1 looks at what the peer says first. If that is v1, the peer has proven to
-// speak it.
+// noteV1 looks at the peer's first bytes, and leaves them to the relay. If they are v1,
+// the peer has proven to speak it.
 func (s *session) noteV1(link fallback.Link, r *rawRelay) {
 	in := r.opening.in
 	in.SetIdle(s.server.idleTimeout())
 	if got, v1, _ := v1v2.Classify(in); v1 && got == s.magic {
 		s.dialer.NoteV1(s.shown.Dest, link)
-		if b, _ := in.Peek(in.Buffered()); len(b) > v1v2.HeaderSize { // of VERSION, if it is all there
+		if b, _ := in.Peek(in.Buffered()); len(b) > v1v2.HeaderSize { // its VERSION, perhaps not all of it
 			end := min(v1v2.HeaderSize+int64(binary.LittleEndian.Uint32(b[16:])), int64(len(b)))
 			s.down.NoteVersion(b[v1v2.HeaderSize:end])
 		}
-	} // whatever else it says, or that it says nothing, is for the relay
-}
-
-// relayUp passes on what the client says until both directions have ended.
-func (s *session) relayUp(r *rawRelay) error {
-	r.peer.SetWriteDeadline(time.Now().Add(s.server.idleTimeout()))
-	n, err := drain(r.peer, s.in)
-	s.up.Bytes.Add(uint64(n))
-	if err == nil {
-		err = r.AToB(&s.up.Bytes)
 	}
-	if err != nil {
-		s.breakRelay(r, err)
-	}
-	<-r.down
-	return r.cause
-}
-
-// drain writes to dst what in has read ahead.
-func drain(dst net.Conn, in *stream.Reader) (int, error) {
-	b, _ := in.Peek(in.Buffered())
-	if len(b) == 0 {
-		return 0, nil
-	}
-	defer in.Discard(len(b))
-	return dst.Write(b)
 }
