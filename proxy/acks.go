@@ -10,13 +10,13 @@ import (
 // errUnacknowledged reports an end that acknowledges nothing of what is sent to it.
 const errUnacknowledged = plainError("it does not acknowledge data")
 
-// watchAcks ends sessions of which an end has acknowledged nothing for too long while
-// something is on the way to it: the host, or the way to it, is gone. The kernel gives
-// up by itself after a quarter of an hour or so. TCP_USER_TIMEOUT would have it give up
-// sooner, but also on an end that lives and takes nothing for a while: on Linux its
-// time runs as long as the window is closed, although every probe is acknowledged.
+// watchAcks fails sessions of which an end has acknowledged nothing for AckTimeout while
+// data is on the way to it: the host or the path to it is gone. The kernel times out
+// after a quarter of an hour or so. TCP_USER_TIMEOUT would shorten that, but would also
+// hit an end that lives and takes nothing for a while: on Linux it counts while the window
+// is closed, although every probe is acknowledged.
 //
-// It is called every third of the time that there is, as long as there are sessions.
+// watchAcks runs every third of AckTimeout while there are sessions.
 func (s *Server) watchAcks() {
 	now := time.Now()
 	stuck := make(map[net.Conn]time.Time)

@@ -7,9 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unacknowledged reports whether something that was sent on c, data or a probe of its
-// closed window, has not been acknowledged yet, and how long ago the last
-// acknowledgement came.
+// unacknowledged reports whether data or a probe of a closed window that was sent on c is
+// not acknowledged yet, and how long ago the last acknowledgement came.
 func unacknowledged(c net.Conn) (outstanding bool, lastAck time.Duration) {
 	tcp, ok := c.(*net.TCPConn)
 	if !ok {
@@ -20,7 +19,7 @@ func unacknowledged(c net.Conn) (outstanding bool, lastAck time.Duration) {
 		return false, 0
 	}
 	raw.Control(func(fd uintptr) {
-		// Nearly all sockets are at rest, and that costs less to find out.
+		// Nearly all sockets are idle, which is cheaper to find out.
 		if queued, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ); err == nil && queued == 0 {
 			return
 		}

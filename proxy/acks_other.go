@@ -7,6 +7,6 @@ import (
 	"time"
 )
 
-// unacknowledged knows nothing here: the system gives up by itself, Windows within a
+// unacknowledged always reports false: the system times out by itself, Windows within a
 // minute, others after ten or so.
 func unacknowledged(net.Conn) (outstanding bool, lastAck time.Duration) { return false, 0 }

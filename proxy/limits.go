@@ -11,21 +11,20 @@ import (
 )
 
 const (
-	// sessionDescriptors is the most that a session holds at a time: its two
-	// sockets, and a pipe each way when the kernel copies a passthrough.
+	// sessionDescriptors is the most that a session uses: two sockets, and a pipe each
+	// way when the kernel copies a passthrough.
 	sessionDescriptors = 6
 
-	// spareDescriptors are for all else but clients that are being refused: standard
-	// files, listeners, the poller, a file being saved.
+	// spareDescriptors are for standard files, listeners, the poller, a file being saved.
 	spareDescriptors = 12
 
-	// maxSessions is the default of Server.MaxSessions where descriptors are plenty.
+	// maxSessions limits the default of Server.MaxSessions.
 	maxSessions = 4096
 
 	// burst is how many seconds' worth of connections a client may make at once.
 	burst = 5
 
-	// maxClients is how many client addresses are kept apart.
+	// maxClients is how many client networks have a rate limiter at a time.
 	maxClients = 10_000
 )
 
@@ -34,29 +33,28 @@ var ErrTooManySessions error = plainError("the limit of sessions is reached")
 
 const errTooOften = plainError("the client's address connects too often")
 
-// SessionsForDescriptors is how many sessions this process's limit of descriptors
-// is certain to be enough for, where others are needed for what is not the server's.
-func SessionsForDescriptors(others int) int {
-	return max((descriptorLimit()-spareDescriptors-maxRefusing()-others)/sessionDescriptors, 1)
+// SessionsForDescriptors returns how many sessions fit into the limit of file descriptors
+// if reserved descriptors are kept for others.
+func SessionsForDescriptors(reserved int) int {
+	return max((descriptorLimit()-spareDescriptors-maxRefusing()-reserved)/sessionDescriptors, 1)
 }
 
-// DefaultMaxSessions is what Server.MaxSessions is if nothing else is said: as many
-// as SessionsForDescriptors, at most 4096.
-func DefaultMaxSessions(others int) int { return min(SessionsForDescriptors(others), maxSessions) }
+// DefaultMaxSessions returns SessionsForDescriptors, at most 4096.
+func DefaultMaxSessions(reserved int) int { return min(SessionsForDescriptors(reserved), maxSessions) }
 
-// maxRefusing is how many clients that are too many are told so at a time. The
-// others are closed without a word.
+// maxRefusing returns how many clients beyond MaxSessions get a reply at a time. The
+// connections of others are closed at once.
 func maxRefusing() int { return min(max(descriptorLimit()/64, 4), 64) }
 
-// clientRates limits how often the clients of each network (see clientNetwork) may
-// connect. It is for one goroutine at a time.
+// clientRates limits the rate of connections from each client network. It is for one
+// goroutine at a time.
 type clientRates struct {
 	perSecond int
 	known     map[netip.Prefix]*list.Element // of recent
-	recent    list.List                      // of *clientRate, the one seen last in front
+	recent    list.List                      // of *clientRate, the last seen in front
 }
 
-// clientRate is the rate of one network.
+// clientRate is the rate limiter of one network.
 type clientRate struct {
 	from    netip.Prefix
 	limiter *rate.Limiter
@@ -66,7 +64,7 @@ func newClientRates(perSecond int) clientRates {
 	return clientRates{perSecond: perSecond, known: make(map[netip.Prefix]*list.Element)}
 }
 
-// allow says whether another connection from addr is in time.
+// allow reports whether a connection from addr is within the rate.
 func (r *clientRates) allow(addr net.Addr) bool {
 	from := clientNetwork(addr)
 	if !from.IsValid() {
@@ -84,8 +82,8 @@ func (r *clientRates) allow(addr net.Addr) bool {
 	return client.Value.(*clientRate).limiter.Allow()
 }
 
-// evict forgets a network that has not been seen for long: of the last few the one
-// that has most of its burst left, so that others do not give a busy one a new burst.
+// evict removes the limiter of a network not seen for long: of the last few the one with
+// most of its burst left, so that a busy network does not get a new burst.
 func (r *clientRates) evict() {
 	victim, most := r.recent.Back(), -1.0
 	for e, i := victim, 0; e != nil && i < 16; e, i = e.Prev(), i+1 {
@@ -96,8 +94,8 @@ func (r *clientRates) evict() {
 	delete(r.known, r.recent.Remove(victim).(*clientRate).from)
 }
 
-// clientNetwork returns a client's IPv4 address or IPv6 /64, which is what one host has.
-// It is invalid if the client has not connected by TCP.
+// clientNetwork returns a client's IPv4 address or the /64 of its IPv6 address, which is
+// what one host has. It is invalid for clients without TCP.
 func clientNetwork(addr net.Addr) netip.Prefix {
 	tcp, ok := addr.(*net.TCPAddr)
 	if !ok {
@@ -112,9 +110,9 @@ func clientNetwork(addr net.Addr) netip.Prefix {
 	return network
 }
 
-// admit reports whether conn gets a session, perhaps only to be told why it is refused.
-// tell, if not nil, logs that; the caller, which holds s.mu, calls it without. Clients
-// that have not authenticated give way.
+// admit reports whether conn gets a session, even if only to refuse it with a reply: then
+// refusal is not nil. It may evict a waiting session. tell, if not nil, logs what
+// happened. s.mu is held; tell must be called without it.
 func (s *Server) admit(conn net.Conn, public bool) (ok bool, tell func(), refusal error) {
 	client := conn.RemoteAddr()
 	if public && !s.clients.allow(client) {

@@ -1,10 +1,10 @@
 // Package proxy is the server: it accepts SOCKS clients, connects them to their
-// destinations, and has the Bitcoin ones speak v2 there.
+// destinations, and translates between v1 clients and v2 peers.
 //
 //	accept → negotiate → dial → grant → peek → upgrade → bridge → close
 //
-// is the story of one connection; it stands in session.settle. [Server] owns what
-// is around it: the accept loop, the live sessions, and how they end.
+// is the story of a session, told by session.settle. [Server] owns what is around it: the
+// accept loop and the live sessions.
 package proxy
 
 import (
@@ -26,52 +26,46 @@ import (
 	"bip324proxy/transport"
 )
 
-// Server is the proxy. Set its fields before Serve and not later; the zero
-// value of each is the default. Several listeners may be served.
+// Server is the proxy. It serves any number of listeners. Set its fields before Serve and
+// not later; the zero value of each is the default.
 type Server struct {
-	// Policy is the one that the server begins with; see SetPolicy.
+	// Policy is the initial policy; see SetPolicy.
 	Policy
 
-	// FirstBytesTimeout is how long a client may take, after its connection is
-	// granted, to show what it speaks. Zero means 60 s.
+	// FirstBytesTimeout limits the wait for a client's first bytes once its connection
+	// is granted. Zero means 60 s.
 	FirstBytesTimeout time.Duration
 
-	// IdleTimeout ends a session whose client, or whose peer, has sent nothing
-	// for so long or has taken nothing that was sent to it; one that is passed
-	// through, when neither has sent anything. Zero means 30 minutes, more than
-	// the 20 after which Bitcoin Core gives up.
+	// IdleTimeout ends a session when its client or its peer sends nothing, or takes
+	// nothing that is sent to it, for so long; a passthrough when neither sends
+	// anything. Zero means 30 minutes, more than the 20 of Bitcoin Core.
 	IdleTimeout time.Duration
 
 	// LingerTimeout is how long one direction of a session may go on when the
 	// other has ended. Zero means 30 s.
 	LingerTimeout time.Duration
 
-	// AckTimeout ends a session of which one end has acknowledged nothing of what was
-	// sent to it for so long, or up to two thirds more: it has vanished, or the way to
-	// it. An end that takes nothing, but acknowledges that it is asked to, has
-	// IdleTimeout. Zero means 3 minutes. It works on Linux only; elsewhere it is the
-	// system that gives up.
+	// AckTimeout ends a session when one end acknowledges nothing of what was sent to it
+	// for so long, or up to two thirds more: the host or the path to it is gone. An end
+	// that acknowledges probes of its closed window has IdleTimeout. Zero means 3
+	// minutes. It works on Linux only; elsewhere the system's timeout applies.
 	AckTimeout time.Duration
 
-	// MessageMemory is the most memory, in bytes, that messages of over 16 KiB
-	// take on their way, those of all sessions together. When it is used up,
-	// sessions wait for it in turn. Zero means 128 MiB; it should be several times
-	// the largest message, 4 MB.
+	// MessageMemory limits the memory, in bytes, of messages of over 16 KiB that are
+	// being relayed, of all sessions together. When it is used up, sessions wait for it in
+	// turn. Zero means 128 MiB; it should be several times the largest message, 4 MB.
 	MessageMemory int
 
-	// MaxSessions is how many sessions there may be at a time. A client that is too
-	// many is told of a general failure. Zero means as many as
-	// SessionsForDescriptors, at most 4096.
+	// MaxSessions limits the sessions at a time. A client beyond it gets the SOCKS reply
+	// for a general failure. Zero means DefaultMaxSessions(0).
 	MaxSessions int
 
-	// MaxHandshakes is how many v2 handshakes may compute at a time; others wait
-	// for their turn, within their deadline. Zero means as many as there are
-	// processors.
+	// MaxHandshakes limits the v2 handshakes that compute at a time; others wait for
+	// their turn, within their deadline. Zero means the number of processors.
 	MaxHandshakes int
 
-	// ClientRate is how often a second, on average, one address may connect to a
-	// listener that is open to others than this machine; five seconds' worth may
-	// come at once. Zero means 20.
+	// ClientRate limits the connections a second from one address to a listener that is
+	// open to other hosts; five seconds' worth may come at once. Zero means 20.
 	ClientRate int
 
 	// Hint returns what the user can do about a failure, in the words of the program that
@@ -82,7 +76,7 @@ type Server struct {
 	// slog.Default().
 	Log *slog.Logger
 
-	replaced atomic.Pointer[Policy] // nil as long as Policy counts
+	replaced atomic.Pointer[Policy] // by SetPolicy
 
 	mu        sync.Mutex
 	init      bool
@@ -94,12 +88,12 @@ type Server struct {
 	sessions  map[*session]struct{}
 	memory    *transport.Memory
 	number    uint64        // of the last session
-	max       int           // of sessions
-	refusing  int           // sessions that are only there to be refused
-	turns     chan struct{} // of handshakes that compute
+	max       int           // sessions
+	refusing  int           // sessions that only tell their client of its refusal
+	turns     chan struct{} // semaphore of handshakes that compute
 	clients   clientRates
 	waiting   waiting
-	leaving   map[*session]struct{}  // those that made room and have not ended
+	leaving   map[*session]struct{}  // evicted sessions that have not ended
 	acks      *time.Timer            // of watchAcks; nil while there are no sessions
 	stuck     map[net.Conn]time.Time // watchAcks's: since when nothing was acknowledged
 	stopping  bool                   // no more clients are accepted
@@ -116,12 +110,11 @@ type Server struct {
 // ErrServerClosed is what Serve returns after Shutdown or Close.
 var ErrServerClosed = errors.New("proxy: server closed")
 
-// Serve accepts clients on l until Shutdown, Close or an error that will not
-// pass. It closes l. The error is never nil.
+// Serve accepts clients on l until Shutdown, Close or a permanent error. It closes l. The
+// error is never nil.
 func (s *Server) Serve(l net.Listener) error { return s.ServePeer(l, "") }
 
-// ServePeer is Serve for clients that are not asked where they want to go: all
-// are connected to peer, "host:port".
+// ServePeer is like Serve, but connects all clients to peer, "host:port", without SOCKS.
 func (s *Server) ServePeer(l net.Listener, peer string) error {
 	defer l.Close()
 	if !s.addListener(l) {
@@ -144,7 +137,7 @@ func (s *Server) ServePeer(l net.Listener, peer string) error {
 		case errors.Is(err, net.ErrClosed), listen.IsOver(err):
 			return err
 		}
-		// Out of descriptors, most likely: it passes when sessions end.
+		// Out of descriptors, most likely, until sessions end.
 		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 		s.logFolded(&failed, slog.LevelError, nil, "cannot accept a connection; trying again",
 			"listener", l.Addr().String(), "err", plain.Words(err))
@@ -155,9 +148,8 @@ func (s *Server) ServePeer(l net.Listener, peer string) error {
 	}
 }
 
-// Shutdown stops accepting and waits until all sessions have ended by
-// themselves. When ctx ends first, it ends them, each after the message it is
-// at, and returns ctx's error.
+// Shutdown stops accepting and waits until all sessions have ended. If ctx ends first it
+// interrupts them, closes those that do not end in time, and returns ctx's error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.stopAccepting()
 	ended := make(chan struct{})
@@ -181,7 +173,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// Close ends everything at once.
+// Close stops accepting and closes all sessions.
 func (s *Server) Close() {
 	s.stopAccepting()
 	s.Interrupt()
@@ -191,9 +183,8 @@ func (s *Server) Close() {
 	s.folded.refusals.tellAll()
 }
 
-// Interrupt ends all sessions at the next message, or where they are if they do
-// not stand yet, and has noted what their peers speak when it returns. Shutdown calls
-// it when its context ends.
+// Interrupt ends open sessions after the present message, and others at once. When it
+// returns it is known of all their peers what they speak.
 func (s *Server) Interrupt() {
 	s.mu.Lock()
 	s.setup()
@@ -242,7 +233,7 @@ func (s *Server) removeListener(l net.Listener) {
 	delete(s.listeners, l)
 }
 
-// listensOn says whether addr is one of the server's own.
+// listensOn reports whether the server listens on addr.
 func (s *Server) listensOn(addr net.Addr) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -254,8 +245,8 @@ func (s *Server) listensOn(addr net.Addr) bool {
 	return false
 }
 
-// listensAt says whether the socket at path, which may have several names, is one of the
-// server's own.
+// listensAt reports whether the server listens on the unix socket at path, under this name
+// or another.
 func (s *Server) listensAt(path string) bool {
 	socket, err := os.Stat(path)
 	if err != nil {
@@ -273,8 +264,7 @@ func (s *Server) listensAt(path string) bool {
 	return false
 }
 
-// onAllAddresses says whether l listens on all of this machine's addresses, and
-// addr is one of them.
+// onAllAddresses reports whether l is the unspecified address and addr one of this host.
 func onAllAddresses(l, addr net.Addr) bool {
 	all, ok1 := l.(*net.TCPAddr)
 	one, ok2 := addr.(*net.TCPAddr)
@@ -297,7 +287,7 @@ func (s *Server) stopAccepting() {
 	s.stopping = true
 	all := slices.Collect(maps.Keys(s.listeners))
 	s.mu.Unlock()
-	for _, l := range all { // which may have to wait for a file system
+	for _, l := range all { // without s.mu: it may wait for a file system
 		l.Close()
 	}
 }
@@ -308,17 +298,17 @@ func (s *Server) isStopping() bool {
 	return s.stopping
 }
 
-// start runs a session for conn in a goroutine of its own, if it is admitted. One
-// that was accepted while the server began to stop is still served.
+// start starts a session for conn if it is admitted. A client that was accepted just
+// before stopAccepting is still served.
 func (s *Server) start(conn net.Conn, peer string, public bool) {
-	if refused := s.begin(conn, peer, public); refused != nil {
-		refused()
+	if tell := s.begin(conn, peer, public); tell != nil {
+		tell()
 	}
 }
 
-// begin does what start does, but for the log: the caller calls refused, if it is not
-// nil. Nothing is logged while s.mu is held, for a log may be slow.
-func (s *Server) begin(conn net.Conn, peer string, public bool) (refused func()) {
+// begin does what start does, but for the log: tell, if not nil, logs what there is to be
+// logged, without s.mu, for a log may be slow.
+func (s *Server) begin(conn net.Conn, peer string, public bool) (tell func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ending {
@@ -369,7 +359,7 @@ func (s *Server) remove(each *session, o Outcome) {
 	}
 }
 
-// count adds to what has happened so far.
+// count updates the counts.
 func (s *Server) count(add func(*tally)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -379,16 +369,7 @@ func (s *Server) count(add func(*tally)) {
 func (s *Server) live() []*session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all := make([]*session, 0, len(s.sessions))
-	for each := range s.sessions {
-		all = append(all, each)
-	}
-	return all
+	return slices.Collect(maps.Keys(s.sessions))
 }
 
-func (s *Server) log() *slog.Logger {
-	if s.Log != nil {
-		return s.Log
-	}
-	return slog.Default()
-}
+func (s *Server) log() *slog.Logger { return cmp.Or(s.Log, slog.Default()) }

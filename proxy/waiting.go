@@ -9,12 +9,12 @@ import (
 )
 
 const (
-	// maxWaitingPerClient is how many sessions of one client network may wait: more
-	// than all programs behind one address begin at the same time.
+	// maxWaitingPerClient limits the waiting sessions of one client network: more than all
+	// programs behind one address begin at the same time.
 	maxWaitingPerClient = 32
 
-	// fewWaiting is their share where a quarter of the sessions would be less, but
-	// for half of them.
+	// fewWaiting is the share of waiting sessions where a quarter of all would be less; at
+	// most half of all.
 	fewWaiting = 16
 )
 
@@ -23,21 +23,21 @@ var (
 	errMadeRoom       = plainError("the client had not authenticated when its place was needed")
 )
 
-// waiting are the sessions that anybody can open: those of clients from elsewhere that
-// have not completed their negotiation, and so have given no password. They have a
-// share of the sessions and give way to all others.
+// waiting are the sessions that anybody can open: those of remote clients that have not
+// completed their negotiation, and so have given no password. They have a share of the
+// sessions and are evicted for any other.
 type waiting struct {
 	max     int
-	inOrder []waiter // the one that has waited longest first
-	from    map[netip.Prefix]int
+	inOrder []waiter             // the oldest first
+	from    map[netip.Prefix]int // their number by network
 }
 
-// newWaiting returns the share of that many sessions.
+// newWaiting returns the share of a server with that many sessions.
 func newWaiting(sessions int) waiting {
 	return waiting{max: max(sessions/4, min(sessions/2, fewWaiting), 1), from: make(map[netip.Prefix]int)}
 }
 
-// waiter is a session that waits, and the client's network.
+// waiter is a waiting session and its client's network.
 type waiter struct {
 	*session
 	network netip.Prefix
@@ -49,7 +49,7 @@ func (w *waiting) add(s *session) {
 	w.from[network]++
 }
 
-// remove takes s off, if it is waiting.
+// remove removes s if it is waiting.
 func (w *waiting) remove(s *session) {
 	i := slices.IndexFunc(w.inOrder, func(each waiter) bool { return each.session == s })
 	if i < 0 {
@@ -62,8 +62,8 @@ func (w *waiting) remove(s *session) {
 	}
 }
 
-// next returns the session to give way: of the client networks with the most, the one
-// that has waited longest. So a few networks do not push out the others' clients.
+// next returns the session to evict: the oldest of the client networks with the most. So
+// a few networks do not evict the clients of others.
 func (w *waiting) next() (victim *session) {
 	most := 0
 	for _, each := range w.inOrder {
@@ -74,8 +74,8 @@ func (w *waiting) next() (victim *session) {
 	return victim
 }
 
-// makeRoom ends the waiting session that is to give way, if there is one, and returns
-// what logs that, without s.mu, which is held.
+// makeRoom evicts a waiting session, if there is one, and returns what logs that. s.mu is
+// held; tell must be called without it.
 func (s *Server) makeRoom() (tell func()) {
 	victim := s.waiting.next()
 	if victim == nil {
@@ -90,8 +90,8 @@ func (s *Server) makeRoom() (tell func()) {
 	}
 }
 
-// negotiated tells that a session's client has said where it wants to go, with the
-// password where one is needed. It returns errMadeRoom if that came too late.
+// negotiated takes a session whose client has authenticated and asked for a destination
+// off the waiting. It returns errMadeRoom if the session was evicted before.
 func (s *Server) negotiated(each *session) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -102,11 +102,10 @@ func (s *Server) negotiated(each *session) error {
 	return nil
 }
 
-// full reports whether there is no place for another session. A listener that is open
-// to others leaves some of them to those of this machine. s.mu is held.
+// full reports whether there is no place for another session. Public listeners leave an
+// eighth of the places to local ones, if there are any. s.mu is held.
 func (s *Server) full(public bool) bool {
-	taken, ofPublic, local := -s.refusing-len(s.leaving), 0, false
-	taken += len(s.sessions)
+	taken, ofPublic, local := len(s.sessions)-s.refusing-len(s.leaving), 0, false
 	if taken >= s.max || !public {
 		return taken >= s.max
 	}
