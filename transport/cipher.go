@@ -11,11 +11,11 @@ import (
 // rekeyInterval is how many packets one key serves (BIP324, REKEY_INTERVAL).
 const rekeyInterval = 224
 
-// fsChaCha20 is BIP324's FSChaCha20, a stream cipher that takes a new key from
-// its own keystream after every 224 chunks. It encrypts packet lengths.
+// fsChaCha20 is BIP324's FSChaCha20, a stream cipher that takes a new key from its own
+// keystream after every 224 chunks. It encrypts the lengths of packets.
 type fsChaCha20 struct {
 	stream chacha20.Cipher
-	chunks uint32 // with the present key
+	chunks uint32 // with the current key
 	rekeys uint64
 }
 
@@ -52,17 +52,17 @@ func (f *fsChaCha20) crypt(chunk []byte) {
 	}
 }
 
-// fsChaCha20Poly1305 is BIP324's FSChaCha20Poly1305, an AEAD that counts its
-// own nonces and takes a new key from itself after every 224 packets.
+// fsChaCha20Poly1305 is BIP324's FSChaCha20Poly1305, an AEAD that counts nonces and
+// takes a new key from its own keystream after every 224 packets.
 type fsChaCha20Poly1305 struct {
 	aead    cipher.AEAD
-	packets uint32 // with the present key
+	packets uint32 // with the current key
 	rekeys  uint64
 	nonce   [chacha20poly1305.NonceSize]byte // a field, so that it stays off the heap
 }
 
-// newFSChaCha20Poly1305 fails only where the Go runtime enforces FIPS 140,
-// which does not know ChaCha20.
+// newFSChaCha20Poly1305 fails only where the Go runtime enforces FIPS 140, which does
+// not allow ChaCha20.
 func newFSChaCha20Poly1305(key *[32]byte) (*fsChaCha20Poly1305, error) {
 	aead, err := chacha20poly1305.New(key[:])
 	if err != nil {
@@ -71,8 +71,8 @@ func newFSChaCha20Poly1305(key *[32]byte) (*fsChaCha20Poly1305, error) {
 	return &fsChaCha20Poly1305{aead: aead}, nil
 }
 
-// seal encrypts plaintext in place: dst is plaintext[:0] with 16 bytes to spare
-// behind the plaintext.
+// seal encrypts plaintext in place and appends the tag, for which it needs 16 bytes of
+// capacity.
 func (f *fsChaCha20Poly1305) seal(plaintext, aad []byte) []byte {
 	aroundAEAD(false)
 	out := f.aead.Seal(plaintext[:0], f.count(f.packets), plaintext, aad)
@@ -92,7 +92,7 @@ func (f *fsChaCha20Poly1305) open(ciphertext, aad []byte) ([]byte, error) {
 	return out, err
 }
 
-// count sets the nonce: 32 bits of packets, 64 bits of rekeys.
+// count sets and returns the nonce: 32 bits of packets, 64 bits of rekeys.
 func (f *fsChaCha20Poly1305) count(packets uint32) []byte {
 	putNonce(f.nonce[:], packets, f.rekeys)
 	return f.nonce[:]
@@ -107,7 +107,7 @@ func (f *fsChaCha20Poly1305) next() {
 	if f.packets++; f.packets < rekeyInterval {
 		return
 	}
-	// The next key is the start of the keystream under the highest packet count.
+	// The next key is the start of the keystream of the highest nonce.
 	var zero [32 + chacha20poly1305.Overhead]byte
 	key := f.aead.Seal(zero[:0], f.count(0xffffffff), zero[:32], nil)[:32]
 	defer clear(key)

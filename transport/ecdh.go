@@ -8,19 +8,19 @@ import (
 	"bip324proxy/transport/internal/secp256k1"
 )
 
-// KeySize is the size of an ElligatorSwift-encoded public key, in bytes: the
-// field elements u and t, big-endian, 32 bytes each.
+// KeySize is the size of an ElligatorSwift-encoded public key, in bytes: the field
+// elements u and t, big-endian, 32 bytes each.
 const KeySize = 64
 
-// privateKey is an ephemeral secp256k1 key and the encoding of its public key
-// that goes to the peer.
+// privateKey is an ephemeral secp256k1 key with the encoding of its public key that is
+// sent to the peer.
 type privateKey struct {
 	scalar [secp256k1.Size]byte // from 1 to n-1, big-endian
 	public [KeySize]byte
 }
 
-// newPrivateKey draws a key and one of the many encodings of its public key,
-// uniformly (BIP324, ellswift_create).
+// newPrivateKey returns a random key with a uniformly random encoding of its public key
+// (BIP324, ellswift_create).
 func newPrivateKey() *privateKey {
 	k := new(privateKey)
 	rand.Read(k.scalar[:]) // never fails
@@ -32,8 +32,8 @@ func newPrivateKey() *privateKey {
 	return k
 }
 
-// encode sets k.public to an encoding of x: u and the case are drawn until
-// there is a t, four times on average.
+// encode sets k.public to a random encoding of x. It draws u and the case until there is
+// a t, four times on average.
 func (k *privateKey) encode(x *field) {
 	var b [33]byte
 	for {
@@ -50,8 +50,8 @@ func (k *privateKey) encode(x *field) {
 	}
 }
 
-// publicX returns the x coordinate of the public key. That is not secret, but
-// the projective point that it is computed from is: it tells of the scalar.
+// publicX returns the x coordinate of the public key. That is not secret, but the
+// projective point that it is computed from depends on how, and so on the scalar.
 func (k *privateKey) publicX() (x field) {
 	var p secp256k1.Point
 	subtle.WithDataIndependentTiming(func() {
@@ -81,14 +81,14 @@ func (k *privateKey) ecdh(secret *[32]byte, theirs *[KeySize]byte, initiator boo
 	k.sharedX((*[32]byte)(msg[192:]), theirs)
 	*secret = sha256.Sum256(msg[:])
 	clear(msg[:])
-	sha256.Sum256(msg[:]) // writes over what the first one has left on the stack
+	sha256.Sum256(msg[:]) // overwrites what the first one left on the stack
 }
 
 // sharedX sets b to the x coordinate of k times the point that theirs encodes.
 func (k *privateKey) sharedX(b *[32]byte, theirs *[KeySize]byte) {
 	p := decode(theirs)
 	var x field
-	subtle.WithDataIndependentTiming(func() { // of arm64's instructions; others have no such mode
+	subtle.WithDataIndependentTiming(func() { // only arm64 has such a mode
 		p.Mul(&k.scalar, &p)
 		p.AffineX(&x)
 		x.PutBytes(b)

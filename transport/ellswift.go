@@ -2,8 +2,8 @@ package transport
 
 import "bip324proxy/transport/internal/secp256k1"
 
-// field is an element of secp256k1's field. What this file does with it is done
-// with public values, and how long it takes depends on them.
+// field is an element of secp256k1's field. The values in this file are public, and its
+// timing depends on them.
 type field = secp256k1.Element
 
 var (
@@ -13,14 +13,14 @@ var (
 	sqrtMinus3 = field{0x7d8d27ae1cd5f852, 0xc61f6d15da14ecd4, 0x233770c2a797962c, 0x0a2d2ba93507f1df}
 )
 
-// curve returns x³+7: the square of y where x is on the curve.
+// curve returns x³+7, which is y² if x is on the curve.
 func curve(x *field) (r field) {
 	r.Square(x).Mul(&r, x).Add(&r, &field{7})
 	return r
 }
 
-// lift sets p to a point with x = n/d, for d ≠ 0, and says whether there is one.
-// Which of the two it is, is not defined.
+// lift sets p to one of the points with x = n/d, for d ≠ 0, and reports whether there
+// are any.
 //
 // y² = n³/d³ + 7 = h/d⁴ with h = (n³+7d³)d, so y = √h/d²: a projective point
 // needs no inversion.
@@ -40,7 +40,7 @@ func lift(p *secp256k1.Point, n, d *field) bool {
 }
 
 // xswiftec maps (u, t) to a point on the curve, BIP324's XSwiftEC followed by
-// a lift of x. It is total: every pair has a point.
+// a lift of x. Every pair has a point.
 //
 // BIP324 computes X = (u³+7-t²)/(2t), Y = (X+t)/(c·u) and takes the first x on
 // the curve of u+4Y², (-X/Y-u)/2, (X/Y-u)/2. With m = u³+7-t² and
@@ -59,7 +59,7 @@ func xswiftec(u, t field) (point secp256k1.Point) {
 		t2.MulSmall(&t2, 4)
 		p.Add(&g, &t2)
 	}
-	m.Sub(&g, &t2).Mul(&m, &sqrtMinus3) // times c, at once
+	m.Sub(&g, &t2).Mul(&m, &sqrtMinus3) // c·m
 
 	var n, d, q field
 	d.Square(&u).Mul(&d, &t2).MulSmall(&d, 3)
@@ -77,9 +77,8 @@ func xswiftec(u, t field) (point secp256k1.Point) {
 	return point
 }
 
-// xswiftecInv is BIP324's XSwiftECInv: it sets t to that with which u encodes
-// x, for one of eight cases, and says whether there is one. x must be on the
-// curve.
+// xswiftecInv is BIP324's XSwiftECInv: it sets t such that (u, t) encodes x, in one of
+// eight cases c, and reports whether there is such a t. x must be on the curve.
 //
 // BIP324's t is ±w(u(1∓c)/2+v), where w is √s. Nothing is inverted for it. In
 // the first four cases s is a fraction and v = x. In the others v = (r/s-u)/2

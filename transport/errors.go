@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -10,70 +11,55 @@ import (
 	"bip324proxy/internal/plain"
 )
 
-// Stage is how far a handshake has come.
+// Stage is the progress of a handshake.
 type Stage int
 
 const (
-	// StageKey: the peer's public key has not arrived in full.
-	StageKey Stage = iota
-	// StageGarbage: the peer's garbage terminator has not been seen.
-	StageGarbage
-	// StageVersion: the peer's version packet has not arrived.
-	StageVersion
-	// StageDone: the session stands.
-	StageDone
+	StageKey     Stage = iota // waiting for the peer's public key
+	StageGarbage              // waiting for the peer's garbage terminator
+	StageVersion              // waiting for the peer's version packet
+	StageDone                 // the session is established
 )
 
-func (s Stage) String() string {
-	switch s {
-	case StageKey:
-		return "waiting for the peer's key"
-	case StageGarbage:
-		return "waiting for the peer's garbage terminator"
-	case StageVersion:
-		return "waiting for the peer's version packet"
-	case StageDone:
-		return "done"
-	}
-	return fmt.Sprintf("stage %d", int(s))
+var stageNames = map[Stage]string{
+	StageKey:     "waiting for the peer's key",
+	StageGarbage: "waiting for the peer's garbage terminator",
+	StageVersion: "waiting for the peer's version packet",
+	StageDone:    "done",
 }
 
+func (s Stage) String() string { return cmp.Or(stageNames[s], fmt.Sprintf("stage %d", int(s))) }
+
 var (
-	// ErrSilent says that the peer had sent nothing when the first-byte timer
-	// went off.
+	// ErrSilent reports that the peer sent nothing within Config.FirstByteTimeout.
 	ErrSilent = errors.New("no answer in time")
 
-	// ErrNoTerminator says that 4095 bytes of garbage and 16 more went by
-	// without the garbage terminator: the peer uses another key or network.
+	// ErrNoTerminator reports that the peer's garbage terminator did not arrive within
+	// 4095 bytes of garbage: the peer has another key or network.
 	ErrNoTerminator = errors.New("no garbage terminator in 4111 bytes")
 
-	// ErrV1Peer says that the peer's first bytes are a v1 VERSION header of this
-	// network: to a responder the first 16, and nothing was sent; to an initiator
-	// all 24.
+	// ErrV1Peer reports that the peer began with a v1 VERSION header of this network: a
+	// responder has seen 16 bytes of it and sent nothing, an initiator all 24.
 	ErrV1Peer = errors.New("the peer speaks the v1 protocol")
 
-	// ErrV1OtherNetwork says that the peer's first bytes are a v1 VERSION header of
-	// another network.
+	// ErrV1OtherNetwork reports that the peer began with a v1 VERSION header of another
+	// network.
 	ErrV1OtherNetwork = errors.New("the peer speaks the v1 protocol on another network")
 )
 
-// HandshakeError says where a handshake ended and why. What to do about it is
-// the caller's decision.
+// HandshakeError reports where a handshake ended and why.
 type HandshakeError struct {
 	Stage    Stage
-	Sent     int  // bytes given to the network
-	Received int  // bytes of the peer's that were read
-	ProvenV2 bool // a Dialer knows that the peer speaks v2, which rules out v1
+	Sent     int    // bytes
+	Received int    // bytes
+	First    []byte // the first 16 of them at most, which may show another protocol
+	ProvenV2 bool   // set by package fallback if the peer is known to speak v2
 	Err      error
-
-	// First is what the peer sent first, up to 16 bytes: it may show what the peer
-	// speaks instead.
-	First []byte
 }
 
 func (e *HandshakeError) Error() string {
 	at := e.Stage.String()
-	if e.Stage == StageDone { // all had come; our answer did not get through
+	if e.Stage == StageDone { // all was received, but not all could be sent
 		at = "sending our version packet"
 	}
 	return fmt.Sprintf("v2 handshake failed %s (%d bytes sent, %d received): %s", at, e.Sent, e.Received, plain.Words(e.Err))
@@ -81,8 +67,8 @@ func (e *HandshakeError) Error() string {
 
 func (e *HandshakeError) Unwrap() error { return e.Err }
 
-// HungUp says that the remote end closed or reset the connection: no deadline,
-// no stop of ours, no fault of the network here, nothing in what was received.
+// HungUp reports whether the peer closed or reset the connection: the cause is neither
+// a deadline, nor the context, nor the local network, nor what was received.
 func (e *HandshakeError) HungUp() bool {
 	return errors.Is(e.Err, io.EOF) || errors.Is(e.Err, io.ErrUnexpectedEOF) ||
 		errno.Is(e.Err, errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE)

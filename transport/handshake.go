@@ -3,26 +3,27 @@ package transport
 import (
 	"bytes"
 	"crypto/rand"
-	"math/big"
+	"encoding/binary"
 )
 
 const (
-	// MaxGarbage is the most garbage that may follow a public key, in bytes.
+	// MaxGarbage is the maximum size of garbage, in bytes.
 	MaxGarbage = 4095
 
-	// MaxReceived is the most that a peer can have sent, in bytes, before it has our
-	// key: its own and its garbage.
+	// MaxReceived is the maximum size, in bytes, of what a peer sends before it has our
+	// key: its own key and garbage.
 	MaxReceived = KeySize + MaxGarbage
 
-	// v1PrefixSize is how much of a v1 VERSION header tells it from a v2 key.
+	// v1PrefixSize is the size of the part of a v1 VERSION header that tells it from a
+	// v2 key: magic and type.
 	v1PrefixSize = 16
 
-	// v1HeaderSize is the size of that header: magic, type, length and checksum.
+	// v1HeaderSize is the size of a v1 header: magic, type, length and checksum.
 	v1HeaderSize = 24
 )
 
-// Handshake is the state of a BIP324 handshake. It has no socket: bytes from
-// the peer go into Receive, in any chunking, and bytes for the peer come out.
+// Handshake is a BIP324 handshake without a socket: Receive takes what the peer sent,
+// in any chunking, and returns what to send.
 //
 //	initiator                              responder
 //	key + garbage                 ────▶    StageKey
@@ -31,30 +32,30 @@ const (
 //	StageGarbage, StageVersion
 //	StageDone                              StageDone
 //
-// Neither side waits for the other's version packet before it sends, so an
-// initiator's first message, Config.First, travels with its own.
+// Neither side waits for the other's version packet, so an initiator's first message,
+// Config.First, is sent together with its own.
 type Handshake struct {
 	cfg       Config
 	initiator bool
 	stage     Stage
 	err       error
 
-	started  bool // our key and garbage have been given out
+	started  bool // our key and garbage have been returned
 	key      *privateKey
 	garbage  []byte // ours
 	theirs   [KeySize]byte
-	received int // bytes consumed in all
+	received int // bytes consumed
 
 	keys *sessionKeys
 	out  *sealer
 	in   *verifier
 	open *opener // from StageDone on
 
-	buf []byte // garbage and terminator, as far as they have arrived
-	aad []byte // the peer's garbage until its first packet has arrived
+	buf []byte // what has arrived of the peer's garbage and terminator
+	aad []byte // the peer's garbage, until its first packet has arrived
 }
 
-// NewHandshake begins a handshake as the initiator, the side that opened the
+// NewHandshake returns a handshake as the initiator, the side that opened the
 // connection, or as the responder.
 func NewHandshake(cfg Config, initiator bool) (*Handshake, error) {
 	if err := cfg.check(); err != nil {
@@ -71,28 +72,26 @@ func newHandshake(cfg Config, initiator bool, key *privateKey) *Handshake {
 	return &Handshake{cfg: cfg, initiator: initiator, key: key, garbage: garbage}
 }
 
-// randomGarbage draws garbage as Bitcoin Core does.
+// randomGarbage returns garbage like Bitcoin Core's.
 func randomGarbage() []byte {
-	n, err := rand.Int(rand.Reader, big.NewInt(MaxGarbage+1))
-	if err != nil {
-		panic("transport: internal error: " + err.Error()) // crypto/rand never fails
-	}
-	garbage := make([]byte, n.Int64())
+	var n [2]byte
+	rand.Read(n[:])
+	garbage := make([]byte, binary.LittleEndian.Uint16(n[:])%(MaxGarbage+1)) // uniform: 4096 divides 65536
 	rand.Read(garbage)
 	return garbage
 }
 
-// Stage returns how far the handshake has come.
+// Stage returns the handshake's progress.
 func (h *Handshake) Stage() Stage { return h.stage }
 
-// first returns what the peer sent first, up to 16 bytes.
+// first returns the first 16 bytes, at most, that the peer sent.
 func (h *Handshake) first() []byte { return h.theirs[:min(h.received, v1PrefixSize)] }
 
-// Received returns how many bytes of the peer's have been consumed.
+// Received returns how many bytes Receive has consumed.
 func (h *Handshake) Received() int { return h.received }
 
-// Start returns an initiator's first flight, key and garbage, to be sent in
-// one write. A responder has nothing to say yet and returns nil.
+// Start returns an initiator's first flight, key and garbage, to be sent in one write.
+// For a responder it returns nil.
 func (h *Handshake) Start() []byte {
 	if !h.initiator || h.started {
 		return nil
@@ -105,11 +104,10 @@ func (h *Handshake) start() []byte {
 	return append(bytes.Clone(h.key.public[:]), h.garbage...)
 }
 
-// Receive takes bytes that the peer sent. It returns how many it consumed (all
-// of them until the handshake is done; what follows belongs to the session)
-// and what to send, in one write. An error ends the handshake: ErrV1Peer,
-// ErrV1OtherNetwork, ErrNoTerminator, ErrAuthentication or a *SizeError. With
-// an error nothing further must be sent.
+// Receive takes bytes that the peer sent. It returns how many it consumed, all unless
+// the handshake is done, and what to send, in one write. Bytes after the handshake
+// belong to the session. An error is final, and nothing may be sent after it: ErrV1Peer,
+// ErrV1OtherNetwork, ErrNoTerminator, ErrAuthentication or a *SizeError.
 func (h *Handshake) Receive(in []byte) (n int, send []byte, err error) {
 	if h.err != nil {
 		return 0, nil, h.err
@@ -137,13 +135,14 @@ func (h *Handshake) Receive(in []byte) (n int, send []byte, err error) {
 	return n, send, nil
 }
 
-// receiveKey takes the peer's key and, when it is whole, derives the session.
+// receiveKey takes bytes of the peer's key and, when it is complete, derives the
+// session.
 func (h *Handshake) receiveKey(in []byte) (n int, send []byte, err error) {
 	have := h.received
 	n = copy(h.theirs[have:], in)
 	have += n
 	if !h.initiator && !h.started {
-		// A responder says nothing until it knows that this is not v1.
+		// A responder sends nothing until it knows that this is not v1.
 		prefix := v1Prefix(h.cfg.Magic)
 		seen := min(have, v1PrefixSize)
 		if bytes.Equal(h.theirs[:seen], prefix[:seen]) {
@@ -174,8 +173,8 @@ func (c *Config) ReceivedV1() bool {
 	return len(c.Received) >= v1HeaderSize && bytes.HasPrefix(c.Received, prefix[:])
 }
 
-// v1Answer returns an error if the peer's first bytes are not a key but a VERSION
-// header of v1. Of this network it must be whole, for the error may lead to v1.
+// v1Answer returns an error if the peer sent a v1 VERSION header instead of a key. One
+// of this network must be complete, since the error may lead to v1.
 func (h *Handshake) v1Answer(have int) error {
 	switch prefix := v1Prefix(h.cfg.Magic); {
 	case have < v1PrefixSize || !bytes.Equal(h.theirs[4:v1PrefixSize], prefix[4:]):
@@ -210,8 +209,8 @@ func (h *Handshake) deriveSession() (err error) {
 	return err
 }
 
-// appendVersion appends our terminator, decoys, version packet and first
-// messages. The first packet authenticates our garbage.
+// appendVersion appends our terminator, decoys, version packet and first messages to
+// b. The first packet authenticates our garbage.
 func (h *Handshake) appendVersion(b []byte) []byte {
 	b = append(b, h.keys.sendTerminator[:]...)
 	aad := h.garbage
@@ -227,7 +226,7 @@ func (h *Handshake) appendVersion(b []byte) []byte {
 	return b
 }
 
-// receiveGarbage looks for the peer's terminator.
+// receiveGarbage takes bytes of the peer's garbage, up to the terminator.
 func (h *Handshake) receiveGarbage(in []byte) (n int, err error) {
 	old := len(h.buf)
 	n = min(len(in), MaxGarbage+terminatorSize-old)
@@ -247,8 +246,8 @@ func (h *Handshake) receiveGarbage(in []byte) (n int, err error) {
 	return garbage + terminatorSize - old, nil
 }
 
-// receivePacket takes bytes of a packet: of a decoy, or of the version packet, which
-// ends the handshake. Its contents are ignored.
+// receivePacket takes bytes of a decoy, or of the version packet, whose contents are
+// ignored and which ends the handshake.
 func (h *Handshake) receivePacket(in []byte) (n int, err error) {
 	n, whole, decoy, err := h.in.receive(in, h.aad)
 	if err != nil || !whole {
@@ -265,8 +264,7 @@ func (h *Handshake) receivePacket(in []byte) (n int, err error) {
 	return n, nil
 }
 
-// Session returns the session that the handshake has led to, or nil before
-// StageDone.
+// Session returns the established session, or nil before StageDone.
 func (h *Handshake) Session() *Session {
 	if h.stage < StageDone {
 		return nil
@@ -274,9 +272,8 @@ func (h *Handshake) Session() *Session {
 	return &Session{id: h.keys.sessionID, seal: h.out, open: h.open}
 }
 
-// Wipe zeroes the private key and, unless the session stands, the keys that
-// were derived. Receive does it when the handshake has failed; a handshake that
-// is given up needs it.
+// Wipe zeroes the private key and, unless the session is established, all derived
+// keys. Receive calls it when the handshake fails; the caller must if it gives up.
 func (h *Handshake) Wipe() {
 	h.key.wipe()
 	if h.keys != nil {
@@ -286,5 +283,5 @@ func (h *Handshake) Wipe() {
 		h.out.wipe()
 		h.in.wipe()
 	}
-	scrubStack() // of what sealing and opening left there
+	scrubStack() // sealing and opening left keys there
 }

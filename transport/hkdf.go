@@ -2,9 +2,8 @@ package transport
 
 import "crypto/sha256"
 
-// HMAC-SHA256 and the part of HKDF (RFC 5869) that BIP324 uses. crypto/hkdf
-// would leave its keys in the memory of its hashes, out of reach; this leaves
-// nothing but the stack.
+// HMAC-SHA256 and the part of HKDF (RFC 5869) that BIP324 uses. crypto/hkdf leaves its
+// keys in the heap, where they cannot be zeroed; this uses the stack only.
 
 // hmacSHA256 sets out to the HMAC of message under key, each at most 64 bytes.
 func hmacSHA256(out *[32]byte, key, message []byte) {
@@ -26,8 +25,8 @@ func hmacSHA256(out *[32]byte, key, message []byte) {
 	clear(sum[:])
 }
 
-// hkdfExpand sets out to the first 32 bytes that prk expands to for info, at
-// most 63 bytes.
+// hkdfExpand sets out to the first 32 bytes of HKDF-Expand of prk and info, at most 63
+// bytes.
 func hkdfExpand(out, prk *[32]byte, info string) {
 	hmacSHA256(out, prk[:], append([]byte(info), 1))
 }

@@ -13,8 +13,8 @@ type sessionKeys struct {
 	recvTerminator [terminatorSize]byte
 }
 
-// deriveKeys runs HKDF-SHA256 over the shared secret, salted with the network
-// magic, so that peers of two networks never understand each other.
+// deriveKeys derives the session's keys by HKDF-SHA256 from the shared secret. The salt
+// has the network's magic, so that peers of two networks have different keys.
 func deriveKeys(secret *[32]byte, magic [4]byte, initiator bool) *sessionKeys {
 	var prk, terminators [32]byte
 	hmacSHA256(&prk, append([]byte("bitcoin_v2_shared_secret"), magic[:]...), secret[:])
@@ -38,8 +38,7 @@ func deriveKeys(secret *[32]byte, magic [4]byte, initiator bool) *sessionKeys {
 	return k
 }
 
-// wipe zeroes the cipher keys, once the ciphers are made or given up. The
-// session id and the terminators are not secret from the peer and stay.
+// wipe zeroes the keys of ciphers. The session id and the terminators are not secret.
 func (k *sessionKeys) wipe() {
 	for _, b := range []*[32]byte{&k.sendL, &k.sendP, &k.recvL, &k.recvP} {
 		clear(b[:])

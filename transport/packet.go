@@ -7,34 +7,34 @@ import (
 )
 
 const (
-	// MaxContents is the largest packet contents that is sent or accepted, in
-	// bytes: one byte of message id, twelve of a long message type, and
-	// Bitcoin's largest message (Bitcoin Core, MAX_CONTENTS_LEN).
+	// MaxContents is the maximum size of a packet's contents, in bytes: one byte of
+	// message id, twelve of a long message type, and Bitcoin's largest message (Bitcoin
+	// Core, MAX_CONTENTS_LEN).
 	MaxContents = 1 + 12 + 4_000_000
 
-	// Headroom is what a packet has before its contents, in bytes: the
-	// encrypted length and the header.
+	// Headroom is the size, in bytes, of what precedes a packet's contents: the encrypted
+	// length and the header.
 	Headroom = lengthSize + headerSize
 
-	// Tailroom is what a packet has behind its contents, in bytes: the tag.
+	// Tailroom is the size, in bytes, of what follows a packet's contents: the tag.
 	Tailroom = 16
 
-	// Spare is what LastPacket can have before a packet's contents, in bytes.
+	// Spare is the maximum for LastPacket.
 	Spare = 24
 
 	lengthSize = 3
 	headerSize = 1
 
-	// ignoreBit marks a decoy in the header byte. The other bits are reserved
-	// and not looked at.
+	// ignoreBit marks a decoy in the header byte. The other bits are reserved and
+	// ignored.
 	ignoreBit = 0x80
 )
 
-// ErrAuthentication says that a packet's tag is wrong: it was altered, or the
-// two sides do not share a key. Nothing of it is delivered.
+// ErrAuthentication reports that a packet's tag is wrong: it was altered, or the two
+// sides have different keys.
 var ErrAuthentication = errors.New("packet authentication failed")
 
-// SizeError is a packet whose contents are larger than MaxContents.
+// SizeError reports packet contents larger than MaxContents.
 type SizeError struct {
 	Contents int // bytes
 }
@@ -43,13 +43,13 @@ func (e *SizeError) Error() string {
 	return fmt.Sprintf("packet contents of %d bytes, over the limit of %d", e.Contents, MaxContents)
 }
 
-// sealer is one direction's sending half.
+// sealer makes the packets of one direction.
 type sealer struct {
 	length  *fsChaCha20
 	content *fsChaCha20Poly1305
 }
 
-// opener is one direction's receiving half.
+// opener opens the packets of one direction.
 type opener struct {
 	length  *fsChaCha20
 	content *fsChaCha20Poly1305
@@ -70,9 +70,9 @@ func (o *opener) wipe() { o.length.wipe(); o.content.wipe() }
 // packetSize returns the size of a packet with n bytes of contents.
 func packetSize(n int) int { return Headroom + n + Tailroom }
 
-// seal appends a packet with the given contents to dst (BIP324,
-// v2_enc_packet). Contents that already lie where the packet will have them,
-// Headroom bytes past dst's end in dst's memory, are encrypted in place.
+// seal appends a packet with the given contents to dst (BIP324, v2_enc_packet). Contents
+// that lie where the packet will have them, Headroom bytes past dst's end, are encrypted
+// in place.
 func (s *sealer) seal(dst, contents, aad []byte, ignore bool) []byte {
 	start, n := len(dst), len(contents)
 	dst = slices.Grow(dst, packetSize(n))[:start+Headroom+n]
@@ -88,8 +88,8 @@ func (s *sealer) seal(dst, contents, aad []byte, ignore bool) []byte {
 	return dst[:start+packetSize(n)]
 }
 
-// openLength decrypts a packet's length, in place, and returns the size of its
-// contents. A *SizeError means that they are too large.
+// openLength decrypts a packet's length in place and returns the size of its contents.
+// The error is a *SizeError.
 func (o *opener) openLength(b []byte) (int, error) { return openLength(o.length, b) }
 
 func openLength(length *fsChaCha20, b []byte) (int, error) {
@@ -102,8 +102,8 @@ func openLength(length *fsChaCha20, b []byte) (int, error) {
 	return n, nil
 }
 
-// open authenticates and decrypts, in place, the rest of a packet: header,
-// contents and tag.
+// open authenticates and decrypts the rest of a packet, header, contents and tag, in
+// place.
 func (o *opener) open(b, aad []byte) (contents []byte, ignore bool, err error) {
 	plain, err := o.content.open(b, aad)
 	if err != nil {
@@ -112,8 +112,8 @@ func (o *opener) open(b, aad []byte) (contents []byte, ignore bool, err error) {
 	return plain[headerSize:], plain[0]&ignoreBit != 0, nil
 }
 
-// Session is an established session without a socket: its id and the two
-// directions' ciphers. One goroutine may seal while another opens.
+// Session is an established session without a socket. One goroutine may seal while
+// another opens.
 type Session struct {
 	id   [32]byte
 	seal *sealer
@@ -123,9 +123,9 @@ type Session struct {
 // ID returns BIP324's session id.
 func (s *Session) ID() [32]byte { return s.id }
 
-// Seal appends a packet to dst. Contents, at most MaxContents bytes, that
-// already lie Headroom bytes past dst's end, in dst's memory with Tailroom bytes
-// behind them, are encrypted in place; otherwise they must not overlap it.
+// Seal appends a packet with contents, at most MaxContents bytes, to dst. They are
+// encrypted in place if they lie in dst's memory, Headroom bytes past its end, with
+// Tailroom bytes behind them; otherwise they must not overlap it.
 func (s *Session) Seal(dst, contents []byte, decoy bool) ([]byte, error) {
 	if len(contents) > MaxContents {
 		return dst, &SizeError{Contents: len(contents)}
@@ -133,9 +133,9 @@ func (s *Session) Seal(dst, contents []byte, decoy bool) ([]byte, error) {
 	return s.seal.seal(dst, contents, nil, decoy), nil
 }
 
-// OpenLength decrypts the first three bytes of a packet, in place, and returns
-// how many bytes of it follow. It must be called once for every packet. A
-// *SizeError ends the session.
+// OpenLength decrypts the first three bytes of a packet in place and returns the size
+// of the rest. It must be called once for each packet. The error is a *SizeError and
+// ends the session.
 func (s *Session) OpenLength(b []byte) (rest int, err error) {
 	n, err := s.open.openLength(b)
 	if err != nil {
@@ -144,8 +144,8 @@ func (s *Session) OpenLength(b []byte) (rest int, err error) {
 	return packetSize(n) - lengthSize, nil
 }
 
-// Open authenticates and decrypts, in place, what follows a packet's length, and
-// returns its contents. ErrAuthentication ends the session.
+// Open authenticates and decrypts the rest of a packet in place and returns its
+// contents. The error is ErrAuthentication and ends the session.
 func (s *Session) Open(b []byte) (contents []byte, decoy bool, err error) {
 	return s.open.open(b, nil)
 }

@@ -10,23 +10,23 @@ import (
 	"golang.org/x/crypto/poly1305"
 )
 
-// verifier authenticates packets while they arrive and keeps nothing of them: up to
-// the version packet only the ignore bit matters, and the peer chooses the sizes. It
-// holds a key of FSChaCha20Poly1305, whose AEAD (RFC 8439, section 2.8) it computes
-// in pieces; opener continues with the AEAD of golang.org/x/crypto.
+// verifier authenticates packets while they arrive without storing them: up to the
+// version packet only the ignore bit matters, and the peer chooses the sizes. It
+// computes the AEAD of FSChaCha20Poly1305 (RFC 8439, section 2.8) in pieces; opener
+// continues with that of golang.org/x/crypto.
 type verifier struct {
 	length  *fsChaCha20
 	key     [32]byte
-	packets uint32 // with the present key
+	packets uint32 // with the current key
 	rekeys  uint64
 
 	// Of the packet that is arriving:
-	part   [max(lengthSize, Tailroom)]byte // its length, or its tag, as far as it has arrived
-	have   int                             // bytes of part
-	size   int                             // of header and contents; 0 before the length is known
-	left   int                             // of size, bytes that have not arrived
-	header byte                            // the keystream for it, then the header
-	aad    int                             // bytes
+	part   [max(lengthSize, Tailroom)]byte // what has arrived of its length or its tag
+	have   int                             // size of part so far
+	size   int                             // of header and contents; 0 before it is known
+	left   int                             // bytes of size that have not arrived
+	header byte                            // keystream until the header has arrived
+	aad    int                             // size
 	mac    *poly1305.MAC
 }
 
@@ -34,10 +34,9 @@ func newVerifier(lengthKey, key *[32]byte) *verifier {
 	return &verifier{length: newFSChaCha20(lengthKey), key: *key}
 }
 
-// receive takes bytes of a packet, of which aad is the associated data, and returns
-// how many it consumed. With whole it was the packet's last byte and the tag is
-// right; ignore then reports whether it is a decoy. The error is ErrAuthentication
-// or a *SizeError, and final.
+// receive takes bytes of a packet with associated data aad and returns how many it
+// consumed. It reports whether the packet is whole, with the right tag, and then whether
+// it is a decoy. The error is ErrAuthentication or a *SizeError, and final.
 func (v *verifier) receive(in, aad []byte) (n int, whole, ignore bool, err error) {
 	switch {
 	case v.size == 0:
@@ -61,7 +60,7 @@ func (v *verifier) receive(in, aad []byte) (n int, whole, ignore bool, err error
 	return n, whole && err == nil, ignore, err
 }
 
-// collect adds to part until that has size bytes.
+// collect appends to part up to size bytes.
 func (v *verifier) collect(in []byte, size int) (n int) {
 	n = copy(v.part[v.have:size], in)
 	v.have += n
@@ -75,7 +74,7 @@ func (v *verifier) begin(aad []byte) error {
 		return err
 	}
 	aroundAEAD(false)
-	var blocks [64 + 1]byte // the MAC's key, and what encrypts the header
+	var blocks [64 + 1]byte // the MAC's key, and the header's keystream
 	v.keystream(blocks[:], v.packets)
 	v.mac, v.header = poly1305.New((*[32]byte)(blocks[:])), blocks[64]
 	clear(blocks[:])
@@ -103,7 +102,7 @@ func (v *verifier) end() error {
 	v.have, v.size = 0, 0
 	if v.packets++; v.packets == rekeyInterval {
 		aroundAEAD(false)
-		var blocks [64 + 32]byte // the next key begins the second
+		var blocks [64 + 32]byte // the second begins with the next key
 		v.keystream(blocks[:], 0xffffffff)
 		v.key = [32]byte(blocks[64:])
 		clear(blocks[:])
@@ -114,13 +113,13 @@ func (v *verifier) end() error {
 	return nil
 }
 
-// pad fills up what the MAC has been given, n bytes, to whole blocks.
+// pad pads n bytes of the MAC's input to whole blocks.
 func (v *verifier) pad(n int) {
 	var zero [16]byte
 	v.mac.Write(zero[:-n&15])
 }
 
-// keystream adds the keystream of a nonce to b.
+// keystream XORs b with the keystream of a nonce.
 func (v *verifier) keystream(b []byte, packets uint32) {
 	var nonce [chacha20.NonceSize]byte
 	putNonce(nonce[:], packets, v.rekeys)
@@ -132,7 +131,7 @@ func (v *verifier) keystream(b []byte, packets uint32) {
 	*stream = chacha20.Cipher{}
 }
 
-// opener returns what opens the packets that follow, and wipes the verifier's key.
+// opener returns the opener of the packets that follow, and wipes the verifier.
 func (v *verifier) opener() (*opener, error) {
 	aead, err := chacha20poly1305.New(v.key[:])
 	if err != nil {

@@ -6,10 +6,9 @@ import (
 	"runtime"
 )
 
-// scrubStack zeroes the stack below its caller, where functions that have
-// returned, those of other packages among them, leave what they computed with.
-// A call beforehand makes the stack large enough for it not to be moved in
-// between, which would leave a copy behind.
+// scrubStack zeroes the stack below its caller, where functions that have returned, also
+// of other packages, left secrets. A call beforehand grows the stack, so that it is not
+// moved meanwhile, which would leave a copy.
 //
 //go:noinline
 func scrubStack() {
@@ -17,20 +16,20 @@ func scrubStack() {
 	runtime.KeepAlive(&below)
 }
 
-// aroundAEAD is called before an AEAD, to make the stack large enough for it not
-// to be moved in between, and after it, to zero what it left there: the key.
+// aroundAEAD is called before an AEAD, to grow the stack so that it is not moved, and
+// after it, to zero the key that it left there.
 //
 //go:noinline
 func aroundAEAD(after bool) {
 	if !after {
-		return // the frame was made
+		return // the frame has grown the stack
 	}
 	var below [1 << 10]byte
 	runtime.KeepAlive(&below)
 }
 
-// wipeAEAD zeroes what aead points to, and so its key: golang.org/x/crypto has
-// no way to ask for that.
+// wipeAEAD zeroes what aead points to, and so its key. golang.org/x/crypto has no
+// function for that.
 func wipeAEAD(aead cipher.AEAD) {
 	if v := reflect.ValueOf(aead); v.Kind() == reflect.Pointer && !v.IsNil() {
 		v.Elem().SetZero()

@@ -1,6 +1,9 @@
 package fallback
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+)
 
 // Mode says when v1, which is plaintext, may be spoken to a peer without v2.
 type Mode int
@@ -14,16 +17,16 @@ const (
 	Always
 )
 
-var modeNames = [...]string{Never: "never", Overlay: "overlay", Always: "always"}
+var modeNames = map[Mode]string{Never: "never", Overlay: "overlay", Always: "always"}
 
 // ParseMode parses never, overlay or always.
 func ParseMode(s string) (Mode, error) {
 	for m, name := range modeNames {
 		if s == name {
-			return Mode(m), nil
+			return m, nil
 		}
 	}
 	return Never, fmt.Errorf("%q is invalid; must be never, overlay or always", s)
 }
 
-func (m Mode) String() string { return modeNames[m] }
+func (m Mode) String() string { return cmp.Or(modeNames[m], fmt.Sprintf("mode %d", int(m))) }

@@ -60,7 +60,7 @@ func (n *peerNote) fromFile() bool { return !n.read.IsZero() }
 // later than that of a note made now.
 func (n *peerNote) inTime(now clocks) bool {
 	left := n.date.Sub(now.wall)
-	return left > 0 && left <= n.speaks.lifetime()
+	return left > 0 && left <= lifetimes[n.speaks]
 }
 
 // distrusted reports whether the wall clock contradicts a v2 note from the file.

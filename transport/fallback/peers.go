@@ -1,6 +1,8 @@
 package fallback
 
 import (
+	"cmp"
+	"fmt"
 	"net"
 	"net/netip"
 	"strconv"
@@ -24,16 +26,14 @@ const (
 	RefusedV2
 )
 
-func (s Speaks) String() string {
-	return [...]string{"unknown", "v1", "v2", "refused v2"}[s]
-}
+var speaksNames = map[Speaks]string{SpeaksUnknown: "unknown", SpeaksV1: "v1", SpeaksV2: "v2", RefusedV2: "refused v2"}
 
-// lifetime returns how long a note counts. A v1 peer may be upgraded any day, a v2
-// peer has no reason to be downgraded. RefusedV2 is for a client that retries with v1:
-// Bitcoin Core does after half a second.
-func (s Speaks) lifetime() time.Duration {
-	return [...]time.Duration{SpeaksV1: 24 * time.Hour, SpeaksV2: 30 * 24 * time.Hour, RefusedV2: time.Minute}[s]
-}
+func (s Speaks) String() string { return cmp.Or(speaksNames[s], fmt.Sprintf("speaks %d", int(s))) }
+
+// lifetimes has how long a note counts. A v1 peer may be upgraded any day, a v2 peer has
+// no reason to be downgraded. RefusedV2 is for a client that retries with v1: Bitcoin
+// Core does after half a second.
+var lifetimes = map[Speaks]time.Duration{SpeaksV1: 24 * time.Hour, SpeaksV2: 30 * 24 * time.Hour, RefusedV2: time.Minute}
 
 const (
 	// maxPeers limits the v2 notes, and the v1 notes. A note takes about 300 bytes.
@@ -97,7 +97,7 @@ func (p *Peers) Note(addr string, speaks Speaks) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.now()
-	note := &peerNote{key: key, speaks: speaks, until: now.up.Add(speaks.lifetime())}
+	note := &peerNote{key: key, speaks: speaks, until: now.up.Add(lifetimes[speaks])}
 	switch speaks {
 	case SpeaksV2:
 		p.v1.remove(key)
@@ -107,7 +107,7 @@ func (p *Peers) Note(addr string, speaks Speaks) {
 		if p.v2.use(key, now) != nil {
 			return
 		}
-		note.date = now.wall.Add(speaks.lifetime())
+		note.date = now.wall.Add(lifetimes[speaks])
 		p.v1.put(note, maxPeers, now)
 	case RefusedV2:
 		p.refused.put(note, maxRefused, now)

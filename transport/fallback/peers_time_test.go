@@ -11,7 +11,7 @@ func TestPeersForget(t *testing.T) {
 		p := new(Peers)
 		p.Note("one:1", SpeaksV1)
 		p.Note("two:1", SpeaksV2)
-		time.Sleep(SpeaksV1.lifetime() - time.Second)
+		time.Sleep(lifetimes[SpeaksV1] - time.Second)
 		if p.Lookup("one:1") != SpeaksV1 {
 			t.Error("v1 forgotten too early")
 		}
@@ -19,7 +19,7 @@ func TestPeersForget(t *testing.T) {
 		if p.Lookup("one:1") != SpeaksUnknown || p.Lookup("two:1") != SpeaksV2 {
 			t.Error("after a day")
 		}
-		time.Sleep(SpeaksV2.lifetime())
+		time.Sleep(lifetimes[SpeaksV2])
 		if p.Lookup("two:1") != SpeaksUnknown {
 			t.Error("v2 kept for ever")
 		}
