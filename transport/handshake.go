@@ -3,7 +3,8 @@ package transport
 import (
 	"bytes"
 	"crypto/rand"
-	"encoding/binary"
+
+	"bip324proxy/internal/random"
 )
 
 const (
@@ -74,9 +75,7 @@ func newHandshake(cfg Config, initiator bool, key *privateKey) *Handshake {
 
 // randomGarbage returns garbage like Bitcoin Core's.
 func randomGarbage() []byte {
-	var n [2]byte
-	rand.Read(n[:])
-	garbage := make([]byte, binary.LittleEndian.Uint16(n[:])%(MaxGarbage+1)) // uniform: 4096 divides 65536
+	garbage := make([]byte, random.N(MaxGarbage+1))
 	rand.Read(garbage)
 	return garbage
 }

@@ -2,13 +2,13 @@ package dial
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
-	"math/big"
 	"net"
 	"net/netip"
 	"strings"
 	"time"
+
+	"bip324proxy/internal/random"
 )
 
 // resolutionDelay is how long the addresses of one family wait for those of the
@@ -92,16 +92,7 @@ var hostsOnly = &net.Resolver{PreferGo: true, Dial: func(context.Context, string
 
 var errHostsOnly = errors.New("not in the hosts file")
 
-// below returns a random number from 0 to n-1.
-func below(n int64) int64 {
-	i, err := rand.Int(rand.Reader, big.NewInt(n))
-	if err != nil { // crypto/rand itself never fails
-		return 0
-	}
-	return i.Int64()
-}
-
-// shuffled leaves families in their order.
+// shuffled returns ips with the addresses of each family in random order.
 func shuffled(ips []netip.Addr) []netip.Addr {
 	ips = append([]netip.Addr(nil), ips...)
 	for begin := 0; begin < len(ips); {
@@ -111,7 +102,7 @@ func shuffled(ips []netip.Addr) []netip.Addr {
 		}
 		family := ips[begin:end]
 		for i := range family {
-			j := i + int(below(int64(len(family)-i)))
+			j := i + random.N(len(family)-i)
 			family[i], family[j] = family[j], family[i]
 		}
 		begin = end

@@ -3,10 +3,10 @@ package fallback
 import (
 	"cmp"
 	"context"
-	"math/rand/v2"
 	"net"
 	"time"
 
+	"bip324proxy/internal/random"
 	"bip324proxy/transport"
 )
 
@@ -37,7 +37,7 @@ func hungUp(err error) bool {
 // the error of the one before. The error is a *transport.HandshakeError of nc, a
 // *RedialError, or the context's cause.
 func (d *Dialer) retry(ctx context.Context, addr string, began time.Time, first error, cfg transport.Config) (conn *transport.Conn, nc net.Conn, err error) {
-	delay := cmp.Or(d.RetryAfter, retryAfter+rand.N(retryAfter))
+	delay := cmp.Or(d.RetryAfter, retryAfter+random.N(retryAfter))
 	timer := time.NewTimer(min(delay, time.Until(began.Add(retryWithin))))
 	defer timer.Stop()
 	select {
