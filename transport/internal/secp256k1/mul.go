@@ -67,46 +67,19 @@ func (r *Point) Mul(k *[Size]byte, p *Point) *Point {
 	return r
 }
 
-// affine is a point other than the one at infinity.
-type affine struct{ X, Y Element }
-
-// affineMultiples are 1 to 8 times a point.
-type affineMultiples [8]affine
-
-// pick sets r to v times the point. It reads every multiple, whatever v is.
-func (m *affineMultiples) pick(r *Point, v int8) {
-	abs, negative := split(v)
-	*r = Point{Y: Element{1}}
-	for i := range m {
-		mask := isEqual(abs, int8(i+1))
-		r.X.Select(&m[i].X, mask)
-		r.Y.Select(&m[i].Y, mask)
-		r.Z[0] |= mask & 1
-	}
-	var minus Element
-	r.Y.Select(minus.Neg(&r.Y), negative)
-}
-
 var generator = Point{
 	X: Element{0x59f2815b16f81798, 0x029bfcdb2dce28d9, 0x55a06295ce870b07, 0x79be667ef9dcbbac},
 	Y: Element{0x9c47d08ffb10d4b8, 0xfd17b448a6855419, 0x5da4fbfc0e1108a8, 0x483ada7726a3c465},
 	Z: Element{1},
 }
 
-// generatorTable has in row i the multiples of 256ⁱ times the generator. They
-// are 17 KiB, computed when the first key is made.
-var generatorTable = sync.OnceValue(func() *[33]affineMultiples {
-	rows := new([33]affineMultiples)
-	var m multiples
+// generatorTable has in row i the multiples of 256ⁱ times the generator. It takes 25 KiB
+// and is computed when the first key is made.
+var generatorTable = sync.OnceValue(func() *[33]multiples {
+	rows := new([33]multiples)
 	p := generator
 	for i := range rows {
-		m.set(&p)
-		for j := range m {
-			var inv Element
-			inv.Invert(&m[j].Z)
-			rows[i][j].X.Mul(&m[j].X, &inv)
-			rows[i][j].Y.Mul(&m[j].Y, &inv)
-		}
+		rows[i].set(&p)
 		for range 8 {
 			p.double(&p)
 		}

@@ -199,7 +199,6 @@ func BenchmarkPoint(b *testing.B) {
 	q = p
 	var m multiples
 	m.set(&p)
-	rows := generatorTable()
 	for _, op := range []struct {
 		name string
 		do   func()
@@ -207,7 +206,6 @@ func BenchmarkPoint(b *testing.B) {
 		{"add", func() { q.add(&q, &p) }},
 		{"double", func() { q.double(&q) }},
 		{"pick", func() { m.pick(&q, 5) }},
-		{"pickAffine", func() { rows[3].pick(&q, 5) }},
 		{"Mul", func() { q.Mul(&k, &p) }},
 		{"MulGenerator", func() { q.MulGenerator(&k) }},
 		{"AffineX", func() { p.AffineX(&x) }},
