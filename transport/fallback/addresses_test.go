@@ -85,7 +85,7 @@ func TestNameWithManyAddresses(t *testing.T) {
 				t.Errorf("%+v, %v, want v2: %v", link, err, test.v2)
 			}
 			if err != nil && !errors.As(err, new(*transport.HandshakeError)) {
-				t.Errorf("error %v is no *transport.HandshakeError", err)
+				t.Errorf("error %v is not a *transport.HandshakeError", err)
 			}
 			if link.V2 != nil {
 				link.V2.Close()
@@ -169,7 +169,7 @@ func TestNothingToResolve(t *testing.T) {
 	}
 }
 
-// Addresses that cannot be connected to, such as those of a family that leads nowhere, take no place of those that can.
+// Addresses that cannot be connected to, such as those of a family without a route, do not count.
 func TestUnreachableAddresses(t *testing.T) {
 	var ips, four []netip.Addr
 	for i := range byte(10) {

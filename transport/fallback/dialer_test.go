@@ -171,7 +171,7 @@ func TestFallback(t *testing.T) {
 			if test.failed {
 				var failed *transport.HandshakeError
 				if !errors.As(err, &failed) {
-					t.Errorf("error %v is no *transport.HandshakeError", err)
+					t.Errorf("error %v is not a *transport.HandshakeError", err)
 				}
 				if _, err := nc.Write([]byte{0}); !errors.Is(err, net.ErrClosed) {
 					t.Errorf("the failed connection is not closed: %v", err)
@@ -182,7 +182,7 @@ func TestFallback(t *testing.T) {
 			}
 			if link.V2 != nil {
 				if d.Peers.Lookup(addr) != SpeaksV2 {
-					t.Error("a proven v2 peer is not remembered")
+					t.Error("a proven v2 peer is not known")
 				}
 				link.V2.Close()
 			}
@@ -320,7 +320,7 @@ func TestPeers(t *testing.T) {
 	}
 	p.Note("example.com:8333", SpeaksV1)
 	if got := p.Lookup("example.com:8333"); got != SpeaksV2 {
-		t.Errorf("a v2 peer was talked down to %v", got)
+		t.Errorf("a v2 peer was downgraded to %v", got)
 	}
 	p.Note("a:1", SpeaksV1)
 	p.Note("a:1", SpeaksV2)
@@ -328,7 +328,7 @@ func TestPeers(t *testing.T) {
 		t.Errorf("a v1 peer that learnt v2 is %v", got)
 	}
 	if got := (*Peers)(nil).Lookup("a:1"); got != SpeaksUnknown {
-		t.Errorf("no memory knows %v", got)
+		t.Errorf("a nil *Peers knows %v", got)
 	}
 }
 

@@ -109,7 +109,7 @@ func TestFallbackFacts(t *testing.T) {
 				t.Errorf("%s: %d more dials, %+v, %v", c.name, dials, link, err)
 			}
 			if got := d.Peers.Lookup(somePeer); got != SpeaksUnknown { // what failed has proven nothing
-				t.Errorf("%s: remembered as %v", c.name, got)
+				t.Errorf("%s: known as %v", c.name, got)
 			}
 
 			// The same when somebody else tried.
@@ -118,7 +118,7 @@ func TestFallbackFacts(t *testing.T) {
 			}
 			d.NoteFailed(somePeer, &conn, failed)
 			if got := d.Peers.Lookup(somePeer); (got == RefusedV2) != c.v1 {
-				t.Errorf("%s, of somebody else: remembered as %v", c.name, got)
+				t.Errorf("%s, of someone else: known as %v", c.name, got)
 			}
 		}
 	}
@@ -201,7 +201,7 @@ func TestProvenMeanwhile(t *testing.T) {
 	}
 }
 
-// After a refusal to somebody else, where v1 is allowed, v2 is tried after a while
+// After the peer refused someone else, where v1 is allowed, v2 is tried after a while
 // instead of at once, and on a new connection; for a minute, and not with a peer that is
 // known.
 func TestRefusedV2(t *testing.T) {
@@ -239,7 +239,7 @@ func TestRefusedV2(t *testing.T) {
 				d.Peers.Note(c.addr, c.known)
 				d.NoteFailed(c.addr, nil, refusal)
 				if got := d.Peers.Lookup(c.addr); got != c.want {
-					t.Errorf("%v, %s, %v: remembered as %v, want %v", c.fallback, c.addr, c.known, got, c.want)
+					t.Errorf("%v, %s, %v: known as %v, want %v", c.fallback, c.addr, c.known, got, c.want)
 				}
 				time.Sleep(later)
 				began = time.Now()
@@ -280,8 +280,8 @@ func throughProxy(context.Context, string, string) (net.Conn, error) {
 	return nil, errors.New("nobody is there")
 }
 
-// However many connections are cut, what was proven stays, and the refusals
-// take no more than their room.
+// However many connections are cut, v2 notes stay, and the number of RefusedV2 notes
+// is limited.
 func TestRefusalsPushNothingOut(t *testing.T) {
 	d := &Dialer{Mode: Always, Peers: new(Peers), Dial: throughProxy}
 	d.Peers.Note(somePeer, SpeaksV2)

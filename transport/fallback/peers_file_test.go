@@ -103,7 +103,7 @@ first.example:8333 v2 2000-01-31T00:00:00Z
 			{"refused.example:8333", SpeaksUnknown}, {"two words:1", SpeaksUnknown},
 		} {
 			if got := p.Lookup(c.addr); got != c.want {
-				t.Errorf("%s is remembered as %v, want %v", c.addr, got, c.want)
+				t.Errorf("%s is known as %v, want %v", c.addr, got, c.want)
 			}
 		}
 		closePeers(t, p)
@@ -168,15 +168,15 @@ func TestCorruptPeersFile(t *testing.T) {
 					t.Errorf("%+v, want %d kept and %q", corrupt, c.kept, c.says)
 				}
 				if readFile(t, corrupt.Moved) != c.text {
-					t.Error("what was set aside is not the file")
+					t.Error("the moved file differs")
 				}
 				for i, addr := range []string{"two:1", "[::3]:1"} {
 					if got := p.Lookup(addr); (got == SpeaksV2) != (i < c.kept) {
-						t.Errorf("%s is remembered as %v", addr, got)
+						t.Errorf("%s is known as %v", addr, got)
 					}
 				}
 				if got := p.Lookup("one:1"); got != SpeaksUnknown {
-					t.Errorf("one:1 is remembered as %v", got)
+					t.Errorf("one:1 is known as %v", got)
 				}
 				p.Note("later:1", SpeaksV1)
 				closePeers(t, p)
@@ -184,7 +184,7 @@ func TestCorruptPeersFile(t *testing.T) {
 
 				p = openPeers(t, path) // no complaint any more
 				if p.Lookup("later:1") != SpeaksV1 || p.v2.order.Len()+p.v1.order.Len() != c.kept+1 {
-					t.Errorf("%d peers are remembered, want %d", p.v2.order.Len()+p.v1.order.Len(), c.kept+1)
+					t.Errorf("%d peers are known, want %d", p.v2.order.Len()+p.v1.order.Len(), c.kept+1)
 				}
 				closePeers(t, p)
 			}

@@ -46,7 +46,7 @@ func TestPeersAreSavedNowAndThen(t *testing.T) {
 	})
 }
 
-// Refusals and lookups are no reason to write.
+// Refusals and lookups do not write the file.
 func TestPeersFileIsNotTouched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "peers")
@@ -202,14 +202,14 @@ func TestPeersFileIsReplacedInOneStep(t *testing.T) {
 	}
 }
 
-// While the disk takes its time, nobody else waits.
+// While the disk takes its time, no other call waits.
 func TestLookupDoesNotWaitForTheDisk(t *testing.T) {
 	p := openPeers(t, filepath.Join(t.TempDir(), "peers"))
 	p.Note("one:1", SpeaksV2)
 	p.file.saving.Lock() // as it is during a save
 	p.Note("two:1", SpeaksV1)
 	if p.Lookup("one:1") != SpeaksV2 || p.Lookup("two:1") != SpeaksV1 {
-		t.Error("not remembered")
+		t.Error("not known")
 	}
 	p.file.saving.Unlock()
 	closePeers(t, p)
@@ -227,7 +227,7 @@ func TestPeersFileConcurrently(t *testing.T) {
 				addr := fmt.Sprintf("h%d:%d", i, j)
 				p.Note(addr, SpeaksV2)
 				if p.Lookup(addr) != SpeaksV2 {
-					t.Error("not remembered")
+					t.Error("not known")
 				}
 			}
 		})
@@ -250,7 +250,7 @@ func TestCloseWithoutFile(t *testing.T) {
 	}
 }
 
-// SaveFailed is called with nothing locked: it may do anything, and take its time.
+// SaveFailed is called with no lock held: it may do anything, and block.
 func TestSaveFailedWithoutLocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "dir")

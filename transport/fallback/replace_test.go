@@ -55,14 +55,14 @@ func TestCutShortOverwrite(t *testing.T) {
 		}
 		for addr, want := range map[string]Speaks{"one:1": SpeaksUnknown, "two:1": SpeaksV2, "three:1": SpeaksV2} {
 			if got := p.Lookup(addr); got != want {
-				t.Errorf("%q: %s is remembered as %v, want %v", left, addr, got, want)
+				t.Errorf("%q: %s is known as %v, want %v", left, addr, got, want)
 			}
 		}
 		closePeers(t, p)
 	}
 }
 
-// An empty file is reported once, and nothing is set aside in place of what may be there.
+// An empty file is reported once, and not moved in place of an older one.
 func TestEmptyFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "peers")
@@ -77,7 +77,7 @@ func TestEmptyFile(t *testing.T) {
 	closePeers(t, openPeers(t, path))
 	wantFiles(t, dir, "peers", "peers.corrupt")
 	if got := readFile(t, path+".corrupt"); got != "of value" {
-		t.Errorf("what had been set aside is now %q", got)
+		t.Errorf("the file moved before is now %q", got)
 	}
 }
 
