@@ -77,12 +77,12 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Commands: []*cli.Command{
 			command(&cli.Command{
 				Name:   "demo",
-				Usage:  "show what it does: a v1 client, the proxy and a v2 node on this machine",
+				Usage:  "show what it does, with a v1 client, the proxy and a v2 node on loopback",
 				Action: func(c *cli.Context) error { return demo(c.Context, stdout) },
 			}),
 			command(&cli.Command{
 				Name:   "config",
-				Usage:  "check the settings and print them, as a file for --config with where each comes from",
+				Usage:  "check the settings and print them as a file for --config, with the source of each",
 				Flags:  append(settings.Flags(), &cli.BoolFlag{Name: "json", Usage: "print them in JSON"}),
 				Action: printConfig,
 			}),
@@ -108,7 +108,7 @@ func command(c *cli.Command) *cli.Command {
 	if c.ArgsUsage == "" {
 		c.Before = func(ctx *cli.Context) error {
 			if ctx.Args().Present() {
-				return usageError{fmt.Errorf("%s takes no arguments; leave out %q", c.Name, ctx.Args().First())}
+				return usageError{fmt.Errorf("%s takes no arguments; remove %q", c.Name, ctx.Args().First())}
 			}
 			return nil
 		}
@@ -120,13 +120,13 @@ func command(c *cli.Command) *cli.Command {
 func onlyArgument(c *cli.Context) (string, error) {
 	switch extra := c.Args().Get(1); {
 	case c.NArg() == 1 && c.Args().First() == "":
-		return "", usageError{fmt.Errorf("%s: %s is empty; write it, or leave it out", c.Command.Name, c.Command.ArgsUsage)}
+		return "", usageError{fmt.Errorf("%s: %s is empty; omit it or give a value", c.Command.Name, c.Command.ArgsUsage)}
 	case c.NArg() <= 1:
 		return c.Args().First(), nil
 	case strings.HasPrefix(extra, "-"):
 		return "", usageError{fmt.Errorf("%s: write %s before %s: flags come first", c.Command.Name, extra, c.Args().First())}
 	default:
-		return "", usageError{fmt.Errorf("%s takes one argument, %s; leave out %q", c.Command.Name, c.Command.ArgsUsage, extra)}
+		return "", usageError{fmt.Errorf("%s takes one argument, %s; remove %q", c.Command.Name, c.Command.ArgsUsage, extra)}
 	}
 }
 

@@ -45,7 +45,7 @@ func runCheck(c *cli.Context) error {
 		return err
 	}
 	if peer == "" && (c.IsSet("network") || c.IsSet("v1")) {
-		return usageError{errors.New("check: --network and --v1 are about a peer; add its HOST:PORT")}
+		return usageError{errors.New("check: --network and --v1 need a peer; add its HOST:PORT")}
 	}
 	var target check.Target
 	if peer != "" {

@@ -105,7 +105,7 @@ func TestCheckSettings(t *testing.T) {
 func TestCheckWrongInput(t *testing.T) {
 	for args, says := range map[string]string{
 		"check node.example:8333 --json":        "write --json before node.example:8333",
-		"check node.example:8333 other:8333":    `check takes one argument, [HOST:PORT]; leave out "other:8333"`,
+		"check node.example:8333 other:8333":    `check takes one argument, [HOST:PORT]; remove "other:8333"`,
 		"check --network regtest":               "add its HOST:PORT",
 		"check --v1":                            "add its HOST:PORT",
 		"check --network testnet node.example":  `"testnet" is invalid; must be mainnet,`,
@@ -123,5 +123,5 @@ func TestCheckWrongInput(t *testing.T) {
 	if code != 2 || stdout != "" {
 		t.Errorf("exit code %d, want 2; printed %q", code, stdout)
 	}
-	checkOneLine(t, "an empty argument", stderr, "check: [HOST:PORT] is empty; write it, or leave it out")
+	checkOneLine(t, "an empty argument", stderr, "check: [HOST:PORT] is empty; omit it or give a value")
 }

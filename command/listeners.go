@@ -154,7 +154,7 @@ func (o *opening) open(s *settings.Settings, name, spec string, wait bool) (net.
 	if hint != "" {
 		hint += "; "
 	}
-	return nil, fmt.Errorf("cannot listen: %w; %sfor another address, choose one with %s", err, hint, s.Where(name))
+	return nil, fmt.Errorf("cannot listen: %w; %sto use another address, set %s", err, hint, s.Where(name))
 }
 
 func (o *opening) await(spec string, wait bool) (net.Listener, error) {
@@ -171,7 +171,7 @@ func (o *opening) await(spec string, wait bool) (net.Listener, error) {
 			return nil, err
 		}
 		if !told {
-			o.log.Warn("this machine does not have the address yet; waiting for it", "addr", spec, "at_most", left.Round(time.Second))
+			o.log.Warn("waiting for an address that this machine does not have yet", "addr", spec, "at_most", left.Round(time.Second))
 		}
 		select {
 		case <-time.After(min(left, addressInterval)):
@@ -198,17 +198,17 @@ func listenHint(err error, spec string) string {
 	_, port, _ := net.SplitHostPort(spec)
 	switch {
 	case errno.Is(err, errno.EADDRINUSE):
-		return fmt.Sprintf("another program has that address, or bip324-proxy runs already: %s shows which; stop it", showListeners)
+		return fmt.Sprintf("another program uses that address, perhaps another bip324-proxy; %s shows which", showListeners)
 	case isAbsent(err, spec):
-		return fmt.Sprintf("this machine has no such address: %s shows those that it has", showAddresses)
+		return fmt.Sprintf("this machine does not have that address; %s lists its addresses", showAddresses)
 	case errno.Is(err, errno.EACCES, syscall.EPERM) && len(port) < 4 && port != "0":
-		return "a port below 1024 needs a privilege; take a higher one, such as 1324"
+		return "ports below 1024 need a privilege; use a higher one, such as 1324"
 	case errno.Is(err, errno.EACCES, syscall.EPERM):
-		return "the system does not permit this program to use that port"
+		return "the system does not allow this program to use that port"
 	case errno.Is(err, errno.EAFNOSUPPORT):
-		return "this machine, or the service's sandbox, does not have that family of addresses, IPv4 or IPv6; take the other"
+		return "IPv4 or IPv6, whichever this is, is unavailable on this machine or in the service's sandbox; use the other"
 	case errno.Is(err, errno.EMFILE, syscall.ENFILE):
-		return "too many files are open; raise the limit (ulimit -n)"
+		return "too many open files; raise the limit (ulimit -n)"
 	}
 	return ""
 }
@@ -217,21 +217,21 @@ func listenHint(err error, spec string) string {
 func socketHint(err error, path string) string {
 	switch {
 	case errno.Is(err, errno.EADDRINUSE):
-		return "another program uses that socket, or bip324-proxy runs already; stop it"
+		return "another program uses that socket, perhaps another bip324-proxy"
 	case errno.Is(err, syscall.ENOENT):
-		return "its directory does not exist; make it"
+		return "its directory does not exist; create it"
 	case errno.Is(err, syscall.ENOTDIR):
 		return "part of the path is not a directory"
 	case errno.Is(err, errno.EACCES, syscall.EPERM):
-		return "this user may not write to its directory; permit that"
+		return "no write permission in its directory; grant it"
 	case errno.Is(err, syscall.EROFS):
-		return "its file system is read-only; under systemd, take a path in a RuntimeDirectory="
+		return "its file system is read-only; under systemd, use a path in a RuntimeDirectory="
 	case errno.Is(err, syscall.ENAMETOOLONG), errno.Is(err, errno.EINVAL) && len(path) > 90:
-		return fmt.Sprintf("the path has %d bytes, and a socket's may have 107 on Linux, 103 elsewhere; take a shorter one", len(path))
+		return fmt.Sprintf("the path has %d bytes; a socket's may have 107 on Linux, 103 elsewhere", len(path))
 	case errno.Is(err, errno.EAFNOSUPPORT):
-		return "this system has no unix sockets; take HOST:PORT"
+		return "this system has no unix sockets; use HOST:PORT"
 	case errno.Is(err, syscall.ENOSPC, syscall.EDQUOT):
-		return "its file system is full; make room"
+		return "its file system is full; free some space"
 	}
 	return ""
 }

@@ -29,12 +29,12 @@ func TestWrongInput(t *testing.T) {
 	for _, test := range []struct {
 		args, says string
 	}{
-		{"--v1-fallback sometimes", `--v1-fallback: "sometimes" is none of never, overlay and always`},
-		{"--passthrough maybe", `"maybe" is neither allow nor deny`},
+		{"--v1-fallback sometimes", `--v1-fallback: "sometimes" is invalid; must be never, overlay or always`},
+		{"--passthrough maybe", `"maybe" is invalid; must be allow or deny`},
 		{"--grace soon", "-grace"},
-		{"--grace -1s", "cannot be negative"},
-		{"--log-level loud", "none of debug, info, warn and error"},
-		{"--log-format xml", "neither text nor json"},
+		{"--grace -1s", "must not be negative"},
+		{"--log-level loud", "invalid; must be debug, info, warn or error"},
+		{"--log-format xml", "must be text or json"},
 		{"--listen 1324", "write HOST:PORT"},
 		{"--listen :1324", "write HOST:PORT"},
 		{"--listen 127.0.0.1:99999", "write HOST:PORT"},
@@ -50,47 +50,47 @@ func TestWrongInput(t *testing.T) {
 		{"--upstream http://127.0.0.1:9050", "--upstream: the URL of the upstream proxy is invalid; write socks5://"},
 		{"--peer 127.0.0.1:0", "is not ADDRESS=PEER"},
 		{"--peer 127.0.0.1:0=node.example", "is not ADDRESS=PEER"},
-		{"--peer 0.0.0.0:0=node.example:8333", "these clients are not asked for a password"},
+		{"--peer 0.0.0.0:0=node.example:8333", "these clients need no password"},
 		{"--allow 10.0.0.0/33", `--allow: "10.0.0.0/33" is about no host; write HOST or HOST:PORT`},
 		{"--deny *:http", "has no port from 1 to 65535"},
 		{"--deny 10.0.0.0/8,*.node..example", `--deny: "*.node..example" is about no host`},
-		{"--max-sessions 0", "--max-sessions: there must be one at least"},
+		{"--max-sessions 0", "--max-sessions: must be at least 1; omit it"},
 		{"--max-sessions many", "max-sessions"},
-		{"--client-rate 0", "--client-rate: it must be one a second at least"},
-		{"--log-addresses=maybe", `--log-addresses: "maybe" is neither true nor false`},
+		{"--client-rate 0", "--client-rate: must be from 1 to 1000000"},
+		{"--log-addresses=maybe", `--log-addresses: "maybe" is invalid; must be true or false`},
 		{"--listen 0.0.0.0:0", "Bitcoin Core, --clients with their addresses"},
 		{"--peer 0.0.0.0:0=node.example:8333", "add --clients"},
 		{"--clients 172.30.0.5/16", "--clients: \"172.30.0.5/16\" has bits after the first 16; write 172.30.0.0/16"},
 		{"--listen 0.0.0.0:0 --clients 0.0.0.0/0", "write public:0.0.0.0/0"},
 		{"--clients 203.0.113.0/24", "write public:203.0.113.0/24"},
 		{"--clients core.example", "is neither an address nor a network"},
-		{"--listen unix:/s?mode=0666", "every user of this machine could connect to /s; write a mode that ends in 0"},
+		{"--listen unix:/s?mode=0666", "any local user could connect to /s; use a mode that ends in 0"},
 		{"--listen unix:/s?mode=0602", "add --auth USER:PASSWORD"},
 		{"--listen unix:/s?mode=9", "--listen: \"unix:/s?mode=9\" has the invalid mode \"9\""},
 		{"--listen unix:/s?mod=0660", "has the unknown option \"mod\""},
 		{"--listen unix:/no-such-dir/s?group=no-such-group-here", "has an unknown group"},
-		{"--peer unix:/s?mode=0666=node.example:8333 --auth u:p", "these clients are not asked for a password"},
+		{"--peer unix:/s?mode=0666=node.example:8333 --auth u:p", "these clients need no password"},
 		{"--status unix:/s?mode=0666", "add --status-token TOKEN"},
 		{"--status 1325", "--status: \"1325\" is not a valid address; write HOST:PORT"},
 		{"--status 0.0.0.0:0", "add --status-token TOKEN"},
 		{"--status [::]:0", "add --status-token TOKEN"},
 		{"--status 192.0.2.1:1325", "add --status-token TOKEN"},
 		{"--status-token short", "--status-token: the token must have at least 16 characters"},
-		{"--status-token 0123456789abcdef --status-token-file f", "--status-token and --status-token-file: give one of them"},
+		{"--status-token 0123456789abcdef --status-token-file f", "--status-token and --status-token-file: mutually exclusive; give one of them"},
 		{"--status-host *", `--status-host: "*" is not a valid host`},
 		{"--status-host status.example:1325", "without port"},
 		{"--no-such-flag", "no-such-flag"},
-		{"serve", `no command "serve"`},
-		{"demo now", `leave out "now"`},
+		{"serve", `unknown command "serve"`},
+		{"demo now", `remove "now"`},
 		{"demo --fast", "fast"},
-		{"config now", `config takes no arguments; leave out "now"`},
+		{"config now", `config takes no arguments; remove "now"`},
 		{"config --fast", "fast"},
-		{"--grace soon config", `--grace: "soon" is no time`},
-		{"man page", `leave out "page"`},
+		{"--grace soon config", `--grace: "soon" is not a valid duration`},
+		{"man page", `remove "page"`},
 		{"completion", "name one shell, of bash, zsh, fish"},
 		{"completion csh", "name one shell, of bash, zsh, fish"},
 		{"completion bash zsh", "name one shell, of bash, zsh, fish"},
-		{"version 2", `leave out "2"`},
+		{"version 2", `remove "2"`},
 	} {
 		var stdout, stderr bytes.Buffer
 		code := Run(append([]string{"bip324-proxy"}, strings.Fields(test.args)...), &stdout, &stderr)
@@ -137,7 +137,7 @@ func TestPortInUse(t *testing.T) {
 		t.Errorf("exit code %d, want 1", code)
 	}
 	checkOneLine(t, "a port in use", stderr.String(), l.Addr().String())
-	checkOneLine(t, "a port in use", stderr.String(), "choose one with --listen")
+	checkOneLine(t, "a port in use", stderr.String(), "to use another address, set --listen")
 }
 
 func checkOneLine(t *testing.T, what, got, says string) {

@@ -21,16 +21,16 @@ func (s *service) openPeers() error {
 	switch {
 	case err == nil:
 	case errors.As(err, new(*fallback.CorruptPeersError)):
-		s.log.Warn("going on with what could be read", "err", err)
+		s.log.Warn("using the known peers that could be read", "err", err)
 	case set.Policy.Dialer.Mode == fallback.Never && !isWrongPath(err):
 		s.peersLost = err
-		s.log.Warn("going on with known peers in this process only; with --v1-fallback never nothing depends on them", "err", err)
+		s.log.Warn("known peers will not be saved; with --v1-fallback never, nothing depends on them", "err", err)
 		return nil
 	default:
 		return fmt.Errorf("%s: %w", set.Where("known-peers"), err)
 	}
 	if n := peers.Distrusted(); n > 0 {
-		s.log.Info("known peers have expired by this machine's clock, or expire too late; as the clock may be wrong, or may have been, they stay known for a week of running",
+		s.log.Info("some known peers have implausible expiry times: the clock is wrong or was; keeping them for another week of running time",
 			"peers", n, "file", set.KnownPeers)
 	}
 	peers.SaveFailed = func(err error) { s.log.Error("known peers could not be saved", "err", err) }

@@ -57,9 +57,9 @@ func (s *service) reload(next *settings.Settings, err error) {
 	if err != nil {
 		var wrong *settings.Error
 		if !before.LogAddresses && errors.As(err, &wrong) {
-			err = fmt.Errorf("%s is wrong; run bip324-proxy config to see why", wrong.Where)
+			err = fmt.Errorf("%s is invalid; run bip324-proxy config to see why", wrong.Where)
 		}
-		s.log.Error("the configuration is not reloaded, and stays as it was", "err", err)
+		s.log.Error("reload failed; keeping the current configuration", "err", err)
 		return
 	}
 	s.current.Store(merged)
@@ -70,7 +70,7 @@ func (s *service) reload(next *settings.Settings, err error) {
 	}
 	s.log.Info("configuration reloaded", "changed", names(changed))
 	if len(restart) > 0 {
-		s.log.Warn("what changed needs a restart, and stays as it was until then", "settings", names(restart))
+		s.log.Warn("these changes take effect after a restart", "settings", names(restart))
 	}
 	s.warnOfLess(before)
 	s.warnOfFiles()
@@ -80,7 +80,7 @@ func (s *service) reload(next *settings.Settings, err error) {
 // checkReload returns an error if the settings do not fit what is open.
 func (s *service) checkReload(next *settings.Settings) error {
 	if mode := next.Policy.Dialer.Mode; s.peersLost != nil && mode != fallback.Never {
-		return fmt.Errorf("v1-fallback: %v needs the known peers, and their file could not be used at the start; mend that, and restart: %w", mode, s.peersLost)
+		return fmt.Errorf("v1-fallback: %v needs the file of known peers, which could not be opened at the start; fix that and restart: %w", mode, s.peersLost)
 	}
 	return checkListeners(next, s.listeners)
 }
@@ -89,14 +89,14 @@ func (s *service) checkReload(next *settings.Settings) error {
 func (s *service) warnOfLess(before *settings.Settings) {
 	now := s.settings()
 	if before.Policy.Upstream != nil && now.Policy.Upstream == nil {
-		s.log.Warn("there is no upstream proxy any more: new sessions connect directly, and peers see this machine's address")
+		s.log.Warn("upstream proxy removed: new sessions connect directly, and peers see this machine's address")
 	}
 	if !now.Policy.Clients.Within(before.Policy.Clients) {
-		s.log.Warn("more clients are admitted without a password than before")
+		s.log.Warn("more clients than before need no password")
 	}
 	more := now.Policy.Dialer.Mode > before.Policy.Dialer.Mode
 	if more || now.Policy.CJDNSReachable && !before.Policy.CJDNSReachable && now.Policy.Dialer.Mode != fallback.Never {
-		s.log.Warn("new sessions may speak plaintext v1 where they might not before", "v1_fallback", now.V1Fallback, "cjdnsreachable", now.Policy.CJDNSReachable)
+		s.log.Warn("plaintext v1 is now allowed where it was not", "v1_fallback", now.V1Fallback, "cjdnsreachable", now.Policy.CJDNSReachable)
 	}
 }
 
@@ -109,10 +109,10 @@ func names(all []string) string {
 
 func (s *service) warnOfFiles() {
 	for _, file := range s.settings().ExposedFiles() {
-		s.log.Warn("every user of this machine can read the file, and it has a password; make it the file of the user that the proxy runs as (chown), and run chmod 600 on it", "file", file)
+		s.log.Warn("any local user can read this file, which contains a password; chown it to the proxy's user and chmod it to 600", "file", file)
 	}
 	if s.settings().AuthHasOuterSpace() {
-		s.log.Warn("the line in the file begins or ends with a space, which is part of the user name or password; if it should not be, remove it",
+		s.log.Warn("the first line of the file begins or ends with a space, which is taken as part of the user name or password; remove it if that is not meant",
 			"file", s.settings().AuthFile)
 	}
 }
@@ -120,14 +120,14 @@ func (s *service) warnOfFiles() {
 // warnOfClients warns of networks in --clients that admit everybody.
 func (s *service) warnOfClients() {
 	for _, n := range s.settings().Policy.Clients.Everybody() {
-		s.log.Warn("every program that reaches the proxy may use it without a password, from wherever; give --clients the networks of its clients", "clients", n.String())
+		s.log.Warn("--clients admits everyone without a password; list only the networks of your clients", "clients", n.String())
 	}
 }
 
 // warnOfIdleClients warns of a --clients that has no effect.
 func (s *service) warnOfIdleClients() {
 	if len(s.settings().Clients) > 0 && !slices.ContainsFunc(s.listeners, func(l listener) bool { return !listen.IsLocal(l.Addr()) }) {
-		s.log.Warn("--clients has no effect, for all listeners are on this machine alone; to let others in, add --listen with an address that they reach",
+		s.log.Warn("--clients has no effect: all listeners are local; to admit remote clients, add --listen with an address they can reach",
 			"clients", s.settings().Clients)
 	}
 }

@@ -31,7 +31,7 @@ func TestReloadDropsNoProtection(t *testing.T) {
 			p := startProgram(t, "--listen", "127.0.0.1:0", "--config", file)
 			p.next(t, "listening")
 			for _, content := range []string{"", "\n", "# " + c.set + "\n", "grace = \"1s\"\n", "v1-fallback = \"never\"\n"} {
-				if line := p.hangUp(t, file, content); line["level"] != "ERROR" || !strings.HasSuffix(fmt.Sprint(line["err"]), "not set any more: "+c.name+"; write it again, or if new sessions are to do without, write "+c.drop) {
+				if line := p.hangUp(t, file, content); line["level"] != "ERROR" || !strings.HasSuffix(fmt.Sprint(line["err"]), "no longer set: "+c.name+"; set it again, or to drop this protection write "+c.drop) {
 					t.Errorf("%q: the log says %v", content, line)
 				}
 			}
@@ -52,7 +52,7 @@ func TestReloadDropsNoProtection(t *testing.T) {
 	p.next(t, "listening")
 	sum := all[0].set + "\n" + all[4].set + "\n" + all[6].set + "\n"
 	p.hangUp(t, file, sum)
-	if line := p.hangUp(t, file, ""); !strings.Contains(fmt.Sprint(line["err"]), `not set any more: auth, deny, log-addresses; write it again, or if new sessions are to do without, write auth = "", deny = [], log-addresses = true`) {
+	if line := p.hangUp(t, file, ""); !strings.Contains(fmt.Sprint(line["err"]), `no longer set: auth, deny, log-addresses; set it again, or to drop this protection write auth = "", deny = [], log-addresses = true`) {
 		t.Errorf("the log says %v", line)
 	}
 	if line := p.hangUp(t, file, strings.Replace(sum, all[0].set, all[1].set, 1)); line["changed"] != "auth, auth-file" { // one is as good as the other
@@ -84,11 +84,11 @@ func TestReloadWarnsOfPlaintext(t *testing.T) {
 		if c.warn == "" {
 			continue
 		}
-		if line := p.await(t, "may speak plaintext v1"); line["level"] != "WARN" || fmt.Sprint(line["v1_fallback"], " ", line["cjdnsreachable"]) != c.warn {
+		if line := p.await(t, "plaintext v1 is now allowed"); line["level"] != "WARN" || fmt.Sprint(line["v1_fallback"], " ", line["cjdnsreachable"]) != c.warn {
 			t.Errorf("%+v: the log says %v", c, line)
 		}
 	}
-	if n := strings.Count(p.stop(t), "may speak plaintext v1"); n != 4 {
+	if n := strings.Count(p.stop(t), "plaintext v1 is now allowed"); n != 4 {
 		t.Errorf("%d warnings, want 4", n)
 	}
 }
@@ -131,11 +131,11 @@ func TestReloadOfClients(t *testing.T) {
 			t.Errorf("%q: the log says %v", c.content, line)
 		}
 		if c.warn {
-			p.await(t, "more clients are admitted without a password")
+			p.await(t, "more clients than before need no password")
 		}
 		answered(c.answer)
 	}
-	if n := strings.Count(p.stop(t), "more clients are admitted"); n != 3 {
+	if n := strings.Count(p.stop(t), "more clients than before"); n != 3 {
 		t.Errorf("%d warnings, want 3", n)
 	}
 }

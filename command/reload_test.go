@@ -44,7 +44,7 @@ func TestReload(t *testing.T) {
 	if line["msg"] != "configuration reloaded" || line["changed"] != "v1-fallback, deny, passthrough" {
 		t.Errorf("the log says %v", line)
 	}
-	line = p.next(t, "what changed needs a restart, and stays as it was until then")
+	line = p.next(t, "these changes take effect after a restart")
 	if line["level"] != "WARN" || line["settings"] != "known-peers, message-memory" {
 		t.Errorf("the log says %v", line)
 	}
@@ -86,15 +86,15 @@ func TestReloadOfABadFile(t *testing.T) {
 	addr := p.next(t, "listening")["addr"].(string)
 	echo := loopback.Echo(t)
 	for content, says := range map[string]string{
-		"deny = []\nv1-fallbak = \"always\"\n":     file + `:2: "v1-fallbak" is no setting; the nearest is v1-fallback`,
-		"deny = []\nv1-fallback = \"sometimes\"\n": file + `:2: v1-fallback: "sometimes" is none of never, overlay and always`,
-		"deny = [\n\n":                                    file + ":2: this is not TOML",
+		"deny = []\nv1-fallbak = \"always\"\n":     file + `:2: unknown setting "v1-fallbak"; did you mean v1-fallback?`,
+		"deny = []\nv1-fallback = \"sometimes\"\n": file + `:2: v1-fallback: "sometimes" is invalid; must be never, overlay or always`,
+		"deny = [\n\n":                                    file + ":2: invalid TOML",
 		"auth-file = \"/no/such/file\"\n":                 "/no/such/file",
-		"upstream = \"socks5://" + addr + "\"\n":          file + ":1: upstream: " + addr + " is this proxy itself",
+		"upstream = \"socks5://" + addr + "\"\n":          file + ":1: upstream: " + addr + " is this proxy's own address",
 		"listen = [\"0.0.0.0:1\"]\nauth = \"no-colon\"\n": file + ":2: auth: write USER:PASSWORD",
 	} {
 		line := p.hangUp(t, file, content)
-		if err, _ := line["err"].(string); line["level"] != "ERROR" || line["msg"] != "the configuration is not reloaded, and stays as it was" || !strings.Contains(err, says) {
+		if err, _ := line["err"].(string); line["level"] != "ERROR" || line["msg"] != "reload failed; keeping the current configuration" || !strings.Contains(err, says) {
 			t.Errorf("%q: the log says %v", content, line)
 		}
 		if _, code := socksTo(t, addr, echo); code != 2 {
@@ -123,13 +123,13 @@ func TestReloadWithoutKnownPeers(t *testing.T) {
 	peersLine := "known-peers = '" + peers + "'\n"
 	file := writeFile(t, peersLine)
 	p := startProgram(t, "--listen", "127.0.0.1:0", "--config", file)
-	if line := p.next(t, "going on with known peers in this process only; with --v1-fallback never nothing depends on them"); line["level"] != "WARN" || !strings.Contains(fmt.Sprint(line["err"]), peers) {
+	if line := p.next(t, "known peers will not be saved; with --v1-fallback never, nothing depends on them"); line["level"] != "WARN" || !strings.Contains(fmt.Sprint(line["err"]), peers) {
 		t.Errorf("the log says %v", line)
 	}
 	p.next(t, "listening")
 	for _, mode := range []string{"overlay", "always"} {
 		line := p.hangUp(t, file, peersLine+"v1-fallback = \""+mode+"\"\ndeny = [\"*\"]\n")
-		if err := fmt.Sprint(line["err"]); line["level"] != "ERROR" || !strings.Contains(err, "v1-fallback: "+mode+" needs the known peers") || !strings.Contains(err, peers) {
+		if err := fmt.Sprint(line["err"]); line["level"] != "ERROR" || !strings.Contains(err, "v1-fallback: "+mode+" needs the file of known peers") || !strings.Contains(err, peers) {
 			t.Errorf("%s: the log says %v", mode, line)
 		}
 	}
@@ -188,7 +188,7 @@ func TestReloadOfPasswords(t *testing.T) {
 	if line := p.signalHangup(t); line["changed"] != "nothing" {
 		t.Errorf("the log says %v", line)
 	}
-	if line := p.await(t, "every user of this machine can read the file"); line["level"] != "WARN" || line["file"] != file {
+	if line := p.await(t, "any local user can read this file"); line["level"] != "WARN" || line["file"] != file {
 		t.Errorf("the log says %v", line)
 	}
 	if text := p.stop(t); strings.Contains(text, "third") || strings.Contains(text, "second") {
@@ -205,7 +205,7 @@ func TestReloadKeepsAnUpstream(t *testing.T) {
 	addr := p.next(t, "listening")["addr"].(string)
 	echo := loopback.Echo(t)
 	for _, content := range []string{"", "deny = []\n"} {
-		if line := p.hangUp(t, file, content); line["level"] != "ERROR" || !strings.Contains(fmt.Sprint(line["err"]), `not set any more: upstream; write it again, or if new sessions are to do without, write upstream = ""`) {
+		if line := p.hangUp(t, file, content); line["level"] != "ERROR" || !strings.Contains(fmt.Sprint(line["err"]), `no longer set: upstream; set it again, or to drop this protection write upstream = ""`) {
 			t.Errorf("%q: the log says %v", content, line)
 		}
 		if _, code := socksTo(t, addr, echo); code != 1 { // the upstream is not there
@@ -226,7 +226,7 @@ func TestReloadKeepsAnUpstream(t *testing.T) {
 	if line := p.hangUp(t, file, "upstream = \"\"\n"); line["changed"] != "upstream" { // it is meant
 		t.Errorf("the log says %v", line)
 	}
-	if line := p.await(t, "there is no upstream proxy any more"); line["level"] != "WARN" {
+	if line := p.await(t, "upstream proxy removed"); line["level"] != "WARN" {
 		t.Errorf("the log says %v", line)
 	}
 	p.stop(t)
@@ -272,7 +272,7 @@ func TestLogAddresses(t *testing.T) {
 		t.Errorf("reply %d", code)
 	}
 	line := p.hangUp(t, file, "log-addresses = false\ndeny = [ \"node .example\" ]\n")
-	if line["err"] != file+":2: deny is wrong; run bip324-proxy config to see why" {
+	if line["err"] != file+":2: deny is invalid; run bip324-proxy config to see why" {
 		t.Errorf("the log says %v", line)
 	}
 	if line := p.hangUp(t, file, "log-addresses = true\n"); line["changed"] != "log-addresses" {
@@ -354,13 +354,13 @@ func TestEmptyPipe(t *testing.T) {
 	if code := Run([]string{"bip324-proxy", "--config", file, "config"}, &stdout, &stderr); code != 1 {
 		t.Errorf("exit code %d, want 1; %s", code, &stdout)
 	}
-	checkOneLine(t, file, stderr.String(), "is a pipe that nothing came out of")
+	checkOneLine(t, file, stderr.String(), "is an empty pipe")
 
 	go write("deny = [\"private\"]\n")
 	p := startProgram(t, "--listen", "127.0.0.1:0", "--config", file)
 	p.next(t, "listening")
 	go write("")
-	if line := p.signalHangup(t); line["level"] != "ERROR" || !strings.Contains(fmt.Sprint(line["err"]), "is a pipe that nothing came out of") {
+	if line := p.signalHangup(t); line["level"] != "ERROR" || !strings.Contains(fmt.Sprint(line["err"]), "is an empty pipe") {
 		t.Errorf("the log says %v", line)
 	}
 	go write("deny = [\"10.0.0.0/8\"]\n")

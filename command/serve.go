@@ -52,7 +52,7 @@ func (s *service) settings() *settings.Settings { return s.current.Load() }
 // serve is the program's main job.
 func serve(c *cli.Context) error {
 	if c.Args().Present() {
-		return usageError{fmt.Errorf("there is no command %q; see bip324-proxy --help", c.Args().First())}
+		return usageError{fmt.Errorf("unknown command %q; see bip324-proxy --help", c.Args().First())}
 	}
 	signals.Catch() // and until the process has ended
 	s := &service{level: new(slog.LevelVar), stderr: c.App.ErrWriter}
@@ -107,10 +107,10 @@ func serve(c *cli.Context) error {
 		return err
 	}
 	for _, err := range missing {
-		s.log.Info("not listening on an address by default that this machine does not have", "err", errors.Unwrap(err))
+		s.log.Info("default address skipped: this machine does not have it", "err", errors.Unwrap(err))
 	}
 	if enough := proxy.SessionsForDescriptors(set.Descriptors()); set.MaxSessions > enough {
-		s.log.Warn("there may be too few descriptors for so many sessions; raise their limit (ulimit -n) to six times as many",
+		s.log.Warn("the file descriptor limit is too low for max-sessions; raise it (ulimit -n) to six times as many",
 			"max_sessions", set.MaxSessions, "enough_for", enough)
 	}
 	defer runtime.KeepAlive(spareMemory())
@@ -143,7 +143,7 @@ func (s *service) run(loaded <-chan loading) error {
 	}
 	s.warnOfIdleClients()
 	if u := s.settings().Policy.Upstream; u != nil && u.Credentials != nil && s.settings().Policy.Socks.Auth == nil {
-		s.log.Info("the upstream proxy gets the user name and password of its URL, and those of clients are not passed on")
+		s.log.Info("the upstream proxy gets the credentials in its URL; those of clients are not passed on")
 	}
 	s.notify("READY=1")
 	probing, stopProbing := context.WithCancel(context.Background())
@@ -158,7 +158,7 @@ func (s *service) run(loaded <-chan loading) error {
 			s.reload(next.settings, next.err)
 		case <-s.stops.first:
 			grace := s.settings().Grace
-			s.log.Info("stopping; once more to stop at once", "signal", s.stops.signal.String(), "grace", grace)
+			s.log.Info("shutting down; press Ctrl-C again to stop now", "signal", s.stops.signal.String(), "grace", grace)
 			s.notify("STOPPING=1")
 			s.stop(grace)
 			return nil
@@ -187,7 +187,7 @@ func (s *service) notify(state string) {
 		conn.Close()
 	}
 	if err != nil {
-		s.log.Warn("systemd cannot be told the state of the service", "state", state, "err", err)
+		s.log.Warn("could not notify systemd", "state", state, "err", err)
 	}
 }
 
@@ -217,7 +217,7 @@ func (s *service) showStatus() (stop func()) {
 	go func() {
 		defer close(done)
 		if err := page.Serve(ctx, l); err != nil {
-			s.log.Error("the status page has ended", "err", err)
+			s.log.Error("status page failed", "err", err)
 		}
 	}()
 	return func() {

@@ -122,7 +122,7 @@ func TestStatus(t *testing.T) {
 			t.Errorf("%v", line)
 		}
 		p.cmd.Process.Signal(syscall.SIGTERM)
-		p.next(t, "stopping; once more to stop at once")
+		p.next(t, "shutting down; press Ctrl-C again to stop now")
 		for end := time.Now().Add(4 * time.Second); ; {
 			if code, body := askStatus(t, c.network, addr, "/readyz", ""); code == 503 && body == "stopping\n" {
 				break
@@ -193,7 +193,7 @@ func TestReloadOfATokenFile(t *testing.T) {
 		if line := p.signalHangup(t); line["changed"] != "nothing" {
 			t.Errorf("the log says %v", line)
 		}
-		if line := p.next(t, "what changed needs a restart, and stays as it was until then"); line["settings"] != "status-token-file" {
+		if line := p.next(t, "these changes take effect after a restart"); line["settings"] != "status-token-file" {
 			t.Errorf("the log says %v", line)
 		}
 	}

@@ -90,7 +90,7 @@ func TestStatusToken(t *testing.T) {
 func TestStatusWrongInput(t *testing.T) {
 	for args, says := range map[string]string{
 		"status nowhere":               `status: "nowhere" is not a valid address`,
-		"status 127.0.0.1:1325 more":   `status takes one argument, [ADDRESS]; leave out "more"`,
+		"status 127.0.0.1:1325 more":   `status takes one argument, [ADDRESS]; remove "more"`,
 		"status 127.0.0.1:1325 --json": "write --json before 127.0.0.1:1325",
 		"status --json --watch":        "--json and --watch exclude each other",
 	} {

@@ -85,7 +85,7 @@ func (s *service) endWithin(d time.Duration) {
 	s.end.Store(&end)
 	time.AfterFunc(d, func() {
 		if s.unsaved.Load() {
-			lastWords(s.stderr, "the known peers could not be saved in time", 100*time.Millisecond)
+			lastWords(s.stderr, "known peers could not be saved in time", 100*time.Millisecond)
 			os.Exit(1)
 		}
 		os.Exit(0)

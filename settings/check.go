@@ -17,37 +17,36 @@ import (
 	"bip324proxy/transport/fallback"
 )
 
-// The bounds of settings. What is reckoned from them fits an int of 32 bits where ints
-// have that many: bytes of memory, descriptors of sessions.
+// The bounds of settings. What is computed from them, bytes of memory and descriptors
+// of sessions, fits an int of 32 bits.
 const (
-	minMessageMemory = 8                               // MiB
+	minMessageMemory = 8                               // MiB, for a message each way
 	maxMessageMemory = min(1024*1024, math.MaxInt>>20) // MiB
 	maxMaxSessions   = 1_000_000
+	maxClientRate    = 1_000_000 // as good as no limit
 
 	minConnectTimeout = time.Second
 	maxConnectTimeout = time.Minute
 )
 
-// check finds what is wrong with settings one by one and together, and makes their
-// policy. It opens nothing but the file of --auth-file.
+// check checks the settings and makes the policy of them. It opens no file but those of
+// --auth-file and --status-token-file.
 func (s *Settings) check() (err error) {
 	switch {
 	case s.Grace < 0:
-		return s.Invalid("grace", errors.New("a time cannot be negative; 0 ends sessions at once"))
+		return s.Invalid("grace", errors.New("must not be negative; 0 ends sessions at once"))
 	case s.connectTimeout < minConnectTimeout || s.connectTimeout > maxConnectTimeout:
 		return s.Invalid("connect-timeout", fmt.Errorf("%v is invalid; must be from %v to %v", s.connectTimeout, minConnectTimeout, maxConnectTimeout))
 	case s.MessageMemory < minMessageMemory || s.MessageMemory > maxMessageMemory:
-		return s.Invalid("message-memory", fmt.Errorf("must be from %d (MiB), for a message each way, to %d", minMessageMemory, maxMessageMemory))
+		return s.Invalid("message-memory", fmt.Errorf("must be from %d to %d (MiB)", minMessageMemory, maxMessageMemory))
 	case s.IsGiven("max-sessions") && s.MaxSessions < 1:
-		return s.Invalid("max-sessions", errors.New("there must be one at least; leave it out for as many as there are descriptors for"))
+		return s.Invalid("max-sessions", errors.New("must be at least 1; omit it to use the file descriptor limit"))
 	case s.MaxSessions > maxMaxSessions:
 		return s.Invalid("max-sessions", fmt.Errorf("must be at most %d", maxMaxSessions))
-	case s.ClientRate < 1:
-		return s.Invalid("client-rate", errors.New("it must be one a second at least"))
-	case s.ClientRate > 1_000_000:
-		return s.Invalid("client-rate", errors.New("a million a second is as good as no limit; write no more"))
+	case s.ClientRate < 1 || s.ClientRate > maxClientRate:
+		return s.Invalid("client-rate", fmt.Errorf("must be from 1 to %d", maxClientRate))
 	case len(s.Listen) == 0:
-		return s.Invalid("listen", errors.New("there must be one at least; leave it out for "+strings.ReplaceAll(lookUp("listen").preset, ",", " and ")))
+		return s.Invalid("listen", errors.New("must not be empty; omit it for "+strings.ReplaceAll(lookUp("listen").preset, ",", " and ")))
 	}
 	p := &s.Policy
 	p.DenyPassthrough = s.Passthrough == "deny"
@@ -67,12 +66,12 @@ func (s *Settings) check() (err error) {
 	}
 	if s.upstream == "" {
 		p.Dialer.DialTimeout = s.connectTimeout
-	} else { // what that takes to connect is its own matter
+	} else { // which has its own time to connect to a peer
 		if p.Upstream, err = socks.ParseUpstream(s.upstream); err != nil {
 			return s.Invalid("upstream", err)
 		}
 		p.Upstream.ConnectTimeout = s.connectTimeout
-		if p.Socks.Auth != nil { // these are for this proxy, and clients have no others
+		if p.Socks.Auth != nil { // clients' credentials are this proxy's, so they separate no streams there
 			p.Upstream.Mark = processMark()
 		}
 	}
@@ -88,7 +87,7 @@ func (s *Settings) check() (err error) {
 	return s.checkStatus()
 }
 
-// checkListeners is what of the listeners can be judged before they are opened.
+// checkListeners checks the listeners before they are opened.
 func (s *Settings) checkListeners() error {
 	check := func(name, spec, peer string) error {
 		address, err := listen.Parse(spec)
@@ -111,7 +110,7 @@ func (s *Settings) checkListeners() error {
 			return s.Invalid("peer", err)
 		}
 		if addr, _ := socks.ParseAddr(peer); s.upstream != "" && addr.IP.Zone() != "" {
-			return s.Invalid("peer", fmt.Errorf("%s is an address of a network that this machine is in; the upstream proxy cannot connect to it: leave out the peer, or --upstream", peer))
+			return s.Invalid("peer", fmt.Errorf("%s is a link-local address, which the upstream proxy cannot reach; remove the peer or --upstream", peer))
 		}
 		if err := check("peer", spec, peer); err != nil {
 			return err
@@ -121,29 +120,29 @@ func (s *Settings) checkListeners() error {
 	return nil
 }
 
-// CheckListener returns an error if a listener at addr, whose clients are connected to
-// peer if there is one, would be open to whom it must not. openToAll is about a socket
-// file: all users of this machine may connect to it.
+// CheckListener returns an error if clients that must not could use a listener at addr.
+// If peer is not empty, its clients are connected to that peer. openToAll means that all
+// local users may connect to the unix socket.
 func (s *Settings) CheckListener(addr net.Addr, peer string, openToAll bool) error {
 	switch {
 	case s.Policy.Upstream != nil && s.Policy.Upstream.Address == addr.String():
-		return s.Invalid("upstream", fmt.Errorf("%v is this proxy itself; give Tor's address, such as socks5://127.0.0.1:9050", addr))
+		return s.Invalid("upstream", fmt.Errorf("%v is this proxy's own address; use Tor's, such as socks5://127.0.0.1:9050", addr))
 	case openToAll && peer != "":
-		return s.Invalid("peer", fmt.Errorf("every user of this machine could connect to %v, and these clients are not asked for a password; write a mode that ends in 0, such as 0660", addr))
+		return s.Invalid("peer", fmt.Errorf("any local user could connect to %v, and these clients need no password; use a mode that ends in 0, such as 0660", addr))
 	case openToAll && s.Policy.Socks.Auth == nil:
-		return s.Invalid("listen", fmt.Errorf("every user of this machine could connect to %v; write a mode that ends in 0, such as mode=0660&group=NAME, or add --auth USER:PASSWORD", addr))
+		return s.Invalid("listen", fmt.Errorf("any local user could connect to %v; use a mode that ends in 0, such as mode=0660&group=NAME, or add --auth USER:PASSWORD", addr))
 	case listen.IsLocal(addr):
 	case len(s.Policy.Clients) > 0:
 	case peer != "":
-		return s.Invalid("peer", fmt.Errorf("%v is not a loopback address, and these clients are not asked for a password; add --clients with their addresses, such as 172.30.0.5, or take a loopback address", addr))
+		return s.Invalid("peer", fmt.Errorf("%v is not a loopback address, and these clients need no password; add --clients with their addresses, such as 172.30.0.5, or use a loopback address", addr))
 	case s.Policy.Socks.Auth == nil:
 		return s.Invalid("listen", fmt.Errorf("%v is not a loopback address, and any program that reaches it could use the proxy; "+
-			"add --auth USER:PASSWORD, or, for clients that can be given no password, such as Bitcoin Core, --clients with their addresses, such as 172.30.0.5; or take a loopback address, such as 127.0.0.1:1324", addr))
+			"add --auth USER:PASSWORD, or, for clients that cannot send a password, such as Bitcoin Core, --clients with their addresses, such as 172.30.0.5; or use a loopback address, such as 127.0.0.1:1324", addr))
 	}
 	return nil
 }
 
-// processMark tells the streams of this process apart from those of other programs.
+// processMark separates the streams of this process from those of other programs.
 var processMark = sync.OnceValue(func() socks.Credentials {
 	mark := rand.Text()
 	return socks.Credentials{Username: mark, Password: mark}
@@ -161,7 +160,7 @@ func parseAll[T any](texts []string, parse func(string) (T, error)) (all []T, er
 	return all, nil
 }
 
-// splitPeer reads a --peer: ADDRESS=PEER.
+// splitPeer parses ADDRESS=PEER.
 func splitPeer(pair string) (listen, peer string, err error) {
 	i := strings.LastIndexByte(pair, '=') // ADDRESS may have options
 	if i >= 0 {
@@ -173,13 +172,13 @@ func splitPeer(pair string) (listen, peer string, err error) {
 	return listen, peer, nil
 }
 
-// readSecret has use take a password or token: the value of the setting of that name,
-// or the first line of the file that NAME-file gives.
+// readSecret calls use with a password or token, if one is given: the value of the
+// setting name, or the first line of the file at path, the value of name-file.
 func (s *Settings) readSecret(name, value, path string, use func(text string) error) error {
 	fileName := name + "-file"
 	switch {
 	case value != "" && path != "":
-		return &Error{s.Where(name) + " and " + s.Where(fileName), errors.New("give one of them")}
+		return &Error{s.Where(name) + " and " + s.Where(fileName), errors.New("mutually exclusive; give one of them")}
 	case value != "":
 		if err := use(value); err != nil {
 			return s.Invalid(name, err)
@@ -199,18 +198,17 @@ func (s *Settings) readSecret(name, value, path string, use func(text string) er
 	return nil
 }
 
-// parseCredentials reads USER:PASSWORD. The password may have colons. None at all is
+// parseCredentials parses USER:PASSWORD. The password may have colons. An empty one is
 // most likely a variable that is not set.
 func parseCredentials(pair string) (*socks.Credentials, error) {
 	user, password, ok := strings.Cut(pair, ":")
 	if !ok || user == "" || password == "" || len(user) > 255 || len(password) > 255 {
-		return nil, errors.New("write USER:PASSWORD, of 1 to 255 bytes each")
+		return nil, errors.New("write USER:PASSWORD, 1 to 255 bytes each")
 	}
 	return &socks.Credentials{Username: user, Password: password}, nil
 }
 
-// checkStatus is what of the status page can be judged before it is opened. It
-// opens nothing but the file of --status-token-file.
+// checkStatus checks the settings of the status page before it is opened.
 func (s *Settings) checkStatus() (err error) {
 	err = s.readSecret("status-token", s.statusToken, s.statusTokenFile, func(token string) error {
 		if s.statusTokenFile != "" {
@@ -233,7 +231,7 @@ func (s *Settings) checkStatus() (err error) {
 		return s.Invalid("status", err)
 	}
 	if address.OpenToAll() && s.Token == "" {
-		return s.Invalid("status", fmt.Errorf("every user of this machine could connect to %s; write a mode that ends in 0, such as mode=0660&group=NAME, or add --status-token TOKEN", address.Address))
+		return s.Invalid("status", fmt.Errorf("any local user could connect to %s; use a mode that ends in 0, such as mode=0660&group=NAME, or add --status-token TOKEN", address.Address))
 	}
 	if addr := address.NetAddr(); addr != nil {
 		return s.CheckStatusListener(addr)
@@ -241,12 +239,11 @@ func (s *Settings) checkStatus() (err error) {
 	return nil
 }
 
-// CheckStatusListener returns an error if the status page at addr would be open to whom it
-// must not.
+// CheckStatusListener returns an error if anyone could see a status page at addr.
 func (s *Settings) CheckStatusListener(addr net.Addr) error {
 	if s.Token == "" && !listen.IsLocal(addr) {
-		return s.Invalid("status", fmt.Errorf("%v is not on this machine alone, and whoever reaches it could see who is connected to whom; "+
-			"add --status-token TOKEN, or take a loopback address, such as 127.0.0.1:1325", addr))
+		return s.Invalid("status", fmt.Errorf("%v is not a loopback address, and anyone who can reach it could see all connections; "+
+			"add --status-token TOKEN, or use a loopback address, such as 127.0.0.1:1325", addr))
 	}
 	return nil
 }

@@ -42,15 +42,15 @@ func parseFile(path string, content []byte) (map[string]given, error) {
 		t := lookUp(name)
 		switch {
 		case p.Expression().Kind != unstable.KeyValue:
-			return nil, wrong(line, "there are no sections; leave out [%.60s]", name)
+			return nil, wrong(line, "sections are not supported; remove [%.60s]", name)
 		case t == nil:
-			return nil, wrong(line, "%.60q is no setting; the nearest is %s", name, nearest(name))
+			return nil, wrong(line, "unknown setting %.60q; did you mean %s?", name, nearest(name))
 		case name == "config":
-			return nil, wrong(line, "config: a file does not name another; leave it out")
+			return nil, wrong(line, "config: a file cannot include another; remove this line")
 		case all[name].origin.line > 0:
-			return nil, wrong(line, "%s is set in line %d already; leave one of them out", name, all[name].origin.line)
+			return nil, wrong(line, "%s is already set in line %d; remove one of them", name, all[name].origin.line)
 		case !t.isOfType(p.Expression()):
-			return nil, wrong(line, "%s: write %s", name, t.example())
+			return nil, wrong(line, "%s: must be %s", name, t.example())
 		}
 		all[name] = given{nil, origin{path, line}}
 	}
@@ -62,9 +62,9 @@ func parseFile(path string, content []byte) (map[string]given, error) {
 			line, _ = at.Position()
 		}
 		if t := settingIn(content, line); t != nil {
-			return nil, wrong(line, "%s: write %s", t.name, t.example())
+			return nil, wrong(line, "%s: must be %s", t.name, t.example())
 		}
-		return nil, wrong(line, "this is not TOML: %s", strings.TrimPrefix(err.Error(), "toml: "))
+		return nil, wrong(line, "invalid TOML: %s", strings.TrimPrefix(err.Error(), "toml: "))
 	}
 	for name, g := range all {
 		all[name] = given{asTexts(values[name]), g.origin}
@@ -118,7 +118,7 @@ func (t *setting) inFile() (kind unstable.Kind, name string) {
 	case string:
 		return unstable.String, "a string, in quotes"
 	case int:
-		return unstable.Integer, "a whole number, without quotes"
+		return unstable.Integer, "an integer, without quotes"
 	}
 	return unstable.Bool, "true or false, without quotes"
 }

@@ -27,7 +27,7 @@ func (s *Settings) inForce() []inForce {
 		text, isText := f.Value.(string)
 		switch {
 		case t.name == "config":
-			f.note, f.comment = "not for a file", true
+			f.note, f.comment = "not allowed in a file", true
 		case t.secret && text != "":
 			f.Value, f.note, f.comment = "(set)", "not shown", true
 		case t.name == "upstream" && s.Policy.Upstream != nil && s.Policy.Upstream.Credentials != nil:
@@ -36,9 +36,9 @@ func (s *Settings) inForce() []inForce {
 		case t.name == "listen" && f.Origin == "default":
 			f.note, f.comment = "unless systemd passes sockets", true
 		case t.name == "max-sessions" && s.MaxSessions == 0:
-			f.Value, f.note, f.comment = s.Sessions(), "what the descriptor limit is enough for", true
+			f.Value, f.note, f.comment = s.Sessions(), "from the file descriptor limit", true
 		case isText && !utf8.ValidString(text):
-			f.note, f.comment = "not for a file: it is not UTF-8", true
+			f.note, f.comment = "not allowed in a file: not UTF-8", true
 		}
 		all[i] = f
 	}

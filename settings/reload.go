@@ -57,7 +57,7 @@ func (s *Settings) checkDrops(next *Settings) error {
 	if missing == nil {
 		return nil
 	}
-	return fmt.Errorf("not set any more: %s; write it again, or if new sessions are to do without, write %s", strings.Join(missing, ", "), strings.Join(write, ", "))
+	return fmt.Errorf("no longer set: %s; set it again, or to drop this protection write %s", strings.Join(missing, ", "), strings.Join(write, ", "))
 }
 
 // mentions says whether any setting of that guard was given.

@@ -10,75 +10,75 @@ import (
 	"time"
 )
 
-// setting is something that can be set, by one name: as a flag, --v1-fallback, in
-// the environment, BIP324_PROXY_V1_FALLBACK, and in the file of --config.
+// setting is a row of the table. It has one name: as the flag --v1-fallback, as
+// BIP324_PROXY_V1_FALLBACK in the environment, and in the file of --config.
 type setting struct {
 	name   string
-	field  func(*Settings) any // its place; what that points to is the setting's type
-	preset string              // the default, as it would be given; empty is the type's zero value
-	values []string            // all that there are, if they are few
+	field  func(*Settings) any // a pointer to its field, which has the setting's type
+	preset string              // the default, as it would be given; empty for the zero value
+	values []string            // the valid ones, if they are few
 	usage  string              // as in the help, with the value's name in backquotes
-	reload bool                // SIGHUP changes it in a running program
-	guard  string              // what it protects with, if not the default: the setting to write to drop that
+	reload bool                // SIGHUP changes it while the proxy runs
+	guard  string              // it protects unless it has its default: the setting that must be written to drop that
 	secret bool                // never shown
 }
 
-// table has all settings, in the order of the help.
+// table lists all settings, in the order of the help.
 var table = []setting{
 	{name: "config", field: func(s *Settings) any { return &s.config },
-		usage: "`FILE` with settings, in TOML, by the names that the flags have; flags and the environment go before it"},
+		usage: "TOML `FILE` with settings; keys are the flag names. Flags and environment override it"},
 	{name: "listen", field: func(s *Settings) any { return &s.Listen }, preset: "127.0.0.1:1324,[::1]:1324",
-		usage: "`ADDRESS` to take clients on, HOST:PORT or unix:/PATH[?mode=0660&group=NAME]; may be repeated"},
+		usage: "`ADDRESS` to listen on for clients: HOST:PORT or unix:/PATH[?mode=0660&group=NAME]; repeatable"},
 	{name: "auth", field: func(s *Settings) any { return &s.auth }, secret: true, reload: true, guard: "auth",
-		usage: "`USER:PASSWORD` that SOCKS clients must give; needed where --listen is not on this machine alone"},
+		usage: "`USER:PASSWORD` that SOCKS clients must send; required if --listen is not a loopback address, unless --clients is set"},
 	{name: "auth-file", field: func(s *Settings) any { return &s.AuthFile }, reload: true, guard: "auth",
-		usage: "`FILE` with USER:PASSWORD in its first line, instead of --auth"},
+		usage: "`FILE` whose first line is USER:PASSWORD, instead of --auth"},
 	{name: "clients", field: func(s *Settings) any { return &s.Clients }, reload: true, guard: "clients",
-		usage: "`CIDR` of clients that need no password where --listen is not on this machine alone; public:CIDR unless it is private; may be repeated"},
+		usage: "`CIDR` of remote clients that need no password; write public:CIDR if it is not a private network; repeatable"},
 	{name: "upstream", field: func(s *Settings) any { return &s.upstream }, reload: true, guard: "upstream",
-		usage: "SOCKS5 proxy, such as Tor, that everything goes through: `URL` socks5://[USER:PASSWORD@]HOST:PORT or socks5+unix:///PATH"},
+		usage: "`URL` of a SOCKS5 proxy, such as Tor, for all connections: socks5://[USER:PASSWORD@]HOST:PORT or socks5+unix:///PATH"},
 	{name: "connect-timeout", field: func(s *Settings) any { return &s.connectTimeout }, preset: "5s", reload: true,
-		usage: "`TIME` that connecting to a peer, or to the upstream proxy, may take: 1s to 60s"},
+		usage: "`TIME` allowed for connecting to a peer or to the upstream proxy, 1s to 60s"},
 	{name: "v1-fallback", field: func(s *Settings) any { return &s.V1Fallback }, preset: "never", reload: true,
 		values: []string{"never", "overlay", "always"},
-		usage:  "`WHERE` plaintext v1 may be spoken to peers without v2: never, overlay (.onion through a Tor on this machine, and CJDNS), always"},
+		usage:  "`WHERE` plaintext v1 is allowed to peers without v2: never, overlay (.onion through a local Tor, and CJDNS) or always"},
 	{name: "cjdnsreachable", field: func(s *Settings) any { return &s.cjdnsReachable }, preset: "false", reload: true,
-		usage: "this host is configured for CJDNS: fc00::/8 addresses lead to that network"},
+		usage: "this host is on CJDNS, so fc00::/8 addresses are reached through that network"},
 	{name: "known-peers", field: func(s *Settings) any { return &s.KnownPeers },
-		usage: "`FILE` to remember in, across restarts, which peers speak v2 and which do not"},
+		usage: "`FILE` that remembers across restarts which peers speak v2"},
 	{name: "allow", field: func(s *Settings) any { return &s.allow }, reload: true,
-		usage: "`RULE`, HOST or HOST:PORT, for where clients may go, before any --deny; may be repeated"},
+		usage: "`RULE`, HOST or HOST:PORT, for destinations to allow; checked before --deny; repeatable"},
 	{name: "deny", field: func(s *Settings) any { return &s.deny }, reload: true, guard: "deny",
-		usage: "`RULE`, HOST or HOST:PORT, for where clients may not go: an address, 10.0.0.0/8, NAME, *.NAME, private, or *; may be repeated"},
+		usage: "`RULE`, HOST or HOST:PORT, for destinations to deny; HOST is an address, 10.0.0.0/8, NAME, *.NAME, private or *; repeatable"},
 	{name: "passthrough", field: func(s *Settings) any { return &s.Passthrough }, preset: "allow", reload: true, guard: "passthrough",
 		values: []string{"allow", "deny"},
-		usage:  "`POLICY` for clients that do not speak v1 (v2 already, or not Bitcoin): allow, deny"},
+		usage:  "`POLICY` for clients that do not speak v1 (v2 already, or not Bitcoin): allow or deny"},
 	{name: "peer", field: func(s *Settings) any { return &s.peer },
-		usage: "`ADDRESS=PEER`: take clients on ADDRESS, without SOCKS, and connect them to PEER, HOST:PORT; may be repeated"},
+		usage: "`ADDRESS=PEER`: listen on ADDRESS without SOCKS and connect each client to PEER, HOST:PORT; repeatable"},
 	{name: "message-memory", field: func(s *Settings) any { return &s.MessageMemory }, preset: "128",
-		usage: "`MIB` of memory for messages of over 16 KiB on their way, of all sessions together; those beyond it wait"},
+		usage: "`MIB` of memory for messages over 16 KiB in transit, for all sessions together; further messages wait"},
 	{name: "max-sessions", field: func(s *Settings) any { return &s.MaxSessions },
-		usage: "`NUMBER` of sessions at a time; clients beyond it are refused (default: what the descriptor limit is enough for, at most 4096)"},
+		usage: "`NUMBER` of simultaneous sessions; further clients are refused (default: from the file descriptor limit, at most 4096)"},
 	{name: "client-rate", field: func(s *Settings) any { return &s.ClientRate }, preset: "20",
-		usage: "`NUMBER` of connections a second that one address may make where --listen is not on this machine alone"},
+		usage: "`NUMBER` of connections per second allowed from one remote address"},
 	{name: "status", field: func(s *Settings) any { return &s.Status },
-		usage: "`ADDRESS` of the status page, such as 127.0.0.1:1325, or unix:/PATH[?mode=0660&group=NAME]; there is none by default"},
+		usage: "`ADDRESS` of the status page, such as 127.0.0.1:1325, or unix:/PATH[?mode=0660&group=NAME]; off by default"},
 	{name: "status-token", field: func(s *Settings) any { return &s.statusToken }, secret: true,
-		usage: "`TOKEN` that who asks for the status must show; needed where --status is not on this machine alone"},
+		usage: "`TOKEN` required to see the status; required unless --status is a loopback address or a unix socket"},
 	{name: "status-token-file", field: func(s *Settings) any { return &s.statusTokenFile },
-		usage: "`FILE` with the token in its first line, instead of --status-token"},
+		usage: "`FILE` whose first line is the token, instead of --status-token"},
 	{name: "status-host", field: func(s *Settings) any { return &s.statusHost },
-		usage: "`NAME` or address by which the status page may be asked for, besides addresses of this machine; may be repeated"},
+		usage: "`NAME` or address under which the status page may be opened, besides this machine's addresses; repeatable"},
 	{name: "grace", field: func(s *Settings) any { return &s.Grace }, preset: "5s", reload: true,
 		usage: "`TIME` for sessions to end after the first SIGINT or SIGTERM"},
 	{name: "log-addresses", field: func(s *Settings) any { return &s.LogAddresses }, preset: "true", reload: true, guard: "log-addresses",
-		usage: "addresses and names of clients and peers in the log; --log-addresses=false hides them"},
+		usage: "log the addresses and names of clients and peers; --log-addresses=false hides them"},
 	{name: "log-level", field: func(s *Settings) any { return &s.LogLevel }, preset: "info", reload: true,
 		values: []string{"debug", "info", "warn", "error"},
-		usage:  "`LEVEL`: debug, info, warn, error"},
+		usage:  "minimum `LEVEL` of log lines: debug, info, warn or error"},
 	{name: "log-format", field: func(s *Settings) any { return &s.LogFormat }, preset: "text",
 		values: []string{"text", "json"},
-		usage:  "`FORMAT`: text, json"},
+		usage:  "`FORMAT` of log lines: text or json"},
 }
 
 // lookUp returns the setting of that name, or nil.
@@ -90,72 +90,70 @@ func lookUp(name string) *setting {
 	return &table[i]
 }
 
-// env is the setting's environment variable.
+// env returns the name of the setting's environment variable.
 func (t *setting) env() string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(t.name, "-", "_"))
 }
 
 const envPrefix = "BIP324_PROXY_"
 
-// isList says whether the setting has several values.
+// isList reports whether the setting has several values.
 func (t *setting) isList() bool {
 	_, ok := t.field(new(Settings)).(*[]string)
 	return ok
 }
 
-// set puts what was given into s. Of a setting that is no list the last counts.
+// set puts what was given into s. If it is no list, the last value counts.
 func (t *setting) set(s *Settings, given []string) (err error) {
 	var last string
 	if len(given) > 0 {
 		last = given[len(given)-1]
 	}
-	var what string
+	var must string
 	switch field := t.field(s).(type) {
 	case *[]string:
 		*field = given
 	case *string:
 		*field = last
 		if t.values != nil && !slices.Contains(t.values, last) {
-			return fmt.Errorf("%q is %s", last, noneOf(t.values))
+			return fmt.Errorf("%q is invalid; must be %s", last, orList(t.values))
 		}
 	case *int:
 		var n int64
 		n, err = strconv.ParseInt(last, 10, 64)
-		*field = int(max(math.MinInt, min(n, math.MaxInt))) // what no int holds is out of bounds all the same
-		what = "no whole number"
+		*field = int(max(math.MinInt, min(n, math.MaxInt))) // check finds what is out of bounds
+		must = "not a valid integer"
 	case *bool:
 		*field, err = strconv.ParseBool(last)
-		what = "neither true nor false"
+		must = "invalid; must be true or false"
 	case *time.Duration:
 		*field, err = time.ParseDuration(last)
-		what = "no time; write it as 10s or 1m30s"
+		must = "not a valid duration; write it as 10s or 1m30s"
 	}
 	if err != nil {
-		return fmt.Errorf("%q is %s", last, what)
+		return fmt.Errorf("%q is %s", last, must)
 	}
 	return nil
 }
 
-// isPreset says whether s has the default.
+// orList returns "a, b or c".
+func orList(values []string) string {
+	last := len(values) - 1
+	return strings.Join(values[:last], ", ") + " or " + values[last]
+}
+
+// isPreset reports whether s has the default.
 func (t *setting) isPreset(s *Settings) bool {
 	return reflect.DeepEqual(t.value(s), t.value(defaults()))
 }
 
-// copy takes the setting's value over.
+// copy copies the setting's value.
 func (t *setting) copy(to, from *Settings) {
 	reflect.ValueOf(t.field(to)).Elem().Set(reflect.ValueOf(t.field(from)).Elem())
 }
 
-func noneOf(values []string) string {
-	last := len(values) - 1
-	if last == 1 {
-		return fmt.Sprintf("neither %s nor %s", values[0], values[1])
-	}
-	return fmt.Sprintf("none of %s and %s", strings.Join(values[:last], ", "), values[last])
-}
-
-// value is what s has for the setting: a string, int, bool or []string. Times are
-// strings, as in the file.
+// value returns the setting's value in s: a string, int, bool or []string. Durations
+// are strings, as in the file.
 func (t *setting) value(s *Settings) any {
 	switch field := t.field(s).(type) {
 	case *[]string:
@@ -173,7 +171,7 @@ func (t *setting) value(s *Settings) any {
 	}
 }
 
-// Values returns the values of each setting that takes only a few, by flag.
+// Values returns the valid values of each setting that has only a few, by flag.
 func Values() map[string][]string {
 	all := make(map[string][]string)
 	for _, t := range table {

@@ -29,7 +29,7 @@ func readText(path string) (string, error) {
 		return "", err
 	}
 	if info, err := f.Stat(); err == nil && info.Mode()&os.ModeNamedPipe != 0 && len(content) == 0 {
-		return "", fmt.Errorf("%s is a pipe that nothing came out of: what writes to it has failed, or can be read only once", path)
+		return "", fmt.Errorf("%s is an empty pipe: its writer failed, or it can be read only once", path)
 	}
 	return decodeText(path, content)
 }
@@ -46,7 +46,7 @@ func decodeText(path string, content []byte) (string, error) {
 		return &Error{fmt.Sprintf("%s:%d", path, 1+strings.Count(before, "\n")), errors.New(why + "; save it as UTF-8")}
 	}
 	if len(content) > maxFile {
-		return "", &Error{path + ":1", fmt.Errorf("the file has more than %d bytes, and so is not the one that is meant", maxFile)}
+		return "", &Error{path + ":1", fmt.Errorf("the file has more than %d bytes; is it the right one?", maxFile)}
 	}
 	text := string(bytes.TrimPrefix(content, []byte(markUTF8)))
 	mark := text[:min(2, len(text))]
@@ -61,11 +61,11 @@ func decodeText(path string, content []byte) (string, error) {
 		}
 		text = string(utf16.Decode(units))
 		if before, _, bad := strings.Cut(text, replacement); bad || len(content)%2 != 0 {
-			return "", wrong(before, "the file begins as UTF-16 and is not valid")
+			return "", wrong(before, "the file is invalid UTF-16")
 		}
 	}
 	if before, _, bad := strings.Cut(text, "\x00"); bad {
-		return "", wrong(before, "the file has NUL bytes: it is UTF-16, or not text")
+		return "", wrong(before, "the file contains NUL bytes: it is UTF-16 or not text")
 	}
 	if !utf8.ValidString(text) {
 		i := 0

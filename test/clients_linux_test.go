@@ -254,6 +254,6 @@ func redirectTo(dest string) []byte {
 func TestClientsFromEverywhere(t *testing.T) {
 	p := startProxy(t, "--listen", "127.0.0.1:0", "--clients", "public:0.0.0.0/0")
 	p.await(t, "a warning", func(e event) bool {
-		return e.Level == "WARN" && strings.Contains(e.Msg, "every program that reaches the proxy")
+		return e.Level == "WARN" && strings.Contains(e.Msg, "--clients admits everyone")
 	})
 }

@@ -51,7 +51,7 @@ func TestDefaultListeners(t *testing.T) {
 	check("[::1]:1324: nobody listens there")
 	p.kill()
 	for _, upstream := range []string{"127.0.0.1:1324", "[::1]:1324"} {
-		if code, _, errs := run(t, "--upstream", "socks5://"+upstream); code != 2 || !strings.Contains(errs, "is this proxy itself") {
+		if code, _, errs := run(t, "--upstream", "socks5://"+upstream); code != 2 || !strings.Contains(errs, "is this proxy's own address") {
 			t.Errorf("--upstream %s: %d, %s", upstream, code, errs)
 		}
 	}
@@ -61,7 +61,7 @@ func TestDefaultListeners(t *testing.T) {
 	}
 	p = serve()
 	p.await(t, "a line about [::1]", func(e event) bool {
-		return e.Level == "INFO" && strings.Contains(e.Msg, "not listening on an address by default")
+		return e.Level == "INFO" && strings.Contains(e.Msg, "default address skipped")
 	})
 	ask("127.0.0.1:1324")
 	check("[::1]:1324: this machine has no such address")

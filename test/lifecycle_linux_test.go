@@ -143,7 +143,7 @@ func TestSecondSignal(t *testing.T) {
 	}
 	defer nc.Close()
 	p.cmd.Process.Signal(syscall.SIGTERM)
-	p.await(t, "stopping", func(e event) bool { return strings.HasPrefix(e.Msg, "stopping") })
+	p.await(t, "shutting down", func(e event) bool { return strings.HasPrefix(e.Msg, "shutting down") })
 	eventually(t, "connects are refused", func() bool {
 		nc, err := net.Dial("tcp", p.addr)
 		if err == nil {

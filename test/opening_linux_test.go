@@ -28,7 +28,7 @@ func startWaiting(t *testing.T, notify string, args ...string) *proxy {
 		p.cmd.Wait()
 	}()
 	t.Cleanup(p.kill)
-	p.await(t, "it waits", func(e event) bool { return strings.Contains(e.Msg, "does not have the address yet") })
+	p.await(t, "it waits", func(e event) bool { return strings.Contains(e.Msg, "does not have yet") })
 	return p
 }
 
@@ -78,7 +78,7 @@ func TestAddressComesLater(t *testing.T) {
 			eventually(t, "it is ready", func() bool { return askHealth(page) == "ok\n" })
 			count := func(what string) int { return strings.Count(strings.Join(p.out.all(), "\n"), what) }
 			eventually(t, "the log says that all listen", func() bool { return count(`"msg":"listening"`) == c.listens })
-			if waits := count("does not have the address yet"); waits != 1 {
+			if waits := count("does not have yet"); waits != 1 {
 				t.Errorf("it says %d times that it waits", waits)
 			}
 			p.cmd.Process.Signal(syscall.SIGTERM)

@@ -166,7 +166,7 @@ func TestFileOfAWrongClock(t *testing.T) {
 			if got := read(t, file); !strings.Contains(got, addr+" v2 "+date) || !strings.Contains(got, "192.0.2.1:1 v2 ") {
 				t.Errorf("%s: the file has\n%s", date, got)
 			}
-			if told, wrong := u.says("known peers have expired") != "", date != in(20*day) && !strings.Contains(text, addr+" v2 "+in(20 * day)[:10]); told != wrong {
+			if told, wrong := u.says("implausible expiry times") != "", date != in(20*day) && !strings.Contains(text, addr+" v2 "+in(20 * day)[:10]); told != wrong {
 				t.Errorf("%s: told: %v", date, told)
 			}
 		}
@@ -209,7 +209,7 @@ func TestUnusablePeersFile(t *testing.T) {
 			prepare := fmt.Sprintf(prepare, dir)
 			file := filepath.Join(dir, "peers")
 			u := startKnowing(t, file, prepare)
-			if line := u.says("going on with known peers in this process only"); !strings.Contains(line, `"level":"WARN"`) || !strings.Contains(line, file) {
+			if line := u.says("known peers will not be saved"); !strings.Contains(line, `"level":"WARN"`) || !strings.Contains(line, file) {
 				t.Errorf("told: %s", line)
 			}
 			if end := u.session(t, "127.0.0.81:"+n.port); end.Transport != "v2" {

@@ -252,7 +252,7 @@ func TestNotifyNobody(t *testing.T) {
 		text, _ := io.ReadAll(stderr)
 		cmd.Wait()
 		timer.Stop()
-		if !cmd.ProcessState.Success() || strings.Contains(string(text), "systemd cannot be told") != warns {
+		if !cmd.ProcessState.Success() || strings.Contains(string(text), "could not notify systemd") != warns {
 			t.Errorf("%q: %v\n%s", name, cmd.ProcessState, text)
 		}
 	}
@@ -282,7 +282,7 @@ func TestSecondSignalWhateverTheDisk(t *testing.T) {
 	defer nc.Close()
 	began := time.Now()
 	p.cmd.Process.Signal(syscall.SIGTERM)
-	p.await(t, "it stops", func(e event) bool { return strings.HasPrefix(e.Msg, "stopping") }) // or two would be one
+	p.await(t, "it stops", func(e event) bool { return strings.HasPrefix(e.Msg, "shutting down") }) // or two would be one
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	eventually(t, "the proxy ends", func() bool { // but for the thread that strace holds
 		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.cmd.Process.Pid))
@@ -295,7 +295,7 @@ func TestSecondSignalWhateverTheDisk(t *testing.T) {
 	letGo()
 	<-p.done
 	all := p.out.all()
-	if last := all[len(all)-1]; p.cmd.ProcessState.ExitCode() != 1 || !strings.Contains(last, "the known peers could not be saved in time") {
+	if last := all[len(all)-1]; p.cmd.ProcessState.ExitCode() != 1 || !strings.Contains(last, "known peers could not be saved in time") {
 		t.Errorf("%v after %v: %q", p.cmd.ProcessState, took, all)
 	} else if took > patience/3 {
 		t.Errorf("it took %v", took)
