@@ -10,7 +10,7 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
-// readFile returns what the file of settings at path says.
+// readFile returns what the file of settings at path gives.
 func readFile(path string) (map[string]given, error) {
 	text, err := readText(path)
 	if errors.As(err, new(*Error)) {
@@ -22,7 +22,7 @@ func readFile(path string) (map[string]given, error) {
 	return parseFile(path, []byte(text))
 }
 
-// parseFile is readFile for content. The error is an *Error with the line.
+// parseFile parses the content of the file at path. The error is an *Error with the line.
 func parseFile(path string, content []byte) (map[string]given, error) {
 	wrong := func(line int, format string, args ...any) error {
 		return &Error{fmt.Sprintf("%s:%d", path, line), fmt.Errorf(format, args...)}
@@ -72,8 +72,8 @@ func parseFile(path string, content []byte) (map[string]given, error) {
 	return all, nil
 }
 
-// settingIn returns the setting to which a line of no TOML gives a word without quotes,
-// or nil.
+// settingIn returns the setting to which a line of invalid TOML gives a word without
+// quotes, or nil.
 func settingIn(content []byte, line int) *setting {
 	lines := strings.Split(string(content), "\n")
 	name, value, _ := strings.Cut(lines[min(line, len(lines))-1], "=")
@@ -98,7 +98,7 @@ func (t *setting) isOfType(e *unstable.Node) bool {
 	return true
 }
 
-// asTexts returns a value of TOML as a flag would be given it.
+// asTexts returns a value of TOML in the way that flags give it.
 func asTexts(value any) (texts []string) {
 	list, ok := value.([]any)
 	if !ok {

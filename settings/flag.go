@@ -6,15 +6,14 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// settingFlag is a setting as urfave/cli wants a flag to be. It only notes what
-// was given: what that means is the same for a flag, the environment and the file,
-// and so is what is wrong with it; see load.
+// settingFlag is the flag of a setting for urfave/cli. It keeps what was given as text:
+// Load parses flags, environment and file alike.
 type settingFlag struct{ *setting }
 
-// Flags are those of all settings.
+// Flags returns the flags of all settings.
 func Flags() (all []cli.Flag) {
-	for i := range table {
-		all = append(all, settingFlag{&table[i]})
+	for _, t := range table {
+		all = append(all, settingFlag{t})
 	}
 	return all
 }
@@ -27,7 +26,7 @@ func (f settingFlag) Apply(set *flag.FlagSet) error {
 
 func (f settingFlag) String() string         { return cli.FlagStringer(f) }
 func (f settingFlag) Names() []string        { return []string{f.name} }
-func (f settingFlag) IsSet() bool            { return false } // beyond what the command line says
+func (f settingFlag) IsSet() bool            { return false } // only the command line counts
 func (f settingFlag) IsVisible() bool        { return true }
 func (f settingFlag) IsSliceFlag() bool      { return f.isList() }
 func (f settingFlag) GetUsage() string       { return f.usage }
@@ -40,10 +39,10 @@ func (f settingFlag) TakesValue() bool {
 	return !isBool
 }
 
-// givenFlag is what the command line has for a flag, in its order.
+// givenFlag has what the command line gives for a flag, in order.
 type givenFlag struct {
 	isBool bool
-	texts  []string // nil if it is not there
+	texts  []string // nil if it is not given
 }
 
 func (g *givenFlag) Set(text string) error {

@@ -10,7 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// given is what one place says about one setting.
+// given is a value that one source gives for one setting.
 type given struct {
 	texts  []string
 	origin origin
@@ -22,8 +22,7 @@ type origin struct {
 	line int    // in the file
 }
 
-// String is the origin as people are shown it: default, flag, environment, or
-// FILE:LINE.
+// String returns "default", "flag", "environment" or FILE:LINE.
 func (o origin) String() string {
 	switch {
 	case o.line > 0:
@@ -34,7 +33,7 @@ func (o origin) String() string {
 	return o.from
 }
 
-// of names the setting in the way that it was given.
+// of returns the name of the setting in the way that it was given.
 func (o origin) of(t *setting) string {
 	switch {
 	case o.line > 0:
@@ -47,12 +46,10 @@ func (o origin) of(t *setting) string {
 
 var fromFlag, fromEnvironment = origin{from: "flag"}, origin{from: "environment"}
 
-// Load returns the settings: of each what the flags say, or else the environment,
-// or else the file of --config, or else the default. A list is taken as a whole
-// from one of them. The flags may stand before a command, after it, or both; then
-// those after it count. Nothing is opened but files of settings and passwords.
-//
-// The error is an *Error if something that was given is wrong.
+// Load returns the settings. Flags override the environment, that overrides the file of
+// --config, and that the defaults; a list is taken from one of them as a whole. A flag
+// after a command overrides one before it. Load opens no file but those of settings,
+// passwords and tokens. The error is an *Error if a setting is invalid.
 func Load(c *cli.Context) (*Settings, error) {
 	environment, err := readEnvironment(os.Environ())
 	if err != nil {
@@ -74,11 +71,10 @@ func Load(c *cli.Context) (*Settings, error) {
 	return combine(sources)
 }
 
-// defaults are the settings before anything was given.
+// defaults returns the default settings.
 func defaults() *Settings {
 	s := &Settings{origins: make(map[string]origin)}
-	for i := range table {
-		t := &table[i]
+	for _, t := range table {
 		if t.preset != "" {
 			if err := t.set(s, t.split([]string{t.preset})); err != nil {
 				panic(fmt.Sprintf("the default of %s: %v", t.name, err)) // the tests read them all
@@ -88,11 +84,10 @@ func defaults() *Settings {
 	return s
 }
 
-// combine makes settings of what was given; earlier sources go before later ones.
+// combine returns the settings that sources give; earlier ones override later ones.
 func combine(sources []map[string]given) (*Settings, error) {
 	s := defaults()
-	for i := range table {
-		t := &table[i]
+	for _, t := range table {
 		for _, source := range sources {
 			if g, ok := source[t.name]; ok {
 				s.origins[t.name] = g.origin
@@ -109,12 +104,11 @@ func combine(sources []map[string]given) (*Settings, error) {
 	return s, nil
 }
 
-// readFlags returns what the command line says. A command that has the flags, too,
-// hides those before it, so each level is asked for itself.
+// readFlags returns what the command line gives. A command's flags hide those before
+// the command, so each level is looked at.
 func readFlags(c *cli.Context) map[string]given {
 	all := make(map[string]given)
-	for i := range table {
-		t := &table[i]
+	for _, t := range table {
 		for _, level := range c.Lineage() {
 			if texts, _ := level.Value(t.name).([]string); texts != nil {
 				all[t.name] = given{t.split(texts), fromFlag}
@@ -125,20 +119,20 @@ func readFlags(c *cli.Context) map[string]given {
 	return all
 }
 
-// readEnvironment returns what the environment says, which is given as os.Environ
-// has it. A variable that is empty says nothing.
+// readEnvironment returns what environ, as of os.Environ, gives. An empty variable gives
+// nothing.
 func readEnvironment(environ []string) (map[string]given, error) {
 	all := make(map[string]given)
 	for _, variable := range environ {
 		name, text, _ := strings.Cut(variable, "=")
 		name = strings.TrimPrefix(name, byteOrderMark) // of the first line of a file of variables
 		if runtime.GOOS == "windows" {
-			name = strings.ToUpper(name) // there it is all the same
+			name = strings.ToUpper(name) // where case does not matter
 		}
 		if !strings.HasPrefix(name, envPrefix) || text == "" {
 			continue
 		}
-		i := slices.IndexFunc(table, func(t setting) bool { return t.env() == name })
+		i := slices.IndexFunc(table, func(t *setting) bool { return t.env() == name })
 		switch {
 		case i < 0 && isServiceLink(name):
 			continue
@@ -146,24 +140,24 @@ func readEnvironment(environ []string) (map[string]given, error) {
 			like := strings.ToLower(strings.ReplaceAll(name[len(envPrefix):], "_", "-"))
 			return nil, &Error{name, fmt.Errorf("unknown setting; did you mean %s?", lookUp(nearest(like)).env())}
 		}
-		t := &table[i]
+		t := table[i]
 		all[t.name] = given{t.split([]string{text}), fromEnvironment}
 	}
 	return all, nil
 }
 
-// isServiceLink says whether name is one of the variables that Kubernetes and
-// Docker set for a service that is called bip324-proxy.
+// isServiceLink reports whether Kubernetes or Docker sets a variable of that name for a
+// service called bip324-proxy.
 func isServiceLink(name string) bool {
 	return strings.Contains(name, "_SERVICE_") || strings.Contains(name, "_PORT")
 }
 
-// byteOrderMark is what editors of Windows begin a file with.
+// byteOrderMark begins files that Windows editors save.
 const byteOrderMark = "\ufeff"
 
-// split cuts a list that was given on the command line, or in the environment, at
-// its commas. In the file it has a form of its own. What remains of a file that the text
-// was taken from, as by "$(cat FILE)", is dropped.
+// split splits a list from the command line or the environment at its commas. It drops
+// the byte order mark and line end of a value that was read from a file, as by
+// "$(cat FILE)".
 func (t *setting) split(texts []string) (all []string) {
 	for i, text := range texts {
 		texts[i] = strings.TrimRight(strings.TrimPrefix(text, byteOrderMark), "\r\n")
@@ -179,7 +173,7 @@ func (t *setting) split(texts []string) (all []string) {
 	return all
 }
 
-// nearest is the name of a setting that looks most like name.
+// nearest returns the name of the setting most similar to name.
 func nearest(name string) string {
 	return strings.TrimPrefix(cli.SuggestFlag(Flags(), name, true), "--")
 }

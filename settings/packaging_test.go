@@ -32,8 +32,7 @@ func TestPackagedFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := []string{"listen", "max-sessions", "known-peers"} // whose defaults are not of use there
-	for i := range table {
-		s := &table[i]
+	for _, s := range table {
 		switch _, ok := all[s.name]; {
 		case s.name == "config":
 		case !ok:

@@ -10,19 +10,18 @@ import (
 	"bip324proxy/status"
 )
 
-// inForce is a setting as it is in force. What is secret in it is not there.
+// inForce is a setting in force, without secrets.
 type inForce struct {
 	status.Setting
 
-	note    string // why Value is not all that there is to say, if so
-	comment bool   // Value is nothing for a file
+	note    string // about Value, if there is more to say
+	comment bool   // Value is not valid in a file
 }
 
-// inForce returns all settings in the order of the table.
+// inForce returns all settings, in the order of the table.
 func (s *Settings) inForce() []inForce {
-	all := make([]inForce, len(table))
-	for i := range table {
-		t := &table[i]
+	var all []inForce
+	for _, t := range table {
 		f := inForce{Setting: status.Setting{Name: t.name, Value: t.value(s), Origin: s.origins[t.name].String()}}
 		text, isText := f.Value.(string)
 		switch {
@@ -31,7 +30,7 @@ func (s *Settings) inForce() []inForce {
 		case t.secret && text != "":
 			f.Value, f.note, f.comment = "(set)", "not shown", true
 		case t.name == "upstream" && s.Policy.Upstream != nil && s.Policy.Upstream.Credentials != nil:
-			// As a file this still goes there, and not past it.
+			// With the address alone, a copy of the file does not connect past the upstream.
 			f.Value, f.note = s.Policy.Upstream.String(), "its user name and password are not shown"
 		case t.name == "listen" && f.Origin == "default":
 			f.note, f.comment = "unless systemd passes sockets", true
@@ -40,7 +39,7 @@ func (s *Settings) inForce() []inForce {
 		case isText && !utf8.ValidString(text):
 			f.note, f.comment = "not allowed in a file: not UTF-8", true
 		}
-		all[i] = f
+		all = append(all, f)
 	}
 	return all
 }
@@ -53,8 +52,8 @@ func (s *Settings) Shown() (all []status.Setting) {
 	return all
 }
 
-// WriteTOML writes a file of settings that sets all that a file can and may; the
-// rest is in comments.
+// WriteTOML writes the settings in force as a file; what is not valid in a file, or
+// secret, is in comments.
 func (s *Settings) WriteTOML(w io.Writer) error {
 	all := s.inForce()
 	lines := make([]string, len(all))
@@ -80,12 +79,12 @@ func (s *Settings) WriteTOML(w io.Writer) error {
 	return nil
 }
 
-// inTOML writes a value as a file of settings has it.
+// inTOML returns a value in TOML.
 func inTOML(value any) string {
 	switch v := value.(type) {
 	case string:
 		var b strings.Builder
-		e := json.NewEncoder(&b) // its strings are TOML's, but for one character
+		e := json.NewEncoder(&b) // JSON's strings are TOML's, except for one character
 		e.SetEscapeHTML(false)
 		e.Encode(v)
 		return strings.ReplaceAll(strings.TrimSpace(b.String()), "\x7f", `\u007f`)

@@ -8,10 +8,9 @@ import (
 	"strings"
 )
 
-// Merge returns what is in force once next has been loaded: what can be reloaded is
-// next's. It also returns the names of the settings that changed, and of those that
-// need a restart to change. The error says which protection next would drop without
-// saying so.
+// Merge returns the settings in force after a reload: next's, except those that need a
+// restart. It also returns the names of the settings that changed, and of those that
+// would. The error names a protection that next would drop by not mentioning it.
 func (s *Settings) Merge(next *Settings) (merged *Settings, changed, restart []string, err error) {
 	if err := s.checkDrops(next); err != nil {
 		return nil, nil, nil, err
@@ -20,11 +19,10 @@ func (s *Settings) Merge(next *Settings) (merged *Settings, changed, restart []s
 	*merged = *next
 	merged.origins = maps.Clone(next.origins)
 	merged.Token, merged.Hosts, merged.PeerListeners = s.Token, s.Hosts, s.PeerListeners
-	for i := range table {
-		t := &table[i]
+	for _, t := range table {
 		switch differs := !reflect.DeepEqual(t.value(s), t.value(next)); {
 		case !differs && t.name == "auth-file" && s.AuthFile != "" && !reflect.DeepEqual(s.Policy.Socks.Auth, next.Policy.Socks.Auth):
-			changed = append(changed, t.name) // what is in it
+			changed = append(changed, t.name) // its content
 		case !differs && t.name == "status-token-file" && s.statusTokenFile != "" && s.Token != next.Token:
 			restart = append(restart, t.name)
 		case differs && t.reload:
@@ -41,13 +39,12 @@ func (s *Settings) Merge(next *Settings) (merged *Settings, changed, restart []s
 	return merged, changed, restart, nil
 }
 
-// checkDrops returns an error if next would drop what protects, such as a password, only
-// because it is not mentioned any more: a file may be half written. Who means it writes
-// the default.
+// checkDrops returns an error if next would drop a protection, such as a password, only
+// because it is no longer given: the file may be half written. To drop it, the user
+// writes the default.
 func (s *Settings) checkDrops(next *Settings) error {
 	var missing, write []string
-	for i := range table {
-		t := &table[i]
+	for _, t := range table {
 		if t.guard == "" || t.isPreset(s) || next.mentions(t.guard) {
 			continue
 		}
@@ -60,9 +57,9 @@ func (s *Settings) checkDrops(next *Settings) error {
 	return fmt.Errorf("no longer set: %s; set it again, or to drop this protection write %s", strings.Join(missing, ", "), strings.Join(write, ", "))
 }
 
-// mentions says whether any setting of that guard was given.
+// mentions reports whether any setting of that guard was given.
 func (s *Settings) mentions(guard string) bool {
-	return slices.ContainsFunc(table, func(t setting) bool {
+	return slices.ContainsFunc(table, func(t *setting) bool {
 		return t.guard == guard && s.IsGiven(t.name)
 	})
 }

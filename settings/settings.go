@@ -14,8 +14,7 @@ import (
 	"bip324proxy/status"
 )
 
-// Settings are what the program is to do. To add one, add a field here, a row to
-// the table, and to check what there is to check.
+// Settings has all settings. To add one, add a field, a row to the table, and a check.
 type Settings struct {
 	config          string
 	Listen          []string
@@ -77,20 +76,20 @@ func (s *Settings) IsGiven(name string) bool {
 	return given
 }
 
-// Sessions is how many there may be at a time.
+// Sessions returns the maximum number of simultaneous sessions.
 func (s *Settings) Sessions() int {
 	return cmp.Or(s.MaxSessions, proxy.DefaultMaxSessions(s.Descriptors()))
 }
 
-// Descriptors is how many are needed for what is not the server's.
+// Descriptors returns how many file descriptors the program needs besides the server's.
 func (s *Settings) Descriptors() int {
 	if s.Status == "" {
 		return 0
 	}
-	return status.MaxConns + 3 // with a new one before another is closed, the listener, and a file of /proc for the metrics
+	return status.MaxConns + 3 // a new connection before another is closed, the listener, and a file of /proc for the metrics
 }
 
-// Summary says in a line where the settings come from.
+// Summary returns a line that says where the settings come from.
 func (s *Settings) Summary() string {
 	from := make(map[string]int)
 	for name, o := range s.origins {
@@ -110,9 +109,9 @@ func (s *Settings) Summary() string {
 	return "valid: " + strings.Join(places, ", ")
 }
 
-// ExposedFiles are the files with a password that every user of this machine can read.
+// ExposedFiles returns the files with a password that any local user can read.
 func (s *Settings) ExposedFiles() (files []string) {
-	if runtime.GOOS == "windows" { // it has no such modes
+	if runtime.GOOS == "windows" { // which has no such modes
 		return nil
 	}
 	inFile := func(name string) bool { return s.origins[name].line > 0 }
@@ -125,8 +124,8 @@ func (s *Settings) ExposedFiles() (files []string) {
 	return files
 }
 
-// AuthHasOuterSpace reports whether the user name and password of auth-file begin or end with
-// a space, which SOCKS clients would have to give, too.
+// AuthHasOuterSpace reports whether the line in auth-file begins or ends with a space,
+// which SOCKS clients would have to send, too.
 func (s *Settings) AuthHasOuterSpace() bool {
 	c := s.Policy.Socks.Auth
 	return s.AuthFile != "" && c != nil && strings.TrimSpace(c.Username+":"+c.Password) != c.Username+":"+c.Password

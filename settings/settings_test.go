@@ -30,14 +30,7 @@ func TestSettingsFitAnInt(t *testing.T) {
 		{"max-sessions", "1000001", false},
 		{"max-sessions", "715827883", false}, // times six
 	} {
-		s := &Settings{origins: map[string]origin{}}
-		for i := range table {
-			if preset := table[i].preset; preset != "" {
-				if err := table[i].set(s, table[i].split([]string{preset})); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
+		s := defaults()
 		if err := lookUp(c.name).set(s, []string{c.value}); err != nil {
 			t.Fatal(err)
 		}

@@ -24,7 +24,7 @@ type setting struct {
 }
 
 // table lists all settings, in the order of the help.
-var table = []setting{
+var table = []*setting{
 	{name: "config", field: func(s *Settings) any { return &s.config },
 		usage: "TOML `FILE` with settings; keys are the flag names. Flags and environment override it"},
 	{name: "listen", field: func(s *Settings) any { return &s.Listen }, preset: "127.0.0.1:1324,[::1]:1324",
@@ -83,11 +83,12 @@ var table = []setting{
 
 // lookUp returns the setting of that name, or nil.
 func lookUp(name string) *setting {
-	i := slices.IndexFunc(table, func(t setting) bool { return t.name == name })
-	if i < 0 {
-		return nil
+	for _, t := range table {
+		if t.name == name {
+			return t
+		}
 	}
-	return &table[i]
+	return nil
 }
 
 // env returns the name of the setting's environment variable.

@@ -13,8 +13,7 @@ func TestSettingsAreDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range table {
-		setting := &table[i]
+	for _, setting := range table {
 		var s Settings
 		row := "| `" + setting.name + "` "
 		if setting.reload {

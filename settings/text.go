@@ -12,12 +12,12 @@ import (
 	"unicode/utf8"
 )
 
-// maxFile is the most bytes that a file of settings, a password or a token may have.
+// maxFile is the maximum size in bytes of a file with settings, a password or a token.
 const maxFile = 1 << 20
 
-// readText returns the text of a file that a person wrote, in UTF-8, or in UTF-16 with a
-// byte order mark, as some editors and shells of Windows write. A byte order mark is not
-// part of the text. The error is an *Error if the file can be read and is not text.
+// readText returns the text of a file in UTF-8, or in UTF-16 with a byte order mark, as
+// some Windows editors and shells write it. The byte order mark is not part of the text.
+// The error is an *Error if the file can be read but is not text.
 func readText(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -34,10 +34,9 @@ func readText(path string) (string, error) {
 	return decodeText(path, content)
 }
 
-// decodeText is readText for content.
+// decodeText decodes the content of the file at path; see readText.
 func decodeText(path string, content []byte) (string, error) {
 	const (
-		markUTF8    = "\xef\xbb\xbf"
 		markLittle  = "\xff\xfe"
 		markBig     = "\xfe\xff"
 		replacement = string(utf8.RuneError)
@@ -48,7 +47,7 @@ func decodeText(path string, content []byte) (string, error) {
 	if len(content) > maxFile {
 		return "", &Error{path + ":1", fmt.Errorf("the file has more than %d bytes; is it the right one?", maxFile)}
 	}
-	text := string(bytes.TrimPrefix(content, []byte(markUTF8)))
+	text := string(bytes.TrimPrefix(content, []byte(byteOrderMark)))
 	mark := text[:min(2, len(text))]
 	if mark == markLittle || mark == markBig {
 		var order binary.ByteOrder = binary.LittleEndian
@@ -67,12 +66,8 @@ func decodeText(path string, content []byte) (string, error) {
 	if before, _, bad := strings.Cut(text, "\x00"); bad {
 		return "", wrong(before, "the file contains NUL bytes: it is UTF-16 or not text")
 	}
-	if !utf8.ValidString(text) {
-		i := 0
-		for r, size := utf8.DecodeRuneInString(text); r != utf8.RuneError || size > 1; r, size = utf8.DecodeRuneInString(text[i:]) {
-			i += size
-		}
-		return "", wrong(text[:i], "the file is not UTF-8")
+	if before, _, bad := strings.Cut(strings.ToValidUTF8(text, "\x00"), "\x00"); bad {
+		return "", wrong(before, "the file is not UTF-8")
 	}
 	return text, nil
 }
