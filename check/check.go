@@ -1,13 +1,12 @@
-// Package check says what a person needs to know before calling for help: whether
-// the proxy answers, whether there is a way out, whether the upstream proxy is a
-// Tor, who gets to see names, and what a peer speaks.
+// Package check diagnoses the proxy and its peers: whether the proxy answers, this machine
+// has a route to the internet and the upstream proxy is Tor, who sees names, and what a
+// peer speaks.
 //
 //	Subject → checks, one after another → Report → text or JSON
 //
-// It looks from outside, as a client and as a peer would see it, and changes
-// nothing: it opens no listener and does not touch the known peers. It asks
-// nobody but the proxy itself, its upstream proxy and the peer that it was given; and,
-// if looking up that peer's name failed or was slow, each DNS server.
+// It acts as a client and as a peer, and changes nothing: it opens no listener and does not
+// use the known peers. It contacts only the proxy, its upstream proxy and the given peer;
+// and, if the look-up of the peer's name failed or was slow, each DNS server.
 package check
 
 import (
@@ -15,34 +14,34 @@ import (
 	"bip324proxy/status"
 )
 
-// Subject is what is checked: the settings that the proxy has, or would have.
+// Subject is the proxy to check: its settings.
 type Subject struct {
 	Policy      proxy.Policy
 	Listeners   []Listener
 	MaxSessions int // 0 is the default
-	Descriptors int // that are for other things than sessions
+	Descriptors int // reserved for other uses than sessions
 
-	Status  string           // where the status page is, HOST:PORT or unix:/PATH, if there is one
-	Guessed bool             // Status is only where it would be
-	Token   string           // of the status page, if it wants one
-	InForce []status.Setting // to be compared with those of the proxy that runs
+	Status  string           // address of the status page, HOST:PORT or unix:/PATH; empty: none
+	Guessed bool             // Status is the default: there may be no page
+	Token   string           // of the status page
+	InForce []status.Setting // to compare with the running proxy's
 
-	// Route returns the address that packets to the given one would leave from. Nil
-	// means to ask the system, which sends nothing for it.
+	// Route returns the local address for packets to the given one. Nil asks the system,
+	// which sends nothing.
 	Route func(network, to string) (from string, err error)
 }
 
-// Listener is one that the proxy should have.
+// Listener is a listener of the proxy.
 type Listener struct {
 	Address string // HOST:PORT or unix:/PATH
-	Peer    string // where its clients are connected to, if they are not asked
-	Spare   bool   // of the default ones, not the first: there may be none
+	Peer    string // of --peer: where its clients are connected to
+	Spare   bool   // a default listener that may be missing
 }
 
-// State is how a check went.
+// State is the outcome of a check.
 type State string
 
-// The states. Only a Failed one makes a report not OK.
+// The states. A report is OK unless a check Failed.
 const (
 	OK      State = "ok"
 	Warning State = "warning"
@@ -50,22 +49,22 @@ const (
 	Skipped State = "skipped" // there was nothing to check
 )
 
-// Result is that of one check.
+// Result is the result of one check.
 type Result struct {
 	Name  string `json:"name"` // one of Names
 	State State  `json:"state"`
-	What  string `json:"what"`           // was found
-	Hint  string `json:"hint,omitempty"` // what to do about it, or what it means
+	What  string `json:"what"`           // the finding
+	Hint  string `json:"hint,omitempty"` // what to do, or what it means
 }
 
-// Names are those that a Result may have, in the order of a report.
+// Names holds the names of checks, in the order of a report.
 var Names = []string{
 	"configuration", "listener", "upstream", "network", "names", "sessions", "status", // of the proxy
 	"connect", "v2", "version", "v1", // of a peer
 }
 
-// Report is the outcome of all checks. Its form in JSON is part of the program's
-// interface: no name changes its meaning.
+// Report is the outcome of all checks. Its JSON is an interface of the program: names keep
+// their meaning.
 type Report struct {
 	OK     bool     `json:"ok"` // no check failed
 	Checks []Result `json:"checks"`
@@ -79,7 +78,7 @@ func (r *Report) add(all ...Result) {
 	}
 }
 
-// Count is how many checks have that state.
+// Count returns the number of checks with that state.
 func (r *Report) Count(state State) (n int) {
 	for _, result := range r.Checks {
 		if result.State == state {

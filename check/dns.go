@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// slowLookup is how long a look-up may take before its servers are suspected.
+	// slowLookup is how long a look-up may take before its servers are checked.
 	slowLookup = 2 * time.Second
 
 	// serverTimeout is how long a DNS server may take to answer.
@@ -24,9 +24,9 @@ const (
 	resolvConf = "/etc/resolv.conf"
 )
 
-// unansweredBy asks each DNS server of this machine for name and returns those that
-// do not answer, and how many there are in all. Any answer is one. Where there is no
-// resolv.conf there are none.
+// unansweredBy queries each DNS server in resolv.conf for name and returns those that do
+// not answer, not even with an error, and the number of servers. Without a resolv.conf
+// there are none.
 func unansweredBy(ctx context.Context, name string) (silent []string, all int) {
 	servers := nameservers(resolvConf)
 	ctx, cancel := context.WithTimeout(ctx, serverTimeout)
@@ -45,7 +45,7 @@ func unansweredBy(ctx context.Context, name string) (silent []string, all int) {
 	return silent, len(servers)
 }
 
-// serverAnswers reports whether the DNS server at that address answers a question for name.
+// serverAnswers reports whether a DNS server answers a query for name.
 func serverAnswers(ctx context.Context, server, name string) bool {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -55,41 +55,43 @@ func serverAnswers(ctx context.Context, server, name string) bool {
 		if err != nil {
 			return nil, err
 		}
-		listen := listener{c, func() { heard.Store(true); cancel() }}
-		if p, ok := c.(net.PacketConn); ok { // by which the resolver knows UDP
-			return &packetListener{listen, p}, nil
+		observed := observedConn{c, func() { heard.Store(true); cancel() }}
+		if p, ok := c.(net.PacketConn); ok { // the resolver recognizes UDP by it
+			return &observedPacketConn{observed, p}, nil
 		}
-		return &listen, nil
+		return &observed, nil
 	}}
 	r.LookupNetIP(ctx, "ip4", strings.TrimSuffix(name, ".")+".") // without search domains
 	return heard.Load()
 }
 
-// listener tells when something has come.
-type listener struct {
+// observedConn calls heard when something arrives.
+type observedConn struct {
 	net.Conn
 	heard func()
 }
 
-func (l *listener) Read(b []byte) (int, error) {
-	n, err := l.Conn.Read(b)
+func (c *observedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
 	if n > 0 {
-		l.heard()
+		c.heard()
 	}
 	return n, err
 }
 
-// packetListener is a listener on UDP.
-type packetListener struct {
-	listener
+// observedPacketConn is an observedConn on UDP.
+type observedPacketConn struct {
+	observedConn
 	packets net.PacketConn
 }
 
-func (l *packetListener) ReadFrom(b []byte) (int, net.Addr, error) { return l.packets.ReadFrom(b) }
+func (c *observedPacketConn) ReadFrom(b []byte) (int, net.Addr, error) { return c.packets.ReadFrom(b) }
 
-func (l *packetListener) WriteTo(b []byte, to net.Addr) (int, error) { return l.packets.WriteTo(b, to) }
+func (c *observedPacketConn) WriteTo(b []byte, to net.Addr) (int, error) {
+	return c.packets.WriteTo(b, to)
+}
 
-// nameservers are the DNS servers in a file of resolv.conf(5).
+// nameservers returns the DNS servers in a resolv.conf(5) file.
 func nameservers(path string) (all []string) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -104,13 +106,13 @@ func nameservers(path string) (all []string) {
 	return all
 }
 
-// watchLookup keeps how the look-up of the peer's name went.
+// watchLookup records how long the look-up of the peer's name took, and its error.
 type watchLookup struct {
 	took time.Duration
 	err  error
 }
 
-// dns adds, if the look-up of name failed or was slow, which DNS servers do not answer.
+// dns reports which DNS servers do not answer, if the look-up of name failed or was slow.
 func (p *prober) dns(ctx context.Context, name string) {
 	if p.lookup.err == nil && p.lookup.took < slowLookup || dial.IsMulticast(name) {
 		return
@@ -119,16 +121,16 @@ func (p *prober) dns(ctx context.Context, name string) {
 	if len(silent) == 0 {
 		return
 	}
-	state, which := Warning, "DNS server "+silent[0]+" does"
+	state, which := Warning, "DNS server "+silent[0]
 	if len(silent) > 1 {
-		which = "DNS servers " + strings.Join(silent, " and ") + " do"
+		which = "DNS servers " + strings.Join(silent, " and ")
 	}
 	if len(silent) == all {
 		state = Failed
 	}
-	hint := fmt.Sprintf("remove what is dead from %s, or repair it; every name waits for it first", resolvConf)
+	hint := fmt.Sprintf("repair it, or remove it from %s; every look-up waits for it", resolvConf)
 	if state == Failed {
-		hint = fmt.Sprintf("none in %s answers: see that this machine is connected, and that they are right", resolvConf)
+		hint = fmt.Sprintf("no server in %s answers: check this machine's network, and that file", resolvConf)
 	}
-	p.report.add(Result{"names", state, fmt.Sprintf("the %s not answer (asked for %s for %v)", which, name, serverTimeout), hint})
+	p.report.add(Result{"names", state, fmt.Sprintf("the %s did not answer a query for %s within %v", which, name, serverTimeout), hint})
 }

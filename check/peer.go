@@ -210,7 +210,7 @@ func (p *prober) cannotConnect(err error) {
 	case kind == proxy.KindNoEgress, kind == proxy.KindUpstream:
 		p.fail(name, dest+why, hints.For(proxy.Failure{Kind: kind, Err: err}))
 	case errors.As(err, new(*socks.UpstreamError)):
-		p.fail(name, why, "the address may be wrong, or the peer not running; or the upstream proxy has no connection itself: look into its log")
+		p.fail(name, why, "the address may be wrong, or the peer not running; or the upstream proxy has no connection itself: see its log")
 	case errors.As(err, new(*socks.AddrError)):
 		p.fail(name, why, "leave out --upstream to connect to it directly")
 	case errors.Is(err, dial.ErrMulticastName):

@@ -223,11 +223,11 @@ func TestCannotConnect(t *testing.T) {
 		"denied, in other words": {"localhost:" + strings.TrimPrefix(gone, "127.0.0.1:"), proxy.Policy{Rules: rules.Rules{Deny: []rules.Rule{must("private")}}},
 			"failed connect ADDR is denied by the rule private -> the rule is one of --deny; if clients may go there, remove it or run with --allow ADDR"},
 		"Tor cannot": {"192.0.2.1:1", proxy.Policy{Upstream: tor.upstream()},
-			"ok upstream ADDR: this is Tor: it answers as only Tor does -> that it has a connection to its network, only a peer can show: bip324-proxy check HOST:PORT " +
+			"ok upstream ADDR: this is Tor: it answers as only Tor does -> only a peer can show whether it is connected to its network: bip324-proxy check HOST:PORT " +
 				"failed connect the upstream proxy at ADDR did not connect to 192.0.2.1:1: host unreachable " +
-				"-> the address may be wrong, or the peer not running; or the upstream proxy has no connection itself: look into its log"},
+				"-> the address may be wrong, or the peer not running; or the upstream proxy has no connection itself: see its log"},
 		"there is no Tor": {"192.0.2.1", proxy.Policy{Upstream: &socks.Upstream{Network: "tcp", Address: gone}},
-			"failed upstream ADDR: nobody listens there: connection refused -> start that proxy, or correct --upstream; until then nobody is connected to " +
+			"failed upstream ADDR: nothing is listening there: connection refused -> start that proxy, or correct --upstream; until then all connections fail " +
 				"skipped connect 192.0.2.1:8333: nothing goes around the upstream proxy"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -282,9 +282,9 @@ func TestPeerThroughTor(t *testing.T) {
 			return nil, errors.New("no direct connection for this test")
 		}
 		r := PeerReport(within(t), &Subject{Policy: policy}, target(t, dest))
-		want := "ok upstream ADDR: this is Tor: it answers as only Tor does -> that it has a connection to its network, only a peer can show: bip324-proxy check HOST:PORT "
+		want := "ok upstream ADDR: this is Tor: it answers as only Tor does -> only a peer can show whether it is connected to its network: bip324-proxy check HOST:PORT "
 		if host != "192.0.2.7" {
-			want += "ok names no leak: names are given to Tor, which resolves them at its exits; none is looked up on this machine "
+			want += "ok names no leak: names go to Tor, which resolves them at its exits; this machine looks up none "
 		}
 		want += "ok connect " + dest + ": connected through the upstream proxy in TIME " + goodV2 + goodVersion
 		if got := text(t, &r); got != want || r.Peer.Address != "" || r.Peer.Speaks != "v2" {

@@ -12,11 +12,10 @@ import (
 	"bip324proxy/proxy"
 )
 
-// askTimeout is for one question to a program on this machine, or on one nearby.
+// askTimeout bounds a request to a program on this machine or nearby.
 const askTimeout = 5 * time.Second
 
-// Proxy checks the proxy itself. configuration is what there is to say of that: it
-// could be read.
+// Proxy checks the proxy itself. configuration describes the settings, which are valid.
 func Proxy(ctx context.Context, s *Subject, configuration string) Report {
 	r := Report{OK: true}
 	r.add(Result{"configuration", OK, configuration, ""})
@@ -28,40 +27,40 @@ func Proxy(ctx context.Context, s *Subject, configuration string) Report {
 	return r
 }
 
-// Where packets would have to go on the internet. Both are documentation's (RFC
-// 5737, RFC 3849), and nothing is sent there.
+// Destinations to find a route for: documentation addresses (RFC 5737, RFC 3849). Nothing
+// is sent there.
 const (
-	somewhereV4 = "192.0.2.1:8333"
-	somewhereV6 = "[2001:db8::1]:8333"
+	routeV4 = "192.0.2.1:8333"
+	routeV6 = "[2001:db8::1]:8333"
 )
 
-// network says whether there is a way out of this machine.
+// network checks whether this machine has a route to the internet.
 func (s *Subject) network() Result {
 	const name = "network"
 	if s.Policy.Upstream != nil {
-		return Result{name, Skipped, "everything goes through the upstream proxy, and nothing directly", "to test a real connection: bip324-proxy check HOST:PORT"}
+		return Result{name, Skipped, "all connections go through the upstream proxy", "to test a real connection: bip324-proxy check HOST:PORT"}
 	}
 	route := s.Route
 	if route == nil {
 		route = systemRoute
 	}
 	var ways []string
-	for _, to := range []struct{ name, network, address string }{{"IPv4", "udp4", somewhereV4}, {"IPv6", "udp6", somewhereV6}} {
+	for _, to := range []struct{ name, network, address string }{{"IPv4", "udp4", routeV4}, {"IPv6", "udp6", routeV6}} {
 		if from, err := route(to.network, to.address); err == nil {
 			ways = append(ways, fmt.Sprintf("%s from %s", to.name, from))
 		}
 	}
-	const hint = "nobody was contacted for that; to test a real connection: bip324-proxy check HOST:PORT"
+	const hint = "no packet was sent; to test a real connection: bip324-proxy check HOST:PORT"
 	switch len(ways) {
 	case 0:
-		return Result{name, Failed, "this machine has no route to the internet, neither for IPv4 nor for IPv6", "connect it to a network; to reach peers on the networks that it does have: bip324-proxy check HOST:PORT"}
+		return Result{name, Failed, "this machine has no route to the internet, by IPv4 or IPv6", "connect it to a network; to test a peer on a local network: bip324-proxy check HOST:PORT"}
 	case 1:
-		return Result{name, OK, "there is a route to the internet: " + ways[0] + " only", hint}
+		return Result{name, OK, "route to the internet: " + ways[0] + " only", hint}
 	}
-	return Result{name, OK, "there are routes to the internet: " + strings.Join(ways, ", "), hint}
+	return Result{name, OK, "routes to the internet: " + strings.Join(ways, ", "), hint}
 }
 
-// systemRoute connects a UDP socket, which sends no packet.
+// systemRoute returns the local address of a connected UDP socket. It sends no packet.
 func systemRoute(network, to string) (from string, err error) {
 	c, err := net.Dial(network, to)
 	if err != nil {
@@ -72,21 +71,21 @@ func systemRoute(network, to string) (from string, err error) {
 	return from, err
 }
 
-// names says who gets to see the names that clients give.
+// names checks who sees the names that clients ask for.
 func (s *Subject) names(isTor bool) Result {
 	const name = "names"
 	u := s.Policy.Upstream
 	switch {
 	case u == nil:
-		return Result{name, Warning, "names that clients give are looked up by this machine's resolver, so your DNS server sees them",
-			"clients that give addresses, as nodes do for most peers, are not concerned; to avoid it, run with --upstream socks5://127.0.0.1:9050 (Tor)"}
+		return Result{name, Warning, "this machine's resolver looks up the names that clients ask for, so your DNS server sees them",
+			"clients that connect to addresses, as nodes do for most peers, are not affected; to avoid it, run with --upstream socks5://127.0.0.1:9050 (Tor)"}
 	case u.Network == "tcp" && !isLiteral(u.Address):
-		return Result{name, Warning, "the upstream proxy's own name, " + u.Address + ", is looked up by this machine's resolver; those that clients give go to that proxy",
-			"give its address in --upstream"}
+		return Result{name, Warning, "this machine's resolver looks up the upstream proxy's own name, " + u.Address + "; the names that clients ask for go to that proxy",
+			"use its address in --upstream"}
 	case isTor:
-		return Result{name, OK, "no leak: names are given to Tor, which resolves them at its exits; none is looked up on this machine", ""}
+		return Result{name, OK, "no leak: names go to Tor, which resolves them at its exits; this machine looks up none", ""}
 	}
-	return Result{name, OK, "no leak from here: names are given to the upstream proxy; none is looked up on this machine", "who resolves them is up to that proxy"}
+	return Result{name, OK, "no leak here: names go to the upstream proxy; this machine looks up none", "that proxy decides who resolves them"}
 }
 
 func isLiteral(hostport string) bool {
@@ -98,13 +97,13 @@ func isLiteral(hostport string) bool {
 	return err == nil
 }
 
-// sessions says how many there can be at a time.
+// sessions checks how many sessions are possible at a time.
 func (s *Subject) sessions() Result {
 	const name = "sessions"
 	enough := proxy.SessionsForDescriptors(s.Descriptors)
 	if s.MaxSessions > enough {
-		return Result{name, Warning, fmt.Sprintf("--max-sessions %d are more than this process's limit of descriptors is certain to be enough for: %d", s.MaxSessions, enough),
-			fmt.Sprintf("raise the limit, of the service too (ulimit -Hn, systemd's LimitNOFILE), to %d, or leave out --max-sessions", 6*s.MaxSessions+s.Descriptors+100)}
+		return Result{name, Warning, fmt.Sprintf("--max-sessions %d is too many for the file descriptor limit, which allows %d", s.MaxSessions, enough),
+			fmt.Sprintf("raise the limit, also the service's (ulimit -Hn, systemd's LimitNOFILE), to %d, or omit --max-sessions", 6*s.MaxSessions+s.Descriptors+100)}
 	}
-	return Result{name, OK, fmt.Sprintf("up to %d sessions at a time; there are descriptors for %d", cmp.Or(s.MaxSessions, proxy.DefaultMaxSessions(s.Descriptors)), enough), ""}
+	return Result{name, OK, fmt.Sprintf("up to %d sessions at a time; file descriptors allow %d", cmp.Or(s.MaxSessions, proxy.DefaultMaxSessions(s.Descriptors)), enough), ""}
 }

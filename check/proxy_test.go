@@ -45,27 +45,27 @@ func TestListener(t *testing.T) {
 		"ours":                {startProxy(t, new(proxy.Server)), proxy.Policy{}, ours},
 		"ours, with password": {startProxy(t, &proxy.Server{Policy: proxy.Policy{Socks: socks.Config{Auth: &auth}}}), proxy.Policy{Socks: socks.Config{Auth: &auth}}, ours},
 		"ours, with another password": {startProxy(t, &proxy.Server{Policy: proxy.Policy{Socks: socks.Config{Auth: &auth}}}), proxy.Policy{Socks: socks.Config{Auth: &wrong}},
-			"failed listener ADDR: a SOCKS5 proxy answers, but does not take the user name and password of these settings -> check it with the settings that it runs with"},
+			"failed listener ADDR: a SOCKS5 proxy answers, but rejects the user name and password in these settings -> run check with the proxy's own settings"},
 		"ours, with a password not known": {startProxy(t, &proxy.Server{Policy: proxy.Policy{Socks: socks.Config{Auth: &auth}}}), proxy.Policy{},
-			"failed listener ADDR: a SOCKS5 proxy answers, but wants a user name and password, and these settings have none -> check it with the settings that it runs with, --auth among them"},
+			"failed listener ADDR: a SOCKS5 proxy answers, but requires a user name and password, which these settings lack -> run check with the proxy's own settings, including --auth"},
 		"ours, behind Tor": {startProxy(t, &proxy.Server{Policy: proxy.Policy{Upstream: tor.upstream()}}), proxy.Policy{Upstream: tor.upstream()}, ours},
 		"ours, behind a Tor not known": {startProxy(t, &proxy.Server{Policy: proxy.Policy{Upstream: tor.upstream()}}), proxy.Policy{},
-			"failed listener ADDR: this is Tor, or a proxy in front of it, and not bip324-proxy without an upstream proxy -> choose another address with --listen; if it is bip324-proxy with --upstream, check it with the settings that it runs with"},
+			"failed listener ADDR: this is Tor, or a proxy in front of it, not bip324-proxy without --upstream -> choose another address with --listen; if it is bip324-proxy with --upstream, run check with its settings"},
 		"ours, denying": {startProxy(t, &proxy.Server{Policy: proxy.Policy{Rules: rules.Rules{Deny: []rules.Rule{rule}}}}), proxy.Policy{},
-			"ok listener ADDR: a SOCKS5 proxy answers; its rules refused the question"},
+			"ok listener ADDR: a SOCKS5 proxy answers; its rules denied the request"},
 		"ours, full": {fullProxy(t), proxy.Policy{},
-			"warning listener ADDR: a SOCKS5 proxy answers with a general failure, as bip324-proxy does when it has as many sessions as it may -> look into its log; run it with a higher --max-sessions"},
+			"warning listener ADDR: a SOCKS5 proxy answers with a general failure, as bip324-proxy does at its session limit -> see its log; run it with a higher --max-sessions"},
 		"Tor": {tor.addr, proxy.Policy{},
-			"failed listener ADDR: this is Tor, or a proxy in front of it, and not bip324-proxy without an upstream proxy -> choose another address with --listen; if it is bip324-proxy with --upstream, check it with the settings that it runs with"},
+			"failed listener ADDR: this is Tor, or a proxy in front of it, not bip324-proxy without --upstream -> choose another address with --listen; if it is bip324-proxy with --upstream, run check with its settings"},
 		"another": {plainSOCKS5(t), proxy.Policy{},
-			"failed listener ADDR: this is another SOCKS5 proxy, and not bip324-proxy -> stop that program, or choose another address with --listen"},
+			"failed listener ADDR: this is another SOCKS5 proxy, not bip324-proxy -> stop that program, or choose another address with --listen"},
 		"HTTP": {loopback.Serve(t, says("HTTP/1.1 400 Bad Request\r\n\r\n")), proxy.Policy{},
-			"failed listener ADDR: another program listens there: it does not speak SOCKS5: its first byte is 0x48, not 0x05 -> stop that program, or choose another address with --listen"},
+			"failed listener ADDR: another program is listening there: it does not speak SOCKS5: its first byte is 0x48, not 0x05 -> stop that program, or choose another address with --listen"},
 		"closing": {loopback.Serve(t, closing), proxy.Policy{},
-			"failed listener ADDR: somebody listens there, but does not answer as a SOCKS5 proxy: the connection was closed before all had come -> if it is bip324-proxy, look into its log; if it is another program, choose another address with --listen"},
+			"failed listener ADDR: something is listening there, but it does not answer like a SOCKS5 proxy: the connection was closed before all had come -> if it is bip324-proxy, see its log; if it is another program, choose another address with --listen"},
 		"nobody": {loopback.Nobody(t), proxy.Policy{},
-			"failed listener ADDR: nobody listens there: connection refused -> the proxy does not run, or with other settings; start it with: bip324-proxy"},
-		"no port": {"127.0.0.1:0", proxy.Policy{}, "skipped listener ADDR: the port is chosen when the proxy starts"},
+			"failed listener ADDR: nothing is listening there: connection refused -> the proxy is not running, or has other settings; start it with: bip324-proxy"},
+		"no port": {"127.0.0.1:0", proxy.Policy{}, "skipped listener ADDR: the system chooses the port when the proxy starts"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &Subject{Policy: test.policy}
@@ -137,7 +137,7 @@ func TestUnixSockets(t *testing.T) {
 	server.Close()
 	<-served
 	s.Policy.Upstream = nil
-	if r := s.listener(within(t), Listener{Address: "unix:" + path}); r.State != Failed || !strings.Contains(r.What, "nobody listens there: there is no such socket") {
+	if r := s.listener(within(t), Listener{Address: "unix:" + path}); r.State != Failed || !strings.Contains(r.What, "nothing is listening there: there is no such socket") {
 		t.Errorf("%+v", r)
 	}
 }
@@ -145,8 +145,8 @@ func TestUnixSockets(t *testing.T) {
 // Where clients are not asked, somebody being there is all there is to see.
 func TestPeerListener(t *testing.T) {
 	for addr, want := range map[string]string{
-		loopback.Serve(t, closing): "ok listener ADDR: somebody listens there; its clients should get to node.example:8333 -> to test that: bip324-proxy check node.example:8333",
-		loopback.Nobody(t):         "failed listener ADDR: nobody listens there: connection refused -> the proxy does not run, or with other settings; start it with: bip324-proxy",
+		loopback.Serve(t, closing): "ok listener ADDR: something is listening there; it should connect clients to node.example:8333 -> to test that: bip324-proxy check node.example:8333",
+		loopback.Nobody(t):         "failed listener ADDR: nothing is listening there: connection refused -> the proxy is not running, or has other settings; start it with: bip324-proxy",
 	} {
 		r := Report{Checks: []Result{new(Subject).listener(within(t), Listener{Address: addr, Peer: "node.example:8333"})}}
 		if got := text(t, &r); got != want {
@@ -159,9 +159,9 @@ func TestPeerListener(t *testing.T) {
 // proxy that is no Tor.
 func TestUpstreamAndV1(t *testing.T) {
 	for mode, want := range map[fallback.Mode]string{
-		fallback.Never:   "whom you connect to, it sees",
-		fallback.Overlay: "it sees; with --v1-fallback overlay .onion peers without v2 are not reached through it",
-		fallback.Always:  "it sees; with --v1-fallback always .onion peers without v2 are spoken to in plaintext on the way to it",
+		fallback.Never:   "it sees whom you connect to",
+		fallback.Overlay: "it sees whom you connect to; with --v1-fallback overlay, .onion peers without v2 are unreachable through it",
+		fallback.Always:  "it sees whom you connect to; with --v1-fallback always, traffic with .onion peers without v2 is plaintext on the way to it",
 	} {
 		for upstream, isTor := range map[string]bool{plainSOCKS5(t): false, newFakeTor(t).addr: true} {
 			s := &Subject{Policy: proxy.Policy{Upstream: newUpstream(upstream), Dialer: fallback.Dialer{Mode: mode}}}
@@ -175,10 +175,10 @@ func TestUpstreamAndV1(t *testing.T) {
 
 // What an upstream proxy is decides what is said of names.
 func TestUpstream(t *testing.T) {
-	const leaks = "warning names names that clients give are looked up by this machine's resolver, so your DNS server sees them -> clients that give addresses, as nodes do for most peers, are not concerned; to avoid it, run with --upstream socks5://ADDR (Tor)"
-	const byProxy = " ok names no leak from here: names are given to the upstream proxy; none is looked up on this machine -> who resolves them is up to that proxy"
-	const notTor = " -> everything goes through it all the same; .onion peers are likely out of reach, and whom you connect to, it sees"
-	give := " -> give a SOCKS5 proxy's address in --upstream, such as Tor's, socks5://ADDR"
+	const leaks = "warning names this machine's resolver looks up the names that clients ask for, so your DNS server sees them -> clients that connect to addresses, as nodes do for most peers, are not affected; to avoid it, run with --upstream socks5://ADDR (Tor)"
+	const byProxy = " ok names no leak here: names go to the upstream proxy; this machine looks up none -> that proxy decides who resolves them"
+	const notTor = " -> everything goes through it anyway; it probably cannot reach .onion peers, and it sees whom you connect to"
+	give := " -> set --upstream to a SOCKS5 proxy, such as Tor: socks5://ADDR"
 	auth := socks.Credentials{Username: "user", Password: "secret"}
 	authed := startProxy(t, &proxy.Server{Policy: proxy.Policy{Socks: socks.Config{Auth: &auth}}})
 	withAuth := newUpstream(authed)
@@ -191,20 +191,20 @@ func TestUpstream(t *testing.T) {
 		upstream *socks.Upstream
 		want     string
 	}{
-		"none": {nil, "skipped upstream there is none: peers are connected to directly, and see this machine's address " + leaks},
-		"Tor": {tor.upstream(), "ok upstream ADDR: this is Tor: it answers as only Tor does -> that it has a connection to its network, only a peer can show: bip324-proxy check HOST:PORT " +
-			"ok names no leak: names are given to Tor, which resolves them at its exits; none is looked up on this machine"},
-		"by name": {newUpstream("localhost:" + port), "ok upstream localhost:" + port + ": this is Tor: it answers as only Tor does -> that it has a connection to its network, only a peer can show: bip324-proxy check HOST:PORT " +
-			"warning names the upstream proxy's own name, localhost:" + port + ", is looked up by this machine's resolver; those that clients give go to that proxy -> give its address in --upstream"},
-		"plain":    {newUpstream(plainSOCKS5(t)), "warning upstream ADDR: this is a SOCKS5 proxy, but not Tor (asked for what Tor knows, it says: command not supported)" + notTor + byProxy},
-		"of ours":  {newUpstream(startProxy(t, new(proxy.Server))), "warning upstream ADDR: this is a SOCKS5 proxy, but not Tor (asked for what Tor knows, it says: host unreachable)" + notTor + byProxy},
-		"HTTP":     {newUpstream(loopback.Serve(t, says("HTTP/1.1 400 Bad Request\r\n\r\n"))), "failed upstream ADDR: this is no SOCKS5 proxy: it does not speak SOCKS5: its first byte is 0x48, not 0x05" + give + byProxy},
-		"closing":  {newUpstream(loopback.Serve(t, closing)), "failed upstream ADDR: somebody listens there, but does not answer as a SOCKS5 proxy: the connection was closed before all had come" + give + byProxy},
-		"laconic":  {newUpstream(loopback.Serve(t, laconic)), "warning upstream ADDR: this is a SOCKS5 proxy, but not Tor (asked for what Tor knows, it gives no answer: unexpected EOF)" + notTor + byProxy},
-		"nobody":   {newUpstream(loopback.Nobody(t)), "failed upstream ADDR: nobody listens there: connection refused -> start that proxy, or correct --upstream; until then nobody is connected to" + byProxy},
+		"none": {nil, "skipped upstream none: the proxy connects to peers directly, and they see this machine's address " + leaks},
+		"Tor": {tor.upstream(), "ok upstream ADDR: this is Tor: it answers as only Tor does -> only a peer can show whether it is connected to its network: bip324-proxy check HOST:PORT " +
+			"ok names no leak: names go to Tor, which resolves them at its exits; this machine looks up none"},
+		"by name": {newUpstream("localhost:" + port), "ok upstream localhost:" + port + ": this is Tor: it answers as only Tor does -> only a peer can show whether it is connected to its network: bip324-proxy check HOST:PORT " +
+			"warning names this machine's resolver looks up the upstream proxy's own name, localhost:" + port + "; the names that clients ask for go to that proxy -> use its address in --upstream"},
+		"plain":    {newUpstream(plainSOCKS5(t)), "warning upstream ADDR: this is a SOCKS5 proxy, but not Tor (its answer to Tor's RESOLVE: command not supported)" + notTor + byProxy},
+		"of ours":  {newUpstream(startProxy(t, new(proxy.Server))), "warning upstream ADDR: this is a SOCKS5 proxy, but not Tor (its answer to Tor's RESOLVE: host unreachable)" + notTor + byProxy},
+		"HTTP":     {newUpstream(loopback.Serve(t, says("HTTP/1.1 400 Bad Request\r\n\r\n"))), "failed upstream ADDR: this is not a SOCKS5 proxy: it does not speak SOCKS5: its first byte is 0x48, not 0x05" + give + byProxy},
+		"closing":  {newUpstream(loopback.Serve(t, closing)), "failed upstream ADDR: something is listening there, but it does not answer like a SOCKS5 proxy: the connection was closed before all had come" + give + byProxy},
+		"laconic":  {newUpstream(loopback.Serve(t, laconic)), "warning upstream ADDR: this is a SOCKS5 proxy, but not Tor (it does not answer Tor's RESOLVE: unexpected EOF)" + notTor + byProxy},
+		"nobody":   {newUpstream(loopback.Nobody(t)), "failed upstream ADDR: nothing is listening there: connection refused -> start that proxy, or correct --upstream; until then all connections fail" + byProxy},
 		"password": {newUpstream(authed), "failed upstream ADDR: this is a SOCKS5 proxy, but it requires a user name and password: write them into its URL, as in socks5://user:password@host:port" + byProxy},
 		"wrong":    {withAuth, "failed upstream ADDR: this is a SOCKS5 proxy, but it refused the user name and password" + byProxy},
-		"too much": {plainAuth, "failed upstream ADDR: this is a SOCKS5 proxy, but it takes no user name and password -> leave them out of --upstream" + byProxy},
+		"too much": {plainAuth, "failed upstream ADDR: this is a SOCKS5 proxy, but it does not support a user name and password -> omit them from --upstream" + byProxy},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &Subject{Policy: proxy.Policy{Upstream: test.upstream}}
@@ -220,7 +220,7 @@ func TestUpstream(t *testing.T) {
 			t.Errorf("%s: %s", addr, got)
 		}
 	}
-	if got := notSocksHint("h:9051"); !strings.Contains(got, "where Tor is controlled") {
+	if got := notSocksHint("h:9051"); !strings.Contains(got, "Tor's control port") {
 		t.Error(got)
 	}
 }
@@ -241,15 +241,15 @@ func laconic(nc net.Conn) {
 }
 
 func TestNetwork(t *testing.T) {
-	const nobodyAsked = " -> nobody was contacted for that; to test a real connection: bip324-proxy check HOST:PORT"
+	const nobodyAsked = " -> no packet was sent; to test a real connection: bip324-proxy check HOST:PORT"
 	for _, test := range []struct {
 		v4, v6 string
 		want   string
 	}{
-		{"192.168.1.2", "2001:db8::2", "ok network there are routes to the internet: IPv4 from 192.168.1.2, IPv6 from 2001:db8::2" + nobodyAsked},
-		{"192.168.1.2", "", "ok network there is a route to the internet: IPv4 from 192.168.1.2 only" + nobodyAsked},
-		{"", "2001:db8::2", "ok network there is a route to the internet: IPv6 from 2001:db8::2 only" + nobodyAsked},
-		{"", "", "failed network this machine has no route to the internet, neither for IPv4 nor for IPv6 -> connect it to a network; to reach peers on the networks that it does have: bip324-proxy check HOST:PORT"},
+		{"192.168.1.2", "2001:db8::2", "ok network routes to the internet: IPv4 from 192.168.1.2, IPv6 from 2001:db8::2" + nobodyAsked},
+		{"192.168.1.2", "", "ok network route to the internet: IPv4 from 192.168.1.2 only" + nobodyAsked},
+		{"", "2001:db8::2", "ok network route to the internet: IPv6 from 2001:db8::2 only" + nobodyAsked},
+		{"", "", "failed network this machine has no route to the internet, by IPv4 or IPv6 -> connect it to a network; to test a peer on a local network: bip324-proxy check HOST:PORT"},
 	} {
 		s := &Subject{Route: func(network, _ string) (string, error) {
 			from := map[string]string{"udp4": test.v4, "udp6": test.v6}[network]
@@ -296,14 +296,14 @@ func TestStatusPage(t *testing.T) {
 		return l.Addr().String()
 	}
 	for name, test := range map[string]struct{ addr, want string }{
-		"none":     {"", "skipped status no status page is configured -> to have one, run the proxy with --status ADDR"},
+		"none":     {"", "skipped status no status page is configured -> to get one, run the proxy with --status ADDR"},
 		"ready":    {page(200, 200), "ok status ADDR: the status page answers, and the proxy is ready"},
-		"stopping": {page(200, 503), "warning status ADDR: the proxy runs, but is not ready: it is starting or stopping"},
-		"other":    {page(404, 404), "failed status ADDR: asked for /healthz, it answers with code 404 -> it may be another program; choose another address with --status"},
-		"half":     {page(200, 404), "failed status ADDR: asked for /readyz, it answers with code 404 -> it may be another program; choose another address with --status"},
-		"no port":  {"127.0.0.1:0", "skipped status ADDR: the port is chosen when the proxy starts"},
-		"not HTTP": {loopback.Serve(t, answers("SSH-2.0-x\r\n")), "failed status ADDR: the status page does not answer: net/http: HTTP/1.x transport connection broken: malformed HTTP response \"SSH-2.0-x\" -> the proxy does not run, or without --status ADDR"},
-		"nobody":   {loopback.Nobody(t), "failed status ADDR: the status page does not answer: connection refused -> the proxy does not run, or without --status ADDR"},
+		"stopping": {page(200, 503), "warning status ADDR: the proxy is running, but not ready: it is starting or stopping"},
+		"other":    {page(404, 404), "failed status ADDR: it answers /healthz with code 404 -> it may be another program; choose another address with --status"},
+		"half":     {page(200, 404), "failed status ADDR: it answers /readyz with code 404 -> it may be another program; choose another address with --status"},
+		"no port":  {"127.0.0.1:0", "skipped status ADDR: the system chooses the port when the proxy starts"},
+		"not HTTP": {loopback.Serve(t, answers("SSH-2.0-x\r\n")), "failed status ADDR: the status page does not answer: net/http: HTTP/1.x transport connection broken: malformed HTTP response \"SSH-2.0-x\" -> the proxy is not running, or runs without --status ADDR"},
+		"nobody":   {loopback.Nobody(t), "failed status ADDR: the status page does not answer: connection refused -> the proxy is not running, or runs without --status ADDR"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := Report{Checks: []Result{(&Subject{Status: test.addr}).statusPage(within(t))}}

@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// services are the bits of VERSION's services that have a name (Bitcoin Core,
-// ServiceFlags).
+// services holds the service bits that have a name (Bitcoin Core, ServiceFlags).
 var services = []struct {
 	bit  uint
 	name string
@@ -15,7 +14,7 @@ var services = []struct {
 	{0, "NETWORK"}, {2, "BLOOM"}, {3, "WITNESS"}, {6, "COMPACT_FILTERS"}, {10, "NETWORK_LIMITED"}, {11, "P2P_V2"},
 }
 
-// serviceNames names the bits that are set, as Bitcoin Core's getpeerinfo does.
+// serviceNames returns the names of the bits that are set, as in Bitcoin Core's getpeerinfo.
 func serviceNames(bits uint64) (names []string) {
 	for _, s := range services {
 		if bits&(1<<s.bit) != 0 {
@@ -31,7 +30,7 @@ func serviceNames(bits uint64) (names []string) {
 	return names
 }
 
-// describe tells what the peer said of itself.
+// describe returns what the peer's VERSION says about it.
 func (p *prober) describe() string {
 	peer := p.report.Peer
 	agent := peer.UserAgent

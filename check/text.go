@@ -8,10 +8,10 @@ import (
 	"bip324proxy/internal/terminal"
 )
 
-// width is how long lines may be, if their words let them.
+// width is the longest line, in characters, unless a word is longer.
 const width = 96
 
-// WriteText writes the report for people: a line or more for each check.
+// WriteText writes the report as text, at least one line for each check.
 func (r *Report) WriteText(w io.Writer) error {
 	var lines []string
 	for _, result := range r.Checks {

@@ -56,7 +56,7 @@ func TestStatusCommand(t *testing.T) {
 		t.Errorf("%q is not the end of\n%s", id, table)
 	}
 	if _, stdout, _ := runProgram("check", "--listen", addrs[0], "--status", page, "--v1-fallback", "always"); !strings.Contains(
-		strings.Join(strings.Fields(stdout), " "), `the proxy that runs has other settings: v1-fallback is "never" there, "always" here ->`) {
+		strings.Join(strings.Fields(stdout), " "), `the running proxy has other settings: v1-fallback is "never" there, "always" here ->`) {
 		t.Error(stdout)
 	}
 	if _, stdout, _ := runProgram("check", "--listen", addrs[0], "--peer", addrs[1]+"="+node, "--status", page); strings.Count(stdout, "\nok       listener ") != 2 ||

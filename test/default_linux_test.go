@@ -48,7 +48,7 @@ func TestDefaultListeners(t *testing.T) {
 	p.kill()
 
 	p = serve("--listen", "127.0.0.1:1324")
-	check("[::1]:1324: nobody listens there")
+	check("[::1]:1324: nothing is listening there")
 	p.kill()
 	for _, upstream := range []string{"127.0.0.1:1324", "[::1]:1324"} {
 		if code, _, errs := run(t, "--upstream", "socks5://"+upstream); code != 2 || !strings.Contains(errs, "is this proxy's own address") {
