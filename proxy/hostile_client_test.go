@@ -18,60 +18,6 @@ import (
 	"bip324proxy/v1v2"
 )
 
-// A client ends at every byte of SOCKS and of its VERSION.
-func TestClientEndsAtEveryByte(t *testing.T) {
-	t.Parallel()
-	const dest = "node.example:8333"
-	hello := []byte{5, 1, 0}
-	asked := len(hello) + len(request(1, dest))
-	script := slices.Concat(hello, request(1, dest), v1Message(mainnet, "version", version))
-	const prefix = 4 // of VERSION, after which it is certain that this is v1: the magic has a name
-
-	for _, end := range []ending{fin, rst, stall} {
-		t.Run(end.name, func(t *testing.T) {
-			server := &proxy.Server{}
-			if end.name == stall.name {
-				server.FirstBytesTimeout = time.Second
-				server.Socks.Timeout = time.Second
-			}
-			e := start(t, server)
-			e.net.tap = true
-			var leaked atomic.Int64 // bytes that peers got
-			e.net.peer(dest, func(nc *net.TCPConn, _ int) {
-				n, _ := io.Copy(io.Discard, nc)
-				leaked.Add(n)
-			})
-			each(len(script), len(script), func(k int) {
-				client := e.dial()
-				client.Write(script[:k])
-				if k >= asked {
-					if _, err := io.ReadFull(client, make([]byte, 12)); err != nil {
-						t.Errorf("after byte %d: no reply: %v", k, err)
-					}
-				}
-				end.do(client.(*net.TCPConn))
-				client.Close()
-				switch line := e.end(client); {
-				case k > asked && k < asked+prefix && end.name == fin.name:
-					if line["transport"] != "passthrough" {
-						t.Errorf("after byte %d: %v", k, line)
-					}
-				case line["msg"] != "session refused" || strings.Contains(line["reason"].(string), "closed network connection"):
-					t.Errorf("after byte %d: %v", k, line)
-				}
-			})
-			e.net.wg.Wait()
-			want := 0
-			if end.name == fin.name { // a stream that is not v1 is passed on, so far as it came
-				want = (prefix - 1) * prefix / 2
-			}
-			if n := leaked.Load(); n != int64(want) {
-				t.Errorf("the peers got %d bytes, want %d", n, want)
-			}
-		})
-	}
-}
-
 // Whatever follows "version" must be a VERSION before anything is said to the peer.
 func TestClientBeginsBadly(t *testing.T) {
 	t.Parallel()

@@ -59,39 +59,7 @@ func reasonAfter(k int, end ending) string {
 	return "v2 handshake failed " + stage.String()
 }
 
-// A peer ends at every byte of its handshake. Unless it is complete, the client
-// is closed without a byte, and no peer that has said a byte is spoken to in v1.
-func TestPeerEndsAtEveryByte(t *testing.T) {
-	t.Parallel()
-	for _, mode := range []fallback.Mode{fallback.Never, fallback.Always} {
-		for _, end := range []ending{fin, rst, stall} {
-			t.Run(fmt.Sprintf("%v/%s", mode, end.name), func(t *testing.T) {
-				server := &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: mode}}}
-				if end.name == stall.name {
-					server.Dialer.HandshakeTimeout = 1500 * time.Millisecond
-				}
-				e := start(t, server)
-				e.net.tap = true
-				from := 0
-				if mode != fallback.Never {
-					from = 1 // without a byte v1 would follow: TestFallback
-				}
-				each(flightSize-from, flightSize, func(i int) {
-					k := from + i
-					dest := fmt.Sprintf("node%d.example:8333", k)
-					e.net.peer(dest, cutPeer(t, k, end))
-					client := e.connect(dest)
-					client.Write(v1Message(mainnet, "version", version))
-					wantClosed(t, client)
-					e.wantEnd(client, "refused", reasonAfter(k, end))
-					wantNoV1(t, e, dest)
-				})
-			})
-		}
-	}
-}
-
-// The same behind the last byte: there is a session, which ends with the peer.
+// A peer ends behind the last byte of its handshake: there is a session, which ends with the peer.
 func TestPeerEndsAfterHandshake(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -157,54 +125,6 @@ func wantNoV1(t *testing.T, e *env, dest string) {
 			wantNoPlaintext(t, dest, b)
 		}
 	}
-}
-
-// One bit of the peer's flight is wrong: nothing is delivered, and nothing is
-// said in v1.
-func TestPeerFlipsEveryByte(t *testing.T) {
-	t.Parallel()
-	for _, mode := range []fallback.Mode{fallback.Never, fallback.Always} {
-		t.Run(mode.String(), func(t *testing.T) {
-			e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: mode}}})
-			e.net.tap = true
-			each(flightSize, 16, func(i int) {
-				dest := fmt.Sprintf("node%d.example:8333", i)
-				e.net.peer(dest, func(nc *net.TCPConn, _ int) {
-					p, err := newHandPeer(nc, mainnet)
-					if err != nil {
-						t.Errorf("byte %d: %v", i, err)
-						return
-					}
-					p.flight[i] ^= 0x80
-					nc.Write(p.flight)
-					hangUp(nc)
-				})
-				client := e.connect(dest)
-				client.Write(v1Message(mainnet, "version", version))
-				wantClosed(t, client)
-				e.wantEnd(client, "refused", flipReason(i))
-				wantNoV1(t, e, dest)
-			})
-		})
-	}
-}
-
-// flipReason is what goes wrong when the highest bit of byte i is.
-func flipReason(i int) string {
-	waiting := func(s transport.Stage) string { return "failed " + s.String() }
-	switch {
-	case i < keySize: // other keys, so no terminator
-		return waiting(transport.StageGarbage)
-	case i < keySize+garbageSize: // the version packet authenticates it
-		return transport.ErrAuthentication.Error()
-	case i < helloSize:
-		return waiting(transport.StageGarbage)
-	case i < helloSize+2: // a longer packet that never comes
-		return waiting(transport.StageVersion)
-	case i == helloSize+2:
-		return (&transport.SizeError{Contents: 1 << 23}).Error()
-	}
-	return transport.ErrAuthentication.Error()
 }
 
 // What a peer may do wrong otherwise, and how the session ends.

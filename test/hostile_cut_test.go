@@ -1,6 +1,7 @@
 package test
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net"
@@ -53,36 +54,61 @@ func whyCutAfter(k int) string {
 }
 
 // A peer ends at every byte of its flight, in every way: what is not complete is refused, and the client gets nothing.
+// A peer that has said a byte is not connected to once more, whether or not v1 is allowed.
 func TestPeerCutsItsFlight(t *testing.T) {
 	t.Parallel()
-	u := startUnder(t)
-	for _, c := range []cut{cutReset, cutClose, cutHalf} {
-		each(cutFlight+1, 8, func(k int) {
-			m := meet(t, u, func(nc *net.TCPConn) {
-				_, flight, err := hostile.Script{Garbage: junk[:cutGarbage]}.Prepare(nc)
-				if err != nil {
-					t.Errorf("%s after byte %d: %v", c.name, k, err)
-					return
-				}
-				nc.Write(flight[:k])
-				c.do(nc)
-			}, nil)
-			want := outcome{msg: refused, why: whyCutAfter(k)}
-			if k == cutFlight {
-				want.msg = closed
+	for _, mode := range []string{"never", "always"} {
+		t.Run(mode, func(t *testing.T) {
+			u := startUnder(t, "--v1-fallback", mode)
+			first := 0
+			if mode == "always" {
+				first = 1 // without a byte v1 follows
 			}
-			if c.name != cutHalf.name { // the reset may be noticed before what came ahead of it
-				want.why = ""
-				if k == cutFlight {
-					want.msg = m.log.Msg
-				}
+			for _, c := range []cut{cutReset, cutClose, cutHalf} {
+				each(cutFlight+1-first, 8, func(i int) {
+					cutFlightAt(t, u, first+i, c)
+				})
 			}
-			if err := m.check(want); err != nil {
-				t.Errorf("%s after byte %d: %v", c.name, k, err)
-			}
+			u.requireFreed(t)
 		})
 	}
-	u.requireFreed(t)
+}
+
+// cutFlightAt has a peer end after k bytes of its flight.
+func cutFlightAt(t *testing.T, u *under, k int, c cut) {
+	m := meet(t, u, func(nc *net.TCPConn) {
+		_, flight, err := hostile.Script{Garbage: junk[:cutGarbage]}.Prepare(nc)
+		if err != nil {
+			t.Errorf("%s after byte %d: %v", c.name, k, err)
+			return
+		}
+		nc.Write(flight[:k])
+		if c.name == cutHalf.name {
+			nc.CloseWrite()
+			drainNoPlaintext(t, nc)
+		}
+		c.do(nc)
+	}, nil)
+	want := outcome{msg: refused, why: whyCutAfter(k)}
+	if k == cutFlight {
+		want.msg = closed
+	}
+	if c.name != cutHalf.name { // the reset may be noticed before what came ahead of it
+		want.why = ""
+		if k == cutFlight {
+			want.msg = m.log.Msg
+		}
+	}
+	if err := m.check(want); err != nil {
+		t.Errorf("%s after byte %d: %v", c.name, k, err)
+	}
+}
+
+// drainNoPlaintext reads to the end what the proxy says to a peer, and fails if a client's VERSION is legible in it.
+func drainNoPlaintext(t *testing.T, nc net.Conn) {
+	if b, _ := io.ReadAll(nc); bytes.Contains(b, []byte(clearText)) {
+		t.Error("the client's VERSION left in plaintext")
+	}
 }
 
 // A peer ends after it has read so much of what the proxy says, in its first flight and in its second.
@@ -159,8 +185,11 @@ func TestClientCuts(t *testing.T) {
 			if e.Transport != "passthrough" && e.Msg != refused || passed > 3 && e.Msg != refused {
 				t.Errorf("%s after byte %d: %s, %q", c.name, k, e.Msg, e.Reason)
 			}
+			if c.name == cutHalf.name && passed > 0 && passed <= 3 && e.Transport != "passthrough" {
+				t.Errorf("%s after byte %d: not passed through: %s, %q", c.name, k, e.Msg, e.Reason)
+			}
 			if s.over() > 0 {
-				if n := <-got; n > 0 && (passed > 3 || n > int64(passed)) {
+				if n := <-got; n > 0 && (passed > 3 || n > int64(passed)) || c.name == cutHalf.name && passed <= 3 && n != int64(passed) {
 					t.Errorf("%s after byte %d: the peer got %d bytes", c.name, k, n)
 				}
 			}
@@ -208,7 +237,7 @@ func stallEverywhere(t *testing.T, u *under, socks, handshake, first time.Durati
 				if err == nil {
 					nc.Write(flight[:i])
 				}
-				cutStall.do(nc)
+				drainNoPlaintext(t, nc)
 			}, nil)
 			want := outcome{msg: refused, why: strings.Replace(whyCutAfter(i), "hung up during the v2 handshake without an answer", "did not answer the v2 handshake in time", 1)}
 			if err := m.check(want); err != nil {

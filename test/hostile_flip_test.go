@@ -13,14 +13,19 @@ import (
 
 const flipBytes = 2048 // of each direction
 
-// flipBits are the bits that are flipped, one per session: all of them in the long form, else every 61st, so that
-// all eight of a byte take their turns.
-func flipBits() (bits []int) {
-	step := 61
-	if long {
-		step = 1
+// flipBits are the bits that are flipped, one per session: all of them in the long form, else one of each of the first
+// handshake bytes and every 61st behind them, so that all eight of a byte take their turns.
+func flipBits(handshake int) (bits []int) {
+	step := func(bit int) int {
+		switch {
+		case long:
+			return 1
+		case bit < 8*handshake:
+			return 9 - bit%8/7*8 // the next bit of the next byte
+		}
+		return 61
 	}
-	for bit := 0; bit < 8*flipBytes; bit += step {
+	for bit := 0; bit < 8*flipBytes; bit += step(bit) {
 		bits = append(bits, bit)
 	}
 	return bits
@@ -33,7 +38,7 @@ var flipMessages = numbered(20)
 // the client's connection ends.
 func TestFlippedBitsToTheProxy(t *testing.T) {
 	t.Parallel()
-	u := startUnder(t)
+	unders := []*under{startUnder(t), startUnder(t, "--v1-fallback", "always")} // the second must not fall back either
 	const garbage = 100
 	handshake := 64 + garbage + 16 + 20
 	ends := []int{} // of the packets, in the peer's stream
@@ -44,10 +49,10 @@ func TestFlippedBitsToTheProxy(t *testing.T) {
 	if total := ends[len(ends)-1]; total < flipBytes {
 		t.Fatalf("only %d bytes", total)
 	}
-	bits := flipBits()
+	bits := flipBits(handshake)
 	each(len(bits), 32, func(i int) {
 		bit := bits[i]
-		m := meet(t, u, func(nc *net.TCPConn) {
+		m := meet(t, unders[i%2], func(nc *net.TCPConn) {
 			w := hostile.NewWire(nc)
 			w.FlipWritten = int64(bit)
 			e, err := hostile.Script{Garbage: junk[:garbage]}.Speak(w, false)
@@ -56,7 +61,8 @@ func TestFlippedBitsToTheProxy(t *testing.T) {
 					err = e.Send(hostile.V2(m.name, m.payload))
 				}
 			}
-			hangUp(nc)
+			nc.CloseWrite()
+			drainNoPlaintext(t, nc)
 		}, nil)
 		want := outcome{msg: refused, why: "v2 handshake failed"}
 		if bit/8 >= handshake {
@@ -74,14 +80,16 @@ func TestFlippedBitsToTheProxy(t *testing.T) {
 		}
 	})
 	t.Logf("%d sessions", len(bits))
-	u.requireFreed(t)
+	for _, u := range unders {
+		u.requireFreed(t)
+	}
 }
 
 // Every bit of the first 2 kB to the peer: a peer that is not of this project finds it out, and the session ends.
 func TestFlippedBitsToThePeer(t *testing.T) {
 	t.Parallel()
 	u := startUnder(t)
-	bits := flipBits()
+	bits := flipBits(64)
 	var undone sync.Map // sessions that were too short for their bit
 	each(len(bits), 32, func(i int) {
 		bit := bits[i]
