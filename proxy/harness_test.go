@@ -72,6 +72,7 @@ func startOn(t *testing.T, server *proxy.Server, fake bool) *env {
 	if fake && server.Dialer.Dial == nil {
 		server.Dialer.Dial = e.net.dial
 	}
+	server.Dialer.DialTimeout = cmp.Or(server.Dialer.DialTimeout, patience) // the fake network connects one at a time
 	server.Dialer.RetryAfter = cmp.Or(server.Dialer.RetryAfter, 10*time.Millisecond)
 
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -73,7 +73,7 @@ func TestPeerEndsAfterHandshake(t *testing.T) {
 		t.Run(c.end.name, func(t *testing.T) {
 			server := &proxy.Server{}
 			if c.end.name == stall.name {
-				server.IdleTimeout = 300 * time.Millisecond
+				server.IdleTimeout = time.Second
 			}
 			e := start(t, server)
 			e.net.tap = true

@@ -121,7 +121,7 @@ func startRemembering(t *testing.T, mode fallback.Mode, path string) *env {
 	}
 	return start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{
 		Mode: mode, Peers: peers,
-		FirstByteTimeout: 300 * time.Millisecond, HandshakeTimeout: time.Second,
+		FirstByteTimeout: time.Second, HandshakeTimeout: 2 * time.Second,
 	}}})
 }
 

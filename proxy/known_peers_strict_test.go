@@ -45,8 +45,8 @@ func TestStrictSendsNoV1(t *testing.T) {
 			e := start(t, &proxy.Server{
 				Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: c.fallback, Peers: new(fallback.Peers),
 					FirstByteTimeout: 50 * time.Millisecond, HandshakeTimeout: time.Second}, CJDNSReachable: !strings.HasPrefix(c.dest, "[fc01:")},
-				FirstBytesTimeout: 300 * time.Millisecond,
-				IdleTimeout:       300 * time.Millisecond,
+				FirstBytesTimeout: 5 * time.Second, // in which the slowest machine has a client's first byte
+				IdleTimeout:       5 * time.Second,
 				LingerTimeout:     300 * time.Millisecond,
 			})
 			e.net.tap = true

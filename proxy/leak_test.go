@@ -17,7 +17,7 @@ var lookups atomic.Int64
 
 // TestMain fails if a goroutine is left.
 func TestMain(m *testing.M) {
-	flag.Set("test.parallel", "8") // most tests wait for a timeout, not for the processor
+	flag.Set("test.parallel", "4") // most tests wait for a timeout, not for the processor
 	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
 		lookups.Add(1)
 		return nil, errors.New("no name server for this test")

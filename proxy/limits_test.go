@@ -94,7 +94,7 @@ func heap() uint64 {
 // and disturbs nobody.
 func TestSlowClients(t *testing.T) {
 	t.Parallel()
-	const limit = time.Second
+	const limit = 3 * time.Second
 	hello := append([]byte{5, 255}, make([]byte, 255)...)
 	v := v1Message(mainnet, "version", randomBytes(1000, 1))
 	for name, c := range map[string]struct {
@@ -104,11 +104,12 @@ func TestSlowClients(t *testing.T) {
 		every   time.Duration
 		why     string
 	}{
-		"SOCKS":       {(*env).dial, nil, hello, 20 * time.Millisecond, "SOCKS greeting: the client did not complete it in time"},
-		"first bytes": {granted, nil, v[:15], 100 * time.Millisecond, "too few to tell what it speaks"},
+		"SOCKS":       {(*env).dial, nil, hello, 50 * time.Millisecond, "SOCKS greeting: the client did not complete it in time"},
+		"first bytes": {granted, nil, v[:15], 400 * time.Millisecond, "too few to tell what it speaks"},
 		"VERSION":     {granted, v[:16], v[16:], 20 * time.Millisecond, "the client neither sent nor accepted data for too long"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			e := start(t, &proxy.Server{Policy: proxy.Policy{Socks: socks.Config{Timeout: limit}}, FirstBytesTimeout: limit})
 			e.net.peer("server.example:80", echo)
 			client := c.connect(e)

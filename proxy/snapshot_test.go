@@ -187,7 +187,7 @@ func TestSnapshotOfFallbacks(t *testing.T) {
 	t.Parallel()
 	peers := new(fallback.Peers)
 	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{
-		Mode: fallback.Always, Peers: peers, FirstByteTimeout: 100 * time.Millisecond}, CJDNSReachable: true}})
+		Mode: fallback.Always, Peers: peers, FirstByteTimeout: time.Second}, CJDNSReachable: true}})
 	peers.Note("refused.example:8333", fallback.RefusedV2)
 	for _, c := range []struct {
 		cause, dest string
