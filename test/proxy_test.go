@@ -3,6 +3,7 @@ package test
 import (
 	"encoding/json"
 	"testing"
+	"time"
 )
 
 // proxy is a running bip324-proxy.
@@ -25,6 +26,8 @@ type event struct {
 	SessionID string `json:"session_id"`
 	Reason    string `json:"reason"`
 	Hint      string `json:"hint"`
+
+	Duration time.Duration `json:"duration"`
 
 	MessagesToPeer   int64 `json:"messages_to_peer"`
 	MessagesToClient int64 `json:"messages_to_client"`
