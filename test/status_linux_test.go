@@ -110,7 +110,7 @@ func TestStatusPage(t *testing.T) {
 		find("203.0.113.5", "0 live, 1 failed")
 		find("Satoshi:30 192.0", "1 live, 0 failed")
 		find(id, "1 live, 0 failed")
-		find("198.51.100.1", "Not among")
+		find("198.51.100.1", "Found neither")
 		find("", "")
 	})
 	tab.run("markup is text", func(t *testing.T) {
@@ -123,14 +123,14 @@ func TestStatusPage(t *testing.T) {
 	tab.run("other transports", func(t *testing.T) {
 		headline("Yes. Both connections through this proxy are encrypted.")
 		v1Client(whole, proxy.addr, onion, clientAgent)
-		headline("Yes. 2 encrypted by BIP324, 1 on v1 within Tor or CJDNS, which encrypts.")
+		headline("Yes. 2 encrypted by BIP324, 1 v1 within Tor or CJDNS (encrypted).")
 		other, err := hostile.Connect(proxy.addr, "electrum.example:50001", patience)
 		if err != nil {
 			t.Fatal(err)
 		}
 		whole.Cleanup(func() { other.Close() })
 		io.WriteString(other, `{"method":"server.version"}`)
-		headline("Partly. 2 encrypted by BIP324, 1 on v1 within Tor or CJDNS, which encrypts, 1 passed through as it came.")
+		headline("Partly. 2 encrypted by BIP324, 1 v1 within Tor or CJDNS (encrypted), 1 passed through unchanged.")
 		if got := eval[string](tab, `document.getElementById("shares").textContent`); got != "Of 5 connections 20 % fell back to v1, and 20 % failed." {
 			t.Errorf("the shares are %q", got)
 		}
@@ -149,7 +149,7 @@ func TestStatusPage(t *testing.T) {
 	}
 
 	proxy.kill()
-	tab.until(`!document.getElementById("lost").hidden && document.getElementById("lost").textContent.startsWith("The proxy is not reachable, since") && document.title.startsWith("not reachable")`)
+	tab.until(`!document.getElementById("lost").hidden && document.getElementById("lost").textContent.startsWith("The proxy has been unreachable since") && document.title.startsWith("unreachable")`)
 }
 
 // testCopy copies the session id with mouse and keyboard, and where the clipboard is not to be had.

@@ -41,7 +41,7 @@ func TestStatusPageOfMany(t *testing.T) {
 	find("10.0.0.0:8333", "1 live, 0 failed", 1) // among the oldest
 	find("203.0.113.5", "1 live", 1)
 	find("10.0.1.", "70 live", 70)
-	find("198.51.100.1", "Not among", 0)
+	find("198.51.100.1", "Found neither", 0)
 	find("", "", 300)
 	tab.click(`document.querySelector('.tile button[value="v1"]')`)
 	tab.until(`document.querySelectorAll("#session-rows tr").length === 1 && document.getElementById("sessions-count").textContent === "1 of 321 match"`)
@@ -108,10 +108,10 @@ func TestUpstreamDownIsTold(t *testing.T) {
 	}
 	browserPath(t)
 	tab := openStatus(t, addr)
-	tab.until(`document.getElementById("headline").textContent === "No connections: the upstream proxy cannot be used."`)
+	tab.until(`document.getElementById("headline").textContent === "No connections: the upstream proxy is unavailable."`)
 	tab.until(`document.querySelectorAll("#refusal-rows tr").length === 1`)
 	s := eval[string](tab, "document.body.innerText")
-	if !strings.Contains(s, "cannot be reached: connection refused. Start that proxy, or correct --upstream") || strings.Contains(s, "Nothing is wrong here") || strings.Contains(s, "Set your Bitcoin client") {
+	if !strings.Contains(s, "cannot be reached: connection refused. Start that proxy, or correct --upstream") || strings.Contains(s, "No action needed") || strings.Contains(s, "Set your Bitcoin client") {
 		t.Errorf("the page says %s", s)
 	}
 	if dir := os.Getenv("SCREENSHOTS"); dir != "" {

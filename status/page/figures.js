@@ -1,4 +1,4 @@
-// The line of the throughput, the bars, and the lists of facts.
+// The chart of the throughput, the bars of the outcomes, and the lists.
 
 import * as words from "./words.js";
 import { $, text, make } from "./rows.js";
@@ -11,7 +11,7 @@ const svg = (tag, attributes) => {
 
 const left = 72, above = 12, bottom = 172, height = 200, slots = 150;
 
-// ceiling is the least of 1, 2 and 5 times a power of ten that is not below n.
+// ceiling returns n rounded up to 1, 2 or 5 times a power of ten.
 function ceiling(n) {
 	const power = 10 ** Math.floor(Math.log10(Math.max(n, 100)));
 	return [1, 2, 5, 10].map(f => f * power).find(c => c >= n);
@@ -55,7 +55,7 @@ export function throughput(report) {
 	const now = values => words.bytes(values.at(-1) || 0) + "/s", peak = values => words.bytes(Math.max(0, ...values)) + "/s";
 	text($("rate-client"), now(down));
 	text($("rate-peer"), now(up));
-	text($("chart-text"), up.length ? `At most ${peak(down)} to clients and ${peak(up)} to peers.` : "The first values come in a moment.");
+	text($("chart-text"), up.length ? `Peak: ${peak(down)} to clients, ${peak(up)} to peers.` : "No values yet.");
 }
 
 function label(o) {
@@ -101,7 +101,7 @@ export function outcomes(report) {
 	});
 }
 
-// pairs fills a list of rows of texts, which are made once.
+// pairs fills a list with rows of texts; it builds each row once.
 function pairs(node, rows, build) {
 	while (node.children.length > rows.length * build.size) node.lastElementChild.remove();
 	rows.forEach((texts, i) => {
@@ -128,15 +128,15 @@ const mib = n => words.number(Math.round(n / (1 << 20) * 10) / 10) + " MiB";
 export function facts(report) {
 	const { peers, handshakes, message_memory: memory } = report;
 	pairs($("facts"), [
-		["Known to speak v2", words.count(peers.v2, "peer", "peers") + ", never spoken to in v1"],
+		["Known to speak v2", words.count(peers.v2, "peer", "peers") + ", never downgraded to v1"],
 		["Known to speak v1", words.count(peers.v1, "peer", "peers")],
-		["Refused v2 just now", words.count(peers.refused_v2, "peer", "peers")],
+		["Recently refused v2", words.count(peers.refused_v2, "peer", "peers")],
 		["v2 handshakes", words.number(handshakes.count) + (handshakes.count ? `, ${Math.round(1000 * handshakes.sum_seconds / handshakes.count)} ms on average` : "")],
-		["Large messages", `${mib(memory.taken_bytes)} of ${mib(memory.size_bytes)}` + (memory.waiting ? `, ${words.number(memory.waiting)} waiting` : "")],
+		["Memory for large messages", `${mib(memory.taken_bytes)} of ${mib(memory.size_bytes)}` + (memory.waiting ? `, ${words.number(memory.waiting)} waiting` : "")],
 		["Sessions", `${words.number(report.live.all)} of at most ${words.number(report.max_sessions)}`],
-		["Clients connect to", report.listeners.join(", ") || "nothing: the proxy is stopping"],
+		["Listening on", report.listeners.join(", ") || "nothing: shutting down"],
 	], fact);
 	const settings = report.settings.map(s => [s.name, [].concat(s.value).join(", "), s.origin]);
 	pairs($("setting-rows"), settings.filter(([, value]) => value), settingRow);
-	text($("unset"), settings.length ? "Not set: " + settings.filter(([, value]) => !value).map(([name]) => name).join(", ") + "." : "Not known.");
+	text($("unset"), settings.length ? "Not set: " + settings.filter(([, value]) => !value).map(([name]) => name).join(", ") + "." : "Unknown.");
 }

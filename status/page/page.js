@@ -1,4 +1,4 @@
-// The page asks api/status every two seconds, as long as somebody looks at it.
+// The page polls api/status every two seconds while it is visible.
 
 import * as words from "./words.js";
 import * as figures from "./figures.js";
@@ -7,9 +7,9 @@ import { $, text, say, sessions, refused, closed } from "./rows.js";
 const every = 2000, longest = 30000, shown = 300; // milliseconds, milliseconds, sessions
 
 let timer, failures = 0, lastGood, paused = false, state, asking = false;
-let transport = "", typed, last; // of the sessions that are asked for; since the search was typed; the last report, and what it was asked for
+let transport = "", typed, last; // selected; timer since the last key; last report, and its query
 
-// query is what is asked for: the proxy searches all of its sessions, not only those shown here.
+// query returns the query of the next request: the proxy searches all sessions, not only those shown.
 function query() {
 	const q = new URLSearchParams({ sessions: shown });
 	const words = $("filter").value.trim();
@@ -68,11 +68,11 @@ function filter() {
 		return;
 	}
 	const live = last.report.sessions_found, none = live + nothing + over === 0;
-	text($("found"), !wanted.length ? "" : none ? "Not among the live sessions, nor among the last 50 that failed or ended. Does the client use this proxy?"
+	text($("found"), !wanted.length ? "" : none ? "Found neither in the live sessions nor in the last 50 that failed or ended. Does the client use this proxy?"
 		: `${words.number(live)} live, ${nothing} failed, ${over} ended`);
 }
 
-// choose shows only the sessions of one transport, or all again.
+// choose shows only the sessions of one transport, or all again if that was chosen before.
 function choose(button) {
 	transport = transport === button.value ? "" : button.value;
 	for (const each of document.querySelectorAll(".tile button")) each.setAttribute("aria-pressed", String(transport !== "" && each.value === transport));
@@ -83,11 +83,10 @@ function choose(button) {
 
 function lost(why) {
 	const wait = Math.min(every * 2 ** failures++, longest);
-	const since = lastGood ? "since " + lastGood.toLocaleTimeString() : "so far";
-	text($("lost"), why || `The proxy is not reachable, ${since}. What is shown is from then.`);
+	text($("lost"), why || (lastGood ? `The proxy has been unreachable since ${lastGood.toLocaleTimeString()}; the page shows the status at that time.` : "The proxy is unreachable."));
 	$("lost").hidden = false;
 	$("answer").classList.add("stale");
-	document.title = "not reachable — bip324-proxy";
+	document.title = "unreachable — bip324-proxy";
 	return wait;
 }
 
@@ -107,7 +106,7 @@ async function ask() {
 		wait = lost();
 	}
 	asking = false;
-	if (asked !== query() && !failures) return ask(); // it has changed in the meantime
+	if (asked !== query() && !failures) return ask(); // it has changed meanwhile
 	if (!paused && !document.hidden) timer = setTimeout(ask, wait);
 }
 
@@ -121,7 +120,7 @@ function found(report, asked) {
 		show(report);
 	} catch (e) {
 		console.error(e);
-		text($("lost"), "This page has failed; /api/status has what it should show. " + e);
+		text($("lost"), "This page has failed; the status is at /api/status. " + e);
 		$("lost").hidden = false;
 	}
 }

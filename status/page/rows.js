@@ -1,4 +1,4 @@
-// The tables. All text is set as text: user agents and names come from strangers.
+// The tables. All text is set as text, never as HTML: user agents and names are chosen by others.
 
 import * as words from "./words.js";
 
@@ -15,8 +15,8 @@ export function make(tag, className, ...children) {
 
 export function say(s) { text($("said"), s); }
 
-// Rows keeps the rows of a table in step with a list, by key, and touches only what
-// has changed, so that focus and selection stay where they are.
+// Rows updates the rows of a table from a list, by key, and touches only what has changed, so that
+// focus and selection stay.
 class Rows {
 	constructor(body, empty, key, build, update) {
 		Object.assign(this, { body: $(body), empty: $(empty), key, build, update, rows: new Map() });
@@ -43,7 +43,7 @@ class Rows {
 		tr.remove();
 	}
 
-	// filter shows the rows that have all the words, and returns how many those are.
+	// filter shows the rows that have all words, and returns their number.
 	filter(wanted) {
 		let n = 0;
 		for (const { tr, search } of this.rows.values()) {
@@ -72,7 +72,7 @@ function newRow() {
 	return tr;
 }
 
-// withOptions puts words into node, in which no option is broken over two lines.
+// withOptions appends words to node, with options that do not break over two lines.
 function withOptions(node, words) {
 	for (const part of words.split(/((?<![\w-])-[\w-]+=?)/)) node.append(part.startsWith("-") ? make("span", "option", part) : part);
 	return node;
@@ -81,7 +81,7 @@ function withOptions(node, words) {
 async function copy(code, button) {
 	try {
 		await navigator.clipboard.writeText(code.textContent);
-	} catch { // not allowed, or the page has come over plain HTTP from elsewhere
+	} catch { // not allowed, or the page is not on localhost
 		const all = document.createRange();
 		all.selectNodeContents(code);
 		getSelection().removeAllRanges();
@@ -92,7 +92,7 @@ async function copy(code, button) {
 			return;
 		}
 	}
-	say(""); // so that the same words are said again
+	say(""); // so that a screen reader repeats the same words
 	setTimeout(() => say("Copied the session id."), 50);
 	text(button, "Copied");
 	clearTimeout(button.timer);
@@ -113,7 +113,7 @@ function buildSession() {
 	row.chip = make("span", "chip");
 	row.transport.append(row.chip);
 	cell(tr, "Peer", "", row.dest, row.peerAgent);
-	cell(tr, "Speaks", "", row.transport, row.network);
+	cell(tr, "Transport", "", row.transport, row.network);
 	row.idCell = cell(tr, "Session id", "session-id", make("div", "id", row.code, row.button));
 	cell(tr, "Client", "", row.client, row.clientAgent);
 	cell(tr, "To the peer", "", row.up, row.upCount);
@@ -131,7 +131,7 @@ function messages(n, dropped) {
 function updateSession(row, s, report) {
 	const kind = words.kind(s), translated = s.transport === "v2";
 	row.search = [s.dest, s.client, s.peer_agent, s.client_agent, s.session_id, s.network, s.transport, s.state, s.transport === "v1" && !s.overlay ? "plaintext" : ""].join(" ").toLowerCase();
-	text(row.dest, s.dest || "not asked yet");
+	text(row.dest, s.dest || "not known yet");
 	text(row.peerAgent, s.peer_agent || "");
 	row.chip.dataset.kind = kind;
 	text(row.chip, words.speaks[kind] || "… " + (words.states[s.state] || s.state));
@@ -148,7 +148,7 @@ function updateSession(row, s, report) {
 	text(row.age, words.duration(words.since(report, s.began)));
 }
 
-// buildEnded makes the row of a session that is over, and of others like it.
+// buildEnded builds the row of an ended session, and of its repetitions.
 function buildEnded(e) {
 	const tr = newRow(), when = line("when"), exact = line("quiet when");
 	const what = e.kind ? words.refusals[e.kind] || e.kind : words.speaks[e.transport] || e.transport;
@@ -156,7 +156,7 @@ function buildEnded(e) {
 	chip.dataset.kind = e.kind ? "refused" : e.transport;
 	const times = line("quiet"), why = line("reason"), hint = line("hint"), client = line("quiet");
 	const reason = [chip, why, hint];
-	cell(tr, "Peer", "", make("div", "main", e.dest || "not asked yet"), make("div", "quiet agent", [e.peer_agent, e.network].filter(Boolean).join(" · ")),
+	cell(tr, "Peer", "", make("div", "main", e.dest || "not known yet"), make("div", "quiet agent", [e.peer_agent, e.network].filter(Boolean).join(" · ")),
 		client);
 	cell(tr, "When", "", when, exact, times);
 	cell(tr, "Why", "wide", ...reason);
@@ -168,7 +168,7 @@ function updateEnded(row, e, report) {
 	text(row.exact, new Date(e.time).toLocaleTimeString() + (e.kind ? "" : ", lasted " + words.duration(e.seconds)));
 	text(row.times, e.count > 1 ? `${words.number(e.count)} times since ${new Date(e.first).toLocaleTimeString()}` : "");
 	text(row.why, e.reason);
-	text(row.client, "for " + e.client);
+	text(row.client, "client " + e.client);
 	const hint = words.advice(e, report);
 	row.hint.hidden = !hint;
 	if (row.hint.textContent !== hint) {
@@ -178,7 +178,7 @@ function updateEnded(row, e, report) {
 	row.search = [e.dest, e.client, e.peer_agent, e.reason, e.kind, row.what].join(" ").toLowerCase();
 }
 
-// endedKey is the same for an ended session and for what it repeats.
+// endedKey is the same for an ended session and its repetitions.
 const endedKey = e => [e.first, e.kind, e.transport, e.dest].join(" ");
 
 export const sessions = new Rows("session-rows", "sessions-empty", s => String(s.number), buildSession, updateSession);
