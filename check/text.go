@@ -16,10 +16,7 @@ func (r *Report) WriteText(w io.Writer) error {
 	var lines []string
 	for _, result := range r.Checks {
 		head := fmt.Sprintf("%-8s %-14s ", result.State, result.Name)
-		lines = append(lines, terminal.Fold(head, terminal.Clean(result.What), width)...)
-		if result.Hint != "" {
-			lines = append(lines, terminal.Fold(strings.Repeat(" ", len(head))+"-> ", terminal.Clean(result.Hint), width)...)
-		}
+		lines = append(lines, terminal.Advise(head, result.What, result.Hint, width)...)
 	}
 	_, err := io.WriteString(w, strings.Join(lines, "\n")+"\n")
 	return err

@@ -92,32 +92,23 @@ func rank(s *proxy.SessionInfo) int {
 
 // matches reports whether q selects s.
 func (q query) matches(s *proxy.SessionInfo) bool {
+	plaintext := ""
+	if s.Plaintext() {
+		plaintext = "plaintext"
+	}
 	switch q.transport {
-	case "":
-	case "plaintext":
-		if !s.Plaintext() {
-			return false
-		}
+	case "", s.Transport, plaintext:
 	case "pending":
 		if s.Transport != "" {
 			return false
 		}
 	default:
-		if s.Transport != q.transport {
-			return false
-		}
+		return false
 	}
 	if len(q.words) == 0 {
 		return true
 	}
-	texts := []string{strings.ToLower(s.Dest), strings.ToLower(s.Client), strings.ToLower(s.PeerAgent), strings.ToLower(s.ClientAgent), s.SessionID, s.Network, s.Transport, string(s.State)}
-	if s.Plaintext() {
-		texts = append(texts, "plaintext")
-	}
-	for _, word := range q.words {
-		if !slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(text, word) }) {
-			return false
-		}
-	}
-	return true
+	text := strings.ToLower(strings.Join([]string{s.Dest, s.Client, s.PeerAgent, s.ClientAgent, s.SessionID,
+		s.Network, s.Transport, string(s.State), plaintext}, "\n"))
+	return !slices.ContainsFunc(q.words, func(word string) bool { return !strings.Contains(text, word) })
 }

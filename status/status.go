@@ -18,6 +18,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"bip324proxy/proxy"
@@ -81,11 +82,6 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	defer cancel()
 	log := cmp.Or(s.Log, slog.Default())
 	recent := new(recent)
-	sampled := make(chan struct{})
-	go func() {
-		defer close(sampled)
-		recent.sample(ctx, s.Snapshot)
-	}()
 	conns := newConns()
 	h := &http.Server{
 		Handler:           s.handler(l.Addr(), recent, conns),
@@ -100,20 +96,19 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 
 		DisableGeneralOptionsHandler: true,
 	}
-	stopped := make(chan struct{})
-	go func() {
-		defer close(stopped)
+	var background sync.WaitGroup
+	background.Go(func() { recent.sample(ctx, s.Snapshot) })
+	background.Go(func() {
 		<-ctx.Done()
 		short, cancel := context.WithTimeout(context.Background(), stopTimeout)
 		defer cancel()
 		if h.Shutdown(short) != nil {
 			h.Close()
 		}
-	}()
+	})
 	err := h.Serve(&listener{l, conns})
 	cancel()
-	<-stopped
-	<-sampled
+	background.Wait()
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}

@@ -50,6 +50,16 @@ func Cut(text string, width int) string {
 	return string([]rune(text)[:width-2]) + ".."
 }
 
+// Advise returns what is to be said, folded behind head, and the hint below it, if there is one.
+func Advise(head, what, hint string, width int) []string {
+	lines := Fold(head, Clean(what), width)
+	if hint != "" {
+		head = strings.Repeat(" ", utf8.RuneCountInString(head)) + "-> "
+		lines = append(lines, Fold(head, Clean(hint), width)...)
+	}
+	return lines
+}
+
 // Fold breaks text between words into lines of at most width characters; a longer word has a
 // line to itself. The first line begins with head, the others are indented by its length. With
 // width 0 there is one line.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
 	"strings"
 
 	"bip324proxy/internal/terminal"
@@ -68,21 +69,21 @@ func Render(r *status.Report, screen Screen) []string {
 		}
 		lines = append(lines, text)
 	}
-	for i, text := range append(headline(r), about(r)) {
-		color := ""
-		if i == 1 {
-			color = answerColor(r)
-		}
-		for _, text := range terminal.Fold("", text, screen.Width) {
-			add(color, text)
-		}
+	text, color := answer(r)
+	add("", "Is my Bitcoin traffic encrypted?")
+	for _, line := range terminal.Fold("", text, screen.Width) {
+		add(color, line)
 	}
-	// The sessions leave a third of the height to the failures, if that leaves four lines to the sessions.
-	failures := failures(r.Refusals, screen.Width)
+	for _, line := range slices.Concat(trouble(r, screen.Width),
+		terminal.Fold("", counts(r), screen.Width), terminal.Fold("", about(r), screen.Width)) {
+		add("", line)
+	}
+	// The sessions leave a third of the height to the failures, unless fewer than four lines are left for them.
+	failed := failures(r.Refusals, screen.Width)
 	room := max(height-len(lines)-len(r.Sessions)-3, min(height/3, height-len(lines)-4))
 	if room > 2 { // else there is only the title
-		for _, text := range failures[:min(len(failures), room)] {
-			add("", text)
+		for _, line := range failed[:min(len(failed), room)] {
+			add("", line)
 		}
 	}
 	if len(r.Sessions) > 0 {
@@ -148,10 +149,7 @@ func failures(last []proxy.Outcome, width int) (lines []string) {
 			times = fmt.Sprintf(" (%d times since %s)", e.Count, e.First.Local().Format("15:04:05"))
 		}
 		head := e.Time.Local().Format("15:04:05") + gap
-		lines = append(lines, terminal.Fold(head, ascii(to)+": "+terminal.Clean(e.Reason)+times, width)...)
-		if e.Hint != "" {
-			lines = append(lines, terminal.Fold(strings.Repeat(" ", len(head))+"-> ", terminal.Clean(e.Hint), width)...)
-		}
+		lines = append(lines, terminal.Advise(head, ascii(to)+": "+e.Reason+times, e.Hint, width)...)
 	}
 	return lines
 }

@@ -227,7 +227,7 @@ func TestAnswer(t *testing.T) {
 		r := &status.Report{Snapshot: proxy.Snapshot{Time: at(60), Started: began, Failing: c.failing, Upstream: c.upstream, Listeners: []string{"127.0.0.1:1324"}}, Live: c.live}
 		for _, width := range []int{40, 60, 80, 200, 0} {
 			lines := Render(r, Screen{Width: width, Height: 24})
-			if lines[0] != "Is my Bitcoin traffic encrypted?" || lines[1] != c.answer || !strings.Contains(strings.Join(lines, " "), c.more) {
+			if lines[0] != "Is my Bitcoin traffic encrypted?" || lines[1] != c.answer || !strings.Contains(strings.Join(strings.Fields(strings.Join(lines, " ")), " "), c.more) {
 				t.Errorf("%d columns: want %q and %q, got\n%s", width, c.answer, c.more, strings.Join(lines, "\n"))
 			}
 		}

@@ -9,63 +9,49 @@ import (
 	"bip324proxy/status"
 )
 
-// answer says whether the Bitcoin traffic is encrypted. It has a line to itself, and fits into
-// 40 columns with hundreds of sessions.
-func answer(r *status.Report) string {
+// answer says whether the Bitcoin traffic is encrypted, and in which color. It has a line to
+// itself, and fits into 40 columns with hundreds of sessions.
+func answer(r *status.Report) (text, color string) {
 	live := r.Live
-	plain, encrypted := live.V1-live.V1Overlay, live.V2+live.V1Overlay
-	switch live.Encrypted() {
-	case status.Yes:
-		return fmt.Sprintf("Yes: %d encrypted, none in plaintext.", encrypted)
-	case status.No:
-		return fmt.Sprintf("NO: %d in plaintext (v1).", plain)
-	case status.Partly:
-		if plain > 0 {
-			return fmt.Sprintf("PARTLY: %d in plaintext (v1).", plain)
-		}
-		return fmt.Sprintf("Partly: %d passed through unchanged.", live.Passthrough)
-	case status.Unknown:
-		return fmt.Sprintf("Unknown: %d passed through.", live.Passthrough)
-	}
-	switch {
+	plaintext, encrypted := live.V1-live.V1Overlay, live.V2+live.V1Overlay
+	switch verdict := live.Encrypted(); {
+	case verdict == status.Yes:
+		return fmt.Sprintf("Yes: %d encrypted, none in plaintext.", encrypted), green
+	case verdict == status.No:
+		return fmt.Sprintf("NO: %d in plaintext (v1).", plaintext), red
+	case plaintext > 0:
+		return fmt.Sprintf("PARTLY: %d in plaintext (v1).", plaintext), red
+	case verdict == status.Partly:
+		return fmt.Sprintf("Partly: %d passed through unchanged.", live.Passthrough), yellow
+	case verdict == status.Unknown:
+		return fmt.Sprintf("Unknown: %d passed through.", live.Passthrough), yellow
 	case isUpstreamDown(r):
-		return "Nothing is sent: the upstream is down."
+		return "Nothing is sent: the upstream is down.", yellow
 	case r.Failing != nil:
-		return "Nothing is sent: all attempts failed."
+		return "Nothing is sent: all attempts failed.", yellow
 	}
-	return "Nothing to say yet: no connections."
-}
-
-func answerColor(r *status.Report) string {
-	switch {
-	case r.Live.Encrypted() == status.Yes:
-		return green
-	case r.Live.V1 > r.Live.V1Overlay:
-		return red
-	}
-	return yellow
+	return "Nothing to say yet: no connections.", yellow
 }
 
 func isUpstreamDown(r *status.Report) bool { return r.Upstream != nil && r.Upstream.State == "failed" }
 
 // trouble returns why no connection is open, and what to do.
-func trouble(r *status.Report) []string {
-	f := r.Failing
-	switch {
+func trouble(r *status.Report, width int) []string {
+	switch f := r.Failing; {
 	case isUpstreamDown(r):
-		return advice(r.Upstream.Reason, r.Upstream.Hint)
+		return terminal.Advise("", r.Upstream.Reason, r.Upstream.Hint, width)
 	case r.Live.Encrypted() != status.None:
-		return nil
-	case f == nil && r.Live.Pending == 0 && neverUsed(r):
-		return advice("No client has connected yet.", "set your client's SOCKS5 proxy to "+strings.Join(r.Listeners, " or "))
-	case f == nil:
-		return nil
+	case f != nil:
+		what := f.Reason
+		if f.Dest != "" {
+			what = ascii(f.Dest) + ": " + what
+		}
+		what = fmt.Sprintf("%d failed since %s, most often (%d): %s", f.Count, f.Since.Local().Format("15:04:05"), f.OfKind, what)
+		return terminal.Advise("", what, f.Hint, width)
+	case r.Live.Pending == 0 && neverUsed(r):
+		return terminal.Advise("", "No client has connected yet.", "set your client's SOCKS5 proxy to "+strings.Join(r.Listeners, " or "), width)
 	}
-	what := f.Reason
-	if f.Dest != "" {
-		what = ascii(f.Dest) + ": " + what
-	}
-	return advice(fmt.Sprintf("%d failed since %s, most often (%d): %s", f.Count, f.Since.Local().Format("15:04:05"), f.OfKind, what), f.Hint)
+	return nil
 }
 
 // neverUsed reports whether no client has connected since the start.
@@ -80,17 +66,8 @@ func sum(counts map[string]uint64) (all uint64) {
 	return all
 }
 
-func advice(what, hint string) []string {
-	lines := []string{terminal.Clean(what)}
-	if hint != "" {
-		lines = append(lines, "-> "+terminal.Clean(hint))
-	}
-	return lines
-}
-
-// headline returns the first lines: the question, its answer, why nothing gets through, and
-// the counts.
-func headline(r *status.Report) []string {
+// counts returns the line with the numbers of sessions.
+func counts(r *status.Report) string {
 	live := r.Live
 	parts := []string{
 		fmt.Sprintf("%d encrypted (v2)", live.V2),
@@ -104,8 +81,7 @@ func headline(r *status.Report) []string {
 		parts = append(parts, fmt.Sprintf("%d connecting", live.Pending))
 	}
 	parts = append(parts, fmt.Sprintf("%d failed", sum(r.Refused)))
-	lines := append([]string{"Is my Bitcoin traffic encrypted?", answer(r)}, trouble(r)...)
-	return append(lines, strings.Join(parts, ", "))
+	return strings.Join(parts, ", ")
 }
 
 // about returns the line about the proxy.
