@@ -20,19 +20,19 @@ type Conn struct {
 
 // receiving is the direction from the peer.
 type receiving struct {
-	r    *stream.Reader
-	open *opener
-	size int         // of the next packet's contents; -1 before its length is known
-	body stream.Body // memory of the last packet, if it was large
-	next []byte      // contents that PacketBuffered has opened
-	err  error       // of all further reads
+	r       *stream.Reader
+	ciphers *direction
+	size    int         // of the next packet's contents; -1 before its length is known
+	body    stream.Body // memory of the last packet, if it was large
+	next    []byte      // contents that PacketBuffered has opened
+	err     error       // of all further reads
 }
 
 // sending is the direction to the peer.
 type sending struct {
-	mu   sync.Mutex
-	w    *stream.Writer
-	seal *sealer
+	mu      sync.Mutex
+	w       *stream.Writer
+	ciphers *direction
 }
 
 // SessionID returns BIP324's session id. If it is the same at both ends, there is no
@@ -122,7 +122,7 @@ func (in *receiving) readLength() error {
 		in.err = err
 		return err
 	}
-	size, err := in.open.openLength(b)
+	size, err := in.ciphers.length.openLength(b)
 	if err != nil {
 		in.err = err
 		return err
@@ -158,7 +158,7 @@ func (in *receiving) read() (contents []byte, decoy bool, err error) {
 		}
 	}
 	if err == nil {
-		contents, decoy, err = in.open.open(b, nil)
+		contents, decoy, err = in.ciphers.open(b, nil)
 	}
 	in.size, in.err = -1, err
 	return contents, decoy, err
@@ -206,7 +206,7 @@ func (c *Conn) WriteInPlace(b []byte) error {
 	}
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
-	return c.out.w.FlushWith(c.out.seal.seal(b[:0], contents, nil, false))
+	return c.out.w.FlushWith(c.out.ciphers.seal(b[:0], contents, nil, false))
 }
 
 func (s *sending) queue(contents []byte, decoy bool) error {
@@ -215,12 +215,12 @@ func (s *sending) queue(contents []byte, decoy bool) error {
 	case len(contents) > MaxContents:
 		return &SizeError{Contents: len(contents)}
 	case n > stream.BatchSize:
-		return s.w.FlushWith(s.seal.seal(nil, contents, nil, decoy))
+		return s.w.FlushWith(s.ciphers.seal(nil, contents, nil, decoy))
 	}
 	if err := s.w.Reserve(n); err != nil {
 		return err
 	}
-	s.w.Buf = s.seal.seal(s.w.Buf, contents, nil, decoy)
+	s.w.Buf = s.ciphers.seal(s.w.Buf, contents, nil, decoy)
 	return nil
 }
 
@@ -237,7 +237,7 @@ func (c *Conn) Close() error { return c.socket.Close() }
 
 // Wipe zeroes the connection's keys. Nothing may read or write any more.
 func (c *Conn) Wipe() {
-	c.in.open.wipe()
-	c.out.seal.wipe()
+	c.in.ciphers.wipe()
+	c.out.ciphers.wipe()
 	scrubStack()
 }

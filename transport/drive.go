@@ -54,8 +54,8 @@ func newConn(ctx context.Context, nc net.Conn, cfg Config, initiator bool) (*Con
 	return &Conn{
 		socket:    socket,
 		sessionID: session.id,
-		in:        receiving{r: r, open: session.open, size: -1},
-		out:       sending{w: w, seal: session.seal},
+		in:        receiving{r: r, ciphers: session.in, size: -1},
+		out:       sending{w: w, ciphers: session.out},
 	}, nil
 }
 

@@ -110,7 +110,7 @@ func TestReset(t *testing.T) {
 // oneWrite seals packets and returns them as one piece.
 func oneWrite(c *Conn, contents ...string) (b []byte) {
 	for _, p := range contents {
-		b = c.out.seal.seal(b, []byte(p), nil, p == "decoy")
+		b = c.out.ciphers.seal(b, []byte(p), nil, p == "decoy")
 	}
 	return b
 }
@@ -209,7 +209,7 @@ func TestPacketBuffered(t *testing.T) {
 		t.Fatalf("%d bytes, %v", len(got), err)
 	}
 	next("e", false)
-	go a.Write(append(oneWrite(client, "f"), promise(client.out.seal, MaxContents+1)...))
+	go a.Write(append(oneWrite(client, "f"), promise(client.out.ciphers, MaxContents+1)...))
 	next("f", true) // a failure takes no waiting
 	var size *SizeError
 	if err := ended(t, server); !errors.As(err, &size) {
@@ -274,7 +274,7 @@ func TestPromisesTakeNoMemory(t *testing.T) {
 			_, err := e.conn.ReadPacket()
 			e.failed <- err
 		}()
-		if _, err := clients[i].NetConn().Write(promise(clients[i].out.seal, 4_000_000)); err != nil {
+		if _, err := clients[i].NetConn().Write(promise(clients[i].out.ciphers, 4_000_000)); err != nil {
 			t.Fatal(err)
 		}
 		<-e.reached // it waits for the rest

@@ -34,7 +34,7 @@ func lost(h *Handshake, err error, more bool) bool {
 func resized(h *Handshake, err error, more bool) bool {
 	var size *SizeError
 	waits := err == nil && h.Stage() == StageVersion
-	return errors.As(err, &size) || err == ErrAuthentication || waits && (!more || h.in.size > 20_000)
+	return errors.As(err, &size) || err == ErrAuthentication || waits && (!more || h.verifier.size > 20_000)
 }
 
 // Every bit of both sides' flights, altered on the way, one at a time. The side

@@ -47,10 +47,10 @@ type Handshake struct {
 	theirs   [KeySize]byte
 	received int // bytes consumed
 
-	keys *sessionKeys
-	out  *sealer
-	in   *verifier
-	open *opener // from StageDone on
+	keys     *sessionKeys
+	out      *direction
+	verifier *verifier  // until StageDone
+	in       *direction // from StageDone on
 
 	buf []byte // what has arrived of the peer's garbage and terminator
 	aad []byte // the peer's garbage, until its first packet has arrived
@@ -201,8 +201,8 @@ func (h *Handshake) deriveSession() (err error) {
 	h.key.wipe()
 	h.keys = deriveKeys(&secret, h.cfg.Magic, h.initiator)
 	clear(secret[:])
-	if h.out, err = newSealer(&h.keys.sendL, &h.keys.sendP); err == nil {
-		h.in = newVerifier(&h.keys.recvL, &h.keys.recvP)
+	if h.out, err = newDirection(&h.keys.sendL, &h.keys.sendP); err == nil {
+		h.verifier = newVerifier(&h.keys.recvL, &h.keys.recvP)
 	}
 	h.keys.wipe()
 	return err
@@ -248,7 +248,7 @@ func (h *Handshake) receiveGarbage(in []byte) (n int, err error) {
 // receivePacket takes bytes of a decoy, or of the version packet, whose contents are
 // ignored and which ends the handshake.
 func (h *Handshake) receivePacket(in []byte) (n int, err error) {
-	n, whole, decoy, err := h.in.receive(in, h.aad)
+	n, whole, decoy, err := h.verifier.receive(in, h.aad)
 	if err != nil || !whole {
 		return n, err
 	}
@@ -256,7 +256,7 @@ func (h *Handshake) receivePacket(in []byte) (n int, err error) {
 	if decoy {
 		return n, nil
 	}
-	if h.open, err = h.in.opener(); err != nil {
+	if h.in, err = h.verifier.finish(); err != nil {
 		return n, err
 	}
 	h.stage = StageDone
@@ -268,7 +268,7 @@ func (h *Handshake) Session() *Session {
 	if h.stage < StageDone {
 		return nil
 	}
-	return &Session{id: h.keys.sessionID, seal: h.out, open: h.open}
+	return &Session{id: h.keys.sessionID, out: h.out, in: h.in}
 }
 
 // Wipe zeroes the private key and, unless the session is established, all derived
@@ -278,9 +278,9 @@ func (h *Handshake) Wipe() {
 	if h.keys != nil {
 		h.keys.wipe()
 	}
-	if h.stage < StageDone && h.in != nil {
+	if h.stage < StageDone && h.verifier != nil {
 		h.out.wipe()
-		h.in.wipe()
+		h.verifier.wipe()
 	}
 	scrubStack() // sealing and opening left keys there
 }

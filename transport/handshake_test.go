@@ -20,11 +20,11 @@ func established(t *testing.T, a, b *Handshake) {
 	wiped(t, a)
 	wiped(t, b)
 	for _, d := range []struct {
-		s *sealer
-		o *opener
-	}{{a.out, b.open}, {b.out, a.open}} {
+		s *direction
+		o *direction
+	}{{a.out, b.in}, {b.out, a.in}} {
 		p := d.s.seal(nil, []byte("contents"), nil, false)
-		if n, err := d.o.openLength(p); n != 8 || err != nil {
+		if n, err := d.o.length.openLength(p); n != 8 || err != nil {
 			t.Fatalf("length %d, %v", n, err)
 		}
 		if got, _, err := d.o.open(p[lengthSize:], nil); err != nil || string(got) != "contents" {

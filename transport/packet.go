@@ -43,29 +43,21 @@ func (e *SizeError) Error() string {
 	return fmt.Sprintf("packet contents of %d bytes, over the limit of %d", e.Contents, MaxContents)
 }
 
-// sealer makes the packets of one direction.
-type sealer struct {
+// direction has the ciphers of one direction, to seal packets or to open them.
+type direction struct {
 	length  *fsChaCha20
 	content *fsChaCha20Poly1305
 }
 
-// opener opens the packets of one direction.
-type opener struct {
-	length  *fsChaCha20
-	content *fsChaCha20Poly1305
-}
-
-func newSealer(lengthKey, key *[32]byte) (*sealer, error) {
+func newDirection(lengthKey, key *[32]byte) (*direction, error) {
 	content, err := newFSChaCha20Poly1305(key)
 	if err != nil {
 		return nil, err
 	}
-	return &sealer{newFSChaCha20(lengthKey), content}, nil
+	return &direction{newFSChaCha20(lengthKey), content}, nil
 }
 
-func (s *sealer) wipe() { s.length.wipe(); s.content.wipe() }
-
-func (o *opener) wipe() { o.length.wipe(); o.content.wipe() }
+func (d *direction) wipe() { d.length.wipe(); d.content.wipe() }
 
 // packetSize returns the size of a packet with n bytes of contents.
 func packetSize(n int) int { return Headroom + n + Tailroom }
@@ -73,7 +65,7 @@ func packetSize(n int) int { return Headroom + n + Tailroom }
 // seal appends a packet with the given contents to dst (BIP324, v2_enc_packet). Contents
 // that lie where the packet will have them, Headroom bytes past dst's end, are encrypted
 // in place.
-func (s *sealer) seal(dst, contents, aad []byte, ignore bool) []byte {
+func (d *direction) seal(dst, contents, aad []byte, ignore bool) []byte {
 	start, n := len(dst), len(contents)
 	dst = slices.Grow(dst, packetSize(n))[:start+Headroom+n]
 	p := dst[start:]
@@ -83,18 +75,16 @@ func (s *sealer) seal(dst, contents, aad []byte, ignore bool) []byte {
 	if ignore {
 		p[3] = ignoreBit
 	}
-	s.length.crypt(p[:lengthSize])
-	s.content.seal(p[lengthSize:], aad)
+	d.length.crypt(p[:lengthSize])
+	d.content.seal(p[lengthSize:], aad)
 	return dst[:start+packetSize(n)]
 }
 
 // openLength decrypts a packet's length in place and returns the size of its contents.
 // The error is a *SizeError.
-func (o *opener) openLength(b []byte) (int, error) { return openLength(o.length, b) }
-
-func openLength(length *fsChaCha20, b []byte) (int, error) {
+func (f *fsChaCha20) openLength(b []byte) (int, error) {
 	b = b[:lengthSize]
-	length.crypt(b)
+	f.crypt(b)
 	n := int(b[0]) | int(b[1])<<8 | int(b[2])<<16
 	if n > MaxContents {
 		return 0, &SizeError{Contents: n}
@@ -104,8 +94,8 @@ func openLength(length *fsChaCha20, b []byte) (int, error) {
 
 // open authenticates and decrypts the rest of a packet, header, contents and tag, in
 // place.
-func (o *opener) open(b, aad []byte) (contents []byte, ignore bool, err error) {
-	plain, err := o.content.open(b, aad)
+func (d *direction) open(b, aad []byte) (contents []byte, ignore bool, err error) {
+	plain, err := d.content.open(b, aad)
 	if err != nil {
 		return nil, false, ErrAuthentication
 	}
@@ -115,9 +105,9 @@ func (o *opener) open(b, aad []byte) (contents []byte, ignore bool, err error) {
 // Session is an established session without a socket. One goroutine may seal while
 // another opens.
 type Session struct {
-	id   [32]byte
-	seal *sealer
-	open *opener
+	id  [32]byte
+	out *direction
+	in  *direction
 }
 
 // ID returns BIP324's session id.
@@ -130,14 +120,14 @@ func (s *Session) Seal(dst, contents []byte, decoy bool) ([]byte, error) {
 	if len(contents) > MaxContents {
 		return dst, &SizeError{Contents: len(contents)}
 	}
-	return s.seal.seal(dst, contents, nil, decoy), nil
+	return s.out.seal(dst, contents, nil, decoy), nil
 }
 
 // OpenLength decrypts the first three bytes of a packet in place and returns the size
 // of the rest. It must be called once for each packet. The error is a *SizeError and
 // ends the session.
 func (s *Session) OpenLength(b []byte) (rest int, err error) {
-	n, err := s.open.openLength(b)
+	n, err := s.in.length.openLength(b)
 	if err != nil {
 		return 0, err
 	}
@@ -147,5 +137,5 @@ func (s *Session) OpenLength(b []byte) (rest int, err error) {
 // Open authenticates and decrypts the rest of a packet in place and returns its
 // contents. The error is ErrAuthentication and ends the session.
 func (s *Session) Open(b []byte) (contents []byte, decoy bool, err error) {
-	return s.open.open(b, nil)
+	return s.in.open(b, nil)
 }

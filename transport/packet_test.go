@@ -13,7 +13,7 @@ import (
 )
 
 // ciphers returns both sides' ciphers of one session.
-func ciphers(t testing.TB) (sealI *sealer, openI *opener, sealR *sealer, openR *opener) {
+func ciphers(t testing.TB) (sealI *direction, openI *direction, sealR *direction, openR *direction) {
 	t.Helper()
 	secret := [32]byte{1, 2, 3}
 	for _, initiator := range []bool{true, false} {
@@ -34,13 +34,13 @@ func TestRekeying(t *testing.T) {
 	for _, n := range []int{1, 223, 224, 225, 447, 448, 449, 10_000} {
 		sealI, openI, sealR, openR := ciphers(t)
 		for _, d := range []struct {
-			s *sealer
-			o *opener
+			s *direction
+			o *direction
 		}{{sealI, openR}, {sealR, openI}} {
 			for i := range n {
 				want := testBytes(i%40, uint64(i))
 				p := d.s.seal(nil, want, nil, i%3 == 0)
-				size, err := d.o.openLength(p)
+				size, err := d.o.length.openLength(p)
 				if err != nil || size != len(want) {
 					t.Fatalf("packet %d: length %d, %v", i, size, err)
 				}
@@ -109,9 +109,9 @@ func (m *memConn) SetReadDeadline(time.Time) error  { return nil }
 func (m *memConn) SetWriteDeadline(time.Time) error { return nil }
 
 // receiverOf returns an established connection that receives in.
-func receiverOf(in io.Reader, o *opener) *Conn {
+func receiverOf(in io.Reader, o *direction) *Conn {
 	r := stream.NewReader(&memConn{in: in})
-	return &Conn{in: receiving{r: r, open: o, size: -1}}
+	return &Conn{in: receiving{r: r, ciphers: o, size: -1}}
 }
 
 // ended fails the test unless c gives an error, and the same one for ever.
@@ -204,7 +204,7 @@ func TestReservedHeaderBits(t *testing.T) {
 		copy(p[Headroom:], "hello")
 		s.length.crypt(p[:lengthSize])
 		s.content.seal(p[lengthSize:Headroom+5], nil)
-		if n, err := o.openLength(p); n != 5 || err != nil {
+		if n, err := o.length.openLength(p); n != 5 || err != nil {
 			t.Fatal(n, err)
 		}
 		got, decoy, err := o.open(p[lengthSize:], nil)
@@ -231,7 +231,7 @@ func TestPacketAllocations(t *testing.T) {
 		if got := testing.AllocsPerRun(200, func() {
 			p := packets[i]
 			i++
-			if _, err := o.openLength(p); err != nil {
+			if _, err := o.length.openLength(p); err != nil {
 				t.Fatal(err)
 			}
 			if _, _, err := o.open(p[lengthSize:], nil); err != nil {
@@ -269,7 +269,7 @@ func BenchmarkSealAndOpen(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				p := s.seal(buf[:0], buf[Headroom:Headroom+n], nil, false)
-				if _, err := o.openLength(p); err != nil {
+				if _, err := o.length.openLength(p); err != nil {
 					b.Fatal(err)
 				}
 				if _, _, err := o.open(p[lengthSize:], nil); err != nil {

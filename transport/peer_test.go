@@ -45,8 +45,8 @@ func keyWithPrefix(prefix []byte) *privateKey {
 type peer struct {
 	public [KeySize]byte
 	keys   sessionKeys
-	seal   *sealer
-	open   *opener
+	seal   *direction
+	open   *direction
 }
 
 // newPeer returns the other end of h, with its ciphers ready before h has
@@ -77,19 +77,19 @@ func (p *peer) hello(garbage []byte) []byte {
 // promise returns the encrypted length of a packet with n bytes of contents.
 func (p *peer) promise(n int) []byte { return promise(p.seal, n) }
 
-func promise(s *sealer, n int) []byte {
+func promise(s *direction, n int) []byte {
 	b := []byte{byte(n), byte(n >> 8), byte(n >> 16)}
 	s.length.crypt(b)
 	return b
 }
 
 // newCiphers returns what seals and what opens with one side's keys.
-func newCiphers(k *sessionKeys) (*sealer, *opener, error) {
-	s, err := newSealer(&k.sendL, &k.sendP)
+func newCiphers(k *sessionKeys) (*direction, *direction, error) {
+	s, err := newDirection(&k.sendL, &k.sendP)
 	if err != nil {
 		return nil, nil, err
 	}
-	o, err := newVerifier(&k.recvL, &k.recvP).opener()
+	o, err := newVerifier(&k.recvL, &k.recvP).finish()
 	return s, o, err
 }
 
@@ -97,7 +97,7 @@ func newCiphers(k *sessionKeys) (*sealer, *opener, error) {
 func (p *peer) take(t testing.TB, b, aad []byte) (all []opened) {
 	t.Helper()
 	for len(b) > 0 {
-		n, err := p.open.openLength(b)
+		n, err := p.open.length.openLength(b)
 		if err != nil {
 			t.Fatal(err)
 		}

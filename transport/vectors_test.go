@@ -61,7 +61,7 @@ func TestPacketVectors(t *testing.T) {
 			}
 			check := func(packet, contents, aad []byte, ignore bool) {
 				t.Helper()
-				n, err := open.openLength(packet)
+				n, err := open.length.openLength(packet)
 				var size *SizeError
 				if errors.As(err, &size) && len(contents) > MaxContents {
 					n, err = size.Contents, nil // one vector is larger than any message may be

@@ -12,8 +12,8 @@ import (
 
 // verifier authenticates packets while they arrive without storing them: up to the
 // version packet only the ignore bit matters, and the peer chooses the sizes. It
-// computes the AEAD of FSChaCha20Poly1305 (RFC 8439, section 2.8) in pieces; opener
-// continues with that of golang.org/x/crypto.
+// computes the AEAD of FSChaCha20Poly1305 (RFC 8439, section 2.8) in pieces; after
+// finish, that of golang.org/x/crypto continues.
 type verifier struct {
 	length  *fsChaCha20
 	key     [32]byte
@@ -69,7 +69,7 @@ func (v *verifier) collect(in []byte, size int) (n int) {
 
 // begin decrypts the length and sets up the packet's MAC.
 func (v *verifier) begin(aad []byte) error {
-	n, err := openLength(v.length, v.part[:])
+	n, err := v.length.openLength(v.part[:])
 	if err != nil {
 		return err
 	}
@@ -131,15 +131,15 @@ func (v *verifier) keystream(b []byte, packets uint32) {
 	*stream = chacha20.Cipher{}
 }
 
-// opener returns the opener of the packets that follow, and wipes the verifier.
-func (v *verifier) opener() (*opener, error) {
+// finish returns the ciphers for the packets that follow and wipes the verifier.
+func (v *verifier) finish() (*direction, error) {
 	aead, err := chacha20poly1305.New(v.key[:])
 	if err != nil {
 		return nil, err
 	}
-	o := &opener{v.length, &fsChaCha20Poly1305{aead: aead, packets: v.packets, rekeys: v.rekeys}}
+	d := &direction{v.length, &fsChaCha20Poly1305{aead: aead, packets: v.packets, rekeys: v.rekeys}}
 	*v = verifier{}
-	return o, nil
+	return d, nil
 }
 
 // wipe zeroes the keys.

@@ -7,12 +7,12 @@ import (
 )
 
 // verifierPair returns a sealer and the verifier of what it seals.
-func verifierPair(t testing.TB) (*sealer, *verifier) {
+func verifierPair(t testing.TB) (*direction, *verifier) {
 	t.Helper()
 	var lengthKey, key [32]byte
 	copy(lengthKey[:], testBytes(32, 1))
 	copy(key[:], testBytes(32, 2))
-	s, err := newSealer(&lengthKey, &key)
+	s, err := newDirection(&lengthKey, &key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +44,7 @@ func TestVerifierThenOpener(t *testing.T) {
 						t.Fatalf("packet %d: %d of %d bytes, whole %v, decoy %v, %v", i, n, len(packet), whole, decoy, err)
 					}
 				}
-				o, err := v.opener()
+				o, err := v.finish()
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -54,7 +54,7 @@ func TestVerifierThenOpener(t *testing.T) {
 				for i := range 230 {
 					want := testBytes(i, 5)
 					packet := s.seal(nil, want, nil, false)
-					if n, err := o.openLength(packet); n != i || err != nil {
+					if n, err := o.length.openLength(packet); n != i || err != nil {
 						t.Fatalf("packet %d after it: %d, %v", i, n, err)
 					}
 					if got, _, err := o.open(packet[lengthSize:], nil); !bytes.Equal(got, want) || err != nil {
@@ -75,7 +75,7 @@ func FuzzVerifier(f *testing.F) {
 	f.Fuzz(func(t *testing.T, contents, sealedWith, aad []byte, at uint16, flip byte, chunk, before uint16) {
 		s, v := verifierPair(t)
 		_, ours := verifierPair(t)
-		o, err := ours.opener()
+		o, err := ours.finish()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,7 +85,7 @@ func FuzzVerifier(f *testing.F) {
 			if _, whole, decoy, err := verify(v, packet, nil, next); !whole || !decoy || err != nil {
 				t.Fatal(whole, decoy, err)
 			}
-			o.openLength(packet)
+			o.length.openLength(packet)
 			if _, _, err := o.open(packet[lengthSize:], nil); err != nil {
 				t.Fatal(err)
 			}
@@ -93,7 +93,7 @@ func FuzzVerifier(f *testing.F) {
 		packet := s.seal(nil, contents, sealedWith, flip&1 != 0)
 		packet[lengthSize+int(at)%(len(packet)-lengthSize)] ^= flip // not the length, which nothing authenticates by itself
 		n, whole, decoy, err := verify(v, packet, aad, next)
-		o.openLength(packet)
+		o.length.openLength(packet)
 		_, wantDecoy, wantErr := o.open(packet[lengthSize:], aad)
 		if n != len(packet) || err != wantErr || whole != (wantErr == nil) || whole && decoy != wantDecoy {
 			t.Fatalf("%d of %d bytes, whole %v, decoy %v, %v; x/crypto has %v, %v", n, len(packet), whole, decoy, err, wantDecoy, wantErr)
