@@ -108,9 +108,22 @@ type Link struct {
 //
 // On failure nc is closed. The error is a *transport.HandshakeError, a *RedialError, an
 // *OverlayError, or the context's cause.
-func (d *Dialer) Upgrade(ctx context.Context, nc net.Conn, addr string, cfg transport.Config) (Link, error) {
+func (d *Dialer) Upgrade(ctx context.Context, nc net.Conn, addr string, cfg transport.Config) (link Link, err error) {
 	began := time.Now()
 	others, proven := d.otherAddresses(ctx, addr, nc)
+	conns := []net.Conn{nc}
+	defer func() {
+		if err == nil {
+			return
+		}
+		for _, c := range conns {
+			c.Close()
+		}
+		var failed *transport.HandshakeError
+		if errors.As(err, &failed) {
+			failed.ProvenV2 = proven || d.provenV2(addr, conns...)
+		}
+	}()
 	var known error // why v2 is not tried on nc
 	var overlay bool
 	mayV1 := !proven && d.MayFallBack(addr, nc)
@@ -124,49 +137,38 @@ func (d *Dialer) Upgrade(ctx context.Context, nc net.Conn, addr string, cfg tran
 		cfg.FirstByteTimeout = d.firstByteTimeout()
 	}
 	conn, err := d.tryAddresses(ctx, nc, known, others, cfg)
-	if err == nil {
+	switch {
+	case err == nil:
 		if known != nil {
 			nc.Close()
 		}
 		d.NoteV2(addr, conn.NetConn())
 		return Link{V2: conn}, nil
-	}
-	fail := func(err error, conns ...net.Conn) (Link, error) {
-		for _, c := range conns {
-			if c != nil {
-				c.Close()
-			}
-		}
-		var failed *transport.HandshakeError
-		if errors.As(err, &failed) {
-			failed.ProvenV2 = proven || d.provenV2(addr, append(conns, nc)...)
-		}
-		return Link{}, err
-	}
-	switch {
 	case known != nil && ctx.Err() != nil:
-		return fail(context.Cause(ctx), nc)
+		return Link{}, context.Cause(ctx)
 	case !mayV1 || !looksV1(err) || !d.MayFallBack(addr, nc): // it may have been proven v2 meanwhile
-		return fail(err, nc)
+		return Link{}, err
 	case known == nil:
 		var why error
 		if overlay, why = d.inOverlay(ctx, addr, nc); why != nil {
-			return fail(&OverlayError{Err: why, First: err})
+			return Link{}, &OverlayError{Err: why, First: err}
 		}
 	case known != ErrRefusedV2:
 		return Link{V1: nc, Overlay: overlay, Cause: known}, nil
-	default:
-		nc.Close()
 	}
+	nc.Close()
 	again := cmp.Or(d.reached(nc), addr) // not another address of the name: those have failed
 	if hungUp(err) {
 		conn, retried, second := d.retry(ctx, again, began, err, cfg)
+		if retried != nil {
+			conns = append(conns, retried)
+		}
 		if second == nil {
 			d.NoteV2(addr, conn.NetConn())
 			return Link{V2: conn}, nil
 		}
-		if !looksV1(second) || !d.MayFallBack(addr, nc, retried) {
-			return fail(second, retried)
+		if !looksV1(second) || !d.MayFallBack(addr, conns...) {
+			return Link{}, second
 		}
 		if err == ErrRefusedV2 {
 			second = fmt.Errorf("%w; then: %w", err, second)
@@ -177,8 +179,9 @@ func (d *Dialer) Upgrade(ctx context.Context, nc net.Conn, addr string, cfg tran
 	if dialErr != nil {
 		return Link{}, &RedialError{Addr: addr, Err: dialErr, First: err}
 	}
+	conns = append(conns, v1)
 	if !d.MayFallBack(addr, nc, v1) { // proven v2 while v1 was dialled, or v1 reached a peer that is
-		return fail(err, v1)
+		return Link{}, err
 	}
 	return Link{V1: v1, Overlay: overlay, Cause: err}, nil
 }
