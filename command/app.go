@@ -1,4 +1,4 @@
-// Package command is the program: its commands, and the service among them.
+// Package command has the commands of the program; without one it is the service.
 package command
 
 import (
@@ -17,13 +17,13 @@ import (
 	"bip324proxy/settings"
 )
 
-// usageError is input that was wrong.
+// usageError reports invalid arguments.
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-// Run runs the program and returns its exit code: 0, 1 if something failed, or 2 if
-// the input was wrong.
+// Run runs the program and returns its exit code: 0, 1 if something failed, or 2 if an
+// argument or a setting is invalid.
 func Run(args []string, stdout, stderr io.Writer) int {
 	app := newApp(stdout, stderr)
 	if !mayServe(app, args[1:]) {
@@ -33,15 +33,15 @@ func Run(args []string, stdout, stderr io.Writer) int {
 	if err == nil || err == errStopped {
 		return 0
 	}
-	lastWords(stderr, err.Error(), time.Second)
+	writeError(stderr, err.Error(), time.Second)
 	if errors.As(err, new(usageError)) || errors.As(err, new(*settings.Error)) {
 		return 2
 	}
 	return 1
 }
 
-// mayServe reports whether the arguments may be those of the service, which handles
-// signals: none is a command, or a flag that only has something printed.
+// mayServe reports whether args may start the service, which handles signals: none is a
+// command, or a flag that only prints.
 func mayServe(app *cli.App, args []string) bool {
 	prints := []string{"--help", "-help", "-h", "--version", "-version", "-v"}
 	return !slices.ContainsFunc(args, func(arg string) bool {
@@ -49,9 +49,9 @@ func mayServe(app *cli.App, args []string) bool {
 	})
 }
 
-// lastWords writes an error to stderr as one line, for at most as long as patience: it may
+// writeError writes an error to stderr as one line. It gives up after timeout: stderr may
 // be a pipe that nobody reads.
-func lastWords(stderr io.Writer, text string, patience time.Duration) {
+func writeError(stderr io.Writer, text string, timeout time.Duration) {
 	line := "bip324-proxy: " + terminal.Clean(text) + "\n"
 	if journal.Is(stderr) {
 		line = journal.Error(line)
@@ -63,11 +63,11 @@ func lastWords(stderr io.Writer, text string, patience time.Duration) {
 	}()
 	select {
 	case <-written:
-	case <-time.After(patience):
+	case <-time.After(timeout):
 	}
 }
 
-// newApp is the one definition of the program's commands and flags.
+// newApp returns the definition of the program's commands and flags.
 func newApp(stdout, stderr io.Writer) *cli.App {
 	return &cli.App{
 		Name:    "bip324-proxy",
@@ -101,8 +101,8 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 	}
 }
 
-// command makes c one of the program's: it takes no arguments, unless it says
-// which in ArgsUsage.
+// command completes the definition of a command: it takes no arguments, unless
+// ArgsUsage names some.
 func command(c *cli.Command) *cli.Command {
 	c.OnUsageError = onUsageError
 	if c.ArgsUsage == "" {
@@ -116,7 +116,7 @@ func command(c *cli.Command) *cli.Command {
 	return c
 }
 
-// onlyArgument is the command's one argument, or empty if there is none.
+// onlyArgument returns the command's one argument, or "" if there is none.
 func onlyArgument(c *cli.Context) (string, error) {
 	switch extra := c.Args().Get(1); {
 	case c.NArg() == 1 && c.Args().First() == "":

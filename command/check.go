@@ -22,18 +22,17 @@ func checkCommand() *cli.Command {
 	return command(&cli.Command{
 		Name:      "check",
 		ArgsUsage: "[HOST:PORT]",
-		Usage:     "say whether the proxy is up, can get out and leaks no names; or whether the peer HOST:PORT speaks v2",
-		Description: `Without HOST:PORT: is the proxy up, is there a way out, is the upstream proxy a
-Tor, who gets to see names. It asks the proxy and its upstream proxy, and nobody
-else. With HOST:PORT: connect to that peer as the proxy would, perform the v2
-handshake, and print its outcome, the session id and what the peer says of itself.
+		Usage:     "check that the proxy is up, can get out and leaks no names; or that the peer HOST:PORT speaks v2",
+		Description: `Without HOST:PORT: check that the proxy is up and can get out, whether the
+upstream proxy is Tor, and who sees names. This contacts only the proxy and its
+upstream proxy. With HOST:PORT: connect to that peer as the proxy would, perform the
+v2 handshake, and print the outcome, the session id and the peer's VERSION.
 
-Give the settings that the proxy runs with, in the same way: flags, environment,
---config. The exit code is 0 if nothing failed, 1 if something did, 2 if the input
-was wrong.`,
+Give the same settings as to the proxy, by flags, environment or --config. The exit
+code is 0 if all checks passed, 1 if one failed, 2 if the input was invalid.`,
 		Flags: append(settings.Flags(),
 			&cli.StringFlag{Name: "network", Usage: "`NETWORK` of the peer: " + strings.Join(transport.NetworkNames(), ", ") + ", or a magic in hexadecimal (default: by its port)"},
-			&cli.BoolFlag{Name: "v1", Usage: "ask a peer without v2 in v1, in plaintext, too"},
+			&cli.BoolFlag{Name: "v1", Usage: "if the peer does not speak v2, try v1, in plaintext"},
 			&cli.BoolFlag{Name: "json", Usage: "print the outcome in JSON"}),
 		Action: runCheck,
 	})
@@ -72,7 +71,7 @@ func runCheck(c *cli.Context) error {
 	return printReport(c, &report)
 }
 
-// subjectOf returns what there is to check of a proxy with these settings.
+// subjectOf returns what to check of a proxy with these settings.
 func subjectOf(s *settings.Settings) *check.Subject {
 	subject := &check.Subject{
 		Policy: s.Policy, MaxSessions: s.MaxSessions, Descriptors: s.Descriptors(),

@@ -8,7 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// printConfig is the command config.
+// printConfig runs the command config.
 func printConfig(c *cli.Context) error {
 	s, err := settings.Load(c)
 	if err != nil {

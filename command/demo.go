@@ -27,7 +27,7 @@ import (
 
 var demoMagic = transport.Networks[0].Magic // mainnet
 
-// The first block: what the demonstration's client asks for and can check.
+// genesis is the first block, which the client requests and checks.
 const genesis = "0100000000000000000000000000000000000000000000000000000000000000000000003ba3edfd7a7b12b27ac72c3e67768f617fc81bc3888a51323a9fb8aa4b1e5e4a" +
 	"29ab5f49ffff001d1dac2b7c0101000000010000000000000000000000000000000000000000000000000000000000000000ffffffff4d04ffff001d0104455468652054696d6573" +
 	"2030332f4a616e2f32303039204368616e63656c6c6f72206f6e206272696e6b206f66207365636f6e64206261696c6f757420666f722062616e6b73ffffffff0100f2052a010000" +
@@ -39,8 +39,7 @@ const (
 	demoTimeout   = time.Minute
 )
 
-// demo runs a v2 node, the proxy and a v1 client on loopback and tells what
-// goes over the wires.
+// demo runs a v2 node, the proxy and a v1 client on loopback, and prints what they send.
 func demo(ctx context.Context, out io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, demoTimeout)
 	defer cancel()
@@ -64,7 +63,7 @@ func demo(ctx context.Context, out io.Writer) error {
 	defer server.Close()
 
 	proxyAddr, nodeAddr := proxyListener.Addr().String(), nodeListener.Addr().String()
-	fmt.Fprintf(out, "A v1 client, this proxy (SOCKS5 on %s) and a v2 node (on %s), all on this machine.\n", proxyAddr, nodeAddr)
+	fmt.Fprintf(out, "A v1 client, this proxy (SOCKS5 on %s) and a v2 node (on %s), all on loopback.\n", proxyAddr, nodeAddr)
 	client, err := runClient(ctx, proxyAddr, nodeAddr)
 	if err != nil {
 		return fmt.Errorf("the client failed: %w", err)
@@ -76,7 +75,7 @@ func demo(ctx context.Context, out io.Writer) error {
 	return client.tell(out, wire, <-ids, report)
 }
 
-// clientReport is what the client saw.
+// clientReport has what the client sent and received.
 type clientReport struct {
 	said      []byte // its VERSION message in v1
 	userAgent string // the node's
@@ -85,7 +84,7 @@ type clientReport struct {
 	took      time.Duration
 }
 
-// runClient is a Bitcoin client that knows v1 and SOCKS5 and nothing else.
+// runClient runs a Bitcoin client that speaks only v1 and SOCKS5.
 func runClient(ctx context.Context, proxyAddr, nodeAddr string) (*clientReport, error) {
 	dialer, err := socksclient.SOCKS5("tcp", proxyAddr, nil, nil)
 	if err != nil {
@@ -108,8 +107,11 @@ func runClient(ctx context.Context, proxyAddr, nodeAddr string) (*clientReport, 
 	started := time.Now()
 	for r.bytes < demoBlocks*demoBlockSize {
 		m, ok, err := messages.Next()
-		if err != nil || !ok {
-			return nil, orError(err, "a message with a wrong checksum arrived")
+		if err == nil && !ok {
+			err = errors.New("a message has an invalid checksum")
+		}
+		if err != nil {
+			return nil, err
 		}
 		var answer []byte
 		switch m.Type.String() {
@@ -135,13 +137,13 @@ func runClient(ctx context.Context, proxyAddr, nodeAddr string) (*clientReport, 
 	return r, nil
 }
 
-// nodeReport is what the node saw.
+// nodeReport has what the node saw.
 type nodeReport struct {
 	sessionID [32]byte
 	err       error
 }
 
-// runNode is a node that speaks v2 only, with one client.
+// runNode runs a node that speaks only v2, for one client.
 func runNode(ctx context.Context, l net.Listener) (r nodeReport) {
 	nc, err := l.Accept()
 	if err != nil {
@@ -182,14 +184,14 @@ func runNode(ctx context.Context, l net.Listener) (r nodeReport) {
 	return r
 }
 
-// tell says it all, and fails if something was not as it must be.
+// tell prints the report, and fails if plaintext left or the session ids differ.
 func (r *clientReport) tell(out io.Writer, wire *wiretap, proxyID string, node nodeReport) error {
-	sent := wire.bytes()
+	sent, total := wire.taken()
 	fmt.Fprintf(out, `
 The client said, in v1 plaintext (magic, "version", length, checksum, ...):
 %s
 What left the proxy for the node instead (the first bytes of %d):
-%s`, hexdump(r.said, 112), wire.total(), hexdump(sent, 112))
+%s`, hexdump(r.said, 112), total, hexdump(sent, 112))
 	for _, clear := range [][]byte{demoMagic[:], []byte("version"), []byte("verack"), []byte("unpatched-v1-client")} {
 		if bytes.Contains(sent, clear) {
 			return fmt.Errorf("%q left in plaintext", clear)
@@ -200,7 +202,7 @@ What left the proxy for the node instead (the first bytes of %d):
 	nodeID := hex.EncodeToString(node.sessionID[:])
 	fmt.Fprintf(out, "\nSession id, as the proxy has it: %s\n            as the node has it:  %s\n", proxyID, nodeID)
 	if nodeID != proxyID {
-		return errors.New("the session ids differ: somebody sits in between")
+		return errors.New("the session ids differ: there is a man in the middle")
 	}
 
 	once := sha256.Sum256(r.block[:80])
@@ -213,19 +215,12 @@ What left the proxy for the node instead (the first bytes of %d):
 	return nil
 }
 
-// versionPayload is a VERSION message's payload.
+// versionPayload returns the payload of a VERSION message.
 func versionPayload(userAgent string) []byte {
 	return v1v2.AppendVersion(nil, v1v2.Version{Protocol: 70016, UserAgent: userAgent}, 0)
 }
 
-func orError(err error, otherwise string) error {
-	if err != nil {
-		return err
-	}
-	return errors.New(otherwise)
-}
-
-// hexdump shows at most n bytes of b.
+// hexdump returns at most n bytes of b in hexadecimal.
 func hexdump(b []byte, n int) (s string) {
 	for line := range slices.Chunk(b[:min(n, len(b))], 28) {
 		s += fmt.Sprintf("  %x\n", line)
@@ -233,7 +228,7 @@ func hexdump(b []byte, n int) (s string) {
 	return s
 }
 
-// wiretap keeps what goes from the proxy to the node.
+// wiretap records what the proxy sends to the node.
 type wiretap struct {
 	mu    sync.Mutex
 	start []byte // of the stream, up to 8 KiB
@@ -245,16 +240,10 @@ func (w *wiretap) dial(ctx context.Context, network, addr string) (net.Conn, err
 	return &tappedConn{conn, w}, err
 }
 
-func (w *wiretap) bytes() []byte {
+func (w *wiretap) taken() (start []byte, count int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return slices.Clone(w.start)
-}
-
-func (w *wiretap) total() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.count
+	return slices.Clone(w.start), w.count
 }
 
 type tappedConn struct {
@@ -270,7 +259,7 @@ func (c *tappedConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// idLog is a log handler that picks out the session id.
+// idLog is a log handler that receives the session id.
 type idLog chan string
 
 func (l idLog) Handle(_ context.Context, r slog.Record) error {

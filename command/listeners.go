@@ -15,15 +15,14 @@ import (
 	"bip324proxy/settings"
 )
 
-// listener is one of the program's, and the peer that its clients are connected
-// to if they are not to be asked.
+// listener is an open listener.
 type listener struct {
 	net.Listener
-	peer      string
-	openToAll bool // to all users of this machine, if it is a socket file
+	peer      string // its clients are connected to that peer; empty for SOCKS
+	openToAll bool   // it is a unix socket that any local user may connect to
 }
 
-// attrs are what the log says of it.
+// attrs returns what the log says of it.
 func (l listener) attrs(s *settings.Settings) []any {
 	args := []any{"addr", l.Addr().String()}
 	if l.peer != "" && s.LogAddresses {
@@ -35,9 +34,9 @@ func (l listener) attrs(s *settings.Settings) []any {
 	return append(args, "v1_fallback", s.V1Fallback, "passthrough", s.Passthrough)
 }
 
-// openListeners opens all listeners: those of --listen and systemd, or the default ones, and
-// those of --peer. Of the default ones those are missing that this machine has no address
-// for, if there is another; missing has why.
+// openListeners opens the listeners of --listen, systemd and --peer. Without --listen and
+// systemd it opens those of the default addresses that this machine has, one at least;
+// missing has the errors of the others.
 func openListeners(s *settings.Settings, o *opening) (all []listener, missing []error, err error) {
 	defer func() {
 		if err != nil {
@@ -72,7 +71,7 @@ func openListeners(s *settings.Settings, o *opening) (all []listener, missing []
 				return all, nil, err
 			}
 		}
-		if len(missing) > 0 && len(missing) == len(s.Listen) {
+		if len(missing) == len(s.Listen) {
 			missing = nil
 			if err := open("listen", s.Listen[0], "", true); err != nil {
 				return all, nil, err
@@ -87,8 +86,8 @@ func openListeners(s *settings.Settings, o *opening) (all []listener, missing []
 	return all, missing, checkListeners(s, all)
 }
 
-// checkListeners returns an error if any of the listeners, by the address that it has
-// got, would be open to whom it must not with these settings.
+// checkListeners returns an error if clients that must not could use one of the
+// listeners, by its actual address.
 func checkListeners(s *settings.Settings, all []listener) error {
 	for _, l := range all {
 		if err := s.CheckListener(l.Addr(), l.peer, l.openToAll); err != nil {
@@ -98,9 +97,8 @@ func checkListeners(s *settings.Settings, all []listener) error {
 	return nil
 }
 
-// listenStatus opens the listener of the status page, or returns nil if none is
-// asked for.
-func listenStatus(s *settings.Settings, o *opening) (net.Listener, error) {
+// openStatus opens the listener of the status page; nil if there is none.
+func openStatus(s *settings.Settings, o *opening) (net.Listener, error) {
 	if s.Status == "" {
 		return nil, nil
 	}
@@ -116,9 +114,9 @@ func listenStatus(s *settings.Settings, o *opening) (net.Listener, error) {
 }
 
 const (
-	// addressPatience is how long the start waits for addresses that this machine does
-	// not have yet, all together: of DHCP, a VPN, a bridge of containers.
-	addressPatience = time.Minute
+	// addressTimeout is how long the start waits for all addresses that this machine does
+	// not have yet, as of DHCP, a VPN or a bridge of containers.
+	addressTimeout = time.Minute
 
 	addressInterval = 500 * time.Millisecond
 )
@@ -135,9 +133,9 @@ type opening struct {
 	until time.Time // when the wait is over, once it has begun
 }
 
-// open opens the listener that the setting of that name asks for with spec. With wait it
-// waits for an address that this machine does not have yet. The error is a *settings.Error if the
-// setting is wrong, or errStopped.
+// open opens the listener that the setting of that name gives as spec. With wait it waits
+// for an address that this machine does not have yet. The error is a *settings.Error if
+// the setting is invalid, or errStopped.
 func (o *opening) open(s *settings.Settings, name, spec string, wait bool) (net.Listener, error) {
 	l, err := o.await(spec, wait)
 	switch {
@@ -164,7 +162,7 @@ func (o *opening) await(spec string, wait bool) (net.Listener, error) {
 			return l, err
 		}
 		if o.until.IsZero() {
-			o.until = time.Now().Add(addressPatience)
+			o.until = time.Now().Add(addressTimeout)
 		}
 		left := time.Until(o.until)
 		if left <= 0 {

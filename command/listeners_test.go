@@ -51,7 +51,7 @@ func TestOpeningWaits(t *testing.T) {
 				if err != nil && errors.As(err, new(*settings.Error)) {
 					t.Error("it is wrong input")
 				}
-				took, want := time.Since(began), min(c.after, addressPatience)
+				took, want := time.Since(began), min(c.after, addressTimeout)
 				if c.fails == errno.EADDRINUSE {
 					want = 10 * time.Second
 				}

@@ -8,21 +8,20 @@ import (
 	"bip324proxy/internal/journal"
 )
 
-// logFormat is what the lines of the log look like.
+// logFormat is the format of log lines.
 type logFormat struct {
 	name    string // text or json
 	journal bool   // systemd's journal reads them
 }
 
-// linesLost returns what makes the line of a log that says that n lines of it were lost.
-func linesLost(format logFormat) func(n uint64) []byte {
-	return func(n uint64) []byte {
-		var line bytes.Buffer
-		format.logger(&line, slog.LevelError).Error("lines lost", "n", n)
-		return line.Bytes()
-	}
+// linesLost returns the line that reports n lost lines.
+func (f logFormat) linesLost(n uint64) []byte {
+	var line bytes.Buffer
+	f.logger(&line, slog.LevelError).Error("lines lost", "n", n)
+	return line.Bytes()
 }
 
+// logger returns a logger that writes to w.
 func (f logFormat) logger(w io.Writer, level slog.Leveler) *slog.Logger {
 	options := &slog.HandlerOptions{Level: level}
 	handler := func(w io.Writer) slog.Handler {
@@ -37,10 +36,5 @@ func (f logFormat) logger(w io.Writer, level slog.Leveler) *slog.Logger {
 	return slog.New(handler(w))
 }
 
-// setLevel makes the log's level that of the settings.
-func (s *service) setLevel() {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(s.settings().LogLevel)); err == nil {
-		s.level.Set(level)
-	}
-}
+// setLevel sets the log's level to that of the settings, which is valid.
+func (s *service) setLevel() { s.level.UnmarshalText([]byte(s.settings().LogLevel)) }

@@ -13,7 +13,7 @@ import (
 	"bip324proxy/transport"
 )
 
-// words are what flags and commands take where only a few words are good.
+// words returns the values of flags, and arguments of commands, that have only a few.
 func words() manual.Words {
 	all := manual.Words{"completion": manual.Shells(), "--network": transport.NetworkNames()}
 	maps.Copy(all, settings.Values())

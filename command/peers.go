@@ -9,8 +9,8 @@ import (
 	"bip324proxy/transport/fallback"
 )
 
-// openPeers opens the known peers, which are kept in a file or, if there is none,
-// in this process only.
+// openPeers opens the file of known peers. Without one, peers are known until the
+// process ends.
 func (s *service) openPeers() error {
 	set := s.settings()
 	s.peers = new(fallback.Peers)
@@ -38,8 +38,8 @@ func (s *service) openPeers() error {
 	return nil
 }
 
-// isWrongPath reports whether the file of known peers failed because of what the
-// user wrote, and not because of the machine's state.
+// isWrongPath reports whether the file of known peers cannot be opened because of the
+// setting, not because of the machine's state.
 func isWrongPath(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, fallback.ErrPeersFile)
 }

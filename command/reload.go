@@ -77,7 +77,7 @@ func (s *service) reload(next *settings.Settings, err error) {
 	s.warnOfClients()
 }
 
-// checkReload returns an error if the settings do not fit what is open.
+// checkReload returns an error if next does not fit the open listeners and known peers.
 func (s *service) checkReload(next *settings.Settings) error {
 	if mode := next.Policy.Dialer.Mode; s.peersLost != nil && mode != fallback.Never {
 		return fmt.Errorf("v1-fallback: %v needs the file of known peers, which could not be opened at the start; fix that and restart: %w", mode, s.peersLost)
@@ -85,7 +85,7 @@ func (s *service) checkReload(next *settings.Settings) error {
 	return checkListeners(next, s.listeners)
 }
 
-// warnOfLess warns of what new sessions may do that they might not before.
+// warnOfLess warns if new sessions have less protection than before.
 func (s *service) warnOfLess(before *settings.Settings) {
 	now := s.settings()
 	if before.Policy.Upstream != nil && now.Policy.Upstream == nil {
@@ -107,6 +107,7 @@ func names(all []string) string {
 	return strings.Join(all, ", ")
 }
 
+// warnOfFiles warns of files with passwords that are readable or look wrong.
 func (s *service) warnOfFiles() {
 	for _, file := range s.settings().ExposedFiles() {
 		s.log.Warn("any local user can read this file, which contains a password; chown it to the proxy's user and chmod it to 600", "file", file)
@@ -117,7 +118,7 @@ func (s *service) warnOfFiles() {
 	}
 }
 
-// warnOfClients warns of networks in --clients that admit everybody.
+// warnOfClients warns of networks in --clients that admit everyone.
 func (s *service) warnOfClients() {
 	for _, n := range s.settings().Policy.Clients.Everybody() {
 		s.log.Warn("--clients admits everyone without a password; list only the networks of your clients", "clients", n.String())

@@ -27,34 +27,34 @@ import (
 	"bip324proxy/transport/fallback"
 )
 
-// service is the program at its main job.
+// service is the running proxy with its listeners, status page and log.
 type service struct {
 	current   atomic.Pointer[settings.Settings] // in force
 	server    *proxy.Server
 	listeners []listener
 	page      net.Listener // of the status page, or nil
 	peers     *fallback.Peers
-	peersLost error           // why the file of known peers is not used, if it should be
+	peersLost error           // why the file of known peers could not be opened
 	queue     *logqueue.Queue // log's
 	log       *slog.Logger
 	level     *slog.LevelVar // log's
 	stderr    io.Writer
 
 	stops   stops
-	reloads chan os.Signal            // SIGHUP, where it asks for a reload
-	end     atomic.Pointer[time.Time] // when the process ends at the latest, once that is known
+	reloads chan os.Signal            // SIGHUP, if it asks for a reload
+	end     atomic.Pointer[time.Time] // when the process ends at the latest; nil before it is stopped
 	unsaved atomic.Bool               // the known peers are not saved yet
 }
 
-// settings are those in force. It may be called at any time.
+// settings returns the settings in force.
 func (s *service) settings() *settings.Settings { return s.current.Load() }
 
-// serve is the program's main job.
+// serve runs the service.
 func serve(c *cli.Context) error {
 	if c.Args().Present() {
 		return usageError{fmt.Errorf("unknown command %q; see bip324-proxy --help", c.Args().First())}
 	}
-	signals.Catch() // and until the process has ended
+	signals.Catch() // until the process ends
 	s := &service{level: new(slog.LevelVar), stderr: c.App.ErrWriter}
 	done := make(chan struct{})
 	defer close(done)
@@ -72,7 +72,7 @@ func serve(c *cli.Context) error {
 	}
 	s.current.Store(set)
 	format := logFormat{name: set.LogFormat, journal: journal.Is(s.stderr)}
-	s.queue = logqueue.New(s.stderr, linesLost(format))
+	s.queue = logqueue.New(s.stderr, format.linesLost)
 	defer s.endLog()
 	s.log = format.logger(s.queue, s.level)
 	s.setLevel()
@@ -86,7 +86,7 @@ func serve(c *cli.Context) error {
 		s.unsaved.Store(false)
 	}()
 	opening := &opening{listen: listen.Open, log: s.log, stop: s.stops.first}
-	if s.page, err = listenStatus(set, opening); err != nil {
+	if s.page, err = openStatus(set, opening); err != nil {
 		return err
 	}
 	if s.page != nil {
@@ -101,7 +101,7 @@ func serve(c *cli.Context) error {
 		Log:           s.log,
 	}
 	s.warnOfClients()
-	defer s.showStatus()() // from before addresses are waited for to how sessions end
+	defer s.showStatus()() // it shows also that an address is waited for, and how sessions end
 	var missing []error
 	if s.listeners, missing, err = openListeners(set, opening); err != nil {
 		return err
@@ -117,11 +117,10 @@ func serve(c *cli.Context) error {
 	return s.run(loaded)
 }
 
-// spareMemory has the heap collected early, unless the environment says otherwise:
-// sessions are idle, mostly, and memory is worth more than the processor's time. The
-// caller keeps the ballast. Never touched, that takes no memory, but counts as the
-// heap's, which so grows by 8 MB before it is collected: with few sessions 12 % would
-// be next to nothing.
+// spareMemory makes the garbage collector run early, unless the environment configures
+// it: most sessions are idle, and memory is worth more than CPU time. The caller keeps
+// the ballast alive. It is never touched, so it takes no memory, but it counts as heap:
+// so the heap grows by 8 MB between collections also with few sessions.
 func spareMemory() (ballast []byte) {
 	switch {
 	case os.Getenv("GOGC") != "":
@@ -134,7 +133,7 @@ func spareMemory() (ballast []byte) {
 	return ballast
 }
 
-// run serves until a signal ends it, or a listener fails.
+// run serves until a signal stops it or a listener fails.
 func (s *service) run(loaded <-chan loading) error {
 	failed := make(chan error, len(s.listeners))
 	for _, l := range s.listeners {
@@ -166,7 +165,7 @@ func (s *service) run(loaded <-chan loading) error {
 	}
 }
 
-// policy returns the settings' policy, with the known peers.
+// policy returns the policy of the settings, with the known peers.
 func (s *service) policy() proxy.Policy {
 	p := s.settings().Policy
 	p.Dialer.Peers = s.peers
@@ -225,7 +224,7 @@ func (s *service) showStatus() (stop func()) {
 		select {
 		case <-done:
 		case <-s.stops.second:
-		case <-time.After(pagePatience):
+		case <-time.After(pageTimeout):
 		}
 	}
 }

@@ -12,33 +12,22 @@ import (
 )
 
 const (
-	// lastMoments is how long the process may take to end after the second signal, for
-	// what it has not done by then.
-	lastMoments = 2 * time.Second
-
-	// afterGrace is the same after the time of grace: two seconds for the last messages
-	// of sessions, and what else there is to do.
-	afterGrace = 3 * time.Second
-
-	// drainPatience is how long sessions that were closed may take to end.
-	drainPatience = 500 * time.Millisecond
-
-	// pagePatience is how long an answer of the status page may take that is under way.
-	pagePatience = 500 * time.Millisecond
-
-	// logPatience is how long the log may take for its last lines.
-	logPatience = time.Second
+	stopNowTimeout = 2 * time.Second        // from the second signal to the end of the process
+	afterGrace     = 3 * time.Second        // from the end of grace, with 2 s for the sessions' last messages
+	drainTimeout   = 500 * time.Millisecond // for closed sessions to end
+	pageTimeout    = 500 * time.Millisecond // for the status page to finish an answer
+	logTimeout     = time.Second            // for the log's last lines
 )
 
-// stops are the two signals that end the service: SIGINT or SIGTERM each, or, as the first,
-// the SIGHUP of a terminal that was closed.
+// stops has the two signals that stop the service: SIGINT or SIGTERM, or, as the first, the
+// SIGHUP of a closed terminal.
 type stops struct {
 	first, second chan struct{} // closed when it comes
 	signal        os.Signal     // the first, once that is closed
 }
 
-// awaitStops waits for the signals, until done is closed. The second ends the process
-// within lastMoments, whatever it may be waiting for.
+// awaitStops waits for the signals in the background, until done is closed. After the
+// second the process ends within stopNowTimeout, whatever it is waiting for.
 func (s *service) awaitStops(done <-chan struct{}) {
 	s.stops = stops{first: make(chan struct{}), second: make(chan struct{})}
 	s.reloads = make(chan os.Signal, 1)
@@ -51,14 +40,14 @@ func (s *service) awaitStops(done <-chan struct{}) {
 		select {
 		case <-signals.Stops:
 			close(s.stops.second)
-			s.endWithin(lastMoments)
+			s.endWithin(stopNowTimeout)
 		case <-done:
 		}
 	}()
 }
 
-// awaitFirst returns the first signal that ends the service, or nil once done is closed.
-// It passes on those that ask for a reload.
+// awaitFirst returns the first signal that stops the service, or nil once done is closed.
+// It passes on each SIGHUP that asks for a reload.
 func (s *service) awaitFirst(user userTerminal, done <-chan struct{}) os.Signal {
 	for {
 		select {
@@ -70,7 +59,7 @@ func (s *service) awaitFirst(user userTerminal, done <-chan struct{}) os.Signal 
 			}
 			select {
 			case s.reloads <- hangup:
-			default: // one is to come anyway
+			default: // a reload is due already
 			}
 		case <-done:
 			return nil
@@ -78,26 +67,26 @@ func (s *service) awaitFirst(user userTerminal, done <-chan struct{}) os.Signal 
 	}
 }
 
-// endWithin ends the process after d. The exit code is 1 if the known peers have not been
-// saved by then.
+// endWithin ends the process after d at the latest, with exit code 1 if the known peers
+// have not been saved by then.
 func (s *service) endWithin(d time.Duration) {
 	end := time.Now().Add(d)
 	s.end.Store(&end)
 	time.AfterFunc(d, func() {
 		if s.unsaved.Load() {
-			lastWords(s.stderr, "known peers could not be saved in time", 100*time.Millisecond)
+			writeError(s.stderr, "known peers could not be saved in time", 100*time.Millisecond)
 			os.Exit(1)
 		}
 		os.Exit(0)
 	})
 }
 
-// stop ends all sessions: when grace is over, or at once when the second signal comes.
+// stop ends all sessions: after grace, or when the second signal comes.
 func (s *service) stop(grace time.Duration) {
-	s.endWithin(max(grace, grace+afterGrace)) // a sum may be too large
+	s.endWithin(max(grace, grace+afterGrace)) // the sum may overflow
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
-	// At once, and again beside the last messages: a disk may be slow.
+	// Now, and again with the last messages: the disk may be slow.
 	go s.savePeers()
 	defer context.AfterFunc(ctx, func() {
 		s.server.Interrupt()
@@ -116,29 +105,28 @@ func (s *service) stop(grace time.Duration) {
 	s.server.Close()
 	select {
 	case <-drained: // with a line in the log for each session
-	case <-time.After(drainPatience):
+	case <-time.After(drainTimeout):
 	}
 }
 
-// endLog writes the last lines of the log, if that takes no longer than the process may
-// go on.
+// endLog writes the last lines of the log, as far as the process has time.
 func (s *service) endLog() {
-	patience := logPatience
+	timeout := logTimeout
 	if end := s.end.Load(); end != nil {
 		const margin = 200 * time.Millisecond
-		patience = min(patience, time.Until(*end)-margin)
+		timeout = min(timeout, time.Until(*end)-margin)
 	}
-	s.queue.Close(patience)
+	s.queue.Close(timeout)
 }
 
-// userTerminal is what ties the program to the terminal of the user who started it. Its
+// userTerminal says how the program is attached to the terminal it was started in. The
 // zero value is that of a service.
 type userTerminal struct {
 	interactive bool // stdin or stderr is a terminal
 	controlling bool // the program's session has one
 }
 
-// findTerminal looks for the terminal that the program is started in.
+// findTerminal returns how the program is attached to a terminal.
 func findTerminal() userTerminal {
 	return userTerminal{
 		interactive: terminal.Is(os.Stdin) || terminal.Is(os.Stderr),
@@ -146,9 +134,9 @@ func findTerminal() userTerminal {
 	}
 }
 
-// isClosed reports whether a SIGHUP that has come means that the terminal was closed. With
-// stdin or stderr on a terminal it always does: some shells send it when they end, before
-// the terminal closes.
+// isClosed reports whether a SIGHUP means that the terminal was closed. With stdin or
+// stderr on a terminal it always does: some shells send it on exit, before the terminal
+// closes.
 func (u userTerminal) isClosed() bool {
 	return u.interactive || u.controlling && errno.Is(openTerminal(), syscall.ENXIO, syscall.EIO)
 }

@@ -9,11 +9,11 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// version is what packages are built with: -ldflags "-X bip324proxy/command.version=0.1.0".
+// version is set by the linker: -ldflags "-X bip324proxy/command.version=0.1.0".
 var version string
 
-// bareVersion is such as "0.1.0". A build from a clone has the commit's time and
-// hash for a version; one that is told no more is called devel.
+// bareVersion returns the version, such as 0.1.0. A build from a clone has a
+// pseudo-version with the commit's time and hash, or else "devel".
 func bareVersion() string {
 	v := version
 	if info, ok := debug.ReadBuildInfo(); ok && v == "" {
@@ -22,7 +22,7 @@ func bareVersion() string {
 	return cmp.Or(v, "devel")
 }
 
-// versionText is such as "0.1.0 (linux/amd64, go1.26.8)".
+// versionText returns the version and platform, such as "0.1.0 (linux/amd64, go1.26.8)".
 func versionText() string {
 	return bareVersion() + " (" + runtime.GOOS + "/" + runtime.GOARCH + ", " + runtime.Version() + ")"
 }

@@ -1,68 +1,54 @@
-// Package journal writes a log the way systemd's journal reads it: each line begins with
-// its priority (sd-daemon(3)) and has no time, which the journal adds.
+// Package journal formats a log for systemd's journal: each line begins with its priority
+// (sd-daemon(3)) and has no time, which the journal adds.
 package journal
 
 import (
 	"context"
 	"io"
 	"log/slog"
-	"strconv"
 	"time"
 )
 
-// priority is a severity of RFC 5424.
-type priority int
-
-const (
-	priorityError   priority = 3
-	priorityWarning priority = 4
-	priorityInfo    priority = 6
-	priorityDebug   priority = 7
+// levels are in descending order; prefixes has their priorities in RFC 5424.
+var (
+	levels   = []slog.Level{slog.LevelError, slog.LevelWarn, slog.LevelInfo, slog.LevelDebug}
+	prefixes = map[slog.Level]string{slog.LevelError: "<3>", slog.LevelWarn: "<4>", slog.LevelInfo: "<6>", slog.LevelDebug: "<7>"}
 )
 
-// priorities are all that a level can become.
-var priorities = []priority{priorityError, priorityWarning, priorityInfo, priorityDebug}
+// Error returns a line of text with the priority of an error.
+func Error(text string) string { return prefixes[slog.LevelError] + text }
 
-func priorityOf(level slog.Level) priority {
-	switch {
-	case level >= slog.LevelError:
-		return priorityError
-	case level >= slog.LevelWarn:
-		return priorityWarning
-	case level >= slog.LevelInfo:
-		return priorityInfo
+// handler is a slog.Handler that passes a record on to the handler of its level, without
+// its time.
+type handler map[slog.Level]slog.Handler
+
+// of returns the handler for level.
+func (h handler) of(level slog.Level) slog.Handler {
+	for _, l := range levels {
+		if level >= l {
+			return h[l]
+		}
 	}
-	return priorityDebug
+	return h[slog.LevelDebug]
 }
 
-// prefix returns what a line of that priority begins with.
-func (p priority) prefix() string { return "<" + strconv.Itoa(int(p)) + ">" }
-
-// Error returns a line of text with the priority of an error.
-func Error(text string) string { return priorityError.prefix() + text }
-
-// handler is a slog.Handler that passes a record on to the handler of its priority,
-// without its time.
-type handler map[priority]slog.Handler
-
-// NewHandler returns a handler that writes to w lines as make's handlers do, with the
-// priority in front of each and without the time. make is called several times, with
-// writers of its own.
+// NewHandler returns a handler that writes to w what make's handlers write, each line with
+// its priority and without its time. It calls make once for each priority.
 func NewHandler(w io.Writer, make func(io.Writer) slog.Handler) slog.Handler {
 	h := handler{}
-	for _, p := range priorities {
-		h[p] = make(prefixed{w, p.prefix()})
+	for level, prefix := range prefixes {
+		h[level] = make(prefixed{w, prefix})
 	}
 	return h
 }
 
 func (h handler) Enabled(ctx context.Context, level slog.Level) bool {
-	return h[priorityOf(level)].Enabled(ctx, level)
+	return h.of(level).Enabled(ctx, level)
 }
 
 func (h handler) Handle(ctx context.Context, r slog.Record) error {
 	r.Time = time.Time{}
-	return h[priorityOf(r.Level)].Handle(ctx, r)
+	return h.of(r.Level).Handle(ctx, r)
 }
 
 func (h handler) WithAttrs(attrs []slog.Attr) slog.Handler {
@@ -75,8 +61,8 @@ func (h handler) WithGroup(name string) slog.Handler {
 
 func (h handler) with(change func(slog.Handler) slog.Handler) handler {
 	changed := handler{}
-	for p, each := range h {
-		changed[p] = change(each)
+	for level, each := range h {
+		changed[level] = change(each)
 	}
 	return changed
 }

@@ -7,9 +7,9 @@ import (
 	"syscall"
 )
 
-// Is reports whether w is a file that leads to the journal: JOURNAL_STREAM has its device
-// and inode (systemd.exec(5)). The variable alone proves nothing, for programs inherit it
-// whose output goes elsewhere.
+// Is reports whether w leads to the journal: JOURNAL_STREAM has its device and inode
+// (systemd.exec(5)). The variable alone is not enough: programs whose output goes elsewhere
+// inherit it.
 func Is(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok {

@@ -4,5 +4,5 @@ package journal
 
 import "io"
 
-// Is reports false: systemd is of Linux only.
+// Is reports false: systemd runs only on Linux.
 func Is(io.Writer) bool { return false }

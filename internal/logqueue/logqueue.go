@@ -1,6 +1,5 @@
-// Package logqueue stands between a log and the file, pipe or terminal that it goes to,
-// so that one that nobody reads, or that cannot be written to, costs lines of the log
-// and nothing else.
+// Package logqueue decouples a log from the file, pipe or terminal it is written to. If
+// nobody reads that, or it cannot be written, log lines are lost and nothing else happens.
 package logqueue
 
 import (
@@ -16,9 +15,9 @@ const (
 	maxBytes = 4 << 20
 )
 
-// Queue is an io.Writer that takes a line with each Write and never waits: a goroutine
-// writes the lines, with one Write each. Up to 16,384 lines of 4 MiB together wait for
-// it; once there are more, lines are lost until half of them are written.
+// Queue is an io.Writer that takes one line per Write and never blocks: a goroutine writes
+// the lines, one Write each. At most 16,384 lines and 4 MiB are queued; beyond that, lines
+// are lost until half of the queue is written.
 type Queue struct {
 	out      io.Writer
 	tellLost func(n uint64) []byte
@@ -34,15 +33,15 @@ type Queue struct {
 	closed  bool
 }
 
-// entry is a line, and how many before it were lost.
+// entry is a line, and the number of lines lost before it.
 type entry struct {
 	line    []byte
 	dropped uint64
 }
 
-// New returns a queue that writes to out. A line that cannot be written is lost. As soon
-// as another can be, what tellLost returns goes before it: a line that says that n were
-// lost. The caller must call Close.
+// New returns a queue that writes to out. Lines that cannot be written are lost; before the
+// next one that can, the queue writes tellLost(n), a line that reports n lost ones. The
+// caller must call Close.
 func New(out io.Writer, tellLost func(n uint64) []byte) *Queue {
 	q := &Queue{out: out, tellLost: tellLost, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	go q.run()
@@ -75,23 +74,22 @@ func (q *Queue) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// Close writes the lines that wait, for as long as patience at most. Later ones are
-// lost.
-func (q *Queue) Close(patience time.Duration) {
+// Close writes the queued lines, for timeout at most. Later lines are lost.
+func (q *Queue) Close(timeout time.Duration) {
 	q.mu.Lock()
 	q.closed = true
 	q.wakeUp()
 	q.mu.Unlock()
 	select {
 	case <-q.done:
-	case <-time.After(patience):
+	case <-time.After(timeout):
 	}
 }
 
 func (q *Queue) wakeUp() {
 	select {
 	case q.wake <- struct{}{}:
-	default: // it is awake, or will be
+	default: // it will wake up already
 	}
 }
 
@@ -116,8 +114,8 @@ func (q *Queue) run() {
 	}
 }
 
-// next waits for the next line, or for there to be none but some that were dropped. ok
-// is false if the queue is closed and empty.
+// next waits for the next line, or, if the queue is empty, for dropped ones. ok is false
+// if the queue is closed and empty.
 func (q *Queue) next() (next entry, ok bool) {
 	for {
 		q.mu.Lock()
@@ -141,11 +139,10 @@ func (q *Queue) next() (next entry, ok bool) {
 	}
 }
 
-// lineWriter writes lines, each on a line of its own, also if only part of the one
-// before could be written.
+// lineWriter begins a new line after one that could be written only in part.
 type lineWriter struct {
 	w    io.Writer
-	torn bool // the last line has no end
+	torn bool // the last line was written in part
 }
 
 // write reports whether all of the line could be written.

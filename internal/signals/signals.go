@@ -1,6 +1,6 @@
-// Package signals catches the signals that the service handles, from the program's first
-// moment to its last: Go initialises packages in the order of their paths as soon as
-// what they import is ready, and this one imports next to nothing.
+// Package signals catches the signals that the service handles, from the start of the
+// program on: Go initialises packages in the order of their paths once their imports are
+// initialised, and this one imports almost nothing.
 package signals
 
 import (
@@ -17,8 +17,8 @@ var (
 	// Stops receives SIGINT and SIGTERM.
 	Stops = make(chan os.Signal, 2)
 
-	// pipes receives SIGPIPE, and nobody reads it: a log that nobody reads any more would
-	// end the program otherwise.
+	// pipes receives SIGPIPE, to be ignored: otherwise a log that nobody reads any more
+	// would end the program.
 	pipes = make(chan os.Signal, 1)
 
 	hangupsIgnored = signal.Ignored(syscall.SIGHUP)
@@ -26,8 +26,8 @@ var (
 
 func init() { Catch() }
 
-// Catch has the signals come from the channels, and SIGPIPE ignored. Importing the
-// package has done so; it is for a program that has called Release.
+// Catch sends the signals to the channels and ignores SIGPIPE. Importing the package does
+// so; call Catch after Release.
 func Catch() {
 	if !hangupsIgnored {
 		signal.Notify(Hangups, syscall.SIGHUP)
@@ -36,11 +36,11 @@ func Catch() {
 	signal.Notify(pipes, syscall.SIGPIPE)
 }
 
-// Release gives the signals the effect that they have by default. One that was caught
-// before is raised again.
+// Release restores the default effect of the signals. Those already caught are raised
+// again.
 func Release() {
 	for _, c := range []chan os.Signal{Hangups, Stops, pipes} {
-		signal.Stop(c) // from its return on, nothing more comes
+		signal.Stop(c) // when it returns, nothing more comes
 	}
 	self, err := os.FindProcess(os.Getpid())
 	if err != nil {
