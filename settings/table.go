@@ -60,7 +60,7 @@ var table = []*setting{
 	{name: "max-sessions", field: func(s *Settings) any { return &s.MaxSessions },
 		usage: "`NUMBER` of simultaneous sessions; further clients are refused (default: from the file descriptor limit, at most 4096)"},
 	{name: "client-rate", field: func(s *Settings) any { return &s.ClientRate }, preset: "20",
-		usage: "`NUMBER` of connections per second allowed from one remote address"},
+		usage: "`NUMBER` of connections per second allowed from one address, where --listen is not a loopback address"},
 	{name: "status", field: func(s *Settings) any { return &s.Status },
 		usage: "`ADDRESS` of the status page, such as 127.0.0.1:1325, or unix:/PATH[?mode=0660&group=NAME]; off by default"},
 	{name: "status-token", field: func(s *Settings) any { return &s.statusToken }, secret: true,

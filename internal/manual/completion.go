@@ -19,16 +19,15 @@ var (
 	fish string
 )
 
-// Shells are those that Completion knows.
+// Shells returns the shells that Completion supports.
 func Shells() []string { return []string{"bash", "zsh", "fish"} }
 
-// Completion writes the completion script for one of Shells. It needs no other script,
-// and in bash not more than the 3.2 of macOS. The app must have been set up, by
-// Setup or Run.
+// Completion writes the completion script for a shell, one of Shells. The script needs no
+// other; in bash it needs 3.2, which macOS has. Setup or Run must have set up app.
 func Completion(w io.Writer, app *cli.App, words Words, shell string) error {
 	script := map[string]string{"bash": bash, "zsh": zsh, "fish": fish}[shell]
 	if script == "" {
-		return fmt.Errorf("%q is none of %q", shell, Shells())
+		return fmt.Errorf("unknown shell %q; must be one of %q", shell, Shells())
 	}
 	t, err := template.New(shell).Funcs(template.FuncMap{
 		"first":    func(all []string) string { return all[0] },
@@ -47,8 +46,7 @@ func Completion(w io.Writer, app *cli.App, words Words, shell string) error {
 	return t.Execute(w, describe(app, words))
 }
 
-// names are all names of those options that take a value, or of those that take a
-// file's, or of all.
+// names returns the names of the options that take a value, or a file name, or of all.
 func names(options []option, which string) (all []string) {
 	for _, o := range options {
 		if which == "all" || which == "value" && o.Value != "" || which == "file" && o.File() {
@@ -58,7 +56,7 @@ func names(options []option, which string) (all []string) {
 	return all
 }
 
-// spec is an option as zsh's _arguments has it, one word for each of its names.
+// spec returns an option in the format of zsh's _arguments, a word for each name.
 func spec(o option) string {
 	var all []string
 	for _, name := range o.Names {

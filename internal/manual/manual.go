@@ -1,9 +1,6 @@
-// Package manual makes the manual page and the shells' completions of a program
-// from the definitions of its flags and commands, so that they cannot say
-// anything else than its help.
-//
-// What is made is text: completions do not run the program, and work before it
-// is installed.
+// Package manual generates a program's manual page and shell completions from the
+// definitions of its flags and commands, so that they agree with its help. Completions do
+// not run the program.
 package manual
 
 import (
@@ -13,50 +10,50 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// Words are the words that flags and commands take where only a few are good, by
+// Words has the valid values of flags, and arguments of commands, that have only a few, by
 // "--flag" or "command".
 type Words map[string][]string
 
-// option is a flag as manuals have it.
+// option is a flag.
 type option struct {
 	Names   []string // with their dashes, the long one first
-	Value   string   // what its value is called, "" if it takes none
+	Value   string   // the name of its value; empty if it takes none
 	Usage   string   // with the value's name in backticks
-	Default string   // "" if Usage says it, or there is none
+	Default string   // empty if there is none or Usage has it
 	Env     []string
-	Many    bool     // it may be repeated
-	Words   []string // all values that are good, nil if there are more than a few
+	Many    bool     // it is repeatable
+	Words   []string // the valid values; nil if there are many
 }
 
-// File says whether the value is the name of a file.
+// File reports whether the value is a file name.
 func (o option) File() bool { return o.Value == "FILE" }
 
-// Plain is the usage without backticks.
+// Plain returns the usage without backticks.
 func (o option) Plain() string { return strings.ReplaceAll(o.Usage, "`", "") }
 
-// command is one of the program's.
+// command is a command of the program.
 type command struct {
 	Name    string
-	Args    string // what its arguments are called
+	Args    string // the name of its arguments
 	Usage   string
 	Details string
 	Options []option
-	Own     []option // those that the program itself does not have
-	Shared  bool     // there are others
-	Words   []string // all first arguments that are good, nil if there are more than a few
+	Own     []option // those that the program does not have
+	Shared  bool     // it also has options of the program
+	Words   []string // the valid first arguments; nil if there are many
 }
 
-// File says whether its arguments are names of files.
+// File reports whether its arguments are file names.
 func (c command) File() bool { return strings.Contains(c.Args, "FILE") }
 
-// program is all that the definitions say.
+// program is what the templates are filled with.
 type program struct {
 	Name, Version, Usage string
 	Options              []option
 	Commands             []command
 }
 
-// All are the options of the program and of its commands, each name once.
+// All returns the options of the program and its commands, each name once.
 func (p program) All() (options []option) {
 	seen := make(map[string]bool)
 	for _, list := range append([]command{{Options: p.Options}}, p.Commands...) {
@@ -70,13 +67,12 @@ func (p program) All() (options []option) {
 	return options
 }
 
-// describe reads the definitions of a program that has been set up, by Setup or
-// Run.
+// describe reads the definitions of app, which Setup or Run has set up.
 func describe(app *cli.App, words Words) program {
 	p := program{Name: app.Name, Version: app.Version, Usage: app.Usage, Options: options(app.VisibleFlags(), words)}
 	for _, c := range app.VisibleCommands() {
 		own := slices.DeleteFunc(c.VisibleFlags(), func(f cli.Flag) bool {
-			return f == cli.HelpFlag // a command has it as soon as it runs
+			return f == cli.HelpFlag // which a command has once it runs
 		})
 		d := command{
 			Name: c.Name, Args: c.ArgsUsage, Usage: c.Usage, Details: c.Description,

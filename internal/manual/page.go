@@ -12,8 +12,7 @@ import (
 //go:embed page.roff
 var page string
 
-// Page writes the manual page, section 1, for man(1). The app must have been set
-// up, by Setup or Run.
+// Page writes the manual page, in section 1. Setup or Run must have set up app.
 func Page(w io.Writer, app *cli.App) error {
 	t, err := template.New("page").Funcs(template.FuncMap{"roff": roff, "usage": usage}).Parse(page)
 	if err != nil {
@@ -24,11 +23,10 @@ func Page(w io.Writer, app *cli.App) error {
 
 var roffEscapes = strings.NewReplacer(`\`, `\e`, `-`, `\-`, `'`, `\(aq`, `^`, `\(ha`, `~`, `\(ti`, "`", `\(ga`)
 
-// roff is text that man(1) shows as it is, anywhere but at the beginning of a line.
+// roff escapes text for man(1), except at the beginning of a line.
 func roff(text string) string { return roffEscapes.Replace(text) }
 
-// usage is a flag's usage with the name of its value in italics, as lines of their
-// own.
+// usage returns a flag's usage with the name of its value in italics.
 func usage(text string) string {
 	before, rest, ok := strings.Cut(text, "`")
 	if value, after, ok2 := strings.Cut(rest, "`"); ok && ok2 {
