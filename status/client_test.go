@@ -73,7 +73,7 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-// What cannot be had is said to be so, with what to do.
+// The error of a status that cannot be fetched says why, and what to do.
 func TestNoStatus(t *testing.T) {
 	locked := servePage(t, "tcp", "127.0.0.1:0", token).Addr().String()
 	gone, err := net.Listen("tcp", "127.0.0.1:0")
@@ -109,7 +109,7 @@ func TestNoStatus(t *testing.T) {
 	}
 }
 
-// Who gives up does not wait for an answer.
+// A cancelled request does not wait for the answer.
 func TestStatusCancelled(t *testing.T) {
 	arrived, leave := make(chan struct{}), make(chan struct{})
 	defer close(leave)

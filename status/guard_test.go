@@ -253,7 +253,7 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// With a token nothing but health is told to those who do not show it, whatever they show instead.
+// If a token is required, requests without it get nothing but health checks, whatever else they have.
 func TestToken(t *testing.T) {
 	for _, c := range []struct {
 		addr    net.Addr
@@ -295,7 +295,7 @@ func TestToken(t *testing.T) {
 			}
 		}
 	}
-	// Where others can reach it, no token means that nobody has it.
+	// On a public address without a token, no request is authenticated.
 	for _, headers := range [][]string{nil, {"Authorization: Bearer "}} {
 		if r := get(new(Server), public, "GET", "/api/status", "192.0.2.1:1325", headers...); r.StatusCode != 401 {
 			t.Errorf("a public listener without a token: %d", r.StatusCode)
@@ -303,7 +303,7 @@ func TestToken(t *testing.T) {
 	}
 }
 
-// A token in the page's address is taken once, and is no longer there; what stays is a cookie that is not the token.
+// A token in the page's address is replaced with a cookie that is not the token.
 func TestTokenInAddress(t *testing.T) {
 	s := &Server{Token: token, Snapshot: idle}
 	h := s.handler(public, new(recent), newConns())
@@ -338,12 +338,12 @@ func TestTokenInAddress(t *testing.T) {
 	if r := ask("/", "192.0.2.1:1325", &http.Cookie{Name: c.Name, Value: c.Value[1:]}); r.StatusCode != 401 {
 		t.Errorf("with part of the cookie: %d", r.StatusCode)
 	}
-	// Another process has another.
+	// Another process has another cookie.
 	h = s.handler(public, new(recent), newConns())
 	if r := ask("/", "192.0.2.1:1325", c); r.StatusCode != 401 {
 		t.Errorf("with the cookie of another process: %d", r.StatusCode)
 	}
-	// Without a token there is none to take.
+	// Without a token, no cookie is set.
 	if r := get(new(Server), loopback, "GET", "/?token=x", "127.0.0.1:1325"); r.StatusCode != 200 || len(r.Cookies()) != 0 {
 		t.Errorf("%d, %v", r.StatusCode, r.Cookies())
 	}
@@ -362,8 +362,7 @@ func TestCheckToken(t *testing.T) {
 	}
 }
 
-// FuzzHost compares with what a browser would take for the host of such an address: whatever passes is no name but
-// localhost.
+// FuzzHost compares with the host that a browser derives from such an address: no name but localhost passes.
 func FuzzHost(f *testing.F) {
 	for _, host := range []string{"127.0.0.1:1325", "localhost", "[::1]:80", "evil.example", "127.0.0.1.evil.example", "[::1", "::1", "127.1", "0x7f000001", "[::ffff:127.0.0.1]:1", "[0.0.0.0]", "[localhost]:1"} {
 		f.Add(host)

@@ -145,7 +145,7 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// Nothing is null, so that nobody needs to expect it.
+// No field is null, so that programs need not expect it.
 func TestReportOfNothing(t *testing.T) {
 	r := get(new(Server), loopback, "GET", "/api/status", "127.0.0.1:1325")
 	for name, v := range decode(t, r.Body) {

@@ -75,7 +75,7 @@ func TestServeFails(t *testing.T) {
 	}
 }
 
-// What is no request that Go's server passes on is told no more than that.
+// Invalid requests, which Go's server answers by itself, get no more than an error.
 func TestNotHTTP(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -144,7 +144,7 @@ func (p *pipes) dial() net.Conn {
 	return ours
 }
 
-// Who is slow is cut off, at each step.
+// Slow clients are disconnected, at each step.
 func TestSlowClients(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &pipes{make(chan net.Conn), make(chan struct{})}
@@ -178,8 +178,7 @@ func TestSlowClients(t *testing.T) {
 	})
 }
 
-// Connections that are held, however that is done, keep nobody from the page, nor a health
-// check from its answer.
+// Held connections, of any kind, keep others neither from the page nor from the health checks.
 func TestHeldConnections(t *testing.T) {
 	const (
 		refused = "GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n"

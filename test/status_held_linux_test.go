@@ -11,8 +11,7 @@ import (
 	"time"
 )
 
-// Whoever may not see the status page cannot take it, nor the health checks, from those who may, whatever connections
-// he holds.
+// Held connections without access keep no others from the status page or the health checks.
 func TestStatusHeld(t *testing.T) {
 	t.Parallel()
 	const token = "a-token-of-many-characters"

@@ -17,17 +17,17 @@ const (
 	onion       = "examplesofnodesarenottobefoundatanyaddressofthisnetworkyd.onion:8333"
 	clientAgent = "/Satoshi:0.21.2/"
 
-	// hostileAgent is markup, as far as user agents are shown.
+	// hostileAgent is markup.
 	hostileAgent = `/<img src=x onerror=alert(1)>:1/`
 )
 
-// statusAddr is where the proxy's status page is.
+// statusAddr returns the address of the proxy's status page.
 func (p *proxy) statusAddr(t *testing.T) string {
 	t.Helper()
 	return p.await(t, "the status page", func(e event) bool { return e.Msg == "status page" }).Addr
 }
 
-// openStatus opens the page and waits until it has asked for the first time.
+// openStatus opens the page and waits for its first update.
 func openStatus(t *testing.T, addr string) *tab {
 	t.Helper()
 	tab := openTab(t)
@@ -38,10 +38,10 @@ func openStatus(t *testing.T, addr string) *tab {
 	return tab
 }
 
-// row is the i-th live session's in the page.
+// row is the row of the i-th live session.
 func row(i int) string { return fmt.Sprintf(`document.querySelectorAll("#session-rows tr")[%d]`, i) }
 
-// The page answers its one question, and shows a session as it is, and how it goes on.
+// The page answers its question, and shows a session and its progress.
 func TestStatusPage(t *testing.T) {
 	t.Parallel()
 	browserPath(t)
@@ -152,7 +152,7 @@ func TestStatusPage(t *testing.T) {
 	tab.until(`!document.getElementById("lost").hidden && document.getElementById("lost").textContent.startsWith("The proxy has been unreachable since") && document.title.startsWith("unreachable")`)
 }
 
-// testCopy copies the session id with mouse and keyboard, and where the clipboard is not to be had.
+// testCopy copies the session id with mouse and keyboard, and without a clipboard.
 func testCopy(t *testing.T, tab *tab, addr, id string) {
 	session := tab.session
 	tab.session = "" // the browser's own
@@ -171,7 +171,7 @@ func testCopy(t *testing.T, tab *tab, addr, id string) {
 			t.Errorf("with the %s the clipboard has %q, want %q", name, got, id)
 		}
 	}
-	// A page that has come over plain HTTP from elsewhere has no clipboard.
+	// A page over plain HTTP that is not from localhost has no clipboard.
 	eval[any](tab, `Object.defineProperty(navigator, "clipboard", {value: undefined, configurable: true})`)
 	tab.click(button)
 	if got := eval[string](tab, "getSelection().toString()"); got != id {
@@ -180,7 +180,7 @@ func testCopy(t *testing.T, tab *tab, addr, id string) {
 	eval[any](tab, "delete navigator.clipboard")
 }
 
-// lowContrast finds the texts whose contrast is less than WCAG's 4.5 to 1.
+// lowContrast finds texts with a contrast below WCAG's 4.5 to 1.
 const lowContrast = `(() => {
 	const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
 	const rgba = color => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1); return [...canvas.getImageData(0, 0, 1, 1).data]; };
@@ -199,8 +199,8 @@ const lowContrast = `(() => {
 	return [...low];
 })()`
 
-// testLooks looks at the page on screens of all widths, in light and dark, and has it read aloud. SCREENSHOTS=DIR
-// keeps what it looks like.
+// testLooks checks layout, contrast and accessibility on screens of all widths, in light and dark. SCREENSHOTS=DIR
+// keeps screenshots.
 func testLooks(t *testing.T, tab *tab) {
 	for _, width := range []int{1280, 768, 390, 320} {
 		for _, scheme := range []string{"light", "dark"} {
@@ -223,7 +223,7 @@ func testLooks(t *testing.T, tab *tab) {
 				t.Errorf("on a screen of %d a %s has no name", width, node[0])
 			}
 		}
-		// A table is one for a screen reader even where it does not look like one.
+		// A table is a table for screen readers even where it does not look like one.
 		if cells := tab.named("cell"); len(cells) < 4*7 {
 			t.Errorf("on a screen of %d there are %d cells", width, len(cells))
 		}
@@ -245,7 +245,7 @@ func testLooks(t *testing.T, tab *tab) {
 	}
 }
 
-// A token opens the page once and for all, in this browser.
+// A token is entered once in a browser.
 func TestStatusPageToken(t *testing.T) {
 	t.Parallel()
 	browserPath(t)
@@ -268,7 +268,7 @@ func TestStatusPageToken(t *testing.T) {
 	}
 }
 
-// What other pages' scripts try, they learn nothing: not by asking across origins, and not by a name that leads here.
+// Scripts of other pages learn nothing, neither across origins nor by DNS rebinding.
 func TestStatusPageFromElsewhere(t *testing.T) {
 	t.Parallel()
 	browserPath(t)

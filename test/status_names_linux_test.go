@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// askRaw sends a request as it is given, and returns the code and the body of the answer.
+// askRaw sends a raw request, and returns the code and the body of the answer.
 func askRaw(t *testing.T, addr, request string) (code int, body string) {
 	t.Helper()
 	nc, err := net.Dial("tcp", addr)
@@ -34,7 +34,7 @@ func askRaw(t *testing.T, addr, request string) (code int, body string) {
 	return r.StatusCode, string(b)
 }
 
-// Health checks of all kinds are answered; a name that the user allows gets the rest, too, and no other does.
+// Health checks of all kinds are answered, with any name; everything else needs a name that the user allows.
 func TestStatusByName(t *testing.T) {
 	t.Parallel()
 	p := startProxy(t, "--status", "127.0.0.1:0", "--status-host", "bip324-proxy", "--status-host", "status.example,192.0.2.1")
@@ -75,7 +75,7 @@ func TestStatusByName(t *testing.T) {
 	}
 }
 
-// behindPrefix is a reverse proxy that has the status page at /bip324/, and that asks for it by its name or by an address.
+// behindPrefix is a reverse proxy with the status page at /bip324/, which it requests by name or by address.
 func behindPrefix(t *testing.T, addr string, keepHost bool) *httptest.Server {
 	t.Helper()
 	pages := http.NewServeMux() // redirects /bip324
@@ -93,8 +93,7 @@ func behindPrefix(t *testing.T, addr string, keepHost bool) *httptest.Server {
 	return web
 }
 
-// The page works behind a reverse proxy under a path of its own, with a token or a name that is allowed; the cookie is
-// for that path only.
+// The page works under a reverse proxy's path, with a token or an allowed name; the cookie is for that path only.
 func TestStatusPageBehindPrefix(t *testing.T) {
 	t.Parallel()
 	browserPath(t)

@@ -17,7 +17,7 @@ import (
 	"bip324proxy/test/hostile"
 )
 
-// SCREENSHOT=FILE makes the picture of the page in the README. It takes five minutes, for the line of the throughput.
+// SCREENSHOT=FILE makes the README's picture of the page. It takes five minutes, for the throughput's chart.
 func TestStatusPagePicture(t *testing.T) {
 	file := os.Getenv("SCREENSHOT")
 	if file == "" {
@@ -70,7 +70,7 @@ func TestStatusPagePicture(t *testing.T) {
 	}
 }
 
-// smaller is the PNG with its 256 most frequent colors.
+// smaller returns the PNG with its 256 most frequent colors.
 func smaller(t *testing.T, b []byte) []byte {
 	t.Helper()
 	picture, err := png.Decode(bytes.NewReader(b))

@@ -13,8 +13,8 @@ import (
 	"bip324proxy/test/hostile"
 )
 
-// One plaintext session among many is the first row, the search finds what is not shown,
-// and a tile shows what it counts.
+// One plaintext session among many is the first row, the search finds sessions that are not shown,
+// and a tile selects those that it counts.
 func TestStatusPageOfMany(t *testing.T) {
 	t.Parallel()
 	browserPath(t)
@@ -64,8 +64,8 @@ func TestStatusPageOfMany(t *testing.T) {
 	}
 }
 
-// An upstream proxy that is down is said to be, before anybody connects, on the page, in
-// the terminal and in the log; and that it is back.
+// Page, terminal and log tell that the upstream proxy is down, before any client connects, and that it
+// is back.
 func TestUpstreamDownIsTold(t *testing.T) {
 	t.Parallel()
 	nobody := freeAddr(t) // until there is an upstream proxy
@@ -130,7 +130,7 @@ func TestUpstreamDownIsTold(t *testing.T) {
 	}
 }
 
-// If every attempt fails, the answer is why, and not that a client is to be set up.
+// If every attempt fails, the page tells why, and not how to set up a client.
 func TestAllFailedIsTold(t *testing.T) {
 	t.Parallel()
 	proxy := startProxy(t, "--status", "127.0.0.1:0", "--upstream", "socks5://"+startWorld(t, map[string]played{

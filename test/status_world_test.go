@@ -11,24 +11,24 @@ import (
 	"bip324proxy/test/hostile"
 )
 
-// played is what plays a peer.
+// played plays a peer.
 type played func(nc *net.TCPConn)
 
-// listen has serve play whoever listens, until the test ends, and returns the address.
+// listen serves connections with serve until the test ends, and returns the address.
 func listen(t *testing.T, serve played) (addr string) {
 	t.Helper()
 	return loopback.Serve(t, func(nc net.Conn) { serve(nc.(*net.TCPConn)) })
 }
 
-// startWorld runs a Tor, as far as it answers, behind which the peers are, by "host:port", and nobody else. So peers can
-// have addresses that nobody has.
+// startWorld runs a SOCKS5 proxy that answers like Tor and connects to peers, by "host:port", and to nothing else. So
+// peers can have any address.
 func startWorld(t *testing.T, peers map[string]played) (upstream string) {
 	t.Helper()
 	upstream, _ = startUpstream(t, "127.0.0.1:0", true, func(dest string) played { return peers[dest] })
 	return upstream
 }
 
-// versionOf is a VERSION message's payload.
+// versionOf returns the payload of a VERSION message.
 func versionOf(agent string) []byte {
 	return append(append(randomPayload(1, 80), byte(len(agent))), agent+"\x00\x00\x00\x00\x01"...)
 }
@@ -71,7 +71,7 @@ func v1Peer(agent string) played {
 	}
 }
 
-// v1OnlyPeer takes what it is sent for no v1 and hangs up, without a word.
+// v1OnlyPeer hangs up without an answer on anything but v1.
 func v1OnlyPeer(nc *net.TCPConn) {
 	nc.Read(make([]byte, 64))
 	nc.CloseWrite()
@@ -80,7 +80,7 @@ func v1OnlyPeer(nc *net.TCPConn) {
 
 func echoPeer(nc *net.TCPConn) { io.Copy(nc, nc) }
 
-// v1Client connects to dest and says what v1 clients say. What comes is read and forgotten.
+// v1Client connects to dest and sends a v1 client's first messages. It reads and discards answers.
 func v1Client(t *testing.T, proxyAddr, dest, agent string) *net.TCPConn {
 	t.Helper()
 	nc, err := hostile.Connect(proxyAddr, dest, patience)
@@ -94,7 +94,7 @@ func v1Client(t *testing.T, proxyAddr, dest, agent string) *net.TCPConn {
 	return nc
 }
 
-// pings are so many messages.
+// pings returns n messages.
 func pings(n int) (b []byte) {
 	for i := range n {
 		b = append(b, hostile.V1("ping", randomPayload(uint64(i), 8))...)
@@ -102,7 +102,7 @@ func pings(n int) (b []byte) {
 	return b
 }
 
-// getdata asks a v2Peer for a block of n bytes.
+// getdata returns a message that requests a block of n bytes from a v2Peer.
 func getdata(n int) []byte {
 	return hostile.V1("getdata", binary.LittleEndian.AppendUint32(nil, uint32(n)))
 }

@@ -138,8 +138,7 @@ func TestRenderMany(t *testing.T) {
 	}
 }
 
-// Whatever the size, lines and their number are within it, and a transport that is
-// shown is shown whole.
+// Lines and their number fit any size, and a transport is never cut.
 func TestRenderFits(t *testing.T) {
 	whole := []string{"TRANSPORT", "v1 PLAINTEXT", "(dialing)", "passthrough", "v1 overlay", "v2"}
 	for width := 1; width < 200; width++ {
@@ -201,7 +200,7 @@ func TestRenderLeavesTheReport(t *testing.T) {
 	}
 }
 
-// The answer stands alone in the second line, whole, on every terminal and without one.
+// The answer is the second line, whole, in every terminal and without one.
 func TestAnswer(t *testing.T) {
 	dial := &proxy.Failing{Count: 12, Since: at(5), Kind: "dial", OfKind: 9, Dest: "192.0.2.1:8333", Reason: "no\x1b answer", Hint: "see the network"}
 	down := &proxy.Upstream{State: "failed", Reason: "the upstream proxy 127.0.0.1:9050 cannot be reached: connection refused", Hint: "start Tor"}
