@@ -395,7 +395,7 @@ func awaitV1(nc net.Conn, magic [4]byte) (v1v2.Version, error) {
 // goodbye ends the stream and lets the peer end its own: to close while it still
 // talks would reset the connection.
 func goodbye(nc net.Conn) {
-	stream.CloseWrite(nc)
+	stream.NewSocket(nc).CloseWrite()
 	nc.SetReadDeadline(time.Now().Add(goodbyeTimeout))
 	io.Copy(io.Discard, nc)
 }

@@ -24,7 +24,7 @@ type lifetime struct {
 	mu          sync.Mutex
 	conns       []connection
 	timer       *time.Timer // of after
-	failure     error       // given to fail
+	failure     error       // what it was closed with first
 	atEnd       func()      // given to onEnd; nil once called
 	interrupted bool
 	closed      bool
@@ -92,10 +92,19 @@ func (l *lifetime) wasInterrupted() bool {
 }
 
 // close closes the session's connections. It may be called more than once.
-func (l *lifetime) close() {
+func (l *lifetime) close() { l.closeBecause(nil) }
+
+// fail closes the session because of err, unless it is closed already.
+func (l *lifetime) fail(err error) { l.closeBecause(err) }
+
+// closeBecause closes the session because of err, unless it is closed already, and returns
+// the error that it was closed with.
+func (l *lifetime) closeBecause(err error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.closed = true
+	if !l.closed {
+		l.closed, l.failure = true, err
+	}
 	if l.timer != nil {
 		l.timer.Stop()
 	}
@@ -105,22 +114,6 @@ func (l *lifetime) close() {
 	}
 	l.conns = nil
 	l.runAtEnd()
-}
-
-// fail closes the session because of err, unless it is closed already.
-func (l *lifetime) fail(err error) {
-	l.mu.Lock()
-	if !l.closed {
-		l.failure = err
-	}
-	l.mu.Unlock()
-	l.close()
-}
-
-// failed returns the error that the session failed with, if it did.
-func (l *lifetime) failed() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	return l.failure
 }
 

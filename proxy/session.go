@@ -62,11 +62,11 @@ func newSession(server *Server, conn net.Conn, fixed string, public bool, number
 // end: nil if both sides closed it, or if the client asked for an address only.
 func (s *session) serve(ctx context.Context) error {
 	err := s.run(ctx)
-	s.close()
+	failure := s.closeBecause(nil)
 	if s.messages != nil {
 		s.messages.Release()
 	}
-	return cmp.Or(s.failed(), err)
+	return cmp.Or(failure, err)
 }
 
 // run sets the session up and relays until it ends.

@@ -48,7 +48,7 @@ func (b *Body) Release() {
 func (r *Reader) ReadBody(b *Body, head, n, tail int, sum io.Writer) (err error) {
 	size := head + n + tail
 	if b.memory = r.memory; b.memory != nil {
-		if b.Bytes, err = b.memory.take(size, r.src.stop, time.Now().Add(BodyTimeout)); err != nil {
+		if b.Bytes, err = b.memory.take(size, r.socket.stop, time.Now().Add(BodyTimeout)); err != nil {
 			return err
 		}
 	} else if n <= step {
@@ -56,22 +56,21 @@ func (r *Reader) ReadBody(b *Body, head, n, tail int, sum io.Writer) (err error)
 	} else {
 		b.Bytes = make([]byte, step)
 	}
-	r.src.idle.limit = time.Now().Add(BodyTimeout)
-	if r.src.water == nil {
-		r.src.water = newLowWater(r.src.Conn)
+	r.idle.limit = time.Now().Add(BodyTimeout)
+	if r.water == nil {
+		r.water = newLowWater(r.socket.Conn)
 	}
-	water := r.src.water
 	defer func() {
-		r.src.idle.limit = time.Time{}
-		water.await(1)
+		r.idle.limit = time.Time{}
+		r.water.await(1)
 	}()
 	for have := 0; have < n; {
 		if head+have == len(b.Bytes) {
 			b.Bytes = append(make([]byte, 0, size), b.Bytes...)[:size]
 		}
 		piece := b.Bytes[head+have : min(head+n, head+have+step, len(b.Bytes))]
-		if r.src.idle.span >= BodyTimeout { // otherwise fewer bytes must move the deadline
-			water.await(min(n-have, wakeAt))
+		if r.idle.span >= BodyTimeout { // otherwise fewer bytes must move the deadline
+			r.water.await(min(n-have, wakeAt))
 		}
 		k, err := r.readPiece(piece)
 		if err != nil {
@@ -96,7 +95,7 @@ func (r *Reader) readPiece(p []byte) (k int, err error) {
 		return k, nil
 	}
 	if err, r.err = r.err, nil; err == nil {
-		k, err = r.src.Read(p)
+		k, err = r.readSocket(p)
 	}
 	switch {
 	case k > 0:
@@ -106,7 +105,7 @@ func (r *Reader) readPiece(p []byte) (k int, err error) {
 		return 0, io.ErrNoProgress
 	case err == io.EOF:
 		return 0, io.ErrUnexpectedEOF
-	case errors.Is(err, os.ErrDeadlineExceeded) && !r.Interrupted() && !time.Now().Before(r.src.idle.limit):
+	case errors.Is(err, os.ErrDeadlineExceeded) && !r.socket.Interrupted() && !time.Now().Before(r.idle.limit):
 		return 0, ErrSlow
 	}
 	return 0, err

@@ -45,7 +45,7 @@ func TestIdle(t *testing.T) {
 				t.Fatalf("%v after %v", err, took)
 			}
 		}
-		if r.Interrupted() {
+		if r.socket.Interrupted() {
 			t.Error("interrupted by nobody")
 		}
 		go a.Write([]byte("y"))
@@ -128,7 +128,7 @@ func TestInterrupt(t *testing.T) {
 			}()
 			synctest.Wait() // it waits for an eighth byte
 			r.Interrupt()
-			if err := <-failed; !errors.Is(err, os.ErrDeadlineExceeded) || !r.Interrupted() {
+			if err := <-failed; !errors.Is(err, os.ErrDeadlineExceeded) || !r.socket.Interrupted() {
 				t.Errorf("waiting: %v", err)
 			}
 			if rest, err := r.Peek(7); string(rest) != "uffered" || err != nil {

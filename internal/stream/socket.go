@@ -72,14 +72,11 @@ func (s *Socket) SetDeadline(t time.Time) error {
 
 // CloseWrite closes the direction to the other end, or both directions of a connection
 // that cannot close one.
-func (s *Socket) CloseWrite() error { return CloseWrite(s.Conn) }
-
-// CloseWrite closes one direction of c, or both if c cannot close one.
-func CloseWrite(c net.Conn) error {
-	if half, ok := c.(interface{ CloseWrite() error }); ok {
+func (s *Socket) CloseWrite() error {
+	if half, ok := s.Conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
 	}
-	return c.Close()
+	return s.Close()
 }
 
 // past is a deadline that has passed on every clock.

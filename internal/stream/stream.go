@@ -27,24 +27,26 @@ const (
 // another has read ahead. It waits for the socket with a small buffer, and borrows a
 // large one while more arrives.
 type Reader struct {
-	src    source
+	socket *Socket
+	idle   deadline
 	memory *Memory
+	water  *lowWater // nil before the first body
 
-	buf  []byte // idle or large
+	buf  []byte // small or large
 	r, w int    // buf[r:w] was read ahead
 	more bool   // the last read filled the buffer: more has arrived, most likely
 	err  error  // came with the last bytes; for the next read
 
 	large *[bufferSize]byte
-	idle  [idleSize]byte
+	small [idleSize]byte
 }
 
 var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
 // NewReader returns a Reader of conn, which sets no deadlines until SetIdle is called.
 func NewReader(conn net.Conn) *Reader {
-	r := &Reader{src: source{Socket: NewSocket(conn)}}
-	r.buf = r.idle[:]
+	r := &Reader{socket: NewSocket(conn)}
+	r.buf = r.small[:]
 	return r
 }
 
@@ -95,7 +97,7 @@ func (r *Reader) Discard(n int) {
 func (r *Reader) Read(p []byte) (int, error) {
 	if r.r == r.w {
 		if r.err == nil && len(p) >= bufferSize {
-			return r.src.Read(p)
+			return r.readSocket(p)
 		}
 		if err := r.fill(1); err != nil {
 			return 0, err
@@ -106,6 +108,14 @@ func (r *Reader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// readSocket reads past the buffer.
+func (r *Reader) readSocket(p []byte) (int, error) {
+	if until, ok := r.idle.extend(); ok {
+		r.socket.SetReadDeadline(until)
+	}
+	return r.socket.Conn.Read(p)
+}
+
 // fill reads once from the socket, into a buffer for at least n bytes.
 func (r *Reader) fill(n int) error {
 	if err := r.err; err != nil {
@@ -114,7 +124,7 @@ func (r *Reader) fill(n int) error {
 	}
 	r.makeRoom(n)
 	for range 100 {
-		k, err := r.src.Read(r.buf[r.w:])
+		k, err := r.readSocket(r.buf[r.w:])
 		r.w += k
 		r.more = r.w == len(r.buf)
 		if k > 0 {
@@ -147,7 +157,7 @@ func (r *Reader) makeRoom(n int) {
 
 func (r *Reader) releaseLarge() {
 	buffers.Put(r.large)
-	r.large, r.buf = nil, r.idle[:]
+	r.large, r.buf = nil, r.small[:]
 }
 
 // Release returns the large buffer and discards what was read ahead. It must not be
@@ -161,24 +171,7 @@ func (r *Reader) Release() {
 
 // SetIdle makes reads from the socket fail if nothing arrives for d. Zero leaves the
 // deadlines to the caller. It must not be called while another goroutine reads.
-func (r *Reader) SetIdle(d time.Duration) { r.src.idle = deadline{span: d} }
+func (r *Reader) SetIdle(d time.Duration) { r.idle = deadline{span: d} }
 
 // Interrupt interrupts the socket. What was read ahead can still be read.
-func (r *Reader) Interrupt() { r.src.Interrupt() }
-
-// Interrupted reports whether the socket was interrupted.
-func (r *Reader) Interrupted() bool { return r.src.Interrupted() }
-
-// source is the socket below a Reader's buffer.
-type source struct {
-	*Socket
-	idle  deadline
-	water *lowWater // nil before the first body
-}
-
-func (s *source) Read(p []byte) (int, error) {
-	if until, ok := s.idle.extend(); ok {
-		s.SetReadDeadline(until)
-	}
-	return s.Conn.Read(p)
-}
+func (r *Reader) Interrupt() { r.socket.Interrupt() }
