@@ -18,47 +18,45 @@ import (
 	"bip324proxy/transport/fallback"
 )
 
-// dial connects to the request's destination, or tells the client why not. All later
-// dials for the session go the same way.
+// refuse replies to the request with code and returns err.
+func refuse(request *socks.Request, code socks.ReplyCode, err error) error {
+	request.Reply(code)
+	return err
+}
+
+// dial connects to the request's destination, or refuses the request. All later dials of
+// the session go the same way.
 func (s *session) dial(ctx context.Context, request *socks.Request) (*stream.Socket, error) {
 	s.show(func(info *SessionInfo) { info.State, info.Dest = StateDialing, request.Dest.String() })
 	dialer, err := s.policy.DialerTo(request.Dest, request.Credentials, s.public)
 	switch {
 	case errors.Is(err, ErrNoEgress):
-		request.Reply(socks.HostUnreachable)
-		return nil, err
+		return nil, refuse(request, socks.HostUnreachable, err)
 	case err != nil:
-		request.Reply(socks.NotAllowed)
-		return nil, err
+		return nil, refuse(request, socks.NotAllowed, err)
 	}
 	s.dialer = dialer
 	conn, err := s.dialer.Connect(ctx, s.shown.Dest)
-	if errors.Is(err, errOwnUpstream) {
-		request.Reply(socks.NotAllowed)
-		return nil, errOwnUpstream
-	}
-	if err != nil {
-		code := socks.CodeOf(err)
-		if errors.As(err, new(*rules.DeniedError)) {
-			code = socks.NotAllowed
-		}
-		request.Reply(code)
-		return nil, &dialError{code, err}
-	}
-	if s.server.listensOn(conn.RemoteAddr()) {
+	switch code := socks.CodeOf(err); {
+	case errors.Is(err, errOwnUpstream):
+		return nil, refuse(request, socks.NotAllowed, errOwnUpstream)
+	case errors.As(err, new(*rules.DeniedError)):
+		return nil, refuse(request, socks.NotAllowed, &dialError{socks.NotAllowed, err})
+	case err != nil:
+		return nil, refuse(request, code, &dialError{code, err})
+	case s.server.listensOn(conn.RemoteAddr()):
 		conn.Close()
-		request.Reply(socks.NotAllowed)
-		return nil, errOwnAddress
+		return nil, refuse(request, socks.NotAllowed, errOwnAddress)
 	}
 	peer := stream.NewSocket(conn)
 	return peer, s.own(peer)
 }
 
-// DialerTo returns what connects to dest, and nowhere else, for a client that sent the credentials
-// client: directly or, where there is an upstream proxy, through that and with these
-// credentials. It connects only where the client may go; public says that the client
-// came to a listener that is open to others than this machine. The error is
-// ErrNoEgress, or a *rules.DeniedError if it may not go to dest at all.
+// DialerTo returns a Dialer to dest, and nowhere else, for a client with the given
+// credentials: directly or through the upstream proxy, which gets them. It connects only
+// where the rules allow; public is whether the client's listener is open to other hosts.
+// The error is ErrNoEgress, or a *rules.DeniedError if dest is denied whatever its
+// address.
 func (p *Policy) DialerTo(dest socks.Addr, client socks.Credentials, public bool) (fallback.Dialer, error) {
 	d := p.Dialer
 	switch {
@@ -82,8 +80,8 @@ func (p *Policy) DialerTo(dest socks.Addr, client socks.Credentials, public bool
 	return d, nil
 }
 
-// lookUpOnce returns a look-up that remembers its last answer: all dials of a session
-// go to the addresses that its name had at the begin, and wait only once for them.
+// lookUpOnce returns a Resolve that caches its last answer: all dials of a session go to
+// the addresses that its name had at the beginning, and only the first waits for DNS.
 func lookUpOnce() func(context.Context, string) ([]netip.Addr, error) {
 	var mu sync.Mutex
 	var name string
@@ -101,8 +99,8 @@ func lookUpOnce() func(context.Context, string) ([]netip.Addr, error) {
 	}
 }
 
-// checkRequest returns a *rules.DeniedError if a client may not go to dest. Where dest is a
-// name, its addresses are judged when they are known.
+// checkRequest returns a *rules.DeniedError if dest is denied. The addresses of a name are
+// checked once they are known.
 func (p *Policy) checkRequest(dest socks.Addr, public bool) error {
 	if err := p.Rules.CheckName(dest, public); err != nil || !dest.IP.IsValid() {
 		return err
@@ -110,10 +108,9 @@ func (p *Policy) checkRequest(dest socks.Addr, public bool) error {
 	return p.Rules.CheckAddr(dest.IP, dest.Port, public)
 }
 
-// dialWithin returns what connects as net.Dialer does, but only where the client may go, and without
-// TCP keepalive, which Bitcoin Core's connections do not have. It looks at the address
-// that is about to be connected to, whatever name it had and whatever that name led to
-// before.
+// dialWithin returns a net.Dialer's DialContext that connects only where the rules allow.
+// It checks the very address that it connects to, whatever a name resolved to before. It
+// uses no TCP keepalive: neither does Bitcoin Core.
 func dialWithin(r *rules.Rules, public bool) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		d := net.Dialer{KeepAlive: -1, Control: func(_, address string, _ syscall.RawConn) error {
@@ -132,8 +129,8 @@ func dialWithin(r *rules.Rules, public bool) func(ctx context.Context, network, 
 	}
 }
 
-// wrongZone returns what is wrong with ip's zone, or nothing. The system would say no more
-// than that an argument is invalid.
+// wrongZone returns what is wrong with ip's zone, or "". The system says only that an
+// argument is invalid.
 func wrongZone(ip netip.Addr) string {
 	zone := ip.Zone()
 	if zone == "" {
@@ -152,8 +149,8 @@ func wrongZone(ip netip.Addr) string {
 	return ""
 }
 
-// through makes d go to dest, as its client wrote it, through the upstream proxy u, with
-// the client's credentials.
+// through makes d connect to dest through the upstream proxy u, with the client's
+// credentials.
 func through(u *socks.Upstream, d *fallback.Dialer, dest socks.Addr, client socks.Credentials) {
 	d.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return u.Dial(ctx, dest, client)
@@ -168,46 +165,41 @@ func through(u *socks.Upstream, d *fallback.Dialer, dest socks.Addr, client sock
 	}
 }
 
-// needsUpstream says whether host is a name that only Tor or I2P can reach. Not even
-// a DNS query for it may leave directly. That such names never succeed without an
-// upstream also keeps Bitcoin Core from taking this proxy for Tor and sending its
-// private broadcasts through it.
+// needsUpstream reports whether host is a name that only Tor or I2P can reach. Not even a
+// DNS query for it may leave directly. That such names fail without an upstream also keeps
+// Bitcoin Core from taking this proxy for Tor and sending its private broadcasts through
+// it.
 func needsUpstream(host string) bool {
 	host = strings.ToLower(strings.TrimRight(host, "."))
 	return strings.HasSuffix(host, ".onion") || strings.HasSuffix(host, ".i2p")
 }
 
-// ProbeAddr is an address that a program may ask the address of, by RESOLVE, to learn who
-// answers: of RFC 5737's TEST-NET-1, and its own answer.
+// ProbeAddr is what a program may RESOLVE to learn whether this proxy answers. It is in
+// TEST-NET-1 (RFC 5737), and its own answer.
 var ProbeAddr = netip.AddrFrom4([4]byte{192, 0, 2, 1})
 
-// resolve answers Tor's RESOLVE and so ends the session; the error is nil if it
-// went well.
+// resolve answers Tor's RESOLVE, which ends the session.
 func (s *session) resolve(ctx context.Context, request *socks.Request) error {
 	s.show(func(info *SessionInfo) { info.State, info.Dest = StateDialing, request.Dest.Host })
 	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
 	defer cancel()
 	dest := request.Dest
-	dest.Port = 0 // it means nothing
+	dest.Port = 0 // means nothing
 	if err := s.policy.checkRequest(dest, s.public); err != nil {
-		request.Reply(socks.NotAllowed)
 		if s.public && dest.IP == ProbeAddr {
 			err = errProbe
 		}
-		return &resolveError{socks.NotAllowed, err}
+		return refuse(request, socks.NotAllowed, &resolveError{socks.NotAllowed, err})
 	}
 	ip, err := s.lookup(ctx, request)
 	if errors.Is(err, errOwnUpstream) {
-		request.Reply(socks.NotAllowed)
-		return errOwnUpstream
+		return refuse(request, socks.NotAllowed, errOwnUpstream)
 	}
-	if err != nil {
-		request.Reply(socks.HostUnreachable) // lnd turns to its own resolver for this code only
-		return &resolveError{socks.HostUnreachable, err}
+	if err != nil { // lnd uses its own resolver after this code only
+		return refuse(request, socks.HostUnreachable, &resolveError{socks.HostUnreachable, err})
 	}
 	if err := s.policy.Rules.CheckAddr(ip, 0, s.public); err != nil {
-		request.Reply(socks.NotAllowed)
-		return &resolveError{socks.NotAllowed, err}
+		return refuse(request, socks.NotAllowed, &resolveError{socks.NotAllowed, err})
 	}
 	if request.ReplyAddr(ip) != nil {
 		return errClientLeft
@@ -220,9 +212,9 @@ func (s *session) resolve(ctx context.Context, request *socks.Request) error {
 	return nil
 }
 
-// lookup finds an address of the request's host, any of them, IPv4 if it has one: some
-// clients take no other. An address that is none, 0.0.0.0, is what Electrum asks for to
-// see whether this is Tor; without an upstream it is not.
+// lookup returns any address of the request's host, IPv4 if it has one: some clients take
+// no other. Electrum asks for 0.0.0.0 to see whether the proxy is Tor; without an upstream
+// it is not.
 func (s *session) lookup(ctx context.Context, request *socks.Request) (netip.Addr, error) {
 	host, ip := request.Dest.Host, request.Dest.IP
 	switch {
@@ -239,7 +231,7 @@ func (s *session) lookup(ctx context.Context, request *socks.Request) (netip.Add
 	if err != nil {
 		return netip.Addr{}, err
 	}
-	ips = slices.DeleteFunc(ips, func(ip netip.Addr) bool { return ip.Zone() != "" }) // which no answer can have
+	ips = slices.DeleteFunc(ips, func(ip netip.Addr) bool { return ip.Zone() != "" }) // no reply has room for it
 	if i := slices.IndexFunc(ips, netip.Addr.Is4); i >= 0 {
 		return ips[i], nil
 	}

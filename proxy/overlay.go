@@ -13,19 +13,19 @@ import (
 // ErrNotCJDNS reports an address in the range of CJDNS where Policy.CJDNSReachable is not set.
 var ErrNotCJDNS error = plainError("addresses in fc00::/8 count as CJDNS only where this machine is known to be part of CJDNS")
 
-// Why a network does not count as one that encrypts by itself, all the way from this
-// machine to the peer.
+// Why a network does not count as an overlay, which encrypts all the way from this host to
+// the peer.
 var (
 	errClearnet         = plainError("it is neither a Tor nor a CJDNS address")
 	errUpstreamIsRemote = plainError("the upstream proxy is not on this machine, and the way to it is not encrypted")
 	errUpstreamIsNotTor = plainError("the upstream proxy does not answer as Tor does")
 )
 
-// cjdns is the range of CJDNS addresses.
+// cjdns is the range of CJDNS.
 var cjdns = netip.MustParsePrefix("fc00::/8")
 
-// mayBeOverlay returns nil if the network that host is in may encrypt by itself, as far
-// as can be told without asking anybody, or else why it does not count.
+// mayBeOverlay returns nil if host may be in an overlay, as far as can be told without
+// asking the upstream proxy, or else why it is not.
 func (p *Policy) mayBeOverlay(host string) error {
 	ip, err := netip.ParseAddr(host)
 	switch {
@@ -45,10 +45,9 @@ func (p *Policy) mayBeOverlay(host string) error {
 	return nil // a name may lead anywhere
 }
 
-// Overlay returns nil if the network that host is in encrypts by itself all the way from
-// this machine, or else why it does not count. For .onion it asks the upstream proxy
-// whether it is Tor. The connection to host reached via, the upstream proxy where there
-// is one. It is for fallback.Dialer.
+// Overlay returns nil if host is in an overlay, or else why it is not. For .onion it asks
+// the upstream proxy whether it is Tor. via is the address connected to: the upstream
+// proxy's, if there is one. It is for fallback.Dialer.
 func (p *Policy) Overlay(ctx context.Context, host string, via net.Addr) error {
 	if err := p.mayBeOverlay(host); err != nil {
 		return err

@@ -97,8 +97,7 @@ func (s *session) settle(ctx context.Context) (relay func() error, err error) {
 		return nil, err
 	}
 	if s.refusal != nil {
-		request.Reply(socks.GeneralFailure)
-		return nil, s.refusal
+		return nil, refuse(request, socks.GeneralFailure, s.refusal)
 	}
 	if request.Command == socks.CommandResolve {
 		return func() error { return s.resolve(ctx, request) }, nil
