@@ -16,7 +16,7 @@ import (
 
 	"github.com/armon/go-socks5"
 
-	"bip324proxy/internal/loopback"
+	"bip324proxy/internal/testkit"
 	"bip324proxy/proxy"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
@@ -51,7 +51,7 @@ func plainSOCKS5(t *testing.T) (addr string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return loopback.Serve(t, func(nc net.Conn) { server.ServeConn(nc) })
+	return testkit.Serve(t, func(nc net.Conn) { server.ServeConn(nc) })
 }
 
 // fakeTor answers RESOLVE as Tor does. All names lead to this machine.
@@ -64,7 +64,7 @@ type fakeTor struct {
 
 func newFakeTor(t *testing.T) *fakeTor {
 	tor := new(fakeTor)
-	tor.addr = loopback.Serve(t, func(nc net.Conn) {
+	tor.addr = testkit.Serve(t, func(nc net.Conn) {
 		in := bufio.NewReader(nc)
 		request, err := socks.Config{}.Negotiate(nc, in)
 		if err != nil {

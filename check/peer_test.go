@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"bip324proxy/internal/loopback"
+	"bip324proxy/internal/testkit"
 	"bip324proxy/proxy"
 	"bip324proxy/rules"
 	"bip324proxy/socks"
@@ -41,7 +41,7 @@ const goodVersion = "ok version /Satoshi:30.0.0/, protocol 70016, at block 91723
 // and gets nothing but a VERSION that says nothing.
 func TestV2Peer(t *testing.T) {
 	peer := newV2Peer(mainnet)
-	addr := loopback.Serve(t, peer.handle)
+	addr := testkit.Serve(t, peer.handle)
 	r := PeerReport(within(t), new(Subject), target(t, addr))
 	if got, want := text(t, &r), "ok connect ADDR: connected to ADDR in TIME "+goodV2+goodVersion; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
@@ -121,7 +121,7 @@ func TestOtherPeers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			test.policy.Dialer.HandshakeTimeout = 500 * time.Millisecond
-			to := target(t, loopback.Serve(t, test.handle))
+			to := target(t, testkit.Serve(t, test.handle))
 			to.V1 = test.v1
 			r := PeerReport(within(t), &Subject{Policy: test.policy}, to)
 			got := regexp.MustCompile(`\d+ bytes sent`).ReplaceAllString(text(t, &r), "NUMBER bytes sent") // garbage is random
@@ -137,7 +137,7 @@ func TestOtherPeers(t *testing.T) {
 
 // Where the first address of a name fails, it is said which one has not.
 func TestAnotherAddress(t *testing.T) {
-	bad := loopback.Serve(t, closing)
+	bad := testkit.Serve(t, closing)
 	_, port, _ := net.SplitHostPort(bad)
 	l, err := net.Listen("tcp", "127.0.0.2:"+port)
 	if err != nil {
@@ -174,7 +174,7 @@ func stopSending(nc net.Conn) {
 // Who is not asked to gets no plaintext: a v1 peer sees one connection, and no magic.
 func TestNoPlaintextUnasked(t *testing.T) {
 	got := make(chan []byte, 10)
-	addr := loopback.Serve(t, func(nc net.Conn) {
+	addr := testkit.Serve(t, func(nc net.Conn) {
 		b := make([]byte, 8192)
 		n, _ := nc.Read(b)
 		got <- b[:n]
@@ -194,7 +194,7 @@ func TestNoPlaintextUnasked(t *testing.T) {
 func TestHostileUserAgent(t *testing.T) {
 	peer := newV2Peer(mainnet)
 	peer.version = v1v2.AppendVersion(nil, v1v2.Version{UserAgent: "/\x1b[2J\x07\u009b/", Services: 1<<63 | 1<<40}, 1)
-	r := PeerReport(within(t), new(Subject), target(t, loopback.Serve(t, peer.handle)))
+	r := PeerReport(within(t), new(Subject), target(t, testkit.Serve(t, peer.handle)))
 	if got, want := text(t, &r), "ok version /?[2J???/, protocol 0, at block 0, offers UNKNOWN[2^40] UNKNOWN[2^63]"; !strings.HasSuffix(got, want) {
 		t.Errorf("got %s", got)
 	}
@@ -210,7 +210,7 @@ func TestCannotConnect(t *testing.T) {
 		return rule
 	}
 	tor := newFakeTor(t)
-	gone := loopback.Nobody(t)
+	gone := testkit.Nobody(t)
 	for name, test := range map[string]struct {
 		peer   string
 		policy proxy.Policy
@@ -245,7 +245,7 @@ func TestCannotConnect(t *testing.T) {
 
 // The proxy is not its own peer, whatever name it is given.
 func TestOwnListener(t *testing.T) {
-	addr := loopback.Serve(t, silent)
+	addr := testkit.Serve(t, silent)
 	_, port, _ := net.SplitHostPort(addr)
 	private, err := rules.ParseRule("private")
 	if err != nil {
@@ -273,7 +273,7 @@ func TestPeerThroughTor(t *testing.T) {
 	t.Cleanup(func() { net.DefaultResolver = resolver })
 	tor := newFakeTor(t)
 	peer := newV2Peer(mainnet)
-	_, port, _ := net.SplitHostPort(loopback.Serve(t, peer.handle))
+	_, port, _ := net.SplitHostPort(testkit.Serve(t, peer.handle))
 	for _, host := range []string{"node.invalid", "abc.onion", "192.0.2.7"} {
 		dest := net.JoinHostPort(host, port)
 		policy := proxy.Policy{Upstream: tor.upstream()}
@@ -303,7 +303,7 @@ func TestPeerThroughTor(t *testing.T) {
 // Who gives up does not wait for a peer that keeps silent.
 func TestPeerCancelled(t *testing.T) {
 	arrived := make(chan struct{})
-	addr := loopback.Serve(t, func(nc net.Conn) { close(arrived); silent(nc) })
+	addr := testkit.Serve(t, func(nc net.Conn) { close(arrived); silent(nc) })
 	ctx, cancel := context.WithCancel(within(t))
 	go func() {
 		<-arrived
@@ -366,7 +366,7 @@ func FuzzParseTarget(f *testing.F) {
 
 // Where all listeners are open to others, a destination is judged as for their clients.
 func TestRulesOfPublicListeners(t *testing.T) {
-	gone := loopback.Nobody(t)
+	gone := testkit.Nobody(t)
 	const private = "the client's listener is open to other machines"
 	for _, c := range []struct {
 		listeners []string

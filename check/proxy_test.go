@@ -17,7 +17,7 @@ import (
 	"bip324proxy/transport/fallback"
 
 	"bip324proxy/internal/listen"
-	"bip324proxy/internal/loopback"
+	"bip324proxy/internal/testkit"
 	"bip324proxy/proxy"
 	"bip324proxy/rules"
 	"bip324proxy/socks"
@@ -59,11 +59,11 @@ func TestListener(t *testing.T) {
 			"failed listener ADDR: this is Tor, or a proxy in front of it, not bip324-proxy without --upstream -> choose another address with --listen; if it is bip324-proxy with --upstream, run check with its settings"},
 		"another": {plainSOCKS5(t), proxy.Policy{},
 			"failed listener ADDR: this is another SOCKS5 proxy, not bip324-proxy -> stop that program, or choose another address with --listen"},
-		"HTTP": {loopback.Serve(t, says("HTTP/1.1 400 Bad Request\r\n\r\n")), proxy.Policy{},
+		"HTTP": {testkit.Serve(t, says("HTTP/1.1 400 Bad Request\r\n\r\n")), proxy.Policy{},
 			"failed listener ADDR: another program is listening there: it does not speak SOCKS5: its first byte is 0x48, not 0x05 -> stop that program, or choose another address with --listen"},
-		"closing": {loopback.Serve(t, closing), proxy.Policy{},
+		"closing": {testkit.Serve(t, closing), proxy.Policy{},
 			"failed listener ADDR: something is listening there, but it does not answer like a SOCKS5 proxy: the connection was closed before all had come -> if it is bip324-proxy, see its log; if it is another program, choose another address with --listen"},
-		"nobody": {loopback.Nobody(t), proxy.Policy{},
+		"nobody": {testkit.Nobody(t), proxy.Policy{},
 			"failed listener ADDR: nothing is listening there: connection refused -> the proxy is not running, or has other settings; start it with: bip324-proxy"},
 		"no port": {"127.0.0.1:0", proxy.Policy{}, "skipped listener ADDR: the system chooses the port when the proxy starts"},
 	} {
@@ -145,8 +145,8 @@ func TestUnixSockets(t *testing.T) {
 // Where clients are not asked, somebody being there is all there is to see.
 func TestPeerListener(t *testing.T) {
 	for addr, want := range map[string]string{
-		loopback.Serve(t, closing): "ok listener ADDR: something is listening there; it should connect clients to node.example:8333 -> to test that: bip324-proxy check node.example:8333",
-		loopback.Nobody(t):         "failed listener ADDR: nothing is listening there: connection refused -> the proxy is not running, or has other settings; start it with: bip324-proxy",
+		testkit.Serve(t, closing): "ok listener ADDR: something is listening there; it should connect clients to node.example:8333 -> to test that: bip324-proxy check node.example:8333",
+		testkit.Nobody(t):         "failed listener ADDR: nothing is listening there: connection refused -> the proxy is not running, or has other settings; start it with: bip324-proxy",
 	} {
 		r := Report{Checks: []Result{new(Subject).listener(within(t), Listener{Address: addr, Peer: "node.example:8333"})}}
 		if got := text(t, &r); got != want {
@@ -198,10 +198,10 @@ func TestUpstream(t *testing.T) {
 			"warning names this machine's resolver looks up the upstream proxy's own name, localhost:" + port + "; the names that clients ask for go to that proxy -> use its address in --upstream"},
 		"plain":    {newUpstream(plainSOCKS5(t)), "warning upstream ADDR: this is a SOCKS5 proxy, but not Tor (its answer to Tor's RESOLVE: command not supported)" + notTor + byProxy},
 		"of ours":  {newUpstream(startProxy(t, new(proxy.Server))), "warning upstream ADDR: this is a SOCKS5 proxy, but not Tor (its answer to Tor's RESOLVE: host unreachable)" + notTor + byProxy},
-		"HTTP":     {newUpstream(loopback.Serve(t, says("HTTP/1.1 400 Bad Request\r\n\r\n"))), "failed upstream ADDR: this is not a SOCKS5 proxy: it does not speak SOCKS5: its first byte is 0x48, not 0x05" + give + byProxy},
-		"closing":  {newUpstream(loopback.Serve(t, closing)), "failed upstream ADDR: something is listening there, but it does not answer like a SOCKS5 proxy: the connection was closed before all had come" + give + byProxy},
-		"laconic":  {newUpstream(loopback.Serve(t, laconic)), "warning upstream ADDR: this is a SOCKS5 proxy, but not Tor (it does not answer Tor's RESOLVE: unexpected EOF)" + notTor + byProxy},
-		"nobody":   {newUpstream(loopback.Nobody(t)), "failed upstream ADDR: nothing is listening there: connection refused -> start that proxy, or correct --upstream; until then all connections fail" + byProxy},
+		"HTTP":     {newUpstream(testkit.Serve(t, says("HTTP/1.1 400 Bad Request\r\n\r\n"))), "failed upstream ADDR: this is not a SOCKS5 proxy: it does not speak SOCKS5: its first byte is 0x48, not 0x05" + give + byProxy},
+		"closing":  {newUpstream(testkit.Serve(t, closing)), "failed upstream ADDR: something is listening there, but it does not answer like a SOCKS5 proxy: the connection was closed before all had come" + give + byProxy},
+		"laconic":  {newUpstream(testkit.Serve(t, laconic)), "warning upstream ADDR: this is a SOCKS5 proxy, but not Tor (it does not answer Tor's RESOLVE: unexpected EOF)" + notTor + byProxy},
+		"nobody":   {newUpstream(testkit.Nobody(t)), "failed upstream ADDR: nothing is listening there: connection refused -> start that proxy, or correct --upstream; until then all connections fail" + byProxy},
 		"password": {newUpstream(authed), "failed upstream ADDR: this is a SOCKS5 proxy, but it requires a user name and password: write them into its URL, as in socks5://user:password@host:port" + byProxy},
 		"wrong":    {withAuth, "failed upstream ADDR: this is a SOCKS5 proxy, but it refused the user name and password" + byProxy},
 		"too much": {plainAuth, "failed upstream ADDR: this is a SOCKS5 proxy, but it does not support a user name and password -> omit them from --upstream" + byProxy},
@@ -302,8 +302,8 @@ func TestStatusPage(t *testing.T) {
 		"other":    {page(404, 404), "failed status ADDR: it answers /healthz with code 404 -> it may be another program; choose another address with --status"},
 		"half":     {page(200, 404), "failed status ADDR: it answers /readyz with code 404 -> it may be another program; choose another address with --status"},
 		"no port":  {"127.0.0.1:0", "skipped status ADDR: the system chooses the port when the proxy starts"},
-		"not HTTP": {loopback.Serve(t, answers("SSH-2.0-x\r\n")), "failed status ADDR: the status page does not answer: net/http: HTTP/1.x transport connection broken: malformed HTTP response \"SSH-2.0-x\" -> the proxy is not running, or runs without --status ADDR"},
-		"nobody":   {loopback.Nobody(t), "failed status ADDR: the status page does not answer: connection refused -> the proxy is not running, or runs without --status ADDR"},
+		"not HTTP": {testkit.Serve(t, answers("SSH-2.0-x\r\n")), "failed status ADDR: the status page does not answer: net/http: HTTP/1.x transport connection broken: malformed HTTP response \"SSH-2.0-x\" -> the proxy is not running, or runs without --status ADDR"},
+		"nobody":   {testkit.Nobody(t), "failed status ADDR: the status page does not answer: connection refused -> the proxy is not running, or runs without --status ADDR"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := Report{Checks: []Result{(&Subject{Status: test.addr}).statusPage(within(t))}}
@@ -317,7 +317,7 @@ func TestStatusPage(t *testing.T) {
 // All checks are there, in the order that is documented, and one failure is enough.
 func TestProxy(t *testing.T) {
 	s := &Subject{
-		Listeners: []Listener{{Address: startProxy(t, new(proxy.Server))}, {Address: loopback.Nobody(t)}},
+		Listeners: []Listener{{Address: startProxy(t, new(proxy.Server))}, {Address: testkit.Nobody(t)}},
 		Route:     func(string, string) (string, error) { return "192.168.1.2", nil },
 	}
 	r := Proxy(within(t), s, "valid: the defaults")

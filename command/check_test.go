@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"bip324proxy/check"
-	"bip324proxy/internal/loopback"
+	"bip324proxy/internal/testkit"
 	"bip324proxy/proxy"
 	"bip324proxy/transport"
 	"bip324proxy/v1v2"
@@ -27,7 +27,7 @@ func runProgram(args ...string) (code int, stdout, stderr string) {
 // polite is a v2 peer that answers VERSION, on regtest.
 func polite(t *testing.T) (addr string) {
 	regtest, _ := transport.ParseNetwork("regtest")
-	return loopback.Serve(t, func(nc net.Conn) {
+	return testkit.Serve(t, func(nc net.Conn) {
 		c, err := transport.Server(t.Context(), nc, transport.Config{Magic: regtest.Magic})
 		if err != nil {
 			return
@@ -56,7 +56,7 @@ func TestCheckPeer(t *testing.T) {
 // One check that failed is exit code 1, in JSON as in text, with a line for who
 // reads no more than that.
 func TestCheckFails(t *testing.T) {
-	nobody := loopback.Nobody(t)
+	nobody := testkit.Nobody(t)
 	for _, args := range [][]string{{"check", nobody}, {"check", "--json", nobody}} {
 		code, stdout, stderr := runProgram(args...)
 		if code != 1 || !strings.Contains(stdout, "connection refused") {

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"bip324proxy/internal/loopback"
+	"bip324proxy/internal/testkit"
 )
 
 // SIGHUP puts in force what the file says then, for sessions that begin from there
@@ -24,7 +24,7 @@ func TestReload(t *testing.T) {
 	file := writeFile(t, before)
 	p := launch(t, "--config", file, "--client-rate", "50")
 	addr := p.next(t, "listening")["addr"].(string)
-	echo := loopback.Echo(t)
+	echo := testkit.Echo(t)
 	old, code := socksTo(t, addr, echo)
 	if code != 0 {
 		t.Fatalf("reply %d", code)
@@ -84,7 +84,7 @@ func TestReloadOfABadFile(t *testing.T) {
 	file := writeFile(t, good)
 	p := startProgram(t, "--listen", "127.0.0.1:0", "--config", file)
 	addr := p.next(t, "listening")["addr"].(string)
-	echo := loopback.Echo(t)
+	echo := testkit.Echo(t)
 	for content, says := range map[string]string{
 		"deny = []\nv1-fallbak = \"always\"\n":     file + `:2: unknown setting "v1-fallbak"; did you mean v1-fallback?`,
 		"deny = []\nv1-fallback = \"sometimes\"\n": file + `:2: v1-fallback: "sometimes" is invalid; must be never, overlay or always`,
@@ -199,11 +199,11 @@ func TestReloadOfPasswords(t *testing.T) {
 // No reload makes sessions leave directly that went through an upstream proxy: a file
 // may be half written. Another upstream proxy is as good.
 func TestReloadKeepsAnUpstream(t *testing.T) {
-	dead := loopback.Nobody(t)
+	dead := testkit.Nobody(t)
 	file := writeFile(t, "upstream = \"socks5://"+dead+"\"\n")
 	p := startProgram(t, "--listen", "127.0.0.1:0", "--config", file)
 	addr := p.next(t, "listening")["addr"].(string)
-	echo := loopback.Echo(t)
+	echo := testkit.Echo(t)
 	for _, content := range []string{"", "deny = []\n"} {
 		if line := p.hangUp(t, file, content); line["level"] != "ERROR" || !strings.Contains(fmt.Sprint(line["err"]), `no longer set: upstream; set it again, or to drop this protection write upstream = ""`) {
 			t.Errorf("%q: the log says %v", content, line)
@@ -251,7 +251,7 @@ func TestReloadFromAPipe(t *testing.T) {
 func TestLogAddresses(t *testing.T) {
 	file := writeFile(t, "log-addresses = false\n")
 	node := v2Node(t)
-	dead := loopback.Nobody(t)
+	dead := testkit.Nobody(t)
 	p := startProgram(t, "--listen", "127.0.0.1:0", "--peer", "127.0.0.1:0="+node, "--peer", "127.0.0.1:0="+dead, "--config", file)
 	var addrs []string
 	for range 3 {

@@ -8,7 +8,7 @@ import (
 
 	"bip324proxy/transport/fallback"
 
-	"bip324proxy/internal/loopback"
+	"bip324proxy/internal/testkit"
 	"bip324proxy/proxy"
 )
 
@@ -17,7 +17,7 @@ import (
 // goroutine and no socket is left of them.
 func TestChurn(t *testing.T) {
 	t.Parallel()
-	closed := loopback.Nobody(t)
+	closed := testkit.Nobody(t)
 	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, network, addr)
 	}}}})

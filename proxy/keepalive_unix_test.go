@@ -9,7 +9,7 @@ import (
 
 	"bip324proxy/transport/fallback"
 
-	"bip324proxy/internal/loopback"
+	"bip324proxy/internal/testkit"
 	"bip324proxy/proxy"
 	"bip324proxy/socks"
 )
@@ -17,7 +17,7 @@ import (
 // Connections to peers have no TCP keepalive, which Bitcoin Core's have not: its probes
 // would tell on the wire who it is.
 func TestNoKeepaliveToPeers(t *testing.T) {
-	addr := loopback.Echo(t)
+	addr := testkit.Echo(t)
 	_, port, _ := net.SplitHostPort(addr)
 	dest, err := socks.ParseAddr(addr)
 	if err != nil {

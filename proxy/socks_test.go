@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"bip324proxy/internal/loopback"
+	"bip324proxy/internal/testkit"
 	"bip324proxy/proxy"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
@@ -72,7 +72,7 @@ func TestDialFails(t *testing.T) {
 // The same with the system's own dialer: nobody listens on that port.
 func TestDialRefused(t *testing.T) {
 	t.Parallel()
-	nobody := loopback.Nobody(t)
+	nobody := testkit.Nobody(t)
 	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Dial: new(net.Dialer).DialContext}}})
 	client := e.dial()
 	if code, err := ask(client, nobody); code != 5 || err != nil {

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"testing"
 
-	"bip324proxy/internal/loopback"
+	"bip324proxy/internal/testkit"
 	"bip324proxy/proxy"
 	"bip324proxy/rules"
 	"bip324proxy/socks"
@@ -18,7 +18,7 @@ import (
 func recordingUpstream(t *testing.T) (*socks.Upstream, <-chan []byte) {
 	t.Helper()
 	requests := make(chan []byte, 100)
-	address := loopback.Serve(t, func(nc net.Conn) {
+	address := testkit.Serve(t, func(nc net.Conn) {
 		field := func(n int) []byte {
 			b := make([]byte, n)
 			io.ReadFull(nc, b)

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"bip324proxy/internal/loopback"
+	"bip324proxy/internal/testkit"
 	"bip324proxy/test/hostile"
 )
 
@@ -41,7 +41,7 @@ func TestPublicClientsReachNothingLocal(t *testing.T) {
 		addr add 9.9.9.9/24 dev net0
 		addr add 2600:1::5/64 dev net0 nodad
 		addr add 64:ff9b:1::c0a8:101/128 dev lo nodad`, func(ip func(string)) {
-		service := loopback.ServeAt(t, "[::]:0", func(nc net.Conn) { io.WriteString(nc, "internal service") })
+		service := testkit.ServeAt(t, "[::]:0", func(nc net.Conn) { io.WriteString(nc, "internal service") })
 		_, port, _ := net.SplitHostPort(service)
 		public := startProxy(t, "--listen", "0.0.0.0:0", "--auth", "u:p", "--allow", "203.0.113.77")
 		code := func(p *proxy, host string) byte {
@@ -141,7 +141,7 @@ func TestOverlayNetworks(t *testing.T) {
 		addr add fc00:1::7/128 dev lo nodad`, func(func(string)) {
 		got := make(chan []byte, 100)
 		node := v1Node(got)
-		cjdns := loopback.ServeAt(t, "[fc00:1::7]:0", func(nc net.Conn) { node(nc.(*net.TCPConn)) })
+		cjdns := testkit.ServeAt(t, "[fc00:1::7]:0", func(nc net.Conn) { node(nc.(*net.TCPConn)) })
 		const onion = "abcdefgh.onion:8333"
 		near, _ := startUpstream(t, "127.0.0.1:0", true, anywhere(node))
 		far, _ := startUpstream(t, "203.0.113.50:0", true, anywhere(node))

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"bip324proxy/internal/loopback"
+	"bip324proxy/internal/testkit"
 	"bip324proxy/test/hostile"
 )
 
@@ -140,7 +140,7 @@ var (
 func TestClientsInABridgeNetwork(t *testing.T) {
 	t.Parallel()
 	inBridge(t, func(dial func(from, to string) net.Conn) {
-		peer := loopback.ServeAt(t, "127.0.0.1:0", func(nc net.Conn) { io.Copy(io.Discard, nc) })
+		peer := testkit.ServeAt(t, "127.0.0.1:0", func(nc net.Conn) { io.Copy(io.Discard, nc) })
 		own := func(p *proxy, to string) net.Conn {
 			d := net.Dialer{Timeout: patience}
 			nc, err := d.Dial("tcp", to)

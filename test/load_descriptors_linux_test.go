@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"bip324proxy/internal/loopback"
+	"bip324proxy/internal/testkit"
 )
 
 // With few descriptors, and more clients than they are enough for: the proxy waits without spinning, and as soon as
@@ -30,7 +30,7 @@ func TestLoadDescriptors(t *testing.T) {
 				peersFile := filepath.Join(t.TempDir(), "peers")
 				p := startLimitedProxy(t, limit, append([]string{"--known-peers", peersFile}, flags...)...)
 				peer := startV2Peer(t)
-				echo := loopback.Echo(t)
+				echo := testkit.Echo(t)
 				requireGood(t, p.addr, peer)
 
 				// Clients that stay, passed through so that they cost as many as any can, and some that say nothing at all.

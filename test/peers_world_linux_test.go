@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"bip324proxy/internal/loopback"
+	"bip324proxy/internal/testkit"
 	"bip324proxy/test/hostile"
 )
 
@@ -35,7 +35,7 @@ type gotten struct{ conns, v2, plaintext int }
 func startMultiPeer(t *testing.T, roles map[string]string) *multiPeer {
 	t.Helper()
 	n := &multiPeer{role: roles, got: make(map[string]*gotten)}
-	_, n.port, _ = net.SplitHostPort(loopback.ServeAt(t, "0.0.0.0:0", func(nc net.Conn) {
+	_, n.port, _ = net.SplitHostPort(testkit.ServeAt(t, "0.0.0.0:0", func(nc net.Conn) {
 		nc.SetDeadline(time.Now().Add(patience))
 		n.serve(nc.(*net.TCPConn))
 	}))

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"bip324proxy/internal/loopback"
+	"bip324proxy/internal/testkit"
 	"bip324proxy/test/hostile"
 )
 
@@ -17,7 +17,7 @@ type played func(nc *net.TCPConn)
 // listen serves connections with serve until the test ends, and returns the address.
 func listen(t *testing.T, serve played) (addr string) {
 	t.Helper()
-	return loopback.Serve(t, func(nc net.Conn) { serve(nc.(*net.TCPConn)) })
+	return testkit.Serve(t, func(nc net.Conn) { serve(nc.(*net.TCPConn)) })
 }
 
 // startWorld runs a SOCKS5 proxy that answers like Tor and connects to peers, by "host:port", and to nothing else. So

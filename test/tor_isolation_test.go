@@ -12,12 +12,12 @@ import (
 
 	"github.com/btcsuite/btcd/chaincfg/v2"
 
-	"bip324proxy/internal/loopback"
+	"bip324proxy/internal/testkit"
 )
 
 // What a client uses to keep its connections apart reaches Tor: Tor says itself which stream went over which circuit.
 func testTorIsolation(t *testing.T, n *torNetwork) {
-	echo := loopback.Echo(t) // btcd would not have so many v2 handshakes so fast
+	echo := testkit.Echo(t) // btcd would not have so many v2 handshakes so fast
 	tor := n.control.watch(echo)
 	proxy := startTorProxy(t, n.socks)
 	type identity struct{ user, password string }
@@ -138,7 +138,7 @@ func testTorSafeSocks(t *testing.T, n *torNetwork) {
 
 // A proxy that asks for a password keeps it from Tor; its streams have a mark instead, which no other process has.
 func testTorMark(t *testing.T, n *torNetwork) {
-	echo := loopback.Echo(t)
+	echo := testkit.Echo(t)
 	tor := n.control.watch(echo)
 	one := startTorProxy(t, n.socks, "--auth", "user:secret")
 	other := startTorProxy(t, n.socks, "--auth", "user:secret")

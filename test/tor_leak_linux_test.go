@@ -15,7 +15,7 @@ import (
 
 	"github.com/btcsuite/btcd/chaincfg/v2"
 
-	"bip324proxy/internal/loopback"
+	"bip324proxy/internal/testkit"
 )
 
 // startTracedProxy is startTorProxy with every system call on record that could make something leave the machine.
@@ -90,7 +90,7 @@ func testTorNothingDirect(t *testing.T, n *torNetwork) {
 		connect(dest).refused(t)
 	}
 	electrum := []byte(`{"id":0,"method":"server.version"}`) // no Bitcoin client: passed through
-	if err := exchange(connect(loopback.Echo(t)).granted(t), electrum, electrum); err != nil {
+	if err := exchange(connect(testkit.Echo(t)).granted(t), electrum, electrum); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{knownName, "leak.invalid", "localhost", "203.0.113.7"} {

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"bip324proxy/internal/loopback"
+	"bip324proxy/internal/testkit"
 )
 
 // askedUpstream is a request as an upstream proxy gets it.
@@ -27,7 +27,7 @@ func startUpstream(t *testing.T, address string, isTor bool, peer func(dest stri
 	t.Helper()
 	var mu sync.Mutex
 	var all []askedUpstream
-	addr = loopback.ServeAt(t, address, func(nc net.Conn) {
+	addr = testkit.ServeAt(t, address, func(nc net.Conn) {
 		nc.SetDeadline(time.Now().Add(patience))
 		a := readSocksRequest(nc)
 		if a.command == 0 {

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"bip324proxy/internal/loopback"
+	"bip324proxy/internal/testkit"
 )
 
 // jargon is what Go and the system say, and nobody else.
@@ -36,7 +36,7 @@ func TestRealErrors(t *testing.T) {
 		return c.(*net.TCPConn), s.(*net.TCPConn)
 	}
 	read := func(c net.Conn) error { _, err := c.Read(make([]byte, 1)); return err }
-	gone := loopback.Nobody(t)
+	gone := testkit.Nobody(t)
 	for name, c := range map[string]struct {
 		err  func() error
 		want string

@@ -1,5 +1,4 @@
-// Package loopback has servers on this machine, and addresses without one, for tests.
-package loopback
+package testkit
 
 import (
 	"io"
