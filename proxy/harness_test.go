@@ -3,14 +3,12 @@ package proxy_test
 import (
 	"bytes"
 	"cmp"
-	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	mrand "math/rand/v2"
 	"net"
 	"os"
 	"runtime"
@@ -23,6 +21,7 @@ import (
 	"time"
 
 	"bip324proxy/internal/hints"
+	"bip324proxy/internal/testkit"
 	"bip324proxy/proxy"
 )
 
@@ -165,20 +164,6 @@ func receive[T any](t *testing.T, c <-chan T, what string) (v T) {
 		t.Errorf("waited %v in vain for %s", patience, what)
 	}
 	return v
-}
-
-// each calls f for 0 to n-1, up to workers at a time.
-func each(n, workers int, f func(i int)) {
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, workers)
-	for i := range n {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			f(i)
-		})
-	}
-	wg.Wait()
 }
 
 // logBook is a log, as JSON, to look things up in.
@@ -331,16 +316,6 @@ func request(command byte, dest string) []byte {
 	return binary.BigEndian.AppendUint16(b, uint16(n))
 }
 
-// v1Message is a message as v1 has it.
-func v1Message(magic [4]byte, name string, payload []byte) []byte {
-	b := append(magic[:], make([]byte, 12)...)
-	copy(b[4:], name)
-	b = binary.LittleEndian.AppendUint32(b, uint32(len(payload)))
-	once := sha256.Sum256(payload)
-	twice := sha256.Sum256(once[:])
-	return append(append(b, twice[:4]...), payload...)
-}
-
 // readV1 reads a v1 message of the main network. The error is io.EOF only
 // between messages.
 func readV1(r io.Reader) (name string, payload []byte, err error) {
@@ -366,12 +341,11 @@ func readV1(r io.Reader) (name string, payload []byte, err error) {
 // version is the payload of a client's VERSION.
 var version = append(randomBytes(80, 1), "\x18/clear-text-user-agent:1/\x00\x00\x00\x00\x01"...)
 
-// randomBytes returns n bytes that are the same in every run.
-func randomBytes(n int, seed byte) []byte {
-	b := make([]byte, n)
-	mrand.NewChaCha8([32]byte{seed}).Read(b)
-	return b
-}
+var (
+	each        = testkit.Each
+	v1Message   = testkit.V1Message
+	randomBytes = testkit.RandomBytes
+)
 
 // wantClosed checks that nothing but the end comes from nc: the proxy closes in
 // good order, or resets where nc had more to say.

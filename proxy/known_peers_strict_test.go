@@ -104,7 +104,7 @@ func anyPeer(nc *net.TCPConn, rng *mrand.Rand) {
 		return
 	}
 	steps := []func(){
-		func() { nc.Write(randomBytes(1+rng.IntN(5000), byte(rng.Uint32()))) },
+		func() { nc.Write(randomBytes(1+rng.IntN(5000), rng.Uint64())) },
 		func() { nc.Write(p.flight[:rng.IntN(len(p.flight)+1)]) },
 		func() { p.flight[rng.IntN(len(p.flight))] ^= 1 << rng.IntN(8); nc.Write(p.flight) },
 		func() { nc.Write(v1Message(mainnet, "version", []byte("of the peer"))) },

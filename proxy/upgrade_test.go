@@ -22,10 +22,10 @@ type message struct {
 
 // conversation has every kind of size: empty, small, around the buffers' and
 // the batches' sizes, the largest; and types of both forms.
-func conversation(seed byte) (all []message) {
+func conversation(seed uint64) (all []message) {
 	all = append(all, message{"verack", nil}, message{"ping", randomBytes(8, seed)}, message{"wtxidrelay", nil})
 	for i, n := range []int{0, 1, 16<<10 - 25, 16<<10 - 24, 32<<10 - 24, 32<<10 - 23, 100_000, 256 << 10, 300_000} {
-		all = append(all, message{"tx", randomBytes(n, seed+byte(i))}, message{"twelve-chars", randomBytes(n, seed)})
+		all = append(all, message{"tx", randomBytes(n, seed+uint64(i))}, message{"twelve-chars", randomBytes(n, seed)})
 	}
 	for i := range 300 { // past a change of keys
 		all = append(all, message{"inv", randomBytes(i, seed)})

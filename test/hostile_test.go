@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"bip324proxy/internal/testkit"
 	product "bip324proxy/proxy"
 	"bip324proxy/test/hostile"
 )
@@ -303,19 +304,7 @@ func same(got, want []message) error {
 	return nil
 }
 
-// each runs f for 0 to n-1, several at a time.
-func each(n, workers int, f func(i int)) {
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, workers)
-	for i := range n {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			f(i)
-		})
-	}
-	wg.Wait()
-}
+var each = testkit.Each
 
 // meeting is one session between a good client and a peer that is played.
 type meeting struct {

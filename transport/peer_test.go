@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	mrand "math/rand/v2"
 	"testing"
+
+	"bip324proxy/internal/testkit"
 )
 
 // signet is a network other than mainnet.
@@ -205,9 +207,4 @@ func wiped(t testing.TB, h *Handshake) {
 	}
 }
 
-// testBytes returns n bytes that are the same in every run and differ by seed.
-func testBytes(n int, seed uint64) []byte {
-	b := make([]byte, n)
-	mrand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8), byte(seed >> 16), byte(seed >> 24)}).Read(b)
-	return b
-}
+var testBytes = testkit.RandomBytes

@@ -1,12 +1,8 @@
 package v1v2
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"io"
-	mrand "math/rand/v2"
 	"net"
 	"runtime/debug"
 	"strings"
@@ -20,19 +16,10 @@ import (
 
 var mainnet = [4]byte{0xf9, 0xbe, 0xb4, 0xd9}
 
-// v1Bytes is a message as the v1 protocol has it, written without the code
-// under test.
-func v1Bytes(magic [4]byte, name string, payload []byte) []byte {
-	once := sha256.Sum256(payload)
-	twice := sha256.Sum256(once[:])
-	var b bytes.Buffer
-	b.Write(magic[:])
-	b.WriteString(padded(name))
-	binary.Write(&b, binary.LittleEndian, uint32(len(payload)))
-	b.Write(twice[:4])
-	b.Write(payload)
-	return b.Bytes()
-}
+var (
+	v1Bytes   = testkit.V1Message
+	testBytes = testkit.RandomBytes
+)
 
 // v2Bytes is a message as the contents of a v2 packet, written without the
 // code under test.
@@ -50,15 +37,6 @@ func padded(name string) string { return name + strings.Repeat("\x00", 12-len(na
 func badChecksum(name string, payload []byte) []byte {
 	b := v1Bytes(mainnet, name, payload)
 	b[len(b)-1] ^= 1
-	return b
-}
-
-// testBytes returns n bytes that look random and depend on seed alone.
-func testBytes(n int, seed uint64) []byte {
-	b := make([]byte, n)
-	var key [32]byte
-	binary.LittleEndian.PutUint64(key[:], seed)
-	mrand.NewChaCha8(key).Read(b)
 	return b
 }
 

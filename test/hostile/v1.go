@@ -2,11 +2,12 @@ package hostile
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+
+	"bip324proxy/internal/testkit"
 )
 
 // HeaderSize is the size of a v1 header.
@@ -17,14 +18,7 @@ func V1(name string, payload []byte) []byte { return V1On(mainnet, name, payload
 
 // V1On is a message as v1 has it.
 func V1On(magic [4]byte, name string, payload []byte) []byte {
-	var kind [12]byte
-	copy(kind[:], name)
-	once := sha256.Sum256(payload)
-	twice := sha256.Sum256(once[:])
-	b := make([]byte, 0, HeaderSize+len(payload))
-	b = append(append(b, magic[:]...), kind[:]...)
-	b = binary.LittleEndian.AppendUint32(b, uint32(len(payload)))
-	return append(append(b, twice[:4]...), payload...)
+	return testkit.V1Message(magic, name, payload)
 }
 
 // V1Header is mainnet's header of a message that says it has length bytes.
