@@ -259,7 +259,7 @@ func TestV1PeerAnswersLate(t *testing.T) {
 	peers.Note(clearnet, fallback.SpeaksV1)
 	server := &proxy.Server{
 		Policy:            proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always, Peers: peers}},
-		FirstBytesTimeout: 200 * time.Millisecond,
+		FirstBytesTimeout: time.Second,
 	}
 	e := start(t, server)
 	e.net.peer(clearnet, func(nc *net.TCPConn, _ int) {

@@ -185,7 +185,7 @@ func TestRedirectShortVersion(t *testing.T) {
 		}
 	})
 	t.Run("never complete", func(t *testing.T) {
-		e := start(t, &proxy.Server{FirstBytesTimeout: 100 * time.Millisecond})
+		e := start(t, &proxy.Server{FirstBytesTimeout: 500 * time.Millisecond})
 		client := e.dial()
 		client.Write(v1Message(mainnet, "version", whole)[:24+45])
 		wantClosed(t, client)

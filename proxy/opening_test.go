@@ -81,7 +81,7 @@ func TestV1PeerSpeaksFirstRefused(t *testing.T) {
 // be silent; and one that speaks something else gets it.
 func TestV1PeerAndOtherClients(t *testing.T) {
 	t.Parallel()
-	e := start(t, &proxy.Server{FirstBytesTimeout: 200 * time.Millisecond})
+	e := start(t, &proxy.Server{FirstBytesTimeout: time.Second})
 	got := make(chan []byte, 1)
 	e.net.peer(clearnet, eagerV1(got))
 	client := e.connect(clearnet)

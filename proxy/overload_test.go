@@ -285,7 +285,7 @@ func TestClientRate(t *testing.T) {
 // trickles and whatever goes the other way meanwhile.
 func TestTrickledMessage(t *testing.T) {
 	t.Parallel()
-	const idle = 400 * time.Millisecond
+	const idle = time.Second
 	trickle := func(nc net.Conn) func([]byte) []byte {
 		return func(b []byte) []byte {
 			for i := range b {

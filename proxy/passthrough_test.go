@@ -265,7 +265,8 @@ func echo(nc *net.TCPConn, _ int) { io.Copy(nc, nc) }
 
 // Where the server begins, the client may be silent for as long as it likes.
 func TestServerSpeaksFirst(t *testing.T) {
-	server := &proxy.Server{FirstBytesTimeout: 100 * time.Millisecond}
+	t.Parallel()
+	server := &proxy.Server{FirstBytesTimeout: time.Second}
 	e := start(t, server)
 	e.net.peer("server.example:25", func(nc *net.TCPConn, _ int) {
 		fmt.Fprint(nc, "220 ready\r\n")
@@ -290,7 +291,7 @@ func TestServerSpeaksFirst(t *testing.T) {
 // A server's word does not buy a session for ever.
 func TestServerSpeaksOnce(t *testing.T) {
 	t.Parallel()
-	e := start(t, &proxy.Server{FirstBytesTimeout: 50 * time.Millisecond, IdleTimeout: 200 * time.Millisecond})
+	e := start(t, &proxy.Server{FirstBytesTimeout: 500 * time.Millisecond, IdleTimeout: time.Second})
 	e.net.peer("server.example:25", func(nc *net.TCPConn, _ int) {
 		fmt.Fprint(nc, "220 ready\r\n")
 		io.Copy(io.Discard, nc)
@@ -322,7 +323,7 @@ func TestPeerResetsFirst(t *testing.T) {
 // Nor does a client's last word, when the server says no more.
 func TestServerNeverEnds(t *testing.T) {
 	t.Parallel()
-	e := start(t, &proxy.Server{IdleTimeout: 200 * time.Millisecond})
+	e := start(t, &proxy.Server{IdleTimeout: time.Second})
 	release := make(chan struct{})
 	defer close(release)
 	e.net.peer("server.example:80", func(nc *net.TCPConn, _ int) {
@@ -340,7 +341,7 @@ func TestServerNeverEnds(t *testing.T) {
 // A session in which nothing moves ends, and the log says that it was that.
 func TestPassthroughIdle(t *testing.T) {
 	t.Parallel()
-	e := start(t, &proxy.Server{IdleTimeout: 100 * time.Millisecond})
+	e := start(t, &proxy.Server{IdleTimeout: time.Second})
 	e.net.peer("server.example:80", echo)
 	client := e.connect("server.example:80")
 	client.Write([]byte("hello"))
