@@ -62,7 +62,7 @@ func TestListener(t *testing.T) {
 		"HTTP": {testkit.Serve(t, says("HTTP/1.1 400 Bad Request\r\n\r\n")), proxy.Policy{},
 			"failed listener ADDR: another program is listening there: it does not speak SOCKS5: its first byte is 0x48, not 0x05 -> stop that program, or choose another address with --listen"},
 		"closing": {testkit.Serve(t, closing), proxy.Policy{},
-			"failed listener ADDR: something is listening there, but it does not answer like a SOCKS5 proxy: the connection was closed before all had come -> if it is bip324-proxy, see its log; if it is another program, choose another address with --listen"},
+			"failed listener ADDR: something is listening there, but it does not answer like a SOCKS5 proxy: the connection was closed prematurely -> if it is bip324-proxy, see its log; if it is another program, choose another address with --listen"},
 		"nobody": {testkit.Nobody(t), proxy.Policy{},
 			"failed listener ADDR: nothing is listening there: connection refused -> the proxy is not running, or has other settings; start it with: bip324-proxy"},
 		"no port": {"127.0.0.1:0", proxy.Policy{}, "skipped listener ADDR: the system chooses the port when the proxy starts"},
@@ -137,7 +137,7 @@ func TestUnixSockets(t *testing.T) {
 	server.Close()
 	<-served
 	s.Policy.Upstream = nil
-	if r := s.listener(within(t), Listener{Address: "unix:" + path}); r.State != Failed || !strings.Contains(r.What, "nothing is listening there: there is no such socket") {
+	if r := s.listener(within(t), Listener{Address: "unix:" + path}); r.State != Failed || !strings.Contains(r.What, "nothing is listening there: no such socket") {
 		t.Errorf("%+v", r)
 	}
 }
@@ -199,7 +199,7 @@ func TestUpstream(t *testing.T) {
 		"plain":    {newUpstream(plainSOCKS5(t)), "warning upstream ADDR: this is a SOCKS5 proxy, but not Tor (its answer to Tor's RESOLVE: command not supported)" + notTor + byProxy},
 		"of ours":  {newUpstream(startProxy(t, new(proxy.Server))), "warning upstream ADDR: this is a SOCKS5 proxy, but not Tor (its answer to Tor's RESOLVE: host unreachable)" + notTor + byProxy},
 		"HTTP":     {newUpstream(testkit.Serve(t, says("HTTP/1.1 400 Bad Request\r\n\r\n"))), "failed upstream ADDR: this is not a SOCKS5 proxy: it does not speak SOCKS5: its first byte is 0x48, not 0x05" + give + byProxy},
-		"closing":  {newUpstream(testkit.Serve(t, closing)), "failed upstream ADDR: something is listening there, but it does not answer like a SOCKS5 proxy: the connection was closed before all had come" + give + byProxy},
+		"closing":  {newUpstream(testkit.Serve(t, closing)), "failed upstream ADDR: something is listening there, but it does not answer like a SOCKS5 proxy: the connection was closed prematurely" + give + byProxy},
 		"laconic":  {newUpstream(testkit.Serve(t, laconic)), "warning upstream ADDR: this is a SOCKS5 proxy, but not Tor (it does not answer Tor's RESOLVE: unexpected EOF)" + notTor + byProxy},
 		"nobody":   {newUpstream(testkit.Nobody(t)), "failed upstream ADDR: nothing is listening there: connection refused -> start that proxy, or correct --upstream; until then all connections fail" + byProxy},
 		"password": {newUpstream(authed), "failed upstream ADDR: this is a SOCKS5 proxy, but it requires a user name and password: write them into its URL, as in socks5://user:password@host:port" + byProxy},

@@ -10,22 +10,22 @@ import (
 	"bip324proxy/internal/localnet"
 )
 
-// clientRanges are the ranges that Clients may name as they are: no router of the
-// internet delivers packets from them. RFC 6598's 100.64.0.0/10 is not among them, for
-// other customers of the same provider have such addresses, too.
+// clientRanges are the ranges that Clients may contain without publicPrefix: the internet
+// routes no packets from them. RFC 6598's 100.64.0.0/10 is not one: a provider's other
+// customers have such addresses, too.
 var clientRanges = prefixes(
 	"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", // RFC 1918, RFC 4193
 	"169.254.0.0/16", "fe80::/10", "127.0.0.0/8", "::1/128",
 )
 
-// publicPrefix is what precedes networks outside of clientRanges.
+// publicPrefix precedes networks outside clientRanges.
 const publicPrefix = "public:"
 
-// Clients are the addresses and networks whose clients need no password where a
-// listener is open to others than this machine.
+// Clients are the addresses and networks whose clients need no password at a listener that
+// other machines can reach.
 type Clients []netip.Prefix
 
-// ClientsError reports an address or a network of clients that is invalid.
+// ClientsError reports an invalid address or network of clients.
 type ClientsError struct {
 	Text string
 	Why  string // and what to write
@@ -33,9 +33,9 @@ type ClientsError struct {
 
 func (e *ClientsError) Error() string { return fmt.Sprintf("%q %s", e.Text, e.Why) }
 
-// ParseClients reads addresses and networks in CIDR notation, such as 172.30.0.5 and
-// 172.30.0.0/24. What is not private, link-local or loopback must have "public:" before
-// it. The error is a *ClientsError.
+// ParseClients parses addresses, and networks in CIDR notation: 172.30.0.5, 172.30.0.0/24.
+// Those that are not private, link-local or loopback need the prefix "public:". The error
+// is a *ClientsError.
 func ParseClients(texts []string) (all Clients, err error) {
 	for _, text := range texts {
 		network, why := parseClients(text)
@@ -54,7 +54,7 @@ func parseClients(text string) (network netip.Prefix, why string) {
 		ip, err := netip.ParseAddr(plain)
 		switch {
 		case err != nil:
-			return network, "is neither an address nor a network; write them as 172.30.0.5 or 172.30.0.0/24, or fd00:30::/64"
+			return network, "is neither an address nor a network; write 172.30.0.5, 172.30.0.0/24 or fd00:30::/64"
 		case ip.Zone() != "":
 			return network, "has a zone; write the address without it: " + ip.WithZone("").String()
 		}
@@ -63,9 +63,9 @@ func parseClients(text string) (network netip.Prefix, why string) {
 	}
 	if ip := network.Addr(); ip.Is4In6() {
 		if network.Bits() < 96 {
-			return network, "contains IPv4 addresses and others; write the IPv4 network, such as 172.30.0.0/24"
+			return network, "contains IPv4 and other addresses; write the IPv4 network, such as 172.30.0.0/24"
 		}
-		return network, fmt.Sprintf("is IPv4 within IPv6; write %s%v", strings.TrimSuffix(text, plain), netip.PrefixFrom(ip.Unmap(), network.Bits()-96))
+		return network, fmt.Sprintf("is an IPv4-mapped IPv6 address; write %s%v", strings.TrimSuffix(text, plain), netip.PrefixFrom(ip.Unmap(), network.Bits()-96))
 	}
 	if masked := network.Masked(); masked != network {
 		return network, fmt.Sprintf("has bits after the first %d; write %s%v for the network, or %v for one client",
@@ -77,7 +77,7 @@ func parseClients(text string) (network netip.Prefix, why string) {
 	return network, ""
 }
 
-// Spelling is how ip is written for ParseClients.
+// Spelling returns ip in the form that ParseClients accepts.
 func Spelling(ip netip.Addr) string {
 	if _, why := parseClients(ip.String()); why != "" {
 		return publicPrefix + ip.String()
@@ -85,7 +85,7 @@ func Spelling(ip netip.Addr) string {
 	return ip.String()
 }
 
-// contains reports whether all of b is in a.
+// contains reports whether a contains all of b.
 func contains(a, b netip.Prefix) bool { return a.Bits() <= b.Bits() && a.Contains(b.Addr()) }
 
 // Within reports whether other admits all of c.
@@ -95,8 +95,7 @@ func (c Clients) Within(other Clients) bool {
 	})
 }
 
-// Everybody returns the networks that are so large that they are no networks but the
-// internet, or much of it.
+// Everybody returns the networks that are so large that they contain much of the internet.
 func (c Clients) Everybody() (all []netip.Prefix) {
 	for _, n := range c {
 		if n.Bits() < localnet.MinNetwork {
@@ -106,10 +105,9 @@ func (c Clients) Everybody() (all []netip.Prefix) {
 	return all
 }
 
-// Check returns a *ClientError unless c admits the client at addr. A network does not
-// admit a router or this machine itself, behind which there may be anybody: a port that
-// a container publishes, or a router forwards, has their addresses for those who come
-// from elsewhere. An address that is listed admits them.
+// Check returns a *ClientError unless c admits the client at addr. A network does not admit
+// a router or this machine itself: connections to a port that a container publishes or a
+// router forwards come from their addresses, whoever makes them. A listed address does.
 func (c Clients) Check(addr net.Addr) error {
 	tcp, ok := addr.(*net.TCPAddr)
 	if !ok {
@@ -128,11 +126,11 @@ func (c Clients) Check(addr net.Addr) error {
 	return &ClientError{IP: ip, Own: own, Relays: own || router || admitted}
 }
 
-// ClientError reports a client that is not admitted.
+// ClientError reports a client that Check does not admit.
 type ClientError struct {
 	IP     netip.Addr // invalid if it is redacted
-	Own    bool       // IP is this machine's
-	Relays bool       // others may be behind it
+	Own    bool       // IP is an address of this machine
+	Relays bool       // IP may forward the connections of others
 }
 
 func (e *ClientError) Error() string {

@@ -5,9 +5,9 @@ import (
 	"slices"
 )
 
-// IANA's special-purpose address registries (RFC 6890), as far as netip does not
-// know them. What they do not have as globally reachable, or as deprecated, is in
-// special; reachable are the exceptions within.
+// IANA's special-purpose address registries (RFC 6890), except what netip covers. special
+// holds blocks that are not globally reachable or are deprecated, reachable the exceptions
+// within them.
 var (
 	special = prefixes(
 		"0.0.0.0/8",
@@ -22,15 +22,15 @@ var (
 	)
 	reachable = prefixes(
 		"192.0.0.9/32", "192.0.0.10/32", // anycast: PCP, TURN
-		"2001::/32",                                       // Teredo: the addresses that it embeds decide
+		"2001::/32",                                       // Teredo: the embedded addresses decide
 		"2001:1::1/128", "2001:1::2/128", "2001:1::3/128", // anycast: PCP, TURN, DNS-SD
 		"2001:3::/32", "2001:4:112::/48", // AMT, AS112
 		"2001:20::/28", "2001:30::/28", // ORCHIDv2, drones
 	)
 
-	// globalUnicast is all that is given out of IPv6 (RFC 4291). What lies outside is
-	// local, deprecated or reserved: ::/96, 64:ff9b:1::/48, 100::/64, 5f00::/16,
-	// fc00::/7, fec0::/10 and the like. NAT64's well-known prefix is the exception.
+	// globalUnicast is the allocated part of IPv6 (RFC 4291). All else is local,
+	// deprecated or reserved (::/96, 64:ff9b:1::/48, 100::/64, 5f00::/16, fc00::/7,
+	// fec0::/10), except NAT64's well-known prefix.
 	globalUnicast = netip.MustParsePrefix("2000::/3")
 	nat64         = netip.MustParsePrefix("64:ff9b::/96")
 
@@ -52,8 +52,7 @@ func inAny(all []netip.Prefix, ip netip.Addr) bool {
 	return slices.ContainsFunc(all, func(p netip.Prefix) bool { return p.Contains(ip) })
 }
 
-// isPrivate reports whether ip, or an IPv4 address that it embeds, is not one of the
-// public internet's.
+// isPrivate reports whether ip, or an IPv4 address that it embeds, is not a public address.
 func isPrivate(ip netip.Addr) bool {
 	ip = ip.Unmap().WithZone("")
 	switch {
@@ -67,8 +66,8 @@ func isPrivate(ip netip.Addr) bool {
 	return slices.ContainsFunc(embedded(ip), isPrivate)
 }
 
-// embedded returns the IPv4 addresses that ip embeds if it is an IPv6 address that
-// does. Packets to it may come out in IPv4 again.
+// embedded returns the IPv4 addresses that an IPv6 address embeds: packets to it may be
+// translated to IPv4.
 func embedded(ip netip.Addr) (all []netip.Addr) {
 	if !ip.Is6() {
 		return nil
@@ -78,14 +77,14 @@ func embedded(ip netip.Addr) (all []netip.Addr) {
 	switch {
 	case nat64.Contains(ip), v4Compat.Contains(ip), translated.Contains(ip):
 		add(b[12:]...)
-	case localNAT64.Contains(ip): // at any of the places that RFC 6052 has, past byte 8
+	case localNAT64.Contains(ip): // at any position of RFC 6052, which skips byte 8
 		add(b[6], b[7], b[9], b[10])
 		add(b[7], b[9], b[10], b[11])
 		add(b[9:13]...)
 		add(b[12:]...)
 	case sixTo4.Contains(ip):
 		add(b[2:6]...)
-	case teredo.Contains(ip): // the server's, and the client's, inverted
+	case teredo.Contains(ip): // of the server, and of the client, inverted
 		add(b[4:8]...)
 		add(^b[12], ^b[13], ^b[14], ^b[15])
 	}

@@ -1,5 +1,5 @@
-// Package rules says who may use the proxy and where clients may go: Rules for destinations,
-// Clients for clients of listeners that are open to other machines.
+// Package rules decides who may use the proxy and where clients may go: Clients for clients
+// on other machines, Rules for destinations.
 package rules
 
 import (
@@ -14,15 +14,14 @@ import (
 	"bip324proxy/socks"
 )
 
-// Rules say where clients may go. What a rule in Allow matches is allowed;
-// otherwise what one in Deny matches is refused; otherwise it is allowed
-// (hosts_access(5) does it that way). Without rules everything is allowed.
+// Rules decide where clients may go. A destination is allowed if a rule in Allow matches;
+// otherwise denied if one in Deny matches; otherwise allowed, as in hosts_access(5).
+// Without rules every destination is allowed.
 //
-// What a client asks for, a name or an address, is judged before anything else is
-// done, and every address that is about to be connected to is judged again, by the
-// rules about addresses: both must be allowed. Clients of a listener that is open
-// to others reach a private address, one of this machine's or one of a network that
-// it is in only if a rule in Allow that is about addresses matches it.
+// The destination that a client asks for, a name or an address, is checked first. Every
+// address to connect to is checked again, by the rules about addresses. Both must be
+// allowed. Clients of a listener that other machines can reach need an Allow rule about
+// addresses for a private address, and for one of this machine or its networks.
 type Rules struct {
 	Allow, Deny []Rule
 }
@@ -31,30 +30,29 @@ type Rules struct {
 type Rule struct {
 	text string // as the user wrote it
 
-	// One of these says which hosts.
-	any     bool         // all that are asked for
+	// One of these is set.
+	any     bool         // every destination that a client asks for
 	private bool         // private addresses
 	prefix  netip.Prefix // addresses
-	name    string       // a name, lower case; with a dot before it all that end so
+	name    string       // a name in lower case; with a leading dot all names that end in it
 
 	first, last uint16 // ports; 0, 0 means any
 }
 
-// RuleError is a rule that could not be understood.
+// RuleError reports an invalid rule.
 type RuleError struct {
 	Rule string
 	Why  string
 }
 
 func (e *RuleError) Error() string {
-	return fmt.Sprintf("%q %s; write HOST or HOST:PORT with an address, a network (10.0.0.0/8, [2001:db8::/32]:8333), a name, *.NAME, private, or * for HOST, and a port or two (8333, 8000-8999) for PORT", e.Rule, e.Why)
+	return fmt.Sprintf("%q %s; write HOST or HOST:PORT with an address, a network (10.0.0.0/8, [2001:db8::/32]:8333), a name, *.NAME, private, or * for HOST, and a port or a range (8333, 8000-8999) for PORT", e.Rule, e.Why)
 }
 
-// ParseRule reads HOST or HOST:PORT. HOST is an address, a network, a name,
-// "*.NAME" or ".NAME" for all names that end so, "private" for the addresses that
-// are not the public internet's, or "*" for whatever a client asks for. PORT is
-// one or two with a dash between them. IPv6 needs brackets if a PORT follows. The
-// error is a *RuleError.
+// ParseRule parses HOST or HOST:PORT. HOST is an address, a network, a name, "*.NAME" or
+// ".NAME" for all names that end in .NAME, "private" for addresses that are not public, or
+// "*" for every destination that a client asks for. PORT is a port or a range with a dash.
+// IPv6 needs brackets if a PORT follows. The error is a *RuleError.
 func ParseRule(text string) (Rule, error) {
 	r := Rule{text: text}
 	fail := func(why string) (Rule, error) { return Rule{}, &RuleError{text, why} }
@@ -67,16 +65,16 @@ func ParseRule(text string) (Rule, error) {
 		host, rest, bracketed = strings.Cut(inner, "]")
 		ports, hasPorts = strings.CutPrefix(rest, ":")
 		if !bracketed || rest != "" && !hasPorts || !strings.Contains(host, ":") {
-			return fail("has brackets that are not around an IPv6 address")
+			return fail("has brackets without an IPv6 address in them")
 		}
 	case strings.Contains(ports, ":"):
 		host, hasPorts = text, false
 	}
 	if hasPorts && !r.parsePorts(ports) {
-		return fail("has no port from 1 to 65535, and no two in order")
+		return fail("has an invalid port or range; ports are 1 to 65535")
 	}
 	if !r.parseHost(host) {
-		return fail("is about no host")
+		return fail("has an invalid host")
 	}
 	return r, nil
 }
@@ -114,8 +112,8 @@ func (r *Rule) parseHost(host string) bool {
 	return isName(strings.TrimPrefix(r.name, ".")) && (r.name == PlainName(host) || r.name[0] == '.')
 }
 
-// isName says whether name can be a host's. A last label that is a number is that of
-// a mistyped address.
+// isName reports whether name is a valid host name. One whose last label is a number is a
+// mistyped address.
 func isName(name string) bool {
 	for _, label := range strings.Split(name, ".") {
 		if label == "" || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
@@ -125,8 +123,8 @@ func isName(name string) bool {
 	return !socks.EndsInNumber(name)
 }
 
-// isLocalhost says whether name, as PlainName has it, is one of this machine's own
-// (RFC 6761), or one that common systems have for it in /etc/hosts.
+// isLocalhost reports whether name, from PlainName, stands for this machine by RFC 6761 or
+// in the /etc/hosts of common systems.
 func isLocalhost(name string) bool {
 	switch name {
 	case "localhost", "localhost4", "localhost6", "localhost.localdomain", "localhost4.localdomain4", "localhost6.localdomain6",
@@ -138,13 +136,13 @@ func isLocalhost(name string) bool {
 
 var loopbacks = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
 
-// PlainName is what names are compared as.
+// PlainName returns name in the form in which names are compared.
 func PlainName(name string) string { return strings.ToLower(strings.TrimRight(name, ".")) }
 
-// String is the rule as it was written.
+// String returns the rule as the user wrote it.
 func (r Rule) String() string { return r.text }
 
-// matchesIP is false for the zero Addr.
+// matchesIP reports whether r matches ip. It never matches the zero Addr.
 func (r *Rule) matchesIP(ip netip.Addr) bool {
 	return ip.IsValid() && (r.private && isPrivate(ip) || r.prefix.Contains(ip))
 }
@@ -153,13 +151,13 @@ func (r *Rule) matchesName(name string) bool {
 	return r.name != "" && (name == r.name || r.name[0] == '.' && strings.HasSuffix(name, r.name))
 }
 
-// DeniedError is a destination that a client may not reach.
+// DeniedError reports a destination that a client may not connect to.
 type DeniedError struct {
-	Dest string // what was judged: an address or a name, with a port if there was one
-	Rule string // empty if Dest is not for the clients of a public listener
+	Dest string // an address or a name, with the port if there is one
+	Rule string // in Deny; empty if Dest is private or local, and the client's listener public
 
-	Local bool  // Dest is this machine's or of a network that it is in
-	Err   error // the system did not tell whether Dest is
+	Local bool  // Dest is an address of this machine or its networks
+	Err   error // why it is unknown whether Dest is
 }
 
 func (e *DeniedError) Error() string {
@@ -178,7 +176,7 @@ func (e *DeniedError) Error() string {
 // Unwrap returns Err.
 func (e *DeniedError) Unwrap() error { return e.Err }
 
-// hostPort is what was judged, without the port 0 of a RESOLVE.
+// hostPort returns host and port, without the port 0 of a RESOLVE.
 func hostPort(host string, port uint16) string {
 	if port == 0 {
 		return host
@@ -186,10 +184,9 @@ func hostPort(host string, port uint16) string {
 	return net.JoinHostPort(host, strconv.Itoa(int(port)))
 }
 
-// CheckName judges what a client asks for; port 0 is a RESOLVE's. A name for this machine
-// itself is judged like its loopback addresses, both of them, as well. public says that
-// the client's listener is open to others than this machine. The error is a
-// *DeniedError.
+// CheckName checks the destination that a client asks for; port 0 is a RESOLVE's. A name for
+// this machine must pass CheckAddr with both loopback addresses, too. public says that other
+// machines can reach the client's listener. The error is a *DeniedError.
 func (r *Rules) CheckName(dest socks.Addr, public bool) error {
 	name := PlainName(dest.Host)
 	if dest.IP.IsValid() {
@@ -209,9 +206,9 @@ func (r *Rules) CheckName(dest socks.Addr, public bool) error {
 	return nil
 }
 
-// CheckAddr judges an address that is about to be connected to or, with port 0, told
-// to a client. public says that the client's listener is open to others than this
-// machine. The error is a *DeniedError.
+// CheckAddr checks an address before a connection or, with port 0, before the answer to a
+// RESOLVE. public says that other machines can reach the client's listener. The error is a
+// *DeniedError.
 func (r *Rules) CheckAddr(ip netip.Addr, port uint16, public bool) error {
 	ip = ip.Unmap().WithZone("")
 	allowed, denied := r.judge(ip, port, func(*Rule) bool { return false })
@@ -228,8 +225,8 @@ func (r *Rules) CheckAddr(ip netip.Addr, port uint16, public bool) error {
 	return nil
 }
 
-// isLocal reports whether ip, or an IPv4 address that it embeds, is one of this machine's or
-// of a network that it is in. The error says that the system does not tell.
+// isLocal reports whether ip, or an IPv4 address that it embeds, belongs to this machine or
+// one of its networks. An error means that the system does not tell.
 func isLocal(ip netip.Addr) (bool, error) {
 	for _, ip := range append(embedded(ip), ip) {
 		if local, err := localnet.Contains(ip); local || err != nil {
@@ -239,10 +236,10 @@ func isLocal(ip netip.Addr) (bool, error) {
 	return false, nil
 }
 
-// judge says whether a rule allows ip, which may be invalid, or something else that
-// matches knows of, or which one refuses it. What can still be followed by any port,
-// port 0, is allowed if one of them is, and refused if all are. A rule that refuses
-// an IPv4 address also refuses IPv6 that embeds it.
+// judge reports whether a rule in Allow matches ip, which may be invalid, or matches
+// returns true for it; otherwise denied is the first such rule in Deny. Port 0, of a
+// RESOLVE, stands for any port: it is allowed if one port is, and denied if all are. A rule
+// that denies an IPv4 address also denies IPv6 that embeds it.
 func (r *Rules) judge(ip netip.Addr, port uint16, matches func(*Rule) bool) (allowed bool, denied *Rule) {
 	ip = ip.WithZone("") // no prefix contains an address with one
 	for i := range r.Allow {

@@ -1,4 +1,4 @@
-// Package plain says in plain words what package net and the system say in their own.
+// Package plain puts errors of sockets and resolvers into plain words.
 package plain
 
 import (
@@ -12,17 +12,17 @@ import (
 	"bip324proxy/internal/errno"
 )
 
-// Words returns what happened to a connection, without an address, a system call or
-// anything else that only programmers read. An error that does not come from a socket or
-// a resolver has its own words.
+// Words returns what happened to a connection, without the address, the system call and
+// other terms for programmers. For an error that is not of a socket or a resolver it
+// returns err.Error().
 func Words(err error) string {
 	switch err {
 	case nil:
-		return "nothing went wrong"
+		return "no error"
 	case io.EOF:
 		return "the connection was closed"
 	case io.ErrUnexpectedEOF:
-		return "the connection was closed before all had come"
+		return "the connection was closed prematurely"
 	}
 	switch e := err.(type) {
 	case *net.DNSError:
@@ -41,9 +41,9 @@ func Words(err error) string {
 	}
 	switch timeout, ok := err.(interface{ Timeout() bool }); {
 	case err == net.ErrClosed:
-		return "the connection was closed from here"
+		return "the connection was closed locally"
 	case err == context.Canceled:
-		return "given up"
+		return "canceled"
 	case ok && timeout.Timeout():
 		return noAnswer
 	}
@@ -52,29 +52,29 @@ func Words(err error) string {
 
 func resolving(e *net.DNSError) string {
 	switch {
-	case e.IsNotFound && e.UnwrapErr != nil: // not package net's: it says more
+	case e.IsNotFound && e.UnwrapErr != nil: // not package net's
 		return e.UnwrapErr.Error()
 	case e.IsNotFound:
 		return "the name has no address"
 	case e.IsTimeout:
-		return "the name server did not answer in time"
+		return "the DNS server did not answer in time"
 	}
-	return "the name server cannot be reached or failed"
+	return "the DNS server is unreachable or failed"
 }
 
 const (
 	refused  = "connection refused"
 	reset    = "the connection was reset"
 	closed   = "the connection was closed"
-	noHost   = "the host cannot be reached"
-	noRoute  = "there is no route to its network"
+	noHost   = "the host is unreachable"
+	noRoute  = "no route to its network"
 	noAnswer = "no answer in time"
-	noPort   = "this machine has no local address or port left for it"
-	noFile   = "this process has too many files and connections open"
-	noMemory = "the system has no memory left for it"
-	invalid  = "this machine has no way to such an address"
-	denied   = "this machine does not permit it (a firewall, or the rights of this user)"
-	noSocket = "there is no such socket"
+	noPort   = "no local address or port is available"
+	noFile   = "too many open files and connections"
+	noMemory = "the system is out of memory"
+	invalid  = "this machine cannot reach such an address"
+	denied   = "not permitted, by a firewall or this user's permissions"
+	noSocket = "no such socket"
 )
 
 // errnos holds the words for errors of sockets.
@@ -101,10 +101,10 @@ var errnos = map[syscall.Errno]string{
 	syscall.ENOENT:      noSocket,
 }
 
-// IsNoRoute reports whether errno says that this machine has no way to a network.
+// IsNoRoute reports whether errno says that this machine has no route to a network.
 func IsNoRoute(errno syscall.Errno) bool { return errnos[errno] == noRoute }
 
-// IsLocal reports whether errno is about what this machine has or permits.
+// IsLocal reports whether the cause of errno is this machine: its limits or permissions.
 func IsLocal(errno syscall.Errno) bool {
 	switch errnos[errno] {
 	case noPort, noFile, noMemory, denied:

@@ -49,7 +49,7 @@ func TestRealErrors(t *testing.T) {
 			return read(c)
 		}, reset},
 		"closed":       {func() error { c, s := pair(); s.Close(); return read(c) }, closed},
-		"closed here":  {func() error { c, _ := pair(); c.Close(); return read(c) }, "the connection was closed from here"},
+		"closed here":  {func() error { c, _ := pair(); c.Close(); return read(c) }, "the connection was closed locally"},
 		"deadline":     {func() error { c, _ := pair(); c.SetDeadline(time.Unix(1, 0)); return read(c) }, noAnswer},
 		"dial timeout": {func() error { _, err := net.DialTimeout("tcp", l.Addr().String(), time.Nanosecond); return err }, noAnswer},
 		"given up": {func() error {
@@ -57,7 +57,7 @@ func TestRealErrors(t *testing.T) {
 			cancel()
 			_, err := new(net.Dialer).DialContext(ctx, "tcp", l.Addr().String())
 			return err
-		}, "given up"},
+		}, "canceled"},
 		"no socket": {func() error { _, err := net.Dial("unix", t.TempDir()+"/none"); return err }, noSocket},
 	} {
 		err := c.err()
