@@ -26,8 +26,8 @@ type peerNote struct {
 	// from the file that was not in time when it was read.
 	until time.Time
 
-	// date is when the note expires by the wall clock. A v2 note made by this process
-	// has none until it is saved.
+	// date is when the note expires by the wall clock. It is not used of a v2 note made
+	// by this process.
 	date time.Time
 
 	// read is when a v2 note was read from the file, minus the time for which it had

@@ -97,25 +97,30 @@ func (p *Peers) Note(addr string, speaks Speaks) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.now()
-	note := &peerNote{key: key, speaks: speaks, until: now.up.Add(lifetimes[speaks])}
-	switch speaks {
+	note := &peerNote{key: key, speaks: speaks, until: now.up.Add(lifetimes[speaks]), date: now.wall.Add(lifetimes[speaks])}
+	if p.add(note, now) {
+		p.saveSoon()
+	}
+}
+
+// add adds note and reports whether the file changes. p.mu is held.
+func (p *Peers) add(note *peerNote, now clocks) bool {
+	switch note.speaks {
 	case SpeaksV2:
-		p.v1.remove(key)
-		p.refused.remove(key)
+		p.v1.remove(note.key)
+		p.refused.remove(note.key)
 		p.v2.put(note, maxPeers, now)
+		return true
 	case SpeaksV1:
-		if p.v2.use(key, now) != nil {
-			return
+		if p.v2.use(note.key, now) != nil {
+			return false
 		}
-		note.date = now.wall.Add(lifetimes[speaks])
 		p.v1.put(note, maxPeers, now)
+		return true
 	case RefusedV2:
 		p.refused.put(note, maxRefused, now)
-		return
-	default:
-		return
 	}
-	p.saveSoon()
+	return false
 }
 
 // PeerCounts has the number of known peers.

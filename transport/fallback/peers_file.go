@@ -88,8 +88,11 @@ func openPeersAt(path string, skew time.Duration) (*Peers, error) {
 		before, _ := parsePeers(b, now)
 		known = append(onlyV2(before), known...)
 	}
-	for i := range known {
-		p.load(&known[i], now)
+	for _, note := range known {
+		e, ok := p.v2.byKey[note.key] // a peer in two spellings, or in the copy, too
+		if !ok || note.date.After(e.Value.(*peerNote).date) {
+			p.add(&note, now)
+		}
 	}
 	text, moved := old, ""
 	if corrupt != nil || old == nil {
@@ -129,20 +132,6 @@ func readPeersFile(path string) ([]byte, error) {
 	}
 	defer f.Close()
 	return io.ReadAll(io.LimitReader(f, maxPeersFile+1))
-}
-
-// load adds a note from the file. Of two v2 notes for one peer, which old files have for
-// two spellings, the later counts.
-func (p *Peers) load(note *peerNote, now clocks) {
-	if e, ok := p.v2.byKey[note.key]; ok && (note.speaks != SpeaksV2 || e.Value.(*peerNote).date.After(note.date)) {
-		return
-	}
-	if note.speaks == SpeaksV2 {
-		p.v1.remove(note.key)
-		p.v2.put(note, maxPeers, now)
-		return
-	}
-	p.v1.put(note, maxPeers, now)
 }
 
 // saved returns the notes that are saved. p.mu is held.
