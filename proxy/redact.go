@@ -67,7 +67,9 @@ func redact(err error) error {
 		c.Addr = Redacted
 		return &c
 	case *transport.HandshakeError:
-		return &transport.HandshakeError{Stage: e.Stage, Sent: e.Sent, Received: e.Received, ProvenV2: e.ProvenV2, Err: redact(e.Err), First: e.First}
+		return &transport.HandshakeError{Stage: e.Stage, Sent: e.Sent, Received: e.Received, Err: redact(e.Err), First: e.First}
+	case *fallback.ProvenV2Error:
+		return &fallback.ProvenV2Error{Err: redact(e.Err)}
 	case *fallback.RedialError:
 		return &fallback.RedialError{Addr: Redacted, Err: redact(e.Err), First: redact(e.First)}
 	case *fallback.OverlayError:

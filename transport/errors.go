@@ -53,7 +53,6 @@ type HandshakeError struct {
 	Sent     int    // bytes
 	Received int    // bytes
 	First    []byte // the first 16 of them at most, which may show another protocol
-	ProvenV2 bool   // set by package fallback if the peer is known to speak v2
 	Err      error
 }
 

@@ -14,6 +14,7 @@ import (
 	"bip324proxy/rules"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
+	"bip324proxy/transport/fallback"
 )
 
 // For returns what the user can do about f, or nothing. It is a proxy.Server's Hint.
@@ -123,12 +124,13 @@ func dial(err error) string {
 // handshake is about a peer with which there is no v2 session.
 func handshake(f proxy.Failure) string {
 	var e *transport.HandshakeError
+	provenV2 := errors.As(f.Err, new(*fallback.ProvenV2Error))
 	switch {
 	case !errors.As(f.Err, &e):
 		return ""
 	case errors.Is(e, transport.ErrV1OtherNetwork):
 		return "check that the client and this peer are on the same network"
-	case errors.Is(e, transport.ErrV1Peer) && !e.ProvenV2:
+	case errors.Is(e, transport.ErrV1Peer) && !provenV2:
 		return notInV1(f, "")
 	case proxy.ForeignProtocol(e.First) != "":
 		return "check that the address and the port are right"
@@ -136,7 +138,7 @@ func handshake(f proxy.Failure) string {
 		if errors.Is(e, transport.ErrNoTerminator) || errors.Is(e, transport.ErrAuthentication) || e.HungUp() || e.TimedOut() {
 			return "the peer is on another network or does not speak v2, or somebody altered what it sent"
 		}
-	case e.ProvenV2:
+	case provenV2:
 		return "it has spoken v2 before, so nothing was sent in plaintext: it may be full, or somebody cuts the connection"
 	case e.HungUp() || e.TimedOut():
 		return notInV1(f, "it may speak v1 only, or be full, with no slot free for another connection (bip324-proxy check --v1 tells which); ")

@@ -107,7 +107,8 @@ type Link struct {
 // (see Resolve), beginning with those proven v2.
 //
 // On failure nc is closed. The error is a *transport.HandshakeError, a *RedialError, an
-// *OverlayError, or the context's cause.
+// *OverlayError, each in a *ProvenV2Error if the peer is known to speak v2, or the
+// context's cause.
 func (d *Dialer) Upgrade(ctx context.Context, nc net.Conn, addr string, cfg transport.Config) (link Link, err error) {
 	began := time.Now()
 	others, proven := d.otherAddresses(ctx, addr, nc)
@@ -119,9 +120,8 @@ func (d *Dialer) Upgrade(ctx context.Context, nc net.Conn, addr string, cfg tran
 		for _, c := range conns {
 			c.Close()
 		}
-		var failed *transport.HandshakeError
-		if errors.As(err, &failed) {
-			failed.ProvenV2 = proven || d.provenV2(addr, conns...)
+		if errors.As(err, new(*transport.HandshakeError)) && (proven || d.provenV2(addr, conns...)) {
+			err = &ProvenV2Error{err}
 		}
 	}()
 	var known error // why v2 is not tried on nc

@@ -120,8 +120,8 @@ func TestProvenBySpelling(t *testing.T) {
 		w.peers[addrA] = cut
 		for _, next := range all {
 			link, err := w.connect(next)
-			var failed *transport.HandshakeError
-			if link.V1 != nil || !errors.As(err, &failed) || !failed.ProvenV2 || len(w.dialled) != 1 {
+			var failed *ProvenV2Error
+			if link.V1 != nil || !errors.As(err, &failed) || !errors.As(err, new(*transport.HandshakeError)) || len(w.dialled) != 1 {
 				t.Errorf("proven as %s, asked for as %s: %+v, %v, dialled %q", first, next, link, err, w.dialled)
 			}
 		}
@@ -254,8 +254,8 @@ func TestProvenWhileRedialling(t *testing.T) {
 			if proven != (err != nil) || proven != (link.V1 == nil) || len(w.dialled) != dials {
 				t.Errorf("proven as %s at dial %d: %+v, %v, dialled %q", addr, dial, link, err, w.dialled)
 			}
-			var failed *transport.HandshakeError
-			if proven && (!errors.As(err, &failed) || !failed.ProvenV2) {
+			var failed *ProvenV2Error
+			if proven && !errors.As(err, &failed) {
 				t.Errorf("%v does not say why", err)
 			}
 		}

@@ -33,6 +33,14 @@ func (e *RedialError) Error() string {
 // Unwrap returns both errors.
 func (e *RedialError) Unwrap() []error { return []error{e.Err, e.First} }
 
+// ProvenV2Error reports that v1 was ruled out because the peer is known to speak v2.
+type ProvenV2Error struct {
+	Err error // why the v2 handshake failed
+}
+
+func (e *ProvenV2Error) Error() string { return e.Err.Error() }
+func (e *ProvenV2Error) Unwrap() error { return e.Err }
+
 // OverlayError reports that a peer seems to speak v1 only, and that Overlay forbids
 // v1 because the peer's network does not encrypt.
 type OverlayError struct {
