@@ -75,17 +75,8 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Version: versionText(),
 		Flags:   settings.Flags(),
 		Commands: []*cli.Command{
-			command(&cli.Command{
-				Name:   "demo",
-				Usage:  "show what it does, with a v1 client, the proxy and a v2 node on loopback",
-				Action: func(c *cli.Context) error { return demo(c.Context, stdout) },
-			}),
-			command(&cli.Command{
-				Name:   "config",
-				Usage:  "check the settings and print them as a file for --config, with the source of each",
-				Flags:  append(settings.Flags(), &cli.BoolFlag{Name: "json", Usage: "print them in JSON"}),
-				Action: printConfig,
-			}),
+			demoCommand(),
+			configCommand(),
 			checkCommand(),
 			statusCommand(),
 			manCommand(),

@@ -1,9 +1,7 @@
 package command
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -13,7 +11,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"bip324proxy/check"
-	"bip324proxy/internal/terminal"
 	"bip324proxy/settings"
 	"bip324proxy/transport"
 )
@@ -68,7 +65,15 @@ func runCheck(c *cli.Context) error {
 	if ctx.Err() != nil {
 		return errors.New("interrupted")
 	}
-	return printReport(c, &report)
+	if c.Bool("json") {
+		err = writeJSON(c.App.Writer, &report)
+	} else {
+		err = report.WriteText(c.App.Writer)
+	}
+	if failed := report.Count(check.Failed); err == nil && failed > 0 {
+		err = fmt.Errorf("%d of %d checks failed", failed, len(report.Checks))
+	}
+	return err
 }
 
 // subjectOf returns what to check of a proxy with these settings.
@@ -84,26 +89,4 @@ func subjectOf(s *settings.Settings) *check.Subject {
 		subject.Listeners = append(subject.Listeners, check.Listener{Address: p.Listen, Peer: p.Peer})
 	}
 	return subject
-}
-
-func printReport(c *cli.Context, r *check.Report) error {
-	out := c.App.Writer
-	if c.Bool("json") {
-		var b bytes.Buffer
-		e := json.NewEncoder(&b)
-		e.SetIndent("", "  ")
-		e.SetEscapeHTML(false)
-		if err := e.Encode(r); err != nil {
-			return err
-		}
-		if _, err := out.Write(terminal.JSON(b.Bytes())); err != nil {
-			return err
-		}
-	} else if err := r.WriteText(out); err != nil {
-		return err
-	}
-	if failed := r.Count(check.Failed); failed > 0 {
-		return fmt.Errorf("%d of %d checks failed", failed, len(r.Checks))
-	}
-	return nil
 }

@@ -1,23 +1,45 @@
 package command
 
 import (
+	"bytes"
 	"encoding/json"
-
-	"bip324proxy/settings"
+	"io"
 
 	"github.com/urfave/cli/v2"
+
+	"bip324proxy/internal/terminal"
+	"bip324proxy/settings"
 )
 
-// printConfig runs the command config.
-func printConfig(c *cli.Context) error {
+func configCommand() *cli.Command {
+	return command(&cli.Command{
+		Name:   "config",
+		Usage:  "check the settings and print them as a file for --config, with the source of each",
+		Flags:  append(settings.Flags(), &cli.BoolFlag{Name: "json", Usage: "print them in JSON"}),
+		Action: runConfig,
+	})
+}
+
+func runConfig(c *cli.Context) error {
 	s, err := settings.Load(c)
 	if err != nil {
 		return err
 	}
 	if c.Bool("json") {
-		out := json.NewEncoder(c.App.Writer)
-		out.SetIndent("", "  ")
-		return out.Encode(s.Shown())
+		return writeJSON(c.App.Writer, s.Shown())
 	}
 	return s.WriteTOML(c.App.Writer)
+}
+
+// writeJSON writes v as indented JSON that is safe in a terminal.
+func writeJSON(w io.Writer, v any) error {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	_, err := w.Write(terminal.JSON(b.Bytes()))
+	return err
 }

@@ -17,6 +17,7 @@ import (
 
 	"bip324proxy/transport/fallback"
 
+	"github.com/urfave/cli/v2"
 	socksclient "golang.org/x/net/proxy"
 
 	"bip324proxy/internal/stream"
@@ -39,6 +40,14 @@ const (
 	demoTimeout   = time.Minute
 )
 
+func demoCommand() *cli.Command {
+	return command(&cli.Command{
+		Name:   "demo",
+		Usage:  "show what it does, with a v1 client, the proxy and a v2 node on loopback",
+		Action: func(c *cli.Context) error { return demo(c.Context, c.App.Writer) },
+	})
+}
+
 // demo runs a v2 node, the proxy and a v1 client on loopback, and prints what they send.
 func demo(ctx context.Context, out io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, demoTimeout)
@@ -53,8 +62,14 @@ func demo(ctx context.Context, out io.Writer) error {
 	go func() { node <- runNode(ctx, nodeListener) }()
 
 	wire := new(wiretap)
-	ids := make(idLog, 1)
-	server := &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Dial: wire.dial}}, Log: slog.New(ids)}
+	ids := make(chan string, 1)
+	log := slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == "session_id" {
+			ids <- a.Value.String()
+		}
+		return a
+	}}))
+	server := &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Dial: wire.dial}}, Log: log}
 	proxyListener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -258,20 +273,3 @@ func (c *tappedConn) Write(p []byte) (int, error) {
 	c.tap.mu.Unlock()
 	return c.Conn.Write(p)
 }
-
-// idLog is a log handler that receives the session id.
-type idLog chan string
-
-func (l idLog) Handle(_ context.Context, r slog.Record) error {
-	r.Attrs(func(a slog.Attr) bool {
-		if a.Key == "session_id" {
-			l <- a.Value.String()
-		}
-		return true
-	})
-	return nil
-}
-
-func (l idLog) Enabled(context.Context, slog.Level) bool { return true }
-func (l idLog) WithAttrs([]slog.Attr) slog.Handler       { return l }
-func (l idLog) WithGroup(string) slog.Handler            { return l }

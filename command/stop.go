@@ -31,9 +31,9 @@ type stops struct {
 func (s *service) awaitStops(done <-chan struct{}) {
 	s.stops = stops{first: make(chan struct{}), second: make(chan struct{})}
 	s.reloads = make(chan os.Signal, 1)
-	user := findTerminal()
+	terminalClosed := findTerminal()
 	go func() {
-		if s.stops.signal = s.awaitFirst(user, done); s.stops.signal == nil {
+		if s.stops.signal = s.awaitFirst(terminalClosed, done); s.stops.signal == nil {
 			return
 		}
 		close(s.stops.first)
@@ -48,13 +48,13 @@ func (s *service) awaitStops(done <-chan struct{}) {
 
 // awaitFirst returns the first signal that stops the service, or nil once done is closed.
 // It passes on each SIGHUP that asks for a reload.
-func (s *service) awaitFirst(user userTerminal, done <-chan struct{}) os.Signal {
+func (s *service) awaitFirst(terminalClosed func() bool, done <-chan struct{}) os.Signal {
 	for {
 		select {
 		case stop := <-signals.Stops:
 			return stop
 		case hangup := <-signals.Hangups:
-			if user.isClosed() {
+			if terminalClosed() {
 				return hangup
 			}
 			select {
@@ -119,26 +119,15 @@ func (s *service) endLog() {
 	s.queue.Close(timeout)
 }
 
-// userTerminal says how the program is attached to the terminal it was started in. The
-// zero value is that of a service.
-type userTerminal struct {
-	interactive bool // stdin or stderr is a terminal
-	controlling bool // the program's session has one
-}
-
-// findTerminal returns how the program is attached to a terminal.
-func findTerminal() userTerminal {
-	return userTerminal{
-		interactive: terminal.Is(os.Stdin) || terminal.Is(os.Stderr),
-		controlling: openTerminal() == nil,
+// findTerminal looks for the terminal that the program was started in. closed reports whether
+// a SIGHUP means that it was closed. With stdin or stderr on a terminal it always does:
+// some shells send it on exit, before the terminal closes.
+func findTerminal() (closed func() bool) {
+	interactive := terminal.Is(os.Stdin) || terminal.Is(os.Stderr)
+	controlling := openTerminal() == nil // the session has a terminal
+	return func() bool {
+		return interactive || controlling && errno.Is(openTerminal(), syscall.ENXIO, syscall.EIO)
 	}
-}
-
-// isClosed reports whether a SIGHUP means that the terminal was closed. With stdin or
-// stderr on a terminal it always does: some shells send it on exit, before the terminal
-// closes.
-func (u userTerminal) isClosed() bool {
-	return u.interactive || u.controlling && errno.Is(openTerminal(), syscall.ENXIO, syscall.EIO)
 }
 
 // openTerminal opens the controlling terminal and closes it again.
