@@ -24,7 +24,7 @@ func runProgram(args ...string) (code int, stdout, stderr string) {
 	return code, out.String(), errs.String()
 }
 
-// polite is a v2 peer that answers VERSION, on regtest.
+// polite starts a v2 peer on regtest that answers VERSION.
 func polite(t *testing.T) (addr string) {
 	regtest, _ := transport.ParseNetwork("regtest")
 	return testkit.Serve(t, func(nc net.Conn) {
@@ -38,7 +38,7 @@ func polite(t *testing.T) (addr string) {
 	})
 }
 
-// A peer that is well is exit code 0, and JSON has what the text says.
+// If the peer passes, the exit code is 0, and JSON says the same as the text.
 func TestCheckPeer(t *testing.T) {
 	peer := polite(t)
 	code, stdout, stderr := runProgram("check", "--network", "regtest", peer)
@@ -53,8 +53,7 @@ func TestCheckPeer(t *testing.T) {
 	}
 }
 
-// One check that failed is exit code 1, in JSON as in text, with a line for who
-// reads no more than that.
+// If one check fails, the exit code is 1, in JSON as in text, and stderr has one line.
 func TestCheckFails(t *testing.T) {
 	nobody := testkit.Nobody(t)
 	for _, args := range [][]string{{"check", nobody}, {"check", "--json", nobody}} {
@@ -66,7 +65,7 @@ func TestCheckFails(t *testing.T) {
 	}
 }
 
-// The settings are those that the server would have, wherever they were given.
+// check uses the proxy's settings, wherever they are given.
 func TestCheckSettings(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"bip324proxy/status"
 )
 
-// writeFile makes a file of settings.
+// writeFile creates a file of settings.
 func writeFile(t *testing.T, content string) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "settings.toml")
@@ -35,7 +35,7 @@ func config(t *testing.T, args ...string) string {
 	return stdout.String()
 }
 
-// inJSON reads what config --json prints.
+// inJSON parses the output of config --json.
 func inJSON(t *testing.T, text string) map[string]status.Setting {
 	t.Helper()
 	var list []status.Setting
@@ -52,8 +52,8 @@ func inJSON(t *testing.T, text string) map[string]status.Setting {
 	return all
 }
 
-// A flag goes before the environment, that before the file, that before the
-// default; and flags count before the command as behind it.
+// Flags override the environment, that overrides the file, and that the defaults. Flags
+// are accepted before and after the command.
 func TestPrecedence(t *testing.T) {
 	file := writeFile(t, "# mine\nv1-fallback = \"overlay\"\n\ngrace = \"2s\"\nclient-rate = 30\ndeny = [ \"private\",\n \"*:25\" ]\n")
 	line := func(n int) string { return fmt.Sprintf("%s:%d", file, n) }
@@ -99,7 +99,7 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
-// What is wrong in a file is exit code 2, and one line that says where it stands.
+// An invalid file is exit code 2, and one line with the line number.
 func TestWrongFile(t *testing.T) {
 	for _, c := range []struct {
 		content, says string
@@ -168,7 +168,7 @@ func TestWrongFile(t *testing.T) {
 	}
 }
 
-// A file that is not there is exit code 1: it may be there next time.
+// A missing file is exit code 1: it may be there next time.
 func TestUnreadableFile(t *testing.T) {
 	for _, file := range []string{"/no/such/file", t.TempDir()} {
 		var stdout, stderr bytes.Buffer
@@ -202,7 +202,7 @@ func TestWrongWhereGiven(t *testing.T) {
 	}
 }
 
-// What config prints is a file that says the same again, and no secret.
+// config prints a file with the same settings and no secret.
 func TestConfigPrintsAFile(t *testing.T) {
 	auth := filepath.Join(t.TempDir(), "auth")
 	if err := os.WriteFile(auth, []byte("user:hunter1\n"), 0o600); err != nil {

@@ -8,7 +8,7 @@ import (
 	"unicode/utf16"
 )
 
-// inUTF16 is text as Windows's Notepad and PowerShell save it.
+// inUTF16 returns text as Windows Notepad and PowerShell save it.
 func inUTF16(order binary.AppendByteOrder, text string) string {
 	b := order.AppendUint16(nil, 0xfeff)
 	for _, unit := range utf16.Encode([]rune(text)) {
@@ -17,7 +17,7 @@ func inUTF16(order binary.AppendByteOrder, text string) string {
 	return string(b)
 }
 
-// What is not text, or in an encoding that nothing tells, is an error that says what to do and shows nothing of the file.
+// A file that is not text, or in an unknown encoding, is an error that says what to do and shows nothing of it.
 func TestFilesThatAreNotText(t *testing.T) {
 	for name, content := range map[string]string{
 		"UTF-16 without a mark":  inUTF16(binary.LittleEndian, "secret:secret\n")[2:],

@@ -155,6 +155,7 @@ func (o *opening) open(s *settings.Settings, name, spec string, wait bool) (net.
 	return nil, fmt.Errorf("cannot listen: %w; %sto use another address, set %s", err, hint, s.Where(name))
 }
 
+// await opens a listener at spec; with wait it waits for its address.
 func (o *opening) await(spec string, wait bool) (net.Listener, error) {
 	for told := false; ; told = true {
 		l, err := o.listen(spec)
@@ -182,12 +183,12 @@ func (o *opening) await(spec string, wait bool) (net.Listener, error) {
 // isAbsent reports whether listening at spec failed because this machine has no such
 // address or interface.
 func isAbsent(err error, spec string) bool {
-	zone := strings.Contains(spec, "%") // of an interface that may come; the system is not told a name
+	zone := strings.Contains(spec, "%") // names an interface, which the system is told by number only
 	return errno.Is(err, errno.EADDRNOTAVAIL, errno.ENODEV) || zone && errno.Is(err, errno.EINVAL)
 }
 
 // listenHint returns why listening at spec failed with err and what can be done, or
-// nothing if err says enough.
+// "" if err says enough.
 func listenHint(err error, spec string) string {
 	address, _ := listen.Parse(spec) // which Open has parsed
 	if address.Network == "unix" {
@@ -204,14 +205,14 @@ func listenHint(err error, spec string) string {
 	case errno.Is(err, errno.EACCES, syscall.EPERM):
 		return "the system does not allow this program to use that port"
 	case errno.Is(err, errno.EAFNOSUPPORT):
-		return "IPv4 or IPv6, whichever this is, is unavailable on this machine or in the service's sandbox; use the other"
+		return "this address family, IPv4 or IPv6, is unavailable on this machine or in the service's sandbox; use the other"
 	case errno.Is(err, errno.EMFILE, syscall.ENFILE):
 		return "too many open files; raise the limit (ulimit -n)"
 	}
 	return ""
 }
 
-// socketHint is listenHint for the path of a unix socket.
+// socketHint returns the hint for the path of a unix socket.
 func socketHint(err error, path string) string {
 	switch {
 	case errno.Is(err, errno.EADDRINUSE):
@@ -234,7 +235,7 @@ func socketHint(err error, path string) string {
 	return ""
 }
 
-// showListeners and showAddresses are commands of the system.
+// showListeners and showAddresses are the system's commands.
 var showListeners, showAddresses = func() (listeners, addresses string) {
 	switch runtime.GOOS {
 	case "linux":

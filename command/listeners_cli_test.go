@@ -34,14 +34,14 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// program is one that runs; each line of its log comes from lines.
+// program is a running program; lines receives its log.
 type program struct {
 	cmd   *exec.Cmd
 	lines chan map[string]any
 	text  strings.Builder // complete when lines is closed
 }
 
-// startProgram runs the program, with all that it logs, until the test ends.
+// startProgram runs the program with debug logging until the test ends.
 func startProgram(t *testing.T, args ...string) *program {
 	t.Helper()
 	return launch(t, append([]string{"--log-format", "json", "--log-level", "debug"}, args...)...)
@@ -84,7 +84,7 @@ func (p *program) next(t *testing.T, msg string) map[string]any {
 	return p.nextOf(t, msg)
 }
 
-// nextOf is next for several messages that are all good.
+// nextOf is next for one of several messages.
 func (p *program) nextOf(t *testing.T, messages ...string) map[string]any {
 	t.Helper()
 	select {
@@ -111,8 +111,7 @@ func (p *program) stop(t *testing.T) string {
 	return p.text.String()
 }
 
-// exchange connects to addr, says something and returns the first n bytes that
-// come back.
+// exchange connects to addr, sends says and returns the first n bytes received.
 func exchange(t *testing.T, network, addr, says string, n int) string {
 	t.Helper()
 	nc, err := net.Dial(network, addr)
@@ -129,7 +128,7 @@ func exchange(t *testing.T, network, addr, says string, n int) string {
 	return string(b)
 }
 
-// v2Node is a peer that takes one v2 session and says one message.
+// v2Node starts a peer that accepts one v2 session and sends one message.
 func v2Node(t *testing.T) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -197,7 +196,7 @@ func TestListeners(t *testing.T) {
 	}
 }
 
-// Where the upstream proxy is said, its password is not.
+// The log names the upstream proxy without its password.
 func TestUpstreamInLog(t *testing.T) {
 	p := startProgram(t, "--listen", "127.0.0.1:0", "--upstream", "socks5://up-user:up-secret@127.0.0.1:1")
 	line := p.next(t, "listening")
@@ -215,7 +214,7 @@ func TestUpstreamInLog(t *testing.T) {
 	}
 }
 
-// With a password a listener may be open to others.
+// A public listener is allowed with a password.
 func TestListenWithAuth(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "auth")
 	for _, content := range []string{"user:pass:word\n", "user:pass:word\r\nnever read\n", "user:pass:word"} {
@@ -259,8 +258,8 @@ func TestWrongAuthFile(t *testing.T) {
 	}
 }
 
-// A socket that systemd passes is judged as one that the program opens itself, and
-// IPv6's wildcard is no less public than IPv4's.
+// A socket that systemd passes is checked like one that the program opens, and IPv6's
+// wildcard address is as public as IPv4's.
 func TestActivatedPublic(t *testing.T) {
 	for _, addr := range []string{"0.0.0.0:0", "[::]:0"} {
 		l, err := net.Listen("tcp", addr)

@@ -18,8 +18,7 @@ import (
 // absent is the error of listening on an address that this machine does not have.
 var absent = &net.OpError{Op: "listen", Net: "tcp", Err: errno.EADDRNOTAVAIL}
 
-// An address that comes within a minute is listened on; one line of the log says that it
-// is waited for. All addresses together are waited for no longer than that.
+// The start waits for missing addresses, one minute in total, and logs that once.
 func TestOpeningWaits(t *testing.T) {
 	for name, c := range map[string]struct {
 		after time.Duration
@@ -85,7 +84,7 @@ func TestOpeningStops(t *testing.T) {
 	})
 }
 
-// What an error of the system means depends on which it is.
+// Each system error has its hint.
 func TestListenHints(t *testing.T) {
 	for _, c := range []struct {
 		spec  string

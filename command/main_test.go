@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// What cannot be had is exit code 1.
+// A missing file or directory is exit code 1.
 func TestUnavailable(t *testing.T) {
 	for _, args := range [][]string{
 		{"--auth-file", "/no/such/file"},
@@ -24,7 +24,7 @@ func TestUnavailable(t *testing.T) {
 	}
 }
 
-// Wrong input is exit code 2 and one line that says what to do.
+// Invalid input is exit code 2 and one line that says what to do.
 func TestWrongInput(t *testing.T) {
 	for _, test := range []struct {
 		args, says string
@@ -162,8 +162,8 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// The demonstration checks itself (ids equal, nothing in clear) and fails if
-// something is wrong; here it must also have told all it promises.
+// The demo checks itself (equal session ids, no plaintext) and fails if something is
+// wrong; its output must also be complete.
 func TestDemo(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	if code := Run([]string{"bip324-proxy", "demo"}, &stdout, &stderr); code != 0 {

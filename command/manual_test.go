@@ -14,7 +14,7 @@ import (
 	"bip324proxy/settings"
 )
 
-// output runs the program, which must go well.
+// output runs the program, which must succeed, and returns its output.
 func output(t *testing.T, args ...string) string {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
@@ -24,8 +24,8 @@ func output(t *testing.T, args ...string) string {
 	return stdout.String()
 }
 
-// Every flag, its variable and every command is in the manual page and in the
-// completions of each shell.
+// The manual page and each shell's completions have every flag and command; the page has
+// every variable.
 func TestManualIsComplete(t *testing.T) {
 	texts := map[string]string{"man": strings.ReplaceAll(output(t, "man"), `\-`, "-")}
 	for _, shell := range manual.Shells() {

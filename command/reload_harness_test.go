@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// hangUp makes content the program's file of settings, has it reload, and returns
-// the line of the log that says how that went.
+// hangUp writes content to the program's file of settings, reloads it and returns the log
+// line about the reload.
 func (p *program) hangUp(t *testing.T, file, content string) map[string]any {
 	t.Helper()
 	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
@@ -32,7 +32,7 @@ func (p *program) signalHangup(t *testing.T) map[string]any {
 	return p.await(t, "configuration")
 }
 
-// await returns the next line of the log whose message has what in it.
+// await returns the next line of the log whose message contains what.
 func (p *program) await(t *testing.T, what string) map[string]any {
 	t.Helper()
 	timeout := time.After(10 * time.Second)
@@ -51,7 +51,7 @@ func (p *program) await(t *testing.T, what string) map[string]any {
 	}
 }
 
-// socksTo is a client's connection through the proxy to dest, and the reply's code.
+// socksTo connects to dest through the proxy and returns the connection and the reply code.
 func socksTo(t *testing.T, proxy, dest string) (net.Conn, byte) {
 	t.Helper()
 	nc, err := net.Dial("tcp", proxy)

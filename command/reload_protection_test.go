@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// What protects is not dropped because a file does not mention it any more: it may have
-// just been truncated, to be written. Who means it says so.
+// A protection is not dropped because the file no longer mentions it: the file may be half
+// written. To drop it, the file must say so.
 func TestReloadDropsNoProtection(t *testing.T) {
 	passwords := filepath.Join(t.TempDir(), "passwords")
 	os.WriteFile(passwords, []byte("user:secret\n"), 0o600)
@@ -65,7 +65,7 @@ func TestReloadDropsNoProtection(t *testing.T) {
 	p.stop(t)
 }
 
-// A reload that lets plaintext out is a warning, one that does not is none.
+// A reload that allows more plaintext is a warning; another is not.
 func TestReloadWarnsOfPlaintext(t *testing.T) {
 	file := writeFile(t, "")
 	p := startProgram(t, "--listen", "127.0.0.1:0", "--config", file)
@@ -94,7 +94,7 @@ func TestReloadWarnsOfPlaintext(t *testing.T) {
 }
 
 // A reload that admits more clients without a password is a warning; a public listener
-// keeps a password or a list of clients.
+// must keep a password or a list of clients.
 func TestReloadOfClients(t *testing.T) {
 	file := writeFile(t, "clients = [\"172.30.0.3\"]\n")
 	p := startProgram(t, "--listen", "0.0.0.0:0", "--config", file)
@@ -140,7 +140,7 @@ func TestReloadOfClients(t *testing.T) {
 	}
 }
 
-// Clients that are let in to listeners that nobody else reaches are a mistake.
+// --clients with only local listeners is a warning.
 func TestIdleClients(t *testing.T) {
 	for _, c := range []struct {
 		args []string

@@ -17,8 +17,8 @@ import (
 	"bip324proxy/internal/testkit"
 )
 
-// SIGHUP puts in force what the file says then, for sessions that begin from there
-// on; what needs a restart stays, and is named.
+// SIGHUP applies the file to new sessions; settings that need a restart stay and are
+// named.
 func TestReload(t *testing.T) {
 	const before = "grace = \"5s\"\nmessage-memory = 64\nlisten = [\"127.0.0.1:0\"]\nlog-format = \"json\"\nlog-level = \"debug\"\n"
 	file := writeFile(t, before)
@@ -77,8 +77,7 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// Settings that are wrong, or would be unsafe, change nothing, and the log has the
-// file and the line.
+// Invalid or unsafe settings change nothing, and the log has the file and the line.
 func TestReloadOfABadFile(t *testing.T) {
 	const good = "deny = [\"private\"]\n"
 	file := writeFile(t, good)
@@ -116,8 +115,8 @@ func TestReloadOfABadFile(t *testing.T) {
 	p.stop(t)
 }
 
-// Where the file of known peers cannot be used, the service runs with never only: known
-// peers decide nothing there. A reload that would let them decide is refused.
+// If the file of known peers cannot be opened, the service runs with --v1-fallback never
+// only, which does not need it. A reload to another mode fails.
 func TestReloadWithoutKnownPeers(t *testing.T) {
 	peers := filepath.Join(t.TempDir(), strings.Repeat("x", 250)) // no room in a name for that of a temporary file
 	peersLine := "known-peers = '" + peers + "'\n"
@@ -146,7 +145,7 @@ func TestReloadWithoutKnownPeers(t *testing.T) {
 	}
 }
 
-// A reload changes passwords, but does not open a listener to all the world.
+// A reload changes passwords, but does not make a listener public without one.
 func TestReloadOfPasswords(t *testing.T) {
 	passwords := filepath.Join(t.TempDir(), "passwords")
 	os.WriteFile(passwords, []byte("user:first\n"), 0o600)
@@ -196,8 +195,8 @@ func TestReloadOfPasswords(t *testing.T) {
 	}
 }
 
-// No reload makes sessions leave directly that went through an upstream proxy: a file
-// may be half written. Another upstream proxy is as good.
+// A reload does not drop the upstream proxy because the file no longer mentions it; it can
+// change it.
 func TestReloadKeepsAnUpstream(t *testing.T) {
 	dead := testkit.Nobody(t)
 	file := writeFile(t, "upstream = \"socks5://"+dead+"\"\n")
@@ -232,8 +231,8 @@ func TestReloadKeepsAnUpstream(t *testing.T) {
 	p.stop(t)
 }
 
-// A file that is never written to its end, such as a pipe, keeps no signal from
-// ending the program.
+// A reload that waits for a file, such as a pipe, does not keep a signal from stopping the
+// program.
 func TestReloadFromAPipe(t *testing.T) {
 	file := writeFile(t, "")
 	p := startProgram(t, "--listen", "127.0.0.1:0", "--config", file)
@@ -246,8 +245,8 @@ func TestReloadFromAPipe(t *testing.T) {
 	p.stop(t)
 }
 
-// With --log-addresses=false no line has the address of a client or a peer; and it
-// can be changed at any time.
+// With --log-addresses=false no line has the address of a client or a peer; a reload can
+// change it.
 func TestLogAddresses(t *testing.T) {
 	file := writeFile(t, "log-addresses = false\n")
 	node := v2Node(t)
@@ -295,8 +294,7 @@ func TestLogAddresses(t *testing.T) {
 	}
 }
 
-// A file that keeps the program waiting from the start keeps no signal from ending it
-// either.
+// Nor does a start that waits for a file.
 func TestStartFromAPipe(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "config")
 	if err := syscall.Mkfifo(file, 0o600); err != nil {
@@ -332,8 +330,8 @@ func TestStartFromAPipe(t *testing.T) {
 	}
 }
 
-// A pipe gives its content once. That there is none then is no wish for the defaults,
-// nor is it at the start, where what should have written it has failed.
+// A pipe can be read once. If it is empty later, or at the start because its writer failed,
+// that does not mean the defaults.
 func TestEmptyPipe(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "config")
 	if err := syscall.Mkfifo(file, 0o600); err != nil {

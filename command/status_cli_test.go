@@ -22,7 +22,7 @@ import (
 
 const statusToken = "hunter2-hunter2-hunter2"
 
-// askStatus asks a program's status page for path, with a token if there is one.
+// askStatus requests path from a program's status page, with token unless it is empty.
 func askStatus(t *testing.T, network, addr, path, token string) (code int, body string) {
 	t.Helper()
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -48,8 +48,8 @@ func askStatus(t *testing.T, network, addr, path, token string) (code int, body 
 	return resp.StatusCode, string(b)
 }
 
-// The page is there from before the first client to after the last, shows the
-// settings without what is secret in them, and is open to whom it may be.
+// The page is up before the first client and after the last, shows the settings without
+// secrets, and requires the token.
 func TestStatus(t *testing.T) {
 	dir := t.TempDir()
 	file, path := filepath.Join(dir, "token"), filepath.Join(dir, "socket")
@@ -146,7 +146,7 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-// A reload shows.
+// The page shows the reloaded settings.
 func TestStatusAfterReload(t *testing.T) {
 	file := writeFile(t, "v1-fallback = \"never\"\n")
 	p := startProgram(t, "--config", file, "--status", "127.0.0.1:0", "--listen", "127.0.0.1:0")
@@ -163,7 +163,7 @@ func TestStatusAfterReload(t *testing.T) {
 	p.stop(t)
 }
 
-// A file with no good token is named.
+// The error about an unusable token names its file.
 func TestStatusTokenFile(t *testing.T) {
 	file := writeFile(t, "hunter2\n")
 	var stdout, stderr bytes.Buffer
@@ -176,8 +176,7 @@ func TestStatusTokenFile(t *testing.T) {
 	}
 }
 
-// A new token takes a restart, also where it is in a file of the same name: who
-// reloads is told so, each time.
+// A new token needs a restart, also in the same file; each reload says so.
 func TestReloadOfATokenFile(t *testing.T) {
 	tokens := filepath.Join(t.TempDir(), "token")
 	os.WriteFile(tokens, []byte(statusToken+"\n"), 0o600)

@@ -65,7 +65,7 @@ func TestStatusCommand(t *testing.T) {
 	}
 }
 
-// A token is taken from where the program itself takes it.
+// status takes the token from the settings of the proxy.
 func TestStatusToken(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(file, []byte("0123456789abcdef\n"), 0o600); err != nil {
@@ -102,7 +102,7 @@ func TestStatusWrongInput(t *testing.T) {
 	}
 }
 
-// Ctrl-C ends a check that waits for a peer.
+// Ctrl-C stops a check that waits for a peer.
 func TestCheckInterrupted(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

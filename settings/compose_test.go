@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// The compose files have settings that the program takes, lead Bitcoin Core to where the
-// proxy listens, and publish no port.
+// The compose files have valid settings, connect Bitcoin Core to the address the proxy
+// listens on, and publish no port.
 func TestComposeFiles(t *testing.T) {
 	files, err := filepath.Glob("../packaging/compose/*.yaml")
 	if err != nil || len(files) != 3 {

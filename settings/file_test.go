@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// writeFile makes a file of settings.
+// writeFile creates a file of settings.
 func writeFile(t *testing.T, content string) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "settings.toml")
@@ -20,8 +20,8 @@ func writeFile(t *testing.T, content string) (path string) {
 	return path
 }
 
-// FuzzConfigFile: whatever is in a file of settings, it is an error with a line of
-// the file, or settings that are printed as a file that says the same.
+// FuzzConfigFile: every file of settings is an error with a line number, or settings that
+// are printed as a file with the same settings.
 func FuzzConfigFile(f *testing.F) {
 	for _, s := range []string{"", "listen = [\"127.0.0.1:1\"]\n", "grace = \"1s\"\ngrace = \"2s\"", "[a]\nb=1", "a.b = {c = [1]}", "auth = \"a:b\"\nupstream = 'socks5://u:p@h:1'",
 		"v1-fallback = \"\"\"\nalways\"\"\"", "deny = [\n'a', # one\n\"\\u0062\",\n]\nmax-sessions = 0x10\nclient-rate = 1_000", "\xef\xbb\xbfpassthrough = 'deny'", "x", strings.Repeat("a=1\n", 9000), strings.Repeat("[", 3000), "allow = {" + strings.Repeat("a={", 3000), "\"\" = 1", "known-peers = '\\'", "allow = []"} {

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// The file of the packages can be read, has every setting, and but for the known
-// peers says what is in force without it.
+// The packaged file is valid and has every setting, with its default except for the known
+// peers.
 func TestPackagedFile(t *testing.T) {
 	const path = "../packaging/config.toml"
 	content, err := os.ReadFile(path)

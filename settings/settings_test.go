@@ -11,8 +11,7 @@ import (
 	"bip324proxy/socks"
 )
 
-// Settings from which more would be reckoned than an int holds are refused, with 32 bits
-// as with 64.
+// Settings that would overflow an int are invalid, with 32 bits as with 64.
 func TestSettingsFitAnInt(t *testing.T) {
 	for _, c := range []struct {
 		name, value string
@@ -44,8 +43,8 @@ func TestSettingsFitAnInt(t *testing.T) {
 	}
 }
 
-// Whatever a file of --auth-file holds, what comes of it can be sent in SOCKS and
-// is what the first line says; an error does not show it.
+// FuzzAuthFile: credentials of any --auth-file can be sent in SOCKS and are its first line;
+// an error does not show them.
 func FuzzAuthFile(f *testing.F) {
 	for _, s := range []string{"", "\n", "user:password\n", "user:pass:word\r\nmore\n", ":", "user:", ":password", "no colon",
 		"user:" + strings.Repeat("p", 256), strings.Repeat("x", 3_000), "\xff\x00:\x00", "\xef\xbb\xbfuser:password\r\n",
@@ -75,8 +74,8 @@ func FuzzAuthFile(f *testing.F) {
 	})
 }
 
-// Whatever --peer and --listen say, it opens a listener here or is an error that
-// names the flag, and that is never more open than it looks.
+// FuzzListenSpec: every --peer and --listen opens a listener or is an error, and a loopback
+// address is never public.
 func FuzzListenSpec(f *testing.F) {
 	for _, s := range []string{"127.0.0.1:0=node.example:8333", "127.0.0.1:0", "[::1]:0=[2001:db8::1]:8333", "unix:", "0.0.0.0:0=a:1", "=", ":0=:0",
 		"127.0.0.1:0=node.example", "localhost:0=a:1", "127.1:0=a:1", "127.0.0.1:99999=a:1", "[::ffff:127.0.0.1]:0=a:1"} {
@@ -112,7 +111,7 @@ func FuzzListenSpec(f *testing.F) {
 	})
 }
 
-// --connect-timeout bounds a direct connection, or the one to the upstream proxy, and not what that takes.
+// --connect-timeout bounds a direct connection, or the one to the upstream proxy, but not the connections that it makes.
 func TestConnectTimeout(t *testing.T) {
 	for value, valid := range map[string]bool{"1s": true, "5s": true, "60s": true, "1m": true, "999ms": false, "61s": false, "0s": false, "-5s": false} {
 		for _, upstream := range []string{"", "socks5://127.0.0.1:9050"} {

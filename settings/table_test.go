@@ -6,8 +6,7 @@ import (
 	"testing"
 )
 
-// The documentation has every setting, with its default, and says whether it is
-// reloaded.
+// docs/configuration.md has every setting, its default and whether a reload changes it.
 func TestSettingsAreDocumented(t *testing.T) {
 	text, err := os.ReadFile("../docs/configuration.md")
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"unicode/utf16"
 )
 
-// inUTF16 is text as Windows's Notepad and PowerShell save it.
+// inUTF16 returns text as Windows Notepad and PowerShell save it.
 func inUTF16(order binary.AppendByteOrder, text string) string {
 	b := order.AppendUint16(nil, 0xfeff)
 	for _, unit := range utf16.Encode([]rune(text)) {
@@ -18,7 +18,7 @@ func inUTF16(order binary.AppendByteOrder, text string) string {
 
 var little, big = binary.LittleEndian, binary.BigEndian
 
-// A password, a token and settings are read from a file whatever editor wrote it, as long as it is clear what is meant.
+// Files with a password, a token or settings are read in the encodings of all editors.
 func TestFilesOfOtherEditors(t *testing.T) {
 	for _, encode := range map[string]func(text string) string{
 		"as it is":     func(text string) string { return text },
@@ -50,7 +50,7 @@ func TestFilesOfOtherEditors(t *testing.T) {
 	}
 }
 
-// A space at either end may belong to a password, so it stays, and is reported; a token has none.
+// A space at either end may belong to a password, so it stays and is reported; a token has none.
 func TestSpacesInFiles(t *testing.T) {
 	for pair, want := range map[string]bool{"user:password": false, "user:pass word": false, "user:password ": true, " user:password": true, "user:password\t": true, "user:password\u00a0": true, "user: password": false} {
 		s := defaults()
@@ -70,7 +70,7 @@ func TestSpacesInFiles(t *testing.T) {
 	}
 }
 
-// What is left of a file in a flag or a variable is dropped as it is from the file itself.
+// The byte order mark and line end of a file are dropped from a flag or variable, too.
 func TestValuesFromFiles(t *testing.T) {
 	all, err := readEnvironment([]string{"\ufeffBIP324_PROXY_AUTH=user:password\r", "BIP324_PROXY_DENY=private,*:25\r\n"})
 	if err != nil || all["auth"].texts[0] != "user:password" || len(all["deny"].texts) != 2 || all["deny"].texts[1] != "*:25" {
