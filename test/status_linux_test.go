@@ -8,7 +8,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"bip324proxy/test/hostile"
 )
@@ -208,7 +207,7 @@ func testLooks(t *testing.T, tab *tab) {
 			if got := eval[int](tab, "document.documentElement.scrollWidth"); got > width {
 				t.Errorf("on a screen of %d the page is %d wide", width, got)
 			}
-			time.Sleep(400 * time.Millisecond) // colors change in 0.3 s
+			tab.until(`document.getAnimations().length === 0`) // colors change gradually
 			for _, low := range eval[[]string](tab, lowContrast) {
 				t.Errorf("%d, %s: too little contrast: %s", width, scheme, low)
 			}
