@@ -1,0 +1,65 @@
+package proxy
+
+import (
+	"errors"
+	"net"
+	"testing"
+
+	"bip324proxy/internal/stream"
+)
+
+// What a session comes to own after its end shares that end, and what is to happen then
+// happens once.
+func TestLifetime(t *testing.T) {
+	cause := errors.New("the cause")
+	for name, test := range map[string]struct {
+		end         func(*lifetime)
+		interrupted bool
+		own         error
+		cause       error
+	}{
+		"interrupted": {(*lifetime).interrupt, true, nil, nil},
+		"closed":      {(*lifetime).close, false, net.ErrClosed, nil},
+		"failed":      {func(l *lifetime) { l.fail(cause); l.fail(errStopping) }, false, net.ErrClosed, cause},
+		"both":        {func(l *lifetime) { l.interrupt(); l.close() }, true, net.ErrClosed, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var l lifetime
+			ends := 0
+			count := func() { ends++ }
+			before, after := socket(t), socket(t)
+			if err := l.own(before); err != nil {
+				t.Fatal(err)
+			}
+			l.onEnd(count)
+			test.end(&l)
+			if ends != 1 || !before.Interrupted() {
+				t.Errorf("%d ends, interrupted: %v", ends, before.Interrupted())
+			}
+			if err := l.own(after); err != test.own {
+				t.Errorf("own: %v, want %v", err, test.own)
+			}
+			if _, err := after.Read(make([]byte, 1)); err == nil {
+				t.Error("what is owned later can still be read")
+			}
+			if l.onEnd(count); ends != 2 {
+				t.Errorf("onEnd at the end calls %d times", ends-1)
+			}
+			if l.wasInterrupted() != test.interrupted {
+				t.Errorf("interrupted: %v", l.wasInterrupted())
+			}
+			if err := l.closeBecause(errClientLeft); err != test.cause && test.own != nil {
+				t.Errorf("closed because of %v, want %v", err, test.cause)
+			}
+			if ends != 2 {
+				t.Errorf("%d ends", ends)
+			}
+		})
+	}
+}
+
+func socket(t *testing.T) *stream.Socket {
+	near, far := net.Pipe()
+	t.Cleanup(func() { far.Close() })
+	return stream.NewSocket(near)
+}
