@@ -21,8 +21,8 @@ func (s *Server) watchAcks() {
 	now := time.Now()
 	stuck := make(map[net.Conn]time.Time)
 	var conns []net.Conn
-	for _, each := range s.live() {
-		conns = each.appendConns(conns[:0])
+	for _, sess := range s.live() {
+		conns = sess.appendConns(conns[:0])
 		for _, c := range conns {
 			outstanding, lastAck := unacknowledged(c)
 			if !outstanding {
@@ -35,10 +35,10 @@ func (s *Server) watchAcks() {
 			stuck[c] = since
 			if now.Sub(since) >= s.ackTimeout() {
 				side := v1v2.Peer
-				if c == each.client.Conn {
+				if c == sess.client.Conn {
 					side = v1v2.Client
 				}
-				each.fail(&v1v2.EndError{Side: side, Err: errUnacknowledged})
+				sess.fail(&v1v2.EndError{Side: side, Err: errUnacknowledged})
 			}
 		}
 	}

@@ -177,8 +177,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 func (s *Server) Close() {
 	s.stopAccepting()
 	s.Interrupt()
-	for _, each := range s.live() {
-		each.close()
+	for _, sess := range s.live() {
+		sess.close()
 	}
 	s.folded.refusals.tellAll()
 }
@@ -190,8 +190,8 @@ func (s *Server) Interrupt() {
 	s.setup()
 	s.ending = true
 	s.mu.Unlock()
-	for _, each := range s.live() {
-		each.interrupt()
+	for _, sess := range s.live() {
+		sess.interrupt()
 	}
 	s.cancel()
 }
@@ -322,39 +322,39 @@ func (s *Server) begin(conn net.Conn, peer string, public bool) (tell func()) {
 		return tell
 	}
 	s.number++
-	each := newSession(s, conn, peer, public, s.number)
-	s.sessions[each] = struct{}{}
+	sess := newSession(s, conn, peer, public, s.number)
+	s.sessions[sess] = struct{}{}
 	if s.acks == nil {
 		s.acks = time.AfterFunc(s.ackTimeout()/3, s.watchAcks)
 	}
 	if refusal != nil {
 		s.refusing++
-		each.refusal = refusal
-		each.after(refuseTimeout, func() { each.fail(refusal) })
+		sess.refusal = refusal
+		sess.after(refuseTimeout, func() { sess.fail(refusal) })
 	} else if public {
-		s.waiting.add(each)
+		s.waiting.add(sess)
 	}
 	s.running.Go(func() {
-		err := each.cause(each.serve(s.ctx))
-		outcome := each.outcomeOf(err)
-		s.remove(each, outcome)
-		each.logOutcome(outcome, err)
+		err := sess.cause(sess.serve(s.ctx))
+		outcome := sess.outcomeOf(err)
+		s.remove(sess, outcome)
+		sess.logOutcome(outcome, err)
 	})
 	return tell
 }
 
 // remove takes an ended session off the live set and counts it.
-func (s *Server) remove(each *session, o Outcome) {
+func (s *Server) remove(sess *session, o Outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.sessions, each)
-	delete(s.leaving, each)
-	s.waiting.remove(each)
-	each.addDropped(s.tally.dropped)
-	if each.opened() || o.Kind != "" { // else a question was answered
-		s.tally.add(o, each.info().Traffic)
+	delete(s.sessions, sess)
+	delete(s.leaving, sess)
+	s.waiting.remove(sess)
+	sess.addDropped(s.tally.dropped)
+	if sess.opened() || o.Kind != "" { // else a question was answered
+		s.tally.add(o, sess.info().Traffic)
 	}
-	if each.refusal != nil {
+	if sess.refusal != nil {
 		s.refusing--
 	}
 }

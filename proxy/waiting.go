@@ -92,11 +92,11 @@ func (s *Server) makeRoom() (tell func()) {
 
 // negotiated takes a session whose client has authenticated and asked for a destination
 // off the waiting. It returns errMadeRoom if the session was evicted before.
-func (s *Server) negotiated(each *session) error {
+func (s *Server) negotiated(sess *session) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.waiting.remove(each)
-	if _, late := s.leaving[each]; late {
+	s.waiting.remove(sess)
+	if _, late := s.leaving[sess]; late {
 		return errMadeRoom
 	}
 	return nil
@@ -115,8 +115,8 @@ func (s *Server) full(public bool) bool {
 	if !local || taken < s.max-s.max/8 {
 		return false
 	}
-	for each := range s.sessions {
-		if _, leaving := s.leaving[each]; each.public && each.refusal == nil && !leaving {
+	for sess := range s.sessions {
+		if _, leaving := s.leaving[sess]; sess.public && sess.refusal == nil && !leaving {
 			ofPublic++
 		}
 	}
