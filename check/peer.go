@@ -1,11 +1,8 @@
 package check
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -20,7 +17,6 @@ import (
 	"bip324proxy/internal/dial"
 	"bip324proxy/internal/hints"
 	"bip324proxy/internal/listen"
-	"bip324proxy/internal/stream"
 	"bip324proxy/proxy"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
@@ -28,8 +24,8 @@ import (
 	"bip324proxy/v1v2"
 )
 
-// How long it may take to check a peer in all, directly and through an upstream
-// proxy, and what a handshake and the peer's VERSION may take of it.
+// The timeouts of a check, of its handshake and of the peer's VERSION, directly and
+// through an upstream proxy.
 const (
 	directTimeout      = time.Minute
 	upstreamTimeout    = 90 * time.Second
@@ -41,7 +37,7 @@ const (
 	maxPacketsToAnswer = 20 // before VERSION
 )
 
-// Peer is what was found out about a peer. What did not come to be known is empty.
+// Peer is what a check found out about a peer; unknown fields are empty.
 type Peer struct {
 	Peer    string `json:"peer"`              // as it was asked for, "host:port"
 	Network string `json:"network"`           // such as mainnet, or its magic
@@ -61,12 +57,11 @@ type Peer struct {
 
 // PeerReport checks a peer the way the proxy would reach it: through the upstream
 // proxy if there is one, and only where its rules let a client of this machine go.
-// What it sends is v2, a handshake and a VERSION, unless t.V1 is set.
+// It sends a v2 handshake and a VERSION, and v1 only if t.V1 is set.
 //
-// That VERSION is the one with which Bitcoin Core introduces itself when it wants
-// to tell nothing of itself, for a private broadcast: no services, time, address or
-// height, and the user agent "/pynode:0.0.1/". The session has no other traffic and
-// ends with the peer's VERSION.
+// That VERSION is the one that Bitcoin Core sends for a private broadcast, which says
+// nothing of the sender: no services, time, address or height, and the user agent
+// "/pynode:0.0.1/". The session ends with the peer's VERSION.
 func PeerReport(ctx context.Context, s *Subject, t Target) Report {
 	p := prober{subject: s, target: t, report: Report{OK: true, Peer: &Peer{Peer: t.String(), Network: transport.NetworkName(t.Magic)}}}
 	total := directTimeout
@@ -89,7 +84,7 @@ func PeerReport(ctx context.Context, s *Subject, t Target) Report {
 	return p.report
 }
 
-// prober is a check of one peer on its way.
+// prober is a running check of one peer.
 type prober struct {
 	subject            *Subject
 	target             Target
@@ -100,7 +95,7 @@ type prober struct {
 	report             Report
 }
 
-// fail adds the result of a check that did not go well.
+// fail adds the result of a check that failed.
 func (p *prober) fail(name, what, hint string) { p.report.add(Result{name, Failed, what, hint}) }
 
 func (p *prober) run(ctx context.Context) {
@@ -156,18 +151,18 @@ func (p *prober) run(ctx context.Context) {
 	goodbye(link.V2.NetConn())
 }
 
-// isOwn says whether one of the addresses is a listener of the proxy's, which is no
-// peer, and then that this has failed.
+// isOwn reports whether one of the addresses is a listener of the proxy, and adds that
+// failure.
 func (p *prober) isOwn(addresses ...string) bool {
 	own := slices.ContainsFunc(p.subject.Listeners, func(l Listener) bool { return slices.Contains(addresses, l.Address) })
 	if own {
-		p.fail("connect", addresses[0]+": this is the proxy's own listener, and no peer", "to check that, give no HOST:PORT")
+		p.fail("connect", addresses[0]+": this is the proxy's own listener, not a peer", "to check that, give no HOST:PORT")
 	}
 	return own
 }
 
-// listenersAt are the addresses of listeners that may have taken the connection: on
-// this machine those, too, that are on all of its addresses.
+// listenersAt returns the addresses of listeners that may have accepted the connection;
+// on this machine they include those on all of its addresses.
 func listenersAt(nc net.Conn) []string {
 	all := []string{nc.RemoteAddr().String()}
 	to, ok := nc.RemoteAddr().(*net.TCPAddr)
@@ -179,8 +174,8 @@ func listenersAt(nc net.Conn) []string {
 	return all
 }
 
-// dialer is the server's own, but that it remembers nothing, never falls back and
-// has less time.
+// dialer returns the server's dialer, but without known peers and fallback, and with a
+// shorter timeout.
 func (p *prober) dialer() (fallback.Dialer, error) {
 	policy := p.subject.Policy
 	policy.Dialer.Peers = nil
@@ -189,8 +184,8 @@ func (p *prober) dialer() (fallback.Dialer, error) {
 	return policy.DialerTo(p.target.Addr, socks.Credentials{}, p.subject.allPublic())
 }
 
-// allPublic reports whether all listeners are open to others than this machine, so that
-// all clients are held to the rules for such listeners.
+// allPublic reports whether all listeners are open to other machines, so that the rules
+// for such listeners apply to all clients.
 func (s *Subject) allPublic() bool {
 	public := func(l Listener) bool {
 		addr, err := netip.ParseAddrPort(l.Address)
@@ -247,7 +242,7 @@ func (p *prober) handshakeDone(c *transport.Conn, took time.Duration) {
 		"if the node is yours, compare it with the one in its getpeerinfo: if they are equal, there is no man in the middle"})
 }
 
-// introduced tells of the peer's VERSION.
+// introduced reports the peer's VERSION.
 func (p *prober) introduced(v v1v2.Version, err error) {
 	if err != nil {
 		what := "no VERSION came: " + reason(err).Error()
@@ -305,8 +300,7 @@ func (p *prober) noHandshake(ctx context.Context, dialer *fallback.Dialer, err e
 // onlyAlways is the hint for a peer that speaks v1.
 const onlyAlways = "the proxy does not connect to it, except with --v1-fallback always, unencrypted"
 
-// ifFallingBack says what the proxy would do with such a peer, if it is not to
-// refuse it.
+// ifFallingBack says what the proxy would do with such a peer, unless it would refuse it.
 func (p *prober) ifFallingBack(ctx context.Context) string {
 	mode := p.subject.Policy.Dialer.Mode
 	if mode == fallback.Never {
@@ -347,55 +341,4 @@ func (p *prober) tryV1(ctx context.Context, dialer *fallback.Dialer) {
 		}
 	}
 	p.fail(name, fmt.Sprintf("the peer does not answer in v1 either: %v", reason(err)), "it is full, bans this address, or is no Bitcoin node of "+p.report.Peer.Network)
-}
-
-var versionType = v1v2.TypeOf("version")
-
-// ourVersion is the payload of the VERSION that is sent; see PeerReport.
-func ourVersion() []byte {
-	var nonce [8]byte
-	rand.Read(nonce[:])
-	return v1v2.AppendVersion(nil, v1v2.Version{Protocol: 70016, UserAgent: "/pynode:0.0.1/"}, binary.LittleEndian.Uint64(nonce[:]))
-}
-
-var errNoVersion = errors.New("what it sent was not VERSION")
-
-// awaitVersion reads the peer's VERSION, which it sends when it has got ours.
-func awaitVersion(ctx context.Context, c *transport.Conn) (v1v2.Version, error) {
-	defer context.AfterFunc(ctx, func() { c.Close() })()
-	for range maxPacketsToAnswer {
-		contents, err := c.ReadPacket()
-		if err != nil {
-			return v1v2.Version{}, err
-		}
-		if t, payload, ok := v1v2.Decode(contents); ok && t == versionType {
-			if v, ok := v1v2.ParseVersion(payload); ok {
-				return v, nil
-			}
-			break
-		}
-	}
-	return v1v2.Version{}, errNoVersion
-}
-
-func awaitV1(nc net.Conn, magic [4]byte) (v1v2.Version, error) {
-	messages := v1v2.NewReader(stream.NewReader(nc), magic)
-	defer messages.Release()
-	m, ok, err := messages.Next()
-	if err != nil {
-		return v1v2.Version{}, err
-	}
-	v, whole := v1v2.ParseVersion(bytes.Clone(m.Payload()))
-	if !ok || !whole || m.Type != versionType {
-		return v1v2.Version{}, errNoVersion
-	}
-	return v, nil
-}
-
-// goodbye ends the stream and lets the peer end its own: to close while it still
-// talks would reset the connection.
-func goodbye(nc net.Conn) {
-	stream.NewSocket(nc).CloseWrite()
-	nc.SetReadDeadline(time.Now().Add(goodbyeTimeout))
-	io.Copy(io.Discard, nc)
 }

@@ -257,7 +257,7 @@ func TestOwnListener(t *testing.T) {
 	} {
 		peer := c.peer
 		r := PeerReport(within(t), &Subject{Policy: policy, Listeners: []Listener{{Address: c.listener}}}, target(t, peer))
-		if got := text(t, &r); !strings.HasSuffix(got, "failed connect ADDR: this is the proxy's own listener, and no peer -> to check that, give no HOST:PORT") {
+		if got := text(t, &r); !strings.HasSuffix(got, "failed connect ADDR: this is the proxy's own listener, not a peer -> to check that, give no HOST:PORT") {
 			t.Errorf("%s: %s", peer, got)
 		}
 	}

@@ -134,7 +134,7 @@ func (s *session) askVersion(magic [4]byte, auth bool) (*socks.Request, error) {
 	addr := netip.AddrPortFrom(ip, binary.BigEndian.Uint16(b[recvPort:]))
 	switch {
 	case ip.IsUnspecified() || addr.Port() == 0:
-		return nil, &NoDestinationError{addr, "is no destination"}
+		return nil, &NoDestinationError{addr, "is not a valid destination"}
 	case ip.IsMulticast() || ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
 		return nil, &NoDestinationError{addr, "is not a single host's"}
 	case s.server.listensOn(net.TCPAddrFromAddrPort(addr)):

@@ -121,10 +121,10 @@ func TestRedirectRefused(t *testing.T) {
 		port uint16
 		why  string
 	}{
-		{"0.0.0.0", 8333, "0.0.0.0:8333, is no destination"},
-		{"::", 8333, "[::]:8333, is no destination"},
-		{"::", 0, "[::]:0, is no destination"},
-		{"192.0.2.7", 0, "192.0.2.7:0, is no destination"},
+		{"0.0.0.0", 8333, "0.0.0.0:8333, is not a valid destination"},
+		{"::", 8333, "[::]:8333, is not a valid destination"},
+		{"::", 0, "[::]:0, is not a valid destination"},
+		{"192.0.2.7", 0, "192.0.2.7:0, is not a valid destination"},
 		{"224.0.0.1", 8333, "224.0.0.1:8333, is not a single host's"},
 		{"239.255.255.255", 8333, "239.255.255.255:8333, is not a single host's"},
 		{"ff02::1", 8333, "[ff02::1]:8333, is not a single host's"},

@@ -11,8 +11,8 @@ import (
 	"bip324proxy/transport/fallback"
 )
 
-// Snapshot is what a server does at one moment and what it has done so far. The
-// names in JSON are part of the program's interface: none changes its meaning.
+// Snapshot is the state of a server and its counts. The names in JSON are part of the
+// program's interface: none changes its meaning.
 type Snapshot struct {
 	Time     time.Time `json:"time"`
 	Started  time.Time `json:"started"`
@@ -41,11 +41,11 @@ type Snapshot struct {
 	Handshakes Histogram `json:"handshakes"`
 
 	// Refusals and Closed are the last sessions that ended, up to 50 of each, the
-	// newest first. Alike ones are one: see Outcome.Count.
+	// newest first. Similar ones are one: see Outcome.Count.
 	Refusals []Outcome `json:"refusals"`
 	Closed   []Outcome `json:"closed"`
 
-	// Failing is about the attempts since a session last opened, nil if none failed.
+	// Failing is about the failures since a session last opened, nil if there are none.
 	Failing *Failing `json:"failing,omitempty"`
 	// Upstream is nil if there is none.
 	Upstream *Upstream `json:"upstream,omitempty"`
@@ -77,7 +77,7 @@ type SessionInfo struct {
 	LastToClient string `json:"last_to_client,omitempty"`
 }
 
-// Plaintext reports whether anybody on the path can read what a Bitcoin client says.
+// Plaintext reports whether anyone on the path can read what a Bitcoin client sends.
 func (s *SessionInfo) Plaintext() bool { return s.Transport == "v1" && !s.Overlay }
 
 // State is how far a session has come.
@@ -114,8 +114,7 @@ func (t *Traffic) add(more Traffic) {
 	t.Dropped += more.Dropped
 }
 
-// Failing is what became of the attempts since a session last opened, where no session
-// has opened since: all have failed.
+// Failing summarises the failures since a session last opened.
 type Failing struct {
 	Count  uint64    `json:"count"`
 	Since  time.Time `json:"since"`   // the first of them
@@ -134,7 +133,7 @@ type Histogram struct {
 	Buckets []uint64  `json:"buckets"`        // how many were no longer than each bound
 }
 
-// Peers are how many peers the memory knows to speak what.
+// Peers counts the known peers by what they speak.
 type Peers struct {
 	V2        int `json:"v2"`
 	V1        int `json:"v1"`
@@ -187,8 +186,8 @@ func (s *Server) Snapshot() Snapshot {
 	return now
 }
 
-// Accepting says on how many listeners clients are accepted, and whether no more are
-// for good. It costs far less than a Snapshot.
+// Accepting returns how many listeners accept clients, and whether the server is
+// stopping. It costs far less than a Snapshot.
 func (s *Server) Accepting() (listeners int, stopping bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -203,15 +202,15 @@ func clientName(addr net.Addr) string {
 	return addr.String()
 }
 
-// show changes what others are told of the session. Only the session itself calls it,
-// one goroutine at a time, and so may read shown as it is.
+// show changes the session's info. Only the session itself calls it, from one goroutine
+// at a time, and so may read shown without a lock.
 func (s *session) show(change func(*SessionInfo)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change(&s.shown)
 }
 
-// info is the session as others are told of it.
+// info returns the session's info with its counts.
 func (s *session) info() SessionInfo {
 	s.mu.Lock()
 	info := s.shown

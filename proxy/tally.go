@@ -20,37 +20,30 @@ const (
 // handshake takes two to three round trips, through Tor up to a minute.
 var handshakeBounds = []float64{0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60}
 
-// tally is what has happened since the server began. Server.mu guards it.
+// tally counts what has happened since the server started. Server.mu guards it.
 type tally struct {
-	opened    map[string]uint64
-	fallbacks map[string]uint64
-	refused   map[string]uint64
-	traffic   map[string]Traffic // of sessions that have ended
-	dropped   map[string]uint64  // by them
-	buckets   []uint64           // of handshakes, not cumulative; the last is for what is longer
-	handshake time.Duration      // all of them together
-	refusals  lastOutcomes
-	closed    lastOutcomes
-	failing   failing
+	opened     map[string]uint64
+	fallbacks  map[string]uint64
+	refused    map[string]uint64
+	traffic    map[string]Traffic // of sessions that have ended
+	dropped    map[string]uint64  // by them
+	handshakes Histogram
+	refusals   lastOutcomes
+	closed     lastOutcomes
+	failing    failing
 }
 
 func newTally() tally {
 	t := tally{
-		opened:    make(map[string]uint64),
-		fallbacks: make(map[string]uint64),
-		refused:   make(map[string]uint64),
-		traffic:   make(map[string]Traffic),
-		dropped:   make(map[string]uint64),
-		buckets:   make([]uint64, len(handshakeBounds)+1),
+		opened:     zeros(Transports),
+		fallbacks:  zeros(FallbackCauses),
+		refused:    zeros(RefusalKinds),
+		traffic:    make(map[string]Traffic),
+		dropped:    make(map[string]uint64),
+		handshakes: Histogram{Bounds: handshakeBounds, Buckets: make([]uint64, len(handshakeBounds))},
 	}
 	for _, transport := range Transports {
-		t.opened[transport], t.traffic[transport] = 0, Traffic{}
-	}
-	for _, cause := range FallbackCauses {
-		t.fallbacks[cause] = 0
-	}
-	for _, kind := range RefusalKinds {
-		t.refused[kind] = 0
+		t.traffic[transport] = Traffic{}
 	}
 	for _, reason := range v1v2.Reasons {
 		t.dropped[reason.String()] = 0
@@ -58,11 +51,24 @@ func newTally() tally {
 	return t
 }
 
+// zeros returns a count of 0 for each name.
+func zeros(names []string) map[string]uint64 {
+	counts := make(map[string]uint64)
+	for _, name := range names {
+		counts[name] = 0
+	}
+	return counts
+}
+
 // observeHandshake counts a v2 handshake that succeeded.
 func (t *tally) observeHandshake(took time.Duration) {
-	i, _ := slices.BinarySearch(handshakeBounds, took.Seconds())
-	t.buckets[i]++
-	t.handshake += took
+	t.handshakes.Count++
+	t.handshakes.Sum += took.Seconds()
+	for i, bound := range handshakeBounds {
+		if took.Seconds() <= bound {
+			t.handshakes.Buckets[i]++
+		}
+	}
 }
 
 // add counts a session that has ended: opened, and so with its traffic, or refused.
@@ -96,24 +102,18 @@ func (t *tally) copyTo(s *Snapshot) {
 	s.Traffic, s.Dropped = maps.Clone(t.traffic), maps.Clone(t.dropped)
 	s.Refusals, s.Closed = t.refusals.newestFirst(), t.closed.newestFirst()
 	s.Failing = t.failing.report()
-	s.Handshakes = Histogram{Sum: t.handshake.Seconds(), Bounds: slices.Clone(handshakeBounds)}
-	for i, n := range t.buckets {
-		s.Handshakes.Count += n
-		if i < len(handshakeBounds) {
-			s.Handshakes.Buckets = append(s.Handshakes.Buckets, s.Handshakes.Count)
-		}
-	}
+	s.Handshakes = t.handshakes
+	s.Handshakes.Bounds, s.Handshakes.Buckets = slices.Clone(handshakeBounds), slices.Clone(t.handshakes.Buckets)
 }
 
-// alike is what makes ended sessions alike: repeated, one of them is to be shown.
+// alike is what similar outcomes have in common; of these the last is shown.
 type alike struct {
 	kind, transport, dest string
-	client                string // its host, where the client is at fault or has not said where to
-	reason                string // where it has not
+	client                string // its host, if the client caused the outcome or named no destination
+	reason                string // if it named none
 }
 
-// lastOutcomes are the last sessions that ended, the newest last. Of those that are alike
-// it keeps one.
+// lastOutcomes are the last outcomes, the newest last, of similar ones only one.
 type lastOutcomes []Outcome
 
 func (l *lastOutcomes) put(o Outcome) {

@@ -20,7 +20,7 @@ const (
 
 var (
 	errTooManyWaiting = plainError("too many connections of the client's address have not authenticated")
-	errMadeRoom       = plainError("the client had not authenticated when its place was needed")
+	errMadeRoom       = plainError("the client had not authenticated when its session was needed for another client")
 )
 
 // waiting are the sessions that anybody can open: those of remote clients that have not
