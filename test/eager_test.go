@@ -1,6 +1,7 @@
 package test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -28,14 +29,16 @@ func TestEagerV2Peer(t *testing.T) {
 					script: hostile.Script{KeyFirst: true, Garbage: randomPayload(uint64(i), i*4095/99), WriteInParts: []int{0, 0, 1000, 64, 1}[i%5]},
 					sends:  three, want: fine,
 				}
-				m := meet(t, u, c.play(t), nil)
+				var m meeting
+				var faults []error
 				for range 10 {
+					faults = nil
+					m = meet(t, u, c.play(func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }), nil)
 					if !m.late() {
 						break
 					}
-					m = meet(t, u, c.play(t), nil)
 				}
-				if err := m.check(c.want); err != nil {
+				if err := errors.Join(append(faults, m.check(c.want))...); err != nil {
 					t.Errorf("%d: %v", i, err)
 				}
 			})

@@ -288,14 +288,14 @@ func contentsCases() (all []peerCase) {
 	)
 }
 
-// play is the peer of a case.
-func (c peerCase) play(t *testing.T) func(nc *net.TCPConn) {
+// play is the peer of a case. It tells fail what the proxy does wrong.
+func (c peerCase) play(fail func(format string, args ...any)) func(nc *net.TCPConn) {
 	return func(nc *net.TCPConn) {
 		e, err := c.script.Speak(nc, false)
 		if err == nil && c.want.msg == closed {
 			err = e.ReadFlight()
 			if first, err := e.Receive(); err != nil || !bytes.Equal(first, hostile.V2(version.name, version.payload)) {
-				t.Errorf("%s: the peer got %d bytes instead of the client's VERSION, %v", c.name, len(first), err)
+				fail("%s: the peer got %d bytes instead of the client's VERSION, %v", c.name, len(first), err)
 			}
 			for _, m := range c.sends {
 				e.Send(hostile.V2(m.name, m.payload))
@@ -305,11 +305,11 @@ func (c peerCase) play(t *testing.T) func(nc *net.TCPConn) {
 			}
 		}
 		if err != nil && c.want.msg == closed {
-			t.Errorf("%s: handshake: %v", c.name, err)
+			fail("%s: handshake: %v", c.name, err)
 		}
 		nc.CloseWrite()
 		if endOf(nc) == open {
-			t.Errorf("%s: the proxy keeps the connection to the peer", c.name)
+			fail("%s: the proxy keeps the connection to the peer", c.name)
 		}
 	}
 }
@@ -324,7 +324,7 @@ func TestHostilePeer(t *testing.T) {
 			cases := peerCases()
 			each(len(cases), 8, func(i int) {
 				c := cases[i]
-				if err := meet(t, u, c.play(t), nil).check(c.want); err != nil {
+				if err := meet(t, u, c.play(t.Errorf), nil).check(c.want); err != nil {
 					t.Errorf("%s: %v", c.name, err)
 				}
 			})
