@@ -10,17 +10,17 @@ import (
 )
 
 const (
-	// attemptDelay is how long after the first family the second is tried, too.
+	// attemptDelay is how long after the first family the second is tried.
 	attemptDelay = 300 * time.Millisecond
 
-	// minAttempt is the least time that an address gets, if there is as much.
+	// minAttempt is the least time for an address, unless less is left.
 	minAttempt = 2 * time.Second
 )
 
-// First connects to one of ips, of which there must be one. connect is called for
-// one after the other, each with its share of the time that ctx has left; if both
-// families are among them, for the second 300 ms after the first, or once that has
-// failed. The error is that of the family that failed last.
+// First connects to one of ips, which must not be empty. It calls connect for one address
+// after the other, each with its share of the time that ctx has left. If there are both
+// families, it starts the second one 300 ms after the first, or when that has failed. The
+// error is that of the family that failed last.
 func First(ctx context.Context, ips []netip.Addr, connect func(context.Context, netip.Addr) (net.Conn, error)) (net.Conn, error) {
 	type result struct {
 		conn net.Conn
@@ -75,8 +75,7 @@ func First(ctx context.Context, ips []netip.Addr, connect func(context.Context, 
 	}
 }
 
-// inTurn connects to the first of ips that can be connected to. The error is that of
-// the first.
+// inTurn connects to the first of ips that accepts. The error is that of the first.
 func inTurn(ctx context.Context, ips []netip.Addr, connect func(context.Context, netip.Addr) (net.Conn, error)) (_ net.Conn, first error) {
 	for i, ip := range ips {
 		attempt, cancel := share(ctx, len(ips)-i)
@@ -95,8 +94,7 @@ func inTurn(ctx context.Context, ips []netip.Addr, connect func(context.Context,
 	return nil, first
 }
 
-// share limits ctx to the nth part of the time that it has left, but to no less than
-// minAttempt.
+// share limits ctx to 1/n of the time that it has left, but at least minAttempt.
 func share(ctx context.Context, n int) (context.Context, context.CancelFunc) {
 	until, ok := ctx.Deadline()
 	if !ok {

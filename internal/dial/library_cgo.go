@@ -2,5 +2,5 @@
 
 package dial
 
-// hasLibrary says that the program has the system's C library, and its name service.
+// hasLibrary is whether the program uses the system's C library to resolve names.
 const hasLibrary = true

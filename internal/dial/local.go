@@ -17,8 +17,9 @@ import (
 	"time"
 )
 
-// The programs that know names in .local, and what the system's C library asks for names.
-// A program without that library, as in the packages, has to ask them itself.
+// The sockets of the programs that resolve names in .local, and the configuration of the
+// system's C library for names. A program without that library, as in the packages, has to
+// query these programs itself.
 var (
 	resolvedSocket = "/run/systemd/resolve/io.systemd.Resolve"
 	avahiSocket    = "/run/avahi-daemon/socket"
@@ -26,13 +27,13 @@ var (
 )
 
 const (
-	askTimeout = 8 * time.Second // a question of mDNS takes five if nobody answers
+	askTimeout = 8 * time.Second // an mDNS query without an answer takes five
 	maxAnswer  = 64 * 1024       // bytes
 )
 
 var errNoAddress = errors.New("no address")
 
-// lookupMulticast returns the addresses of name, which is in .local.
+// lookupMulticast resolves name, which is in .local.
 func lookupMulticast(ctx context.Context, name string) ([]netip.Addr, error) {
 	if ips, err := askResolved(ctx, name); err == nil {
 		return ips, nil
@@ -49,7 +50,7 @@ func lookupMulticast(ctx context.Context, name string) ([]netip.Addr, error) {
 	return nil, &net.DNSError{Err: "no such host: " + ErrMulticastName.Error(), Name: name, IsNotFound: true, UnwrapErr: ErrMulticastName}
 }
 
-// nssHas reports whether one of the sources that nsswitch.conf(5) has for hosts matches.
+// nssHas reports whether one of the sources for hosts in nsswitch.conf(5) matches.
 func nssHas(matches func(source string) bool) bool {
 	b, err := os.ReadFile(nsswitch)
 	if err != nil {
@@ -64,17 +65,17 @@ func nssHas(matches func(source string) bool) bool {
 	return false
 }
 
-// isOtherSource reports whether a source may know names in .local that nobody has been
-// asked for yet.
+// isOtherSource reports whether a source may know names in .local, and has not been queried
+// yet.
 func isOtherSource(source string) bool {
 	return source != "files" && source != "dns" && source != "resolve" && source != "myhostname" && !strings.HasPrefix(source, "mdns")
 }
 
-// isSource is false for an action, such as [NOTFOUND=return].
+// isSource reports whether word is a source, not an action such as [NOTFOUND=return].
 func isSource(word string) bool { return !strings.ContainsAny(word, "[]=") }
 
-// askResolved asks systemd-resolved, by its Varlink interface: JSON, each message with a
-// zero byte at its end.
+// askResolved queries systemd-resolved through Varlink: JSON messages, each with a zero byte
+// at its end.
 func askResolved(ctx context.Context, name string) ([]netip.Addr, error) {
 	type parameters struct {
 		Name string `json:"name"`
@@ -93,7 +94,7 @@ func askResolved(ctx context.Context, name string) ([]netip.Addr, error) {
 	return resolvedAddresses(answer)
 }
 
-// resolvedAddresses reads systemd-resolved's answer.
+// resolvedAddresses parses systemd-resolved's answer.
 func resolvedAddresses(answer []byte) ([]netip.Addr, error) {
 	var reply struct {
 		Error      string `json:"error"`
@@ -119,7 +120,7 @@ func resolvedAddresses(answer []byte) ([]netip.Addr, error) {
 	return sixFirst(ips)
 }
 
-// askAvahi asks the Avahi daemon as nss-mdns does, for both families at once.
+// askAvahi queries the Avahi daemon like nss-mdns, for both families at once.
 func askAvahi(ctx context.Context, name string) ([]netip.Addr, error) {
 	if strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c > '~' }) {
 		return nil, errNoAddress
@@ -141,7 +142,7 @@ func askAvahi(ctx context.Context, name string) ([]netip.Addr, error) {
 	return sixFirst(ips)
 }
 
-// avahiAddress reads "+ INTERFACE PROTOCOL NAME ADDRESS".
+// avahiAddress parses "+ INTERFACE PROTOCOL NAME ADDRESS".
 func avahiAddress(answer string) netip.Addr {
 	words := strings.Fields(answer)
 	if len(words) != 5 || words[0] != "+" {
@@ -152,7 +153,7 @@ func avahiAddress(answer string) netip.Addr {
 	return zoned(ip.WithZone(""), i)
 }
 
-// zoned gives a link-local address the interface that it was found on.
+// zoned adds the interface to a link-local address.
 func zoned(ip netip.Addr, i int) netip.Addr {
 	ip = ip.Unmap()
 	if !ip.Is6() || !ip.IsLinkLocalUnicast() || i <= 0 {
@@ -164,7 +165,7 @@ func zoned(ip netip.Addr, i int) netip.Addr {
 	return ip.WithZone(strconv.Itoa(i))
 }
 
-// sixFirst sorts by family. Without addresses it returns errNoAddress.
+// sixFirst sorts ips by family. If there are none it returns errNoAddress.
 func sixFirst(ips []netip.Addr) ([]netip.Addr, error) {
 	if len(ips) == 0 {
 		return nil, errNoAddress
@@ -173,8 +174,8 @@ func sixFirst(ips []netip.Addr) ([]netip.Addr, error) {
 	return ips, nil
 }
 
-// converse sends question to the unix socket at path and returns what comes back before
-// the byte end, up to maxAnswer bytes.
+// converse sends question to the unix socket at path and returns the answer up to the byte
+// end, at most maxAnswer bytes.
 func converse(ctx context.Context, path string, question []byte, end byte) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()

@@ -11,18 +11,17 @@ import (
 	"bip324proxy/internal/random"
 )
 
-// resolutionDelay is how long the addresses of one family wait for those of the
-// other. RFC 8305 has 50 ms; a client that wants IPv4 only is worth some more.
+// resolutionDelay is how long the addresses of one family wait for those of the other. RFC
+// 8305 has 50 ms; more serves clients that only use IPv4.
 const resolutionDelay = 500 * time.Millisecond
 
-// ErrMulticastName says why a name in .local is not known: it is not a question for DNS
-// servers (RFC 6762, section 22).
+// ErrMulticastName reports a name in .local that was not found. DNS servers are not queried
+// for such names (RFC 6762, section 22).
 var ErrMulticastName = errors.New("names in .local need systemd-resolved or Avahi on this machine, with mDNS, or an entry in /etc/hosts")
 
-// Lookup returns the addresses of host, IPv6 first, those of one family in random order.
-// A name with a dot is complete: the system's search domains are for names without one.
-// localhost is this machine, and for names in .local no DNS server is asked. The error
-// is a *net.DNSError.
+// Lookup returns the addresses of host, IPv6 first, each family in random order. The
+// system's search domains apply only to names without a dot. localhost is this machine, and
+// no DNS server is queried for names in .local. The error is a *net.DNSError.
 func Lookup(ctx context.Context, host string) ([]netip.Addr, error) {
 	ips, err := lookup(ctx, host)
 	if err != nil {
@@ -64,8 +63,7 @@ func lookup(ctx context.Context, host string) ([]netip.Addr, error) {
 	return nil, &named
 }
 
-// Search is Lookup for a name that the user gives for this machine's own use: the
-// system's search domains count.
+// Search is Lookup for a name in the settings: the system's search domains apply.
 func Search(ctx context.Context, host string) ([]netip.Addr, error) {
 	if bare := strings.TrimSuffix(host, "."); isLocalhost(bare) || IsMulticast(host) {
 		return Lookup(ctx, host)
@@ -73,19 +71,19 @@ func Search(ctx context.Context, host string) ([]netip.Addr, error) {
 	return bothFamilies(ctx, net.DefaultResolver, host)
 }
 
-// IsMulticast reports whether name is one of mDNS (RFC 6762).
+// IsMulticast reports whether name is an mDNS name (RFC 6762).
 func IsMulticast(name string) bool {
 	return strings.HasSuffix(strings.ToLower(strings.TrimRight(name, ".")), ".local")
 }
 
-// isLocalhost reports whether name, without a dot at the end, is this machine by RFC
-// 6761, which no DNS server is to be asked for.
+// isLocalhost reports whether name, without a dot at its end, is this machine by RFC 6761.
+// DNS servers are not queried for it.
 func isLocalhost(name string) bool {
 	name = strings.ToLower(name)
 	return name == "localhost" || strings.HasSuffix(name, ".localhost")
 }
 
-// hostsOnly knows /etc/hosts, or what the system has in its place, and no DNS server.
+// hostsOnly resolves names in /etc/hosts, or its equivalent, without DNS.
 var hostsOnly = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
 	return nil, errHostsOnly
 }}
@@ -110,9 +108,8 @@ func shuffled(ips []netip.Addr) []netip.Addr {
 	return ips
 }
 
-// bothFamilies returns the addresses of host, IPv6 first. It asks for both families at
-// once; a family that does not answer does not hold up the other. The error is a
-// *net.DNSError.
+// bothFamilies returns the addresses of host, IPv6 first. It queries both families at once;
+// one without an answer does not delay the other. The error is a *net.DNSError.
 func bothFamilies(ctx context.Context, resolver *net.Resolver, host string) ([]netip.Addr, error) {
 	type answer struct {
 		ips []netip.Addr
@@ -150,7 +147,7 @@ func bothFamilies(ctx context.Context, resolver *net.Resolver, host string) ([]n
 	if len(ips) > 0 {
 		return ips, nil
 	}
-	if dns, ok := four.err.(*net.DNSError); ok && dns.IsNotFound { // there may be IPv6, if only it could be asked for
+	if dns, ok := four.err.(*net.DNSError); ok && dns.IsNotFound { // the query for IPv6 may have failed otherwise
 		return nil, six.err
 	}
 	return nil, four.err

@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// restrictNewFiles makes files that are created from now on this user's alone,
-// until what it returns is called. It is for the whole process.
+// restrictNewFiles makes new files of the process accessible to this user only, until restore
+// is called.
 func restrictNewFiles() (restore func()) {
 	old := syscall.Umask(0o177)
 	return func() { syscall.Umask(old) }
@@ -21,8 +21,8 @@ func restrictNewFiles() (restore func()) {
 // (SD_LISTEN_FDS_START).
 const firstActivated = 3
 
-// Activated returns the listeners that systemd's socket activation has passed to
-// this process (sd_listen_fds(3)), if any. It can be called once.
+// Activated returns the listeners that systemd's socket activation has passed to this process
+// (sd_listen_fds(3)). It can be called once.
 func Activated() ([]net.Listener, error) {
 	pid, _ := strconv.Atoi(os.Getenv("LISTEN_PID"))
 	n, _ := strconv.Atoi(os.Getenv("LISTEN_FDS"))
@@ -30,7 +30,7 @@ func Activated() ([]net.Listener, error) {
 		return nil, nil
 	}
 	for _, name := range []string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"} {
-		os.Unsetenv(name) // they are not for this process's children
+		os.Unsetenv(name) // child processes must not inherit them
 	}
 	var all []net.Listener
 	for fd := firstActivated; fd < firstActivated+n; fd++ {
@@ -46,7 +46,7 @@ func Activated() ([]net.Listener, error) {
 	return all, nil
 }
 
-// activatedListener makes a listener of a descriptor from systemd, which it closes.
+// activatedListener returns a listener on a descriptor from systemd, which it closes.
 func activatedListener(fd int) (net.Listener, error) {
 	f := os.NewFile(uintptr(fd), "systemd socket "+strconv.Itoa(fd))
 	defer f.Close() // the listener has a copy
@@ -55,13 +55,13 @@ func activatedListener(fd int) (net.Listener, error) {
 	}
 	l, err := net.FileListener(f)
 	if err != nil {
-		return nil, fmt.Errorf("descriptor %d, from systemd, cannot be listened on: %w", fd, err)
+		return nil, fmt.Errorf("cannot listen on descriptor %d, from systemd: %w", fd, err)
 	}
 	return l, nil
 }
 
-// notListening returns why a socket cannot accept clients, and what to change in
-// systemd's unit, or nothing if it listens or that is unknown.
+// notListening returns why a socket cannot accept clients and what to change in systemd's
+// unit, or "" if it listens or that is unknown.
 func notListening(fd int) string {
 	kind, err := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_TYPE)
 	if err != nil {
@@ -74,7 +74,7 @@ func notListening(fd int) string {
 		return "is a connection, not a listener; in the .socket unit, write Accept=no"
 	}
 	if listens, err := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_ACCEPTCONN); err == nil && listens == 0 {
-		return "does not listen: it is only bound, or was a connection; in the .socket unit, write ListenStream= and Accept=no"
+		return "does not listen: it is bound only, or was a connection; in the .socket unit, write ListenStream= and Accept=no"
 	}
 	return ""
 }

@@ -6,9 +6,8 @@ import (
 	"strings"
 )
 
-// isBound reports whether a socket of this network namespace that is neither dead nor
-// connected is bound to path: connecting to one that does not listen, or not yet, fails
-// as if there was none.
+// isBound reports whether an unconnected socket of this network namespace is bound to path: a
+// connection to one that does not listen yet fails like one to a stale file.
 func isBound(path string) bool {
 	all, err := os.ReadFile("/proc/thread-self/net/unix")
 	path, errAbs := filepath.Abs(path)

@@ -2,5 +2,5 @@
 
 package listen
 
-// isBound reports nothing here.
+// isBound reports false: only Linux is asked.
 func isBound(string) bool { return false }

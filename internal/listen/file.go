@@ -15,8 +15,8 @@ import (
 	"bip324proxy/internal/errno"
 )
 
-// NotSocketError reports a file that is not a socket at the path of a listener. It
-// unwraps to EADDRINUSE.
+// NotSocketError reports a file at the path of a listener that is not a socket. It unwraps to
+// EADDRINUSE.
 type NotSocketError struct {
 	Path string
 	Mode fs.FileMode
@@ -49,8 +49,8 @@ func (e *GroupError) Error() string {
 
 func (e *GroupError) Unwrap() error { return e.Err }
 
-// fileListener listens on a socket file. Close removes the file that it made, and not a
-// file that has replaced it since.
+// fileListener listens on a socket file. Close removes the file, unless another has replaced
+// it.
 type fileListener struct {
 	*net.UnixListener
 	path string
@@ -65,7 +65,7 @@ func listenUnix(spec string, socket Address) (net.Listener, error) {
 	if why != "" {
 		return nil, &SpecError{spec, why}
 	}
-	unlock, locked := lockDir(filepath.Dir(path), lockPatience)
+	unlock, locked := lockDir(filepath.Dir(path), openPatience)
 	defer unlock()
 	if info, err := os.Lstat(path); err == nil {
 		if info.Mode()&os.ModeSocket == 0 {
@@ -144,7 +144,7 @@ func isStale(path string) bool {
 // Close closes the listener and removes its file.
 func (l *fileListener) Close() error {
 	l.once.Do(func() {
-		unlock, locked := lockDir(filepath.Dir(l.path), unlockPatience)
+		unlock, locked := lockDir(filepath.Dir(l.path), closePatience)
 		defer unlock()
 		if now, err := os.Lstat(l.path); locked && err == nil && os.SameFile(now, l.made) {
 			os.Remove(l.path)
@@ -154,11 +154,11 @@ func (l *fileListener) Close() error {
 }
 
 const (
-	// lockPatience is how long a start waits for other instances that make or remove a
-	// socket file in the same directory, which takes them a moment.
-	lockPatience = 2 * time.Second
+	// openPatience is how long Open waits for other instances that create or remove a
+	// socket file in the same directory.
+	openPatience = 2 * time.Second
 
-	// unlockPatience is the same for the end. After it the file stays, for the next
-	// start to replace.
-	unlockPatience = 200 * time.Millisecond
+	// closePatience is the same for Close. After it the file stays; the next start replaces
+	// it.
+	closePatience = 200 * time.Millisecond
 )

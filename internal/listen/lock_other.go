@@ -4,6 +4,6 @@ package listen
 
 import "time"
 
-// lockDir locks nothing here: two instances that start at the same moment with the
-// same socket file are not kept apart.
+// lockDir does nothing: two instances that start at the same moment with the same socket file
+// may conflict.
 func lockDir(string, time.Duration) (unlock func(), ok bool) { return func() {}, true }

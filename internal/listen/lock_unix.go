@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// lockDir keeps other instances of this program from making and removing socket files
-// in the directory until unlock is called. ok is false if another one has held it for
-// all of patience; unlock may be called all the same. A directory that this user may not
-// read, or on a file system without locks, is not locked.
+// lockDir keeps other instances of this program from creating and removing socket files in
+// the directory until unlock is called. ok is false if another instance held the lock for all
+// of patience; unlock may be called anyway. A directory that this user may not read, or whose
+// file system has no locks, is not locked.
 func lockDir(path string, patience time.Duration) (unlock func(), ok bool) {
 	dir, err := os.OpenFile(path, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NONBLOCK, 0)
 	if err != nil {

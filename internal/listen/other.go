@@ -6,8 +6,8 @@ import (
 	"net"
 )
 
-// restrictNewFiles does nothing here: access is up to the directory.
+// restrictNewFiles does nothing: the directory restricts access.
 func restrictNewFiles() (restore func()) { return func() {} }
 
-// Activated returns no listeners: there is no systemd here.
+// Activated returns no listeners: only Linux has systemd.
 func Activated() ([]net.Listener, error) { return nil, nil }

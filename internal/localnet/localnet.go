@@ -1,5 +1,6 @@
-// Package localnet knows which addresses are this machine's, its networks' and its routers'.
-// It asks the system each time, for interfaces come and go; that costs some microseconds.
+// Package localnet tells which addresses belong to this machine, its networks and its
+// routers. It asks the system each time, because interfaces come and go; that takes
+// microseconds.
 package localnet
 
 import (
@@ -8,13 +9,13 @@ import (
 	"slices"
 )
 
-// MinNetwork is the shortest prefix, in bits, that makes a network. Shorter ones are
-// default routes, or their halves.
+// MinNetwork is the shortest prefix of a network, in bits. Shorter ones are default routes,
+// or halves of one.
 const MinNetwork = 8
 
-// Contains reports whether ip is an address of this machine or of a network that it is in:
-// an interface's network or, on Linux, one that a route reaches through an interface other
-// than a tunnel and without a router. The error says that the system does not tell.
+// Contains reports whether ip is an address of this machine or one of its networks: an
+// interface's network or, on Linux, one with a route that needs neither router nor tunnel.
+// An error means that the system does not tell.
 func Contains(ip netip.Addr) (bool, error) {
 	own, err := net.InterfaceAddrs()
 	if err != nil {
@@ -28,7 +29,7 @@ func Contains(ip netip.Addr) (bool, error) {
 	return routedLocally(ip)
 }
 
-// inNetwork reports whether ip is an interface's address, or of its network.
+// inNetwork reports whether ip is an interface's address, or in its network.
 func inNetwork(address net.Addr, ip netip.Addr) bool {
 	n, ok := address.(*net.IPNet)
 	if !ok {
@@ -40,8 +41,8 @@ func inNetwork(address net.Addr, ip netip.Addr) bool {
 	return own.Unmap() == ip || err == nil && ones >= MinNetwork && prefix.Contains(ip)
 }
 
-// IsRelay reports whether ip is an address of this machine, or of a router that its routes
-// name. The error says that the system does not tell.
+// IsRelay reports whether ip is an address of this machine, or of a router in its routes. An
+// error means that the system does not tell.
 func IsRelay(ip netip.Addr) (own, router bool, err error) {
 	addrs, err := net.InterfaceAddrs()
 	if err != nil {

@@ -4,9 +4,8 @@ package localnet
 
 import "net/netip"
 
-// routedLocally is for routes beside the interfaces' own networks, which only Linux
-// is asked for.
+// routedLocally reports false: only Linux is asked for routes.
 func routedLocally(netip.Addr) (bool, error) { return false, nil }
 
-// routers returns none: only Linux is asked for them.
+// routers returns none: only Linux is asked for routes.
 func routers() ([]netip.Addr, error) { return nil, nil }

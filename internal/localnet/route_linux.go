@@ -15,10 +15,9 @@ const (
 	rtaEncap    = 22     // RTA_ENCAP
 )
 
-// routedLocally reports whether the kernel delivers packets to ip on this machine, or
-// straight to a network that this machine is in. A route through a tunnel or PPP has
-// no router either, but does not make its addresses local; nor does one with several
-// ways.
+// routedLocally reports whether the kernel delivers packets to ip on this machine or sends
+// them to a network without a router. Tunnels and PPP, which have no routers either, and
+// multipath routes do not count.
 func routedLocally(ip netip.Addr) (bool, error) {
 	fd, err := syscall.Socket(syscall.AF_NETLINK, syscall.SOCK_RAW|syscall.SOCK_CLOEXEC, syscall.NETLINK_ROUTE)
 	if err != nil {
@@ -40,7 +39,7 @@ func routedLocally(ip netip.Addr) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	for _, m := range messages { // an error instead means that there is no route
+	for _, m := range messages { // an error message means that there is no route
 		if m.Header.Type == syscall.RTM_NEWROUTE {
 			return isLocalRoute(&m)
 		}
@@ -48,7 +47,7 @@ func routedLocally(ip netip.Addr) (bool, error) {
 	return false, nil
 }
 
-// routeRequest asks for the route to ip: struct nlmsghdr, struct rtmsg, RTA_DST.
+// routeRequest returns a request for the route to ip: struct nlmsghdr, struct rtmsg, RTA_DST.
 func routeRequest(ip netip.Addr) []byte {
 	dst := ip.AsSlice()
 	b := make([]byte, syscall.SizeofNlMsghdr+syscall.SizeofRtMsg, 64)

@@ -11,7 +11,7 @@ import (
 	"os"
 )
 
-// routers returns the routers of this machine's routes, as the kernel lists them.
+// routers returns the routers in the kernel's routing tables.
 func routers() (all []netip.Addr, err error) {
 	for _, table := range []struct {
 		file   string
@@ -41,7 +41,7 @@ func routers() (all []netip.Addr, err error) {
 	return all, nil
 }
 
-// routerV4 reads an address that is printed as the number that its bytes are in memory.
+// routerV4 parses an address printed as a number in native byte order.
 func routerV4(field []byte) netip.Addr {
 	var b [4]byte
 	if n, err := hex.Decode(b[:], field[:min(len(field), 8)]); err != nil || n != 4 {
@@ -51,7 +51,7 @@ func routerV4(field []byte) netip.Addr {
 	return netip.AddrFrom4(b)
 }
 
-// routerV6 reads an address whose bytes are printed in order.
+// routerV6 parses an address printed byte by byte.
 func routerV6(field []byte) netip.Addr {
 	var b [16]byte
 	if n, err := hex.Decode(b[:], field[:min(len(field), 32)]); err != nil || n != 16 {
