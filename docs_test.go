@@ -1,6 +1,8 @@
 package main
 
 import (
+	"go/parser"
+	"go/token"
 	"io/fs"
 	"maps"
 	"os"
@@ -148,6 +150,99 @@ func TestNamesInThreatModel(t *testing.T) {
 			}
 		case !slices.Contains(tests[dir], name):
 			t.Errorf("docs/threat-model.md: %s/ has no %s", dir, name)
+		}
+	}
+}
+
+// section returns the part of docs/design.md under the heading.
+func section(t *testing.T, heading string) string {
+	t.Helper()
+	page, err := os.ReadFile("docs/design.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, ok := strings.Cut(string(page), "\n## "+heading+"\n")
+	if !ok {
+		t.Fatalf("docs/design.md has no section %q", heading)
+	}
+	text, _, _ := strings.Cut(rest, "\n## ")
+	return text
+}
+
+// Each room imports only rooms below it in the picture, and the picture has all rooms but
+// those in internal/, of which it has the important ones.
+func TestRoomsInDesign(t *testing.T) {
+	var rooms []string
+	for _, m := range regexp.MustCompile(`(?m)^ {4,}([\w/]+)/ `).FindAllStringSubmatch(section(t, "Rooms"), -1) {
+		rooms = append(rooms, m[1])
+	}
+	room := func(dir string) int {
+		best := -1
+		for i, r := range rooms {
+			if (dir == r || strings.HasPrefix(dir, r+"/")) && (best < 0 || len(r) > len(rooms[best])) {
+				best = i
+			}
+		}
+		return best
+	}
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		dir := filepath.ToSlash(filepath.Dir(path))
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && path == "test":
+			return fs.SkipDir
+		case !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || dir == ".":
+			return nil
+		case room(dir) < 0 && !strings.HasPrefix(dir, "internal/"):
+			t.Errorf("docs/design.md has no room for %s", path)
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, i := range file.Imports {
+			to, ours := strings.CutPrefix(strings.Trim(i.Path.Value, `"`), "bip324proxy/")
+			if from, to := room(dir), room(to); ours && from >= 0 && to >= 0 && to < from {
+				t.Errorf("%s imports %s, which is above it in docs/design.md", path, rooms[to])
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The functions that the ways in docs/design.md go through exist.
+func TestNamesInDesign(t *testing.T) {
+	var code strings.Builder
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go") {
+			text, err := os.ReadFile(path)
+			code.Write(text)
+			return err
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := regexp.MustCompile("`(?:(\\w+)\\.)?(\\w+)`").FindAllStringSubmatch(section(t, "Four ways through"), -1)
+	if len(names) < 40 {
+		t.Errorf("only %d names", len(names))
+	}
+	for _, m := range names {
+		of, name := regexp.QuoteMeta(m[1]), regexp.QuoteMeta(m[2])
+		pattern := `(?m)^func (\(\w+ \*?` + of + `\) )?` + name + `\(|^(type|var) ` + name + `\b`
+		if of == "" {
+			pattern += `|^func \(\w+ \*?\w+\) ` + name + `\(`
+		}
+		if of == "Config" {
+			pattern = `(?m)^\t` + name + ` `
+		}
+		if m[2] != "status" && m[2] != "check" && !regexp.MustCompile(pattern).MatchString(code.String()) {
+			t.Errorf("docs/design.md: there is no %s", m[0])
 		}
 	}
 }

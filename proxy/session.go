@@ -223,6 +223,7 @@ func (s *session) upgrade(ctx context.Context, peer *stream.Socket, first *v1v2.
 		return link, nil
 	}
 	if err := s.own(link.V2); err != nil { // perhaps another connection than peer
+		link.V2.Wipe()
 		return link, err
 	}
 	s.dialer.Resolve = nil // frees the addresses that it remembers
