@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -53,28 +52,11 @@ func inBridge(t *testing.T, f func(dial func(from, to string) net.Conn)) {
 // dialIn connects in another network namespace, or fails the test.
 func dialIn(t *testing.T, name, from, to string) net.Conn {
 	t.Helper()
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	own, err := os.Open("/proc/thread-self/ns/net")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer own.Close()
-	other, err := os.Open("/run/netns/" + name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer other.Close()
-	enter := func(ns *os.File) {
-		if _, _, err := syscall.RawSyscall(sysSetns, ns.Fd(), syscall.CLONE_NEWNET, 0); err != 0 {
-			panic(err)
-		}
-	}
 	ip := net.ParseIP(from)
 	to4 := net.ParseIP(strings.Trim(to[:strings.LastIndex(to, ":")], "[]")).To4() != nil
-	enter(other)
-	fd, err := socketTo(ip, to, to4)
-	enter(own)
+	var fd int
+	var err error
+	inNetwork(t, name, func() { fd, err = socketTo(ip, to, to4) })
 	if err != nil {
 		t.Fatalf("from %s to %s: %v", from, to, err)
 	}
@@ -181,7 +163,7 @@ func TestClientsInABridgeNetwork(t *testing.T) {
 		refused(p, "the client 172.30.0.2 is a router or this machine itself", "bip324-proxy check on this machine connects from there")
 		ask(own(p, "127.0.0.1:1324"), "loopback, which is not in --clients", noMethods)
 
-		if _, out, _ := run(t, "--listen", "[::]:1324", "--clients", "172.30.0.0/24", "check"); !strings.Contains(strings.Join(strings.Fields(out), " "), "ok listener [::]:1324: a SOCKS5 proxy answers; it does not admit this machine") {
+		if _, out, _ := run(t, "--listen", "[::]:1324", "--clients", "172.30.0.0/24", "check"); !strings.Contains(strings.Join(strings.Fields(out), " "), "ok listener [::]:1324: a SOCKS5 proxy answers; it refuses this machine") {
 			t.Errorf("check says:\n%s", out)
 		}
 

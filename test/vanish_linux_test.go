@@ -7,9 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
-	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -30,26 +28,9 @@ func far(t *testing.T) (listen func() *net.TCPListener, cut func()) {
 	command(t, "ip", "-n", name, "address", "add", "10.9.1.2/24", "dev", "there")
 	command(t, "ip", "-n", name, "link", "set", "there", "up")
 	listen = func() *net.TCPListener {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		own, err := os.Open("/proc/thread-self/ns/net")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer own.Close()
-		other, err := os.Open("/run/netns/" + name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer other.Close()
-		enter := func(ns *os.File) {
-			if _, _, err := syscall.RawSyscall(sysSetns, ns.Fd(), syscall.CLONE_NEWNET, 0); err != 0 {
-				panic(err)
-			}
-		}
-		enter(other)
-		l, err := net.Listen("tcp", "10.9.1.2:0")
-		enter(own)
+		var l net.Listener
+		var err error
+		inNetwork(t, name, func() { l, err = net.Listen("tcp", "10.9.1.2:0") })
 		if err != nil {
 			t.Fatal(err)
 		}
