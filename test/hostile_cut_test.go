@@ -76,7 +76,7 @@ func TestPeerCutsItsFlight(t *testing.T) {
 
 // cutFlightAt has a peer end after k bytes of its flight.
 func cutFlightAt(t *testing.T, u *under, k int, c cut) {
-	m := meet(t, u, func(nc *net.TCPConn) {
+	m := meetPrompt(t, u, func(nc *net.TCPConn) {
 		_, flight, err := hostile.Script{Garbage: junk[:cutGarbage]}.Prepare(nc)
 		if err != nil {
 			t.Errorf("%s after byte %d: %v", c.name, k, err)
@@ -88,7 +88,7 @@ func cutFlightAt(t *testing.T, u *under, k int, c cut) {
 			drainNoPlaintext(t, nc)
 		}
 		c.do(nc)
-	}, nil)
+	})
 	want := outcome{msg: refused, why: whyCutAfter(k)}
 	if k == cutFlight {
 		want.msg = closed

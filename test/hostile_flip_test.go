@@ -52,7 +52,7 @@ func TestFlippedBitsToTheProxy(t *testing.T) {
 	bits := flipBits(handshake)
 	each(len(bits), 32, func(i int) {
 		bit := bits[i]
-		m := meet(t, unders[i%2], func(nc *net.TCPConn) {
+		m := meetPrompt(t, unders[i%2], func(nc *net.TCPConn) {
 			w := hostile.NewWire(nc)
 			w.FlipWritten = int64(bit)
 			e, err := hostile.Script{Garbage: junk[:garbage]}.Speak(w, false)
@@ -63,7 +63,7 @@ func TestFlippedBitsToTheProxy(t *testing.T) {
 			}
 			nc.CloseWrite()
 			drainNoPlaintext(t, nc)
-		}, nil)
+		})
 		want := outcome{msg: refused, why: "v2 handshake failed"}
 		if bit/8 >= handshake {
 			n := 0

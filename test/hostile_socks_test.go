@@ -127,7 +127,7 @@ func requestCases() (all []socksCase) {
 		add(fmt.Sprintf("name %q", name), named(name), 1, "neither a name nor an address")
 	}
 	for _, name := range []string{"abcdefgh.onion", "ABCDEFGH.ONION.", "abcdefgh.b32.i2p"} {
-		add(name, named(name), 4, "names of Tor and I2P")
+		add(name, named(name), 4, "Tor and I2P addresses cannot be reached")
 	}
 	return all
 }
