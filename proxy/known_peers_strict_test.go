@@ -44,7 +44,7 @@ func TestStrictSendsNoV1(t *testing.T) {
 			t.Parallel()
 			e := start(t, &proxy.Server{
 				Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: c.fallback, Peers: new(fallback.Peers),
-					FirstByteTimeout: 50 * time.Millisecond, HandshakeTimeout: time.Second}, CJDNSReachable: !strings.HasPrefix(c.dest, "[fc01:")},
+					FirstByteTimeout: 500 * time.Millisecond, HandshakeTimeout: 2 * time.Second}, CJDNSReachable: !strings.HasPrefix(c.dest, "[fc01:")},
 				FirstBytesTimeout: 5 * time.Second, // in which the slowest machine has a client's first byte
 				IdleTimeout:       5 * time.Second,
 				LingerTimeout:     300 * time.Millisecond,
