@@ -18,22 +18,10 @@ const (
 // Reasons holds all reasons.
 var Reasons = []Reason{UnknownID, Empty, ShortType, InvalidType, WrongChecksum}
 
+var reasonNames = [endOfReasons]string{"", "unknown_id", "empty", "short_type", "invalid_type", "wrong_checksum"}
+
 // String returns the reason's name in metrics and the log.
-func (r Reason) String() string {
-	switch r {
-	case UnknownID:
-		return "unknown_id"
-	case Empty:
-		return "empty"
-	case ShortType:
-		return "short_type"
-	case InvalidType:
-		return "invalid_type"
-	case WrongChecksum:
-		return "wrong_checksum"
-	}
-	return "reason " + strconv.Itoa(int(r))
-}
+func (r Reason) String() string { return reasonNames[r] }
 
 // Dropped describes a message that was not translated.
 type Dropped struct {
