@@ -192,7 +192,7 @@ func (r *Rules) CheckName(dest socks.Addr, public bool) error {
 	if dest.IP.IsValid() {
 		name = ""
 	}
-	_, denied := r.judge(dest.IP, dest.Port, func(rule *Rule) bool { return rule.any || rule.matchesName(name) })
+	_, denied := r.match(dest.IP, dest.Port, func(rule *Rule) bool { return rule.any || rule.matchesName(name) })
 	if denied != nil {
 		return &DeniedError{Dest: hostPort(dest.Host, dest.Port), Rule: denied.text}
 	}
@@ -211,7 +211,7 @@ func (r *Rules) CheckName(dest socks.Addr, public bool) error {
 // *DeniedError.
 func (r *Rules) CheckAddr(ip netip.Addr, port uint16, public bool) error {
 	ip = ip.Unmap().WithZone("")
-	allowed, denied := r.judge(ip, port, func(*Rule) bool { return false })
+	allowed, denied := r.match(ip, port, func(*Rule) bool { return false })
 	switch {
 	case denied != nil:
 		return &DeniedError{Dest: hostPort(ip.String(), port), Rule: denied.text}
@@ -236,11 +236,11 @@ func isLocal(ip netip.Addr) (bool, error) {
 	return false, nil
 }
 
-// judge reports whether a rule in Allow matches ip, which may be invalid, or matches
+// match reports whether a rule in Allow matches ip, which may be invalid, or matches
 // returns true for it; otherwise denied is the first such rule in Deny. Port 0, of a
 // RESOLVE, stands for any port: it is allowed if one port is, and denied if all are. A rule
 // that denies an IPv4 address also denies IPv6 that embeds it.
-func (r *Rules) judge(ip netip.Addr, port uint16, matches func(*Rule) bool) (allowed bool, denied *Rule) {
+func (r *Rules) match(ip netip.Addr, port uint16, matches func(*Rule) bool) (allowed bool, denied *Rule) {
 	ip = ip.WithZone("") // no prefix contains an address with one
 	for i := range r.Allow {
 		rule := &r.Allow[i]
