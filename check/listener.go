@@ -58,12 +58,12 @@ func (s *Subject) listener(ctx context.Context, l Listener) Result {
 			"see its log; run it with a higher --max-sessions"}
 	case refused.Code != socks.Succeeded:
 		return other
-	case errors.Is(err, socks.ErrWantsCredentials) && s.Policy.Socks.Auth == nil && len(s.Policy.Clients) > 0:
+	case errors.Is(err, socks.ErrCredentialsRequired) && s.Policy.Socks.Auth == nil && len(s.Policy.Clients) > 0:
 		return Result{name, OK, l.Address + ": a SOCKS5 proxy answers; it refuses this machine, whose address is not in --clients", ""}
-	case errors.Is(err, socks.ErrWantsCredentials):
+	case errors.Is(err, socks.ErrCredentialsRequired):
 		return Result{name, Failed, l.Address + ": a SOCKS5 proxy answers, but requires a user name and password, which these settings lack",
 			"run check with the proxy's own settings, including --auth"}
-	case errors.Is(err, socks.ErrWrongCredentials), errors.Is(err, socks.ErrTakesNoCredentials):
+	case errors.Is(err, socks.ErrCredentialsRejected), errors.Is(err, socks.ErrCredentialsUnsupported):
 		return Result{name, Failed, l.Address + ": a SOCKS5 proxy answers, but rejects the user name and password in these settings",
 			"run check with the proxy's own settings"}
 	case errors.As(err, new(*socks.NotSOCKS5Error)):

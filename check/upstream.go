@@ -42,9 +42,9 @@ func (s *Subject) upstream(ctx context.Context) (r Result, isTor bool) {
 			notTorHint + s.onionInV1()}, false
 	case errors.As(err, new(*socks.NotSOCKS5Error)):
 		return Result{name, Failed, fmt.Sprintf("%s: this is not a SOCKS5 proxy: %v", u.Address, refused.Err), notSocksHint(u.Address)}, false
-	case errors.Is(err, socks.ErrWantsCredentials), errors.Is(err, socks.ErrWrongCredentials):
+	case errors.Is(err, socks.ErrCredentialsRequired), errors.Is(err, socks.ErrCredentialsRejected):
 		return Result{name, Failed, fmt.Sprintf("%s: this is a SOCKS5 proxy, but %v", u.Address, refused.Err), ""}, false
-	case errors.Is(err, socks.ErrTakesNoCredentials):
+	case errors.Is(err, socks.ErrCredentialsUnsupported):
 		return Result{name, Failed, u.Address + ": this is a SOCKS5 proxy, but it does not support a user name and password", "omit them from --upstream"}, false
 	case refused.Stage == socks.StageRequest && !errors.Is(err, context.DeadlineExceeded):
 		return Result{name, Warning, fmt.Sprintf("%s: this is a SOCKS5 proxy, but not Tor (it does not answer Tor's RESOLVE: %v)", u.Address, refused.Err),

@@ -207,7 +207,7 @@ func (u *Upstream) hasCredentials() bool { return u.Credentials != nil && !u.Cre
 
 // credentialsMatter reports whether the request might succeed with other credentials.
 func (e *UpstreamError) credentialsMatter() bool {
-	return e.Stage == StageAuth || errors.Is(e, ErrTakesNoCredentials)
+	return e.Stage == StageAuth || errors.Is(e, ErrCredentialsUnsupported)
 }
 
 // attempt connects to the proxy and makes one request, or none if command is 0.

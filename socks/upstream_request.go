@@ -16,13 +16,13 @@ import (
 
 // Causes of an UpstreamError for which the remedy depends on the caller.
 var (
-	// ErrWantsCredentials reports a proxy that was offered none, or only the Upstream's
+	// ErrCredentialsRequired reports a proxy that was offered none, or only the Upstream's
 	// Mark.
-	ErrWantsCredentials = errors.New("it requires a user name and password: write them into its URL, as in socks5://user:password@host:port")
-	// ErrTakesNoCredentials reports a proxy that was offered only credentials.
-	ErrTakesNoCredentials = errors.New("it does not support a user name and password, which isolate connections: switch off stream isolation in the client and omit them from the proxy's URL")
-	// ErrWrongCredentials reports a proxy that refused the credentials.
-	ErrWrongCredentials = errors.New("it refused the user name and password")
+	ErrCredentialsRequired = errors.New("it requires a user name and password: write them into its URL, as in socks5://user:password@host:port")
+	// ErrCredentialsUnsupported reports a proxy that was offered only credentials.
+	ErrCredentialsUnsupported = errors.New("it does not support a user name and password, which isolate connections: switch off stream isolation in the client and omit them from the proxy's URL")
+	// ErrCredentialsRejected reports a proxy that refused the credentials.
+	ErrCredentialsRejected = errors.New("it refused the user name and password")
 )
 
 // NotSOCKS5Error reports an upstream proxy that does not speak SOCKS5.
@@ -122,9 +122,9 @@ func (q *upstreamRequest) greet(conn net.Conn) (method byte, err error) {
 	case slices.Contains(methods, chosen[1]):
 		return chosen[1], nil
 	case chosen[1] == noMethod && methods[0] == socks5.UserPassAuth && !q.optional:
-		return 0, ErrTakesNoCredentials
+		return 0, ErrCredentialsUnsupported
 	case chosen[1] == noMethod:
-		return 0, ErrWantsCredentials
+		return 0, ErrCredentialsRequired
 	}
 	return 0, fmt.Errorf("it chose the authentication method 0x%02x, which it was not offered", chosen[1])
 }
@@ -148,9 +148,9 @@ func (q *upstreamRequest) authenticate(conn net.Conn) error {
 	case status[0] != authVersion:
 		return fmt.Errorf("it answered the user name and password with 0x%02x, not with 0x01", status[0])
 	case status[1] != 0 && q.optional:
-		return ErrWantsCredentials
+		return ErrCredentialsRequired
 	case status[1] != 0:
-		return ErrWrongCredentials
+		return ErrCredentialsRejected
 	}
 	return nil
 }

@@ -112,13 +112,13 @@ func TestUpstreamMark(t *testing.T) {
 	}{
 		"taken":    {Upstream{Mark: Credentials{"mark", "mark"}}, Credentials{}, "0502 0100" + succeeded, []string{"05020200", mark, toHost}, nil},
 		"left out": {Upstream{Mark: Credentials{"mark", "mark"}}, Credentials{}, "0500" + succeeded, []string{"05020200", toHost}, nil},
-		"refused":  {Upstream{Mark: Credentials{"mark", "mark"}}, Credentials{}, "0502 0101", []string{"05020200", mark}, ErrWantsCredentials},
-		"neither":  {Upstream{Mark: Credentials{"mark", "mark"}}, Credentials{}, "05ff", []string{"05020200"}, ErrWantsCredentials},
+		"refused":  {Upstream{Mark: Credentials{"mark", "mark"}}, Credentials{}, "0502 0101", []string{"05020200", mark}, ErrCredentialsRequired},
+		"neither":  {Upstream{Mark: Credentials{"mark", "mark"}}, Credentials{}, "05ff", []string{"05020200"}, ErrCredentialsRequired},
 		"the client's go first": {Upstream{Mark: Credentials{"mark", "mark"}}, Credentials{"u", "p"}, "0502 0100" + succeeded,
 			[]string{"050102", "01" + field("u") + field("p"), toHost}, nil},
-		"the client's are not left out": {Upstream{Mark: Credentials{"mark", "mark"}}, Credentials{"u", "p"}, "05ff", []string{"050102"}, ErrTakesNoCredentials},
+		"the client's are not left out": {Upstream{Mark: Credentials{"mark", "mark"}}, Credentials{"u", "p"}, "05ff", []string{"050102"}, ErrCredentialsUnsupported},
 		"the URL's go first": {Upstream{Mark: Credentials{"mark", "mark"}, Credentials: &Credentials{"u", "p"}}, Credentials{}, "0502 0101",
-			[]string{"050102", "01" + field("u") + field("p")}, ErrWrongCredentials},
+			[]string{"050102", "01" + field("u") + field("p")}, ErrCredentialsRejected},
 	} {
 		var got []string
 		up := upstreamAt(t, "tcp", "127.0.0.1:0", func(conn net.Conn) {
