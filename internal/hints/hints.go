@@ -27,7 +27,9 @@ func For(f proxy.Failure) string {
 	}
 	switch f.Kind {
 	case proxy.KindOwnAddress:
-		return ownAddress(f.Err)
+		if errors.As(f.Err, new(*socks.UpstreamError)) {
+			return "name another proxy in --upstream"
+		}
 	case proxy.KindUpstream:
 		return upstreamDown(f.Err)
 	case proxy.KindDial, proxy.KindResolve:
@@ -71,13 +73,6 @@ var ofMost = map[string]string{
 	proxy.KindHandshake: "if it goes on: check that the client is on the same network as its peers",
 	proxy.KindResolve:   "check that the name is right, and that name resolution works on this machine (bip324-proxy check)",
 	proxy.KindClient:    "set the client's SOCKS5 proxy to this proxy's address",
-}
-
-func ownAddress(err error) string {
-	if errors.As(err, new(*socks.UpstreamError)) {
-		return "name another proxy in --upstream"
-	}
-	return ""
 }
 
 // upstreamDown is about an upstream proxy that cannot be reached or used.
