@@ -17,43 +17,38 @@ const MinNetwork = 8
 // interface's network or, on Linux, one with a route that needs neither router nor tunnel.
 // An error means that the system does not tell.
 func Contains(ip netip.Addr) (bool, error) {
-	own, err := net.InterfaceAddrs()
+	own, err := interfaces()
 	if err != nil {
 		return false, err
 	}
-	for _, each := range own {
-		if inNetwork(each, ip) {
-			return true, nil
-		}
+	in := func(p netip.Prefix) bool { return p.Addr() == ip || p.Bits() >= MinNetwork && p.Contains(ip) }
+	if slices.ContainsFunc(own, in) {
+		return true, nil
 	}
 	return routedLocally(ip)
 }
 
-// inNetwork reports whether ip is an interface's address, or in its network.
-func inNetwork(address net.Addr, ip netip.Addr) bool {
-	n, ok := address.(*net.IPNet)
-	if !ok {
-		return false
+// interfaces returns this machine's addresses, each with the length of its network.
+func interfaces() (all []netip.Prefix, err error) {
+	addrs, err := net.InterfaceAddrs()
+	for _, each := range addrs {
+		if n, ok := each.(*net.IPNet); ok {
+			ip, _ := netip.AddrFromSlice(n.IP)
+			ones, _ := n.Mask.Size()
+			all = append(all, netip.PrefixFrom(ip.Unmap(), ones))
+		}
 	}
-	own, _ := netip.AddrFromSlice(n.IP)
-	ones, _ := n.Mask.Size()
-	prefix, err := own.Unmap().Prefix(ones)
-	return own.Unmap() == ip || err == nil && ones >= MinNetwork && prefix.Contains(ip)
+	return all, err
 }
 
 // IsRelay reports whether ip is an address of this machine, or of a router in its routes. An
 // error means that the system does not tell.
 func IsRelay(ip netip.Addr) (own, router bool, err error) {
-	addrs, err := net.InterfaceAddrs()
+	prefixes, err := interfaces()
 	if err != nil {
 		return false, false, err
 	}
-	for _, each := range addrs {
-		if n, ok := each.(*net.IPNet); ok {
-			a, _ := netip.AddrFromSlice(n.IP)
-			own = own || a.Unmap() == ip
-		}
-	}
+	own = slices.ContainsFunc(prefixes, func(p netip.Prefix) bool { return p.Addr() == ip })
 	all, err := routers()
 	return own, slices.Contains(all, ip), err
 }
