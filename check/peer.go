@@ -264,36 +264,34 @@ func (p *prober) note(v v1v2.Version) {
 
 // noHandshake reports why there is no v2 session.
 func (p *prober) noHandshake(ctx context.Context, dialer *fallback.Dialer, err error, took time.Duration) {
-	const name = "v2"
+	const network = "--network says which network the peer should be on"
 	kind, why := proxy.Explain(err, p.report.Peer.Network)
+	hint := hints.For(proxy.Failure{Kind: kind, Err: err})
+	mayBeV1 := false
 	var e *transport.HandshakeError
-	switch {
-	case !errors.As(err, &e):
-		p.fail(name, why, "")
+	switch isHandshake := errors.As(err, &e); {
+	case !isHandshake:
 	case errors.Is(e, transport.ErrV1Peer):
-		p.report.Peer.Speaks = "v1"
-		p.fail(name, why, onlyAlways)
-		if p.target.V1 {
-			p.tryV1(ctx, dialer)
-		}
+		p.report.Peer.Speaks, mayBeV1 = "v1", true
+		hint = onlyAlways
+	case errors.Is(e, transport.ErrV1OtherNetwork):
+		hint = network
 	case kind == proxy.KindNoV2Answer && (e.HungUp() || e.TimedOut()):
-		may := "it speaks v1 only, is full, or bans this address"
-		if e.TimedOut() {
-			may = "it speaks v1 only, is not a Bitcoin node, or a firewall drops what is sent"
-		}
+		mayBeV1 = true
 		why = fmt.Sprintf("%s (after %v)", why, rounded(took))
-		if p.target.V1 {
-			p.fail(name, why, may)
-			p.tryV1(ctx, dialer)
-			return
+		hint = "it speaks v1 only, is full, or bans this address"
+		if e.TimedOut() {
+			hint = "it speaks v1 only, is not a Bitcoin node, or a firewall drops what is sent"
 		}
-		p.fail(name, why, may+"; nothing was sent in plaintext. To tell which, with a VERSION in plaintext, add --v1"+p.ifFallingBack(ctx))
-	default:
-		hint := hints.For(proxy.Failure{Kind: kind, Err: err})
-		if e.Received > 0 && proxy.ForeignProtocol(e.First) == "" {
-			hint += "; --network says which network the peer should be on"
+		if !p.target.V1 {
+			hint += "; nothing was sent in plaintext. To tell which, with a VERSION in plaintext, add --v1" + p.ifFallingBack(ctx)
 		}
-		p.fail(name, why, hint)
+	case e.Received > 0 && hint != "" && proxy.ForeignProtocol(e.First) == "":
+		hint += "; " + network
+	}
+	p.fail("v2", why, hint)
+	if mayBeV1 && p.target.V1 {
+		p.tryV1(ctx, dialer)
 	}
 }
 
@@ -306,16 +304,17 @@ func (p *prober) ifFallingBack(ctx context.Context) string {
 	if mode == fallback.Never {
 		return ""
 	}
-	const unless = ", unless it knows that this peer speaks v2"
-	switch why := p.subject.Policy.Overlay(ctx, p.target.Addr.Host, p.reached); {
+	const would, unless = "; the proxy, with its --v1-fallback, would ", ", unless it knows that this peer speaks v2"
+	why := p.subject.Policy.Overlay(ctx, p.target.Addr.Host, p.reached)
+	switch {
 	case why == nil:
-		return "; the proxy, with its --v1-fallback, would go on in v1 within a network that encrypts" + unless
-	case mode == fallback.Overlay && errors.Is(why, proxy.ErrNotCJDNS):
-		return fmt.Sprintf("; the proxy, with its --v1-fallback, would not go on in v1: %v (--cjdnsreachable)", why)
-	case mode == fallback.Overlay:
-		return fmt.Sprintf("; the proxy, with its --v1-fallback, would not go on in v1: %v", why)
+		return would + "go on in v1 within a network that encrypts" + unless
+	case mode == fallback.Always:
+		return would + "go on in plaintext" + unless
+	case errors.Is(why, proxy.ErrNotCJDNS):
+		why = fmt.Errorf("%w (--cjdnsreachable)", why)
 	}
-	return "; the proxy, with its --v1-fallback, would go on in plaintext" + unless
+	return fmt.Sprintf("%snot go on in v1: %v", would, why)
 }
 
 // tryV1 connects once more and introduces itself in v1, in plaintext.

@@ -96,7 +96,7 @@ func TestOtherPeers(t *testing.T) {
 		"v1 that speaks first": {handle: says(string(v1v2.AppendMessage(nil, mainnet, v1v2.TypeOf("version"), make([]byte, 90)))), speaks: "v1",
 			want: "failed v2 the peer speaks v1: it sent a VERSION of mainnet -> the proxy does not connect to it, except with --v1-fallback always, unencrypted"},
 		"v1 of another network that speaks first": {handle: says(string(v1v2.AppendMessage(nil, [4]byte{1, 2, 3, 4}, v1v2.TypeOf("version"), make([]byte, 90)))),
-			want: "failed v2 the peer speaks v1, and on another network than mainnet: 01020304 -> check that the client and this peer are on the same network; --network says which network the peer should be on"},
+			want: "failed v2 the peer speaks v1, and on another network than mainnet: 01020304 -> --network says which network the peer should be on"},
 		"full": {handle: closing, want: hungUp + plaintext},
 		"full, asked": {handle: closing, v1: true, want: hungUp +
 			" failed v1 the peer does not answer in v1 either: the connection was closed -> it is full, bans this address, or is no Bitcoin node of mainnet"},
@@ -132,6 +132,17 @@ func TestOtherPeers(t *testing.T) {
 				t.Errorf("OK is %v, and the peer speaks %q, want %q", r.OK, r.Peer.Speaks, test.speaks)
 			}
 		})
+	}
+}
+
+// A handshake that fails in a way without advice has no hint.
+func TestNoHint(t *testing.T) {
+	for _, err := range []error{io.ErrShortWrite, &transport.HandshakeError{Received: 100, Err: io.ErrShortWrite}} {
+		p := prober{subject: new(Subject), report: Report{Peer: &Peer{Network: "mainnet"}}}
+		p.noHandshake(t.Context(), nil, err, time.Second)
+		if got := p.report.Checks; len(got) != 1 || got[0].State != Failed || got[0].Hint != "" {
+			t.Errorf("%v: %+v", err, got)
+		}
 	}
 }
 

@@ -10,7 +10,7 @@ export const refusals = {
 	denied: "denied by a rule",
 	no_egress: ".onion or .i2p without an upstream",
 	own_address: "destination is this proxy",
-	passthrough_denied: "client does not speak v1, passthrough is deny",
+	passthrough_denied: "client does not speak v1; --passthrough is deny",
 	peer: "peer hung up or spoke first",
 	client: "client sent nothing, or nothing valid",
 	client_not_allowed: "client address not in --clients",

@@ -90,7 +90,7 @@ func Render(r *status.Report, screen Screen) []string {
 		addSessions(add, r, screen.Width, height-len(lines))
 	}
 	if screen.Height <= 0 {
-		addSessionIDs(add, r.Sessions)
+		lines = append(lines, sessionIDs(r.Sessions, screen.Width)...)
 	}
 	return lines[:min(len(lines), height)]
 }
@@ -117,20 +117,18 @@ func addSessions(add func(color, text string), r *status.Report, width, room int
 	}
 }
 
-// addSessionIDs adds the session ids for people to compare.
-func addSessionIDs(add func(color, text string), sessions []proxy.SessionInfo) {
-	title := "Session ids; if the peer has the same one (Bitcoin Core: getpeerinfo), there is no man in the middle:"
+// sessionIDs returns the session ids for people to compare, never cut.
+func sessionIDs(sessions []proxy.SessionInfo, width int) (lines []string) {
 	for _, s := range sessions {
-		if s.SessionID == "" {
-			continue
+		if s.SessionID != "" {
+			lines = append(lines, fmt.Sprintf("%d%s%s%s%s", s.Number, gap, ascii(s.SessionID), gap, ascii(s.Dest)))
 		}
-		if title != "" {
-			add("", "")
-			add("", title)
-			title = ""
-		}
-		add("", fmt.Sprintf("%d%s%s%s%s", s.Number, gap, ascii(s.SessionID), gap, ascii(s.Dest)))
 	}
+	if lines == nil {
+		return nil
+	}
+	const title = "Session ids; if the peer has the same one (Bitcoin Core: getpeerinfo), there is no man in the middle:"
+	return slices.Concat([]string{""}, terminal.Fold("", title, width), lines)
 }
 
 // failures returns the lines about the last failures, the newest first.

@@ -115,6 +115,24 @@ The last connections that failed:
 `)
 }
 
+// Session ids are for comparing: whole in a terminal of any width, and left out where the height is limited.
+func TestRenderSessionIDs(t *testing.T) {
+	r := report()
+	r.Sessions = r.Sessions[4:]
+	r.Sessions[0].SessionID = strings.Repeat("0123456789abcdef", 4)
+	want := "3  " + r.Sessions[0].SessionID + "  [2001:db8::4]:8333"
+	for _, width := range []int{0, 1, 40, 80, 200} {
+		lines := Render(r, Screen{Width: width})
+		text := strings.Join(lines, " ")
+		if !strings.Contains(text, "Session ids; if the peer") && width != 1 || !strings.HasSuffix(text, "middle: "+want) || lines[len(lines)-1] != want {
+			t.Errorf("%d wide: %q", width, lines)
+		}
+	}
+	if lines := Render(r, Screen{Width: 80, Height: 24}); strings.Contains(strings.Join(lines, " "), "Session ids") {
+		t.Errorf("%q", lines)
+	}
+}
+
 // In 80 columns and 24 lines there is room for failures and for plaintext sessions, however many
 // sessions there are.
 func TestRenderMany(t *testing.T) {
