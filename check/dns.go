@@ -24,25 +24,40 @@ const (
 	resolvConf = "/etc/resolv.conf"
 )
 
-// unansweredBy queries each DNS server in resolv.conf for name and returns those that do
-// not answer, not even with an error, and the number of servers. Without a resolv.conf
-// there are none.
-func unansweredBy(ctx context.Context, name string) (silent []string, all int) {
-	servers := nameservers(resolvConf)
+// dns queries each DNS server in resolv.conf, if the look-up of name failed or was slow, and
+// reports those that do not answer, not even with an error. Without a resolv.conf there are none.
+func (p *prober) dns(ctx context.Context, name string) {
+	if p.lookupErr == nil && p.lookupTook < slowLookup || dial.IsMulticast(name) {
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, serverTimeout)
 	defer cancel()
+	servers := nameservers(resolvConf)
 	answered := make([]bool, len(servers))
 	var asked sync.WaitGroup
 	for i, server := range servers {
 		asked.Go(func() { answered[i] = serverAnswers(ctx, server, name) })
 	}
 	asked.Wait()
+	var silent []string
 	for i, server := range servers {
 		if !answered[i] {
 			silent = append(silent, server)
 		}
 	}
-	return silent, len(servers)
+	if len(silent) == 0 {
+		return
+	}
+	which := "DNS server"
+	if len(silent) > 1 {
+		which = "DNS servers"
+	}
+	r := Result{"names", Warning, fmt.Sprintf("the %s %s did not answer a query for %s within %v", which, strings.Join(silent, " and "), name, serverTimeout),
+		fmt.Sprintf("repair it, or remove it from %s; every look-up waits for it", resolvConf)}
+	if len(silent) == len(servers) {
+		r.State, r.Hint = Failed, fmt.Sprintf("no server in %s answers: check this machine's network, and that file", resolvConf)
+	}
+	p.report.add(r)
 }
 
 // serverAnswers reports whether a DNS server answers a query for name.
@@ -82,13 +97,7 @@ func (c *observedConn) Read(b []byte) (int, error) {
 // observedPacketConn is an observedConn on UDP.
 type observedPacketConn struct {
 	observedConn
-	packets net.PacketConn
-}
-
-func (c *observedPacketConn) ReadFrom(b []byte) (int, net.Addr, error) { return c.packets.ReadFrom(b) }
-
-func (c *observedPacketConn) WriteTo(b []byte, to net.Addr) (int, error) {
-	return c.packets.WriteTo(b, to)
+	net.PacketConn
 }
 
 // nameservers returns the DNS servers in a resolv.conf(5) file.
@@ -104,33 +113,4 @@ func nameservers(path string) (all []string) {
 		}
 	}
 	return all
-}
-
-// watchLookup records how long the look-up of the peer's name took, and its error.
-type watchLookup struct {
-	took time.Duration
-	err  error
-}
-
-// dns reports which DNS servers do not answer, if the look-up of name failed or was slow.
-func (p *prober) dns(ctx context.Context, name string) {
-	if p.lookup.err == nil && p.lookup.took < slowLookup || dial.IsMulticast(name) {
-		return
-	}
-	silent, all := unansweredBy(ctx, name)
-	if len(silent) == 0 {
-		return
-	}
-	state, which := Warning, "DNS server "+silent[0]
-	if len(silent) > 1 {
-		which = "DNS servers " + strings.Join(silent, " and ")
-	}
-	if len(silent) == all {
-		state = Failed
-	}
-	hint := fmt.Sprintf("repair it, or remove it from %s; every look-up waits for it", resolvConf)
-	if state == Failed {
-		hint = fmt.Sprintf("no server in %s answers: check this machine's network, and that file", resolvConf)
-	}
-	p.report.add(Result{"names", state, fmt.Sprintf("the %s did not answer a query for %s within %v", which, name, serverTimeout), hint})
 }

@@ -18,13 +18,15 @@ import (
 // but few answer Tor's RESOLVE, and only Tor resolves 0.0.0.0. Neither request causes a
 // look-up.
 func (s *Subject) listener(ctx context.Context, l Listener) Result {
-	const name = "listener"
+	result := func(state State, what, hint string) Result {
+		return Result{"listener", state, l.Address + ": " + what, hint}
+	}
 	address, err := listen.Parse(l.Address)
 	if err != nil {
-		return Result{name, Failed, err.Error(), ""}
+		return Result{"listener", Failed, err.Error(), ""}
 	}
 	if address.AnyPort() {
-		return Result{name, Skipped, l.Address + ": the system chooses the port when the proxy starts", ""}
+		return result(Skipped, "the system chooses the port when the proxy starts", "")
 	}
 	if l.Peer != "" {
 		return s.peerListener(ctx, l, address)
@@ -32,46 +34,42 @@ func (s *Subject) listener(ctx context.Context, l Listener) Result {
 	who := socks.Upstream{Network: address.Network, Address: address.Address, Credentials: s.Policy.Socks.Auth, Timeout: askTimeout}
 	known := proxy.ProbeAddr
 	ip, err := who.Resolve(ctx, socks.Addr{Host: known.String(), IP: known}, socks.Credentials{})
-	other := Result{name, Failed, l.Address + ": this is another SOCKS5 proxy, not bip324-proxy",
-		"stop that program, or choose another address with --listen"}
+	const stop, see = "stop that program, or choose another address with --listen", "run check with the proxy's own settings"
+	other := result(Failed, "this is another SOCKS5 proxy, not bip324-proxy", stop)
 	var refused *socks.UpstreamError
 	switch {
 	case err == nil && ip != known:
 		return other
 	case err == nil && s.Policy.Upstream == nil:
 		if _, err := who.ProbeTor(ctx); err == nil {
-			other.What = l.Address + ": this is Tor, or a proxy in front of it, not bip324-proxy without --upstream"
-			other.Hint = "choose another address with --listen; if it is bip324-proxy with --upstream, run check with its settings"
-			return other
+			return result(Failed, "this is Tor, or a proxy in front of it, not bip324-proxy without --upstream",
+				"choose another address with --listen; if it is bip324-proxy with --upstream, run check with its settings")
 		}
 		fallthrough
 	case err == nil:
-		return Result{name, OK, l.Address + ": a SOCKS5 proxy answers, as bip324-proxy does", ""}
+		return result(OK, "a SOCKS5 proxy answers, as bip324-proxy does", "")
 	case !errors.As(err, &refused):
-		return Result{name, Failed, fmt.Sprintf("%s: %v", l.Address, err), ""}
+		return result(Failed, err.Error(), "")
 	case refused.Stage == socks.StageDial:
 		return notListening(l, refused.Err)
 	case refused.Code == socks.NotAllowed:
-		return Result{name, OK, l.Address + ": a SOCKS5 proxy answers; its rules denied the request", ""}
+		return result(OK, "a SOCKS5 proxy answers; its rules denied the request", "")
 	case refused.Code == socks.GeneralFailure:
-		return Result{name, Warning, l.Address + ": a SOCKS5 proxy answers with a general failure, as bip324-proxy does at its session limit",
-			"see its log; run it with a higher --max-sessions"}
+		return result(Warning, "a SOCKS5 proxy answers with a general failure, as bip324-proxy does at its session limit",
+			"see its log; run it with a higher --max-sessions")
 	case refused.Code != socks.Succeeded:
 		return other
 	case errors.Is(err, socks.ErrCredentialsRequired) && s.Policy.Socks.Auth == nil && len(s.Policy.Clients) > 0:
-		return Result{name, OK, l.Address + ": a SOCKS5 proxy answers; it refuses this machine, whose address is not in --clients", ""}
+		return result(OK, "a SOCKS5 proxy answers; it refuses this machine, whose address is not in --clients", "")
 	case errors.Is(err, socks.ErrCredentialsRequired):
-		return Result{name, Failed, l.Address + ": a SOCKS5 proxy answers, but requires a user name and password, which these settings lack",
-			"run check with the proxy's own settings, including --auth"}
+		return result(Failed, "a SOCKS5 proxy answers, but requires a user name and password, which these settings lack", see+", including --auth")
 	case errors.Is(err, socks.ErrCredentialsRejected), errors.Is(err, socks.ErrCredentialsUnsupported):
-		return Result{name, Failed, l.Address + ": a SOCKS5 proxy answers, but rejects the user name and password in these settings",
-			"run check with the proxy's own settings"}
+		return result(Failed, "a SOCKS5 proxy answers, but rejects the user name and password in these settings", see)
 	case errors.As(err, new(*socks.NotSOCKS5Error)):
-		return Result{name, Failed, fmt.Sprintf("%s: another program is listening there: %v", l.Address, refused.Err),
-			"stop that program, or choose another address with --listen"}
+		return result(Failed, fmt.Sprintf("another program is listening there: %v", refused.Err), stop)
 	}
-	return Result{name, Failed, fmt.Sprintf("%s: something is listening there, but it does not answer like a SOCKS5 proxy: %v", l.Address, reason(refused.Err)),
-		"if it is bip324-proxy, see its log; if it is another program, choose another address with --listen"}
+	return result(Failed, fmt.Sprintf("something is listening there, but it does not answer like a SOCKS5 proxy: %v", reason(refused.Err)),
+		"if it is bip324-proxy, see its log; if it is another program, choose another address with --listen")
 }
 
 // peerListener only connects: anything sent would go to the peer.
@@ -86,17 +84,16 @@ func (s *Subject) peerListener(ctx context.Context, l Listener, address listen.A
 }
 
 func notListening(l Listener, err error) Result {
-	address := l.Address
-	r := Result{"listener", Failed, fmt.Sprintf("%s: nothing is listening there: %v", address, reason(err)),
+	r := Result{"listener", Failed, fmt.Sprintf("%s: nothing is listening there: %v", l.Address, reason(err)),
 		"the proxy is not running, or has other settings; start it with: bip324-proxy"}
 	if l.Spare && (listen.IsNoAddress(err) || errno.Is(err, errno.ENETUNREACH)) {
-		return Result{"listener", Skipped, address + ": this machine has no such address", ""}
+		return Result{"listener", Skipped, l.Address + ": this machine has no such address", ""}
 	}
 	if l.Spare {
 		r.State, r.Hint = Warning, "the proxy is not running, or has another --listen; clients that connect to this address fail"
 	}
 	if errors.Is(err, fs.ErrPermission) {
-		r.What = address + ": this user may not connect"
+		r.What = l.Address + ": this user may not connect"
 		r.Hint = "only the user who runs the proxy, and the group of its socket, may connect; run check as one of them, or run the proxy with --listen unix:/PATH?mode=0660&group=NAME"
 	}
 	return r

@@ -24,17 +24,12 @@ import (
 	"bip324proxy/v1v2"
 )
 
-// The timeouts of a check, of its handshake and of the peer's VERSION, directly and
-// through an upstream proxy.
-const (
-	directTimeout      = time.Minute
-	upstreamTimeout    = 90 * time.Second
-	directHandshake    = 15 * time.Second
-	upstreamHandshake  = 45 * time.Second
-	directVersion      = 5 * time.Second
-	upstreamVersion    = 20 * time.Second
-	goodbyeTimeout     = time.Second
-	maxPacketsToAnswer = 20 // before VERSION
+// limits are the timeouts of a check, of its handshake and of the peer's VERSION.
+type limits struct{ total, handshake, version time.Duration }
+
+var (
+	direct          = limits{time.Minute, 15 * time.Second, 5 * time.Second}
+	throughUpstream = limits{90 * time.Second, 45 * time.Second, 20 * time.Second}
 )
 
 // Peer is what a check found out about a peer; unknown fields are empty.
@@ -63,13 +58,11 @@ type Peer struct {
 // nothing of the sender: no services, time, address or height, and the user agent
 // "/pynode:0.0.1/". The session ends with the peer's VERSION.
 func PeerReport(ctx context.Context, s *Subject, t Target) Report {
-	p := prober{subject: s, target: t, report: Report{OK: true, Peer: &Peer{Peer: t.String(), Network: transport.NetworkName(t.Magic)}}}
-	total := directTimeout
-	p.handshake, p.version = directHandshake, directVersion
+	p := prober{subject: s, target: t, limits: direct, report: Report{OK: true, Peer: &Peer{Peer: t.String(), Network: transport.NetworkName(t.Magic)}}}
 	if s.Policy.Upstream != nil {
-		total, p.handshake, p.version = upstreamTimeout, upstreamHandshake, upstreamVersion
+		p.limits = throughUpstream
 	}
-	ctx, cancel := context.WithTimeout(ctx, total)
+	ctx, cancel := context.WithTimeout(ctx, p.total)
 	defer cancel()
 	if s.Policy.Upstream != nil {
 		var upstream Result
@@ -86,13 +79,14 @@ func PeerReport(ctx context.Context, s *Subject, t Target) Report {
 
 // prober is a running check of one peer.
 type prober struct {
-	subject            *Subject
-	target             Target
-	handshake, version time.Duration // how long they may take
-	isTor              bool          // the upstream proxy is
-	reached            net.Addr      // the peer's address, or the upstream proxy's
-	lookup             watchLookup   // of the peer's name, on this machine
-	report             Report
+	subject *Subject
+	target  Target
+	limits
+	isTor      bool          // the upstream proxy is
+	reached    net.Addr      // the peer's address, or the upstream proxy's
+	lookupTook time.Duration // of the peer's name, on this machine
+	lookupErr  error
+	report     Report
 }
 
 // fail adds the result of a check that failed.
@@ -114,13 +108,13 @@ func (p *prober) run(ctx context.Context) {
 		dialer.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
 			began := time.Now()
 			ips, err := resolve(ctx, host)
-			p.lookup = watchLookup{max(p.lookup.took, time.Since(began)), err}
+			p.lookupTook, p.lookupErr = max(p.lookupTook, time.Since(began)), err
 			return ips, err
 		}
 	}
 	began := time.Now()
 	nc, err := dialer.Connect(ctx, p.target.String())
-	took := time.Since(began) - p.lookup.took
+	took := time.Since(began) - p.lookupTook
 	p.dns(ctx, p.target.Addr.Host)
 	if err != nil {
 		p.cannotConnect(err)
@@ -187,11 +181,12 @@ func (p *prober) dialer() (fallback.Dialer, error) {
 // allPublic reports whether all listeners are open to other machines, so that the rules
 // for such listeners apply to all clients.
 func (s *Subject) allPublic() bool {
-	public := func(l Listener) bool {
-		addr, err := netip.ParseAddrPort(l.Address)
-		return err == nil && !listen.IsLocal(net.TCPAddrFromAddrPort(addr))
+	for _, l := range s.Listeners {
+		if addr, err := netip.ParseAddrPort(l.Address); err != nil || listen.IsLocal(net.TCPAddrFromAddrPort(addr)) {
+			return false
+		}
 	}
-	return len(s.Listeners) > 0 && !slices.ContainsFunc(s.Listeners, func(l Listener) bool { return !public(l) })
+	return len(s.Listeners) > 0
 }
 
 // cannotConnect reports why there is no connection.
@@ -329,15 +324,22 @@ func (p *prober) tryV1(ctx context.Context, dialer *fallback.Dialer) {
 	defer context.AfterFunc(ctx, func() { nc.Close() })()
 	nc.SetDeadline(time.Now().Add(p.version))
 	_, err = nc.Write(v1v2.AppendMessage(nil, p.target.Magic, versionType, ourVersion()))
+	var v v1v2.Version
 	if err == nil {
-		var v v1v2.Version
-		if v, err = awaitV1(nc, p.target.Magic); err == nil {
-			p.report.Peer.Speaks = "v1"
-			p.note(v)
-			p.report.add(Result{name, OK, "the peer answers in v1, and so speaks v1 only: " + p.describe(),
-				onlyAlways})
-			return
-		}
+		v, err = awaitV1(nc, p.target.Magic)
 	}
-	p.fail(name, fmt.Sprintf("the peer does not answer in v1 either: %v", reason(err)), "it is full, bans this address, or is no Bitcoin node of "+p.report.Peer.Network)
+	if err != nil {
+		p.fail(name, fmt.Sprintf("the peer does not answer in v1 either: %v", reason(err)), "it is full, bans this address, or is no Bitcoin node of "+p.report.Peer.Network)
+		return
+	}
+	p.report.Peer.Speaks = "v1"
+	p.note(v)
+	p.report.add(Result{name, OK, "the peer answers in v1, and so speaks v1 only: " + p.describe(), onlyAlways})
+}
+
+func rounded(d time.Duration) time.Duration {
+	if d < 100*time.Millisecond {
+		return d.Round(100 * time.Microsecond)
+	}
+	return d.Round(time.Millisecond)
 }

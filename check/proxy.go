@@ -27,13 +27,6 @@ func Proxy(ctx context.Context, s *Subject, configuration string) Report {
 	return r
 }
 
-// Destinations to find a route for: documentation addresses (RFC 5737, RFC 3849). Nothing
-// is sent there.
-const (
-	routeV4 = "192.0.2.1:8333"
-	routeV6 = "[2001:db8::1]:8333"
-)
-
 // network checks whether this machine has a route to the internet.
 func (s *Subject) network() Result {
 	const name = "network"
@@ -45,7 +38,9 @@ func (s *Subject) network() Result {
 		route = systemRoute
 	}
 	var ways []string
-	for _, to := range []struct{ name, network, address string }{{"IPv4", "udp4", routeV4}, {"IPv6", "udp6", routeV6}} {
+	for _, to := range []struct{ name, network, address string }{ // documentation addresses (RFC 5737, RFC 3849)
+		{"IPv4", "udp4", "192.0.2.1:8333"}, {"IPv6", "udp6", "[2001:db8::1]:8333"},
+	} {
 		if from, err := route(to.network, to.address); err == nil {
 			ways = append(ways, fmt.Sprintf("%s from %s", to.name, from))
 		}
@@ -75,6 +70,7 @@ func systemRoute(network, to string) (from string, err error) {
 func (s *Subject) names(isTor bool) Result {
 	const name = "names"
 	u := s.Policy.Upstream
+	isLiteral := func(hostport string) bool { _, err := netip.ParseAddrPort(hostport); return err == nil }
 	switch {
 	case u == nil:
 		return Result{name, Warning, "this machine's resolver looks up the names that clients ask for, so your DNS server sees them",
@@ -86,15 +82,6 @@ func (s *Subject) names(isTor bool) Result {
 		return Result{name, OK, "no leak: names go to Tor, which resolves them at its exits; this machine looks up none", ""}
 	}
 	return Result{name, OK, "no leak here: names go to the upstream proxy; this machine looks up none", "that proxy decides who resolves them"}
-}
-
-func isLiteral(hostport string) bool {
-	host, _, err := net.SplitHostPort(hostport)
-	if err != nil {
-		return false
-	}
-	_, err = netip.ParseAddr(host)
-	return err == nil
 }
 
 // sessions checks how many sessions are possible at a time.

@@ -216,12 +216,16 @@ func TestUpstream(t *testing.T) {
 		})
 	}
 	for addr, want := range map[string]string{"h:9050": "systemctl start tor", "h:9150": "start the Tor Browser, and", "h:1080": "start that proxy"} {
-		if got := startTor(addr); !strings.Contains(got, want) {
+		s := &Subject{Policy: proxy.Policy{Upstream: newUpstream(addr)}}
+		gone := &socks.UpstreamError{Upstream: addr, Stage: socks.StageDial, Err: io.EOF}
+		if _, _, got := s.describeUpstream(nil, gone); !strings.Contains(got, want) {
 			t.Errorf("%s: %s", addr, got)
 		}
 	}
-	if got := notSocksHint("h:9051"); !strings.Contains(got, "Tor's control port") {
-		t.Error(got)
+	for control, want := range map[string]string{"h:9051": "127.0.0.1:9050", "h:9151": "127.0.0.1:9150"} {
+		if got := notSocksHint(control); !strings.Contains(got, "Tor's control port") || !strings.HasSuffix(got, want) {
+			t.Errorf("%s: %s", control, got)
+		}
 	}
 }
 

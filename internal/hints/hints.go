@@ -81,17 +81,17 @@ func upstreamDown(err error) string {
 	if !errors.As(err, &e) {
 		return ""
 	}
-	const without = "; without it nothing is connected to"
+	const until = "; until then all connections fail"
 	_, port, _ := net.SplitHostPort(e.Upstream)
 	switch {
 	case e.Stage != socks.StageDial:
-		return "check that --upstream names a SOCKS5 proxy, with its user name and password if it has one (bip324-proxy check says what it is)" + without
+		return "check that --upstream names a SOCKS5 proxy, with its user name and password if it has one (bip324-proxy check says what it is)" + until
 	case port == "9050":
-		return "start Tor, or correct --upstream (the Tor Browser's port is 9150)" + without
+		return "start Tor (systemctl start tor); if the Tor Browser is running instead: --upstream socks5://127.0.0.1:9150" + until
 	case port == "9150":
-		return "start the Tor Browser, or correct --upstream (Tor's own port is 9050)" + without
+		return "start the Tor Browser, and leave it open; if Tor is running as a service instead: --upstream socks5://127.0.0.1:9050" + until
 	}
-	return "start that proxy, or correct --upstream" + without
+	return "start that proxy, or correct --upstream" + until
 }
 
 // dial is about a destination that could not be connected to or resolved, if that is not
