@@ -34,14 +34,11 @@ type conn struct {
 	served bool // a request on it has its turn
 }
 
-// closeServed closes the connection that has been served longest.
-func (cs *conns) closeServed() {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	if i := slices.IndexFunc(cs.open, func(c *conn) bool { return c.served }); i >= 0 {
-		c := cs.open[i]
-		c.Close()
-		cs.open = append(slices.Delete(cs.open, i, i+1), c) // state removes it
+// evict closes the connection that has been idle, or served, longest. conns.mu is held.
+func (cs *conns) evict(served bool) {
+	if i := slices.IndexFunc(cs.open, func(c *conn) bool { return c.served == served }); i >= 0 {
+		cs.open[i].Close()
+		cs.open = slices.Delete(cs.open, i, i+1)
 	}
 }
 
@@ -59,20 +56,14 @@ func (l *listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return l.conns.add(c), nil
-}
-
-func (cs *conns) add(c net.Conn) *conn {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	if len(cs.open) >= MaxConns {
-		i := slices.IndexFunc(cs.open, func(c *conn) bool { return !c.served }) // maxServed leaves some
-		cs.open[i].Close()
-		cs.open = slices.Delete(cs.open, i, i+1)
+	l.conns.mu.Lock()
+	defer l.conns.mu.Unlock()
+	if len(l.conns.open) >= MaxConns {
+		l.conns.evict(false) // maxServed leaves some
 	}
 	added := &conn{Conn: c}
-	cs.open = append(cs.open, added)
-	return added
+	l.conns.open = append(l.conns.open, added)
+	return added, nil
 }
 
 // context implements http.Server.ConnContext.
@@ -113,21 +104,21 @@ func (cs *conns) inTurn(h http.HandlerFunc) http.HandlerFunc {
 
 // serve waits for c's turn, and reports whether it came before c was closed.
 func (cs *conns) serve(ctx context.Context, c *conn) bool {
-	for turn := false; !turn; {
+	for {
 		select {
 		case cs.turns <- struct{}{}:
-			turn = true
+			cs.mu.Lock()
+			defer cs.mu.Unlock()
+			if c.served = slices.Contains(cs.open, c); !c.served {
+				<-cs.turns
+			}
+			return c.served
 		case <-time.After(turnTimeout):
-			cs.closeServed()
+			cs.mu.Lock()
+			cs.evict(true)
+			cs.mu.Unlock()
 		case <-ctx.Done():
 			return false
 		}
 	}
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	c.served = slices.Contains(cs.open, c)
-	if !c.served {
-		<-cs.turns
-	}
-	return c.served
 }
