@@ -34,14 +34,13 @@ func (c Client) Get(ctx context.Context, path string) (code int, body []byte, er
 	if err != nil {
 		return 0, nil, err
 	}
-	transport := &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, address.Network, address.Address)
-		},
-		DisableKeepAlives: true,
-	}
 	client := http.Client{
-		Transport:     transport,
+		Transport: &http.Transport{
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, address.Network, address.Address)
+			},
+			DisableKeepAlives: true,
+		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	// The page answers to no other name, because of DNS rebinding.

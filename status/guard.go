@@ -110,7 +110,10 @@ func refuse(w http.ResponseWriter, code int, text string) {
 // another page may lead to ours.
 func (g *guard) crossOrigin(r *http.Request) bool {
 	for _, origin := range r.Header.Values("Origin") {
-		if !strings.EqualFold(origin, "http://"+r.Host) && !g.isAllowedOrigin(origin) {
+		// The Host may differ behind a reverse proxy, which may add TLS, too.
+		u, err := url.Parse(origin)
+		allowed := err == nil && (u.Scheme == "http" || u.Scheme == "https") && g.isAllowed(u.Hostname())
+		if !allowed && !strings.EqualFold(origin, "http://"+r.Host) {
 			return true
 		}
 	}
@@ -133,10 +136,7 @@ func (g *guard) isHost(host string) bool {
 	if err != nil {
 		name, port, err = net.SplitHostPort(host + ":80")
 	}
-	if err != nil {
-		return false
-	}
-	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+	if _, portErr := strconv.ParseUint(port, 10, 16); err != nil || portErr != nil {
 		return false
 	}
 	brackets := strings.HasPrefix(host, "[")
@@ -153,13 +153,6 @@ func (g *guard) isHost(host string) bool {
 // isAllowed reports whether name is one of hosts, ignoring case and a dot at its end.
 func (g *guard) isAllowed(name string) bool {
 	return slices.ContainsFunc(g.hosts, func(host string) bool { return strings.EqualFold(strings.TrimSuffix(name, "."), host) })
-}
-
-// isAllowedOrigin reports whether origin is a page of one of hosts. The Host may differ behind a
-// reverse proxy, which may add TLS, too.
-func (g *guard) isAllowedOrigin(origin string) bool {
-	u, err := url.Parse(origin)
-	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && g.isAllowed(u.Hostname())
 }
 
 // authenticated reports whether the request has the token, or the cookie set in exchange for it.

@@ -80,7 +80,6 @@ const (
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	log := cmp.Or(s.Log, slog.Default())
 	recent := new(recent)
 	conns := newConns()
 	h := &http.Server{
@@ -92,7 +91,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		WriteTimeout:      answerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		ErrorLog:          slog.NewLogLogger(cmp.Or(s.Log, slog.Default()).Handler(), slog.LevelWarn),
 
 		DisableGeneralOptionsHandler: true,
 	}

@@ -60,31 +60,28 @@ func Render(r *status.Report, screen Screen) []string {
 		height = math.MaxInt
 	}
 	var lines []string
-	add := func(color, text string) {
-		if screen.Width > 0 {
-			text = terminal.Cut(text, screen.Width)
+	add := func(color string, texts ...string) {
+		for _, text := range texts {
+			if screen.Width > 0 {
+				text = terminal.Cut(text, screen.Width)
+			}
+			if screen.Color && color != "" {
+				text = color + text + reset
+			}
+			lines = append(lines, text)
 		}
-		if screen.Color && color != "" {
-			text = color + text + reset
-		}
-		lines = append(lines, text)
 	}
 	text, color := answer(r)
 	add("", "Is my Bitcoin traffic encrypted?")
-	for _, line := range terminal.Fold("", text, screen.Width) {
-		add(color, line)
-	}
-	for _, line := range slices.Concat(trouble(r, screen.Width),
-		terminal.Fold("", counts(r), screen.Width), terminal.Fold("", about(r), screen.Width)) {
-		add("", line)
-	}
+	add(color, terminal.Fold("", text, screen.Width)...)
+	add("", trouble(r, screen.Width)...)
+	add("", terminal.Fold("", counts(r), screen.Width)...)
+	add("", terminal.Fold("", about(r), screen.Width)...)
 	// The sessions leave a third of the height to the failures, unless fewer than four lines are left for them.
 	failed := failures(r.Refusals, screen.Width)
 	room := max(height-len(lines)-len(r.Sessions)-3, min(height/3, height-len(lines)-4))
 	if room > 2 { // else there is only the title
-		for _, line := range failed[:min(len(failed), room)] {
-			add("", line)
-		}
+		add("", failed[:min(len(failed), room)]...)
 	}
 	if len(r.Sessions) > 0 {
 		addSessions(add, r, screen.Width, height-len(lines))
@@ -97,20 +94,20 @@ func Render(r *status.Report, screen Screen) []string {
 
 // addSessions adds the table in at most room lines, the first of them empty, the last with
 // the number of sessions that are not shown.
-func addSessions(add func(color, text string), r *status.Report, width, room int) {
+func addSessions(add func(color string, texts ...string), r *status.Report, width, room int) {
 	rows := table(r.Sessions, r.Time, width)
 	shown, hidden := len(r.Sessions), max(r.Live.All-len(r.Sessions), 0)
 	if room < 2+shown+min(hidden, 1) {
 		shown = max(room-3, 0)
 		hidden += len(r.Sessions) - shown
 	}
-	add("", "")
-	for i, row := range rows[:1+shown] {
+	add("", "", rows[0])
+	for i, s := range r.Sessions[:shown] {
 		color := ""
-		if i > 0 && r.Sessions[i-1].Plaintext() {
+		if s.Plaintext() {
 			color = red
 		}
-		add(color, row)
+		add(color, rows[1+i])
 	}
 	if hidden > 0 {
 		add("", fmt.Sprintf("... and %d more", hidden))

@@ -48,15 +48,10 @@ func trouble(r *status.Report, width int) []string {
 		}
 		what = fmt.Sprintf("%d failed since %s, most often (%d): %s", f.Count, f.Since.Local().Format("15:04:05"), f.OfKind, what)
 		return terminal.Advise("", what, f.Hint, width)
-	case r.Live.Pending == 0 && neverUsed(r):
+	case r.Live.Pending == 0 && sum(r.Opened)+sum(r.Refused) == 0 && len(r.Listeners) > 0:
 		return terminal.Advise("", "No client has connected yet.", "set your client's SOCKS5 proxy to "+strings.Join(r.Listeners, " or "), width)
 	}
 	return nil
-}
-
-// neverUsed reports whether no client has connected since the start.
-func neverUsed(r *status.Report) bool {
-	return sum(r.Opened)+sum(r.Refused) == 0 && len(r.Listeners) > 0
 }
 
 func sum(counts map[string]uint64) (all uint64) {
@@ -93,11 +88,7 @@ func about(r *status.Report) string {
 	case len(r.Listeners) == 0:
 		state = "not listening yet"
 	}
-	version := r.Version
-	if version != "" {
-		version = " " + version
-	}
-	return terminal.Clean(fmt.Sprintf("bip324-proxy%s %s, up %s, at %s", version, state,
+	return terminal.Clean(fmt.Sprintf("%s %s, up %s, at %s", strings.TrimSpace("bip324-proxy "+r.Version), state,
 		age(r.Time.Sub(r.Started)), r.Time.Local().Format("2006-01-02 15:04:05")))
 }
 

@@ -19,7 +19,13 @@ type column struct {
 	right bool // aligned
 	least int  // how narrow it may be made; 0 if it may not
 	leave int  // the column with the highest is left out first; 0 is never left out
+
+	cells []string // the title first
+	width int      // of the widest cell, until made narrower
 }
+
+// spare returns how much narrower the column may be made.
+func (c *column) spare() int { return max(c.width-cmp.Or(c.least, c.width), 0) }
 
 // columns are in the order of the table. The most important, the transport, is neither left
 // out nor cut.
@@ -63,15 +69,15 @@ const (
 // table returns the titles and the sessions as lines of at most width characters; 0 is
 // unlimited.
 func table(sessions []proxy.SessionInfo, now time.Time, width int) []string {
-	shown := make([]shownColumn, len(columns))
-	for i, c := range columns {
-		s := shownColumn{column: c, width: len(c.title), cells: []string{c.title}}
+	shown := slices.Clone(columns)
+	for i := range shown {
+		c := &shown[i]
+		c.cells, c.width = []string{c.title}, len(c.title)
 		for row := range sessions {
 			cell := terminal.Cut(ascii(c.cell(&sessions[row], now)), maxCell)
-			s.cells = append(s.cells, cell)
-			s.width = max(s.width, len(cell))
+			c.cells = append(c.cells, cell)
+			c.width = max(c.width, len(cell))
 		}
-		shown[i] = s
 	}
 	if width > 0 {
 		shown = fit(shown, width)
@@ -79,36 +85,21 @@ func table(sessions []proxy.SessionInfo, now time.Time, width int) []string {
 	lines := make([]string, len(sessions)+1)
 	for row := range lines {
 		var line strings.Builder
-		for _, s := range shown {
+		for _, c := range shown {
 			pad := "%-*s" + gap
-			if s.right {
+			if c.right {
 				pad = "%*s" + gap
 			}
-			fmt.Fprintf(&line, pad, s.width, terminal.Cut(s.cells[row], s.width))
+			fmt.Fprintf(&line, pad, c.width, terminal.Cut(c.cells[row], c.width))
 		}
 		lines[row] = strings.TrimRight(line.String(), " ")
 	}
 	return lines
 }
 
-// shownColumn is a column with its contents.
-type shownColumn struct {
-	column
-	width int
-	cells []string // the title first
-}
-
-// spare returns how much narrower the column may be made.
-func (c *shownColumn) spare() int {
-	if c.least == 0 {
-		return 0
-	}
-	return max(c.width-c.least, 0)
-}
-
 // fit leaves columns out, and makes others narrower, until the rows have at most width
 // characters.
-func fit(all []shownColumn, width int) []shownColumn {
+func fit(all []column, width int) []column {
 	for {
 		excess, spare := -len(gap)-width, 0
 		for i := range all {
@@ -123,8 +114,8 @@ func fit(all []shownColumn, width int) []shownColumn {
 			}
 			return all
 		}
-		first := slices.MaxFunc(all, func(a, b shownColumn) int { return cmp.Compare(a.leave, b.leave) }).leave
-		all = slices.DeleteFunc(all, func(c shownColumn) bool { return c.leave == first })
+		first := slices.MaxFunc(all, func(a, b column) int { return cmp.Compare(a.leave, b.leave) }).leave
+		all = slices.DeleteFunc(all, func(c column) bool { return c.leave == first })
 	}
 }
 

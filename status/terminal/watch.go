@@ -50,12 +50,9 @@ func Watch(ctx context.Context, out io.Writer, fetch func(context.Context) (*sta
 // show shows the last report and, if a newer one could not be fetched, why.
 func show(out io.Writer, last *status.Report, err error) error {
 	screen, obeys := screenOf(out)
-	if !obeys {
-		screen.Height = 0
-	}
 	var foot []string
 	if err != nil {
-		foot = append(foot, terminal.Fold("", terminal.Clean("Trying again: "+err.Error()), screen.Width)...)
+		foot = terminal.Fold("", terminal.Clean("Trying again: "+err.Error()), screen.Width)
 	}
 	switch {
 	case obeys:
@@ -63,6 +60,7 @@ func show(out io.Writer, last *status.Report, err error) error {
 	case err != nil:
 		return write(out, foot)
 	}
+	screen.Height = 0
 	return write(out, append(Render(last, screen), ""))
 }
 
