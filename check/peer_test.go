@@ -112,7 +112,8 @@ func TestOtherPeers(t *testing.T) {
 		"TLS": {handle: func(nc net.Conn) { io.WriteString(nc, "\x15\x03\x01\x00\x02\x02\x46"); closing(nc); stopSending(nc) },
 			want: "failed v2 the peer is not a Bitcoin node: it answered in TLS, as a web server does -> check that the address and the port are right"},
 		"a few bytes": {handle: func(nc net.Conn) { io.WriteString(nc, "220 mail.example\r\n"); closing(nc); stopSending(nc) },
-			want: "failed v2 v2 handshake failed waiting for the peer's key (NUMBER bytes sent, 18 received): the connection was closed" + altered},
+			want: "failed v2 v2 handshake failed waiting for the peer's key (NUMBER bytes sent, 18 received): the connection was closed" +
+				" -> the peer does not speak v2, and is probably not a Bitcoin node; or somebody cut the connection; --network says which network the peer should be on"},
 		"another network": {handle: testnet.handle, want: "another network"},
 		"leaving": {handle: leaving.handle, speaks: "v2", want: goodV2 + "warning version the peer closed the connection before its VERSION " +
 			"-> it speaks v2, but does not want this connection: it may be full, or ban this address"},
@@ -228,7 +229,7 @@ func TestCannotConnect(t *testing.T) {
 		want   string
 	}{
 		"refused":          {gone, proxy.Policy{}, "failed connect ADDR: cannot connect: connection refused -> check that the address and the port are right, and that a node runs there and listens"},
-		"an onion service": {"abc.onion", proxy.Policy{}, "failed connect abc.onion:8333: Tor and I2P addresses cannot be reached without an upstream proxy -> set the client's own proxy for such addresses (Bitcoin Core: -onion=, -i2psam=), or run with --upstream and the URL of Tor's SOCKS5 proxy"},
+		"an onion service": {"abc.onion", proxy.Policy{}, "failed connect abc.onion:8333: Tor and I2P addresses cannot be reached without an upstream proxy -> set the client's own proxy for such addresses (Bitcoin Core: -onion=, -i2psam=), or, for .onion, run with --upstream socks5://ADDR (Tor)"},
 		"denied": {"10.1.2.3", proxy.Policy{Rules: rules.Rules{Deny: []rules.Rule{must("10.0.0.0/8")}}},
 			"failed connect 10.1.2.3:8333 is denied by the rule 10.0.0.0/8 -> the rule is one of --deny; if clients may go there, remove it or run with --allow 10.1.2.3:8333"},
 		"denied, in other words": {"localhost:" + strings.TrimPrefix(gone, "127.0.0.1:"), proxy.Policy{Rules: rules.Rules{Deny: []rules.Rule{must("private")}}},

@@ -40,7 +40,8 @@ func TestExplainHandshake(t *testing.T) {
 		{"\x0b\x11\x09\x07version\x00\x00\x00\x00\x00", transport.ErrV1OtherNetwork, "another network than mainnet: testnet3", "same network"},
 		{"\xfa\xfb\xfc\xfdversion\x00\x00\x00\x00\x00", transport.ErrV1OtherNetwork, "another network than mainnet: fafbfcfd", "same network"},
 		{"\xf9\xbe\xb4\xd9version\x00\x00\x00\x00\x00", transport.ErrV1Peer, "a VERSION of mainnet", "--v1-fallback always"},
-		{"\x01\x02\x03", reset, "(67 bytes sent, 3 received): the connection was reset", "does not speak v2"},
+		{"\x01\x02\x03", reset, "(67 bytes sent, 3 received): the connection was reset", "not a Bitcoin node"},
+		{strings.Repeat("\x01", 64), reset, "64 received): the connection was reset", "another network"},
 		{"", io.EOF, "hung up during the v2 handshake without an answer", "no slot free"},
 		{"", transport.ErrSilent, "did not answer the v2 handshake in time", "no slot free"},
 	} {
@@ -73,10 +74,13 @@ func TestExplainClient(t *testing.T) {
 	if strings.Contains(hint, "--clients 172.30.0.2") || !strings.Contains(hint, "bip324-proxy check") {
 		t.Errorf("the hint for this machine's own address is %q", hint)
 	}
-	password := &socks.NegotiationError{Stage: socks.StageAuth, Err: errors.New("wrong")}
-	hint = hints.For(proxy.Failure{Kind: proxy.KindClient, Err: password, Client: &rules.ClientError{IP: netip.MustParseAddr("172.30.0.2")}})
-	if !strings.Contains(hint, "add --clients 172.30.0.2") {
-		t.Errorf("the hint for a client without the password is %q", hint)
+	for _, why := range []error{errors.New("wrong"), io.EOF} { // it may hang up when it is asked
+		err := &socks.NegotiationError{Stage: socks.StageAuth, Err: why}
+		kind, _ := proxy.Explain(err, "mainnet")
+		hint = hints.For(proxy.Failure{Kind: kind, Err: err, Client: &rules.ClientError{IP: netip.MustParseAddr("172.30.0.2")}})
+		if !strings.Contains(hint, "add --clients 172.30.0.2") {
+			t.Errorf("the hint for a client without the password (%v) is %q", why, hint)
+		}
 	}
 }
 

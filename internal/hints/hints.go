@@ -39,14 +39,14 @@ func For(f proxy.Failure) string {
 	case proxy.KindDenied:
 		return denied(f.Err)
 	case proxy.KindNoEgress:
-		return "set the client's own proxy for such addresses (Bitcoin Core: -onion=, -i2psam=), or run with --upstream and the URL of Tor's SOCKS5 proxy"
+		return "set the client's own proxy for such addresses (Bitcoin Core: -onion=, -i2psam=), or, for .onion, run with --upstream socks5://127.0.0.1:9050 (Tor)"
 	case proxy.KindPassthroughDenied:
 		return "switch off the client's own v2 transport (Bitcoin Core: -v2transport=0), or run with --passthrough allow"
 	case proxy.KindPeer:
 		if errors.Is(f.Err, proxy.ErrPeerClosed) {
 			return "it may be full: a node with no slot free for another connection hangs up at once; or it bans this address"
 		}
-	case proxy.KindClient:
+	case proxy.KindClient, proxy.KindClientLeft: // some hang up when they are asked for a password
 		if errors.As(f.Err, new(*proxy.NoDestinationError)) {
 			return "set this proxy as the client's SOCKS5 proxy; a client that is made to connect without SOCKS must put its peer's address into VERSION"
 		}
@@ -58,16 +58,15 @@ func For(f proxy.Failure) string {
 	case proxy.KindClientRate:
 		return "if it may, run with a higher --client-rate"
 	case proxy.KindTooManySessions:
-		if !errors.Is(f.Err, proxy.ErrTooManySessions) { // the client gave way to another
-			return ""
+		if errors.Is(f.Err, proxy.ErrTooManySessions) { // it did not give way to another client
+			return "if they are all wanted, run with a higher --max-sessions, and a file descriptor limit (ulimit -n) of six times that"
 		}
-		return "if they are all wanted, run with a higher --max-sessions, and a file descriptor limit (ulimit -n) of six times that"
 	}
 	return ""
 }
 
-// ofMost has what to do if all sessions of late have failed, and most of them in one
-// way, where a single failure needs nothing to be done.
+// ofMost has what to do if all recent sessions failed, most of them in one way; a single
+// such failure needs no action.
 var ofMost = map[string]string{
 	proxy.KindDial:      "if it goes on: check that this machine has a network connection, and that no firewall blocks this program (bip324-proxy check)",
 	proxy.KindHandshake: "if it goes on: check that the client is on the same network as its peers",
@@ -122,7 +121,6 @@ func handshake(f proxy.Failure) string {
 	provenV2 := errors.As(f.Err, new(*fallback.ProvenV2Error))
 	switch {
 	case !errors.As(f.Err, &e):
-		return ""
 	case errors.Is(e, transport.ErrV1OtherNetwork):
 		return "check that the client and this peer are on the same network"
 	case errors.Is(e, transport.ErrV1Peer) && !provenV2:
@@ -130,7 +128,11 @@ func handshake(f proxy.Failure) string {
 	case proxy.ForeignProtocol(e.First) != "":
 		return "check that the address and the port are right"
 	case e.Received > 0 && !errors.Is(e, transport.ErrV1Peer):
-		if errors.Is(e, transport.ErrNoTerminator) || errors.Is(e, transport.ErrAuthentication) || e.HungUp() || e.TimedOut() {
+		ended := e.HungUp() || e.TimedOut()
+		switch {
+		case ended && e.Received < transport.KeySize:
+			return "the peer does not speak v2, and is probably not a Bitcoin node; or somebody cut the connection"
+		case ended || errors.Is(e, transport.ErrNoTerminator) || errors.Is(e, transport.ErrAuthentication):
 			return "the peer is on another network or does not speak v2, or somebody altered what it sent"
 		}
 	case provenV2:
@@ -143,16 +145,16 @@ func handshake(f proxy.Failure) string {
 
 // notInV1 says why v1 was not spoken and how to allow it; may is what the peer may be.
 func notInV1(f proxy.Failure, may string) string {
-	const allow = "; to reach v1 peers all the same, unencrypted, run with --v1-fallback always"
+	why := ""
 	switch {
 	case errors.Is(f.NotOverlay, proxy.ErrNotCJDNS):
-		return may + "nothing was sent in plaintext: --v1-fallback is overlay, and an address in fc00::/8 counts as CJDNS only with --cjdnsreachable" + allow
+		why = ": --v1-fallback is overlay, and an address in fc00::/8 counts as CJDNS only with --cjdnsreachable"
 	case f.NotOverlay != nil:
-		return fmt.Sprintf("%snothing was sent in plaintext: --v1-fallback is overlay, and %v%s", may, f.NotOverlay, allow)
+		why = fmt.Sprintf(": --v1-fallback is overlay, and %v", f.NotOverlay)
 	case f.V1:
 		return ""
 	}
-	return may + "nothing was sent in plaintext" + allow
+	return may + "nothing was sent in plaintext" + why + "; to reach v1 peers all the same, unencrypted, run with --v1-fallback always"
 }
 
 func denied(err error) string {
