@@ -56,7 +56,7 @@ func TestWrongInput(t *testing.T) {
 		{"--deny 10.0.0.0/8,*.node..example", `--deny: "*.node..example" has an invalid host`},
 		{"--max-sessions 0", "--max-sessions: must be at least 1; omit it"},
 		{"--max-sessions many", "max-sessions"},
-		{"--client-rate 0", "--client-rate: must be from 1 to 1000000"},
+		{"--client-rate 0", "--client-rate: 0 is invalid; must be from 1 to 1000000"},
 		{"--log-addresses=maybe", `--log-addresses: "maybe" is invalid; must be true or false`},
 		{"--listen 0.0.0.0:0", "Bitcoin Core, --clients with their addresses"},
 		{"--peer 0.0.0.0:0=node.example:8333", "add --clients"},

@@ -38,13 +38,13 @@ func (s *Settings) check() (err error) {
 	case s.connectTimeout < minConnectTimeout || s.connectTimeout > maxConnectTimeout:
 		return s.Invalid("connect-timeout", fmt.Errorf("%v is invalid; must be from %v to %v", s.connectTimeout, minConnectTimeout, maxConnectTimeout))
 	case s.MessageMemory < minMessageMemory || s.MessageMemory > maxMessageMemory:
-		return s.Invalid("message-memory", fmt.Errorf("must be from %d to %d (MiB)", minMessageMemory, maxMessageMemory))
+		return s.Invalid("message-memory", fmt.Errorf("%d is invalid; must be from %d to %d (MiB)", s.MessageMemory, minMessageMemory, maxMessageMemory))
 	case s.IsGiven("max-sessions") && s.MaxSessions < 1:
 		return s.Invalid("max-sessions", errors.New("must be at least 1; omit it to use the file descriptor limit"))
 	case s.MaxSessions > maxMaxSessions:
-		return s.Invalid("max-sessions", fmt.Errorf("must be at most %d", maxMaxSessions))
+		return s.Invalid("max-sessions", fmt.Errorf("%d is invalid; must be at most %d", s.MaxSessions, maxMaxSessions))
 	case s.ClientRate < 1 || s.ClientRate > maxClientRate:
-		return s.Invalid("client-rate", fmt.Errorf("must be from 1 to %d", maxClientRate))
+		return s.Invalid("client-rate", fmt.Errorf("%d is invalid; must be from 1 to %d", s.ClientRate, maxClientRate))
 	case len(s.Listen) == 0:
 		return s.Invalid("listen", errors.New("must not be empty; omit it for "+strings.ReplaceAll(lookUp("listen").preset, ",", " and ")))
 	}
@@ -185,9 +185,6 @@ func (s *Settings) readSecret(name, value, path string, use func(text string) er
 		}
 	case path != "":
 		text, err := readText(path)
-		if errors.As(err, new(*Error)) {
-			return s.Invalid(fileName, err)
-		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", s.Where(fileName), err)
 		}

@@ -13,9 +13,6 @@ import (
 // readFile returns what the file of settings at path gives.
 func readFile(path string) (map[string]given, error) {
 	text, err := readText(path)
-	if errors.As(err, new(*Error)) {
-		return nil, err
-	}
 	if err != nil {
 		return nil, fmt.Errorf("--config: %w", err)
 	}

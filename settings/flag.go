@@ -19,8 +19,7 @@ func Flags() (all []cli.Flag) {
 }
 
 func (f settingFlag) Apply(set *flag.FlagSet) error {
-	_, isBool := f.field(new(Settings)).(*bool)
-	set.Var(&givenFlag{isBool: isBool}, f.name, f.usage)
+	set.Var(&givenFlag{isBool: f.isBool()}, f.name, f.usage)
 	return nil
 }
 
@@ -28,16 +27,12 @@ func (f settingFlag) String() string         { return cli.FlagStringer(f) }
 func (f settingFlag) Names() []string        { return []string{f.name} }
 func (f settingFlag) IsSet() bool            { return false } // only the command line counts
 func (f settingFlag) IsVisible() bool        { return true }
+func (f settingFlag) TakesValue() bool       { return !f.isBool() }
 func (f settingFlag) IsSliceFlag() bool      { return f.isList() }
 func (f settingFlag) GetUsage() string       { return f.usage }
 func (f settingFlag) GetValue() string       { return f.preset }
 func (f settingFlag) GetDefaultText() string { return f.preset }
 func (f settingFlag) GetEnvVars() []string   { return []string{f.env()} }
-
-func (f settingFlag) TakesValue() bool {
-	_, isBool := f.field(new(Settings)).(*bool)
-	return !isBool
-}
 
 // givenFlag has what the command line gives for a flag, in order.
 type givenFlag struct {

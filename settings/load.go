@@ -33,17 +33,6 @@ func (o origin) String() string {
 	return o.from
 }
 
-// of returns the name of the setting in the way that it was given.
-func (o origin) of(t *setting) string {
-	switch {
-	case o.line > 0:
-		return fmt.Sprintf("%v: %s", o, t.name)
-	case o == fromEnvironment:
-		return t.env()
-	}
-	return "--" + t.name
-}
-
 var fromFlag, fromEnvironment = origin{from: "flag"}, origin{from: "environment"}
 
 // Load returns the settings. Flags override the environment, that overrides the file of
@@ -56,17 +45,16 @@ func Load(c *cli.Context) (*Settings, error) {
 		return nil, err
 	}
 	sources := []map[string]given{readFlags(c), environment}
-	for _, source := range sources {
-		if file, ok := source["config"]; ok {
-			if path := file.texts[len(file.texts)-1]; path != "" {
-				content, err := readFile(path)
-				if err != nil {
-					return nil, err
-				}
-				sources = append(sources, content)
-			}
-			break
+	config, ok := sources[0]["config"]
+	if !ok {
+		config = environment["config"]
+	}
+	if last := len(config.texts) - 1; last >= 0 && config.texts[last] != "" {
+		file, err := readFile(config.texts[last])
+		if err != nil {
+			return nil, err
 		}
+		sources = append(sources, file)
 	}
 	return combine(sources)
 }

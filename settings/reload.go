@@ -29,7 +29,7 @@ func (s *Settings) Merge(next *Settings) (merged *Settings, changed, restart []s
 			changed = append(changed, t.name)
 		case differs:
 			restart = append(restart, t.name)
-			t.copy(merged, s)
+			reflect.ValueOf(t.field(merged)).Elem().Set(reflect.ValueOf(t.field(s)).Elem())
 			delete(merged.origins, t.name)
 			if o, ok := s.origins[t.name]; ok {
 				merged.origins[t.name] = o
@@ -45,11 +45,11 @@ func (s *Settings) Merge(next *Settings) (merged *Settings, changed, restart []s
 func (s *Settings) checkDrops(next *Settings) error {
 	var missing, write []string
 	for _, t := range table {
-		if t.guard == "" || t.isPreset(s) || next.mentions(t.guard) {
-			continue
+		isDefault := reflect.DeepEqual(t.value(s), t.value(defaults()))
+		if t.guard != "" && !isDefault && !next.mentions(t.guard) {
+			missing = append(missing, t.name)
+			write = append(write, t.guard+" = "+inTOML(lookUp(t.guard).value(defaults())))
 		}
-		missing = append(missing, t.name)
-		write = append(write, t.guard+" = "+inTOML(lookUp(t.guard).value(defaults())))
 	}
 	if missing == nil {
 		return nil

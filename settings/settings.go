@@ -68,7 +68,15 @@ func (s *Settings) Invalid(name string, err error) error {
 }
 
 // Where returns the name of a setting in the way that it was given, such as --listen.
-func (s *Settings) Where(name string) string { return s.origins[name].of(lookUp(name)) }
+func (s *Settings) Where(name string) string {
+	switch o := s.origins[name]; {
+	case o.line > 0:
+		return fmt.Sprintf("%v: %s", o, name)
+	case o == fromEnvironment:
+		return lookUp(name).env()
+	}
+	return "--" + name
+}
 
 // IsGiven reports whether the setting was given, even if as the default.
 func (s *Settings) IsGiven(name string) bool {

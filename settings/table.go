@@ -104,6 +104,11 @@ func (t *setting) isList() bool {
 	return ok
 }
 
+func (t *setting) isBool() bool {
+	_, ok := t.field(new(Settings)).(*bool)
+	return ok
+}
+
 // set puts what was given into s. If it is no list, the last value counts.
 func (t *setting) set(s *Settings, given []string) (err error) {
 	var last string
@@ -143,32 +148,16 @@ func orList(values []string) string {
 	return strings.Join(values[:last], ", ") + " or " + values[last]
 }
 
-// isPreset reports whether s has the default.
-func (t *setting) isPreset(s *Settings) bool {
-	return reflect.DeepEqual(t.value(s), t.value(defaults()))
-}
-
-// copy copies the setting's value.
-func (t *setting) copy(to, from *Settings) {
-	reflect.ValueOf(t.field(to)).Elem().Set(reflect.ValueOf(t.field(from)).Elem())
-}
-
 // value returns the setting's value in s: a string, int, bool or []string. Durations
 // are strings, as in the file.
 func (t *setting) value(s *Settings) any {
-	switch field := t.field(s).(type) {
-	case *[]string:
-		return append([]string{}, *field...)
-	case *string:
-		return *field
-	case *int:
-		return *field
-	case *bool:
-		return *field
-	case *time.Duration:
-		return field.String()
+	switch v := reflect.ValueOf(t.field(s)).Elem().Interface().(type) {
+	case []string:
+		return append([]string{}, v...) // not nil
+	case time.Duration:
+		return v.String()
 	default:
-		panic(fmt.Sprintf("%s is of type %T", t.name, field))
+		return v
 	}
 }
 

@@ -36,30 +36,25 @@ func readText(path string) (string, error) {
 
 // decodeText decodes the content of the file at path; see readText.
 func decodeText(path string, content []byte) (string, error) {
-	const (
-		markLittle  = "\xff\xfe"
-		markBig     = "\xfe\xff"
-		replacement = string(utf8.RuneError)
-	)
 	wrong := func(before, why string) error {
 		return &Error{fmt.Sprintf("%s:%d", path, 1+strings.Count(before, "\n")), errors.New(why + "; save it as UTF-8")}
 	}
 	if len(content) > maxFile {
 		return "", &Error{path + ":1", fmt.Errorf("the file has more than %d bytes; is it the right one?", maxFile)}
 	}
+	var order binary.ByteOrder
+	switch {
+	case bytes.HasPrefix(content, []byte("\xff\xfe")):
+		order = binary.LittleEndian
+	case bytes.HasPrefix(content, []byte("\xfe\xff")):
+		order = binary.BigEndian
+	}
 	text := string(bytes.TrimPrefix(content, []byte(byteOrderMark)))
-	mark := text[:min(2, len(text))]
-	if mark == markLittle || mark == markBig {
-		var order binary.ByteOrder = binary.LittleEndian
-		if mark == markBig {
-			order = binary.BigEndian
-		}
-		units := make([]uint16, len(text)/2-1)
-		for i := range units {
-			units[i] = order.Uint16(content[2+2*i:])
-		}
+	if order != nil {
+		units := make([]uint16, len(content)/2-1)
+		binary.Decode(content[2:], order, units)
 		text = string(utf16.Decode(units))
-		if before, _, bad := strings.Cut(text, replacement); bad || len(content)%2 != 0 {
+		if before, _, bad := strings.Cut(text, string(utf8.RuneError)); bad || len(content)%2 != 0 {
 			return "", wrong(before, "the file is invalid UTF-16")
 		}
 	}
@@ -73,8 +68,6 @@ func decodeText(path string, content []byte) (string, error) {
 }
 
 func firstLine(text string) string {
-	if i := strings.IndexAny(text, "\r\n"); i >= 0 {
-		return text[:i]
-	}
-	return text
+	line, _, _ := strings.Cut(strings.ReplaceAll(text, "\r", "\n"), "\n")
+	return line
 }
