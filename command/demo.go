@@ -15,14 +15,13 @@ import (
 	"sync"
 	"time"
 
-	"bip324proxy/transport/fallback"
-
 	"github.com/urfave/cli/v2"
 	socksclient "golang.org/x/net/proxy"
 
 	"bip324proxy/internal/stream"
 	"bip324proxy/proxy"
 	"bip324proxy/transport"
+	"bip324proxy/transport/fallback"
 	"bip324proxy/v1v2"
 )
 
@@ -58,8 +57,13 @@ func demo(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	defer nodeListener.Close()
-	node := make(chan nodeReport, 1)
-	go func() { node <- runNode(ctx, nodeListener) }()
+	var nodeID string
+	node := make(chan error, 1)
+	go func() {
+		id, err := runNode(ctx, nodeListener)
+		nodeID = id
+		node <- err
+	}()
 
 	wire := new(wiretap)
 	ids := make(chan string, 1)
@@ -83,11 +87,10 @@ func demo(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("the client failed: %w", err)
 	}
-	report := <-node
-	if report.err != nil {
-		return fmt.Errorf("the node failed: %w", report.err)
+	if err := <-node; err != nil {
+		return fmt.Errorf("the node failed: %w", err)
 	}
-	return client.tell(out, wire, <-ids, report)
+	return client.tell(out, wire, <-ids, nodeID)
 }
 
 // clientReport has what the client sent and received.
@@ -152,36 +155,29 @@ func runClient(ctx context.Context, proxyAddr, nodeAddr string) (*clientReport, 
 	return r, nil
 }
 
-// nodeReport has what the node saw.
-type nodeReport struct {
-	sessionID [32]byte
-	err       error
-}
-
-// runNode runs a node that speaks only v2, for one client.
-func runNode(ctx context.Context, l net.Listener) (r nodeReport) {
+// runNode runs a node that speaks only v2, until its one client leaves.
+func runNode(ctx context.Context, l net.Listener) (sessionID string, err error) {
 	nc, err := l.Accept()
 	if err != nil {
-		return nodeReport{err: err}
+		return "", err
 	}
 	conn, err := transport.Server(ctx, nc, transport.Config{Magic: demoMagic})
 	if err != nil {
-		return nodeReport{err: err}
+		return "", err
 	}
 	defer conn.Close()
-	r.sessionID = conn.SessionID()
 	first, _ := hex.DecodeString(genesis)
 	filler := make([]byte, demoBlockSize)
 	rand.Read(filler)
 	send := func(name string, payload []byte) {
-		if r.err == nil {
-			r.err = conn.WritePacket(v1v2.AppendContents(nil, v1v2.TypeOf(name), payload))
+		if err == nil {
+			err = conn.WritePacket(v1v2.AppendContents(nil, v1v2.TypeOf(name), payload))
 		}
 	}
-	for r.err == nil {
-		contents, err := conn.ReadPacket()
-		if err != nil { // the client has seen enough
-			return r
+	for err == nil {
+		contents, end := conn.ReadPacket()
+		if end != nil {
+			break
 		}
 		t, payload, _ := v1v2.Decode(contents)
 		switch {
@@ -196,11 +192,12 @@ func runNode(ctx context.Context, l net.Listener) (r nodeReport) {
 			}
 		}
 	}
-	return r
+	id := conn.SessionID()
+	return hex.EncodeToString(id[:]), err
 }
 
 // tell prints the report, and fails if plaintext left or the session ids differ.
-func (r *clientReport) tell(out io.Writer, wire *wiretap, proxyID string, node nodeReport) error {
+func (r *clientReport) tell(out io.Writer, wire *wiretap, proxyID, nodeID string) error {
 	sent, total := wire.taken()
 	fmt.Fprintf(out, `
 The client said, in v1 plaintext (magic, "version", length, checksum, ...):
@@ -214,7 +211,6 @@ What left the proxy for the node instead (the first bytes of %d):
 	}
 	fmt.Fprintf(out, "The magic %x, the words \"version\" and \"verack\" and the client's name are not in it.\n", demoMagic)
 
-	nodeID := hex.EncodeToString(node.sessionID[:])
 	fmt.Fprintf(out, "\nSession id, as the proxy has it: %s\n            as the node has it:  %s\n", proxyID, nodeID)
 	if nodeID != proxyID {
 		return errors.New("the session ids differ: there is a man in the middle")

@@ -22,7 +22,7 @@ type listener struct {
 	openToAll bool   // it is a unix socket that any local user may connect to
 }
 
-// attrs returns what the log says of it.
+// attrs returns the attributes of its line in the log.
 func (l listener) attrs(s *settings.Settings) []any {
 	args := []any{"addr", l.Addr().String()}
 	if l.peer != "" && s.LogAddresses {
@@ -62,12 +62,11 @@ func openListeners(s *settings.Settings, o *opening) (all []listener, missing []
 	}
 	if given := s.IsGiven("listen"); given || len(activated) == 0 {
 		for _, spec := range s.Listen {
-			err := open("listen", spec, "", given)
-			if !given && listen.IsNoAddress(err) {
+			switch err := open("listen", spec, "", given); {
+			case err == nil:
+			case !given && listen.IsNoAddress(err):
 				missing = append(missing, err)
-				continue
-			}
-			if err != nil {
+			default:
 				return all, nil, err
 			}
 		}

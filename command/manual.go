@@ -13,13 +13,6 @@ import (
 	"bip324proxy/transport"
 )
 
-// words returns the values of flags, and arguments of commands, that have only a few.
-func words() manual.Words {
-	all := manual.Words{"completion": manual.Shells(), "--network": transport.NetworkNames()}
-	maps.Copy(all, settings.Values())
-	return all
-}
-
 func manCommand() *cli.Command {
 	return command(&cli.Command{
 		Name:   "man",
@@ -38,7 +31,9 @@ func completionCommand() *cli.Command {
 			if c.NArg() != 1 || !slices.Contains(manual.Shells(), shell) {
 				return usageError{fmt.Errorf("completion: name one shell, of %s", strings.Join(manual.Shells(), ", "))}
 			}
-			return manual.Completion(c.App.Writer, c.App, words(), shell)
+			words := manual.Words{"completion": manual.Shells(), "--network": transport.NetworkNames()}
+			maps.Copy(words, settings.Values())
+			return manual.Completion(c.App.Writer, c.App, words, shell)
 		},
 	})
 }

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,8 +21,8 @@ type loading struct {
 	err      error
 }
 
-// loadings reads the settings at once and again at each SIGHUP, until done is closed.
-// A file that keeps its reader waiting, such as a pipe, keeps nothing else waiting.
+// loadings reads the settings in the background, at once and again at each SIGHUP, until
+// done is closed: a file may block its reader, as a pipe does.
 func (s *service) loadings(c *cli.Context, done <-chan struct{}) <-chan loading {
 	loaded := make(chan loading)
 	go func() {
@@ -68,13 +69,12 @@ func (s *service) reload(next *settings.Settings, err error) {
 	if slices.Contains(changed, "upstream") {
 		go s.server.ProbeUpstream(context.Background()) // for 5 s at most
 	}
-	s.log.Info("configuration reloaded", "changed", names(changed))
+	s.log.Info("configuration reloaded", "changed", cmp.Or(strings.Join(changed, ", "), "nothing"))
 	if len(restart) > 0 {
-		s.log.Warn("these changes take effect after a restart", "settings", names(restart))
+		s.log.Warn("these changes take effect after a restart", "settings", strings.Join(restart, ", "))
 	}
 	s.warnOfLess(before)
-	s.warnOfFiles()
-	s.warnOfClients()
+	s.warnOfSettings()
 }
 
 // checkReload returns an error if next does not fit the open listeners and known peers.
@@ -100,15 +100,9 @@ func (s *service) warnOfLess(before *settings.Settings) {
 	}
 }
 
-func names(all []string) string {
-	if len(all) == 0 {
-		return "nothing"
-	}
-	return strings.Join(all, ", ")
-}
-
-// warnOfFiles warns of files with passwords that are readable or look wrong.
-func (s *service) warnOfFiles() {
+// warnOfSettings warns of files with passwords that are readable or look wrong, and of
+// networks in --clients that admit everyone.
+func (s *service) warnOfSettings() {
 	for _, file := range s.settings().ExposedFiles() {
 		s.log.Warn("any local user can read this file, which contains a password; chown it to the proxy's user and chmod it to 600", "file", file)
 	}
@@ -116,10 +110,6 @@ func (s *service) warnOfFiles() {
 		s.log.Warn("the first line of the file begins or ends with a space, which is taken as part of the user name or password; remove it if that is not meant",
 			"file", s.settings().AuthFile)
 	}
-}
-
-// warnOfClients warns of networks in --clients that admit everyone.
-func (s *service) warnOfClients() {
 	for _, n := range s.settings().Policy.Clients.Everybody() {
 		s.log.Warn("--clients admits everyone without a password; list only the networks of your clients", "clients", n.String())
 	}

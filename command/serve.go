@@ -76,7 +76,7 @@ func serve(c *cli.Context) error {
 	defer s.endLog()
 	s.log = format.logger(s.queue, s.level)
 	s.setLevel()
-	s.warnOfFiles()
+	s.warnOfSettings()
 	if err := s.openPeers(); err != nil {
 		return err
 	}
@@ -100,8 +100,7 @@ func serve(c *cli.Context) error {
 		Hint:          hints.For,
 		Log:           s.log,
 	}
-	s.warnOfClients()
-	defer s.showStatus()() // it shows also that an address is waited for, and how sessions end
+	defer s.showStatus()() // from before the wait for an address until all sessions have ended
 	var missing []error
 	if s.listeners, missing, err = openListeners(set, opening); err != nil {
 		return err

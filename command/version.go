@@ -29,11 +29,8 @@ func versionText() string {
 
 func versionCommand() *cli.Command {
 	return command(&cli.Command{
-		Name:  "version",
-		Usage: "print the version, as --version does",
-		Action: func(c *cli.Context) error {
-			cli.ShowVersion(c)
-			return nil
-		},
+		Name:   "version",
+		Usage:  "print the version, as --version does",
+		Action: func(c *cli.Context) error { cli.ShowVersion(c); return nil },
 	})
 }
