@@ -9,15 +9,15 @@ import (
 const Size = 32
 
 // Element is an element of the field of p = 2²⁵⁶ - 2³² - 977, as four limbs,
-// the least significant first. Any value under 2²⁵⁶ is a valid element and
-// stands for its residue, so an element below 2³² + 977 has two forms; only
-// PutBytes, Equal, IsZero and IsSquareVartime care, and they reduce it first.
+// the least significant first. Any value under 2²⁵⁶ is valid and represents its
+// residue, so elements below 2³² + 977 have two forms; PutBytes, Equal, IsZero and
+// IsSquareVartime reduce them first.
 //
-// The zero Element is 0. Methods set the receiver and return it, and the
-// receiver may be an operand, too.
+// The zero value is 0. Methods set the receiver, which may also be an operand, and
+// return it.
 type Element [4]uint64
 
-// fold is 2²⁵⁶ mod p: a carry out of the top limb comes back in as fold.
+// fold is 2²⁵⁶ mod p: a carry out of the top limb is added as fold.
 const fold = 1<<32 + 977
 
 // SetBytes sets r to the big-endian number in b, modulo p.
@@ -38,8 +38,8 @@ func (r *Element) PutBytes(b *[Size]byte) {
 	t = Element{}
 }
 
-// reduce makes r the least residue. r ≥ p just where r + fold has a carry, and
-// then r - p is what is left of r + fold.
+// reduce makes r the least residue. r ≥ p if and only if r + fold has a carry, and then
+// r - p is r + fold without it.
 func (r *Element) reduce() {
 	t0, carry := bits.Add64(r[0], fold, 0)
 	t1, carry := bits.Add64(r[1], 0, carry)
@@ -57,14 +57,14 @@ func (r *Element) Select(a *Element, mask uint64) *Element {
 	return r
 }
 
-// IsZero says whether r is 0.
+// IsZero reports whether r is 0.
 func (r *Element) IsZero() bool {
 	t := *r
 	t.reduce()
 	return t[0]|t[1]|t[2]|t[3] == 0
 }
 
-// Equal says whether r and a are the same element.
+// Equal reports whether r and a are the same element.
 func (r *Element) Equal(a *Element) bool {
 	var t Element
 	return t.Sub(r, a).IsZero()
@@ -79,9 +79,8 @@ func (r *Element) Add(a, b *Element) *Element {
 	return r.addFolded(t0, t1, t2, t3, carry*fold, 0)
 }
 
-// addFolded sets r to t + (hi, lo), for what comes back in from above: it is
-// under 2⁹⁶. The carry of the sum comes back in, too. What it leaves in t is
-// smaller than what was added, so that this time t1 has no carry.
+// addFolded sets r to t + (hi, lo), which is under 2⁹⁶. If the sum has a carry, it is
+// less than (hi, lo) without it, so that adding fold for the carry causes none out of t1.
 func (r *Element) addFolded(t0, t1, t2, t3, lo, hi uint64) *Element {
 	t0, carry := bits.Add64(t0, lo, 0)
 	t1, carry = bits.Add64(t1, hi, carry)
@@ -92,8 +91,8 @@ func (r *Element) addFolded(t0, t1, t2, t3, lo, hi uint64) *Element {
 	return r
 }
 
-// Sub sets r to a - b. A borrow takes fold away again, and so does the borrow
-// of that, which leaves a number close to 2²⁵⁶, so that a third cannot occur.
+// Sub sets r to a - b. For a borrow fold is subtracted, and again for the borrow of that,
+// which leaves a number close to 2²⁵⁶, so that there is no third.
 func (r *Element) Sub(a, b *Element) *Element {
 	t0, borrow := bits.Sub64(a[0], b[0], 0)
 	t1, borrow := bits.Sub64(a[1], b[1], borrow)
@@ -187,8 +186,8 @@ func (r *Element) Mul(a, b *Element) *Element {
 // Square sets r to a².
 func (r *Element) Square(a *Element) *Element { return r.Mul(a, a) }
 
-// reduceWide sets r to the 512-bit t: the upper half comes back in, times
-// fold, and then the upper limb of that sum, which is under 2³⁴.
+// reduceWide sets r to the 512-bit t: the upper half is added to the lower, times fold,
+// and then the upper limb of that sum, which is under 2³⁴.
 func (r *Element) reduceWide(t0, t1, t2, t3, t4, t5, t6, t7 uint64) *Element {
 	h0, l0 := bits.Mul64(t4, fold)
 	h1, l1 := bits.Mul64(t5, fold)

@@ -7,7 +7,7 @@ type Point struct{ X, Y, Z Element }
 // b3 is three times the 7 of the curve's equation.
 const b3 = 21
 
-// add sets r to a + b. The formula is complete: it is right for any two points
+// add sets r to a + b. The formula is complete: it holds for any two points
 // of this curve, equal, opposite or at infinity, since none of them has order
 // two (Renes, Costello, Batina, "Complete addition formulas for prime order
 // elliptic curves", 2015, algorithm 7).

@@ -40,7 +40,7 @@ func (r *Element) Invert(a *Element) *Element {
 	return r.Mul(&t, a)
 }
 
-// Sqrt sets r to that square root of a which is a square itself, a^((p+1)/4).
+// Sqrt sets r to the square root of a that is itself a square, a^((p+1)/4).
 // If a is not a square, r is a root of -a.
 func (r *Element) Sqrt(a *Element) *Element {
 	var t Element
@@ -48,9 +48,8 @@ func (r *Element) Sqrt(a *Element) *Element {
 	return r.Mul(&t, a)
 }
 
-// SqrtRatio sets r to that square root of n/d which is a square itself, for a
-// square n/d. It needs no inversion: (n/d)^((p+1)/4) = nd·(nd³)^((p-3)/4),
-// since d^(p+1) = d².
+// SqrtRatio sets r to the square root of n/d, a square, that is itself a square. It
+// needs no inversion: (n/d)^((p+1)/4) = nd·(nd³)^((p-3)/4), since d^(p+1) = d².
 func (r *Element) SqrtRatio(n, d *Element) *Element {
 	var nd, t Element
 	nd.Mul(n, d)
@@ -59,19 +58,19 @@ func (r *Element) SqrtRatio(n, d *Element) *Element {
 	return r.Mul(&t, &nd)
 }
 
-// IsSquareVartime says whether a is a square, 0 included. How long it takes
-// depends on a, so a must not be secret.
+// IsSquareVartime reports whether a is a square, 0 included. Its time depends on a, which
+// must not be secret.
 //
 // It is the binary algorithm for the Jacobi symbol (a/m), with m = p at first:
-// halve a while it is even; when it is odd, let the smaller of the two be m,
-// and subtract it. (2/m) is -1 where m is ±3 mod 8, and to swap a and m
-// changes the sign if both are 3 mod 4.
+// halve a while it is even; when it is odd, let the smaller of the two be m, and
+// subtract it. (2/m) is -1 where m is ±3 mod 8, and swapping a and m changes the
+// sign if both are 3 mod 4.
 func (a *Element) IsSquareVartime() bool {
 	x := *a
 	x.reduce()
 	a0, a1, a2, a3 := x[0], x[1], x[2], x[3]
 	m0, m1, m2, m3 := ^uint64(fold-1), ^uint64(0), ^uint64(0), ^uint64(0) // p
-	var sign uint64                                                       // its lowest bit, that is
+	var sign uint64                                                       // only its lowest bit counts
 	for a0|a1|a2|a3 != 0 {
 		if a0 == 0 { // an even number of halvings
 			a0, a1, a2, a3 = a1, a2, a3, 0
