@@ -25,15 +25,18 @@ func newFSChaCha20(key *[32]byte) *fsChaCha20 {
 	return f
 }
 
-func (f *fsChaCha20) setKey(key *[32]byte) {
+func (f *fsChaCha20) setKey(key *[32]byte) { setStream(&f.stream, key, 0, f.rekeys) }
+
+// setStream sets stream to ChaCha20 with the nonce that packets and rekeys make.
+func setStream(stream *chacha20.Cipher, key *[32]byte, packets uint32, rekeys uint64) {
 	var nonce [chacha20.NonceSize]byte
-	binary.LittleEndian.PutUint64(nonce[4:], f.rekeys)
-	stream, err := chacha20.NewUnauthenticatedCipher(key[:], nonce[:])
+	putNonce(nonce[:], packets, rekeys)
+	c, err := chacha20.NewUnauthenticatedCipher(key[:], nonce[:])
 	if err != nil {
 		panic("transport: internal error: " + err.Error()) // only for wrong sizes
 	}
-	f.stream = *stream
-	*stream = chacha20.Cipher{}
+	*stream = *c
+	*c = chacha20.Cipher{}
 }
 
 // wipe zeroes the key.
@@ -92,12 +95,13 @@ func (f *fsChaCha20Poly1305) open(ciphertext, aad []byte) ([]byte, error) {
 	return out, err
 }
 
-// count sets and returns the nonce: 32 bits of packets, 64 bits of rekeys.
+// count sets and returns the nonce.
 func (f *fsChaCha20Poly1305) count(packets uint32) []byte {
 	putNonce(f.nonce[:], packets, f.rekeys)
 	return f.nonce[:]
 }
 
+// putNonce sets nonce to 32 bits of packets and 64 bits of rekeys.
 func putNonce(nonce []byte, packets uint32, rekeys uint64) {
 	binary.LittleEndian.PutUint32(nonce[:4], packets)
 	binary.LittleEndian.PutUint64(nonce[4:], rekeys)

@@ -16,7 +16,7 @@
 // speak v2.
 //
 // Each file is a chapter of the BIP: ellswift.go the encoding of keys, ecdh.go the key
-// exchange, keys.go and hkdf.go the key schedule, cipher.go the rekeying ciphers,
+// exchange, keys.go the key schedule, cipher.go the rekeying ciphers,
 // packet.go the packets, handshake.go the state machine. Only drive.go and conn.go have
 // a socket; internal/secp256k1 has the curve.
 //

@@ -71,7 +71,8 @@ func drive(ctx context.Context, h *Handshake, nc *stream.Socket, r *stream.Reade
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 	}
-	received, first := h.Received(), h.first()
+	received := h.Received()
+	first := h.theirs[:min(received, v1PrefixSize)]
 	if received == 0 { // the peer may have answered all the same
 		received = r.Buffered()
 		first, _ = r.Peek(min(received, v1PrefixSize))

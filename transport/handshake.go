@@ -83,9 +83,6 @@ func randomGarbage() []byte {
 // Stage returns the handshake's progress.
 func (h *Handshake) Stage() Stage { return h.stage }
 
-// first returns the first 16 bytes, at most, that the peer sent.
-func (h *Handshake) first() []byte { return h.theirs[:min(h.received, v1PrefixSize)] }
-
 // Received returns how many bytes Receive has consumed.
 func (h *Handshake) Received() int { return h.received }
 

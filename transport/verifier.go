@@ -121,14 +121,10 @@ func (v *verifier) pad(n int) {
 
 // keystream XORs b with the keystream of a nonce.
 func (v *verifier) keystream(b []byte, packets uint32) {
-	var nonce [chacha20.NonceSize]byte
-	putNonce(nonce[:], packets, v.rekeys)
-	stream, err := chacha20.NewUnauthenticatedCipher(v.key[:], nonce[:])
-	if err != nil {
-		panic("transport: internal error: " + err.Error()) // only for wrong sizes
-	}
+	var stream chacha20.Cipher
+	setStream(&stream, &v.key, packets, v.rekeys)
 	stream.XORKeyStream(b, b)
-	*stream = chacha20.Cipher{}
+	stream = chacha20.Cipher{}
 }
 
 // finish returns the ciphers for the packets that follow and wipes the verifier.
