@@ -24,7 +24,7 @@ func (c *Counts) Add(t Type, n int) {
 	c.Messages.Add(1)
 	c.Bytes.Add(uint64(n))
 	if last := c.last.Load(); last == nil || *last != t {
-		c.last.Store(known(t))
+		c.last.Store(cmp.Or(knownTypes[t], &otherType))
 	}
 }
 
@@ -74,20 +74,16 @@ func (c *Counts) UserAgent() string {
 	return ""
 }
 
-// knownTypes holds the types that have a name here. otherType stands for all others, so
-// that a peer that makes up types does not make LastType's callers allocate.
-var knownTypes, otherType = func() (known map[Type]*Type, other *Type) {
-	known = make(map[Type]*Type)
-	for t := range idByType {
-		known[t] = &t
-	}
-	for _, name := range withoutID {
+// knownTypes holds the types that have a name here.
+var knownTypes = func() map[Type]*Type {
+	known := make(map[Type]*Type)
+	for _, name := range append(withoutID[:], messageIDs[1:]...) {
 		t := TypeOf(name)
 		known[t] = &t
 	}
-	unknown := TypeOf("other")
-	return known, &unknown
+	return known
 }()
 
-// known returns a shared copy of t, or otherType.
-func known(t Type) *Type { return cmp.Or(knownTypes[t], otherType) }
+// otherType stands for all types that are not known, so that a peer that makes up types
+// does not make Add allocate.
+var otherType = TypeOf("other")

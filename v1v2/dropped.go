@@ -1,11 +1,14 @@
 package v1v2
 
-import "strconv"
+import (
+	"cmp"
+	"strconv"
+	"strings"
+)
 
 // Reason is why a message is dropped. Zero means that it is not.
 type Reason uint8
 
-// The reasons.
 const (
 	UnknownID     Reason = 1 + iota // v2: the id is not in messageIDs
 	Empty                           // v2: the packet has no contents
@@ -18,10 +21,12 @@ const (
 // Reasons holds all reasons.
 var Reasons = []Reason{UnknownID, Empty, ShortType, InvalidType, WrongChecksum}
 
-var reasonNames = [endOfReasons]string{"", "unknown_id", "empty", "short_type", "invalid_type", "wrong_checksum"}
+var reasonNames = map[Reason]string{
+	UnknownID: "unknown_id", Empty: "empty", ShortType: "short_type", InvalidType: "invalid_type", WrongChecksum: "wrong_checksum",
+}
 
 // String returns the reason's name in metrics and the log.
-func (r Reason) String() string { return reasonNames[r] }
+func (r Reason) String() string { return cmp.Or(reasonNames[r], "reason "+strconv.Itoa(int(r))) }
 
 // Dropped describes a message that was not translated.
 type Dropped struct {
@@ -44,10 +49,6 @@ func droppedContents(contents []byte, r Reason) Dropped {
 // Quoted returns the type in printable ASCII, at most 48 bytes, with everything else
 // escaped as in Go.
 func (t Type) Quoted() string {
-	end := len(t)
-	for end > 0 && t[end-1] == 0 {
-		end--
-	}
-	quoted := strconv.QuoteToASCII(string(t[:end]))
+	quoted := strconv.QuoteToASCII(strings.TrimRight(string(t[:]), "\x00"))
 	return quoted[1 : len(quoted)-1]
 }
