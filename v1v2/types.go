@@ -1,6 +1,9 @@
 package v1v2
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // Type is a message type as on the wire in v1: ASCII, padded with NULs.
 type Type [12]byte
@@ -16,21 +19,11 @@ func (t Type) String() string {
 	return string(name)
 }
 
-// valid reports whether the bytes before the first NUL are from space to last, and all
-// after it are NUL. Bitcoin Core accepts 0x7F in v2 but not in v1.
+// valid reports whether t is bytes from space to last, padded with NULs. Bitcoin Core
+// accepts 0x7F in v2 but not in v1.
 func (t *Type) valid(last byte) bool {
-	name, padding, _ := bytes.Cut(t[:], []byte{0})
-	for _, c := range name {
-		if c < ' ' || c > last {
-			return false
-		}
-	}
-	for _, c := range padding {
-		if c != 0 {
-			return false
-		}
-	}
-	return true
+	name := bytes.TrimRight(t[:], "\x00")
+	return !slices.ContainsFunc(name, func(c byte) bool { return c < ' ' || c > last })
 }
 
 // longSize is the size of a type in v2's long form: a zero byte and the type as in v1.

@@ -109,7 +109,13 @@ func (n *notes) put(note *peerNote, limit int, now clocks) {
 	n.remove(note.key)
 	if n.order.Len() >= limit && now.up.Sub(n.swept) >= sweepEvery {
 		n.swept = now.up
-		n.sweep(now)
+		for e := n.order.Front(); e != nil; {
+			old := e.Value.(*peerNote)
+			e = e.Next()
+			if !old.counts(now) {
+				n.remove(old.key)
+			}
+		}
 	}
 	if n.order.Len() >= limit {
 		n.remove(n.order.Front().Value.(*peerNote).key)
@@ -124,16 +130,6 @@ func (n *notes) remove(key string) {
 	if e, ok := n.byKey[key]; ok {
 		n.order.Remove(e)
 		delete(n.byKey, key)
-	}
-}
-
-func (n *notes) sweep(now clocks) {
-	for e := n.order.Front(); e != nil; {
-		note := e.Value.(*peerNote)
-		e = e.Next()
-		if !note.counts(now) {
-			n.remove(note.key)
-		}
 	}
 }
 
