@@ -51,7 +51,7 @@ type Snapshot struct {
 	Upstream *Upstream `json:"upstream,omitempty"`
 
 	// Peers are the counts of the known peers.
-	Peers Peers `json:"peers"`
+	Peers fallback.PeerCounts `json:"peers"`
 	// MessageMemory is the budget for large messages.
 	MessageMemory Memory `json:"message_memory"`
 }
@@ -133,13 +133,6 @@ type Histogram struct {
 	Buckets []uint64  `json:"buckets"`        // how many were no longer than each bound
 }
 
-// Peers counts the known peers by what they speak.
-type Peers struct {
-	V2        int `json:"v2"`
-	V1        int `json:"v1"`
-	RefusedV2 int `json:"refused_v2"` // a moment ago
-}
-
 // Memory is the budget for large messages, in bytes.
 type Memory struct {
 	Size    int `json:"size_bytes"`
@@ -181,7 +174,7 @@ func (s *Server) Snapshot() Snapshot {
 	}
 	slices.Sort(now.Listeners)
 	slices.SortFunc(now.Sessions, func(a, b SessionInfo) int { return cmp.Compare(a.Number, b.Number) })
-	now.Peers = Peers(s.policy().Dialer.Peers.Count())
+	now.Peers = s.policy().Dialer.Peers.Count()
 	now.MessageMemory = Memory(s.memory.Usage())
 	return now
 }

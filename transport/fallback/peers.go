@@ -125,9 +125,9 @@ func (p *Peers) add(note *peerNote, now clocks) bool {
 
 // PeerCounts has the number of known peers.
 type PeerCounts struct {
-	V2        int // SpeaksV2
-	V1        int // SpeaksV1
-	RefusedV2 int
+	V2        int `json:"v2"`
+	V1        int `json:"v1"`
+	RefusedV2 int `json:"refused_v2"` // within the last minute
 }
 
 // Count returns how many notes have not expired.
