@@ -32,7 +32,7 @@ var (
 )
 
 // patience bounds what must happen in a moment. Only a failing test waits for it.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // env is a running proxy and the network that it dials into.
 type env struct {

@@ -73,7 +73,7 @@ func TestPeerEndsAfterHandshake(t *testing.T) {
 		t.Run(c.end.name, func(t *testing.T) {
 			server := &proxy.Server{}
 			if c.end.name == stall.name {
-				server.IdleTimeout = time.Second
+				server.IdleTimeout = 4 * time.Second // a quarter of it is enough to notice in time, on a busy machine, too
 			}
 			e := start(t, server)
 			e.net.tap = true

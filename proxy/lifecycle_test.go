@@ -254,7 +254,7 @@ func TestShutdownBetweenMessages(t *testing.T) {
 						}
 					}
 				}()
-				block := v1v2.AppendContents(nil, v1v2.TypeOf("block"), randomBytes(1_000_000, 1))
+				block := v1v2.AppendContents(nil, v1v2.TypeOf("block"), randomBytes(100_000, 1))
 				for c.WritePacket(block) == nil {
 				}
 			}))
@@ -308,7 +308,7 @@ func TestShutdownBetweenPackets(t *testing.T) {
 	client := e.connect("node.example:8333")
 	client.Write(v1Message(mainnet, "version", version))
 	e.net.wg.Go(func() {
-		block := v1Message(mainnet, "block", randomBytes(1_000_000, 1))
+		block := v1Message(mainnet, "block", randomBytes(100_000, 1))
 		for {
 			if _, err := client.Write(block); err != nil {
 				return
