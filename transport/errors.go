@@ -61,7 +61,7 @@ func (e *HandshakeError) Error() string {
 	if e.Stage == StageDone { // all was received, but not all could be sent
 		at = "sending our version packet"
 	}
-	return fmt.Sprintf("v2 handshake failed %s (%d bytes sent, %d received): %s", at, e.Sent, e.Received, plain.Words(e.Err))
+	return fmt.Sprintf("the v2 handshake failed %s (%d bytes sent, %d received): %s", at, e.Sent, e.Received, plain.Words(e.Err))
 }
 
 func (e *HandshakeError) Unwrap() error { return e.Err }
