@@ -14,19 +14,21 @@ const (
 	// foldRefusalsFor is how long refusals like one that was logged are only counted.
 	foldRefusalsFor = 10 * time.Minute
 
+	// foldFor is how long other lines like one that was logged are only counted.
+	foldFor = time.Minute
+
 	// maxFolds is how many folds there may be at a time.
 	maxFolds = 1024
-
-	// foldFor is how long lines like one that was logged are only counted.
-	foldFor = time.Minute
 
 	// maxClientSet is how many networks of clients a folded line counts.
 	maxClientSet = 1000
 )
 
-// foldKey is what repeated refusals have in common: the same destination, or the same
-// client where that is the cause, and the same reason.
+// foldKey is what repeated lines have in common. For refusals that is the same destination,
+// or the same client where that is the cause, and the same reason.
 type foldKey struct {
+	line string // which line, if it is not about a refused session
+
 	dest   string
 	client string          // its network
 	kind   string          // one of RefusalKinds
@@ -36,42 +38,55 @@ type foldKey struct {
 	level slog.Level // no warning is folded into a line of a lower level
 }
 
-// foldedRefusals keeps repeated refusals out of the log: the first is a line, and the
-// number of those like it another: after ten minutes, at the end, or when there are too
-// many others. Its zero value is ready.
-type foldedRefusals struct {
+// foldedLog keeps repeated lines out of the log: the first is written at once, and the
+// number of those like it in another: after a while, at the end, or when there are too many
+// others. No lock is held while a line is written. Its zero value is ready.
+type foldedLog struct {
 	mu    sync.Mutex
 	byKey map[foldKey]*fold
 }
 
-// fold counts the refusals like one that was logged.
+// fold counts the lines like one that was written.
 type fold struct {
-	repeated int         // since then
-	write    func(n int) // logs the count
-	timer    *time.Timer // calls end
+	again int       // since then
+	who   clientSet // that they are about
+	write foldedLine
+	timer *time.Timer // calls end
 }
 
-// isFirst reports whether the refusal is to be logged, and counts it if not. Later write
-// is called with the count, unless that is 0.
-func (f *foldedRefusals) isFirst(key foldKey, write func(n int)) bool {
-	first, evicted := f.add(key, write)
+// foldedLine writes a line about some clients, which was repeated again times.
+type foldedLine func(again int, who clientSet)
+
+// line calls write now, or counts the line if one like it was written a while ago. client
+// is nil if the line is about none.
+func (f *foldedLog) line(key foldKey, client net.Addr, write foldedLine) {
+	if f.isFirst(key, client, write) {
+		var who clientSet
+		who.add(client)
+		write(0, who)
+	}
+}
+
+// isFirst reports whether the line is to be written now, and counts it if not. Later the
+// last write is called with the count, unless that is 0.
+func (f *foldedLog) isFirst(key foldKey, client net.Addr, write foldedLine) bool {
+	first, evicted := f.add(key, client, write)
 	if evicted != nil {
 		evicted.tell()
 	}
 	return first
 }
 
-// add counts a refusal. It returns the fold that it evicted, if any, which is to be told
+// add counts a line. It returns the fold that it evicted, if any, which is to be told
 // without f.mu.
-func (f *foldedRefusals) add(key foldKey, write func(n int)) (first bool, evicted *fold) {
+func (f *foldedLog) add(key foldKey, client net.Addr, write foldedLine) (first bool, evicted *fold) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if known := f.byKey[key]; known != nil {
-		known.repeated++
+		known.again++
+		known.who.add(client)
+		known.write = write
 		return false, nil
-	}
-	if f.byKey == nil {
-		f.byKey = make(map[foldKey]*fold)
 	}
 	if len(f.byKey) >= maxFolds {
 		for key, old := range f.byKey {
@@ -80,27 +95,42 @@ func (f *foldedRefusals) add(key foldKey, write func(n int)) (first bool, evicte
 			break
 		}
 	}
-	begun := &fold{write: write}
-	begun.timer = time.AfterFunc(foldRefusalsFor, func() { f.end(key, begun) })
-	f.byKey[key] = begun
+	f.begin(key)
 	return true, evicted
 }
 
-// end logs how often the refusal was repeated, and forgets it, unless that has been done.
-func (f *foldedRefusals) end(key foldKey, begun *fold) {
+func (f *foldedLog) begin(key foldKey) { // f.mu is held
+	if f.byKey == nil {
+		f.byKey = make(map[foldKey]*fold)
+	}
+	period := foldFor
+	if key.line == "" {
+		period = foldRefusalsFor
+	}
+	begun := new(fold)
+	begun.timer = time.AfterFunc(period, func() { f.end(key, begun) })
+	f.byKey[key] = begun
+}
+
+// end tells how often the line was repeated, unless that has been done. The next refusal
+// is then a line again; any other line is once in a period for as long as it repeats.
+func (f *foldedLog) end(key foldKey, old *fold) {
 	f.mu.Lock()
-	due := f.byKey[key] == begun
+	due := f.byKey[key] == old
 	if due {
 		delete(f.byKey, key)
+		if key.line != "" && old.again > 0 {
+			f.begin(key)
+		}
 	}
 	f.mu.Unlock()
 	if due {
-		begun.tell()
+		old.tell()
 	}
 }
 
 // tellAll logs all counts.
-func (f *foldedRefusals) tellAll() {
+func (f *foldedLog) tellAll() {
 	f.mu.Lock()
 	all := f.byKey
 	f.byKey = nil
@@ -110,67 +140,11 @@ func (f *foldedRefusals) tellAll() {
 	}
 }
 
-// tell logs how many refusals followed the first. The fold has left the map.
+// tell logs how many lines followed the first. The fold has left the map.
 func (f *fold) tell() {
 	f.timer.Stop()
-	if f.repeated > 0 {
-		f.write(f.repeated)
-	}
-}
-
-// foldedLog writes a line at once, and those that follow within a minute as one, with
-// their number and the clients that they are about. Its zero value is ready. No lock is held while
-// a line is written.
-type foldedLog struct {
-	mu    sync.Mutex
-	quiet *time.Timer // to the end of the minute after a line; nil if there was none
-	again int         // lines since then
-	who   clientSet   // that they are about
-	write foldedLine  // writes the last of them
-}
-
-// foldedLine writes a line about some clients, with what else it is to say.
-type foldedLine func(who clientSet, more ...any)
-
-// line calls write with the client now, or counts the line if one was written within
-// the last minute. client is nil if the line is about none.
-func (f *foldedLog) line(client net.Addr, write foldedLine) {
-	if f.add(client, write) {
-		var who clientSet
-		who.add(client)
-		write(who)
-	}
-}
-
-// add counts the line, unless it is to be written now.
-func (f *foldedLog) add(client net.Addr, write foldedLine) (now bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.quiet == nil {
-		f.quiet = time.AfterFunc(foldFor, f.tell)
-		return true
-	}
-	f.again++
-	f.who.add(client)
-	f.write = write
-	return false
-}
-
-// tell writes the line about those that were only counted, if there are any.
-func (f *foldedLog) tell() {
-	f.mu.Lock()
-	again, who, write := f.again, f.who, f.write
-	f.again, f.who, f.write = 0, clientSet{}, nil
-	if f.quiet != nil {
-		f.quiet.Stop()
-		f.quiet = nil
-	}
-	if again > 0 {
-		f.quiet = time.AfterFunc(foldFor, f.tell)
-	}
-	f.mu.Unlock()
-	if again > 0 {
-		write(who, "again", again, "within", foldFor)
+	if f.again > 0 {
+		f.write(f.again, f.who)
 	}
 }
 

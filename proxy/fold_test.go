@@ -13,16 +13,16 @@ import (
 // many more there were, for as long as there are any.
 func TestFoldedRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var f foldedRefusals
+		var f foldedLog
 		r := foldKey{dest: "node.example:8333", kind: KindDial}
 		began := time.Now()
 		var told []string
 		firsts := 0
 		for range 100 {
-			if f.isFirst(r, func(n int) { told = append(told, fmt.Sprintf("%d at %v", n, time.Since(began))) }) {
+			if f.isFirst(r, nil, func(n int, _ clientSet) { told = append(told, fmt.Sprintf("%d at %v", n, time.Since(began))) }) {
 				firsts++
 			}
-			f.isFirst(foldKey{dest: "other.example:8333", kind: KindDial}, func(n int) { t.Logf("other: %d", n) })
+			f.isFirst(foldKey{dest: "other.example:8333", kind: KindDial}, nil, func(n int, _ clientSet) { t.Logf("other: %d", n) })
 			time.Sleep(time.Minute)
 			synctest.Wait()
 		}
@@ -41,7 +41,7 @@ func TestFoldedRefusals(t *testing.T) {
 // All told, nothing is lost, and never are more than so many kept.
 func TestFoldedRefusalsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var f foldedRefusals
+		var f foldedLog
 		refusals, counted := 0, 0
 		for i := range 3 * maxFolds {
 			for _, r := range []foldKey{
@@ -52,7 +52,7 @@ func TestFoldedRefusalsAreBounded(t *testing.T) {
 			} {
 				for range 3 {
 					refusals++
-					if f.isFirst(r, func(n int) { counted += n }) {
+					if f.isFirst(r, nil, func(n int, _ clientSet) { counted += n }) {
 						counted++
 					} else if refusals%3 == 1 && r.dest != "node.example:8333" {
 						t.Fatalf("%v counts as another", r)
@@ -73,16 +73,16 @@ func TestFoldedRefusalsAreBounded(t *testing.T) {
 // No lock is held while a line is written: whoever writes it may cause another.
 func TestFoldedWithoutLocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var refusals foldedRefusals
+		var refusals foldedLog
 		r := foldKey{dest: "node.example:8333", kind: KindDial}
 		written := 0
-		write := func(int) {
+		write := func(int, clientSet) {
 			written++
-			refusals.isFirst(r, func(int) {})
+			refusals.isFirst(r, nil, func(int, clientSet) {})
 		}
 		repeat := func() {
-			refusals.isFirst(r, write)
-			refusals.isFirst(r, write)
+			refusals.isFirst(r, nil, write)
+			refusals.isFirst(r, nil, write)
 		}
 		repeat()
 		time.Sleep(foldRefusalsFor) // it is told when its time is over
@@ -92,10 +92,10 @@ func TestFoldedWithoutLocks(t *testing.T) {
 		refusals.tellAll()
 		for i := range maxFolds { // and when there are too many
 			r := foldKey{dest: fmt.Sprint(i), kind: KindDial}
-			refusals.isFirst(r, write)
-			refusals.isFirst(r, write)
+			refusals.isFirst(r, nil, write)
+			refusals.isFirst(r, nil, write)
 		}
-		refusals.isFirst(foldKey{}, write)
+		refusals.isFirst(foldKey{}, nil, write)
 		if written < 3 {
 			t.Errorf("%d lines were written, want 3", written)
 		}
@@ -104,12 +104,12 @@ func TestFoldedWithoutLocks(t *testing.T) {
 		var lines foldedLog
 		written = 0
 		var again foldedLine
-		again = func(clientSet, ...any) {
+		again = func(int, clientSet) {
 			if written++; written < 10 {
-				lines.line(nil, again)
+				lines.line(foldKey{line: "line"}, nil, again)
 			}
 		}
-		lines.line(nil, again)
+		lines.line(foldKey{line: "line"}, nil, again)
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		if written != 10 {
@@ -130,30 +130,34 @@ func TestFoldedLogClients(t *testing.T) {
 		hide    bool
 		want    string
 	}{
-		{[]net.Addr{tcp("192.0.2.1:1")}, false, "[client 192.0.2.1:1 again 1 within 1m0s]"},
-		{[]net.Addr{tcp("192.0.2.1:1"), tcp("192.0.2.1:2")}, false, "[client 192.0.2.1 again 2 within 1m0s]"},
-		{[]net.Addr{tcp("[2001:db8::1]:1"), tcp("[2001:db8::2]:1")}, false, "[client 2001:db8::/64 again 2 within 1m0s]"},
-		{[]net.Addr{tcp("192.0.2.1:1"), tcp("192.0.2.2:1"), tcp("192.0.2.1:1")}, false, "[clients 2 again 3 within 1m0s]"},
-		{[]net.Addr{tcp("192.0.2.1:1"), tcp("192.0.2.2:1")}, true, "[clients 2 again 2 within 1m0s]"},
-		{[]net.Addr{tcp("192.0.2.1:1")}, true, "[again 1 within 1m0s]"},
-		{[]net.Addr{&net.UnixAddr{Name: "@", Net: "unix"}, &net.UnixAddr{Net: "unix"}}, false, "[client  again 2 within 1m0s]"},
-		{many[:maxClientSet], false, "[clients 1000 again 1000 within 1m0s]"},
-		{many, false, "[clients_over 1000 again 1001 within 1m0s]"},
-		{[]net.Addr{nil, nil}, false, "[again 2 within 1m0s]"},
+		{[]net.Addr{tcp("192.0.2.1:1")}, false, "[client 192.0.2.1:1 again 1]"},
+		{[]net.Addr{tcp("192.0.2.1:1"), tcp("192.0.2.1:2")}, false, "[client 192.0.2.1 again 2]"},
+		{[]net.Addr{tcp("[2001:db8::1]:1"), tcp("[2001:db8::2]:1")}, false, "[client 2001:db8::/64 again 2]"},
+		{[]net.Addr{tcp("192.0.2.1:1"), tcp("192.0.2.2:1"), tcp("192.0.2.1:1")}, false, "[clients 2 again 3]"},
+		{[]net.Addr{tcp("192.0.2.1:1"), tcp("192.0.2.2:1")}, true, "[clients 2 again 2]"},
+		{[]net.Addr{tcp("192.0.2.1:1")}, true, "[again 1]"},
+		{[]net.Addr{&net.UnixAddr{Name: "@", Net: "unix"}, &net.UnixAddr{Net: "unix"}}, false, "[client  again 2]"},
+		{many[:maxClientSet], false, "[clients 1000 again 1000]"},
+		{many, false, "[clients_over 1000 again 1001]"},
+		{[]net.Addr{nil, nil}, false, "[again 2]"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var f foldedLog
 			var got []string
-			write := func(who clientSet, more ...any) { got = append(got, fmt.Sprint(append(who.attr(c.hide), more...))) }
-			f.line(tcp("203.0.113.1:1"), write)
+			line := func(client net.Addr) {
+				f.line(foldKey{line: "line"}, client, func(again int, who clientSet) {
+					got = append(got, fmt.Sprint(append(who.attr(c.hide), "again", again)))
+				})
+			}
+			line(tcp("203.0.113.1:1"))
 			for _, client := range c.clients {
-				f.line(client, write)
+				line(client)
 			}
 			time.Sleep(time.Hour)
 			synctest.Wait()
-			first := "[client 203.0.113.1:1]"
+			first := "[client 203.0.113.1:1 again 0]"
 			if c.hide {
-				first = "[]"
+				first = "[again 0]"
 			}
 			if len(got) != 2 || got[0] != first || got[1] != c.want {
 				t.Errorf("%q, want %q and %q", got, first, c.want)

@@ -118,12 +118,12 @@ func (s *Server) admit(conn net.Conn, public bool) (ok bool, tell func(), refusa
 	if public && !s.clients.allow(client) {
 		return false, func() {
 			reason := fmt.Sprintf("its address connects more often than %d times a second", s.clients.perSecond)
-			s.logFolded(&s.folded.rate, slog.LevelWarn, client, "connection refused", append([]any{"reason", reason}, s.hintAttr(errTooOften)...)...)
+			s.logFolded("rate", slog.LevelWarn, client, "connection refused", append([]any{"reason", reason}, s.hintAttr(errTooOften)...)...)
 		}, errTooOften
 	}
 	if public && s.waiting.from[clientNetwork(client)] >= maxWaitingPerClient {
 		return false, func() {
-			s.logFolded(&s.folded.waiting, slog.LevelWarn, client, "connection refused",
+			s.logFolded("waiting", slog.LevelWarn, client, "connection refused",
 				"reason", fmt.Sprintf("%d connections of its address have not authenticated", maxWaitingPerClient))
 		}, errTooManyWaiting
 	}
@@ -134,7 +134,7 @@ func (s *Server) admit(conn net.Conn, public bool) (ok bool, tell func(), refusa
 		return true, tell, nil
 	}
 	return s.refusing < maxRefusing(), func() {
-		s.logFolded(&s.folded.sessions, slog.LevelWarn, client, "session refused",
+		s.logFolded("sessions", slog.LevelWarn, client, "session refused",
 			append([]any{"reason", ErrTooManySessions.Error(), "sessions", s.max}, s.hintAttr(ErrTooManySessions)...)...)
 	}, ErrTooManySessions
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"slices"
 	"strings"
 	"time"
 
@@ -88,24 +87,27 @@ func (s *session) logLevel(o Outcome, err error) slog.Level {
 	} else if errors.As(err, &dial) {
 		key.code = dial.code
 	}
-	first := server.folded.refusals.isFirst(key, func(n int) {
+	if server.folded.isFirst(key, nil, func(again int, _ clientSet) {
 		args := append([]any{"reason", o.Reason, "within", foldRefusalsFor}, about...)
 		if server.policy().HideAddresses {
 			args = []any{"reason", redacted, "within", foldRefusalsFor}
 		}
-		server.log().Log(context.Background(), level, "session refused again", append(args, "repeated", n)...)
-	})
-	if first {
+		server.log().Log(context.Background(), level, "session refused again", append(args, "repeated", again)...)
+	}) {
 		return level
 	}
 	return slog.LevelDebug
 }
 
-// logFolded logs a line that may be repeated about client, or about none if that is nil;
-// f folds the repeats.
-func (s *Server) logFolded(f *foldedLog, level slog.Level, client net.Addr, msg string, args ...any) {
-	f.line(client, func(clients clientSet, more ...any) {
-		s.log().Log(context.Background(), level, msg, slices.Concat(clients.attr(s.policy().HideAddresses), args, more)...)
+// logFolded logs a line about client, or about none if that is nil; lines with the same
+// key that follow are folded.
+func (s *Server) logFolded(key string, level slog.Level, client net.Addr, msg string, args ...any) {
+	s.folded.line(foldKey{line: key}, client, func(again int, clients clientSet) {
+		all := append(clients.attr(s.policy().HideAddresses), args...)
+		if again > 0 {
+			all = append(all, "again", again, "within", foldFor)
+		}
+		s.log().Log(context.Background(), level, msg, all...)
 	})
 }
 

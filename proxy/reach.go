@@ -77,10 +77,10 @@ func (s *Server) noteReach(r *reach, err error) {
 		return
 	}
 	if failed == nil {
-		s.logFolded(&s.folded.upstreamUp, slog.LevelInfo, nil, "the upstream proxy is reached again", "upstream", r.address)
+		s.logFolded("upstream reached", slog.LevelInfo, nil, "the upstream proxy is reached again", "upstream", r.address)
 		return
 	}
-	s.logFolded(&s.folded.upstreamDown, slog.LevelWarn, nil, "the upstream proxy cannot be used",
+	s.logFolded("upstream failed", slog.LevelWarn, nil, "the upstream proxy cannot be used",
 		append([]any{"reason", unreachable(failed)}, s.hintAttr(failed)...)...)
 }
 

@@ -100,11 +100,7 @@ type Server struct {
 	ending    bool                   // sessions are interrupted
 	running   sync.WaitGroup         // accept loops and sessions
 
-	folded struct {
-		rate, waiting, sessions  foldedLog
-		upstreamUp, upstreamDown foldedLog
-		refusals                 foldedRefusals
-	}
+	folded foldedLog
 }
 
 // ErrServerClosed is what Serve returns after Shutdown or Close.
@@ -122,7 +118,6 @@ func (s *Server) ServePeer(l net.Listener, peer string) error {
 	}
 	defer s.running.Done()
 	defer s.removeListener(l)
-	var failed foldedLog
 	var pause time.Duration
 	for {
 		conn, err := l.Accept()
@@ -139,8 +134,9 @@ func (s *Server) ServePeer(l net.Listener, peer string) error {
 		}
 		// Out of descriptors, most likely, until sessions end.
 		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-		s.logFolded(&failed, slog.LevelError, nil, "cannot accept a connection; trying again",
-			"listener", l.Addr().String(), "err", plain.Words(err))
+		address := l.Addr().String()
+		s.logFolded("cannot accept on "+address, slog.LevelError, nil, "cannot accept a connection; trying again",
+			"listener", address, "err", plain.Words(err))
 		select {
 		case <-time.After(pause):
 		case <-s.ctx.Done():
@@ -157,7 +153,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.running.Wait()
 		close(ended)
 	}()
-	defer s.folded.refusals.tellAll()
+	defer s.folded.tellAll()
 	select {
 	case <-ended:
 		return nil
@@ -180,7 +176,7 @@ func (s *Server) Close() {
 	for _, sess := range s.live() {
 		sess.close()
 	}
-	s.folded.refusals.tellAll()
+	s.folded.tellAll()
 }
 
 // Interrupt ends open sessions after the present message, and others at once. When it

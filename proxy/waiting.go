@@ -85,7 +85,7 @@ func (s *Server) makeRoom() (tell func()) {
 	s.leaving[victim] = struct{}{}
 	victim.fail(errMadeRoom)
 	return func() {
-		s.logFolded(&s.folded.waiting, slog.LevelWarn, victim.client.RemoteAddr(), "connection closed",
+		s.logFolded("waiting", slog.LevelWarn, victim.client.RemoteAddr(), "connection closed",
 			"reason", errMadeRoom.Error(), "hint", "somebody opens many connections without the password")
 	}
 }
