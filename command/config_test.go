@@ -11,19 +11,10 @@ import (
 	"strings"
 	"testing"
 
+	"bip324proxy/internal/testkit"
 	"bip324proxy/settings"
 	"bip324proxy/status"
 )
-
-// writeFile creates a file of settings.
-func writeFile(t *testing.T, content string) (path string) {
-	t.Helper()
-	path = filepath.Join(t.TempDir(), "settings.toml")
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
 
 // config runs the command config and returns what it prints.
 func config(t *testing.T, args ...string) string {
@@ -55,7 +46,7 @@ func inJSON(t *testing.T, text string) map[string]status.Setting {
 // Flags override the environment, that overrides the file, and that the defaults. Flags
 // are accepted before and after the command.
 func TestPrecedence(t *testing.T) {
-	file := writeFile(t, "# mine\nv1-fallback = \"overlay\"\n\ngrace = \"2s\"\nclient-rate = 30\ndeny = [ \"private\",\n \"*:25\" ]\n")
+	file := testkit.WriteFile(t, "# mine\nv1-fallback = \"overlay\"\n\ngrace = \"2s\"\nclient-rate = 30\ndeny = [ \"private\",\n \"*:25\" ]\n")
 	line := func(n int) string { return fmt.Sprintf("%s:%d", file, n) }
 	for _, c := range []struct {
 		env, args string
@@ -153,7 +144,7 @@ func TestWrongFile(t *testing.T) {
 		{"\xff\xfe\n\x00\x00\xd8", "FILE:2: the file is invalid UTF-16; save it as UTF-8"},
 		{strings.Repeat("#\n", 1<<20), "the file has more than 1048576 bytes"},
 	} {
-		file := writeFile(t, c.content)
+		file := testkit.WriteFile(t, c.content)
 		var stdout, stderr bytes.Buffer
 		for _, args := range [][]string{{"--config", file}, {"config", "--config", file}, {"--config", file, "config"}} {
 			stderr.Reset()
@@ -217,7 +208,7 @@ func TestConfigPrintsAFile(t *testing.T) {
 		{"--auth", "user:hunter2", "--upstream", "socks5://user:hunter3@127.0.0.1:9050"},
 	} {
 		first, firstJSON := config(t, append(args, "config")...), config(t, append(args, "config", "--json")...)
-		again := config(t, "config", "--json", "--config", writeFile(t, first))
+		again := config(t, "config", "--json", "--config", testkit.WriteFile(t, first))
 		one, two := inJSON(t, firstJSON), inJSON(t, again)
 		for name, a := range one {
 			b := two[name]

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"bip324proxy/internal/testkit"
 )
 
 // A protection is not dropped because the file no longer mentions it: the file may be half
@@ -27,7 +29,7 @@ func TestReloadDropsNoProtection(t *testing.T) {
 	}
 	for _, c := range all {
 		t.Run(c.name, func(t *testing.T) {
-			file := writeFile(t, c.set+"\n")
+			file := testkit.WriteFile(t, c.set+"\n")
 			p := startProgram(t, "--listen", "127.0.0.1:0", "--config", file)
 			p.next(t, "listening")
 			for _, content := range []string{"", "\n", "# " + c.set + "\n", "grace = \"1s\"\n", "v1-fallback = \"never\"\n"} {
@@ -47,7 +49,7 @@ func TestReloadDropsNoProtection(t *testing.T) {
 			p.stop(t)
 		})
 	}
-	file := writeFile(t, "")
+	file := testkit.WriteFile(t, "")
 	p := startProgram(t, "--listen", "127.0.0.1:0", "--config", file, "--passthrough", "deny")
 	p.next(t, "listening")
 	sum := all[0].set + "\n" + all[4].set + "\n" + all[6].set + "\n"
@@ -67,7 +69,7 @@ func TestReloadDropsNoProtection(t *testing.T) {
 
 // A reload that allows more plaintext is a warning; another is not.
 func TestReloadWarnsOfPlaintext(t *testing.T) {
-	file := writeFile(t, "")
+	file := testkit.WriteFile(t, "")
 	p := startProgram(t, "--listen", "127.0.0.1:0", "--config", file)
 	p.next(t, "listening")
 	for _, c := range []struct{ fallback, cjdns, warn string }{
@@ -96,7 +98,7 @@ func TestReloadWarnsOfPlaintext(t *testing.T) {
 // A reload that admits more clients without a password is a warning; a public listener
 // must keep a password or a list of clients.
 func TestReloadOfClients(t *testing.T) {
-	file := writeFile(t, "clients = [\"172.30.0.3\"]\n")
+	file := testkit.WriteFile(t, "clients = [\"172.30.0.3\"]\n")
 	p := startProgram(t, "--listen", "0.0.0.0:0", "--config", file)
 	_, port, err := net.SplitHostPort(p.next(t, "listening")["addr"].(string))
 	if err != nil {

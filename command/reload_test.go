@@ -21,7 +21,7 @@ import (
 // named.
 func TestReload(t *testing.T) {
 	const before = "grace = \"5s\"\nmessage-memory = 64\nlisten = [\"127.0.0.1:0\"]\nlog-format = \"json\"\nlog-level = \"debug\"\n"
-	file := writeFile(t, before)
+	file := testkit.WriteFile(t, before)
 	p := launch(t, "--config", file, "--client-rate", "50")
 	addr := p.next(t, "listening")["addr"].(string)
 	echo := testkit.Echo(t)
@@ -80,7 +80,7 @@ func TestReload(t *testing.T) {
 // Invalid or unsafe settings change nothing, and the log has the file and the line.
 func TestReloadOfABadFile(t *testing.T) {
 	const good = "deny = [\"private\"]\n"
-	file := writeFile(t, good)
+	file := testkit.WriteFile(t, good)
 	p := startProgram(t, "--listen", "127.0.0.1:0", "--config", file)
 	addr := p.next(t, "listening")["addr"].(string)
 	echo := testkit.Echo(t)
@@ -120,7 +120,7 @@ func TestReloadOfABadFile(t *testing.T) {
 func TestReloadWithoutKnownPeers(t *testing.T) {
 	peers := filepath.Join(t.TempDir(), strings.Repeat("x", 250)) // no room in a name for that of a temporary file
 	peersLine := "known-peers = '" + peers + "'\n"
-	file := writeFile(t, peersLine)
+	file := testkit.WriteFile(t, peersLine)
 	p := startProgram(t, "--listen", "127.0.0.1:0", "--config", file)
 	if line := p.next(t, "known peers will not be saved; with --v1-fallback never, nothing depends on them"); line["level"] != "WARN" || !strings.Contains(fmt.Sprint(line["err"]), peers) {
 		t.Errorf("the log says %v", line)
@@ -150,7 +150,7 @@ func TestReloadOfPasswords(t *testing.T) {
 	passwords := filepath.Join(t.TempDir(), "passwords")
 	os.WriteFile(passwords, []byte("user:first\n"), 0o600)
 	withFile := fmt.Sprintf("auth-file = %q\n", passwords)
-	file := writeFile(t, withFile)
+	file := testkit.WriteFile(t, withFile)
 	p := startProgram(t, "--listen", "0.0.0.0:0", "--config", file)
 	_, port, err := net.SplitHostPort(p.next(t, "listening")["addr"].(string))
 	if err != nil {
@@ -199,7 +199,7 @@ func TestReloadOfPasswords(t *testing.T) {
 // change it.
 func TestReloadKeepsAnUpstream(t *testing.T) {
 	dead := testkit.Nobody(t)
-	file := writeFile(t, "upstream = \"socks5://"+dead+"\"\n")
+	file := testkit.WriteFile(t, "upstream = \"socks5://"+dead+"\"\n")
 	p := startProgram(t, "--listen", "127.0.0.1:0", "--config", file)
 	addr := p.next(t, "listening")["addr"].(string)
 	echo := testkit.Echo(t)
@@ -234,7 +234,7 @@ func TestReloadKeepsAnUpstream(t *testing.T) {
 // A reload that waits for a file, such as a pipe, does not keep a signal from stopping the
 // program.
 func TestReloadFromAPipe(t *testing.T) {
-	file := writeFile(t, "")
+	file := testkit.WriteFile(t, "")
 	p := startProgram(t, "--listen", "127.0.0.1:0", "--config", file)
 	p.next(t, "listening")
 	os.Remove(file)
@@ -248,7 +248,7 @@ func TestReloadFromAPipe(t *testing.T) {
 // With --log-addresses=false no line has the address of a client or a peer; a reload can
 // change it.
 func TestLogAddresses(t *testing.T) {
-	file := writeFile(t, "log-addresses = false\n")
+	file := testkit.WriteFile(t, "log-addresses = false\n")
 	node := v2Node(t)
 	dead := testkit.Nobody(t)
 	p := startProgram(t, "--listen", "127.0.0.1:0", "--peer", "127.0.0.1:0="+node, "--peer", "127.0.0.1:0="+dead, "--config", file)

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"bip324proxy/internal/testkit"
 	"bip324proxy/settings"
 	"bip324proxy/status"
 )
@@ -148,7 +149,7 @@ func TestStatus(t *testing.T) {
 
 // The page shows the reloaded settings.
 func TestStatusAfterReload(t *testing.T) {
-	file := writeFile(t, "v1-fallback = \"never\"\n")
+	file := testkit.WriteFile(t, "v1-fallback = \"never\"\n")
 	p := startProgram(t, "--config", file, "--status", "127.0.0.1:0", "--listen", "127.0.0.1:0")
 	addr := p.next(t, "status page")["addr"].(string)
 	p.next(t, "listening")
@@ -165,7 +166,7 @@ func TestStatusAfterReload(t *testing.T) {
 
 // The error about an unusable token names its file.
 func TestStatusTokenFile(t *testing.T) {
-	file := writeFile(t, "hunter2\n")
+	file := testkit.WriteFile(t, "hunter2\n")
 	var stdout, stderr bytes.Buffer
 	if code := Run([]string{"bip324-proxy", "--status-token-file", file}, &stdout, &stderr); code != 2 {
 		t.Errorf("exit code %d", code)

@@ -1,7 +1,6 @@
 package proxy_test
 
 import (
-	"context"
 	"encoding/binary"
 	"io"
 	"net"
@@ -13,6 +12,7 @@ import (
 
 	"golang.org/x/net/dns/dnsmessage"
 
+	"bip324proxy/internal/testkit"
 	"bip324proxy/transport/fallback"
 
 	"bip324proxy/proxy"
@@ -37,53 +37,16 @@ func parseRules(t *testing.T, words ...string) (r rules.Rules) {
 	return r
 }
 
-// resolver makes the system's names, until the test ends, those that answer knows.
-// It is told how many look-ups for IPv4 there were before.
+// resolver resolves every name to what answer returns, until the test ends. n is the
+// number of look-ups for IPv4 before this one.
 func resolver(t *testing.T, answer func(n int) []netip.Addr) (lookups *atomic.Int64) {
 	t.Helper()
-	old := net.DefaultResolver
 	lookups = new(atomic.Int64)
-	var conns sync.WaitGroup
-	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
-		ours, theirs := net.Pipe()
-		conns.Go(func() {
-			defer theirs.Close()
-			for {
-				var size [2]byte
-				if _, err := io.ReadFull(theirs, size[:]); err != nil {
-					return
-				}
-				b := make([]byte, binary.BigEndian.Uint16(size[:]))
-				if _, err := io.ReadFull(theirs, b); err != nil {
-					return
-				}
-				var m dnsmessage.Message
-				if err := m.Unpack(b); err != nil {
-					t.Error(err)
-					return
-				}
-				m.Response, m.Authoritative, m.Additionals = true, true, nil
-				if q := m.Questions[0]; q.Type == dnsmessage.TypeA {
-					for _, ip := range answer(int(lookups.Add(1)) - 1) {
-						m.Answers = append(m.Answers, dnsmessage.Resource{
-							Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class},
-							Body:   &dnsmessage.AResource{A: ip.As4()},
-						})
-					}
-				}
-				b, err := m.Pack()
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				theirs.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(b))), b...))
-			}
-		})
-		return ours, nil
-	}}
-	t.Cleanup(func() {
-		net.DefaultResolver = old
-		conns.Wait()
+	testkit.DNS(t, func(q dnsmessage.Question) (ips []netip.Addr, exists bool) {
+		if q.Type == dnsmessage.TypeA {
+			ips = answer(int(lookups.Add(1)) - 1)
+		}
+		return ips, true
 	})
 	return lookups
 }

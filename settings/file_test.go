@@ -3,22 +3,10 @@ package settings
 import (
 	"bytes"
 	"fmt"
-	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
 )
-
-// writeFile creates a file of settings.
-func writeFile(t *testing.T, content string) (path string) {
-	t.Helper()
-	path = filepath.Join(t.TempDir(), "settings.toml")
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return path
-}
 
 // FuzzConfigFile: every file of settings is an error with a line number, or settings that
 // are printed as a file with the same settings.

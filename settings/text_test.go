@@ -4,17 +4,9 @@ import (
 	"encoding/binary"
 	"strings"
 	"testing"
-	"unicode/utf16"
-)
 
-// inUTF16 returns text as Windows Notepad and PowerShell save it.
-func inUTF16(order binary.AppendByteOrder, text string) string {
-	b := order.AppendUint16(nil, 0xfeff)
-	for _, unit := range utf16.Encode([]rune(text)) {
-		b = order.AppendUint16(b, unit)
-	}
-	return string(b)
-}
+	"bip324proxy/internal/testkit"
+)
 
 var little, big = binary.LittleEndian, binary.BigEndian
 
@@ -23,16 +15,16 @@ func TestFilesOfOtherEditors(t *testing.T) {
 	for _, encode := range map[string]func(text string) string{
 		"as it is":     func(text string) string { return text },
 		"BOM":          func(text string) string { return "\xef\xbb\xbf" + text },
-		"UTF-16LE":     func(text string) string { return inUTF16(little, text) },
-		"UTF-16BE":     func(text string) string { return inUTF16(big, text) },
+		"UTF-16LE":     func(text string) string { return testkit.UTF16(little, text) },
+		"UTF-16BE":     func(text string) string { return testkit.UTF16(big, text) },
 		"BOM and CRLF": func(text string) string { return "\xef\xbb\xbf" + strings.ReplaceAll(text, "\n", "\r\n") },
-		"UTF-16, CRLF": func(text string) string { return inUTF16(little, strings.ReplaceAll(text, "\n", "\r\n")) },
+		"UTF-16, CRLF": func(text string) string { return testkit.UTF16(little, strings.ReplaceAll(text, "\n", "\r\n")) },
 		"no last line": func(text string) string { return strings.TrimSuffix(text, "\n") },
 		"more lines":   func(text string) string { return text + "\n# more\n" },
 	} {
-		auth := writeFile(t, encode("us€r:pässword 😀\n"))
-		token := writeFile(t, encode("0123456789abcdef\n"))
-		config := writeFile(t, encode("# größer\ndeny = [\"private\"]\n"))
+		auth := testkit.WriteFile(t, encode("us€r:pässword 😀\n"))
+		token := testkit.WriteFile(t, encode("0123456789abcdef\n"))
+		config := testkit.WriteFile(t, encode("# größer\ndeny = [\"private\"]\n"))
 		s, err := combine([]map[string]given{{
 			"auth-file":         {[]string{auth}, fromFlag},
 			"status-token-file": {[]string{token}, fromFlag},
@@ -54,7 +46,7 @@ func TestFilesOfOtherEditors(t *testing.T) {
 func TestSpacesInFiles(t *testing.T) {
 	for pair, want := range map[string]bool{"user:password": false, "user:pass word": false, "user:password ": true, " user:password": true, "user:password\t": true, "user:password\u00a0": true, "user: password": false} {
 		s := defaults()
-		s.AuthFile = writeFile(t, pair+"\r\n")
+		s.AuthFile = testkit.WriteFile(t, pair+"\r\n")
 		if err := s.check(); err != nil {
 			t.Errorf("%q: %v", pair, err)
 			continue
@@ -64,7 +56,7 @@ func TestSpacesInFiles(t *testing.T) {
 		}
 	}
 	s := defaults()
-	s.statusTokenFile = writeFile(t, " 0123456789abcdef \r\n")
+	s.statusTokenFile = testkit.WriteFile(t, " 0123456789abcdef \r\n")
 	if err := s.check(); err != nil || s.Token != "0123456789abcdef" {
 		t.Errorf("%q, %v", s.Token, err)
 	}

@@ -293,7 +293,7 @@ func TestPromisesTakeNoMemory(t *testing.T) {
 // In steady state neither side allocates per packet. A run is twenty packets,
 // so that the new keys of every 224th come to less than one allocation a run.
 func TestConnAllocations(t *testing.T) {
-	if racing() {
+	if testkit.Racing() {
 		t.Skip("pools forget at random under the race detector")
 	}
 	client, server := tcpConns(t)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"net"
-	"runtime/debug"
 	"sync"
 	"testing"
 
@@ -83,19 +82,6 @@ func (w *watched) Write(p []byte) (int, error) {
 	w.writes = append(w.writes, len(p))
 	w.mu.Unlock()
 	return w.Conn.Write(p)
-}
-
-// racing says that the race detector is on, under which pools forget.
-func racing() bool {
-	info, _ := debug.ReadBuildInfo()
-	if info != nil {
-		for _, s := range info.Settings {
-			if s.Key == "-race" {
-				return s.Value == "true"
-			}
-		}
-	}
-	return false
 }
 
 // halfFlights are the sizes of what the script below and its victim send.

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 
 	"bip324proxy/internal/stream"
+	"bip324proxy/internal/testkit"
 	"bip324proxy/transport"
 )
 
@@ -96,7 +97,7 @@ func mallocs(f func()) (objects, size uint64) {
 // Once it runs, a session allocates for new keys, which every 224th packet
 // brings at either end, and for nothing else.
 func TestSteadyStateAllocations(t *testing.T) {
-	if racing() {
+	if testkit.Racing() {
 		t.Skip("pools forget under the race detector")
 	}
 	const messages, perBatch = 100_000, 500
@@ -164,7 +165,7 @@ func TestSteadyStateAllocations(t *testing.T) {
 
 // A large message's memory comes back for the next one, either way.
 func TestLargeMessagesReuseMemory(t *testing.T) {
-	if racing() {
+	if testkit.Racing() {
 		t.Skip("pools forget under the race detector")
 	}
 	const rounds = 50

@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"net"
-	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -175,16 +174,4 @@ type counted struct{ messages, bytes, dropped uint64 }
 
 func (c *Counts) load() counted {
 	return counted{c.Messages.Load(), c.Bytes.Load(), c.Dropped()}
-}
-
-// racing says that the race detector is on, under which pools forget.
-func racing() bool {
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			if s.Key == "-race" {
-				return s.Value == "true"
-			}
-		}
-	}
-	return false
 }

@@ -2,7 +2,6 @@ package dial
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"io"
@@ -15,55 +14,26 @@ import (
 	"sync"
 	"testing"
 
+	"bip324proxy/internal/testkit"
+
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// dnsServer answers every question for an IPv4 address with ips, by TCP's framing; without ips with NXDOMAIN. It
-// returns the names that were asked for. The system's files are those of the test.
+// dnsServer answers every question for an IPv4 address with ips; without ips with NXDOMAIN. asked returns the names
+// in the questions. The system's files are those of the test.
 func dnsServer(t *testing.T, ips ...string) (asked func() []string) {
 	t.Helper()
 	var mu sync.Mutex
 	var names []string
-	var conns sync.WaitGroup
-	old := net.DefaultResolver
-	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
-		ours, theirs := net.Pipe()
-		conns.Go(func() {
-			defer theirs.Close()
-			for {
-				var size [2]byte
-				if _, err := io.ReadFull(theirs, size[:]); err != nil {
-					return
-				}
-				b := make([]byte, binary.BigEndian.Uint16(size[:]))
-				io.ReadFull(theirs, b)
-				var m dnsmessage.Message
-				if err := m.Unpack(b); err != nil {
-					t.Error(err)
-					return
-				}
-				q := m.Questions[0]
-				mu.Lock()
-				names = append(names, q.Name.String())
-				mu.Unlock()
-				m.Response, m.Authoritative, m.Additionals = true, true, nil
-				if len(ips) == 0 {
-					m.RCode = dnsmessage.RCodeNameError
-				}
-				for _, ip := range ips {
-					if q.Type == dnsmessage.TypeA {
-						m.Answers = append(m.Answers, dnsmessage.Resource{
-							Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class},
-							Body:   &dnsmessage.AResource{A: netip.MustParseAddr(ip).As4()},
-						})
-					}
-				}
-				b, _ = m.Pack()
-				theirs.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(b))), b...))
-			}
-		})
-		return ours, nil
-	}}
+	testkit.DNS(t, func(q dnsmessage.Question) (answer []netip.Addr, exists bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		names = append(names, q.Name.String())
+		for _, ip := range ips {
+			answer = append(answer, netip.MustParseAddr(ip))
+		}
+		return answer, len(ips) > 0
+	})
 	dir := t.TempDir()
 	paths := []*string{&resolvedSocket, &avahiSocket, &nsswitch}
 	before := []string{resolvedSocket, avahiSocket, nsswitch}
@@ -71,8 +41,6 @@ func dnsServer(t *testing.T, ips ...string) (asked func() []string) {
 		*paths[i] = filepath.Join(dir, name)
 	}
 	t.Cleanup(func() {
-		conns.Wait()
-		net.DefaultResolver = old
 		for i, path := range paths {
 			*path = before[i]
 		}
