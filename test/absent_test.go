@@ -7,13 +7,13 @@ import (
 	"testing"
 )
 
-// absences are the tests that found no program to run: without -v, go test says nothing of those.
+// absences lists the skipped tests and why: without -v, go test does not mention them.
 var absences struct {
 	mu   sync.Mutex
 	list []string
 }
 
-// notRun skips a test whose program is not on this machine, and has it told at the end.
+// notRun skips a test whose program is missing and records why.
 func notRun(t *testing.T, format string, args ...any) {
 	t.Helper()
 	why := fmt.Sprintf(format, args...)
@@ -23,7 +23,7 @@ func notRun(t *testing.T, format string, args ...any) {
 	t.Skip("not run: " + why)
 }
 
-// reportAbsences lists what was not run.
+// reportAbsences lists the skipped tests.
 func reportAbsences(w io.Writer) {
 	absences.mu.Lock()
 	defer absences.mu.Unlock()

@@ -12,7 +12,7 @@ import (
 	"bip324proxy/test/hostile"
 )
 
-// inOwnNetwork runs f in a network that has nothing but what the arguments of ip(8), one command a line, make there.
+// inOwnNetwork runs f in a new network namespace, configured by the ip(8) commands, one per line.
 func inOwnNetwork(t *testing.T, commands string, f func(ip func(string))) {
 	t.Helper()
 	if !namespace(t) {
@@ -29,8 +29,8 @@ func inOwnNetwork(t *testing.T, commands string, f func(ip func(string))) {
 	f(ip)
 }
 
-// A client of a listener that is open to others reaches neither this machine nor its networks, by whatever address, also
-// by one that is new; a client of a loopback listener does, and where --allow has it.
+// Clients of a public listener reach neither this host nor its networks, at any address, including one added later;
+// clients of a loopback listener do, and so do others with --allow.
 func TestPublicClientsReachNothingLocal(t *testing.T) {
 	t.Parallel()
 	inOwnNetwork(t, `link add net0 type veth peer name net1
@@ -68,7 +68,7 @@ func TestPublicClientsReachNothingLocal(t *testing.T) {
 			}
 		}
 		if got := code(public, "8.8.5.5"); got == 2 {
-			t.Error("what is not here is refused by the rules")
+			t.Error("a remote address is refused by the rules")
 		}
 		ip("addr add 8.8.5.5/32 dev lo")
 		if got := code(public, "8.8.5.5"); got != 2 {
@@ -76,12 +76,12 @@ func TestPublicClientsReachNothingLocal(t *testing.T) {
 		}
 		ip("addr del 8.8.5.5/32 dev lo")
 		if got := code(public, "8.8.5.5"); got == 2 {
-			t.Error("an address that has gone is refused by the rules")
+			t.Error("a removed address is still refused by the rules")
 		}
 	})
 }
 
-// awaitListener returns the address of the listener that begins so.
+// awaitListener returns the address of the listener whose address has one of these prefixes.
 func (p *proxy) awaitListener(t *testing.T, begins ...string) (addr string) {
 	t.Helper()
 	return p.await(t, "listening", func(e event) bool {
@@ -89,7 +89,8 @@ func (p *proxy) awaitListener(t *testing.T, begins ...string) (addr string) {
 	}).Addr
 }
 
-// What is refused does not get to an upstream proxy either; and with --auth it gets a mark, not the password.
+// Refused destinations do not reach an upstream proxy either; with --auth the upstream gets an isolation mark, not the
+// password.
 func TestPublicClientsBehindAnUpstream(t *testing.T) {
 	t.Parallel()
 	inOwnNetwork(t, "addr add 8.8.4.4/32 dev lo", func(func(string)) {
@@ -100,11 +101,11 @@ func TestPublicClientsBehindAnUpstream(t *testing.T) {
 		for _, host := range []string{"127.0.0.1", "127.1", "2130706433", "0177.0.0.1", "0x7f.1.", "0", "localhost", "a.LocalHost..", "8.8.4.4", "ip6-localhost", "10.0.0.1", "192.0.2.1"} {
 			for _, command := range []byte{socksConnect, torResolve} {
 				if host == "0" && command == torResolve {
-					continue // a question that only Tor answers
+					continue // only Tor answers this probe
 				}
 				r := socksRequest{server: server, user: "u", password: "p", command: command, dest: net.JoinHostPort(host, "8333"), asName: true}
 				if reply := r.refused(t); reply[1] != 2 {
-					t.Errorf("%s, command %#x: reply %d, want 2", host, command, reply[1])
+					t.Errorf("%s, command %#x: got reply %d, want 2", host, command, reply[1])
 				}
 			}
 		}
@@ -121,7 +122,7 @@ func TestPublicClientsBehindAnUpstream(t *testing.T) {
 	})
 }
 
-// v1Node answers a VERSION in v1, and hangs up on everything else. What it reads first goes to got.
+// v1Node answers a VERSION in v1 and hangs up on everything else. It sends what it reads first to got.
 func v1Node(got chan<- []byte) played {
 	return func(nc *net.TCPConn) {
 		b := make([]byte, 4096)
@@ -134,7 +135,7 @@ func v1Node(got chan<- []byte) played {
 	}
 }
 
-// In whose network plaintext is encrypted, and so may be spoken under overlay, and counts as such.
+// Plaintext over an overlay network is encrypted by it, so --v1-fallback overlay allows it and counts it as encrypted.
 func TestOverlayNetworks(t *testing.T) {
 	t.Parallel()
 	inOwnNetwork(t, `addr add 203.0.113.50/32 dev lo
@@ -151,7 +152,7 @@ func TestOverlayNetworks(t *testing.T) {
 			cjdns          bool
 			encrypts       bool
 			hint           string
-			warning        string // of check, with what
+			warning        string // check's; empty if none
 		}{
 			{cjdns, "", false, false, "only with --cjdnsreachable", ""},
 			{cjdns, "", true, true, "", ""},
@@ -180,10 +181,10 @@ func TestOverlayNetworks(t *testing.T) {
 				nc.Write(hostile.V1("version", versionOf("/client:1/")))
 				notV1 := func() {
 					if b := <-got; len(b) < 64 || string(b[4:11]) == "version" {
-						t.Errorf("%q, %s: there came %q", flags, c.dest, b)
+						t.Errorf("%q, %s: got %q", flags, c.dest, b)
 					}
 				}
-				plaintext := func() bool { // of the third connection, if there is one
+				plaintext := func() bool { // whether the third connection, if any, speaks v1
 					notV1()
 					refused := false
 					e := p.await(t, "an end or a session", func(e event) bool {
@@ -192,16 +193,16 @@ func TestOverlayNetworks(t *testing.T) {
 					})
 					if refused {
 						if !strings.Contains(e.Hint, c.hint) || c.hint == "" {
-							t.Errorf("%q, %s: the hint is %q", flags, c.dest, e.Hint)
+							t.Errorf("%q, %s: got hint %q, want %q", flags, c.dest, e.Hint, c.hint)
 						}
 						return false
 					}
 					if want := map[bool]string{true: "INFO", false: "WARN"}[c.encrypts]; e.Level != want || e.Transport != "v1" {
-						t.Errorf("%q, %s: the log says %+v, want %s", flags, c.dest, e, want)
+						t.Errorf("%q, %s: logged %+v, want %s", flags, c.dest, e, want)
 					}
-					notV1() // v2 is tried once more
+					notV1() // v2 is tried a second time
 					if b := <-got; len(b) < 24 || string(b[4:11]) != "version" {
-						t.Errorf("%q, %s: at last came %q", flags, c.dest, b)
+						t.Errorf("%q, %s: last got %q", flags, c.dest, b)
 					}
 					return true
 				}()
@@ -218,7 +219,7 @@ func TestOverlayNetworks(t *testing.T) {
 				nc.Close()
 				p.kill()
 				if len(got) > 0 {
-					t.Errorf("%q, %s: more came", flags, c.dest)
+					t.Errorf("%q, %s: unexpected third connection", flags, c.dest)
 				}
 			}
 		}

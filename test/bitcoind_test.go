@@ -12,11 +12,11 @@ import (
 	"github.com/btcsuite/btcd/chaincfg/v2"
 )
 
-// The same stories with Bitcoin Core at both ends. Core goes around its proxy for a loopback address but not for a
-// name, so the clients connect to "localhost".
+// The same tests with Bitcoin Core at both ends. Core bypasses its proxy for a loopback address but not for a name, so
+// the clients connect to "localhost".
 
-// A Core told to speak only v1 is a v2 peer to the node, and the node's session id is the one the proxy logged:
-// nobody sits between the two.
+// A Core limited to v1 is a v2 peer to the node, and the node's session id is the one that the proxy logged, so nobody
+// is in the middle.
 func TestCoreV1ClientIsAV2PeerToTheNode(t *testing.T) {
 	w, node := startCoreNode(t)
 	proxy := startProxy(t)
@@ -33,7 +33,7 @@ func TestCoreV1ClientIsAV2PeerToTheNode(t *testing.T) {
 		t.Errorf("to the node the client is %+v, want a v2 peer with the proxy's session id %s", p, opened.SessionID)
 	}
 	if p := client.onlyPeer(t); p.Transport != "v1" {
-		t.Errorf("the client does not speak v1, so this test shows nothing: %+v", p)
+		t.Errorf("the client does not speak v1, so this test proves nothing: %+v", p)
 	}
 
 	client.kill()
@@ -42,7 +42,7 @@ func TestCoreV1ClientIsAV2PeerToTheNode(t *testing.T) {
 	}
 }
 
-// A Core that speaks v2 itself passes through: both ends show the same session id, which the proxy never knew.
+// A Core that speaks v2 is passed through: both ends report the same session id, which the proxy does not know.
 func TestCoreV2ClientPassesThroughUntouched(t *testing.T) {
 	w, node := startCoreNode(t)
 	proxy := startProxy(t)
@@ -57,7 +57,7 @@ func TestCoreV2ClientPassesThroughUntouched(t *testing.T) {
 	}
 	seen, own := node.onlyPeer(t), client.onlyPeer(t)
 	if seen.Transport != "v2" || own.Transport != "v2" || len(own.SessionID) != 64 || seen.SessionID != own.SessionID {
-		t.Errorf("the ends do not agree on a v2 session: node %+v, client %+v", seen, own)
+		t.Errorf("the ends report different v2 sessions: node %+v, client %+v", seen, own)
 	}
 }
 
@@ -67,7 +67,7 @@ func startCoreNode(t *testing.T) (*wallet, *node) {
 	w := newWallet(t, &chaincfg.RegressionNetParams)
 	addr := freeAddr(t)
 	n := startBitcoind(t, "node", "-listen=1", "-bind="+addr, "-connect=0", "-v2transport=1",
-		"-whitelist=noban@127.0.0.1") // which also makes it announce transactions at once
+		"-whitelist=noban@127.0.0.1") // it also announces transactions to such peers at once
 	n.p2p = addr
 	n.mine = func(blocks int) []string {
 		return ask[[]string](t, n, "generatetoaddress", blocks, w.address.EncodeAddress())
@@ -76,15 +76,14 @@ func startCoreNode(t *testing.T) (*wallet, *node) {
 	return w, n
 }
 
-// startCoreClient runs a Core whose only peer is node, reached by name through the SOCKS proxy, as docs/clients.md
-// tells.
+// startCoreClient runs a Core whose only peer is node, reached by name through the SOCKS proxy, as in docs/clients.md.
 func startCoreClient(t *testing.T, proxyAddr string, node *node, flags ...string) *node {
 	t.Helper()
 	return startBitcoind(t, "client", slices.Concat(recipeArgs(t, "Bitcoin Core", "bitcoind", proxyAddr), // v1 only
 		[]string{"-listen=0", "-connect=localhost:" + port(t, node.p2p)}, flags)...)
 }
 
-// startBitcoind runs the program that the environment names, with its own data directory, until the test ends.
+// startBitcoind runs the bitcoind that the environment names, with a new data directory, until the test ends.
 func startBitcoind(t *testing.T, name string, flags ...string) *node {
 	t.Helper()
 	path := os.Getenv("BITCOIND")
@@ -110,9 +109,8 @@ func startBitcoind(t *testing.T, name string, flags ...string) *node {
 	return n
 }
 
-// freeAddr picks a loopback address that nobody listens on, for a program that cannot be told port 0. Its port is
-// below those that systems give away by themselves, or another connection could have it before the program does, and
-// no second test gets it.
+// freeAddr returns an unused loopback address, for a program that cannot be given port 0. The port is below the range
+// of ephemeral ports, so that no other connection takes it first, and no other test gets it.
 func freeAddr(t *testing.T) string {
 	t.Helper()
 	const lowest, end = 10_000, 32_000
@@ -126,7 +124,7 @@ func freeAddr(t *testing.T) string {
 			return addr
 		}
 	}
-	t.Fatal("found no free port")
+	t.Fatal("no free port")
 	return ""
 }
 

@@ -10,8 +10,7 @@ import (
 	"testing"
 )
 
-// page asks the port that is to be filled in for everything that a page can ask a port for, and then says what it has
-// learnt.
+// page makes every kind of request to the port that is filled in, and then reports the results.
 const page = `<!doctype html><title>page</title><script>
 const port = "127.0.0.1:%s", socks = "\x05\x01\x00\x05\x01\x00\x01\x7f\x00\x00\x01\x20\x8d";
 const asks = {
@@ -35,8 +34,8 @@ const asks = {
 })();
 </script>`
 
-// A page in a real browser has its requests arrive at the proxy's port, and gets no answer to any, and nothing is
-// connected to.
+// The requests of a page in a real browser arrive at the proxy's port, but get no answer, and the proxy connects to
+// nothing.
 func TestBrowser(t *testing.T) {
 	t.Parallel()
 	browserPath(t)
@@ -64,16 +63,16 @@ func TestBrowser(t *testing.T) {
 	select {
 	case said = <-says:
 	case <-ctx.Done():
-		t.Fatal("the page has said nothing")
+		t.Fatal("the page reported nothing")
 	}
 	t.Logf("the page says: %s", said)
 	if strings.Contains(said, "an answer") {
-		t.Error("the page has got an answer")
+		t.Error("the page got an answer")
 	}
 	proxy.await(t, "the browser's request", func(e event) bool { return strings.Contains(e.Reason, "the client speaks HTTP") })
 	for _, line := range proxy.out.all() {
 		if strings.Contains(line, "session opened") || strings.Contains(line, `"dest"`) {
-			t.Errorf("the proxy did this: %s", line)
+			t.Errorf("unexpected proxy event: %s", line)
 		}
 	}
 }

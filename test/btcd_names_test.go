@@ -9,15 +9,15 @@ import (
 	"github.com/btcsuite/btcd/chaincfg/v2"
 )
 
-// However btcd gets at the address of its peer, it syncs, and the node sees a v2 peer. By itself btcd takes a proxy
-// for Tor and resolves names with Tor's RESOLVE; with --noonion it asks the system's resolver, around the proxy.
+// btcd syncs, and the node sees a v2 peer, however btcd resolves its peer's name. By default btcd assumes that a proxy
+// is Tor and resolves names with RESOLVE; with --noonion it uses the system's resolver, which bypasses the proxy.
 func TestBtcdWithNamesAndAddresses(t *testing.T) {
 	t.Parallel()
 	w := newWallet(t, &chaincfg.RegressionNetParams)
 	for _, c := range []struct {
 		name       string
-		listen     string // where the node does
-		host       string // what the client calls it; "" for its address
+		listen     string // the node's listening address
+		host       string // the node's name for the client; "" for its address
 		flags      []string
 		proxyFlags []string
 	}{
@@ -55,7 +55,7 @@ func TestBtcdWithNamesAndAddresses(t *testing.T) {
 			if p := node.onlyPeer(t); !p.V2 || !p.Inbound {
 				t.Errorf("to the node the client is not an inbound v2 peer: %+v", p)
 			}
-			// It asks for the address, which it got at the start, not for the name.
+			// btcd requests the address that it resolved at the start, not the name.
 			if opened := proxy.opened(t); opened.Transport != "v2" || opened.Dest != node.p2p {
 				t.Errorf("the proxy logged %+v, want transport v2, dest %s", opened, node.p2p)
 			}
@@ -63,7 +63,7 @@ func TestBtcdWithNamesAndAddresses(t *testing.T) {
 	}
 }
 
-// The recipe for btcd.conf.
+// The recipe for btcd.conf works.
 func TestBtcdConfigFile(t *testing.T) {
 	t.Parallel()
 	node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams), "--v2transport")

@@ -15,13 +15,13 @@ import (
 	"bip324proxy/test/hostile"
 )
 
-// A peer that is too busy for a v2 handshake hangs up, and is not spoken to in v1 if it has time a moment later. If
-// it hangs up twice it seems to speak v1 only. Where v1 is not allowed it is not even dialled again.
+// A peer that is too busy for a v2 handshake hangs up. It gets no v1 if it accepts v2 a moment later. If it hangs up
+// twice it counts as v1 only. Where v1 is not allowed it is not dialled again.
 func TestBusyPeer(t *testing.T) {
 	for _, c := range []struct {
 		fallback  string
-		busy      int    // connections on which it hangs up; on later ones it speaks v2, or v1 if that is what it hears
-		transport string // that the session gets; "" if it does not open
+		busy      int    // connections on which it hangs up; on later ones it speaks whatever it hears
+		transport string // of the session; "" if it does not open
 		dials     int
 	}{
 		{"always", 0, "v2", 1},
@@ -78,7 +78,7 @@ func TestBusyPeer(t *testing.T) {
 			}
 			client.Close()
 			if e := u.end(t, client.LocalAddr()); (e.Msg == closed) != (c.transport != "") || e.Transport != c.transport {
-				t.Errorf("%+v", e)
+				t.Errorf("unexpected log entry %+v", e)
 			}
 			l.Close()
 			var all []arrival
@@ -86,22 +86,22 @@ func TestBusyPeer(t *testing.T) {
 				all = append(all, a)
 			}
 			if len(all) != c.dials {
-				t.Fatalf("%d connections, want %d", len(all), c.dials)
+				t.Fatalf("got %d connections, want %d", len(all), c.dials)
 			}
 			for i, a := range all {
 				if a.plain != (c.transport == "v1" && i == c.dials-1) {
-					t.Errorf("connection %d is in plaintext: %v", i+1, a.plain)
+					t.Errorf("connection %d: plaintext %v, want %v", i+1, a.plain, !a.plain)
 				}
 			}
 			if len(all) > 1 && all[1].at.Sub(all[0].at) < 900*time.Millisecond {
-				t.Errorf("v2 was tried again after %v", all[1].at.Sub(all[0].at))
+				t.Errorf("v2 was retried after %v", all[1].at.Sub(all[0].at))
 			}
 		})
 	}
 }
 
-// btcd takes four v2 handshakes at once from the networks of one /24, and two a second from then on; on the others it
-// hangs up. None of them is followed by plaintext.
+// btcd accepts four v2 handshakes at once from each /24, then two a second; it hangs up on the rest. None of those is
+// followed by plaintext.
 func TestBtcdIsBusy(t *testing.T) {
 	const sessions = 12
 	w := newWallet(t, &chaincfg.RegressionNetParams)
@@ -122,7 +122,7 @@ func TestBtcdIsBusy(t *testing.T) {
 			client.Write(hostile.V1On(magic, version.name, version.payload))
 			for lines, more := u.of(client.LocalAddr().String()); len(lines) == 0; lines, more = u.of(client.LocalAddr().String()) {
 				select {
-				case <-more: // it opens, or does not
+				case <-more: // it opens or fails
 				case <-t.Context().Done():
 					return
 				}

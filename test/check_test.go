@@ -11,7 +11,7 @@ import (
 	"github.com/btcsuite/btcd/chaincfg/v2"
 )
 
-// checked is what the tests read of `bip324-proxy check --json`.
+// checked is the part of `bip324-proxy check --json` that the tests read.
 type checked struct {
 	OK     bool `json:"ok"`
 	Checks []struct{ Name, State, What, Hint string }
@@ -27,7 +27,7 @@ type checked struct {
 	} `json:"peer"`
 }
 
-// check runs `bip324-proxy check`. The exit code must be as good as the report.
+// check runs `bip324-proxy check`. The exit code must agree with the report.
 func check(t *testing.T, args ...string) checked {
 	t.Helper()
 	code, stdout, stderr := run(t, append([]string{"check", "--json"}, args...)...)
@@ -41,12 +41,12 @@ func readChecked(t *testing.T, code int, stdout, stderr string) (c checked) {
 	}
 	t.Logf("exit code %d\n%s", code, stdout)
 	if c.OK != (code == 0) {
-		t.Errorf("exit code %d, and ok is %v", code, c.OK)
+		t.Errorf("exit code %d does not match ok=%v", code, c.OK)
 	}
 	return c
 }
 
-// require proves that there is one result of that name, of that state, and that it says so.
+// require checks that there is exactly one result of that name, with that state and text.
 func (c checked) require(t *testing.T, name, state, says string) {
 	t.Helper()
 	n := 0
@@ -54,16 +54,16 @@ func (c checked) require(t *testing.T, name, state, says string) {
 		if r.Name == name {
 			n++
 			if r.State != state || !strings.Contains(r.What, says) {
-				t.Errorf("%s is %s: %s; want %s, and that it says %q", name, r.State, r.What, state, says)
+				t.Errorf("%s: got %s: %s; want %s with %q", name, r.State, r.What, state, says)
 			}
 		}
 	}
 	if n != 1 {
-		t.Errorf("there are %d results of %s, want 1", n, name)
+		t.Errorf("got %d results of %s, want 1", n, name)
 	}
 }
 
-// A btcd that speaks v2 is told of as it is, and has the same session id.
+// check describes a btcd that speaks v2 correctly and reports the session id that btcd reports.
 func TestCheckABtcdNode(t *testing.T) {
 	t.Parallel()
 	node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams), "--v2transport", traceSessions)
@@ -76,13 +76,13 @@ func TestCheckABtcdNode(t *testing.T) {
 	}
 	eventually(t, "the node is rid of it", func() bool { return len(ask[[]peer](t, node, "getpeerinfo")) == 0 })
 
-	other := check(t, "--network", "signet", node.p2p) // where it is not
+	other := check(t, "--network", "signet", node.p2p) // the wrong network
 	if other.OK || other.Peer.Speaks != "" {
 		t.Errorf("%+v", other)
 	}
 }
 
-// requireBtcd proves that the peer was a btcd with v2, and that both ends of the session show one id.
+// requireBtcd checks that the peer was a btcd with v2 and that both ends report the same session id.
 func requireBtcd(t *testing.T, c checked, node *node) {
 	t.Helper()
 	line := node.awaitLine(t, "a session id", func(line string) bool { return strings.Contains(line, "Derived session_id=") })
@@ -96,7 +96,7 @@ func requireBtcd(t *testing.T, c checked, node *node) {
 	c.require(t, "version", "ok", c.Peer.UserAgent)
 }
 
-// A btcd without v2 hangs up, and nothing readable has gone to it, unless that was asked for; then it answers.
+// A btcd without v2 hangs up and gets no plaintext, unless the user asked for it; then it answers.
 func TestCheckAV1Node(t *testing.T) {
 	t.Parallel()
 	w := newWallet(t, &chaincfg.RegressionNetParams)
@@ -108,7 +108,7 @@ func TestCheckAV1Node(t *testing.T) {
 			args = append([]string{"--v1"}, args...)
 		}
 		c := check(t, args...)
-		for _, r := range c.Checks { // once in about 1000 the node takes our key for a header, and is silent
+		for _, r := range c.Checks { // about once in 1000 runs the node takes our key for a v1 header and stays silent
 			if r.Name == "v2" && (r.State != "failed" || !strings.Contains(r.What, "hung up during the v2 handshake") && !strings.Contains(r.What, "did not answer")) {
 				t.Errorf("%+v", r)
 			}
@@ -128,8 +128,8 @@ func TestCheckAV1Node(t *testing.T) {
 	}
 }
 
-// Core's own session id is the one that is printed. Core is asked for it while its answer is held back but for its key,
-// which is enough for it to have a session.
+// check prints the session id that Core reports. Core is asked for it while everything it sends but its key is held
+// back: the key is enough for Core to have a session.
 func TestCheckACoreNode(t *testing.T) {
 	_, node := startCoreNode(t)
 	answer := make(chan struct{})
@@ -177,7 +177,7 @@ func TestCheckACoreNode(t *testing.T) {
 	}
 }
 
-// What a running proxy says of itself is what was going on: a session of a btcd with a node.
+// `status` of a running proxy describes the live session of a btcd with a node.
 func TestStatusOfASession(t *testing.T) {
 	t.Parallel()
 	w := newWallet(t, &chaincfg.RegressionNetParams)
@@ -191,7 +191,7 @@ func TestStatusOfASession(t *testing.T) {
 	t.Logf("exit code %d\n%s%s", code, stdout, stderr)
 	for _, want := range []string{"Yes: 1 encrypted, none in plaintext.\n1 encrypted (v2), 0 plaintext (v1), 0 passed through", "v2         regtest  " + node.p2p, "/btcwire:"} {
 		if !strings.Contains(stdout, want) || code != 0 {
-			t.Errorf("it does not say %q", want)
+			t.Errorf("the status lacks %q", want)
 		}
 	}
 	c := check(t, "--listen", proxy.addr, "--status", page)

@@ -16,9 +16,9 @@ import (
 	"bip324proxy/test/hostile"
 )
 
-// bridge is a container network as an engine makes it: this namespace is the proxy's container, 172.30.0.2, whose
-// default route leads to the host, 172.30.0.1. There are other containers in the network, and others elsewhere that come
-// through the host.
+// bridge is a container network as container engines create it: this namespace is the proxy's container, 172.30.0.2,
+// whose default route is the host, 172.30.0.1. There are other containers in the network, and remote ones behind the
+// host.
 const bridge = `link add eth0 type veth peer name host netns HOST
 	addr add 172.30.0.2/24 dev eth0
 	addr add fd00:30::2/64 dev eth0 nodad
@@ -34,7 +34,7 @@ const bridge = `link add eth0 type veth peer name host netns HOST
 	route add default via 172.30.0.1
 	-6 route add default via fd00:30::1`
 
-// inBridge runs f in the proxy's namespace of a bridge. dial connects from an address of the other.
+// inBridge runs f in the proxy's namespace of a bridge. dial connects from an address of another namespace.
 func inBridge(t *testing.T, f func(dial func(from, to string) net.Conn)) {
 	t.Helper()
 	if !namespace(t) {
@@ -49,7 +49,7 @@ func inBridge(t *testing.T, f func(dial func(from, to string) net.Conn)) {
 	f(func(from, to string) net.Conn { return dialIn(t, name, from, to) })
 }
 
-// dialIn connects in another network namespace, or fails the test.
+// dialIn connects from another network namespace.
 func dialIn(t *testing.T, name, from, to string) net.Conn {
 	t.Helper()
 	ip := net.ParseIP(from)
@@ -71,7 +71,7 @@ func dialIn(t *testing.T, name, from, to string) net.Conn {
 	return nc
 }
 
-// socketTo connects on this thread, which package net may not.
+// socketTo connects on this OS thread, which package net does not guarantee.
 func socketTo(ip net.IP, to string, v4 bool) (fd int, err error) {
 	addr, err := net.ResolveTCPAddr("tcp", to)
 	if err != nil {
@@ -95,8 +95,8 @@ func socketTo(ip net.IP, to string, v4 bool) (fd int, err error) {
 	return fd, err
 }
 
-// socksAnswers are what a proxy says to a client that offers no authentication and asks for dest, up to its end or the
-// reply.
+// socksAnswers returns what a proxy sends to a client that offers no authentication and requests dest, up to the reply
+// or the end of the stream.
 func socksAnswers(nc net.Conn, dest string) []byte {
 	_, request := socksConnectTo(dest)
 	nc.Write([]byte{5, 1, 0})
@@ -117,8 +117,8 @@ var (
 	noMethods  = []byte{5, 0xff}
 )
 
-// Containers of the proxy's network need no password with --clients; others, the host that forwards what comes from
-// elsewhere, and the proxy's own container do not get in.
+// With --clients, containers of the proxy's network need no password; other containers, the host that forwards remote
+// connections, and the proxy's own container are refused.
 func TestClientsInABridgeNetwork(t *testing.T) {
 	t.Parallel()
 	inBridge(t, func(dial func(from, to string) net.Conn) {
@@ -137,7 +137,7 @@ func TestClientsInABridgeNetwork(t *testing.T) {
 			t.Helper()
 			e := p.await(t, "session refused", func(e event) bool { return e.Msg == "session refused" && strings.Contains(e.Reason, reason) })
 			if !strings.Contains(e.Hint, hint) {
-				t.Errorf("%q has the hint %q, want %q", e.Reason, e.Hint, hint)
+				t.Errorf("%q got the hint %q, want %q", e.Reason, e.Hint, hint)
 			}
 		}
 		ask := func(nc net.Conn, who string, want []byte) {
@@ -167,11 +167,11 @@ func TestClientsInABridgeNetwork(t *testing.T) {
 			t.Errorf("check says:\n%s", out)
 		}
 
-		// A private destination stays out of reach.
+		// A private destination stays refused.
 		if got := socksAnswers(dial("172.30.0.3", "172.30.0.2:1324"), "172.30.0.4:8333"); !bytes.Equal(got, notAllowed) {
 			t.Errorf("a destination in the network: % x", got)
 		}
-		// One whose VERSION says where to, without SOCKS.
+		// A client without SOCKS whose VERSION names the destination.
 		for from, reason := range map[string]string{"172.30.0.4": "is a private address", "172.31.0.7": "is not admitted"} {
 			nc := dial(from, "172.30.0.2:1324")
 			nc.Write(redirectTo("172.30.0.4:8333"))
@@ -183,7 +183,7 @@ func TestClientsInABridgeNetwork(t *testing.T) {
 		}
 		p.kill()
 
-		// A router that is listed by its address is admitted, and with a password others are, too.
+		// A router listed by its address is admitted, and other clients with a password.
 		p = startProxy(t, "--listen", "0.0.0.0:1324", "--clients", "172.30.0.0/24,172.30.0.1", "--auth", "u:p", "--allow", "127.0.0.1", "--log-level", "debug")
 		ask(dial("172.30.0.1", "172.30.0.2:1324"), "the host, listed", admitted)
 		ask(dial("172.30.0.3", "172.30.0.2:1324"), "a container", admitted)
@@ -199,7 +199,7 @@ func TestClientsInABridgeNetwork(t *testing.T) {
 			}
 			nc.Close()
 		}
-		nc := dial("172.30.0.3", "172.30.0.2:1324") // as Core does
+		nc := dial("172.30.0.3", "172.30.0.2:1324") // like Core
 		if err := exchange(nc, []byte{5, 2, 0, 2}, []byte{5, 2}); err != nil {
 			t.Error(err)
 		}
@@ -209,7 +209,7 @@ func TestClientsInABridgeNetwork(t *testing.T) {
 		nc.Close()
 		p.kill()
 
-		// Clients without SOCKS can give no password.
+		// Clients without SOCKS cannot send a password.
 		p = startProxy(t, "--peer", "0.0.0.0:1325="+peer, "--clients", "172.30.0.3", "--auth", "u:p", "--allow", "127.0.0.1", "--log-level", "debug")
 		for from, opens := range map[string]bool{"172.30.0.3": true, "172.30.0.4": false, "172.30.0.1": false} {
 			nc := dial(from, "172.30.0.2:1325")
@@ -223,7 +223,7 @@ func TestClientsInABridgeNetwork(t *testing.T) {
 	})
 }
 
-// redirectTo is a VERSION that names its peer in addr_recv.
+// redirectTo returns a VERSION that names the destination in addr_recv.
 func redirectTo(dest string) []byte {
 	addr, _ := net.ResolveTCPAddr("tcp", dest)
 	payload := versionOf("/client:1/")
@@ -232,7 +232,7 @@ func redirectTo(dest string) []byte {
 	return hostile.V1("version", payload)
 }
 
-// 0.0.0.0/0 is warned of.
+// 0.0.0.0/0 causes a warning.
 func TestClientsFromEverywhere(t *testing.T) {
 	p := startProxy(t, "--listen", "127.0.0.1:0", "--clients", "public:0.0.0.0/0")
 	p.await(t, "a warning", func(e event) bool {

@@ -15,7 +15,7 @@ import (
 	"github.com/btcsuite/btcd/chaincfg/v2"
 )
 
-// run runs the proxy's program to its end and returns its exit code and what it printed.
+// run runs the proxy to its end and returns its exit code and output.
 func run(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	return runProgram(t, binaries.proxy, args...)
@@ -38,7 +38,7 @@ func runProgram(t *testing.T, path string, args ...string) (code int, stdout, st
 	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
 }
 
-// requireOneLine proves that a user who did something wrong gets one line to read, and that it names the culprit.
+// requireOneLine checks that a user error prints one line that names the culprit.
 func requireOneLine(t *testing.T, stderr, culprit string) {
 	t.Helper()
 	t.Logf("stderr: %s", stderr)
@@ -81,7 +81,7 @@ func TestWrongFlagValue(t *testing.T) {
 	}
 }
 
-// Told to end, the proxy gives a live session its grace and then ends it, with exit code 0.
+// On SIGTERM the proxy gives a live session the grace period, closes it and exits with code 0.
 func TestSIGTERMEndsALiveSession(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("not run: Windows has no SIGTERM")
@@ -103,10 +103,10 @@ func TestSIGTERMEndsALiveSession(t *testing.T) {
 	select {
 	case <-proxy.done:
 	case <-time.After(patience):
-		t.Fatalf("the proxy still runs %v after SIGTERM", patience)
+		t.Fatalf("the proxy is still running %v after SIGTERM", patience)
 	}
-	if took := time.Since(begin); took > grace+3*time.Second { // the last message may take two of them
-		t.Errorf("the proxy took %v to end, want little more than a grace of %v", took, grace)
+	if took := time.Since(begin); took > grace+3*time.Second { // the last message may take up to two seconds
+		t.Errorf("the proxy took %v to end, want little more than the grace period of %v", took, grace)
 	}
 	if code := proxy.cmd.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
@@ -116,7 +116,7 @@ func TestSIGTERMEndsALiveSession(t *testing.T) {
 	}
 }
 
-// `bip324-proxy demo` shows a user without any node that it works: both ends name the same session.
+// `bip324-proxy demo` needs no node: both of its ends report the same session id.
 func TestDemo(t *testing.T) {
 	t.Parallel()
 	code, stdout, stderr := run(t, "demo")
@@ -132,5 +132,5 @@ func TestDemo(t *testing.T) {
 			return
 		}
 	}
-	t.Errorf("no session id is shown twice:\n%s", stdout)
+	t.Errorf("no session id appears twice:\n%s", stdout)
 }

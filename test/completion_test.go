@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// inShell runs a script in a shell, with the program's completions for it in the file $1, and returns the lines printed.
+// inShell runs a script in a shell with the program's completions in the file $1, and returns the lines it prints.
 func inShell(t *testing.T, shell, script string) []string {
 	t.Helper()
 	path, err := exec.LookPath(shell)
@@ -21,7 +21,7 @@ func inShell(t *testing.T, shell, script string) []string {
 	if code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
-	file := filepath.Join(t.TempDir(), "_bip324-proxy") // as zsh wants it called
+	file := filepath.Join(t.TempDir(), "_bip324-proxy") // the name that zsh requires
 	if err := os.WriteFile(file, []byte(completions), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -44,10 +44,10 @@ func inShell(t *testing.T, shell, script string) []string {
 	return strings.Split(strings.TrimSpace(string(out)), "\n")
 }
 
-// completions are what each shell must offer for the last word of a line.
+// completions lists what each shell must offer for the last word of a line.
 var completions = []struct {
 	line string
-	want string // the words, in order; with ... those and others
+	want string // the words, in order; "..." allows others
 }{
 	{"--v1-fallback ", "always never overlay"},
 	{"--v1-fallback o", "overlay"},
@@ -77,7 +77,7 @@ func checkCompletion(t *testing.T, line, want string, got []string) {
 
 func TestBashCompletion(t *testing.T) {
 	t.Parallel()
-	// As readline does: it cuts the line at spaces, = and :, and gives the function all words and the last one's index.
+	// Like readline: split the line at spaces, = and :, and pass the function all words and the index of the last.
 	const complete = `source "$1"; complete -p bip324-proxy
 		COMP_WORDS=(bip324-proxy TYPED); COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
 		_bip324_proxy bip324-proxy; printf '%s\n' "${COMPREPLY[@]}"`
@@ -88,7 +88,7 @@ func TestBashCompletion(t *testing.T) {
 		}
 		got := inShell(t, "bash", strings.Replace(complete, "TYPED", words, 1))
 		if got[0] != "complete -o default -F _bip324_proxy bip324-proxy" {
-			t.Errorf("bash has %q", got[0])
+			t.Errorf("bash printed %q", got[0])
 		}
 		checkCompletion(t, c.line, c.want, slices.DeleteFunc(got[1:], func(word string) bool { return word == "" }))
 	}
@@ -112,7 +112,7 @@ func TestFishCompletion(t *testing.T) {
 	}
 }
 
-// zsh completes in its line editor only: typed there, on a pseudo-terminal of zsh's own, each line must become another.
+// zsh completes only in its line editor: each line is typed into a zsh on a pseudoterminal.
 func TestZshCompletion(t *testing.T) {
 	t.Parallel()
 	const script = `cat >setup <<-'END'
@@ -136,7 +136,7 @@ func TestZshCompletion(t *testing.T) {
 	}
 }
 
-// The manual page has nothing that those who format it complain about.
+// Manual page formatters report no errors.
 func TestManualPage(t *testing.T) {
 	t.Parallel()
 	code, page, stderr := run(t, "man")

@@ -8,12 +8,12 @@ import (
 	"testing"
 )
 
-// Core's settings for a proxy. By default it has other credentials for each connection, so that Tor keeps them apart;
-// with -proxyrandomize=0 it has none. Either way it syncs, and the node sees a v2 peer.
+// Core's proxy settings. By default Core sends new credentials for each connection, so that Tor isolates them; with
+// -proxyrandomize=0 it sends none. Both ways it syncs, and the node sees a v2 peer.
 func TestCoreProxyCredentials(t *testing.T) {
 	for _, c := range []struct {
 		name, flag string
-		greeting   []byte // RFC 1928: which methods it offers
+		greeting   []byte // RFC 1928: the methods that Core offers
 	}{
 		{"default", "-proxyrandomize=1", []byte{5, 2, 0, 2}},
 		{"none", "-proxyrandomize=0", []byte{5, 1, 0}},
@@ -25,19 +25,19 @@ func TestCoreProxyCredentials(t *testing.T) {
 			client := startCoreClient(t, before.addr, node, c.flag)
 			requireCoreSyncs(t, proxy, client, node)
 			if toProxy, _ := before.connections()[0].bytes(); !bytes.HasPrefix(toProxy, c.greeting) {
-				t.Errorf("Core began with % x, want % x", toProxy[:min(8, len(toProxy))], c.greeting)
+				t.Errorf("Core's greeting is % x, want % x", toProxy[:min(8, len(toProxy))], c.greeting)
 			}
 		})
 	}
 }
 
-// Core's proxy may be a Unix socket.
+// Core's proxy may be a unix socket.
 func TestCoreProxyUnixSocket(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		notRun(t, "Core has no Unix sockets on Windows")
 	}
 	_, node := startCoreNode(t)
-	dir, err := os.MkdirTemp("", "") // t.TempDir may be too long: a socket's name has about 100 bytes
+	dir, err := os.MkdirTemp("", "") // t.TempDir may exceed the limit of about 100 bytes for a socket's path
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func TestCoreProxyUnixSocket(t *testing.T) {
 	requireCoreSyncs(t, proxy, client, node)
 }
 
-// requireCoreSyncs proves that a v1 client catches up with the node through the proxy, follows it, and is v2 to it.
+// requireCoreSyncs checks that a v1 client syncs with the node through the proxy, follows it, and is a v2 peer to it.
 func requireCoreSyncs(t *testing.T, proxy *proxy, client, node *node) {
 	t.Helper()
 	catchUp(t, client, node)
@@ -61,6 +61,6 @@ func requireCoreSyncs(t *testing.T, proxy *proxy, client, node *node) {
 		t.Errorf("to the node the client is %+v, want a v2 peer with the proxy's session id %s", p, opened.SessionID)
 	}
 	if p := client.onlyPeer(t); p.Transport != "v1" {
-		t.Errorf("the client does not speak v1, so this test shows nothing: %+v", p)
+		t.Errorf("the client does not speak v1, so this test proves nothing: %+v", p)
 	}
 }

@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// The recipe for bitcoin.conf: Core's connections go through the proxy, upgraded, whatever -proxy on the command line.
+// The recipe for bitcoin.conf: Core's connections go through the proxy, upgraded, whatever -proxy is on the command
+// line.
 func TestCoreConfigFile(t *testing.T) {
 	_, node := startCoreNode(t)
 	proxy := startProxy(t)
@@ -17,8 +18,8 @@ func TestCoreConfigFile(t *testing.T) {
 	requireCoreSyncs(t, proxy, client, node)
 }
 
-// Which proxy Core uses if it is given several: since 30.0 one in a file comes after the command line, and the last
-// counts. docs/clients.md tells so.
+// Which proxy Core uses if several are set: since 30.0 a proxy in a file comes after one on the command line, and the
+// last one wins, as docs/clients.md says.
 func TestCoreProxyPrecedence(t *testing.T) {
 	const tor = "127.0.0.1:9050"
 	conf := recipe(t, "Bitcoin Core", "proxy=")
@@ -27,7 +28,7 @@ func TestCoreProxyPrecedence(t *testing.T) {
 		name, conf, settings string
 		flags                []string
 		want                 string // for IPv4
-		want6                string // for IPv6, if another
+		want6                string // for IPv6, if different
 		file                 bool   // a file overrides the command line
 	}{
 		{name: "flags", flags: flags, want: proxyOnPage},
@@ -57,7 +58,7 @@ func TestCoreProxyPrecedence(t *testing.T) {
 	}
 }
 
-// coreDir is a data directory with a bitcoin.conf and a settings.json, if not empty.
+// coreDir returns a data directory with a bitcoin.conf and a settings.json, each unless empty.
 func coreDir(t *testing.T, conf, settings string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -89,7 +90,7 @@ func coreNetwork(t *testing.T, core *node) coreNetworkInfo {
 	return ask[coreNetworkInfo](t, core, "getnetworkinfo")
 }
 
-// requireCoreProxy proves which proxies Core uses for IPv4 and IPv6, and that it reaches no onion peers.
+// requireCoreProxy checks which proxies Core uses for IPv4 and IPv6, and that it reaches no onion peers.
 func requireCoreProxy(t *testing.T, core *node, ipv4, ipv6 string) {
 	t.Helper()
 	info := coreNetwork(t, core)
@@ -110,6 +111,6 @@ func requireCoreProxy(t *testing.T, core *node, ipv4, ipv6 string) {
 		}
 	}
 	if seen != 3 {
-		t.Errorf("getnetworkinfo tells of %+v, want ipv4, ipv6 and onion", info.Networks)
+		t.Errorf("getnetworkinfo lists %+v, want ipv4, ipv6 and onion", info.Networks)
 	}
 }

@@ -14,13 +14,13 @@ import (
 	"testing"
 )
 
-// The recipes of programs that take too long to build have settings that the released source defines.
+// Recipes of programs that take too long to build use settings that the released source defines.
 func TestDaemonFlags(t *testing.T) {
 	for _, c := range []struct {
 		section, program, module, sum string
 		groups                        map[string]string // namespace → file with its settings
-		files                         []string          // with settings that have no namespace
-		conf                          string            // begin of the recipe for its file, if any
+		files                         []string          // with settings without a namespace
+		conf                          string            // prefix of the recipe for its file, if any
 	}{
 		{section: "utreexod", program: "utreexod", module: "github.com/utreexo/utreexod@v0.6.0",
 			sum: "h1:178ULeLkpWgyV+fhxHPsiAH6PPdE8LxALYdL2I3unsU=", files: []string{"config.go"}},
@@ -39,7 +39,7 @@ func TestDaemonFlags(t *testing.T) {
 			for _, arg := range recipeArgs(t, c.section, c.program, proxyOnPage) {
 				name, _, hasValue := strings.Cut(strings.TrimPrefix(arg, "--"), "=")
 				if kind, ok := settings[name]; !ok || hasValue == (kind == "bool") {
-					t.Errorf("%s of docs/clients.md: %s has no such setting, or takes no value, or needs one", arg, c.module)
+					t.Errorf("%s of docs/clients.md: %s the setting is unknown, takes no value, or needs one", arg, c.module)
 				}
 			}
 			if c.conf == "" {
@@ -48,14 +48,14 @@ func TestDaemonFlags(t *testing.T) {
 			for line := range strings.Lines(recipeAt(t, c.section, c.conf, proxyOnPage)) {
 				name, value, ok := strings.Cut(strings.TrimSpace(line), "=")
 				if kind := settings[name]; ok && (kind == "" || kind == "bool" && value != "true" && value != "false") {
-					t.Errorf("%s of docs/clients.md: %s has no such setting, or not with that value", line, c.module)
+					t.Errorf("%s of docs/clients.md: %s the setting or its value is unknown", line, c.module)
 				}
 			}
 		})
 	}
 }
 
-// moduleSource returns the directory with the source of a module, which has the given checksum.
+// moduleSource returns the source directory of a module, whose checksum must be sum.
 func moduleSource(t *testing.T, module, sum string) string {
 	t.Helper()
 	cmd := exec.Command("go", "mod", "download", "-json", module)
@@ -74,7 +74,7 @@ func moduleSource(t *testing.T, module, sum string) string {
 	return got.Dir
 }
 
-// longFlags returns the settings that the structs of a Go file define for go-flags, by name, with the kind of each.
+// longFlags returns the settings that the structs of a Go file define for go-flags: the kind of each, by name.
 func longFlags(t *testing.T, path, prefix string) map[string]string {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)

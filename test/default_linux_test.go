@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// By default both loopback addresses are listened on, and where there is no IPv6 the one that is there; what --listen
-// names must be there.
+// By default the proxy listens on both loopback addresses, or on the one that exists if there is no IPv6; the addresses
+// of --listen must exist.
 func TestDefaultListeners(t *testing.T) {
 	t.Parallel()
 	if !namespace(t) {
@@ -24,8 +24,8 @@ func TestDefaultListeners(t *testing.T) {
 		t.Helper()
 		conn, reply := socksRequest{server: server, command: socksConnect, dest: "127.0.0.1:1324"}.send(t)
 		conn.Close()
-		if !bytes.Equal(reply[:2], []byte{5, 2}) { // it is the proxy's own
-			t.Errorf("%s: the reply is % x", server, reply)
+		if !bytes.Equal(reply[:2], []byte{5, 2}) { // a loop to the proxy itself
+			t.Errorf("%s: got reply % x, want 05 02", server, reply)
 		}
 	}
 	check := func(want string) {
@@ -42,7 +42,7 @@ func TestDefaultListeners(t *testing.T) {
 	conn, reply := socksRequest{server: "127.0.0.1:1324", command: socksConnect, dest: "[::1]:1324"}.send(t)
 	conn.Close()
 	if reply[1] != 2 {
-		t.Errorf("from one listener to the other: % x", reply)
+		t.Errorf("from one listener to the other: unexpected reply % x", reply)
 	}
 	check("[::1]:1324: a SOCKS5 proxy answers")
 	p.kill()
@@ -67,6 +67,6 @@ func TestDefaultListeners(t *testing.T) {
 	check("[::1]:1324: this machine has no such address")
 	p.kill()
 	if code, _, errs := run(t, "--listen", "127.0.0.1:1324", "--listen", "[::1]:1324"); code != 1 || !strings.Contains(errs, "cannot listen: listen tcp [::1]:1324") {
-		t.Errorf("a given address that is missing: %d, %s", code, errs)
+		t.Errorf("an explicit address that does not exist: exit code %d, %s", code, errs)
 	}
 }

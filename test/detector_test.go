@@ -10,7 +10,7 @@ import (
 	"github.com/btcsuite/btcd/wire/v2"
 )
 
-// messageNames are the message types that a v1 connection shows to everybody on the way.
+// messageNames lists the message types that a v1 connection reveals to every observer.
 func messageNames() []string {
 	return []string{
 		wire.CmdVersion, wire.CmdVerAck, wire.CmdGetAddr, wire.CmdAddr, wire.CmdAddrV2, wire.CmdGetBlocks, wire.CmdInv,
@@ -22,20 +22,20 @@ func messageNames() []string {
 	}
 }
 
-// onWire is a message name as a v1 header, and a v2 packet with a long name before encryption, carries it: 12 bytes,
-// padded with zeros.
+// onWire returns a message name as a v1 header, or a v2 packet with a long name before encryption, carries it: 12
+// bytes, zero-padded.
 func onWire(name string) []byte {
 	return append([]byte(name), make([]byte, 12-len(name))...)
 }
 
-// v1Header is how a v1 message of the given name begins: the network's magic, then the name.
+// v1Header returns the first bytes of a v1 message: the network's magic, then the name.
 func v1Header(params *chaincfg.Params, name string) []byte {
 	return append(binary.LittleEndian.AppendUint32(nil, uint32(params.Net)), onWire(name)...)
 }
 
-// readable lists the message names that b gives away, at any offset. All 12 bytes count, not the bare letters: random
-// bytes spell "tx" once in every 64 KiB, but 12 given bytes with probability 2^-96 per offset. So any of these 37
-// names is found in a megabyte of honest ciphertext by chance once in 2^70 runs.
+// readable lists the message names that b reveals, at any offset. All 12 bytes must match, not just the letters: random
+// bytes spell "tx" once in every 64 KiB, but 12 given bytes with probability 2^-96 per offset. So a false positive
+// among these 37 names in a megabyte of ciphertext occurs once in 2^70 runs.
 func readable(b []byte) []string {
 	var found []string
 	for _, name := range messageNames() {
@@ -46,8 +46,8 @@ func readable(b []byte) []string {
 	return found
 }
 
-// requireUnreadable proves that a recorded connection begins like no v1 connection of the network, and gives away no
-// message name in either direction. It begins with the magic by chance once in 2^32 runs.
+// requireUnreadable checks that a recorded connection does not begin with the network's magic and reveals no message
+// name in either direction. By chance it begins with the magic once in 2^32 runs.
 func requireUnreadable(t *testing.T, r *recording, params *chaincfg.Params) {
 	t.Helper()
 	toNode, fromNode := r.bytes()
@@ -61,8 +61,8 @@ func requireUnreadable(t *testing.T, r *recording, params *chaincfg.Params) {
 	}
 }
 
-// A detector that finds nothing proves nothing unless it finds what is there: the same recorder on a connection
-// without the proxy.
+// The detector finds message names on a plain v1 connection, recorded the same way without the proxy. Otherwise its
+// silence would prove nothing.
 func TestTheDetectorReadsPlainV1(t *testing.T) {
 	t.Parallel()
 	w := newWallet(t, &chaincfg.RegressionNetParams)

@@ -17,7 +17,7 @@ import (
 	"testing"
 )
 
-// browserPath is Chromium's, or the test is not run.
+// browserPath returns the path of Chromium, or skips the test.
 func browserPath(t *testing.T) string {
 	t.Helper()
 	browser := os.Getenv("CHROMIUM")
@@ -32,7 +32,7 @@ func browserPath(t *testing.T) string {
 	return browser
 }
 
-// browserCommand is a headless Chromium that leaves nothing behind, with more arguments to follow.
+// browserCommand returns a headless Chromium that leaves no files behind, with additional arguments.
 func browserCommand(t *testing.T, ctx context.Context, args ...string) *exec.Cmd {
 	t.Helper()
 	path := browserPath(t)
@@ -40,11 +40,11 @@ func browserCommand(t *testing.T, ctx context.Context, args ...string) *exec.Cmd
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) }) // as far as its processes have ended
+	t.Cleanup(func() { os.RemoveAll(dir) }) // may fail while its processes are ending
 	cmd := exec.CommandContext(ctx, path, append([]string{"--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
 		"--no-first-run", "--user-data-dir=" + dir}, args...)...)
 	cmd.Env = append(os.Environ(), "HOME="+dir)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // it is many processes
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // to kill all of its processes
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	return cmd
 }
@@ -60,7 +60,7 @@ type tab struct {
 	id      int
 	waiting map[int]chan<- answer
 	ended   error
-	events  []devtoolsEvent // all so far
+	events  []devtoolsEvent // so far
 }
 
 type answer struct {
@@ -86,7 +86,7 @@ func openTab(t *testing.T, args ...string) *tab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd.ExtraFiles = []*os.File{fromUs, toUs} // as descriptors 3 and 4
+	cmd.ExtraFiles = []*os.File{fromUs, toUs} // descriptors 3 and 4
 	err = cmd.Start()
 	fromUs.Close()
 	toUs.Close()
@@ -118,7 +118,7 @@ func openTab(t *testing.T, args ...string) *tab {
 	return tab
 }
 
-// read takes what Chromium says until it ends.
+// read takes what Chromium sends until it ends.
 func (tab *tab) read(out io.Reader) {
 	in := bufio.NewReader(out)
 	for {
@@ -150,7 +150,7 @@ func (tab *tab) read(out io.Reader) {
 	}
 }
 
-// call has a method of the protocol called and decodes what it returns.
+// call calls a method of the protocol and decodes the result.
 func (tab *tab) call(method string, params, result any) {
 	tab.t.Helper()
 	if err := tab.try(method, params, result); err != nil {
@@ -198,7 +198,7 @@ func (tab *tab) try(method string, params, result any) error {
 	}
 }
 
-// eval is the value of an expression, or of the promise that it is, as if the user had asked for it.
+// eval returns the value of an expression, or of the promise it evaluates to, as a user gesture.
 func eval[T any](tab *tab, expression string) (value T) {
 	tab.t.Helper()
 	var r struct {
@@ -220,7 +220,7 @@ func eval[T any](tab *tab, expression string) (value T) {
 	return value
 }
 
-// run runs a test within the tab's.
+// run runs a subtest in the tab.
 func (tab *tab) run(name string, f func(t *testing.T)) {
 	whole := tab.t
 	defer func() { tab.t = whole }()
@@ -240,20 +240,20 @@ func (tab *tab) open(url string) {
 	}
 }
 
-// until waits for an expression to be true.
+// until waits until an expression is true.
 func (tab *tab) until(expression string) {
 	tab.t.Helper()
 	eventually(tab.t, expression, func() bool { return eval[bool](tab, expression) })
 }
 
-// look sets the screen's width, with a height of so much, and the color scheme.
+// look sets the screen's width and height and the color scheme.
 func (tab *tab) look(width, height int, scheme string) {
 	tab.t.Helper()
 	tab.call("Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}, nil)
 	tab.call("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}}, nil)
 }
 
-// screenshot is a PNG of the page, or of what is in view.
+// screenshot returns a PNG of the whole page or of the visible part.
 func (tab *tab) screenshot(whole bool) []byte {
 	tab.t.Helper()
 	var r struct{ Data string }
@@ -265,7 +265,7 @@ func (tab *tab) screenshot(whole bool) []byte {
 	return b
 }
 
-// click clicks on the middle of the element that an expression is.
+// click clicks the center of the element that an expression returns.
 func (tab *tab) click(expression string) {
 	tab.t.Helper()
 	at := eval[[2]float64](tab, fmt.Sprintf(`(e => { e.scrollIntoView({block: "center"}); const r = e.getBoundingClientRect();
@@ -287,7 +287,7 @@ func (tab *tab) press(key string) {
 	tab.call("Input.dispatchKeyEvent", map[string]any{"type": "keyUp", "key": key, "code": key, "windowsVirtualKeyCode": code}, nil)
 }
 
-// requested are the URLs that the page has asked for.
+// requested returns the URLs that the page has requested.
 func (tab *tab) requested() (urls []string) {
 	for _, e := range tab.all("Network.requestWillBeSent") {
 		var p struct{ Request struct{ URL string } }
@@ -297,7 +297,7 @@ func (tab *tab) requested() (urls []string) {
 	return urls
 }
 
-// complaints are what the console shows as errors and warnings.
+// complaints returns the errors and warnings of the console.
 func (tab *tab) complaints() (all []string) {
 	for _, e := range tab.all("Runtime.exceptionThrown") {
 		all = append(all, string(e))
@@ -322,7 +322,7 @@ func (tab *tab) all(method string) (params []json.RawMessage) {
 	return params
 }
 
-// named returns the roles and names that a screen reader would be told, of all nodes with one of the roles.
+// named returns the roles and names that a screen reader gets for all nodes with one of the roles.
 func (tab *tab) named(roles ...string) (all [][2]string) {
 	tab.t.Helper()
 	var r struct {

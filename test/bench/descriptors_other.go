@@ -2,5 +2,5 @@
 
 package main
 
-// descriptors are not limited here.
+// descriptors returns a large number: descriptors are not limited here.
 func descriptors() int { return 1 << 20 }

@@ -4,8 +4,8 @@ package main
 
 import "syscall"
 
-// descriptors asks for as many as the largest scenario needs, for this process and those that it starts, and returns how
-// many there are. Above the hard limit only root can have them, and not everywhere.
+// descriptors raises the descriptor limit of this process and its children to what the largest scenario needs, and
+// returns the resulting limit. Only root can exceed the hard limit, and not on every system.
 func descriptors() int {
 	const want = 50_000
 	var limit syscall.Rlimit

@@ -16,7 +16,7 @@ import (
 	"bip324proxy/v1v2"
 )
 
-// patience is how long anything may take before the run has failed.
+// patience is the deadline of every step; the run fails when it passes.
 const patience = 2 * time.Minute
 
 // end is one end of a session: the client's, in v1, or the node's, in v1 or v2.
@@ -59,7 +59,7 @@ func (e *v1End) receive(n int) error {
 			return err
 		}
 		if [4]byte(head) != magic {
-			return errors.New("a message out of step")
+			return errors.New("an unexpected message")
 		}
 		if _, err := e.in.Discard(v1v2.HeaderSize + int(binary.LittleEndian.Uint32(head[16:]))); err != nil {
 			return err
@@ -123,12 +123,12 @@ func (e *v2End) next() ([]byte, error) {
 	}
 	_, payload, ok := v1v2.Decode(contents)
 	if !ok {
-		return nil, errors.New("a packet that is no message")
+		return nil, errors.New("a packet without a message")
 	}
 	return payload, nil
 }
 
-// node is a listener whose peers have said VERSION and been sent one.
+// node is a listener that has exchanged VERSIONs with its peers.
 type node struct {
 	addr string
 	ends chan end
@@ -176,7 +176,7 @@ func listen(greet func(net.Conn) (end, error)) (*node, error) {
 				conn.SetDeadline(time.Now().Add(patience))
 				e, err := greet(conn)
 				if err != nil {
-					conn.Close() // its client finds out
+					conn.Close() // tells the client
 					return
 				}
 				conn.SetDeadline(time.Time{})
@@ -199,7 +199,7 @@ func (p path) dial() (net.Conn, error) {
 	return d.Dial("tcp", p.to.addr)
 }
 
-// greet opens a connection, says VERSION and is answered.
+// greet opens a connection and exchanges VERSIONs.
 func (p path) greet(buffer int) (*v1End, error) {
 	conn, err := p.dial()
 	if err != nil {
@@ -211,13 +211,13 @@ func (p path) greet(buffer int) (*v1End, error) {
 		return nil, err
 	}
 	if err := e.receive(1); err != nil {
-		return nil, fmt.Errorf("no VERSION from the node: %w", err)
+		return nil, fmt.Errorf("reading the node's VERSION: %w", err)
 	}
 	conn.SetDeadline(time.Time{})
 	return e, nil
 }
 
-// open opens a session and returns both of its ends. No other may be opened meanwhile.
+// open opens a session and returns both ends. Sessions must be opened one at a time.
 func (p path) open() (client *v1End, peer end, err error) {
 	client, err = p.greet(256 << 10)
 	if err != nil {

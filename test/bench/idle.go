@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// idle measures what upgraded sessions cost that say nothing, in a proxy of their own.
+// idle measures the cost of idle upgraded sessions, in a separate proxy.
 func (b *bench) idle() ([]row, error) {
 	proxy, err := b.startProxy("--max-sessions", "20000")
 	if err != nil {
@@ -42,7 +42,7 @@ func (b *bench) idle() ([]row, error) {
 		}
 		return nil
 	}
-	if err := open(1); err != nil { // what the first one brings is not the session's
+	if err := open(1); err != nil { // the first session also allocates shared state
 		return nil, err
 	}
 	empty := settled(proxy)
@@ -67,7 +67,7 @@ func (b *bench) idle() ([]row, error) {
 	}, nil
 }
 
-// settled is the memory that p holds when it has held no more and no less for 10 seconds, or for 100 seconds in all.
+// settled returns p's resident memory once it has not changed for 10 seconds, or after 100 seconds.
 func settled(p *program) float64 {
 	last, since := p.resident(), time.Now()
 	for until := time.Now().Add(100 * time.Second); time.Now().Before(until) && time.Since(since) < 10*time.Second; {

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 )
 
-// alone is the CPU time, in seconds, that f takes by itself, again and again for two seconds: what the program in
-// between takes is read from the same clock.
+// alone returns the CPU time, in seconds, of one call of f, averaged over two seconds. It reads the same clock as the
+// program's CPU time.
 func alone(f func()) float64 {
 	self := &program{proc: &process.Process{Pid: int32(os.Getpid())}}
 	f()
@@ -27,7 +27,7 @@ func alone(f func()) float64 {
 	return (self.cpu() - before) / float64(n)
 }
 
-// aead is the CPU time, in seconds, to seal each of t's messages once as a packet.
+// aead returns the CPU time, in seconds, to seal each of t's messages once as a packet.
 func (t traffic) aead() float64 {
 	key := make([]byte, chacha20poly1305.KeySize)
 	rand.Read(key)
@@ -38,7 +38,7 @@ func (t traffic) aead() float64 {
 	var nonce [chacha20poly1305.NonceSize]byte
 	packets := t.contents()
 	for i, p := range packets {
-		packets[i] = append(make([]byte, 0, len(p)+1+c.Overhead()), append(p, 0)...) // the header's byte, too
+		packets[i] = append(make([]byte, 0, len(p)+1+c.Overhead()), append(p, 0)...) // with the header byte
 	}
 	return alone(func() {
 		for _, p := range packets {
@@ -47,7 +47,7 @@ func (t traffic) aead() float64 {
 	})
 }
 
-// sha256 is the CPU time, in seconds, to compute each message's v1 checksum once.
+// sha256 returns the CPU time, in seconds, to compute each message's v1 checksum once.
 func (t traffic) sha256() float64 {
 	return alone(func() {
 		for _, m := range t {
@@ -57,7 +57,7 @@ func (t traffic) sha256() float64 {
 	})
 }
 
-// keyCosts are one key creation and one ECDH, in seconds, as transport's own benchmarks have them.
+// keyCosts returns the seconds for one key creation and one ECDH, from transport's own benchmarks.
 func keyCosts() (creation, ecdh float64, err error) {
 	out, err := exec.Command("go", "test", "-run", "^$", "-bench", "^(BenchmarkKeyCreation|BenchmarkECDH)$", "bip324proxy/transport").CombinedOutput()
 	if err != nil {
@@ -66,7 +66,7 @@ func keyCosts() (creation, ecdh float64, err error) {
 	seconds := func(name string) (s float64) {
 		m := regexp.MustCompile(name + `\S*\s+\d+\s+([\d.]+) ns/op`).FindSubmatch(out)
 		if m == nil {
-			err = fmt.Errorf("no figure for %s in:\n%s", name, out)
+			err = fmt.Errorf("no result for %s in:\n%s", name, out)
 			return 0
 		}
 		ns, _ := strconv.ParseFloat(string(m[1]), 64)

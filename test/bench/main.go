@@ -8,7 +8,7 @@ import (
 	"regexp"
 )
 
-// scenario is one thing that is measured, and says so in rows of the table.
+// scenario is one measurement; it returns rows of the table.
 type scenario struct {
 	name string
 	run  func(*bench) ([]row, error)

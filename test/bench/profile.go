@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// profile has perf, which must be in PATH, sample the shared proxy until stop is called, kernel included, and leaves a
-// text of the functions that cost most in dir.
+// profile samples the shared proxy, kernel included, with perf from PATH until stop is called, and writes the most
+// expensive functions to a text file in dir.
 func (b *bench) profile(dir, scenario string) (stop func() error, err error) {
 	if dir == "" {
 		return func() error { return nil }, nil
@@ -26,7 +26,7 @@ func (b *bench) profile(dir, scenario string) (stop func() error, err error) {
 	}
 	return func() error {
 		perf.Process.Signal(os.Interrupt)
-		perf.Wait() // an interrupt is its normal end
+		perf.Wait() // perf ends normally on an interrupt
 		out, err := exec.Command("perf", "report", "-q", "-i", data, "--sort", "symbol", "--percent-limit", "0.5").Output()
 		if err != nil {
 			return fmt.Errorf("-profile: perf report: %w", err)

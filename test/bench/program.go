@@ -13,17 +13,17 @@ import (
 	"github.com/shirou/gopsutil/v4/process"
 )
 
-// program is a running process that sessions go through.
+// program is a running process that relays sessions.
 type program struct {
 	cmd  *exec.Cmd
 	addr string // its SOCKS5 address
 	proc *process.Process
 }
 
-// bench is what all scenarios share.
+// bench is the state that all scenarios share.
 type bench struct {
 	quick       bool
-	descriptors int    // that each process may have
+	descriptors int    // limit per process
 	dir         string // temporary
 	binary      string // bip324-proxy
 	relay       *program
@@ -66,7 +66,7 @@ func (b *bench) close() {
 	os.RemoveAll(b.dir)
 }
 
-// size is n, or less of it if the run is to be quick.
+// size returns n, or less for a quick run.
 func (b *bench) size(n int) int {
 	if b.quick {
 		return max(1, n/50)
@@ -74,7 +74,7 @@ func (b *bench) size(n int) int {
 	return n
 }
 
-// startProxy runs the proxy with its log in a file, as most users have it.
+// startProxy runs the proxy with its log in a file, as most users run it.
 func (b *bench) startProxy(flags ...string) (*program, error) {
 	log, err := os.CreateTemp(b.dir, "log")
 	if err != nil {
@@ -137,16 +137,16 @@ func (p *program) stop() {
 	}
 }
 
-// cpu is the CPU time that the process has used so far, of user and system, in seconds.
+// cpu returns the user and system CPU time, in seconds, that the process has used so far.
 func (p *program) cpu() float64 {
 	t, err := p.proc.Times()
 	if err != nil {
-		panic(err) // it has died: nothing that follows would mean anything
+		panic(err) // the process has died: later figures would be meaningless
 	}
 	return t.User + t.System
 }
 
-// resident is the memory that the process holds, in bytes.
+// resident returns the process's resident memory, in bytes.
 func (p *program) resident() float64 {
 	m, err := p.proc.MemoryInfo()
 	if err != nil {
@@ -157,7 +157,7 @@ func (p *program) resident() float64 {
 
 // path is a way from the client to a node.
 type path struct {
-	via *program // nil: directly
+	via *program // nil: direct
 	to  *node
 }
 

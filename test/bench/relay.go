@@ -12,8 +12,8 @@ import (
 // relayCommand makes this program the bare relay.
 const relayCommand = "relay"
 
-// serveRelay is the least that a SOCKS5 proxy can do: no authentication, addresses only, no deadlines, no log, and all
-// bytes copied by the kernel where it can.
+// serveRelay is the minimal SOCKS5 proxy: no authentication, addresses only, no deadlines, no log, and the kernel
+// copies the bytes where it can.
 func serveRelay() error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// ping measures the time from a client's ping to the node's pong. It does so on many connections, for some find their ends
-// on one core and are woken much faster.
+// ping measures the time from a client's ping to the node's pong. It uses many connections, because those whose ends
+// share a core wake up much faster.
 func (b *bench) ping() (rows []row, err error) {
 	const rounds = 40
 	paths := []path{b.viaProxy(), b.viaRelay(), b.directly()}
@@ -39,7 +39,7 @@ func (b *bench) ping() (rows []row, err error) {
 	return rows, nil
 }
 
-// pings does n round trips, one after the other.
+// pings makes n round trips, one after the other.
 func (p path) pings(n int) ([]time.Duration, error) {
 	client, peer, err := p.open()
 	if err != nil {
@@ -69,7 +69,7 @@ func (p path) pings(n int) ([]time.Duration, error) {
 	return all, nil
 }
 
-// connects measures sessions that end as soon as they stand: SOCKS, dial, handshake, VERSION both ways, close.
+// connects measures sessions that close as soon as they are open: SOCKS, dial, handshake, VERSION both ways, close.
 func (b *bench) connects() ([]row, error) {
 	n := b.size(5_000) / rounds
 	var proxy, relay, wall float64
@@ -113,7 +113,7 @@ func (p path) connectMany(n int) error {
 			}
 			client.net().Close()
 			peer := <-p.to.ends
-			peer.receive(1) // until it knows
+			peer.receive(1) // until the peer sees the close
 			return peer.net().Close()
 		})
 	}

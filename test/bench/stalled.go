@@ -15,12 +15,12 @@ import (
 const (
 	stalledSessions = 200
 	stalledMessages = 3               // down, and as many up, on each session
-	stalledFor      = 5 * time.Second // then they begin to read
-	messageMemory   = 128 << 20       // what the proxy is told, and its default
+	stalledFor      = 5 * time.Second // then they start reading
+	messageMemory   = 128 << 20       // the proxy's default, passed explicitly
 )
 
-// stalled measures the memory of sessions that are all sent the largest messages, both ways, while nobody reads, and
-// then proves that nothing was lost.
+// stalled measures the memory of sessions that are sent the largest messages both ways while neither end reads, and
+// then checks that nothing was lost.
 func (b *bench) stalled() ([]row, error) {
 	proxy, err := b.startProxy("--message-memory", "128")
 	if err != nil {
@@ -59,7 +59,7 @@ func (b *bench) stalled() ([]row, error) {
 		}
 		for _, each := range []struct{ from, to end }{{peer, client}, {client, peer}} {
 			each.to.net().SetDeadline(time.Now().Add(patience))
-			each.to.net().(*net.TCPConn).SetReadBuffer(64 << 10) // so that it is the proxy that has to wait
+			each.to.net().(*net.TCPConn).SetReadBuffer(64 << 10) // so that the proxy has to wait
 			group.Go(func() error { return each.from.send(load, stalledMessages) })
 			group.Go(func() error {
 				<-read
@@ -89,7 +89,7 @@ func (b *bench) stalled() ([]row, error) {
 		note: fmt.Sprintf("%s before, %s while they stalled; all arrived, the last after %.0f s", figure(before/mib), figure(whileStalled/mib), time.Duration(slowest.Load()).Seconds())}}, nil
 }
 
-// settledQuickly is what p holds after a moment.
+// settledQuickly returns p's resident memory after a short wait.
 func settledQuickly(p *program) float64 {
 	time.Sleep(time.Second)
 	return p.resident()

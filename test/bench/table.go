@@ -8,18 +8,18 @@ import (
 	"github.com/shirou/gopsutil/v4/cpu"
 )
 
-// row is a line of the table: a figure and, where there is one, the limit that it is measured against.
+// row is a line of the table: a figure and, if any, the limit to compare it with.
 type row struct {
 	what   string
 	unit   string
 	got    float64
-	limit  float64 // zero: none, or not in this unit
-	of     string  // what the limit is made of
-	target float64 // the most that ratio or, without a limit, got may be; zero: none
+	limit  float64 // zero: none, or none in this unit
+	of     string  // what the limit consists of
+	target float64 // maximum for ratio or, without a limit, for got; zero: none
 	note   string
 }
 
-// ratio is what the target is about.
+// ratio returns the figure that target bounds.
 func (r row) ratio() float64 {
 	if r.limit == 0 {
 		return r.got
@@ -27,7 +27,7 @@ func (r row) ratio() float64 {
 	return r.got / r.limit
 }
 
-// table returns rows as Markdown.
+// table formats rows as Markdown.
 func table(rows []row) string {
 	var b strings.Builder
 	b.WriteString("| what | proxy | limit | ratio | target | |\n|---|---|---|---|---|---|\n")
@@ -51,7 +51,7 @@ func table(rows []row) string {
 	return b.String()
 }
 
-// figure is x with three digits.
+// figure formats x with three digits.
 func figure(x float64) string {
 	switch {
 	case x >= 100 || x == 0:
@@ -63,7 +63,7 @@ func figure(x float64) string {
 	}
 }
 
-// machine names what the figures are from.
+// machine describes the host that the figures are from.
 func machine() string {
 	model := "unknown CPU"
 	if info, err := cpu.Info(); err == nil && len(info) > 0 {

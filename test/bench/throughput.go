@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// rounds is how often proxy and relay take turns, so that what disturbs the machine meets both.
+// rounds is how often proxy and relay alternate, so that disturbances affect both.
 const rounds = 5
 
-// spent is what a transfer took.
+// spent is the cost of a transfer.
 type spent struct {
-	cpu, wall float64 // seconds; cpu of the program in between
+	cpu, wall float64 // seconds; cpu of the proxy or relay
 	bytes     int64   // in v1
 	messages  int
 }
@@ -24,7 +24,7 @@ func (s *spent) add(t spent) {
 	s.messages += t.messages
 }
 
-// transfer sends down and up through a session of its own, times times each.
+// transfer opens a session and sends down and up through it, times times each.
 func (p path) transfer(down, up traffic, times int) (spent, error) {
 	client, peer, err := p.open()
 	if err != nil {
@@ -51,10 +51,10 @@ func (p path) transfer(down, up traffic, times int) (spent, error) {
 	}, nil
 }
 
-// compare transfers about so many bytes in v1, in each of the rounds, through proxy and relay in turn.
+// compare transfers about so many v1 bytes in each round, through the proxy and the relay alternately.
 func (b *bench) compare(down, up traffic, bytes int) (proxy, relay spent, err error) {
 	times := max(1, b.size(bytes)/(down.bytes()+up.bytes()))
-	for _, each := range []path{b.viaProxy(), b.viaRelay()} { // warm
+	for _, each := range []path{b.viaProxy(), b.viaRelay()} { // warm up
 		if _, err := each.transfer(down, up, max(1, times/5)); err != nil {
 			return proxy, relay, err
 		}
@@ -71,7 +71,7 @@ func (b *bench) compare(down, up traffic, bytes int) (proxy, relay spent, err er
 	return proxy, relay, nil
 }
 
-// bytes measures traffic whose cost is in its bytes.
+// bytes measures traffic whose cost depends on its bytes.
 func (b *bench) bytes(what string, down, up traffic) ([]row, error) {
 	proxy, relay, err := b.compare(down, up, 6e9/rounds)
 	if err != nil {
@@ -88,7 +88,7 @@ func (b *bench) bytes(what string, down, up traffic) ([]row, error) {
 	}, nil
 }
 
-// messages measures traffic whose cost is in the number of its messages.
+// messages measures traffic whose cost depends on the number of messages.
 func (b *bench) messages(what string, down, up traffic) ([]row, error) {
 	proxy, relay, err := b.compare(down, up, 1.5e9/rounds)
 	if err != nil {
@@ -105,7 +105,7 @@ func (b *bench) messages(what string, down, up traffic) ([]row, error) {
 	}, nil
 }
 
-// passthrough measures bytes that are not v1, so that proxy and relay do the same.
+// passthrough measures bytes that are not v1, which proxy and relay treat alike.
 func (b *bench) passthrough() (rows []row, err error) {
 	raw, err := listenRaw()
 	if err != nil {
@@ -130,7 +130,7 @@ func (b *bench) passthrough() (rows []row, err error) {
 	return rows, nil
 }
 
-// stream sends n bytes of no protocol and returns the CPU time they took in between.
+// stream sends n arbitrary bytes and returns the CPU time that the proxy or relay used.
 func (p path) stream(n int, down bool) (cpu float64, err error) {
 	client, err := p.dial()
 	if err != nil {

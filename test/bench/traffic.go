@@ -9,16 +9,16 @@ import (
 
 var magic = [4]byte{0xfa, 0xbf, 0xb5, 0xda} // regtest
 
-// message is one that a client or a node sends.
+// message is a message that a client or a node sends.
 type message struct {
 	name    string
 	payload []byte
 }
 
-// traffic is a sequence of messages, to be sent again and again.
+// traffic is a sequence of messages to send repeatedly.
 type traffic []message
 
-// random returns n messages of size bytes. What is in them does not matter to a proxy.
+// random returns n messages of size bytes. Their contents do not matter to a proxy.
 func random(n int, name string, size int) traffic {
 	payload := make([]byte, size)
 	rand.Read(payload)
@@ -30,14 +30,14 @@ var (
 	invs    = random(1000, "inv", 37)
 	blocks  = random(4, "block", 1_500_000)
 
-	// A node that syncs is sent 2,000 headers at a time, then blocks, sixteen asked for at once, while a bit of relay
-	// goes on. Until 2017 blocks were smaller, and the chain has as many of those.
+	// A node that syncs receives 2,000 headers at a time, then blocks, requested sixteen at once, and some relay traffic
+	// in between. Blocks before 2017 are smaller; the chain has as many of those.
 	syncDown = slices.Concat(random(1, "headers", 162_003), random(8, "block", 1_500_000), random(4, "block", 600_000),
 		random(4, "block", 80_000), random(8, "inv", 37), random(1, "addrv2", 20_000), random(1, "ping", 8))
 	syncUp = slices.Concat(random(1, "getheaders", 1_000), random(1, "getdata", 577), random(1, "pong", 8))
 
-	// A node in step with the network, as a peer sees it: mostly transactions announced, asked for and sent, some
-	// addresses, a block now and then as a compact block with what the peer lacked.
+	// A synced node, as its peer sees it: mostly transactions announced, requested and sent, some addresses, and now and
+	// then a compact block with the transactions that the peer lacked.
 	relayed = shuffled(slices.Concat(random(300, "inv", 37), random(100, "inv", 37*7), random(40, "inv", 37*35),
 		random(150, "getdata", 37), random(40, "getdata", 37*5), random(180, "tx", 225), random(120, "tx", 370),
 		random(30, "tx", 1_200), random(2, "tx", 20_000), random(20, "addrv2", 40), random(1, "addrv2", 18_000),
@@ -45,7 +45,7 @@ var (
 		random(1, "getblocktxn", 60), random(1, "blocktxn", 9_000), random(1, "headers", 82)))
 )
 
-// shuffled mixes t, in the same way in every run.
+// shuffled returns t in a random order that is the same in every run.
 func shuffled(t traffic) traffic {
 	for i := range t {
 		j := i * 7919 % len(t)
@@ -54,7 +54,7 @@ func shuffled(t traffic) traffic {
 	return t
 }
 
-// v1 returns t as v1 has it.
+// v1 returns t encoded as v1.
 func (t traffic) v1() []byte {
 	var b []byte
 	for _, m := range t {
@@ -63,7 +63,7 @@ func (t traffic) v1() []byte {
 	return b
 }
 
-// contents returns t as the contents of v2's packets.
+// contents returns t as the contents of v2 packets.
 func (t traffic) contents() [][]byte {
 	all := make([][]byte, len(t))
 	for i, m := range t {
@@ -72,7 +72,7 @@ func (t traffic) contents() [][]byte {
 	return all
 }
 
-// bytes is the size of t in v1.
+// bytes returns the size of t in v1.
 func (t traffic) bytes() (n int) {
 	for _, m := range t {
 		n += v1v2.HeaderSize + len(m.payload)

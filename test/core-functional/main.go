@@ -2,14 +2,13 @@
 //
 //	BITCOIND=/path/to/bitcoind go -C test run ./core-functional -core /path/to/bitcoin [NAME…]
 //
-// -core is a source tree of Core, of about the version of the program; nothing is built from it, and nothing written to
-// it. What the tests must be told to go through a proxy is changed in a copy, see tree.go. Each test has a proxy of its
-// own, with default settings, whose log tells how many v2 sessions there were: a test without any has shown nothing of
-// the proxy, whatever became of it. A test that fails is run again without those changes, and so without the proxy:
-// if it then fails at the same line, it is not the proxy's fault.
+// -core is a source tree of Core, of about the program's version. Nothing is built from it or written to it: the changes
+// that make the tests use a proxy are applied to a copy, see tree.go. Each test gets a new proxy with default settings,
+// whose log counts the v2 sessions: a test without any proves nothing about the proxy. A test that fails is run again
+// without the changes, and so without the proxy: if it fails at the same line, the proxy is not at fault.
 //
-// Without names it runs those that connect a node to anything, but for those in skipped.go, and prints a table of all.
-// BITCOINCLI may have the path of bitcoin-cli, for the few tests that use it.
+// Without names, Core-functional runs the tests that connect a node to anything, except those in skipped.go, and prints
+// a table. BITCOINCLI may hold the path of bitcoin-cli, for the few tests that use it.
 package main
 
 import (
@@ -32,7 +31,7 @@ func main() {
 	flag.IntVar(&o.jobs, "jobs", 2, "`N` tests at a time")
 	flag.Parse()
 	o.bitcoind = os.Getenv("BITCOIND")
-	// The framework wants to see a bitcoin-cli, though few tests use it: anything will do for the others.
+	// The framework requires a bitcoin-cli, but few tests use it: any file satisfies the others.
 	o.cli = cmp.Or(os.Getenv("BITCOINCLI"), o.bitcoind)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -49,7 +48,7 @@ type options struct {
 
 func run(ctx context.Context, o options, names []string) error {
 	if o.core == "" || o.bitcoind == "" || o.jobs < 1 {
-		return errors.New("it needs -core DIR, and the path of bitcoind in BITCOIND")
+		return errors.New("-core DIR and the path of bitcoind in BITCOIND are required")
 	}
 	dir, err := os.MkdirTemp("", "core-functional-")
 	if err != nil {
@@ -91,13 +90,13 @@ func run(ctx context.Context, o options, names []string) error {
 	printTable(rows)
 	for _, r := range rows {
 		if r.verdict == failed {
-			return errors.New("tests fail that pass without the proxy")
+			return errors.New("tests failed that pass without the proxy")
 		}
 	}
 	return nil
 }
 
-// judge runs a test through the proxy and, if it fails there, without.
+// judge runs a test through the proxy and, if it fails, without the proxy.
 func (w *workshop) judge(ctx context.Context, i int, name string) row {
 	through := w.runThrough(ctx, i, name)
 	r := row{name: name, sessions: through.sessions, seconds: through.seconds}
@@ -124,7 +123,7 @@ func (w *workshop) judge(ctx context.Context, i int, name string) row {
 	return r
 }
 
-// keep leaves what a failed run printed where the user asked for it.
+// keep writes the output of a failed run to the directory that the user chose.
 func (w *workshop) keep(name string, o outcome) {
 	if w.logs == "" {
 		return

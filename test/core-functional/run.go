@@ -16,17 +16,17 @@ import (
 	"time"
 )
 
-// limit is how long a test may take. It is the framework that ends its nodes, when it is interrupted.
+// limit is a test's time limit. The framework, when interrupted, stops its nodes.
 const limit = 10 * time.Minute
 
-// outcome is what became of a test.
+// outcome is the result of a test.
 type outcome struct {
-	err        error  // nil: it passed
-	line       string // of the test, where it failed
-	skipped    string // why it did not run, in its own words
+	err        error  // nil: passed
+	line       string // the failing line of the test
+	skipped    string // why it did not run, as printed
 	output     []byte
 	seconds    int
-	sessions   int  // of the proxy's, in v2
+	sessions   int  // v2 sessions of the proxy
 	proxyFault bool // the proxy is to blame for err
 	proxyLog   []byte
 }
@@ -35,7 +35,7 @@ func (w *workshop) runDirect(ctx context.Context, i int, name string) outcome {
 	return w.python(ctx, w.direct, name+".py", i, name+".direct")
 }
 
-// runThrough runs a test of the changed copy with a proxy of its own, as users start it.
+// runThrough runs a test of the changed copy with a new proxy, started as users start it.
 func (w *workshop) runThrough(ctx context.Context, i int, name string) outcome {
 	proxy, addr, err := w.startProxy()
 	if err != nil {
@@ -75,7 +75,7 @@ func (w *workshop) python(ctx context.Context, tree, script string, i int, tmp s
 	const skip = 77 // the framework's exit code for it
 	switch {
 	case ctx.Err() != nil:
-		o.err = fmt.Errorf("not over after %v", limit)
+		o.err = fmt.Errorf("still running after %v", limit)
 	case errors.As(o.err, &exit) && exit.ExitCode() == skip:
 		o.err = nil
 		_, why, _ := strings.Cut(string(o.output), "Test Skipped: ")
@@ -83,13 +83,13 @@ func (w *workshop) python(ctx context.Context, tree, script string, i int, tmp s
 	case o.err != nil:
 		o.err = errors.New(strings.ReplaceAll(lastError(o.output), w.dir+string(filepath.Separator), ""))
 		for _, at := range regexp.MustCompile(regexp.QuoteMeta(script)+`", line (\d+)`).FindAllSubmatch(o.output, -1) {
-			o.line = string(at[1]) // the last one is the innermost
+			o.line = string(at[1]) // the last match is the innermost frame
 		}
 	}
 	return o
 }
 
-// lastError is what a failed test says last in Python's words: "AssertionError: …" and the like.
+// lastError returns the last Python error that a failed test printed, such as "AssertionError: …".
 func lastError(output []byte) string {
 	last := "it fails"
 	for line := range strings.Lines(string(output)) {
@@ -105,7 +105,7 @@ func lastError(output []byte) string {
 
 type runningProxy struct {
 	cmd  *exec.Cmd
-	log  bytes.Buffer // complete after end
+	log  bytes.Buffer // complete once end returns
 	done chan struct{}
 }
 
@@ -138,10 +138,10 @@ func (w *workshop) startProxy() (p *runningProxy, addr string, err error) {
 	return p, addr, nil
 }
 
-// end stops the proxy as users do. Whatever it had to go through, it ends in good order.
+// end stops the proxy as users do. It must exit cleanly after every test.
 func (p *runningProxy) end() error {
 	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
-		return fmt.Errorf("the proxy has ended before: %w", err)
+		return fmt.Errorf("the proxy had already exited: %w", err)
 	}
 	<-p.done
 	if err := p.cmd.Wait(); err != nil {

@@ -1,6 +1,6 @@
 package main
 
-// skipped are the tests that are not run unless they are named, and why.
+// skipped lists the tests that run only if named, and why.
 var skipped = map[string]string{
 	"feature_dbcrash":    "takes an hour: crashes of the database",
 	"feature_pruning":    "takes an hour and 4 GB: pruned blocks",

@@ -25,7 +25,7 @@ func (v verdict) String() string {
 type row struct {
 	name     string
 	verdict  verdict
-	sessions int // in v2
+	sessions int // v2
 	seconds  int
 	why      string
 }
@@ -34,7 +34,7 @@ func (r row) String() string {
 	return fmt.Sprintf("%s: %v, %d v2 sessions, %d s %s", r.name, r.verdict, r.sessions, r.seconds, r.why)
 }
 
-// printTable prints Markdown: what passed with its sessions, and each of the others with the reason.
+// printTable prints Markdown: the passed tests with their sessions, and each other test with the reason.
 func printTable(rows []row) {
 	kinds := map[verdict][]row{}
 	sessions := 0
@@ -52,13 +52,13 @@ func printTable(rows []row) {
 		if len(kinds[v]) == 0 {
 			continue
 		}
-		fmt.Printf("\n## %v: %d\n\n| test | what it says |\n|---|---|\n", v, len(kinds[v]))
+		fmt.Printf("\n## %v: %d\n\n| test | message |\n|---|---|\n", v, len(kinds[v]))
 		for _, r := range kinds[v] {
 			fmt.Printf("| %s | %s |\n", r.name, strings.ReplaceAll(r.why, "|", `\|`))
 		}
 	}
 	if none := kinds[noSession]; len(none) > 0 {
-		fmt.Printf("\n## No session through the proxy, so nothing shown: %d\n\n", len(none))
+		fmt.Printf("\n## No session through the proxy, so nothing proven: %d\n\n", len(none))
 		for _, r := range none {
 			fmt.Println("-", r.name)
 		}

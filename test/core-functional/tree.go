@@ -12,12 +12,12 @@ import (
 	"strings"
 )
 
-// changes are what the test framework must be told to go through a proxy. They are made in a copy of it.
+// changes make the test framework use a proxy. They are applied to a copy of it.
 //
-// Core goes around its proxy for loopback addresses, but not for names: so nodes are connected to "localhost". The
-// nodes take v2 from others and speak v1 themselves, as with addnode's third argument, so that it is the proxy that
-// speaks v2. The framework's own peers that a node connects to answer in v2, with an implementation in Python, though
-// they are not advertised so. Where a test wants v2 of a node itself, that is left as it is, and passes through.
+// Core bypasses its proxy for loopback addresses but not for names, so nodes connect to "localhost". The nodes accept
+// v2 but speak v1 themselves, as with addnode's third argument, so the proxy speaks v2 for them. The framework's own
+// peers that a node connects to answer in v2, with a Python implementation, although they do not advertise it. Tests in
+// which a node must speak v2 itself are unchanged, and pass through.
 var changes = []change{
 	{"util.py", `        f.write(extra_config)`,
 		`        f.write("proxy=" + os.environ["CORE_FUNCTIONAL_PROXY"] + "\nnoonion=1\n" + extra_config)`},
@@ -30,16 +30,16 @@ var changes = []change{
 
 type change struct{ file, old, new string }
 
-// connects finds the tests in which a node connects to anything.
+// connects matches tests in which a node connects to anything.
 var connects = regexp.MustCompile(`num_nodes = ([2-9]|1\d)|connect_nodes|add_outbound_p2p_connection`)
 
-// workshop has all that the runs share.
+// workshop is the state that all runs share.
 type workshop struct {
 	options
-	dir     string // of all that goes away at the end
-	proxy   string // the program
-	direct  string // a copy of the tree, to be run directly
-	through string // another, with the changes
+	dir     string // removed at the end
+	proxy   string // its path
+	direct  string // unchanged copy of the tree
+	through string // copy with the changes
 }
 
 func newWorkshop(ctx context.Context, o options, dir string) (*workshop, error) {
@@ -52,14 +52,14 @@ func newWorkshop(ctx context.Context, o options, dir string) (*workshop, error) 
 	if err := errors.Join(w.copyTree(w.direct, nil), w.copyTree(w.through, changes)); err != nil {
 		return nil, err
 	}
-	// The chain that most tests begin with, made once for all.
+	// The chain that most tests start from, created once.
 	if cache := w.python(ctx, w.direct, "create_cache.py", 0, "cache.tmp"); cache.err != nil {
 		return nil, fmt.Errorf("create_cache.py: %w\n%s", cache.err, cache.output)
 	}
 	return w, nil
 }
 
-// copyTree makes a copy of what the tests need of the tree, with changes, and with settings for the nodes' bitcoin.conf.
+// copyTree copies what the tests need of the tree, applies changes, and adds settings to the nodes' bitcoin.conf.
 func (w *workshop) copyTree(dir string, changes []change) error {
 	for _, part := range []string{"test", "share/rpcauth", "contrib"} {
 		if err := os.CopyFS(filepath.Join(dir, part), os.DirFS(filepath.Join(w.core, part))); err != nil {
@@ -84,12 +84,12 @@ func replaceOnce(path, old, replacement string) error {
 		return err
 	}
 	if n := strings.Count(string(b), old); n != 1 {
-		return fmt.Errorf("%s has %d times, not once: %s\n(it is of a version for which the changes in tree.go must be adapted)", path, n, old)
+		return fmt.Errorf("%s contains this %d times, want once: %s\n(adapt the changes in tree.go to this version)", path, n, old)
 	}
 	return os.WriteFile(path, []byte(strings.Replace(string(b), old, replacement, 1)), 0o644)
 }
 
-// configure writes what Core's build would have written for the tests: where things are, and what there is.
+// configure writes what Core's build would have written for the tests: paths and enabled features.
 func (w *workshop) configure(tree string) error {
 	components := []string{"ENABLE_WALLET", "USE_SQLITE", "ENABLE_BITCOIND"}
 	if w.cli != w.bitcoind {
@@ -101,7 +101,7 @@ func (w *workshop) configure(tree string) error {
 	return os.WriteFile(filepath.Join(tree, "test/config.ini"), []byte(config), 0o644)
 }
 
-// tests lists the tests of the tree in which a node connects to anything, but for those that are skipped.
+// tests lists the tests of the tree in which a node connects to anything, without the skipped ones.
 func (w *workshop) tests() (names []string, err error) {
 	functional := filepath.Join(w.core, "test/functional")
 	kinds := []string{"p2p_*.py", "feature_*.py", "mempool_*.py", "rpc_*.py", "mining_*.py", "interface_*.py", "wallet_*.py"}
