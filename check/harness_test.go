@@ -45,7 +45,7 @@ func startProxy(t *testing.T, server *proxy.Server) (addr string) {
 	return l.Addr().String()
 }
 
-// plainSOCKS5 is a proxy that we did not write, and not Tor.
+// plainSOCKS5 starts an independent SOCKS5 proxy that is not Tor.
 func plainSOCKS5(t *testing.T) (addr string) {
 	server, err := socks5.New(new(socks5.Config))
 	if err != nil {
@@ -54,12 +54,12 @@ func plainSOCKS5(t *testing.T) (addr string) {
 	return testkit.Serve(t, func(nc net.Conn) { server.ServeConn(nc) })
 }
 
-// fakeTor answers RESOLVE as Tor does. All names lead to this machine.
+// fakeTor answers RESOLVE as Tor does. All names resolve to loopback.
 type fakeTor struct {
 	addr string
 
 	mu    sync.Mutex
-	asked []string // what it was to connect to
+	asked []string // destinations of its CONNECT requests
 }
 
 func newFakeTor(t *testing.T) *fakeTor {
@@ -101,14 +101,14 @@ func (f *fakeTor) upstream() *socks.Upstream {
 
 var mainnet = [4]byte{0xf9, 0xbe, 0xb4, 0xd9}
 
-// theirVersion is what the peers here introduce themselves with.
+// theirVersion is the VERSION that the peers in these tests send.
 var theirVersion = v1v2.AppendVersion(nil, v1v2.Version{Protocol: 70016, Services: 1 | 1<<3 | 1<<10 | 1<<11, UserAgent: "/Satoshi:30.0.0/", Height: 917_231}, 1)
 
-// v2Peer answers a VERSION with its own, and a good deal before it, in v2. What it
-// got goes to seen.
+// v2Peer speaks v2. It answers a VERSION with other messages and its own VERSION, and sends what it
+// received to seen.
 type v2Peer struct {
 	magic   [4]byte
-	version []byte // none if it hangs up instead
+	version []byte // nil: hang up instead
 	seen    chan seen
 }
 
@@ -116,7 +116,7 @@ type seen struct {
 	sessionID [32]byte
 	messages  []string
 	version   []byte
-	err       error // that it ended with
+	err       error // the read error that ended the session
 }
 
 func newV2Peer(magic [4]byte) *v2Peer {
@@ -148,13 +148,13 @@ func (p *v2Peer) handle(nc net.Conn) {
 			p.seen <- s
 			return
 		}
-		c.WritePacket([]byte{0xff, 1, 2, 3}) // an id that is not assigned
+		c.WritePacket([]byte{0xff, 1, 2, 3}) // an unassigned id
 		c.WritePacket(v1v2.AppendContents(nil, v1v2.TypeOf("version"), p.version))
 		c.WritePacket(v1v2.AppendContents(nil, v1v2.TypeOf("verack"), nil))
 	}
 }
 
-// v1Peer is a node without v2: it hangs up on what is no v1 header of its network.
+// v1Peer speaks v1 only: it hangs up unless it receives a v1 header of its network.
 func v1Peer(nc net.Conn) {
 	var header [v1v2.HeaderSize]byte
 	if _, err := io.ReadFull(nc, header[:]); err != nil || [4]byte(header[:]) != mainnet {
@@ -164,7 +164,7 @@ func v1Peer(nc net.Conn) {
 	io.Copy(io.Discard, nc)
 }
 
-// closing hangs up when it has read what has come.
+// closing reads once and hangs up.
 func closing(nc net.Conn) {
 	var b [8192]byte
 	nc.Read(b[:])
@@ -172,7 +172,7 @@ func closing(nc net.Conn) {
 
 func silent(nc net.Conn) { io.Copy(io.Discard, nc) }
 
-// says returns what says text and waits for the other to go.
+// says returns a handler that writes text and waits for the other side to hang up.
 func says(text string) func(net.Conn) {
 	return func(nc net.Conn) {
 		io.WriteString(nc, text)
@@ -187,8 +187,7 @@ var (
 	spaces    = regexp.MustCompile(`\s+`)
 )
 
-// text is the report for people, in lines of any length, with what changes from run
-// to run replaced.
+// text returns the report as text on one line, with times, ids and addresses replaced.
 func text(t *testing.T, r *Report) string {
 	t.Helper()
 	var b strings.Builder
@@ -205,7 +204,7 @@ func text(t *testing.T, r *Report) string {
 	return strings.TrimSpace(spaces.ReplaceAllString(s, " "))
 }
 
-// within fails the test if it takes longer than any check may.
+// within returns a context that ends after a minute, longer than any check may take.
 func within(t *testing.T) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)

@@ -23,7 +23,7 @@ import (
 	"bip324proxy/v1v2"
 )
 
-// target is a peer on mainnet.
+// target parses the address of a peer on mainnet.
 func target(t *testing.T, addr string) Target {
 	t.Helper()
 	to, err := ParseTarget(addr, "mainnet")
@@ -37,8 +37,8 @@ const goodV2 = "ok v2 handshake complete in TIME, on mainnet; the session id is 
 	"-> if the node is yours, compare it with the one in its getpeerinfo: if they are equal, there is no man in the middle "
 const goodVersion = "ok version /Satoshi:30.0.0/, protocol 70016, at block 917231, offers NETWORK WITNESS NETWORK_LIMITED P2P_V2"
 
-// A peer that speaks v2 is told of in full, with the session id that it has itself,
-// and gets nothing but a VERSION that says nothing.
+// A v2 peer is reported in full, with its session id, and receives only a VERSION without
+// information.
 func TestV2Peer(t *testing.T) {
 	peer := newV2Peer(mainnet)
 	addr := testkit.Serve(t, peer.handle)
@@ -58,17 +58,17 @@ func TestV2Peer(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", got, wanted)
 	}
 	if !slices.Equal(s.messages, []string{"version"}) || s.err != io.EOF {
-		t.Errorf("the peer got %q and then %v", s.messages, s.err)
+		t.Errorf("the peer received %q and then %v, want a VERSION and EOF", s.messages, s.err)
 	}
 	if v, ok := v1v2.ParseVersion(s.version); v != (v1v2.Version{Protocol: 70016, UserAgent: "/pynode:0.0.1/"}) || !ok {
-		t.Errorf("the peer got %+v", v)
+		t.Errorf("the peer received %+v", v)
 	}
 	if nonce := s.version[72:80]; string(nonce) == strings.Repeat("\x00", 8) {
 		t.Error("the nonce is 0")
 	}
 }
 
-// What is wrong with a peer is said in words that tell one thing from another.
+// The report tells the failures of peers apart.
 func TestOtherPeers(t *testing.T) {
 	testnet := newV2Peer([4]byte{0x1c, 0x16, 0x3f, 0x28})
 	leaving := newV2Peer(mainnet)
@@ -147,13 +147,13 @@ func TestNoHint(t *testing.T) {
 	}
 }
 
-// Where the first address of a name fails, it is said which one has not.
+// If the first address of a name fails, the report names the one that works.
 func TestAnotherAddress(t *testing.T) {
 	bad := testkit.Serve(t, closing)
 	_, port, _ := net.SplitHostPort(bad)
 	l, err := net.Listen("tcp", "127.0.0.2:"+port)
 	if err != nil {
-		t.Skipf("not run: this machine has one loopback address only, or another program this port: %v", err)
+		t.Skipf("not run: cannot listen on 127.0.0.2: %v", err)
 	}
 	peer := newV2Peer(mainnet)
 	served := make(chan struct{})
@@ -173,17 +173,17 @@ func TestAnotherAddress(t *testing.T) {
 	}
 	r := PeerReport(within(t), &Subject{Policy: policy}, target(t, "localhost:"+port))
 	if got := text(t, &r); !strings.Contains(got, "handshake complete with 127.0.0.2:"+port+", another address of that name, in TIME") || r.Peer.Address != "127.0.0.2:"+port {
-		t.Errorf("%+v %s", r.Peer, got)
+		t.Errorf("got %+v, %s", r.Peer, got)
 	}
 }
 
-// stopSending makes a close orderly: what was not read would make it a reset.
+// stopSending closes the connection in order: a close with unread data would be a reset.
 func stopSending(nc net.Conn) {
 	nc.(*net.TCPConn).CloseWrite()
 	io.Copy(io.Discard, nc)
 }
 
-// Who is not asked to gets no plaintext: a v1 peer sees one connection, and no magic.
+// Without --v1 no plaintext is sent: a v1 peer sees one connection, without the magic.
 func TestNoPlaintextUnasked(t *testing.T) {
 	got := make(chan []byte, 10)
 	addr := testkit.Serve(t, func(nc net.Conn) {
@@ -192,17 +192,17 @@ func TestNoPlaintextUnasked(t *testing.T) {
 		got <- b[:n]
 	})
 	policy := proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always, Peers: new(fallback.Peers)}}
-	policy.Dialer.Peers.Note(addr, fallback.SpeaksV1) // what the proxy remembers is not asked either
+	policy.Dialer.Peers.Note(addr, fallback.SpeaksV1) // check does not read the known peers either
 	PeerReport(within(t), &Subject{Policy: policy}, target(t, addr))
 	if b := <-got; len(b) < transport.KeySize || strings.HasPrefix(string(b), string(mainnet[:])) || len(got) > 0 {
-		t.Errorf("it got % x and %d connections more", b, len(got))
+		t.Errorf("the peer received % x and %d more connections", b, len(got))
 	}
 	if policy.Dialer.Peers.Lookup(addr) != fallback.SpeaksV1 {
-		t.Error("the known peers have changed")
+		t.Error("the known peers changed")
 	}
 }
 
-// The terminal gets no control characters from a peer.
+// Control characters from a peer do not reach the terminal.
 func TestHostileUserAgent(t *testing.T) {
 	peer := newV2Peer(mainnet)
 	peer.version = v1v2.AppendVersion(nil, v1v2.Version{UserAgent: "/\x1b[2J\x07\u009b/", Services: 1<<63 | 1<<40}, 1)
@@ -212,7 +212,7 @@ func TestHostileUserAgent(t *testing.T) {
 	}
 }
 
-// Where there is no connection the report says what failed, and of what.
+// If connecting fails, the report names the cause and its place.
 func TestCannotConnect(t *testing.T) {
 	must := func(text string) rules.Rule {
 		rule, err := rules.ParseRule(text)
@@ -249,13 +249,13 @@ func TestCannotConnect(t *testing.T) {
 				t.Errorf("got  %s\nwant %s", got, test.want)
 			}
 			if strings.HasPrefix(name, "denied") && !strings.Contains(got, "is denied by the rule") {
-				t.Errorf("got  %s", got)
+				t.Errorf("got %s", got)
 			}
 		})
 	}
 }
 
-// The proxy is not its own peer, whatever name it is given.
+// The proxy's own address is not checked as a peer, under any name.
 func TestOwnListener(t *testing.T) {
 	addr := testkit.Serve(t, silent)
 	_, port, _ := net.SplitHostPort(addr)
@@ -275,11 +275,11 @@ func TestOwnListener(t *testing.T) {
 	}
 }
 
-// Through Tor a name goes to Tor and nowhere else; nothing here is asked for it.
+// With Tor as upstream, only Tor resolves the peer's name.
 func TestPeerThroughTor(t *testing.T) {
 	resolver := net.DefaultResolver
 	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(_ context.Context, _, addr string) (net.Conn, error) {
-		t.Errorf("somebody asks the name server at %s", addr)
+		t.Errorf("DNS lookup at %s", addr)
 		return nil, errors.New("no name server for this test")
 	}}
 	t.Cleanup(func() { net.DefaultResolver = resolver })
@@ -305,14 +305,14 @@ func TestPeerThroughTor(t *testing.T) {
 		<-peer.seen
 		tor.mu.Lock()
 		if !slices.Equal(tor.asked, []string{dest}) {
-			t.Errorf("Tor was asked for %q, want %s", tor.asked, dest)
+			t.Errorf("Tor received requests for %q, want %s", tor.asked, dest)
 		}
 		tor.asked = nil
 		tor.mu.Unlock()
 	}
 }
 
-// Who gives up does not wait for a peer that keeps silent.
+// Cancelling does not wait for a silent peer.
 func TestPeerCancelled(t *testing.T) {
 	arrived := make(chan struct{})
 	addr := testkit.Serve(t, func(nc net.Conn) { close(arrived); silent(nc) })
@@ -328,7 +328,7 @@ func TestPeerCancelled(t *testing.T) {
 	}
 }
 
-// Where all listeners are open to others, a destination is judged as for their clients.
+// If all listeners are public, a destination is judged as for their clients.
 func TestRulesOfPublicListeners(t *testing.T) {
 	gone := testkit.Nobody(t)
 	const private = "the client's listener is open to other machines"

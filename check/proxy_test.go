@@ -27,7 +27,7 @@ func newUpstream(addr string) *socks.Upstream {
 	return &socks.Upstream{Network: "tcp", Address: addr}
 }
 
-// Who listens where the proxy should is told apart by how it answers.
+// The report tells apart, by their answers, the programs that may listen on the proxy's address.
 func TestListener(t *testing.T) {
 	auth := socks.Credentials{Username: "user", Password: "secret"}
 	wrong := socks.Credentials{Username: "user", Password: "wrong"}
@@ -77,7 +77,7 @@ func TestListener(t *testing.T) {
 	}
 }
 
-// fullProxy is one that has all the sessions that it may.
+// fullProxy starts a proxy that has reached its session limit.
 func fullProxy(t *testing.T) (addr string) {
 	addr = startProxy(t, &proxy.Server{MaxSessions: 1})
 	nc, err := net.Dial("tcp", addr)
@@ -92,7 +92,7 @@ func fullProxy(t *testing.T) (addr string) {
 	return addr
 }
 
-// A running proxy has nothing to say of its being checked: no refusal, no session.
+// Checking a running proxy logs and counts nothing: no refusal, no session.
 func TestListenerIsNotBothered(t *testing.T) {
 	var log bytes.Buffer
 	server := &proxy.Server{Log: slog.New(slog.NewTextHandler(&log, nil))}
@@ -104,13 +104,13 @@ func TestListenerIsNotBothered(t *testing.T) {
 	server.Shutdown(t.Context())
 	now := server.Snapshot()
 	if log.Len() > 0 || len(now.Refusals) > 0 || len(now.Closed) > 0 {
-		t.Errorf("it logged %q, and has the refusals %v and the sessions %v", &log, now.Refusals, now.Closed)
+		t.Errorf("logged %q, refusals %v, sessions %v; want none", &log, now.Refusals, now.Closed)
 	}
 }
 
 func TestUnixSockets(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("not run: there are no modes of sockets")
+		t.Skip("not run: sockets have no modes here")
 	}
 	path := filepath.Join(t.TempDir(), "socket")
 	l, err := listen.Open("unix:" + path)
@@ -124,7 +124,7 @@ func TestUnixSockets(t *testing.T) {
 	if r := s.listener(within(t), Listener{Address: "unix:" + path}); r.State != OK {
 		t.Errorf("%+v", r)
 	}
-	if os.Getuid() != 0 { // whom nothing is forbidden
+	if os.Getuid() != 0 { // root may connect anyway
 		os.Chmod(path, 0)
 		if r := s.listener(within(t), Listener{Address: "unix:" + path}); r.State != Failed || !strings.Contains(r.What, "this user may not connect") {
 			t.Errorf("%+v", r)
@@ -142,7 +142,7 @@ func TestUnixSockets(t *testing.T) {
 	}
 }
 
-// Where clients are not asked, somebody being there is all there is to see.
+// For a listener with a static peer, check only tests whether anything is listening.
 func TestPeerListener(t *testing.T) {
 	for addr, want := range map[string]string{
 		testkit.Serve(t, closing): "ok listener ADDR: something is listening there; it should connect clients to node.example:8333 -> to test that: bip324-proxy check node.example:8333",
@@ -155,8 +155,8 @@ func TestPeerListener(t *testing.T) {
 	}
 }
 
-// Where v1 may be spoken, it is also said what that means for onion services through a
-// proxy that is no Tor.
+// If the fallback mode allows v1, the report says what that means for onion services behind a proxy
+// other than Tor.
 func TestUpstreamAndV1(t *testing.T) {
 	for mode, want := range map[fallback.Mode]string{
 		fallback.Never:   "it sees whom you connect to",
@@ -173,7 +173,7 @@ func TestUpstreamAndV1(t *testing.T) {
 	}
 }
 
-// What an upstream proxy is decides what is said of names.
+// The report about names depends on the kind of upstream proxy.
 func TestUpstream(t *testing.T) {
 	const leaks = "warning names this machine's resolver looks up the names that clients ask for, so your DNS server sees them -> clients that connect to addresses, as nodes do for most peers, are not affected; to avoid it, run with --upstream socks5://ADDR (Tor)"
 	const byProxy = " ok names no leak here: names go to the upstream proxy; this machine looks up none -> that proxy decides who resolves them"
@@ -229,7 +229,7 @@ func TestUpstream(t *testing.T) {
 	}
 }
 
-// answers says text once it was asked.
+// answers returns a handler that writes text after its first read.
 func answers(text string) func(net.Conn) {
 	return func(nc net.Conn) {
 		nc.Read(make([]byte, 1000))
@@ -237,11 +237,11 @@ func answers(text string) func(net.Conn) {
 	}
 }
 
-// laconic is a SOCKS5 proxy that hangs up on what it does not know.
+// laconic is a SOCKS5 proxy that hangs up on unknown commands.
 func laconic(nc net.Conn) {
 	io.ReadFull(nc, make([]byte, 3))
 	nc.Write([]byte{5, 0})
-	io.ReadFull(nc, make([]byte, 14)) // for 0.0.0.0, as a name
+	io.ReadFull(nc, make([]byte, 14)) // the request for the name 0.0.0.0
 }
 
 func TestNetwork(t *testing.T) {
@@ -272,7 +272,7 @@ func TestNetwork(t *testing.T) {
 		}
 	}
 	if from, err := systemRoute("udp4", "127.0.0.1:8333"); from != "127.0.0.1" || err != nil {
-		t.Errorf("to this machine itself the way is from %s, %v", from, err)
+		t.Errorf("the route to 127.0.0.1 is from %s, %v", from, err)
 	}
 }
 
@@ -280,7 +280,7 @@ func TestSessions(t *testing.T) {
 	enough := proxy.SessionsForDescriptors(50)
 	for n, want := range map[int]State{0: OK, 1: OK, enough: OK, enough + 1: Warning} {
 		if r := (&Subject{MaxSessions: n, Descriptors: 50}).sessions(); r.State != want {
-			t.Errorf("%d: %+v", n, r)
+			t.Errorf("%d sessions: got %+v, want %v", n, r, want)
 		}
 	}
 }
@@ -318,7 +318,7 @@ func TestStatusPage(t *testing.T) {
 	}
 }
 
-// All checks are there, in the order that is documented, and one failure is enough.
+// Proxy runs all checks in the documented order, and fails if one of them does.
 func TestProxy(t *testing.T) {
 	s := &Subject{
 		Listeners: []Listener{{Address: startProxy(t, new(proxy.Server))}, {Address: testkit.Nobody(t)}},
