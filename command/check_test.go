@@ -83,7 +83,7 @@ func TestCheckSettings(t *testing.T) {
 		"ok       sessions       up to 10 sessions at a time;",
 	} {
 		if !strings.Contains(stdout, line) {
-			t.Errorf("no %q in\n%s", line, stdout)
+			t.Errorf("want %q in\n%s", line, stdout)
 		}
 	}
 	if _, stdout, _ := runProgram("check", "10.1.2.3"); !strings.Contains(stdout, "10.1.2.3:8333 is denied by the rule 10.0.0.0/8") {
@@ -118,7 +118,7 @@ func TestCheckWrongInput(t *testing.T) {
 		}
 		checkOneLine(t, args, stderr, says)
 	}
-	code, stdout, stderr := runProgram("check", "") // as a script has it whose variable is not set
+	code, stdout, stderr := runProgram("check", "") // as from a script with an unset variable
 	if code != 2 || stdout != "" {
 		t.Errorf("exit code %d, want 2; printed %q", code, stdout)
 	}

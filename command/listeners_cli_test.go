@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 		os.Exit(Run(os.Args, os.Stdout, os.Stderr))
 	}
 	signals.Release()
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) // or under nohup(1) programs that tests start would ignore it
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) // or programs that tests start under nohup(1) would ignore SIGHUP
 	os.Exit(m.Run())
 }
 
@@ -94,12 +94,12 @@ func (p *program) nextOf(t *testing.T, messages ...string) map[string]any {
 		}
 		return line
 	case <-time.After(10 * time.Second):
-		t.Fatalf("waited in vain for one of %q", messages)
+		t.Fatalf("no line with one of %q", messages)
 		return nil
 	}
 }
 
-// stop ends the program as a service manager does, and returns its log.
+// stop terminates the program as a service manager does, and returns its log.
 func (p *program) stop(t *testing.T) string {
 	t.Helper()
 	p.cmd.Process.Signal(syscall.SIGTERM)
@@ -151,7 +151,7 @@ func v2Node(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// Every listener is opened, logged and served.
+// All listeners are opened, logged and served.
 func TestListeners(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "socket")
 	node := v2Node(t)
@@ -162,29 +162,29 @@ func TestListeners(t *testing.T) {
 	for i := range 4 {
 		line := p.next(t, "listening")
 		if _, ok := line["upstream"]; ok || line["v1_fallback"] != "never" || line["passthrough"] != "allow" {
-			t.Errorf("%v", line)
+			t.Errorf("the log says %v", line)
 		}
 		if peer := line["peer"]; (i == 3) != (peer == node) {
-			t.Errorf("listener %d has the peer %v", i, peer)
+			t.Errorf("listener %d: peer %v", i, peer)
 		}
 		addrs = append(addrs, line["addr"].(string))
 	}
 	for i, network := range []string{"tcp", "tcp", "unix"} {
 		if got := exchange(t, network, addrs[i], "\x05\x01\x00", 2); got != "\x05\x00" {
-			t.Errorf("%s answers % x", addrs[i], got)
+			t.Errorf("%s: answer % x", addrs[i], got)
 		}
 	}
 	const verack = "\xf9\xbe\xb4\xd9verack\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x5d\xf6\xe0\xe2"
-	version := "\xf9\xbe\xb4\xd9version\x00\x00\x00\x00\x00\x00\x00\x00\x00\x5d\xf6\xe0\xe2" // an empty one will do
+	version := "\xf9\xbe\xb4\xd9version\x00\x00\x00\x00\x00\x00\x00\x00\x00\x5d\xf6\xe0\xe2" // without fields: enough for the proxy
 	if got := exchange(t, "tcp", addrs[3], version, len(verack)); got != verack {
-		t.Errorf("the static peer says % x", got)
+		t.Errorf("the static peer: answer % x", got)
 	}
 	text := p.stop(t)
 	if !strings.Contains(text, `"transport":"v2"`) {
-		t.Errorf("no v2 session:\n%s", text)
+		t.Errorf("want a v2 session in the log:\n%s", text)
 	}
 	if _, err := os.Lstat(path); !os.IsNotExist(err) {
-		t.Errorf("the socket is left behind: %v", err)
+		t.Errorf("the socket file still exists: %v", err)
 	}
 	peers, err := fallback.OpenPeers(file)
 	if err != nil {
@@ -192,7 +192,7 @@ func TestListeners(t *testing.T) {
 	}
 	defer peers.Close()
 	if speaks := peers.Lookup(node); speaks != fallback.SpeaksV2 {
-		t.Errorf("the known peers have %v for %s", speaks, node)
+		t.Errorf("got %v for %s in the known peers", speaks, node)
 	}
 }
 
@@ -201,7 +201,7 @@ func TestUpstreamInLog(t *testing.T) {
 	p := startProgram(t, "--listen", "127.0.0.1:0", "--upstream", "socks5://up-user:up-secret@127.0.0.1:1")
 	line := p.next(t, "listening")
 	if line["upstream"] != "127.0.0.1:1" {
-		t.Errorf("%v", line)
+		t.Errorf("the log says %v", line)
 	}
 	dest := "node.invalid"
 	request := "\x05\x01\x00\x05\x01\x00\x03" + string(rune(len(dest))) + dest + "\x20\x8d"
@@ -210,7 +210,7 @@ func TestUpstreamInLog(t *testing.T) {
 	}
 	text := p.stop(t)
 	if strings.Contains(text, "up-secret") || strings.Contains(text, "up-user") || !strings.Contains(text, "cannot reach the upstream proxy at 127.0.0.1:1") {
-		t.Errorf("the log:\n%s", text)
+		t.Errorf("the log says\n%s", text)
 	}
 }
 
@@ -234,7 +234,7 @@ func TestListenWithAuth(t *testing.T) {
 				"\x05\x01\x02\x01\x04user\x09pass:word": "\x05\x02\x01\x00",
 			} {
 				if got := exchange(t, "tcp", addr, says, len(want)); got != want {
-					t.Errorf("%v: % x is answered % x, want % x", auth, says, got, want)
+					t.Errorf("%v: sent % x, got % x, want % x", auth, says, got, want)
 				}
 			}
 			if text := p.stop(t); strings.Contains(text, "pass:wor") {
@@ -258,8 +258,8 @@ func TestWrongAuthFile(t *testing.T) {
 	}
 }
 
-// A socket that systemd passes is checked like one that the program opens, and IPv6's
-// wildcard address is as public as IPv4's.
+// A socket from systemd is checked like one that the program opens, and IPv6's wildcard address
+// like that of IPv4.
 func TestActivatedPublic(t *testing.T) {
 	for _, addr := range []string{"0.0.0.0:0", "[::]:0"} {
 		l, err := net.Listen("tcp", addr)

@@ -15,10 +15,10 @@ import (
 	"bip324proxy/settings"
 )
 
-// absent is the error of listening on an address that this machine does not have.
+// absent is the error from listening on an address that this machine does not have.
 var absent = &net.OpError{Op: "listen", Net: "tcp", Err: errno.EADDRNOTAVAIL}
 
-// The start waits for missing addresses, one minute in total, and logs that once.
+// At start the program waits for missing addresses, one minute in total, and logs that once.
 func TestOpeningWaits(t *testing.T) {
 	for name, c := range map[string]struct {
 		after time.Duration
@@ -45,10 +45,10 @@ func TestOpeningWaits(t *testing.T) {
 				}}
 				_, err := o.open(new(settings.Settings), "listen", "192.0.2.1:1324", true)
 				if !errors.Is(err, c.fails) {
-					t.Errorf("it fails with %v, want %v", err, c.fails)
+					t.Errorf("got error %v, want %v", err, c.fails)
 				}
 				if err != nil && errors.As(err, new(*settings.Error)) {
-					t.Error("it is wrong input")
+					t.Error("the error is an input error")
 				}
 				took, want := time.Since(began), min(c.after, addressTimeout)
 				if c.fails == errno.EADDRINUSE {
@@ -60,10 +60,10 @@ func TestOpeningWaits(t *testing.T) {
 				if lines := strings.Count(log.String(), "addr=192.0.2.1:1324"); (lines == 1) != (c.after > 0) || lines > 1 {
 					t.Errorf("the log says\n%s", &log)
 				}
-				if c.fails == errno.EADDRNOTAVAIL { // and then another does not wait
+				if c.fails == errno.EADDRNOTAVAIL { // the next listener does not wait again
 					began := time.Now()
 					if _, err := o.open(new(settings.Settings), "listen", "192.0.2.2:1324", true); err == nil && time.Since(began) > 0 {
-						t.Errorf("the next: %v", err)
+						t.Errorf("the next listener: %v", err)
 					}
 				}
 			})
@@ -79,7 +79,7 @@ func TestOpeningStops(t *testing.T) {
 		time.AfterFunc(1300*time.Millisecond, func() { close(stop) })
 		began := time.Now()
 		if _, err := o.open(new(settings.Settings), "listen", "192.0.2.1:1324", true); err != errStopped || time.Since(began) != 1300*time.Millisecond {
-			t.Errorf("%v after %v", err, time.Since(began))
+			t.Errorf("got %v after %v", err, time.Since(began))
 		}
 	})
 }

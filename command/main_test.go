@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// A missing file or directory is exit code 1.
+// A missing file or directory gives exit code 1.
 func TestUnavailable(t *testing.T) {
 	for _, args := range [][]string{
 		{"--auth-file", "/no/such/file"},
@@ -24,7 +24,7 @@ func TestUnavailable(t *testing.T) {
 	}
 }
 
-// Invalid input is exit code 2 and one line that says what to do.
+// Invalid input gives exit code 2 and one line that says what to do.
 func TestWrongInput(t *testing.T) {
 	for _, test := range []struct {
 		args, says string
@@ -99,7 +99,7 @@ func TestWrongInput(t *testing.T) {
 		}
 		checkOneLine(t, test.args, stderr.String(), test.says)
 		if stdout.Len() > 0 {
-			t.Errorf("%s: printed %q", test.args, &stdout)
+			t.Errorf("%s: printed %q, want nothing", test.args, &stdout)
 		}
 	}
 }
@@ -143,10 +143,10 @@ func TestPortInUse(t *testing.T) {
 func checkOneLine(t *testing.T, what, got, says string) {
 	t.Helper()
 	if !strings.HasPrefix(got, "bip324-proxy: ") || strings.Count(got, "\n") != 1 || !strings.HasSuffix(got, "\n") {
-		t.Errorf("%s: %q is not one line of the program", what, got)
+		t.Errorf("%s: got %q, want one line from the program", what, got)
 	}
 	if !strings.Contains(got, says) {
-		t.Errorf("%s: %q does not say %q", what, got, says)
+		t.Errorf("%s: got %q, want %q in it", what, got, says)
 	}
 }
 
@@ -162,22 +162,22 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// The demo checks itself (equal session ids, no plaintext) and fails if something is
-// wrong; its output must also be complete.
+// The demo checks itself (equal session ids, no plaintext) and fails if a check does; its output
+// must also be complete.
 func TestDemo(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	if code := Run([]string{"bip324-proxy", "demo"}, &stdout, &stderr); code != 0 {
 		t.Fatalf("exit code %d: %s", code, &stderr)
 	}
 	for _, word := range []string{
-		"f9beb4d976657273696f6e0000000000", // magic and "version", as the client said it
+		"f9beb4d976657273696f6e0000000000", // magic and "version", as sent by the client
 		"Session id, as the proxy has it: ",
 		"000000000019d6689c085ae165831e934ff763ae46a2a6c172b3f1b60a8ce26f",
 		`"The Times 03/Jan/2009 Chancellor on brink of second bailout for banks"`,
 		"MB/s",
 	} {
 		if !strings.Contains(stdout.String(), word) {
-			t.Errorf("the demonstration does not show %q:\n%s", word, &stdout)
+			t.Errorf("the demo does not show %q:\n%s", word, &stdout)
 		}
 	}
 }

@@ -24,8 +24,8 @@ func output(t *testing.T, args ...string) string {
 	return stdout.String()
 }
 
-// The manual page and each shell's completions have every flag and command; the page has
-// every variable.
+// The manual page and every shell's completions have all flags and commands; the page also has all
+// variables.
 func TestManualIsComplete(t *testing.T) {
 	texts := map[string]string{"man": strings.ReplaceAll(output(t, "man"), `\-`, "-")}
 	for _, shell := range manual.Shells() {
@@ -40,7 +40,7 @@ func TestManualIsComplete(t *testing.T) {
 			"man": "\n\\fB" + c.Name + `\fR`, "bash": "," + c.Name + ")", "zsh": "'" + c.Name + ":", "fish": "-a " + c.Name + " ",
 		} {
 			if !strings.Contains(texts[in], format) {
-				t.Errorf("the command %s is not in what is made for %s", c.Name, in)
+				t.Errorf("the command %s is missing for %s", c.Name, in)
 			}
 		}
 	}
@@ -50,13 +50,13 @@ func TestManualIsComplete(t *testing.T) {
 			"man": `\\fB--` + name + `\\fR`, "bash": "--" + name + "[ ']", "zsh": "--" + name + `[=\[]`, "fish": " -l " + name + " ",
 		} {
 			if !regexp.MustCompile(format).MatchString(texts[in]) {
-				t.Errorf("the flag --%s is not in what is made for %s", name, in)
+				t.Errorf("the flag --%s is missing for %s", name, in)
 			}
 		}
 	}
 	for _, f := range settings.Flags() {
 		if env := f.(cli.DocGenerationFlag).GetEnvVars()[0]; !strings.Contains(texts["man"], "\n.B "+env+"\n") {
-			t.Errorf("the variable %s is not in the manual page", env)
+			t.Errorf("the variable %s is missing in the manual page", env)
 		}
 	}
 	for entry := range strings.SplitSeq(texts["man"], "\n.TP\n") {
@@ -69,7 +69,7 @@ func TestManualIsComplete(t *testing.T) {
 func TestVersion(t *testing.T) {
 	defer func() { version = "" }()
 	for set, want := range map[string]string{"": `(devel|0\.0\.0-[0-9]+-[0-9a-f]+(\+dirty)?)`, "0.1.0": `0\.1\.0`} {
-		version = set // as the linker does
+		version = set // as the linker sets it
 		line := regexp.MustCompile("^bip324-proxy version " + want +
 			regexp.QuoteMeta(" ("+runtime.GOOS+"/"+runtime.GOARCH+", "+runtime.Version()+")") + "\n$")
 		for _, arg := range []string{"version", "--version"} {

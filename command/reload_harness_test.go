@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// hangUp writes content to the program's file of settings, reloads it and returns the log
-// line about the reload.
+// hangUp writes content to the program's configuration file, reloads it and returns the log line
+// about the reload.
 func (p *program) hangUp(t *testing.T, file, content string) map[string]any {
 	t.Helper()
 	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
@@ -40,13 +40,13 @@ func (p *program) await(t *testing.T, what string) map[string]any {
 		select {
 		case line, ok := <-p.lines:
 			if !ok {
-				t.Fatalf("the program has ended:\n%s", &p.text)
+				t.Fatalf("the program exited:\n%s", &p.text)
 			}
 			if strings.Contains(line["msg"].(string), what) {
 				return line
 			}
 		case <-timeout:
-			t.Fatalf("waited in vain for %q", what)
+			t.Fatalf("no line with %q", what)
 		}
 	}
 }
@@ -78,6 +78,6 @@ func wantEcho(t *testing.T, nc net.Conn) {
 	io.WriteString(nc, says)
 	b := make([]byte, len(says))
 	if _, err := io.ReadFull(nc, b); err != nil || string(b) != says {
-		t.Errorf("%q came back, %v", b, err)
+		t.Errorf("echo %q, %v", b, err)
 	}
 }

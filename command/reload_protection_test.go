@@ -13,8 +13,8 @@ import (
 	"bip324proxy/internal/testkit"
 )
 
-// A protection is not dropped because the file no longer mentions it: the file may be half
-// written. To drop it, the file must say so.
+// A protection stays if the file no longer mentions it, as the file may be half written. Only an
+// explicit value removes it.
 func TestReloadDropsNoProtection(t *testing.T) {
 	passwords := filepath.Join(t.TempDir(), "passwords")
 	os.WriteFile(passwords, []byte("user:secret\n"), 0o600)
@@ -43,7 +43,7 @@ func TestReloadDropsNoProtection(t *testing.T) {
 			if line := p.hangUp(t, file, c.drop+"\n"); line["changed"] != c.name {
 				t.Errorf("the log says %v", line)
 			}
-			if line := p.hangUp(t, file, ""); line["changed"] != "nothing" { // nothing is lost
+			if line := p.hangUp(t, file, ""); line["changed"] != "nothing" { // the client has lost nothing
 				t.Errorf("the log says %v", line)
 			}
 			p.stop(t)
@@ -57,17 +57,17 @@ func TestReloadDropsNoProtection(t *testing.T) {
 	if line := p.hangUp(t, file, ""); !strings.Contains(fmt.Sprint(line["err"]), `no longer set: auth, deny, log-addresses; set it again, or to drop this protection write auth = "", deny = [], log-addresses = true`) {
 		t.Errorf("the log says %v", line)
 	}
-	if line := p.hangUp(t, file, strings.Replace(sum, all[0].set, all[1].set, 1)); line["changed"] != "auth, auth-file" { // one is as good as the other
+	if line := p.hangUp(t, file, strings.Replace(sum, all[0].set, all[1].set, 1)); line["changed"] != "auth, auth-file" { // the two are equivalent
 		t.Errorf("the log says %v", line)
 	}
 	os.Truncate(passwords, 0)
 	if line := p.signalHangup(t); line["level"] != "ERROR" {
-		t.Errorf("with an empty file of passwords the log says %v", line)
+		t.Errorf("with an empty password file the log says %v", line)
 	}
 	p.stop(t)
 }
 
-// A reload that allows more plaintext is a warning; another is not.
+// A reload that allows more plaintext is a warning, any other is not.
 func TestReloadWarnsOfPlaintext(t *testing.T) {
 	file := testkit.WriteFile(t, "")
 	p := startProgram(t, "--listen", "127.0.0.1:0", "--config", file)
@@ -95,8 +95,8 @@ func TestReloadWarnsOfPlaintext(t *testing.T) {
 	}
 }
 
-// A reload that admits more clients without a password is a warning; a public listener
-// must keep a password or a list of clients.
+// A reload that admits more clients without a password is a warning; a public listener must keep a
+// password or a list of clients.
 func TestReloadOfClients(t *testing.T) {
 	file := testkit.WriteFile(t, "clients = [\"172.30.0.3\"]\n")
 	p := startProgram(t, "--listen", "0.0.0.0:0", "--config", file)
@@ -107,7 +107,7 @@ func TestReloadOfClients(t *testing.T) {
 	answered := func(want string) {
 		t.Helper()
 		if got := exchange(t, "tcp", net.JoinHostPort("127.0.0.1", port), "\x05\x01\x00", 2); got != want {
-			t.Errorf("a client of loopback is answered % x, want % x", got, want)
+			t.Errorf("a loopback client: answer % x, want % x", got, want)
 		}
 	}
 	const in, out = "\x05\x00", "\x05\xff"
@@ -115,7 +115,7 @@ func TestReloadOfClients(t *testing.T) {
 	p.await(t, "session refused")
 	for _, c := range []struct {
 		content string
-		changed string // or else an error
+		changed string // or an error
 		warn    bool
 		answer  string
 	}{

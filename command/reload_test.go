@@ -17,8 +17,8 @@ import (
 	"bip324proxy/internal/testkit"
 )
 
-// SIGHUP applies the file to new sessions; settings that need a restart stay and are
-// named.
+// SIGHUP applies the file to new sessions; settings that need a restart keep their values and are
+// logged.
 func TestReload(t *testing.T) {
 	const before = "grace = \"5s\"\nmessage-memory = 64\nlisten = [\"127.0.0.1:0\"]\nlog-format = \"json\"\nlog-level = \"debug\"\n"
 	file := testkit.WriteFile(t, before)
@@ -54,7 +54,7 @@ func TestReload(t *testing.T) {
 	}
 	io.WriteString(denied, "neither SOCKS nor Bitcoin")
 	if n, err := denied.Read(make([]byte, 1)); err == nil || n > 0 {
-		t.Error("a passthrough that is denied goes on")
+		t.Error("a denied passthrough stays open")
 	}
 	wantEcho(t, old)
 
@@ -65,7 +65,7 @@ func TestReload(t *testing.T) {
 		t.Errorf("the log says %v", line)
 	}
 	p.hangUp(t, file, strings.ReplaceAll(before, "debug", "info"))
-	looked, err := net.Dial("tcp", addr) // that somebody looked is for the level debug
+	looked, err := net.Dial("tcp", addr) // logged at level debug only
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,11 +73,11 @@ func TestReload(t *testing.T) {
 	old.Close()
 	text := p.stop(t)
 	if _, after, ok := strings.Cut(text, `"changed":"log-level"`); !ok || strings.Contains(after, `"level":"DEBUG"`) || !strings.Contains(after, "session closed") {
-		t.Errorf("the log:\n%s", text)
+		t.Errorf("the log says\n%s", text)
 	}
 }
 
-// Invalid or unsafe settings change nothing, and the log has the file and the line.
+// Invalid or unsafe settings change nothing; the log has the file and the line.
 func TestReloadOfABadFile(t *testing.T) {
 	const good = "deny = [\"private\"]\n"
 	file := testkit.WriteFile(t, good)
@@ -115,10 +115,10 @@ func TestReloadOfABadFile(t *testing.T) {
 	p.stop(t)
 }
 
-// If the file of known peers cannot be opened, the service runs with --v1-fallback never
-// only, which does not need it. A reload to another mode fails.
+// If the known-peers file cannot be opened, the service runs only with --v1-fallback never, which
+// does not need it. A reload to another mode fails.
 func TestReloadWithoutKnownPeers(t *testing.T) {
-	peers := filepath.Join(t.TempDir(), strings.Repeat("x", 250)) // no room in a name for that of a temporary file
+	peers := filepath.Join(t.TempDir(), strings.Repeat("x", 250)) // the name of a temporary file would be too long
 	peersLine := "known-peers = '" + peers + "'\n"
 	file := testkit.WriteFile(t, peersLine)
 	p := startProgram(t, "--listen", "127.0.0.1:0", "--config", file)
@@ -145,7 +145,7 @@ func TestReloadWithoutKnownPeers(t *testing.T) {
 	}
 }
 
-// A reload changes passwords, but does not make a listener public without one.
+// A reload changes passwords, but never leaves a public listener without one.
 func TestReloadOfPasswords(t *testing.T) {
 	passwords := filepath.Join(t.TempDir(), "passwords")
 	os.WriteFile(passwords, []byte("user:first\n"), 0o600)
@@ -165,7 +165,7 @@ func TestReloadOfPasswords(t *testing.T) {
 				want = "\x05\x02\x01\x00"
 			}
 			if got := exchange(t, "tcp", addr, fmt.Sprintf("\x05\x01\x02\x01\x04user%c%s", len(try), try), 4); got != want {
-				t.Errorf("%s is answered % x, want % x", try, got, want)
+				t.Errorf("%s: answer % x, want % x", try, got, want)
 			}
 		}
 	}
@@ -195,8 +195,7 @@ func TestReloadOfPasswords(t *testing.T) {
 	}
 }
 
-// A reload does not drop the upstream proxy because the file no longer mentions it; it can
-// change it.
+// A reload keeps the upstream proxy if the file no longer mentions it, and can change it.
 func TestReloadKeepsAnUpstream(t *testing.T) {
 	dead := testkit.Nobody(t)
 	file := testkit.WriteFile(t, "upstream = \"socks5://"+dead+"\"\n")
@@ -207,7 +206,7 @@ func TestReloadKeepsAnUpstream(t *testing.T) {
 		if line := p.hangUp(t, file, content); line["level"] != "ERROR" || !strings.Contains(fmt.Sprint(line["err"]), `no longer set: upstream; set it again, or to drop this protection write upstream = ""`) {
 			t.Errorf("%q: the log says %v", content, line)
 		}
-		if _, code := socksTo(t, addr, echo); code != 1 { // the upstream is not there
+		if _, code := socksTo(t, addr, echo); code != 1 { // the upstream proxy is down
 			t.Errorf("%q: reply %d, want 1", content, code)
 		}
 	}
@@ -222,7 +221,7 @@ func TestReloadKeepsAnUpstream(t *testing.T) {
 	wantEcho(t, nc)
 	nc.Close()
 
-	if line := p.hangUp(t, file, "upstream = \"\"\n"); line["changed"] != "upstream" { // it is meant
+	if line := p.hangUp(t, file, "upstream = \"\"\n"); line["changed"] != "upstream" { // explicit, so applied
 		t.Errorf("the log says %v", line)
 	}
 	if line := p.await(t, "upstream proxy removed"); line["level"] != "WARN" {
@@ -231,8 +230,7 @@ func TestReloadKeepsAnUpstream(t *testing.T) {
 	p.stop(t)
 }
 
-// A reload that waits for a file, such as a pipe, does not keep a signal from stopping the
-// program.
+// A reload that waits for a file, such as a pipe, does not block a signal that stops the program.
 func TestReloadFromAPipe(t *testing.T) {
 	file := testkit.WriteFile(t, "")
 	p := startProgram(t, "--listen", "127.0.0.1:0", "--config", file)
@@ -245,8 +243,8 @@ func TestReloadFromAPipe(t *testing.T) {
 	p.stop(t)
 }
 
-// With --log-addresses=false no line has the address of a client or a peer; a reload can
-// change it.
+// With --log-addresses=false no line has the address of a client or a peer; a reload can change
+// that.
 func TestLogAddresses(t *testing.T) {
 	file := testkit.WriteFile(t, "log-addresses = false\n")
 	node := v2Node(t)
@@ -290,11 +288,11 @@ func TestLogAddresses(t *testing.T) {
 		}
 	}
 	if !strings.Contains(shown, dead) {
-		t.Errorf("the log:\n%s", shown)
+		t.Errorf("the log says\n%s", shown)
 	}
 }
 
-// Nor does a start that waits for a file.
+// Neither does a start that waits for a file.
 func TestStartFromAPipe(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "config")
 	if err := syscall.Mkfifo(file, 0o600); err != nil {
@@ -304,7 +302,7 @@ func TestStartFromAPipe(t *testing.T) {
 		p := startProgram(t, "--listen", "127.0.0.1:0", "--config", file)
 		for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 			pipe, err := os.OpenFile(file, os.O_WRONLY|syscall.O_NONBLOCK, 0)
-			if err == nil { // it reads
+			if err == nil { // the program is reading
 				defer pipe.Close()
 				break
 			}
@@ -322,7 +320,7 @@ func TestStartFromAPipe(t *testing.T) {
 		select {
 		case <-ended:
 		case <-time.After(10 * time.Second):
-			t.Fatalf("%v does not end it", signal)
+			t.Fatalf("%v does not stop the program", signal)
 		}
 		if err := p.cmd.Wait(); err != nil || p.text.Len() > 0 {
 			t.Errorf("%v: %v, %s", signal, err, &p.text)
@@ -330,8 +328,8 @@ func TestStartFromAPipe(t *testing.T) {
 	}
 }
 
-// A pipe can be read once. If it is empty later, or at the start because its writer failed,
-// that does not mean the defaults.
+// A pipe can be read once. If it is empty later, or at the start because its writer failed, the
+// defaults do not apply.
 func TestEmptyPipe(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "config")
 	if err := syscall.Mkfifo(file, 0o600); err != nil {

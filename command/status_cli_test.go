@@ -23,7 +23,7 @@ import (
 
 const statusToken = "hunter2-hunter2-hunter2"
 
-// askStatus requests path from a program's status page, with token unless it is empty.
+// askStatus requests path from the program's status page, with token unless it is empty.
 func askStatus(t *testing.T, network, addr, path, token string) (code int, body string) {
 	t.Helper()
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -49,8 +49,8 @@ func askStatus(t *testing.T, network, addr, path, token string) (code int, body 
 	return resp.StatusCode, string(b)
 }
 
-// The page is up before the first client and after the last, shows the settings without
-// secrets, and requires the token.
+// The page works before the first client and after the last, shows the settings without secrets,
+// and requires the token.
 func TestStatus(t *testing.T) {
 	dir := t.TempDir()
 	file, path := filepath.Join(dir, "token"), filepath.Join(dir, "socket")
@@ -77,7 +77,7 @@ func TestStatus(t *testing.T) {
 		p.next(t, "listening")
 		peer := p.next(t, "listening")["addr"].(string)
 		code, body := askStatus(t, c.network, addr, "/readyz", "")
-		for range 100 { // it logs that it listens a moment before it does
+		for range 100 { // the log line precedes listening by a moment
 			if code == 200 {
 				break
 			}
@@ -113,14 +113,14 @@ func TestStatus(t *testing.T) {
 			}
 		}
 
-		// While the last session ends the page is there, and says so.
+		// While the last session ends, the page still works and says so.
 		client, err := net.Dial("tcp", peer)
 		if err != nil {
 			t.Fatal(err)
 		}
 		io.WriteString(client, "\xf9\xbe\xb4\xd9version\x00\x00\x00\x00\x00\x00\x00\x00\x00\x5d\xf6\xe0\xe2")
 		if line := p.next(t, "session opened"); line["transport"] != "v2" {
-			t.Errorf("%v", line)
+			t.Errorf("the log says %v", line)
 		}
 		p.cmd.Process.Signal(syscall.SIGTERM)
 		p.next(t, "shutting down; press Ctrl-C again to stop now")
@@ -142,12 +142,12 @@ func TestStatus(t *testing.T) {
 		}
 		if nc, err := net.Dial(c.network, addr); err == nil {
 			nc.Close()
-			t.Errorf("%q: the page is still there", c.args)
+			t.Errorf("%q: the page still answers", c.args)
 		}
 	}
 }
 
-// The page shows the reloaded settings.
+// The page shows the settings after a reload.
 func TestStatusAfterReload(t *testing.T) {
 	file := testkit.WriteFile(t, "v1-fallback = \"never\"\n")
 	p := startProgram(t, "--config", file, "--status", "127.0.0.1:0", "--listen", "127.0.0.1:0")
@@ -164,7 +164,7 @@ func TestStatusAfterReload(t *testing.T) {
 	p.stop(t)
 }
 
-// The error about an unusable token names its file.
+// The error about an unusable token names the token's file.
 func TestStatusTokenFile(t *testing.T) {
 	file := testkit.WriteFile(t, "hunter2\n")
 	var stdout, stderr bytes.Buffer
@@ -177,7 +177,7 @@ func TestStatusTokenFile(t *testing.T) {
 	}
 }
 
-// A new token needs a restart, also in the same file; each reload says so.
+// A new token takes effect after a restart, even in the same file; every reload says so.
 func TestReloadOfATokenFile(t *testing.T) {
 	tokens := filepath.Join(t.TempDir(), "token")
 	os.WriteFile(tokens, []byte(statusToken+"\n"), 0o600)

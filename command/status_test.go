@@ -16,7 +16,7 @@ import (
 	"bip324proxy/status"
 )
 
-// status prints what the page shows, as text and as JSON.
+// The command status prints the page's report, as text and as JSON.
 func TestStatusCommand(t *testing.T) {
 	node := v2Node(t)
 	p := startProgram(t, "--listen", "127.0.0.1:0", "--status", "127.0.0.1:0", "--peer", "127.0.0.1:0="+node)
@@ -35,7 +35,7 @@ func TestStatusCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	nc.Write([]byte("\xf9\xbe\xb4\xd9version\x00\x00\x00\x00\x00\x00\x00\x00\x00\x5d\xf6\xe0\xe2")) // an empty one will do
+	nc.Write([]byte("\xf9\xbe\xb4\xd9version\x00\x00\x00\x00\x00\x00\x00\x00\x00\x5d\xf6\xe0\xe2")) // without fields: enough for the proxy
 	p.next(t, "session opened")
 
 	for _, args := range [][]string{{"status", page}, {"status", "--status", page}, {"--status", page, "status"}} {
@@ -53,7 +53,7 @@ func TestStatusCommand(t *testing.T) {
 		t.Errorf("exit code %d, %v\n%s", code, err, stdout)
 	}
 	if id := fmt.Sprintf("\n%d  %s  %s\n", report.Sessions[0].Number, report.Sessions[0].SessionID, node); !strings.HasSuffix(table, id) {
-		t.Errorf("%q is not the end of\n%s", id, table)
+		t.Errorf("want %q at the end of\n%s", id, table)
 	}
 	if _, stdout, _ := runProgram("check", "--listen", addrs[0], "--status", page, "--v1-fallback", "always"); !strings.Contains(
 		strings.Join(strings.Fields(stdout), " "), `the running proxy has other settings: v1-fallback is "never" there, "always" here ->`) {
@@ -65,7 +65,7 @@ func TestStatusCommand(t *testing.T) {
 	}
 }
 
-// status takes the token from the settings of the proxy.
+// The command status takes the token from the proxy's settings.
 func TestStatusToken(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(file, []byte("0123456789abcdef\n"), 0o600); err != nil {
@@ -116,7 +116,7 @@ func TestCheckInterrupted(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	nc, err := l.Accept() // and be silent
+	nc, err := l.Accept() // and stay silent
 	if err != nil {
 		t.Fatal(err)
 	}
