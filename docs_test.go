@@ -13,8 +13,7 @@ import (
 	"testing"
 )
 
-// pages are the documentation: the path of each from here, and its text without
-// blocks of code.
+// pages returns the documentation: each page's text without code blocks, by path.
 func pages(t *testing.T) map[string]string {
 	t.Helper()
 	code := regexp.MustCompile("(?ms)^```.*?^```$|^    .*?$")
@@ -38,8 +37,7 @@ func pages(t *testing.T) map[string]string {
 	return all
 }
 
-// Links within the repository lead somewhere, to the heading, too, and the index of
-// docs/ has all of its pages.
+// Links within the repository resolve, headings included, and the index in docs/ lists all pages.
 func TestLinks(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	heading := regexp.MustCompile(`(?m)^#+ (.*)$`)
@@ -76,8 +74,7 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// testsByPackage returns the names of all tests and fuzz targets by the directory of
-// their package.
+// testsByPackage returns the names of all tests and fuzz targets by package directory.
 func testsByPackage(t *testing.T) map[string][]string {
 	t.Helper()
 	declared := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
@@ -99,8 +96,8 @@ func testsByPackage(t *testing.T) map[string][]string {
 	return all
 }
 
-// The commands in docs/reliability.md, `T PATTERN` and `P PATTERN PACKAGE...`, run tests
-// that exist: each alternative of the pattern, and each package.
+// The commands in docs/reliability.md, `T PATTERN` and `P PATTERN PACKAGE...`, run tests that
+// exist: every alternative of the pattern, and every package.
 func TestCommandsOfReliability(t *testing.T) {
 	tests := testsByPackage(t)
 	matches := func(pattern string, dirs []string) bool {
@@ -129,8 +126,8 @@ func TestCommandsOfReliability(t *testing.T) {
 	}
 }
 
-// The tests that docs/threat-model.md names are in the package before them, or in proxy/.
-// Fuzz targets are named without a package.
+// docs/threat-model.md names each test behind its package, or behind none for proxy/, and fuzz
+// targets without a package.
 func TestNamesInThreatModel(t *testing.T) {
 	tests := testsByPackage(t)
 	page, err := os.ReadFile("docs/threat-model.md")
@@ -146,7 +143,7 @@ func TestNamesInThreatModel(t *testing.T) {
 			dir = "proxy"
 		case strings.HasPrefix(name, "Fuzz"):
 			if !slices.ContainsFunc(slices.Collect(maps.Values(tests)), func(in []string) bool { return slices.Contains(in, name) }) {
-				t.Errorf("docs/threat-model.md: there is no %s", name)
+				t.Errorf("docs/threat-model.md: %s does not exist", name)
 			}
 		case !slices.Contains(tests[dir], name):
 			t.Errorf("docs/threat-model.md: %s/ has no %s", dir, name)
@@ -154,7 +151,7 @@ func TestNamesInThreatModel(t *testing.T) {
 	}
 }
 
-// section returns the part of docs/design.md under the heading.
+// section returns the section of docs/design.md with that heading.
 func section(t *testing.T, heading string) string {
 	t.Helper()
 	page, err := os.ReadFile("docs/design.md")
@@ -169,8 +166,8 @@ func section(t *testing.T, heading string) string {
 	return text
 }
 
-// Each room imports only rooms below it in the picture, and the picture has all rooms but
-// those in internal/, of which it has the important ones.
+// Each room imports only rooms below it in the picture, and the picture has all rooms, except for
+// some in internal/.
 func TestRoomsInDesign(t *testing.T) {
 	var rooms []string
 	for _, m := range regexp.MustCompile(`(?m)^ {4,}([\w/]+)/ `).FindAllStringSubmatch(section(t, "Rooms"), -1) {
@@ -214,7 +211,7 @@ func TestRoomsInDesign(t *testing.T) {
 	}
 }
 
-// The functions that the ways in docs/design.md go through exist.
+// The functions named in the flows of docs/design.md exist.
 func TestNamesInDesign(t *testing.T) {
 	var code strings.Builder
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
@@ -230,7 +227,7 @@ func TestNamesInDesign(t *testing.T) {
 	}
 	names := regexp.MustCompile("`(?:(\\w+)\\.)?(\\w+)`").FindAllStringSubmatch(section(t, "Four ways through"), -1)
 	if len(names) < 40 {
-		t.Errorf("only %d names", len(names))
+		t.Errorf("only %d names found", len(names))
 	}
 	for _, m := range names {
 		of, name := regexp.QuoteMeta(m[1]), regexp.QuoteMeta(m[2])
@@ -242,7 +239,7 @@ func TestNamesInDesign(t *testing.T) {
 			pattern = `(?m)^\t` + name + ` `
 		}
 		if m[2] != "status" && m[2] != "check" && !regexp.MustCompile(pattern).MatchString(code.String()) {
-			t.Errorf("docs/design.md: there is no %s", m[0])
+			t.Errorf("docs/design.md: %s does not exist", m[0])
 		}
 	}
 }

@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// attempt is what becomes of connecting to an address.
+// attempt is the outcome of connecting to an address.
 type attempt struct {
 	takes time.Duration
 	err   error
@@ -26,7 +26,7 @@ type attempt struct {
 
 var errRefused, errUnreachable = errors.New("refused"), errors.New("unreachable")
 
-// Addresses are tried in turn, families side by side, within the time that there is.
+// Addresses are tried in turn, families side by side, within the deadline.
 func TestFirst(t *testing.T) {
 	const never = time.Hour
 	for name, c := range map[string]struct {
@@ -88,11 +88,11 @@ func TestFirst(t *testing.T) {
 					got = conn.(*fakeConn).ip.String()
 				}
 				if got != c.want || !errors.Is(err, c.err) || took != c.took || !slices.Equal(tried, c.tried) {
-					t.Errorf("%q, %v after %v, having tried %v; want %q, %v, %v, %v", got, err, took, tried, c.want, c.err, c.took, c.tried)
+					t.Errorf("got %q, %v after %v, tried %v; want %q, %v, %v, %v", got, err, took, tried, c.want, c.err, c.took, c.tried)
 				}
 				synctest.Wait()
 				if n := open.Load(); (n == 1) != (c.want != "") || n > 1 {
-					t.Errorf("%d connections are open", n)
+					t.Errorf("%d connections are still open", n)
 				}
 			})
 		})
@@ -107,7 +107,7 @@ type fakeConn struct {
 
 func (c *fakeConn) Close() error { c.open.Add(-1); return nil }
 
-// Who gives up is not kept.
+// Cancelling ends First at once.
 func TestFirstCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -118,7 +118,7 @@ func TestFirstCancelled(t *testing.T) {
 			return nil, fmt.Errorf("given up: %w", ctx.Err())
 		})
 		if took := time.Since(began); !errors.Is(err, context.Canceled) || took != time.Second {
-			t.Errorf("%v after %v", err, took)
+			t.Errorf("got %v after %v", err, took)
 		}
 	})
 }

@@ -53,7 +53,7 @@ func dnsServer(t *testing.T, ips ...string) (asked func() []string) {
 	}
 }
 
-// serveUnix answers one question after the other at path, up to the byte end, with what answer returns.
+// serveUnix answers requests at path, each up to the byte end, with the result of answer.
 func serveUnix(t *testing.T, path string, end byte, answer func(question string) string) {
 	t.Helper()
 	l, err := net.Listen("unix", path)
@@ -85,7 +85,7 @@ func serveUnix(t *testing.T, path string, end byte, answer func(question string)
 	t.Cleanup(func() { l.Close(); serving.Wait() })
 }
 
-// A name with a dot is complete.
+// A name with a dot is complete: no search domain is added.
 func TestCompleteNames(t *testing.T) {
 	for name, want := range map[string]string{"node.example": "node.example.", "node.example.": "node.example.", "Node.Example": "Node.Example.", "node.": "node."} {
 		asked := dnsServer(t, "192.0.2.1")
@@ -94,7 +94,7 @@ func TestCompleteNames(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, ips, err)
 		}
 		if got := asked(); !slices.Equal(got, []string{want}) {
-			t.Errorf("%s: asked for %q", name, got)
+			t.Errorf("%s: DNS queries for %q", name, got)
 		}
 	}
 	dnsServer(t)
@@ -104,7 +104,7 @@ func TestCompleteNames(t *testing.T) {
 	}
 }
 
-// What is this machine by its name, or is in .local, is no question for DNS servers.
+// The names of this machine and names in .local are never sent to DNS servers.
 func TestNoQuestionForDNS(t *testing.T) {
 	asked := dnsServer(t, "192.0.2.1")
 	for _, name := range []string{"localhost", "LOCALHOST", "localhost.", "LocalHost.", "node.localhost", "node.LOCALHOST."} {
@@ -123,11 +123,12 @@ func TestNoQuestionForDNS(t *testing.T) {
 		}
 	}
 	if got := asked(); len(got) > 0 {
-		t.Errorf("asked for %q", got)
+		t.Errorf("DNS queries for %q", got)
 	}
 }
 
-// systemd-resolved and Avahi know names in .local; what is wrong with one leads to the other, and nothing to DNS.
+// systemd-resolved and Avahi resolve names in .local; if one fails the other is tried, and never
+// DNS.
 func TestMulticastNames(t *testing.T) {
 	const name = "umbrel.local"
 	resolvedSays := func(reply string) func(t *testing.T) {
@@ -138,7 +139,7 @@ func TestMulticastNames(t *testing.T) {
 					Parameters map[string]any
 				}
 				if err := json.Unmarshal([]byte(question), &q); err != nil || q.Method != "io.systemd.Resolve.ResolveHostname" || q.Parameters["name"] != name {
-					t.Errorf("systemd-resolved was asked %q", question)
+					t.Errorf("systemd-resolved received %q", question)
 				}
 				return reply
 			})
@@ -178,16 +179,16 @@ func TestMulticastNames(t *testing.T) {
 				got = append(got, ip.String())
 			}
 			if !slices.Equal(got, c.want) || (err == nil) != (c.want != nil) {
-				t.Errorf("%v, %v, want %v", got, err, c.want)
+				t.Errorf("got %v, %v, want %v", got, err, c.want)
 			}
 			if got := asked(); len(got) > 0 {
-				t.Errorf("asked DNS for %q", got)
+				t.Errorf("DNS queries for %q", got)
 			}
 		})
 	}
 }
 
-// Other names that DNS does not know go to systemd-resolved only where nsswitch.conf has it.
+// Other names that DNS does not know go to systemd-resolved only if nsswitch.conf lists it.
 func TestNamesOfTheNameService(t *testing.T) {
 	for conf, want := range map[string]bool{
 		"":                           false,
@@ -210,7 +211,7 @@ func TestNamesOfTheNameService(t *testing.T) {
 	}
 }
 
-// All addresses of a name have their turn, those of a family beside each other.
+// Lookup returns the addresses of a name in random order, grouped by family.
 func TestAnyAddress(t *testing.T) {
 	var ips []string
 	for i := range 25 {
@@ -221,22 +222,22 @@ func TestAnyAddress(t *testing.T) {
 	for range 32 {
 		got, err := Lookup(t.Context(), "seed.example")
 		if err != nil || len(got) != len(ips) {
-			t.Fatalf("%v, %v", got, err)
+			t.Fatalf("got %v, %v", got, err)
 		}
 		firsts[got[0]] = true
 	}
 	if len(firsts) < 5 {
-		t.Errorf("of 32 times only these came first: %v", firsts)
+		t.Errorf("in 32 lookups only these came first: %v", firsts)
 	}
 	six, four := netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("192.0.2.1")
 	for range 20 {
 		if got := shuffled([]netip.Addr{six, six.Next(), four, four.Next()}); !got[0].Is6() || !got[1].Is6() || !got[2].Is4() || !got[3].Is4() {
-			t.Errorf("%v", got)
+			t.Errorf("got %v", got)
 		}
 	}
 }
 
-// Where the C library is asked for a name in .local, it is for a source that only it knows.
+// nssHas finds the C library's sources of names in .local that only the C library can query.
 func TestOtherSources(t *testing.T) {
 	for conf, want := range map[string]bool{
 		"hosts: files dns": false, "hosts: files mdns4_minimal [NOTFOUND=return] dns myhostname": false, "hosts: files resolve [!UNAVAIL=return] dns": false,
@@ -250,7 +251,7 @@ func TestOtherSources(t *testing.T) {
 	}
 }
 
-// Whatever is answered comes to addresses that can be dialled, or to none.
+// Any answer yields addresses that can be dialled, or none.
 func FuzzAnswers(f *testing.F) {
 	for _, answer := range []string{"+ 2 0 umbrel.local 192.0.2.6", "+ 1 1 umbrel.local fe80::2%x", "-15 Timeout reached", "+ -1 1 a fe80::1", "{}",
 		`{"parameters":{"addresses":[{"ifindex":1,"address":[192,0,2,5]},{"ifindex":-1,"address":[254,128,0,0,0,0,0,0,0,0,0,0,0,0,0,1]},{"address":"wAACBQ=="}]}}`, `{"error":"x"}`} {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// Every line has the priority of its level, and no time, whatever the log is made of.
+// Every line has its level's priority and no time, for all kinds of attributes.
 func TestHandler(t *testing.T) {
 	for name, c := range map[string]struct {
 		make func(io.Writer) slog.Handler

@@ -62,15 +62,15 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// A socket file has the mode and the group that were asked for, whatever the umask, and
-// before that it is the owner's alone.
+// A socket file gets the mode and the group of its options, whatever the umask, and until then only
+// its owner has access.
 func TestListenSocketAccess(t *testing.T) {
 	groups, err := os.Getgroups()
 	if err != nil {
 		t.Fatal(err)
 	}
 	group := os.Getgid()
-	for _, g := range groups { // one that is not what new files have anyway
+	for _, g := range groups { // a group that new files do not have by default
 		if g != group {
 			group = g
 		}
@@ -114,17 +114,17 @@ func TestListenSocketAccess(t *testing.T) {
 		}
 		l.Close()
 		if _, err := os.Lstat(path); err == nil {
-			t.Errorf("%s: the file is left", options)
+			t.Errorf("%s: the file still exists", options)
 		}
 	}
 	path := filepath.Join(t.TempDir(), "socket")
 	if _, err := Open("unix:" + path + "?group=no-such-group-here"); !errors.As(err, new(*SpecError)) || !strings.Contains(err.Error(), "unknown group; create it with groupadd") {
-		t.Errorf("an unknown group: %v", err)
+		t.Errorf("unknown group: %v", err)
 	}
 	if _, err := Open("unix:" + path + "?group=4294967295"); !errors.As(err, new(*SpecError)) {
-		t.Errorf("a group out of range: %v", err)
+		t.Errorf("group out of range: %v", err)
 	}
 	if _, err := os.Lstat(path); err == nil {
-		t.Error("a file is left")
+		t.Error("the file still exists")
 	}
 }

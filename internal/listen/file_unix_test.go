@@ -15,7 +15,7 @@ import (
 	"bip324proxy/internal/listen"
 )
 
-// bindSocket makes a socket file of any type, which nobody listens on.
+// bindSocket binds a socket file of any type without listening on it.
 func bindSocket(t *testing.T, path string, kind int) (fd int) {
 	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_UNIX, kind, 0)
@@ -28,8 +28,8 @@ func bindSocket(t *testing.T, path string, kind int) (fd int) {
 	return fd
 }
 
-// A socket of another program stays, whatever its type, as long as that program lives;
-// after that it is replaced.
+// Another program's socket, of any type, is kept for as long as that program lives, and then
+// replaced.
 func TestListenUnixOtherSockets(t *testing.T) {
 	for name, c := range map[string]struct {
 		kind    int
@@ -43,7 +43,7 @@ func TestListenUnixOtherSockets(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if runtime.GOOS != "linux" && !c.listens && c.kind != syscall.SOCK_DGRAM {
-				t.Skip("not run: only Linux tells it from one that was left behind")
+				t.Skip("not run: only Linux can tell that it is in use")
 			}
 			path := filepath.Join(t.TempDir(), "socket")
 			fd := bindSocket(t, path, c.kind)
@@ -54,7 +54,7 @@ func TestListenUnixOtherSockets(t *testing.T) {
 			}
 			made, _ := os.Lstat(path)
 			if l, err := listen.Open("unix:" + path); !errors.Is(err, syscall.EADDRINUSE) {
-				t.Errorf("it was taken away: %v, %v", l, err)
+				t.Errorf("the socket in use was replaced: %v, %v", l, err)
 			}
 			if now, err := os.Lstat(path); err != nil || !os.SameFile(made, now) {
 				t.Errorf("the file: %v", err)
@@ -62,7 +62,7 @@ func TestListenUnixOtherSockets(t *testing.T) {
 			syscall.Close(fd)
 			l, err := listen.Open("unix:" + path)
 			if err != nil {
-				t.Fatalf("one that was left behind: %v", err)
+				t.Fatalf("the stale socket: %v", err)
 			}
 			wantSocket(t, path)
 			l.Close()
@@ -70,14 +70,14 @@ func TestListenUnixOtherSockets(t *testing.T) {
 	}
 }
 
-// The end of a listener removes its own file and no other that is there by then.
+// Closing a listener removes its own file, but no later file in its place.
 func TestListenUnixEnd(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "socket")
 	first, err := listen.Open("unix:" + path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	os.Remove(path) // by hand
+	os.Remove(path)
 	second, err := listen.Open("unix:" + path)
 	if err != nil {
 		t.Fatal(err)
@@ -86,7 +86,7 @@ func TestListenUnixEnd(t *testing.T) {
 	first.Close()
 	wantSocket(t, path)
 	if nc, err := net.Dial("unix", path); err != nil {
-		t.Errorf("the second is cut off: %v", err)
+		t.Errorf("the second listener is unreachable: %v", err)
 	} else {
 		nc.Close()
 	}
@@ -94,12 +94,12 @@ func TestListenUnixEnd(t *testing.T) {
 	os.WriteFile(path, []byte("precious"), 0o600)
 	second.Close()
 	if b, err := os.ReadFile(path); string(b) != "precious" {
-		t.Errorf("a file is removed: %q, %v", b, err)
+		t.Errorf("the other file: %q, %v", b, err)
 	}
 }
 
-// Of many that start at the same moment one listens, and can be reached, whether there
-// was a file before or not. (Within one process; test/ has several.)
+// Of many listeners that start at the same moment one succeeds and is reachable, with or without a
+// stale file. (Within one process; test/ has several.)
 func TestListenUnixAtOnce(t *testing.T) {
 	for range 50 {
 		for _, stale := range []bool{false, true} {
@@ -127,10 +127,10 @@ func TestListenUnixAtOnce(t *testing.T) {
 			close(begin)
 			wg.Wait()
 			if len(listening) != 1 {
-				t.Fatalf("%d listen", len(listening))
+				t.Fatalf("%d listeners, want 1", len(listening))
 			}
 			if nc, err := net.Dial("unix", path); err != nil {
-				t.Errorf("it cannot be reached: %v", err)
+				t.Errorf("the listener is unreachable: %v", err)
 			} else {
 				nc.Close()
 			}

@@ -10,8 +10,7 @@ import (
 	"bip324proxy/internal/listen"
 )
 
-// A socket whose process is too busy to take another connection is in use, too. Other
-// systems do not say the difference.
+// A socket with a full backlog is in use, too. Other systems do not show the difference.
 func TestListenUnixBusy(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "socket")
 	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
@@ -35,7 +34,7 @@ func TestListenUnixBusy(t *testing.T) {
 	}
 	if l, err := listen.Open("unix:" + path); err == nil {
 		l.Close()
-		t.Error("the socket was taken away from who listens on it")
+		t.Error("the socket in use was replaced")
 	}
 	wantSocket(t, path)
 }

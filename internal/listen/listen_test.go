@@ -32,13 +32,13 @@ func TestListen(t *testing.T) {
 			continue
 		}
 		if l.Addr().Network() != c.network || listen.IsLocal(l.Addr()) != c.local {
-			t.Errorf("%s: on %s %v, local %v", c.spec, l.Addr().Network(), l.Addr(), listen.IsLocal(l.Addr()))
+			t.Errorf("%s: listens on %s %v, local %v", c.spec, l.Addr().Network(), l.Addr(), listen.IsLocal(l.Addr()))
 		}
 		l.Close()
 	}
 }
 
-// What names no listener is a *SpecError that says what to write.
+// An invalid specification gives a *SpecError that says what to write.
 func TestListenWrongSpec(t *testing.T) {
 	for _, spec := range []string{"", "1324", ":1324", ":0", "127.0.0.1", "127.0.0.1:", "127.0.0.1:http", "127.0.0.1:-1", "127.0.0.1:65536",
 		"::1:1324", "[::1]", "unix:", "tcp:127.0.0.1:1324", "no-such-host.invalid:0"} {
@@ -48,7 +48,7 @@ func TestListenWrongSpec(t *testing.T) {
 		}
 		var wrong *listen.SpecError
 		if !errors.As(err, &wrong) || wrong.Spec != spec || !strings.Contains(err.Error(), "write HOST:PORT") {
-			t.Errorf("%q: %v", spec, err)
+			t.Errorf("%q: got %v", spec, err)
 		}
 	}
 }
@@ -68,12 +68,12 @@ func TestIsLocal(t *testing.T) {
 		&net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}:               false,
 	} {
 		if got := listen.IsLocal(addr); got != want {
-			t.Errorf("%v: %v", addr, got)
+			t.Errorf("%v: got %v", addr, got)
 		}
 	}
 }
 
-// Whoever asks for all IPv4 addresses does not get those of IPv6.
+// 0.0.0.0 does not include the IPv6 addresses.
 func TestListenIPv4Only(t *testing.T) {
 	l, err := listen.Open("0.0.0.0:0")
 	if err != nil {

@@ -28,20 +28,20 @@ func TestListenUnix(t *testing.T) {
 	}
 	wantSocket(t, path)
 	if !listen.IsLocal(l.Addr()) {
-		t.Error("it is not local")
+		t.Error("the listener is not local")
 	}
 
-	// One that is in use stays.
+	// A socket in use is kept.
 	if second, err := listen.Open("unix:" + path); !errors.Is(err, syscall.EADDRINUSE) || errors.As(err, new(*listen.SpecError)) {
 		t.Errorf("a second listener: %v, %v", second, err)
 	}
 	if nc, err := net.Dial("unix", path); err != nil {
-		t.Errorf("the first listener is cut off: %v", err)
+		t.Errorf("the first listener is unreachable: %v", err)
 	} else {
 		nc.Close()
 	}
 
-	// One that a crash has left behind does not.
+	// A stale one, as after a crash, is replaced.
 	l.Close()
 	crashed, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
@@ -55,11 +55,11 @@ func TestListenUnix(t *testing.T) {
 	wantSocket(t, path)
 	l.Close()
 	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the file is left behind: %v", err)
+		t.Errorf("the file still exists: %v", err)
 	}
 }
 
-// patience is how long a test waits for what must come.
+// patience is how long a test waits for an expected event.
 const patience = 30 * time.Second
 
 func wantSocket(t *testing.T, path string) {
@@ -69,8 +69,7 @@ func wantSocket(t *testing.T, path string) {
 	}
 }
 
-// Other files than sockets are nobody's to remove, and new files of the process
-// are as before.
+// Files other than sockets are never removed, and new files of the process keep their mode.
 func TestListenUnixErrors(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
@@ -107,11 +106,11 @@ func TestListenUnixErrors(t *testing.T) {
 	os.WriteFile(after, nil, 0o644)
 	was, _ := os.Stat(file)
 	if is, err := os.Stat(after); err != nil || is.Mode() != was.Mode() {
-		t.Errorf("files are made with mode %v, before with %v; %v", is.Mode(), was.Mode(), err)
+		t.Errorf("new files have mode %v, before %v; %v", is.Mode(), was.Mode(), err)
 	}
 }
 
-// TestActivatedChild is the process that gets sockets from TestActivated.
+// TestActivatedChild is the process to which TestActivated passes sockets.
 func TestActivatedChild(t *testing.T) {
 	if os.Getenv("ACTIVATED_CHILD") == "" {
 		t.Skip("it runs within TestActivated")
@@ -132,7 +131,7 @@ func TestActivatedChild(t *testing.T) {
 
 func plainFile(t *testing.T) (*os.File, error) { return os.Create(filepath.Join(t.TempDir(), "plain")) }
 
-// boundSocket makes a socket with an address that nobody listens on.
+// boundSocket binds a socket without listening on it.
 func boundSocket(kind int) func(*testing.T) (*os.File, error) {
 	return func(*testing.T) (*os.File, error) {
 		fd, err := syscall.Socket(syscall.AF_INET, kind, 0)
@@ -143,7 +142,7 @@ func boundSocket(kind int) func(*testing.T) (*os.File, error) {
 	}
 }
 
-// connectedTo makes a connection, the side that was accepted.
+// connectedTo makes a connection and returns the accepted side.
 func connectedTo(network string) func(*testing.T) (*os.File, error) {
 	return func(t *testing.T) (*os.File, error) {
 		addr := "127.0.0.1:0"
@@ -169,8 +168,7 @@ func connectedTo(network string) func(*testing.T) (*os.File, error) {
 	}
 }
 
-// Sockets come as systemd passes them: from descriptor 3 on, to the process that
-// is named.
+// Sockets are taken as systemd passes them: from descriptor 3 on, and only by the named process.
 func TestActivated(t *testing.T) {
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -186,7 +184,7 @@ func TestActivated(t *testing.T) {
 	for _, c := range []struct {
 		name, set string // in the child's shell
 		files     []interface{ File() (*os.File, error) }
-		other     func(*testing.T) (*os.File, error) // one more descriptor, that does not listen
+		other     func(*testing.T) (*os.File, error) // another descriptor, not listening
 		want      []string
 	}{
 		{"two", "LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=a:b", []interface{ File() (*os.File, error) }{tcp.(*net.TCPListener), local.(*net.UnixListener)}, nil,
@@ -246,7 +244,7 @@ func TestActivated(t *testing.T) {
 			}
 			for _, want := range c.want {
 				if !strings.Contains(out.String(), want) {
-					t.Errorf("the child says %q, want %q", &out, want)
+					t.Errorf("the child printed %q, want %q", &out, want)
 				}
 			}
 		})

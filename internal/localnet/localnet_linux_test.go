@@ -12,15 +12,14 @@ import (
 	"bip324proxy/rules"
 )
 
-// In a network of its own, for a client of a public listener all addresses of the
-// machine and of its networks are out of reach, as they come and go; what lies behind
-// a router or a tunnel is not.
+// In a network namespace: clients of a public listener cannot reach the addresses of the machine
+// and of its networks, as these come and go; addresses behind a router or a tunnel they can.
 func TestIsLocal(t *testing.T) {
 	<-onThreadOfItsOwn(func() { testIsLocal(t) })
 }
 
-// onThreadOfItsOwn calls f on a thread that ends with it. The process's first thread
-// does not, and so is kept busy.
+// onThreadOfItsOwn calls f on a thread that ends with f. The process's first thread would not end,
+// so it is kept busy.
 func onThreadOfItsOwn(f func()) <-chan struct{} {
 	done := make(chan struct{})
 	go func() {
@@ -63,14 +62,14 @@ func testIsLocal(t *testing.T) {
 					t.Errorf("%s: %v", addr, err)
 				}
 				if err := new(rules.Rules).CheckAddr(netip.MustParseAddr(addr), 8333, false); err != nil {
-					t.Errorf("%s, for a client of this machine: %v", addr, err)
+					t.Errorf("%s, for a local client: %v", addr, err)
 				}
 			}
 		}
 	}
 	const own = "8.8.4.4 ::ffff:8.8.4.4 9.9.9.1 9.9.9.254 64:ff9b::9.9.9.1 2002:909:901::1 2606:4700:1::5 2606:4700:1::77 2606:4700:2::5"
 	const onLink = "11.0.1.1 2606:4700:3::1"
-	want(own+" "+onLink, "") // nothing is here yet, not even a route
+	want(own+" "+onLink, "") // no interface yet, not even a route
 	if !ip(`link set lo up
 		link add net0 type veth peer name net1
 		link set net0 up
@@ -84,8 +83,8 @@ func testIsLocal(t *testing.T) {
 	const elsewhere = "8.8.8.8 9.9.8.1 11.0.2.1 2606:4700:4::1"
 	want(elsewhere+" "+onLink+" 2606:4700:2::6", own)
 
-	// Routes: to a network without an address in it; to the internet by a router; by one
-	// for addresses of the own network; straight to everything.
+	// Routes: to a network without an address in it; to the internet through a router; through a
+	// router to the own network; on-link to everything.
 	if !ip(`route add 11.0.1.0/24 dev net0
 		-6 route add 2606:4700:3::/64 dev net0
 		route add default via 9.9.9.1

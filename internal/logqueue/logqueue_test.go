@@ -12,13 +12,13 @@ import (
 	"time"
 )
 
-// sink is what a test's queue writes to.
+// sink is the writer behind a test's queue.
 type sink struct {
 	mu    sync.Mutex
 	text  bytes.Buffer
 	calls int
 	err   error
-	part  int           // bytes that are written before err
+	part  int           // bytes written before err
 	gate  chan struct{} // if not nil, each write waits for it
 }
 
@@ -50,7 +50,7 @@ func (s *sink) all() string {
 
 func lost(n uint64) []byte { return fmt.Appendf(nil, "lost %d\n", n) }
 
-// Each line is written with one Write, in order, also those that wait at the end.
+// Each line is written by one Write, in order, including those queued at the end.
 func TestQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out sink
@@ -58,7 +58,7 @@ func TestQueue(t *testing.T) {
 		want := ""
 		line := make([]byte, 0, 100)
 		for i := range 1000 {
-			line = fmt.Appendf(line[:0], "line %d\n", i) // the caller's to use again
+			line = fmt.Appendf(line[:0], "line %d\n", i) // the caller reuses its buffer
 			want += string(line)
 			if n, err := q.Write(line); n != len(line) || err != nil {
 				t.Fatal(n, err)
@@ -66,17 +66,16 @@ func TestQueue(t *testing.T) {
 		}
 		q.Close(time.Second)
 		if out.all() != want || out.calls != 1000 || q.Lost() != 0 {
-			t.Errorf("%d writes, %d lost:\n%s", out.calls, q.Lost(), out.all())
+			t.Errorf("got %d writes, %d lost:\n%s", out.calls, q.Lost(), out.all())
 		}
 		q.Write([]byte("too late\n"))
 		if q.Lost() != 1 {
-			t.Error("a line after the end is not lost")
+			t.Error("a line after Close does not count as lost")
 		}
 	})
 }
 
-// While nothing can be written, nobody waits; the lines for which there is no room are
-// counted, and told of where they would have been.
+// While writes block, no caller waits; lines without room are counted and reported in their place.
 func TestQueueIsBounded(t *testing.T) {
 	for name, c := range map[string]struct {
 		line string
@@ -90,14 +89,14 @@ func TestQueueIsBounded(t *testing.T) {
 				out := sink{gate: make(chan struct{})}
 				q := New(&out, lost)
 				q.Write([]byte("first\n"))
-				synctest.Wait() // it is being written
+				synctest.Wait() // the write is in progress
 				for range c.room + 100 {
 					io.WriteString(q, c.line)
 				}
 				if q.Lost() != 100 {
 					t.Errorf("%d lost, want 100", q.Lost())
 				}
-				for range c.room / 4 { // there is room, but not enough to begin again
+				for range c.room / 4 { // there is room, but too little to resume
 					out.gate <- struct{}{}
 				}
 				synctest.Wait()
@@ -111,14 +110,14 @@ func TestQueueIsBounded(t *testing.T) {
 				q.Close(time.Second)
 				want := "first\n" + strings.Repeat(c.line, c.room) + "lost 101\nkept\n"
 				if got := out.all(); got != want || q.Lost() != 101 {
-					t.Errorf("%d bytes, %d lost; the end is %q", len(got), q.Lost(), got[max(0, len(got)-30):])
+					t.Errorf("got %d bytes, %d lost; the end is %q", len(got), q.Lost(), got[max(0, len(got)-30):])
 				}
 			})
 		})
 	}
 }
 
-// Lost lines are told of also if no other line comes.
+// Lost lines are reported even if no other line follows.
 func TestLostWithoutAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := sink{gate: make(chan struct{})}
@@ -130,14 +129,13 @@ func TestLostWithoutAnother(t *testing.T) {
 		close(out.gate)
 		synctest.Wait()
 		if !strings.HasSuffix(out.all(), "x\nlost 9\n") {
-			t.Errorf("%q", out.all()[out.text.Len()-20:])
+			t.Errorf("got %q", out.all()[out.text.Len()-20:])
 		}
 		q.Close(time.Second)
 	})
 }
 
-// A write that fails costs its line; when the reader is back lines flow again, each on
-// a line of its own.
+// A failed write costs one line; when writes work again, each line is intact.
 func TestFailingWrites(t *testing.T) {
 	for _, part := range []int{0, 3} {
 		synctest.Test(t, func(t *testing.T) {
@@ -160,13 +158,13 @@ func TestFailingWrites(t *testing.T) {
 				want = "one\ntwo\nlo\nlost 2\nfour\nfive\n"
 			}
 			if out.all() != want || q.Lost() != 2 {
-				t.Errorf("%q, %d lost", out.all(), q.Lost())
+				t.Errorf("got %q, %d lost", out.all(), q.Lost())
 			}
 		})
 	}
 }
 
-// What could not be written is told of at the end, at the latest.
+// Lost lines are reported at Close at the latest.
 func TestLostAtTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out sink
@@ -177,12 +175,12 @@ func TestLostAtTheEnd(t *testing.T) {
 		out.fail(nil)
 		q.Close(time.Second)
 		if out.all() != "lost 1\n" {
-			t.Errorf("%q", out.all())
+			t.Errorf("got %q", out.all())
 		}
 	})
 }
 
-// The end does not wait for longer than it is told to.
+// Close waits no longer than its timeout.
 func TestCloseIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := sink{gate: make(chan struct{})}
@@ -191,7 +189,7 @@ func TestCloseIsBounded(t *testing.T) {
 		began := time.Now()
 		q.Close(time.Second)
 		if took := time.Since(began); took != time.Second {
-			t.Errorf("it took %v", took)
+			t.Errorf("Close took %v", took)
 		}
 		close(out.gate)
 	})

@@ -13,10 +13,10 @@ import (
 	"bip324proxy/internal/testkit"
 )
 
-// jargon is what Go and the system say, and nobody else.
+// jargon matches the words of Go and of system calls.
 var jargon = regexp.MustCompile(`\b(read|write|dial|connect|tcp|udp|lookup|EOF|i/o|closed network|peer:|operation was)\b|->|:\d`)
 
-// Real sockets fail in words that everybody reads.
+// Errors of real sockets get plain words.
 func TestRealErrors(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -71,15 +71,15 @@ func TestRealErrors(t *testing.T) {
 	}
 }
 
-// A resolver that knows why a name has no address is heard.
+// If a resolver says why a name has no address, Words repeats that.
 func TestWhyNoAddress(t *testing.T) {
 	why := errors.New("names of that kind are somewhere else")
 	if got := Words(&net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "n", IsNotFound: true, UnwrapErr: why}}); got != why.Error() {
-		t.Errorf("%q", got)
+		t.Errorf("got %q", got)
 	}
 }
 
-// All words that there are for errors are free of jargon.
+// Words returns no jargon for any known error.
 func TestNoJargon(t *testing.T) {
 	all := []error{
 		io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, os.ErrDeadlineExceeded, context.Canceled, context.DeadlineExceeded,
@@ -100,6 +100,6 @@ func TestNoJargon(t *testing.T) {
 		}
 	}
 	if own := errors.New("in words of its own"); Words(own) != own.Error() {
-		t.Errorf("%q", Words(own))
+		t.Errorf("got %q", Words(own))
 	}
 }
