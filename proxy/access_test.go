@@ -20,7 +20,7 @@ import (
 	"bip324proxy/socks"
 )
 
-// rules are those written as words, each with "allow" or "deny" before it.
+// parseRules parses rules, each preceded by "allow" or "deny".
 func parseRules(t *testing.T, words ...string) (r rules.Rules) {
 	t.Helper()
 	for i := 0; i < len(words); i += 2 {
@@ -51,14 +51,14 @@ func resolver(t *testing.T, answer func(n int) []netip.Addr) (lookups *atomic.In
 	return lookups
 }
 
-// A place is a port of two loopback addresses: nobody is to come to the second.
+// A place is a port of two loopback addresses. No connection may reach the second.
 type place struct {
 	good, bad   netip.Addr
 	port        string
 	came, wrong atomic.Int64
 }
 
-// newPlace has serve play who listens at the good address.
+// newPlace serves connections to the good address.
 func newPlace(t *testing.T, serve func(nc *net.TCPConn, n int)) *place {
 	t.Helper()
 	p := &place{good: netip.MustParseAddr("127.0.0.1"), bad: netip.MustParseAddr("127.0.0.2")}
@@ -70,7 +70,7 @@ func newPlace(t *testing.T, serve func(nc *net.TCPConn, n int)) *place {
 	bad, err := net.Listen("tcp", p.bad.String()+":"+p.port)
 	if err != nil {
 		good.Close()
-		t.Skip("not run: 127.0.0.2 is no address of this machine")
+		t.Skip("not run: cannot listen on 127.0.0.2")
 	}
 	var conns sync.WaitGroup
 	accept := func(l net.Listener, n *atomic.Int64, serve func(nc *net.TCPConn, n int)) {
@@ -102,10 +102,10 @@ func newPlace(t *testing.T, serve func(nc *net.TCPConn, n int)) *place {
 
 func (p *place) addr(host string) string { return net.JoinHostPort(host, p.port) }
 
-// hangUpOnV2 plays a v1 node.
+// hangUpOnV2 plays a v1-only node.
 func hangUpOnV2(nc *net.TCPConn, _ int) { nc.Read(make([]byte, 64)); reset(nc) }
 
-// A name whose answers change is as good as its present answer, time and again.
+// If the answers for a name change, the rules judge each answer anew.
 func TestRebinding(t *testing.T) {
 	p := newPlace(t, echo)
 	lookups := resolver(t, func(n int) []netip.Addr { return []netip.Addr{[]netip.Addr{p.good, p.bad}[n%2]} })
@@ -125,11 +125,11 @@ func TestRebinding(t *testing.T) {
 		wantAttrs(t, line, logLine{"level": "WARN", "dest": p.addr("rebind.example")})
 	}
 	if n := lookups.Load(); n != 20 {
-		t.Errorf("%d look-ups for 20 dials: what was looked up is what must be dialled", n)
+		t.Errorf("%d look-ups for 20 dials, want 20: the address that was judged must be the one dialled", n)
 	}
 }
 
-// A rule also applies to a name's other addresses.
+// Rules also apply to the other addresses of a name.
 func TestRulesForLaterDials(t *testing.T) {
 	p := newPlace(t, hangUpOnV2)
 	resolver(t, func(int) []netip.Addr { return []netip.Addr{p.good, p.bad} })
@@ -143,7 +143,7 @@ func TestRulesForLaterDials(t *testing.T) {
 	}
 }
 
-// All dials of a session go to the addresses that its name had at the begin.
+// All dials of a session use the addresses from its first look-up.
 func TestOneLookupPerSession(t *testing.T) {
 	p := newPlace(t, hangUpOnV2)
 	lookups := resolver(t, func(n int) []netip.Addr { return []netip.Addr{p.good, p.bad}[min(n, 1):][:1] })
@@ -158,7 +158,7 @@ func TestOneLookupPerSession(t *testing.T) {
 	}
 }
 
-// Whatever way a client has to say where it wants to go, the rules hold.
+// The rules apply to every way in which a client can name its destination.
 func TestRulesForEveryWayIn(t *testing.T) {
 	p := newPlace(t, echo)
 	resolver(t, func(int) []netip.Addr { return []netip.Addr{p.bad} })
@@ -167,7 +167,7 @@ func TestRulesForEveryWayIn(t *testing.T) {
 	for name, c := range map[string]struct {
 		addr string
 		says []byte
-		want string // all that the client hears
+		want string // all that the client receives
 		why  string
 	}{
 		"address":         {e.addr, slices.Concat([]byte("\x05\x01\x00\x05\x01\x00\x01\x7f\x00\x00\x02"), binary.BigEndian.AppendUint16(nil, port)), "\x05\x00\x05\x02\x00\x01\x00\x00\x00\x00\x00\x00", "is denied by the rule 127.0.0.2"},
@@ -192,8 +192,8 @@ func TestRulesForEveryWayIn(t *testing.T) {
 	}
 }
 
-// With an upstream proxy, names and addresses are judged as they are asked for, and
-// what is refused does not get there.
+// With an upstream proxy, names and addresses are judged as the client sent them, and refused ones
+// do not reach that proxy.
 func TestRulesWithUpstream(t *testing.T) {
 	t.Parallel()
 	u := newUpstream(t, "tcp", "127.0.0.1:0")
@@ -201,7 +201,7 @@ func TestRulesWithUpstream(t *testing.T) {
 	for _, dest := range []string{"name.onion:8333", "192.0.2.7:8333", "node.example:25"} {
 		client := e.dial()
 		if code, err := ask(client, dest); code != 2 || err != nil {
-			t.Errorf("%s: reply %d, %v", dest, code, err)
+			t.Errorf("%s: reply %d, %v; want 2", dest, code, err)
 		}
 		e.wantEnd(client, "refused", "is denied by the rule")
 	}
@@ -217,12 +217,12 @@ func TestRulesWithUpstream(t *testing.T) {
 	}
 	e.wantEnd(client, "refused", "is denied by the rule 192.0.2.0/24")
 	if all, want := u.requests(), []asked{{socks.CommandResolve, "node.example", "", ""}}; !slices.Equal(all, want) {
-		t.Errorf("the upstream proxy was asked %v, want %v", all, want)
+		t.Errorf("requests to the upstream proxy: %v, want %v", all, want)
 	}
 }
 
-// An address in other words is the same address, and the names of this machine lead to
-// it, whoever resolves them.
+// Other spellings of an address are the same address, and names of this machine mean it, whoever
+// resolves them.
 func TestRulesForDisguises(t *testing.T) {
 	t.Parallel()
 	u := newUpstream(t, "tcp", "127.0.0.1:0")
@@ -232,7 +232,7 @@ func TestRulesForDisguises(t *testing.T) {
 		"localhost", "LOCALHOST", "localhost.", "localhost..", "a.b.localhost.", "localhost6", "ip6-localhost", "localhost.localdomain", "64:ff9b:1::7f00:1", "::ffff:0:127.0.0.1"} {
 		client := e.dial()
 		if code, err := ask(client, net.JoinHostPort(host, "8333")); code != 2 || err != nil {
-			t.Errorf("%s: reply %d, %v", host, code, err)
+			t.Errorf("%s: reply %d, %v; want 2", host, code, err)
 		}
 		e.wantEnd(client, "refused", "is denied by the rule private")
 		client = e.dial()
@@ -241,10 +241,10 @@ func TestRulesForDisguises(t *testing.T) {
 		}
 		e.wantEnd(client, "refused", "is denied by the rule private")
 	}
-	for _, host := range []string{"127.0.0.1.1", "08.1", "4294967296", "node.0x1"} { // what they mean nobody knows
+	for _, host := range []string{"127.0.0.1.1", "08.1", "4294967296", "node.0x1"} { // ambiguous
 		client := e.dial()
 		if code, err := ask(client, net.JoinHostPort(host, "8333")); code != 1 || err != nil {
-			t.Errorf("%s: reply %d, %v", host, code, err)
+			t.Errorf("%s: reply %d, %v; want 1", host, code, err)
 		}
 		client.Close()
 		e.wantEnd(client, "refused", "neither a name nor an address")
@@ -254,13 +254,12 @@ func TestRulesForDisguises(t *testing.T) {
 	wantClosed(t, client)
 	e.wantEnd(client, "refused", "is denied by the rule private")
 	if all := u.requests(); len(all) > 0 {
-		t.Errorf("the upstream proxy was asked %v", all)
+		t.Errorf("requests to the upstream proxy: %v, want none", all)
 	}
 }
 
-// A web page can have the browser send requests to a port of this machine. It gets
-// nothing connected, and learns nothing of what listens there, whatever it puts
-// into them.
+// A web page can make the browser send requests to a local port. Whatever these contain, nothing is
+// dialled and the page learns nothing about the port.
 func TestWebPage(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{})
@@ -283,6 +282,6 @@ func TestWebPage(t *testing.T) {
 		})
 	}
 	if len(e.net.dials) > 0 {
-		t.Errorf("dialled %v", e.net.dials)
+		t.Errorf("dialled %v, want nothing", e.net.dials)
 	}
 }

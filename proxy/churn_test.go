@@ -12,9 +12,8 @@ import (
 	"bip324proxy/proxy"
 )
 
-// A thousand dials to a closed port, each answered with the refusal, and a
-// thousand clients that leave at every step of asking: start checks that no
-// goroutine and no socket is left of them.
+// A thousand dials to a closed port, each refused, and a thousand clients that leave during the
+// SOCKS exchange leave no goroutine and no socket behind: start checks that.
 func TestChurn(t *testing.T) {
 	t.Parallel()
 	closed := testkit.Nobody(t)

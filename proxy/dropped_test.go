@@ -13,8 +13,8 @@ import (
 	"bip324proxy/v1v2"
 )
 
-// The log has one line about each kind of message that a session drops, however many
-// there are; all are counted by why, in the session's last line and in the snapshot.
+// A session logs one line for each kind of message that it drops; its last line and the snapshot
+// have the counts by reason.
 func TestDroppedIsTold(t *testing.T) {
 	t.Parallel()
 	const many = 300
@@ -33,7 +33,7 @@ func TestDroppedIsTold(t *testing.T) {
 		}
 	}))
 	client := e.connect("node.example:8333")
-	client.Write(spoilt("version")) // before it opens
+	client.Write(spoilt("version")) // before the session opens
 	client.Write(v1Message(mainnet, "version", version))
 	if name, _, err := readV1(client); name != "verack" || err != nil {
 		t.Errorf("%s, %v", name, err)
@@ -65,15 +65,15 @@ func TestDroppedIsTold(t *testing.T) {
 		"to_peer wrong_checksum version",
 	}
 	if !slices.Equal(got, want) {
-		t.Errorf("told\n%q, want\n%q", got, want)
+		t.Errorf("logged\n%q, want\n%q", got, want)
 	}
 	now := e.server.Snapshot()
 	if d := now.Dropped; now.Traffic["v2"].Dropped != many*7+1 || d["unknown_id"] != 2*many || d["empty"] != many || d["short_type"] != many || d["invalid_type"] != 2*many || d["wrong_checksum"] != many+1 || len(d) != len(v1v2.Reasons) {
-		t.Errorf("%v, %+v", d, now.Traffic)
+		t.Errorf("got %v, %+v", d, now.Traffic)
 	}
 }
 
-// A session that does not open has one line, with what it dropped, and counts.
+// A session that does not open logs one line, which has what it dropped, and its drops are counted.
 func TestDroppedBeforeOpen(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{})
@@ -86,9 +86,9 @@ func TestDroppedBeforeOpen(t *testing.T) {
 	client.Close()
 	wantAttrs(t, e.wantEnd(client, "refused", "the client closed the connection"), logLine{"dropped_for": "wrong_checksum=3"})
 	if lines, _ := e.logs.of(client.LocalAddr()); len(lines) != 1 {
-		t.Errorf("%v", lines)
+		t.Errorf("the log says %v", lines)
 	}
 	if n := e.server.Snapshot().Dropped["wrong_checksum"]; n != 3 {
-		t.Errorf("%d counted", n)
+		t.Errorf("%d drops counted", n)
 	}
 }

@@ -1,4 +1,4 @@
 package proxy
 
-// Redact is redact, for tests that need package hints, which imports this one.
+// Redact exports redact for tests that need package hints, which imports this package.
 var Redact = redact

@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// fakeNet is the network behind the proxy: every destination is a function
-// that plays the peer at the other end of a TCP connection on this machine.
+// fakeNet is the network behind the proxy: a function for each destination plays the peer at the
+// other end of a loopback TCP connection.
 type fakeNet struct {
 	l net.Listener
 
 	mu    sync.Mutex
 	peers map[string]func(nc *net.TCPConn, dial int)
 	dials map[string]int
-	hold  <-chan struct{} // if not nil, dial returns when it is closed
+	hold  <-chan struct{} // if not nil, dial returns after it is closed
 	tap   bool
 	taps  map[string][]*tapped
 
@@ -35,15 +35,15 @@ func newFakeNet(t *testing.T) *fakeNet {
 		dials: make(map[string]int), taps: make(map[string][]*tapped), hanging: make(chan struct{})}
 }
 
-// peer has f play dest. dial counts the connections to dest from 1.
+// peer makes f play dest. f gets the number of the connection to dest, from 1.
 func (n *fakeNet) peer(dest string, f func(nc *net.TCPConn, dial int)) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.peers[dest] = f
 }
 
-// dial connects to the peer of that address. It is serial, so that the
-// connection accepted is the one dialled.
+// dial connects to the peer of that address. Dials are serial, so that the accepted connection is
+// the dialled one.
 func (n *fakeNet) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 	if addr == "hangs.example:8333" {
 		close(n.hanging)
@@ -87,8 +87,7 @@ func (n *fakeNet) dialled(dest string) int {
 	return n.dials[dest]
 }
 
-// sent returns what has left for dest, one slice per connection, each a slice
-// of writes. It needs tap.
+// sent returns what was sent to dest: one slice of writes per connection. It needs tap.
 func (n *fakeNet) sent(dest string) (all [][][]byte) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -105,7 +104,7 @@ func (n *fakeNet) close() {
 	n.wg.Wait()
 }
 
-// tapped keeps a copy of every write.
+// tapped records every write.
 type tapped struct {
 	net.Conn
 	mu     sync.Mutex

@@ -18,16 +18,16 @@ import (
 const (
 	clearnet = "192.0.2.1:8333"
 	cjdns    = "[fc00::1]:8333"
-	notCJDNS = "[fc00::2]:8333" // where this host is not configured for it
+	notCJDNS = "[fc00::2]:8333" // this host is not configured for CJDNS
 )
 
-// How a peer without v2 may end its first connection, and where plaintext may
+// The ways in which a peer without v2 may end its first connection, and whether plaintext may
 // follow.
 func TestFallback(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		fallback fallback.Mode
-		dest     string // of those in CJDNS's range only cjdns counts
+		dest     string // of addresses in CJDNS's range, only cjdns qualifies
 		end      ending
 		v1       bool
 	}{
@@ -50,7 +50,7 @@ func TestFallback(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%v/%s/%s", c.fallback, c.dest, c.end.name), func(t *testing.T) {
 			server := &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: c.fallback, Peers: new(fallback.Peers)}, CJDNSReachable: c.dest != notCJDNS}}
-			switch { // of the two timers only the one that must go off
+			switch { // let only the intended one of two timers fire
 			case c.end.name != stall.name:
 				server.Dialer.FirstByteTimeout = time.Minute
 			case c.v1:
@@ -70,7 +70,7 @@ func TestFallback(t *testing.T) {
 				return
 			}
 			e.wantV1(t, client, c.dest, got)
-			dials := 3 // v2, v2 once more, v1
+			dials := 3 // v2, v2 again, v1
 			if c.end.name == stall.name {
 				dials = 2
 			}
@@ -92,8 +92,8 @@ func TestFallback(t *testing.T) {
 	}
 }
 
-// v1Node has dest speak v1, and end connections that begin with anything else. What it
-// reads on each in v1 comes from the channel.
+// v1Node makes dest speak v1, and end connections that begin with anything else. The channel gets
+// what it reads on each v1 connection.
 func (e *env) v1Node(_ *testing.T, dest string, end ending) <-chan []byte {
 	got := make(chan []byte, 4)
 	e.net.peer(dest, v1Only(end, got))
@@ -104,7 +104,7 @@ func v1Only(end ending, got chan<- []byte) func(*net.TCPConn, int) {
 	return func(nc *net.TCPConn, _ int) {
 		var first [4]byte
 		switch _, err := io.ReadFull(nc, first[:]); {
-		case err != nil: // it was not needed
+		case err != nil: // the connection was not used
 		case first == mainnet:
 			got <- speakV1(prefixed{nc, io.MultiReader(bytes.NewReader(first[:]), nc)})
 		default:
@@ -114,7 +114,7 @@ func v1Only(end ending, got chan<- []byte) func(*net.TCPConn, int) {
 	}
 }
 
-// prefixed is a connection of which something was read before.
+// prefixed is a connection with bytes that were read before.
 type prefixed struct {
 	net.Conn
 	r io.Reader
@@ -122,8 +122,8 @@ type prefixed struct {
 
 func (p prefixed) Read(b []byte) (int, error) { return p.r.Read(b) }
 
-// wantV1 has a client, which has sent its VERSION, finish a session with a
-// v1Node, and checks that what it says arrives as it is, once.
+// wantV1 completes the session of a client that has sent its VERSION to a v1Node, and checks that
+// its bytes arrive unchanged and once.
 func (e *env) wantV1(t *testing.T, client net.Conn, dest string, got <-chan []byte) {
 	t.Helper()
 	if name, payload, err := readV1(client); err != nil || name != "version" || string(payload) != "of the peer" {
@@ -135,25 +135,25 @@ func (e *env) wantV1(t *testing.T, client net.Conn, dest string, got <-chan []by
 	client.Close()
 	want := slices.Concat(v1Message(mainnet, "version", version), verack)
 	if b := receive(t, got, "the peer"); !bytes.Equal(b, want) {
-		t.Errorf("the peer got %q, want %q", b, want)
+		t.Errorf("the peer received %q, want %q", b, want)
 	}
 	end := e.wantEnd(client, "closed", "both sides closed the connection")
 	wantAttrs(t, end, logLine{"transport": "v1", "dest": dest, "bytes_to_peer": float64(len(want)), "bytes_to_client": 24.0 + 11})
 	lines, _ := e.logs.of(client.LocalAddr())
 	if cause, _ := lines[0]["cause"].(string); lines[0]["transport"] != "v1" || cause == "" {
-		t.Errorf("no cause: %v", lines[0])
+		t.Errorf("no cause in the line %v", lines[0])
 	}
 	for _, line := range lines { // opened and closed
 		if got, want := line["plaintext"], any(true); dest == cjdns && got != nil || dest != cjdns && got != want {
-			t.Errorf("to %s: %v", dest, line)
+			t.Errorf("to %s: the log says %v", dest, line)
 		}
 	}
 	if said := strings.Count(e.logs.text(), `"plaintext"`); said != strings.Count(e.logs.text(), `"transport":"v1","plaintext":true`) {
-		t.Errorf("the log: %s", e.logs.text())
+		t.Errorf("the log says %s", e.logs.text())
 	}
 }
 
-// A peer that was too busy for v2 is not spoken to in v1 if it has time a moment later.
+// A peer that was too busy for v2 is not spoken to in v1 if it answers in v2 a moment later.
 func TestBusyPeer(t *testing.T) {
 	t.Parallel()
 	for _, end := range []ending{fin, rst} {
@@ -173,7 +173,7 @@ func TestBusyPeer(t *testing.T) {
 		client.Close()
 		wantAttrs(t, e.wantEnd(client, "closed", "the peer"), logLine{"transport": "v2"})
 		if n := e.net.dialled(clearnet); n != 2 {
-			t.Errorf("dialled %d times", n)
+			t.Errorf("dialled %d times, want 2", n)
 		}
 		for _, conn := range e.net.sent(clearnet) {
 			wantNoPlaintext(t, clearnet, bytes.Join(conn, nil))
@@ -181,7 +181,7 @@ func TestBusyPeer(t *testing.T) {
 	}
 }
 
-// A peer that has spoken v2 once is never spoken to in v1.
+// A peer that has once spoken v2 is never spoken to in v1.
 func TestNoFallbackFromV2(t *testing.T) {
 	t.Parallel()
 	for _, end := range []ending{fin, rst} {
@@ -210,8 +210,7 @@ func TestNoFallbackFromV2(t *testing.T) {
 	}
 }
 
-// A peer that hangs up whatever is said is dialled three times at most, and is not
-// taken for a v1 peer.
+// A peer that hangs up on everything is dialled three times at most, and not recorded as a v1 peer.
 func TestFullPeer(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always, Peers: new(fallback.Peers)}}})
@@ -230,11 +229,11 @@ func TestFullPeer(t *testing.T) {
 		}
 	}
 	if got := e.server.Dialer.Peers.Lookup(clearnet); got != fallback.SpeaksUnknown {
-		t.Errorf("the peer is taken for %v", got)
+		t.Errorf("the peer is known as %v", got)
 	}
 }
 
-// The second connection cannot be made: the session ends.
+// If the second connection cannot be made, the session ends.
 func TestNoSecondConnection(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always}}})
@@ -246,13 +245,13 @@ func TestNoSecondConnection(t *testing.T) {
 	client := e.connect(clearnet)
 	client.Write(v1Message(mainnet, "version", version))
 	wantClosed(t, client)
-	wantAttrs(t, e.wantEnd(client, "refused", "the peer hung up"), logLine{"level": "INFO"}) // it happens every day
+	wantAttrs(t, e.wantEnd(client, "refused", "the peer hung up"), logLine{"level": "INFO"}) // routine
 	if n := e.net.dialled(clearnet); n != 2 {
 		t.Errorf("dialled %d times", n)
 	}
 }
 
-// In v1, a peer may take its time for the first answer.
+// In v1 the peer's first answer may come late.
 func TestV1PeerAnswersLate(t *testing.T) {
 	t.Parallel()
 	peers := new(fallback.Peers)
@@ -271,7 +270,7 @@ func TestV1PeerAnswersLate(t *testing.T) {
 	client := e.connect(clearnet)
 	client.Write(v1Message(mainnet, "version", version))
 	if name, _, err := readV1(client); name != "version" || err != nil {
-		t.Errorf("the peer's VERSION: %q, %v", name, err)
+		t.Errorf("the peer's VERSION: got %q, %v", name, err)
 	}
 	hangUp(client)
 	client.Close()

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Of refusals that are alike the first is logged, and then every ten minutes how
-// many more there were, for as long as there are any.
+// Of identical refusals the first is logged, and then every ten minutes the number of the others,
+// until there are none.
 func TestFoldedRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var f foldedLog
@@ -29,16 +29,16 @@ func TestFoldedRefusals(t *testing.T) {
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		if firsts != 10 || len(told) != 10 || told[0] != "9 at 10m0s" || told[9] != "9 at 1h40m0s" {
-			t.Errorf("%d lines at once, then %v", firsts, told)
+			t.Errorf("%d refusals logged at once, want 10; then %v", firsts, told)
 		}
 		if len(f.byKey) != 0 {
-			t.Errorf("%d are kept", len(f.byKey))
+			t.Errorf("%d entries remain, want 0", len(f.byKey))
 		}
 	})
 }
 
-// Another destination, another reason, another answer to the client: another line.
-// All told, nothing is lost, and never are more than so many kept.
+// Refusals with another destination, kind or reply code are separate. No refusal goes uncounted,
+// and the number of entries is bounded.
 func TestFoldedRefusalsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var f foldedLog
@@ -48,29 +48,29 @@ func TestFoldedRefusalsAreBounded(t *testing.T) {
 				{dest: fmt.Sprintf("node%d.example:8333", i), kind: KindDial, code: 4},
 				{dest: fmt.Sprintf("node%d.example:8333", i), kind: KindDial, code: 5},
 				{dest: fmt.Sprintf("node%d.example:8333", i), kind: KindNoV2Answer, code: 0},
-				{dest: "node.example:8333", kind: KindDial, code: 4}, // over and over
+				{dest: "node.example:8333", kind: KindDial, code: 4}, // repeated
 			} {
 				for range 3 {
 					refusals++
 					if f.isFirst(r, nil, func(n int, _ clientSet) { counted += n }) {
 						counted++
 					} else if refusals%3 == 1 && r.dest != "node.example:8333" {
-						t.Fatalf("%v counts as another", r)
+						t.Fatalf("%v was folded into another", r)
 					}
 				}
 			}
 			if len(f.byKey) > maxFolds {
-				t.Fatalf("%d are kept", len(f.byKey))
+				t.Fatalf("%d entries", len(f.byKey))
 			}
 		}
 		f.tellAll()
 		if counted != refusals || len(f.byKey) != 0 {
-			t.Errorf("%d of %d are told, %d kept", counted, refusals, len(f.byKey))
+			t.Errorf("%d of %d refusals counted, %d entries remain", counted, refusals, len(f.byKey))
 		}
 	})
 }
 
-// No lock is held while a line is written: whoever writes it may cause another.
+// No lock is held while a line is written: its writer may log another.
 func TestFoldedWithoutLocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var refusals foldedLog
@@ -85,12 +85,12 @@ func TestFoldedWithoutLocks(t *testing.T) {
 			refusals.isFirst(r, nil, write)
 		}
 		repeat()
-		time.Sleep(foldRefusalsFor) // it is told when its time is over
+		time.Sleep(foldRefusalsFor) // the count is logged when the period ends
 		synctest.Wait()
 		refusals.tellAll() // at the end
 		repeat()
 		refusals.tellAll()
-		for i := range maxFolds { // and when there are too many
+		for i := range maxFolds { // and on overflow
 			r := foldKey{dest: fmt.Sprint(i), kind: KindDial}
 			refusals.isFirst(r, nil, write)
 			refusals.isFirst(r, nil, write)
@@ -118,7 +118,7 @@ func TestFoldedWithoutLocks(t *testing.T) {
 	})
 }
 
-// A line about one client names it, one about several says how many they are.
+// A line about one client names it, a line about several has their number.
 func TestFoldedLogClients(t *testing.T) {
 	tcp := func(addr string) net.Addr { return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(addr)) }
 	var many []net.Addr
@@ -160,7 +160,7 @@ func TestFoldedLogClients(t *testing.T) {
 				first = "[again 0]"
 			}
 			if len(got) != 2 || got[0] != first || got[1] != c.want {
-				t.Errorf("%q, want %q and %q", got, first, c.want)
+				t.Errorf("got %q, want %q and %q", got, first, c.want)
 			}
 		})
 	}

@@ -43,15 +43,15 @@ type env struct {
 	net    *fakeNet
 }
 
-// start runs server on loopback. When the test ends, all sessions must have
-// ended by themselves, and nothing may be left once the server is closed.
+// start runs server on loopback. When the test ends, all sessions must have ended by themselves,
+// and nothing may remain after the server is closed.
 func start(t *testing.T, server *proxy.Server) *env {
 	t.Helper()
 	return startOn(t, server, true)
 }
 
-// startDirect is start with the system's network behind the proxy. It counts the
-// sockets of the whole process: a test that calls it must not run in parallel.
+// startDirect is start with the system's network behind the proxy. It counts the sockets of the
+// whole process: a test that calls it must not run in parallel.
 func startDirect(t *testing.T, server *proxy.Server) *env {
 	t.Helper()
 	return startOn(t, server, false)
@@ -95,7 +95,7 @@ func startOn(t *testing.T, server *proxy.Server, fake bool) *env {
 	return e
 }
 
-// serve has the server accept from l until the test ends.
+// serve makes the server accept from l until the test ends.
 func (e *env) serve(l net.Listener) {
 	served := make(chan error, 1)
 	go func() { served <- e.server.Serve(l) }()
@@ -108,7 +108,7 @@ func (e *env) serve(l net.Listener) {
 	e.until("the listener", func(s proxy.Snapshot) bool { return slices.Contains(s.Listeners, l.Addr().String()) })
 }
 
-// serveAnother has the server accept from another listener and returns its address.
+// serveAnother makes the server accept from another listener and returns its address.
 func (e *env) serveAnother() string {
 	e.t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -119,9 +119,8 @@ func (e *env) serveAnother() string {
 	return l.Addr().String()
 }
 
-// remember notes how many goroutines this test has started and how many sockets
-// have an end that is mine. The function it returns fails the test unless there
-// are no more of them again.
+// remember counts this test's goroutines and the sockets with an end that is mine. The function it
+// returns fails the test unless the counts fall back to these.
 func remember(t *testing.T, mine func(addr string) bool) func(when string) {
 	goroutines, sockets := labelled(t), openSockets(mine)
 	return func(when string) {
@@ -138,8 +137,8 @@ func remember(t *testing.T, mine func(addr string) bool) func(when string) {
 	}
 }
 
-// labelled counts the goroutines of the test t: a goroutine has the label of the
-// one that started it.
+// labelled counts the goroutines of the test t: a goroutine inherits the label of the one that
+// started it.
 func labelled(t *testing.T) (n int) {
 	var profile bytes.Buffer
 	pprof.Lookup("goroutine").WriteTo(&profile, 1)
@@ -161,12 +160,12 @@ func receive[T any](t *testing.T, c <-chan T, what string) (v T) {
 	select {
 	case v = <-c:
 	case <-time.After(patience):
-		t.Errorf("waited %v in vain for %s", patience, what)
+		t.Errorf("timed out after %v waiting for %s", patience, what)
 	}
 	return v
 }
 
-// logBook is a log, as JSON, to look things up in.
+// logBook is a searchable JSON log.
 type logBook struct {
 	mu    sync.Mutex
 	raw   bytes.Buffer
@@ -220,9 +219,8 @@ func (b *logBook) of(client net.Addr) (of []logLine, more <-chan struct{}) {
 	return of, b.more
 }
 
-// end waits for the line with which the client's session ends, and checks that,
-// but for those about dropped messages, it is the only one and that "session opened" came before it if, and only if,
-// it is "session closed".
+// end waits for the line that ends the client's session. Apart from lines about dropped messages,
+// "session closed" must follow "session opened", and "session refused" must be the only line.
 func (e *env) end(client net.Conn) logLine {
 	e.t.Helper()
 	timeout := time.After(patience)
@@ -242,19 +240,18 @@ func (e *env) end(client net.Conn) logLine {
 		select {
 		case <-more:
 		case <-timeout:
-			e.t.Errorf("the session has not ended: %v", lines)
+			e.t.Errorf("the session did not end: %v", lines)
 			return logLine{}
 		}
 	}
 }
 
-// wantEnd checks how a session ended: "closed" or "refused", and with a reason
-// that contains why.
+// wantEnd checks that a session was "closed" or "refused", for a reason that contains why.
 func (e *env) wantEnd(client net.Conn, how, why string) logLine {
 	e.t.Helper()
 	line := e.end(client)
 	if reason, _ := line["reason"].(string); line["msg"] != "session "+how || !strings.Contains(reason, why) || reason == "" {
-		e.t.Errorf("%v, want session %s because %q", line, how, why)
+		e.t.Errorf("got %v, want session %s because %q", line, how, why)
 	}
 	return line
 }
@@ -266,7 +263,7 @@ func (e *env) dialTo(addr string) net.Conn {
 	e.t.Helper()
 	nc, err := net.Dial("tcp", addr)
 	if err != nil {
-		panic(err) // this machine cannot run the test
+		panic(err) // the machine cannot run the test
 	}
 	nc.SetDeadline(time.Now().Add(patience))
 	e.t.Cleanup(func() { nc.Close() })
@@ -283,7 +280,7 @@ func (e *env) connect(dest string) net.Conn {
 	return nc
 }
 
-// ask has the proxy connect nc to dest and returns the reply's code.
+// ask requests a connection to dest and returns the reply's code.
 func ask(nc net.Conn, dest string) (code byte, err error) {
 	if _, err := nc.Write([]byte{5, 1, 0}); err != nil {
 		return 0, err
@@ -308,7 +305,7 @@ func ask(nc net.Conn, dest string) (code byte, err error) {
 	return reply[1], nil
 }
 
-// request is a SOCKS request for "host:port", the host as a name.
+// request returns a SOCKS request for "host:port", with the host as a name.
 func request(command byte, dest string) []byte {
 	host, port, _ := net.SplitHostPort(dest)
 	n, _ := strconv.Atoi(port)
@@ -316,14 +313,13 @@ func request(command byte, dest string) []byte {
 	return binary.BigEndian.AppendUint16(b, uint16(n))
 }
 
-// readV1 reads a v1 message of the main network. The error is io.EOF only
-// between messages.
+// readV1 reads a v1 message of mainnet. The error is io.EOF only between messages.
 func readV1(r io.Reader) (name string, payload []byte, err error) {
 	var head [24]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return "", nil, err
 	}
-	size := int64(binary.LittleEndian.Uint32(head[16:])) // may be a v2 key's: any
+	size := int64(binary.LittleEndian.Uint32(head[16:])) // may be part of a v2 key: any value
 	payload, err = io.ReadAll(io.LimitReader(r, size))
 	if err == nil && int64(len(payload)) < size {
 		err = io.ErrUnexpectedEOF
@@ -347,13 +343,12 @@ var (
 	randomBytes = testkit.RandomBytes
 )
 
-// wantClosed checks that nothing but the end comes from nc: the proxy closes in
-// good order, or resets where nc had more to say.
+// wantClosed checks that nc ends without data: the proxy closes, or resets if nc sent more.
 func wantClosed(t *testing.T, nc net.Conn) {
 	t.Helper()
 	b, err := io.ReadAll(nc)
 	if len(b) > 0 {
-		t.Errorf("%d bytes before the end: % x", len(b), b[:min(len(b), 32)])
+		t.Errorf("got %d bytes before the end, want none: % x", len(b), b[:min(len(b), 32)])
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Error("the connection stays open")
@@ -366,18 +361,18 @@ func reset(nc net.Conn) {
 	nc.Close()
 }
 
-// hangUp ends what nc says, and reads until the other side is at its end too.
+// hangUp half-closes nc and reads until the other side closes.
 func hangUp(nc net.Conn) {
 	nc.(*net.TCPConn).CloseWrite()
 	io.Copy(io.Discard, nc)
 }
 
-// wantNoPlaintext checks that b, which left for dest, holds nothing of v1.
+// wantNoPlaintext checks that b, which was sent to dest, has nothing of v1.
 func wantNoPlaintext(t *testing.T, dest string, b []byte) {
 	t.Helper()
 	for _, clear := range []string{string(mainnet[:]) + "ver", "version\x00", "clear-text-user-agent"} {
 		if bytes.Contains(b, []byte(clear)) {
-			t.Errorf("%q left in plaintext for %s", clear, dest)
+			t.Errorf("%q was sent in plaintext to %s", clear, dest)
 		}
 	}
 }

@@ -23,8 +23,8 @@ func explain(err error) (reason, hint string) {
 	return reason, hints.For(proxy.Failure{Kind: kind, Err: err})
 }
 
-// What a peer sends instead of a v2 handshake says what it is, and what to do, also in a
-// log without addresses.
+// If a peer answers the v2 handshake with something else, the reason says what it is and the hint
+// what to do, with redacted addresses, too.
 func TestExplainHandshake(t *testing.T) {
 	reset := &net.OpError{Op: "read", Net: "tcp", Source: new(net.TCPAddr), Addr: new(net.TCPAddr), Err: os.NewSyscallError("read", syscall.ECONNRESET)}
 	for _, c := range []struct {
@@ -49,25 +49,25 @@ func TestExplainHandshake(t *testing.T) {
 		for _, err := range []error{e, proxy.Redact(e)} {
 			reason, hint := explain(err)
 			if !strings.Contains(reason, c.reason) || !strings.Contains(hint, c.hint) {
-				t.Errorf("%q, %v: %q -> %q; want %q -> %q", c.first, c.err, reason, hint, c.reason, c.hint)
+				t.Errorf("%q, %v: got %q -> %q; want %q -> %q", c.first, c.err, reason, hint, c.reason, c.hint)
 			}
 		}
 	}
 }
 
-// The words for a client that is not admitted name it, unless addresses are redacted.
+// The reason for a client that is not admitted names it, unless addresses are redacted.
 func TestExplainClient(t *testing.T) {
 	for _, relays := range []bool{false, true} {
 		e := &rules.ClientError{IP: netip.MustParseAddr("203.0.113.7"), Relays: relays}
 		reason, hint := explain(e)
 		if !strings.HasPrefix(reason, "the client 203.0.113.7 is ") || !strings.Contains(hint, "add --clients public:203.0.113.7") {
-			t.Errorf("%s; %s", reason, hint)
+			t.Errorf("got %s; %s", reason, hint)
 		}
 		redacted := proxy.Redact(e)
 		var kept *rules.ClientError
 		reason, hint = explain(redacted)
 		if !errors.As(redacted, &kept) || kept.Relays != relays || strings.Contains(reason+hint, "203.0.113.7") || !strings.Contains(hint, "--clients") {
-			t.Errorf("redacted: %s; %s", reason, hint)
+			t.Errorf("redacted: got %s; %s", reason, hint)
 		}
 	}
 	_, hint := explain(&rules.ClientError{IP: netip.MustParseAddr("172.30.0.2"), Own: true, Relays: true})
@@ -84,12 +84,12 @@ func TestExplainClient(t *testing.T) {
 	}
 }
 
-// Where all fail in one way there is something to do, also if it would be nothing for a
-// single failure.
+// If all sessions fail in the same way there is a hint, even for kinds without one for a single
+// failure.
 func TestHintsOfMost(t *testing.T) {
 	for _, kind := range []string{proxy.KindDial, proxy.KindHandshake, proxy.KindResolve, proxy.KindClient} {
 		if hints.For(proxy.Failure{Kind: kind}) == "" {
-			t.Errorf("there is no hint for %s", kind)
+			t.Errorf("%s has no hint", kind)
 		}
 	}
 }

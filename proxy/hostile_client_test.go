@@ -18,7 +18,7 @@ import (
 	"bip324proxy/v1v2"
 )
 
-// Whatever follows "version" must be a VERSION before anything is said to the peer.
+// Nothing is sent to the peer unless a valid VERSION follows the header with "version".
 func TestClientBeginsBadly(t *testing.T) {
 	t.Parallel()
 	tooLong := v1Message(mainnet, "version", version)
@@ -46,20 +46,20 @@ func TestClientBeginsBadly(t *testing.T) {
 			e.wantEnd(client, "refused", c.why)
 			e.net.wg.Wait()
 			if n := got.Load(); n != 0 {
-				t.Errorf("the peer got %d bytes", n)
+				t.Errorf("the peer received %d bytes, want none", n)
 			}
 		})
 	}
 }
 
-// spoilt is a message with a wrong checksum.
+// spoilt returns a message with a wrong checksum.
 func spoilt(name string) []byte {
 	b := v1Message(mainnet, name, version)
 	b[20] ^= 1
 	return b
 }
 
-// Faults after the VERSION: what is good before them arrives, nothing after.
+// Faults after the VERSION: good messages before the fault arrive, nothing after it.
 func TestClientMisbehaves(t *testing.T) {
 	t.Parallel()
 	ping := v1Message(mainnet, "ping", randomBytes(8, 1))
@@ -99,28 +99,28 @@ func TestClientMisbehaves(t *testing.T) {
 					if len(contents) == 9 && contents[0] == 18 {
 						n++
 					} else if len(contents) != 13+len(version) {
-						t.Errorf("the peer got % x", contents[:min(len(contents), 20)])
+						t.Errorf("the peer received % x", contents[:min(len(contents), 20)])
 					}
 				}
 			}))
 			client := e.connect("node.example:8333")
 			client.Write(v1Message(mainnet, "version", version))
-			readV1(client) // the session stands
+			readV1(client) // the session is open
 			client.Write(c.says)
 			hangUp(client)
 			client.Close()
 			if n := receive(t, got, "the peer"); n != c.pings {
-				t.Errorf("the peer got %d pings, want %d", n, c.pings)
+				t.Errorf("the peer received %d pings, want %d", n, c.pings)
 			}
 			line := e.wantEnd(client, "closed", c.why)
 			if line["dropped"] != c.dropped {
-				t.Errorf("%v messages dropped, want %v", line["dropped"], c.dropped)
+				t.Errorf("dropped %v messages, want %v", line["dropped"], c.dropped)
 			}
 		})
 	}
 }
 
-// A client that resets in mid session takes the peer's connection with it.
+// If a client resets during the session, the peer's connection is closed as well.
 func TestClientResets(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{})
@@ -139,8 +139,8 @@ func TestClientResets(t *testing.T) {
 	e.wantEnd(client, "closed", "the client: ")
 }
 
-// A client that leaves while the peer is still silent ends the session, and
-// causes no second connection, least of all one for v1.
+// A client that leaves while the peer is silent ends the session; no second connection follows,
+// above all none for v1.
 func TestClientLeavesDuringHandshake(t *testing.T) {
 	t.Parallel()
 	for _, end := range []ending{fin, rst} {
@@ -162,8 +162,7 @@ func TestClientLeavesDuringHandshake(t *testing.T) {
 	}
 }
 
-// One that leaves while the second connection is being made has left, and nothing
-// else has failed.
+// If a client leaves while the second connection is being made, that is the only reason logged.
 func TestClientLeavesDuringSecondDial(t *testing.T) {
 	t.Parallel()
 	const dest = "node.example:8333"
@@ -187,7 +186,7 @@ func TestClientLeavesDuringSecondDial(t *testing.T) {
 	wantAttrs(t, e.wantEnd(client, "refused", "the client closed the connection before the session was open"), logLine{"level": "DEBUG"})
 }
 
-// Things that are sent to a SOCKS port by mistake.
+// Other protocols sent to a SOCKS port by mistake.
 func TestNotSOCKS(t *testing.T) {
 	t.Parallel()
 	for why, says := range map[string]string{
@@ -203,7 +202,7 @@ func TestNotSOCKS(t *testing.T) {
 			fmt.Fprint(client, says)
 			b, _ := io.ReadAll(client)
 			if want := strings.HasPrefix(says, "\x05"); (string(b) == "\x05\xff") != want || !want && len(b) > 0 {
-				t.Errorf("answered % x", b)
+				t.Errorf("answer % x", b)
 			}
 			e.wantEnd(client, "refused", why)
 		})

@@ -25,8 +25,7 @@ var (
 	stall = ending{"stays silent", func(nc *net.TCPConn) { io.Copy(io.Discard, nc) }}
 )
 
-// cutPeer sends k bytes of its flight, reads all that the proxy says to that,
-// and then ends.
+// cutPeer sends k bytes of its flight, reads the proxy's response, and ends.
 func cutPeer(t *testing.T, k int, end ending) func(*net.TCPConn, int) {
 	return func(nc *net.TCPConn, _ int) {
 		p, err := newHandPeer(nc, mainnet)
@@ -43,7 +42,7 @@ func cutPeer(t *testing.T, k int, end ending) func(*net.TCPConn, int) {
 	}
 }
 
-// reasonAfter is why a session ends whose peer ended after k bytes.
+// reasonAfter returns the reason for the end of a session whose peer ended after k bytes.
 func reasonAfter(k int, end ending) string {
 	stage := transport.StageVersion
 	switch {
@@ -59,7 +58,7 @@ func reasonAfter(k int, end ending) string {
 	return "v2 handshake failed " + stage.String()
 }
 
-// A peer ends behind the last byte of its handshake: there is a session, which ends with the peer.
+// If a peer ends after the last byte of its handshake, a session opens and ends with the peer.
 func TestPeerEndsAfterHandshake(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -114,11 +113,11 @@ func keepTalking(nc net.Conn, interval time.Duration) (stop func()) {
 	return func() { close(quit); <-done }
 }
 
-// wantNoV1 checks that dest was dialled once and has been sent nothing of v1.
+// wantNoV1 checks that dest was dialled once and was sent nothing of v1.
 func wantNoV1(t *testing.T, e *env, dest string) {
 	t.Helper()
 	if n := e.net.dialled(dest); n != 1 {
-		t.Errorf("%s was dialled %d times", dest, n)
+		t.Errorf("%s was dialled %d times, want 1", dest, n)
 	}
 	for _, conn := range e.net.sent(dest) {
 		for _, b := range conn {
@@ -127,7 +126,7 @@ func wantNoV1(t *testing.T, e *env, dest string) {
 	}
 }
 
-// What a peer may do wrong otherwise, and how the session ends.
+// Other faults of a peer, and how the session ends.
 func TestPeerMisbehaves(t *testing.T) {
 	t.Parallel()
 	garbage := func(n int) func(*net.TCPConn, int) {
@@ -149,7 +148,7 @@ func TestPeerMisbehaves(t *testing.T) {
 		{"wrong header", manglingPeer(func(p []byte) []byte { p[3] ^= 0x80; return p }), "closed", "the peer: packet authentication failed"},
 		{"packet twice", func(nc *net.TCPConn, dial int) {
 			manglingPeer(func(p []byte) []byte { defer nc.CloseWrite(); nc.Write(append(p, p...)); return nil })(nc, dial)
-		}, "closed", "the peer"}, // with a length that is anything
+		}, "closed", "the peer"}, // with a random length
 		{"packet cut off", func(nc *net.TCPConn, dial int) {
 			manglingPeer(func(p []byte) []byte { defer nc.CloseWrite(); nc.Write(p[:20]); return nil })(nc, dial)
 		}, "closed", "the peer closed the connection within a message"},
@@ -183,11 +182,11 @@ func TestPeerMisbehaves(t *testing.T) {
 		client := e.connect(dest)
 		client.Write(v1Message(mainnet, "version", version))
 		var want []byte
-		if c.name == "packet twice" { // of which the first is good
+		if c.name == "packet twice" { // the first is good
 			want = v1Message(mainnet, "ping", randomBytes(9, 3))
 		}
 		if b, err := io.ReadAll(client); string(b) != string(want) || err != nil {
-			t.Errorf("%s: %d bytes to the client, %v", c.name, len(b), err)
+			t.Errorf("%s: the client received %d bytes, %v", c.name, len(b), err)
 		}
 		client.Close()
 		e.wantEnd(client, c.how, c.why)
@@ -195,8 +194,8 @@ func TestPeerMisbehaves(t *testing.T) {
 	})
 }
 
-// If what a peer says before the client's VERSION made this a passthrough, the
-// VERSION would leave in plaintext.
+// If data from the peer before the client's VERSION started a passthrough, the VERSION would be
+// sent in plaintext.
 func TestPeerSpeaksFirst(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []fallback.Mode{fallback.Never, fallback.Always} {
@@ -208,7 +207,7 @@ func TestPeerSpeaksFirst(t *testing.T) {
 			received.Add(n)
 		})
 		client := e.connect("node.example:8333")
-		if _, err := io.ReadFull(client, make([]byte, 1)); err != nil { // as in any protocol where the server begins
+		if _, err := io.ReadFull(client, make([]byte, 1)); err != nil { // as in any protocol in which the server speaks first
 			t.Fatal(err)
 		}
 		client.Write(v1Message(mainnet, "version", version))
@@ -216,18 +215,18 @@ func TestPeerSpeaksFirst(t *testing.T) {
 		e.wantEnd(client, "refused", "the peer sent data before the client's VERSION")
 		e.net.wg.Wait()
 		if n := received.Load(); n != 0 || e.net.dialled("node.example:8333") != 1 {
-			t.Errorf("the peer got %d bytes on %d connections", n, e.net.dialled("node.example:8333"))
+			t.Errorf("the peer received %d bytes on %d connections", n, e.net.dialled("node.example:8333"))
 		}
 	}
 }
 
-// A peer that is gone before the client has said a word is no v1 peer.
+// A peer that leaves before the client has sent anything is not a v1 peer.
 func TestPeerGoneAtOnce(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always}}})
 	e.net.peer("node.example:8333", func(nc *net.TCPConn, _ int) { hangUp(nc) })
 	client := e.connect("node.example:8333")
-	wantClosed(t, client) // half: the client may still speak
+	wantClosed(t, client) // half: the client may still send
 	client.Write(v1Message(mainnet, "version", version))
 	e.wantEnd(client, "refused", "the peer closed the connection before anything was said")
 	if n := e.net.dialled("node.example:8333"); n != 1 {

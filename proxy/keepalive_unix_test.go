@@ -14,8 +14,8 @@ import (
 	"bip324proxy/socks"
 )
 
-// Connections to peers have no TCP keepalive, which Bitcoin Core's have not: its probes
-// would tell on the wire who it is.
+// Connections to peers have no TCP keepalive, like those of Bitcoin Core: the probes would
+// distinguish the proxy on the wire.
 func TestNoKeepaliveToPeers(t *testing.T) {
 	addr := testkit.Echo(t)
 	_, port, _ := net.SplitHostPort(addr)

@@ -11,8 +11,8 @@ import (
 	"bip324proxy/proxy"
 )
 
-// Bitcoin Core's v2 attempt passes through us and is cut. It comes back in v1, which
-// --v1-fallback always allows; but v2 is tried once more before that.
+// Bitcoin Core's own v2 attempt is passed through and cut. Core comes back in v1, which
+// --v1-fallback always allows; v2 is tried once more before that.
 func TestCoreRetry(t *testing.T) {
 	t.Parallel()
 	for _, end := range []ending{fin, rst} {
@@ -21,7 +21,7 @@ func TestCoreRetry(t *testing.T) {
 			e.net.peer(clearnet, cutPeer(t, 0, end))
 			wantV2Cut(t, e, clearnet)
 			if known := e.server.Dialer.Peers.Lookup(clearnet); known != fallback.RefusedV2 {
-				t.Errorf("after the cut: %v", known)
+				t.Errorf("after the cut the peer is known as %v", known)
 			}
 			got := make(chan []byte, 1)
 			e.net.peer(clearnet, v1Only(end, got))
@@ -32,7 +32,7 @@ func TestCoreRetry(t *testing.T) {
 				t.Errorf("dialled %d times, want twice for the clients, once for v2 and once for v1", n)
 			}
 			if known := e.server.Dialer.Peers.Lookup(clearnet); known != fallback.SpeaksV1 {
-				t.Errorf("after it answered in v1: %v", known)
+				t.Errorf("after its v1 answer the peer is known as %v", known)
 			}
 		})
 		t.Run("busy peer/"+end.name, func(t *testing.T) {
@@ -42,7 +42,7 @@ func TestCoreRetry(t *testing.T) {
 			wantV2Cut(t, e, clearnet)
 			e.net.peer(clearnet, func(nc *net.TCPConn, dial int) {
 				if dial == 2 {
-					waitForEnd(nc) // it is not used: a new connection is made after a moment
+					waitForEnd(nc) // unused: a new connection is made after a moment
 					return
 				}
 				cutPeer(t, flightSize, fin)(nc, dial)
@@ -70,7 +70,7 @@ func TestCoreRetry(t *testing.T) {
 				t.Errorf("dialled %d times, want twice for the clients, once for v2 and once for v1", n)
 			}
 			if known := e.server.Dialer.Peers.Lookup(clearnet); known != fallback.RefusedV2 {
-				t.Errorf("a peer that never answered is taken for %v", known)
+				t.Errorf("a peer that never answered is known as %v", known)
 			}
 		})
 		t.Run("proven v2/"+end.name, func(t *testing.T) {
@@ -93,11 +93,11 @@ func TestCoreRetry(t *testing.T) {
 	}
 }
 
-// What is passed through and is no refusal of v2.
+// Passthroughs that are not refusals of v2.
 func TestNoRefusal(t *testing.T) {
 	t.Parallel()
 	hello := randomBytes(100, 1)
-	atEnd := func(end ending) func(*net.TCPConn) { // of what the client says
+	atEnd := func(end ending) func(*net.TCPConn) { // of the client's stream
 		return func(nc *net.TCPConn) { io.Copy(io.Discard, nc); end.do(nc) }
 	}
 	for name, c := range map[string]struct {
@@ -126,11 +126,11 @@ func TestNoRefusal(t *testing.T) {
 			client.Close()
 			e.end(client)
 			if known := e.server.Dialer.Peers.Lookup(clearnet); known != fallback.SpeaksUnknown {
-				t.Errorf("noted as %v", known)
+				t.Errorf("the peer is known as %v", known)
 			}
 		})
 	}
 }
 
-// waitForEnd is a client that stays for as long as the peer does.
+// waitForEnd is a client that stays as long as the peer.
 func waitForEnd(nc net.Conn) { io.Copy(io.Discard, nc) }

@@ -16,9 +16,8 @@ import (
 	"bip324proxy/proxy"
 )
 
-// Peers are proven v2. Then the proxy is started again, and from now on somebody
-// cuts every v2 attempt, or swallows it. Not a byte of v1 leaves, whatever the
-// policy, even if the file has suffered in between.
+// Peers are proven v2. The proxy restarts, and from now on an attacker cuts every v2 attempt or
+// drops it. No v1 byte is sent under any policy, even if the file was damaged in between.
 func TestProvenV2SurvivesRestart(t *testing.T) {
 	t.Parallel()
 	damages := map[string]func([]byte) []byte{
@@ -50,11 +49,11 @@ func TestProvenV2SurvivesRestart(t *testing.T) {
 	}
 }
 
-// provenPeers are where each policy but never allows v1 to a peer never seen,
-// each with the attacker that it will have.
+// provenPeers are destinations at which each policy but never allows v1 to an unknown peer, each
+// with its attacker.
 var provenPeers = map[string]ending{"[fc00::1]:8333": fin, "[fc00::2]:8333": rst, "[fc00::3]:8333": stall}
 
-// provePeers has a proxy speak v2 with each of provenPeers, and ends it.
+// provePeers runs a proxy that speaks v2 with each of provenPeers, and closes it.
 func provePeers(t *testing.T, mode fallback.Mode, path string) {
 	e := startRemembering(t, mode, path)
 	for dest := range provenPeers {
@@ -71,7 +70,7 @@ func provePeers(t *testing.T, mode fallback.Mode, path string) {
 	}
 }
 
-// attackPeers has clients connect to provenPeers again and again, in vain.
+// attackPeers makes clients connect to provenPeers several times, each time without success.
 func attackPeers(t *testing.T, mode fallback.Mode, path string) {
 	const sessions = 3 // with each
 	e := startRemembering(t, mode, path)
@@ -105,13 +104,13 @@ func attackPeers(t *testing.T, mode fallback.Mode, path string) {
 	}
 }
 
-// cutOnly takes what it is sent first and hangs up.
+// cutOnly reads once and hangs up.
 func cutOnly(nc *net.TCPConn, _ int) {
 	nc.Read(make([]byte, 8192))
 	hangUp(nc)
 }
 
-// startRemembering starts a proxy with the memory in the file at path.
+// startRemembering starts a proxy with the known-peers file at path.
 func startRemembering(t *testing.T, mode fallback.Mode, path string) *env {
 	t.Helper()
 	peers, err := fallback.OpenPeers(path)
@@ -125,8 +124,8 @@ func startRemembering(t *testing.T, mode fallback.Mode, path string) *env {
 	}}})
 }
 
-// What it costs to lose the file altogether: under a policy that allows v1 the
-// peer is one that was never seen. Under never it costs nothing.
+// Without the known-peers file, a policy that allows v1 treats the peer as unknown. Under never
+// nothing changes.
 func TestMemoryLost(t *testing.T) {
 	for _, c := range []struct {
 		fallback fallback.Mode
@@ -161,7 +160,7 @@ func TestMemoryLost(t *testing.T) {
 	}
 }
 
-// A v1 peer is known after a restart as well, and is not bothered with v2.
+// A v1 peer is still known after a restart, and v2 is not tried with it.
 func TestV1PeerSurvivesRestart(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "peers")

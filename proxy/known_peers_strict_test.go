@@ -20,9 +20,8 @@ import (
 	"bip324proxy/v1v2"
 )
 
-// Where v1 is not allowed, none of it leaves, whatever peers and clients do: all
-// that was written to any peer is looked through. Under always the same look
-// finds v1, so it would have found it.
+// If v1 is not allowed, none of it is sent, whatever peers and clients do: all writes to all peers
+// are searched. Under always the same search finds v1, so it would have found it.
 func TestStrictSendsNoV1(t *testing.T) {
 	t.Parallel()
 	const sessions = 150
@@ -37,7 +36,7 @@ func TestStrictSendsNoV1(t *testing.T) {
 		{fallback.Overlay, "192.0.2.%d:8333", false},
 		{fallback.Overlay, "node%d.example:8333", false},
 		{fallback.Overlay, "[fc00::%d]:8333", true},
-		{fallback.Overlay, "[fc01::%d]:8333", false}, // where this host is not configured for CJDNS
+		{fallback.Overlay, "[fc01::%d]:8333", false}, // this host is not configured for CJDNS
 		{fallback.Always, "192.0.2.%d:8333", true},
 	} {
 		t.Run(fmt.Sprintf("%v/%s", c.fallback, c.dest), func(t *testing.T) {
@@ -45,7 +44,7 @@ func TestStrictSendsNoV1(t *testing.T) {
 			e := start(t, &proxy.Server{
 				Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: c.fallback, Peers: new(fallback.Peers),
 					FirstByteTimeout: 500 * time.Millisecond, HandshakeTimeout: 2 * time.Second}, CJDNSReachable: !strings.HasPrefix(c.dest, "[fc01:")},
-				FirstBytesTimeout: 5 * time.Second, // in which the slowest machine has a client's first byte
+				FirstBytesTimeout: 5 * time.Second, // enough for a client's first byte on the slowest machine
 				IdleTimeout:       5 * time.Second,
 				LingerTimeout:     300 * time.Millisecond,
 			})
@@ -53,7 +52,7 @@ func TestStrictSendsNoV1(t *testing.T) {
 			var ends [3]atomic.Int64
 			each(sessions, 50, func(i int) {
 				rng := mrand.New(mrand.NewPCG(uint64(i), 1))
-				dest := fmt.Sprintf(c.dest, 1+i%100) // some come back
+				dest := fmt.Sprintf(c.dest, 1+i%100) // some are repeated
 				e.server.Dialer.Peers.Note(dest, []fallback.Speaks{
 					fallback.SpeaksUnknown, fallback.SpeaksUnknown, fallback.SpeaksV1, fallback.RefusedV2}[rng.IntN(4)])
 				e.net.peer(dest, func(nc *net.TCPConn, dial int) { anyPeer(nc, mrand.New(mrand.NewPCG(uint64(i), uint64(1+dial)))) })
@@ -71,7 +70,7 @@ func TestStrictSendsNoV1(t *testing.T) {
 			})
 			for i, how := range []string{"ended in v2", "were passed through", "were refused"} {
 				if ends[i].Load() == 0 && (how != "were refused" || !c.v1) {
-					t.Errorf("no sessions %s: this test shows less than it should", how)
+					t.Errorf("no sessions %s: the test covers too little", how)
 				}
 			}
 			found := 0
@@ -86,13 +85,13 @@ func TestStrictSendsNoV1(t *testing.T) {
 				}
 			}
 			if (found > 0) != c.v1 {
-				t.Errorf("v1 was found on %d connections", found)
+				t.Errorf("found v1 on %d connections", found)
 			}
 		})
 	}
 }
 
-// anyPeer does things that a peer may do, one after the other, and ends somehow.
+// anyPeer does a random sequence of things that a peer may do, and ends in a random way.
 func anyPeer(nc *net.TCPConn, rng *mrand.Rand) {
 	end := []ending{fin, rst, stall}[rng.IntN(3)]
 	defer end.do(nc)
@@ -110,7 +109,7 @@ func anyPeer(nc *net.TCPConn, rng *mrand.Rand) {
 		func() { nc.Write(v1Message(mainnet, "version", []byte("of the peer"))) },
 		func() { nc.Write(v1Message(mainnet, "verack", nil)[:rng.IntN(24)]) },
 		func() { io.CopyN(nc, nc, 100) },
-		func() { // what it should do
+		func() { // complete the handshake, as it should
 			nc.Write(p.flight)
 			p.readFlight()
 		},
@@ -152,9 +151,9 @@ func anyClient(nc net.Conn, rng *mrand.Rand) {
 	io.Copy(io.Discard, nc)
 }
 
-// Bitcoin Core with a v2 transport of its own tries v2, which passes through us.
-// If that is cut it comes back at once, to the same address, with v1. To let that
-// pass would make the cut a downgrade: it is upgraded, or refused.
+// Bitcoin Core with its own v2 transport tries v2, which is passed through. If that is cut, Core
+// comes back at once, to the same address, in v1. Passing that through would turn the cut into a
+// downgrade: it is upgraded or refused.
 func TestStrictCoreRetry(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []fallback.Mode{fallback.Never, fallback.Overlay} {
@@ -204,7 +203,7 @@ func TestStrictCoreRetry(t *testing.T) {
 	}
 }
 
-// wantV2Cut has a client try v2 itself with dest, which cuts it.
+// wantV2Cut makes a client try v2 itself with dest, which cuts the connection.
 func wantV2Cut(t *testing.T, e *env, dest string) {
 	t.Helper()
 	nc := e.connect(dest)

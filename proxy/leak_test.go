@@ -11,8 +11,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// lookups counts the questions to the system's resolver, which knows no names in
-// these tests unless one replaces it.
+// lookups counts the queries to the system's resolver, which knows no names in these tests unless a
+// test replaces it.
 var lookups atomic.Int64
 
 // TestMain fails if a goroutine is left.

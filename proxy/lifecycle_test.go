@@ -18,8 +18,8 @@ import (
 	"bip324proxy/v1v2"
 )
 
-// phases are the places where the end of the server may find a session. Each
-// function returns a client whose session is there.
+// phases are the states in which the end of the server may find a session. Each function returns a
+// client whose session is in that state.
 var phases = map[string]func(e *env) net.Conn{
 	"greeting": func(e *env) net.Conn {
 		client := e.dial()
@@ -88,8 +88,8 @@ func granted(e *env) net.Conn {
 	return e.connect("node.example:8333")
 }
 
-// Close, and Shutdown without grace, end a session wherever it is, at once, and
-// the log says that it was the proxy.
+// Close, and Shutdown without grace, end a session at once in any state, and the log gives the
+// proxy as the cause.
 func TestStopInEveryPhase(t *testing.T) {
 	t.Parallel()
 	for name, phase := range phases {
@@ -109,7 +109,7 @@ func TestStopInEveryPhase(t *testing.T) {
 				}}})
 				client := phase(e)
 				gone := make(chan error, 1)
-				go func() { // as clients do when they are told the end
+				go func() { // as clients do when they see the end
 					_, err := io.Copy(io.Discard, client)
 					client.Close()
 					gone <- err
@@ -118,21 +118,21 @@ func TestStopInEveryPhase(t *testing.T) {
 				stop(e.server)
 				line := e.end(client)
 				if took := time.Since(began); took > 1500*time.Millisecond {
-					t.Errorf("took %v", took)
+					t.Errorf("ending took %v", took)
 				}
 				if line["reason"] != "the proxy is stopping" || line["level"] != "INFO" {
-					t.Errorf("%v, want that the proxy is stopping", line)
+					t.Errorf("got %v, want a line saying that the proxy is stopping", line)
 				}
 				if errors.Is(receive(t, gone, "the client's end"), os.ErrDeadlineExceeded) {
-					t.Error("the client's connection is open")
+					t.Error("the client's connection is still open")
 				}
 			})
 		}
 	}
 }
 
-// However many sessions there are, the log says of each that it was the proxy,
-// also where the cancelled context is faster than the news.
+// For any number of sessions the log gives the proxy as the cause of each end, even if the
+// cancelled context is seen first.
 func TestStopManySessions(t *testing.T) {
 	t.Parallel()
 	for how, stop := range map[string]func(*proxy.Server){
@@ -209,7 +209,7 @@ func TestStopUnused(t *testing.T) {
 	s.Close()
 }
 
-// Sessions have the time that they need, until grace is over.
+// Shutdown lets sessions go on until the grace period is over.
 func TestShutdownWaits(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{})
@@ -218,7 +218,7 @@ func TestShutdownWaits(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go func() { done <- e.server.Shutdown(ctx) }()
-	for { // until it has stopped listening
+	for { // until the server has stopped listening
 		nc, err := net.Dial("tcp", e.addr)
 		if err != nil {
 			break
@@ -227,10 +227,10 @@ func TestShutdownWaits(t *testing.T) {
 	}
 	client.Write([]byte("hello"))
 	if _, err := io.ReadFull(client, make([]byte, 5)); err != nil {
-		t.Errorf("the session does not go on: %v", err)
+		t.Errorf("the session did not go on: %v", err)
 	}
 	if len(done) > 0 {
-		t.Error("Shutdown has not waited")
+		t.Error("Shutdown did not wait")
 	}
 	hangUp(client)
 	client.Close()
@@ -240,7 +240,7 @@ func TestShutdownWaits(t *testing.T) {
 	e.wantEnd(client, "closed", "both sides closed the connection")
 }
 
-// A client that reads gets whole messages, up to the end.
+// A client that reads receives whole messages until the end.
 func TestShutdownBetweenMessages(t *testing.T) {
 	t.Parallel()
 	for name, pings := range map[string]bool{"client listens": false, "client talks": true} {
@@ -288,7 +288,7 @@ func TestShutdownBetweenMessages(t *testing.T) {
 	}
 }
 
-// The same towards the peer.
+// The same in the direction of the peer.
 func TestShutdownBetweenPackets(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{})
@@ -326,8 +326,8 @@ func TestShutdownBetweenPackets(t *testing.T) {
 	e.wantEnd(client, "closed", "the proxy is stopping")
 }
 
-// lateListener has one last client at the moment when it is closed, as a listener
-// has that others keep open.
+// lateListener accepts one last client at the moment of its closing, as a listener may whose socket
+// other processes keep open.
 type lateListener struct {
 	pipeListener
 	last chan net.Conn
@@ -343,8 +343,8 @@ func (l *lateListener) Accept() (net.Conn, error) {
 	}
 }
 
-// A client that was accepted just as the server began to stop is served as any
-// other, for the time of grace; if there is none it is closed.
+// A client accepted just as the server begins to stop is served like any other during the grace
+// period; without one it is closed.
 func TestAcceptedWhileStopping(t *testing.T) {
 	for _, grace := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {

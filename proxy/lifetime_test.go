@@ -8,8 +8,7 @@ import (
 	"bip324proxy/internal/stream"
 )
 
-// What a session comes to own after its end shares that end, and what is to happen then
-// happens once.
+// What a lifetime comes to own after its end is ended as well, and callbacks run once.
 func TestLifetime(t *testing.T) {
 	cause := errors.New("the cause")
 	for name, test := range map[string]struct {
@@ -34,25 +33,25 @@ func TestLifetime(t *testing.T) {
 			l.onEnd(count)
 			test.end(&l)
 			if ends != 1 || !before.Interrupted() {
-				t.Errorf("%d ends, interrupted: %v", ends, before.Interrupted())
+				t.Errorf("%d callbacks, want 1; interrupted: %v", ends, before.Interrupted())
 			}
 			if err := l.own(after); err != test.own {
 				t.Errorf("own: %v, want %v", err, test.own)
 			}
 			if _, err := after.Read(make([]byte, 1)); err == nil {
-				t.Error("what is owned later can still be read")
+				t.Error("a socket owned later can still be read")
 			}
 			if l.onEnd(count); ends != 2 {
-				t.Errorf("onEnd at the end calls %d times", ends-1)
+				t.Errorf("onEnd after the end called %d times, want 1", ends-1)
 			}
 			if l.wasInterrupted() != test.interrupted {
-				t.Errorf("interrupted: %v", l.wasInterrupted())
+				t.Errorf("interrupted: got %v", l.wasInterrupted())
 			}
 			if err := l.closeBecause(errClientLeft); err != test.cause && test.own != nil {
 				t.Errorf("closed because of %v, want %v", err, test.cause)
 			}
 			if ends != 2 {
-				t.Errorf("%d ends", ends)
+				t.Errorf("%d callbacks, want 2", ends)
 			}
 		})
 	}

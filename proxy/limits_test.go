@@ -17,12 +17,12 @@ import (
 	"bip324proxy/v1v2"
 )
 
-// Memory grows with what arrived, not with what was promised: 64 clients and
-// their peers promise 4 MB each and send nothing of it.
+// Memory grows with received data, not with announced lengths: 64 clients and their peers announce
+// 4 MB each and send none of it.
 func TestPromises(t *testing.T) {
 	const (
 		sessions = 64
-		allowed  = sessions*2*(256<<10) + 24<<20 // both directions, and the rest of 64 sessions and of this test
+		allowed  = sessions*2*(256<<10) + 24<<20 // both directions, and everything else in 64 sessions and in this test
 	)
 	e := start(t, &proxy.Server{})
 	e.net.peer("node.example:8333", manglingAfter(promise(4_000_000)))
@@ -35,7 +35,7 @@ func TestPromises(t *testing.T) {
 		client.Write(slices.Concat(v1Message(mainnet, "version", version), header))
 		clients = append(clients, client)
 	}
-	for _, client := range clients { // the promise arrived along with this
+	for _, client := range clients { // the announcement arrived with this
 		if name, _, err := readV1(client); name != "pong" || err != nil {
 			t.Fatalf("%q, %v", name, err)
 		}
@@ -52,19 +52,19 @@ func TestPromises(t *testing.T) {
 		break
 	}
 	if grown := int64(most) - int64(before); grown > allowed {
-		t.Errorf("the heap has grown by %d KiB, want at most %d", grown>>10, allowed>>10)
+		t.Errorf("the heap grew by %d KiB, want at most %d", grown>>10, allowed>>10)
 	} else {
-		t.Logf("the heap has grown by %d KiB, %d per session", grown>>10, grown>>10/sessions)
+		t.Logf("the heap grew by %d KiB, %d per session", grown>>10, grown>>10/sessions)
 	}
 	for _, client := range clients {
-		client.Close() // noticed only once the session has memory to read on with: another may have to end first
+		client.Close() // noticed only when the session gets memory to read on: another session may have to end first
 	}
 	for _, client := range clients {
 		e.wantEnd(client, "closed", "the client closed the connection within a message")
 	}
 }
 
-// manglingAfter is manglingPeer with a good message before, in the same write.
+// manglingAfter is manglingPeer with a good message before the altered one, in the same write.
 func manglingAfter(mangle func([]byte) []byte) func(*net.TCPConn, int) {
 	pong := v1v2.AppendContents(nil, v1v2.TypeOf("pong"), nil)
 	return func(nc *net.TCPConn, _ int) {
@@ -90,8 +90,7 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
-// A client that sends a byte now and then is gone at the deadline all the same,
-// and disturbs nobody.
+// A client that trickles bytes is closed at the deadline, and does not affect others.
 func TestSlowClients(t *testing.T) {
 	t.Parallel()
 	const limit = 3 * time.Second
@@ -134,14 +133,14 @@ func TestSlowClients(t *testing.T) {
 			good := e.connect("server.example:80")
 			fmt.Fprint(good, "hello")
 			if _, err := io.ReadFull(good, make([]byte, 5)); err != nil {
-				t.Errorf("a good client: %v", err)
+				t.Errorf("another client: %v", err)
 			}
 			e.wantEnd(client, "refused", c.why)
 			close(ended)
 			if n := <-sent; n == len(c.says) {
-				t.Errorf("it ended only after all %d bytes", n)
+				t.Errorf("the trickling client was closed only after all %d bytes", n)
 			} else if n == 0 {
-				t.Error("it ended before a byte")
+				t.Error("the trickling client was closed before its first byte")
 			}
 			good.Close()
 			e.end(good)

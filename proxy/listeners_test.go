@@ -33,7 +33,7 @@ func TestTwoListeners(t *testing.T) {
 	}
 }
 
-// A listener that somebody else closes ends Serve, and not the server.
+// If other code closes a listener, its Serve returns and the server goes on.
 func TestListenerClosed(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{})
@@ -51,7 +51,7 @@ func TestListenerClosed(t *testing.T) {
 	e.end(client)
 }
 
-// poorListener is out of descriptors for a while.
+// poorListener is out of descriptors for a number of calls.
 type poorListener struct {
 	failures int
 	times    []time.Time
@@ -71,14 +71,14 @@ func (l *poorListener) Accept() (net.Conn, error) {
 }
 
 func (l *poorListener) Close() error {
-	defer func() { recover() }() // a second time
+	defer func() { recover() }() // again
 	close(l.conns)
 	return nil
 }
 
 func (l *poorListener) Addr() net.Addr { return &net.TCPAddr{} }
 
-// Errors of Accept are waited out, ever longer up to a second.
+// Errors of Accept are retried after growing pauses of up to a second.
 func TestAcceptErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &poorListener{failures: 12, conns: make(chan net.Conn)}
@@ -87,7 +87,7 @@ func TestAcceptErrors(t *testing.T) {
 		go func() { served <- s.Serve(l) }()
 		client, conn := net.Pipe()
 		l.conns <- conn
-		client.Write([]byte{5, 1, 3}) // somebody is there
+		client.Write([]byte{5, 1, 3}) // part of a greeting
 		if _, err := io.ReadFull(client, make([]byte, 2)); err != nil {
 			t.Error(err)
 		}

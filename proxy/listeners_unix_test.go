@@ -18,7 +18,7 @@ import (
 	"bip324proxy/proxy"
 )
 
-// A session over a unix socket is as any other.
+// A session over a unix socket is like any other.
 func TestSessionOverUnix(t *testing.T) {
 	t.Parallel()
 	e := start(t, new(proxy.Server))
@@ -41,13 +41,13 @@ func TestSessionOverUnix(t *testing.T) {
 	}
 	client.Write(v1Message(mainnet, "version", version))
 	if name, _, err := readV1(client); name != "verack" || err != nil {
-		t.Errorf("the peer said %q, %v", name, err)
+		t.Errorf("the peer sent %q, %v", name, err)
 	}
 	client.(*net.UnixConn).CloseWrite()
 	wantClosed(t, client)
 	client.Close()
 	if all := receive(t, got, "the peer"); len(all) != 1 || all[0] != longContents("version", version) {
-		t.Errorf("the peer was told %q", all)
+		t.Errorf("the peer received %q", all)
 	}
 	if err := e.server.Shutdown(context.Background()); err != nil {
 		t.Error(err)
@@ -56,11 +56,11 @@ func TestSessionOverUnix(t *testing.T) {
 		t.Error(err)
 	}
 	if text := e.logs.text(); !strings.Contains(text, `"transport":"v2","reason":"the client closed the connection"`) {
-		t.Errorf("the log:\n%s", text)
+		t.Errorf("the log says\n%s", text)
 	}
 }
 
-// An error of Accept that cannot pass ends Serve at once.
+// A permanent error of Accept ends Serve at once.
 func TestListenerOver(t *testing.T) {
 	t.Parallel()
 	over := []error{syscall.EBADF, syscall.ENOTSOCK, syscall.EOPNOTSUPP}
@@ -77,7 +77,7 @@ func TestListenerOver(t *testing.T) {
 				t.Errorf("%v: Serve returned %v", cause, err)
 			}
 			if len(e.logs.all()) > 0 {
-				t.Errorf("%v: the log has %v", cause, e.logs.all())
+				t.Errorf("%v: the log says %v", cause, e.logs.all())
 			}
 			continue
 		}

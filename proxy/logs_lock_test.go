@@ -15,7 +15,7 @@ import (
 	"bip324proxy/proxy"
 )
 
-// curiousLog asks the server for its state with every line.
+// curiousLog takes a snapshot of the server with every line.
 type curiousLog struct {
 	slog.Handler
 	server *proxy.Server
@@ -27,7 +27,7 @@ func (l curiousLog) Handle(ctx context.Context, r slog.Record) error {
 	return l.Handler.Handle(ctx, r)
 }
 
-// Nothing is logged while the server is locked, lest a slow log stops all.
+// Nothing is logged with the server's lock held, or a slow log would stop everything.
 func TestLogWithoutLocks(t *testing.T) {
 	logs := newLogBook()
 	s := &proxy.Server{MaxSessions: 1, ClientRate: 1}
@@ -35,7 +35,7 @@ func TestLogWithoutLocks(t *testing.T) {
 	l := &pipeListener{net.TCPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.1:1324")), make(chan net.Conn), make(chan struct{})}
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
-	for range 20 { // four make room for the next, the others come too often
+	for range 20 { // four evict others, the rest exceed the rate
 		client, conn := net.Pipe()
 		defer client.Close()
 		l.conns <- addrConn{conn, net.TCPAddrFromAddrPort(netip.MustParseAddrPort("203.0.113.1:1"))}
@@ -54,7 +54,7 @@ func TestLogWithoutLocks(t *testing.T) {
 	}
 }
 
-// Of clients that are too many, or come too often, a line names one only if it was one.
+// A line about clients over a limit names the client only if all were the same.
 func TestFoldedLinesName(t *testing.T) {
 	for _, clients := range [][]string{{"203.0.113.1:1"}, {"203.0.113.1:1", "203.0.113.2:1", "[2001:db8::1]:1"}} {
 		synctest.Test(t, func(t *testing.T) {
@@ -78,7 +78,7 @@ func TestFoldedLinesName(t *testing.T) {
 				lines := logs.with(msg, "WARN")
 				lines = slices.DeleteFunc(lines, func(l logLine) bool { return l["again"] == nil })
 				if len(lines) != 1 {
-					t.Fatalf("%s: %v", msg, lines)
+					t.Fatalf("%s: got %v", msg, lines)
 				}
 				_, named := lines[0]["client"]
 				switch n, counted := lines[0]["clients"].(float64); {
@@ -92,7 +92,7 @@ func TestFoldedLinesName(t *testing.T) {
 	}
 }
 
-// failingListener fails with err whenever it is asked.
+// failingListener always fails with err.
 type failingListener struct {
 	pipeListener
 	err error

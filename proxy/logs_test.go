@@ -17,7 +17,7 @@ import (
 	"bip324proxy/v1v2"
 )
 
-// No log holds credentials or anything that was said through the proxy.
+// The log contains no credentials and no payload.
 func TestLogsKeepSecrets(t *testing.T) {
 	t.Parallel()
 	const user, password, payload = "circuit-user-7f3a", "pass-word-91bd", "payload-5c2e"
@@ -72,17 +72,17 @@ func TestLogsKeepSecrets(t *testing.T) {
 		for _, form := range []string{secret, hex.EncodeToString([]byte(secret)), fmt.Sprintf("% x", secret),
 			strings.TrimRight(base64.StdEncoding.EncodeToString([]byte(secret)), "="), fmt.Sprint([]byte(secret))} {
 			if strings.Contains(text, strings.ToLower(strings.Trim(form, "[]"))) {
-				t.Errorf("%q, as %q, is in the log", secret, form)
+				t.Errorf("%q, encoded as %q, is in the log", secret, form)
 			}
 		}
 	}
-	if !strings.Contains(text, "v2.example") { // the check can find something
+	if !strings.Contains(text, "v2.example") { // or the check could find nothing
 		t.Error("the log is empty")
 	}
 }
 
-// A client that tries a dead peer over and over is one line at the usual levels, and
-// the number of the others is another when the proxy stops.
+// Repeated attempts to reach a dead peer give one line at the usual levels, and one with the number
+// of the others when the proxy stops.
 func TestRepeatedFailuresAreFolded(t *testing.T) {
 	t.Parallel()
 	logs := newLogBook()
@@ -118,7 +118,7 @@ func TestRepeatedFailuresAreFolded(t *testing.T) {
 	}
 }
 
-// That a peer spoke first is worth a warning, also if it had only hung up before.
+// A peer that spoke first is a warning, even if it only hung up before.
 func TestFoldedRefusalsKeepWarnings(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{})
@@ -134,7 +134,7 @@ func TestFoldedRefusalsKeepWarnings(t *testing.T) {
 		{"WARN", "before the client's VERSION"},
 	} {
 		client := e.connect(dest)
-		client.Read(make([]byte, 10)) // what the peer says, or its end
+		client.Read(make([]byte, 10)) // the peer's data, or its end
 		client.Write(v1Message(mainnet, "version", version))
 		if line := e.wantEnd(client, "refused", c.why); line["level"] != c.level {
 			t.Errorf("%v, want level %s", line, c.level)
@@ -142,8 +142,7 @@ func TestFoldedRefusalsKeepWarnings(t *testing.T) {
 	}
 }
 
-// A log that has come to hide addresses has none either where it tells of refusals
-// from before.
+// After addresses are hidden, the log has none in lines about earlier refusals either.
 func TestFoldedRefusalsHideAddresses(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{})
@@ -165,7 +164,7 @@ func TestFoldedRefusalsHideAddresses(t *testing.T) {
 	}
 }
 
-// Close loses no count of refusals that were folded.
+// Close logs all counts of folded refusals.
 func TestCloseTellsFoldedRefusals(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{})

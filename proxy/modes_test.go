@@ -19,17 +19,16 @@ import (
 	"bip324proxy/transport/fallback"
 )
 
-// versionTo is the payload of a VERSION with that addr_recv.
+// versionTo returns the payload of a VERSION with that addr_recv.
 func versionTo(ip string, port uint16) []byte {
 	b := bytes.Clone(version)
-	as16 := netip.MustParseAddr(ip).As16() // IPv4 in its mapped form, as the protocol has it
+	as16 := netip.MustParseAddr(ip).As16() // IPv4 in its mapped form, as in the protocol
 	copy(b[28:], as16[:])
 	b[44], b[45] = byte(port>>8), byte(port)
 	return b
 }
 
-// v2Recorder has dest speak v2 and hand over, per connection, all that it was
-// told.
+// v2Recorder makes dest speak v2 and send all that it received, per connection.
 func (e *env) v2Recorder(dest string) <-chan []string {
 	got := make(chan []string, 4)
 	e.net.peer(dest, v2Peer(func(c *transport.Conn) {
@@ -40,7 +39,7 @@ func (e *env) v2Recorder(dest string) <-chan []string {
 				break
 			}
 			all = append(all, string(contents))
-			if len(all) == 1 { // so that the client knows that the session stands
+			if len(all) == 1 { // so that the client knows that the session is open
 				c.WritePacket([]byte(longContents("verack", nil)))
 			}
 		}
@@ -49,23 +48,23 @@ func (e *env) v2Recorder(dest string) <-chan []string {
 	return got
 }
 
-// leave has a client that speaks with a v2Recorder go, once it is heard.
+// leave ends a client of a v2Recorder, once that has answered.
 func leave(t *testing.T, client net.Conn) {
 	t.Helper()
 	if name, _, err := readV1(client); name != "verack" || err != nil {
-		t.Errorf("the peer said %q, %v", name, err)
+		t.Errorf("the peer sent %q, %v", name, err)
 	}
 	hangUp(client)
 	client.Close()
 }
 
-// longContents is what a v2 packet has of a message without a short id.
+// longContents returns the contents of a v2 packet with a message without a short id.
 func longContents(name string, payload []byte) string {
 	return "\x00" + name + strings.Repeat("\x00", 12-len(name)) + string(payload)
 }
 
-// A client that knows nothing of SOCKS is connected to the address that its
-// VERSION is for, and that VERSION goes there as it is, once.
+// A client without SOCKS is connected to its VERSION's addr_recv, and that VERSION is forwarded
+// unchanged and once.
 func TestRedirect(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -93,12 +92,12 @@ func TestRedirect(t *testing.T) {
 				leave(t, client)
 				want := []string{longContents("version", said), longContents("verack", nil)}
 				if all := receive(t, got, "the peer"); !slices.Equal(all, want) {
-					t.Errorf("the peer was told %q, want %q", all, want)
+					t.Errorf("the peer received %q, want %q", all, want)
 				}
 				end := e.wantEnd(client, "closed", "the client closed the connection")
 				wantAttrs(t, end, logLine{"dest": c.dest, "transport": "v2", "messages_to_peer": 2.0})
 				if n := e.net.dialled(c.dest); n != 1 {
-					t.Errorf("dialled %d times", n)
+					t.Errorf("dialled %d times, want 1", n)
 				}
 				wantNoPlaintext(t, c.dest, bytes.Join(e.net.sent(c.dest)[0], nil))
 			})
@@ -106,7 +105,7 @@ func TestRedirect(t *testing.T) {
 	}
 }
 
-// An address that cannot be meant is not dialled.
+// Unusable addresses are not dialled.
 func TestRedirectRefused(t *testing.T) {
 	t.Parallel()
 	dials := make(chan string, 100)
@@ -138,7 +137,7 @@ func TestRedirectRefused(t *testing.T) {
 			wantClosed(t, client)
 			line := e.wantEnd(client, "refused", "the client speaks v1 without SOCKS, and the address in its VERSION, "+c.why)
 			if hint, _ := line["hint"].(string); !strings.Contains(hint, "set this proxy as the client's SOCKS5 proxy") || line["level"] != "WARN" {
-				t.Errorf("%v", line)
+				t.Errorf("the log says %v", line)
 			}
 		})
 	}
@@ -147,7 +146,7 @@ func TestRedirectRefused(t *testing.T) {
 	}
 }
 
-// A VERSION must reach as far as addr_recv's port.
+// A VERSION must be long enough to have addr_recv's port.
 func TestRedirectShortVersion(t *testing.T) {
 	t.Parallel()
 	whole := versionTo("192.0.2.7", 8333)
@@ -161,14 +160,14 @@ func TestRedirectShortVersion(t *testing.T) {
 				wantClosed(t, client)
 				e.wantEnd(client, "refused", fmt.Sprintf("its VERSION is too short for an address (%d bytes)", n))
 				if e.net.dialled("192.0.2.7:8333") > 0 {
-					t.Error("dialled")
+					t.Error("dialled, want no dial")
 				}
 				return
 			}
 			leave(t, client)
-			want := []string{longContents("version", whole[:n])} // whether it is enough is for the peer to say
+			want := []string{longContents("version", whole[:n])} // the peer decides whether that is enough
 			if all := receive(t, got, "the peer"); !slices.Equal(all, want) {
-				t.Errorf("the peer was told %q, want %q", all, want)
+				t.Errorf("the peer received %q, want %q", all, want)
 			}
 			e.end(client)
 		})
@@ -181,7 +180,7 @@ func TestRedirectShortVersion(t *testing.T) {
 		client.Close()
 		e.wantEnd(client, "refused", "the client closed the connection")
 		if e.net.dialled("192.0.2.7:8333") > 0 {
-			t.Error("dialled")
+			t.Error("dialled, want no dial")
 		}
 	})
 	t.Run("never complete", func(t *testing.T) {
@@ -198,15 +197,15 @@ func TestRedirectDialFails(t *testing.T) {
 	e := start(t, &proxy.Server{})
 	client := e.dial()
 	client.Write(v1Message(mainnet, "version", versionTo("192.0.2.7", 8333)))
-	wantClosed(t, client) // without a byte: a SOCKS reply means nothing to it
+	wantClosed(t, client) // no bytes: a SOCKS reply would mean nothing to it
 	line := e.wantEnd(client, "refused", "cannot connect")
 	wantAttrs(t, line, logLine{"dest": "192.0.2.7:8333", "level": "INFO"})
 	if e.net.dialled("192.0.2.7:8333") != 1 {
-		t.Error("not dialled once")
+		t.Error("want one dial")
 	}
 }
 
-// Where clients need a password, one that cannot give it gets nowhere.
+// If clients need a password, a client that cannot send one is refused.
 func TestRedirectWithAuth(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{Policy: proxy.Policy{Socks: socks.Config{Auth: &socks.Credentials{Username: "user", Password: "secret"}}}})
@@ -215,11 +214,11 @@ func TestRedirectWithAuth(t *testing.T) {
 	wantClosed(t, client)
 	e.wantEnd(client, "refused", "this proxy asks for a user name and password")
 	if e.net.dialled("192.0.2.7:8333") > 0 {
-		t.Error("dialled")
+		t.Error("dialled, want no dial")
 	}
 }
 
-// Plaintext needs the same permission as ever.
+// Plaintext needs the same permission as in other modes.
 func TestRedirectFallback(t *testing.T) {
 	t.Parallel()
 	const dest = "192.0.2.7:8333"
@@ -237,7 +236,7 @@ func TestRedirectFallback(t *testing.T) {
 				}
 				hangUp(client)
 				if b := receive(t, got, "the peer"); !bytes.Equal(b, said) {
-					t.Errorf("the peer got % x, want % x", b, said)
+					t.Errorf("the peer received % x, want % x", b, said)
 				}
 				client.Close()
 				wantAttrs(t, e.end(client), logLine{"msg": "session closed", "transport": "v1"})
@@ -253,8 +252,8 @@ func TestRedirectFallback(t *testing.T) {
 	}
 }
 
-// Who speaks neither SOCKS5 nor v1 is told apart as before, and v1 that does not
-// begin with VERSION leads nowhere.
+// Clients that speak neither SOCKS5 nor v1 get the same answers as ever, and v1 without a leading
+// VERSION is refused.
 func TestNeitherSocksNorVersion(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{})
@@ -284,7 +283,7 @@ func TestNeitherSocksNorVersion(t *testing.T) {
 	}
 }
 
-// servePeer has the server take a listener whose clients go to peer.
+// servePeer makes the server take a listener whose clients are connected to peer.
 func (e *env) servePeer(peer string) string {
 	e.t.Helper()
 	l, err := listen.Open("127.0.0.1:0")
@@ -302,13 +301,13 @@ func (e *env) servePeer(peer string) string {
 	return l.Addr().String()
 }
 
-// Clients of a static peer are connected to it whatever they say, even to SOCKS.
+// Clients of a static peer are connected to it whatever they send, even SOCKS.
 func TestStaticPeer(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{})
 	const dest = "node.example:8333"
 	addr := e.servePeer(dest)
-	said := versionTo("192.0.2.7", 8333) // not where it goes
+	said := versionTo("192.0.2.7", 8333) // not where it is sent
 
 	t.Run("v1", func(t *testing.T) {
 		got := e.v2Recorder(dest)
@@ -317,7 +316,7 @@ func TestStaticPeer(t *testing.T) {
 		leave(t, client)
 		want := []string{longContents("version", said)}
 		if all := receive(t, got, "the peer"); !slices.Equal(all, want) {
-			t.Errorf("the peer was told %q, want %q", all, want)
+			t.Errorf("the peer received %q, want %q", all, want)
 		}
 		wantAttrs(t, e.end(client), logLine{"msg": "session closed", "dest": dest, "transport": "v2"})
 	})
@@ -334,7 +333,7 @@ func TestStaticPeer(t *testing.T) {
 		hangUp(client)
 		client.Close()
 		if all := receive(t, got, "the peer"); !slices.Equal(all, []string{"its own"}) {
-			t.Errorf("the peer was told %q", all)
+			t.Errorf("the peer received %q", all)
 		}
 		wantAttrs(t, e.end(client), logLine{"msg": "session closed", "dest": dest, "transport": "passthrough"})
 	})
@@ -344,13 +343,13 @@ func TestStaticPeer(t *testing.T) {
 		client.Write([]byte{5, 1, 0})
 		client.(*net.TCPConn).CloseWrite()
 		if b, err := io.ReadAll(client); !bytes.Equal(b, []byte{5, 1, 0}) || err != nil {
-			t.Errorf("% x, %v", b, err)
+			t.Errorf("got % x, %v", b, err)
 		}
 		client.Close()
 		wantAttrs(t, e.end(client), logLine{"msg": "session closed", "transport": "passthrough"})
 	})
 	if n := e.net.dialled(dest); n != 3 {
-		t.Errorf("dialled %d times", n)
+		t.Errorf("dialled %d times, want 1", n)
 	}
 	if n := e.net.dialled("192.0.2.7:8333"); n != 0 {
 		t.Error("the address in VERSION was dialled")
@@ -361,12 +360,12 @@ func TestStaticPeerUnreachable(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{})
 	client := e.dialTo(e.servePeer("nobody.example:8333"))
-	wantClosed(t, client) // before the client has said a word
+	wantClosed(t, client) // before the client has sent anything
 	line := e.wantEnd(client, "refused", "cannot connect")
 	wantAttrs(t, line, logLine{"dest": "nobody.example:8333"})
 }
 
-// A password is for SOCKS; a static peer's clients have no way to give it.
+// A password is for SOCKS; a static peer's clients cannot send it.
 func TestStaticPeerFallbackAndAuth(t *testing.T) {
 	t.Parallel()
 	const dest = "node.example:8333"
@@ -388,7 +387,7 @@ func TestStaticPeerFallbackAndAuth(t *testing.T) {
 	}
 }
 
-// A static peer that is a listener of the proxy would call itself for ever.
+// A static peer that is a listener of the proxy would make it connect to itself for ever.
 func TestStaticPeerItself(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Dial: new(net.Dialer).DialContext}}})

@@ -11,7 +11,7 @@ import (
 	"bip324proxy/transport/fallback"
 )
 
-// eagerV1 is a v1 node that sends VERSION by itself, and then reads all there is.
+// eagerV1 is a v1 node that sends VERSION first, and then reads until the end.
 func eagerV1(got chan<- []byte) func(*net.TCPConn, int) {
 	return func(nc *net.TCPConn, _ int) {
 		nc.Write(v1Message(mainnet, "version", []byte("of the peer")))
@@ -20,11 +20,11 @@ func eagerV1(got chan<- []byte) func(*net.TCPConn, int) {
 	}
 }
 
-// What a v1 node says before the client's VERSION comes is held for as long as that
-// takes, and the client gets it, once, on the first connection.
+// What a v1 node sends before the client's VERSION is kept until that arrives, and the client
+// receives it, once, on the first connection.
 func TestV1PeerSpeaksFirst(t *testing.T) {
 	t.Parallel()
-	for _, wait := range []time.Duration{0, 300 * time.Millisecond} { // after what the peer says has been read
+	for _, wait := range []time.Duration{0, 300 * time.Millisecond} { // after the peer's data has been read
 		e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always, Peers: new(fallback.Peers)}}})
 		got := make(chan []byte, 1)
 		e.net.peer(clearnet, eagerV1(got))
@@ -38,7 +38,7 @@ func TestV1PeerSpeaksFirst(t *testing.T) {
 			}
 		}
 		if n := e.server.Snapshot().Fallbacks["spoke_v1"]; n == 0 {
-			t.Error("not counted")
+			t.Error("the fallback was not counted")
 		}
 	}
 }
@@ -51,12 +51,12 @@ func (e *env) wantV1First(t *testing.T, client net.Conn, got <-chan []byte) {
 	hangUp(client)
 	client.Close()
 	if b := receive(t, got, "the peer"); !bytes.Equal(b, v1Message(mainnet, "version", version)) {
-		t.Errorf("the peer got %d bytes", len(b))
+		t.Errorf("the peer received %d bytes", len(b))
 	}
 	wantAttrs(t, e.wantEnd(client, "closed", "both sides"), logLine{"transport": "v1", "bytes_to_client": 24.0 + 11})
 }
 
-// Strict, or with a peer that is proven to speak v2, such a node gets nothing.
+// In strict mode, or if the peer is proven v2, such a node is sent no plaintext.
 func TestV1PeerSpeaksFirstRefused(t *testing.T) {
 	t.Parallel()
 	proven := new(fallback.Peers)
@@ -66,19 +66,19 @@ func TestV1PeerSpeaksFirstRefused(t *testing.T) {
 		got := make(chan []byte, 1)
 		e.net.peer(clearnet, eagerV1(got))
 		client := e.connect(clearnet)
-		time.Sleep(50 * time.Millisecond) // it has arrived, most likely
+		time.Sleep(50 * time.Millisecond) // the peer's VERSION has most likely arrived
 		client.Write(v1Message(mainnet, "version", version))
 		wantClosed(t, client)
 		line := e.wantEnd(client, "refused", "the peer speaks v1: it sent a VERSION of mainnet")
 		if line["hint"] == nil {
-			t.Error("no hint")
+			t.Error("no hint in the line")
 		}
 		wantNoPlaintext(t, clearnet, receive(t, got, "the peer"))
 	}
 }
 
-// Without a client that speaks it, a v1 VERSION is held no longer than a client may
-// be silent; and one that speaks something else gets it.
+// Without a v1 client, the peer's VERSION is kept no longer than a client may be silent; a client
+// of another protocol receives it.
 func TestV1PeerAndOtherClients(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{FirstBytesTimeout: time.Second})
@@ -92,11 +92,11 @@ func TestV1PeerAndOtherClients(t *testing.T) {
 	client = e.connect(clearnet)
 	client.Write([]byte("hello, not v1"))
 	if name, _, err := readV1(client); name != "version" || err != nil {
-		t.Errorf("%q, %v", name, err)
+		t.Errorf("got %q, %v", name, err)
 	}
 	hangUp(client)
 	e.wantEnd(client, "closed", "both sides")
 	if b := receive(t, got, "the peer"); string(b) != "hello, not v1" {
-		t.Errorf("the peer got %q", b)
+		t.Errorf("the peer received %q", b)
 	}
 }

@@ -16,18 +16,18 @@ import (
 	"bip324proxy/socks"
 )
 
-// A network encrypts for this machine only if it begins here: Tor's with the upstream
-// proxy on this machine, which must be Tor; CJDNS's where the user says so. Under overlay
-// plaintext is spoken nowhere else; under always it is not taken for anything better.
+// A network encrypts for this machine only if it begins here: Tor with a local upstream proxy that
+// is Tor; CJDNS if the user says so. Under overlay plaintext is sent nowhere else; under always it
+// is not counted as encrypted either.
 func TestOverlay(t *testing.T) {
 	t.Parallel()
 	const onion = "abcdefgh.onion:8333"
 	for _, c := range []struct {
 		name, network, dest string
 		cjdns               bool
-		answers             string // of the upstream proxy to what only Tor answers
+		answers             string // of the upstream proxy to the request that only Tor answers
 		overlay             bool
-		why                 string // not
+		why                 string // part of the hint if overlay is false
 	}{
 		{"Tor", "tcp", onion, false, "0.0.0.0", true, ""},
 		{"Tor at a socket", "unix", onion, false, "0.0.0.0", true, ""},
@@ -59,14 +59,14 @@ func TestOverlay(t *testing.T) {
 					wantClosed(t, client)
 					line := e.wantEnd(client, "refused", reasonAfter(0, fin))
 					if hint := fmt.Sprint(line["hint"]); !strings.Contains(hint, c.why) || !strings.Contains(hint, "nothing was sent in plaintext") {
-						t.Errorf("the hint is %q", hint)
+						t.Errorf("the hint is %q, want one with %q", hint, c.why)
 					}
 					wantNoV1(t, e, c.dest)
 					return
 				}
 				e.until("v1", func(s proxy.Snapshot) bool { return s.Opened["v1"] == 1 })
 				if live := e.server.Snapshot().Sessions[0]; live.Overlay != c.overlay {
-					t.Errorf("%+v", live)
+					t.Errorf("got %+v", live)
 				}
 				client.Close()
 				receive(t, got, "the peer")
@@ -75,7 +75,7 @@ func TestOverlay(t *testing.T) {
 				wantAttrs(t, lines[0], logLine{"msg": "session opened", "level": level})
 				for _, a := range u.requests() {
 					if a.command == socks.CommandResolve && a.dest != "0.0.0.0" {
-						t.Errorf("the upstream proxy was asked %v", a)
+						t.Errorf("request to the upstream proxy: %v", a)
 					}
 				}
 			})
@@ -83,7 +83,7 @@ func TestOverlay(t *testing.T) {
 	}
 }
 
-// What a connection reached decides what is on this machine, not the name of the proxy.
+// Whether a proxy is local depends on the address connected to, not on its name.
 func TestOverlayAt(t *testing.T) {
 	t.Parallel()
 	u := newUpstream(t, "tcp", "127.0.0.1:0")
@@ -110,7 +110,7 @@ func TestOverlayAt(t *testing.T) {
 	} {
 		p := proxy.Policy{Upstream: u.Upstream, CJDNSReachable: true}
 		if err := p.Overlay(t.Context(), c.host, c.via); (err == nil) != c.ok {
-			t.Errorf("%s via %v: %v", c.host, c.via, err)
+			t.Errorf("%s via %v: got %v, want encrypted: %v", c.host, c.via, err, c.ok)
 		}
 	}
 	direct := proxy.Policy{CJDNSReachable: true}
@@ -118,19 +118,19 @@ func TestOverlayAt(t *testing.T) {
 		t.Error(err)
 	}
 	if err := direct.Overlay(t.Context(), "a.onion", tcp("127.0.0.1")); err == nil {
-		t.Error("there is no Tor")
+		t.Error("without Tor, .onion counts as encrypted")
 	}
 
-	// An upstream proxy with an address elsewhere is not even asked.
+	// An upstream proxy at a remote address is not even queried.
 	far := proxy.Policy{Upstream: &socks.Upstream{Network: "tcp", Address: "203.0.113.50:9050"}, Dialer: fallback.Dialer{Mode: fallback.Overlay}}
 	d, err := far.DialerTo(socks.Addr{Host: "a.onion", Port: 8333}, socks.Credentials{}, false)
 	if err != nil || d.MayFallBack("a.onion:8333") || d.Overlay != nil {
-		t.Errorf("%+v, %v", d, err)
+		t.Errorf("got %+v, %v", d, err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	p := proxy.Policy{Upstream: u.Upstream}
 	if err := p.Overlay(ctx, "a.onion", tcp("127.0.0.1")); err == nil {
-		t.Error("no answer is taken for a good one")
+		t.Error("without an answer the proxy counts as Tor")
 	}
 }

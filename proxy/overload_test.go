@@ -28,8 +28,8 @@ func (b *logBook) with(msg, level string) (of []logLine) {
 	return of
 }
 
-// A client too many is told of a general failure, or closed; the log has one line
-// for all of them; and as soon as a session has ended there is room again.
+// A client over the limit gets a general failure, or is closed; the log has one line for all of
+// them; and when a session ends a new one is accepted.
 func TestTooManySessions(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{MaxSessions: 3})
@@ -45,7 +45,7 @@ func TestTooManySessions(t *testing.T) {
 		defer client.Close()
 		code, err := ask(client, "server.example:80")
 		if err != nil {
-			code = 255 // closed without a word
+			code = 255 // closed without a reply
 		}
 		codes <- code
 	})
@@ -60,14 +60,14 @@ func TestTooManySessions(t *testing.T) {
 		}
 	}
 	if told == 0 {
-		t.Error("nobody was told")
+		t.Error("no client got a reply")
 	}
-	silent := []net.Conn{e.dial(), e.dial(), e.dial(), e.dial(), e.dial()} // they are not waited for
+	silent := []net.Conn{e.dial(), e.dial(), e.dial(), e.dial(), e.dial()} // the server does not wait for them
 	for _, client := range silent {
 		wantClosed(t, client)
 	}
 	if n := e.net.dialled("server.example:80"); n != 3 {
-		t.Errorf("dialled %d times", n)
+		t.Errorf("dialled %d times, want 3", n)
 	}
 	refused := e.logs.with("session refused", "WARN")
 	if len(refused) != 1 || !strings.Contains(fmt.Sprint(refused), "--max-sessions") {
@@ -76,7 +76,7 @@ func TestTooManySessions(t *testing.T) {
 
 	fmt.Fprint(good[0], "hello")
 	if _, err := io.ReadFull(good[0], make([]byte, 5)); err != nil {
-		t.Errorf("a session that stood: %v", err)
+		t.Errorf("an open session: %v", err)
 	}
 	hangUp(good[0])
 	good[0].Close()
@@ -88,7 +88,7 @@ func TestTooManySessions(t *testing.T) {
 	}
 }
 
-// Lines about the same thing are one a minute, and none is lost.
+// Identical lines are written once a minute, and none goes uncounted.
 func TestFoldedLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		logs := newLogBook()
@@ -117,7 +117,7 @@ func TestFoldedLog(t *testing.T) {
 	})
 }
 
-// addrConn is a connection from somewhere else.
+// addrConn is a connection with another remote address.
 type addrConn struct {
 	net.Conn
 	from net.Addr
@@ -125,7 +125,7 @@ type addrConn struct {
 
 func (c addrConn) RemoteAddr() net.Addr { return c.from }
 
-// pipeListener is one at addr that gets its connections from the test.
+// pipeListener is a listener at addr whose connections come from the test.
 type pipeListener struct {
 	addr  net.Addr
 	conns chan net.Conn
@@ -152,9 +152,8 @@ func (l *pipeListener) Close() error {
 
 func (l *pipeListener) Addr() net.Addr { return l.addr }
 
-// What the clients of a public listener do wrong is a line for each of their
-// addresses, and how often they did it another; what is done wrong on this machine is a
-// line each time.
+// Faults of a public listener's clients give one line per client address, and one with the number
+// of repetitions; local clients' faults give a line each.
 func TestClientFaultsAreFolded(t *testing.T) {
 	for listen, folded := range map[string]bool{"192.0.2.1:1324": true, "127.0.0.1:1324": false} {
 		synctest.Test(t, func(t *testing.T) {
@@ -194,7 +193,7 @@ func TestClientFaultsAreFolded(t *testing.T) {
 	}
 }
 
-// Ports and destinations, which are others each time, make no difference.
+// Faults are folded regardless of ports and destinations.
 func TestClientFaultsAreFoldedByReason(t *testing.T) {
 	t.Parallel()
 	logs := newLogBook()
@@ -227,8 +226,7 @@ func TestClientFaultsAreFoldedByReason(t *testing.T) {
 	}
 }
 
-// On a listener that is open to others each address, IPv6 by /64, has its rate; on
-// one that is not, none has.
+// On a public listener each address, or IPv6 /64, has its own rate limit; on others there is none.
 func TestClientRate(t *testing.T) {
 	for listen, limited := range map[string]bool{"0.0.0.0:1324": true, "192.0.2.1:1324": true, "127.0.0.1:1324": false} {
 		t.Run(listen, func(t *testing.T) {
@@ -281,8 +279,8 @@ func TestClientRate(t *testing.T) {
 	}
 }
 
-// A message that does not come to an end ends the session, however steadily it
-// trickles and whatever goes the other way meanwhile.
+// An incomplete message ends the session after a time, however steadily it trickles and whatever is
+// sent the other way.
 func TestTrickledMessage(t *testing.T) {
 	t.Parallel()
 	const idle = time.Second
@@ -337,7 +335,7 @@ func TestTrickledMessage(t *testing.T) {
 			}
 			e.wantEnd(client, "closed", c.why)
 			if took := time.Since(began); took < idle {
-				t.Errorf("it took %v, less than the idle timeout of %v", took, idle)
+				t.Errorf("the session ended after %v, before the idle timeout of %v", took, idle)
 			}
 		})
 	}

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// A listener on all addresses is reached by every one of this machine's.
+// A listener on all addresses is reached at each of the machine's addresses.
 func TestOnAllAddresses(t *testing.T) {
 	tcp := func(ip string, port int) *net.TCPAddr { return &net.TCPAddr{IP: net.ParseIP(ip), Port: port} }
 	for _, test := range []struct {
@@ -22,7 +22,7 @@ func TestOnAllAddresses(t *testing.T) {
 		{&net.UnixAddr{Name: "/s", Net: "unix"}, tcp("127.0.0.1", 1324), false},
 	} {
 		if got := onAllAddresses(test.l, test.addr); got != test.want {
-			t.Errorf("%v on a listener at %v: %v", test.addr, test.l, got)
+			t.Errorf("%v on a listener at %v: got %v, want %v", test.addr, test.l, got, test.want)
 		}
 	}
 	own, err := net.InterfaceAddrs()
@@ -31,7 +31,7 @@ func TestOnAllAddresses(t *testing.T) {
 	}
 	for _, a := range own {
 		if n, ok := a.(*net.IPNet); ok && !onAllAddresses(tcp("::", 1324), &net.TCPAddr{IP: n.IP, Port: 1324}) {
-			t.Errorf("%v is this machine's", n.IP)
+			t.Errorf("%v is an address of this machine, but not of the listener", n.IP)
 		}
 	}
 }

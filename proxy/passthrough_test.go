@@ -16,7 +16,7 @@ import (
 	"bip324proxy/transport"
 )
 
-// A client that speaks v2 itself has its session with the peer, not with us.
+// A client that speaks v2 itself shares its session id with the peer.
 func TestV2Client(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{})
@@ -56,7 +56,7 @@ func TestV2Client(t *testing.T) {
 	wantAttrs(t, line, logLine{"transport": "passthrough"})
 }
 
-// streams are what clients begin with that do not speak v1.
+// streams are first bytes of clients that do not speak v1.
 func streams() map[string][]byte {
 	all := map[string][]byte{
 		"TLS":    append([]byte{0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3}, randomBytes(506, 1)...),
@@ -79,7 +79,7 @@ func streams() map[string][]byte {
 	return all
 }
 
-// brokenV1 are streams that are v1, but not as v1 begins.
+// brokenV1 are streams that begin like v1 and then violate it.
 func brokenV1() map[string][]byte {
 	all := map[string][]byte{"verack": v1Message(mainnet, "verack", nil)}
 	for name, magic := range map[string][4]byte{"nameless": nameless, "mainnet": mainnet} {
@@ -97,7 +97,7 @@ func brokenV1() map[string][]byte {
 	return all
 }
 
-// What begins as v1 and goes wrong is no passthrough: it would leave in plaintext.
+// A broken v1 stream is not passed through: it would be sent in plaintext.
 func TestBrokenV1(t *testing.T) {
 	t.Parallel()
 	for _, deny := range []bool{false, true} {
@@ -113,14 +113,14 @@ func TestBrokenV1(t *testing.T) {
 			client.(*net.TCPConn).CloseWrite()
 			wantClosed(t, client)
 			if b := receive(t, got, "the peer"); len(b) > 0 {
-				t.Errorf("%s: the peer got %d bytes", name, len(b))
+				t.Errorf("%s: the peer received %d bytes, want none", name, len(b))
 			}
 			e.wantEnd(client, "refused", "the client")
 		}
 	}
 }
 
-// A client that gives up before its connection stands has not been passed through.
+// A client that leaves before its session is open does not count as passed through.
 func TestClientLeavesDuringTheDial(t *testing.T) {
 	t.Parallel()
 	left := make(chan struct{})
@@ -142,7 +142,7 @@ func TestClientLeavesDuringTheDial(t *testing.T) {
 	}
 }
 
-// A peer that hangs up at once is the one that did, also if the client follows it.
+// If a peer hangs up at once, it is the cause, even if the client then does the same.
 func TestPeerHangsUpAtOnce(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{})
@@ -154,14 +154,13 @@ func TestPeerHangsUpAtOnce(t *testing.T) {
 	wantAttrs(t, line, logLine{"level": "INFO"})
 }
 
-// A client may end its side without a word, and listen: the session is open from the
-// peer's first bytes.
+// A client may half-close without sending, and read: the session opens with the peer's first bytes.
 func TestClientThatListens(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{})
 	said := make(chan struct{})
 	e.net.peer("server.example:80", func(nc *net.TCPConn, _ int) {
-		io.Copy(io.Discard, nc) // so the end has been passed on
+		io.Copy(io.Discard, nc) // the end has been passed on
 		nc.Write([]byte("for hours"))
 		<-said
 	})
@@ -172,13 +171,13 @@ func TestClientThatListens(t *testing.T) {
 	})
 	close(said)
 	if b, err := io.ReadAll(client); string(b) != "for hours" || err != nil {
-		t.Errorf("%q, %v", b, err)
+		t.Errorf("got %q, %v", b, err)
 	}
 	wantAttrs(t, e.wantEnd(client, "closed", "both sides closed the connection"), logLine{"transport": "passthrough", "bytes_to_client": 9.})
 }
 
-// Whatever is not v1 passes as it is, in any chunking, with its end, and the
-// other direction goes on after that.
+// Anything but v1 is passed on unchanged, in any chunks, with its end; the other direction goes on
+// afterwards.
 func TestPassthrough(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{})
@@ -206,10 +205,10 @@ func TestPassthrough(t *testing.T) {
 				}
 				client.(*net.TCPConn).CloseWrite()
 				if b := receive(t, got, dest); !bytes.Equal(b, says) {
-					t.Errorf("%s: the peer got %d bytes, want %d", dest, len(b), len(says))
+					t.Errorf("%s: the peer received %d bytes, want %d", dest, len(b), len(says))
 				}
 				if b, err := io.ReadAll(client); !bytes.Equal(b, answer) || err != nil {
-					t.Errorf("%s: the client got %d bytes, %v; want %d", dest, len(b), err, len(answer))
+					t.Errorf("%s: the client received %d bytes, %v; want %d", dest, len(b), err, len(answer))
 				}
 				line := e.wantEnd(client, "closed", "both sides closed the connection")
 				wantAttrs(t, line, logLine{"transport": "passthrough", "bytes_to_peer": float64(len(says)), "bytes_to_client": float64(len(answer))})
@@ -218,7 +217,7 @@ func TestPassthrough(t *testing.T) {
 	}
 }
 
-// The peer's end is passed on as well, and the client goes on.
+// The peer's end is passed on as well, and the client's direction goes on.
 func TestPeerHalfClose(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{})
@@ -232,17 +231,17 @@ func TestPeerHalfClose(t *testing.T) {
 	})
 	client := e.connect("server.example:80")
 	if b, err := io.ReadAll(client); string(b) != "bye" || err != nil {
-		t.Errorf("%q, %v", b, err)
+		t.Errorf("got %q, %v", b, err)
 	}
 	client.Write(says)
 	client.Close()
 	if b := receive(t, got, "the peer"); !bytes.Equal(b, says) {
-		t.Errorf("the peer got %d bytes", len(b))
+		t.Errorf("the peer received %d bytes", len(b))
 	}
 	e.wantEnd(client, "closed", "both sides closed the connection")
 }
 
-// The first byte that is not v1's decides: nothing waits for more.
+// The first byte that differs from v1 decides: nothing waits for more.
 func TestFirstDifferenceDecides(t *testing.T) {
 	t.Parallel()
 	v := v1Message(nameless, "version", version)
@@ -254,7 +253,7 @@ func TestFirstDifferenceDecides(t *testing.T) {
 		client.Write(says)
 		got := make([]byte, len(says))
 		if _, err := io.ReadFull(client, got); !bytes.Equal(got, says) || err != nil {
-			t.Errorf("after %d bytes: % x, %v", same, got, err)
+			t.Errorf("after %d bytes: got % x, %v", same, got, err)
 		}
 		client.Close()
 		e.end(client)
@@ -263,7 +262,7 @@ func TestFirstDifferenceDecides(t *testing.T) {
 
 func echo(nc *net.TCPConn, _ int) { io.Copy(nc, nc) }
 
-// Where the server begins, the client may be silent for as long as it likes.
+// If the server speaks first, the client may stay silent indefinitely.
 func TestServerSpeaksFirst(t *testing.T) {
 	t.Parallel()
 	server := &proxy.Server{FirstBytesTimeout: time.Second}
@@ -278,17 +277,17 @@ func TestServerSpeaksFirst(t *testing.T) {
 	want := "220 ready\r\n221 still here\r\n"
 	b := make([]byte, len(want))
 	if _, err := io.ReadFull(client, b); string(b) != want || err != nil {
-		t.Errorf("%q, %v", b, err)
+		t.Errorf("got %q, %v", b, err)
 	}
 	fmt.Fprint(client, "QUIT\r\n")
 	client.(*net.TCPConn).CloseWrite()
 	if b, err := io.ReadAll(client); string(b) != "QUIT\r\n" || err != nil {
-		t.Errorf("%q, %v", b, err)
+		t.Errorf("got %q, %v", b, err)
 	}
 	e.wantEnd(client, "closed", "both sides closed the connection")
 }
 
-// A server's word does not buy a session for ever.
+// One message from the server does not exempt a session from the timeout.
 func TestServerSpeaksOnce(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{FirstBytesTimeout: 500 * time.Millisecond, IdleTimeout: time.Second})
@@ -298,14 +297,13 @@ func TestServerSpeaksOnce(t *testing.T) {
 	})
 	client := e.connect("server.example:25")
 	if b, err := io.ReadAll(client); string(b) != "220 ready\r\n" || err != nil {
-		t.Errorf("%q, %v", b, err)
+		t.Errorf("got %q, %v", b, err)
 	}
 	client.Close()
 	e.wantEnd(client, "refused", "nothing was sent or received for too long")
 }
 
-// A peer that is gone before the client has said a word is the cause, not our
-// closing thereupon.
+// If a peer leaves before the client has sent anything, it is the cause, not the proxy's closing.
 func TestPeerResetsFirst(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{})
@@ -320,7 +318,7 @@ func TestPeerResetsFirst(t *testing.T) {
 	e.wantEnd(client, "refused", "the connection was reset")
 }
 
-// Nor does a client's last word, when the server says no more.
+// A client that half-closes while the server is silent does not exempt a session from the timeout, either.
 func TestServerNeverEnds(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{IdleTimeout: time.Second})
@@ -328,7 +326,7 @@ func TestServerNeverEnds(t *testing.T) {
 	defer close(release)
 	e.net.peer("server.example:80", func(nc *net.TCPConn, _ int) {
 		io.Copy(io.Discard, nc)
-		<-release // it has read the end, and holds on
+		<-release // after it has read the end, it stays open
 	})
 	client := e.connect("server.example:80")
 	client.Write(randomBytes(1000, 1))
@@ -338,7 +336,8 @@ func TestServerNeverEnds(t *testing.T) {
 	e.wantEnd(client, "closed", "nothing was sent or received for too long")
 }
 
-// A session in which nothing moves ends, and the log says that it was that.
+// A session without data in either direction ends, and the log gives the idle timeout as the
+// reason.
 func TestPassthroughIdle(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{IdleTimeout: time.Second})
@@ -346,13 +345,13 @@ func TestPassthroughIdle(t *testing.T) {
 	client := e.connect("server.example:80")
 	client.Write([]byte("hello"))
 	if b, err := io.ReadAll(client); string(b) != "hello" || err != nil {
-		t.Errorf("%q, %v", b, err)
+		t.Errorf("got %q, %v", b, err)
 	}
 	client.Close()
 	e.wantEnd(client, "closed", "nothing was sent or received for too long")
 }
 
-// The log says which end broke a session, not that we closed it thereupon.
+// The log names the end that broke a session, not the proxy's closing that followed.
 func TestPassthroughReset(t *testing.T) {
 	t.Parallel()
 	for _, byPeer := range []bool{false, true} {
@@ -383,7 +382,7 @@ func TestPassthroughReset(t *testing.T) {
 	}
 }
 
-// Under the deny policy nothing but v1 reaches a peer.
+// With --passthrough=deny only v1 reaches a peer.
 func TestPassthroughDenied(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{Policy: proxy.Policy{DenyPassthrough: true}})
@@ -399,16 +398,16 @@ func TestPassthroughDenied(t *testing.T) {
 		client.(*net.TCPConn).CloseWrite()
 		wantClosed(t, client)
 		if b := receive(t, got, "the peer"); len(b) > 0 {
-			t.Errorf("%s: the peer got %d bytes", name, len(b))
+			t.Errorf("%s: the peer received %d bytes, want none", name, len(b))
 		}
 		line := e.wantEnd(client, "refused", "passthrough is denied")
 		if line["hint"] == nil {
-			t.Error("no hint")
+			t.Error("no hint in the line")
 		}
 	}
 }
 
-// A client that says nothing is not waited for longer than it was told.
+// A silent client is closed after FirstBytesTimeout.
 func TestSilentClient(t *testing.T) {
 	t.Parallel()
 	for _, deny := range []bool{false, true} {

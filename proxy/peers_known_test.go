@@ -19,8 +19,8 @@ import (
 	"bip324proxy/transport"
 )
 
-// A peer proves v2 as node.example. From then on somebody cuts it. In no spelling, by no
-// other name and not by its address does it get a byte of v1.
+// A peer is proven v2 as node.example, then an attacker cuts its connections. Under no spelling, no
+// other name and not by its address is it sent a byte of v1.
 func TestProvenInEverySpelling(t *testing.T) {
 	var cutting atomic.Bool
 	p := newPlace(t, func(nc *net.TCPConn, n int) {
@@ -48,16 +48,16 @@ func TestProvenInEverySpelling(t *testing.T) {
 		came := p.came.Load()
 		line := e.end(session(host))
 		if hint, _ := line["hint"].(string); line["msg"] != "session refused" || !strings.Contains(hint, "it has spoken v2 before") && line["level"] != "DEBUG" {
-			t.Errorf("%s: %v", host, line)
+			t.Errorf("%s: the log says %v", host, line)
 		}
 		if n := p.came.Load() - came; n != 1 {
-			t.Errorf("%s: %d connections", host, n)
+			t.Errorf("%s: %d connections, want 1", host, n)
 		}
 	}
 }
 
-// With an upstream proxy, connections lead to that: its address is not a peer's, and a peer
-// that proves v2 says nothing of another.
+// With an upstream proxy, connections lead to the proxy: its address is not a peer's, and proving
+// one peer v2 proves nothing about another.
 func TestUpstreamIsNoPeer(t *testing.T) {
 	t.Parallel()
 	u := newUpstream(t, "tcp", "127.0.0.1:0")
@@ -77,12 +77,12 @@ func TestUpstreamIsNoPeer(t *testing.T) {
 	for addr, want := range map[string]fallback.Speaks{
 		v1: fallback.SpeaksV1, v2: fallback.SpeaksV2, u.Address: fallback.SpeaksUnknown} {
 		if known := peers.Lookup(addr); known != want {
-			t.Errorf("%s is noted as %v, want %v", addr, known, want)
+			t.Errorf("%s is known as %v, want %v", addr, known, want)
 		}
 	}
 }
 
-// The 30 days of a v2 note begin when the session ends, also by the proxy's own end.
+// The 30 days of a v2 note begin when the session ends, whoever ends it.
 func TestSessionEndRenewsNote(t *testing.T) {
 	t.Parallel()
 	for _, how := range []string{"client", "proxy"} {
@@ -99,13 +99,13 @@ func TestSessionEndRenewsNote(t *testing.T) {
 			receive(t, more, "the session to open")
 		}
 		if known := peers.Lookup(clearnet); known != fallback.SpeaksV2 {
-			t.Errorf("while it stands: %v", known)
+			t.Errorf("during the session the peer is known as %v", known)
 		}
-		for i := 0; peers.Lookup(fmt.Sprintf("h:%d", i)) == fallback.SpeaksUnknown && i < 10_000; i++ { // as good as 30 days
+		for i := 0; peers.Lookup(fmt.Sprintf("h:%d", i)) == fallback.SpeaksUnknown && i < 10_000; i++ { // evicts the note, as 30 days would expire it
 			peers.Note(fmt.Sprintf("h:%d", i), fallback.SpeaksV2)
 		}
 		if known := peers.Lookup(clearnet); known != fallback.SpeaksUnknown {
-			t.Fatalf("the note is still there: %v", known)
+			t.Fatalf("the note was not evicted: %v", known)
 		}
 		if how == "proxy" {
 			e.server.Close()
@@ -113,13 +113,13 @@ func TestSessionEndRenewsNote(t *testing.T) {
 		client.Close()
 		e.wantEnd(client, "closed", "the "+how)
 		if known := peers.Lookup(clearnet); known != fallback.SpeaksV2 {
-			t.Errorf("after the end by the %s: %v", how, known)
+			t.Errorf("after the %s ended the session, the peer is known as %v", how, known)
 		}
 	}
 }
 
-// Sessions in v1 with a peer that is known to speak it do not make the note longer, or it
-// would never be tried again whether that is still so.
+// A v1 session with a peer that is known as v1 does not renew the note, or v2 would never be tried
+// with it again.
 func TestV1SessionsDoNotRenewNote(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "peers")
 	date := time.Now().Add(2 * time.Hour).UTC().Format(time.RFC3339)
@@ -137,7 +137,7 @@ func TestV1SessionsDoNotRenewNote(t *testing.T) {
 			e.wantV1(t, client, clearnet, got)
 		}
 		if n := e.net.dialled(clearnet); n != 2 {
-			t.Errorf("dialled %d times for 2 sessions", n)
+			t.Errorf("dialled %d times for 2 sessions, want 2", n)
 		}
 		e.server.Close()
 		if err := e.server.Dialer.Peers.Close(); err != nil {
@@ -149,7 +149,7 @@ func TestV1SessionsDoNotRenewNote(t *testing.T) {
 	}
 }
 
-// A session proves the peer v2 while another, whose v2 attempt was cut, dials for v1.
+// While a session whose v2 attempt was cut dials for v1, another proves the peer v2.
 func TestProvenBeforeVersionInV1(t *testing.T) {
 	t.Parallel()
 	peers := new(fallback.Peers)
@@ -180,14 +180,14 @@ func TestProvenBeforeVersionInV1(t *testing.T) {
 	wantClosed(t, client)
 	line := e.wantEnd(client, "refused", "hung up during the v2 handshake")
 	if hint, _ := line["hint"].(string); !strings.Contains(hint, "it has spoken v2 before") {
-		t.Errorf("hint %q", hint)
+		t.Errorf("got the hint %q", hint)
 	}
 	for _, conn := range e.net.sent(clearnet) {
 		wantNoPlaintext(t, clearnet, bytes.Join(conn, nil))
 	}
 }
 
-// The log folds refusals by the destination, not by its spelling.
+// The log folds refusals by canonical destination, not by its spelling.
 func TestFoldedBySpelling(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{})
@@ -198,7 +198,7 @@ func TestFoldedBySpelling(t *testing.T) {
 		}
 		client.Close()
 		if line := e.end(client); (line["level"] == "INFO") != (i == 0) || line["dest"] != dest {
-			t.Errorf("%v", line)
+			t.Errorf("the log says %v", line)
 		}
 	}
 }

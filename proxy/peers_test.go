@@ -11,27 +11,26 @@ import (
 	"bip324proxy/v1v2"
 )
 
-// The responder's flight of a scripted peer.
+// Sizes of the responder's flight of a scripted peer.
 const (
 	keySize     = 64
 	garbageSize = 30
-	helloSize   = keySize + garbageSize + 16 // and the terminator
-	flightSize  = helloSize + 20             // and an empty version packet
+	helloSize   = keySize + garbageSize + 16 // with the terminator
+	flightSize  = helloSize + 20             // with an empty version packet
 )
 
 func peerConfig(magic [4]byte) transport.Config {
 	return transport.Config{Magic: magic, Garbage: randomBytes(garbageSize, 2)}
 }
 
-// handPeer performs the responder's half of a handshake, but leaves the sending
-// to its owner.
+// handPeer performs the responder's half of a handshake; its user does the sending.
 type handPeer struct {
 	nc     *net.TCPConn
 	h      *transport.Handshake
 	flight []byte
 }
 
-// newHandPeer reads the initiator's key and has the flight ready that answers it.
+// newHandPeer reads the initiator's key and prepares the flight that answers it.
 func newHandPeer(nc *net.TCPConn, magic [4]byte) (*handPeer, error) {
 	h, err := transport.NewHandshake(peerConfig(magic), false)
 	if err != nil {
@@ -67,7 +66,7 @@ func (p *handPeer) readFlight() error {
 	return nil
 }
 
-// v2Peer returns a peer that completes a handshake and then does what play says.
+// v2Peer returns a peer that completes a handshake and then calls play.
 func v2Peer(play func(*transport.Conn)) func(*net.TCPConn, int) {
 	return func(nc *net.TCPConn, _ int) {
 		c, err := transport.Server(context.Background(), nc, peerConfig(mainnet))
@@ -95,8 +94,8 @@ func (m *mangler) Write(p []byte) (int, error) {
 	return m.TCPConn.Write(p)
 }
 
-// manglingPeer completes a handshake, takes VERSION, and sends one ping of ten
-// bytes' contents, altered.
+// manglingPeer completes a handshake, reads VERSION, and sends one ping with ten bytes of contents,
+// altered.
 func manglingPeer(mangle func([]byte) []byte) func(*net.TCPConn, int) {
 	return func(nc *net.TCPConn, _ int) {
 		m := &mangler{TCPConn: nc}
@@ -113,8 +112,7 @@ func manglingPeer(mangle func([]byte) []byte) func(*net.TCPConn, int) {
 	}
 }
 
-// promise alters the encrypted length of a packet with ten bytes of contents to
-// n, and keeps as much of the packet as there would be of the larger one.
+// promise changes the encrypted length of a packet with ten bytes of contents to n.
 func promise(n int) func([]byte) []byte {
 	return func(p []byte) []byte {
 		for i := range 3 {
@@ -124,7 +122,7 @@ func promise(n int) func([]byte) []byte {
 	}
 }
 
-// speakV1 answers one message with VERSION and returns all that was read.
+// speakV1 answers one message with VERSION and returns everything it read.
 func speakV1(nc net.Conn) []byte {
 	var all bytes.Buffer
 	if name, _, err := readV1(io.TeeReader(nc, &all)); err != nil {

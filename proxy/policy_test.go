@@ -9,7 +9,7 @@ import (
 	"bip324proxy/transport"
 )
 
-// A new policy is that of new sessions; those that stand keep their own.
+// A new policy applies to new sessions; open sessions keep theirs.
 func TestSetPolicy(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{})
@@ -27,7 +27,7 @@ func TestSetPolicy(t *testing.T) {
 		t.Helper()
 		client.Write(v1Message(mainnet, name, version))
 		if got, _, err := readV1(client); got != name || err != nil {
-			t.Errorf("%q came back, %v; want %q", got, err, name)
+			t.Errorf("echo %q, %v; want %q", got, err, name)
 		}
 	}
 	old := e.connect(dest)

@@ -11,9 +11,8 @@ import (
 	"bip324proxy/internal/listen"
 )
 
-// A client of a listener that is open to others gets nowhere near this machine,
-// whether it asks by address or by name, and nothing is connected to. One of a
-// loopback listener does.
+// A client of a public listener cannot reach this machine, by address or by name, and nothing is
+// dialled. A client of a loopback listener can.
 func TestPrivateDestinations(t *testing.T) {
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -42,7 +41,7 @@ func TestPrivateDestinations(t *testing.T) {
 			inner.(*net.TCPListener).SetDeadline(time.Now())
 			if c, err := inner.Accept(); err == nil {
 				c.Close()
-				t.Error("the destination was connected to")
+				t.Error("the destination was dialled")
 			}
 			inner.(*net.TCPListener).SetDeadline(time.Time{})
 		}
@@ -50,7 +49,7 @@ func TestPrivateDestinations(t *testing.T) {
 	}
 }
 
-// connectCode asks the proxy for a connection and returns the reply's code.
+// connectCode requests a connection and returns the reply's code.
 func connectCode(t *testing.T, proxyAddr, host string, port int) byte {
 	t.Helper()
 	nc, err := net.Dial("tcp", proxyAddr)

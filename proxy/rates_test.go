@@ -6,10 +6,10 @@ import (
 	"testing/synctest"
 )
 
-// Clients of however many networks give nobody a new allowance: who is at his limit and
-// goes on stays known.
+// Clients of any number of networks do not reset a client's allowance: a client at its limit that
+// keeps connecting is not evicted.
 func TestClientRatesEvict(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) { // in which no time passes
+	synctest.Test(t, func(t *testing.T) { // the clock stands still
 		r := newClientRates(20)
 		from := func(i int) net.Addr {
 			return &net.TCPAddr{IP: net.IP{0x20, 1, 0xd, 0xb8, byte(i >> 16), byte(i >> 8), byte(i), 15: 1}}
@@ -25,10 +25,10 @@ func TestClientRatesEvict(t *testing.T) {
 			}
 		}
 		if allowed != 100 {
-			t.Errorf("%d connections at once are allowed, want 100", allowed)
+			t.Errorf("%d connections were allowed at once, want 100", allowed)
 		}
 		if len(r.known) != maxClients || r.recent.Len() != maxClients {
-			t.Errorf("%d and %d networks are kept, want %d", len(r.known), r.recent.Len(), maxClients)
+			t.Errorf("%d and %d networks tracked, want %d", len(r.known), r.recent.Len(), maxClients)
 		}
 	})
 }

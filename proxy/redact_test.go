@@ -24,9 +24,9 @@ import (
 	"bip324proxy/v1v2"
 )
 
-// addresses is what no line of a log that hides them may have: an address, with or
-// without a port, and any name that these tests go to. "0.0.0.0 is not a name" is about
-// a question that everybody asks alike.
+// addresses matches what no line of a redacted log may have: an address, with or without a port,
+// and any name that these tests use. The question whether the proxy is Tor, "0.0.0.0 is not a
+// name", is the same for all clients.
 var addresses = regexp.MustCompile(`(?i)\d+\.\d+\.\d+\.\d+(:\d+)?|\[?(2001:db8|fc00:|ff02:|::)|example|invalid|onion"|localhost`)
 
 var numbers = regexp.MustCompile(`\d+`)
@@ -40,8 +40,8 @@ func addressesIn(line, except string) string {
 	return addresses.FindString(line)
 }
 
-// failures have sessions end in all the ways there are, each with the address of a
-// client and of a peer in it somewhere. It returns the servers' logs.
+// failures makes sessions end in all known ways, with the addresses of a client and of a peer in
+// the errors. It returns the servers' logs.
 func failures(t *testing.T, hide bool) (logs []*logBook, upstream string) {
 	policy := proxy.Policy{HideAddresses: hide,
 		Dialer: fallback.Dialer{Mode: fallback.Always, Peers: new(fallback.Peers), HandshakeTimeout: time.Second}}
@@ -51,7 +51,7 @@ func failures(t *testing.T, hide bool) (logs []*logBook, upstream string) {
 		client := e.dialTo(addr)
 		for _, each := range says {
 			client.Write(each)
-			client.SetReadDeadline(time.Now().Add(50 * time.Millisecond)) // for what it answers
+			client.SetReadDeadline(time.Now().Add(50 * time.Millisecond)) // for the answer
 			io.Copy(io.Discard, client)
 		}
 		client.SetReadDeadline(time.Now().Add(patience))
@@ -74,7 +74,7 @@ func failures(t *testing.T, hide bool) (logs []*logBook, upstream string) {
 		}
 	}
 
-	// The network is ours.
+	// On the fake network.
 	e := start(t, &proxy.Server{Policy: policy})
 	logs = append(logs, e.logs)
 	e.net.peer("echo.example:80", echo)
@@ -127,13 +127,13 @@ func failures(t *testing.T, hide bool) (logs []*logBook, upstream string) {
 	talk(e, e.addr, to("gone.example:8333"), hello).Close()
 	static := e.servePeer("unknown.example:1")
 	talk(e, static, hello).Close()
-	if hide { // it counts for who is there already, too
+	if hide { // applies to open sessions, too
 		open := talk(e, e.addr, to("echo.example:80"), []byte("no Bitcoin, and enough of it"))
 		e.server.SetPolicy(policy)
 		reset(open)
 	}
 
-	// Errors as the system's network has them, and some that it has seldom.
+	// Errors of the system's network, common and rare ones.
 	_, outOfRange := netip.ParseAddrPort("10.0.0.2:99999")
 	odd := []error{
 		&net.OpError{Op: "dial", Net: "tcp", Source: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1)}, Addr: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 2), Port: 1}, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)},
@@ -157,7 +157,7 @@ func failures(t *testing.T, hide bool) (logs []*logBook, upstream string) {
 		talk(o, o.addr, to(fmt.Sprintf("odd%d.example:1", i))).Close()
 	}
 
-	// Rules, limits, and this machine's own network and resolver.
+	// Rules, limits, and the system's network and resolver.
 	d := startDirect(t, &proxy.Server{Policy: proxy.Policy{HideAddresses: hide, DenyPassthrough: true,
 		Rules: parseRules(t, "deny", "no.example", "deny", "127.0.0.3", "deny", "*:25")}})
 	logs = append(logs, d.logs)
@@ -170,7 +170,7 @@ func failures(t *testing.T, hide bool) (logs []*logBook, upstream string) {
 	talk(full, full.addr, to("echo.example:80")).Close()
 	first.Close()
 
-	// Through an upstream proxy, and one that is not there.
+	// An upstream proxy that works, and one that does not.
 	u := newUpstream(t, "tcp", "127.0.0.1:0")
 	u.refuse["refused.example:1"] = socks.ConnectionRefused
 	u.refuse["f0.onion:1"] = socks.OnionDescriptorNotFound
@@ -184,7 +184,7 @@ func failures(t *testing.T, hide bool) (logs []*logBook, upstream string) {
 		for _, name := range []string{"found.example", "unknown.example"} {
 			talk(e, e.addr, slices.Concat(greeting, resolveName(name))).Close()
 		}
-		upstream = u.Address // the first one's and the second one's
+		upstream = u.Address // of both upstream proxies
 		u.Upstream = &socks.Upstream{Network: "tcp", Address: u.Address, Credentials: &socks.Credentials{Username: strings.Repeat("x", 300)}}
 	}
 	for _, l := range logs {
@@ -195,14 +195,14 @@ func failures(t *testing.T, hide bool) (logs []*logBook, upstream string) {
 				break
 			}
 			if time.Now().After(end) {
-				t.Fatalf("%d of %d sessions have ended", n, sessions[l])
+				t.Fatalf("%d of %d sessions ended", n, sessions[l])
 			}
 		}
 	}
 	return logs, upstream
 }
 
-// A log that hides addresses has none, at any level, whatever goes wrong.
+// A redacted log has no addresses, at any level, for any failure.
 func TestHideAddresses(t *testing.T) {
 	logs, upstream := failures(t, true)
 	reasons := make(map[string]bool)
@@ -215,7 +215,7 @@ func TestHideAddresses(t *testing.T) {
 		}
 		for _, line := range l.all() {
 			if line["client"] != nil || line["dest"] != nil || line["addr"] != nil {
-				t.Errorf("%v", line)
+				t.Errorf("got %v", line)
 			}
 			if reason, ok := line["reason"].(string); ok {
 				reasons[numbers.ReplaceAllString(reason, "N")] = true
@@ -226,7 +226,7 @@ func TestHideAddresses(t *testing.T) {
 			}
 		}
 	}
-	for _, want := range []string{ // what happened is still there
+	for _, want := range []string{ // the reasons are still there
 		"cannot connect (the client was told: host unreachable): the name has no address",
 		"(redacted) is denied by the rule (redacted)",
 		"the client asks for the host (redacted), which is neither a name nor an address",
@@ -241,7 +241,7 @@ func TestHideAddresses(t *testing.T) {
 	}
 	t.Logf("%d sessions ended for %d reasons", sessions, len(reasons))
 	if unknown != 2 {
-		t.Errorf("%d errors are not known to be without an address, want 2 of the odd ones", unknown)
+		t.Errorf("%d errors were redacted as unknown, want 2 of the odd ones", unknown)
 	}
 	if t.Failed() {
 		for reason := range reasons {
@@ -250,7 +250,7 @@ func TestHideAddresses(t *testing.T) {
 	}
 }
 
-// The test above would find addresses if they were there.
+// Without redaction the test above would find addresses.
 func TestNotHiddenAddresses(t *testing.T) {
 	logs, upstream := failures(t, false)
 	all := 0
@@ -262,7 +262,7 @@ func TestNotHiddenAddresses(t *testing.T) {
 			}
 		}
 		if n < 2 {
-			t.Errorf("log %d has %d lines with addresses:\n%s", i, n, l.text())
+			t.Errorf("log %d has %d lines with addresses, want 2 at least:\n%s", i, n, l.text())
 		}
 		all += n
 	}

@@ -14,8 +14,7 @@ import (
 	"bip324proxy/v1v2"
 )
 
-// Each way to come to nothing has its kind, and is a warning only if the user should
-// look.
+// Each kind of refusal has its classification, and is a warning only if the user should act.
 func TestKindsAndLevels(t *testing.T) {
 	silent := &transport.HandshakeError{Err: io.EOF}
 	broken := &transport.HandshakeError{Received: 64, Err: transport.ErrNoTerminator}
@@ -50,14 +49,14 @@ func TestKindsAndLevels(t *testing.T) {
 		{&rules.ClientError{}, KindClientNotAllowed, slog.LevelWarn},
 		{&socks.NegotiationError{Err: io.EOF}, KindClientLeft, slog.LevelDebug},
 		{errClientLeft, KindClientLeft, slog.LevelDebug},
-		{ErrTooManySessions, KindTooManySessions, slog.LevelDebug}, // which has a line of its own
+		{ErrTooManySessions, KindTooManySessions, slog.LevelDebug}, // it has its own line
 		{errTooOften, KindClientRate, slog.LevelWarn},
 		{errStopping, KindStopping, slog.LevelInfo},
 		{errors.New("something else"), KindOther, slog.LevelWarn},
 	} {
 		why := classify(c.err)
 		if why.kind != c.kind || why.level != c.level {
-			t.Errorf("%v: %s, %v; want %s, %v", c.err, why.kind, why.level, c.kind, c.level)
+			t.Errorf("%v: got %s, %v; want %s, %v", c.err, why.kind, why.level, c.kind, c.level)
 		}
 		seen[why.kind] = true
 	}
@@ -68,20 +67,20 @@ func TestKindsAndLevels(t *testing.T) {
 	}
 }
 
-// What check asks a listener that is open to others, whose rules refuse it, does not count
-// as a failure. This machine's own address, which check comes from there, is not listed
-// either if it is not admitted.
+// The requests by which check probes a public listener do not count as failures, even if rules
+// refuse them. Check comes from this machine's own address, which is not listed either if it is not
+// admitted.
 func TestCheckIsNoFailure(t *testing.T) {
 	own := &rules.ClientError{IP: netip.MustParseAddr("172.30.0.2"), Own: true, Relays: true}
 	if classify(&rules.ClientError{IP: own.IP}).routine {
-		t.Error("this machine's own address is not told from others")
+		t.Error("another address is treated as this machine's own")
 	}
 	if why := classify(own); why.kind != KindClientNotAllowed || why.level != slog.LevelInfo || !why.routine {
-		t.Errorf("%+v", why)
+		t.Errorf("got %+v", why)
 	}
 	for _, err := range []error{errNotTor, errProbe} {
 		if why := classify(&resolveError{socks.NotAllowed, err}); why.kind != "" || why.level != slog.LevelDebug {
-			t.Errorf("%v is a failure", err)
+			t.Errorf("%v counts as a failure", err)
 		}
 	}
 }

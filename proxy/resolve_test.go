@@ -13,7 +13,7 @@ import (
 	"bip324proxy/socks"
 )
 
-// resolveName is Tor's RESOLVE for a name, or an address spelt as one.
+// resolveName returns Tor's RESOLVE for a name, or for an address as text.
 func resolveName(host string) []byte {
 	return slices.Concat([]byte{5, 0xF0, 0, 3, byte(len(host))}, []byte(host), []byte{0, 0})
 }
@@ -22,13 +22,13 @@ var (
 	cannotResolve = []byte{5, 4, 0, 1, 0, 0, 0, 0, 0, 0}
 	loopbackIs    = []byte{5, 0, 0, 1, 127, 0, 0, 1, 0, 0}
 
-	// torProbe is what Electrum sends in one piece to see whether a proxy is Tor,
-	// and torAnswer what Tor says to it.
+	// torProbe is what Electrum sends in one piece to test whether a proxy is Tor, and torAnswer is
+	// Tor's answer.
 	torProbe  = []byte("\x05\x01\x00\x05\xf0\x00\x03\x070.0.0.0\x00\x00")
 	torAnswer = []byte("\x05\x00\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00")
 )
 
-// askResolve sends request and returns everything that comes until the end.
+// askResolve sends request and returns all data until the end.
 func askResolve(t *testing.T, nc net.Conn, request []byte) []byte {
 	t.Helper()
 	nc.Write([]byte{5, 1, 0})
@@ -44,7 +44,7 @@ func askResolve(t *testing.T, nc net.Conn, request []byte) []byte {
 	return b
 }
 
-// Without an upstream proxy RESOLVE is answered from this machine's resolver.
+// Without an upstream proxy RESOLVE is answered by this machine's resolver.
 func TestResolve(t *testing.T) {
 	resolver(t, func(int) []netip.Addr { return nil })
 	e := start(t, new(proxy.Server))
@@ -54,7 +54,7 @@ func TestResolve(t *testing.T) {
 		name    string
 		request []byte
 		want    []byte
-		why     string // it was refused; none if it was not
+		why     string // for refusing it; empty if it succeeds
 	}{
 		{"IPv4 as a name", resolveName("192.0.2.7"), []byte{5, 0, 0, 1, 192, 0, 2, 7, 0, 0}, ""},
 		{"IPv4", []byte{5, 0xF0, 0, 1, 192, 0, 2, 7, 0, 0}, []byte{5, 0, 0, 1, 192, 0, 2, 7, 0, 0}, ""},
@@ -86,11 +86,11 @@ func TestResolve(t *testing.T) {
 		})
 	}
 	if n := len(e.net.dials); n > 0 {
-		t.Errorf("dialled %v", e.net.dials)
+		t.Errorf("dialled %v, want nothing", e.net.dials)
 	}
 }
 
-// recordWrites serves one more listener and hands over each connection's writes.
+// recordWrites serves another listener and sends each connection's writes to the channel.
 func (e *env) recordWrites() (addr string, recorded <-chan *tapped) {
 	e.t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -106,7 +106,8 @@ func (e *env) recordWrites() (addr string, recorded <-chan *tapped) {
 	return l.Addr().String(), taps
 }
 
-// Electrum's probe is answered as Tor does, down to the segment, by Tor only.
+// Electrum's probe is answered exactly as by Tor, in one segment, if and only if the upstream proxy
+// is Tor.
 func TestTorProbe(t *testing.T) {
 	t.Parallel()
 	probe := func(t *testing.T, e *env, want []byte) {
@@ -118,7 +119,7 @@ func TestTorProbe(t *testing.T) {
 		}
 		writes := receive(t, recorded, "a connection").writes
 		if len(writes) != 1 || !bytes.Equal(writes[0], want) {
-			t.Errorf("written in pieces: % x", writes)
+			t.Errorf("writes % x, want one", writes)
 		}
 	}
 	notTor := func(code byte) []byte { return []byte{5, 0, 5, code, 0, 1, 0, 0, 0, 0, 0, 0} }
@@ -130,7 +131,7 @@ func TestTorProbe(t *testing.T) {
 		u.resolve["0.0.0.0"] = netip.IPv4Unspecified()
 		probe(t, u.startBehind(t, new(proxy.Server)), torAnswer)
 		if all, want := u.requests(), []asked{{socks.CommandResolve, "0.0.0.0", "", ""}}; !slices.Equal(all, want) {
-			t.Errorf("the upstream proxy was asked %v, want %v", all, want)
+			t.Errorf("requests to the upstream proxy: %v, want %v", all, want)
 		}
 	})
 	for _, code := range []socks.ReplyCode{socks.GeneralFailure, socks.HostUnreachable, socks.CommandNotSupported} {
@@ -142,12 +143,12 @@ func TestTorProbe(t *testing.T) {
 	}
 	t.Run("through nothing", func(t *testing.T) {
 		u := newUpstream(t, "tcp", "127.0.0.1:0")
-		u.Address = "127.0.0.1:1" // nobody is there
+		u.Address = "127.0.0.1:1" // nothing listens there
 		probe(t, u.startBehind(t, new(proxy.Server)), notTor(4))
 	})
 }
 
-// With an upstream proxy the answer is its own, and names leave for nobody else.
+// With an upstream proxy RESOLVE gets that proxy's answer, and names are sent to nothing else.
 func TestResolveUpstream(t *testing.T) {
 	t.Parallel()
 	u := newUpstream(t, "tcp", "127.0.0.1:0")
@@ -175,7 +176,7 @@ func TestResolveUpstream(t *testing.T) {
 			}
 			client.Close()
 			if all, want := u.requests(), []asked{{socks.CommandResolve, host, "", ""}}; !slices.Equal(all, want) {
-				t.Errorf("the upstream proxy was asked %v, want %v", all, want)
+				t.Errorf("requests to the upstream proxy: %v, want %v", all, want)
 			}
 			if want[1] != 0 {
 				e.wantEnd(client, "refused", "the upstream proxy at "+u.Address+" did not resolve "+host)
@@ -191,7 +192,7 @@ func TestResolveUpstream(t *testing.T) {
 			t.Errorf("answer % x, %v; want % x", got, err, want)
 		}
 		if all, want := u.requests(), []asked{{socks.CommandResolve, "node.invalid", "user", "pass"}}; !slices.Equal(all, want) {
-			t.Errorf("the upstream proxy was asked %v, want %v", all, want)
+			t.Errorf("requests to the upstream proxy: %v, want %v", all, want)
 		}
 	})
 	t.Run("an address is one already", func(t *testing.T) {

@@ -21,7 +21,7 @@ import (
 	"bip324proxy/v1v2"
 )
 
-// until takes snapshots until one is as it should be.
+// until takes snapshots until one satisfies a condition.
 func (e *env) until(what string, ok func(proxy.Snapshot) bool) (now proxy.Snapshot) {
 	e.t.Helper()
 	for end := time.Now().Add(patience); ; <-time.After(time.Millisecond) {
@@ -29,7 +29,7 @@ func (e *env) until(what string, ok func(proxy.Snapshot) bool) (now proxy.Snapsh
 			return now
 		}
 		if time.Now().After(end) {
-			e.t.Fatalf("in vain for %s: %+v", what, now)
+			e.t.Fatalf("timed out waiting for %s: %+v", what, now)
 		}
 	}
 }
@@ -46,7 +46,7 @@ func TestSnapshotOfASession(t *testing.T) {
 		<-goOn
 		c.WritePacket(v1v2.AppendContents(nil, v1v2.TypeOf("version"), slices.Concat(version[:80], []byte("\x10/Sato\x01shi:31.0/x"), version[:5])))
 		c.WritePacket(v1v2.AppendContents(nil, v1v2.TypeOf("inv"), version))
-		c.WritePacket([]byte{200}) // no message
+		c.WritePacket([]byte{200}) // not a message
 		for {
 			if _, err := c.ReadPacket(); err != nil {
 				return
@@ -63,12 +63,12 @@ func TestSnapshotOfASession(t *testing.T) {
 	client := e.dial()
 	asking := e.until("the session", func(s proxy.Snapshot) bool { return len(s.Sessions) == 1 }).Sessions[0]
 	if asking.State != proxy.StateAsking || asking.Client != client.LocalAddr().String() || asking.Number != 1 || asking.Dest != "" {
-		t.Errorf("a client that has asked for nothing: %+v", asking)
+		t.Errorf("a client before its request: %+v", asking)
 	}
 	ask(client, dest)
 	granted := e.until("granted", func(s proxy.Snapshot) bool { return s.Sessions[0].State == proxy.StateGranted }).Sessions[0]
 	if granted.Dest != dest || granted.Transport != "" {
-		t.Errorf("a client that was granted: %+v", granted)
+		t.Errorf("a client after the reply: %+v", granted)
 	}
 	client.Write(v1Message(mainnet, "version", version))
 	client.Write(v1Message(mainnet, "verack", nil))
@@ -96,7 +96,7 @@ func TestSnapshotOfASession(t *testing.T) {
 	if got != want {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
-	for _, s := range []proxy.Snapshot{now, ended(e, client)} { // live or not, it counts
+	for _, s := range []proxy.Snapshot{now, ended(e, client)} { // open or ended, the session counts
 		if s.Opened["v2"] != 1 || s.Traffic["v2"] != want.Traffic || s.Handshakes.Count != 1 || s.Handshakes.Sum <= 0 {
 			t.Errorf("opened %v, traffic %v, handshakes %+v", s.Opened, s.Traffic, s.Handshakes)
 		}
@@ -108,13 +108,13 @@ func TestSnapshotOfASession(t *testing.T) {
 	}
 }
 
-// ended closes the client's connection and returns a snapshot from after its session.
+// ended closes the client's connection and returns a snapshot taken after its session.
 func ended(e *env, client net.Conn) proxy.Snapshot {
 	client.Close()
 	return e.until("the end", func(s proxy.Snapshot) bool { return len(s.Sessions) == 0 })
 }
 
-// Every way to be refused has a name that is on the list, and a reason to show.
+// Every kind of refusal is listed, counted, and shown with a reason.
 func TestSnapshotOfRefusals(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{
@@ -131,7 +131,7 @@ func TestSnapshotOfRefusals(t *testing.T) {
 	v1 := v1Message(mainnet, "version", version)
 	for _, c := range []struct {
 		kind, dest string
-		say        []byte // once granted
+		say        []byte // after the reply
 		hint       string
 	}{
 		{"dial", "nowhere.example:8333", nil, ""},
@@ -149,7 +149,7 @@ func TestSnapshotOfRefusals(t *testing.T) {
 		now := e.until("a refusal", func(s proxy.Snapshot) bool { return len(s.Refusals) > len(before.Refusals) })
 		got := now.Refusals[0]
 		if got.Kind != c.kind || got.Dest != c.dest || got.Reason == "" || !strings.Contains(got.Hint, c.hint) || got.Transport != "" {
-			t.Errorf("%s: %+v", c.kind, got)
+			t.Errorf("%s: got %+v", c.kind, got)
 		}
 		want := maps.Clone(before.Refused)
 		want[c.kind]++
@@ -164,8 +164,8 @@ func TestSnapshotOfRefusals(t *testing.T) {
 	}
 }
 
-// A client that only looks whether the port is open is counted and forgotten, and of
-// the others the last fifty are kept.
+// A client that only tests whether the port is open is counted, but not kept; of the others the
+// last fifty are kept.
 func TestSnapshotKeepsFew(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{})
@@ -218,7 +218,7 @@ func TestSnapshotOfFallbacks(t *testing.T) {
 	}
 }
 
-// Whatever happens at the same time, no count goes back, and JSON has lists for lists.
+// During concurrent changes no count decreases, and JSON has lists, not null, for lists.
 func TestSnapshotOnlyGrows(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{})
@@ -231,7 +231,7 @@ func TestSnapshotOnlyGrows(t *testing.T) {
 			now := e.server.Snapshot()
 			if a, b := before.Traffic["passthrough"], now.Traffic["passthrough"]; b.BytesToPeer < a.BytesToPeer || b.BytesToClient < a.BytesToClient ||
 				now.Opened["passthrough"] < before.Opened["passthrough"] {
-				t.Errorf("%+v after %+v", now, before)
+				t.Errorf("got %+v after %+v", now, before)
 				return
 			}
 			before = now
@@ -248,7 +248,7 @@ func TestSnapshotOnlyGrows(t *testing.T) {
 	cancel()
 	watching.Wait()
 	if got, want := now.Traffic["passthrough"], (proxy.Traffic{BytesToPeer: 10 * clients, BytesToClient: 10 * clients}); got != want || now.Opened["passthrough"] != clients {
-		t.Errorf("%+v, %v opened", got, now.Opened)
+		t.Errorf("got %+v, %v opened", got, now.Opened)
 	}
 	b, err := json.Marshal(new(proxy.Server).Snapshot())
 	if err != nil || strings.Contains(string(b), "null") {
@@ -256,9 +256,8 @@ func TestSnapshotOnlyGrows(t *testing.T) {
 	}
 }
 
-// A user agent is read from VERSION and from nothing else, though it looks like one:
-// not from the message that is first because VERSION was damaged, nor from the one
-// behind a VERSION that is too short to have any.
+// The user agent is read from VERSION only, not from data that looks like one: neither from the
+// first message after a damaged VERSION, nor from the one behind a VERSION too short to have any.
 func TestNoUserAgentButOfVersion(t *testing.T) {
 	t.Parallel()
 	peers := new(fallback.Peers)
@@ -277,12 +276,12 @@ func TestNoUserAgentButOfVersion(t *testing.T) {
 	client.Write(v1Message(mainnet, "tx", version))
 	s := e.until("v2", func(s proxy.Snapshot) bool { return s.Opened["v2"] == 1 && s.Sessions[0].MessagesToPeer == 1 }).Sessions[0]
 	if s.ClientAgent != "" || s.LastToPeer != "tx" || s.Dropped != 1 {
-		t.Errorf("%+v", s)
+		t.Errorf("got %+v", s)
 	}
 	client.Close()
 
 	peers.Note("v1.example:8333", fallback.SpeaksV1)
-	behind := v1Message(mainnet, "tx", append(make([]byte, 80-46-24), "\x05agent"...)) // it is where VERSION has one
+	behind := v1Message(mainnet, "tx", append(make([]byte, 80-46-24), "\x05agent"...)) // where VERSION has it
 	e.net.peer("v1.example:8333", func(nc *net.TCPConn, _ int) {
 		readV1(nc)
 		nc.Write(slices.Concat(v1Message(mainnet, "version", version[:46]), behind))
@@ -293,7 +292,7 @@ func TestNoUserAgentButOfVersion(t *testing.T) {
 	n := uint64(24 + 46 + len(behind))
 	for _, s := range e.until("v1", func(s proxy.Snapshot) bool { return s.Traffic["v1"].BytesToClient == n }).Sessions {
 		if s.PeerAgent != "" {
-			t.Errorf("%+v", s)
+			t.Errorf("got %+v", s)
 		}
 	}
 	other.Close()

@@ -7,15 +7,14 @@ import (
 	"syscall"
 )
 
-// openSockets counts this process's sockets that have an address that is mine at
-// either end.
+// openSockets counts this process's sockets with an address at either end that is mine.
 func openSockets(mine func(addr string) bool) (n int) {
 	files, _ := os.ReadDir("/proc/self/fd")
 	for _, f := range files {
 		fd, _ := strconv.Atoi(f.Name())
 		local, err := syscall.Getsockname(fd)
 		if err != nil {
-			continue // no socket
+			continue // not a socket
 		}
 		remote, _ := syscall.Getpeername(fd)
 		if mine(sockaddr(local)) || mine(sockaddr(remote)) {

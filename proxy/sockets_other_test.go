@@ -2,5 +2,5 @@
 
 package proxy_test
 
-// openSockets counts no sockets where /proc does not list them.
+// openSockets returns 0 where /proc does not list sockets.
 func openSockets(func(addr string) bool) int { return 0 }

@@ -20,11 +20,11 @@ import (
 	"bip324proxy/transport/fallback"
 )
 
-// What the client is told about a destination that cannot be reached.
+// The reply code tells the client why a destination cannot be reached.
 func TestDialFails(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS == "windows" {
-		t.Skip("has other error numbers")
+		t.Skip("the system has other error numbers")
 	}
 	hang := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 	refuse := func(err error) func(context.Context) error {
@@ -60,7 +60,7 @@ func TestDialFails(t *testing.T) {
 			}
 			wantClosed(t, client)
 			line := e.wantEnd(client, "refused", "cannot connect (the client was told")
-			level := "INFO" // dead addresses are an everyday thing
+			level := "INFO" // dead addresses are routine
 			if c.code == 1 {
 				level = "WARN"
 			}
@@ -69,7 +69,7 @@ func TestDialFails(t *testing.T) {
 	}
 }
 
-// The same with the system's own dialer: nobody listens on that port.
+// The same with the system's dialer: nothing listens on that port.
 func TestDialRefused(t *testing.T) {
 	t.Parallel()
 	nobody := testkit.Nobody(t)
@@ -82,7 +82,7 @@ func TestDialRefused(t *testing.T) {
 	e.wantEnd(client, "refused", "connection refused")
 }
 
-// The zero Server, but for its log, works.
+// The zero Server works, except that it needs a log.
 func TestZeroValue(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -107,7 +107,7 @@ func TestZeroValue(t *testing.T) {
 	e.wantEnd(client, "closed", "both sides closed the connection")
 }
 
-// Names of overlay networks never leave, not even as a DNS query.
+// Names of overlay networks are never sent, not even as a DNS query.
 func TestOverlayNames(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{
@@ -129,7 +129,7 @@ func TestOverlayNames(t *testing.T) {
 	}
 }
 
-// Everything but CONNECT and RESOLVE is refused, and nothing is dialled.
+// Commands other than CONNECT and RESOLVE are refused, and nothing is dialled.
 func TestCommands(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{})
@@ -144,25 +144,25 @@ func TestCommands(t *testing.T) {
 		e.wantEnd(client, "refused", "this proxy supports only CONNECT")
 	}
 	if n := e.net.dialled("node.example:8333"); n != 0 {
-		t.Errorf("dialled %d times", n)
+		t.Errorf("dialled %d times, want 0", n)
 	}
 }
 
-// The success reply is ten bytes in a write of their own, also when the peer
-// has already spoken, whose words follow.
+// The success reply is ten bytes in its own write, even if the peer has already sent data, which
+// follows.
 func TestReplyIsAWriteOfItsOwn(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{})
 	const banner = "220 peer.example ready\r\n"
 	spoken := make(chan struct{})
-	e.net.hold = spoken // the banner is there before the reply is
+	e.net.hold = spoken // the peer speaks before the reply
 	e.net.peer("server.example:25", func(nc *net.TCPConn, _ int) {
 		fmt.Fprint(nc, banner)
 		close(spoken)
 		io.Copy(io.Discard, nc)
 	})
 
-	// The proxy takes this client over a listener that records its writes.
+	// Use a listener that records the writes to this client.
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -177,11 +177,11 @@ func TestReplyIsAWriteOfItsOwn(t *testing.T) {
 
 	client := e.dialTo(l.Addr().String())
 	if code, err := ask(client, "server.example:25"); code != 0 || err != nil {
-		t.Fatalf("reply %d, %v", code, err)
+		t.Fatalf("reply %d, %v; want 0", code, err)
 	}
 	b := make([]byte, len(banner))
 	if _, err := io.ReadFull(client, b); string(b) != banner || err != nil {
-		t.Errorf("%q, %v", b, err)
+		t.Errorf("got %q, %v", b, err)
 	}
 	hangUp(client)
 	client.Close()
@@ -213,7 +213,7 @@ func (l *tappingListener) Accept() (net.Conn, error) {
 	return t, nil
 }
 
-// SOCKS and VERSION may come byte by byte or all at once.
+// SOCKS and VERSION may arrive byte by byte or all at once.
 func TestOneSegmentOrMany(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{})
@@ -231,14 +231,14 @@ func TestOneSegmentOrMany(t *testing.T) {
 		}
 		want := append([]byte("\x00version\x00\x00\x00\x00\x00"), version...)
 		if b := receive(t, got, "VERSION"); !bytes.Equal(b, want) {
-			t.Errorf("in steps of %d, the peer got % x", step, b)
+			t.Errorf("in steps of %d: the peer received % x", step, b)
 		}
 		client.Close()
 		e.end(client)
 	}
 }
 
-// Where a pair is demanded, that pair it must be.
+// If credentials are configured, only they are accepted.
 func TestAuth(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{Policy: proxy.Policy{Socks: socks.Config{Auth: &socks.Credentials{Username: "user", Password: "secret"}}}})
@@ -257,7 +257,7 @@ func TestAuth(t *testing.T) {
 		client := e.dial()
 		fmt.Fprint(client, says)
 		if b, _ := io.ReadAll(client); string(b) != want {
-			t.Errorf("% x is answered % x, want % x", says, b, want)
+			t.Errorf("sent % x, got % x, want % x", says, b, want)
 		}
 		client.Close()
 		e.wantEnd(client, "refused", "authentication")

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A peer that is tried again and again is one row, and hides no other.
+// Repeated failures of one peer are one row, and hide no others.
 func TestRepeatsAreOneRow(t *testing.T) {
 	tally := newTally()
 	began := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -25,25 +25,25 @@ func TestRepeatsAreOneRow(t *testing.T) {
 	var s Snapshot
 	tally.copyTo(&s)
 	if len(s.Refusals) != 3 {
-		t.Fatalf("%d rows", len(s.Refusals))
+		t.Fatalf("%d rows, want 3", len(s.Refusals))
 	}
 	r := s.Refusals[1]
 	if r.Count != 200 || !r.First.Equal(began.Add(time.Second)) || !r.Time.Equal(began.Add(200*time.Second)) || r.Reason != "200 bytes sent" || r.Client != "127.0.0.1:200" {
-		t.Errorf("%+v", r)
+		t.Errorf("got %+v", r)
 	}
 	if s.Refusals[0].Reason != "another kind" || s.Refusals[2].Reason != "once" || s.Refusals[2].Count != 1 || s.Refused[KindNoV2Answer] != 201 {
-		t.Errorf("%+v", s.Refusals)
+		t.Errorf("got %+v", s.Refusals)
 	}
 	if f := s.Failing; f == nil || f.Count != 202 || f.Kind != KindNoV2Answer || f.OfKind != 201 || f.Reason != "another kind" || !f.Since.Equal(began) {
-		t.Errorf("%+v", f)
+		t.Errorf("got %+v", f)
 	}
-	// Distinct ones are no more than fifty, the last ones.
+	// Only the last fifty distinct ones are kept.
 	for i := range 500 {
 		fail(300+i, fmt.Sprintf("10.0.%d.%d:8333", i/256, i%256), "127.0.0.1:1", KindDial, "x")
 	}
 	tally.copyTo(&s)
 	if len(s.Refusals) != keepOutcomes || s.Refusals[0].Dest != "10.0.1.243:8333" || s.Refusals[49].Dest != "10.0.1.194:8333" {
-		t.Errorf("%d rows, from %s to %s", len(s.Refusals), s.Refusals[0].Dest, s.Refusals[49].Dest)
+		t.Errorf("got %d rows, from %s to %s", len(s.Refusals), s.Refusals[0].Dest, s.Refusals[49].Dest)
 	}
 	tally.open("v2")
 	if tally.copyTo(&s); s.Failing != nil {

@@ -20,20 +20,21 @@ type message struct {
 	payload []byte
 }
 
-// conversation has every kind of size: empty, small, around the buffers' and
-// the batches' sizes, the largest; and types of both forms.
+// conversation has messages of all kinds of sizes: empty, small, around the sizes of buffers and
+// batches, the largest; and types of both forms.
 func conversation(seed uint64) (all []message) {
 	all = append(all, message{"verack", nil}, message{"ping", randomBytes(8, seed)}, message{"wtxidrelay", nil})
 	for i, n := range []int{0, 1, 16<<10 - 25, 16<<10 - 24, 32<<10 - 24, 32<<10 - 23, 100_000, 256 << 10, 300_000} {
 		all = append(all, message{"tx", randomBytes(n, seed+uint64(i))}, message{"twelve-chars", randomBytes(n, seed)})
 	}
-	for i := range 300 { // past a change of keys
+	for i := range 300 { // past a rekeying
 		all = append(all, message{"inv", randomBytes(i, seed)})
 	}
 	return append(all, message{"block", randomBytes(4_000_000, seed)}, message{"pong", randomBytes(8, seed)})
 }
 
-// The main job.
+// Messages of a v1 client and a v2 peer are translated in both directions, without loss or
+// plaintext.
 func TestUpgrade(t *testing.T) {
 	for _, deny := range []bool{false, true} {
 		t.Run(fmt.Sprintf("deny passthrough %v", deny), func(t *testing.T) { testUpgrade(t, deny) })
@@ -83,7 +84,7 @@ func testUpgrade(t *testing.T, deny bool) {
 	for i, want := range down {
 		name, payload, err := readV1(client)
 		if err != nil || name != want.name || !bytes.Equal(payload, want.payload) {
-			t.Fatalf("message %d to the client: %s of %d bytes, %v; want %s of %d", i, name, len(payload), err, want.name, len(want.payload))
+			t.Fatalf("message %d to the client: got %s of %d bytes, %v; want %s of %d", i, name, len(payload), err, want.name, len(want.payload))
 		}
 	}
 	<-sent
@@ -93,7 +94,7 @@ func testUpgrade(t *testing.T, deny bool) {
 	if !slices.EqualFunc(got.messages, want, func(a, b message) bool {
 		return a.name == b.name && bytes.Equal(a.payload, b.payload)
 	}) {
-		t.Errorf("the peer got %d messages, or others than the client's %d", len(got.messages), len(want))
+		t.Errorf("the peer received %d messages that differ from the client's %d", len(got.messages), len(want))
 	}
 
 	end := e.wantEnd(client, "closed", "the client closed the connection")
@@ -122,8 +123,8 @@ func v1Size(all []message) (n float64) {
 	return n
 }
 
-// wantWire checks one upgraded connection's bytes: key and garbage in one write;
-// terminator, version packet and VERSION in one; nothing of v1.
+// wantWire checks the bytes of one upgraded connection: key and garbage in one write; terminator,
+// version packet and VERSION in another; nothing of v1.
 func wantWire(t *testing.T, conns [][][]byte) {
 	t.Helper()
 	if len(conns) != 1 || len(conns[0]) < 2 {
@@ -139,12 +140,12 @@ func wantWire(t *testing.T, conns [][][]byte) {
 	}
 	wire := bytes.Join(conns[0], nil)
 	wantNoPlaintext(t, "the peer", wire)
-	if bytes.Contains(wire[:min(len(wire), 4096)], mainnet[:]) { // a chance of one in a million per run
-		t.Error("the magic left in plaintext")
+	if bytes.Contains(wire[:min(len(wire), 4096)], mainnet[:]) { // one run in a million fails by chance
+		t.Error("the magic was sent in plaintext")
 	}
 }
 
-// A client that ends its stream still gets what the peer says to that.
+// A client that half-closes still receives the peer's answer.
 func TestClientHalfClose(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{})
@@ -164,14 +165,14 @@ func TestClientHalfClose(t *testing.T) {
 	readV1(client)
 	client.(*net.TCPConn).CloseWrite()
 	if name, payload, err := readV1(client); err != nil || name != "block" || !bytes.Equal(payload, big) {
-		t.Errorf("%s of %d bytes, %v", name, len(payload), err)
+		t.Errorf("got %s of %d bytes, %v", name, len(payload), err)
 	}
 	wantClosed(t, client)
 	client.Close()
 	e.wantEnd(client, "closed", "the client closed the connection")
 }
 
-// A peer that says its last and hangs up is heard to the end.
+// All messages of a peer that then hangs up are delivered.
 func TestPeerHangsUp(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{})
@@ -183,7 +184,7 @@ func TestPeerHangsUp(t *testing.T) {
 	client := e.connect("node.example:8333")
 	client.Write(v1Message(mainnet, "version", version))
 	if name, payload, err := readV1(client); err != nil || name != "block" || !bytes.Equal(payload, big) {
-		t.Errorf("%s of %d bytes, %v", name, len(payload), err)
+		t.Errorf("got %s of %d bytes, %v", name, len(payload), err)
 	}
 	if _, err := client.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("after the last message: %v", err)
@@ -192,8 +193,8 @@ func TestPeerHangsUp(t *testing.T) {
 	e.wantEnd(client, "closed", "the peer closed the connection")
 }
 
-// Also by a client that talks all the while and reads a moment later: if the
-// proxy closes with something unread, the reset takes what is on its way along.
+// The same for a client that keeps sending and reads late: if the proxy closed with unread data,
+// the reset would destroy what is in flight.
 func TestPeerHangsUpOnBusyClient(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{})
@@ -215,13 +216,13 @@ func TestPeerHangsUpOnBusyClient(t *testing.T) {
 	<-time.After(200 * time.Millisecond)
 	name, payload, err := readV1(io.MultiReader(bytes.NewReader(head[:]), client))
 	if err != nil || name != "block" || !bytes.Equal(payload, big) {
-		t.Errorf("%s of %d bytes, %v", name, len(payload), err)
+		t.Errorf("got %s of %d bytes, %v", name, len(payload), err)
 	}
 	client.Close()
 	e.wantEnd(client, "closed", "the peer")
 }
 
-// Networks are learnt from the client, also those that have no name.
+// The network is learnt from the client, even if it has no known name.
 func TestCustomNetwork(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{})

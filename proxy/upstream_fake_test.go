@@ -15,25 +15,25 @@ import (
 	"bip324proxy/socks"
 )
 
-// asked is one request that an upstream proxy has seen.
+// asked is a request that an upstream proxy received.
 type asked struct {
 	command        socks.Command
 	dest           string
 	user, password string
 }
 
-// fakeUpstream is a proxy to a network of its own, which alone knows its names.
+// fakeUpstream is a proxy to a fake network, whose names only it resolves.
 type fakeUpstream struct {
 	*socks.Upstream
 	net  *fakeNet
 	seen chan asked
 
 	refuse  map[string]socks.ReplyCode // by destination
-	resolve map[string]netip.Addr      // what RESOLVE finds; nothing makes it HostUnreachable
+	resolve map[string]netip.Addr      // answers to RESOLVE; HostUnreachable if missing
 }
 
-// newUpstream starts an upstream proxy. Until the test ends, nobody may look up
-// a name on this machine.
+// newUpstream starts an upstream proxy. Until the test ends, looking up a name with the system's
+// resolver fails the test.
 func newUpstream(t *testing.T, network, address string) *fakeUpstream {
 	t.Helper()
 	l, err := net.Listen(network, address)
@@ -61,7 +61,7 @@ func newUpstream(t *testing.T, network, address string) *fakeUpstream {
 	before := lookups.Load()
 	t.Cleanup(func() {
 		if n := lookups.Load() - before; n > 0 {
-			t.Errorf("this machine's name server was asked %d times", n)
+			t.Errorf("%d look-ups with the system's resolver, want none", n)
 		}
 	})
 	return u
@@ -109,7 +109,7 @@ func (u *fakeUpstream) serve(nc net.Conn) {
 	<-up
 }
 
-// requests returns what the upstream proxy was asked until now.
+// requests returns the upstream proxy's requests since the last call.
 func (u *fakeUpstream) requests() (all []asked) {
 	for len(u.seen) > 0 {
 		all = append(all, <-u.seen)
@@ -117,8 +117,8 @@ func (u *fakeUpstream) requests() (all []asked) {
 	return all
 }
 
-// startBehind runs a server that has u as its upstream and fails the test if it
-// dials anything itself.
+// startBehind runs a server with u as its upstream and fails the test if the server dials or
+// resolves anything itself.
 func (u *fakeUpstream) startBehind(t *testing.T, server *proxy.Server) *env {
 	t.Helper()
 	server.Upstream = u.Upstream
@@ -135,7 +135,7 @@ func (u *fakeUpstream) startBehind(t *testing.T, server *proxy.Server) *env {
 	return e
 }
 
-// askAs is ask for a client with credentials, or without any.
+// askAs is ask with credentials, unless both are empty.
 func askAs(nc net.Conn, user, password, dest string) (code byte, err error) {
 	if user == "" && password == "" {
 		return ask(nc, dest)

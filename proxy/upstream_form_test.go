@@ -14,7 +14,7 @@ import (
 	"bip324proxy/socks"
 )
 
-// recordingUpstream is a SOCKS5 proxy that refuses each request and hands over its bytes.
+// recordingUpstream is a SOCKS5 proxy that refuses each request and sends its bytes to the channel.
 func recordingUpstream(t *testing.T) (*socks.Upstream, <-chan []byte) {
 	t.Helper()
 	requests := make(chan []byte, 100)
@@ -34,8 +34,8 @@ func recordingUpstream(t *testing.T) (*socks.Upstream, <-chan []byte) {
 	return &socks.Upstream{Network: "tcp", Address: address}, requests
 }
 
-// An upstream proxy gets text where the client sent text, and binary where it sent binary: Tor's SafeSocks refuses
-// binary addresses. What does not spell an address as usual is sent as what was judged.
+// The upstream proxy gets text for text, and binary for binary: Tor's SafeSocks refuses binary
+// addresses. An address in unusual spelling is sent in its canonical form, which the rules judged.
 func TestUpstreamGetsTheClientsForm(t *testing.T) {
 	t.Parallel()
 	u, requests := recordingUpstream(t)
@@ -69,13 +69,13 @@ func TestUpstreamGetsTheClientsForm(t *testing.T) {
 			client.Write(append([]byte{5, 1, 0}, c.sent...))
 			io.ReadAll(client)
 			if got := receive(t, requests, "a request"); !bytes.Equal(got, c.want) {
-				t.Errorf("the upstream proxy got % x, want % x", got, c.want)
+				t.Errorf("the upstream proxy received % x, want % x", got, c.want)
 			}
 		})
 	}
 }
 
-// What a client may not have resolved does not reach the upstream proxy.
+// A refused RESOLVE does not reach the upstream proxy.
 func TestResolveIsJudgedBeforeTheUpstream(t *testing.T) {
 	t.Parallel()
 	u, requests := recordingUpstream(t)
@@ -94,6 +94,6 @@ func TestResolveIsJudgedBeforeTheUpstream(t *testing.T) {
 		}
 	}
 	if len(requests) > 0 {
-		t.Errorf("the upstream proxy got % x", <-requests)
+		t.Errorf("the upstream proxy received % x, want nothing", <-requests)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"bip324proxy/socks"
 )
 
-// refusingUpstream listens at addr and refuses each request with code, until stop is called.
+// refusingUpstream listens at addr and refuses each request with code until stop is called.
 func refusingUpstream(t *testing.T, addr string, code socks.ReplyCode) (at string, stop func()) {
 	t.Helper()
 	l, err := net.Listen("tcp", addr)
@@ -37,8 +37,7 @@ func refusingUpstream(t *testing.T, addr string, code socks.ReplyCode) (at strin
 	return l.Addr().String(), stop
 }
 
-// The upstream proxy's name is not looked up for every session, but again when it has
-// moved.
+// The upstream proxy's name is looked up again only when its address no longer works.
 func TestUpstreamNameIsKept(t *testing.T) {
 	first, stop := refusingUpstream(t, "127.0.0.1:0", socks.HostUnreachable)
 	_, port, _ := net.SplitHostPort(first)
@@ -73,7 +72,7 @@ func TestUpstreamNameIsKept(t *testing.T) {
 	}
 }
 
-// A name, too, may lead back to the proxy itself.
+// The proxy detects itself as its upstream by name, too.
 func TestUpstreamItselfByName(t *testing.T) {
 	resolver(t, func(int) []netip.Addr { return []netip.Addr{netip.MustParseAddr("127.0.0.1")} })
 	e := startDirect(t, new(proxy.Server))
@@ -83,7 +82,7 @@ func TestUpstreamItselfByName(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.server.SetPolicy(proxy.Policy{Upstream: u})
-	for range 2 { // once with what is kept, if anything was
+	for range 2 { // the second time with the cached address, if any
 		client := e.dial()
 		if code, err := ask(client, "node.example:8333"); code != 2 || err != nil {
 			t.Errorf("reply %d, %v, want 2", code, err)
@@ -92,6 +91,6 @@ func TestUpstreamItselfByName(t *testing.T) {
 		e.wantEnd(client, "refused", "the upstream proxy is the proxy itself")
 	}
 	if n := strings.Count(e.logs.text(), "session refused"); n != 2 {
-		t.Errorf("%d sessions for two clients", n)
+		t.Errorf("%d sessions for two clients, want 2", n)
 	}
 }

@@ -22,8 +22,8 @@ import (
 	"bip324proxy/transport"
 )
 
-// What the client gives as credentials is what the upstream proxy gets, on the
-// first dial as on the one for v1; the proxy's own are for clients with none.
+// The upstream proxy gets the URL's credentials if it has any, otherwise the client's, on the first
+// dial and on the one for v1.
 func TestUpstreamCredentials(t *testing.T) {
 	t.Parallel()
 	own := &socks.Credentials{Username: "of-the-url", Password: "pass-of-the-url"}
@@ -60,18 +60,18 @@ func TestUpstreamCredentials(t *testing.T) {
 				leave(t, client)
 				want := []string{longContents("version", version)}
 				if all := receive(t, gotV2, "the peer"); !slices.Equal(all, want) {
-					t.Errorf("the peer was told %q, want %q", all, want)
+					t.Errorf("the peer received %q, want %q", all, want)
 				}
 				wantAttrs(t, e.end(client), logLine{"msg": "session closed", "transport": "v2", "dest": dest})
 			}
 			want := []asked{
-				{socks.CommandConnect, v1, c.want[0], c.want[1]}, // for v2
-				{socks.CommandConnect, v1, c.want[0], c.want[1]}, // for v2 once more
-				{socks.CommandConnect, v1, c.want[0], c.want[1]}, // for v1
+				{socks.CommandConnect, v1, c.want[0], c.want[1]}, // v2
+				{socks.CommandConnect, v1, c.want[0], c.want[1]}, // v2 again
+				{socks.CommandConnect, v1, c.want[0], c.want[1]}, // v1
 				{socks.CommandConnect, v2, c.want[0], c.want[1]},
 			}
 			if all := u.requests(); !slices.Equal(all, want) {
-				t.Errorf("the upstream proxy was asked %v, want %v", all, want)
+				t.Errorf("requests to the upstream proxy: %v, want %v", all, want)
 			}
 			for _, secret := range []string{"deadbeef", "of-the-url", "account", "uuuu", "pppp"} {
 				if strings.Contains(e.logs.text(), secret) {
@@ -82,13 +82,13 @@ func TestUpstreamCredentials(t *testing.T) {
 	}
 }
 
-// Streams that clients tell apart stay apart, at the same time as well.
+// Streams with distinct credentials stay distinct, also concurrently.
 func TestUpstreamIsolation(t *testing.T) {
 	t.Parallel()
 	const dest, n = "node.invalid:8333", 50
 	u := newUpstream(t, "tcp", "127.0.0.1:0")
 	e := u.startBehind(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Mode: fallback.Always}}})
-	e.net.peer(dest, func(nc *net.TCPConn, _ int) { // v1 only: hangs up on all that is v2
+	e.net.peer(dest, func(nc *net.TCPConn, _ int) { // v1 only: hangs up on v2
 		if b, err := bufio.NewReader(nc).Peek(4); err == nil && bytes.Equal(b, mainnet[:]) {
 			nc.Write(v1Message(mainnet, "version", version))
 			io.Copy(io.Discard, nc)
@@ -105,7 +105,7 @@ func TestUpstreamIsolation(t *testing.T) {
 		}
 		clients[i].Write(v1Message(mainnet, "version", version))
 		if name, _, err := readV1(clients[i]); name != "version" || err != nil {
-			t.Errorf("%s, %v", name, err)
+			t.Errorf("got %s, %v", name, err)
 		}
 		hangUp(clients[i])
 		clients[i].Close()
@@ -113,12 +113,12 @@ func TestUpstreamIsolation(t *testing.T) {
 	dials := make(map[string]int)
 	for _, a := range u.requests() {
 		if a.user != a.password {
-			t.Errorf("%q with the password %q", a.user, a.password)
+			t.Errorf("user name %q with the password %q", a.user, a.password)
 		}
 		dials[a.user]++
 	}
 	if len(dials) != n {
-		t.Errorf("%d different credentials arrived of %d", len(dials), n)
+		t.Errorf("%d distinct credentials arrived, want %d", len(dials), n)
 	}
 	for i := range n {
 		if k := dials[fmt.Sprintf("circuit-%d", i)]; k != 3 {
@@ -127,8 +127,8 @@ func TestUpstreamIsolation(t *testing.T) {
 	}
 }
 
-// The upstream proxy's refusal reaches the client, in the codes that all clients
-// know, and the log has the precise one.
+// The client gets the upstream proxy's reply code, reduced to the codes that all clients know; the
+// log has the precise one.
 func TestUpstreamReplies(t *testing.T) {
 	t.Parallel()
 	u := newUpstream(t, "tcp", "127.0.0.1:0")
@@ -168,16 +168,16 @@ func TestUpstreamReplies(t *testing.T) {
 			wantClosed(t, client)
 			line := e.wantEnd(client, "refused", c.why)
 			if reason := line["reason"].(string); !strings.Contains(reason, "the upstream proxy at "+u.Address+" did not connect to "+dest) {
-				t.Errorf("the reason is %q", reason)
+				t.Errorf("got the reason %q", reason)
 			}
 			if all, want := u.requests(), []asked{{socks.CommandConnect, dest, "", ""}}; !slices.Equal(all, want) {
-				t.Errorf("the upstream proxy was asked %v, want %v", all, want)
+				t.Errorf("requests to the upstream proxy: %v, want %v", all, want)
 			}
 		})
 	}
 }
 
-// An upstream proxy that is not there is no reason to go without.
+// If the upstream proxy is down, nothing is dialled directly.
 func TestUpstreamDown(t *testing.T) {
 	t.Parallel()
 	u := newUpstream(t, "tcp", "127.0.0.1:0")
@@ -191,7 +191,7 @@ func TestUpstreamDown(t *testing.T) {
 	e.server.ProbeUpstream(t.Context())
 	if s := e.server.Snapshot().Upstream; s == nil || s.State != "failed" || s.Since.IsZero() || s.Hint == "" ||
 		s.Reason != "the upstream proxy "+u.Address+" cannot be reached: connection refused" {
-		t.Errorf("after the probe: %+v", s)
+		t.Errorf("after the probe: got %+v", s)
 	}
 	if warned := e.logs.with("the upstream proxy cannot be used", "WARN"); len(warned) != 1 {
 		t.Errorf("%d warnings", len(warned))
@@ -206,13 +206,13 @@ func TestUpstreamDown(t *testing.T) {
 		wantAttrs(t, line, logLine{"dest": dest, "level": "WARN"})
 		now := e.until("the refusal", func(s proxy.Snapshot) bool { return len(s.Refusals) == i+1 })
 		if r := now.Refusals[0]; r.Kind != "upstream" || r.Dest != dest || !strings.Contains(r.Hint, "start that proxy") {
-			t.Errorf("%+v", r)
+			t.Errorf("got %+v", r)
 		}
 		if f := now.Failing; f == nil || f.Count != uint64(i+1) || f.Kind != "upstream" || f.OfKind != f.Count || f.Hint == "" {
-			t.Errorf("after %d attempts: %+v", i+1, f)
+			t.Errorf("after %d attempts: got %+v", i+1, f)
 		}
 	}
-	// It is back.
+	// The upstream proxy is back.
 	l, err = net.Listen("tcp", u.Address)
 	if err != nil {
 		t.Fatal(err)
@@ -228,14 +228,14 @@ func TestUpstreamDown(t *testing.T) {
 	client.Write(v1Message(mainnet, "version", version))
 	now := e.until("a session", func(s proxy.Snapshot) bool { return s.Opened["v2"] == 1 })
 	if now.Upstream.State != "reached" || now.Upstream.Reason != "" || now.Failing != nil {
-		t.Errorf("%+v, failing %+v", now.Upstream, now.Failing)
+		t.Errorf("got %+v, failing %+v", now.Upstream, now.Failing)
 	}
 	if back := e.logs.with("the upstream proxy is reached again", "INFO"); len(back) != 1 {
-		t.Errorf("%d lines say that it is back", len(back))
+		t.Errorf("%d lines say that it is back, want 1", len(back))
 	}
 }
 
-// It may also be lost between the dial for v2 and the one for v1.
+// The upstream proxy may also fail between the dial for v2 and the one for v1.
 func TestUpstreamRefusesSecondDial(t *testing.T) {
 	t.Parallel()
 	const dest = "node.invalid:8333"
@@ -254,7 +254,7 @@ func TestUpstreamRefusesSecondDial(t *testing.T) {
 	}
 }
 
-// All kinds of destinations go through, as they were asked for, and all modes do.
+// All kinds of destinations go through the upstream proxy as the client named them, in all modes.
 func TestUpstreamDestinations(t *testing.T) {
 	t.Parallel()
 	onion := strings.Repeat("a", 56) + ".onion:8333"
@@ -270,7 +270,7 @@ func TestUpstreamDestinations(t *testing.T) {
 				receive(t, got, "the peer")
 				wantAttrs(t, e.end(client), logLine{"msg": "session closed", "transport": "v2", "dest": dest})
 				if all, want := u.requests(), []asked{{socks.CommandConnect, dest, "", ""}}; !slices.Equal(all, want) {
-					t.Errorf("the upstream proxy was asked %v, want %v", all, want)
+					t.Errorf("requests to the upstream proxy: %v, want %v", all, want)
 				}
 			}
 
@@ -288,13 +288,13 @@ func TestUpstreamDestinations(t *testing.T) {
 			e.end(client)
 			want := []asked{{socks.CommandConnect, "192.0.2.8:8333", "", ""}, {socks.CommandConnect, "static.invalid:8333", "", ""}}
 			if all := u.requests(); !slices.Equal(all, want) {
-				t.Errorf("the upstream proxy was asked %v, want %v", all, want)
+				t.Errorf("requests to the upstream proxy: %v, want %v", all, want)
 			}
 		})
 	}
 }
 
-// A key to this proxy is none to the upstream proxy.
+// The credentials for this proxy are not sent to the upstream proxy.
 func TestUpstreamNeverGetsOurPassword(t *testing.T) {
 	t.Parallel()
 	const dest = "node.invalid:8333"
@@ -309,14 +309,14 @@ func TestUpstreamNeverGetsOurPassword(t *testing.T) {
 	client.Close()
 	e.end(client)
 	if all, want := u.requests(), []asked{{socks.CommandConnect, dest, "", ""}}; !slices.Equal(all, want) {
-		t.Errorf("the upstream proxy was asked %v, want %v", all, want)
+		t.Errorf("requests to the upstream proxy: %v, want %v", all, want)
 	}
 	if text := e.logs.text(); strings.Contains(text, "secret") || strings.Contains(text, "ours") {
 		t.Errorf("the password is in the log:\n%s", text)
 	}
 }
 
-// A proxy that is its own upstream would go round until nothing is left.
+// A proxy that is its own upstream would connect to itself until resources run out.
 func TestUpstreamItself(t *testing.T) {
 	t.Parallel()
 	for network, address := range map[string]string{"tcp": "127.0.0.1:0", "unix": filepath.Join(t.TempDir(), "own")} {
@@ -334,7 +334,7 @@ func TestUpstreamItself(t *testing.T) {
 					e.server.Close()
 					receive(t, served, "Serve to return")
 				})
-				// It listens once it answers.
+				// an answer shows that it listens
 				if nc, err := net.Dial(network, u.Address); err == nil {
 					nc.SetDeadline(time.Now().Add(patience))
 					nc.Write([]byte{5, 1, 0})
@@ -349,14 +349,14 @@ func TestUpstreamItself(t *testing.T) {
 				client.Close()
 				e.wantEnd(client, "refused", "the upstream proxy is the proxy itself")
 				if n := strings.Count(e.logs.text(), `"reason":"the upstream proxy is the proxy itself"`); n != 1 {
-					t.Errorf("%d sessions for one client", n)
+					t.Errorf("%d sessions for one client, want 1", n)
 				}
 			})
 		}
 	}
 }
 
-// A socket may have several names.
+// A socket may have several paths.
 func TestUpstreamItselfByALink(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "own")
 	link := path + "-link"
@@ -381,11 +381,11 @@ func TestUpstreamItselfByALink(t *testing.T) {
 	}
 	e.wantEnd(client, "refused", "the upstream proxy is the proxy itself")
 	if n := strings.Count(e.logs.text(), "session refused"); n != 1 {
-		t.Errorf("%d sessions for one client", n)
+		t.Errorf("%d sessions for one client, want 1", n)
 	}
 }
 
-// An upstream proxy whose name takes long to look up keeps no session from ending.
+// A slow look-up of the upstream proxy's name does not keep a session from ending.
 func TestUpstreamNameIsSlow(t *testing.T) {
 	old := net.DefaultResolver
 	asked := make(chan struct{}, 100)

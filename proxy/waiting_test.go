@@ -15,8 +15,8 @@ import (
 	"bip324proxy/socks"
 )
 
-// bubbleListener is a listener at addr whose clients have the addresses that the test
-// gives them, and whose time can be that of a bubble.
+// bubbleListener is a listener at addr that works in a synctest bubble; the test chooses its
+// clients' addresses.
 type bubbleListener struct {
 	addr  net.Addr
 	conns chan net.Conn
@@ -44,7 +44,7 @@ func (l *bubbleListener) Accept() (net.Conn, error) {
 func (l *bubbleListener) Close() error   { l.once.Do(func() { close(l.done) }); return nil }
 func (l *bubbleListener) Addr() net.Addr { return l.addr }
 
-// dial connects from an address.
+// dial connects from the address.
 func (l *bubbleListener) dial(from string) net.Conn {
 	ours, theirs := net.Pipe()
 	l.conns <- &fromAddr{theirs, &net.TCPAddr{IP: net.ParseIP(from), Port: 40000}}
@@ -74,12 +74,12 @@ func startBubble(server *proxy.Server, listeners ...*bubbleListener) (stop func(
 	return func() { server.Close(); synctest.Wait() }
 }
 
-// logIn is a client with the password. It returns what it was answered, if it was.
+// logIn connects a client with the password and returns the reply's code.
 func logIn(nc net.Conn) (code byte, err error) {
 	return askAs(nc, "user", "pass", "node.example:8333")
 }
 
-// isOpen reports whether the other end has not closed nc.
+// isOpen reports whether the other side has kept nc open.
 func isOpen(nc net.Conn) bool {
 	nc.SetReadDeadline(time.Now().Add(time.Millisecond))
 	_, err := nc.Read(make([]byte, 1))
@@ -96,12 +96,12 @@ func countOpen(all []net.Conn) (n int) {
 	return n
 }
 
-// A client from elsewhere has five seconds for the password and its request, however
-// slowly it goes on; one of this machine has more.
+// A remote client has five seconds for authentication and request, however slowly it sends; a local
+// client has more.
 func TestUnauthenticatedTimeout(t *testing.T) {
 	for name, c := range map[string]struct {
 		listener, client string
-		says             []string // one a second
+		says             []string // one per second
 		want             time.Duration
 	}{
 		"silent":             {"0.0.0.0:1324", "192.0.2.1", nil, 5 * time.Second},
@@ -135,8 +135,8 @@ func TestUnauthenticatedTimeout(t *testing.T) {
 	}
 }
 
-// Who has not authenticated has few connections of an address, and all of them together
-// a share of the sessions; the others have theirs whatever happens there.
+// Unauthenticated clients are limited to a few connections per address and, in total, to a share of
+// the sessions; the limits do not affect other clients.
 func TestUnauthenticatedShare(t *testing.T) {
 	const sessions = 160 // a quarter is 40
 	v4 := func(i int) string { return fmt.Sprintf("192.0.2.%d", i+1) }
@@ -159,26 +159,26 @@ func TestUnauthenticatedShare(t *testing.T) {
 				var all []net.Conn
 				for i := range c.clients {
 					all = append(all, public.dial(c.from(i)))
-					if i%10 == 5 { // meanwhile
+					if i%10 == 5 { // in between
 						good := public.dial("198.51.100.1")
 						if code, err := logIn(good); code != 0 || err != nil {
-							t.Errorf("after %d a good client gets %d, %v", i+1, code, err)
+							t.Errorf("after %d clients an authenticated one: reply %d, %v", i+1, code, err)
 						}
 						good.Close()
 					}
 				}
 				synctest.Wait()
 				if n := countOpen(all); n != c.want {
-					t.Errorf("%d of %d are open, want %d", n, len(all), c.want)
+					t.Errorf("%d of %d connections are open, want %d", n, len(all), c.want)
 				}
 				if n := server.Snapshot().Refused[c.kind]; n == 0 {
-					t.Errorf("none is counted as %s", c.kind)
+					t.Errorf("no refusal counted as %s", c.kind)
 				}
 				for range sessions - c.want - 1 {
 					good := local.dial("127.0.0.1")
 					defer good.Close()
 					if code, err := logIn(good); code != 0 || err != nil {
-						t.Fatalf("on loopback a good client gets %d, %v", code, err)
+						t.Fatalf("an authenticated client on loopback: reply %d, %v", code, err)
 					}
 				}
 				for _, nc := range all {
@@ -189,7 +189,7 @@ func TestUnauthenticatedShare(t *testing.T) {
 	}
 }
 
-// Programs behind one address that begin at the same time all get in.
+// Programs behind one address that connect at the same time are all admitted.
 func TestUnauthenticatedBurst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newBubbleListener("0.0.0.0:1324")
@@ -201,14 +201,15 @@ func TestUnauthenticatedBurst(t *testing.T) {
 		synctest.Wait()
 		for i, nc := range all {
 			if code, err := logIn(nc); code != 0 || err != nil {
-				t.Errorf("client %d of %d gets %d, %v", i+1, len(all), code, err)
+				t.Errorf("client %d of %d: reply %d, %v", i+1, len(all), code, err)
 			}
 			nc.Close()
 		}
 	})
 }
 
-// Of those who wait the networks with the most give way first.
+// Of the unauthenticated clients, those of the networks with the most connections are evicted
+// first.
 func TestUnauthenticatedFairness(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newBubbleListener("0.0.0.0:1324")
@@ -220,13 +221,13 @@ func TestUnauthenticatedFairness(t *testing.T) {
 		}
 		synctest.Wait()
 		if code, err := logIn(slow); code != 0 || err != nil {
-			t.Errorf("the only one of its address gets %d, %v", code, err)
+			t.Errorf("the only client of its network: reply %d, %v", code, err)
 		}
 	})
 }
 
-// When all places are taken, clients that have not authenticated give theirs up; and
-// authenticated clients from elsewhere leave some to clients of this machine.
+// When the session limit is reached, unauthenticated clients are evicted; and remote authenticated
+// clients leave some sessions to local ones.
 func TestLocalClientsHavePlaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		public, local := newBubbleListener("0.0.0.0:1324"), newBubbleListener("127.0.0.1:1324")
@@ -248,15 +249,15 @@ func TestLocalClientsHavePlaces(t *testing.T) {
 			n++
 		}
 		if n != 14 {
-			t.Errorf("%d clients from elsewhere get in, want 14", n)
+			t.Errorf("%d remote clients admitted, want 14", n)
 		}
 		for i := range 2 {
 			if !in(local, "127.0.0.1") {
-				t.Errorf("client %d of this machine does not", i)
+				t.Errorf("local client %d was refused", i)
 			}
 		}
 		if in(local, "127.0.0.1") {
-			t.Error("there are more sessions than there may be")
+			t.Error("a client over the session limit was admitted")
 		}
 	})
 }

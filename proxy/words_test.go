@@ -10,8 +10,7 @@ import (
 	"bip324proxy/v1v2"
 )
 
-// A client on a unix socket has no address of its own, and is told from the peer all the
-// same.
+// A client on a unix socket has no address, yet its errors are told from the peer's.
 func TestSideOfAUnixClient(t *testing.T) {
 	unix := &net.UnixAddr{Name: "@", Net: "unix"}
 	s := &session{client: stream.NewSocket(unixClient{addr: unix})}
@@ -23,15 +22,15 @@ func TestSideOfAUnixClient(t *testing.T) {
 		var end *v1v2.EndError
 		err := s.cause(&net.OpError{Op: "write", Net: c.addr.Network(), Addr: c.addr, Err: syscall.EPIPE})
 		if !errors.As(err, &end) || end.Side != c.want {
-			t.Errorf("%v: %v, want the side %s", c.addr, err, c.want)
+			t.Errorf("%v: got %v, want the side %s", c.addr, err, c.want)
 		}
 	}
 	if s.shown.Client != "unix" {
-		t.Errorf("it is called %q", s.shown.Client)
+		t.Errorf("the client is shown as %q, want unix", s.shown.Client)
 	}
 }
 
-// unixClient is a connection of which only the address matters.
+// unixClient is a connection of which only the address is used.
 type unixClient struct {
 	net.Conn
 	addr net.Addr
