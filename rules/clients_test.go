@@ -73,7 +73,7 @@ func FuzzParseClients(f *testing.F) {
 		}
 		n := all[0]
 		if n.Masked() != n || n.Addr().Is4In6() || n.Addr().Zone() != "" {
-			t.Errorf("%q is read as %v", text, n)
+			t.Errorf("%q parses as %v", text, n)
 		}
 		if strings.HasPrefix(text, publicPrefix) {
 			return
@@ -116,11 +116,11 @@ func TestClientsWithin(t *testing.T) {
 		{"::1", "public:0.0.0.0/0", false},
 	} {
 		if got := parse(c.now).Within(parse(c.before)); got != c.want {
-			t.Errorf("%q within %q: %v", c.now, c.before, got)
+			t.Errorf("%q within %q: got %v", c.now, c.before, got)
 		}
 	}
 	if got := parse("public:0.0.0.0/0 public:2000::/3 10.0.0.0/8").Everybody(); len(got) != 2 {
-		t.Errorf("everybody: %v", got)
+		t.Errorf("Everybody: got %v, want 2 networks", got)
 	}
 }
 
@@ -143,7 +143,7 @@ func TestClientsCheck(t *testing.T) {
 			got = err.Error()
 		}
 		if got != want {
-			t.Errorf("%s: %q, want %q", ip, got, want)
+			t.Errorf("%s: got %q, want %q", ip, got, want)
 		}
 	}
 }

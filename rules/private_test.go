@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// Both of IANA's special-purpose address registries, row by row, and what embeds IPv4.
+// The test has both of IANA's special-purpose address registries, row by row, and the addresses
+// that embed IPv4.
 func TestIsPrivate(t *testing.T) {
 	for want, all := range map[bool]string{
 		true: `0.0.0.0 0.1.2.3 10.1.2.3 100.64.0.1 100.127.255.255 127.0.0.1 127.255.255.255 169.254.169.254 172.16.0.1 172.31.255.255
@@ -31,13 +32,13 @@ func TestIsPrivate(t *testing.T) {
 	} {
 		for _, ip := range strings.Fields(all) {
 			if got := isPrivate(netip.MustParseAddr(ip)); got != want {
-				t.Errorf("%s: %v, want %v", ip, got, want)
+				t.Errorf("%s: got %v, want %v", ip, got, want)
 			}
 		}
 	}
 }
 
-// A rule against an IPv4 address is one against all that embeds it.
+// A rule against an IPv4 address applies to all addresses that embed it.
 func TestRulesForEmbedded(t *testing.T) {
 	for _, ip := range strings.Fields(`8.8.4.4 ::ffff:8.8.4.4 ::8.8.4.4 ::ffff:0:8.8.4.4 64:ff9b::8.8.4.4 2002:808:404::1
 		64:ff9b:1::8.8.4.4 64:ff9b:1:808:4:400:: 64:ff9b:1:0008:0008:0404:: 64:ff9b:1:0:8:804:400:0 64:ff9b:1:fffe::8.8.4.4

@@ -24,14 +24,14 @@ func mustRules(t testing.TB, allow, deny string) (r Rules) {
 	return Rules{Allow: parse(allow), Deny: parse(deny)}
 }
 
-// What a client asks for, and then the address that is connected to.
+// The rules judge the client's destination, and then the address to connect to.
 func TestRules(t *testing.T) {
 	const yes, no = true, false
 	for _, c := range []struct {
 		allow, deny   string
-		dest          string // asked for
-		addr          string // connected to; dest if it is none
-		local, public bool   // may be reached by clients of such listeners
+		dest          string // requested by the client
+		addr          string // to connect to; dest if empty
+		local, public bool   // allowed for clients of local and public listeners
 	}{
 		{"", "", "node.example:8333", "93.184.216.1:8333", yes, yes},
 		{"", "", "node.example:8333", "10.0.0.1:8333", yes, no},
@@ -76,7 +76,7 @@ func TestRules(t *testing.T) {
 		{"", "*.ONION", "name.onion:8333", "93.184.216.1:8333", no, no},
 		{"", ".onion", "name.Onion.:8333", "93.184.216.1:8333", no, no},
 
-		// Names of this machine, and its addresses in other words.
+		// Names of this machine, and other spellings of its addresses.
 		{"", "private", "localhost:8333", "127.0.0.1:8333", no, no},
 		{"", "private", "LocalHost..:8333", "127.0.0.1:8333", no, no},
 		{"", "127.0.0.0/8", "a.b.LOCALHOST.:8333", "", no, no},
@@ -96,18 +96,18 @@ func TestRules(t *testing.T) {
 		{"", "0.0.0.0", "0:8333", "", no, no},
 		{"", "", "2130706433:8333", "", yes, no},
 
-		// Only these.
+		// Allow only these.
 		{"*.node.example", "*", "a.node.example:8333", "93.184.216.1:8333", yes, yes},
 		{"*.node.example", "*", "b.example:8333", "93.184.216.1:8333", no, no},
 		{"*.node.example", "*", "93.184.216.1:8333", "", no, no},
 		{"93.184.216.0/24", "*", "93.184.216.1:8333", "", yes, yes},
-		{"93.184.216.0/24", "*", "node.example:8333", "93.184.216.1:8333", no, no}, // not looked up at all
+		{"93.184.216.0/24", "*", "node.example:8333", "93.184.216.1:8333", no, no}, // refused before the look-up
 		{"93.184.216.0/24", "0.0.0.0/0 ::/0", "node.example:8333", "93.184.216.1:8333", yes, yes},
 		{"93.184.216.0/24", "0.0.0.0/0 ::/0", "node.example:8333", "151.101.1.1:8333", no, no},
 		{"*:8333", "*", "node.example:8333", "93.184.216.1:8333", yes, yes},
 		{"*:8333", "*", "node.example:22", "93.184.216.1:22", no, no},
 
-		// A good name is no way to a bad address.
+		// An allowed name does not allow a denied address.
 		{"*.node.example", "", "a.node.example:8333", "127.0.0.1:8333", yes, no},
 		{"*.node.example", "private", "a.node.example:8333", "127.0.0.1:8333", no, no},
 		{"*", "", "a.node.example:8333", "127.0.0.1:8333", yes, no},
@@ -129,13 +129,13 @@ func TestRules(t *testing.T) {
 				err = rules.CheckAddr(addr.Addr(), addr.Port(), public)
 			}
 			if got := err == nil; got != want || !got && !errors.As(err, new(*DeniedError)) {
-				t.Errorf("allow %q, deny %q, public %v: %s at %v: %v", c.allow, c.deny, public, c.dest, addr, err)
+				t.Errorf("allow %q, deny %q, public %v: %s at %v: got %v", c.allow, c.deny, public, c.dest, addr, err)
 			}
 		}
 	}
 }
 
-// A RESOLVE has no port: it is refused if nothing can follow.
+// A RESOLVE has no port: it is refused if every port would be.
 func TestRulesWithoutPort(t *testing.T) {
 	for _, c := range []struct {
 		allow, deny, host string
@@ -157,7 +157,7 @@ func TestRulesWithoutPort(t *testing.T) {
 			err = rules.CheckAddr(ip, 0, false)
 		}
 		if (err == nil) != c.want {
-			t.Errorf("allow %q, deny %q: %s: %v", c.allow, c.deny, c.host, err)
+			t.Errorf("allow %q, deny %q: %s: got %v", c.allow, c.deny, c.host, err)
 		}
 	}
 }
@@ -177,7 +177,8 @@ func TestWrongRules(t *testing.T) {
 	}
 }
 
-// No text makes a rule that panics, matches a name and an address at once, or says
+// No text makes a rule that panics, matches a name and an address at once, or changes when it is
+// formatted and parsed again.
 // something else when it is read again.
 func FuzzParseRule(f *testing.F) {
 	for _, text := range append(wrongRules, "*", "*:8333", "private", "private:1-1023", "10.0.0.0/8", "10.1.2.3:22", "[2001:db8::/32]:8333",
@@ -206,14 +207,14 @@ func FuzzParseRule(f *testing.F) {
 		if !ok || port == 0 {
 			return
 		}
-		// What is denied is not reached; what is allowed is.
+		// Denied destinations are refused; allowed ones are not.
 		denied := Rules{Deny: []Rule{rule}}
 		if err := denied.CheckAddr(ip, port, false); byIP && rule.matchesPort(port) && err == nil {
 			t.Errorf("--deny %q lets %v:%d through", text, ip, port)
 		}
 		allowed := Rules{Allow: []Rule{rule}, Deny: []Rule{rule}}
 		if err := allowed.CheckAddr(ip, port, false); byIP && err != nil {
-			t.Errorf("--allow %q and the same denied: %v", text, err)
+			t.Errorf("--allow %q and --deny of the same: %v", text, err)
 		}
 	})
 }

@@ -9,12 +9,12 @@ import (
 	"testing"
 )
 
-// The compose files have valid settings, connect Bitcoin Core to the address the proxy
-// listens on, and publish no port.
+// The compose files have valid settings, connect Bitcoin Core to the proxy's address, and publish
+// no port.
 func TestComposeFiles(t *testing.T) {
 	files, err := filepath.Glob("../packaging/compose/*.yaml")
 	if err != nil || len(files) != 3 {
-		t.Fatalf("%v, %v", files, err)
+		t.Fatalf("got %v, %v", files, err)
 	}
 	variable := regexp.MustCompile(`(?m)^      (BIP324_PROXY_[A-Z0-9_]+): (\S+)$`)
 	proxyFlag := regexp.MustCompile(`-proxy=([^,\]]+)`)
@@ -29,7 +29,7 @@ func TestComposeFiles(t *testing.T) {
 			environ = append(environ, match[1]+"="+match[2])
 		}
 		if n := strings.Count(text, "BIP324_PROXY_"); n != len(environ) || n == 0 {
-			t.Errorf("%s: %d of %d settings are understood", file, len(environ), n)
+			t.Errorf("%s: %d of %d settings are known", file, len(environ), n)
 		}
 		said, err := readEnvironment(environ)
 		if err != nil {
@@ -43,14 +43,14 @@ func TestComposeFiles(t *testing.T) {
 		}
 		core := proxyFlag.FindStringSubmatch(text)
 		if listen, _, _ := strings.Cut(s.Listen[0], "?"); core == nil || core[1] != listen {
-			t.Errorf("%s: Bitcoin Core has %q, and the proxy listens on %q", file, core, s.Listen)
+			t.Errorf("%s: Bitcoin Core connects to %q, but the proxy listens on %q", file, core, s.Listen)
 		}
 		for _, line := range strings.Split(text, "\n") {
 			if key := strings.TrimSpace(line); slices.Contains([]string{"ports:", "expose:", "privileged:"}, key) || strings.HasPrefix(key, "network_mode: host") || strings.Contains(line, "\t") {
 				t.Errorf("%s has %q", file, line)
 			}
 		}
-		for _, host := range s.Clients { // Core has that address, the proxy the one that it listens on
+		for _, host := range s.Clients { // Core has that address, the proxy the one it listens on
 			if !strings.Contains(text, "ipv4_address: "+host+"\n") {
 				t.Errorf("%s: no container has the address %s", file, host)
 			}
@@ -60,7 +60,7 @@ func TestComposeFiles(t *testing.T) {
 		}
 		for _, must := range []string{"dockerfile: packaging/Dockerfile", "read_only: true", "cap_drop: [ALL]", "${BITCOIND_IMAGE:?"} {
 			if !strings.Contains(text, must) {
-				t.Errorf("%s does not have %s", file, must)
+				t.Errorf("%s lacks %s", file, must)
 			}
 		}
 	}

@@ -20,7 +20,7 @@ func FuzzConfigFile(f *testing.F) {
 			file, err := parseFile("FILE", content)
 			if err == nil {
 				if g := file["auth-file"]; len(g.texts) > 0 && g.texts[0] != "" {
-					t.Skip("no other file is to be read")
+					t.Skip("would read other files")
 				}
 				return combine([]map[string]given{file})
 			}
@@ -30,10 +30,10 @@ func FuzzConfigFile(f *testing.F) {
 		if err != nil {
 			var line int
 			if _, bad := fmt.Sscanf(err.Error(), "FILE:%d: ", &line); bad != nil || line < 1 || line > bytes.Count(content, []byte("\n"))+1 {
-				t.Errorf("%q has an error without its line: %v", content, err)
+				t.Errorf("%q: error without a line number: %v", content, err)
 			}
 			if strings.Contains(err.Error(), "\n") {
-				t.Errorf("%q has an error of several lines: %v", content, err)
+				t.Errorf("%q: error of several lines: %v", content, err)
 			}
 			return
 		}
@@ -47,7 +47,7 @@ func FuzzConfigFile(f *testing.F) {
 		}
 		for i, f := range s.inForce() {
 			if g := again.inForce()[i]; f.note == "" && !reflect.DeepEqual(f.Value, g.Value) {
-				t.Errorf("%s was %v and is %v", f.Name, f.Value, g.Value)
+				t.Errorf("%s: first %v, then %v", f.Name, f.Value, g.Value)
 			}
 		}
 	})

@@ -7,8 +7,7 @@ import (
 	"testing"
 )
 
-// The packaged file is valid and has every setting, with its default except for the known
-// peers.
+// The packaged file is valid and has every setting, at its default except for the known peers.
 func TestPackagedFile(t *testing.T) {
 	const path = "../packaging/config.toml"
 	content, err := os.ReadFile(path)
@@ -16,7 +15,7 @@ func TestPackagedFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	if said, err := parseFile(path, content); err != nil || len(said) != 1 || said["known-peers"].texts == nil {
-		t.Errorf("%v, %v", said, err)
+		t.Errorf("got %v, %v", said, err)
 	}
 	shown := regexp.MustCompile(`(?m)^#([a-z0-9-]+ = )`).ReplaceAll(content, []byte("$1"))
 	all, err := parseFile(path, shown)
@@ -31,7 +30,7 @@ func TestPackagedFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	other := []string{"listen", "max-sessions", "known-peers"} // whose defaults are not of use there
+	other := []string{"listen", "max-sessions", "known-peers"} // their defaults do not fit a package
 	for _, s := range table {
 		switch _, ok := all[s.name]; {
 		case s.name == "config":

@@ -11,7 +11,7 @@ import (
 	"bip324proxy/socks"
 )
 
-// Settings that would overflow an int are invalid, with 32 bits as with 64.
+// Settings that would overflow an int are invalid, whether it has 32 or 64 bits.
 func TestSettingsFitAnInt(t *testing.T) {
 	for _, c := range []struct {
 		name, value string
@@ -21,10 +21,10 @@ func TestSettingsFitAnInt(t *testing.T) {
 		{"message-memory", "8", true},
 		{"message-memory", "2047", true},
 		{"message-memory", "2048", strconv.IntSize == 64},
-		{"message-memory", "4104", strconv.IntSize == 64}, // 8 MiB, if only 32 bits are kept
+		{"message-memory", "4104", strconv.IntSize == 64}, // 8 MiB in the low 32 bits
 		{"message-memory", "1048576", strconv.IntSize == 64},
 		{"message-memory", "1048577", false},
-		{"message-memory", "4294967304", false}, // 8 again
+		{"message-memory", "4294967304", false}, // 8 in the low 32 bits
 		{"max-sessions", "1000000", true},
 		{"max-sessions", "1000001", false},
 		{"max-sessions", "715827883", false}, // times six
@@ -38,13 +38,13 @@ func TestSettingsFitAnInt(t *testing.T) {
 			t.Errorf("%s %s: %v", c.name, c.value, err)
 		}
 		if err == nil && (s.MessageMemory<<20 <= 0 || 6*s.Sessions() <= 0) {
-			t.Errorf("%s %s: %d bytes, %d sessions", c.name, c.value, s.MessageMemory<<20, s.Sessions())
+			t.Errorf("%s %s: got %d bytes, %d sessions", c.name, c.value, s.MessageMemory<<20, s.Sessions())
 		}
 	}
 }
 
-// FuzzAuthFile: credentials of any --auth-file can be sent in SOCKS and are its first line;
-// an error does not show them.
+// FuzzAuthFile checks that the credentials from any --auth-file are its first line and can be sent
+// in SOCKS, and that errors do not show them.
 func FuzzAuthFile(f *testing.F) {
 	for _, s := range []string{"", "\n", "user:password\n", "user:pass:word\r\nmore\n", ":", "user:", ":password", "no colon",
 		"user:" + strings.Repeat("p", 256), strings.Repeat("x", 3_000), "\xff\x00:\x00", "\xef\xbb\xbfuser:password\r\n",
@@ -65,17 +65,17 @@ func FuzzAuthFile(f *testing.F) {
 			return
 		}
 		if len(c.Username) == 0 || len(c.Username) > 255 || len(c.Password) > 255 || strings.Contains(c.Username, ":") {
-			t.Errorf("%q gives a user of %d bytes, a password of %d", content, len(c.Username), len(c.Password))
+			t.Errorf("%q: user name of %d bytes, password of %d", content, len(c.Username), len(c.Password))
 		}
 		line := c.Username + ":" + c.Password
 		if rest, ok := strings.CutPrefix(text, line); !ok || rest != "" && rest[0] != '\r' && rest[0] != '\n' {
-			t.Errorf("%q gives %q", content, line)
+			t.Errorf("%q: got %q", content, line)
 		}
 	})
 }
 
-// FuzzListenSpec: every --peer and --listen opens a listener or is an error, and a loopback
-// address is never public.
+// FuzzListenSpec checks that any --peer or --listen opens a listener or is an error, and that a
+// loopback address is never public.
 func FuzzListenSpec(f *testing.F) {
 	for _, s := range []string{"127.0.0.1:0=node.example:8333", "127.0.0.1:0", "[::1]:0=[2001:db8::1]:8333", "unix:", "0.0.0.0:0=a:1", "=", ":0=:0",
 		"127.0.0.1:0=node.example", "localhost:0=a:1", "127.1:0=a:1", "127.0.0.1:99999=a:1", "[::ffff:127.0.0.1]:0=a:1"} {
@@ -85,7 +85,7 @@ func FuzzListenSpec(f *testing.F) {
 		spec, peer, err := splitPeer(text)
 		if err == nil {
 			if spec+"="+peer != text {
-				t.Errorf("%q is %q and %q", text, spec, peer)
+				t.Errorf("%q: split into %q and %q", text, spec, peer)
 			}
 			if _, err := socks.ParseAddr(peer); err != nil {
 				t.Errorf("%q: %v", text, err)
@@ -95,7 +95,7 @@ func FuzzListenSpec(f *testing.F) {
 		}
 		host, port, err := net.SplitHostPort(spec)
 		if strings.HasPrefix(spec, "unix:") || err == nil && (port != "0" || net.ParseIP(host) == nil) {
-			return // no file, no fixed port and no look-up is to be left behind here
+			return // leave no file behind, use no fixed port, look up no name
 		}
 		l, err := listen.Open(spec)
 		if err != nil {
@@ -106,12 +106,13 @@ func FuzzListenSpec(f *testing.F) {
 		}
 		defer l.Close()
 		if ip := net.ParseIP(host); ip.IsLoopback() != listen.IsLocal(l.Addr()) {
-			t.Errorf("%q listens on %v", spec, l.Addr())
+			t.Errorf("%q: listens on %v", spec, l.Addr())
 		}
 	})
 }
 
-// --connect-timeout bounds a direct connection, or the one to the upstream proxy, but not the connections that it makes.
+// --connect-timeout applies to direct connections, or to the one to the upstream proxy, but not to
+// that proxy's connections.
 func TestConnectTimeout(t *testing.T) {
 	for value, valid := range map[string]bool{"1s": true, "5s": true, "60s": true, "1m": true, "999ms": false, "61s": false, "0s": false, "-5s": false} {
 		for _, upstream := range []string{"", "socks5://127.0.0.1:9050"} {
@@ -129,10 +130,10 @@ func TestConnectTimeout(t *testing.T) {
 			want, direct := s.connectTimeout, s.Policy.Dialer.DialTimeout
 			if upstream != "" {
 				if got := s.Policy.Upstream.ConnectTimeout; got != want || direct != 0 {
-					t.Errorf("%s: the upstream proxy has %v, a connection through it %v", value, got, direct)
+					t.Errorf("%s: timeout of the upstream proxy %v, of a connection through it %v", value, got, direct)
 				}
 			} else if direct != want {
-				t.Errorf("%s: a direct connection has %v", value, direct)
+				t.Errorf("%s: timeout of a direct connection %v", value, direct)
 			}
 		}
 	}

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// docs/configuration.md has every setting, its default and whether a reload changes it.
+// docs/configuration.md has every setting, its default, and whether a reload changes it.
 func TestSettingsAreDocumented(t *testing.T) {
 	text, err := os.ReadFile("../docs/configuration.md")
 	if err != nil {
@@ -28,7 +28,7 @@ func TestSettingsAreDocumented(t *testing.T) {
 			row += "`" + inTOML(setting.value(&s)) + "` "
 		}
 		if !strings.Contains(string(text), "\n"+row+"| ") {
-			t.Errorf("docs/configuration.md has no row that begins with %s", row)
+			t.Errorf("docs/configuration.md lacks a row that begins with %s", row)
 		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 
 var little, big = binary.LittleEndian, binary.BigEndian
 
-// Files with a password, a token or settings are read in the encodings of all editors.
+// Files with a password, a token or settings may have the encoding of any common editor.
 func TestFilesOfOtherEditors(t *testing.T) {
 	for _, encode := range map[string]func(text string) string{
 		"as it is":     func(text string) string { return text },
@@ -34,15 +34,16 @@ func TestFilesOfOtherEditors(t *testing.T) {
 			continue
 		}
 		if c := s.Policy.Socks.Auth; c == nil || c.Username != "us€r" || c.Password != "pässword 😀" || s.Token != "0123456789abcdef" || s.AuthHasOuterSpace() {
-			t.Errorf("%q: %q, token %q", encode("x\n"), c, s.Token)
+			t.Errorf("%q: got %q, token %q", encode("x\n"), c, s.Token)
 		}
 		if said, err := readFile(config); err != nil || len(said["deny"].texts) != 1 || said["deny"].origin.line != 2 {
-			t.Errorf("%q: %v, %v", encode("x\n"), said, err)
+			t.Errorf("%q: got %v, %v", encode("x\n"), said, err)
 		}
 	}
 }
 
-// A space at either end may belong to a password, so it stays and is reported; a token has none.
+// A space at either end may belong to a password, so it is kept and reported; from a token it is
+// removed.
 func TestSpacesInFiles(t *testing.T) {
 	for pair, want := range map[string]bool{"user:password": false, "user:pass word": false, "user:password ": true, " user:password": true, "user:password\t": true, "user:password\u00a0": true, "user: password": false} {
 		s := defaults()
@@ -52,26 +53,26 @@ func TestSpacesInFiles(t *testing.T) {
 			continue
 		}
 		if c := s.Policy.Socks.Auth; c.Username+":"+c.Password != pair || s.AuthHasOuterSpace() != want {
-			t.Errorf("%q: %q, %v", pair, c, s.AuthHasOuterSpace())
+			t.Errorf("%q: got %q, %v", pair, c, s.AuthHasOuterSpace())
 		}
 	}
 	s := defaults()
 	s.statusTokenFile = testkit.WriteFile(t, " 0123456789abcdef \r\n")
 	if err := s.check(); err != nil || s.Token != "0123456789abcdef" {
-		t.Errorf("%q, %v", s.Token, err)
+		t.Errorf("got %q, %v", s.Token, err)
 	}
 }
 
-// The byte order mark and line end of a file are dropped from a flag or variable, too.
+// A byte order mark and a line end, as from a file, are removed from a flag or variable, too.
 func TestValuesFromFiles(t *testing.T) {
 	all, err := readEnvironment([]string{"\ufeffBIP324_PROXY_AUTH=user:password\r", "BIP324_PROXY_DENY=private,*:25\r\n"})
 	if err != nil || all["auth"].texts[0] != "user:password" || len(all["deny"].texts) != 2 || all["deny"].texts[1] != "*:25" {
-		t.Errorf("%v, %v", all, err)
+		t.Errorf("got %v, %v", all, err)
 	}
 	if got := lookUp("auth").split([]string{"\ufeffuser:pass \r\n"}); got[0] != "user:pass " {
-		t.Errorf("%q", got)
+		t.Errorf("got %q", got)
 	}
 	if _, err := readEnvironment([]string{"\ufeffBIP324_PROXY_UPSTRAEM=x"}); err == nil {
-		t.Error("a misspelt name after a byte order mark is not noticed")
+		t.Error("a misspelt name after a byte order mark is accepted")
 	}
 }
