@@ -8,8 +8,7 @@ import (
 	"testing"
 )
 
-// A proxy that demands credentials takes these and no others, and keeps them to
-// itself.
+// If credentials are configured, only these are accepted, and the request does not contain them.
 func TestAuth(t *testing.T) {
 	long := strings.Repeat(long255, 17)
 	login := func(user, password string) string { return "01" + field(user) + field(password) }
@@ -17,7 +16,7 @@ func TestAuth(t *testing.T) {
 		auth   Credentials
 		in     string
 		writes []string
-		text   string // part of the error, empty if none
+		text   string // part of the error; empty: no error
 	}{
 		"right":               {Credentials{"user", "pass"}, "050102" + login("user", "pass") + toHost, []string{"0502", "0100"}, ""},
 		"right, both offered": {Credentials{"user", "pass"}, "05020002" + login("user", "pass") + toHost, []string{"0502", "0100"}, ""},
@@ -66,9 +65,8 @@ func TestAuth(t *testing.T) {
 	}
 }
 
-// A client that does not wait for an answer gets it with the next one, once the
-// proxy has to wait for the client. "|" is where the client pauses; writes ends
-// with the answer to the request.
+// Answers to a client that does not wait for them are sent together, when the proxy has to wait for
+// the client. "|" is where the client pauses; the last of writes has the answer to the request.
 func TestPipelining(t *testing.T) {
 	const auth = "01 01'u' 01'p'"
 	resolve := "05f00003" + field("0.0.0.0") + "0000"
@@ -86,7 +84,7 @@ func TestPipelining(t *testing.T) {
 		"request apart":             {"050102" + auth + "|" + resolve, []string{"0502 0100", succeeded}},
 		"auth and request together": {"050102 |" + auth + resolve, []string{"0502", "0100" + succeeded}},
 		"each waited for":           {"050102 |" + auth + "|" + resolve, []string{"0502", "0100", succeeded}},
-		// A dial may take long: the client hears at least that it is being served.
+		// A dial may take long: answer before it, so that the client knows that it is served.
 		"CONNECT":                  {noAuth + toHost, []string{"0500", succeeded}},
 		"CONNECT with credentials": {"050102" + auth + toHost, []string{"0502 0100", succeeded}},
 		"BIND":                     {noAuth + "05020001 00000000 0000", []string{"0500" + refused7}},

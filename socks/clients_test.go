@@ -12,18 +12,18 @@ import (
 	"testing/synctest"
 )
 
-// talk is one turn of a client: the segments it sends ("|" between them) and
-// the answer it gets. Without an answer it hangs up.
+// talk is one turn of a client: the segments it sends ("|" between them) and the answer it gets.
+// Without an answer it hangs up.
 type talk struct{ send, answer string }
 
-// A client takes what it reads, one chunk per Write of ours, by its own rule.
+// rule checks the answers as the client does, with one chunk for each Write of the proxy.
 type rule struct {
 	text  string
 	check func(chunks [][]byte) error
 }
 
-// exactReads is the rule of clients that read as many bytes as they expect,
-// whatever the segments: VER, REP, RSV, then an address by its type.
+// exactReads returns the rule of clients that read exactly the bytes they expect, whatever the
+// segments: VER, REP, RSV, then an address by its type.
 func exactReads(text string) rule {
 	return rule{text, func(chunks [][]byte) error {
 		reply := chunks[len(chunks)-1]
@@ -37,7 +37,7 @@ func exactReads(text string) rule {
 	}}
 }
 
-// singleReads is the rule of clients that take each answer with one read.
+// singleReads returns the rule of clients that take each answer with one read.
 func singleReads(text string, final func(reply []byte) bool) rule {
 	return rule{text, func(chunks [][]byte) error {
 		last := len(chunks) - 1
@@ -53,8 +53,8 @@ func singleReads(text string, final func(reply []byte) bool) rule {
 	}}
 }
 
-// refusal is the rule of clients whose request must be refused: enough bytes
-// for them to look at REP, which is not 0.
+// refusal returns the rule of clients whose request must be refused: the reply has enough bytes to
+// show REP, which is not 0.
 func refusal(text string) rule {
 	return rule{text, func(chunks [][]byte) error {
 		if reply := chunks[len(chunks)-1]; len(reply) != 10 || reply[1] == 0 {
@@ -64,7 +64,7 @@ func refusal(text string) rule {
 	}}
 }
 
-// resolved is the rule of clients that ask for an address and want IPv4.
+// resolved returns the rule of clients that send RESOLVE and require IPv4.
 func resolved(text string) rule {
 	return rule{text, func(chunks [][]byte) error {
 		if r := chunks[len(chunks)-1]; len(r) != 10 || !bytes.Equal(r[:4], []byte{5, 0, 0, 1}) || len(chunks[0]) != 2 {
@@ -74,10 +74,10 @@ func resolved(text string) rule {
 	}}
 }
 
-// lookedUp is the address of every name.
+// lookedUp is the address that every name resolves to.
 var lookedUp = netip.MustParseAddr("192.0.2.7")
 
-// answer grants a request as a proxy may.
+// answer grants a request.
 func answer(req *Request) error {
 	switch {
 	case req.Command == CommandConnect:
@@ -88,7 +88,7 @@ func answer(req *Request) error {
 	return req.ReplyAddr(lookedUp)
 }
 
-// What real clients send, in the segments they send it in.
+// TestClients replays what real clients send, in their segments.
 func TestClients(t *testing.T) {
 	const ok = succeeded
 	const looked = "0500 0001 c0000207 0000" // lookedUp
@@ -147,8 +147,8 @@ func TestClients(t *testing.T) {
 			addr("15.61.23.23", 0), "", ""},
 		{"bcoin, IPv4", bsocks, []talk{{"050100", "0500"}, {"05010001" + ip4 + "208d", ok}}, addr("15.61.23.23", wantPort), "", ""},
 		{"bcoin, IPv6", bsocks, []talk{{"050100", "0500"}, {"05010004" + ip6 + "208d", ok}}, addr("2001:db8::1", wantPort), "", ""},
-		// It writes the password over the password's length, so the message never
-		// ends: with credentials it fails wherever method 2 is chosen.
+		// bcoin writes the password over the password's length, so the message never ends: with
+		// credentials it fails wherever method 2 is chosen.
 		{"bcoin, credentials", rule{"gives up after 8 seconds", func(chunks [][]byte) error {
 			if len(chunks) != 1 {
 				return fmt.Errorf("%x after the method", chunks[1:])
@@ -179,8 +179,8 @@ func TestClients(t *testing.T) {
 		{"Floresta, IPv6", floresta, []talk{{"050100", "0500"}, {"05010004|" + ip6 + "|208d", ok}}, addr("2001:db8::1", wantPort), "", ""},
 		{"Floresta, onion", floresta, []talk{{"050100", "0500"}, {"05010003|" + field(strings.Repeat("a", 56)+".onion") + "|208d", ok}},
 			addr(strings.Repeat("a", 56)+".onion", wantPort), "", ""},
-		// It announces IPv4 and sends 16 bytes: the first 4 pass for an address,
-		// the next 2, here 0, for the port.
+		// This version announces IPv4 and sends 16 bytes: the first 4 pass for an address, the next
+		// 2, here 0, for the port.
 		{"Floresta 0.9.1, IPv6", refusal("exact reads; nonzero REP is an error"),
 			[]talk{{"050100", "0500"}, {"05010001|" + ip6, refused1}}, Addr{}, "", ""},
 	}
@@ -203,7 +203,7 @@ func TestClients(t *testing.T) {
 				client.Close()
 
 				if err := tt.rule.check(chunks); err != nil {
-					t.Errorf("against the client's rule (%s): %v", tt.rule.text, err)
+					t.Errorf("violates the client's rule (%s): %v", tt.rule.text, err)
 				}
 				if req != nil {
 					req.Dest.Binary = false // see TestValid
@@ -246,7 +246,7 @@ func converse(t *testing.T, client net.Conn, talks []talk) (chunks [][]byte) {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(buf[:n], unhex(turn.answer)) {
-			t.Errorf("answer to %s is %x, want %s", turn.send, buf[:n], turn.answer)
+			t.Errorf("answer to %s: got %x, want %s", turn.send, buf[:n], turn.answer)
 		}
 		chunks = append(chunks, buf[:n])
 	}

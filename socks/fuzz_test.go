@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// FuzzNegotiate compares Negotiate with a model of the two RFCs, for any bytes
-// of a client in segments of any size.
+// FuzzNegotiate compares Negotiate with a model of the two RFCs, for any bytes of a client in
+// segments of any size.
 func FuzzNegotiate(f *testing.F) {
 	for _, tt := range valid() {
 		f.Add(unhex(tt.in), byte(0), false)
@@ -43,18 +43,18 @@ func FuzzNegotiate(f *testing.F) {
 			t.Errorf("wrote %x, want %x", got, want)
 		}
 		if size == 1 && len(tp.writes) != len(want.out) {
-			t.Errorf("wrote %x in the wrong pieces to a client that waits, want %x", tp.writes, want.out)
+			t.Errorf("wrote %x to a client that waits, want the pieces %x", tp.writes, want.out)
 		}
 		for _, w := range tp.writes { // whole messages only
 			for len(w) > 0 && len(want.out) > 0 && bytes.HasPrefix(w, want.out[0]) {
 				w, want.out = w[len(want.out[0]):], want.out[1:]
 			}
 			if len(w) > 0 {
-				t.Errorf("wrote %x, with part of a message", tp.writes)
+				t.Errorf("wrote %x, which has part of a message", tp.writes)
 			}
 		}
 		if !bytes.HasSuffix(in, rest) || len(in)-len(rest) > want.used {
-			t.Errorf("took %d bytes, the conversation has %d", len(in)-len(rest), want.used)
+			t.Errorf("read %d bytes, the conversation has %d", len(in)-len(rest), want.used)
 		}
 		if (err == nil) != want.ok {
 			t.Fatalf("request %v, error %v", req, err)
@@ -70,7 +70,7 @@ func FuzzNegotiate(f *testing.F) {
 			return
 		}
 		if took := len(in) - len(rest); took != want.used {
-			t.Errorf("took %d bytes, the conversation has %d", took, want.used)
+			t.Errorf("read %d bytes, the conversation has %d", took, want.used)
 		}
 		if req.Command != want.command || req.Dest.Port != want.port || req.Credentials != (Credentials{want.user, want.password}) {
 			t.Errorf("request %v (%q, %q), want %+v", req, req.Credentials.Username, req.Credentials.Password, want)
@@ -89,11 +89,11 @@ func FuzzNegotiate(f *testing.F) {
 	})
 }
 
-// model is what becomes of a client's bytes.
+// model is the expected outcome for a client's bytes.
 type model struct {
-	out            [][]byte // messages to it
-	used           int      // bytes of the conversation, all of which may be read
-	ok, short      bool     // a request; ended in the middle
+	out            [][]byte // messages to the client
+	used           int      // bytes of the conversation, the most that may be read
+	ok, short      bool     // a request; the client ended within it
 	user, password string
 	command        Command
 	name           string
@@ -114,12 +114,12 @@ var (
 	partPattern   = regexp.MustCompile(`^([0-9]+|0[xX][0-9a-fA-F]+)$`)
 )
 
-// numericIP is the address that inet_aton makes of name, or nil.
+// numericIP returns the address that inet_aton makes of name, or nil.
 func numericIP(name string) net.IP {
 	parts := strings.Split(strings.TrimRight(name, "."), ".")
 	ip := make(net.IP, 4)
 	for i, part := range parts {
-		n, err := strconv.ParseUint(part, 0, 64) // a 0 at the start means octal
+		n, err := strconv.ParseUint(part, 0, 64) // a leading 0 means octal
 		size := 1
 		if i == len(parts)-1 {
 			size = 4 - i
@@ -134,7 +134,7 @@ func numericIP(name string) net.IP {
 	return ip
 }
 
-// modelOf works on the whole input by index, without a reader or a parser.
+// modelOf computes the outcome from the whole input by index, without a reader or a parser.
 func modelOf(in []byte, demanded *Credentials) (m model) {
 	take := func(n int) []byte {
 		if m.short = m.short || m.used+n > len(in); m.short {
@@ -179,7 +179,7 @@ func modelOf(in []byte, demanded *Credentials) (m model) {
 			return m
 		}
 		if !m.short {
-			m.used-- // the length is the field's
+			m.used-- // the index of the length
 		}
 		m.user, m.password = field(), field()
 		if m.short {
@@ -218,7 +218,7 @@ func modelOf(in []byte, demanded *Credentials) (m model) {
 		}
 		if m.ip = net.ParseIP(bare); m.ip == nil && numberPattern.MatchString(m.name) {
 			if m.ip = numericIP(m.name); m.ip == nil {
-				m.name = "" // which nothing matches
+				m.name = "" // the host pattern does not match that
 			}
 		}
 	default:

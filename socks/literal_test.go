@@ -7,8 +7,7 @@ import (
 	"testing"
 )
 
-// Names that resolvers take for IPv4 addresses are addresses here, and those that
-// would be, but for a mistake, are nothing.
+// Names that resolvers take for IPv4 addresses are parsed as addresses; malformed ones are errors.
 func TestNumericNames(t *testing.T) {
 	for name, want := range map[string]string{
 		"127.1": "127.0.0.1", "127.0.1": "127.0.0.1", "2130706433": "127.0.0.1", "0x7f.1": "127.0.0.1", "0x7f000001": "127.0.0.1", "0X7F.0x1": "127.0.0.1",
@@ -23,30 +22,30 @@ func TestNumericNames(t *testing.T) {
 		addr, err := parseHost(name)
 		switch ip, _ := netip.ParseAddr(want); {
 		case want == "" && err == nil:
-			t.Errorf("%s: %+v, want an error", name, addr)
+			t.Errorf("%s: got %+v, want an error", name, addr)
 		case want != "" && (err != nil || addr != Addr{Host: want, IP: ip}):
-			t.Errorf("%s: %+v, %v, want %s", name, addr, err, want)
+			t.Errorf("%s: got %+v, %v, want %s", name, addr, err, want)
 		}
 	}
 	for _, name := range []string{"node.example", "1.2.3.4.example", "0xg", "0x7g", "127.0.0.1a", "a127", "1-1", "127.0.0.1.nip", "0b1", "1e3", "1_000", "localhost", "...", "x0"} {
 		if addr, err := parseHost(name); err != nil || addr != (Addr{Host: name}) {
-			t.Errorf("%s: %+v, %v, want a name", name, addr, err)
+			t.Errorf("%s: got %+v, %v, want a name", name, addr, err)
 		}
 	}
 }
 
-// A proxy's own address may be written so, too.
+// The same applies to an upstream proxy's address.
 func TestNumericUpstream(t *testing.T) {
 	if u, err := ParseUpstream("socks5://127.1:9050"); err != nil || u.Address != "127.0.0.1:9050" {
-		t.Errorf("%+v, %v", u, err)
+		t.Errorf("got %+v, %v", u, err)
 	}
 	if u, err := ParseUpstream("socks5://tor.1:9050"); err == nil {
-		t.Errorf("%+v", u)
+		t.Errorf("got %+v, want an error", u)
 	}
 }
 
-// No name that ends in a number stays a name, and what is read as an address is what
-// its parts come to.
+// A name whose last label is a number is never parsed as a name, and its address is the one its
+// parts add up to.
 func FuzzNumericName(f *testing.F) {
 	for _, name := range []string{"127.1", "0x7f.1", "0177.0.0.1", "4294967296", "1.2.3.4.5", "node.example", "0x", "1.", "08.1", "::1", "[::1]", "::ffff:1.2.3.4", "fe80::1%1"} {
 		f.Add(name)
@@ -71,7 +70,7 @@ func FuzzNumericName(f *testing.F) {
 		for i, part := range parts {
 			n, ok := new(big.Int).SetString(part, 0)
 			if !ok {
-				t.Fatalf("%q is %v", name, addr.IP)
+				t.Fatalf("%q: got %v", name, addr.IP)
 			}
 			if i < len(parts)-1 {
 				n.Lsh(n, uint(24-8*i))
@@ -79,7 +78,7 @@ func FuzzNumericName(f *testing.F) {
 			sum.Or(sum, n)
 		}
 		if got := addr.IP.AsSlice(); new(big.Int).SetBytes(got).Cmp(sum) != 0 {
-			t.Errorf("%q is %v, its parts come to %v", name, addr.IP, sum)
+			t.Errorf("%q: got %v, want the sum of its parts, %v", name, addr.IP, sum)
 		}
 	})
 }

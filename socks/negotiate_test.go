@@ -16,19 +16,18 @@ import (
 	"unicode"
 )
 
-// tape is a client that has said everything already: it plays segments, one
-// per Read, then end, and records what is written. Methods of net.Conn that it
-// lacks panic.
+// tape is a client that does not wait: it plays segments, one per Read, then end, and records
+// writes. Methods of net.Conn that it lacks panic.
 type tape struct {
 	net.Conn
 	segments  [][]byte
 	end       error
-	auth      *Credentials // that it should know
+	auth      *Credentials // that the proxy is configured with
 	writes    [][]byte
 	deadlines []time.Time
 }
 
-// play is a tape of input cut into segments of size bytes (0: all in one).
+// play returns a tape of input cut into segments of size bytes (0: all in one).
 func play(input []byte, size int) *tape {
 	tp := &tape{end: io.EOF}
 	for size > 0 && len(input) > size {
@@ -62,8 +61,8 @@ func (tp *tape) SetDeadline(t time.Time) error {
 	return nil
 }
 
-// negotiate runs a tape and returns also what was left for the caller. The
-// buffer is the smallest that bufio has.
+// negotiate runs a tape and also returns the rest, which is left for the caller. The buffer has
+// bufio's smallest size.
 func negotiate(tp *tape) (req *Request, rest []byte, err error) {
 	r := bufio.NewReaderSize(tp, 16)
 	req, err = Config{Auth: tp.auth}.Negotiate(tp, r)
@@ -71,7 +70,7 @@ func negotiate(tp *tape) (req *Request, rest []byte, err error) {
 	return req, rest, err
 }
 
-// unhex reads "05 01 00" and, between quotes, text: "03 'host' 0001".
+// unhex decodes "05 01 00" and, between quotes, text: "03 'host' 0001".
 func unhex(s string) []byte {
 	var out []byte
 	for i, part := range strings.Split(s, "'") {
@@ -88,7 +87,7 @@ func unhex(s string) []byte {
 	return out
 }
 
-// field is b after its length, as RFC 1929 and a name have it.
+// field returns b behind its length, as in RFC 1929 and in names.
 func field(b string) string { return hex.EncodeToString([]byte{byte(len(b))}) + "'" + b + "'" }
 
 func addr(host string, port uint16) Addr {
@@ -114,8 +113,8 @@ const (
 	bitcoinV1 = "f9beb4d9'version'0000000000"
 )
 
-// valid are conversations that end in a request; writes has one item per Write
-// to a client that waits for each answer.
+// valid returns conversations that end in a request; writes has one item per Write to a client that
+// waits for each answer.
 func valid() map[string]struct {
 	in     string
 	writes []string
@@ -202,7 +201,7 @@ func TestValid(t *testing.T) {
 	}
 }
 
-// A client that goes away at any byte ends the negotiation there.
+// A client that leaves after any byte ends the negotiation there.
 func TestTruncated(t *testing.T) {
 	for name, tt := range valid() {
 		in := unhex(tt.in)
@@ -288,18 +287,18 @@ func TestRefused(t *testing.T) {
 					t.Errorf("stage %s, reply %v; want %s, %v", nerr.Stage, nerr.Reply, tt.stage, tt.reply)
 				}
 				if !strings.Contains(err.Error(), tt.text) {
-					t.Errorf("error %q does not say %q", err, tt.text)
+					t.Errorf("error %q, want %q in it", err, tt.text)
 				}
 				if strings.ContainsFunc(err.Error(), func(r rune) bool { return !unicode.IsPrint(r) }) {
-					t.Errorf("error %q is not fit for a terminal", err)
+					t.Errorf("error %q has unprintable characters", err)
 				}
 			}
 		})
 	}
 }
 
-// A refusal comes after the whole request, so that closing does not reset the
-// connection and lose it.
+// The whole request is read before a refusal, so that closing does not reset the connection and
+// lose the reply.
 func TestRefusalConsumesRequest(t *testing.T) {
 	for _, in := range []string{"05 02 00 01 01020304 208d", "05 f1 00 03 04'host'0000", "05 01 00 03 03'a b'208d"} {
 		_, rest, err := negotiate(play(unhex(noAuth+in+"'rest'"), 0))
@@ -309,7 +308,7 @@ func TestRefusalConsumesRequest(t *testing.T) {
 	}
 }
 
-// The largest conversation costs little more than what it says.
+// The largest conversation allocates little more than its size.
 func TestNegotiationMemory(t *testing.T) {
 	const runs, limit = 100, 4096
 	in := unhex(valid()["sizes 255"].in)
@@ -332,7 +331,7 @@ func TestNegotiationMemory(t *testing.T) {
 	}
 }
 
-// checkWrites compares what was written, and if each, in how many pieces.
+// checkWrites compares the bytes written and, if each is set, their division into writes.
 func checkWrites(t *testing.T, got [][]byte, want []string, each bool) {
 	t.Helper()
 	ok := bytes.Equal(bytes.Join(got, nil), unhex(strings.Join(want, "")))

@@ -76,14 +76,14 @@ func TestDeadline(t *testing.T) {
 					t.Errorf("error %v, want the deadline in stage %s", err, tt.stage)
 				}
 				if !strings.Contains(err.Error(), "in time") {
-					t.Errorf("error %q does not speak of time", err)
+					t.Errorf("error %q, want one about time", err)
 				}
 			})
 		})
 	}
 }
 
-// Closing at any byte ends the negotiation at once, and leaves nothing running.
+// Closing after any byte ends the negotiation at once, without leaving anything running.
 func TestAbort(t *testing.T) {
 	for name, tt := range valid() {
 		in := unhex(tt.in)
@@ -107,7 +107,7 @@ func TestAbort(t *testing.T) {
 	}
 }
 
-// The session may outlive the negotiation and the reply by any time.
+// A session may outlive the negotiation's and the reply's deadlines.
 func TestDeadlinesCleared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, server := net.Pipe()
@@ -149,7 +149,7 @@ func TestReplyDeadline(t *testing.T) {
 	})
 }
 
-// A refusal that cannot be delivered keeps its reason and says no reply was sent.
+// If a refusal cannot be delivered, the error keeps its reason and says that no reply was sent.
 func TestRefusalUndelivered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, outcome := serve(Config{})
@@ -204,7 +204,7 @@ func TestCredentialsStayOut(t *testing.T) {
 		for _, secret := range []string{user, password} {
 			for _, form := range []string{secret, fmt.Sprintf("%x", secret), fmt.Sprintf("%X", secret), strings.Trim(fmt.Sprint([]byte(secret)), "[]")} {
 				if strings.Contains(p, form) {
-					t.Errorf("%q has the credentials in it", p)
+					t.Errorf("%q shows the credentials", p)
 				}
 			}
 		}

@@ -15,7 +15,7 @@ import (
 	"bip324proxy/internal/errno"
 )
 
-// SetWriteDeadline completes tape for Reply.
+// SetWriteDeadline makes tape usable for Reply.
 func (tp *tape) SetWriteDeadline(t time.Time) error { return tp.SetDeadline(t) }
 
 func TestReply(t *testing.T) {
@@ -63,7 +63,7 @@ func TestStrings(t *testing.T) {
 	for b := range 256 {
 		for _, s := range []string{ReplyCode(b).String(), Command(b).String()} {
 			if s == "" || seen[s] {
-				t.Errorf("%#02x is %q, empty or taken", b, s)
+				t.Errorf("%#02x: text %q is empty or a duplicate", b, s)
 			}
 			seen[s] = true
 		}
@@ -77,12 +77,12 @@ func TestStrings(t *testing.T) {
 		{addr("host.", 65535), "host.:65535"},
 	} {
 		if got := tt.addr.String(); got != tt.want {
-			t.Errorf("%q, want %q", got, tt.want)
+			t.Errorf("got %q, want %q", got, tt.want)
 		}
 	}
 }
 
-// Errors as the net package makes them.
+// Errors of real dials.
 func TestCodeOfRealErrors(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -94,12 +94,12 @@ func TestCodeOfRealErrors(t *testing.T) {
 	cancel()
 	expired, cancel := context.WithDeadline(t.Context(), time.Unix(0, 0))
 	defer cancel()
-	// The pure Go resolver refuses an impossible name without asking anybody.
+	// The pure Go resolver rejects an impossible name without a query.
 	offline := &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
 		return nil, errors.New("no DNS in this test")
 	}}
 	silent := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		<-ctx.Done() // so that the lookup has no other end than ours
+		<-ctx.Done() // so that only the context ends the lookup
 		return nil, ctx.Err()
 	}}
 	for _, tt := range []struct {
@@ -124,10 +124,10 @@ func TestCodeOfRealErrors(t *testing.T) {
 			continue
 		}
 		if got := CodeOf(err); got != tt.want {
-			t.Errorf("%s: %v for %v, want %v", tt.name, got, err, tt.want)
+			t.Errorf("%s: got %v for %v, want %v", tt.name, got, err, tt.want)
 		}
 		if got := CodeOf(fmt.Errorf("dial: %w", errors.Join(err, errors.New("more")))); got != tt.want {
-			t.Errorf("%s, wrapped: %v, want %v", tt.name, got, tt.want)
+			t.Errorf("%s, wrapped: got %v, want %v", tt.name, got, tt.want)
 		}
 	}
 }
@@ -161,7 +161,7 @@ func TestCodeOf(t *testing.T) {
 		{errors.New("connection refused: network is unreachable, no such host, timeout"), GeneralFailure},
 	} {
 		if got := CodeOf(tt.err); got != tt.want {
-			t.Errorf("%v: %v, want %v", tt.err, got, tt.want)
+			t.Errorf("%v: got %v, want %v", tt.err, got, tt.want)
 		}
 	}
 }

@@ -21,7 +21,7 @@ import (
 	"github.com/armon/go-socks5"
 )
 
-// upstreamAt listens and hands each connection to serve, which need not close it.
+// upstreamAt listens and calls serve with each connection, which it closes afterwards.
 func upstreamAt(t *testing.T, network, address string, serve func(net.Conn)) *Upstream {
 	t.Helper()
 	l, err := net.Listen(network, address)
@@ -45,7 +45,7 @@ func upstreamAt(t *testing.T, network, address string, serve func(net.Conn)) *Up
 	return &Upstream{Network: network, Address: l.Addr().String()}
 }
 
-// wantEcho says something and hears it back.
+// wantEcho sends text and expects the same back.
 func wantEcho(t *testing.T, conn net.Conn) {
 	t.Helper()
 	conn.SetDeadline(time.Now().Add(10 * time.Second))
@@ -59,8 +59,7 @@ func wantEcho(t *testing.T, conn net.Conn) {
 	}
 }
 
-// noLookup is a name service that must not be asked, or with an address, has it
-// for one name.
+// noLookup is a resolver that knows at most one name.
 type noLookup struct {
 	name string
 	ip   net.IP
@@ -76,7 +75,7 @@ func (n noLookup) Resolve(ctx context.Context, name string) (context.Context, ne
 	return ctx, n.ip, nil
 }
 
-// parsed is ParseAddr.
+// parsed returns the result of ParseAddr.
 func parsed(t *testing.T, dest string) Addr {
 	t.Helper()
 	a, err := ParseAddr(dest)
@@ -86,8 +85,7 @@ func parsed(t *testing.T, dest string) Addr {
 	return a
 }
 
-// An independent server and this client agree: which destination, whose
-// credentials, and which refusal.
+// An independent server and this client agree on the destination, the credentials and the refusal.
 func TestUpstreamDialArmon(t *testing.T) {
 	echo := upstreamAt(t, "tcp", "127.0.0.1:0", func(conn net.Conn) { io.Copy(conn, conn) })
 	for _, pair := range []Credentials{{}, {"u", "p"}, {strings.Repeat("u", 255), strings.Repeat("p", 255)}} {
@@ -115,7 +113,7 @@ func TestUpstreamDialArmon(t *testing.T) {
 			up := upstreamAt(t, "tcp", "127.0.0.1:0", func(conn net.Conn) { server.ServeConn(conn) })
 			conn, err := up.Dial(t.Context(), parsed(t, dest), pair)
 			if err != nil {
-				t.Errorf("%s: %v", dest, err)
+				t.Errorf("%s: got %v", dest, err)
 				continue
 			}
 			wantEcho(t, conn)
@@ -159,19 +157,19 @@ func TestUpstreamRefusedArmon(t *testing.T) {
 			t.Errorf("%s: %v", tt.dest, err)
 		}
 		if got := CodeOf(fmt.Errorf("dial: %w", err)); got != tt.told {
-			t.Errorf("%s: the client is told %v, want %v", tt.dest, got, tt.told)
+			t.Errorf("%s: reply to the client %v, want %v", tt.dest, got, tt.told)
 		}
 	}
 	if _, err := up.Resolve(t.Context(), addr("node.example", 0), right); CodeOf(err) != HostUnreachable {
-		t.Errorf("RESOLVE of a name that it looks up first: %v", err)
+		t.Errorf("RESOLVE of a name that the server looks up itself: %v", err)
 	}
 	if _, err := up.Resolve(t.Context(), addr("1.2.3.4", 0), right); CodeOf(err) != CommandNotSupported {
 		t.Errorf("RESOLVE: %v", err)
 	}
 }
 
-// Whose credentials an upstream proxy gets. It is this package's own server, over
-// TCP and over a Unix socket.
+// The upstream proxy gets the URL's credentials, otherwise the client's. It is this package's
+// server, over TCP and over a unix socket.
 func TestUpstreamCredentials(t *testing.T) {
 	none, fromURL := Credentials{}, Credentials{"url", "from the url"}
 	requests := make(chan *Request, 1)
@@ -204,7 +202,7 @@ func TestUpstreamCredentials(t *testing.T) {
 			{&none, Credentials{"a", "1"}, Credentials{"a", "1"}},
 		} {
 			up.Credentials = tt.url
-			for range 2 { // the same again for a second dial
+			for range 2 { // a second dial gets the same
 				conn, err := up.Dial(t.Context(), addr("node.example", 8333), tt.client)
 				req := <-requests
 				if err != nil {
@@ -213,19 +211,19 @@ func TestUpstreamCredentials(t *testing.T) {
 				wantEcho(t, conn)
 				conn.Close()
 				if req.Credentials != tt.want || req.Dest != addr("node.example", 8333) {
-					t.Errorf("%s: %v with %q, want %q", up, req, req.Credentials.Username, tt.want.Username)
+					t.Errorf("%s: got %v with %q, want %q", up, req, req.Credentials.Username, tt.want.Username)
 				}
 			}
 			ip, err := up.Resolve(t.Context(), addr("node.example", 0), tt.client)
 			req := <-requests
 			if err != nil || ip != lookedUp || req.Command != CommandResolve || req.Credentials != tt.want {
-				t.Errorf("%s: %v is %v, %v", up, req, ip, err)
+				t.Errorf("%s: %v: got %v, %v", up, req, ip, err)
 			}
 		}
 	}
 }
 
-// Distinct credentials in, distinct credentials out.
+// Distinct credentials stay distinct.
 func TestUpstreamIsolation(t *testing.T) {
 	const clients = 100
 	seen := make(chan Credentials, clients)
@@ -251,11 +249,11 @@ func TestUpstreamIsolation(t *testing.T) {
 		}
 	}
 	if len(out) != clients {
-		t.Errorf("%d different credentials arrived of %d", len(out), clients)
+		t.Errorf("%d distinct credentials arrived, want %d", len(out), clients)
 	}
 }
 
-// Every way to fail closes the connection.
+// Every failure closes the connection.
 func TestUpstreamCloses(t *testing.T) {
 	answers := unhex("0502 0100 0500 0001 00000000 0000")
 	for cut := range answers {
@@ -264,7 +262,7 @@ func TestUpstreamCloses(t *testing.T) {
 			"garbage": func(c net.Conn, _ context.CancelFunc) { c.Write(bytes.Repeat([]byte{0xEE}, 300)) },
 		} {
 			if name == "garbage" && cut >= len(answers)-6 {
-				continue // any address will do
+				continue // any address would be valid
 			}
 			ctx, cancel := context.WithCancel(t.Context())
 			closed := make(chan error, 1)
@@ -276,7 +274,7 @@ func TestUpstreamCloses(t *testing.T) {
 			})
 			conn, err := up.Dial(ctx, addr("host", 1), Credentials{"u", "p"})
 			if conn != nil || err == nil || name == "cancel" && !errors.Is(err, context.Canceled) {
-				t.Errorf("%s after %d bytes: %v, %v", name, cut, conn, err)
+				t.Errorf("%s after %d bytes: got %v, %v", name, cut, conn, err)
 			}
 			var timeout net.Error
 			if err := <-closed; errors.As(err, &timeout) && timeout.Timeout() {
@@ -287,7 +285,7 @@ func TestUpstreamCloses(t *testing.T) {
 	}
 }
 
-// A proxy that cannot be reached is no fault of the destination.
+// An unreachable upstream proxy is not the destination's fault.
 func TestUpstreamUnreachable(t *testing.T) {
 	up := upstreamAt(t, "tcp", "127.0.0.1:0", func(net.Conn) {})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -315,40 +313,40 @@ func TestUpstreamUnreachable(t *testing.T) {
 		conn, err := tt.up.Dial(tt.ctx, addr("host", 1), Credentials{"user", "password"})
 		var uerr *UpstreamError
 		if conn != nil || !errors.As(err, &uerr) || uerr.Stage != StageDial || tt.is != nil && !errors.Is(err, tt.is) {
-			t.Errorf("%s: %v, %v", tt.name, conn, err)
+			t.Errorf("%s: got %v, %v", tt.name, conn, err)
 			continue
 		}
 		if got := CodeOf(err); got != GeneralFailure {
-			t.Errorf("%s: the client is told %v", tt.name, got)
+			t.Errorf("%s: reply to the client %v", tt.name, got)
 		}
 		if text := err.Error(); !strings.HasPrefix(text, "cannot reach the upstream proxy at "+tt.up.Address+": ") || strings.Count(text, tt.up.Address) != 1 {
-			t.Errorf("%s: %q", tt.name, text)
+			t.Errorf("%s: got %q", tt.name, text)
 		}
 		if ip, err := tt.up.Resolve(tt.ctx, addr("host", 0), Credentials{}); ip != (netip.Addr{}) || CodeOf(err) != GeneralFailure {
-			t.Errorf("%s: RESOLVE is %v, %v", tt.name, ip, err)
+			t.Errorf("%s: RESOLVE: got %v, %v", tt.name, ip, err)
 		}
 	}
 }
 
-// What cannot be asked for is not: no connection is made.
+// For invalid destinations no connection is made.
 func TestUpstreamBadDest(t *testing.T) {
-	up := upstreamAt(t, "tcp", "127.0.0.1:0", func(net.Conn) { t.Error("a connection") })
+	up := upstreamAt(t, "tcp", "127.0.0.1:0", func(net.Conn) { t.Error("got a connection, want none") })
 	for _, host := range []string{"", "a b", strings.Repeat("x", 256), "a\x00", "fe80::1%lo", "2001:db8::1%lo"} {
 		if conn, err := up.Dial(t.Context(), Addr{Host: host, Port: 1}, Credentials{}); conn != nil || CodeOf(err) != GeneralFailure {
-			t.Errorf("%q: %v, %v", host, conn, err)
+			t.Errorf("%q: got %v, %v", host, conn, err)
 		}
 		if ip, err := up.Resolve(t.Context(), Addr{Host: host}, Credentials{}); ip.IsValid() || CodeOf(err) != GeneralFailure {
-			t.Errorf("%q: %v, %v", host, ip, err)
+			t.Errorf("%q: RESOLVE: got %v, %v", host, ip, err)
 		}
 	}
-	for _, dest := range []string{"[fe80::1%lo]:1", "[fe80::5efe:10.0.0.1%1]:1"} { // a zone means nothing to it
+	for _, dest := range []string{"[fe80::1%lo]:1", "[fe80::5efe:10.0.0.1%1]:1"} { // the proxy cannot know this machine's zones
 		if conn, err := up.Dial(t.Context(), parsed(t, dest), Credentials{}); conn != nil || !errors.As(err, new(*AddrError)) {
-			t.Errorf("%s: %v, %v", dest, conn, err)
+			t.Errorf("%s: got %v, %v", dest, conn, err)
 		}
 	}
 }
 
-// Resolve leaves no connection behind.
+// Resolve closes its connection.
 func TestUpstreamResolveCloses(t *testing.T) {
 	closed := make(chan error, 1)
 	up := upstreamAt(t, "tcp", "127.0.0.1:0", func(conn net.Conn) {
@@ -364,23 +362,23 @@ func TestUpstreamResolveCloses(t *testing.T) {
 		closed <- err
 	})
 	if ip, err := up.Resolve(t.Context(), addr("host", 0), Credentials{}); ip != lookedUp || err != nil {
-		t.Errorf("%v, %v", ip, err)
+		t.Errorf("got %v, %v", ip, err)
 	}
 	if err := <-closed; err != nil {
 		t.Errorf("the connection stays open: %v", err)
 	}
 }
 
-// Its own limit holds where the context has none.
+// Upstream.Timeout applies if the context has no deadline.
 func TestUpstreamTimeout(t *testing.T) {
 	up := upstreamAt(t, "tcp", "127.0.0.1:0", func(conn net.Conn) { io.Copy(io.Discard, conn) })
 	up.Timeout = time.Nanosecond
 	if conn, err := up.Dial(t.Context(), addr("host", 1), Credentials{}); conn != nil || !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("%v, %v", conn, err)
+		t.Errorf("got %v, %v", conn, err)
 	}
 }
 
-// A connection that was granted has no deadline and outlives its context.
+// An established connection has no deadline and outlives its context.
 func TestUpstreamOutlivesContext(t *testing.T) {
 	up := upstreamAt(t, "tcp", "127.0.0.1:0", func(conn net.Conn) {
 		r := bufio.NewReader(conn)

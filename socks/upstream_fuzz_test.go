@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// FuzzUpstreamReply compares what becomes of any bytes of an upstream proxy with
-// a model that works by index.
+// FuzzUpstreamReply compares the client's handling of any bytes of an upstream proxy with a model
+// that works by index.
 func FuzzUpstreamReply(f *testing.F) {
 	for _, tt := range granted() {
 		f.Add(unhex(tt.answers+bitcoinV1), byte(1), !tt.pair.isZero(), tt.command == CommandResolve)
@@ -42,33 +42,33 @@ func FuzzUpstreamReply(f *testing.F) {
 		}
 		if want.ok {
 			if err != nil || bound != want.bound {
-				t.Errorf("%v, %v, want %v", bound, err, want.bound)
+				t.Errorf("got %v, %v, want %v", bound, err, want.bound)
 			}
 			return
 		}
 		var uerr *UpstreamError
 		if !errors.As(err, &uerr) || bound.IsValid() {
-			t.Fatalf("%v, error %#v", bound, err)
+			t.Fatalf("got %v, error %#v", bound, err)
 		}
 		if uerr.Code != want.code || (uerr.Err == nil) != (want.code != 0) || (uerr.Err == io.ErrUnexpectedEOF) != want.short {
 			t.Errorf("error %v with code %v, want %v, short: %v", uerr.Err, uerr.Code, want.code, want.short)
 		}
 		if told := CodeOf(err); told == Succeeded || told > AddressTypeNotSupported || err.Error() == "" {
-			t.Errorf("the client is told %v of %v", told, err)
+			t.Errorf("reply to the client %v for %v", told, err)
 		}
 	})
 }
 
-// upstream is what becomes of an upstream proxy's bytes.
+// upstream is the expected outcome for an upstream proxy's bytes.
 type upstream struct {
-	used             int  // bytes that may be read
-	asked, ok, short bool // the request was sent; granted; ended in the middle
+	used             int  // the most that may be read
+	asked, ok, short bool // the request was sent; granted; the proxy ended within an answer
 	code             ReplyCode
 	bound            netip.Addr
 }
 
 func upstreamModel(in []byte, auth, resolve bool) (m upstream) {
-	// has says that the next n bytes are there, and takes them.
+	// has takes the next n bytes and reports whether they are there.
 	has := func(n int) bool {
 		m.short = len(in) < m.used+n
 		m.used = min(m.used+n, len(in))
@@ -108,8 +108,8 @@ func upstreamModel(in []byte, auth, resolve bool) (m upstream) {
 	return m
 }
 
-// Whatever --upstream is, it gives a proxy that can be dialled and is the same when
-// its URL is read again, or an error that shows nothing of it.
+// Any --upstream gives a proxy that can be dialled and whose URL parses as the same proxy, or an
+// error that shows none of it.
 func FuzzParseUpstream(f *testing.F) {
 	for _, s := range []string{"socks5://127.0.0.1:9050", "socks5h://user:pass@[::1]:9050/", "socks5+unix:///run/tor/socks", "socks5://u%23:p%40@tor.example:1",
 		"socks5+unix://user:password@/run/s", "socks5://", "127.0.0.1:9050", "socks5://user:secret@", "socks5://host:0", "socks5://[fe80::1%25eth0]:9050"} {
@@ -130,20 +130,20 @@ func FuzzParseUpstream(f *testing.F) {
 		case "tcp":
 			host, port, err := net.SplitHostPort(u.Address)
 			if n, _ := strconv.Atoi(port); err != nil || (!literal(host).IsValid() && !validName(host)) || n < 1 || n > 65535 {
-				t.Errorf("%q is at %q", rawURL, u.Address)
+				t.Errorf("%q: address %q", rawURL, u.Address)
 			}
 		case "unix":
 			if !strings.HasPrefix(u.Address, "/") || strings.Contains(u.Address, "\x00") {
-				t.Errorf("%q is at %q", rawURL, u.Address)
+				t.Errorf("%q: address %q", rawURL, u.Address)
 			}
 		default:
-			t.Errorf("%q is on %q", rawURL, u.Network)
+			t.Errorf("%q: network %q", rawURL, u.Network)
 		}
 		if strings.Contains(u.Address, "%") {
-			return // a zone, whose URL String does not write
+			return // String omits a zone
 		}
 		if again, err := ParseUpstream(u.String()); err != nil || again.Address != u.Address || again.Network != u.Network {
-			t.Errorf("%q is %s, which is %v, %v", rawURL, u, again, err)
+			t.Errorf("%q prints as %s, which parses as %v, %v", rawURL, u, again, err)
 		}
 	})
 }

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// ask runs a request against an upstream proxy that has said everything already.
+// ask runs a request against a tape of an upstream proxy.
 func ask(tp *tape, command Command, dest string, c Credentials) (netip.Addr, error) {
 	q := &upstreamRequest{upstream: &Upstream{Address: "proxy:1"}, command: command, credentials: c}
 	if command == CommandResolve {
@@ -26,8 +26,8 @@ func ask(tp *tape, command Command, dest string, c Credentials) (netip.Addr, err
 	return q.send(context.Background(), tp)
 }
 
-// granted are whole conversations with an upstream proxy. sent has one item per
-// Write of ours.
+// granted returns whole conversations with an upstream proxy. sent has one item per Write of the
+// client.
 func granted() map[string]struct {
 	command Command
 	dest    string
@@ -99,8 +99,8 @@ func TestUpstreamBytes(t *testing.T) {
 	}
 }
 
-// A mark is offered beside no credentials at all: a proxy that prefers it gets it, and
-// one that knows neither names it says so.
+// Without credentials the mark is offered beside no authentication: a proxy that prefers
+// credentials gets it, and if the proxy accepts neither, the error says so.
 func TestUpstreamMark(t *testing.T) {
 	mark := "01" + field("mark") + field("mark")
 	for name, tt := range map[string]struct {
@@ -141,7 +141,7 @@ func TestUpstreamMark(t *testing.T) {
 		up.Mark, up.Credentials = tt.up.Mark, tt.up.Credentials
 		conn, err := up.Dial(t.Context(), addr("host", 8333), tt.client)
 		if !errors.Is(err, tt.err) || (err == nil) != (tt.err == nil) {
-			t.Errorf("%s: %v, want %v", name, err, tt.err)
+			t.Errorf("%s: got %v, want %v", name, err, tt.err)
 		}
 		if err == nil {
 			conn.Close()
@@ -155,7 +155,7 @@ func TestUpstreamMark(t *testing.T) {
 	}
 }
 
-// A proxy that goes away at any byte is not taken for one that answered.
+// An upstream proxy that closes after any byte does not count as having answered.
 func TestUpstreamTruncated(t *testing.T) {
 	for name, tt := range granted() {
 		answers := unhex(tt.answers)
@@ -164,9 +164,9 @@ func TestUpstreamTruncated(t *testing.T) {
 			_, err := ask(tp, tt.command, tt.dest, tt.pair)
 			var uerr *UpstreamError
 			if !errors.As(err, &uerr) || uerr.Err != io.ErrUnexpectedEOF || uerr.Code != Succeeded {
-				t.Errorf("%s cut at %d: %v", name, cut, err)
+				t.Errorf("%s cut at %d: got %v", name, cut, err)
 			} else if uerr.Op != tt.command || uerr.Dest != tt.dest && tt.command == CommandResolve || CodeOf(err) != GeneralFailure {
-				t.Errorf("%s cut at %d: %v (%v %q), the client is told %v", name, cut, err, uerr.Op, uerr.Dest, CodeOf(err))
+				t.Errorf("%s cut at %d: %v (%v %q), reply to the client %v", name, cut, err, uerr.Op, uerr.Dest, CodeOf(err))
 			}
 		}
 	}
@@ -203,10 +203,10 @@ func TestUpstreamGarbage(t *testing.T) {
 			continue
 		}
 		if !strings.Contains(err.Error(), tt.text) || !strings.Contains(err.Error(), "proxy:1") || strings.Contains(err.Error(), "pass:") {
-			t.Errorf("%s: error %q does not say %q", name, err, tt.text)
+			t.Errorf("%s: error %q, want %q in it", name, err, tt.text)
 		}
 		if got := CodeOf(err); got != GeneralFailure {
-			t.Errorf("%s: the client is told %v", name, got)
+			t.Errorf("%s: reply to the client %v", name, got)
 		}
 	}
 	_, err := ask(play(unhex("0500 05000003 05'other' 0000"), 0), CommandResolve, "host", Credentials{})
@@ -219,14 +219,14 @@ func TestUpstreamGarbage(t *testing.T) {
 	}
 }
 
-// What the upstream proxy answers, and what the client is told of it.
+// The upstream proxy's codes, and the code that the client gets.
 func TestUpstreamCodes(t *testing.T) {
 	want := map[int]ReplyCode{0xF0: 4, 0xF1: 4, 0xF2: 4, 0xF3: 4, 0xF4: 1, 0xF5: 1, 0xF6: 4, 0xF7: 4}
 	for code := 1; code <= 8; code++ {
 		want[code] = ReplyCode(code)
 	}
 	for code := 1; code < 256; code++ {
-		// Tor refuses RESOLVE with address type 0; others send two bytes only.
+		// Tor refuses RESOLVE with address type 0; others send only two bytes.
 		for _, rest := range []string{"00 01 00000000 0000", "00 00 00000000 0000", ""} {
 			tp := play(append([]byte{5, 0, 5, byte(code)}, unhex(rest)...), 0)
 			_, err := ask(tp, CommandConnect, "host:8333", Credentials{})
@@ -239,14 +239,14 @@ func TestUpstreamCodes(t *testing.T) {
 				told = GeneralFailure
 			}
 			if got := CodeOf(err); got != told {
-				t.Errorf("code %#x: the client is told %v, want %v", code, got, told)
+				t.Errorf("code %#x: reply to the client %v, want %v", code, got, told)
 			}
 			if !strings.Contains(err.Error(), ReplyCode(code).String()) {
 				t.Errorf("code %#x: error %q", code, err)
 			}
 		}
 	}
-	// The codes' words are those of Tor's proposal.
+	// The texts of the codes are those of Tor's proposal.
 	for code, text := range map[byte]string{0xF0: "descriptor not found", 0xF1: "descriptor invalid", 0xF2: "introduction", 0xF3: "rendezvous",
 		0xF4: "requires client authorization", 0xF5: "rejects the client authorization", 0xF6: "address invalid", 0xF7: "timed out"} {
 		_, err := ask(play([]byte{5, 0, 5, code}, 0), CommandConnect, "host:8333", Credentials{})
@@ -256,7 +256,7 @@ func TestUpstreamCodes(t *testing.T) {
 	}
 }
 
-// A context ends the conversation wherever it stands, and leaves nothing running.
+// A context ends the conversation at any point, and leaves nothing running.
 func TestUpstreamContext(t *testing.T) {
 	const limit = 7 * time.Second
 	answers := unhex("0502 0100" + succeeded)
@@ -289,19 +289,19 @@ func TestUpstreamContext(t *testing.T) {
 				if cause == context.DeadlineExceeded {
 					took = limit
 					if uerr.Stage == StageRequest {
-						told = TTLExpired // it was at work
+						told = TTLExpired // the proxy was working on the request
 					}
 				}
 				if got := CodeOf(err); got != told || time.Since(start) != took {
-					t.Errorf("%d bytes answered: the client is told %v after %v, want %v after %v", cut, got, time.Since(start), told, took)
+					t.Errorf("%d bytes answered: reply to the client %v after %v, want %v after %v", cut, got, time.Since(start), told, took)
 				}
 			})
 		}
 	}
 }
 
-// A proxy that takes nothing is no reason to wait for ever either, and a context
-// that ended before is noticed.
+// A proxy that reads nothing is not waited for beyond the context either, and a context that has
+// already ended is noticed.
 func TestUpstreamContextWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -312,7 +312,7 @@ func TestUpstreamContextWrite(t *testing.T) {
 		for range 2 {
 			q := &upstreamRequest{upstream: &Upstream{}, command: CommandConnect, dest: addr("host", 1)}
 			if _, err := q.send(ctx, client); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrClosed) {
-				t.Errorf("%v", err)
+				t.Errorf("got %v", err)
 			}
 		}
 	})

@@ -40,13 +40,13 @@ func TestParseUpstream(t *testing.T) {
 			continue
 		}
 		if up.Network != tt.network || up.Address != tt.address || up.String() != tt.text {
-			t.Errorf("%s: %s %s, prints as %s", tt.url, up.Network, up.Address, up)
+			t.Errorf("%s: got %s %s, prints as %s", tt.url, up.Network, up.Address, up)
 		}
 		if got := up.Credentials; (got == nil) != (tt.credentials == nil) || got != nil && *got != *tt.credentials {
 			t.Errorf("%s: credentials %q", tt.url, got.Username)
 		}
 		if again, err := ParseUpstream(up.String()); err != nil || again.Address != up.Address {
-			t.Errorf("%s does not read back: %v", up, err)
+			t.Errorf("%s does not parse again: %v", up, err)
 		}
 	}
 }
@@ -98,7 +98,7 @@ func TestParseUpstreamErrors(t *testing.T) {
 	} {
 		up, err := ParseUpstream(url)
 		if up != nil || err == nil || !strings.Contains(err.Error(), text) {
-			t.Errorf("%q: %v, error %v, want one that says %q", url, up, err, text)
+			t.Errorf("%q: got %v, error %v, want %q in it", url, up, err, text)
 		} else if strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%q: error %q shows the password", url, err)
 		}
@@ -133,7 +133,7 @@ func TestParseDest(t *testing.T) {
 	} {
 		got, err := ParseAddr(dest)
 		if got != want || (err == nil) != (want != Addr{}) {
-			t.Errorf("%q: %v, %v, want %v", dest, got, err, want)
+			t.Errorf("%q: got %v, %v, want %v", dest, got, err, want)
 		}
 	}
 }

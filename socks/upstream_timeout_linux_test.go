@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// A proxy that does not take the connection is given up on after ConnectTimeout, by address and by name, whatever time
-// the request has.
+// A proxy that does not accept the connection is given up after ConnectTimeout, by address and by
+// name, whatever the request's deadline.
 func TestUpstreamConnectTimeout(t *testing.T) {
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
 	if err != nil {
@@ -25,7 +25,7 @@ func TestUpstreamConnectTimeout(t *testing.T) {
 		t.Fatal(err)
 	}
 	port := strconv.Itoa(name.(*syscall.SockaddrInet4).Port)
-	for range 4 { // until the queue is full
+	for range 4 { // until the backlog is full
 		if c, err := net.DialTimeout("tcp", "127.0.0.1:"+port, 200*time.Millisecond); err == nil {
 			defer c.Close()
 		}
@@ -40,7 +40,7 @@ func TestUpstreamConnectTimeout(t *testing.T) {
 		conn, err := up.Dial(t.Context(), addr("node.example", 8333), Credentials{})
 		var uerr *UpstreamError
 		if conn != nil || !errors.As(err, &uerr) || uerr.Stage != StageDial {
-			t.Errorf("%s: %v, %v", host, conn, err)
+			t.Errorf("%s: got %v, %v", host, conn, err)
 		}
 		if took := time.Since(began); took < 250*time.Millisecond || took > 30*time.Second {
 			t.Errorf("%s: it took %v", host, took)

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/net/proxy"
 )
 
-// pipeTo dials by handing the other end of a pipe to serve.
+// pipeTo dials by passing the other end of a pipe to serve.
 type pipeTo struct{ serve func(net.Conn) }
 
 func (p pipeTo) Dial(string, string) (net.Conn, error) {
@@ -24,10 +24,10 @@ func (p pipeTo) Dial(string, string) (net.Conn, error) {
 	return client, nil
 }
 
-// An independent client and this server agree on what was asked and answered.
+// An independent client and this server agree on requests and replies.
 func TestXNetClient(t *testing.T) {
 	long := strings.Repeat(long255, 17)
-	words := map[ReplyCode]string{ // the client's
+	words := map[ReplyCode]string{ // the client's texts
 		Succeeded:               "",
 		GeneralFailure:          "general SOCKS server failure",
 		NotAllowed:              "connection not allowed by ruleset",
@@ -79,9 +79,9 @@ func xnetDial(t *testing.T, target string, auth *proxy.Auth, code ReplyCode, tex
 			t.Errorf("%s: echo %q, %v", target, echo, err)
 		}
 	} else if dialErr == nil || !strings.HasSuffix(dialErr.Error(), text) {
-		t.Errorf("%s refused with %v: the client says %v", target, code, dialErr)
+		t.Errorf("%s refused with %v: the client's error is %v", target, code, dialErr)
 	}
-	// This client hangs up at a nonzero REP; a pipe shows that to the writer.
+	// This client closes at a nonzero REP; over a pipe the writer sees that.
 	if err := <-outcome; err != nil && (code == Succeeded || !errors.Is(err, io.ErrClosedPipe)) {
 		t.Fatalf("%s: %v", target, err)
 	}
@@ -97,7 +97,7 @@ func xnetDial(t *testing.T, target string, auth *proxy.Auth, code ReplyCode, tex
 	}
 }
 
-// A cancelled dial of the independent client ends the negotiation.
+// Cancelling a dial of the independent client ends the negotiation.
 func TestXNetCancel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -109,7 +109,7 @@ func TestXNetCancel(t *testing.T) {
 				outcome <- err
 				return
 			}
-			cancel() // instead of an answer
+			cancel() // before an answer
 			_, err := r.ReadByte()
 			outcome <- err
 		}})
