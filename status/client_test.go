@@ -53,7 +53,7 @@ func answering(t *testing.T, handler http.HandlerFunc) (address string) {
 	return l.Addr().String()
 }
 
-// The page's own server is understood, wherever it is.
+// The client understands the page's server at any kind of address.
 func TestStatus(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "socket")
 	servePage(t, "unix", socket, token)
@@ -65,15 +65,15 @@ func TestStatus(t *testing.T) {
 	} {
 		report, raw, err := c.Status(t.Context())
 		if err != nil || report.Version != "1.2.3" || report.MaxSessions == 0 {
-			t.Errorf("%s: %+v, %v", c.Address, report, err)
+			t.Errorf("%s: got %+v, %v", c.Address, report, err)
 		}
 		if !json.Valid(raw) || !strings.Contains(string(raw), `"version":"1.2.3"`) {
-			t.Errorf("%s: %s", c.Address, raw)
+			t.Errorf("%s: got %s", c.Address, raw)
 		}
 	}
 }
 
-// The error of a status that cannot be fetched says why, and what to do.
+// If a status cannot be fetched, the error says why and what to do.
 func TestNoStatus(t *testing.T) {
 	locked := servePage(t, "tcp", "127.0.0.1:0", token).Addr().String()
 	gone, err := net.Listen("tcp", "127.0.0.1:0")
@@ -103,13 +103,13 @@ func TestNoStatus(t *testing.T) {
 			_, _, err := test.client.Status(t.Context())
 			var none *UnavailableError
 			if !errors.As(err, &none) || none.Code != test.code || !strings.Contains(err.Error(), test.says) {
-				t.Errorf("%v, want one that says %q", err, test.says)
+				t.Errorf("got %v, want an error with %q", err, test.says)
 			}
 		})
 	}
 }
 
-// A cancelled request does not wait for the answer.
+// A cancelled request returns at once.
 func TestStatusCancelled(t *testing.T) {
 	arrived, leave := make(chan struct{}), make(chan struct{})
 	defer close(leave)
@@ -129,6 +129,6 @@ func TestStatusCancelled(t *testing.T) {
 		t.Error(err)
 	}
 	if _, _, err := (Client{Address: address}).Status(ctx); !errors.Is(err, context.Canceled) || time.Since(began) > clientTimeout/2 {
-		t.Errorf("%v after %v", err, time.Since(began))
+		t.Errorf("got %v after %v", err, time.Since(began))
 	}
 }

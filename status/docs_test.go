@@ -13,7 +13,7 @@ import (
 	"bip324proxy/proxy"
 )
 
-// metricNames are all that /metrics has, with what a histogram adds to its name.
+// metricNames returns the names of all metrics in /metrics, including those that a histogram adds.
 func metricNames(t *testing.T) (names []string) {
 	t.Helper()
 	r := registryOf(collector{&Server{Snapshot: busy, Version: "1", LogLost: func() uint64 { return 17 }}})
@@ -28,12 +28,12 @@ func metricNames(t *testing.T) (names []string) {
 			names = append(names, f.GetName()+"_bucket")
 		}
 	}
-	return append(names, "process_resident_memory_bytes") // of most systems
+	return append(names, "process_resident_memory_bytes") // on most systems
 }
 
 var metricName = regexp.MustCompile(`(?:bip324_proxy|process)_[a-z0-9_]+`)
 
-// The dashboard is what Grafana imports, and asks for nothing that there is not.
+// The dashboard can be imported by Grafana and queries existing metrics only.
 func TestDashboard(t *testing.T) {
 	b, err := os.ReadFile("../docs/grafana.json")
 	if err != nil {
@@ -72,7 +72,7 @@ func TestDashboard(t *testing.T) {
 		}
 		for _, name := range found {
 			if asked[name] = true; !slices.Contains(names, name) {
-				t.Errorf("%s: there is no %s", title, name)
+				t.Errorf("%s: the metric %s does not exist", title, name)
 			}
 		}
 	}
@@ -96,7 +96,7 @@ func TestDashboard(t *testing.T) {
 	}
 }
 
-// docs/status.md has each field, metric and kind, and names none that there is not.
+// docs/status.md has each field, metric and kind, and names no others.
 func TestDocumented(t *testing.T) {
 	b, err := os.ReadFile("../docs/status.md")
 	if err != nil {
@@ -106,7 +106,7 @@ func TestDocumented(t *testing.T) {
 	names := metricNames(t)
 	for _, name := range metricName.FindAllString(text, -1) {
 		if !slices.Contains(names, name) && name != "bip324_proxy_" {
-			t.Errorf("docs/status.md: there is no %s", name)
+			t.Errorf("docs/status.md: %s does not exist", name)
 		}
 	}
 	report, err := json.Marshal(newReport(busy(), query{sessions: 10}))
@@ -124,7 +124,7 @@ func TestDocumented(t *testing.T) {
 	}
 	for _, name := range slices.Concat(documented, proxy.RefusalKinds, proxy.FallbackCauses) {
 		if !strings.Contains(text, "`"+name+"`") {
-			t.Errorf("docs/status.md has no `%s`", name)
+			t.Errorf("docs/status.md lacks `%s`", name)
 		}
 	}
 }

@@ -22,17 +22,17 @@ var (
 	unix     = &net.UnixAddr{Name: "/run/status", Net: "unix"}
 )
 
-// idle is the snapshot of a proxy to which nothing has happened.
+// idle returns the snapshot of a proxy without sessions.
 func idle() proxy.Snapshot {
 	s := new(proxy.Server).Snapshot()
 	s.Listeners = []string{"127.0.0.1:1324"}
 	return s
 }
 
-// paths are all that there are.
+// paths are all the paths that exist.
 var paths = []string{"/", "/style.css", "/page.js", "/words.js", "/rows.js", "/figures.js", "/icon.svg", "/api/status", "/metrics", "/healthz", "/readyz"}
 
-// get is the answer to a request on a listener at addr. Its headers are given as "Name: value".
+// get returns the response to a request on a listener at addr. Headers have the form "Name: value".
 func get(s *Server, addr net.Addr, method, target, host string, headers ...string) *http.Response {
 	if s.Snapshot == nil {
 		s.Snapshot = idle
@@ -48,7 +48,7 @@ func get(s *Server, addr net.Addr, method, target, host string, headers ...strin
 	return w.Result()
 }
 
-// Every path is behind the guard, and nothing that does not pass it learns what is there.
+// Every path is guarded, and a refused request learns nothing about what is there.
 func TestGuard(t *testing.T) {
 	const here = "127.0.0.1:1325"
 	for _, c := range []struct {
@@ -58,7 +58,7 @@ func TestGuard(t *testing.T) {
 		host    string
 		headers []string
 		code    int
-		health  int // of /healthz and /readyz, if they answer otherwise
+		health  int // for /healthz and /readyz, if different
 	}{
 		{"the address", loopback, "GET", here, nil, 200, 0},
 		{"HEAD", loopback, "HEAD", here, nil, 200, 0},
@@ -118,10 +118,10 @@ func TestGuard(t *testing.T) {
 				want = 404
 			}
 			if closes := want == 401 || want == 403 || want == 404 || want == 405; closes != (r.Header.Get("Connection") == "close") {
-				t.Errorf("%s: %s %s: %d, Connection: %s", c.name, c.method, path, want, r.Header.Get("Connection"))
+				t.Errorf("%s: %s %s: code %d with Connection: %s", c.name, c.method, path, want, r.Header.Get("Connection"))
 			}
 			if r.StatusCode != want {
-				t.Errorf("%s: %s %s: %d, want %d", c.name, c.method, path, r.StatusCode, want)
+				t.Errorf("%s: %s %s: got %d, want %d", c.name, c.method, path, r.StatusCode, want)
 			}
 			checkHeaders(t, r)
 			if want != 200 {
@@ -156,12 +156,12 @@ func checkTellsNothing(t *testing.T, r *http.Response) {
 	b := make([]byte, 1000)
 	n, _ := r.Body.Read(b)
 	if s := strings.ToLower(fmt.Sprint(string(b[:n]), r.Header)); strings.Contains(s, "bip324") || strings.Contains(s, "bitcoin") || n > 200 {
-		t.Errorf("who does not pass is told: %s", s)
+		t.Errorf("a refused request gets: %s", s)
 	}
 }
 
-// Hosts that the user names are as good as addresses, in any case and with a dot at the end; what else keeps a request
-// out does so with them, too.
+// Hosts from the settings are as good as addresses, in any case and with a trailing dot; other
+// reasons to refuse a request still apply.
 func TestHosts(t *testing.T) {
 	hosts := []string{"bip324-proxy", "Status.example", "192.0.2.1", "2001:db8::1"}
 	for _, c := range []struct {
@@ -180,7 +180,7 @@ func TestHosts(t *testing.T) {
 		{"127.0.0.1:1325", nil, 200},
 		{"bip324-proxy", []string{"Origin: http://bip324-proxy", "Sec-Fetch-Site: same-origin"}, 200},
 
-		{"127.0.0.1:1325", []string{"Origin: https://status.example", "Sec-Fetch-Site: same-origin"}, 200}, // by a reverse proxy
+		{"127.0.0.1:1325", []string{"Origin: https://status.example", "Sec-Fetch-Site: same-origin"}, 200}, // through a reverse proxy
 		{"status.example", []string{"Origin: https://status.example:8443"}, 200},
 
 		{"bip324-proxy", []string{"Origin: http://evil.example"}, 403},
@@ -212,14 +212,14 @@ func TestHosts(t *testing.T) {
 				want = 200
 			}
 			if r := get(&Server{Hosts: hosts}, loopback, "GET", path, c.host, c.headers...); r.StatusCode != want {
-				t.Errorf("%q %q %s: %d, want %d", c.host, c.headers, path, r.StatusCode, want)
+				t.Errorf("%q %q %s: got %d, want %d", c.host, c.headers, path, r.StatusCode, want)
 			}
 			if health := path == "/healthz" || path == "/readyz"; !health && c.code == 200 {
 				if r := get(&Server{Hosts: hosts, Token: token}, public, "GET", path, c.host, c.headers...); r.StatusCode != 401 {
-					t.Errorf("%q %s without the token: %d", c.host, path, r.StatusCode)
+					t.Errorf("%q %s without the token: got %d, want 401", c.host, path, r.StatusCode)
 				}
 				if r := get(&Server{Hosts: hosts}, public, "GET", path, c.host, c.headers...); r.StatusCode != 401 {
-					t.Errorf("%q %s in public: %d", c.host, path, r.StatusCode)
+					t.Errorf("%q %s on a public listener: got %d, want 401", c.host, path, r.StatusCode)
 				}
 			}
 		}
@@ -238,22 +238,23 @@ func TestParseHost(t *testing.T) {
 	} {
 		got, err := ParseHost(text)
 		if got != want || (err == nil) != (want != "") || err != nil && !strings.HasPrefix(err.Error(), strconv.Quote(text)) {
-			t.Errorf("%q is %q, %v", text, got, err)
+			t.Errorf("%q: got %q, %v", text, got, err)
 		}
 	}
 }
 
-// A link leads to the page, and to nothing else.
+// A cross-site link may open the page, and nothing else.
 func TestLinks(t *testing.T) {
 	for _, path := range paths {
 		r := get(new(Server), loopback, "GET", path, "127.0.0.1:1325", "Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document")
 		if (r.StatusCode == 200) != (path == "/") || r.StatusCode != 200 && r.StatusCode != 403 {
-			t.Errorf("%s: %d", path, r.StatusCode)
+			t.Errorf("%s: got %d", path, r.StatusCode)
 		}
 	}
 }
 
-// If a token is required, requests without it get nothing but health checks, whatever else they have.
+// If a token is required, requests without it get only health checks, whatever other headers they
+// have.
 func TestToken(t *testing.T) {
 	for _, c := range []struct {
 		addr    net.Addr
@@ -264,10 +265,10 @@ func TestToken(t *testing.T) {
 		{loopback, "127.0.0.1:1325", nil, 401},
 		{public, "192.0.2.1:1325", nil, 401},
 		{unix, "status", nil, 401},
-		{public, "status.example", nil, 403}, // but for health
+		{public, "status.example", nil, 403}, // except health checks
 		{public, "192.0.2.1:1325", []string{"Authorization: Bearer " + token}, 200},
 		{public, "192.0.2.1:1325", []string{"Authorization: bearer  " + token}, 200},
-		{public, "status.example", []string{"Authorization: Bearer " + token}, 200}, // a page that was rebound has no token
+		{public, "status.example", []string{"Authorization: Bearer " + token}, 200}, // a page after DNS rebinding has no token
 		{loopback, "127.0.0.1:1325", []string{"Authorization: Bearer " + token}, 200},
 		{unix, "status", []string{"Authorization: Bearer " + token}, 200},
 		{public, "192.0.2.1:1325", []string{"Authorization: Bearer " + token, "Origin: http://evil.example"}, 403},
@@ -287,18 +288,18 @@ func TestToken(t *testing.T) {
 			}
 			r := get(&Server{Token: token}, c.addr, "GET", path, c.host, c.headers...)
 			if r.StatusCode != want {
-				t.Errorf("%v %s%s %q: %d, want %d", c.addr, c.host, path, c.headers, r.StatusCode, want)
+				t.Errorf("%v %s%s %q: got %d, want %d", c.addr, c.host, path, c.headers, r.StatusCode, want)
 			}
 			checkHeaders(t, r)
 			if want == 401 && r.Header.Get("WWW-Authenticate") != "Bearer" {
-				t.Error("401 does not say how")
+				t.Error("401 lacks WWW-Authenticate: Bearer")
 			}
 		}
 	}
 	// On a public address without a token, no request is authenticated.
 	for _, headers := range [][]string{nil, {"Authorization: Bearer "}} {
 		if r := get(new(Server), public, "GET", "/api/status", "192.0.2.1:1325", headers...); r.StatusCode != 401 {
-			t.Errorf("a public listener without a token: %d", r.StatusCode)
+			t.Errorf("a public listener without a token: got %d, want 401", r.StatusCode)
 		}
 	}
 }
@@ -319,33 +320,33 @@ func TestTokenInAddress(t *testing.T) {
 	}
 	for _, wrong := range []string{"/?token=", "/?token=" + token[1:], "/?token=" + token + "0", "/?Token=" + token, "/?token=x&token=" + token, "/api/status?token=" + token, "/metrics?token=" + token} {
 		if r := ask(wrong, "192.0.2.1:1325"); r.StatusCode != 401 || len(r.Cookies()) > 0 {
-			t.Errorf("%s: %d, %v", wrong, r.StatusCode, r.Cookies())
+			t.Errorf("%s: got %d, %v", wrong, r.StatusCode, r.Cookies())
 		}
 	}
 	r := ask("/?token="+token, "192.0.2.1:1325")
 	if r.StatusCode != http.StatusSeeOther || r.Header.Get("Location") != "./" || len(r.Cookies()) != 1 {
-		t.Fatalf("%d, to %q, cookies %v", r.StatusCode, r.Header.Get("Location"), r.Cookies())
+		t.Fatalf("got %d, to %q, cookies %v", r.StatusCode, r.Header.Get("Location"), r.Cookies())
 	}
 	c := r.Cookies()[0]
 	if !c.HttpOnly || c.SameSite != http.SameSiteStrictMode || c.Path != "" || strings.Contains(c.Value, token) || c.Domain != "" || len(c.Value) < 26 {
-		t.Errorf("the cookie is %+v", c)
+		t.Errorf("got the cookie %+v", c)
 	}
 	for _, path := range paths {
 		if r := ask(path, "192.0.2.1:1325", c); r.StatusCode != 200 {
-			t.Errorf("%s with the cookie: %d", path, r.StatusCode)
+			t.Errorf("%s with the cookie: got %d", path, r.StatusCode)
 		}
 	}
 	if r := ask("/", "192.0.2.1:1325", &http.Cookie{Name: c.Name, Value: c.Value[1:]}); r.StatusCode != 401 {
-		t.Errorf("with part of the cookie: %d", r.StatusCode)
+		t.Errorf("with part of the cookie: got %d", r.StatusCode)
 	}
-	// Another process has another cookie.
+	// The cookie is invalid in another process.
 	h = s.handler(public, new(recent), newConns())
 	if r := ask("/", "192.0.2.1:1325", c); r.StatusCode != 401 {
-		t.Errorf("with the cookie of another process: %d", r.StatusCode)
+		t.Errorf("with the cookie of another process: got %d", r.StatusCode)
 	}
 	// Without a token, no cookie is set.
 	if r := get(new(Server), loopback, "GET", "/?token=x", "127.0.0.1:1325"); r.StatusCode != 200 || len(r.Cookies()) != 0 {
-		t.Errorf("%d, %v", r.StatusCode, r.Cookies())
+		t.Errorf("got %d, %v", r.StatusCode, r.Cookies())
 	}
 }
 
@@ -362,7 +363,8 @@ func TestCheckToken(t *testing.T) {
 	}
 }
 
-// FuzzHost compares with the host that a browser derives from such an address: no name but localhost passes.
+// FuzzHost compares the guard with the host that a browser derives from the header: no name but
+// localhost passes.
 func FuzzHost(f *testing.F) {
 	for _, host := range []string{"127.0.0.1:1325", "localhost", "[::1]:80", "evil.example", "127.0.0.1.evil.example", "[::1", "::1", "127.1", "0x7f000001", "[::ffff:127.0.0.1]:1", "[0.0.0.0]", "[localhost]:1"} {
 		f.Add(host)
@@ -384,7 +386,7 @@ func FuzzHost(f *testing.F) {
 			}
 			ip := net.ParseIP(u.Hostname())
 			if !strings.EqualFold(u.Hostname(), "localhost") && (ip == nil || local && !ip.IsLoopback()) {
-				t.Errorf("%q passes, %d", host, w.Code)
+				t.Errorf("%q passes with code %d", host, w.Code)
 			}
 		}
 	})

@@ -13,7 +13,7 @@ import (
 	"bip324proxy/transport/fallback"
 )
 
-// busy is a snapshot with something in every place.
+// busy returns a snapshot with a value in every field.
 func busy() proxy.Snapshot {
 	s := idle()
 	s.Started = time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.UTC)
@@ -46,7 +46,7 @@ func busy() proxy.Snapshot {
 	return s
 }
 
-// What the metrics are, word for word.
+// wantMetrics is the whole expected output.
 const wantMetrics = `
 # HELP bip324_proxy_bytes_total Bytes relayed; of translated messages, their size in v1.
 # TYPE bip324_proxy_bytes_total counter
@@ -149,21 +149,21 @@ func TestMetrics(t *testing.T) {
 	r := get(&Server{Snapshot: busy, Version: "1.2.3"}, loopback, "GET", "/metrics", "127.0.0.1:1325")
 	b, err := io.ReadAll(r.Body)
 	if err != nil || r.StatusCode != 200 || !strings.HasPrefix(r.Header.Get("Content-Type"), "text/plain; version=0.0.4") {
-		t.Errorf("%d, %v, %v", r.StatusCode, r.Header, err)
+		t.Errorf("got %d, %v, %v", r.StatusCode, r.Header, err)
 	}
 	text := string(b)
-	for _, kind := range proxy.RefusalKinds { // also those that never happened
+	for _, kind := range proxy.RefusalKinds { // including those that never happened
 		want := map[string]string{"dial": "40", "no_v2_answer": "60"}[kind]
 		if want == "" {
 			want = "0"
 		}
 		if line := `bip324_proxy_sessions_refused_total{reason="` + kind + `"} ` + want + "\n"; !strings.Contains(text, line) {
-			t.Errorf("there is no %s", line)
+			t.Errorf("the metrics lack %s", line)
 		}
 	}
 	for _, want := range []string{`bip324_proxy_build_info{goversion="go`, `",version="1.2.3"} 1`, "go_goroutines ", "go_memstats_alloc_bytes "} {
 		if !strings.Contains(text, want) {
-			t.Errorf("there is no %s", want)
+			t.Errorf("the metrics lack %s", want)
 		}
 	}
 	for _, stranger := range []string{"192.0.2", "127.0.0.1", "/peer:1/", "/client:1/", "abab"} {
@@ -179,7 +179,7 @@ func registryOf(c prometheus.Collector) *prometheus.Registry {
 	return r
 }
 
-// The names keep to Prometheus's conventions.
+// The names follow Prometheus's conventions.
 func TestMetricsLint(t *testing.T) {
 	for _, snapshot := range []func() proxy.Snapshot{idle, busy} {
 		problems, err := testutil.GatherAndLint(registryOf(collector{&Server{Snapshot: snapshot, Version: "1", LogLost: func() uint64 { return 17 }}}))

@@ -11,7 +11,7 @@ import (
 	"bip324proxy/proxy"
 )
 
-// All of the page's files are served, with types that a browser takes for what they are, and no others.
+// All files of the page are served, with types that browsers accept, and no others.
 func TestPageFiles(t *testing.T) {
 	entries, err := fs.ReadDir(page, "page")
 	if err != nil || len(entries) != len(pageFiles) {
@@ -21,7 +21,7 @@ func TestPageFiles(t *testing.T) {
 		r := get(new(Server), loopback, "GET", path, "127.0.0.1:1325")
 		body, _ := io.ReadAll(r.Body)
 		if want, err := page.ReadFile("page/" + f.name); r.StatusCode != 200 || string(body) != string(want) || len(want) == 0 || err != nil {
-			t.Errorf("%s: %d, %d bytes, %v", path, r.StatusCode, len(body), err)
+			t.Errorf("%s: got %d, %d bytes, %v", path, r.StatusCode, len(body), err)
 		}
 		ending := f.name[strings.LastIndexByte(f.name, '.'):]
 		want := map[string]string{".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}[ending]
@@ -34,8 +34,8 @@ func TestPageFiles(t *testing.T) {
 	}
 }
 
-// The page asks nobody else, and nothing in it would need a laxer policy: no script and no style within the HTML, no
-// text made into markup.
+// The page requests nothing from other hosts, and has nothing that needs a laxer policy: no script
+// or style within the HTML, no text turned into markup.
 func TestPageIsItsOwn(t *testing.T) {
 	outside := regexp.MustCompile(`(?i)(https?:)?//[a-z0-9]|@import|\burl\(`)
 	inline := regexp.MustCompile(`(?i)<script(>| [^>]*[^>"]>)|<style|\sstyle=|\son[a-z]+=|javascript:`)
@@ -48,7 +48,7 @@ func TestPageIsItsOwn(t *testing.T) {
 		}
 		text := strings.ReplaceAll(string(b), "http://www.w3.org/2000/svg", "") // a name, not an address
 		if found := outside.FindAllString(text, -1); found != nil {
-			t.Errorf("%s: %q", path, found)
+			t.Errorf("%s: external reference %q", path, found)
 		}
 		if found := inline.FindAllString(text, -1); path == "/" && found != nil {
 			t.Errorf("%s: %q", path, found)
@@ -64,7 +64,7 @@ func TestPageIsItsOwn(t *testing.T) {
 	}
 }
 
-// The page has words for each kind that there may be.
+// The page has words for each kind.
 func TestPageHasWords(t *testing.T) {
 	words, err := page.ReadFile("page/words.js")
 	if err != nil {
@@ -72,7 +72,7 @@ func TestPageHasWords(t *testing.T) {
 	}
 	for _, kind := range slices.Concat(proxy.RefusalKinds, proxy.FallbackCauses, proxy.Transports, []string{"asking", "dialing", "granted", "handshake"}) {
 		if !regexp.MustCompile(`(?m)^\t` + kind + `: "`).Match(words) {
-			t.Errorf("words.js has no word for %s", kind)
+			t.Errorf("words.js lacks words for %s", kind)
 		}
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"bip324proxy/proxy"
 )
 
-// crowd has 1052 sessions: one in plaintext, the oldest; one passed through; one on v1
-// within an overlay; one that connects; and v2.
+// crowd returns 1052 sessions: one in plaintext, the oldest; one passed through; one in v1 within
+// an overlay; one connecting; the rest v2.
 func crowd() proxy.Snapshot {
 	s := idle()
 	for i := range 1052 {
@@ -40,8 +40,8 @@ func ask(t *testing.T, query string) map[string]any {
 	return decode(t, r.Body)
 }
 
-// What is in plaintext is listed first, however many encrypted sessions are newer, and
-// a report says how many it leaves out.
+// Plaintext sessions are listed first, however many encrypted ones are newer, and a report has the
+// number of those left out.
 func TestPlaintextFirst(t *testing.T) {
 	for query, want := range map[string]string{
 		"":                               "1 2 1052 1051 / found 1052, left out 52",
@@ -70,10 +70,10 @@ func TestPlaintextFirst(t *testing.T) {
 			numbers = append(numbers, fmt.Sprint(s.(map[string]any)["number"]))
 		}
 		if got := fmt.Sprintf("%s / found %v, left out %v", strings.Join(numbers, " "), got["sessions_found"], got["sessions_left_out"]); got != want {
-			t.Errorf("%q: %s, want %s", query, got, want)
+			t.Errorf("%q: got %s, want %s", query, got, want)
 		}
 		if live := got["live"].(map[string]any); live["all"] != 1052.0 || live["v1"] != 2.0 || got["encrypted"] != "partly" {
-			t.Errorf("%q: live %v, encrypted %v: they are about all sessions", query, live, got["encrypted"])
+			t.Errorf("%q: live %v, encrypted %v; want the numbers of all sessions", query, live, got["encrypted"])
 		}
 	}
 }
@@ -101,7 +101,7 @@ func TestInvalidQuery(t *testing.T) {
 	}
 }
 
-// A query is read without a panic, and what it finds is in order.
+// Parsing a query never panics, and the sessions found are in order.
 func FuzzQuery(f *testing.F) {
 	f.Add("sessions=5&transport=v1&q=a+b")
 	f.Add("q=%e2%80%ae&sessions=-1")
@@ -113,11 +113,11 @@ func FuzzQuery(f *testing.F) {
 		}
 		values, err := url.ParseQuery(raw)
 		if err != nil || len(values.Get("q")) > maxSearch {
-			t.Fatalf("%q was taken: %v", raw, err)
+			t.Fatalf("%q was accepted: %v", raw, err)
 		}
 		listed, found := q.find(all)
 		if len(listed) != min(found, q.sessions) {
-			t.Errorf("%d listed of %d, asked for %d", len(listed), found, q.sessions)
+			t.Errorf("%d listed of %d found, want at most %d", len(listed), found, q.sessions)
 		}
 		for i := range listed {
 			if i > 0 && rank(&listed[i]) < rank(&listed[i-1]) {

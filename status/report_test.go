@@ -11,7 +11,7 @@ import (
 	"bip324proxy/proxy"
 )
 
-// What /api/status says of busy, as programs read it, but for what is counted by kind.
+// wantReport is /api/status for busy, without what is counted by kind.
 const wantReport = `{
 	"time": "2026-01-02T03:05:35.006Z", "started": "2026-01-02T03:04:05.006Z", "uptime_seconds": 90, "version": "1.2.3",
 	"stopping": true, "listeners": ["127.0.0.1:1324", "/run/socket"], "max_sessions": 100,
@@ -89,7 +89,7 @@ func TestEncrypted(t *testing.T) {
 		{V1: 1, V1Overlay: 1, Passthrough: 1}: Partly,
 	} {
 		if got := live.Encrypted(); got != want {
-			t.Errorf("%+v: %s, want %s", live, got, want)
+			t.Errorf("%+v: got %s, want %s", live, got, want)
 		}
 	}
 }
@@ -97,7 +97,7 @@ func TestEncrypted(t *testing.T) {
 func TestReport(t *testing.T) {
 	r := get(&Server{Snapshot: busy, Settings: settings, Version: "1.2.3"}, loopback, "GET", "/api/status", "127.0.0.1:1325")
 	if r.StatusCode != 200 || r.Header.Get("Content-Type") != "application/json" {
-		t.Errorf("%d, %v", r.StatusCode, r.Header)
+		t.Errorf("got %d, %v", r.StatusCode, r.Header)
 	}
 	got := decode(t, r.Body)
 	var want map[string]any
@@ -106,19 +106,19 @@ func TestReport(t *testing.T) {
 	}
 	refused := got["refused"].(map[string]any)
 	if len(refused) != len(proxy.RefusalKinds) || refused["dial"] != 40.0 || refused["no_v2_answer"] != 60.0 || refused["client"] != 0.0 {
-		t.Errorf("refused: %v", refused)
+		t.Errorf("refused: got %v", refused)
 	}
 	var shares float64
 	outcomes := got["outcomes"].([]any)
 	for i, o := range outcomes {
 		share := o.(map[string]any)["share"].(float64)
 		if i > 0 && share > outcomes[i-1].(map[string]any)["share"].(float64) {
-			t.Errorf("outcome %d is more frequent than the one before", i)
+			t.Errorf("outcome %d is more frequent than the one before it", i)
 		}
 		shares += share
 	}
 	if len(outcomes) != 2+len(proxy.FallbackCauses)+len(proxy.RefusalKinds) || shares < 0.999 || shares > 1.001 {
-		t.Errorf("%d outcomes, %v of them all", len(outcomes), shares)
+		t.Errorf("%d outcomes, shares %v", len(outcomes), shares)
 	}
 	for i, want := range []string{
 		"map[cause:no_v2_answer count:60 outcome:refused share:0.375]",
@@ -129,23 +129,23 @@ func TestReport(t *testing.T) {
 		"map[cause:hung_up count:8 outcome:v1 share:0.05]",
 	} {
 		if got := fmt.Sprint(outcomes[i]); got != want {
-			t.Errorf("outcome %d is %s, want %s", i, got, want)
+			t.Errorf("outcome %d: got %s, want %s", i, got, want)
 		}
 	}
 	delete(got, "refused")
 	delete(got, "outcomes")
 	for name := range want {
 		if !reflect.DeepEqual(got[name], want[name]) {
-			t.Errorf("%s is %v\nwant %v", name, got[name], want[name])
+			t.Errorf("%s: got %v\nwant %v", name, got[name], want[name])
 		}
 		delete(got, name)
 	}
 	if len(got) > 0 {
-		t.Errorf("there is more: %v", got)
+		t.Errorf("unexpected fields: %v", got)
 	}
 }
 
-// No field is null, so that programs need not expect it.
+// No field is null: programs can rely on it.
 func TestReportOfNothing(t *testing.T) {
 	r := get(new(Server), loopback, "GET", "/api/status", "127.0.0.1:1325")
 	for name, v := range decode(t, r.Body) {
@@ -167,12 +167,12 @@ func TestReportOfFewSessions(t *testing.T) {
 		got := decode(t, get(&Server{Snapshot: many}, loopback, "GET", "/api/status"+query, "127.0.0.1:1325").Body)
 		sessions := got["sessions"].([]any)
 		if len(sessions) != want || want > 0 && sessions[0].(map[string]any)["number"] != 3000.0 || got["live"].(map[string]any)["v2"] != 3000.0 {
-			t.Errorf("%q: %d sessions, live %v", query, len(sessions), got["live"])
+			t.Errorf("%q: got %d sessions, live %v", query, len(sessions), got["live"])
 		}
 	}
 	for _, query := range []string{"?sessions=-1", "?sessions=many", "?sessions=1.5", "?sessions=99999999999999999999"} {
 		if r := get(&Server{Snapshot: many}, loopback, "GET", "/api/status"+query, "127.0.0.1:1325"); r.StatusCode != 400 {
-			t.Errorf("%s: %d", query, r.StatusCode)
+			t.Errorf("%s: got %d", query, r.StatusCode)
 		}
 	}
 }
@@ -186,14 +186,14 @@ func TestHealth(t *testing.T) {
 			r := get(&Server{Snapshot: func() proxy.Snapshot { return s }}, loopback, "GET", path, "127.0.0.1:1325")
 			b, _ := io.ReadAll(r.Body)
 			if got := fmt.Sprintf("%d %s", r.StatusCode, b); got != want[i] {
-				t.Errorf("%s: %q, want %q", path, got, want[i])
+				t.Errorf("%s: got %q, want %q", path, got, want[i])
 			}
 		}
 	}
 }
 
-// What a report of as many sessions as there are by default costs; the sampling, the page and Prometheus each ask for
-// a snapshot now and then.
+// BenchmarkReport measures a report with the default maximum of sessions; the sampling, the page
+// and Prometheus each take a snapshot now and then.
 func BenchmarkReport(b *testing.B) {
 	s := idle()
 	for i := range 4096 {

@@ -36,7 +36,7 @@ func serve(t *testing.T, s *Server, l net.Listener) (stop func()) {
 	}
 }
 
-// Over a real listener it is as without, and when it ends nothing is left of it.
+// Serve answers on a real listener, and leaves nothing behind.
 func TestServe(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -52,18 +52,18 @@ func TestServe(t *testing.T) {
 		io.Copy(io.Discard, r.Body)
 		r.Body.Close()
 		if r.StatusCode != want {
-			t.Errorf("%s: %d, want %d", path, r.StatusCode, want)
+			t.Errorf("%s: got %d, want %d", path, r.StatusCode, want)
 		}
 	}
-	stop() // while the client's connection is still open
+	stop() // the client's connection is still open
 	client.CloseIdleConnections()
 	if c, err := net.Dial("tcp", l.Addr().String()); err == nil {
 		c.Close()
-		t.Error("the listener is still there")
+		t.Error("the listener still accepts connections")
 	}
 }
 
-// A listener that fails ends Serve, with its error.
+// If the listener fails, Serve returns its error.
 func TestServeFails(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -71,11 +71,11 @@ func TestServeFails(t *testing.T) {
 	}
 	l.Close()
 	if err := (&Server{Snapshot: idle}).Serve(t.Context(), l); err == nil {
-		t.Error("no error")
+		t.Error("got no error")
 	}
 }
 
-// Invalid requests, which Go's server answers by itself, get no more than an error.
+// Invalid requests, which Go's server answers itself, get only an error.
 func TestNotHTTP(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -106,13 +106,13 @@ func TestNotHTTP(t *testing.T) {
 		nc.(*net.TCPConn).CloseWrite()
 		line, _ := bufio.NewReader(nc).ReadString('\n')
 		if !strings.HasPrefix(line, want) {
-			t.Errorf("%.60q is answered %q, want %q", says, line, want)
+			t.Errorf("%.60q: got %q, want %q", says, line, want)
 		}
 		nc.Close()
 	}
 }
 
-// pipes is a listener whose connections are in memory, so that its time can be that of a bubble.
+// pipes is a listener of in-memory connections, for use in a bubble.
 type pipes struct {
 	conns chan net.Conn
 	done  chan struct{}
@@ -144,14 +144,14 @@ func (p *pipes) dial() net.Conn {
 	return ours
 }
 
-// Slow clients are disconnected, at each step.
+// Slow clients are disconnected at every stage.
 func TestSlowClients(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &pipes{make(chan net.Conn), make(chan struct{})}
 		stop := serve(t, new(Server), l)
 		for _, c := range []struct {
 			says string
-			read bool // takes the answer
+			read bool // the client reads the answer
 			want time.Duration
 		}{
 			{"", false, 5 * time.Second},
@@ -169,7 +169,7 @@ func TestSlowClients(t *testing.T) {
 			}
 			_, err := io.Copy(io.Discard, nc)
 			if took := time.Since(began).Round(time.Second); err != nil || took != c.want {
-				t.Errorf("%q is not cut off in %v: %v, %v", c.says, c.want, took, err)
+				t.Errorf("%q: want a disconnect after %v, got %v, %v", c.says, c.want, took, err)
 			}
 			nc.Close()
 		}
@@ -178,7 +178,7 @@ func TestSlowClients(t *testing.T) {
 	})
 }
 
-// Held connections, of any kind, keep others neither from the page nor from the health checks.
+// Held connections of any kind block neither the page nor the health checks.
 func TestHeldConnections(t *testing.T) {
 	const (
 		refused = "GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n"
@@ -187,7 +187,7 @@ func TestHeldConnections(t *testing.T) {
 	)
 	for name, held := range map[string]struct {
 		says string
-		read bool // the answer
+		read bool // the client reads the answer
 		late time.Duration
 	}{
 		"silent":         {"", false, 0},
@@ -221,7 +221,7 @@ func TestHeldConnections(t *testing.T) {
 					go io.WriteString(nc, c.says)
 					b, _ := io.ReadAll(nc)
 					if took := time.Since(began); !strings.HasPrefix(string(b), "HTTP/1.1 200") || !strings.HasSuffix(string(b), c.want) || took > c.late {
-						t.Errorf("%q gets %d bytes, %.40q, after %v", c.says, len(b), b, took)
+						t.Errorf("%q: got %d bytes, %.40q, after %v", c.says, len(b), b, took)
 					}
 					nc.Close()
 				}
@@ -234,8 +234,7 @@ func TestHeldConnections(t *testing.T) {
 	}
 }
 
-// Health is for everybody to ask, as often as they like: it takes no look at all
-// sessions.
+// Health checks are public and may be frequent: they do not take a snapshot of all sessions.
 func TestHealthTakesNoSnapshot(t *testing.T) {
 	listeners, stopping, snapshots := 0, false, 0
 	s := &Server{
@@ -255,7 +254,7 @@ func TestHealthTakesNoSnapshot(t *testing.T) {
 			w := httptest.NewRecorder()
 			h.ServeHTTP(w, httptest.NewRequest("GET", "http://192.0.2.1:1325"+path, nil))
 			if got := w.Body.String(); !strings.HasPrefix(got, says) || snapshots > 0 {
-				t.Errorf("%s of %+v says %q, after %d snapshots", path, c, got, snapshots)
+				t.Errorf("%s of %+v: got %q after %d snapshots", path, c, got, snapshots)
 			}
 		}
 	}

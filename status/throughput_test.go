@@ -10,7 +10,7 @@ import (
 	"bip324proxy/proxy"
 )
 
-// The last five minutes are kept, in bytes a second.
+// Throughput covers the last five minutes, in bytes per second.
 func TestThroughput(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked int
@@ -22,7 +22,7 @@ func TestThroughput(t *testing.T) {
 			defer close(done)
 			r.sample(ctx, func() proxy.Snapshot {
 				asked++
-				up += 2 * uint64(asked) // the more the later
+				up += 2 * uint64(asked) // increasing
 				down += 10
 				return proxy.Snapshot{Time: time.Now(), Traffic: map[string]proxy.Traffic{
 					"v2": {BytesToPeer: up - 1, BytesToClient: down}, "passthrough": {BytesToPeer: 1},
@@ -30,7 +30,7 @@ func TestThroughput(t *testing.T) {
 			})
 		}()
 		if got := r.throughput(); len(got.ToPeer) != 0 || got.Interval != 2 {
-			t.Errorf("at first: %+v", got)
+			t.Errorf("at first: got %+v", got)
 		}
 		time.Sleep(7 * time.Second)
 		synctest.Wait()
@@ -42,20 +42,20 @@ func TestThroughput(t *testing.T) {
 			t.Errorf("to clients %v, want %v", got.ToClient, want)
 		}
 		if age := time.Since(got.Until); age != time.Second {
-			t.Errorf("the last is of %v ago", age)
+			t.Errorf("the last sample is %v old", age)
 		}
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		got = r.throughput()
 		if n := len(got.ToPeer); n != 150 || len(got.ToClient) != n || got.ToPeer[n-1] != float64(asked) || got.ToPeer[0] != float64(asked-149) || !slices.IsSorted(got.ToPeer) {
-			t.Errorf("after a while, at sample %d: %v", asked, got.ToPeer)
+			t.Errorf("at sample %d: got %v", asked, got.ToPeer)
 		}
 		cancel()
 		<-done
 	})
 }
 
-// A snapshot that is late counts for the time that it took.
+// A late snapshot counts for its actual interval.
 func TestThroughputIsPerSecond(t *testing.T) {
 	r := new(recent)
 	began := time.Now()
@@ -66,6 +66,6 @@ func TestThroughputIsPerSecond(t *testing.T) {
 		r.add(proxy.Snapshot{Time: began.Add(s.at), Traffic: map[string]proxy.Traffic{"v1": {BytesToClient: s.bytes}}})
 	}
 	if got, want := r.throughput().ToClient, []float64{50, 100, 0}; !slices.Equal(got, want) {
-		t.Errorf("%v, want %v", got, want)
+		t.Errorf("got %v, want %v", got, want)
 	}
 }

@@ -11,12 +11,12 @@ import (
 	"bip324proxy/status"
 )
 
-// began is when everything here began. It is local time that is shown.
+// began is the start of everything in these tests, in local time, as shown.
 var began = time.Date(2026, 9, 1, 12, 0, 0, 0, time.Local)
 
 func at(s int) time.Time { return began.Add(time.Duration(s) * time.Second) }
 
-// report has a session of each kind, and texts that are not to be trusted.
+// report returns a report with a session of each kind, and with hostile texts.
 func report() *status.Report {
 	r := &status.Report{
 		Snapshot: proxy.Snapshot{
@@ -51,8 +51,8 @@ func wantLines(t *testing.T, got []string, want string) {
 	}
 }
 
-// An answer that no proxy gives costs no more than its size: not the longest cell for
-// each of the others.
+// The output for an absurd report is bounded by the report's size: not every cell gets the longest
+// one's width.
 func TestRenderLong(t *testing.T) {
 	r := report()
 	r.Sessions = append(make([]proxy.SessionInfo, 1000), proxy.SessionInfo{Dest: strings.Repeat("a", 10<<20), PeerAgent: strings.Repeat("b", 10<<20)})
@@ -63,8 +63,7 @@ func TestRenderLong(t *testing.T) {
 	}
 }
 
-// With all the room that there is, nothing is cut, and nothing gets to the terminal
-// that it would obey.
+// Without a size limit nothing is cut, and no control characters reach the terminal.
 func TestRender(t *testing.T) {
 	wantLines(t, Render(report(), Screen{}), `
 Is my Bitcoin traffic encrypted?
@@ -87,7 +86,7 @@ The last connections that failed:
 `)
 }
 
-// In a small terminal what matters least goes first, and what is in plaintext last.
+// In a small terminal the least important goes first, and plaintext sessions last.
 func TestRenderSmall(t *testing.T) {
 	wantLines(t, Render(report(), Screen{Width: 80})[13:19], `
   NO    AGE  TRANSPORT     NETWORK  DESTINATION             IN     OUT  MESSAGES
@@ -148,7 +147,7 @@ func TestRenderMany(t *testing.T) {
 		"\n15:11:40  198.51.100.1:8333: the peer hung up", "\n15:10:00  client 127.0.0.1:4",
 	} {
 		if !strings.Contains(all, want) {
-			t.Errorf("no %q in\n%s", want, all)
+			t.Errorf("want %q in\n%s", want, all)
 		}
 	}
 	if last := lines[len(lines)-1]; len(lines) != 24 || last != "... and 3991 more" {
@@ -156,7 +155,7 @@ func TestRenderMany(t *testing.T) {
 	}
 }
 
-// Lines and their number fit any size, and a transport is never cut.
+// The lines and their number fit any size, and a transport is never cut.
 func TestRenderFits(t *testing.T) {
 	whole := []string{"TRANSPORT", "v1 PLAINTEXT", "(dialing)", "passthrough", "v1 overlay", "v2"}
 	for width := 1; width < 200; width++ {
@@ -176,7 +175,7 @@ func TestRenderFits(t *testing.T) {
 			all := strings.Join(lines, "\n")
 			for _, transport := range whole {
 				if !strings.Contains(all, transport) {
-					t.Errorf("%d wide: no %s in\n%s", width, transport, all)
+					t.Errorf("width %d: want %s in\n%s", width, transport, all)
 				}
 			}
 		}
@@ -196,7 +195,7 @@ bip324-proxy shutting down, no new clients, up 1s, at 2026-09-01 12:00:01
 func TestAge(t *testing.T) {
 	for seconds, want := range map[int]string{-1: "0s", 0: "0s", 59: "59s", 60: "1m0s", 3599: "59m59s", 3600: "1h0m", 86399: "23h59m", 86400: "1d0h", 8_640_000: "100d0h"} {
 		if got := age(time.Duration(seconds) * time.Second); got != want {
-			t.Errorf("%d s: %s, want %s", seconds, got, want)
+			t.Errorf("%d s: got %s, want %s", seconds, got, want)
 		}
 	}
 }
@@ -204,21 +203,21 @@ func TestAge(t *testing.T) {
 func TestAmount(t *testing.T) {
 	for n, want := range map[uint64]string{0: "0 B", 999: "999 B", 1000: "1.0 kB", 9_949: "9.9 kB", 9_950: "10 kB", 999_499: "999 kB", 999_500: "1.0 MB", 1<<64 - 1: "18446744.1 TB"} {
 		if got := amount(n); got != want {
-			t.Errorf("%d: %s, want %s", n, got, want)
+			t.Errorf("%d: got %s, want %s", n, got, want)
 		}
 	}
 }
 
-// What is rendered is the report's own: it is not changed.
+// Render does not change the report.
 func TestRenderLeavesTheReport(t *testing.T) {
 	r, same := report(), report()
 	Render(r, Screen{Width: 80, Height: 24})
 	if !slices.Equal(r.Sessions, same.Sessions) {
-		t.Error("the sessions are in another order")
+		t.Error("the order of the sessions changed")
 	}
 }
 
-// The answer is the second line, whole, in every terminal and without one.
+// The answer is the second line, uncut, in every terminal and without one.
 func TestAnswer(t *testing.T) {
 	dial := &proxy.Failing{Count: 12, Since: at(5), Kind: "dial", OfKind: 9, Dest: "192.0.2.1:8333", Reason: "no\x1b answer", Hint: "see the network"}
 	down := &proxy.Upstream{State: "failed", Reason: "the upstream proxy 127.0.0.1:9050 cannot be reached: connection refused", Hint: "start Tor"}
@@ -227,7 +226,7 @@ func TestAnswer(t *testing.T) {
 		failing  *proxy.Failing
 		upstream *proxy.Upstream
 		answer   string
-		more     string // somewhere below, without line breaks
+		more     string // somewhere in the lines below, ignoring line breaks
 	}{
 		{status.Live{}, nil, nil, "Nothing to say yet: no connections.", "0 encrypted (v2)"},
 		{status.Live{}, nil, nil, "Nothing to say yet: no connections.", "No client has connected yet. -> set your client's SOCKS5 proxy to 127.0.0.1:1324"},

@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// printed notes what is printed, and when: its second line, or its only one.
+// printed records the time and the second line, or the only one, of each print.
 type printed struct {
 	began time.Time
 	lines []string
@@ -28,8 +28,7 @@ func (p *printed) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// The status is printed at once and then every two seconds; one that cannot be fetched for a
-// while is an error in between.
+// The status is printed at once and then every two seconds; a failed fetch prints an error.
 func TestWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := &printed{began: time.Now()}
@@ -50,16 +49,16 @@ func TestWatch(t *testing.T) {
 	})
 }
 
-// A status that cannot be fetched at the start is an error.
+// If the first fetch fails, Watch returns its error.
 func TestWatchFails(t *testing.T) {
 	refused := errors.New("connection refused")
 	out := new(strings.Builder)
 	if err := Watch(t.Context(), out, func(context.Context) (*status.Report, error) { return nil, refused }); err != refused || out.Len() > 0 {
-		t.Errorf("%v, want %v; printed %q", err, refused, out)
+		t.Errorf("got %v, want %v; printed %q", err, refused, out)
 	}
 }
 
-// A slow answer is waited for, and no other is asked for meanwhile; the end does not wait for it.
+// Watch waits for a slow answer without another request, and its end does not wait for it.
 func TestWatchSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := 0
@@ -75,12 +74,12 @@ func TestWatchSlow(t *testing.T) {
 			return nil, ctx.Err()
 		})
 		if err != nil || asked != 1 || time.Since(began) != 30*time.Second {
-			t.Errorf("%v after %d requests and %v", err, asked, time.Since(began))
+			t.Errorf("got %v after %d requests and %v", err, asked, time.Since(began))
 		}
 	})
 }
 
-// A terminal shows each report over the last one, whatever its size, and never scrolls.
+// draw overwrites the previous report, whatever its size, and never scrolls.
 func TestDraw(t *testing.T) {
 	for height := 1; height < 40; height++ {
 		for _, foot := range [][]string{nil, {"Trying again: connection refused"}} {
@@ -95,7 +94,7 @@ func TestDraw(t *testing.T) {
 				t.Errorf("%d lines: %q", height, out.String())
 			}
 			if foot != nil && height > 2 && lines[len(lines)-1] != foot[0] {
-				t.Errorf("%d lines: no reason in %q", height, lines)
+				t.Errorf("%d lines: want the reason in %q", height, lines)
 			}
 		}
 	}
