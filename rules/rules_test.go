@@ -179,7 +179,6 @@ func TestWrongRules(t *testing.T) {
 
 // No text makes a rule that panics, matches a name and an address at once, or changes when it is
 // formatted and parsed again.
-// something else when it is read again.
 func FuzzParseRule(f *testing.F) {
 	for _, text := range append(wrongRules, "*", "*:8333", "private", "private:1-1023", "10.0.0.0/8", "10.1.2.3:22", "[2001:db8::/32]:8333",
 		"2001:db8::1", "::ffff:10.0.0.1", "node.example", "*.node.example:8333", ".onion", "NODE.example.") {
