@@ -10,8 +10,6 @@ import (
 	"net/netip"
 	"slices"
 	"time"
-
-	"github.com/armon/go-socks5"
 )
 
 // Causes of an UpstreamError for which the remedy depends on the caller.
@@ -81,7 +79,7 @@ func (q *upstreamRequest) converse(conn net.Conn) (bound netip.Addr, stage Stage
 	if err != nil {
 		return
 	}
-	if method == socks5.UserPassAuth {
+	if method == methodUserPass {
 		stage = StageAuth
 		if err = q.authenticate(conn); err != nil {
 			return
@@ -102,12 +100,12 @@ func (q *upstreamRequest) converse(conn net.Conn) (bound netip.Addr, stage Stage
 // method, unless they are optional: a proxy that ignored them would silently end the
 // isolation of streams.
 func (q *upstreamRequest) greet(conn net.Conn) (method byte, err error) {
-	methods := []byte{socks5.NoAuth}
+	methods := []byte{methodNoAuth}
 	switch {
 	case q.optional:
-		methods = []byte{socks5.UserPassAuth, socks5.NoAuth}
+		methods = []byte{methodUserPass, methodNoAuth}
 	case !q.credentials.isZero():
-		methods = []byte{socks5.UserPassAuth}
+		methods = []byte{methodUserPass}
 	}
 	if _, err := conn.Write(append([]byte{Version, byte(len(methods))}, methods...)); err != nil {
 		return 0, err
@@ -121,7 +119,7 @@ func (q *upstreamRequest) greet(conn net.Conn) (method byte, err error) {
 		return 0, &NotSOCKS5Error{chosen[0]}
 	case slices.Contains(methods, chosen[1]):
 		return chosen[1], nil
-	case chosen[1] == noMethod && methods[0] == socks5.UserPassAuth && !q.optional:
+	case chosen[1] == noMethod && methods[0] == methodUserPass && !q.optional:
 		return 0, ErrCredentialsUnsupported
 	case chosen[1] == noMethod:
 		return 0, ErrCredentialsRequired
