@@ -12,24 +12,21 @@ import (
 	"strings"
 )
 
-// Command is the CMD of a request (RFC 1928, section 4; the last two are Tor's).
+// Command is the CMD of a request (RFC 1928, section 4; from 0xF0 on Tor's).
 type Command uint8
 
-// The commands. Negotiate returns CommandConnect and CommandResolve, and refuses others.
+// The commands that Negotiate returns. It refuses others.
 const (
-	CommandConnect      Command = 0x01
-	CommandBind         Command = 0x02
-	CommandUDPAssociate Command = 0x03
-	CommandResolve      Command = 0xF0
-	CommandResolvePTR   Command = 0xF1
+	CommandConnect Command = 0x01
+	CommandResolve Command = 0xF0
 )
 
 var commandNames = map[Command]string{
-	CommandConnect:      "CONNECT",
-	CommandBind:         "BIND",
-	CommandUDPAssociate: "UDP ASSOCIATE",
-	CommandResolve:      "RESOLVE",
-	CommandResolvePTR:   "RESOLVE_PTR",
+	CommandConnect: "CONNECT",
+	0x02:           "BIND",
+	0x03:           "UDP ASSOCIATE",
+	CommandResolve: "RESOLVE",
+	0xF1:           "RESOLVE_PTR",
 }
 
 // String returns the command's name in its specification.
@@ -69,11 +66,14 @@ type Request struct {
 }
 
 // String returns the command and the destination.
-func (r Request) String() string {
-	if r.Command == CommandResolve {
-		return r.Command.String() + " " + r.Dest.Host
+func (r Request) String() string { return r.Command.String() + " " + r.Dest.of(r.Command) }
+
+// of returns what a request for command asks for.
+func (a Addr) of(command Command) string {
+	if command == CommandResolve {
+		return a.Host
 	}
-	return r.Command.String() + " " + r.Dest.String()
+	return a.String()
 }
 
 // Format prints String for every verb, %+v and %#v among them.

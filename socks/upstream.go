@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -52,7 +53,7 @@ type Upstream struct {
 	// once they are known. 0 is 5 seconds, as in Bitcoin Core.
 	ConnectTimeout time.Duration
 
-	names *names // caches the addresses of Address; from ParseUpstream; nil: no cache
+	cache *atomic.Pointer[addresses] // of Address, if it is a name; nil: none
 }
 
 var (
@@ -72,7 +73,7 @@ func ParseUpstream(rawURL string) (*Upstream, error) {
 	if err != nil || u.Opaque != "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
 		return nil, errUpstreamURL
 	}
-	up := &Upstream{names: new(names)}
+	up := &Upstream{cache: new(atomic.Pointer[addresses])}
 	switch u.Scheme {
 	case "socks5", "socks5h":
 		port, err := strconv.ParseUint(u.Port(), 10, 16)
@@ -162,27 +163,26 @@ const probeTimeout = 5 * time.Second
 // Tor is connected to its network nor that no other proxy is in front of Tor. The error is
 // that of Resolve.
 func (u *Upstream) ProbeTor(ctx context.Context) (at net.Addr, err error) {
-	probe := *u
-	probe.Timeout = probeTimeout
-	conn, _, err := probe.ask(ctx, CommandResolve, unspecified, Credentials{})
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
-	return conn.RemoteAddr(), nil
+	return u.probe(ctx, CommandResolve)
 }
 
 // Probe connects to the proxy and performs the greeting and authentication of a client
 // without credentials, but makes no request. It takes at most 5 seconds. The error is an
 // *UpstreamError.
 func (u *Upstream) Probe(ctx context.Context) error {
+	_, err := u.probe(ctx, 0)
+	return err
+}
+
+func (u *Upstream) probe(ctx context.Context, command Command) (at net.Addr, err error) {
 	probe := *u
 	probe.Timeout = probeTimeout
-	conn, _, err := probe.ask(ctx, 0, unspecified, Credentials{})
-	if err == nil {
-		conn.Close()
+	conn, _, err := probe.ask(ctx, command, unspecified, Credentials{})
+	if err != nil {
+		return nil, err
 	}
-	return err
+	defer conn.Close()
+	return conn.RemoteAddr(), nil
 }
 
 // ask calls attempt and reports to u.Reached.

@@ -5,44 +5,20 @@ import (
 	"context"
 	"net"
 	"net/netip"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"bip324proxy/internal/dial"
 )
 
-// keepNames is how long the addresses of an upstream proxy's name are cached.
-const keepNames = time.Minute
+// keepAddresses is how long the addresses of an upstream proxy's name are cached: there are
+// many sessions, and the resolver may be slow.
+const keepAddresses = time.Minute
 
-// names caches the addresses of an upstream proxy's name: there are many sessions, and the
-// resolver may be slow. A nil *names caches nothing.
-type names struct {
-	mu    sync.Mutex
+// addresses are those of an upstream proxy's name.
+type addresses struct {
 	ips   []netip.Addr
 	until time.Time
-}
-
-// get returns the cached addresses, or nil.
-func (n *names) get() []netip.Addr {
-	if n == nil {
-		return nil
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if time.Now().After(n.until) {
-		return nil
-	}
-	return n.ips
-}
-
-// set caches ips for a minute.
-func (n *names) set(ips []netip.Addr) {
-	if n == nil {
-		return
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.ips, n.until = ips, time.Now().Add(keepNames)
 }
 
 // connect connects to the proxy, with TCP keepalive, unlike connections to peers: SOCKS5 is
@@ -60,12 +36,13 @@ func (u *Upstream) connect(ctx context.Context) (net.Conn, error) {
 			return d.DialContext(ctx, "tcp", net.JoinHostPort(ip.String(), port))
 		})
 	}
-	if kept := u.names.get(); len(kept) > 0 {
-		conn, err := first(kept)
+	cache := cmp.Or(u.cache, new(atomic.Pointer[addresses]))
+	if a := cache.Load(); a != nil && time.Now().Before(a.until) {
+		conn, err := first(a.ips)
 		if err == nil || ctx.Err() != nil {
 			return conn, err
 		}
-		u.names.set(nil) // it may have moved
+		cache.Store(nil) // it may have moved
 	}
 	ips, err := dial.Search(ctx, host)
 	if err != nil {
@@ -73,7 +50,7 @@ func (u *Upstream) connect(ctx context.Context) (net.Conn, error) {
 	}
 	conn, err := first(ips)
 	if err == nil {
-		u.names.set(ips)
+		cache.Store(&addresses{ips, time.Now().Add(keepAddresses)})
 	}
 	return conn, err
 }

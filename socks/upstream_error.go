@@ -9,9 +9,6 @@ import (
 	"bip324proxy/internal/plain"
 )
 
-// Cause returns what is wrong with the proxy itself, in words, without its address.
-func (e *UpstreamError) Cause() string { return plain.Words(e.Err) }
-
 // UpstreamError reports a request to an upstream proxy that failed. It never contains
 // credentials.
 type UpstreamError struct {
@@ -52,6 +49,9 @@ func (e *UpstreamError) Error() string {
 	}
 	return fmt.Sprintf("the upstream proxy at %s did not %s %s: %s", e.Upstream, what, e.Dest, why)
 }
+
+// Cause returns what is wrong with the proxy itself, in words, without its address.
+func (e *UpstreamError) Cause() string { return plain.Words(e.Err) }
 
 // Unwrap returns the cause.
 func (e *UpstreamError) Unwrap() error { return e.Err }

@@ -61,14 +61,10 @@ func (q *upstreamRequest) send(ctx context.Context, conn net.Conn) (netip.Addr, 
 }
 
 func (q *upstreamRequest) failed(stage Stage, err error) *UpstreamError {
-	dest := q.dest.String()
-	if q.command == CommandResolve {
-		dest = q.dest.Host
-	}
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
-	return &UpstreamError{Op: q.command, Dest: dest, Upstream: q.upstream.Address, Stage: stage, Err: err}
+	return &UpstreamError{Op: q.command, Dest: q.dest.of(q.command), Upstream: q.upstream.Address, Stage: stage, Err: err}
 }
 
 // converse returns the address in the reply, and the stage that it reached. If code is not
