@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -90,21 +91,14 @@ var hostsOnly = &net.Resolver{PreferGo: true, Dial: func(context.Context, string
 
 var errHostsOnly = errors.New("not in the hosts file")
 
-// shuffled returns ips with the addresses of each family in random order.
+// shuffled returns ips in random order, IPv6 first.
 func shuffled(ips []netip.Addr) []netip.Addr {
-	ips = append([]netip.Addr(nil), ips...)
-	for begin := 0; begin < len(ips); {
-		end := begin + 1
-		for end < len(ips) && ips[end].Is4() == ips[begin].Is4() {
-			end++
-		}
-		family := ips[begin:end]
-		for i := range family {
-			j := i + random.N(len(family)-i)
-			family[i], family[j] = family[j], family[i]
-		}
-		begin = end
+	ips = slices.Clone(ips)
+	for i := range ips {
+		j := i + random.N(len(ips)-i)
+		ips[i], ips[j] = ips[j], ips[i]
 	}
+	ips, _ = sixFirst(ips)
 	return ips
 }
 

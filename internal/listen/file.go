@@ -8,7 +8,9 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -139,6 +141,24 @@ func isStale(path string) bool {
 		c.Close()
 	}
 	return errors.Is(err, errno.ECONNREFUSED) && !isBound(path)
+}
+
+// isBound reports whether an unconnected socket of this network namespace is bound to path: a
+// connection to one that does not listen yet fails like one to a stale file. Only Linux
+// tells.
+func isBound(path string) bool {
+	all, err := os.ReadFile("/proc/thread-self/net/unix")
+	path, errAbs := filepath.Abs(path)
+	if runtime.GOOS != "linux" || err != nil || errAbs != nil {
+		return false
+	}
+	for line := range strings.Lines(string(all)) { // Num RefCount Protocol Flags Type St Inode Path
+		fields := strings.Fields(line)
+		if len(fields) >= 8 && fields[5] == "01" && strings.HasSuffix(line, " "+path+"\n") {
+			return true
+		}
+	}
+	return false
 }
 
 // Close closes the listener and removes its file.

@@ -22,10 +22,10 @@ type Queue struct {
 	out      io.Writer
 	tellLost func(n uint64) []byte
 	lost     atomic.Uint64
-	wake     chan struct{} // has room for one
 	done     chan struct{} // closed when the goroutine has ended
 
 	mu      sync.Mutex
+	changed sync.Cond
 	waiting []entry
 	bytes   int // of them
 	full    bool
@@ -43,7 +43,8 @@ type entry struct {
 // next one that can, the queue writes tellLost(n), a line that reports n lost ones. The
 // caller must call Close.
 func New(out io.Writer, tellLost func(n uint64) []byte) *Queue {
-	q := &Queue{out: out, tellLost: tellLost, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	q := &Queue{out: out, tellLost: tellLost, done: make(chan struct{})}
+	q.changed.L = &q.mu
 	go q.run()
 	return q
 }
@@ -70,7 +71,7 @@ func (q *Queue) Write(line []byte) (int, error) {
 	q.waiting = append(q.waiting, entry{bytes.Clone(line), q.dropped})
 	q.bytes += len(line)
 	q.dropped = 0
-	q.wakeUp()
+	q.changed.Signal()
 	return len(line), nil
 }
 
@@ -78,18 +79,11 @@ func (q *Queue) Write(line []byte) (int, error) {
 func (q *Queue) Close(timeout time.Duration) {
 	q.mu.Lock()
 	q.closed = true
-	q.wakeUp()
+	q.changed.Signal()
 	q.mu.Unlock()
 	select {
 	case <-q.done:
 	case <-time.After(timeout):
-	}
-}
-
-func (q *Queue) wakeUp() {
-	select {
-	case q.wake <- struct{}{}:
-	default: // it will wake up already
 	}
 }
 
@@ -117,26 +111,20 @@ func (q *Queue) run() {
 // next waits for the next line, or, if the queue is empty, for dropped ones. ok is false
 // if the queue is closed and empty.
 func (q *Queue) next() (next entry, ok bool) {
-	for {
-		q.mu.Lock()
-		switch {
-		case len(q.waiting) > 0:
-			next = q.waiting[0]
-			q.waiting[0] = entry{}
-			q.waiting = q.waiting[1:]
-			q.bytes -= len(next.line)
-			q.mu.Unlock()
-			return next, true
-		case q.dropped > 0 || q.closed:
-			next.dropped = q.dropped
-			q.dropped = 0
-			ok = !q.closed
-			q.mu.Unlock()
-			return next, ok
-		}
-		q.mu.Unlock()
-		<-q.wake
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(q.waiting) == 0 && q.dropped == 0 && !q.closed {
+		q.changed.Wait()
 	}
+	if len(q.waiting) == 0 {
+		next.dropped, q.dropped = q.dropped, 0
+		return next, !q.closed
+	}
+	next = q.waiting[0]
+	q.waiting[0] = entry{}
+	q.waiting = q.waiting[1:]
+	q.bytes -= len(next.line)
+	return next, true
 }
 
 // lineWriter begins a new line after one that could be written only in part.
