@@ -212,7 +212,7 @@ func (e *UpstreamError) credentialsMatter() bool {
 
 // attempt connects to the proxy and makes one request, or none if command is 0.
 func (u *Upstream) attempt(ctx context.Context, command Command, dest Addr, client Credentials) (net.Conn, netip.Addr, error) {
-	request := &upstreamRequest{upstream: u, command: command, dest: dest, credentials: client}
+	request := &upstreamRequest{upstream: u, command: command, dest: dest, credentials: client, stage: StageDial}
 	switch {
 	case u.hasCredentials():
 		request.credentials = *u.Credentials
@@ -224,7 +224,7 @@ func (u *Upstream) attempt(ctx context.Context, command Command, dest Addr, clie
 	defer cancel()
 	conn, err := u.connect(ctx)
 	if err != nil {
-		return nil, netip.Addr{}, request.failed(StageDial, err)
+		return nil, netip.Addr{}, request.failed(err)
 	}
 	ip, err := request.send(ctx, conn)
 	if err != nil {

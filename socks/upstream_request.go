@@ -39,57 +39,52 @@ type upstreamRequest struct {
 	dest        Addr
 	credentials Credentials
 	optional    bool // the proxy may choose no authentication
+
+	stage Stage
+	code  ReplyCode
 }
 
 // send makes the request on conn, which the caller closes on an error. It reads nothing
 // beyond the reply.
 func (q *upstreamRequest) send(ctx context.Context, conn net.Conn) (netip.Addr, error) {
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
-	bound, stage, code, err := q.converse(conn)
-	if !stop() && code == Succeeded { // the deadline is set, or about to be
+	bound, err := q.converse(conn)
+	if !stop() && q.code == Succeeded { // the deadline is set, or about to be
 		err = ctx.Err()
 	}
-	switch {
-	case err != nil:
-		return netip.Addr{}, q.failed(stage, err)
-	case code != Succeeded:
-		refused := q.failed(stage, nil)
-		refused.Code = code
-		return netip.Addr{}, refused
+	if err != nil || q.code != Succeeded {
+		return netip.Addr{}, q.failed(err)
 	}
 	return bound, nil
 }
 
-func (q *upstreamRequest) failed(stage Stage, err error) *UpstreamError {
+func (q *upstreamRequest) failed(err error) *UpstreamError {
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
-	return &UpstreamError{Op: q.command, Dest: q.dest.of(q.command), Upstream: q.upstream.Address, Stage: stage, Err: err}
+	return &UpstreamError{Op: q.command, Dest: q.dest.of(q.command), Upstream: q.upstream.Address, Stage: q.stage, Code: q.code, Err: err}
 }
 
-// converse returns the address in the reply, and the stage that it reached. If code is not
-// Succeeded, the proxy has refused, and the rest of its reply is unread.
-func (q *upstreamRequest) converse(conn net.Conn) (bound netip.Addr, stage Stage, code ReplyCode, err error) {
-	stage = StageGreeting
+// converse returns the address in the reply. If it sets q.code, the proxy has refused, and
+// the rest of its reply is unread.
+func (q *upstreamRequest) converse(conn net.Conn) (bound netip.Addr, err error) {
+	q.stage = StageGreeting
 	method, err := q.greet(conn)
+	if err == nil && method == methodUserPass {
+		q.stage = StageAuth
+		err = q.authenticate(conn)
+	}
 	if err != nil {
-		return
+		return bound, err
 	}
-	if method == methodUserPass {
-		stage = StageAuth
-		if err = q.authenticate(conn); err != nil {
-			return
-		}
-	}
-	stage = StageRequest
+	q.stage = StageRequest
 	if q.command == 0 {
-		return
+		return bound, nil
 	}
-	if _, err = conn.Write(q.message()); err != nil {
-		return
+	if _, err := conn.Write(q.message()); err != nil {
+		return bound, err
 	}
-	bound, code, err = q.reply(conn)
-	return
+	return q.reply(conn)
 }
 
 // greet returns the method that the proxy chose. With credentials it offers no other
@@ -171,22 +166,22 @@ func appendIP(msg []byte, ip netip.Addr) []byte {
 
 // reply reads the reply (RFC 1928, section 6). Of a refusal it reads only the code: Tor
 // refuses RESOLVE with address type 0.
-func (q *upstreamRequest) reply(conn net.Conn) (bound netip.Addr, code ReplyCode, err error) {
+func (q *upstreamRequest) reply(conn net.Conn) (bound netip.Addr, err error) {
 	var head [5]byte // VER REP, RSV ATYP and the first byte of the address
 	if _, err := io.ReadFull(conn, head[:2]); err != nil {
-		return bound, 0, err
+		return bound, err
 	}
 	if head[0] != Version {
-		return bound, 0, fmt.Errorf("the first byte of its reply is 0x%02x, not 0x05", head[0])
+		return bound, fmt.Errorf("the first byte of its reply is 0x%02x, not 0x05", head[0])
 	}
-	if code = ReplyCode(head[1]); code != Succeeded {
-		return bound, code, nil
+	if q.code = ReplyCode(head[1]); q.code != Succeeded {
+		return bound, nil
 	}
 	if _, err := io.ReadFull(conn, head[2:]); err != nil {
-		return bound, 0, err
+		return bound, err
 	}
 	if head[2] != 0 {
-		return bound, 0, fmt.Errorf("the reserved byte of its reply is 0x%02x, not 0", head[2])
+		return bound, fmt.Errorf("the reserved byte of its reply is 0x%02x, not 0", head[2])
 	}
 	var size int
 	switch head[3] {
@@ -197,17 +192,17 @@ func (q *upstreamRequest) reply(conn net.Conn) (bound netip.Addr, code ReplyCode
 	case atypName:
 		size = 1 + int(head[4])
 	default:
-		return bound, 0, fmt.Errorf("its reply has the unknown address type 0x%02x", head[3])
+		return bound, fmt.Errorf("its reply has the unknown address type 0x%02x", head[3])
 	}
 	addr := append(make([]byte, 0, size+2), head[4])[:size+2] // with the port
 	if _, err := io.ReadFull(conn, addr[1:]); err != nil {
-		return bound, 0, err
+		return bound, err
 	}
 	if head[3] != atypName {
 		bound, _ = netip.AddrFromSlice(addr[:size])
 	}
 	if q.command == CommandResolve && !bound.IsValid() {
-		return bound, 0, errors.New("it answered RESOLVE with a name")
+		return bound, errors.New("it answered RESOLVE with a name")
 	}
-	return bound.Unmap(), Succeeded, nil
+	return bound.Unmap(), nil
 }

@@ -58,30 +58,24 @@ func names(options []option, which string) (all []string) {
 
 // spec returns an option in the format of zsh's _arguments, a word for each name.
 func spec(o option) string {
+	var before, value, action string
+	if o.Many {
+		before = "*"
+	} else if len(o.Names) > 1 {
+		before = "(" + strings.Join(o.Names, " ") + ")"
+	}
+	if o.Value != "" {
+		value, action = "=", ":"+zshQuote(o.Value)+": "
+		switch {
+		case o.Words != nil:
+			action = ":" + zshQuote(o.Value) + ":(" + strings.Join(o.Words, " ") + ")"
+		case o.File():
+			action = ":" + zshQuote(o.Value) + ":_files"
+		}
+	}
 	var all []string
 	for _, name := range o.Names {
-		s := "'" + name
-		others := o.Names
-		if o.Many {
-			s, others = "'*"+name, nil
-		}
-		if len(others) > 1 {
-			s = "'(" + strings.Join(others, " ") + ")" + name
-		}
-		if o.Value != "" {
-			s += "="
-		}
-		s += "[" + zshQuote(o.Plain()) + "]"
-		switch {
-		case o.Value == "":
-		case o.Words != nil:
-			s += ":" + zshQuote(o.Value) + ":(" + strings.Join(o.Words, " ") + ")"
-		case o.File():
-			s += ":" + zshQuote(o.Value) + ":_files"
-		default:
-			s += ":" + zshQuote(o.Value) + ": "
-		}
-		all = append(all, s+"'")
+		all = append(all, "'"+before+name+value+"["+zshQuote(o.Plain())+"]"+action+"'")
 	}
 	return strings.Join(all, " ")
 }
