@@ -159,8 +159,8 @@ func (p *prober) isOwn(addresses ...string) bool {
 // on this machine they include those on all of its addresses.
 func listenersAt(nc net.Conn) []string {
 	all := []string{nc.RemoteAddr().String()}
-	to, ok := nc.RemoteAddr().(*net.TCPAddr)
-	if from, _ := nc.LocalAddr().(*net.TCPAddr); ok && from != nil && from.IP.Equal(to.IP) {
+	to, _ := nc.RemoteAddr().(*net.TCPAddr)
+	if from, _ := nc.LocalAddr().(*net.TCPAddr); to != nil && from != nil && from.IP.Equal(to.IP) {
 		for _, host := range []string{"0.0.0.0", "::", ""} {
 			all = append(all, net.JoinHostPort(host, strconv.Itoa(to.Port)))
 		}

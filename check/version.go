@@ -2,6 +2,7 @@ package check
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -73,25 +74,14 @@ func goodbye(nc net.Conn) {
 	io.Copy(io.Discard, nc)
 }
 
-// services holds the service bits that have a name (Bitcoin Core, ServiceFlags).
-var services = []struct {
-	bit  uint
-	name string
-}{
-	{0, "NETWORK"}, {2, "BLOOM"}, {3, "WITNESS"}, {6, "COMPACT_FILTERS"}, {10, "NETWORK_LIMITED"}, {11, "P2P_V2"},
-}
+// serviceBits are the service bits that have a name (Bitcoin Core, ServiceFlags).
+var serviceBits = map[int]string{0: "NETWORK", 2: "BLOOM", 3: "WITNESS", 6: "COMPACT_FILTERS", 10: "NETWORK_LIMITED", 11: "P2P_V2"}
 
 // serviceNames returns the names of the bits that are set, as in Bitcoin Core's getpeerinfo.
 func serviceNames(bits uint64) (names []string) {
-	for _, s := range services {
-		if bits&(1<<s.bit) != 0 {
-			names = append(names, s.name)
-			bits &^= 1 << s.bit
-		}
-	}
 	for bit := range 64 {
 		if bits&(1<<bit) != 0 {
-			names = append(names, fmt.Sprintf("UNKNOWN[2^%d]", bit))
+			names = append(names, cmp.Or(serviceBits[bit], fmt.Sprintf("UNKNOWN[2^%d]", bit)))
 		}
 	}
 	return names
@@ -100,13 +90,6 @@ func serviceNames(bits uint64) (names []string) {
 // describe returns what the peer's VERSION says about it.
 func (p *prober) describe() string {
 	peer := p.report.Peer
-	agent := peer.UserAgent
-	if agent == "" {
-		agent = "no user agent"
-	}
-	offers := "no services"
-	if len(peer.Offers) > 0 {
-		offers = strings.Join(peer.Offers, " ")
-	}
-	return fmt.Sprintf("%s, protocol %d, at block %d, offers %s", agent, peer.Protocol, peer.Height, offers)
+	return fmt.Sprintf("%s, protocol %d, at block %d, offers %s", cmp.Or(peer.UserAgent, "no user agent"),
+		peer.Protocol, peer.Height, cmp.Or(strings.Join(peer.Offers, " "), "no services"))
 }

@@ -1,6 +1,7 @@
 package status
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 	"slices"
@@ -92,17 +93,11 @@ func rank(s *proxy.SessionInfo) int {
 
 // matches reports whether q selects s.
 func (q query) matches(s *proxy.SessionInfo) bool {
-	plaintext := ""
+	transport, plaintext := cmp.Or(s.Transport, "pending"), ""
 	if s.Plaintext() {
 		plaintext = "plaintext"
 	}
-	switch q.transport {
-	case "", s.Transport, plaintext:
-	case "pending":
-		if s.Transport != "" {
-			return false
-		}
-	default:
+	if q.transport != "" && q.transport != transport && q.transport != plaintext {
 		return false
 	}
 	if len(q.words) == 0 {
