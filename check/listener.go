@@ -28,8 +28,14 @@ func (s *Subject) listener(ctx context.Context, l Listener) Result {
 	if address.AnyPort() {
 		return result(Skipped, "the system chooses the port when the proxy starts", "")
 	}
-	if l.Peer != "" {
-		return s.peerListener(ctx, l, address)
+	if l.Peer != "" { // anything sent would go to the peer
+		d := net.Dialer{Timeout: askTimeout}
+		conn, err := d.DialContext(ctx, address.Network, address.Address)
+		if err != nil {
+			return notListening(l, err)
+		}
+		conn.Close()
+		return result(OK, "something is listening there; it should connect clients to "+l.Peer, "to test that: bip324-proxy check "+l.Peer)
 	}
 	who := socks.Upstream{Network: address.Network, Address: address.Address, Credentials: s.Policy.Socks.Auth, Timeout: askTimeout}
 	known := proxy.ProbeAddr
@@ -70,17 +76,6 @@ func (s *Subject) listener(ctx context.Context, l Listener) Result {
 	}
 	return result(Failed, fmt.Sprintf("something is listening there, but it does not answer like a SOCKS5 proxy: %v", reason(refused.Err)),
 		"if it is bip324-proxy, see its log; if it is another program, choose another address with --listen")
-}
-
-// peerListener only connects: anything sent would go to the peer.
-func (s *Subject) peerListener(ctx context.Context, l Listener, address listen.Address) Result {
-	d := net.Dialer{Timeout: askTimeout}
-	conn, err := d.DialContext(ctx, address.Network, address.Address)
-	if err != nil {
-		return notListening(l, err)
-	}
-	conn.Close()
-	return Result{"listener", OK, fmt.Sprintf("%s: something is listening there; it should connect clients to %s", l.Address, l.Peer), "to test that: bip324-proxy check " + l.Peer}
 }
 
 func notListening(l Listener, err error) Result {

@@ -247,14 +247,7 @@ func (p *prober) introduced(v v1v2.Version, err error) {
 		p.report.add(Result{"version", Warning, what, "it speaks v2, but does not want this connection: it may be full, or ban this address"})
 		return
 	}
-	p.note(v)
-	p.report.add(Result{"version", OK, p.describe(), ""})
-}
-
-func (p *prober) note(v v1v2.Version) {
-	peer := p.report.Peer
-	peer.UserAgent, peer.Protocol, peer.Height = v.UserAgent, v.Protocol, v.Height
-	peer.Services, peer.Offers = fmt.Sprintf("%016x", v.Services), serviceNames(v.Services)
+	p.report.add(Result{"version", OK, p.note(v), ""})
 }
 
 // noHandshake reports why there is no v2 session.
@@ -333,8 +326,7 @@ func (p *prober) tryV1(ctx context.Context, dialer *fallback.Dialer) {
 		return
 	}
 	p.report.Peer.Speaks = "v1"
-	p.note(v)
-	p.report.add(Result{name, OK, "the peer answers in v1, and so speaks v1 only: " + p.describe(), onlyAlways})
+	p.report.add(Result{name, OK, "the peer answers in v1, and so speaks v1 only: " + p.note(v), onlyAlways})
 }
 
 func rounded(d time.Duration) time.Duration {

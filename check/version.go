@@ -87,9 +87,11 @@ func serviceNames(bits uint64) (names []string) {
 	return names
 }
 
-// describe returns what the peer's VERSION says about it.
-func (p *prober) describe() string {
+// note records the peer's VERSION, and returns it in words.
+func (p *prober) note(v v1v2.Version) string {
 	peer := p.report.Peer
-	return fmt.Sprintf("%s, protocol %d, at block %d, offers %s", cmp.Or(peer.UserAgent, "no user agent"),
-		peer.Protocol, peer.Height, cmp.Or(strings.Join(peer.Offers, " "), "no services"))
+	peer.UserAgent, peer.Protocol, peer.Height = v.UserAgent, v.Protocol, v.Height
+	peer.Services, peer.Offers = fmt.Sprintf("%016x", v.Services), serviceNames(v.Services)
+	return fmt.Sprintf("%s, protocol %d, at block %d, offers %s", cmp.Or(v.UserAgent, "no user agent"),
+		v.Protocol, v.Height, cmp.Or(strings.Join(peer.Offers, " "), "no services"))
 }

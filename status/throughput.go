@@ -2,7 +2,6 @@ package status
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -26,13 +25,9 @@ type Throughput struct {
 // recent measures the throughput.
 type recent struct {
 	mu               sync.Mutex
-	time             time.Time // of the last sample
-	toPeer, toClient uint64    // bytes since the start, at that time
-	rates            []rate    // the oldest first
+	last             Throughput // Until is the time of the last sample
+	toPeer, toClient uint64     // bytes since the start, at that time
 }
-
-// rate is in bytes per second.
-type rate struct{ toPeer, toClient float64 }
 
 // sample takes samples until ctx ends.
 func (r *recent) sample(ctx context.Context, snapshot func() proxy.Snapshot) {
@@ -56,22 +51,20 @@ func (r *recent) add(s proxy.Snapshot) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if seconds := s.Time.Sub(r.time).Seconds(); !r.time.IsZero() && seconds > 0 {
-		if len(r.rates) == keepSamples {
-			r.rates = slices.Delete(r.rates, 0, 1)
+	if seconds := s.Time.Sub(r.last.Until).Seconds(); !r.last.Until.IsZero() && seconds > 0 {
+		add := func(rates []float64, bytes uint64) []float64 {
+			rates = append(rates, float64(bytes)/seconds)
+			return rates[max(len(rates)-keepSamples, 0):]
 		}
-		r.rates = append(r.rates, rate{float64(toPeer-r.toPeer) / seconds, float64(toClient-r.toClient) / seconds})
+		r.last.ToPeer = add(r.last.ToPeer, toPeer-r.toPeer)
+		r.last.ToClient = add(r.last.ToClient, toClient-r.toClient)
 	}
-	r.time, r.toPeer, r.toClient = s.Time, toPeer, toClient
+	r.last.Until, r.toPeer, r.toClient = s.Time, toPeer, toClient
 }
 
 func (r *recent) throughput() Throughput {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	t := Throughput{Interval: sampleInterval.Seconds(), Until: r.time, ToPeer: []float64{}, ToClient: []float64{}}
-	for _, rate := range r.rates {
-		t.ToPeer = append(t.ToPeer, rate.toPeer)
-		t.ToClient = append(t.ToClient, rate.toClient)
-	}
-	return t
+	// The slices are copied, and never nil, which JSON would have as null.
+	return Throughput{sampleInterval.Seconds(), r.last.Until, append([]float64{}, r.last.ToPeer...), append([]float64{}, r.last.ToClient...)}
 }
