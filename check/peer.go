@@ -191,27 +191,27 @@ func (s *Subject) allPublic() bool {
 
 // cannotConnect reports why there is no connection.
 func (p *prober) cannotConnect(err error) {
-	const name = "connect"
 	dest := p.target.String() + ": "
 	kind, why := proxy.Explain(err, p.report.Peer.Network)
+	what, hint := dest+why, hints.For(proxy.Failure{Kind: kind, Err: err})
 	switch {
-	case kind == proxy.KindDenied:
-		p.fail(name, why, hints.For(proxy.Failure{Kind: kind, Err: err}))
 	case kind == proxy.KindNoEgress, kind == proxy.KindUpstream:
-		p.fail(name, dest+why, hints.For(proxy.Failure{Kind: kind, Err: err}))
+	case kind == proxy.KindDenied:
+		what = why
 	case errors.As(err, new(*socks.UpstreamError)):
-		p.fail(name, why, "the address may be wrong, or the peer not running; or the upstream proxy has no connection itself: see its log")
+		what, hint = why, "the address may be wrong, or the peer not running; or the upstream proxy has no connection itself: see its log"
 	case errors.As(err, new(*socks.AddrError)):
-		p.fail(name, why, "leave out --upstream to connect to it directly")
+		what, hint = why, "leave out --upstream to connect to it directly"
 	case errors.Is(err, dial.ErrMulticastName):
-		p.fail(name, fmt.Sprintf("%sthe name cannot be resolved: %v", dest, dial.ErrMulticastName), "no DNS server was asked")
+		what, hint = fmt.Sprintf("%sthe name cannot be resolved: %v", dest, dial.ErrMulticastName), "no DNS server was asked"
 	case errors.As(err, new(*net.DNSError)):
-		p.fail(name, fmt.Sprintf("%sthe name cannot be resolved: %v", dest, reason(err)), "check the spelling, and that name resolution works on this machine")
+		what, hint = fmt.Sprintf("%sthe name cannot be resolved: %v", dest, reason(err)), "check the spelling, and that name resolution works on this machine"
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
-		p.fail(name, dest+"no answer in time", "the host may be down, or a firewall, here or on the path, drops the connection")
+		what, hint = dest+"no answer in time", "the host may be down, or a firewall, here or on the path, drops the connection"
 	default:
-		p.fail(name, fmt.Sprintf("%scannot connect: %v", dest, reason(err)), "check that the address and the port are right, and that a node runs there and listens")
+		what, hint = fmt.Sprintf("%scannot connect: %v", dest, reason(err)), "check that the address and the port are right, and that a node runs there and listens"
 	}
+	p.fail("connect", what, hint)
 }
 
 func (p *prober) connected(nc net.Conn, took time.Duration) {
