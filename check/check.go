@@ -56,16 +56,12 @@ const (
 
 // Result is the result of one check.
 type Result struct {
-	Name  string `json:"name"` // one of Names
+	// Name is, of a check of the proxy, configuration, listener, upstream, network, names,
+	// sessions or status; of a peer connect, names, v2, version or v1.
+	Name  string `json:"name"`
 	State State  `json:"state"`
 	What  string `json:"what"`           // the finding
 	Hint  string `json:"hint,omitempty"` // what to do, or what it means
-}
-
-// Names holds the names of checks, in the order of a report.
-var Names = []string{
-	"configuration", "listener", "upstream", "network", "names", "sessions", "status", // of the proxy
-	"connect", "v2", "version", "v1", // of a peer
 }
 
 // Report is the outcome of all checks. Its JSON is an interface of the program: names keep

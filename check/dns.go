@@ -1,7 +1,6 @@
 package check
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"net"
@@ -32,7 +31,7 @@ func (p *prober) dns(ctx context.Context, name string) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, serverTimeout)
 	defer cancel()
-	servers := nameservers(resolvConf)
+	servers := nameservers()
 	answered := make([]bool, len(servers))
 	var asked sync.WaitGroup
 	for i, server := range servers {
@@ -100,15 +99,11 @@ type observedPacketConn struct {
 	net.PacketConn
 }
 
-// nameservers returns the DNS servers in a resolv.conf(5) file.
-func nameservers(path string) (all []string) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil
-	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if words := strings.Fields(lines.Text()); len(words) > 1 && words[0] == "nameserver" && len(all) < 3 { // MAXNS
+// nameservers returns the DNS servers in resolv.conf(5), if there is one.
+func nameservers() (all []string) {
+	b, _ := os.ReadFile(resolvConf)
+	for line := range strings.Lines(string(b)) {
+		if words := strings.Fields(line); len(words) > 1 && words[0] == "nameserver" && len(all) < 3 { // MAXNS
 			all = append(all, words[1])
 		}
 	}
