@@ -198,12 +198,14 @@ func runNode(ctx context.Context, l net.Listener) (sessionID string, err error) 
 
 // tell prints the report, and fails if plaintext left or the session ids differ.
 func (r *clientReport) tell(out io.Writer, wire *wiretap, proxyID, nodeID string) error {
-	sent, total := wire.taken()
+	wire.mu.Lock()
+	sent := slices.Clone(wire.sent)
+	wire.mu.Unlock()
 	fmt.Fprintf(out, `
 The client said, in v1 plaintext (magic, "version", length, checksum, ...):
 %s
 What left the proxy for the node instead (the first bytes of %d):
-%s`, hexdump(r.said, 112), total, hexdump(sent, 112))
+%s`, hexdump(r.said, 112), len(sent), hexdump(sent, 112))
 	for _, clear := range [][]byte{demoMagic[:], []byte("version"), []byte("verack"), []byte("unpatched-v1-client")} {
 		if bytes.Contains(sent, clear) {
 			return fmt.Errorf("%q left in plaintext", clear)
@@ -239,22 +241,15 @@ func hexdump(b []byte, n int) (s string) {
 	return s
 }
 
-// wiretap records what the proxy sends to the node.
+// wiretap records what the proxy sends to the node: a few kilobytes.
 type wiretap struct {
-	mu    sync.Mutex
-	start []byte // of the stream, up to 8 KiB
-	count int
+	mu   sync.Mutex
+	sent []byte
 }
 
 func (w *wiretap) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, network, addr)
 	return &tappedConn{conn, w}, err
-}
-
-func (w *wiretap) taken() (start []byte, count int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return slices.Clone(w.start), w.count
 }
 
 type tappedConn struct {
@@ -264,8 +259,7 @@ type tappedConn struct {
 
 func (c *tappedConn) Write(p []byte) (int, error) {
 	c.tap.mu.Lock()
-	c.tap.start = append(c.tap.start, p[:min(len(p), 8<<10-len(c.tap.start))]...)
-	c.tap.count += len(p)
+	c.tap.sent = append(c.tap.sent, p...)
 	c.tap.mu.Unlock()
 	return c.Conn.Write(p)
 }

@@ -6,34 +6,29 @@ import (
 	"log/slog"
 
 	"bip324proxy/internal/journal"
+	"bip324proxy/internal/logqueue"
 )
 
-// logFormat is the format of log lines.
-type logFormat struct {
-	name    string // text or json
-	journal bool   // systemd's journal reads them
-}
-
-// linesLost returns the line that reports n lost lines.
-func (f logFormat) linesLost(n uint64) []byte {
-	var line bytes.Buffer
-	f.logger(&line, slog.LevelError).Error("lines lost", "n", n)
-	return line.Bytes()
-}
-
-// logger returns a logger that writes to w.
-func (f logFormat) logger(w io.Writer, level slog.Leveler) *slog.Logger {
+// newLog returns a log in that format, text or json, or for systemd's journal if that reads
+// stderr. The queue writes its lines to stderr, and a line with the number of lost ones.
+func newLog(stderr io.Writer, format string, level slog.Leveler) (*slog.Logger, *logqueue.Queue) {
 	options := &slog.HandlerOptions{Level: level}
-	handler := func(w io.Writer) slog.Handler {
-		if f.name == "json" {
+	inFormat := func(w io.Writer) slog.Handler {
+		if format == "json" {
 			return slog.NewJSONHandler(w, options)
 		}
 		return slog.NewTextHandler(w, options)
 	}
-	if f.journal {
-		return slog.New(journal.NewHandler(w, handler))
+	handler := inFormat
+	if journal.Is(stderr) {
+		handler = func(w io.Writer) slog.Handler { return journal.NewHandler(w, inFormat) }
 	}
-	return slog.New(handler(w))
+	queue := logqueue.New(stderr, func(lost uint64) []byte {
+		var line bytes.Buffer
+		slog.New(handler(&line)).Error("lines lost", "n", lost)
+		return line.Bytes()
+	})
+	return slog.New(handler(queue)), queue
 }
 
 // setLevel sets the log's level to that of the settings, which is valid.

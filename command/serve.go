@@ -17,7 +17,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"bip324proxy/internal/hints"
-	"bip324proxy/internal/journal"
 	"bip324proxy/internal/listen"
 	"bip324proxy/internal/logqueue"
 	"bip324proxy/internal/signals"
@@ -71,11 +70,9 @@ func serve(c *cli.Context) error {
 		return err
 	}
 	s.current.Store(set)
-	format := logFormat{name: set.LogFormat, journal: journal.Is(s.stderr)}
-	s.queue = logqueue.New(s.stderr, format.linesLost)
-	defer s.endLog()
-	s.log = format.logger(s.queue, s.level)
 	s.setLevel()
+	s.log, s.queue = newLog(s.stderr, set.LogFormat, s.level)
+	defer s.endLog()
 	s.warnOfSettings()
 	if err := s.openPeers(); err != nil {
 		return err

@@ -40,9 +40,17 @@ func runStatus(c *cli.Context) error {
 	if c.Bool("json") && c.Bool("watch") {
 		return usageError{errors.New("status: --json and --watch exclude each other; give one of them")}
 	}
-	page, err := statusClient(c)
+	address, err := onlyArgument(c)
 	if err != nil {
 		return err
+	}
+	s, err := settings.Load(c)
+	if err != nil {
+		return err
+	}
+	page := status.Client{Address: cmp.Or(address, s.Status, usualPage), Token: s.Token}
+	if _, err := listen.Parse(page.Address); err != nil {
+		return usageError{fmt.Errorf("status: %w", err)}
 	}
 	if c.Bool("watch") {
 		ctx, stop := signal.NotifyContext(c.Context, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
@@ -61,21 +69,4 @@ func runStatus(c *cli.Context) error {
 		return err
 	}
 	return statusterminal.Print(c.App.Writer, report)
-}
-
-// statusClient returns the client for the status page that the command is about.
-func statusClient(c *cli.Context) (page status.Client, err error) {
-	address, err := onlyArgument(c)
-	if err != nil {
-		return page, err
-	}
-	s, err := settings.Load(c)
-	if err != nil {
-		return page, err
-	}
-	page = status.Client{Address: cmp.Or(address, s.Status, usualPage), Token: s.Token}
-	if _, err := listen.Parse(page.Address); err != nil {
-		return page, usageError{fmt.Errorf("%s: %w", c.Command.Name, err)}
-	}
-	return page, nil
 }

@@ -26,15 +26,26 @@ type stops struct {
 	signal        os.Signal     // the first, once that is closed
 }
 
-// awaitStops waits for the signals in the background, until done is closed. After the
-// second the process ends within stopNowTimeout, whatever it is waiting for.
+// awaitStops waits for the signals in the background, until done is closed, and passes on
+// each SIGHUP that asks for a reload. After the second that stops the service the process
+// ends within stopNowTimeout, whatever it is waiting for.
 func (s *service) awaitStops(done <-chan struct{}) {
 	s.stops = stops{first: make(chan struct{}), second: make(chan struct{})}
 	s.reloads = make(chan os.Signal, 1)
 	terminalClosed := findTerminal()
 	go func() {
-		if s.stops.signal = s.awaitFirst(terminalClosed, done); s.stops.signal == nil {
-			return
+		for s.stops.signal == nil {
+			select {
+			case s.stops.signal = <-signals.Stops:
+			case hangup := <-signals.Hangups:
+				if terminalClosed() {
+					s.stops.signal = hangup
+				} else if len(s.reloads) == 0 { // or one is due already
+					s.reloads <- hangup // nothing else sends there, so this does not block
+				}
+			case <-done:
+				return
+			}
 		}
 		close(s.stops.first)
 		select {
@@ -44,27 +55,6 @@ func (s *service) awaitStops(done <-chan struct{}) {
 		case <-done:
 		}
 	}()
-}
-
-// awaitFirst returns the first signal that stops the service, or nil once done is closed.
-// It passes on each SIGHUP that asks for a reload.
-func (s *service) awaitFirst(terminalClosed func() bool, done <-chan struct{}) os.Signal {
-	for {
-		select {
-		case stop := <-signals.Stops:
-			return stop
-		case hangup := <-signals.Hangups:
-			if terminalClosed() {
-				return hangup
-			}
-			select {
-			case s.reloads <- hangup:
-			default: // a reload is due already
-			}
-		case <-done:
-			return nil
-		}
-	}
 }
 
 // endWithin ends the process after d at the latest, with exit code 1 if the known peers

@@ -122,8 +122,8 @@ func readEnvironment(environ []string) (map[string]given, error) {
 		}
 		i := slices.IndexFunc(table, func(t *setting) bool { return t.env() == name })
 		switch {
-		case i < 0 && isServiceLink(name):
-			continue
+		case i < 0 && (strings.Contains(name, "_SERVICE_") || strings.Contains(name, "_PORT")):
+			continue // Kubernetes and Docker set such variables for a service called bip324-proxy
 		case i < 0:
 			like := strings.ToLower(strings.ReplaceAll(name[len(envPrefix):], "_", "-"))
 			return nil, &Error{name, fmt.Errorf("unknown setting; did you mean %s?", lookUp(nearest(like)).env())}
@@ -132,12 +132,6 @@ func readEnvironment(environ []string) (map[string]given, error) {
 		all[t.name] = given{t.split([]string{text}), fromEnvironment}
 	}
 	return all, nil
-}
-
-// isServiceLink reports whether Kubernetes or Docker sets a variable of that name for a
-// service called bip324-proxy.
-func isServiceLink(name string) bool {
-	return strings.Contains(name, "_SERVICE_") || strings.Contains(name, "_PORT")
 }
 
 // byteOrderMark begins files that Windows editors save.
