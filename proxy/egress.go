@@ -24,6 +24,11 @@ func refuse(request *socks.Request, code socks.ReplyCode, err error) error {
 	return err
 }
 
+// fail refuses the request with code because of err, and returns a *requestError.
+func fail(request *socks.Request, code socks.ReplyCode, err error) error {
+	return refuse(request, code, &requestError{request.Command, code, err})
+}
+
 // dial connects to the request's destination, or refuses the request. All later dials of
 // the session go the same way.
 func (s *session) dial(ctx context.Context, request *socks.Request) (*stream.Socket, error) {
@@ -41,9 +46,9 @@ func (s *session) dial(ctx context.Context, request *socks.Request) (*stream.Soc
 	case errors.Is(err, errOwnUpstream):
 		return nil, refuse(request, socks.NotAllowed, errOwnUpstream)
 	case errors.As(err, new(*rules.DeniedError)):
-		return nil, refuse(request, socks.NotAllowed, &dialError{socks.NotAllowed, err})
+		return nil, fail(request, socks.NotAllowed, err)
 	case err != nil:
-		return nil, refuse(request, code, &dialError{code, err})
+		return nil, fail(request, code, err)
 	case s.server.listensOn(conn.RemoteAddr()):
 		conn.Close()
 		return nil, refuse(request, socks.NotAllowed, errOwnAddress)
@@ -189,17 +194,17 @@ func (s *session) resolve(ctx context.Context, request *socks.Request) error {
 		if s.public && dest.IP == ProbeAddr {
 			err = errProbe
 		}
-		return refuse(request, socks.NotAllowed, &resolveError{socks.NotAllowed, err})
+		return fail(request, socks.NotAllowed, err)
 	}
 	ip, err := s.lookup(ctx, request)
 	if errors.Is(err, errOwnUpstream) {
 		return refuse(request, socks.NotAllowed, errOwnUpstream)
 	}
 	if err != nil { // lnd uses its own resolver after this code only
-		return refuse(request, socks.HostUnreachable, &resolveError{socks.HostUnreachable, err})
+		return fail(request, socks.HostUnreachable, err)
 	}
 	if err := s.policy.Rules.CheckAddr(ip, 0, s.public); err != nil {
-		return refuse(request, socks.NotAllowed, &resolveError{socks.NotAllowed, err})
+		return fail(request, socks.NotAllowed, err)
 	}
 	if request.ReplyAddr(ip) != nil {
 		return errClientLeft

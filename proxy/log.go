@@ -79,13 +79,13 @@ func (s *session) logLevel(o Outcome, err error) slog.Level {
 	}
 	redacted := o.why.explain(redact(err), o.Network) // the log may be redacted by the time of the folded line
 	key, about := foldKey{dest: fallback.CanonicalAddr(o.Dest), kind: o.Kind, level: level}, []any{"dest", fallback.CanonicalAddr(o.Dest)}
-	var dial *dialError
+	var failed *requestError
 	if o.why.by == clientCaused {
 		key.dest, key.reason = "", redacted
 		key.client = clientNetwork(s.client.RemoteAddr()).String()
 		about = []any{"clients", key.client}
-	} else if errors.As(err, &dial) {
-		key.code = dial.code
+	} else if errors.As(err, &failed) {
+		key.code = failed.code
 	}
 	if server.folded.isFirst(key, nil, func(again int, _ clientSet) {
 		args := append([]any{"reason", o.Reason, "within", foldRefusalsFor}, about...)

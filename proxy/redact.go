@@ -42,10 +42,8 @@ func redact(err error) error {
 	switch e := err.(type) {
 	case nil:
 		return nil
-	case *dialError:
-		return &dialError{e.code, redact(e.err)}
-	case *resolveError:
-		return &resolveError{e.code, redact(e.err)}
+	case *requestError:
+		return &requestError{e.command, e.code, redact(e.err)}
 	case *rules.DeniedError:
 		if e.Rule == "" {
 			return &rules.DeniedError{Dest: Redacted, Local: e.Local, Err: redact(e.Err)}

@@ -65,7 +65,7 @@ const (
 // status/page/words.js and docs/status.md, which tests demand, and may have advice in
 // internal/hints.
 var refusals = []refusal{
-	{is: isNil, words: func(error, string) string { return "both sides closed the connection" }},
+	{is: func(err error) bool { return err == nil }, words: func(error, string) string { return "both sides closed the connection" }},
 	{is: isOneOf(errNotTor, errProbe), level: slog.LevelDebug}, // a question that was answered
 	{kind: KindStopping, is: isOneOf(errStopping)},
 	{kind: KindTooManySessions, is: isOneOf(ErrTooManySessions, errMadeRoom), level: slog.LevelDebug, routine: true}, // folded elsewhere
@@ -76,9 +76,9 @@ var refusals = []refusal{
 	{kind: KindNoEgress, is: isOneOf(ErrNoEgress), by: peerCaused},
 	{kind: KindOwnAddress, is: isOneOf(errOwnAddress, errOwnUpstream), by: clientCaused, level: slog.LevelWarn},
 	{kind: KindUpstream, is: when(isUpstreamDown), by: peerCaused, level: slog.LevelWarn},
-	{kind: KindResolve, is: isA[*resolveError], by: peerCaused},
-	{kind: KindDial, is: when((*dialError).isLocal), by: peerCaused, level: slog.LevelWarn},
-	{kind: KindDial, is: isA[*dialError], by: peerCaused}, // most addresses that a node hears of are dead, full or old
+	{kind: KindResolve, is: when((*requestError).resolves), by: peerCaused},
+	{kind: KindDial, is: when((*requestError).isLocal), by: peerCaused, level: slog.LevelWarn},
+	{kind: KindDial, is: isA[*requestError], by: peerCaused}, // most addresses that a node hears of are dead, full or old
 	{kind: KindPassthroughDenied, is: isOneOf(errPassthroughDenied), by: clientCaused, level: slog.LevelWarn},
 	{kind: KindPeer, is: isOneOf(errPeerFirst), by: peerCaused, level: slog.LevelWarn},
 	{kind: KindPeer, is: isOneOf(ErrPeerClosed), by: peerCaused},
@@ -169,36 +169,29 @@ func (e *silentClientError) Error() string {
 	return fmt.Sprintf("the client said only %d bytes after its connection was granted, too few to tell what it speaks", e.said)
 }
 
-// dialError reports a destination that could not be connected to.
-type dialError struct {
-	code socks.ReplyCode // what the client was told
-	err  error
+// requestError reports a destination that could not be connected to, or a name that could
+// not be resolved.
+type requestError struct {
+	command socks.Command
+	code    socks.ReplyCode // what the client was told
+	err     error
 }
 
-func (e *dialError) Error() string {
-	return fmt.Sprintf("cannot connect (the client was told: %v): %s", e.code, plain.Words(e.err))
+func (e *requestError) Error() string {
+	verb := "connect"
+	if e.resolves() {
+		verb = "resolve"
+	}
+	return fmt.Sprintf("cannot %s (the client was told: %v): %s", verb, e.code, plain.Words(e.err))
 }
 
-func (e *dialError) Unwrap() error { return e.err }
+func (e *requestError) Unwrap() error  { return e.err }
+func (e *requestError) resolves() bool { return e.command == socks.CommandResolve }
 
 // isLocal reports whether the destination is not at fault.
-func (e *dialError) isLocal() bool {
+func (e *requestError) isLocal() bool {
 	return e.code == socks.GeneralFailure || e.code == socks.NotAllowed
 }
-
-// resolveError reports a name that could not be resolved for a client.
-type resolveError struct {
-	code socks.ReplyCode // what the client was told
-	err  error
-}
-
-func (e *resolveError) Error() string {
-	return fmt.Sprintf("cannot resolve (the client was told: %v): %s", e.code, plain.Words(e.err))
-}
-
-func (e *resolveError) Unwrap() error { return e.err }
-
-func isNil(err error) bool { return err == nil }
 
 // isOneOf returns what reports whether an error is one of targets.
 func isOneOf(targets ...error) func(error) bool {

@@ -24,17 +24,17 @@ func TestKindsAndLevels(t *testing.T) {
 		kind  string
 		level slog.Level
 	}{
-		{&dialError{socks.HostUnreachable, io.EOF}, KindDial, slog.LevelInfo},
-		{&dialError{socks.GeneralFailure, io.EOF}, KindDial, slog.LevelWarn}, // not the destination's fault
-		{&dialError{socks.NotAllowed, &rules.DeniedError{}}, KindDenied, slog.LevelWarn},
-		{&dialError{socks.GeneralFailure, &socks.UpstreamError{Stage: socks.StageDial, Err: io.EOF}}, KindUpstream, slog.LevelWarn},
-		{&resolveError{socks.HostUnreachable, &socks.UpstreamError{Stage: socks.StageGreeting, Err: io.EOF}}, KindUpstream, slog.LevelWarn},
-		{&dialError{socks.HostUnreachable, &socks.UpstreamError{Stage: socks.StageRequest, Code: socks.HostUnreachable}}, KindDial, slog.LevelInfo},
+		{&requestError{socks.CommandConnect, socks.HostUnreachable, io.EOF}, KindDial, slog.LevelInfo},
+		{&requestError{socks.CommandConnect, socks.GeneralFailure, io.EOF}, KindDial, slog.LevelWarn}, // not the destination's fault
+		{&requestError{socks.CommandConnect, socks.NotAllowed, &rules.DeniedError{}}, KindDenied, slog.LevelWarn},
+		{&requestError{socks.CommandConnect, socks.GeneralFailure, &socks.UpstreamError{Stage: socks.StageDial, Err: io.EOF}}, KindUpstream, slog.LevelWarn},
+		{&requestError{socks.CommandResolve, socks.HostUnreachable, &socks.UpstreamError{Stage: socks.StageGreeting, Err: io.EOF}}, KindUpstream, slog.LevelWarn},
+		{&requestError{socks.CommandConnect, socks.HostUnreachable, &socks.UpstreamError{Stage: socks.StageRequest, Code: socks.HostUnreachable}}, KindDial, slog.LevelInfo},
 		{silent, KindNoV2Answer, slog.LevelInfo},
 		{broken, KindHandshake, slog.LevelWarn},
 		{&fallback.RedialError{Err: io.EOF, First: silent}, KindSecondDial, slog.LevelInfo},
-		{&resolveError{socks.HostUnreachable, io.EOF}, KindResolve, slog.LevelInfo},
-		{&resolveError{socks.HostUnreachable, errNotTor}, "", slog.LevelDebug}, // not a failure
+		{&requestError{socks.CommandResolve, socks.HostUnreachable, io.EOF}, KindResolve, slog.LevelInfo},
+		{&requestError{socks.CommandResolve, socks.HostUnreachable, errNotTor}, "", slog.LevelDebug}, // not a failure
 		{&rules.DeniedError{}, KindDenied, slog.LevelWarn},
 		{ErrNoEgress, KindNoEgress, slog.LevelInfo},
 		{errOwnAddress, KindOwnAddress, slog.LevelWarn},
@@ -79,7 +79,7 @@ func TestCheckIsNoFailure(t *testing.T) {
 		t.Errorf("got %+v", why)
 	}
 	for _, err := range []error{errNotTor, errProbe} {
-		if why := classify(&resolveError{socks.NotAllowed, err}); why.kind != "" || why.level != slog.LevelDebug {
+		if why := classify(&requestError{socks.CommandResolve, socks.NotAllowed, err}); why.kind != "" || why.level != slog.LevelDebug {
 			t.Errorf("%v counts as a failure", err)
 		}
 	}
