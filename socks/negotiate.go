@@ -25,23 +25,22 @@ package socks
 import (
 	"bytes"
 	"cmp"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"time"
+
+	"github.com/armon/go-socks5"
 )
 
 // Version is the VER of every message except RFC 1929's, so a client's first byte.
 const Version = 0x05
 
 const (
-	methodNoAuth   = 0x00
-	methodUserPass = 0x02
-	noMethod       = 0xFF // no acceptable method
 	authVersion    = 0x01 // VER of RFC 1929's messages
 	authFailure    = 0x01 // any STATUS except 0 is a failure
+	noMethod       = 0xFF // no acceptable method
 	atypIPv4       = 0x01
 	atypName       = 0x03
 	atypIPv6       = 0x04
@@ -53,7 +52,7 @@ var NoAcceptableMethods = []byte{Version, noMethod}
 
 // Reader is what Negotiate reads from: the one buffered reader of the socket, so that no
 // byte that it has read ahead is lost. Peek and Buffered work as in bufio.Reader;
-// Negotiate peeks at one byte.
+// Negotiate peeks at 4 bytes at most.
 type Reader interface {
 	io.Reader
 	Peek(n int) ([]byte, error)
@@ -92,66 +91,80 @@ func (c Config) Negotiate(conn net.Conn, r Reader) (*Request, error) {
 	return n.req, nil
 }
 
-// negotiation is one call of Negotiate.
+// negotiation is one call of Negotiate. The parser and the authenticators read from it,
+// write to it and store the credentials in it.
 type negotiation struct {
 	conn    net.Conn
 	in      Reader
 	auth    *Credentials
 	stage   Stage
 	req     *Request
-	held    []byte // to be sent once the client has to be waited for
+	held    []byte // written, but not sent until the client has to be waited for
 	replied ReplyCode
-	err     error // the first failure of conn; nothing is read or sent after it
+	ioErr   error // the first failure of conn
 }
 
-// read returns the next size bytes; their values mean nothing if n.err is set.
-func (n *negotiation) read(size int) []byte {
-	b := make([]byte, size)
-	if n.await(size); n.err == nil {
-		_, err := io.ReadFull(n.in, b)
-		n.fail(err)
+// Read fills p or fails. The parser reads single bytes with a bare Read, and would use a
+// stale byte if that returned none.
+func (n *negotiation) Read(p []byte) (int, error) {
+	if err := n.await(len(p)); err != nil {
+		return 0, err
 	}
-	return b
+	got, err := io.ReadFull(n.in, p)
+	return got, n.note(err)
 }
 
-// next returns the next byte without reading it, or 0 if n.err is set.
-func (n *negotiation) next() byte {
-	if n.await(1); n.err == nil {
-		b, err := n.in.Peek(1)
-		if n.fail(err); err == nil {
-			return b[0]
-		}
-	}
-	return 0
+// Write holds a message back until the client has to be waited for.
+func (n *negotiation) Write(p []byte) (int, error) {
+	n.held = append(n.held, p...)
+	return len(p), nil
 }
-
-// send holds msg back until the client has to be waited for.
-func (n *negotiation) send(msg ...byte) { n.held = append(n.held, msg...) }
 
 // await sends what is held back, unless size bytes are there already.
-func (n *negotiation) await(size int) {
-	if n.in.Buffered() < size {
-		n.flush()
+func (n *negotiation) await(size int) error {
+	if n.in.Buffered() >= size {
+		return nil
 	}
+	return n.flush()
 }
 
 // flush sends what is held back, in one Write.
 func (n *negotiation) flush() error {
-	if n.err == nil && len(n.held) > 0 {
-		_, err := n.conn.Write(n.held)
-		n.held = nil
-		n.fail(err)
+	if len(n.held) == 0 {
+		return nil
 	}
-	return n.err
+	_, err := n.conn.Write(n.held)
+	n.held = nil
+	return n.note(err)
 }
 
-// fail records a failure of conn. The end of the stream is unexpected between two messages,
-// too.
-func (n *negotiation) fail(err error) {
+// Valid compares the credentials with the required ones, or stores and accepts any
+// (socks5.CredentialStore).
+func (n *negotiation) Valid(user, password string) bool {
+	sent := Credentials{user, password}
+	if n.auth != nil {
+		return n.auth.equal(sent)
+	}
+	n.req.Credentials = sent
+	return true
+}
+
+func (n *negotiation) peek(size int) ([]byte, error) {
+	if err := n.await(size); err != nil {
+		return nil, err
+	}
+	head, err := n.in.Peek(size)
+	return head, n.note(err)
+}
+
+// note records the first failure. The end of the stream is unexpected between two
+// messages, too.
+func (n *negotiation) note(err error) error {
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
-	n.err = cmp.Or(n.err, err)
+	n.ioErr = cmp.Or(n.ioErr, err)
+	return err
 }
 
 func (n *negotiation) run() error {
@@ -182,91 +195,95 @@ func (n *negotiation) greeting() ([]byte, error) {
 	if first[0] != Version {
 		return nil, notSOCKS5(first[0])
 	}
-	methods := n.read(int(n.read(2)[1]))
-	return methods, n.err
+	var head [2]byte
+	if _, err := n.Read(head[:]); err != nil {
+		return nil, err
+	}
+	methods := make([]byte, head[1])
+	_, err = n.Read(methods)
+	return methods, err
 }
 
 // authenticate chooses the method and performs it. Like Tor it accepts a user name and
 // password even after it chose no authentication.
 func (n *negotiation) authenticate(methods []byte) error {
 	n.stage = StageAuth
+	userPass := socks5.UserPassAuthenticator{Credentials: n}
+	var err error
 	switch {
-	case bytes.IndexByte(methods, methodUserPass) >= 0:
-		n.send(Version, methodUserPass)
-		return n.credentials()
+	case bytes.IndexByte(methods, socks5.UserPassAuth) >= 0:
+		_, err = userPass.Authenticate(n, n)
 	case n.auth != nil:
 		return n.answer(NoAcceptableMethods, fmt.Errorf(
 			"the client offers only the authentication methods [% x]; set it to the user name and password (02) of this proxy", methods))
-	case bytes.IndexByte(methods, methodNoAuth) >= 0:
-		n.send(Version, methodNoAuth)
-		n.stage = StageRequest
-		if n.next() != authVersion {
-			return n.err
+	case bytes.IndexByte(methods, socks5.NoAuth) >= 0:
+		if _, err = (socks5.NoAuthAuthenticator{}).Authenticate(n, n); err != nil {
+			break
 		}
-		n.stage = StageAuth
-		return n.credentials()
+		n.stage = StageRequest
+		var next []byte
+		if next, err = n.peek(1); err == nil && next[0] == authVersion {
+			n.stage = StageAuth
+			_, err = userPass.Authenticate(n, statusOnly{n})
+		}
+	default:
+		return n.answer(NoAcceptableMethods, fmt.Errorf(
+			"the client offers only the authentication methods [% x]; set it to none (00), or to user name and password (02), with any values", methods))
 	}
-	return n.answer(NoAcceptableMethods, fmt.Errorf(
-		"the client offers only the authentication methods [% x]; set it to none (00), or to user name and password (02), with any values", methods))
-}
-
-// credentials reads a user name and password (RFC 1929), and compares them with the required
-// ones or stores them.
-func (n *negotiation) credentials() error {
-	head := n.read(2)
-	if n.err == nil && head[0] != authVersion {
+	switch {
+	case err == nil:
+		return nil
+	case n.ioErr != nil:
+		return n.ioErr
+	case errors.Is(err, socks5.UserAuthFailed): // the authenticator has answered
+		return n.answer(nil, errors.New("the client sent a wrong user name or password"))
+	default: // the authenticator got another message than RFC 1929's
 		return n.answer([]byte{authVersion, authFailure}, errors.New(
 			"the client chose user name and password, but did not send them"))
 	}
-	user := n.read(int(head[1]))
-	password := n.read(int(n.read(1)[0]))
-	sent := Credentials{string(user), string(password)}
-	switch {
-	case n.err != nil:
-		return n.err
-	case n.auth == nil:
-		n.req.Credentials = sent
-	case !n.auth.equal(sent):
-		return n.answer([]byte{authVersion, authFailure}, errors.New("the client sent a wrong user name or password"))
+}
+
+// statusOnly drops the method reply, which the authenticator writes first and the client
+// already has, and passes the status on.
+type statusOnly struct{ w io.Writer }
+
+func (s statusOnly) Write(p []byte) (int, error) {
+	if p[0] == Version {
+		return len(p), nil
 	}
-	n.send(authVersion, 0)
-	return nil
+	return s.w.Write(p)
 }
 
 // request reads the request (RFC 1928, section 4) into n.req, or refuses it. It ignores
 // RSV.
 func (n *negotiation) request() error {
 	n.stage = StageRequest
-	if first := n.next(); n.err == nil && first != Version { // refused at once
-		return n.refuse(GeneralFailure, fmt.Errorf("the first byte of the request is 0x%02x, not 0x05", first))
+	head, err := n.peek(1) // a wrong version is refused at once
+	if err != nil {
+		return err
 	}
-	head := n.read(4)
-	if n.err != nil {
-		return n.err
+	if head[0] != Version {
+		return n.refuse(GeneralFailure, fmt.Errorf("the first byte of the request is 0x%02x, not 0x05", head[0]))
+	}
+	if head, err = n.peek(4); err != nil {
+		return err
+	}
+	switch atyp := head[3]; atyp {
+	case atypIPv4, atypName, atypIPv6:
+	default: // the length of the address is unknown
+		return n.refuse(AddressTypeNotSupported, fmt.Errorf("the request has the unknown address type 0x%02x", atyp))
 	}
 	// The whole request is read before it is refused: unread bytes would turn the close
 	// into a reset, which can overtake the reply.
-	var host []byte
-	switch head[3] {
-	case atypIPv4:
-		host = n.read(4)
-	case atypIPv6:
-		host = n.read(16)
-	case atypName:
-		host = n.read(int(n.read(1)[0]))
-	default: // the length of the address is unknown
-		return n.refuse(AddressTypeNotSupported, fmt.Errorf("the request has the unknown address type 0x%02x", head[3]))
+	msg, err := socks5.NewRequest(n)
+	if err != nil {
+		return err // of conn
 	}
-	port := binary.BigEndian.Uint16(n.read(2))
-	if n.err != nil {
-		return n.err
-	}
-	n.req.Command = Command(head[1])
+	n.req.Command = Command(msg.Command)
 	if c := n.req.Command; c != CommandConnect && c != CommandResolve {
 		return n.refuse(CommandNotSupported, fmt.Errorf("the client asks for %v; this proxy supports only CONNECT and Tor's RESOLVE", c))
 	}
-	var err error
-	if n.req.Dest, err = destination(n.req.Command, head[3], host, port); err != nil {
+	if n.req.Dest, err = destination(n.req.Command, msg.DestAddr); err != nil {
 		return n.refuse(GeneralFailure, err)
 	}
 	return nil
@@ -275,7 +292,7 @@ func (n *negotiation) request() error {
 // refuse replies to the request with code and returns why.
 func (n *negotiation) refuse(code ReplyCode, why error) error {
 	err := n.answer(message(code), why)
-	if n.err == nil {
+	if n.ioErr == nil {
 		n.replied = code
 	}
 	return err
@@ -283,7 +300,7 @@ func (n *negotiation) refuse(code ReplyCode, why error) error {
 
 // answer sends msg, the last message of a failed negotiation, and returns why.
 func (n *negotiation) answer(msg []byte, why error) error {
-	n.send(msg...)
+	n.Write(msg)
 	if err := n.flush(); err != nil {
 		return fmt.Errorf("%w; telling the client failed: %w", why, err)
 	}

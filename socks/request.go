@@ -10,6 +10,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"github.com/armon/go-socks5"
 )
 
 // Command is the CMD of a request (RFC 1928, section 4; from 0xF0 on Tor's).
@@ -82,20 +84,19 @@ func (r Request) Format(f fmt.State, _ rune) { io.WriteString(f, r.String()) }
 // LogValue returns String.
 func (r Request) LogValue() slog.Value { return slog.StringValue(r.String()) }
 
-// destination returns the destination of a request for command, or an *AddrError.
-func destination(command Command, atyp byte, host []byte, port uint16) (Addr, error) {
-	dest := Addr{Host: string(host), Port: port, Binary: atyp != atypName}
-	if dest.Binary {
-		dest.IP, _ = netip.AddrFromSlice(host)
-	} else {
-		dest.IP = literal(dest.Host)
+// destination returns the destination that the parser read for command, or an *AddrError.
+func destination(command Command, spec *socks5.AddrSpec) (Addr, error) {
+	dest := Addr{Host: spec.FQDN, Port: uint16(spec.Port)}
+	ip, binary := netip.AddrFromSlice(spec.IP)
+	if !binary {
+		ip = literal(spec.FQDN)
 	}
 	switch {
-	case dest.IP.IsValid():
-		dest.IP = dest.IP.Unmap()
+	case ip.IsValid():
+		dest.IP, dest.Binary = ip.Unmap(), binary
 		dest.Host = dest.IP.String()
-	case !validName(dest.Host):
-		return Addr{}, &AddrError{quoted(dest.Host), "the client asks for the host", ", which is neither a name nor an address"}
+	case !validName(spec.FQDN):
+		return Addr{}, &AddrError{quoted(spec.FQDN), "the client asks for the host", ", which is neither a name nor an address"}
 	}
 	if dest.IP.Zone() != "" && command == CommandResolve {
 		return Addr{}, &AddrError{dest.Host, "the client asks to resolve", ", whose zone does not fit into an answer"}
