@@ -37,7 +37,8 @@ func (s *session) ask() (*socks.Request, error) {
 	if isTimeout(err) {
 		return nil, &socks.NegotiationError{Stage: socks.StageGreeting, Err: err}
 	}
-	if err == nil && first[0] != socks.Version {
+	socks5 := err == nil && first[0] == socks.Version
+	if err == nil && !socks5 {
 		if magic, v1, err := v1v2.Classify(s.in); err == nil && v1 {
 			if refused != nil {
 				return nil, refused
@@ -46,7 +47,11 @@ func (s *session) ask() (*socks.Request, error) {
 		}
 	}
 	if refused != nil {
-		return nil, s.refuseMethods(refused)
+		if socks5 {
+			s.client.Write(socks.NoAcceptableMethods)
+			s.linger(rejectLinger)
+		}
+		return nil, refused
 	}
 	if !auth {
 		negotiation.Auth = nil
@@ -78,16 +83,6 @@ func (s *session) admission() (auth bool, err error) {
 		return true, nil
 	}
 	return false, err
-}
-
-// refuseMethods tells a SOCKS5 client that is not admitted, for the reason why, that none
-// of its authentication methods will do, and returns why.
-func (s *session) refuseMethods(why error) error {
-	if first, err := s.in.Peek(1); err == nil && first[0] == socks.Version {
-		s.client.Write(socks.NoAcceptableMethods)
-		s.linger(rejectLinger)
-	}
-	return why
 }
 
 // Where VERSION has addr_recv's address and port, from the message's begin, and

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -149,12 +150,11 @@ func (f *fold) tell() {
 }
 
 // clientSet holds the networks (see clientNetwork) of the clients that a line is about,
-// up to maxClientSet. Its zero value is empty.
+// up to maxClientSet and one. Its zero value is empty.
 type clientSet struct {
 	networks map[netip.Prefix]struct{}
 	last     net.Addr
 	added    int
-	more     bool // it does not hold all
 }
 
 // add adds a client, unless it is nil.
@@ -164,34 +164,28 @@ func (c *clientSet) add(client net.Addr) {
 	}
 	c.last = client
 	c.added++
-	network := clientNetwork(client)
-	if _, ok := c.networks[network]; !ok && len(c.networks) >= maxClientSet {
-		c.more = true
-		return
-	}
 	if c.networks == nil {
 		c.networks = make(map[netip.Prefix]struct{})
 	}
-	c.networks[network] = struct{}{}
+	if len(c.networks) <= maxClientSet { // one more shows that there are more
+		c.networks[clientNetwork(client)] = struct{}{}
+	}
 }
 
 // attr returns the attributes for the log: the address or network of a single client,
 // unless hide redacts it, or the number of several.
 func (c *clientSet) attr(hide bool) []any {
 	switch {
-	case c.more:
-		return []any{"clients_over", len(c.networks)}
+	case len(c.networks) > maxClientSet:
+		return []any{"clients_over", maxClientSet}
 	case len(c.networks) > 1:
 		return []any{"clients", len(c.networks)}
 	case hide || c.added == 0:
 		return nil
 	}
-	network := clientNetwork(c.last)
-	switch {
-	case c.added == 1 || !network.IsValid():
-		return []any{"client", c.last.String()}
-	case network.IsSingleIP():
-		return []any{"client", network.Addr().String()}
+	name := c.last.String()
+	if network := clientNetwork(c.last); c.added > 1 && network.IsValid() {
+		name = strings.TrimSuffix(network.String(), "/32") // one IPv4 address
 	}
-	return []any{"client", network.String()}
+	return []any{"client", name}
 }

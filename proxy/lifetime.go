@@ -92,14 +92,11 @@ func (l *lifetime) wasInterrupted() bool {
 }
 
 // close closes the session's connections. It may be called more than once.
-func (l *lifetime) close() { l.closeBecause(nil) }
+func (l *lifetime) close() { l.fail(nil) }
 
-// fail closes the session because of err, unless it is closed already.
-func (l *lifetime) fail(err error) { l.closeBecause(err) }
-
-// closeBecause closes the session because of err, unless it is closed already, and returns
-// the error that it was closed with.
-func (l *lifetime) closeBecause(err error) error {
+// fail closes the session because of err, unless it is closed already, and returns the
+// error that it was closed with.
+func (l *lifetime) fail(err error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.closed {

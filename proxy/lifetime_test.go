@@ -47,7 +47,7 @@ func TestLifetime(t *testing.T) {
 			if l.wasInterrupted() != test.interrupted {
 				t.Errorf("interrupted: got %v", l.wasInterrupted())
 			}
-			if err := l.closeBecause(errClientLeft); err != test.cause && test.own != nil {
+			if err := l.fail(errClientLeft); err != test.cause && test.own != nil {
 				t.Errorf("closed because of %v, want %v", err, test.cause)
 			}
 			if ends != 2 {

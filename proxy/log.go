@@ -21,19 +21,15 @@ func (s *session) logOpen(transport string, more ...any) {
 	if network := s.shown.Network; network != "" {
 		args = append(args, "network", network)
 	}
-	s.server.log().Log(context.Background(), s.openLevel(), "session opened", append(args, more...)...)
+	level := slog.LevelInfo
+	if s.shown.Plaintext() {
+		level = slog.LevelWarn
+	}
+	s.server.log().Log(context.Background(), level, "session opened", append(args, more...)...)
 	for _, d := range s.early {
 		s.logDropped("to_peer", d)
 	}
 	s.early = nil
-}
-
-// openLevel returns the level to log an open session at: a warning if the session is in plaintext.
-func (s *session) openLevel() slog.Level {
-	if s.shown.Plaintext() {
-		return slog.LevelWarn
-	}
-	return slog.LevelInfo
 }
 
 // transportAttrs returns the attributes that say how an open session reaches its peer.
@@ -54,7 +50,8 @@ func (s *session) logOutcome(o Outcome, err error) {
 	if s.opened() {
 		args = append(args, s.transportAttrs()...)
 	}
-	args = append(append(args, "reason", o.Reason, "duration", s.duration()), hintAttr(o.Hint)...)
+	duration := o.Time.Sub(s.shown.Began).Round(time.Millisecond)
+	args = append(append(args, "reason", o.Reason, "duration", duration), hintAttr(o.Hint)...)
 	if s.opened() {
 		t := s.info().Traffic
 		args = append(args,
@@ -82,7 +79,7 @@ func (s *session) logLevel(o Outcome, err error) slog.Level {
 	var failed *requestError
 	if o.why.by == clientCaused {
 		key.dest, key.reason = "", redacted
-		key.client = clientNetwork(s.client.RemoteAddr()).String()
+		key.client = s.from.String()
 		about = []any{"clients", key.client}
 	} else if errors.As(err, &failed) {
 		key.code = failed.code
@@ -122,8 +119,6 @@ func hintAttr(hint string) []any {
 	}
 	return []any{"hint", hint}
 }
-
-func (s *session) duration() time.Duration { return time.Since(s.shown.Began).Round(time.Millisecond) }
 
 // redacts reports whether the log is to have no addresses.
 func (s *session) redacts() bool { return s.server.policy().HideAddresses }

@@ -72,7 +72,7 @@ func (s *session) cause(err error) error {
 	}
 	if op, ok := err.(*net.OpError); ok && op.Addr != nil && (errors.Is(err, errno.ETIMEDOUT) || s.opened() && !isTimeout(err)) {
 		side := v1v2.Peer
-		if s.isClient(op.Addr) {
+		if op.Addr.String() == s.client.RemoteAddr().String() {
 			side = v1v2.Client
 		}
 		return &v1v2.EndError{Side: side, Err: err}
@@ -104,11 +104,6 @@ func (s *session) outcomeOf(err error) Outcome {
 
 // opened reports whether both ends were settled.
 func (s *session) opened() bool { return s.shown.Transport != "" }
-
-// isClient reports whether addr is the client's, and not the peer's.
-func (s *session) isClient(addr net.Addr) bool {
-	return addr.String() == s.client.RemoteAddr().String()
-}
 
 // explain says in words why the session ended with err and what the user can do about
 // it, if anything; redacted leaves out all addresses.

@@ -30,18 +30,6 @@ type reach struct {
 	err   *socks.UpstreamError
 }
 
-// note takes the outcome of an attempt and reports whether the one before was another.
-func (r *reach) note(err *socks.UpstreamError) (changed bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if changed = !r.tried || (r.err == nil) != (err == nil); changed {
-		r.since = time.Now()
-	}
-	first := !r.tried
-	r.tried, r.err = true, err
-	return changed && !(first && err == nil)
-}
-
 // upstream returns whether the upstream proxy can be reached, or nil if there is none.
 func (s *Server) upstream() *Upstream {
 	r := s.policy().reach
@@ -68,20 +56,26 @@ func unreachable(e *socks.UpstreamError) string {
 	return fmt.Sprintf("the upstream proxy %s cannot be used: %s", e.Upstream, e.Cause())
 }
 
-// noteReach notes the outcome of an attempt to reach an upstream proxy, and logs when it
-// is another than before.
+// noteReach notes the outcome of an attempt to reach an upstream proxy, and logs that it
+// failed after it had not, or the other way round.
 func (s *Server) noteReach(r *reach, err error) {
 	var failed *socks.UpstreamError
 	errors.As(err, &failed)
-	if !r.note(failed) {
-		return
+	r.mu.Lock()
+	first, changed := !r.tried, (r.err == nil) != (failed == nil)
+	if first || changed {
+		r.since = time.Now()
 	}
-	if failed == nil {
+	r.tried, r.err = true, failed
+	r.mu.Unlock()
+	switch {
+	case !changed:
+	case failed == nil:
 		s.logFolded("upstream reached", slog.LevelInfo, nil, "the upstream proxy is reached again", "upstream", r.address)
-		return
+	default:
+		s.logFolded("upstream failed", slog.LevelWarn, nil, "the upstream proxy cannot be used",
+			append([]any{"reason", unreachable(failed)}, s.hintAttr(failed)...)...)
 	}
-	s.logFolded("upstream failed", slog.LevelWarn, nil, "the upstream proxy cannot be used",
-		append([]any{"reason", unreachable(failed)}, s.hintAttr(failed)...)...)
 }
 
 // ProbeUpstream tries whether the upstream proxy answers, if there is one: it greets it

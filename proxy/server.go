@@ -123,11 +123,13 @@ func (s *Server) ServePeer(l net.Listener, peer string) error {
 		conn, err := l.Accept()
 		if err == nil {
 			pause = 0
-			s.start(conn, peer, !listen.IsLocal(l.Addr()))
+			if tell := s.start(conn, peer, !listen.IsLocal(l.Addr())); tell != nil {
+				tell()
+			}
 			continue
 		}
-		switch {
-		case s.isStopping():
+		switch _, stopping := s.Accepting(); {
+		case stopping:
 			return ErrServerClosed
 		case errors.Is(err, net.ErrClosed), listen.IsOver(err):
 			return err
@@ -288,23 +290,10 @@ func (s *Server) stopAccepting() {
 	}
 }
 
-func (s *Server) isStopping() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.stopping
-}
-
 // start starts a session for conn if it is admitted. A client that was accepted just
-// before stopAccepting is still served.
-func (s *Server) start(conn net.Conn, peer string, public bool) {
-	if tell := s.begin(conn, peer, public); tell != nil {
-		tell()
-	}
-}
-
-// begin does what start does, but for the log: tell, if not nil, logs what there is to be
-// logged, without s.mu, for a log may be slow.
-func (s *Server) begin(conn net.Conn, peer string, public bool) (tell func()) {
+// before stopAccepting is still served. tell, if not nil, logs what happened; it must be
+// called without s.mu, for a log may be slow.
+func (s *Server) start(conn net.Conn, peer string, public bool) (tell func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ending {

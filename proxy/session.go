@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/hex"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -23,6 +24,7 @@ type session struct {
 	server  *Server
 	policy  *Policy
 	client  *stream.Socket
+	from    netip.Prefix   // the clientNetwork of client
 	in      *stream.Reader // of client; only a relay reads the socket past it
 	public  bool           // the listener accepts clients of other hosts
 	fixed   string         // destination of all clients of the listener, if not ""
@@ -45,6 +47,7 @@ func newSession(server *Server, conn net.Conn, fixed string, public bool, number
 		server: server,
 		policy: policy,
 		client: client,
+		from:   clientNetwork(client.RemoteAddr()),
 		in:     stream.NewReader(client),
 		fixed:  fixed,
 		public: public,
@@ -61,16 +64,6 @@ func newSession(server *Server, conn net.Conn, fixed string, public bool, number
 // serve runs the session and releases all that it holds. The error is the reason of its
 // end: nil if both sides closed it, or if the client asked for an address only.
 func (s *session) serve(ctx context.Context) error {
-	err := s.run(ctx)
-	failure := s.closeBecause(nil)
-	if s.messages != nil {
-		s.messages.Release()
-	}
-	return cmp.Or(failure, err)
-}
-
-// run sets the session up and relays until it ends.
-func (s *session) run(ctx context.Context) error {
 	var relay func() error
 	var err error
 	// Setup needs a deep stack for milliseconds, relaying a shallow one for months: setup
@@ -80,10 +73,14 @@ func (s *session) run(ctx context.Context) error {
 		defer close(settled)
 		relay, err = s.settle(ctx)
 	}()
-	if <-settled; err != nil {
-		return err
+	if <-settled; err == nil {
+		err = relay()
 	}
-	return relay()
+	failure := s.fail(nil)
+	if s.messages != nil {
+		s.messages.Release()
+	}
+	return cmp.Or(failure, err)
 }
 
 // settle is the story of a session until both ends are settled. It returns what relays

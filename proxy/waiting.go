@@ -28,7 +28,7 @@ var (
 // sessions and are evicted for any other.
 type waiting struct {
 	max     int
-	inOrder []waiter             // the oldest first
+	inOrder []*session           // the oldest first
 	from    map[netip.Prefix]int // their number by network
 }
 
@@ -37,28 +37,20 @@ func newWaiting(sessions int) waiting {
 	return waiting{max: max(sessions/4, min(sessions/2, fewWaiting), 1), from: make(map[netip.Prefix]int)}
 }
 
-// waiter is a waiting session and its client's network.
-type waiter struct {
-	*session
-	network netip.Prefix
-}
-
 func (w *waiting) add(s *session) {
-	network := clientNetwork(s.client.RemoteAddr())
-	w.inOrder = append(w.inOrder, waiter{s, network})
-	w.from[network]++
+	w.inOrder = append(w.inOrder, s)
+	w.from[s.from]++
 }
 
 // remove removes s if it is waiting.
 func (w *waiting) remove(s *session) {
-	i := slices.IndexFunc(w.inOrder, func(each waiter) bool { return each.session == s })
+	i := slices.Index(w.inOrder, s)
 	if i < 0 {
 		return
 	}
-	network := w.inOrder[i].network
 	w.inOrder = slices.Delete(w.inOrder, i, i+1)
-	if w.from[network]--; w.from[network] == 0 {
-		delete(w.from, network)
+	if w.from[s.from]--; w.from[s.from] == 0 {
+		delete(w.from, s.from)
 	}
 }
 
@@ -67,8 +59,8 @@ func (w *waiting) remove(s *session) {
 func (w *waiting) next() (victim *session) {
 	most := 0
 	for _, each := range w.inOrder {
-		if n := w.from[each.network]; n > most {
-			most, victim = n, each.session
+		if n := w.from[each.from]; n > most {
+			most, victim = n, each
 		}
 	}
 	return victim
