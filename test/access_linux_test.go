@@ -129,7 +129,7 @@ func v1Node(got chan<- []byte) played {
 		n, _ := nc.Read(b)
 		got <- b[:n]
 		if n >= 24 && string(b[4:11]) == "version" {
-			nc.Write(hostile.V1("version", versionOf("/old:0.1/")))
+			nc.Write(hostile.V1("version", hostile.Version("/old:0.1/")))
 			io.Copy(io.Discard, nc)
 		}
 	}
@@ -157,10 +157,10 @@ func TestOverlayNetworks(t *testing.T) {
 			{cjdns, "", false, false, "only with --cjdnsreachable", ""},
 			{cjdns, "", true, true, "", ""},
 			{cjdns, near, true, true, "", ""},
-			{cjdns, far, true, false, "the upstream proxy is not on this machine", "this is Tor, but not on this machine"},
+			{cjdns, far, true, false, "the upstream proxy is not on this machine", "this is Tor, but on another machine"},
 			{onion, near, false, true, "", ""},
-			{onion, far, true, false, "the upstream proxy is not on this machine", "this is Tor, but not on this machine"},
-			{onion, plain, true, false, "does not answer as Tor does", ".onion peers without v2 are"},
+			{onion, far, true, false, "the upstream proxy is not on this machine", "this is Tor, but on another machine"},
+			{onion, plain, true, false, "does not answer as Tor does", ".onion peers without v2 "},
 		} {
 			for _, fallback := range []string{"overlay", "always"} {
 				flags := []string{"--v1-fallback", fallback, "--cjdnsreachable=" + fmt.Sprint(c.cjdns)}
@@ -178,7 +178,7 @@ func TestOverlayNetworks(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				nc.Write(hostile.V1("version", versionOf("/client:1/")))
+				nc.Write(hostile.V1("version", hostile.Version("/client:1/")))
 				notV1 := func() {
 					if b := <-got; len(b) < 64 || string(b[4:11]) == "version" {
 						t.Errorf("%q, %s: got %q", flags, c.dest, b)

@@ -226,7 +226,7 @@ func TestClientsInABridgeNetwork(t *testing.T) {
 // redirectTo returns a VERSION that names the destination in addr_recv.
 func redirectTo(dest string) []byte {
 	addr, _ := net.ResolveTCPAddr("tcp", dest)
-	payload := versionOf("/client:1/")
+	payload := hostile.Version("/client:1/")
 	copy(payload[28:], addr.IP.To16())
 	binary.BigEndian.PutUint16(payload[44:], uint16(addr.Port))
 	return hostile.V1("version", payload)

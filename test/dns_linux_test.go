@@ -46,11 +46,11 @@ func TestDeadNameserver(t *testing.T) {
 		check   string // what check says of the servers
 	}{
 		{"the first is dead", map[string]func(bool) bool{"127.0.0.52": always, "127.0.0.53": never}, []string{"127.0.0.52", "127.0.0.53"},
-			0, 9 * time.Second, "the DNS server 127.0.0.52 does not answer"},
+			0, 9 * time.Second, "the DNS server 127.0.0.52 did not answer"},
 		{"the first is not there", map[string]func(bool) bool{"127.0.0.53": never}, []string{"127.0.0.52", "127.0.0.53"}, 0, 4 * time.Second, ""},
 		{"no answer for IPv6", map[string]func(bool) bool{"127.0.0.53": func(ipv6 bool) bool { return ipv6 }}, []string{"127.0.0.53"}, 0, 4 * time.Second, ""},
 		{"all are dead", map[string]func(bool) bool{"127.0.0.52": always, "127.0.0.53": always}, []string{"127.0.0.52", "127.0.0.53"},
-			4, 25 * time.Second, "the DNS servers 127.0.0.52 and 127.0.0.53 do not answer"},
+			4, 25 * time.Second, "the DNS servers 127.0.0.52 and 127.0.0.53 did not answer"},
 	} {
 		if c.code != 0 && !long { // it takes 20 s for each
 			continue

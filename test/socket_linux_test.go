@@ -56,7 +56,7 @@ func TestSocketOfAGroup(t *testing.T) {
 	says := as(group, "--listen", shared, "--listen", own, "--peer", peer+"=127.0.0.1:9", "--status", page, "check")
 	wants(says, "shared?mode=0660&group=4711: a SOCKS5 proxy answers")
 	wants(says, "own: this user may not connect")
-	wants(says, "peer?group=4711: somebody listens there")
+	wants(says, "peer?group=4711: something is listening there")
 	wants(says, "page?group=4711: the status page answers")
 	says = as(group+1, "--listen", shared, "--peer", peer+"=127.0.0.1:9", "check")
 	wants(says, "shared?mode=0660&group=4711: this user may not connect")

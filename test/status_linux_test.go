@@ -46,8 +46,8 @@ func TestStatusPage(t *testing.T) {
 	browserPath(t)
 	whole := t
 	proxy := startProxy(t, "--status", "127.0.0.1:0", "--v1-fallback", "overlay", "--upstream", "socks5://"+startWorld(t, map[string]played{
-		"192.0.2.17:8333":        v2Peer("/Satoshi:30.0.0/"),
-		"192.0.2.99:8333":        v2Peer(hostileAgent),
+		"192.0.2.17:8333":        hostile.Node("/Satoshi:30.0.0/"),
+		"192.0.2.99:8333":        hostile.Node(hostileAgent),
 		"203.0.113.5:8333":       v1OnlyPeer,
 		"electrum.example:50001": echoPeer,
 		onion:                    v1Peer("/Satoshi:25.0.0/"),
@@ -81,7 +81,7 @@ func TestStatusPage(t *testing.T) {
 
 	tab.run("updates", func(t *testing.T) {
 		eval[any](tab, `window.before = `+row(0)+`; before.querySelector("button").focus()`)
-		client.Write(pings(5))
+		client.Write(hostile.Pings(5))
 		tab.until(row(0) + `.innerText.includes("7 messages") && ` + row(0) + `.innerText.includes("last pong")`)
 		if !eval[bool](tab, `before === `+row(0)+` && document.activeElement === before.querySelector("button")`) {
 			t.Error("the row is another, or has lost the focus")
@@ -94,7 +94,7 @@ func TestStatusPage(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer c.Close()
-		c.Write(hostile.V1("version", versionOf(clientAgent)))
+		c.Write(hostile.V1("version", hostile.Version(clientAgent)))
 		tab.until(`document.querySelectorAll("#refusal-rows tr").length === 1`)
 		s := eval[string](tab, `document.getElementById("refusal-rows").innerText`)
 		for _, want := range []string{"203.0.113.5:8333", "no answer to the v2 handshake", "the peer hung up during the v2 handshake without an answer", "run with --v1-fallback always"} {

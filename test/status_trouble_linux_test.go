@@ -21,7 +21,7 @@ func TestStatusPageOfMany(t *testing.T) {
 	const many = 320
 	peers := map[string]played{"203.0.113.5:8333": v1Peer("/Old:0.1/")}
 	for i := range many {
-		peers[fmt.Sprintf("10.0.%d.%d:8333", i/250, i%250)] = v2Peer("/Satoshi:30.0.0/")
+		peers[fmt.Sprintf("10.0.%d.%d:8333", i/250, i%250)] = hostile.Node("/Satoshi:30.0.0/")
 	}
 	proxy := startProxy(t, "--status", "127.0.0.1:0", "--v1-fallback", "always", "--allow", "10.0.0.0/8", "--upstream", "socks5://"+startWorld(t, peers))
 	v1Client(t, proxy.addr, "203.0.113.5:8333", clientAgent)
@@ -122,7 +122,7 @@ func TestUpstreamDownIsTold(t *testing.T) {
 		tab.look(360, 900, "light")
 		os.WriteFile(dir+"/down-360.png", tab.screenshot(false), 0o600)
 	}
-	startUpstream(t, nobody, false, anywhere(v2Peer("/Satoshi:30.0.0/")))
+	startUpstream(t, nobody, false, anywhere(hostile.Node("/Satoshi:30.0.0/")))
 	v1Client(t, proxy.addr, "192.0.2.1:8333", clientAgent)
 	tab.until(`document.getElementById("headline").textContent.startsWith("Yes.")`)
 	if state, _ := upstream(); state != "reached" {

@@ -1,7 +1,6 @@
 package test
 
 import (
-	"encoding/binary"
 	"io"
 	"net"
 	"testing"
@@ -28,45 +27,13 @@ func startWorld(t *testing.T, peers map[string]played) (upstream string) {
 	return upstream
 }
 
-// versionOf returns the payload of a VERSION message.
-func versionOf(agent string) []byte {
-	return append(append(randomPayload(1, 80), byte(len(agent))), agent+"\x00\x00\x00\x00\x01"...)
-}
-
-// v2Peer speaks v2, answers each ping, and each getdata with a block of the size that it holds.
-func v2Peer(agent string) played {
-	return func(nc *net.TCPConn) {
-		e, err := hostile.Script{}.Shake(nc, false)
-		if err != nil {
-			return
-		}
-		e.Send(hostile.V2("version", versionOf(agent)))
-		e.Send(hostile.V2("verack", nil))
-		for {
-			contents, err := e.Receive()
-			if err != nil {
-				return
-			}
-			switch ids := hostile.ShortNames(); {
-			case len(contents) > 0 && ids[contents[0]] == "ping":
-				err = e.Send(hostile.V2("pong", contents[1:]))
-			case len(contents) > 4 && ids[contents[0]] == "getdata":
-				err = e.Send(hostile.V2("block", make([]byte, binary.LittleEndian.Uint32(contents[1:]))))
-			}
-			if err != nil {
-				return
-			}
-		}
-	}
-}
-
 // v1Peer hangs up on v2 and answers a VERSION in v1.
 func v1Peer(agent string) played {
 	return func(nc *net.TCPConn) {
 		if name, _, err := hostile.ReadV1(nc); err != nil || name != "version" {
 			return
 		}
-		nc.Write(append(hostile.V1("version", versionOf(agent)), hostile.V1("verack", nil)...))
+		nc.Write(append(hostile.V1("version", hostile.Version(agent)), hostile.V1("verack", nil)...))
 		io.Copy(io.Discard, nc)
 	}
 }
@@ -89,20 +56,7 @@ func v1Client(t *testing.T, proxyAddr, dest, agent string) *net.TCPConn {
 	}
 	t.Cleanup(func() { nc.Close() })
 	nc.SetDeadline(time.Time{})
-	nc.Write(append(hostile.V1("version", versionOf(agent)), hostile.V1("verack", nil)...))
+	nc.Write(append(hostile.V1("version", hostile.Version(agent)), hostile.V1("verack", nil)...))
 	go io.Copy(io.Discard, nc)
 	return nc
-}
-
-// pings returns n messages.
-func pings(n int) (b []byte) {
-	for i := range n {
-		b = append(b, hostile.V1("ping", randomPayload(uint64(i), 8))...)
-	}
-	return b
-}
-
-// getdata returns a message that requests a block of n bytes from a v2Peer.
-func getdata(n int) []byte {
-	return hostile.V1("getdata", binary.LittleEndian.AppendUint32(nil, uint32(n)))
 }
