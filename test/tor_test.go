@@ -254,7 +254,7 @@ func testTorCheck(t *testing.T, n *torNetwork) {
 		c := check(t, "--listen", proxy.addr, "--upstream", upstream)
 		c.require(t, "listener", "ok", proxy.addr+": a SOCKS5 proxy answers, as bip324-proxy does")
 		c.require(t, "upstream", "ok", addr+": this is Tor")
-		c.require(t, "names", "ok", "no leak: names are given to Tor")
+		c.require(t, "names", "ok", "no leak: names go to Tor")
 		if !c.OK {
 			t.Errorf("%+v", c)
 		}
