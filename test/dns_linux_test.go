@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// askByName makes a SOCKS request for a name and returns the reply's code and the address in it.
+// askByName requests a name by SOCKS and returns the reply's code and address.
 func askByName(t *testing.T, proxy string, command byte, host, port string) (code byte, ip net.IP) {
 	t.Helper()
 	nc, err := net.Dial("tcp", proxy)
@@ -30,7 +30,7 @@ func askByName(t *testing.T, proxy string, command byte, host, port string) (cod
 	return reply[3], net.IP(reply[6:10])
 }
 
-// A DNS server that does not answer, or not for IPv6, keeps no name from being found; check says which it is.
+// A DNS server that does not answer, or not for IPv6, does not make lookups fail; check says which server it is.
 func TestDeadNameserver(t *testing.T) {
 	t.Parallel()
 	if !namespace(t) {
@@ -43,7 +43,7 @@ func TestDeadNameserver(t *testing.T) {
 		order   []string
 		code    byte
 		within  time.Duration
-		check   string // what check says of the servers
+		check   string // check's text about the servers
 	}{
 		{"the first is dead", map[string]func(bool) bool{"127.0.0.52": always, "127.0.0.53": never}, []string{"127.0.0.52", "127.0.0.53"},
 			0, 9 * time.Second, "the DNS server 127.0.0.52 did not answer"},
@@ -52,7 +52,7 @@ func TestDeadNameserver(t *testing.T) {
 		{"all are dead", map[string]func(bool) bool{"127.0.0.52": always, "127.0.0.53": always}, []string{"127.0.0.52", "127.0.0.53"},
 			4, 25 * time.Second, "the DNS servers 127.0.0.52 and 127.0.0.53 did not answer"},
 	} {
-		if c.code != 0 && !long { // it takes 20 s for each
+		if c.code != 0 && !long { // each takes 20 s
 			continue
 		}
 		t.Run(c.name, func(t *testing.T) {
@@ -78,10 +78,10 @@ func TestDeadNameserver(t *testing.T) {
 			t.Logf("check:\n%s%s", stdout, stderr)
 			flat := strings.Join(strings.Fields(stdout), " ")
 			if c.check != "" && !strings.Contains(flat, c.check) || c.check == "" && strings.Contains(flat, "DNS server 1") {
-				t.Errorf("check says nothing of %q, or too much", c.check)
+				t.Errorf("check does not say exactly %q", c.check)
 			}
 			if c.code == 0 && !strings.Contains(flat, "handshake complete") {
-				t.Error("check does not get to the peer")
+				t.Error("check does not reach the peer")
 			}
 		})
 	}

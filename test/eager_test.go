@@ -16,7 +16,7 @@ import (
 	"bip324proxy/test/hostile"
 )
 
-// Peers that speak before the client's VERSION has reached them.
+// Peers that send bytes before the client's VERSION reaches them.
 
 // A responder may send its key at once.
 func TestEagerV2Peer(t *testing.T) {
@@ -47,13 +47,13 @@ func TestEagerV2Peer(t *testing.T) {
 	}
 }
 
-// late reports whether the client's VERSION came after the 100 ms for which the proxy holds back what a peer says
-// before it: on a busy machine a client may be that slow.
+// late reports whether the client's VERSION came after the 100 ms for which the proxy holds back bytes that a peer
+// sends before it: a client on a busy host may be that slow.
 func (m meeting) late() bool {
 	return m.log.Reason == "the peer sent data before the client's VERSION" && m.log.Duration > 100*time.Millisecond
 }
 
-// The bip324 crate as the responder does so.
+// The bip324 crate as a responder that sends its key at once.
 func TestEagerRustPeer(t *testing.T) {
 	t.Parallel()
 	const sessions = 100
@@ -71,18 +71,18 @@ func TestEagerRustPeer(t *testing.T) {
 		}
 		for _, m := range said {
 			if name, payload, err := hostile.ReadV1(client); err != nil || name != m.name || string(payload) != string(m.payload) {
-				t.Errorf("session %d: %q came back, and not %v: %v", i, name, m, err)
+				t.Errorf("session %d: got %q back, want %v: %v", i, name, m, err)
 			}
 		}
 		client.Close()
 		if end := u.end(t, client.LocalAddr()); end.Transport != "v2" {
-			t.Errorf("session %d: %+v", i, end)
+			t.Errorf("session %d: unexpected end %+v", i, end)
 		}
 	}
 	rust.awaitEnd(t)
 }
 
-// startRustPeer builds and runs the program around the bip324 crate.
+// startRustPeer builds and runs the wrapper around the bip324 crate.
 func startRustPeer(t *testing.T, args ...string) *program {
 	t.Helper()
 	toolchain(t, "cargo")
@@ -99,7 +99,7 @@ func startRustPeer(t *testing.T, args ...string) *program {
 	return start(t, "bip324", filepath.Join(dir, "peer"+exe), args...)
 }
 
-// A byte of the peer's, whenever it comes, rules out v1: it reaches the handshake.
+// Any byte of the peer, whenever it arrives, rules out v1: the proxy passes it to the handshake.
 func TestEagerPeerRulesOutV1(t *testing.T) {
 	t.Parallel()
 	u := startUnder(t, "--v1-fallback", "always")
@@ -121,19 +121,19 @@ func TestEagerPeerRulesOutV1(t *testing.T) {
 			}
 		}, nil)
 		if m.late() {
-			return // held back no longer: not what this is about
+			return // no longer held back: not tested here
 		}
 		if m.dials != 1 || m.log.Msg != refused || !strings.Contains(m.log.Reason, fmt.Sprintf(" %d received", len(said))) {
-			t.Errorf("%d: the peer said %d bytes; %d connections to it, %+v", i, len(said), m.dials, m.log)
+			t.Errorf("%d: the peer sent %d bytes; got %d connections to it, %+v", i, len(said), m.dials, m.log)
 		}
 	})
 }
 
-// A v1 node that sends its VERSION by itself proves to speak v1, before our key has reached it or after.
+// A v1 node that sends its VERSION unprompted counts as v1, whether our key has reached it yet or not.
 func TestV1NodeSpeaksFirst(t *testing.T) {
 	for _, c := range []struct {
 		name    string
-		says    func(nc *net.TCPConn, head []byte) // until it has sent its VERSION, or as much as it sends
+		says    func(nc *net.TCPConn, head []byte) // sends its VERSION or a part of it
 		opens   bool                               // with --v1-fallback always
 		refused string
 	}{
@@ -174,7 +174,7 @@ func TestV1NodeSpeaksFirst(t *testing.T) {
 						go v1First(nc.(*net.TCPConn), first, c.says, heard)
 					}
 				}()
-				for range 3 { // the second time it is known
+				for range 3 { // the second time it is a known peer
 					client, err := hostile.Connect(u.addr, l.Addr().String(), patience)
 					if err != nil {
 						t.Fatal(err)
@@ -187,7 +187,7 @@ func TestV1NodeSpeaksFirst(t *testing.T) {
 						if end := u.end(t, client.LocalAddr()); end.Msg != refused || !strings.Contains(end.Reason, c.refused) {
 							t.Errorf("%+v", end)
 						}
-						break // another connection would be the second to the peer
+						break // the next connection would be the peer's second
 					}
 					for _, want := range []string{"version", "verack"} {
 						if name, _, err := hostile.ReadV1(client); name != want || err != nil {
@@ -212,8 +212,8 @@ func TestV1NodeSpeaksFirst(t *testing.T) {
 	}
 }
 
-// v1First is a v1 node that sends its VERSION first: on the first connection as says has it, at once on others. It
-// tells what it hears, if that is v1.
+// v1First plays a v1 node that sends its VERSION first: on the first connection by calling says, on others at once. It
+// reports what it hears if that is v1.
 func v1First(nc *net.TCPConn, first bool, says func(*net.TCPConn, []byte), heard chan<- string) {
 	defer nc.Close()
 	nc.SetDeadline(time.Now().Add(patience))
@@ -225,7 +225,7 @@ func v1First(nc *net.TCPConn, first bool, says func(*net.TCPConn, []byte), heard
 	}
 	name, _, err := hostile.ReadV1(nc)
 	if err != nil { // not v1
-		hangUp(nc) // a reset could overtake what it has said
+		hangUp(nc) // a reset could overtake its data
 		return
 	}
 	heard <- fmt.Sprint(name, " ", err)

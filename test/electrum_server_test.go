@@ -16,15 +16,14 @@ import (
 	"time"
 )
 
-// electrumServer answers a little of Electrum's protocol, JSON-RPC with one message a line, from the chain of a node:
-// enough for a client without a wallet to be content.
+// electrumServer serves the part of Electrum's protocol that a client without a wallet needs, JSON-RPC with one message
+// a line, from the chain of a node.
 type electrumServer struct {
 	addr string
 	node *node
 }
 
-// startElectrumServer serves until the test ends, over TLS if secure says so, with a certificate that nobody signed
-// but its owner.
+// startElectrumServer serves until the test ends, over TLS with a self-signed certificate if secure is set.
 func startElectrumServer(t *testing.T, node *node, secure bool) *electrumServer {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -42,7 +41,7 @@ func startElectrumServer(t *testing.T, node *node, secure bool) *electrumServer 
 		for {
 			conn, err := l.Accept()
 			if err != nil {
-				return // closed: the test is over
+				return // closed at the end of the test
 			}
 			mu.Lock()
 			conns[conn] = true
@@ -75,7 +74,7 @@ func (s *electrumServer) serve(conn net.Conn) {
 			Params []any  `json:"params"`
 		}
 		if err := json.Unmarshal(in.Bytes(), &request); err != nil {
-			return // this is no Electrum
+			return // not Electrum
 		}
 		answer := map[string]any{"jsonrpc": "2.0", "id": request.ID}
 		if result, err := s.answer(request.Method, request.Params); err == nil {
@@ -89,7 +88,7 @@ func (s *electrumServer) serve(conn net.Conn) {
 	}
 }
 
-// answer is what Electrum's protocol 1.4 says that a server answers.
+// answer returns a server's answer in Electrum's protocol 1.4.
 func (s *electrumServer) answer(method string, params []any) (any, error) {
 	switch method {
 	case "server.version":
@@ -128,7 +127,7 @@ type errNoSuchMethod string
 
 func (method errNoSuchMethod) Error() string { return "unknown method " + string(method) }
 
-// header is the block header at a height, in hex.
+// header returns the block header at a height, in hex.
 func (s *electrumServer) header(height int) (header string, err error) {
 	var hash string
 	if err := s.node.call(&hash, "getblockhash", height); err != nil {
@@ -137,7 +136,7 @@ func (s *electrumServer) header(height int) (header string, err error) {
 	return header, s.node.call(&header, "getblockheader", hash, false)
 }
 
-// selfSigned makes a certificate that no authority knows, as most Electrum servers have one.
+// selfSigned makes a self-signed certificate, as most Electrum servers use.
 func selfSigned(t *testing.T) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

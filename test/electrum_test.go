@@ -12,8 +12,8 @@ import (
 	"github.com/btcsuite/btcd/chaincfg/v2"
 )
 
-// Electrum does not speak Bitcoin's protocol but its own, to its own servers. The proxy passes it through, in plain
-// and over TLS, byte for byte.
+// Electrum speaks its own protocol to its own servers. The proxy passes it through, in plaintext and over TLS, byte for
+// byte.
 func TestElectrum(t *testing.T) {
 	t.Parallel()
 	path := os.Getenv("ELECTRUM")
@@ -27,7 +27,7 @@ func TestElectrum(t *testing.T) {
 	node.mine(110)
 	for _, c := range []struct {
 		name, protocol string
-		plain          string // what an observer reads, if anything
+		plain          string // readable to an eavesdropper, if anything
 	}{
 		{"plain", "t", `"blockchain.headers.subscribe"`},
 		{"TLS", "s", ""},
@@ -57,7 +57,7 @@ func TestElectrum(t *testing.T) {
 				t.Errorf("the proxy logged %+v, want transport passthrough", opened)
 			}
 			for i, conn := range behind.connections() {
-				eventually(t, "both recorders hold the same bytes", func() bool { // unless some are under way
+				eventually(t, "both recorders hold the same bytes", func() bool { // some may be in flight
 					toProxy, fromProxy := withoutSOCKS(t, before.connections()[i])
 					toServer, fromServer := conn.bytes()
 					return bytes.Equal(toProxy, toServer) && bytes.Equal(fromProxy, fromServer)
@@ -65,7 +65,7 @@ func TestElectrum(t *testing.T) {
 			}
 			toServer, _ := behind.last().bytes()
 			if !bytes.Contains(toServer, []byte(c.plain)) {
-				t.Errorf("the server did not get %s", c.plain)
+				t.Errorf("the server got no %s", c.plain)
 			}
 		})
 	}
@@ -79,9 +79,9 @@ func startElectrum(t *testing.T, path, proxyAddr, server, protocol string) *node
 	rpc := freeAddr(t)
 	config, err := json.Marshal(map[string]any{
 		"rpchost": "127.0.0.1", "rpcport": port(t, rpc), "rpcuser": rpcUser, "rpcpassword": rpcPassword,
-		"server":    "LOCALHOST:" + port(t, server) + ":" + protocol, // in small letters it goes around the proxy
+		"server":    "LOCALHOST:" + port(t, server) + ":" + protocol, // Electrum bypasses the proxy for "localhost"
 		"oneserver": true, "auto_connect": false, "check_updates": false, "use_exchange_rate": false,
-		"config_version": 3, // an older one would be converted, to TLS above all
+		"config_version": 3, // an older one would be converted, and switched to TLS
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -89,7 +89,7 @@ func startElectrum(t *testing.T, path, proxyAddr, server, protocol string) *node
 	if err := os.MkdirAll(filepath.Join(dir, "regtest"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for _, where := range []string{dir, filepath.Join(dir, "regtest")} { // of old and of new versions
+	for _, where := range []string{dir, filepath.Join(dir, "regtest")} { // old and new versions
 		if err := os.WriteFile(filepath.Join(where, "config"), config, 0o600); err != nil {
 			t.Fatal(err)
 		}

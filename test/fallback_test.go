@@ -8,8 +8,8 @@ import (
 	"github.com/btcsuite/btcd/chaincfg/v2"
 )
 
-// By default the proxy would rather serve nobody than speak plaintext: a node without v2 is refused, the user is
-// told why and what to do, and the node never sees a v1 message.
+// By default the proxy refuses a node without v2 rather than speak plaintext: the user learns why and what to set, and
+// the node never sees a v1 message.
 func TestAV1NodeIsRefusedByDefault(t *testing.T) {
 	t.Parallel()
 	w := newWallet(t, &chaincfg.RegressionNetParams)
@@ -19,8 +19,8 @@ func TestAV1NodeIsRefusedByDefault(t *testing.T) {
 	observer := startRecorder(t, node.p2p)
 	client := startBtcdClient(t, w.params, proxy.addr, observer.addr)
 
-	// Once in about 1000 the node takes our random key for the header of a message that is yet to come and stays
-	// silent; the refusal then has another reason. The client tries again after some seconds.
+	// About once in 1000 runs the node takes our random key for the header of an incomplete message and stays silent; the
+	// refusal then has another reason. The client retries after some seconds.
 	refused := proxy.await(t, "session refused because the peer hung up", func(e event) bool {
 		return e.Msg == "session refused" && strings.Contains(e.Reason, "hung up")
 	})
@@ -39,13 +39,13 @@ func TestAV1NodeIsRefusedByDefault(t *testing.T) {
 	for _, conn := range observer.connections() {
 		requireUnreadable(t, conn, w.params)
 		if toNode, _ := conn.bytes(); len(toNode) < 64 {
-			t.Errorf("only %d bytes went to the node: not even a v2 key, so this test shows nothing", len(toNode))
+			t.Errorf("only %d bytes went to the node: less than a v2 key, so this test proves nothing", len(toNode))
 		}
 	}
 }
 
-// With --v1-fallback always the same client syncs in the clear. v2 was tried first, on a connection of its own that
-// carried nothing of v1, and the node got the client's version message once, not twice.
+// With --v1-fallback always the same client syncs in plaintext. v2 was tried first, on separate connections that
+// carried nothing of v1, and the node got the client's version message exactly once.
 func TestAV1NodeIsServedIfTheUserSaysSo(t *testing.T) {
 	t.Parallel()
 	w := newWallet(t, &chaincfg.RegressionNetParams)
@@ -68,7 +68,7 @@ func TestAV1NodeIsServedIfTheUserSaysSo(t *testing.T) {
 
 	conns := observer.connections()
 	if len(conns) < 2 {
-		t.Fatalf("%d connections to the node, want one that tries v2 and one that speaks v1", len(conns))
+		t.Fatalf("got %d connections to the node, want one that tries v2 and one that speaks v1", len(conns))
 	}
 	requireUnreadable(t, conns[0], w.params)
 	versions := 0

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// Clients get in with a password from a file that Windows has written; a space at its end is part of it, which the log
-// says without the password.
+// Clients authenticate with a password from a file written on Windows. A trailing space is part of the password; the
+// log warns of it without showing the password.
 func TestPasswordFileFromWindows(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -52,7 +52,7 @@ func TestPasswordFileFromWindows(t *testing.T) {
 			}
 			log := strings.Join(p.out.all(), "\n")
 			if strings.Contains(log, "begins or ends with a space") != c.warns || strings.Contains(log, "secret") {
-				t.Errorf("the log says\n%s", log)
+				t.Errorf("unexpected log:\n%s", log)
 			}
 		})
 	}

@@ -10,12 +10,12 @@ import (
 	"testing/fstest"
 )
 
-// bcoin's SPV node, of JavaScript.
+// bcoin's SPV node, in JavaScript.
 func TestBcoin(t *testing.T) {
 	t.Parallel()
 	toolchain(t, "node", "npm")
 	dir := cached(t, "bcoin", func(dir string) error {
-		return install(t, dir, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund") // runs none of their code
+		return install(t, dir, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund") // runs no package scripts
 	})
 	follow(t, headersOnly, func(proxy, node string) *program {
 		return start(t, "bcoin", "node", append([]string{filepath.Join(dir, "driver.js"), "--only=" + node,
@@ -23,11 +23,11 @@ func TestBcoin(t *testing.T) {
 	})
 }
 
-// kyoto, of Rust, speaks v2 by itself, but not if it is told to use a proxy.
+// kyoto, in Rust, speaks v2 itself, but not through a proxy.
 func TestKyoto(t *testing.T) {
 	t.Parallel()
 	toolchain(t, "cargo")
-	// The program is compiled once, for a proxy at any port: first without the recipe, which must be possible.
+	// The program is compiled once, for a proxy at any port, and first without the recipe, which must compile, too.
 	code := "{\n" + strings.Replace(recipe(t, "kyoto", "let builder ="), "], 1324)", "], port)", 1) + "builder\n}\n"
 	const file = "src/recipe.rs"
 	dir := cachedWith(t, "kyoto", fstest.MapFS{file: {Data: []byte(code), Mode: 0o644}}, func(dir string) error {
@@ -45,7 +45,7 @@ func TestKyoto(t *testing.T) {
 		if err := os.Rename(filepath.Join(target, "debug", "kyoto"+exe), filepath.Join(dir, "kyoto"+exe)); err != nil {
 			return err
 		}
-		return os.RemoveAll(target) // far more than the program
+		return os.RemoveAll(target) // much larger than the program
 	})
 	for _, c := range []struct {
 		name    string
@@ -62,7 +62,7 @@ func TestKyoto(t *testing.T) {
 	}
 }
 
-// bitcoinj, of Java, has no setting for a proxy: all its connections go through the Java runtime's.
+// bitcoinj, in Java, has no proxy setting: all its connections go through the Java runtime's proxy.
 func TestBitcoinj(t *testing.T) {
 	t.Parallel()
 	toolchain(t, "java", "javac", "mvn")
@@ -72,7 +72,7 @@ func TestBitcoinj(t *testing.T) {
 	}
 	for line := range strings.Lines(recipe(t, "bitcoinj", "BlockingClientManager ")) {
 		if !strings.Contains(lf(source), strings.TrimSpace(line)) {
-			t.Errorf("Client.java does not have this line of docs/clients.md: %s", line)
+			t.Errorf("Client.java lacks this line of docs/clients.md: %s", line)
 		}
 	}
 	dir := cached(t, "bitcoinj", func(dir string) error {
@@ -85,12 +85,12 @@ func TestBitcoinj(t *testing.T) {
 		return nil
 	})
 	follow(t, headersOnly, func(proxy, node string) *program {
-		line := strings.TrimSuffix(recipe(t, "bitcoinj", "java "), " …\n") // the port is an option of its own
+		line := strings.TrimSuffix(recipe(t, "bitcoinj", "java "), " …\n") // the port is a separate option
 		flags := strings.Fields(strings.Replace(line, "Port=1324", "Port="+port(t, proxy), 1))[1:]
 		return start(t, "bitcoinj", "java", append(flags, "-cp", dir+string(filepath.ListSeparator)+filepath.Join(dir, "*"),
 			"Client", node, strconv.Itoa(lastTip))...)
 	})
 }
 
-// headersOnly is what a client tells that has only headers, or only the part of a block that it asked for.
+// headersOnly returns what a client prints that has only headers, or only the requested part of a block.
 func headersOnly(block tip) tip { return tip{Height: block.Height, Hash: block.Hash} }

@@ -16,13 +16,13 @@ import (
 	"time"
 )
 
-// sources are the clients that are not in Go: little programs around a library, and the exact versions of all that
-// they are made of.
+// sources are the clients not written in Go: small programs around a library, and the exact versions of all
+// dependencies.
 //
 //go:embed testdata
 var sources embed.FS
 
-// toolchain finds the programs that the test needs to be run at all.
+// toolchain skips the test unless the programs are installed.
 func toolchain(t *testing.T, names ...string) {
 	t.Helper()
 	for _, name := range names {
@@ -32,14 +32,14 @@ func toolchain(t *testing.T, names ...string) {
 	}
 }
 
-// cached returns a directory of the user's cache with the source of that name and what install has made of it, by
-// downloads for the most part. It is made once for each version of the source. The test is not run if it cannot be.
+// cached returns a directory in the user's cache with the source of that name and what install made of it, mostly
+// downloads. It is made once per version of the source. The test is skipped if that fails.
 func cached(t *testing.T, name string, install func(dir string) error) string {
 	t.Helper()
 	return cachedWith(t, name, nil, install)
 }
 
-// cachedWith is cached for a source to which files are added.
+// cachedWith is cached for a source with added files.
 func cachedWith(t *testing.T, name string, added fstest.MapFS, install func(dir string) error) string {
 	t.Helper()
 	source, err := fs.Sub(sources, "testdata/"+name)
@@ -59,11 +59,11 @@ func cachedWith(t *testing.T, name string, added fstest.MapFS, install func(dir 
 	if _, err := os.Stat(dir); err == nil {
 		return dir
 	}
-	fmt.Printf("%s: installing into %s, which takes a while once\n", t.Name(), dir)
+	fmt.Printf("%s: installing into %s, once\n", t.Name(), dir)
 	if err := os.MkdirAll(home, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	// It gets its name when it is complete, so a test that is cut short leaves nothing that looks so.
+	// The directory is renamed when complete, so an interrupted test leaves no incomplete one under its name.
 	fresh, err := os.MkdirTemp(home, name+"-incomplete-")
 	if err != nil {
 		t.Fatal(err)
@@ -75,13 +75,13 @@ func cachedWith(t *testing.T, name string, added fstest.MapFS, install func(dir 
 	if err := install(fresh); err != nil {
 		notRun(t, "it cannot be installed: %v", err)
 	}
-	if err := os.Rename(fresh, dir); err != nil && !errors.Is(err, fs.ErrExist) { // another test run may have been first
+	if err := os.Rename(fresh, dir); err != nil && !errors.Is(err, fs.ErrExist) { // another test run may have won the race
 		t.Fatal(err)
 	}
 	return dir
 }
 
-// digest is a name for the contents of a directory.
+// digest returns a hash of the contents of a directory.
 func digest(t *testing.T, dir fs.FS) string {
 	t.Helper()
 	sum := sha256.New()
@@ -101,7 +101,7 @@ func digest(t *testing.T, dir fs.FS) string {
 
 // install runs a package manager or a compiler in dir.
 func install(t *testing.T, dir, name string, args ...string) error {
-	const patience = 10 * time.Minute // a download takes as long as it takes
+	const patience = 10 * time.Minute // downloads may be slow
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)

@@ -19,16 +19,16 @@ import (
 	"bip324proxy/v1v2"
 )
 
-// The transport package against other implementations, many times in both roles. Garbage has every length from none to
-// the most there may be.
+// The transport package against other implementations, many handshakes in both roles, with garbage of every length from
+// zero to the maximum.
 
 // regtestMagic is regtest's message start.
 var regtestMagic = [4]byte{0xfa, 0xbf, 0xb5, 0xda}
 
-// nobody is the address that VERSION messages have for both ends.
-var nobody = &wire.NetAddress{IP: make([]byte, 16)}
+// noAddr is the address of both ends in VERSION messages.
+var noAddr = &wire.NetAddress{IP: make([]byte, 16)}
 
-// handshakes is how often each role is played: in the long form often enough for what happens once in 256 times.
+// handshakes returns the number of handshakes per role; the long form has enough to hit events of probability 1/256.
 func handshakes() int {
 	if long {
 		return 1000
@@ -36,7 +36,7 @@ func handshakes() int {
 	return 20
 }
 
-// variant is the i-th of n handshakes: its own garbage, decoys, and first packets.
+// variant returns the configuration of the i-th of n handshakes: garbage, decoys and first packets.
 func variant(i, n int, magic [4]byte, first ...[]byte) transport.Config {
 	return transport.Config{
 		Magic:   magic,
@@ -46,7 +46,7 @@ func variant(i, n int, magic [4]byte, first ...[]byte) transport.Config {
 	}
 }
 
-// shake performs a handshake on nc, which it closes if there is none.
+// shake performs a handshake on nc and closes nc if it fails.
 func shake(nc net.Conn, weInitiate bool, cfg transport.Config) (*transport.Conn, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -57,13 +57,13 @@ func shake(nc net.Conn, weInitiate bool, cfg transport.Config) (*transport.Conn,
 	return transport.Server(ctx, nc, cfg)
 }
 
-// btcd as the initiator; as the responder it has TestHandshakesWithBtcd.
+// btcd as the initiator; TestHandshakesWithBtcd has it as the responder.
 func TestHandshakesFromBtcd(t *testing.T) {
 	t.Parallel()
 	n := handshakes()
 	for i := range n {
 		cfg := variant(i, n, mainnetMagic)
-		cfg.Garbage = cfg.Garbage[:min(len(cfg.Garbage), transport.MaxGarbage-1)] // more is too much for btcd
+		cfg.Garbage = cfg.Garbage[:min(len(cfg.Garbage), transport.MaxGarbage-1)] // btcd refuses more
 		p := established(t, false, cfg, i*transport.MaxGarbage/(n-1), make([]int, i%3))
 		p.exchange(t, []int{0, 1, 300}, true)
 		p.ours.Close()
@@ -72,14 +72,13 @@ func TestHandshakesFromBtcd(t *testing.T) {
 	t.Logf("%d handshakes", n)
 }
 
-// Core answers our VERSION with its own, and knows the connection by our session id; and so it is with one that it
-// opens itself.
+// Core answers our VERSION with its own, and lists the connection with our session id, in both roles.
 func TestHandshakesWithCore(t *testing.T) {
 	t.Parallel()
 	addr := freeAddr(t)
 	node := startBitcoind(t, "node", "-listen=1", "-bind="+addr, "-connect=0", "-v2transport=1", "-maxconnections=400")
 	var version bytes.Buffer
-	if err := wire.NewMsgVersion(nobody, nobody, 1, 0).BtcEncode(&version, wire.ProtocolVersion, wire.WitnessEncoding); err != nil {
+	if err := wire.NewMsgVersion(noAddr, noAddr, 1, 0).BtcEncode(&version, wire.ProtocolVersion, wire.WitnessEncoding); err != nil {
 		t.Fatal(err)
 	}
 	n := handshakes()
@@ -104,7 +103,7 @@ func TestHandshakesWithCore(t *testing.T) {
 				contents, err := conn.ReadPacket()
 				payload, ok := bytes.CutPrefix(contents, hostile.V2("version", nil))
 				if agent := v1v2.UserAgent(payload); err != nil || !ok || !strings.HasPrefix(agent, "/Satoshi:") {
-					t.Errorf("handshake %d: %q and not its VERSION (%v)", i, contents, err)
+					t.Errorf("handshake %d: got %q, want its VERSION (%v)", i, contents, err)
 				}
 				if i%10 != 0 {
 					return
@@ -122,8 +121,8 @@ func TestHandshakesWithCore(t *testing.T) {
 	}
 }
 
-// connectCore opens a connection to the node, or has the node open one to us: each to another port, for Core has no
-// second one to the same.
+// connectCore opens a connection to the node, or has the node open one to us, each to another port, because Core opens
+// no second one to the same.
 func connectCore(node *node, addr string, weInitiate bool) (net.Conn, error) {
 	if weInitiate {
 		return net.Dial("tcp", addr)
@@ -141,7 +140,7 @@ func connectCore(node *node, addr string, weInitiate bool) (net.Conn, error) {
 	return l.Accept()
 }
 
-// The bip324 crate, of which kyoto and Floresta are made, sends back what it got.
+// The bip324 crate, used by kyoto and Floresta, echoes what it receives.
 func TestHandshakesWithRust(t *testing.T) {
 	t.Parallel()
 	n := handshakes()
@@ -178,7 +177,7 @@ func TestHandshakesWithRust(t *testing.T) {
 	})
 }
 
-// echoes performs a handshake, sends packets of those sizes, and gets them back.
+// echoes performs a handshake, sends packets of those sizes, and expects them back.
 func echoes(nc net.Conn, weInitiate bool, cfg transport.Config, sizes []int) error {
 	defer nc.Close()
 	conn, err := shake(nc, weInitiate, cfg)
@@ -196,7 +195,7 @@ func echoes(nc net.Conn, weInitiate bool, cfg transport.Config, sizes []int) err
 			return err
 		}
 		if got, err := conn.ReadPacket(); err != nil || !bytes.Equal(got, sent) {
-			return fmt.Errorf("%d bytes came back as %d (%w)", size, len(got), err)
+			return fmt.Errorf("sent %d bytes, got %d back (%w)", size, len(got), err)
 		}
 	}
 	return nil

@@ -18,7 +18,7 @@ import (
 	"bip324proxy/test/hostile"
 )
 
-// cut is how an end stops in the middle.
+// cut is a way for an end to stop in the middle.
 type cut struct {
 	name string
 	do   func(nc *net.TCPConn)
@@ -38,7 +38,7 @@ const (
 	cutFlight  = cutHello + 20
 )
 
-// whyCutAfter is what the log says of a peer that ended in good order after k bytes of its flight.
+// whyCutAfter returns the logged reason for a peer that closed after k bytes of its flight.
 func whyCutAfter(k int) string {
 	switch {
 	case k == 0:
@@ -53,8 +53,8 @@ func whyCutAfter(k int) string {
 	return whyHungUp
 }
 
-// A peer ends at every byte of its flight, in every way: what is not complete is refused, and the client gets nothing.
-// A peer that has said a byte is not connected to once more, whether or not v1 is allowed.
+// A peer stops at every byte of its flight, in every way: an incomplete flight is refused, and the client gets nothing.
+// A peer that has sent a byte is not dialled a second time, whether or not v1 is allowed.
 func TestPeerCutsItsFlight(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []string{"never", "always"} {
@@ -62,7 +62,7 @@ func TestPeerCutsItsFlight(t *testing.T) {
 			u := startUnder(t, "--v1-fallback", mode)
 			first := 0
 			if mode == "always" {
-				first = 1 // without a byte v1 follows
+				first = 1 // without a byte the proxy falls back to v1
 			}
 			for _, c := range []cut{cutReset, cutClose, cutHalf} {
 				each(cutFlight+1-first, 8, func(i int) {
@@ -74,7 +74,7 @@ func TestPeerCutsItsFlight(t *testing.T) {
 	}
 }
 
-// cutFlightAt has a peer end after k bytes of its flight.
+// cutFlightAt plays a peer that stops after k bytes of its flight.
 func cutFlightAt(t *testing.T, u *under, k int, c cut) {
 	m := meetPrompt(t, u, func(nc *net.TCPConn) {
 		_, flight, err := hostile.Script{Garbage: junk[:cutGarbage]}.Prepare(nc)
@@ -93,7 +93,7 @@ func cutFlightAt(t *testing.T, u *under, k int, c cut) {
 	if k == cutFlight {
 		want.msg = closed
 	}
-	if c.name != cutHalf.name { // the reset may be noticed before what came ahead of it
+	if c.name != cutHalf.name { // the reset may overtake the data before it
 		want.why = ""
 		if k == cutFlight {
 			want.msg = m.log.Msg
@@ -104,28 +104,29 @@ func cutFlightAt(t *testing.T, u *under, k int, c cut) {
 	}
 }
 
-// drainNoPlaintext reads to the end what the proxy says to a peer, and fails if a client's VERSION is legible in it.
+// drainNoPlaintext reads what the proxy sends to a peer, to the end, and fails if it contains a client's VERSION in
+// plaintext.
 func drainNoPlaintext(t *testing.T, nc net.Conn) {
 	if b, _ := io.ReadAll(nc); bytes.Contains(b, []byte(clearText)) {
-		t.Error("the client's VERSION left in plaintext")
+		t.Error("the client's VERSION was sent in plaintext")
 	}
 }
 
-// A peer ends after it has read so much of what the proxy says, in its first flight and in its second.
+// A peer stops after each number of bytes that it reads of the proxy's first and second flight.
 func TestPeerCutsWhatItReads(t *testing.T) {
 	t.Parallel()
 	u := startUnder(t)
 	second := 16 + 20 + 3 + 1 + 13 + len(version.payload) + 16 // terminator, version packet, VERSION
 	for _, c := range []cut{cutReset, cutClose, cutHalf} {
 		each(cutKey+1+second, 8, func(i int) {
-			i++ // without a byte it is a peer that was never there
+			i++ // with no byte read it counts as a peer that did not answer
 			m := meet(t, u, func(nc *net.TCPConn) {
 				if i <= cutKey {
 					io.CopyN(io.Discard, nc, int64(i))
 				} else if e, err := (hostile.Script{}).Speak(nc, false); err != nil {
 					t.Error(err)
 				} else {
-					e.ReadSome(i - cutKey - 1) // of the garbage, or of what follows if there is little of that
+					e.ReadSome(i - cutKey - 1) // garbage, or what follows if the garbage is short
 				}
 				c.do(nc)
 			}, nil)
@@ -146,14 +147,14 @@ func TestPeerCutsWhatItReads(t *testing.T) {
 	u.requireFreed(t)
 }
 
-// askAndHello is all that a client says until its session stands.
+// askAndHello returns all that a client sends until its session is open.
 func askAndHello(dest string) (script []byte, asked int) {
 	ask := slices.Concat(hostile.Greeting, hostile.Request(1, dest))
 	return slices.Concat(ask, hello), len(ask)
 }
 
-// A client ends at every byte of SOCKS and of its VERSION. Nothing of it leaves, unless it could still have been
-// another protocol: that is passed on.
+// A client stops at every byte of SOCKS and of its VERSION. Nothing of it is sent on, unless it could still be another
+// protocol, which is passed through.
 func TestClientCuts(t *testing.T) {
 	t.Parallel()
 	u := startUnder(t)
@@ -181,7 +182,7 @@ func TestClientCuts(t *testing.T) {
 			c.do(client)
 			client.Close()
 			e := u.end(t, client.LocalAddr())
-			passed := max(0, k-asked) // bytes that could begin another protocol
+			passed := max(0, k-asked) // bytes that may be another protocol's
 			if e.Transport != "passthrough" && e.Msg != refused || passed > 3 && e.Msg != refused {
 				t.Errorf("%s after byte %d: %s, %q", c.name, k, e.Msg, e.Reason)
 			}
@@ -190,7 +191,7 @@ func TestClientCuts(t *testing.T) {
 			}
 			if s.over() > 0 {
 				if n := <-got; n > 0 && (passed > 3 || n > int64(passed)) || c.name == cutHalf.name && passed <= 3 && n != int64(passed) {
-					t.Errorf("%s after byte %d: the peer got %d bytes", c.name, k, n)
+					t.Errorf("%s after byte %d: the peer got %d bytes of the client's", c.name, k, n)
 				}
 			}
 		})
@@ -198,10 +199,10 @@ func TestClientCuts(t *testing.T) {
 	u.requireFreed(t)
 }
 
-// Both ends stall at every byte. All is over at the deadline that is due, and freed.
+// Both ends stall at every byte. Each session ends at its deadline and frees its resources.
 func TestStalls(t *testing.T) {
 	if long {
-		t.Run("program", func(t *testing.T) { // with the deadlines that users have
+		t.Run("program", func(t *testing.T) { // with the default deadlines
 			u := startUnder(t)
 			stallEverywhere(t, u, 20*time.Second, 30*time.Second, 60*time.Second)
 			u.requireFreed(t)
@@ -209,7 +210,7 @@ func TestStalls(t *testing.T) {
 	}
 	goroutines, before := runtime.NumGoroutine(), openFiles("self")
 	t.Run("short deadlines", func(t *testing.T) {
-		limit := 4 * time.Second // enough for all that have to compute at once
+		limit := 4 * time.Second // enough for all handshakes at once
 		if len(raceFlag()) > 0 {
 			limit = 15 * time.Second
 		}
@@ -221,15 +222,15 @@ func TestStalls(t *testing.T) {
 	})
 }
 
-// stallEverywhere has a peer stall at every byte of its flight, and a client at every byte of its script, all at once.
+// stallEverywhere stalls a peer at every byte of its flight, and a client at every byte of its script, all at once.
 func stallEverywhere(t *testing.T, u *under, socks, handshake, first time.Duration) {
 	late := func(what string, took, limit time.Duration) {
 		over := took - limit
 		if slack := time.Second; over < -limit/4 || over > patience/2 || long && over > slack {
-			t.Errorf("%s: over after %v, want %v and no second more", what, took, limit)
+			t.Errorf("%s: ended after %v, want at most a second more than %v", what, took, limit)
 		}
 	}
-	_, asked := askAndHello("127.0.0.1:10000") // which is no longer than any
+	_, asked := askAndHello("127.0.0.1:10000") // no destination is longer
 	each(cutFlight+asked+len(hello), 1000, func(i int) {
 		if i < cutFlight {
 			m := meet(t, u, func(nc *net.TCPConn) {
@@ -262,7 +263,7 @@ func stallEverywhere(t *testing.T, u *under, socks, handshake, first time.Durati
 		defer client.Close()
 		began, limit := time.Now(), socks
 		client.Write(says[:k])
-		if k == 0 || k >= asked { // who says nothing may be one who speaks v1 without SOCKS
+		if k == 0 || k >= asked { // a silent client may be one that speaks v1 without SOCKS
 			limit = first
 		}
 		cutStall.do(client)

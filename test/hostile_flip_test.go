@@ -13,8 +13,8 @@ import (
 
 const flipBytes = 2048 // of each direction
 
-// flipBits are the bits that are flipped, one per session: all of them in the long form, else one of each of the first
-// handshake bytes and every 61st behind them, so that all eight of a byte take their turns.
+// flipBits returns the bits to flip, one per session: all of them in the long form, else one of each of the first
+// handshake bytes and every 61st after them, so that all eight bits of a byte occur.
 func flipBits(handshake int) (bits []int) {
 	step := func(bit int) int {
 		switch {
@@ -31,14 +31,14 @@ func flipBits(handshake int) (bits []int) {
 	return bits
 }
 
-// flipMessages are packets that fill the rest of the 2 kB behind a handshake.
+// flipMessages are packets that fill the rest of the first 2 kB after a handshake.
 var flipMessages = numbered(20)
 
-// Every bit of the first 2 kB to the proxy, altered on its way: what came before is delivered, nothing behind, and
-// the client's connection ends.
+// Flip every bit of the first 2 kB to the proxy: data before it is delivered, nothing after it is, and the client's
+// connection ends.
 func TestFlippedBitsToTheProxy(t *testing.T) {
 	t.Parallel()
-	unders := []*under{startUnder(t), startUnder(t, "--v1-fallback", "always")} // the second must not fall back either
+	unders := []*under{startUnder(t), startUnder(t, "--v1-fallback", "always")} // the second must not fall back
 	const garbage = 100
 	handshake := 64 + garbage + 16 + 20
 	ends := []int{} // of the packets, in the peer's stream
@@ -71,7 +71,7 @@ func TestFlippedBitsToTheProxy(t *testing.T) {
 				n++
 			}
 			want = outcome{msg: closed, why: "the peer", got: flipMessages[:n]}
-		} else if m.log.Msg == closed { // no: the version packet was not what it should be
+		} else if m.log.Msg == closed { // no session: the version packet was invalid
 			want.why = "a refusal"
 		}
 		m.dials = max(m.dials, 1)
@@ -85,12 +85,12 @@ func TestFlippedBitsToTheProxy(t *testing.T) {
 	}
 }
 
-// Every bit of the first 2 kB to the peer: a peer that is not of this project finds it out, and the session ends.
+// Flip every bit of the first 2 kB to the peer: an independent implementation notices, and the session ends.
 func TestFlippedBitsToThePeer(t *testing.T) {
 	t.Parallel()
 	u := startUnder(t)
 	bits := flipBits(64)
-	var undone sync.Map // sessions that were too short for their bit
+	var undone sync.Map // sessions shorter than the bit's offset
 	each(len(bits), 32, func(i int) {
 		bit := bits[i]
 		got := []message{}
@@ -98,7 +98,7 @@ func TestFlippedBitsToThePeer(t *testing.T) {
 			w := hostile.NewWire(nc)
 			w.FlipRead = int64(bit)
 			e, err := hostile.Script{}.Speak(w, false)
-			nc.SetReadDeadline(time.Now().Add(time.Second)) // what an altered length promises never comes
+			nc.SetReadDeadline(time.Now().Add(time.Second)) // a flipped length may announce bytes that never come
 			if err == nil {
 				err = e.ReadFlight()
 			}
@@ -112,7 +112,7 @@ func TestFlippedBitsToThePeer(t *testing.T) {
 			if err == io.EOF && w.Got*8 <= int64(bit) {
 				undone.Store(i, true)
 			} else if err == io.EOF {
-				t.Errorf("bit %d of byte %d: the peer did not notice", bit%8, bit/8)
+				t.Errorf("bit %d of byte %d: the peer did not notice the flipped bit", bit%8, bit/8)
 			}
 		}, append(append([]byte{}, hello...), v1(flipMessages...)...))
 		sent := append([]message{version}, flipMessages...)

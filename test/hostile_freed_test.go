@@ -12,34 +12,34 @@ import (
 	"time"
 )
 
-// What a program holds is seen on Linux: its descriptors in /proc, its goroutines in what Go prints on SIGQUIT.
+// On Linux the test reads a program's descriptors from /proc and its goroutines from what Go prints on SIGQUIT.
 
-// requireFreed proves that nothing is left of all sessions a second after the last: the program has the descriptors
-// and the goroutines of one that never had a session. It ends the program.
+// requireFreed checks that a second after the last session the program has as many descriptors and goroutines as one
+// that never had a session. It ends the program.
 func (u *under) requireFreed(t *testing.T) {
 	t.Helper()
 	if runtime.GOOS != "linux" {
-		t.Log("not run: what the program holds is counted on Linux only")
+		t.Log("not run: descriptors and goroutines are counted on Linux only")
 		return
 	}
 	if t.Failed() {
-		return // so that the log's last lines are shown, and not goroutines
+		return // show the log's last lines instead of goroutines
 	}
 	<-time.After(time.Second)
 	fresh := startUnder(t, u.flags...)
 	if n, want := u.openFiles(), fresh.openFiles(); n != want {
-		t.Errorf("%d descriptors, %d in a program that never had a session", n, want)
+		t.Errorf("got %d descriptors, want %d as in a program that never had a session", n, want)
 	}
 	stacks, want := u.goroutines(t), fresh.goroutines(t)
 	if len(stacks) != len(want) {
-		t.Errorf("%d goroutines, %d in a program that never had a session:\n%s", len(stacks), len(want), strings.Join(stacks, "\n"))
+		t.Errorf("got %d goroutines, want %d as in a program that never had a session:\n%s", len(stacks), len(want), strings.Join(stacks, "\n"))
 	}
 }
 
 // openFiles counts the program's open files and sockets.
 func (u *under) openFiles() int { return openFiles(strconv.Itoa(u.pid)) }
 
-// openFiles leaves out pipes: net keeps those it splices with for the next time, until the garbage collector comes.
+// openFiles skips pipes: net pools those that it splices with until the next garbage collection.
 func openFiles(pid string) (n int) {
 	links, _ := filepath.Glob(filepath.Join("/proc", pid, "fd", "*"))
 	for _, l := range links {
@@ -50,7 +50,7 @@ func openFiles(pid string) (n int) {
 	return n
 }
 
-// goroutines ends the program and returns what it says of each that is not the runtime's own.
+// goroutines ends the program and returns the stack of each goroutine that is not the runtime's.
 func (u *under) goroutines(t *testing.T) (stacks []string) {
 	t.Helper()
 	u.quit.Store(true)
@@ -58,7 +58,7 @@ func (u *under) goroutines(t *testing.T) (stacks []string) {
 	select {
 	case <-u.program.done:
 	case <-time.After(patience):
-		t.Fatalf("the program does not end on SIGQUIT")
+		t.Fatalf("the program is still running after SIGQUIT")
 	}
 	for _, text := range strings.Split(strings.Join(u.program.out.all(), "\n"), "\n\n") {
 		if goroutine.MatchString(text) && !strings.Contains(text, "\ncreated by runtime.") {
@@ -66,7 +66,7 @@ func (u *under) goroutines(t *testing.T) (stacks []string) {
 		}
 	}
 	if len(stacks) == 0 {
-		t.Fatal("the program did not say what its goroutines do")
+		t.Fatal("the program did not print its goroutines")
 	}
 	return stacks
 }

@@ -15,8 +15,8 @@ import (
 	"bip324proxy/test/hostile"
 )
 
-// memoryUse is the program's VmRSS, now, or VmHWM, at most so far, in bytes. It is 0 where the system does not tell,
-// and with the race detector, which has memory of its own.
+// memoryUse returns the program's current VmRSS or peak VmHWM, in bytes. It returns 0 where the system does not report
+// it, and with the race detector, which needs additional memory.
 func (u *under) memoryUse(which string) int64 {
 	if len(raceFlag()) > 0 {
 		return 0
@@ -24,7 +24,7 @@ func (u *under) memoryUse(which string) int64 {
 	return procStatus(u.pid, which) << 10
 }
 
-// reads is how often the program has read from a socket or a file.
+// reads returns how often the program has read from a socket or a file.
 func (u *under) reads() (n int) {
 	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/io", u.pid))
 	_, rest, _ := strings.Cut(string(stat), "syscr: ")
@@ -32,8 +32,8 @@ func (u *under) reads() (n int) {
 	return n
 }
 
-// standing connects a client through the proxy to a peer with which there is a session. Nobody says more.
-func standing(t *testing.T, u *under) (client *net.TCPConn, peer *hostile.End, peerConn *net.TCPConn) {
+// openSession opens a session through the proxy. Neither end sends more.
+func openSession(t *testing.T, u *under) (client *net.TCPConn, peer *hostile.End, peerConn *net.TCPConn) {
 	t.Helper()
 	type end struct {
 		e  *hostile.End
@@ -62,12 +62,12 @@ func standing(t *testing.T, u *under) (client *net.TCPConn, peer *hostile.End, p
 	return client, p.e, p.nc
 }
 
-// Both ends send without reading until nothing moves any more, and then read: all arrives, and the proxy never held
-// more than a few messages of it.
+// Both ends send without reading until neither can send more, and then read: everything arrives, and the proxy never
+// buffers more than a few messages.
 func TestBothEndsStopReading(t *testing.T) {
 	t.Parallel()
 	u := startUnder(t)
-	client, peer, _ := standing(t, u)
+	client, peer, _ := openSession(t, u)
 	const count = 40
 	payload := func(i int, up bool) []byte { return pool[i*1000:][:1<<20+i*map[bool]int{true: 1, false: 2}[up]] }
 	before := u.memoryUse("VmRSS")
@@ -87,17 +87,17 @@ func TestBothEndsStopReading(t *testing.T) {
 			written.Add(1)
 		}
 	})
-	for last := int64(-1); last != written.Load(); { // until neither gets on
+	for last := int64(-1); last != written.Load(); { // until neither can send
 		last = written.Load()
 		<-time.After(700 * time.Millisecond)
 	}
 	if written.Load() == 2*count {
-		t.Error("neither end was ever made to wait")
+		t.Error("neither end was ever blocked")
 	}
 	grown := u.memoryUse("VmRSS") - before
-	t.Logf("stopped after %d of %d messages; the proxy has grown by %d KiB", written.Load(), 2*count, grown>>10)
+	t.Logf("stopped after %d of %d messages; memory grew by %d KiB", written.Load(), 2*count, grown>>10)
 	if grown > 24<<20 {
-		t.Errorf("the proxy has grown by %d bytes", grown)
+		t.Errorf("the proxy's memory grew by %d bytes", grown)
 	}
 
 	ends.Go(func() {
@@ -119,7 +119,7 @@ func TestBothEndsStopReading(t *testing.T) {
 	ends.Wait()
 }
 
-// A flood of decoys costs the peer more than us: memory stays what it was, and the session goes on.
+// A flood of decoys costs the peer more than the proxy: memory does not grow, and the session continues.
 func TestDecoyFlood(t *testing.T) {
 	t.Parallel()
 	total := 64 << 20
@@ -127,7 +127,7 @@ func TestDecoyFlood(t *testing.T) {
 		total = 1 << 30
 	}
 	u := startUnder(t)
-	client, peer, _ := standing(t, u)
+	client, peer, _ := openSession(t, u)
 	sizes := []int{0, 1, 300, 16 << 10, 4_000_013, 100_000}
 	flood := func(bytes int) {
 		for i := 0; bytes > 0; i++ {
@@ -153,14 +153,14 @@ func TestDecoyFlood(t *testing.T) {
 	t.Logf("%d MB of decoys in %v, %v of it the proxy's processor; at most %d KiB more memory",
 		total>>20, time.Since(began).Round(time.Millisecond), cpuTime(u.pid)-cpu, grown>>10)
 	if grown > 8<<20 {
-		t.Errorf("the proxy has grown by %d bytes", grown)
+		t.Errorf("the proxy's memory grew by %d bytes", grown)
 	}
 	if reads = u.reads() - reads; reads > total/4096 {
 		t.Errorf("%d reads for %d bytes", reads, total)
 	}
 }
 
-// A promise of four megabytes costs next to nothing before they come.
+// Announced packets of four megabytes cost next to no memory until their bytes arrive.
 func TestPromisesCostNothing(t *testing.T) {
 	t.Parallel()
 	u := startUnder(t)
@@ -171,7 +171,7 @@ func TestPromisesCostNothing(t *testing.T) {
 	var clients [sessions]*net.TCPConn
 	var peers [sessions]*hostile.End
 	for i := range sessions {
-		clients[i], peers[i], _ = standing(t, u)
+		clients[i], peers[i], _ = openSession(t, u)
 	}
 	before := u.memoryUse("VmHWM")
 	for i := range sessions {
@@ -182,11 +182,11 @@ func TestPromisesCostNothing(t *testing.T) {
 	grown := u.memoryUse("VmHWM") - before
 	t.Logf("%d sessions with a promise each way: %d KiB each", sessions, grown>>10/sessions)
 	if grown/sessions >= 1<<20 {
-		t.Errorf("the proxy has grown by %d bytes for %d sessions", grown, sessions)
+		t.Errorf("the proxy's memory grew by %d bytes for %d sessions", grown, sessions)
 	}
 }
 
-// Packets within the handshake cost nothing either: all that has arrived of them is authenticated, and gone.
+// Packets within the handshake are authenticated and freed as they arrive.
 func TestHandshakePacketsCostNothing(t *testing.T) {
 	t.Parallel()
 	u := startUnder(t, "--message-memory", "16")
@@ -194,7 +194,7 @@ func TestHandshakePacketsCostNothing(t *testing.T) {
 		notRun(t, "the program's memory is read on Linux only, and without the race detector")
 	}
 	const sessions = 24
-	_, _, _ = standing(t, u) // what the first session takes
+	_, _, _ = openSession(t, u) // the first session also allocates shared state
 	before := u.memoryUse("VmHWM")
 	var arriving, over sync.WaitGroup
 	arriving.Add(sessions)
@@ -238,7 +238,7 @@ func TestHandshakePacketsCostNothing(t *testing.T) {
 				return
 			}
 			client.Write(hello)
-			<-s.played // to close the stage sooner could be before it has accepted
+			<-s.played // or the stage might close before it accepts
 			s.over()
 			client.Close()
 		})
@@ -247,18 +247,18 @@ func TestHandshakePacketsCostNothing(t *testing.T) {
 	grown := u.memoryUse("VmHWM") - before
 	t.Logf("%d handshakes with packets of 4 MB: at most %d KiB each", sessions, grown>>10/sessions)
 	if grown/sessions >= 512<<10 {
-		t.Errorf("the proxy has grown by %d bytes for %d handshakes", grown, sessions)
+		t.Errorf("the proxy's memory grew by %d bytes for %d handshakes", grown, sessions)
 	}
 }
 
-// Sessions that stopped in odd places cost no processor time: nobody reads a closed stream again and again.
+// Sessions that stop in odd places cost no CPU time: no loop reads a closed stream again and again.
 func TestOddPlacesCostNoCPU(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS != "linux" {
 		notRun(t, "the program's processor time is read on Linux only")
 	}
 	u := startUnder(t)
-	half := func(says []byte) { // the client ends its stream, the peer does not
+	half := func(says []byte) { // the client closes its stream, the peer does not
 		s := play(t, func(nc *net.TCPConn) { <-t.Context().Done() })
 		client, err := hostile.Connect(u.addr, s.addr, 10*patience)
 		if err != nil {
@@ -274,10 +274,10 @@ func TestOddPlacesCostNoCPU(t *testing.T) {
 		half(hello[:3])
 		half(hello[:15])
 		half([]byte("\x16 no bitcoin"))
-		_, _, _ = standing(t, u)
-		client, _, _ := standing(t, u)
+		_, _, _ = openSession(t, u)
+		client, _, _ := openSession(t, u)
 		client.Write(v1(block)[:1_000_000])
-		_, peer, peerConn := standing(t, u)
+		_, peer, peerConn := openSession(t, u)
 		peer.Write(peer.SealLength(100))
 		peerConn.CloseWrite()
 	}
@@ -288,7 +288,7 @@ func TestOddPlacesCostNoCPU(t *testing.T) {
 	used := cpuTime(u.pid) - before
 	t.Logf("%v of processor time in %v", used, watch)
 	if used > watch/10 {
-		t.Errorf("%v of processor time in %v, and nothing happens", used, watch)
+		t.Errorf("used %v of CPU time in %v while idle", used, watch)
 	}
 	for _, line := range u.program.out.all() {
 		if strings.Contains(line, "panic") {

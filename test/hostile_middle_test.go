@@ -12,8 +12,8 @@ import (
 	"github.com/btcsuite/btcd/v2transport"
 )
 
-// A man in the middle performs both handshakes himself. BIP324 cannot stop that, and it works; but the session id in
-// the proxy's log is not the peer's, and so he is seen by those who compare.
+// A man in the middle performs both handshakes. BIP324 cannot prevent that; but the session id in the proxy's log
+// differs from the peer's, so comparing them reveals the attack.
 func TestManInTheMiddle(t *testing.T) {
 	t.Parallel()
 	u := startUnder(t)
@@ -46,7 +46,7 @@ func TestManInTheMiddle(t *testing.T) {
 			return
 		}
 		middleID <- toProxy.SessionID
-		contents, _ := toProxy.Receive() // he reads all of it
+		contents, _ := toProxy.Receive() // the attacker reads everything
 		toPeer.Send(contents)
 		contents, _ = toPeer.Receive()
 		toProxy.Send(contents)
@@ -63,12 +63,12 @@ func TestManInTheMiddle(t *testing.T) {
 		}
 	}
 	if logged != hex.EncodeToString(inMiddle[:]) || logged == hex.EncodeToString(atPeer[:]) {
-		t.Errorf("the log says %s; the peer %x, the man in the middle %x", logged, atPeer, inMiddle)
+		t.Errorf("got session id %s in the log; the peer has %x, the man in the middle %x", logged, atPeer, inMiddle)
 	}
 }
 
-// A client that speaks v2 itself has its session with the peer: both have the same session id, also where the client
-// takes its time, and the peer answers at the first byte.
+// A client that speaks v2 has its session with the peer: both have the same session id, even if the client is slow and
+// the peer answers at the first byte.
 func TestV2ClientHasItsOwnSession(t *testing.T) {
 	t.Parallel()
 	u := startUnder(t)
@@ -100,7 +100,7 @@ func TestV2ClientHasItsOwnSession(t *testing.T) {
 			t.Errorf("%d bytes, %v", len(got), err)
 		}
 		if id := <-ids; id != e.SessionID {
-			t.Errorf("session ids %x and %x", id, e.SessionID)
+			t.Errorf("session ids %x and %x differ", id, e.SessionID)
 		}
 		client.Close()
 		if end := u.end(t, client.LocalAddr()); end.Transport != "passthrough" {
@@ -111,7 +111,7 @@ func TestV2ClientHasItsOwnSession(t *testing.T) {
 	u.requireFreed(t)
 }
 
-// countingReader notes how much btcd reads.
+// countingReader counts the bytes that btcd reads.
 type countingReader struct {
 	*net.TCPConn
 	n int
@@ -123,8 +123,7 @@ func (c *countingReader) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Many handshakes with btcd's own: none fails but those that btcd itself cuts short, one byte before the largest
-// garbage.
+// Many handshakes with btcd: the only failures are those that btcd itself causes, one byte below the garbage limit.
 func TestHandshakesWithBtcd(t *testing.T) {
 	t.Parallel()
 	count := 50
@@ -161,7 +160,7 @@ func TestHandshakesWithBtcd(t *testing.T) {
 	t.Logf("%d handshakes", count)
 }
 
-// Key and garbage are new in every session, and garbage of any length occurs.
+// Key and garbage are new in every session, and garbage takes every length.
 func TestKeysAndGarbageAreRandom(t *testing.T) {
 	t.Parallel()
 	u := startUnder(t)
@@ -169,7 +168,7 @@ func TestKeysAndGarbageAreRandom(t *testing.T) {
 	each(cap(flights), 8, func(int) {
 		meet(t, u, func(nc *net.TCPConn) {
 			b := make([]byte, 64+4095)
-			n, _ := nc.Read(b) // it leaves in one write
+			n, _ := nc.Read(b) // it is sent in one write
 			flights <- b[:n]
 		}, nil)
 	})
@@ -187,8 +186,8 @@ func TestKeysAndGarbageAreRandom(t *testing.T) {
 			}
 		}
 	}
-	// 64 lengths of 4096 leave neither the first nor the last quarter empty, but for one time in 50 million.
+	// 64 samples out of 4096 leave neither the first nor the last quarter empty, except once in 50 million runs.
 	if shortest > 1023 || longest < 3072 {
-		t.Errorf("garbage of %d to %d bytes", shortest, longest)
+		t.Errorf("garbage only of %d to %d bytes", shortest, longest)
 	}
 }

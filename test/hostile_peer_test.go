@@ -15,12 +15,12 @@ import (
 	"bip324proxy/transport"
 )
 
-// peerCase is one way for a peer to behave, and what the client must see of it.
+// peerCase is one behaviour of a peer, and what the client must see of it.
 type peerCase struct {
 	name   string
 	script hostile.Script
 	sends  []message            // once the handshake is complete
-	then   func(e *hostile.End) // behind those; the peer then hangs up
+	then   func(e *hostile.End) // after those; the peer then hangs up
 	want   outcome
 }
 
@@ -29,7 +29,7 @@ const (
 	closed  = "session closed"
 )
 
-// What the log says, by the class of the failure.
+// The logged reasons, by class of failure.
 const (
 	whyNoTerminator = "no garbage terminator in 4111 bytes"
 	whyAltered      = "packet authentication failed"
@@ -52,12 +52,12 @@ var (
 
 func refusal(why string) outcome { return outcome{msg: refused, why: why} }
 
-// Every rule of BIP324 that a peer can break, and every liberty that it can take.
+// peerCases breaks every rule of BIP324, and uses every freedom that it gives a peer.
 func peerCases() []peerCase {
 	return slices.Concat(garbageCases(), firstPacketCases(), keyCases(), packetCases(), contentsCases())
 }
 
-// Garbage and its terminator.
+// garbageCases has the cases of garbage and its terminator.
 func garbageCases() (all []peerCase) {
 	for _, n := range []int{0, 1, 63, 64, 4093, 4094, 4095} {
 		for _, part := range []int{0, 1} {
@@ -76,7 +76,7 @@ func garbageCases() (all []peerCase) {
 				script: hostile.Script{WriteInParts: offset % 2, GarbageFrom: func(terminator [16]byte) []byte {
 					n := behind
 					if terminator[0] == terminator[15] {
-						n = max(n, 1) // or what follows would make these 15 bytes 16
+						n = max(n, 1) // or the next bytes could complete the terminator
 					}
 					return slices.Concat(junk[:offset], terminator[:15], bytes.Repeat([]byte{^terminator[15]}, n))
 				}}, sends: three, want: fine})
@@ -99,7 +99,7 @@ func garbageCases() (all []peerCase) {
 	)
 }
 
-// Decoys, the version packet, and what authenticates the garbage.
+// firstPacketCases has the cases of decoys, the version packet, and the authentication of the garbage.
 func firstPacketCases() (all []peerCase) {
 	add := func(name string, script hostile.Script, want outcome) {
 		script.Garbage = junk[:100]
@@ -145,7 +145,7 @@ func firstPacketCases() (all []peerCase) {
 	return all
 }
 
-// Keys, networks, and what is no key at all.
+// keyCases has the cases of valid and invalid keys, and of networks.
 func keyCases() (all []peerCase) {
 	var ones [64]byte
 	for i := range ones {
@@ -167,7 +167,7 @@ func keyCases() (all []peerCase) {
 	)
 }
 
-// Packets that are not what was sealed, behind the handshake. The messages before are delivered.
+// packetCases has packets altered after they were sealed, after the handshake. The messages before them are delivered.
 func packetCases() (all []peerCase) {
 	const first = 1 // packet of a message; 0 is the version packet
 	var kept []byte
@@ -199,7 +199,7 @@ func packetCases() (all []peerCase) {
 	add("tag altered", at(first+1, func(p []byte) []byte { p[len(p)-1] ^= 1; return p }), 1, whyAltered)
 	add("contents altered", at(first+1, func(p []byte) []byte { p[5] ^= 1; return p }), 1, whyAltered)
 	add("message made a decoy", at(first+1, func(p []byte) []byte { p[3] ^= hostile.Decoy; return p }), 1, whyAltered)
-	// Not by its last byte: once in 256 times the next packet begins with the same.
+	// Not the last byte: once in 256 times the next packet begins with the same byte.
 	add("packet shortened", at(first+1, func(p []byte) []byte { return append(p[:4:4], p[5:]...) }), 1, "the peer")
 	add("packet lengthened", at(first+1, func(p []byte) []byte { return append(p, 0) }), 2, "the peer")
 	add("last packet cut off", at(first+2, func(p []byte) []byte { return p[:len(p)-1] }), 2, whyCut)
@@ -218,11 +218,11 @@ func packetCases() (all []peerCase) {
 	)
 }
 
-// Contents that are no message, or one that few have seen.
+// contentsCases has invalid and rare message encodings.
 func contentsCases() (all []peerCase) {
 	bad := [][]byte{{}}
 	for id, name := range hostile.ShortNames() {
-		if id > 0 && name == "" && (id < 29 || id > 36) { // those are BIP183's
+		if id > 0 && name == "" && (id < 29 || id > 36) { // BIP183's ids
 			bad = append(bad, []byte{byte(id)}, append([]byte{byte(id)}, junk[:50]...))
 		}
 	}
@@ -271,7 +271,7 @@ func contentsCases() (all []peerCase) {
 				e.Send(hostile.V2(m.name, m.payload))
 			}
 		}, want: fine})
-	for _, n := range []int{222, 223, 224, 225, 448, 10_000} { // behind the version packet
+	for _, n := range []int{222, 223, 224, 225, 448, 10_000} { // after the version packet
 		all = append(all, peerCase{name: fmt.Sprintf("%d messages", n), sends: numbered(n),
 			want: outcome{msg: closed, why: whyHungUp, got: numbered(n)}})
 	}
@@ -288,7 +288,7 @@ func contentsCases() (all []peerCase) {
 	)
 }
 
-// play is the peer of a case. It tells fail what the proxy does wrong.
+// play plays the peer of a case. It calls fail for each fault of the proxy.
 func (c peerCase) play(fail func(format string, args ...any)) func(nc *net.TCPConn) {
 	return func(nc *net.TCPConn) {
 		e, err := c.script.Speak(nc, false)
@@ -314,8 +314,8 @@ func (c peerCase) play(fail func(format string, args ...any)) func(nc *net.TCPCo
 	}
 }
 
-// Every hostile peer against the program as its users run it. Where v1 is allowed nothing is different: whatever such
-// a peer does, it has answered, and is not connected to once more.
+// Every hostile peer against the program as users run it. It makes no difference whether v1 is allowed: each such peer
+// has answered, so it is not dialled a second time.
 func TestHostilePeer(t *testing.T) {
 	for _, fallback := range []string{"never", "always"} {
 		t.Run(fallback, func(t *testing.T) {
@@ -334,7 +334,7 @@ func TestHostilePeer(t *testing.T) {
 	}
 }
 
-// The same violations by an initiator, against the package's responder, which the program does not use.
+// The same violations by an initiator, against transport.Server, which the program does not use.
 func TestHostileInitiator(t *testing.T) {
 	t.Parallel()
 	cases := slices.DeleteFunc(peerCases(), func(c peerCase) bool {
@@ -348,10 +348,10 @@ func TestHostileInitiator(t *testing.T) {
 			if err != io.EOF {
 				t.Errorf("%s: %v", c.name, err)
 			}
-		case whyCut, "the peer": // any error is one
+		case whyCut, "the peer": // any error will do
 		default:
 			if !strings.Contains(err.Error(), c.want.why) {
-				t.Errorf("%s: %v, want %s", c.name, err, c.want.why)
+				t.Errorf("%s: got %v, want %s", c.name, err, c.want.why)
 			}
 		}
 		if err := same(got, c.want.got); err != nil {
@@ -361,7 +361,8 @@ func TestHostileInitiator(t *testing.T) {
 	t.Logf("%d cases", len(cases))
 }
 
-// respondTo has transport.Server meet the initiator of a case, and returns what it read and why it ended.
+// respondTo lets the initiator of a case connect to transport.Server, and returns what the server read and why it
+// stopped.
 func respondTo(t *testing.T, c peerCase) (got []message, end error) {
 	s := play(t, func(nc *net.TCPConn) {
 		if e, err := c.script.Speak(nc, true); err == nil {

@@ -12,7 +12,7 @@ import (
 	"bip324proxy/test/hostile"
 )
 
-// socksCase is what a client says to the SOCKS port, all that it is answered, and why it is refused.
+// socksCase is what a client sends to the SOCKS port, the complete answer, and the reason of the refusal.
 type socksCase struct {
 	name   string
 	says   []byte
@@ -20,7 +20,7 @@ type socksCase struct {
 	why    string
 }
 
-// reply is a SOCKS reply with that code.
+// reply returns a SOCKS reply with that code.
 func reply(code byte) []byte { return []byte{5, code, 0, 1, 0, 0, 0, 0, 0, 0} }
 
 var (
@@ -31,7 +31,7 @@ var (
 
 const incomplete = "the client closed the connection in the middle of it"
 
-// Every rule of RFC 1928 and RFC 1929 that a client can break.
+// socksCases breaks every rule of RFC 1928 and RFC 1929.
 func socksCases() []socksCase {
 	return slices.Concat(greetingCases(), authCases(), requestCases())
 }
@@ -114,7 +114,7 @@ func requestCases() (all []socksCase) {
 		add(fmt.Sprintf("address type %d", atyp), with(3, atyp), 8, "unknown address type")
 	}
 	for _, v := range []byte{0, 1, 4, 6, 0xff} {
-		if v != 1 { // which is a password, unasked
+		if v != 1 { // a password that was not requested
 			add(fmt.Sprintf("version %d", v), with(0, v), 1, "not 0x05")
 		}
 	}
@@ -132,7 +132,8 @@ func requestCases() (all []socksCase) {
 	return all
 }
 
-// All of it against the program, in one segment and byte by byte: the same answer, to the byte; nothing is dialled.
+// Each case is sent to the program in one segment and byte by byte: the answer is the same, byte for byte, and nothing
+// is dialled.
 func TestHostileSocksClient(t *testing.T) {
 	t.Parallel()
 	u := startUnder(t)
@@ -157,11 +158,11 @@ func TestHostileSocksClient(t *testing.T) {
 		client.CloseWrite()
 		got, err := io.ReadAll(client)
 		if end := endingOf(err); end == open || !bytes.Equal(got, c.answer) {
-			t.Errorf("%s: answered % x, %v; want % x", c.name, got, end, c.answer)
+			t.Errorf("%s: got answer % x, %v; want % x", c.name, got, end, c.answer)
 		}
 		client.Close()
 		if e := u.end(t, client.LocalAddr()); e.Msg != refused || !strings.Contains(e.Reason, c.why) {
-			t.Errorf("%s: %s, %q; want %q", c.name, e.Msg, e.Reason, c.why)
+			t.Errorf("%s: got %s, %q; want %q", c.name, e.Msg, e.Reason, c.why)
 		} else if e.Dest != "" && !strings.Contains(c.why, "Tor and I2P") {
 			t.Errorf("%s: %s was dialled", c.name, e.Dest)
 		}
@@ -170,7 +171,7 @@ func TestHostileSocksClient(t *testing.T) {
 	u.requireFreed(t)
 }
 
-// The good requests: every form of a destination leads to the same connection.
+// Valid requests: every form of a destination leads to the same connection.
 func TestSocksDestinations(t *testing.T) {
 	t.Parallel()
 	u := startUnder(t)
@@ -199,7 +200,7 @@ func TestSocksDestinations(t *testing.T) {
 	}
 }
 
-// echoThrough has a client ask for an echo that listens at addr, and pipeline what it wants to hear.
+// echoThrough connects a client to an echo server at addr, with its data pipelined behind the request.
 func echoThrough(t *testing.T, u *under, addr, name string, request func(port []byte) []byte) {
 	t.Helper()
 	l, err := net.Listen("tcp", addr)
@@ -223,6 +224,6 @@ func echoThrough(t *testing.T, u *under, addr, name string, request func(port []
 	client.CloseWrite()
 	got, _ := io.ReadAll(client)
 	if want := slices.Concat(noAuth, reply(0), []byte("\x16hello")); !bytes.Equal(got, want) {
-		t.Errorf("%s: % x, want % x", name, got, want)
+		t.Errorf("%s: got % x, want % x", name, got, want)
 	}
 }

@@ -22,10 +22,10 @@ import (
 	"bip324proxy/test/hostile"
 )
 
-// What all tests with hostile ends share. A test is a table: what an end does, and what the end behind the proxy must
-// then see of it.
+// Helpers of all tests with hostile ends. Each test is a table: what one end does, and what the end behind the proxy
+// must then see of it.
 
-// message is one of v1.
+// message is a v1 message.
 type message struct {
 	name    string
 	payload []byte
@@ -33,7 +33,7 @@ type message struct {
 
 func (m message) String() string { return fmt.Sprintf("%q of %d bytes", m.name, len(m.payload)) }
 
-// numbered are n messages that differ from one another.
+// numbered returns n distinct messages.
 func numbered(n int) []message {
 	all := make([]message, n)
 	names := []string{"inv", "tx", "wtxidrelay", "ping", "twelve-chars"}
@@ -43,7 +43,7 @@ func numbered(n int) []message {
 	return all
 }
 
-// randomPayload is n bytes that are the same in every run.
+// randomPayload returns n bytes that are the same in every run.
 func randomPayload(seed uint64, n int) []byte {
 	b := make([]byte, n)
 	var key [32]byte
@@ -52,7 +52,7 @@ func randomPayload(seed uint64, n int) []byte {
 	return b
 }
 
-// clearText is what no peer may ever read of a client's VERSION on the wire.
+// clearText is the part of a client's VERSION that must never be readable on the wire.
 const clearText = "/clear-text-user-agent:1/"
 
 // version is a client's first message.
@@ -64,13 +64,13 @@ type under struct {
 	addr  string
 	flags []string
 	pid   int         // 0 if it is in this process
-	quit  atomic.Bool // it was told to print its goroutines
+	quit  atomic.Bool // it prints its goroutines
 
 	mu     sync.Mutex
-	stages []*stage // that nobody uses: tens of thousands of sessions must not use up the ports
+	stages []*stage // unused stages: tens of thousands of sessions must not exhaust the ports
 }
 
-// enter returns a stage for one meeting, leave takes it back.
+// enter returns a stage for one meeting; leave returns it to the pool.
 func (u *under) enter(t *testing.T) *stage {
 	t.Helper()
 	u.mu.Lock()
@@ -89,11 +89,11 @@ func (u *under) leave(s *stage) {
 	u.stages = append(u.stages, s)
 }
 
-// startUnder runs the program. A panic, or anything else that is not a log line, fails the test.
+// startUnder runs the program. Any line that is not a log entry, such as a panic, fails the test.
 func startUnder(t *testing.T, flags ...string) *under {
 	t.Helper()
 	u := &under{flags: flags}
-	t.Cleanup(func() { // after the program has ended
+	t.Cleanup(func() { // after the program ended
 		for _, line := range u.program.out.all() {
 			if !u.quit.Load() && !json.Valid([]byte(line)) {
 				t.Errorf("the proxy printed a line that is not a log entry: %s", line)
@@ -127,7 +127,7 @@ func startServer(t *testing.T, server *product.Server) *under {
 	return &under{proxyLog: newProxyLog(p), addr: l.Addr().String()}
 }
 
-// proxyLog finds the lines of a session by its client.
+// proxyLog finds the lines of a session by its client's address.
 type proxyLog struct {
 	program *program
 	mu      sync.Mutex
@@ -137,7 +137,7 @@ type proxyLog struct {
 
 func newProxyLog(p *program) *proxyLog { return &proxyLog{program: p, by: make(map[string][]event)} }
 
-// of returns the lines about a client so far, and a channel that is closed when there may be more.
+// of returns the lines about a client so far, and a channel that is closed when more may exist.
 func (l *proxyLog) of(client string) ([]event, <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -153,17 +153,17 @@ func (l *proxyLog) of(client string) ([]event, <-chan struct{}) {
 	return l.by[client], more
 }
 
-// end waits for the last line about a client. The session has opened if, and only if, it is "session closed".
+// end waits for the last line about a client. It is "session closed" if and only if the session was open.
 func (l *proxyLog) end(t *testing.T, client net.Addr) event {
 	t.Helper()
 	for {
 		lines, more := l.of(client.String())
 		if n := len(lines); n > 0 && lines[n-1].Msg != "session opened" {
 			if (n == 2) != (lines[n-1].Msg == "session closed") || n > 2 {
-				t.Errorf("the log has %+v", lines)
+				t.Errorf("unexpected log lines %+v", lines)
 			}
 			l.mu.Lock()
-			delete(l.by, client.String()) // a later client may have the same port
+			delete(l.by, client.String()) // a later client may get the same port
 			l.mu.Unlock()
 			return lines[n-1]
 		}
@@ -175,7 +175,7 @@ func (l *proxyLog) end(t *testing.T, client net.Addr) event {
 	}
 }
 
-// stage is a peer's address. Each time it is armed, the next connection is played by a function; further ones are
+// stage is the address of a peer. Each call of arm lets a function play the next connection; further connections are
 // counted and closed.
 type stage struct {
 	addr string
@@ -228,14 +228,14 @@ func (s *stage) arm(f func(nc *net.TCPConn)) {
 	s.f, s.played, s.conns = f, make(chan struct{}), 0
 }
 
-// over waits until a play that was given is over, closes the stage and returns how many connections it had.
+// over waits until the armed play ends, closes the stage and returns its number of connections.
 func (s *stage) over() int {
 	s.l.Close()
 	s.done.Wait()
 	return s.conns
 }
 
-// play is a stage for one play.
+// play returns a stage for one play.
 func play(t *testing.T, f func(nc *net.TCPConn)) *stage {
 	t.Helper()
 	s := newStage(t)
@@ -243,7 +243,7 @@ func play(t *testing.T, f func(nc *net.TCPConn)) *stage {
 	return s
 }
 
-// ending is how a connection ended, as one end of it saw it.
+// ending is how a connection ended, as one of its ends saw it.
 type ending string
 
 const (
@@ -252,7 +252,7 @@ const (
 	open ending = "still open"
 )
 
-// endOf reads what is left of a connection.
+// endOf reads the rest of a connection.
 func endOf(r io.Reader) ending {
 	_, err := io.Copy(io.Discard, r)
 	return endingOf(err)
@@ -268,19 +268,19 @@ func endingOf(err error) ending {
 	return rst
 }
 
-// hangUp ends what nc says and waits for the other side to do the same.
+// hangUp closes nc for writing and waits for the other side to do the same.
 func hangUp(nc *net.TCPConn) {
 	nc.CloseWrite()
 	io.Copy(io.Discard, nc)
 }
 
-// reset ends a connection the hard way.
+// reset closes a connection with a TCP reset.
 func reset(nc *net.TCPConn) {
 	nc.SetLinger(0)
 	nc.Close()
 }
 
-// readAll reads messages to the end of the stream.
+// readAll reads messages until the stream ends.
 func readAll(r io.Reader) (all []message, end error) {
 	for {
 		name, payload, err := hostile.ReadV1(r)
@@ -291,7 +291,7 @@ func readAll(r io.Reader) (all []message, end error) {
 	}
 }
 
-// same says whether got is what was to be delivered.
+// same returns an error unless got is what was to be delivered.
 func same(got, want []message) error {
 	for i := range min(len(got), len(want)) {
 		if got[i].name != want[i].name || string(got[i].payload) != string(want[i].payload) {
@@ -306,7 +306,7 @@ func same(got, want []message) error {
 
 var each = testkit.Each
 
-// meeting is one session between a good client and a peer that is played.
+// meeting is one session between a well-behaved client and a played peer.
 type meeting struct {
 	got     []message     // what the client got
 	end     ending        // of the client's connection
@@ -316,15 +316,15 @@ type meeting struct {
 	elapsed time.Duration // from the client's VERSION to the end of its connection
 }
 
-// meet connects a client through the proxy to a peer that f plays. The client says what says, VERSION if that is nil,
-// and listens to the end.
+// meet connects a client through the proxy to a peer that f plays. The client sends says, or VERSION if says is nil,
+// and reads to the end.
 func meet(t *testing.T, u *under, f func(nc *net.TCPConn), says []byte) (m meeting) {
 	t.Helper()
 	s := u.enter(t)
 	s.arm(f)
 	client, err := hostile.Connect(u.addr, s.addr, patience)
 	if err != nil {
-		t.Errorf("no connection through the proxy: %v", err)
+		t.Errorf("connecting through the proxy: %v", err)
 		return m
 	}
 	defer client.Close()
@@ -349,8 +349,8 @@ func meet(t *testing.T, u *under, f func(nc *net.TCPConn), says []byte) (m meeti
 	return m
 }
 
-// meetPrompt is meet with a peer whose first byte comes in time: where v1 is allowed, on a busy machine, a peer may be
-// silent for the 3 s after which v1 follows, and meets the client again.
+// meetPrompt is meet with a peer whose first byte comes in time. On a busy host a peer may be silent for the 3 s after
+// which the proxy falls back to v1; then it meets again.
 func meetPrompt(t *testing.T, u *under, f func(nc *net.TCPConn)) (m meeting) {
 	t.Helper()
 	for range 5 {
@@ -361,7 +361,7 @@ func meetPrompt(t *testing.T, u *under, f func(nc *net.TCPConn)) (m meeting) {
 	return m
 }
 
-// outcome is what is expected of a meeting.
+// outcome is the expected result of a meeting.
 type outcome struct {
 	msg     string // "session refused" or "session closed"
 	why     string // part of the reason in the log
@@ -370,7 +370,7 @@ type outcome struct {
 	dropped int64
 }
 
-// check compares a meeting with what is expected of it.
+// check compares a meeting with the expected outcome.
 func (m meeting) check(want outcome) error {
 	var faults []error
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }

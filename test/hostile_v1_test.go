@@ -12,11 +12,11 @@ import (
 	"bip324proxy/test/hostile"
 )
 
-// v1Case is what a client says once it is connected, what of it the peer must get, and why the session ends.
+// v1Case is what a client sends once it is connected, what of it the peer must get, and why the session ends.
 type v1Case struct {
 	name    string
 	says    []byte
-	got     []message // VERSION included; nil if there must be no session
+	got     []message // VERSION included; nil if no session may open
 	msg     string
 	why     string
 	dropped int64
@@ -36,8 +36,8 @@ func v1(all ...message) (b []byte) {
 	return b
 }
 
-// Every rule of v1 that a client can break: before its VERSION is through, nothing may leave; after it, all that is
-// good before the fault arrives, and nothing behind it.
+// v1Cases breaks every rule of v1: before its VERSION is complete, nothing may be sent on; after it, everything before
+// the fault arrives, and nothing after it.
 func v1Cases() (all []v1Case) {
 	before := func(name, why string, says ...[]byte) {
 		all = append(all, v1Case{name: name, says: slices.Concat(says...), msg: refused, why: why})
@@ -60,7 +60,7 @@ func v1Cases() (all []v1Case) {
 	}
 	after("good messages", whyClientLeft, three, 0, v1(three...))
 	after("the largest message", whyClientLeft, []message{block}, 0, v1(block))
-	after("two VERSIONs", whyClientLeft, []message{version}, 0, hello) // the peer's to judge
+	after("two VERSIONs", whyClientLeft, []message{version}, 0, hello) // for the peer to judge
 	for _, n := range []uint32{4_000_001, 1 << 31, 1<<32 - 1} {
 		after(fmt.Sprintf("%d bytes", n), fmt.Sprintf(`the client: message "tx" of %d bytes`, n), three, 0,
 			v1(three...), hostile.V1Header("tx", n), junk, v1(three...))
@@ -79,7 +79,7 @@ func v1Cases() (all []v1Case) {
 	for _, n := range []int{1, 23, 24, 24 + len(block.payload) - 1} {
 		after(fmt.Sprintf("cut off after %d bytes", n), whyClientLeft+" within a message", three, 0, v1(three...), v1(block)[:n])
 	}
-	for _, n := range []int{221, 222, 223, 447, 10_000} { // behind the version packet and VERSION
+	for _, n := range []int{221, 222, 223, 447, 10_000} { // after the version packet and VERSION
 		after(fmt.Sprintf("%d messages", n), whyClientLeft, numbered(n), 0, v1(numbered(n)...))
 	}
 	for id, name := range hostile.ShortNames() {
@@ -102,7 +102,7 @@ type v1Taken struct {
 	err error
 }
 
-// take is a peer that reads to the end.
+// take plays a peer that reads to the end.
 func take(nc *net.TCPConn) (t v1Taken) {
 	first := make([]byte, 1)
 	if n, _ := io.ReadFull(nc, first); n == 0 {
@@ -114,7 +114,7 @@ func take(nc *net.TCPConn) (t v1Taken) {
 		t.err = err
 		return t
 	}
-	e.Send(hostile.V2("verack", nil)) // so that the client knows of the session
+	e.Send(hostile.V2("verack", nil)) // tells the client that the session is open
 	for {
 		contents, err := e.Receive()
 		if err != nil {
@@ -126,7 +126,7 @@ func take(nc *net.TCPConn) (t v1Taken) {
 	}
 }
 
-// unread is a connection of which something was read already.
+// unread is a connection whose first bytes were read already.
 type unread struct {
 	net.Conn
 	r io.Reader
@@ -134,7 +134,7 @@ type unread struct {
 
 func (u unread) Read(b []byte) (int, error) { return u.r.Read(b) }
 
-// decode is the message in a packet's contents, which must have the shortest form that there is.
+// decode returns the message in a packet's contents, which must use the shortest encoding.
 func decode(contents []byte) (name string, payload []byte) {
 	switch {
 	case len(contents) > 0 && contents[0] > 0:
@@ -148,7 +148,7 @@ func decode(contents []byte) (name string, payload []byte) {
 	return name, payload
 }
 
-// All of it against the program, in one write and in small ones.
+// Each case is sent to the program in one write and in small ones.
 func TestHostileV1Client(t *testing.T) {
 	t.Parallel()
 	u := startUnder(t)
@@ -172,7 +172,7 @@ func TestHostileV1Client(t *testing.T) {
 			}
 		}
 		var heard []byte
-		if c.msg == closed { // a client that hangs up before there is a session gives it up
+		if c.msg == closed { // a client that hangs up before the session is open aborts it
 			heard = make([]byte, 24)
 			n, _ := io.ReadFull(client, heard)
 			heard = heard[:n]
@@ -188,10 +188,10 @@ func TestHostileV1Client(t *testing.T) {
 			t.Errorf("%s: the peer: %v (%v)", c.name, err, got.err)
 		}
 		if c.got == nil && got.raw > 0 {
-			t.Errorf("%s: something left for the peer", c.name)
+			t.Errorf("%s: data was sent to the peer", c.name)
 		}
 		if e := u.end(t, client.LocalAddr()); e.Msg != c.msg || !strings.Contains(e.Reason, c.why) || e.Dropped != c.dropped {
-			t.Errorf("%s: %s, %q, %d dropped; want %s, %q, %d", c.name, e.Msg, e.Reason, e.Dropped, c.msg, c.why, c.dropped)
+			t.Errorf("%s: got %s, %q, %d dropped; want %s, %q, %d", c.name, e.Msg, e.Reason, e.Dropped, c.msg, c.why, c.dropped)
 		}
 		s.over()
 	})

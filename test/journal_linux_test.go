@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// journalStream is what systemd sets JOURNAL_STREAM to if f is the journal.
+// journalStream returns systemd's value of JOURNAL_STREAM for f as the journal.
 func journalStream(t *testing.T, f *os.File) string {
 	t.Helper()
 	info, err := f.Stat()
@@ -25,7 +25,8 @@ func journalStream(t *testing.T, f *os.File) string {
 	return fmt.Sprintf("JOURNAL_STREAM=%d:%d", stat.Dev, stat.Ino)
 }
 
-// journalOf runs the proxy with stderr as variable says, until it ends or has said stopAt, and returns its lines.
+// journalOf runs the proxy with the environment variable that variable returns, until it exits or logs stopAt, and
+// returns its lines.
 func journalOf(t *testing.T, variable func(w *os.File) string, stopAt string, args ...string) (lines []string) {
 	t.Helper()
 	r, w := pipe(t)
@@ -48,8 +49,8 @@ func journalOf(t *testing.T, variable func(w *os.File) string, stopAt string, ar
 	return lines
 }
 
-// Lines for systemd's journal have their priority in front and no time; where stderr is not the journal, they are as
-// ever, whatever the environment says.
+// Log lines for systemd's journal begin with their priority and have no time; where stderr is not the journal they are
+// unchanged, whatever the environment says.
 func TestJournal(t *testing.T) {
 	t.Parallel()
 	elsewhere, _ := pipe(t)
@@ -87,7 +88,7 @@ func TestJournal(t *testing.T) {
 	}
 }
 
-// What ends the program before there is a log has its priority, too, and is one line.
+// Errors that end the program before the log is set up have a priority, too, and fit on one line.
 func TestJournalOfErrors(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

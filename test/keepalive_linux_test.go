@@ -8,8 +8,7 @@ import (
 	"testing"
 )
 
-// While nothing is said, no timer runs on the program's connections to peers: none that would send a TCP keepalive,
-// which Bitcoin Core never does.
+// On idle connections to peers no TCP timer runs, so no keepalives are sent: Bitcoin Core sends none either.
 func TestNoKeepalive(t *testing.T) {
 	t.Parallel()
 	p := startProxy(t)
@@ -30,7 +29,7 @@ func TestNoKeepalive(t *testing.T) {
 		var timer string
 		eventually(t, "nothing is under way to "+peer, func() bool {
 			timer = timerTo(t, peer)
-			return timer != "01" && timer != "" // what was sent has been acknowledged
+			return timer != "01" && timer != "" // everything sent is acknowledged
 		})
 		if timer != "00" {
 			t.Errorf("timer %s runs on the connection to %s", timer, peer)
@@ -38,8 +37,8 @@ func TestNoKeepalive(t *testing.T) {
 	}
 }
 
-// timerTo is the kind of timer, of /proc/net/tcp (see proc(5)), that runs on a connection to addr; it is empty if there
-// is no such connection.
+// timerTo returns the kind of timer, in /proc/net/tcp (see proc(5)), that runs on a connection to addr; empty without
+// such a connection.
 func timerTo(t *testing.T, addr string) (kind string) {
 	t.Helper()
 	table, err := os.ReadFile("/proc/net/tcp")

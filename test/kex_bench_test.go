@@ -9,14 +9,13 @@ import (
 	"github.com/btcsuite/btcd/btcec/v2/ellswift"
 )
 
-// BenchmarkKeyExchange is one side's: a key, its encoding, and the secret shared
-// with a peer whose key is another every time. Ours can only be had with what
-// follows, too: the key schedule, the ciphers, the version packet. The transport
-// package has the same benchmark without.
+// BenchmarkKeyExchange measures one side's key exchange: a new key, its encoding, and the secret shared with a peer
+// whose key changes every time. Our side includes the key schedule, the ciphers and the version packet; the transport
+// package has the same benchmark without them.
 func BenchmarkKeyExchange(b *testing.B) {
 	var keys [1024][transport.KeySize]byte
 	for i := range keys {
-		rand.Read(keys[i][:]) // every 64 bytes are somebody's key
+		rand.Read(keys[i][:]) // any 64 bytes are a valid key
 	}
 	b.Run("impl=ours", func(b *testing.B) {
 		cfg := transport.Config{Magic: mainnetMagic, Garbage: []byte{}}

@@ -16,7 +16,7 @@ import (
 	"github.com/btcsuite/btcd/chaincfg/v2"
 )
 
-// activate runs a proxy that takes over the socket as it would one of systemd's.
+// activate runs a proxy with a socket passed as systemd passes it.
 func activate(t *testing.T, socket *os.File) *proxy {
 	t.Helper()
 	p := &proxy{program: &program{name: "bip324-proxy", out: newLines(), done: make(chan struct{})}}
@@ -35,8 +35,8 @@ func activate(t *testing.T, socket *os.File) *proxy {
 	return p
 }
 
-// The proxy is restarted, again and again, while clients connect without a pause, to a socket that stays open: each
-// connects and is answered. If the proxy is killed, those whom it had accepted are cut off; the others still are served.
+// The proxy restarts repeatedly on a socket that stays open, while clients connect without pause: every client connects
+// and is answered. If the proxy is killed, its accepted clients are cut off; all others are served.
 func TestRestartLosesNoConnect(t *testing.T) {
 	t.Parallel()
 	for _, how := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
@@ -50,7 +50,7 @@ func TestRestartLosesNoConnect(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer socket.Close()
-			defer l.Close() // nobody accepts here
+			defer l.Close() // never accepts
 			peer := startV2Peer(t)
 			p := activate(t, socket)
 
@@ -79,7 +79,7 @@ func TestRestartLosesNoConnect(t *testing.T) {
 						} else {
 							cut++
 							if how == syscall.SIGTERM {
-								t.Errorf("a client was cut off: %v", err)
+								t.Errorf("a client was cut off although the proxy was not killed: %v", err)
 							}
 						}
 						mu.Unlock()
@@ -117,7 +117,7 @@ func TestRestartLosesNoConnect(t *testing.T) {
 	}
 }
 
-// serveOne is a client from its greeting to the peer's VERACK.
+// serveOne plays a client from its greeting to the peer's VERACK.
 func serveOne(nc net.Conn, dest string) error {
 	nc.SetDeadline(time.Now().Add(patience))
 	greeting, request := socksConnectTo(dest)
@@ -132,7 +132,7 @@ func serveOne(nc net.Conn, dest string) error {
 	return err
 }
 
-// The second signal ends the proxy while its sessions are alive and grace is long; each has its line in the log.
+// The second signal ends the proxy despite live sessions and a long grace period; each session is logged.
 func TestSecondSignal(t *testing.T) {
 	t.Parallel()
 	p := startProxy(t, "--grace", "1h")
@@ -151,7 +151,7 @@ func TestSecondSignal(t *testing.T) {
 		}
 		return errors.Is(err, syscall.ECONNREFUSED)
 	})
-	if err := exchange(nc, pingBytes, nil); err != nil { // the session goes on
+	if err := exchange(nc, pingBytes, nil); err != nil { // the session continues
 		t.Error(err)
 	}
 	if _, err := io.ReadFull(nc, make([]byte, pongSize)); err != nil {
@@ -167,12 +167,12 @@ func TestSecondSignal(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	if closed := p.closed(t, 1); closed.Reason != "the proxy is stopping" {
-		t.Errorf("the log says %+v", closed)
+		t.Errorf("unexpected log entry %+v", closed)
 	}
 }
 
 // The client, the node or the upstream proxy is killed in the middle of a session: the session ends, and the proxy has
-// as many descriptors open as before.
+// as many open descriptors as before.
 func TestCrashFreesEverything(t *testing.T) {
 	t.Parallel()
 	w := newWallet(t, &chaincfg.RegressionNetParams)
@@ -181,7 +181,7 @@ func TestCrashFreesEverything(t *testing.T) {
 	settled := p.settled(t)
 	session := 0
 	for _, victim := range []string{"client", "node", "upstream"} {
-		node := startBtcdNode(t, w, "--v2transport") // to the upstream its sessions are passthrough
+		node := startBtcdNode(t, w, "--v2transport") // the upstream sees its sessions as passthrough
 		node.mine(1)
 		client := startBtcdClient(t, w.params, p.addr, node.p2p)
 		catchUp(t, client, node)
@@ -189,10 +189,10 @@ func TestCrashFreesEverything(t *testing.T) {
 		closed := p.await(t, "the session ends", func(e event) bool { return e.Msg == "session closed" && e.Session > session })
 		session = closed.Session
 		t.Logf("%s killed: %s", victim, closed.Reason)
-		client.kill() // or it connects again
+		client.kill() // or it would reconnect
 		node.kill()
 		p.awaitDescriptors(t, settled)
-		for _, line := range p.out.all() { // what the client has tried meanwhile
+		for _, line := range p.out.all() { // the client's attempts in the meantime
 			var e event
 			json.Unmarshal([]byte(line), &e)
 			session = max(session, e.Session)

@@ -8,11 +8,11 @@ import (
 	"github.com/btcsuite/btcd/chaincfg/v2"
 )
 
-// A light client syncs to the first of these heights, follows to the second, and then ends by itself.
+// A light client syncs to the first of these heights, follows to the second, and then exits.
 const firstTip, lastTip = 250, 255
 
-// tip is what a light client prints, as a line of JSON, whenever the end of its chain is another block: height and
-// hash of the block and, if it is that kind of client, what it knows or got of the block otherwise.
+// tip is what a light client prints, as a line of JSON, at each new tip of its chain: height and hash of the block and,
+// depending on the client, the filter or block that it got.
 type tip struct {
 	Height       int    `json:"height"`
 	Hash         string `json:"hash"`
@@ -21,10 +21,9 @@ type tip struct {
 	Block        string `json:"block"`  // hex
 }
 
-// follow is the story of every light client: its only peer is a v2 node, reached through the proxy. It syncs the
-// chain that is there, follows it block by block, and ends in good order; to the node it is a v2 peer. It is run by
-// startClient, which gets the addresses of the proxy and of the node. It tells of each block what tells picks of the
-// node's answers, no more and no less.
+// follow tests a light client whose only peer is a v2 node, reached through the proxy. The client syncs the existing
+// chain, follows it block by block, and exits cleanly; the node sees a v2 peer. startClient runs it, with the addresses
+// of the proxy and of the node. For each block the client prints exactly what tells picks of the node's answers.
 func follow(t *testing.T, tells func(nodes tip) tip, startClient func(proxy, node string) *program) {
 	t.Helper()
 	node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams), "--v2transport")
@@ -53,7 +52,7 @@ func follow(t *testing.T, tells func(nodes tip) tip, startClient func(proxy, nod
 	}
 }
 
-// requireTip waits until the client has a tip at height, and proves that it has there what the node has.
+// requireTip waits until the client's tip is at height and checks that it equals the node's.
 func requireTip(t *testing.T, client *program, node *node, height int, tells func(tip) tip) {
 	t.Helper()
 	var got tip
@@ -61,7 +60,7 @@ func requireTip(t *testing.T, client *program, node *node, height int, tells fun
 		got = tip{}
 		return json.Unmarshal([]byte(line), &got) == nil && got.Height == height
 	})
-	const regular = 0 // the only type of filter in use
+	const regular = 0 // the only filter type in use
 	hash := ask[string](t, node, "getblockhash", height)
 	want := tells(tip{
 		Height:       height,
@@ -71,17 +70,17 @@ func requireTip(t *testing.T, client *program, node *node, height int, tells fun
 		Block:        ask[string](t, node, "getblock", hash, 0),
 	})
 	if got != want {
-		t.Errorf("the client says that it has\n%+v, but the node has\n%+v", got, want)
+		t.Errorf("the client has\n%+v, want the node's\n%+v", got, want)
 	}
 }
 
-// awaitEnd waits until the program ends by itself, in good order.
+// awaitEnd waits until the program exits by itself with code 0.
 func (p *program) awaitEnd(t *testing.T) {
 	t.Helper()
 	select {
 	case <-p.done:
 	case <-time.After(patience):
-		t.Fatalf("%s has not ended within %v", p.name, patience)
+		t.Fatalf("%s is still running after %v", p.name, patience)
 	}
 	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("%s ended with exit code %d, want 0", p.name, code)

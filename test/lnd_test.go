@@ -17,13 +17,13 @@ import (
 
 const lndModule, lndSum = "github.com/lightningnetwork/lnd@v0.21.2-beta", "h1:fVG+rDlVPSKAGxfq0hMHXbS6f7KXKQIHhZ4SWMlVa18="
 
-// lnd with its own neutrino follows a chain through the proxy as a v2 peer, by its flags and by its file. The one
-// setting that docs/clients.md warns of makes it go around the proxy.
+// lnd with its built-in neutrino follows a chain through the proxy as a v2 peer, configured by flags and by file. The
+// one setting that docs/clients.md warns of makes it bypass the proxy.
 func TestLnd(t *testing.T) {
 	path := lndProgram(t)
 	for _, c := range []struct {
 		name  string
-		flags bool // of the page; else its file
+		flags bool // the recipe's flags; else its file
 		skip  bool // tor.skip-proxy-for-clearnet-targets
 	}{
 		{name: "flags", flags: true},
@@ -49,7 +49,7 @@ func TestLnd(t *testing.T) {
 			}
 			if c.skip {
 				if slices.ContainsFunc(proxy.out.all(), func(line string) bool { return strings.Contains(line, "session opened") }) {
-					t.Error("lnd goes through the proxy, which the page says it does not")
+					t.Error("lnd uses the proxy, but docs/clients.md says that it bypasses it")
 				}
 				return
 			}
@@ -62,7 +62,7 @@ func TestLnd(t *testing.T) {
 	}
 }
 
-// lndProgram returns the path of lnd: it takes minutes to build.
+// lndProgram returns the path of lnd, which takes minutes to build.
 func lndProgram(t *testing.T) string {
 	t.Helper()
 	if path := os.Getenv("LND"); path != "" {
@@ -81,7 +81,7 @@ func lndProgram(t *testing.T) string {
 // lnd is a running lnd.
 type lnd struct {
 	*program
-	rest string // where its REST server listens
+	rest string // address of its REST server
 }
 
 // startLnd runs lnd on regtest with the text of an lnd.conf.
@@ -114,7 +114,7 @@ func (l *lnd) awaitTip(t *testing.T, node *node, height int) {
 
 func (l *lnd) bestBlock() (hash string, err error) {
 	http := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true,
-		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} // it signs its certificate itself
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} // its certificate is self-signed
 	resp, err := http.Get("https://" + l.rest + "/v1/getinfo")
 	if err != nil {
 		return "", err

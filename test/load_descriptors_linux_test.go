@@ -15,9 +15,9 @@ import (
 	"bip324proxy/internal/testkit"
 )
 
-// With few descriptors, and more clients than they are enough for: the proxy waits without spinning, and as soon as
-// there are some again, clients get through. By default it takes no more sessions than it has descriptors for; told to
-// take more it runs out of them, when it accepts, when it dials and when it saves the known peers.
+// With more clients than its descriptors allow, the proxy waits without spinning and serves clients as soon as
+// descriptors are free. By default it accepts no more sessions than fit its descriptors; with a higher limit it runs
+// out of them while it accepts, dials or saves the known peers.
 func TestLoadDescriptors(t *testing.T) {
 	t.Parallel()
 	settling, watched := 500*time.Millisecond, time.Second
@@ -33,7 +33,7 @@ func TestLoadDescriptors(t *testing.T) {
 				echo := testkit.Echo(t)
 				requireGood(t, p.addr, peer)
 
-				// Clients that stay, passed through so that they cost as many as any can, and some that say nothing at all.
+				// Clients that stay, passed through because such sessions use the most descriptors, and some that send nothing.
 				clients := make(chan net.Conn, 2*limit)
 				var refused, closed atomic.Int64
 				var coming sync.WaitGroup
@@ -60,20 +60,20 @@ func TestLoadDescriptors(t *testing.T) {
 					}
 					clients <- nc
 				}
-				time.Sleep(settling) // whoever is to be answered is by now
+				time.Sleep(settling) // all answers have arrived by now
 				before := p.usage(t)
 				time.Sleep(watched)
 				after := p.usage(t)
 				spin := 100 * (after.cpu - before.cpu).Seconds() / watched.Seconds()
-				if spin > 25 { // another program's doing would not be
-					t.Errorf("the proxy uses %.0f%% of a core to wait", spin)
+				if spin > 25 { // other programs cause less
+					t.Errorf("the proxy uses %.0f%% of a core while it waits", spin)
 				}
 				open := after.descriptors
 				if flags != nil && open < limit-2 {
-					t.Errorf("%d descriptors are open of %d: this test shows nothing", open, limit)
+					t.Errorf("only %d of %d descriptors are open: this test proves nothing", open, limit)
 				}
 				if flags == nil && open > limit-4 {
-					t.Errorf("%d descriptors are open of %d", open, limit)
+					t.Errorf("%d of %d descriptors are open", open, limit)
 				}
 
 				began := time.Now()
@@ -99,7 +99,7 @@ func TestLoadDescriptors(t *testing.T) {
 				for range 20 {
 					requireGood(t, p.addr, peer)
 				}
-				if !long { // or it takes five seconds
+				if !long { // or it would take five seconds
 					p.cmd.Process.Signal(syscall.SIGTERM)
 				}
 				eventually(t, "the known peers are saved", func() bool {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Sessions in which nothing happens but a ping every two minutes, as Bitcoin Core sends them, cost what they cost and
-// no more as time goes by.
+// The resource use of idle sessions, with only a ping every two minutes as Bitcoin Core sends them, does not grow with
+// time.
 func TestLoadIdle(t *testing.T) {
 	t.Parallel()
 	sessions, lasts, every := 496, 2*time.Second, 500*time.Millisecond
@@ -23,7 +23,7 @@ func TestLoadIdle(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	sessions = min(sessions, descriptors()/2-100) / 8 * 8 // this process has both ends of them
+	sessions = min(sessions, descriptors()/2-100) / 8 * 8 // this process holds both ends
 	p := startProxy(t, "--grace", "0", "--max-sessions", "10000")
 	peer := startV2Peer(t)
 	requireGood(t, p.addr, peer)
@@ -57,18 +57,18 @@ func TestLoadIdle(t *testing.T) {
 			nc.Close()
 		}
 	}()
-	pingAll := func() { // spread over the time between two rounds
+	pingAll := func() { // spread over the interval
 		pause := every / time.Duration(len(all))
 		for _, nc := range all {
 			nc.SetDeadline(time.Now().Add(patience))
 			nc.Write(pingBytes)
 			if _, err := io.ReadFull(nc, make([]byte, pongSize)); err != nil {
-				t.Fatalf("a session has ended: %v", err)
+				t.Fatalf("a session ended: %v", err)
 			}
 			time.Sleep(pause)
 		}
 	}
-	pingAll() // everything that is made at first use is there now
+	pingAll() // everything allocated at first use exists now
 	begin := p.usage(t)
 	began := time.Now()
 	for time.Since(began) < lasts {
@@ -80,10 +80,10 @@ func TestLoadIdle(t *testing.T) {
 		len(all), took.Round(time.Second), float64(end.rss-empty.rss)/1024/float64(len(all)), begin.rss>>10, end.rss>>10,
 		100*(end.cpu-begin.cpu).Seconds()/took.Seconds(), end.threads, end.descriptors)
 	if begin.descriptors != end.descriptors {
-		t.Errorf("%d descriptors at the begin, %d at the end", begin.descriptors, end.descriptors)
+		t.Errorf("got %d descriptors at the start, %d at the end", begin.descriptors, end.descriptors)
 	}
 	if limit := begin.rss + begin.rss/4 + 8<<20; end.rss > limit {
-		t.Errorf("%d KiB resident at the end, %d at the begin", end.rss>>10, begin.rss>>10)
+		t.Errorf("got %d KiB resident at the end, %d at the start", end.rss>>10, begin.rss>>10)
 	}
 	for _, nc := range all {
 		nc.Close()

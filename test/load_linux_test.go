@@ -22,10 +22,10 @@ import (
 	"bip324proxy/transport"
 )
 
-// What the load tests require is order and recovery; times are printed. The figures in docs/reliability.md are those of
-// their long forms.
+// The load tests check correctness and recovery, and print times. docs/reliability.md has the figures of their long
+// forms.
 
-// startLimitedProxy is startProxy with a limit of descriptors.
+// startLimitedProxy is startProxy with a descriptor limit.
 func startLimitedProxy(t *testing.T, descriptors int, flags ...string) *proxy {
 	t.Helper()
 	args := append([]string{"-c", fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, descriptors), binaries.proxy,
@@ -35,22 +35,22 @@ func startLimitedProxy(t *testing.T, descriptors int, flags ...string) *proxy {
 	return p
 }
 
-// descriptors is how many this process, and each that it starts, may have open.
+// descriptors returns the descriptor limit of this process and its children.
 func descriptors() int {
 	var limit syscall.Rlimit
 	syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit)
 	return int(min(limit.Cur, 1<<20))
 }
 
-// usage is what a process uses.
+// usage is the resource use of a process.
 type usage struct {
-	cpu         time.Duration // since it started
+	cpu         time.Duration // since start
 	rss         int64         // bytes
 	descriptors int
 	threads     int
 }
 
-// usage asks the system.
+// usage reads the process's resource use from the system.
 func (p *program) usage(t *testing.T) usage {
 	t.Helper()
 	pid := p.cmd.Process.Pid
@@ -61,13 +61,13 @@ func (p *program) usage(t *testing.T) usage {
 	return usage{cpuTime(pid), procStatus(pid, "VmRSS") << 10, len(open), int(procStatus(pid, "Threads"))}
 }
 
-// awaitDescriptors waits until a process has n descriptors open, and no more.
+// awaitDescriptors waits until a process has at most n descriptors open.
 func (p *program) awaitDescriptors(t *testing.T, n int) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("%s has %d descriptors open, it has %d", p.name, n, p.usage(t).descriptors), func() bool { return p.usage(t).descriptors == n })
 }
 
-// startV2Peer is a node that answers VERSION with VERACK and PING with PONG.
+// startV2Peer starts a node that answers VERSION with VERACK and PING with PONG.
 func startV2Peer(t *testing.T) (addr string) {
 	return listen(t, func(nc *net.TCPConn) {
 		c, err := transport.Server(context.Background(), nc, transport.Config{Magic: regtestMagic})
@@ -89,7 +89,7 @@ func startV2Peer(t *testing.T) (addr string) {
 	})
 }
 
-// v1Bytes is a message as a v1 client on regtest says it.
+// v1Bytes returns a message as a v1 client on regtest sends it.
 func v1Bytes(m wire.Message) []byte {
 	var b bytes.Buffer
 	if err := wire.WriteMessage(&b, m, wire.ProtocolVersion, wire.TestNet); err != nil {
@@ -99,13 +99,13 @@ func v1Bytes(m wire.Message) []byte {
 }
 
 var (
-	versionBytes = v1Bytes(wire.NewMsgVersion(nobody, nobody, 1, 0))
+	versionBytes = v1Bytes(wire.NewMsgVersion(noAddr, noAddr, 1, 0))
 	pingBytes    = v1Bytes(wire.NewMsgPing(1))
 	verackSize   = len(v1Bytes(wire.NewMsgVerAck()))
 	pongSize     = len(v1Bytes(wire.NewMsgPong(1)))
 )
 
-// socksConnectTo is greeting and request for dest, an IPv4 address.
+// socksConnectTo returns greeting and request for dest, an IPv4 address.
 func socksConnectTo(dest string) (greeting, request []byte) {
 	host, portText, _ := net.SplitHostPort(dest)
 	n, _ := strconv.Atoi(portText)
@@ -113,7 +113,7 @@ func socksConnectTo(dest string) (greeting, request []byte) {
 	return []byte{5, 1, 0}, binary.BigEndian.AppendUint16(request, uint16(n))
 }
 
-// connectThrough has the proxy connect to dest. The code is that of its reply.
+// connectThrough connects to dest through the proxy and returns the code of the reply.
 func connectThrough(proxy, dest string) (nc net.Conn, code byte, err error) {
 	nc, err = net.Dial("tcp", proxy)
 	if err != nil {
@@ -135,7 +135,7 @@ func connectThrough(proxy, dest string) (nc net.Conn, code byte, err error) {
 	return nc, 0, nil
 }
 
-// upgradeThrough is connectThrough up to the moment at which the client has the peer's VERACK.
+// upgradeThrough is connectThrough that also waits for the peer's VERACK.
 func upgradeThrough(proxy, dest string) (nc net.Conn, code byte, err error) {
 	nc, code, err = connectThrough(proxy, dest)
 	if err != nil || code != 0 {
@@ -149,19 +149,19 @@ func upgradeThrough(proxy, dest string) (nc net.Conn, code byte, err error) {
 	return nc, 0, nil
 }
 
-// requireGood proves that a client gets to its peer, and says how long it took.
+// requireGood checks that a client reaches its peer, and returns how long it took.
 func requireGood(t *testing.T, proxy, dest string) (took time.Duration) {
 	t.Helper()
 	began := time.Now()
 	nc, code, err := upgradeThrough(proxy, dest)
 	if err != nil || code != 0 {
-		t.Fatalf("a good client: reply %d, %v", code, err)
+		t.Fatalf("well-behaved client: reply %d, %v", code, err)
 	}
 	nc.Close()
 	return time.Since(began)
 }
 
-// durations are measured; at returns the one that a share of them does not exceed.
+// durations collects measurements; at returns a quantile.
 type durations struct {
 	mu  sync.Mutex
 	all []time.Duration
@@ -186,7 +186,7 @@ func (d *durations) String() string {
 	return fmt.Sprintf("%d: median %v, p99 %v, most %v", len(d.all), at(0.5), at(0.99), at(1))
 }
 
-// settled returns how many descriptors a proxy without sessions has open.
+// settled returns the number of open descriptors of a proxy without sessions.
 func (p *proxy) settled(t *testing.T) (n int) {
 	t.Helper()
 	eventually(t, "the proxy has no session", func() bool {
@@ -196,7 +196,7 @@ func (p *proxy) settled(t *testing.T) (n int) {
 		for _, l := range links {
 			to, err := os.Readlink(l)
 			if err != nil {
-				continue // closed since it was listed
+				continue // closed since listed
 			}
 			n++
 			if strings.HasPrefix(to, "socket:") {

@@ -16,8 +16,8 @@ import (
 	"bip324proxy/transport"
 )
 
-// A thousand clients and peers that say a byte every ten seconds, at every stage, do not keep a good client from its
-// peer. In the long form each is also closed at its stage's deadline.
+// A thousand clients and peers that send a byte every ten seconds, at every stage, do not block a well-behaved client.
+// The long form also checks that each is closed at its stage's deadline.
 func TestLoadSlow(t *testing.T) {
 	t.Parallel()
 	const each = 200
@@ -48,9 +48,9 @@ func TestLoadSlow(t *testing.T) {
 		<-ctx.Done()
 	}
 	random := bytes.Repeat([]byte{0x5a}, 4095)
-	slowPeer := func(atOnce, size int) string { // a key may be any 64 bytes
+	slowPeer := func(atOnce, size int) string { // any 64 bytes are a valid key
 		return listen(t, func(nc *net.TCPConn) {
-			nc.Read(make([]byte, 64)) // a peer does not speak first
+			nc.Read(make([]byte, 64)) // a responder reads first
 			nc.Write(random[:atOnce])
 			trickle(nc, random[:size])
 		})
@@ -119,7 +119,7 @@ func TestLoadSlow(t *testing.T) {
 		}
 	} else {
 		stay.Store(true)
-		p.cmd.Process.Signal(syscall.SIGTERM) // no one of them holds it up
+		p.cmd.Process.Signal(syscall.SIGTERM) // none of them delays the shutdown
 		slow.Wait()
 		return
 	}
@@ -127,7 +127,7 @@ func TestLoadSlow(t *testing.T) {
 	t.Logf("then: %d descriptors, as before; %d KiB resident, before %d", idle.descriptors, p.usage(t).rss>>10, idle.rss>>10)
 }
 
-// responderFlight reads an initiator's key and returns all that a responder has to say in the handshake.
+// responderFlight reads an initiator's key and returns the responder's handshake flight.
 func responderFlight(nc net.Conn) []byte {
 	h, err := transport.NewHandshake(transport.Config{Magic: regtestMagic, Garbage: []byte{}}, false)
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Two thousand clients a second, each of which has the proxy connect to a peer and make and use a key, in vain: the
-// proxy goes on to accept, and good clients get to their peer.
+// Two thousand clients a second each make the proxy connect to a peer and do a key exchange in vain: the proxy keeps
+// accepting, and well-behaved clients reach their peer.
 func TestLoadStorm(t *testing.T) {
 	t.Parallel()
 	const rate = 2000
@@ -30,7 +30,7 @@ func TestLoadStorm(t *testing.T) {
 	before := p.usage(t)
 	began := time.Now()
 
-	// Any 64 bytes are a key. The end that follows it is the handshake's.
+	// Any 64 bytes are a valid key. The connection ends when the handshake times out.
 	key := bytes.Repeat([]byte{0x5a}, 64)
 	bad := listen(t, func(nc *net.TCPConn) {
 		io.ReadFull(nc, make([]byte, 64))
@@ -59,7 +59,7 @@ func TestLoadStorm(t *testing.T) {
 		}
 		granted.add(time.Since(began))
 		nc.Write(versionBytes)
-		io.Copy(io.Discard, nc) // until the proxy has given up
+		io.Copy(io.Discard, nc) // until the proxy gives up
 		whole.add(time.Since(began))
 	}
 	var goodOnes durations
@@ -95,7 +95,7 @@ func TestLoadStorm(t *testing.T) {
 	t.Logf("good clients meanwhile, until VERACK: failed %d; of %v", goodFailed.Load(), &goodOnes)
 	t.Logf("the proxy used %.0f%% of a core, %d KiB resident, %d threads", 100*(after.cpu-before.cpu).Seconds()/whileUsed.Seconds(), after.rss>>10, after.threads)
 	if len(granted.all) == 0 {
-		t.Error("nobody was admitted")
+		t.Error("no client was admitted")
 	}
 	requireGood(t, p.addr, good)
 	p.awaitDescriptors(t, p.settled(t))

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// loudProxy is a proxy whose log goes where a test says, with a status page.
+// loudProxy is a proxy with a status page whose log goes where a test chooses.
 type loudProxy struct {
 	cmd        *exec.Cmd
 	addr, page string
@@ -45,7 +45,7 @@ func startLoud(t *testing.T, stderr *os.File, flags ...string) *loudProxy {
 	return p
 }
 
-// get is what the status page answers, or empty.
+// get returns the answer of the status page, or "".
 func (p *loudProxy) get(path string) string {
 	client := http.Client{Timeout: patience / 3}
 	r, err := client.Get("http://" + p.page + path)
@@ -57,7 +57,7 @@ func (p *loudProxy) get(path string) string {
 	return string(b)
 }
 
-// requireSessions proves that nc still is a session, and that others begin.
+// requireSessions checks that nc still is a session, and that new ones open.
 func (p *loudProxy) requireSessions(t *testing.T, nc net.Conn, peer string) {
 	t.Helper()
 	nc.SetDeadline(time.Now().Add(patience))
@@ -65,33 +65,33 @@ func (p *loudProxy) requireSessions(t *testing.T, nc net.Conn, peer string) {
 		t.Error(err)
 	}
 	if _, err := io.ReadFull(nc, make([]byte, pongSize)); err != nil {
-		t.Errorf("a session has ended: %v", err)
+		t.Errorf("a session ended: %v", err)
 	}
 	for range 5 {
 		other, code, err := upgradeThrough(p.addr, peer)
 		if err != nil || code != 0 {
-			t.Fatalf("a new session: reply %d, %v", code, err)
+			t.Fatalf("opening a new session: reply %d, %v", code, err)
 		}
 		other.Close()
 	}
 	if ready := p.get("/readyz"); ready != "ok\n" {
-		t.Errorf("/readyz says %q", ready)
+		t.Errorf("unexpected /readyz %q", ready)
 	}
 	if status := p.get("/api/status"); !strings.Contains(status, `"live"`) {
-		t.Errorf("/api/status says %q", status)
+		t.Errorf("unexpected /api/status %q", status)
 	}
 }
 
-// requireEnd proves that the proxy ends, with exit code 0.
+// requireEnd checks that the proxy exits with code 0.
 func (p *loudProxy) requireEnd(t *testing.T, within time.Duration) {
 	t.Helper()
 	select {
 	case <-p.ended:
 		if !p.cmd.ProcessState.Success() {
-			t.Errorf("the proxy ends with %v", p.cmd.ProcessState)
+			t.Errorf("the proxy ended with %v, want exit code 0", p.cmd.ProcessState)
 		}
 	case <-time.After(within):
-		t.Fatalf("the proxy has not ended within %v", within)
+		t.Fatalf("the proxy is still running after %v", within)
 	}
 }
 
@@ -105,7 +105,7 @@ func pipe(t *testing.T) (r, w *os.File) {
 	return r, w
 }
 
-// smallPipe is one that takes a few lines, and that nobody reads.
+// smallPipe returns a pipe that holds a few lines and has no reader.
 func smallPipe(t *testing.T) (r, w *os.File) {
 	t.Helper()
 	r, w = pipe(t)
@@ -116,7 +116,7 @@ func smallPipe(t *testing.T) (r, w *os.File) {
 	return r, w
 }
 
-// fill fills a pipe up to its last byte.
+// fill fills a pipe to its last byte.
 func fill(t *testing.T, w *os.File) {
 	t.Helper()
 	fd := int(w.Fd())
@@ -129,7 +129,7 @@ func fill(t *testing.T, w *os.File) {
 	syscall.SetNonblock(fd, false)
 }
 
-// That the reader of the log has gone ends neither the proxy nor a session.
+// The exit of the log's reader ends neither the proxy nor a session.
 func TestLogReaderLeaves(t *testing.T) {
 	t.Parallel()
 	r, w := pipe(t)
@@ -146,22 +146,22 @@ func TestLogReaderLeaves(t *testing.T) {
 	p.cmd.Process.Signal(syscall.SIGHUP)
 	p.requireSessions(t, nc, peer)
 	if !strings.Contains(p.get("/metrics"), "\nbip324_proxy_log_lines_lost_total ") || strings.Contains(p.get("/metrics"), "\nbip324_proxy_log_lines_lost_total 0\n") {
-		t.Error("the metrics do not say that lines were lost")
+		t.Error("the metrics do not count lost lines")
 	}
-	p.cmd.Process.Signal(syscall.SIGPIPE) // as if it had been a write to something else
+	p.cmd.Process.Signal(syscall.SIGPIPE) // as from a write to another pipe
 	p.requireSessions(t, nc, peer)
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	p.requireEnd(t, patience)
 }
 
-// When the reader is back lines flow again, the first of which says how many were lost.
+// When the reader returns, lines flow again; the first says how many were lost.
 func TestLogReaderComesBack(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "log")
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	open := func() *os.File { // does not wait for the other end
+	open := func() *os.File { // does not block
 		fd, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
 		if err != nil {
 			t.Fatal(err)
@@ -192,7 +192,7 @@ func TestLogReaderComesBack(t *testing.T) {
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	p.requireEnd(t, patience)
 	second.SetDeadline(time.Now().Add(patience))
-	var seen []string // from then on
+	var seen []string // since the reader returned
 	lost := 0
 	for in := bufio.NewScanner(second); in.Scan(); {
 		var line struct {
@@ -209,12 +209,12 @@ func TestLogReaderComesBack(t *testing.T) {
 		seen = append(seen, line.Msg)
 	}
 	if lost == 0 || len(seen) < 3 || seen[0] != "lines lost" || seen[1] != "session opened" || seen[len(seen)-1] != "session closed" {
-		t.Errorf("the log says %q, and that %d lines were lost", seen, lost)
+		t.Errorf("got log lines %q, with %d lost lines", seen, lost)
 	}
 }
 
-// A log that nobody reads holds nothing up: no session, not the status page, and not
-// the end. When it is read after all, what was to be said is there.
+// A log that nobody reads blocks neither sessions nor the status page nor the shutdown. When a reader comes after all,
+// the lines are there.
 func TestLogNobodyReads(t *testing.T) {
 	t.Parallel()
 	r, w := smallPipe(t)
@@ -222,10 +222,10 @@ func TestLogNobodyReads(t *testing.T) {
 	w.Close()
 	peer := startV2Peer(t)
 	refused := freeAddr(t)
-	for range 80 { // a line each, and more than the pipe takes
+	for range 80 { // one line each, more than the pipe holds
 		nc, code, err := connectThrough(p.addr, "127.0.0.1:1")
 		if err == nil && code == 0 {
-			t.Fatal("something listens there")
+			t.Fatal("an unused port accepted a connection")
 		}
 		if nc != nil {
 			nc.Close()
@@ -241,7 +241,7 @@ func TestLogNobodyReads(t *testing.T) {
 	defer nc.Close()
 	p.requireSessions(t, nc, peer)
 	var idle []net.Conn
-	for range 20 { // too many
+	for range 20 { // over the limit
 		other, err := net.Dial("tcp", p.addr)
 		if err != nil {
 			t.Fatal(err)
@@ -250,7 +250,7 @@ func TestLogNobodyReads(t *testing.T) {
 		idle = append(idle, other)
 	}
 	if ready := p.get("/readyz"); ready != "ok\n" {
-		t.Errorf("with too many sessions /readyz says %q", ready)
+		t.Errorf("with too many sessions: unexpected /readyz %q", ready)
 	}
 	for _, other := range idle {
 		other.Close()
@@ -261,19 +261,19 @@ func TestLogNobodyReads(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := io.ReadFull(nc, make([]byte, pongSize)); err != nil {
-		t.Errorf("the session does not go on: %v", err)
+		t.Errorf("the session does not continue: %v", err)
 	}
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	p.requireEnd(t, patience)
 	text, _ := io.ReadAll(r)
 	for line := range bytes.Lines(text[:bytes.LastIndexByte(text, '\n')+1]) {
 		if !json.Valid(line) {
-			t.Errorf("%q", line)
+			t.Errorf("unexpected line %q", line)
 		}
 	}
 }
 
-// One signal is enough, if there is no grace.
+// One signal suffices without a grace period.
 func TestLogNobodyReadsAtTheEnd(t *testing.T) {
 	t.Parallel()
 	_, w := smallPipe(t)
@@ -289,7 +289,7 @@ func TestLogNobodyReadsAtTheEnd(t *testing.T) {
 	p.requireEnd(t, patience)
 }
 
-// What the program has to say of an error at its end may remain unsaid.
+// The program exits even if its last error message cannot be written.
 func TestLastWordsNobodyReads(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -317,12 +317,12 @@ func TestLastWordsNobodyReads(t *testing.T) {
 		cmd.Wait()
 		timer.Stop()
 		if code := cmd.ProcessState.ExitCode(); code != c.code {
-			t.Errorf("%q: %v, want exit code %d", c.args, cmd.ProcessState, c.code)
+			t.Errorf("%q: got %v, want exit code %d", c.args, cmd.ProcessState, c.code)
 		}
 	}
 }
 
-// Other commands end by SIGPIPE, SIGHUP, SIGINT and SIGTERM as programs do.
+// Other commands die by SIGPIPE, SIGHUP, SIGINT and SIGTERM as usual.
 func TestSignalsOfOtherCommands(t *testing.T) {
 	t.Parallel()
 	r, w := pipe(t)
@@ -330,7 +330,7 @@ func TestSignalsOfOtherCommands(t *testing.T) {
 	cmd := exec.Command(binaries.proxy, "config")
 	cmd.Stdout = w
 	if err := cmd.Run(); err == nil || cmd.ProcessState.Sys().(syscall.WaitStatus).Signal() != syscall.SIGPIPE {
-		t.Errorf("config into a pipe that nobody reads: %v", cmd.ProcessState)
+		t.Errorf("config with a closed pipe: got %v", cmd.ProcessState)
 	}
 	for _, args := range [][]string{{"config"}, {"--help"}, {"man"}, {"--log-level", "debug", "config"}} {
 		for _, signal := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM} {
@@ -342,11 +342,11 @@ func TestSignalsOfOtherCommands(t *testing.T) {
 				t.Fatal(err)
 			}
 			end := time.AfterFunc(patience, func() { cmd.Process.Kill() })
-			cmd.Process.Signal(signal) // perhaps before the program has got to its main
+			cmd.Process.Signal(signal) // perhaps before main runs
 			cmd.Wait()
 			end.Stop()
 			if got := cmd.ProcessState.Sys().(syscall.WaitStatus); !got.Signaled() || got.Signal() != signal {
-				t.Errorf("%q after %v: %v", args, signal, cmd.ProcessState)
+				t.Errorf("%q after %v: got %v", args, signal, cmd.ProcessState)
 			}
 		}
 	}

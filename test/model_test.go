@@ -33,16 +33,16 @@ const (
 
 var faults = []fault{noFault, noFault, pauses, clientCuts, clientReset, clientNoise, peerCuts, peerReset, peerNoise, upNoise}
 
-// direction is one of a session's two, as its sender and its receiver leave it.
+// direction is one of a session's two, as its sender and its receiver see it.
 type direction struct {
-	size      int   // of the payloads
+	size      int   // of all payloads
 	at        int64 // of the fault
 	ends      []int64
 	delivered int
-	err       error // something was delivered that was not sent
+	err       error // delivered data that was not sent
 }
 
-// before is how many of the messages had been sent in full when the fault came.
+// before returns how many messages had been sent completely when the fault occurred.
 func (d *direction) before() (n int) {
 	for n < len(d.ends) && (d.at < 0 || d.ends[n] <= d.at) {
 		n++
@@ -54,16 +54,16 @@ func (d *direction) before() (n int) {
 type modelRun struct {
 	seed     uint64
 	fault    fault
-	alterUp  int64 // which byte to the peer is altered; negative if none is
+	alterUp  int64 // offset of the byte to the peer to alter; negative: none
 	up, down direction
 	moved    atomic.Int64  // payload bytes delivered
-	standing chan struct{} // closed when the client has heard of the peer, or never will
+	opened   chan struct{} // closed when the client got data from the peer, or never will
 }
 
 func newModelRun(seed uint64) *modelRun {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	size := func() int { return rng.IntN(1 << (12 + rng.IntN(13))) }
-	r := &modelRun{seed: seed, fault: faults[rng.IntN(len(faults))], standing: make(chan struct{})}
+	r := &modelRun{seed: seed, fault: faults[rng.IntN(len(faults))], opened: make(chan struct{})}
 	r.up.size, r.down.size = size(), size()
 	r.up.at, r.down.at, r.alterUp = -1, -1, -1
 	switch r.fault {
@@ -77,9 +77,9 @@ func newModelRun(seed uint64) *modelRun {
 	return r
 }
 
-// TestModel has random messages, in random pieces and with random faults, go both ways between ends that share no
-// code with the proxy. What is delivered is what was sent, up to the fault. LONG=1 makes it two gigabytes, SEED=n
-// repeats a run.
+// TestModel sends random messages, in random pieces and with random faults, both ways between ends that share no code
+// with the proxy. What is delivered is what was sent, up to the fault. LONG=1 sends two gigabytes, SEED=n repeats a
+// run.
 func TestModel(t *testing.T) {
 	t.Parallel()
 	total := int64(48 << 20)
@@ -117,7 +117,7 @@ func TestModel(t *testing.T) {
 	u.requireFreed(t)
 }
 
-// play plays the session and compares.
+// play plays the session and compares both directions.
 func (r *modelRun) play(t *testing.T, u *under) error {
 	s := play(t, r.peer)
 	nc, err := hostile.Connect(u.addr, s.addr, patience)
@@ -132,10 +132,10 @@ func (r *modelRun) play(t *testing.T, u *under) error {
 	nc.Close()
 	log := u.end(t, nc.LocalAddr())
 	if n := s.over(); n != 1 {
-		return fmt.Errorf("%d connections to the peer", n)
+		return fmt.Errorf("got %d connections to the peer", n)
 	}
 	err = errors.Join(r.up.err, r.down.err)
-	// When the client breaks off, what is still on its way to the peer may be lost, as without a proxy.
+	// When the client closes, data still on its way to the peer may be lost, as without a proxy.
 	exactUp := r.fault == noFault || r.fault == pauses
 	exactDown := r.fault == noFault || r.fault == pauses || r.fault == peerCuts || r.fault == peerNoise
 	for _, d := range []struct {
@@ -148,7 +148,7 @@ func (r *modelRun) play(t *testing.T, u *under) error {
 		}
 	}
 	if r.fault == noFault && (log.MessagesToPeer != int64(r.up.delivered) || log.MessagesToClient != int64(r.down.delivered)) {
-		err = errors.Join(err, fmt.Errorf("the log counts otherwise than %d and %d", r.up.delivered, r.down.delivered))
+		err = errors.Join(err, fmt.Errorf("the log's counts differ from %d and %d", r.up.delivered, r.down.delivered))
 	}
 	if err != nil {
 		err = fmt.Errorf("%w (log: %s, %q)", err, log.Msg, log.Reason)
@@ -156,7 +156,7 @@ func (r *modelRun) play(t *testing.T, u *under) error {
 	return err
 }
 
-// pieces writes what it is given in pieces that have nothing to do with how it is given.
+// pieces splits its input into writes of random size.
 type pieces struct {
 	w       io.Writer
 	how     *rand.Rand
@@ -175,7 +175,7 @@ func (p *pieces) write(b []byte, flush bool) error {
 	return nil
 }
 
-// clientWrites is the client's stream: VERSION and the traffic.
+// clientWrites writes the client's stream: VERSION and the traffic.
 func (r *modelRun) clientWrites(nc *net.TCPConn) {
 	how := rand.New(rand.NewPCG(r.seed, 3))
 	w := hostile.NewWire(nc)
@@ -190,7 +190,7 @@ func (r *modelRun) clientWrites(nc *net.TCPConn) {
 		m, k := g.next()
 		if k == ended {
 			if r.fault == clientNoise {
-				r.up.at = -1 // it never came to that
+				r.up.at = -1 // the fault was not reached
 			}
 			err = out.write(nil, true)
 			break
@@ -212,25 +212,25 @@ func (r *modelRun) clientWrites(nc *net.TCPConn) {
 		return
 	}
 	if w.Written >= int64(len(hello)) {
-		<-r.standing // who hangs up before there is a session gives it up
+		<-r.opened // hanging up before the session is open would abort it
 	}
 	nc.CloseWrite()
 }
 
 func (r *modelRun) clientReads(nc *net.TCPConn) {
 	var once sync.Once
-	stands := func() { once.Do(func() { close(r.standing) }) }
-	defer stands()
+	markOpened := func() { once.Do(func() { close(r.opened) }) }
+	defer markOpened()
 	g := newTraffic(r.seed, 2, r.down.size)
 	for i := 0; ; i++ {
 		name, payload, err := hostile.ReadV1(nc)
 		if err != nil {
 			return
 		}
-		stands()
+		markOpened()
 		if i == 0 {
 			if name != "verack" {
-				r.down.err = fmt.Errorf("%q at first", name)
+				r.down.err = fmt.Errorf("got %q first", name)
 			}
 		} else if err := g.check(name, payload); err != nil && r.down.err == nil {
 			r.down.err = fmt.Errorf("to the client, message %d: %w", i, err)
@@ -241,7 +241,7 @@ func (r *modelRun) clientReads(nc *net.TCPConn) {
 	}
 }
 
-// pause stops reading for a moment, now and then.
+// pause sometimes stops reading for a moment.
 func (r *modelRun) pause(i int) {
 	if r.fault == pauses && i%500 == 20 && i < 2000 {
 		<-time.After(300 * time.Millisecond)
@@ -274,7 +274,7 @@ func (r *modelRun) peer(nc *net.TCPConn) {
 	io.Copy(io.Discard, nc)
 }
 
-// peerWrites is the peer's stream: a verack and the traffic.
+// peerWrites writes the peer's stream: a verack and the traffic.
 func (r *modelRun) peerWrites(e *hostile.End, w *hostile.Wire, how *rand.Rand) error {
 	out := &pieces{w: w, how: how}
 	offset := w.Written
@@ -307,7 +307,7 @@ func (r *modelRun) peerReads(e *hostile.End, nc *net.TCPConn) {
 		name, payload := decode(contents)
 		if i == 0 {
 			if name != "version" || string(payload) != string(version.payload) {
-				r.up.err = fmt.Errorf("%q at first", name)
+				r.up.err = fmt.Errorf("got %q first", name)
 			}
 		} else if err := g.check(name, payload); err != nil && r.up.err == nil {
 			r.up.err = fmt.Errorf("to the peer, message %d: %w", i, err)
@@ -317,6 +317,6 @@ func (r *modelRun) peerReads(e *hostile.End, nc *net.TCPConn) {
 		r.pause(i)
 	}
 	if err != io.EOF && r.fault == upNoise {
-		nc.Close() // as a node does
+		nc.Close() // like a node
 	}
 }

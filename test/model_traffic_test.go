@@ -8,25 +8,25 @@ import (
 	"bip324proxy/test/hostile"
 )
 
-// traffic is a random stream of messages, the same for the same seed: what a sender and a receiver have in common.
+// traffic is a random stream of messages, determined by the seed, which sender and receiver share.
 type traffic struct {
 	rng  *rand.Rand
 	left int // payload bytes to come
 }
 
-// kind is what is to become of a message.
+// kind is what the proxy does with a message.
 type kind int
 
 const (
 	good    kind = iota
-	dropped      // it is none that is translated
-	ended        // there is none
+	dropped      // not translatable
+	ended        // end of the stream
 )
 
-// pool is what payloads are parts of.
+// pool is the buffer that payloads are slices of.
 var pool = randomPayload(77, 8<<20)
 
-// modelNames are types of both forms.
+// modelNames are message types of both encodings.
 var modelNames = func() (names []string) {
 	for _, name := range hostile.ShortNames() {
 		if name != "" {
@@ -63,22 +63,22 @@ func (g *traffic) next() (m message, k kind) {
 	return m, k
 }
 
-// check is a receiver: it says whether a message is the next one that was to be delivered.
+// check is the receiver: it reports an error unless the message is the next to be delivered.
 func (g *traffic) check(name string, payload []byte) error {
 	for {
 		switch m, k := g.next(); {
 		case k == ended:
-			return fmt.Errorf("%q of %d bytes, where the stream ends", name, len(payload))
+			return fmt.Errorf("got %q of %d bytes after the end of the stream", name, len(payload))
 		case k == dropped:
 		case m.name != name || !bytes.Equal(m.payload, payload):
-			return fmt.Errorf("%q of %d bytes, altered or out of place: want %v", name, len(payload), m)
+			return fmt.Errorf("got %q of %d bytes, want %v", name, len(payload), m)
 		default:
 			return nil
 		}
 	}
 }
 
-// encodeV1 is a message as a client may write it.
+// encodeV1 returns a message as a client may encode it.
 func encodeV1(m message, k kind, how *rand.Rand) []byte {
 	switch {
 	case k == good:
@@ -89,7 +89,7 @@ func encodeV1(m message, k kind, how *rand.Rand) []byte {
 	return hostile.V1("x\ny", m.payload)
 }
 
-// encodeV2 is a message as a peer may write it, perhaps behind a decoy.
+// encodeV2 returns a message as a peer may encode it, perhaps after a decoy.
 func encodeV2(e *hostile.End, m message, k kind, how *rand.Rand) (packets []byte) {
 	if how.IntN(10) == 0 {
 		packets = e.Seal(m.payload[:how.IntN(len(m.payload)+1)], hostile.Decoy)

@@ -68,11 +68,11 @@ func TestStatusPageOfMany(t *testing.T) {
 // is back.
 func TestUpstreamDownIsTold(t *testing.T) {
 	t.Parallel()
-	nobody := freeAddr(t) // until there is an upstream proxy
-	proxy := startProxy(t, "--status", "127.0.0.1:0", "--upstream", "socks5://"+nobody)
+	down := freeAddr(t) // until there is an upstream proxy
+	proxy := startProxy(t, "--status", "127.0.0.1:0", "--upstream", "socks5://"+down)
 	addr := proxy.statusAddr(t)
 	proxy.await(t, "the warning", func(e event) bool {
-		return e.Msg == "the upstream proxy cannot be used" && e.Level == "WARN" && strings.Contains(e.Reason, nobody+" cannot be reached: connection refused")
+		return e.Msg == "the upstream proxy cannot be used" && e.Level == "WARN" && strings.Contains(e.Reason, down+" cannot be reached: connection refused")
 	})
 	upstream := func() (state, reason string) {
 		r, err := http.Get("http://" + addr + "/api/status")
@@ -101,7 +101,7 @@ func TestUpstreamDownIsTold(t *testing.T) {
 		t.Error("a connection without the upstream proxy")
 	}
 	_, text, _ := run(t, "status", addr)
-	for _, want := range []string{"Nothing is sent: the upstream is down.\n", "the upstream proxy " + nobody + " cannot be reached: connection refused\n-> start that proxy, or correct --upstream"} {
+	for _, want := range []string{"Nothing is sent: the upstream is down.\n", "the upstream proxy " + down + " cannot be reached: connection refused\n-> start that proxy, or correct --upstream"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}

@@ -217,8 +217,8 @@ func speakV1(t *testing.T, conn v1Conn) {
 			t.Fatalf("v1 client: %s: %v", m.Command(), err)
 		}
 	}
-	nobody := &wire.NetAddress{IP: make([]byte, 16)}
-	version := wire.NewMsgVersion(nobody, nobody, uint64(time.Now().UnixNano()), 0)
+	noAddr := &wire.NetAddress{IP: make([]byte, 16)}
+	version := wire.NewMsgVersion(noAddr, noAddr, uint64(time.Now().UnixNano()), 0)
 	version.UserAgent = "/" + strings.ReplaceAll(t.Name(), "/", ".") + "/"
 	send(version)
 	for {

@@ -12,7 +12,7 @@ import (
 // Greeting offers no authentication.
 var Greeting = []byte{5, 1, 0}
 
-// Request is a SOCKS request, the host as a name.
+// Request is a SOCKS request with the host as a name.
 func Request(command byte, dest string) []byte {
 	host, port, err := net.SplitHostPort(dest)
 	n, err2 := strconv.ParseUint(port, 10, 16)
@@ -23,7 +23,7 @@ func Request(command byte, dest string) []byte {
 	return binary.BigEndian.AppendUint16(b, uint16(n))
 }
 
-// Dial connects to addr, for at most the given time in all.
+// Dial connects to addr. limit is the deadline of the whole connection.
 func Dial(addr string, limit time.Duration) (*net.TCPConn, error) {
 	nc, err := net.Dial("tcp", addr)
 	if err != nil {

@@ -14,17 +14,17 @@ import (
 	"github.com/btcsuite/btcd/v2transport"
 )
 
-// MaxGarbage is the most garbage that an End accepts: the BIP's limit.
+// MaxGarbage is the most garbage that an End accepts: BIP324's limit.
 const MaxGarbage = 4095
 
-// Decoy is the header bit of a packet that is to be ignored.
+// Decoy is the header bit of a packet that the receiver must ignore.
 const Decoy = 0x80
 
 // End is one end of a BIP324 connection.
 type End struct {
 	Keys
-	Garbage int    // bytes of garbage that the other end sent
-	Last    []byte // the last packet that it sent, sealed
+	Garbage int    // bytes of garbage received
+	Last    []byte // the last packet received, sealed
 
 	script    Script
 	nc        net.Conn
@@ -32,14 +32,14 @@ type End struct {
 	initiator bool
 	private   *btcec.PrivateKey
 	public    [64]byte
-	garbage   []byte // ours, as it is authenticated
-	sealed    int    // packets
+	garbage   []byte // ours, as authenticated
+	sealed    int    // packets so far
 
 	sendL, recvL *v2transport.FSChaCha20
 	sendP, recvP *v2transport.FSChaCha20Poly1305
 }
 
-// Shake takes nc through the handshake.
+// Shake performs the handshake on nc.
 func (s Script) Shake(nc net.Conn, initiator bool) (*End, error) {
 	e, err := s.Speak(nc, initiator)
 	if err != nil {
@@ -48,7 +48,7 @@ func (s Script) Shake(nc net.Conn, initiator bool) (*End, error) {
 	return e, e.ReadFlight()
 }
 
-// Speak is Shake as far as what is sent: of the other end's bytes only the key is read.
+// Speak sends our side of the handshake and reads only the other end's key.
 func (s Script) Speak(nc net.Conn, initiator bool) (*End, error) {
 	e, err := s.begin(nc, initiator)
 	if err != nil {
@@ -76,8 +76,8 @@ func (s Script) Speak(nc net.Conn, initiator bool) (*End, error) {
 	return e, e.write(slices.Concat(hello, e.secondFlight(), s.Filler))
 }
 
-// Prepare is Speak, as the responder, but for the answer itself: it reads the initiator's key and returns all bytes of the responder's one
-// flight. ReadFlight reads what the initiator says to that.
+// Prepare is Speak as the responder, without the write: it reads the initiator's key and returns the responder's bytes
+// as one flight. ReadFlight reads the initiator's reply to it.
 func (s Script) Prepare(nc net.Conn) (e *End, flight []byte, err error) {
 	if e, err = s.begin(nc, false); err != nil {
 		return e, nil, err
@@ -94,7 +94,7 @@ func (s Script) begin(nc net.Conn, initiator bool) (e *End, err error) {
 	return e, err
 }
 
-// hello is key and garbage.
+// hello returns key and garbage.
 func (e *End) hello() []byte {
 	if e.script.GarbageFrom != nil {
 		_, terminator := e.terminators()
@@ -111,7 +111,7 @@ func (e *End) hello() []byte {
 	return append(key[:], sent...)
 }
 
-// readKey reads the other end's key and derives all that follows from it.
+// readKey reads the other end's key and derives the session's keys.
 func (e *End) readKey() error {
 	var theirs [64]byte
 	if _, err := io.ReadFull(e.in, theirs[:]); err != nil {
@@ -147,7 +147,7 @@ func (e *End) readKey() error {
 	return nil
 }
 
-// terminators are what this end expects and what it sends.
+// terminators returns the terminator that this end expects and the one that it sends.
 func (e *End) terminators() (theirs, ours [16]byte) {
 	if e.initiator {
 		return e.ResponderTerminator, e.InitiatorTerminator
@@ -155,7 +155,7 @@ func (e *End) terminators() (theirs, ours [16]byte) {
 	return e.InitiatorTerminator, e.ResponderTerminator
 }
 
-// secondFlight is terminator, decoys and version packet.
+// secondFlight returns terminator, decoys and version packet.
 func (e *End) secondFlight() []byte {
 	theirs, ours := e.terminators()
 	if e.script.SwapTerms {
@@ -177,7 +177,7 @@ func (e *End) secondFlight() []byte {
 	return append(b, e.Seal(e.script.Version, 0)...)
 }
 
-// Seal makes the next packet.
+// Seal seals the next packet.
 func (e *End) Seal(contents []byte, header byte) []byte {
 	n := e.sealed
 	e.sealed++
@@ -190,7 +190,7 @@ func (e *End) Seal(contents []byte, header byte) []byte {
 	}
 	body, err := e.sendP.Encrypt(aad, append([]byte{header | e.script.HeaderBits}, contents...))
 	if err != nil {
-		panic(err) // it fails for no input
+		panic(err) // never fails
 	}
 	packet := append(e.SealLength(len(contents)), body...)
 	if e.script.Mangle != nil {
@@ -199,11 +199,11 @@ func (e *End) Seal(contents []byte, header byte) []byte {
 	return packet
 }
 
-// SealLength is the beginning of a packet with n bytes of contents.
+// SealLength returns the first bytes of a packet with n bytes of contents.
 func (e *End) SealLength(n int) []byte {
 	length, err := e.sendL.Crypt([]byte{byte(n), byte(n >> 8), byte(n >> 16)})
 	if err != nil {
-		panic(err) // it fails for no input
+		panic(err) // never fails
 	}
 	return length
 }
@@ -211,10 +211,10 @@ func (e *End) SealLength(n int) []byte {
 // Send sends one packet.
 func (e *End) Send(contents []byte) error { return e.write(e.Seal(contents, 0)) }
 
-// SendDecoy sends one packet that is to be ignored.
+// SendDecoy sends one decoy packet.
 func (e *End) SendDecoy(contents []byte) error { return e.write(e.Seal(contents, Decoy)) }
 
-// Write sends bytes as they are.
+// Write sends raw bytes.
 func (e *End) Write(b []byte) (int, error) { return len(b), e.write(b) }
 
 func (e *End) write(b []byte) error {
@@ -266,7 +266,7 @@ func (e *End) Receive() ([]byte, error) {
 	}
 }
 
-// ReadSome reads n bytes and does not look at them.
+// ReadSome reads and discards n bytes.
 func (e *End) ReadSome(n int) { io.CopyN(io.Discard, e.in, int64(n)) }
 
 func (e *End) open(aad []byte) (contents []byte, header byte, err error) {

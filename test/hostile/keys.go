@@ -8,11 +8,11 @@ import (
 	"github.com/btcsuite/btcd/btcec/v2/ellswift"
 )
 
-// Keys is all that the two ends of one handshake have in common.
+// Keys holds the secrets that both ends of a handshake share.
 type Keys struct {
-	Point [32]byte // x coordinate of the point that ECDH ends at
+	Point [32]byte // x coordinate of the ECDH point
 	ECDH  [32]byte // the shared secret
-	PRK   [32]byte // what HKDF extracts from it
+	PRK   [32]byte // the output of HKDF-Extract
 
 	SessionID              [32]byte
 	InitiatorL, InitiatorP [32]byte
@@ -21,7 +21,7 @@ type Keys struct {
 	InitiatorTerminator, ResponderTerminator [16]byte
 }
 
-// deriveKeys follows BIP324 from a private key to the keys of the ciphers.
+// deriveKeys derives the keys of the ciphers from a private key, as in BIP324.
 func deriveKeys(private *btcec.PrivateKey, ours, theirs [64]byte, initiator bool, magic [4]byte) (k Keys, err error) {
 	if k.Point, err = ellswift.EllswiftECDHXOnly(theirs, private); err != nil {
 		return k, err

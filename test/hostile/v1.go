@@ -13,29 +13,29 @@ import (
 // HeaderSize is the size of a v1 header.
 const HeaderSize = 24
 
-// V1 is a message as mainnet's v1 has it.
+// V1 returns a v1 message for mainnet.
 func V1(name string, payload []byte) []byte { return V1On(mainnet, name, payload) }
 
-// V1On is a message as v1 has it.
+// V1On returns a v1 message.
 func V1On(magic [4]byte, name string, payload []byte) []byte {
 	return testkit.V1Message(magic, name, payload)
 }
 
-// V1Header is mainnet's header of a message that says it has length bytes.
+// V1Header returns mainnet's header of a message that claims length bytes.
 func V1Header(name string, length uint32) []byte {
 	b := V1(name, nil)
 	binary.LittleEndian.PutUint32(b[16:], length)
 	return b
 }
 
-// BadChecksum is a message with a checksum that is not its own.
+// BadChecksum returns a message with a wrong checksum.
 func BadChecksum(name string, payload []byte) []byte {
 	b := V1(name, payload)
 	b[20] ^= 1
 	return b
 }
 
-// ReadV1 reads one message of mainnet and checks all of it. The error is io.EOF only between messages.
+// ReadV1 reads and fully checks one mainnet message. The error is io.EOF only between messages.
 func ReadV1(r io.Reader) (name string, payload []byte, err error) {
 	var head [HeaderSize]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
@@ -68,7 +68,7 @@ var shortIDs = map[string]byte{
 	"addrv2": 28, "feature": 37,
 }
 
-// ShortNames are the names of the types that have an id of one byte, by id; "" for the others.
+// ShortNames returns the message types with a one-byte id, by id; "" where there is none.
 func ShortNames() (byID [256]string) {
 	for name, id := range shortIDs {
 		byID[id] = name
@@ -76,7 +76,7 @@ func ShortNames() (byID [256]string) {
 	return byID
 }
 
-// V2 is a message as the contents of a packet, with the shortest type that there is for it.
+// V2 returns a message as the contents of a packet, with the shortest encoding of its type.
 func V2(name string, payload []byte) []byte {
 	if id, ok := shortIDs[name]; ok {
 		return append([]byte{id}, payload...)
@@ -84,7 +84,7 @@ func V2(name string, payload []byte) []byte {
 	return V2Long(name, payload)
 }
 
-// V2Long is V2 with the name in full, which is allowed for all.
+// V2Long is V2 with the type in full, which is valid for every type.
 func V2Long(name string, payload []byte) []byte {
 	var kind [13]byte
 	copy(kind[1:], name)

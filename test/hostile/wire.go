@@ -5,15 +5,15 @@ import (
 	"net"
 )
 
-// ErrCut says that a Wire passes nothing on any more.
+// ErrCut is returned by a Wire that is cut.
 var ErrCut = errors.New("cut")
 
-// Wire is a connection that alters a bit of what passes through it, or cuts it. Offsets count from the first byte of
-// one direction; a negative one is never reached.
+// Wire is a connection that flips one bit of the data that passes through it, or cuts it. Offsets count from the first
+// byte of one direction; a negative one is never reached.
 type Wire struct {
 	*net.TCPConn
-	FlipWritten, FlipRead int64 // which bit is altered
-	CutWritten            int64 // how many bytes are written; then writes fail
+	FlipWritten, FlipRead int64 // offset of the bit to flip
+	CutWritten            int64 // number of bytes after which writes fail
 
 	Written, Got int64 // bytes so far
 }
