@@ -18,7 +18,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// useFile makes text the content of a file of the system, or, where there is no such file, of a new one.
+// useFile mounts text over a system file, or creates the file if it does not exist.
 func useFile(t *testing.T, path, text string) {
 	t.Helper()
 	source := filepath.Join(t.TempDir(), "file")
@@ -29,8 +29,8 @@ func useFile(t *testing.T, path, text string) {
 	t.Cleanup(func() { syscall.Unmount(path, syscall.MNT_DETACH) })
 }
 
-// serveZone answers for names, each with a dot at its end, as a DNS server at 127.0.0.53, and returns which were asked
-// for, in lower case and once each.
+// serveZone answers DNS queries for names, each with a trailing dot, at 127.0.0.53, and returns the names that were
+// queried, in lower case and once each.
 func serveZone(t *testing.T, names map[string][]string) (asked func() []string) {
 	t.Helper()
 	c, err := net.ListenPacket("udp", "127.0.0.53:53")
@@ -81,7 +81,7 @@ func serveZone(t *testing.T, names map[string][]string) (asked func() []string) 
 	}
 }
 
-// serveResolved plays systemd-resolved, which knows one name.
+// serveResolved plays a systemd-resolved that knows one name.
 func serveResolved(t *testing.T, name, ip string) {
 	t.Helper()
 	const dir = "/run/systemd/resolve"
@@ -117,8 +117,8 @@ func serveResolved(t *testing.T, name, ip string) {
 	}()
 }
 
-// Which names of clients, static peers and check go to DNS, and with which domains, by Go's resolver and by the C
-// library's.
+// The names in client requests, static peers and check that are looked up in DNS, with the search domains that apply,
+// for Go's resolver and for the C library's.
 func TestNames(t *testing.T) {
 	t.Parallel()
 	if !namespace(t) {
@@ -130,7 +130,7 @@ func TestNames(t *testing.T) {
 }
 
 func testNames(t *testing.T, resolver string) {
-	os.Setenv("GODEBUG", "netdns="+resolver) // the process is the test's own
+	os.Setenv("GODEBUG", "netdns="+resolver) // the test runs in a separate process
 	useFile(t, "/etc/resolv.conf", "nameserver 127.0.0.53\nsearch corp.example\noptions ndots:5\n")
 	useFile(t, "/etc/hosts", "127.0.0.1 in-hosts.example hosts.local\n")
 	useFile(t, "/etc/nsswitch.conf", "hosts: files dns\n")
@@ -163,7 +163,7 @@ func testNames(t *testing.T, resolver string) {
 			static := freeAddr(t)
 			p := startProxy(t, "--peer", static+"="+c.host+":"+port)
 			if code, _ := askByName(t, p.addr, 1, c.host, port); code != c.code {
-				t.Errorf("CONNECT: reply %d, want %d", code, c.code)
+				t.Errorf("CONNECT: got reply %d, want %d", code, c.code)
 			}
 			if c.host == "absent.local" {
 				p.await(t, "why", func(e event) bool {
@@ -171,9 +171,9 @@ func testNames(t *testing.T, resolver string) {
 				})
 			}
 			if code, ip := askByName(t, p.addr, resolve, c.host, "0"); code != c.code || code == 0 && ip.String() != right[0] {
-				t.Errorf("RESOLVE: reply %d, %v, want %d", code, ip, c.code)
+				t.Errorf("RESOLVE: got reply %d, %v, want %d", code, ip, c.code)
 			}
-			if !strings.HasSuffix(c.host, ".") && c.host != "short" { // it takes a while
+			if !strings.HasSuffix(c.host, ".") && c.host != "short" { // slow
 				_, stdout, _ := run(t, "check", "--network", "regtest", c.host+":"+port)
 				if got := strings.Contains(stdout, "handshake complete"); got != (c.code == 0) {
 					t.Errorf("check:\n%s", stdout)
@@ -191,13 +191,13 @@ func testNames(t *testing.T, resolver string) {
 				client.Close()
 			}
 			if got := asked(); !slices.Equal(got, c.asked) {
-				t.Errorf("DNS was asked for %q, want %q", got, c.asked)
+				t.Errorf("DNS was queried for %q, want %q", got, c.asked)
 			}
 		})
 	}
 }
 
-// Each address of a name has its turn.
+// Each address of a name gets its turn.
 func TestAnyAddressOfAName(t *testing.T) {
 	t.Parallel()
 	if !namespace(t) {
@@ -219,12 +219,12 @@ func TestAnyAddressOfAName(t *testing.T) {
 		got[ip.String()] = true
 	}
 	if len(got) < 5 {
-		t.Errorf("24 times only %v", got)
+		t.Errorf("24 lookups returned only %v", got)
 	}
 }
 
-// A link-local address has the interface in its zone, wherever an address can be given; an upstream proxy is not asked
-// for it.
+// A link-local address may have an interface as its zone wherever an address is accepted; an upstream proxy never gets
+// such an address.
 func TestZones(t *testing.T) {
 	t.Parallel()
 	if !namespace(t) {
@@ -264,7 +264,7 @@ func TestZones(t *testing.T) {
 	}
 	for _, host := range []string{"fe80::7%nothing", "::1%lo", "fe80::7%", "fe80::7", "127.0.0.1%lo", "node.example%lo"} {
 		if code, _ := askByName(t, p.addr, 1, host, port); code == 0 {
-			t.Errorf("%s is connected to", host)
+			t.Errorf("%s was connected to", host)
 		}
 	}
 	p.await(t, "why", func(e event) bool {
@@ -284,7 +284,7 @@ func TestZones(t *testing.T) {
 
 	denied := startProxy(t, "--deny", "fe80::/10")
 	if code, _ := askByName(t, denied.addr, 1, zoned, port); code != 2 {
-		t.Errorf("denied: reply %d, want 2", code)
+		t.Errorf("denied: got reply %d, want 2", code)
 	}
 
 	upstream, asked := startUpstream(t, net.JoinHostPort(zoned, "0"), false, func(string) played { return nil })
@@ -292,16 +292,16 @@ func TestZones(t *testing.T) {
 	for _, url := range []string{"socks5://[fe80::7%lo]:" + upstreamPort, "socks5://[fe80::7%25lo]:" + upstreamPort} {
 		through := startProxy(t, "--upstream", url)
 		if code, _ := askByName(t, through.addr, 1, "node.example", port); code != 5 {
-			t.Errorf("%s: reply %d, want the upstream's", url, code)
+			t.Errorf("%s: got reply %d, want the upstream's", url, code)
 		}
 		before := len(asked())
 		if code, _ := askByName(t, through.addr, 1, zoned, port); code != 1 || len(asked()) != before {
-			t.Errorf("%s was asked for %s: %+v; reply %d", url, zoned, asked()[before:], code)
+			t.Errorf("%s got a request for %s: %+v; reply %d", url, zoned, asked()[before:], code)
 		}
 	}
 }
 
-// forward passes bytes on between nc and a server at to.
+// forward copies between nc and a server at to.
 func forward(nc net.Conn, to string) {
 	defer nc.Close()
 	out, err := net.Dial("tcp", to)

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// namespace runs the test once more, in a network and mount namespace of its own in which only loopback is up, and
-// returns true there. Elsewhere it waits for that and returns false. It needs root.
+// namespace runs the test again in new network and mount namespaces, with only loopback up, and returns true there. In
+// the original process it waits for that run and returns false. It needs root.
 func namespace(t *testing.T) bool {
 	t.Helper()
 	if os.Getenv(inNamespace) != "" {
@@ -43,7 +43,7 @@ func namespace(t *testing.T) bool {
 	return false
 }
 
-// command runs a command of the system.
+// command runs a system command.
 func command(t *testing.T, name string, args ...string) {
 	t.Helper()
 	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
@@ -51,7 +51,7 @@ func command(t *testing.T, name string, args ...string) {
 	}
 }
 
-// useNameservers makes servers those of the namespace.
+// useNameservers sets the DNS servers of the namespace.
 func useNameservers(t *testing.T, servers ...string) {
 	t.Helper()
 	var conf []byte
@@ -68,8 +68,8 @@ func useNameservers(t *testing.T, servers ...string) {
 	t.Cleanup(func() { syscall.Unmount("/etc/resolv.conf", syscall.MNT_DETACH) })
 }
 
-// serveDNS answers questions for an address with 127.0.0.1, and those for IPv6 with nothing; where silent says so, not
-// at all.
+// serveDNS answers A queries with 127.0.0.1 and AAAA queries with no address; it drops queries for which silent returns
+// true.
 func serveDNS(t *testing.T, addr string, silent func(ipv6 bool) bool) {
 	t.Helper()
 	c, err := net.ListenPacket("udp", addr+":53")
@@ -84,7 +84,7 @@ func serveDNS(t *testing.T, addr string, silent func(ipv6 bool) bool) {
 			if err != nil {
 				return
 			}
-			end := 12 + bytes.IndexByte(b[12:n], 0) + 5 // of the question
+			end := 12 + bytes.IndexByte(b[12:n], 0) + 5 // end of the question
 			ipv6 := binary.BigEndian.Uint16(b[end-4:]) == 28
 			if silent(ipv6) {
 				continue

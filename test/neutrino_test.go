@@ -9,9 +9,9 @@ import (
 	"testing"
 )
 
-// neutrino is the light client of lnd and of others: it speaks v1 only and follows the chain by compact filters.
-// It is tried with the function of docs/clients.md, and as lnd does: with its dialer, which takes
-// credentials of its own for each connection, and with Tor's RESOLVE, even for what is an address already.
+// neutrino is the light client in lnd and other programs: it speaks v1 only and follows the chain by compact filters.
+// It is tested with the function in docs/clients.md, and as lnd uses it: with lnd's dialer, which sends new credentials
+// for each connection, and with Tor's RESOLVE, even for addresses.
 func TestNeutrino(t *testing.T) {
 	t.Parallel()
 	source, err := os.ReadFile("neutrino/main.go")

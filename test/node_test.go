@@ -16,15 +16,15 @@ import (
 
 const rpcUser, rpcPassword = "user", "password"
 
-// node is a running Bitcoin program, whichever end of the connection it is.
+// node is a running Bitcoin program, at either end of the connection.
 type node struct {
 	*program
 	rpc  string // URL of its JSON-RPC server
-	p2p  string // where it accepts peers; empty if it does not
+	p2p  string // listening address; empty if it does not listen
 	mine func(n int) []string
 }
 
-// startBtcd runs btcd with an empty configuration and its own data directory. It never opens a connection by itself.
+// startBtcd runs btcd with an empty configuration and a new data directory. It opens no connection by itself.
 func startBtcd(t *testing.T, name string, params *chaincfg.Params, flags ...string) *node {
 	t.Helper()
 	dir := t.TempDir()
@@ -42,7 +42,7 @@ func startBtcd(t *testing.T, name string, params *chaincfg.Params, flags ...stri
 	return n
 }
 
-// startBtcdNode runs a btcd that accepts peers and mines to w when told to.
+// startBtcdNode runs a btcd that accepts peers and mines to w on request.
 func startBtcdNode(t *testing.T, w *wallet, flags ...string) *node {
 	t.Helper()
 	n := startBtcd(t, "node", w.params,
@@ -52,15 +52,15 @@ func startBtcdNode(t *testing.T, w *wallet, flags ...string) *node {
 	return n
 }
 
-// startBtcdClient runs a btcd whose only peer is dest, reached through the SOCKS proxy at proxyAddr, as docs/clients.md
-// tells.
+// startBtcdClient runs a btcd whose only peer is dest, reached through the SOCKS proxy at proxyAddr, as in
+// docs/clients.md.
 func startBtcdClient(t *testing.T, params *chaincfg.Params, proxyAddr, dest string, flags ...string) *node {
 	t.Helper()
 	return startBtcd(t, "client", params, slices.Concat(
 		recipeArgs(t, "btcd", "btcd", proxyAddr), []string{"--nolisten", "--connect=" + dest}, flags)...)
 }
 
-// awaitAddr waits for a program to say where it listens: it was told port 0.
+// awaitAddr waits until a program that was given port 0 prints its listening address.
 func (p *program) awaitAddr(t *testing.T, prefix string) string {
 	t.Helper()
 	line := p.awaitLine(t, prefix, func(line string) bool { return strings.Contains(line, prefix) })
@@ -68,7 +68,7 @@ func (p *program) awaitAddr(t *testing.T, prefix string) string {
 	return addr
 }
 
-// call asks the program over JSON-RPC and decodes the answer into result.
+// call makes a JSON-RPC call and decodes the answer into result.
 func (n *node) call(result any, method string, params ...any) error {
 	if params == nil {
 		params = []any{}
@@ -104,7 +104,7 @@ func (n *node) call(result any, method string, params ...any) error {
 	return json.Unmarshal(answer.Result, result)
 }
 
-// ask is call for questions that must be answered.
+// ask is call for calls that must succeed.
 func ask[T any](t *testing.T, n *node, method string, params ...any) T {
 	t.Helper()
 	var result T
@@ -114,7 +114,7 @@ func ask[T any](t *testing.T, n *node, method string, params ...any) T {
 	return result
 }
 
-// peer is what the tests read of a getpeerinfo entry. btcd and Core name the transport differently.
+// peer is the part of a getpeerinfo entry that the tests read. btcd and Core name the transport differently.
 type peer struct {
 	Inbound   bool   `json:"inbound"`
 	SubVer    string `json:"subver"`
@@ -123,12 +123,12 @@ type peer struct {
 	SessionID string `json:"session_id"`              // Core, v2 only: 64 hex digits
 }
 
-// onlyPeer returns the program's one peer.
+// onlyPeer returns the program's only peer.
 func (n *node) onlyPeer(t *testing.T) peer {
 	t.Helper()
 	peers := ask[[]peer](t, n, "getpeerinfo")
 	if len(peers) != 1 {
-		t.Fatalf("%s has %d peers, want 1: %+v", n.name, len(peers), peers)
+		t.Fatalf("%s: got %d peers, want 1: %+v", n.name, len(peers), peers)
 	}
 	return peers[0]
 }
@@ -151,14 +151,14 @@ func followBlocks(t *testing.T, client, node *node, n int) {
 	}
 }
 
-// followTransaction gives the node a transaction that spends the coinbase of the block at height 1, and waits until
-// the client has it in its own mempool: it came over the peer connection, for nothing else connects the two.
+// followTransaction sends the node a transaction that spends the coinbase of the block at height 1, and waits until it
+// is in the client's mempool: nothing but the peer connection links the two.
 func followTransaction(t *testing.T, client, node *node, w *wallet) {
 	t.Helper()
 	hash := ask[string](t, node, "getblockhash", 1)
 	raw, txid := w.spendCoinbase(t, ask[string](t, node, "getblock", hash, 0))
 	if sent := ask[string](t, node, "sendrawtransaction", raw); sent != txid {
-		t.Fatalf("the node calls the transaction %s, want %s", sent, txid)
+		t.Fatalf("got transaction id %s, want %s", sent, txid)
 	}
 	eventually(t, "transaction "+txid+" is in the client's mempool", func() bool {
 		for _, id := range ask[[]string](t, client, "getrawmempool") {

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// startWaiting runs a proxy with listeners whose addresses this machine does not have yet, until it waits for one.
+// startWaiting runs a proxy whose listen addresses do not exist yet, until it waits for one.
 func startWaiting(t *testing.T, notify string, args ...string) *proxy {
 	t.Helper()
 	p := &proxy{program: &program{name: "bip324-proxy", out: newLines(), done: make(chan struct{})}}
@@ -32,15 +32,15 @@ func startWaiting(t *testing.T, notify string, args ...string) *proxy {
 	return p
 }
 
-// At boot the proxy may start before an address is there: it waits for it, is ready only then, and says so once. The
-// status page answers meanwhile.
+// At boot the proxy may start before an address exists: it waits for the address, reports that once, and is ready only
+// when it listens. The status page answers meanwhile.
 func TestAddressComesLater(t *testing.T) {
 	if !namespace(t) {
 		return
 	}
 	for name, c := range map[string]struct {
 		args    []string
-		address string // that comes
+		address string // the address that is added
 		listens int
 	}{
 		"listen": {[]string{"--listen", "192.0.2.1:1324", "--listen", "127.0.0.1:1324", "--status", "127.0.0.1:1325"}, "192.0.2.1/32", 2},
@@ -62,13 +62,13 @@ func TestAddressComesLater(t *testing.T) {
 			l.SetReadDeadline(time.Now().Add(time.Second))
 			b := make([]byte, 100)
 			if n, err := l.Read(b); err == nil {
-				t.Errorf("systemd is told %q", b[:n])
+				t.Errorf("systemd was notified %q too early", b[:n])
 			}
 			command(t, "ip", "address", "add", c.address, "dev", "lo")
 			l.SetReadDeadline(time.Now().Add(patience))
 			n, err := l.Read(b)
 			if err != nil || string(b[:n]) != "READY=1" {
-				t.Errorf("systemd is told %q, %v", b[:n], err)
+				t.Errorf("systemd was notified %q, %v", b[:n], err)
 			}
 			host, _, _ := strings.Cut(c.address, "/")
 			page := "127.0.0.1:1325"
@@ -79,7 +79,7 @@ func TestAddressComesLater(t *testing.T) {
 			count := func(what string) int { return strings.Count(strings.Join(p.out.all(), "\n"), what) }
 			eventually(t, "the log says that all listen", func() bool { return count(`"msg":"listening"`) == c.listens })
 			if waits := count("does not have yet"); waits != 1 {
-				t.Errorf("it says %d times that it waits", waits)
+				t.Errorf("got %d log lines about waiting, want 1", waits)
 			}
 			p.cmd.Process.Signal(syscall.SIGTERM)
 			<-p.done
@@ -87,7 +87,7 @@ func TestAddressComesLater(t *testing.T) {
 	}
 }
 
-// askHealth is what /readyz answers, or empty.
+// askHealth returns the answer of /readyz, or "".
 func askHealth(addr string) string {
 	client := http.Client{Timeout: patience / 3}
 	r, err := client.Get("http://" + addr + "/readyz")
@@ -112,12 +112,12 @@ func TestSignalWhileWaiting(t *testing.T) {
 		} {
 			p := startWaiting(t, "", args...)
 			within(t, 10*time.Second, "the end", func() {
-				p.cmd.Process.Signal(syscall.SIGHUP) // waits for its turn
+				p.cmd.Process.Signal(syscall.SIGHUP) // handled after the wait
 				p.cmd.Process.Signal(signal)
 				<-p.done
 			})
 			if !p.cmd.ProcessState.Success() {
-				t.Errorf("%v, %q: %v", signal, args, p.cmd.ProcessState)
+				t.Errorf("%v, %q: got %v", signal, args, p.cmd.ProcessState)
 			}
 		}
 	}

@@ -7,8 +7,8 @@ import (
 	"github.com/btcsuite/btcd/chaincfg/v2"
 )
 
-// A client that speaks v2 itself is left alone: what it sends is what the node gets and the other way round, byte for
-// byte, so the two agree on keys that the proxy never had.
+// A client that speaks v2 is passed through: the node gets exactly what it sends and vice versa, so the two agree on
+// keys that the proxy does not know.
 func TestAV2ClientPassesThroughUntouched(t *testing.T) {
 	t.Parallel()
 	w := newWallet(t, &chaincfg.RegressionNetParams)
@@ -33,7 +33,7 @@ func TestAV2ClientPassesThroughUntouched(t *testing.T) {
 		t.Errorf("the proxy logged %+v, want transport passthrough and no session_id", opened)
 	}
 
-	eventually(t, "both recorders hold the same bytes", func() bool { // unless some are under way
+	eventually(t, "both recorders hold the same bytes", func() bool { // some may be in flight
 		toProxy, fromProxy := withoutSOCKS(t, before.last())
 		toNode, fromNode := behind.last().bytes()
 		return bytes.Equal(toProxy, toNode) && bytes.Equal(fromProxy, fromNode)
@@ -41,8 +41,8 @@ func TestAV2ClientPassesThroughUntouched(t *testing.T) {
 	requireUnreadable(t, behind.last(), w.params)
 }
 
-// withoutSOCKS takes the SOCKS5 negotiation (RFC 1928) off a recorded connection to a proxy: a greeting and a request
-// one way, a choice of no authentication and a reply with an IPv4 address the other way.
+// withoutSOCKS strips the SOCKS5 negotiation (RFC 1928) from a recorded connection to a proxy: greeting and request one
+// way; the choice of no authentication and a reply with an IPv4 address the other way.
 func withoutSOCKS(t *testing.T, r *recording) (toProxy, fromProxy []byte) {
 	t.Helper()
 	toProxy, fromProxy = r.bytes()

@@ -6,7 +6,7 @@ import (
 	"github.com/btcsuite/btcd/chaincfg/v2"
 )
 
-// A client that has no setting for a proxy connects to a port of the proxy's instead, behind which there is one peer.
+// A client without a proxy setting connects to a port of the proxy that leads to one peer.
 func TestAClientWithoutProxySetting(t *testing.T) {
 	t.Parallel()
 	w := newWallet(t, &chaincfg.RegressionNetParams)

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// A peer that proved v2 under a name gets no plaintext in any spelling of the name, by another name, by its address; nor
-// after a restart.
+// A peer that proved v2 under a name gets no plaintext under any spelling of the name, under another name or by
+// address, nor after a restart.
 func TestKnownInEverySpelling(t *testing.T) {
 	t.Parallel()
 	for _, first := range []string{"node.example", "Node.Example.", "127.0.0.31", "other.example"} {
@@ -29,7 +29,7 @@ func TestKnownInEverySpelling(t *testing.T) {
 				n.take("127.0.0.31")
 				end := u.session(t, net.JoinHostPort(host, n.port))
 				if got := n.take("127.0.0.31"); got != (gotten{conns: 1, v2: 1}) || end.Msg != refused {
-					t.Errorf("proven as %s, asked for as %s: the peer got %+v; %+v", first, host, got, end)
+					t.Errorf("proven as %s, requested as %s: the peer got %+v; %+v", first, host, got, end)
 				}
 			}
 			u.stop(t)
@@ -38,7 +38,7 @@ func TestKnownInEverySpelling(t *testing.T) {
 	}
 }
 
-// One address of a name answers in v1. That is known of that address: v2 is tried with the others.
+// One address of a name answers in v1. That is recorded for that address only: v2 is tried with the others.
 func TestV1IsKnownOfOneAddress(t *testing.T) {
 	t.Parallel()
 	n := startMultiPeer(t, map[string]string{"127.0.0.41": "v1", "127.0.0.42": "v2"})
@@ -48,11 +48,11 @@ func TestV1IsKnownOfOneAddress(t *testing.T) {
 		t.Fatalf("%+v", end)
 	}
 	if got := n.take("127.0.0.41"); got != (gotten{conns: 3, v2: 2, plaintext: 1}) {
-		t.Errorf("the first time it got %+v", got)
+		t.Errorf("in the first session the peer got %+v", got)
 	}
 	u.stop(t)
 	if text := read(t, file); !strings.Contains(text, "\n127.0.0.41:"+n.port+" v1 ") || strings.Contains(text, "seed.example") {
-		t.Errorf("the file has\n%s", text)
+		t.Errorf("unexpected file:\n%s", text)
 	}
 	for _, lines := range [][]string{{"127.0.0.41 seed.example", "127.0.0.42 seed.example"}, {"127.0.0.42 seed.example"}} {
 		u = startKnowing(t, file, hosts(t, lines...), fallingBack)
@@ -66,7 +66,7 @@ func TestV1IsKnownOfOneAddress(t *testing.T) {
 	}
 }
 
-// The file is full of v2 notes. Peers that merely answer in v1 evict none.
+// The file is full of v2 entries. Peers that merely answer in v1 evict none.
 func TestV1AnswersEvictNothing(t *testing.T) {
 	t.Parallel()
 	const answers = 60
@@ -75,7 +75,7 @@ func TestV1AnswersEvictNothing(t *testing.T) {
 		roles[fmt.Sprintf("127.0.52.%d", i+1)] = "v1"
 	}
 	n := startMultiPeer(t, roles)
-	lines := []string{"127.0.0.51:" + n.port + " v2 " + in(20*day)} // the one used longest ago
+	lines := []string{"127.0.0.51:" + n.port + " v2 " + in(20*day)} // the least recently used
 	for i := range 9_999 {
 		lines = append(lines, fmt.Sprintf("192.0.2.1:%d v2 %s", i+1, in(20*day)))
 	}
@@ -92,11 +92,12 @@ func TestV1AnswersEvictNothing(t *testing.T) {
 	}
 	u.stop(t)
 	if text := read(t, file); strings.Count(text, " v2 ") != 10_000 || strings.Count(text, " v1 ") != answers {
-		t.Errorf("the file has %d v2 notes and %d v1 notes", strings.Count(text, " v2 "), strings.Count(text, " v1 "))
+		t.Errorf("the file has %d v2 entries and %d v1 entries", strings.Count(text, " v2 "), strings.Count(text, " v1 "))
 	}
 }
 
-// A v1 note is as old as the v2 attempt that failed, however many sessions follow; then v2 is tried again.
+// A v1 entry expires a fixed time after the v2 attempt that failed, however many sessions follow; then v2 is tried
+// again.
 func TestV1NoteGetsOld(t *testing.T) {
 	t.Parallel()
 	n := startMultiPeer(t, map[string]string{"127.0.0.61": "v1"})
@@ -108,7 +109,7 @@ func TestV1NoteGetsOld(t *testing.T) {
 	}{
 		{in(2 * time.Hour), true, gotten{conns: 1, plaintext: 1}},
 		{in(-time.Minute), false, gotten{conns: 3, v2: 2, plaintext: 1}},
-		{in(25 * time.Hour), false, gotten{conns: 3, v2: 2, plaintext: 1}}, // no clock that is right gave it
+		{in(25 * time.Hour), false, gotten{conns: 3, v2: 2, plaintext: 1}}, // in the future, so from a wrong clock
 		{"2099-01-01T00:00:00Z", false, gotten{conns: 3, v2: 2, plaintext: 1}},
 		{"1970-01-02T00:00:00Z", false, gotten{conns: 3, v2: 2, plaintext: 1}},
 	} {
@@ -125,18 +126,18 @@ func TestV1NoteGetsOld(t *testing.T) {
 				t.Errorf("%+v", end)
 			}
 			if got := n.take("127.0.0.61"); got != want {
-				t.Errorf("%s: in session %d the peer got %+v, want %+v", c.date, i, got, want)
+				t.Errorf("%s: session %d: the peer got %+v, want %+v", c.date, i, got, want)
 			}
 		}
 		u.stop(t)
 		if text := read(t, file); strings.Contains(text, line+"\n") != c.kept || !strings.Contains(text, addr+" v1 ") {
-			t.Errorf("%s: the file has\n%s", c.date, text)
+			t.Errorf("%s: unexpected file:\n%s", c.date, text)
 		}
 	}
 }
 
-// Files as programs with wrong clocks wrote them, or as one whose clock is wrong now would see a good one. The v2 note
-// counts from the first moment; the file is as it was at first, and has the note with its date at the end.
+// Files written with a wrong clock, or read with one. The v2 entry counts at once; the file is unchanged at the start,
+// and has the entry with its date at the end.
 func TestFileOfAWrongClock(t *testing.T) {
 	t.Parallel()
 	n := startMultiPeer(t, map[string]string{"127.0.0.71": "cut"})
@@ -154,7 +155,7 @@ func TestFileOfAWrongClock(t *testing.T) {
 			if after, err := os.Stat(file); err != nil || before != nil && (!os.SameFile(before, after) || !before.ModTime().Equal(after.ModTime()) || read(t, file) != text) {
 				t.Errorf("%s: the start changed the file: %v\n%s", date, err, read(t, file))
 			}
-			before = nil // for Close may have written how long the note counted on trust
+			before = nil // Close may have written until when the entry is trusted
 			n.take("127.0.0.71")
 			if end := u.session(t, addr); end.Msg != refused {
 				t.Errorf("%s: %+v", date, end)
@@ -164,16 +165,16 @@ func TestFileOfAWrongClock(t *testing.T) {
 			}
 			u.stop(t)
 			if got := read(t, file); !strings.Contains(got, addr+" v2 "+date) || !strings.Contains(got, "192.0.2.1:1 v2 ") {
-				t.Errorf("%s: the file has\n%s", date, got)
+				t.Errorf("%s: unexpected file:\n%s", date, got)
 			}
 			if told, wrong := u.says("implausible expiry times") != "", date != in(20*day) && !strings.Contains(text, addr+" v2 "+in(20 * day)[:10]); told != wrong {
-				t.Errorf("%s: told: %v", date, told)
+				t.Errorf("%s: logged: %v", date, told)
 			}
 		}
 	}
 }
 
-// A file that is empty is told of, in all modes; one that does not exist is new.
+// An empty file is reported, in all modes; a missing one is created.
 func TestEmptyPeersFile(t *testing.T) {
 	t.Parallel()
 	for _, flag := range []string{"--v1-fallback=never", "--v1-fallback=overlay", fallingBack} {
@@ -185,7 +186,7 @@ func TestEmptyPeersFile(t *testing.T) {
 			u := startKnowing(t, file, "", flag)
 			line := u.says("is empty")
 			if exists != (line != "") || exists && !strings.Contains(line, `"level":"WARN"`) {
-				t.Errorf("%s: the file exists: %v; told: %s", flag, exists, line)
+				t.Errorf("%s: the file exists: %v; logged: %s", flag, exists, line)
 			}
 			u.stop(t)
 			if entries, err := os.ReadDir(filepath.Dir(file)); err != nil || len(entries) != 1 {
@@ -195,8 +196,8 @@ func TestEmptyPeersFile(t *testing.T) {
 	}
 }
 
-// The disk is full, the directory cannot be written to, or there is no descriptor for the file: with --v1-fallback never,
-// where nothing depends on it, the program runs all the same. Otherwise it says why it does not.
+// The disk is full, the directory is not writable, or no descriptor is left for the file: with --v1-fallback never,
+// which does not depend on the file, the program runs anyway. Otherwise it explains why it does not.
 func TestUnusablePeersFile(t *testing.T) {
 	t.Parallel()
 	n := startMultiPeer(t, map[string]string{"127.0.0.81": "v2"})
@@ -210,7 +211,7 @@ func TestUnusablePeersFile(t *testing.T) {
 			file := filepath.Join(dir, "peers")
 			u := startKnowing(t, file, prepare)
 			if line := u.says("known peers will not be saved"); !strings.Contains(line, `"level":"WARN"`) || !strings.Contains(line, file) {
-				t.Errorf("told: %s", line)
+				t.Errorf("unexpected log line: %s", line)
 			}
 			if end := u.session(t, "127.0.0.81:"+n.port); end.Transport != "v2" {
 				t.Errorf("%+v", end)
@@ -228,7 +229,7 @@ func TestUnusablePeersFile(t *testing.T) {
 	}
 }
 
-// The file is a mount point of its own, as in a container: it is written all the same, and nothing else is left.
+// The file is a mount point, as in a container: it is still written, and no other file is left behind.
 func TestPeersFileIsMounted(t *testing.T) {
 	t.Parallel()
 	n := startMultiPeer(t, map[string]string{"127.0.0.91": "v2"})
@@ -245,11 +246,11 @@ func TestPeersFileIsMounted(t *testing.T) {
 		}
 		u.stop(t)
 		if got := read(t, outside); !strings.HasPrefix(got, "bip324 known peers 1\n"+addr+" v2 ") || strings.Count(got, "\n") != 2 {
-			t.Errorf("the file has\n%s", got)
+			t.Errorf("unexpected file:\n%s", got)
 		}
 		if strings.HasPrefix(text, "what") {
 			if got := read(t, file+".corrupt"); got != text {
-				t.Errorf("set aside were %d bytes of %d", len(got), len(text))
+				t.Errorf("got %d of %d bytes set aside", len(got), len(text))
 			}
 		}
 		n.be("cut")
@@ -267,7 +268,7 @@ func TestPeersFileIsMounted(t *testing.T) {
 			}
 		}
 		if _, err := os.Stat(file + ".corrupt"); err == nil != strings.HasPrefix(text, "what") && !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("set aside: %v", err)
+			t.Errorf("setting aside: %v", err)
 		}
 	}
 }

@@ -18,18 +18,18 @@ import (
 	"bip324proxy/test/hostile"
 )
 
-// What the program knows of peers, in files as programs with right and wrong clocks leave them, and who may get plaintext
-// by that. Names come from a hosts file in a mount namespace.
+// What the program knows of peers, from files written with right and wrong clocks, and which peers may get plaintext as
+// a result. Names come from a hosts file in a mount namespace.
 
-// multiPeer is a peer on a port of all of this machine's loopback addresses, and counts what it got at each.
+// multiPeer is a peer on one port of all loopback addresses that counts what it gets at each.
 type multiPeer struct {
 	port string
 	mu   sync.Mutex
-	role map[string]string // by address: v2, v1, cut; how it behaves
+	role map[string]string // behaviour by address: v2, v1, cut
 	got  map[string]*gotten
 }
 
-// gotten is what it got at one address.
+// gotten counts what the peer got at one address.
 type gotten struct{ conns, v2, plaintext int }
 
 func startMultiPeer(t *testing.T, roles map[string]string) *multiPeer {
@@ -42,7 +42,7 @@ func startMultiPeer(t *testing.T, roles map[string]string) *multiPeer {
 	return n
 }
 
-// serve plays a peer that, by its role, speaks v2, hangs up on it and speaks v1, or hangs up on everything.
+// serve plays a peer that, depending on its role, speaks v2, hangs up on v2 and speaks v1, or always hangs up.
 func (n *multiPeer) serve(nc *net.TCPConn) {
 	host, _, _ := net.SplitHostPort(nc.LocalAddr().String())
 	n.mu.Lock()
@@ -84,7 +84,7 @@ func (n *multiPeer) serve(nc *net.TCPConn) {
 	}
 }
 
-// prefixed is a connection of which some bytes were read already.
+// prefixed is a connection whose first bytes were read already.
 type prefixed struct {
 	*net.TCPConn
 	b []byte
@@ -99,7 +99,7 @@ func (p *prefixed) Read(b []byte) (int, error) {
 	return p.TCPConn.Read(b)
 }
 
-// be makes all addresses play role.
+// be assigns role to all addresses.
 func (n *multiPeer) be(role string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -119,8 +119,8 @@ func (n *multiPeer) take(host string) gotten {
 	return g
 }
 
-// startKnowing runs the program with a file of known peers, --v1-fallback always and, in a mount namespace, what prepare
-// does before.
+// startKnowing runs the program with a known-peers file, --v1-fallback always and, in a mount namespace, the script
+// prepare before it.
 func startKnowing(t *testing.T, file, prepare string, flags ...string) *under {
 	t.Helper()
 	all := append([]string{"--listen", "127.0.0.1:0", "--log-level", "debug", "--log-format", "json", "--known-peers", file}, flags...)
@@ -148,7 +148,8 @@ func startKnowing(t *testing.T, file, prepare string, flags ...string) *under {
 
 const fallingBack = "--v1-fallback=always"
 
-// session has a client say VERSION to dest, wait for an answer, and leave. The event is the session's end.
+// session plays a client that sends VERSION to dest, waits for an answer, and leaves. It returns the session's last log
+// entry.
 func (u *under) session(t *testing.T, dest string) event {
 	t.Helper()
 	client, err := hostile.Connect(u.addr, dest, patience)
@@ -168,14 +169,14 @@ func (u *under) stop(t *testing.T) {
 	select {
 	case <-u.program.done:
 	case <-time.After(patience):
-		t.Fatal("the program does not end")
+		t.Fatal("the program is still running")
 	}
 	if code := u.program.cmd.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 }
 
-// says returns the first message of the log that has what in it, or nothing.
+// says returns the first log message that contains what, or "".
 func (u *under) says(what string) string {
 	for _, line := range u.program.out.all() {
 		if strings.Contains(line, what) {
@@ -185,7 +186,7 @@ func (u *under) says(what string) string {
 	return ""
 }
 
-// known writes a file of known peers.
+// known writes a known-peers file.
 func known(t *testing.T, lines ...string) (file string) {
 	t.Helper()
 	file = filepath.Join(t.TempDir(), "peers")
@@ -209,12 +210,12 @@ func read(t *testing.T, file string) string {
 	return string(b)
 }
 
-// in is a date that is so far from now.
+// in returns the date at that distance from now.
 func in(d time.Duration) string { return time.Now().Add(d).UTC().Format(time.RFC3339) }
 
 const day = 24 * time.Hour
 
-// hosts is a script that makes the lines the hosts file.
+// hosts returns a script that replaces the hosts file with lines.
 func hosts(t *testing.T, lines ...string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "hosts")

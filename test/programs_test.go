@@ -19,13 +19,13 @@ import (
 	"time"
 )
 
-// patience bounds every wait. A wait ends as soon as what it waits for is there; only a failure takes this long.
+// patience bounds every wait. A wait ends as soon as its condition holds; only a failure takes this long.
 const patience = 90 * time.Second
 
-// long is whether tests run in their long forms.
+// long reports whether tests run in their long forms.
 var long = os.Getenv("LONG") != ""
 
-// inNamespace is the variable with the path of the proxy in a test that has run itself again, in a namespace.
+// inNamespace is the environment variable with the proxy's path for a test that runs itself again in a namespace.
 const inNamespace = "TEST_IN_NAMESPACE"
 
 // binaries holds the paths of the programs that TestMain built.
@@ -37,7 +37,7 @@ func buildAndRun(m *testing.M) int {
 	if binaries.proxy = os.Getenv(inNamespace); binaries.proxy != "" {
 		return m.Run()
 	}
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) // or under nohup(1) programs that tests start would ignore it
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) // or under nohup(1) the tested programs would ignore it
 	dir, err := os.MkdirTemp("", "bip324-proxy-test-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -56,10 +56,10 @@ func buildAndRun(m *testing.M) int {
 	return m.Run()
 }
 
-// exe is how the names of programs end on this system.
+// exe is the suffix of executables on this system.
 var exe = map[string]string{"windows": ".exe"}[runtime.GOOS]
 
-// build compiles a main package at the version go.mod names and returns the program's path.
+// build compiles a main package at the version in go.mod and returns the program's path.
 func build(dir, pkg string, flags ...string) (string, error) {
 	args := append([]string{"build", "-o", dir + string(filepath.Separator)}, flags...)
 	if out, err := exec.Command("go", append(args, pkg)...).CombinedOutput(); err != nil {
@@ -68,7 +68,7 @@ func build(dir, pkg string, flags ...string) (string, error) {
 	return filepath.Join(dir, filepath.Base(pkg)+exe), nil
 }
 
-// raceFlag makes `go test -race` run a proxy with the race detector too.
+// raceFlag makes `go test -race` build the proxy with the race detector, too.
 func raceFlag() []string {
 	if info, ok := debug.ReadBuildInfo(); ok &&
 		slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
@@ -77,29 +77,29 @@ func raceFlag() []string {
 	return nil
 }
 
-// program is a running program and all it has printed.
+// program is a running program and its output.
 type program struct {
 	name string
 	cmd  *exec.Cmd
 	out  *lines
-	done chan struct{} // closed when the program has ended and all its output is in out
+	done chan struct{} // closed when the program has exited and out is complete
 }
 
-// start runs a program until the test ends. If the test failed by then, its last lines go to the test's log.
+// start runs a program until the test ends. If the test fails, the program's last lines are logged.
 func start(t *testing.T, name, path string, args ...string) *program {
 	t.Helper()
 	p := &program{name: name, out: newLines(), done: make(chan struct{})}
 	p.cmd = exec.Command(path, args...)
-	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out // the same writer, so os/exec keeps the order
-	home := t.TempDir()                       // whatever a program thinks is home, it is not the user's
+	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out // the same writer: os/exec keeps the order
+	home := t.TempDir()                       // keeps programs out of the user's home
 	p.cmd.Env = append(os.Environ(), "HOME="+home, "LOCALAPPDATA="+home, "APPDATA="+home,
-		"GORACE=atexit_sleep_ms=0") // a proxy with the race detector would end a second late
+		"GORACE=atexit_sleep_ms=0") // the race detector would delay the exit by a second
 	if err := p.cmd.Start(); err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
 	go func() {
 		defer close(p.done)
-		p.cmd.Wait() // how it ended is in ProcessState
+		p.cmd.Wait() // ProcessState has the result
 	}()
 	t.Cleanup(func() {
 		p.kill()
@@ -112,13 +112,13 @@ func start(t *testing.T, name, path string, args ...string) *program {
 	return p
 }
 
-// kill ends the program at once and returns when it is gone.
+// kill kills the program and waits for it.
 func (p *program) kill() {
-	p.cmd.Process.Kill() // fails only if it has ended already
+	p.cmd.Process.Kill() // fails only if it has exited already
 	<-p.done
 }
 
-// awaitLine returns the first line, printed already or yet to come, that satisfies match.
+// awaitLine returns the first line, past or future, that satisfies match.
 func (p *program) awaitLine(t *testing.T, what string, match func(line string) bool) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -142,7 +142,7 @@ func (p *program) awaitLine(t *testing.T, what string, match func(line string) b
 	}
 }
 
-// eventually asks again and again until done says yes: for facts that a program tells only when asked.
+// eventually polls until done returns true, for facts that a program reports only on request.
 func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	eventuallyWithin(t, patience, what, done)
@@ -163,10 +163,10 @@ func eventuallyWithin(t *testing.T, limit time.Duration, what string, done func(
 	}
 }
 
-// lines is an io.Writer that cuts what it gets into lines, keeps them, and wakes those who wait for more.
+// lines is an io.Writer that splits its input into lines, keeps them, and wakes waiters.
 type lines struct {
 	mu     sync.Mutex
-	rest   []byte // the beginning of a line that has not ended
+	rest   []byte // an incomplete line
 	ended  []string
 	waiter chan struct{} // closed and replaced whenever a line ends
 }
@@ -189,21 +189,21 @@ func (l *lines) Write(b []byte) (int, error) {
 	}
 }
 
-// all returns the lines so far. Nobody writes to those again.
+// all returns the lines so far. They are never modified.
 func (l *lines) all() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.ended[:len(l.ended):len(l.ended)]
 }
 
-// more returns a channel that is closed when another line has come.
+// more returns a channel that is closed when the next line is complete.
 func (l *lines) more() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.waiter
 }
 
-// procStatus returns a number that Linux has of a process in /proc/PID/status, sizes in KiB. It is 0 on other systems.
+// procStatus returns a number from Linux's /proc/PID/status, sizes in KiB, or 0 on other systems.
 func procStatus(pid int, name string) (n int64) {
 	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	for line := range strings.Lines(string(status)) {
@@ -214,10 +214,10 @@ func procStatus(pid int, name string) (n int64) {
 	return n
 }
 
-// cpuTime is the processor time that a process has used, on Linux.
+// cpuTime returns the CPU time that a process has used, on Linux.
 func cpuTime(pid int) time.Duration {
 	stat, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:])) // from the third on, see proc(5)
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:])) // from the third field on, see proc(5)
 	if len(fields) < 13 {
 		return 0
 	}

@@ -9,10 +9,10 @@ import (
 // proxy is a running bip324-proxy.
 type proxy struct {
 	*program
-	addr string // where it listens
+	addr string // listening address
 }
 
-// event is one line of the proxy's log. An attribute that the line does not have is zero.
+// event is one line of the proxy's log. Missing attributes are zero.
 type event struct {
 	Level string `json:"level"`
 	Msg   string `json:"msg"`
@@ -36,14 +36,14 @@ type event struct {
 	Dropped          int64 `json:"dropped"`
 }
 
-// startProxy runs the proxy on a port of the system's choice. Anything on its stderr that is not a log line, such as
-// a panic or a report of the race detector, fails the test.
+// startProxy runs the proxy on a port that the system chooses. Any line on its stderr that is not a log entry, such as
+// a panic or a race report, fails the test.
 func startProxy(t *testing.T, flags ...string) *proxy {
 	t.Helper()
 	p := &proxy{}
-	t.Cleanup(func() { // runs after the clean-up that start registers, so the log is complete
+	t.Cleanup(func() { // runs after start's cleanup, so the log is complete
 		if p.program == nil {
-			return // it did not even start
+			return // it did not start
 		}
 		for _, line := range p.out.all() {
 			var e event
@@ -58,7 +58,7 @@ func startProxy(t *testing.T, flags ...string) *proxy {
 	return p
 }
 
-// await returns the first log entry, written already or yet to come, that satisfies match.
+// await returns the first log entry, past or future, that satisfies match.
 func (p *proxy) await(t *testing.T, what string, match func(event) bool) event {
 	t.Helper()
 	var e event
@@ -69,7 +69,7 @@ func (p *proxy) await(t *testing.T, what string, match func(event) bool) event {
 	return e
 }
 
-// opened waits for the first session in which the two ends reached each other.
+// opened waits for the first open session.
 func (p *proxy) opened(t *testing.T) event {
 	t.Helper()
 	return p.await(t, "session opened", func(e event) bool { return e.Msg == "session opened" })

@@ -7,8 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openTerminal returns both ends of a new pseudoterminal (pty(7)): the window's and the
-// program's.
+// openTerminal opens a pseudoterminal (pty(7)) and returns the window's end and the program's.
 func openTerminal(columns, lines uint16) (window, tty *os.File, err error) {
 	window, err = os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {

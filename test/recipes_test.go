@@ -9,8 +9,8 @@ import (
 // proxyOnPage is the proxy's address in all recipes of docs/clients.md.
 const proxyOnPage = "127.0.0.1:1324"
 
-// recipe returns the block of code in a section of docs/clients.md that begins with the given text, without its indent
-// or fence. The tests use the recipes as the page has them, so that what a user copies from there is what was tested.
+// recipe returns the code block in a section of docs/clients.md that begins with the given text, without indent or
+// fence. The tests use the recipes as the page shows them, so users copy what was tested.
 func recipe(t *testing.T, section, begin string) string {
 	t.Helper()
 	page, err := os.ReadFile("../docs/clients.md")
@@ -31,7 +31,7 @@ func recipe(t *testing.T, section, begin string) string {
 	return ""
 }
 
-// lf returns a text that a checkout may have given other ends of lines.
+// lf converts the line endings of a checkout to LF.
 func lf(text []byte) string { return strings.ReplaceAll(string(text), "\r\n", "\n") }
 
 // codeBlocks returns the indented and the fenced blocks of a Markdown text.
@@ -74,7 +74,7 @@ func recipeAt(t *testing.T, section, begin, addr string) string {
 	return strings.ReplaceAll(code, proxyOnPage, addr)
 }
 
-// recipeArgs returns the arguments of the section's command line that runs the program, for a proxy at addr.
+// recipeArgs returns the arguments of the section's command line for the program, with a proxy at addr.
 func recipeArgs(t *testing.T, section, program, addr string) []string {
 	t.Helper()
 	line, rest, _ := strings.Cut(recipeAt(t, section, program+" ", addr), "\n")
@@ -97,7 +97,7 @@ func TestCodeBlocks(t *testing.T) {
 	}
 }
 
-// Other pages have the recipes of the most common clients, too: the same ones.
+// Other pages repeat the recipes of the most common clients unchanged.
 func TestRecipesOnOtherPages(t *testing.T) {
 	core := strings.Split(strings.TrimSpace(recipe(t, "Bitcoin Core", "proxy=")), "\n")
 	btcd := strings.Join(recipeArgs(t, "btcd", "btcd", proxyOnPage), " ")
@@ -115,7 +115,7 @@ func TestRecipesOnOtherPages(t *testing.T) {
 		}
 		for _, want := range page.has {
 			if !strings.Contains(lf(text), want) {
-				t.Errorf("%s does not have what docs/clients.md has: %q", page.path, want)
+				t.Errorf("%s lacks this recipe of docs/clients.md: %q", page.path, want)
 			}
 		}
 	}

@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// recorder is a TCP relay that writes down both directions: the observer of the wire.
+// recorder is a TCP relay that records both directions, like an eavesdropper.
 type recorder struct {
-	addr  string // connect here to be relayed to the target
+	addr  string // listening address
 	mu    sync.Mutex
 	conns []*recording
 }
@@ -36,7 +36,7 @@ func startRecorder(t *testing.T, target string) *recorder {
 		for {
 			from, err := l.Accept()
 			if err != nil {
-				return // closed: the test is over
+				return // closed at the end of the test
 			}
 			rec := &recording{}
 			r.mu.Lock()
@@ -52,12 +52,12 @@ func startRecorder(t *testing.T, target string) *recorder {
 	return r
 }
 
-// relay copies both ways and passes the end of either side on to the other, until ctx ends.
+// relay copies both ways, and passes a close on from either side, until ctx ends.
 func (r *recording) relay(ctx context.Context, from net.Conn, target string) {
 	defer from.Close()
 	to, err := net.Dial("tcp", target)
 	if err != nil {
-		return // as if the target itself had hung up
+		return // like a target that hangs up
 	}
 	defer to.Close()
 	var ways sync.WaitGroup
@@ -77,7 +77,7 @@ func (r *recording) relay(ctx context.Context, from net.Conn, target string) {
 	ways.Wait()
 }
 
-// notes appends what is written to one direction of a recording.
+// notes appends writes to one direction of a recording.
 type notes struct {
 	r      *recording
 	record *[]byte
@@ -90,14 +90,14 @@ func (n notes) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// bytes returns copies of what has gone each way so far.
+// bytes returns copies of both directions so far.
 func (r *recording) bytes() (toTarget, fromTarget []byte) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return bytes.Clone(r.toTarget), bytes.Clone(r.fromTarget)
 }
 
-// connections returns the connections so far, the oldest first.
+// connections returns the connections so far, oldest first.
 func (r *recorder) connections() []*recording {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -13,13 +13,13 @@ import (
 	"bip324proxy/test/hostile"
 )
 
-// secret is a value that the test knows because it plays the peer.
+// secret is a value that the test knows as the peer.
 type secret struct {
 	name  string
 	value []byte
 }
 
-// live are the secrets of a session's present ciphers, which a program that goes on has to hold.
+// live returns the secrets of a session's current ciphers, which a live session must hold.
 func live(k *hostile.Keys) []secret {
 	return []secret{
 		{"session id", k.SessionID[:]},
@@ -28,9 +28,9 @@ func live(k *hostile.Keys) []secret {
 	}
 }
 
-// spent are the secrets that are of no use once the ciphers stand.
+// spent returns the secrets that are useless once the ciphers exist.
 func spent(k *hostile.Keys) []secret {
-	pad := func(x byte) []byte { // HMAC's key as its states have it
+	pad := func(x byte) []byte { // HMAC's padded key, as in its states
 		b := bytes.Repeat([]byte{x}, 64)
 		for i, c := range k.PRK {
 			b[i] ^= c
@@ -43,7 +43,7 @@ func spent(k *hostile.Keys) []secret {
 	}
 }
 
-// memory returns all that a process can write to.
+// memory returns the writable memory of a process.
 func memory(t *testing.T, pid int) (all [][]byte) {
 	t.Helper()
 	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
@@ -71,7 +71,7 @@ func memory(t *testing.T, pid int) (all [][]byte) {
 	return all
 }
 
-// hits counts how often a value is in memory.
+// hits counts the occurrences of a value in memory.
 func hits(memory [][]byte, value []byte) (n int) {
 	for _, b := range memory {
 		n += bytes.Count(b, value)
@@ -79,7 +79,7 @@ func hits(memory [][]byte, value []byte) (n int) {
 	return n
 }
 
-// idleSession is a session in which so many packets went each way and which now rests.
+// idleSession returns the keys of a session that is idle after that many packets each way.
 func idleSession(t *testing.T, u *under, packets int) *hostile.Keys {
 	t.Helper()
 	keys := make(chan *hostile.Keys, 1)
@@ -112,14 +112,14 @@ func idleSession(t *testing.T, u *under, packets int) *hostile.Keys {
 	return <-keys
 }
 
-// An idle program's memory, which is what a core dump has, holds none of the secrets that lead to others.
+// The memory of an idle program, as in a core dump, holds no secrets that lead to others.
 func TestSecretsInMemory(t *testing.T) {
 	if len(raceFlag()) > 0 {
 		notRun(t, "the race detector keeps memory of its own")
 	}
 	t.Parallel()
 	u := startUnder(t)
-	young, old := idleSession(t, u, 3), idleSession(t, u, 300) // before and behind a change of keys
+	young, old := idleSession(t, u, 3), idleSession(t, u, 300) // before and after a rekey
 	var failed, gone *hostile.Keys
 	meet(t, u, func(nc *net.TCPConn) {
 		if e, err := (hostile.Script{}).Shake(nc, false); err != nil {
@@ -138,9 +138,9 @@ func TestSecretsInMemory(t *testing.T) {
 	<-time.After(time.Second)
 	mem := memory(t, u.pid)
 
-	for _, s := range live(young)[:1] { // the search finds what is there
+	for _, s := range live(young)[:1] { // the search finds secrets that exist
 		if hits(mem, s.value) == 0 {
-			t.Errorf("%s of a live session is not found, so this test shows nothing", s.name)
+			t.Errorf("%s of a live session is not found, so this test proves nothing", s.name)
 		}
 	}
 	for _, s := range live(young)[1:] {
@@ -154,7 +154,7 @@ func TestSecretsInMemory(t *testing.T) {
 	} {
 		for _, s := range secrets {
 			if n := hits(mem, s.value); n > 0 {
-				t.Errorf("%d times in memory: %s of %s", n, s.name, name)
+				t.Errorf("found %d times in memory, want 0: %s of %s", n, s.name, name)
 			}
 		}
 	}

@@ -17,7 +17,7 @@ import (
 	"bip324proxy/test/hostile"
 )
 
-// What must not get into a log, in any form.
+// Secrets that must not appear in a log, in any encoding.
 const (
 	logUser, logPassword = "front-user-7f3a", "front-password-91bd"
 	upUser, upPassword   = "upstream-user-2c4e", "upstream-password-8d0f"
@@ -25,15 +25,15 @@ const (
 	logPayload           = "payload-of-a-message-3e9c"
 )
 
-// login is a SOCKS greeting with a user name and a password.
+// login returns a SOCKS greeting with a user name and a password.
 func login(user, password string) []byte {
 	return slices.Concat([]byte{5, 1, 2, 1, byte(len(user))}, []byte(user), []byte{byte(len(password))}, []byte(password))
 }
 
-// startLogging runs the program with a log of that level and format.
+// startLogging runs the program with that log level and format.
 func startLogging(t *testing.T, level, format string, flags ...string) (p *program, addr string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0") // the log may not say where it listens
+	l, err := net.Listen("tcp", "127.0.0.1:0") // the log may lack the listening address
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func startLogging(t *testing.T, level, format string, flags ...string) (p *progr
 	return p, addr
 }
 
-// No log, at any level, and no print of all goroutines holds a password, a key or anything that was said.
+// No log, at any level, and no goroutine dump contains a password, a key or message contents.
 func TestLogsHoldNoSecret(t *testing.T) {
 	for _, c := range [][2]string{{"debug", "json"}, {"debug", "text"}, {"info", "text"}, {"warn", "json"}, {"error", "text"}} {
 		t.Run(c[0]+" "+c[1], func(t *testing.T) {
@@ -64,7 +64,7 @@ func TestLogsHoldNoSecret(t *testing.T) {
 				"upstream's password": []byte(upPassword), "wrong password": []byte(wrongPassword), "payload": []byte(logPayload)}
 			keys := make(chan *hostile.Keys, 20)
 			peers := []func(nc *net.TCPConn){
-				func(nc *net.TCPConn) { // a good one
+				func(nc *net.TCPConn) { // follows BIP324
 					if e, err := (hostile.Script{}).Shake(nc, false); err == nil {
 						keys <- &e.Keys
 						e.Send(hostile.V2("tx", []byte(logPayload)))
@@ -72,7 +72,7 @@ func TestLogsHoldNoSecret(t *testing.T) {
 						e.Receive()
 					}
 				},
-				func(nc *net.TCPConn) { // one that fails
+				func(nc *net.TCPConn) { // fails
 					if e, err := (hostile.Script{FlipBit: 3, Filler: bytes.Repeat([]byte(logPayload), 300)}).Speak(nc, false); err == nil {
 						keys <- &e.Keys
 					}
@@ -83,9 +83,9 @@ func TestLogsHoldNoSecret(t *testing.T) {
 			said := hostile.V1("version", bytes.Repeat([]byte(logPayload), 5))
 			for _, says := range [][]byte{
 				slices.Concat(said, v1(message{"ping", []byte(logPayload)})),
-				slices.Concat(said, []byte(logPayload)), // where a header should be
+				slices.Concat(said, []byte(logPayload)), // instead of a header
 				slices.Concat(said, hostile.BadChecksum("tx", []byte(logPayload)), said[:60]),
-				[]byte(logPayload), // no Bitcoin
+				[]byte(logPayload), // not Bitcoin
 				said[:40],
 			} {
 				for _, f := range peers {
@@ -102,7 +102,7 @@ func TestLogsHoldNoSecret(t *testing.T) {
 				}
 			}
 			if len(secrets) < 6+6*2 {
-				t.Error("no session came about, so this test shows little")
+				t.Error("no session opened, so this test proves little")
 			}
 			for _, says := range [][]byte{
 				login(logUser, wrongPassword), login(wrongPassword, logPassword), login(logPassword, logUser), good, good[:20],
@@ -117,7 +117,7 @@ func TestLogsHoldNoSecret(t *testing.T) {
 	}
 }
 
-// talk says all of it to the proxy and hears it out.
+// talk sends says to the proxy and reads all answers.
 func talk(t *testing.T, addr string, says []byte) {
 	t.Helper()
 	client, err := hostile.Dial(addr, patience)
@@ -126,14 +126,14 @@ func talk(t *testing.T, addr string, says []byte) {
 	}
 	defer client.Close()
 	client.Write(says)
-	client.SetReadDeadline(time.Now().Add(300 * time.Millisecond)) // whatever is to come of it has a moment
+	client.SetReadDeadline(time.Now().Add(300 * time.Millisecond)) // a short wait for any answer
 	io.Copy(io.Discard, client)
 	client.SetReadDeadline(time.Now().Add(patience))
 	client.CloseWrite()
 	io.Copy(io.Discard, client)
 }
 
-// requireSilence has the programs print their goroutines, as in a panic, and looks through all that they ever printed.
+// requireSilence makes the programs print their goroutines, as in a panic, and searches all their output for secrets.
 func requireSilence(t *testing.T, secrets map[string][]byte, programs ...*program) {
 	t.Helper()
 	for _, p := range programs {

@@ -4,6 +4,6 @@ package test
 
 import "testing"
 
-// The memory of another program is read in /proc, which is Linux's.
+// Another program's memory is read through /proc, which only Linux has.
 
 func TestSecretsInMemory(t *testing.T) { notRun(t, "needs Linux") }

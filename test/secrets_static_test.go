@@ -24,6 +24,6 @@ func TestOnlyCryptoRand(t *testing.T) {
 		}
 	}
 	if !found {
-		t.Errorf("nothing imports crypto/rand, so this test shows nothing:\n%s", out)
+		t.Errorf("nothing imports crypto/rand, so this test proves nothing:\n%s", out)
 	}
 }

@@ -7,10 +7,10 @@ import (
 	"testing"
 )
 
-// sysSetns is the number of setns(2), which package syscall does not have.
+// sysSetns is the number of setns(2), which package syscall lacks.
 var sysSetns = map[string]uintptr{"amd64": 308, "386": 346, "arm64": 268, "arm": 375}[runtime.GOARCH]
 
-// inNetwork calls f on a thread that is in the network namespace of that name. f must stay on it.
+// inNetwork calls f on an OS thread in the named network namespace. f must stay on that thread.
 func inNetwork(t *testing.T, name string, f func()) {
 	t.Helper()
 	runtime.LockOSThread()

@@ -18,9 +18,8 @@ import (
 	"time"
 )
 
-// SIGHUP is for a reload from nearly the first moment of the process: before the
-// packages that take their time are initialised. (What cannot be had is the moment from
-// exec to the begin of Go's runtime, and of its own few packages.)
+// SIGHUP requests a reload from almost the first moment of the process: before slow packages are initialised. (The time
+// from exec until Go's runtime and its few packages have started is not covered.)
 func TestHangupAtTheStart(t *testing.T) {
 	t.Parallel()
 	for _, signal := range []syscall.Signal{syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT} {
@@ -40,7 +39,7 @@ func TestHangupAtTheStart(t *testing.T) {
 			switch {
 			case strings.HasPrefix(line, "init net @"), strings.HasPrefix(line, "init bip324proxy/proxy @"), strings.HasPrefix(line, "init reflect @"):
 				if !sent {
-					t.Errorf("signals are not caught by then: %s", line)
+					t.Errorf("signals are not caught yet: %s", line)
 				}
 			case strings.HasPrefix(line, "init bip324proxy/internal/signals @"):
 				sent = true
@@ -58,7 +57,7 @@ func TestHangupAtTheStart(t *testing.T) {
 	}
 }
 
-// However many signals come until the last moment, the exit code is 0.
+// The exit code is 0 however many signals arrive until the exit.
 func TestSignalsAtTheEnd(t *testing.T) {
 	t.Parallel()
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
@@ -80,11 +79,11 @@ func TestSignalsAtTheEnd(t *testing.T) {
 	}
 }
 
-// With the default grace and a session that goes on, all is over within 8 s, for 10 s
-// are what Docker gives; also if the disk takes two seconds for each save.
+// With the default grace period and an active session, the proxy exits within 8 s, because Docker allows 10 s, even if
+// the disk takes two seconds for each save.
 func TestStopsInTime(t *testing.T) {
 	t.Parallel()
-	const limit, slack = 8 * time.Second, time.Second // a loaded machine's
+	const limit, slack = 8 * time.Second, time.Second // for a loaded host
 	for name, slow := range map[string]bool{"": false, "slow disk": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -104,7 +103,7 @@ func TestStopsInTime(t *testing.T) {
 			select {
 			case <-p.done:
 			case <-time.After(patience):
-				t.Fatal("the proxy does not end")
+				t.Fatal("the proxy is still running")
 			}
 			if took := time.Since(began); took > limit+slack {
 				t.Errorf("it took %v, want at most %v", took, limit)
@@ -121,7 +120,7 @@ func TestStopsInTime(t *testing.T) {
 	}
 }
 
-// slowDown has each fsync of the proxy take so long, until letGo is called.
+// slowDown delays each fsync of the proxy, until letGo is called.
 func slowDown(t *testing.T, p *proxy, fsync time.Duration) (letGo func()) {
 	t.Helper()
 	strace, err := exec.LookPath("strace")
@@ -143,7 +142,7 @@ func slowDown(t *testing.T, p *proxy, fsync time.Duration) (letGo func()) {
 		select {
 		case <-said.more():
 		case <-end:
-			t.Fatal("strace says nothing")
+			t.Fatal("strace printed nothing")
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
@@ -153,8 +152,7 @@ func slowDown(t *testing.T, p *proxy, fsync time.Duration) (letGo func()) {
 	return letGo
 }
 
-// systemd is told when the service is ready, which is when it listens and handles
-// SIGHUP, and when it stops.
+// systemd is notified when the service is ready, which is when it listens and handles SIGHUP, and when it stops.
 func TestNotify(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -187,7 +185,7 @@ func TestNotify(t *testing.T) {
 		}()
 		t.Cleanup(p.kill)
 		if got := told(); got != "READY=1" {
-			t.Errorf("systemd is told %q", got)
+			t.Errorf("unexpected notification %q", got)
 		}
 		p.cmd.Process.Signal(syscall.SIGHUP)
 		nc, err := net.Dial("tcp", addr)
@@ -199,7 +197,7 @@ func TestNotify(t *testing.T) {
 		p.await(t, "a reload", func(e event) bool { return e.Msg == "configuration reloaded" })
 		p.cmd.Process.Signal(syscall.SIGTERM)
 		if got := told(); got != "STOPPING=1" {
-			t.Errorf("systemd is told %q", got)
+			t.Errorf("unexpected notification %q", got)
 		}
 		<-p.done
 		if !p.cmd.ProcessState.Success() {
@@ -208,7 +206,7 @@ func TestNotify(t *testing.T) {
 	}
 }
 
-// A socket for systemd that nobody reads, or that is not there, holds nothing up.
+// A notification socket that nobody reads, or that does not exist, blocks nothing.
 func TestNotifyNobody(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -258,8 +256,7 @@ func TestNotifyNobody(t *testing.T) {
 	}
 }
 
-// The second signal ends the proxy also if the disk does not answer. That the known peers were
-// not saved is an error.
+// The second signal ends the proxy even if the disk hangs. The failure to save the known peers is reported as an error.
 func TestSecondSignalWhateverTheDisk(t *testing.T) {
 	t.Parallel()
 	cmd := exec.Command(binaries.proxy, "--listen", "127.0.0.1:0", "--grace", "1h", "--known-peers", filepath.Join(t.TempDir(), "peers"), "--log-format", "json")
@@ -282,9 +279,9 @@ func TestSecondSignalWhateverTheDisk(t *testing.T) {
 	defer nc.Close()
 	began := time.Now()
 	p.cmd.Process.Signal(syscall.SIGTERM)
-	p.await(t, "it stops", func(e event) bool { return strings.HasPrefix(e.Msg, "shutting down") }) // or two would be one
+	p.await(t, "it stops", func(e event) bool { return strings.HasPrefix(e.Msg, "shutting down") }) // or two signals could merge
 	p.cmd.Process.Signal(syscall.SIGTERM)
-	eventually(t, "the proxy ends", func() bool { // but for the thread that strace holds
+	eventually(t, "the proxy ends", func() bool { // except the thread that strace holds
 		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.cmd.Process.Pid))
 		return !slices.ContainsFunc(threads, func(path string) bool {
 			stat, err := os.ReadFile(path)

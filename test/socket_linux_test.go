@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// A socket with a group is for that group's users, whatever user they are, and for no others; and so is the status
-// page's. The paths may have options wherever they are given.
+// A socket with a group admits that group's users, and no others; the same holds for the status page's socket. Socket
+// paths accept options everywhere.
 func TestSocketOfAGroup(t *testing.T) {
 	t.Parallel()
 	if os.Getuid() != 0 {
@@ -50,7 +50,7 @@ func TestSocketOfAGroup(t *testing.T) {
 	wants := func(says, want string) {
 		t.Helper()
 		if !strings.Contains(says, want) {
-			t.Errorf("%q does not say %q", says, want)
+			t.Errorf("got %q, want %q in it", says, want)
 		}
 	}
 	says := as(group, "--listen", shared, "--listen", own, "--peer", peer+"=127.0.0.1:9", "--status", page, "check")
@@ -63,7 +63,7 @@ func TestSocketOfAGroup(t *testing.T) {
 	wants(says, "peer?group=4711: this user may not connect")
 	wants(as(group, "status", page), "Is my Bitcoin traffic encrypted?")
 
-	// Another user cannot give a socket to a group that he is not in, and leaves nothing behind.
+	// A user cannot give a socket to a group that the user is not in, and no socket is left behind.
 	theirs := filepath.Join(dir, "theirs")
 	if err := os.Mkdir(theirs, 0o755); err != nil {
 		t.Fatal(err)

@@ -11,8 +11,7 @@ import (
 	"time"
 )
 
-// runToEnd runs the proxy, which must end by itself, with that exit code and an error
-// that says all of says.
+// runToEnd runs the proxy, which must exit by itself with that code and an error that contains each of says.
 func runToEnd(t *testing.T, cmd *exec.Cmd, code int, says ...string) {
 	t.Helper()
 	var stderr strings.Builder
@@ -24,17 +23,16 @@ func runToEnd(t *testing.T, cmd *exec.Cmd, code int, says ...string) {
 	defer timer.Stop()
 	cmd.Wait()
 	if cmd.ProcessState.ExitCode() != code {
-		t.Errorf("%v, want exit code %d: %s", cmd.ProcessState, code, &stderr)
+		t.Errorf("got %v, want exit code %d: %s", cmd.ProcessState, code, &stderr)
 	}
 	for _, word := range says {
 		if !strings.Contains(stderr.String(), word) {
-			t.Errorf("%q does not say %q", &stderr, word)
+			t.Errorf("got %q, want %q in it", &stderr, word)
 		}
 	}
 }
 
-// Files of others at the path of a socket stay, be they sockets or not, and the error
-// says what is there.
+// Other files at the path of a socket, sockets or not, are kept, and the error says what is there.
 func TestSocketPathIsTaken(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -71,14 +69,13 @@ func TestSocketPathIsTaken(t *testing.T) {
 		runToEnd(t, exec.Command(binaries.proxy, "--listen", "unix:"+path), 1, path, says, "--listen")
 		runToEnd(t, exec.Command(binaries.proxy, "--listen", "127.0.0.1:0", "--status", "unix:"+path), 1, path, says, "--status")
 		if after, err := os.Lstat(path); err != nil || !os.SameFile(before, after) {
-			t.Errorf("%s is not what it was: %v", path, err)
+			t.Errorf("%s changed: %v", path, err)
 		}
 	}
 }
 
-// Several proxies start at the same moment with the same socket, which may have been left
-// behind: one has it and can be reached, the others say so, and at its end the file is
-// gone.
+// Several proxies start at once on the same socket path, with or without a stale socket: one gets it and is reachable,
+// the others fail, and the file is gone when it exits.
 func TestSocketsAtOnce(t *testing.T) {
 	t.Parallel()
 	for i := range 10 {
@@ -112,12 +109,12 @@ func TestSocketsAtOnce(t *testing.T) {
 		})
 		for range all - 1 {
 			if cmd := <-ended; cmd.ProcessState.ExitCode() != 1 {
-				t.Errorf("%v, want exit code 1", cmd.ProcessState)
+				t.Errorf("got %v, want exit code 1", cmd.ProcessState)
 			}
 		}
 		nc, err := net.Dial("unix", path)
 		if err != nil {
-			t.Errorf("nobody can be reached: %v", err)
+			t.Errorf("no proxy is reachable: %v", err)
 		} else {
 			nc.SetDeadline(time.Now().Add(patience))
 			if err := exchange(nc, []byte{5, 1, 0}, []byte{5, 0}); err != nil {
@@ -133,12 +130,12 @@ func TestSocketsAtOnce(t *testing.T) {
 		}
 		end.Stop()
 		if _, err := os.Lstat(path); err == nil {
-			t.Error("the file is left behind")
+			t.Error("the socket is left behind")
 		}
 	}
 }
 
-// The end of one proxy leaves the socket of the next alone, at the same path.
+// A proxy that exits does not remove the next proxy's socket at the same path.
 func TestSocketOfTheNext(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "socket")
@@ -155,12 +152,11 @@ func TestSocketOfTheNext(t *testing.T) {
 	second.cmd.Process.Signal(syscall.SIGTERM)
 	<-second.done
 	if _, err := os.Lstat(path); err == nil {
-		t.Error("the file is left behind")
+		t.Error("the socket is left behind")
 	}
 }
 
-// Descriptors from systemd that no client can be accepted on end the program, which says
-// what to change in the unit.
+// The program exits if systemd passes descriptors that do not listen, and says what to change in the unit.
 func TestActivatedWithoutListening(t *testing.T) {
 	t.Parallel()
 	socket := func(kind int) *os.File {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Held connections without access keep no others from the status page or the health checks.
+// Held connections without access block no others from the status page or the health checks.
 func TestStatusHeld(t *testing.T) {
 	t.Parallel()
 	const token = "a-token-of-many-characters"
@@ -27,7 +27,7 @@ func TestStatusHeld(t *testing.T) {
 		}
 		defer answer.Body.Close()
 		if answer.StatusCode != http.StatusOK {
-			return fmt.Errorf("status %d", answer.StatusCode)
+			return fmt.Errorf("got status %d", answer.StatusCode)
 		}
 		_, err = io.Copy(io.Discard, answer.Body)
 		return err

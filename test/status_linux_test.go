@@ -16,7 +16,7 @@ const (
 	onion       = "examplesofnodesarenottobefoundatanyaddressofthisnetworkyd.onion:8333"
 	clientAgent = "/Satoshi:0.21.2/"
 
-	// hostileAgent is markup.
+	// hostileAgent is HTML.
 	hostileAgent = `/<img src=x onerror=alert(1)>:1/`
 )
 
@@ -37,10 +37,10 @@ func openStatus(t *testing.T, addr string) *tab {
 	return tab
 }
 
-// row is the row of the i-th live session.
+// row returns the row of the i-th live session.
 func row(i int) string { return fmt.Sprintf(`document.querySelectorAll("#session-rows tr")[%d]`, i) }
 
-// The page answers its question, and shows a session and its progress.
+// The page answers whether traffic is encrypted, and shows a session and its progress.
 func TestStatusPage(t *testing.T) {
 	t.Parallel()
 	browserPath(t)
@@ -60,14 +60,14 @@ func TestStatusPage(t *testing.T) {
 	}
 	headline("No connections right now.")
 	if s := eval[string](tab, `document.getElementById("detail").textContent`); !strings.Contains(s, "SOCKS5 proxy to "+proxy.addr) {
-		t.Errorf("who has no connections is told %q", s)
+		t.Errorf("without connections the page says %q", s)
 	}
 
 	client := v1Client(t, proxy.addr, "192.0.2.17:8333", clientAgent)
 	id := proxy.opened(t).SessionID
 	headline("Yes. The one connection through this proxy is encrypted.")
 	if title := eval[string](tab, "document.title"); title != "1 encrypted — bip324-proxy" {
-		t.Errorf("the title is %q", title)
+		t.Errorf("unexpected title %q", title)
 	}
 	if got := eval[string](tab, row(0)+`.querySelector("code").textContent`); got != id || len(id) != 64 {
 		t.Errorf("the page has the session id %q, the log %q", got, id)
@@ -75,7 +75,7 @@ func TestStatusPage(t *testing.T) {
 	tab.until(row(0) + `.innerText.includes("/Satoshi:30.0.0/")`)
 	for _, want := range []string{"192.0.2.17:8333", "mainnet", "v2, encrypted", client.LocalAddr().String(), clientAgent, "last verack"} {
 		if s := eval[string](tab, row(0)+".innerText"); !strings.Contains(s, want) {
-			t.Errorf("the row has no %q: %q", want, s)
+			t.Errorf("the row lacks %q: %q", want, s)
 		}
 	}
 
@@ -84,7 +84,7 @@ func TestStatusPage(t *testing.T) {
 		client.Write(hostile.Pings(5))
 		tab.until(row(0) + `.innerText.includes("7 messages") && ` + row(0) + `.innerText.includes("last pong")`)
 		if !eval[bool](tab, `before === `+row(0)+` && document.activeElement === before.querySelector("button")`) {
-			t.Error("the row is another, or has lost the focus")
+			t.Error("the row was replaced, or lost the focus")
 		}
 	})
 	tab.run("copies", func(t *testing.T) { testCopy(t, tab, addr, id) })
@@ -99,7 +99,7 @@ func TestStatusPage(t *testing.T) {
 		s := eval[string](tab, `document.getElementById("refusal-rows").innerText`)
 		for _, want := range []string{"203.0.113.5:8333", "no answer to the v2 handshake", "the peer hung up during the v2 handshake without an answer", "run with --v1-fallback always"} {
 			if !strings.Contains(s, want) {
-				t.Errorf("why the peer was refused has no %q: %q", want, s)
+				t.Errorf("the reason of the refusal lacks %q: %q", want, s)
 			}
 		}
 		find := func(what, found string) {
@@ -116,7 +116,7 @@ func TestStatusPage(t *testing.T) {
 		v1Client(whole, proxy.addr, "192.0.2.99:8333", hostileAgent)
 		tab.until(row(0) + `?.innerText.includes("onerror")`)
 		if n := eval[int](tab, `document.querySelectorAll("img, script:not([src])").length`); n != 0 {
-			t.Errorf("%d elements have come from a user agent", n)
+			t.Errorf("got %d elements from a user agent, want 0", n)
 		}
 	})
 	tab.run("other transports", func(t *testing.T) {
@@ -131,20 +131,20 @@ func TestStatusPage(t *testing.T) {
 		io.WriteString(other, `{"method":"server.version"}`)
 		headline("Partly. 2 encrypted by BIP324, 1 v1 within Tor or CJDNS (encrypted), 1 passed through unchanged.")
 		if got := eval[string](tab, `document.getElementById("shares").textContent`); got != "Of 5 connections 20 % fell back to v1, and 20 % failed." {
-			t.Errorf("the shares are %q", got)
+			t.Errorf("unexpected shares %q", got)
 		}
 		if got := eval[string](tab, `document.getElementById("answer").dataset.state`); got != "partly" {
-			t.Errorf("the answer's state is %q", got)
+			t.Errorf("unexpected state %q", got)
 		}
 	})
 	tab.run("looks", func(t *testing.T) { testLooks(t, tab) })
 	for _, url := range tab.requested() {
 		if !strings.HasPrefix(url, "http://"+addr+"/") && !strings.HasPrefix(url, "data:") && url != "about:blank" {
-			t.Errorf("the page has asked for %s", url)
+			t.Errorf("the page requested %s", url)
 		}
 	}
 	if all := tab.complaints(); len(all) > 0 {
-		t.Errorf("the console says %s", all)
+		t.Errorf("unexpected console output %s", all)
 	}
 
 	proxy.kill()
@@ -154,7 +154,7 @@ func TestStatusPage(t *testing.T) {
 // testCopy copies the session id with mouse and keyboard, and without a clipboard.
 func testCopy(t *testing.T, tab *tab, addr, id string) {
 	session := tab.session
-	tab.session = "" // the browser's own
+	tab.session = "" // addresses the browser
 	tab.call("Browser.grantPermissions", map[string]any{"origin": "http://" + addr, "permissions": []string{"clipboardReadWrite", "clipboardSanitizedWrite"}}, nil)
 	tab.session = session
 	button := row(0) + `.querySelector("button")`
@@ -167,19 +167,19 @@ func testCopy(t *testing.T, tab *tab, addr, id string) {
 		activate()
 		tab.until(button + `.textContent === "Copied" && document.getElementById("said").textContent === "Copied the session id."`)
 		if got := eval[string](tab, "navigator.clipboard.readText()"); got != id {
-			t.Errorf("with the %s the clipboard has %q, want %q", name, got, id)
+			t.Errorf("with the %s: got clipboard %q, want %q", name, got, id)
 		}
 	}
-	// A page over plain HTTP that is not from localhost has no clipboard.
+	// A page over plain HTTP that is not from localhost may not use the clipboard.
 	eval[any](tab, `Object.defineProperty(navigator, "clipboard", {value: undefined, configurable: true})`)
 	tab.click(button)
 	if got := eval[string](tab, "getSelection().toString()"); got != id {
-		t.Errorf("without a clipboard %q is selected, want the session id", got)
+		t.Errorf("without a clipboard: got selection %q, want the session id", got)
 	}
 	eval[any](tab, "delete navigator.clipboard")
 }
 
-// lowContrast finds texts with a contrast below WCAG's 4.5 to 1.
+// lowContrast finds texts with a contrast below WCAG's 4.5:1.
 const lowContrast = `(() => {
 	const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
 	const rgba = color => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1); return [...canvas.getImageData(0, 0, 1, 1).data]; };
@@ -198,14 +198,14 @@ const lowContrast = `(() => {
 	return [...low];
 })()`
 
-// testLooks checks layout, contrast and accessibility on screens of all widths, in light and dark. SCREENSHOTS=DIR
-// keeps screenshots.
+// testLooks checks layout, contrast and accessibility at all screen widths, in light and dark. SCREENSHOTS=DIR keeps
+// screenshots.
 func testLooks(t *testing.T, tab *tab) {
 	for _, width := range []int{1280, 768, 390, 320} {
 		for _, scheme := range []string{"light", "dark"} {
 			tab.look(width, 900, scheme)
 			if got := eval[int](tab, "document.documentElement.scrollWidth"); got > width {
-				t.Errorf("on a screen of %d the page is %d wide", width, got)
+				t.Errorf("on a screen %d wide the page is %d wide", width, got)
 			}
 			tab.until(`document.getAnimations().length === 0`) // colors change gradually
 			for _, low := range eval[[]string](tab, lowContrast) {
@@ -219,12 +219,12 @@ func testLooks(t *testing.T, tab *tab) {
 		}
 		for _, node := range tab.named("button", "link", "searchbox", "textbox", "table", "image", "heading") {
 			if strings.TrimSpace(node[1]) == "" {
-				t.Errorf("on a screen of %d a %s has no name", width, node[0])
+				t.Errorf("on a screen %d wide a %s has no name", width, node[0])
 			}
 		}
-		// A table is a table for screen readers even where it does not look like one.
+		// A table remains a table for screen readers when it is not laid out as one.
 		if cells := tab.named("cell"); len(cells) < 4*7 {
-			t.Errorf("on a screen of %d there are %d cells", width, len(cells))
+			t.Errorf("on a screen %d wide there are %d cells", width, len(cells))
 		}
 	}
 	tab.open(eval[string](tab, "location.href"))
@@ -234,17 +234,17 @@ func testLooks(t *testing.T, tab *tab) {
 		tab.press("Tab")
 		reached = append(reached, eval[string](tab, `document.activeElement.id || document.activeElement.getAttribute("aria-label") || document.activeElement.textContent`))
 		if outline := eval[string](tab, `getComputedStyle(document.activeElement).outlineStyle`); outline != "solid" {
-			t.Errorf("the focus on %s does not show", reached[len(reached)-1])
+			t.Errorf("the focus on %s is not visible", reached[len(reached)-1])
 		}
 	}
 	for _, want := range []string{"Skip to the sessions", "pause", "filter", "Copy the session id of 192.0.2.99:8333", "Copy the session id of 192.0.2.17:8333"} {
 		if !strings.Contains(strings.Join(reached, "\n"), want) {
-			t.Errorf("the keyboard does not get to %q: %q", want, reached)
+			t.Errorf("the keyboard does not reach %q: %q", want, reached)
 		}
 	}
 }
 
-// A token is entered once in a browser.
+// A browser needs the token once.
 func TestStatusPageToken(t *testing.T) {
 	t.Parallel()
 	browserPath(t)
@@ -258,16 +258,16 @@ func TestStatusPageToken(t *testing.T) {
 	for range 2 {
 		tab.until(`document.getElementById("headline")?.textContent === "No connections right now."`)
 		if url := eval[string](tab, "location.href"); url != "http://"+addr+"/" {
-			t.Errorf("the address is %s", url)
+			t.Errorf("unexpected address %s", url)
 		}
 		tab.open("http://" + addr + "/")
 	}
 	if cookie := eval[string](tab, "document.cookie"); cookie != "" {
-		t.Errorf("scripts see the cookie %q", cookie)
+		t.Errorf("scripts can read the cookie %q", cookie)
 	}
 }
 
-// Scripts of other pages learn nothing, neither across origins nor by DNS rebinding.
+// Scripts of other pages read nothing, neither across origins nor by DNS rebinding.
 func TestStatusPageFromElsewhere(t *testing.T) {
 	t.Parallel()
 	browserPath(t)

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// askRaw sends a raw request, and returns the code and the body of the answer.
+// askRaw sends a raw request and returns the status code and body.
 func askRaw(t *testing.T, addr, request string) (code int, body string) {
 	t.Helper()
 	nc, err := net.Dial("tcp", addr)
@@ -34,7 +34,7 @@ func askRaw(t *testing.T, addr, request string) (code int, body string) {
 	return r.StatusCode, string(b)
 }
 
-// Health checks of all kinds are answered, with any name; everything else needs a name that the user allows.
+// Health checks are answered under any host name; everything else needs a name that the user allows.
 func TestStatusByName(t *testing.T) {
 	t.Parallel()
 	p := startProxy(t, "--status", "127.0.0.1:0", "--status-host", "bip324-proxy", "--status-host", "status.example,192.0.2.1")
@@ -75,10 +75,10 @@ func TestStatusByName(t *testing.T) {
 	}
 }
 
-// behindPrefix is a reverse proxy with the status page at /bip324/, which it requests by name or by address.
+// behindPrefix returns a reverse proxy that serves the status page at /bip324/ and requests it by name or by address.
 func behindPrefix(t *testing.T, addr string, keepHost bool) *httptest.Server {
 	t.Helper()
-	pages := http.NewServeMux() // redirects /bip324
+	pages := http.NewServeMux() // also redirects /bip324
 	pages.Handle("/bip324/", http.StripPrefix("/bip324", &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
 		r.SetURL(&url.URL{Scheme: "http", Host: addr})
 		if keepHost {
@@ -93,7 +93,7 @@ func behindPrefix(t *testing.T, addr string, keepHost bool) *httptest.Server {
 	return web
 }
 
-// The page works under a reverse proxy's path, with a token or an allowed name; the cookie is for that path only.
+// The page works under a path of a reverse proxy, with a token or an allowed name; its cookie is limited to that path.
 func TestStatusPageBehindPrefix(t *testing.T) {
 	t.Parallel()
 	browserPath(t)
@@ -120,14 +120,14 @@ func TestStatusPageBehindPrefix(t *testing.T) {
 			}
 			tab.until(`document.getElementById("headline")?.textContent === "No connections right now."`)
 			if url := eval[string](tab, "location.href"); url != home {
-				t.Errorf("the address is %s", url)
+				t.Errorf("unexpected address %s", url)
 			}
 			if got := eval[string](tab, `getComputedStyle(document.querySelector(".tiles")).display`); got != "grid" && got != "flex" {
-				t.Errorf("it has no style: %s", got)
+				t.Errorf("the page has no style: %s", got)
 			}
 			for _, link := range eval[[]string](tab, `[...document.querySelectorAll("a[href], link[href], script[src]")].map(e => e.href || e.src)`) {
 				if !strings.HasPrefix(link, home) {
-					t.Errorf("a link leads to %s", link)
+					t.Errorf("unexpected link %s", link)
 				}
 				if code := eval[int](tab, fmt.Sprintf(`fetch(%q).then(r => r.status)`, link)); code != 200 {
 					t.Errorf("%s: %d", link, code)

@@ -13,8 +13,8 @@ import (
 	"bip324proxy/test/hostile"
 )
 
-// One plaintext session among many is the first row, the search finds sessions that are not shown,
-// and a tile selects those that it counts.
+// One plaintext session among many is in the first row, the search finds sessions that are not shown, and a tile
+// selects the sessions that it counts.
 func TestStatusPageOfMany(t *testing.T) {
 	t.Parallel()
 	browserPath(t)
@@ -38,7 +38,7 @@ func TestStatusPageOfMany(t *testing.T) {
 		eval[any](tab, fmt.Sprintf(`(f => { f.value = %q; f.dispatchEvent(new Event("input")); })(document.getElementById("filter"))`, what))
 		tab.until(fmt.Sprintf(`document.getElementById("found").textContent.startsWith(%q) && document.querySelectorAll("#session-rows tr:not([hidden])").length === %d`, found, rows))
 	}
-	find("10.0.0.0:8333", "1 live, 0 failed", 1) // among the oldest
+	find("10.0.0.0:8333", "1 live, 0 failed", 1) // one of the oldest
 	find("203.0.113.5", "1 live", 1)
 	find("10.0.1.", "70 live", 70)
 	find("198.51.100.1", "Found neither", 0)
@@ -55,17 +55,16 @@ func TestStatusPageOfMany(t *testing.T) {
 	tab.click(`document.getElementById("all")`)
 	tab.until(`document.querySelectorAll("#session-rows tr").length === 300 && document.getElementById("all").hidden`)
 	if all := tab.complaints(); len(all) > 0 {
-		t.Errorf("the console says %s", all)
+		t.Errorf("unexpected console output %s", all)
 	}
 
 	code, text, _ := run(t, "status", addr)
 	if first := strings.Index(text, "v1 PLAINTEXT"); code != 0 || first < 0 || first > strings.Index(text, "10.0.0.") || !strings.Contains(text, "PARTLY: 1 in plaintext (v1).\n") {
-		t.Errorf("code %d, %.2000s", code, text)
+		t.Errorf("unexpected status: code %d, %.2000s", code, text)
 	}
 }
 
-// Page, terminal and log tell that the upstream proxy is down, before any client connects, and that it
-// is back.
+// Page, terminal and log report that the upstream proxy is down, before any client connects, and when it is back.
 func TestUpstreamDownIsTold(t *testing.T) {
 	t.Parallel()
 	down := freeAddr(t) // until there is an upstream proxy
@@ -89,7 +88,7 @@ func TestUpstreamDownIsTold(t *testing.T) {
 		return report.Upstream.State, report.Upstream.Reason
 	}
 	if state, reason := upstream(); state != "failed" || !strings.Contains(reason, "connection refused") {
-		t.Errorf("%s: %s", state, reason)
+		t.Errorf("unexpected state %s: %s", state, reason)
 	}
 	if r, err := http.Get("http://" + addr + "/readyz"); err != nil || r.StatusCode != 200 {
 		t.Errorf("ready: %v, %v", r, err)
@@ -98,7 +97,7 @@ func TestUpstreamDownIsTold(t *testing.T) {
 	}
 	if c, err := hostile.Connect(proxy.addr, "192.0.2.1:8333", patience); err == nil {
 		c.Close()
-		t.Error("a connection without the upstream proxy")
+		t.Error("a client connected without the upstream proxy")
 	}
 	_, text, _ := run(t, "status", addr)
 	for _, want := range []string{"Nothing is sent: the upstream is down.\n", "the upstream proxy " + down + " cannot be reached: connection refused\n-> start that proxy, or correct --upstream"} {
@@ -112,7 +111,7 @@ func TestUpstreamDownIsTold(t *testing.T) {
 	tab.until(`document.querySelectorAll("#refusal-rows tr").length === 1`)
 	s := eval[string](tab, "document.body.innerText")
 	if !strings.Contains(s, "cannot be reached: connection refused. Start that proxy, or correct --upstream") || strings.Contains(s, "No action needed") || strings.Contains(s, "Set your Bitcoin client") {
-		t.Errorf("the page says %s", s)
+		t.Errorf("unexpected answer on the page: %s", s)
 	}
 	if dir := os.Getenv("SCREENSHOTS"); dir != "" {
 		for _, scheme := range []string{"light", "dark"} {
@@ -126,11 +125,11 @@ func TestUpstreamDownIsTold(t *testing.T) {
 	v1Client(t, proxy.addr, "192.0.2.1:8333", clientAgent)
 	tab.until(`document.getElementById("headline").textContent.startsWith("Yes.")`)
 	if state, _ := upstream(); state != "reached" {
-		t.Errorf("state %s after the upstream came back", state)
+		t.Errorf("got state %s after the upstream came back", state)
 	}
 }
 
-// If every attempt fails, the page tells why, and not how to set up a client.
+// If every attempt fails, the page says why instead of how to set up a client.
 func TestAllFailedIsTold(t *testing.T) {
 	t.Parallel()
 	proxy := startProxy(t, "--status", "127.0.0.1:0", "--upstream", "socks5://"+startWorld(t, map[string]played{

@@ -19,8 +19,8 @@ func listen(t *testing.T, serve played) (addr string) {
 	return testkit.Serve(t, func(nc net.Conn) { serve(nc.(*net.TCPConn)) })
 }
 
-// startWorld runs a SOCKS5 proxy that answers like Tor and connects to peers, by "host:port", and to nothing else. So
-// peers can have any address.
+// startWorld runs a SOCKS5 proxy that answers like Tor and connects only to peers, by "host:port". So peers can have
+// any address.
 func startWorld(t *testing.T, peers map[string]played) (upstream string) {
 	t.Helper()
 	upstream, _ = startUpstream(t, "127.0.0.1:0", true, func(dest string) played { return peers[dest] })
@@ -38,7 +38,7 @@ func v1Peer(agent string) played {
 	}
 }
 
-// v1OnlyPeer hangs up without an answer on anything but v1.
+// v1OnlyPeer hangs up silently on anything but v1.
 func v1OnlyPeer(nc *net.TCPConn) {
 	nc.Read(make([]byte, 64))
 	nc.CloseWrite()

@@ -7,8 +7,8 @@ import (
 	"github.com/btcsuite/btcd/chaincfg/v2"
 )
 
-// A client that speaks v2 itself goes back to v1 if that fails. Its second attempt is a v1 client like any other to
-// the proxy, and so v2 or nothing: the client gets a strictness that it does not have by itself.
+// A client that speaks v2 falls back to v1 if that fails. To the proxy its second attempt is an ordinary v1 client, so
+// it gets v2 or nothing: the proxy makes the client strict.
 func TestAV2ClientCannotGoBackToV1(t *testing.T) {
 	t.Parallel()
 	w := newWallet(t, &chaincfg.RegressionNetParams)
@@ -20,7 +20,7 @@ func TestAV2ClientCannotGoBackToV1(t *testing.T) {
 	requireNoWayBack(t, proxy, observer, client, node)
 }
 
-// The same with Core, which comes back at once.
+// The same with Core, which retries at once.
 func TestACoreV2ClientCannotGoBackToV1(t *testing.T) {
 	addr := freeAddr(t)
 	node := startBitcoind(t, "node", "-listen=1", "-bind="+addr, "-connect=0", "-v2transport=0")
@@ -36,8 +36,8 @@ func TestACoreV2ClientCannotGoBackToV1(t *testing.T) {
 	requireNoWayBack(t, proxy, observer, client, node)
 }
 
-// requireNoWayBack waits for a v2 attempt of the client, and then for a v1 attempt of it, to fail, and proves that
-// the node, which speaks only v1, has got nothing that is v1.
+// requireNoWayBack waits until a v2 attempt and then a v1 attempt of the client fail, and checks that the node, which
+// speaks only v1, got no v1.
 func requireNoWayBack(t *testing.T, proxy *proxy, observer *recorder, client, node *node) {
 	t.Helper()
 	if opened := proxy.opened(t); opened.Transport != "passthrough" {
@@ -55,7 +55,7 @@ func requireNoWayBack(t *testing.T, proxy *proxy, observer *recorder, client, no
 	for _, conn := range conns {
 		requireUnreadable(t, conn, &chaincfg.RegressionNetParams)
 		if toNode, _ := conn.bytes(); len(toNode) < 64 {
-			t.Errorf("only %d bytes went to the node: not even a v2 key, so this test shows nothing", len(toNode))
+			t.Errorf("only %d bytes went to the node: less than a v2 key, so this test proves nothing", len(toNode))
 		}
 	}
 	if height := ask[int](t, client, "getblockcount"); height != 0 {

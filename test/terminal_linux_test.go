@@ -10,16 +10,16 @@ import (
 	"time"
 )
 
-// inTerminal is a proxy that was started in a terminal.
+// inTerminal is a proxy that runs in a terminal.
 type inTerminal struct {
 	cmd    *exec.Cmd
-	window *os.File // closes the terminal
+	window *os.File // closing it closes the terminal
 	page   string
 	ended  chan struct{}
 }
 
-// startInTerminal runs the proxy as a terminal does a program, in a session of its own. Of stdin and stderr those are
-// the terminal that it is told to.
+// startInTerminal runs the proxy like a program in a terminal, in a new session. stdin and stderr select which of the
+// two are the terminal.
 func startInTerminal(t *testing.T, stdin, stderr bool, command ...string) *inTerminal {
 	t.Helper()
 	window, tty, err := openTerminal(80, 24)
@@ -54,33 +54,33 @@ func startInTerminal(t *testing.T, stdin, stderr bool, command ...string) *inTer
 	return p
 }
 
-// requireEnd proves that the proxy ends, with exit code 0.
+// requireEnd checks that the proxy exits with code 0.
 func (p *inTerminal) requireEnd(t *testing.T) {
 	t.Helper()
 	select {
 	case <-p.ended:
 		if !p.cmd.ProcessState.Success() {
-			t.Errorf("it ends with %v", p.cmd.ProcessState)
+			t.Errorf("the proxy ended with %v, want exit code 0", p.cmd.ProcessState)
 		}
 	case <-time.After(patience / 3):
-		t.Error("it does not end")
+		t.Error("the proxy is still running")
 	}
 }
 
-// requireLife proves that the proxy goes on.
+// requireLife checks that the proxy keeps running.
 func (p *inTerminal) requireLife(t *testing.T) {
 	t.Helper()
 	select {
 	case <-p.ended:
-		t.Fatalf("it ends: %v", p.cmd.ProcessState)
+		t.Fatalf("the proxy ended: %v", p.cmd.ProcessState)
 	case <-time.After(300 * time.Millisecond):
 	}
 	if health := askHealth(p.page); health != "ok\n" {
-		t.Errorf("/readyz says %q", health)
+		t.Errorf("unexpected /readyz %q", health)
 	}
 }
 
-// A proxy ends with its terminal, whatever of it is the terminal's, and saves what it knows.
+// A proxy exits when its terminal closes, if stdin or stderr is that terminal, and saves its known peers.
 func TestTerminalCloses(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ stdin, stderr bool }{
@@ -99,8 +99,8 @@ func TestTerminalCloses(t *testing.T) {
 	}
 }
 
-// Some shells send SIGHUP when they end, before their terminal closes. Where neither stdin nor stderr is the
-// terminal, SIGHUP is a reload as long as there is one.
+// Some shells send SIGHUP when they exit, before their terminal closes. If neither stdin nor stderr is the terminal,
+// SIGHUP reloads while the terminal exists.
 func TestHangupInTerminal(t *testing.T) {
 	t.Parallel()
 	p := startInTerminal(t, true, true, binaries.proxy)
@@ -115,7 +115,7 @@ func TestHangupInTerminal(t *testing.T) {
 	p.requireEnd(t)
 }
 
-// With nohup, SIGHUP does nothing, and the proxy outlives its terminal.
+// With nohup, SIGHUP is ignored, and the proxy outlives its terminal.
 func TestNohup(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "log")
@@ -126,6 +126,6 @@ func TestNohup(t *testing.T) {
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	p.requireEnd(t)
 	if text, err := os.ReadFile(path); err != nil || strings.Contains(string(text), "reload") || !strings.Contains(string(text), "signal=terminated") {
-		t.Errorf("the log says\n%s%v", text, err)
+		t.Errorf("unexpected log:\n%s%v", text, err)
 	}
 }

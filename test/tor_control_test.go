@@ -13,10 +13,10 @@ import (
 	"testing"
 )
 
-// torControl is a connection to a Tor's ControlPort: Tor's own word on what it does (control-spec).
+// torControl is a connection to a Tor's ControlPort (control-spec).
 type torControl struct {
 	conn net.Conn
-	out  *lines     // all that Tor has said; events begin with 650
+	out  *lines     // Tor's output; events begin with 650
 	mu   sync.Mutex // held from a command to its answer
 }
 
@@ -41,7 +41,7 @@ func dialTorControl(t *testing.T, addr string) *torControl {
 	return c
 }
 
-// command sends a line and returns what Tor answers, which must be that it is well.
+// command sends a line and returns Tor's answer, which must report success.
 func (c *torControl) command(t *testing.T, command string) []string {
 	t.Helper()
 	c.mu.Lock()
@@ -68,27 +68,28 @@ func (c *torControl) version(t *testing.T) string {
 	return "Tor " + version
 }
 
-// torStream is what Tor says of one SOCKS request.
+// torStream is Tor's report of one SOCKS request.
 type torStream struct {
 	id             int
-	target         string // "host:port" as asked for
+	target         string // "host:port" as requested
 	user, password string // the request's
 	circuit        string // the last one it was attached to
 	connected      bool
 }
 
-// torWatch is what Tor says of the requests for one target from now on. Before, the same port may have been another's.
+// torWatch reads Tor's reports of the requests for one target from now on. Earlier, the port may have been another
+// target's.
 type torWatch struct {
 	*torControl
 	target string
-	after  int // lines
+	after  int // number of lines
 }
 
 func (c *torControl) watch(target string) torWatch {
 	return torWatch{c, target, len(c.out.all())}
 }
 
-// connected returns the requests that led to a connection, finished ones too, the oldest first.
+// connected returns the requests that were connected, finished ones included, oldest first.
 func (w torWatch) connected(t *testing.T) []torStream {
 	t.Helper()
 	all := map[int]*torStream{}
@@ -99,7 +100,7 @@ func (w torWatch) connected(t *testing.T) []torStream {
 		}
 		id, err := strconv.Atoi(fields[2])
 		if err != nil {
-			t.Fatalf("no stream's number: %s", line)
+			t.Fatalf("invalid stream number: %s", line)
 		}
 		s := all[id]
 		if s == nil {
@@ -126,7 +127,7 @@ func (w torWatch) connected(t *testing.T) []torStream {
 	return streams
 }
 
-// await waits until Tor has told of so many connected streams.
+// await waits until Tor has reported that many connected streams.
 func (w torWatch) await(t *testing.T, count int) []torStream {
 	t.Helper()
 	var streams []torStream
@@ -137,7 +138,7 @@ func (w torWatch) await(t *testing.T, count int) []torStream {
 	return streams
 }
 
-// path returns the relays of a circuit, the first hop first.
+// path returns the relays of a circuit, first hop first.
 func (c *torControl) path(t *testing.T, circuit string) []string {
 	t.Helper()
 	for _, line := range slices.Backward(c.out.all()) {
@@ -145,7 +146,7 @@ func (c *torControl) path(t *testing.T, circuit string) []string {
 			return strings.Split(fields[4], ",")
 		}
 	}
-	for _, line := range c.command(t, "GETINFO circuit-status") { // built before we listened
+	for _, line := range c.command(t, "GETINFO circuit-status") { // circuits built earlier
 		line = strings.TrimPrefix(line, "250+circuit-status=")
 		line = strings.TrimPrefix(line, "250-circuit-status=")
 		if fields := strings.Fields(line); len(fields) > 2 && fields[0] == circuit {

@@ -15,15 +15,15 @@ import (
 	"bip324proxy/internal/testkit"
 )
 
-// What a client uses to keep its connections apart reaches Tor: Tor says itself which stream went over which circuit.
+// The credentials with which a client isolates its connections reach Tor, and Tor reports the circuit of each stream.
 func testTorIsolation(t *testing.T, n *torNetwork) {
-	echo := testkit.Echo(t) // btcd would not have so many v2 handshakes so fast
+	echo := testkit.Echo(t) // btcd limits the rate of v2 handshakes
 	tor := n.control.watch(echo)
 	proxy := startTorProxy(t, n.socks)
 	type identity struct{ user, password string }
 	clients := []identity{
 		{"alice", "1"}, {"bob", "1"}, {"alice", "2"}, {"", ""},
-		{"\"quotes\", \\ and \x80", "\xff "}, // whatever it is, it is forwarded unchanged
+		{"\"quotes\", \\ and \x80", "\xff "}, // forwarded unchanged, whatever the bytes
 		{"alice", "1"}, {"bob", "1"}, {"alice", "2"}, {"", ""},
 	}
 	for _, c := range clients {
@@ -35,19 +35,19 @@ func testTorIsolation(t *testing.T, n *torNetwork) {
 	}
 	streams := tor.await(t, len(clients))
 	if len(streams) != len(clients) {
-		t.Fatalf("Tor had %d streams, want one for each of %d clients: %+v", len(streams), len(clients), streams)
+		t.Fatalf("got %d streams, want one for each of %d clients: %+v", len(streams), len(clients), streams)
 	}
 	circuits := map[string]identity{}
 	circuit := map[identity]string{}
-	for i, s := range streams { // in the order of the clients, which came one after the other
+	for i, s := range streams { // in the order of the clients, which connected one by one
 		got, want := identity{s.user, s.password}, clients[i]
 		if got != want {
-			t.Errorf("client %d: Tor got the credentials %q, want %q", i, got, want)
+			t.Errorf("client %d: Tor got credentials %q, want %q", i, got, want)
 		}
 		if other, used := circuits[s.circuit]; used && other != want {
 			t.Errorf("%q shares circuit %s with %q", want, s.circuit, other)
 		}
-		if before, known := circuit[want]; known && before != s.circuit && want.user != "" { // which other tests have, too
+		if before, known := circuit[want]; known && before != s.circuit && want.user != "" { // which other tests use, too
 			t.Errorf("%q came over circuit %s, and before over %s", want, s.circuit, before)
 		}
 		circuits[s.circuit], circuit[want] = want, s.circuit
@@ -55,7 +55,7 @@ func testTorIsolation(t *testing.T, n *torNetwork) {
 	t.Logf("%d connections, %d identities, circuits %v", len(clients), len(circuit), circuit)
 }
 
-// Where the peer turns out to speak v1 only, the other dials are the same to Tor as the first.
+// If the peer turns out to speak v1 only, the later dials use the same credentials and circuit as the first.
 func testTorFallback(t *testing.T, n *torNetwork) {
 	node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams))
 	tor := n.control.watch(node.p2p)
@@ -67,16 +67,16 @@ func testTorFallback(t *testing.T, n *torNetwork) {
 	}
 	streams := tor.await(t, 3)
 	if len(streams) != 3 {
-		t.Errorf("Tor had %d streams, want two that try v2 and one that speaks v1", len(streams))
+		t.Errorf("got %d streams, want two that try v2 and one that speaks v1", len(streams))
 	}
 	for _, s := range streams {
 		if s.user != "carol" || s.password != "secret" || s.circuit != streams[0].circuit {
-			t.Errorf("Tor had %+v, want the client's credentials and circuit %s", s, streams[0].circuit)
+			t.Errorf("Tor reports %+v, want the client's credentials and circuit %s", s, streams[0].circuit)
 		}
 	}
 }
 
-// Credentials in the URL are those of all clients, and check says what that means.
+// Credentials in the URL apply to all clients, and check says what that means.
 func testTorURLCredentials(t *testing.T, n *torNetwork) {
 	node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams), "--v2transport")
 	tor := n.control.watch(node.p2p)
@@ -87,19 +87,19 @@ func testTorURLCredentials(t *testing.T, n *torNetwork) {
 	}
 	streams := tor.await(t, 2)
 	if s := streams[0]; s.user != "from the URL" || s.password != "p@ss:/word" {
-		t.Errorf("of a client without credentials Tor got %q, %q", s.user, s.password)
+		t.Errorf("for a client without credentials Tor got %q, %q", s.user, s.password)
 	}
 	if s := streams[1]; s.user != "from the URL" || s.password != "p@ss:/word" {
-		t.Errorf("of a client that calls itself dave Tor got %q, %q", s.user, s.password)
+		t.Errorf("for a client with user name dave Tor got %q, %q", s.user, s.password)
 	}
 	if streams[0].circuit != streams[1].circuit {
-		t.Errorf("they went over circuits %s and %s", streams[0].circuit, streams[1].circuit)
+		t.Errorf("got circuits %s and %s, want one circuit", streams[0].circuit, streams[1].circuit)
 	}
 	check(t, "--listen", proxy.addr, "--upstream", upstream.String()).require(t, "upstream", "warning", "share circuits")
 }
 
-// With SafeSocks Tor refuses addresses in binary. What a client sends as text gets through, and so does what has no
-// client's form: a static peer's address and what check asks.
+// With SafeSocks Tor refuses binary addresses. Requests that a client sends as text get through, and so do those that
+// the proxy makes itself: for a static peer and by check.
 func testTorSafeSocks(t *testing.T, n *torNetwork) {
 	safe := n.tors.run(t, "safe", "SafeSocks 1\nSocksPort 127.0.0.1:auto\n")
 	safe.awaitLine(t, "Bootstrapped 100%", func(line string) bool { return strings.Contains(line, "Bootstrapped 100%") })
@@ -136,7 +136,8 @@ func testTorSafeSocks(t *testing.T, n *torNetwork) {
 	requireRefusal(t, socksRequest{server: proxy.addr, command: socksConnect, dest: node.p2p}.refused(t), 2) // in binary
 }
 
-// A proxy that asks for a password keeps it from Tor; its streams have a mark instead, which no other process has.
+// With --auth the proxy does not forward the password to Tor; its streams carry an isolation mark instead, different in
+// each process.
 func testTorMark(t *testing.T, n *torNetwork) {
 	echo := testkit.Echo(t)
 	tor := n.control.watch(echo)
@@ -159,7 +160,7 @@ func testTorMark(t *testing.T, n *torNetwork) {
 		}
 	}
 	if streams[0].user != streams[1].user || streams[0].circuit != streams[1].circuit {
-		t.Errorf("of one process Tor had %+v, %+v", streams[0], streams[1])
+		t.Errorf("for one process Tor reports %+v, %+v", streams[0], streams[1])
 	}
 	if streams[0].user == streams[2].user {
 		t.Error("two processes have the same mark")
@@ -173,7 +174,7 @@ func testTorMark(t *testing.T, n *torNetwork) {
 	}
 }
 
-// Tor has a meaning of its own for user names that begin with <torS0X>. One that it refuses is refused by the proxy.
+// Tor reserves user names that begin with <torS0X>. Those that Tor refuses are refused by the proxy.
 func testTorReservedCredentials(t *testing.T, n *torNetwork) {
 	const plain, reserved = "<torS0X>0", "<torS0X>1x"
 	node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams), "--v2transport")

@@ -18,8 +18,8 @@ import (
 	"bip324proxy/internal/testkit"
 )
 
-// startTracedProxy is startTorProxy with every system call on record that could make something leave the machine.
-// ended kills the proxy and returns that record.
+// startTracedProxy is startTorProxy under strace, which records every system call that could send data. ended kills the
+// proxy and returns the record.
 func startTracedProxy(t *testing.T, upstream string, flags ...string) (p *proxy, ended func() string) {
 	t.Helper()
 	strace, err := exec.LookPath("strace")
@@ -28,7 +28,7 @@ func startTracedProxy(t *testing.T, upstream string, flags ...string) (p *proxy,
 	}
 	record := filepath.Join(t.TempDir(), "strace")
 	args := append([]string{"-D", "-f", "-qq", "-e", "signal=none", "-e", "trace=connect,sendto,sendmsg,sendmmsg,exit_group",
-		"-o", record, binaries.proxy, // -D keeps the proxy the child that start knows
+		"-o", record, binaries.proxy, // -D keeps the proxy as start's child process
 		"--listen", "127.0.0.1:0", "--log-format", "json", "--grace", "0", "--upstream", "socks5://" + upstream}, flags...)
 	p = &proxy{program: start(t, "bip324-proxy", strace, args...)}
 	p.addr = p.await(t, "listening", func(e event) bool { return e.Msg == "listening" }).Addr
@@ -45,7 +45,7 @@ func startTracedProxy(t *testing.T, upstream string, flags ...string) (p *proxy,
 	}
 }
 
-// requireOnlyTor proves that nothing was connected to but upstream, and nothing sent without a connection.
+// requireOnlyTor checks that the proxy connected to nothing but upstream, and sent nothing without a connection.
 func requireOnlyTor(t *testing.T, record, upstream string, least int) {
 	t.Helper()
 	to := netip.MustParseAddrPort(upstream)
@@ -56,22 +56,22 @@ func requireOnlyTor(t *testing.T, record, upstream string, least int) {
 		case strings.Contains(line, "connect("):
 			connects++
 			if !strings.Contains(line, want) {
-				t.Errorf("the proxy did this: %s", line)
+				t.Errorf("unexpected system call: %s", line)
 			}
 		case regexp.MustCompile(`send(to|msg|mmsg)\(`).MatchString(line) && strings.Contains(line, "sa_family"):
-			t.Errorf("the proxy did this: %s", line)
+			t.Errorf("unexpected system call: %s", line)
 		}
 	}
 	if !t.Failed() {
 		t.Logf("%d connections, all to %s", connects, upstream)
 	}
 	if connects < least {
-		t.Errorf("%d connections to the upstream, want at least %d: this test shows nothing\n%s", connects, least, record)
+		t.Errorf("%d connections to the upstream, want at least %d: this test proves nothing\n%s", connects, least, record)
 	}
 }
 
-// Whatever a client asks for, the proxy connects to Tor and to nothing else, and sends no packet: no name is looked up
-// here, and neither a failure nor a second dial goes around Tor. strace has seen every attempt.
+// The proxy connects only to Tor, whatever clients request, and sends no packet: it looks up no name, and neither a
+// failure nor a redial bypasses Tor. strace records every attempt.
 func testTorNothingDirect(t *testing.T, n *torNetwork) {
 	proxy, ended := startTracedProxy(t, n.socks, "--v1-fallback", "always")
 	w := newWallet(t, &chaincfg.RegressionNetParams)
@@ -89,7 +89,7 @@ func testTorNothingDirect(t *testing.T, n *torNetwork) {
 	for _, dest := range []string{"leak.invalid:8333", "192.0.2.1:8333", freeAddr(t), unknownOnion(t) + ":8333"} {
 		connect(dest).refused(t)
 	}
-	electrum := []byte(`{"id":0,"method":"server.version"}`) // no Bitcoin client: passed through
+	electrum := []byte(`{"id":0,"method":"server.version"}`) // not a Bitcoin client: passed through
 	if err := exchange(connect(testkit.Echo(t)).granted(t), electrum, electrum); err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func testTorNothingDirect(t *testing.T, n *torNetwork) {
 	requireOnlyTor(t, ended(), n.socks, requests+redials)
 }
 
-// A Tor that is down is no reason to go without it.
+// The proxy does not bypass a Tor that is down.
 func testTorNothingDirectWhenDown(t *testing.T, n *torNetwork) {
 	down := freeAddr(t)
 	proxy, ended := startTracedProxy(t, down, "--v1-fallback", "always")
@@ -118,7 +118,7 @@ func testTorNothingDirectWhenDown(t *testing.T, n *torNetwork) {
 	requireOnlyTor(t, ended(), down, 5)
 }
 
-// The same without strace, at one moment only: that of a live session.
+// The same without strace, at one moment of a live session.
 func testTorSockets(t *testing.T, n *torNetwork) {
 	proxy := startTorProxy(t, n.socks)
 	node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams), "--v2transport")
@@ -127,8 +127,8 @@ func testTorSockets(t *testing.T, n *torNetwork) {
 	requireSockets(t, proxy, n.socks)
 }
 
-// requireSockets proves, from /proc, that every internet socket of the proxy's is its listener, a client's or one to
-// upstream, and that there is one of each. A reading may miss sockets, for the kernel's tables change meanwhile.
+// requireSockets checks, in /proc, that every internet socket of the proxy is its listener, a client's connection or
+// one to upstream, and that each kind exists. A reading may miss sockets, because the kernel's tables change meanwhile.
 func requireSockets(t *testing.T, proxy *proxy, upstream string) {
 	t.Helper()
 	eventually(t, "a listener, a client and a connection to Tor", func() bool {
@@ -138,7 +138,7 @@ func requireSockets(t *testing.T, proxy *proxy, upstream string) {
 	})
 }
 
-// readSockets counts the proxy's sockets. It fails the test if there is another.
+// readSockets counts the proxy's sockets. It fails the test if there is any other socket.
 func readSockets(t *testing.T, proxy *proxy, upstream string) (listeners, clients, upstreams int) {
 	t.Helper()
 	dir := fmt.Sprintf("/proc/%d/", proxy.cmd.Process.Pid)
@@ -148,7 +148,7 @@ func readSockets(t *testing.T, proxy *proxy, upstream string) (listeners, client
 	}
 	ours := map[string]bool{} // inodes
 	for _, f := range files {
-		link, _ := os.Readlink(dir + "fd/" + f.Name()) // which may be closed by now
+		link, _ := os.Readlink(dir + "fd/" + f.Name()) // may be closed by now
 		if inode, ok := strings.CutPrefix(link, "socket:["); ok {
 			ours[strings.TrimSuffix(inode, "]")] = true
 		}
@@ -183,19 +183,19 @@ func readSockets(t *testing.T, proxy *proxy, upstream string) (listeners, client
 	return listeners, clients, upstreams
 }
 
-// procAddr reads "0100007F:1F90": each 32-bit word of the address as the machine stores it, and the port.
+// procAddr parses "0100007F:1F90": each 32-bit word of the address in host byte order, and the port.
 func procAddr(t *testing.T, s string) netip.AddrPort {
 	t.Helper()
 	host, portText, _ := strings.Cut(s, ":")
 	portNumber, err := strconv.ParseUint(portText, 16, 16)
 	if err != nil {
-		t.Fatalf("no port in %q", s)
+		t.Fatalf("invalid port in %q", s)
 	}
 	var addr []byte
 	for i := 0; i+8 <= len(host); i += 8 {
 		word, err := strconv.ParseUint(host[i:i+8], 16, 32)
 		if err != nil {
-			t.Fatalf("no address in %q", s)
+			t.Fatalf("invalid address in %q", s)
 		}
 		addr = binary.NativeEndian.AppendUint32(addr, uint32(word))
 	}
@@ -203,7 +203,7 @@ func procAddr(t *testing.T, s string) netip.AddrPort {
 	return netip.AddrPortFrom(ip.Unmap(), uint16(portNumber))
 }
 
-// A check, too, goes to Tor and to nothing else, whatever it is to check; no name is looked up.
+// check, too, connects only to Tor, whatever it checks; it looks up no name.
 func testTorCheckNothingDirect(t *testing.T, n *torNetwork) {
 	node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams), "--v2transport")
 	for _, dest := range []string{knownName + ":" + port(t, node.p2p), "leak.invalid", unknownOnion(t), "192.0.2.1"} {
@@ -212,7 +212,7 @@ func testTorCheckNothingDirect(t *testing.T, n *torNetwork) {
 	}
 }
 
-// traceRun is run with the system calls on record that requireOnlyTor looks at.
+// traceRun is run under strace, with the system calls that requireOnlyTor needs.
 func traceRun(t *testing.T, args ...string) (code int, stdout, stderr, record string) {
 	t.Helper()
 	strace, err := exec.LookPath("strace")
@@ -229,8 +229,8 @@ func traceRun(t *testing.T, args ...string) (code int, stdout, stderr, record st
 	return code, stdout, stderr, string(all)
 }
 
-// A check of the proxy itself connects to the proxy, and to where its status page would be, and to nobody else: to learn
-// whether there is a way out it asks the system and sends nothing.
+// A check of the proxy connects to the proxy and to the default address of its status page, and to nothing else: to
+// learn whether a route exists it asks the system and sends nothing.
 func TestCheckAsksNobody(t *testing.T) {
 	t.Parallel()
 	proxy := startProxy(t)
@@ -247,10 +247,10 @@ func TestCheckAsksNobody(t *testing.T) {
 		case strings.Contains(line, own):
 			seen++
 		case strings.Contains(line, page):
-		case strings.Contains(line, "???( <detached"): // a thread that ended, in no call
-		case strings.Contains(line, "connect(") && (strings.Contains(line, v4) || strings.Contains(line, v6)): // of a UDP socket
+		case strings.Contains(line, "???( <detached"): // a thread that exited outside a system call
+		case strings.Contains(line, "connect(") && (strings.Contains(line, v4) || strings.Contains(line, v6)): // UDP sockets
 		default:
-			t.Errorf("the check did this: %s", line)
+			t.Errorf("unexpected system call: %s", line)
 		}
 	}
 	if seen != 2 {

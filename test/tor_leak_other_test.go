@@ -4,7 +4,7 @@ package test
 
 import "testing"
 
-// What a program connects to is watched with strace and /proc, which are Linux's.
+// A program's connections are observed with strace and /proc, which only Linux has.
 
 func testTorNothingDirect(t *testing.T, _ *torNetwork)         { notRun(t, "needs Linux") }
 func testTorNothingDirectWhenDown(t *testing.T, _ *torNetwork) { notRun(t, "needs Linux") }

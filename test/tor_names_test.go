@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// nameServer is the DNS server of the private network's exits (RFC 1035). It knows that node.test is this machine, and
-// that no other name exists, and writes down what it was asked.
+// nameServer is the DNS server of the private network's exits (RFC 1035). It resolves node.test to loopback, knows no
+// other name, and records its queries.
 type nameServer struct {
 	addr string
 	mu   sync.Mutex
@@ -32,7 +32,7 @@ func startNameServer(t *testing.T) *nameServer {
 		for {
 			n, from, err := conn.ReadFrom(query)
 			if err != nil {
-				return // closed: the test is over
+				return // closed at the end of the test
 			}
 			if answer := s.answer(query[:n]); answer != nil {
 				conn.WriteTo(answer, from)
@@ -46,7 +46,7 @@ func startNameServer(t *testing.T) *nameServer {
 	return s
 }
 
-// answer is the response to a query with one question, or nil.
+// answer returns the response to a query with one question, or nil.
 func (s *nameServer) answer(query []byte) []byte {
 	const header = 12
 	if len(query) < header || binary.BigEndian.Uint16(query[4:]) != 1 {
@@ -84,13 +84,13 @@ func (s *nameServer) answer(query []byte) []byte {
 		b = binary.BigEndian.AppendUint16(b, v)
 	}
 	b = append(b, question...)
-	if answers == 1 { // of the name at offset 12, class IN, good for a minute
+	if answers == 1 { // for the name at offset 12, class IN, TTL one minute
 		b = append(b, 0xc0, header, 0, typeA, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1)
 	}
 	return b
 }
 
-// asked says how often somebody wanted to know a name.
+// asked returns the number of queries for a name.
 func (s *nameServer) asked(name string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -18,35 +18,33 @@ import (
 	"time"
 )
 
-// torNetwork is a whole Tor network on loopback, made of the Tor that is installed here. Nothing of it, name lookups
-// included, leaves the machine.
+// torNetwork is a complete Tor network on loopback that runs the installed Tor. No traffic, name lookups included,
+// leaves the host.
 //
 //	client ──▶ relay ──▶ relay ──▶ exit ──▶ any port on 127.0.0.1        (names: see nameServer)
 //	client ──▶ 3 relays ──▶ rendezvous ◀── 3 relays ◀── host ──▶ node    (onion services)
 //
-// Every relay is a directory authority as well, which is how it knows the others at once, and so never takes one of
-// them for a stranger that it must not serve. They vote every few seconds; the client and the onion services' host learn
-// of the network from them.
+// Every relay is also a directory authority: so it knows the others at once, and never refuses to serve one of them as
+// unknown. They vote every few seconds; the client and the onion services' host learn the network from them.
 type torNetwork struct {
-	tors     *torRunner // starts more of them
-	socks    string     // the client's SocksPort, as Tor has it by default
-	extended string     // one that tells more of onion services' failures (ExtendedErrors)
-	socket   string     // one that is a unix socket; empty on Windows
+	tors     *torRunner // starts more Tors
+	socks    string     // the client's SocksPort, with Tor's defaults
+	extended string     // a SocksPort with ExtendedErrors, for onion services
+	socket   string     // a SocksPort that is a unix socket; empty on Windows
 	names    *nameServer
 
-	control *torControl // of the client
-	host    *torControl // of the Tor that has the onion services
+	control *torControl // the client's
+	host    *torControl // the onion services' host's
 }
 
 const (
 	relays     = 5
-	firstVotes = 5 * time.Second // from one vote to the next until one succeeds
+	firstVotes = 5 * time.Second // between votes until one succeeds
 )
 
-// torSettings is what all of them have: short times, and no rule that so small a network on one address would break.
-// A second way round (conflux) is off, so that a stream has one circuit and not a pair of them; and so are the second
-// guards of onion services' circuits (vanguards), for with so few relays those circuits come back to where they began,
-// which relays refuse.
+// torSettings are common to all Tors: short intervals, and no rule that so small a network on one address would break.
+// Conflux is off, so that a stream has one circuit instead of two; so is vanguards-lite for onion services, because
+// with so few relays their circuits would return to their first relay, which relays refuse.
 const torSettings = `
 TestingTorNetwork 1
 Log notice stdout
@@ -68,8 +66,8 @@ V3AuthDistDelay 4
 V3AuthNIntervalsValid 6
 `
 
-// relaySettings let the relays have every part in a circuit. An exit that would not allow most of the world counts for
-// none, so it is the address they connect from that lets them reach this machine and nothing else.
+// relaySettings let the relays serve at every position in a circuit. An exit must allow most of the world to count as
+// one, so the source address of its connections is what limits it to this host.
 const relaySettings = `
 SocksPort 0
 ExitRelay 1
@@ -88,7 +86,7 @@ TestingDirAuthVoteHSDir *
 TestingMinExitFlagThreshold 0
 `
 
-// startTorNetwork starts all of it and returns when the client builds circuits to exits. All ends with the test.
+// startTorNetwork starts all Tors and returns when the client builds circuits to exits. They end with the test.
 func startTorNetwork(t *testing.T) *torNetwork {
 	t.Helper()
 	begin := time.Now()
@@ -96,7 +94,7 @@ func startTorNetwork(t *testing.T) *torNetwork {
 	n := &torNetwork{names: startNameServer(t)}
 	authorities := startAuthorities(t, tor, gencert, n.names.addr)
 	if authorities == nil {
-		t.Log("the authorities do not agree: votes came too late, on a busy machine; once more")
+		t.Log("the authorities do not agree: votes came too late, on a busy host; trying again")
 		if authorities = startAuthorities(t, tor, gencert, n.names.addr); authorities == nil {
 			t.Fatal("the authorities do not agree on all relays")
 		}
@@ -104,7 +102,7 @@ func startTorNetwork(t *testing.T) *torNetwork {
 	consensusDone := time.Since(begin)
 	settings := "SocksPort 127.0.0.1:auto\nSocksPort 127.0.0.1:auto ExtendedErrors\nControlPort 127.0.0.1:auto\n"
 	if runtime.GOOS != "windows" {
-		n.socket = shortPath(t, "socks") // Tor insists on a directory that is the user's alone
+		n.socket = shortPath(t, "socks") // Tor requires a directory that only the user can access
 		settings += "SocksPort unix:" + n.socket + "\n"
 	}
 	n.tors = authorities
@@ -113,7 +111,7 @@ func startTorNetwork(t *testing.T) *torNetwork {
 	for _, p := range []*program{client, host} {
 		p.awaitLine(t, "Bootstrapped 100%", func(line string) bool { return strings.Contains(line, "Bootstrapped 100%") })
 	}
-	ports := torListeners(client, "Socks") // as in the settings
+	ports := torListeners(client, "Socks") // in the order of the settings
 	n.socks, n.extended = ports[0], ports[1]
 	n.control = dialTorControl(t, torListeners(client, "Control")[0])
 	n.control.command(t, "SETEVENTS STREAM CIRC")
@@ -127,7 +125,7 @@ func startTorNetwork(t *testing.T) *torNetwork {
 // torRunner starts the Tors of one network.
 type torRunner struct {
 	tor, dir string
-	common   string // settings of all
+	common   string // common settings
 }
 
 func (r *torRunner) run(t *testing.T, name, settings string) *program {
@@ -137,16 +135,16 @@ func (r *torRunner) run(t *testing.T, name, settings string) *program {
 	return start(t, "tor "+name, r.tor, "-f", torrc, "--defaults-torrc", filepath.Join(r.dir, "defaults"))
 }
 
-// startAuthorities starts the relays. It returns nil, with all of them stopped, if they come to no agreement.
+// startAuthorities starts the relays. If they do not agree it stops them and returns nil.
 func startAuthorities(t *testing.T, tor, gencert, nameServer string) *torRunner {
 	t.Helper()
 	r := &torRunner{tor: tor, dir: t.TempDir(), common: torSettings}
 	resolver := filepath.Join(r.dir, "resolv.conf")
 	writeFile(t, resolver, "nameserver "+nameServer+"\n")
-	writeFile(t, filepath.Join(r.dir, "defaults"), "") // instead of the system's
+	writeFile(t, filepath.Join(r.dir, "defaults"), "") // replaces the system's
 	members := makeAuthorities(t, r.dir, tor, gencert)
 	awaitTimeToVote()
-	var addrs []string // of every relay's OrPort and DirPort
+	var addrs []string // every relay's OrPort and DirPort
 	for range 2 * relays {
 		addrs = append(addrs, freeAddr(t))
 	}
@@ -175,8 +173,8 @@ func startAuthorities(t *testing.T, tor, gencert, nameServer string) *torRunner 
 	return r
 }
 
-// bandwidthHistory is a relay's state, by which it has had a megabyte a second yesterday. A new relay has had nothing, and
-// the first to have a little would seem the only one worth choosing: circuits would come back to it, which relays refuse.
+// bandwidthHistory returns a relay's state that claims a megabyte a second since yesterday. Without history, the first
+// relay with any traffic would seem the only good one: circuits would return to it, which relays refuse.
 func bandwidthHistory() string {
 	const day, rate = int64(24 * 60 * 60), 1_000_000
 	state := ""
@@ -187,7 +185,7 @@ func bandwidthHistory() string {
 	return state
 }
 
-// torListeners returns the addresses that a Tor says it listens on for one purpose, in the order of its settings.
+// torListeners returns the addresses that a Tor reports for one purpose, in the order of its settings.
 func torListeners(p *program, purpose string) []string {
 	var addrs []string
 	for _, line := range p.out.all() {
@@ -198,7 +196,7 @@ func torListeners(p *program, purpose string) []string {
 	return addrs
 }
 
-// findTor returns the programs of Debian's package tor, or those beside the one that the environment names.
+// findTor returns the programs of Debian's package tor, or those next to the one that the environment names.
 func findTor(t *testing.T) (tor, gencert string) {
 	t.Helper()
 	tor = os.Getenv("TOR")
@@ -217,10 +215,10 @@ func findTor(t *testing.T) (tor, gencert string) {
 	return tor, gencert
 }
 
-// authority is what the others know of a directory authority, its addresses aside.
+// authority is what the others know of a directory authority, apart from its addresses.
 type authority struct{ name, identity, fingerprint string }
 
-// makeAuthorities makes the keys of all authorities, at once: RSA keys take their time.
+// makeAuthorities makes the keys of all authorities in parallel: RSA keys are slow.
 func makeAuthorities(t *testing.T, dir, tor, gencert string) []authority {
 	t.Helper()
 	all, errs := make([]authority, relays), make([]error, relays)
@@ -255,8 +253,8 @@ func newAuthority(dir, tor, gencert, name string) (authority, error) {
 	}
 	identity := regexp.MustCompile(`(?m)^fingerprint ([0-9A-F]{40})`).FindSubmatch(cert)
 
-	// Tor makes the relay's own key and says its fingerprint; the authority it is told of only keeps it from asking
-	// the public ones.
+	// Tor creates the relay's key and prints its fingerprint; the authority on the command line only keeps it from
+	// contacting the public ones.
 	list := exec.Command(tor, "--list-fingerprint", "--quiet", "-f", filepath.Join(dir, "none"), "--ignore-missing-torrc",
 		"--defaults-torrc", filepath.Join(dir, "defaults"), "--datadirectory", filepath.Join(dir, name),
 		"--nickname", name, "--orport", "1", "--dirauthority", "none 127.0.0.1:1 "+strings.Repeat("f", 40))
@@ -266,34 +264,34 @@ func newAuthority(dir, tor, gencert, name string) (authority, error) {
 	}
 	fingerprint := bytes.ReplaceAll(bytes.TrimPrefix(bytes.TrimSpace(out), []byte(name+" ")), []byte(" "), nil)
 	if identity == nil || len(fingerprint) != 40 {
-		return a, fmt.Errorf("no fingerprints of %s: %q, %q", name, cert, out)
+		return a, fmt.Errorf("no fingerprints for %s in %q and %q", name, cert, out)
 	}
 	a.identity, a.fingerprint = string(identity[1]), string(fingerprint)
 	return a, nil
 }
 
-// awaitTimeToVote returns soon after the authorities would have voted. They do so every firstVotes by the clock, and if
-// one comes before they know the relays, the network they agree on is empty until the next.
+// awaitTimeToVote waits until just after the next vote. The authorities vote every firstVotes by the clock; a vote
+// before they know the relays yields an empty network until the next one.
 func awaitTimeToVote() {
 	now := time.Now()
 	time.Sleep(now.Add(firstVotes - 1).Truncate(firstVotes).Sub(now))
 }
 
-// hasConsensus says whether an authority has agreed with the others that all relays are there, and exits.
+// hasConsensus reports whether an authority has agreed with the others that all relays, exits included, are there.
 func hasConsensus(authority string) bool {
-	client := http.Client{Transport: &http.Transport{DisableCompression: true}, // Go and Tor differ about it
+	client := http.Client{Transport: &http.Transport{DisableCompression: true}, // Go and Tor disagree about it
 		Timeout: patience / 10}
 	defer client.CloseIdleConnections()
 	resp, err := client.Get(authority + "/tor/status-vote/current/consensus-microdesc")
 	if err != nil {
-		return false // it does not listen yet
+		return false // not listening yet
 	}
 	defer resp.Body.Close()
 	consensus, err := io.ReadAll(resp.Body)
 	return err == nil && len(regexp.MustCompile(`(?m)^s .*\bExit\b.*\bRunning\b`).FindAll(consensus, -1)) == relays
 }
 
-// onion makes an onion service of target ("host:port") on port 8333 and returns its name when all directories that
+// onion creates an onion service for target ("host:port") on port 8333 and returns its name once all directories that
 // may be asked have its descriptor. flags are ADD_ONION's, if any.
 func (n *torNetwork) onion(t *testing.T, target string, flags ...string) (name string) {
 	t.Helper()
@@ -324,7 +322,7 @@ func (n *torNetwork) onion(t *testing.T, target string, flags ...string) (name s
 	return id + ".onion"
 }
 
-// shortPath names a file in a directory of its own, which is the user's alone and short enough for a unix socket.
+// shortPath returns a file name in a new directory that only the user can access, short enough for a unix socket.
 func shortPath(t *testing.T, name string) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "tor")

@@ -16,7 +16,7 @@ import (
 	"github.com/btcsuite/btcd/chaincfg/v2"
 )
 
-// requireRefusal proves that a reply is the one that every client can read, with one of the codes.
+// requireRefusal checks that a reply is the refusal that every client can parse, with one of the codes.
 func requireRefusal(t *testing.T, reply []byte, codes ...byte) {
 	t.Helper()
 	for _, code := range codes {
@@ -27,12 +27,12 @@ func requireRefusal(t *testing.T, reply []byte, codes ...byte) {
 	t.Errorf("reply % x, want 05 CODE 00 01 and zeros, with a code of % x", reply, codes)
 }
 
-// What Tor says of a destination is what the client is told.
+// The client gets Tor's reply about a destination.
 func testTorReplies(t *testing.T, n *torNetwork) {
 	proxy := startTorProxy(t, n.socks)
 	for dest, code := range map[string]byte{
-		"does-not-exist.invalid:8333": 4, // as the exit's DNS server says
-		freeAddr(t):                   0, // refuses; whatever Tor makes of it
+		"does-not-exist.invalid:8333": 4, // from the exit's DNS server
+		freeAddr(t):                   0, // refuses; any code of Tor's
 		"192.0.2.1:8333":              0, // no exit can reach it
 		unknownOnion(t) + ":8333":     4,
 		"notonion.onion:8333":         0,
@@ -41,7 +41,7 @@ func testTorReplies(t *testing.T, n *torNetwork) {
 		through := socksRequest{server: proxy.addr, command: socksConnect, dest: dest}.refused(t)
 		t.Logf("%s: Tor says %d, the proxy %d", dest, direct[1], through[1])
 		if code != 0 && direct[1] != code {
-			t.Errorf("%s: Tor itself replies % x, want code %d: this test shows nothing", dest, direct, code)
+			t.Errorf("%s: Tor itself replies % x, want code %d: this test proves nothing", dest, direct, code)
 		}
 		requireRefusal(t, through, direct[1])
 	}
@@ -50,7 +50,7 @@ func testTorReplies(t *testing.T, n *torNetwork) {
 	}
 }
 
-// unknownOnion is the address of an onion service that could be, but is not (rend-spec-v3, 6).
+// unknownOnion returns a valid address of an onion service that does not exist (rend-spec-v3, 6).
 func unknownOnion(t *testing.T) string {
 	t.Helper()
 	key, _, err := ed25519.GenerateKey(rand.Reader)
@@ -62,8 +62,8 @@ func unknownOnion(t *testing.T) string {
 	return strings.ToLower(base32.StdEncoding.EncodeToString(append(append(key, sum[:2]...), version))) + ".onion"
 }
 
-// Tor can say why an onion service is out of reach. The codes for that are its own, so the client, which might take
-// them for success, gets one of RFC 1928's; the log has the reason.
+// Tor can report why an onion service is unreachable, with its own codes. The client, which might take those for
+// success, gets one of RFC 1928's; the log has the reason.
 func testTorOnionFailures(t *testing.T, n *torNetwork) {
 	node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams), "--v2transport")
 	authKey, wrongKey := newX25519(t), newX25519(t)
@@ -72,7 +72,7 @@ func testTorOnionFailures(t *testing.T, n *torNetwork) {
 	wrong := n.onion(t, node.p2p, "Flags=V3Auth", "ClientAuthV3="+key)
 	n.control.command(t, "ONION_CLIENT_AUTH_ADD "+strings.TrimSuffix(wrong, ".onion")+" x25519:"+
 		base64.StdEncoding.EncodeToString(wrongKey.Bytes()))
-	damaged := unknownOnion(t) // of which its checksum tells
+	damaged := unknownOnion(t) // detected by its checksum
 	if damaged[0] == 'a' {
 		damaged = "b" + damaged[1:]
 	} else {
@@ -91,11 +91,11 @@ func testTorOnionFailures(t *testing.T, n *torNetwork) {
 		{"a damaged address", damaged, 0xf6, "address"},
 	} {
 		t.Run(c.what, func(t *testing.T) {
-			t.Parallel() // Tor takes its time with some
+			t.Parallel() // Tor is slow with some
 			dest := c.dest + ":8333"
 			direct := socksRequest{server: n.extended, command: socksConnect, dest: dest}.refused(t)
 			if direct[1] != c.code {
-				t.Errorf("Tor itself replies % x, want code %02x: this test shows nothing", direct, c.code)
+				t.Errorf("Tor itself replies % x, want code %02x: this test proves nothing", direct, c.code)
 			}
 			requireRefusal(t, socksRequest{server: proxy.addr, command: socksConnect, dest: dest}.refused(t), 4, 1)
 			refused := proxy.await(t, "session refused for "+dest, func(e event) bool {
@@ -118,12 +118,12 @@ func newX25519(t *testing.T) *ecdh.PrivateKey {
 	return key
 }
 
-// RESOLVE is answered by Tor, so by the exits' DNS server and not by ours.
+// RESOLVE is answered by Tor, and so by the exits' DNS server, not the local one.
 func testTorResolve(t *testing.T, n *torNetwork) {
 	proxy := startTorProxy(t, n.socks)
 	for name, want := range map[string][]byte{
 		knownName:              {5, 0, 0, 1, 127, 0, 0, 1, 0, 0},
-		"203.0.113.7":          {5, 0, 0, 1, 203, 0, 113, 7, 0, 0}, // an address, for some clients ask that
+		"203.0.113.7":          {5, 0, 0, 1, 203, 0, 113, 7, 0, 0}, // an address: some clients resolve those
 		"resolve-fail.invalid": {5, 4, 0, 1, 0, 0, 0, 0, 0, 0},
 		"2001:db8::7":          append([]byte{5, 0, 0, 4, 0x20, 1, 0xd, 0xb8}, append(make([]byte, 11), 7, 0, 0)...),
 	} {
@@ -134,24 +134,24 @@ func testTorResolve(t *testing.T, n *torNetwork) {
 		request.server = proxy.addr
 		_, through := request.send(t)
 		if !bytes.Equal(through, want) {
-			t.Errorf("%s: % x, want % x", name, through, want)
+			t.Errorf("%s: got % x, want % x", name, through, want)
 		}
 		if !bytes.Equal(direct[:3], through[:3]) || direct[1] == 0 && !bytes.Equal(direct, through) {
-			t.Errorf("%s: % x, but Tor replies % x", name, through, direct)
+			t.Errorf("%s: got % x, want Tor's reply % x", name, through, direct)
 		}
 		t.Logf("%s: Tor % x, the proxy % x; the exits' DNS server was asked %d times, %d of them for the proxy",
 			name, direct, through, n.names.asked(name)-before, n.names.asked(name)-asked)
 	}
 	if n.names.asked("resolve-fail.invalid") == 0 || n.names.asked("203.0.113.7") != 0 {
-		t.Error("the exits' DNS server was not asked for what it should be")
+		t.Error("the exits' DNS server did not get the expected queries")
 	}
 }
 
-// Electrum asks a SOCKS server for the address of 0.0.0.0, all in one go. If one read gives it exactly Tor's answer it
-// takes the server for Tor, with all that it does only with Tor. So the proxy gives it if, and only if, it is true.
+// Electrum requests 0.0.0.0 from a SOCKS server in one write. If one read returns exactly Tor's answer it takes the
+// server for Tor, and enables its Tor features. The proxy gives that answer if and only if its upstream is Tor.
 func testTorProbe(t *testing.T, n *torNetwork) {
 	asTor := []byte{5, 0, 5, 0, 0, 1, 0, 0, 0, 0, 0, 0}
-	for range 20 { // what comes in two parts may look whole by chance
+	for range 20 { // two writes may arrive as one by chance
 		if direct := electrumProbe(t, n.socks); !bytes.Equal(direct, asTor) {
 			t.Fatalf("Tor itself answers % x, want % x", direct, asTor)
 		}
@@ -159,7 +159,7 @@ func testTorProbe(t *testing.T, n *torNetwork) {
 	proxy := startTorProxy(t, n.socks)
 	for range 20 {
 		if got := electrumProbe(t, proxy.addr); !bytes.Equal(got, asTor) {
-			t.Fatalf("with Tor behind it the proxy answers % x, want % x", got, asTor)
+			t.Fatalf("with Tor as upstream the proxy answers % x, want % x", got, asTor)
 		}
 	}
 	direct := startProxy(t)
@@ -171,12 +171,12 @@ func testTorProbe(t *testing.T, n *torNetwork) {
 		got := electrumProbe(t, addr)
 		t.Logf("with %s behind it the proxy answers % x", name, got)
 		if bytes.Equal(got, asTor) {
-			t.Errorf("with %s behind it the proxy answers as Tor does", name)
+			t.Errorf("with upstream %s the proxy answers like Tor", name)
 		}
 	}
 }
 
-// electrumProbe returns what one read gives.
+// electrumProbe returns the result of one read.
 func electrumProbe(t *testing.T, addr string) []byte {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)

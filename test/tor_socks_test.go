@@ -12,23 +12,24 @@ import (
 	"time"
 )
 
-// The SOCKS5 client of these tests sends and returns bare bytes, so that what Tor and the proxy say can be compared.
+// The SOCKS5 client of these tests sends and returns raw bytes, so that the replies of Tor and the proxy can be
+// compared.
 
 const (
 	socksConnect = 0x01
 	torResolve   = 0xf0
 )
 
-// socksRequest asks a SOCKS5 server for one thing.
+// socksRequest is one request to a SOCKS5 server.
 type socksRequest struct {
 	server         string // "host:port", or the path of a unix socket
-	user, password string // sent if there is a user
+	user, password string // sent unless user is empty
 	command        byte
-	dest           string // "host:port"; an IP goes as an address, all else as a name
-	asName         bool   // an IP goes as a name, too
+	dest           string // "host:port"; an IP is sent as an address, anything else as a name
+	asName         bool   // send an IP as a name, too
 }
 
-// send negotiates and returns the connection and the reply, which has a REP of 0 if the request was granted.
+// send negotiates and returns the connection and the reply, whose REP is 0 if the request was granted.
 func (r socksRequest) send(t *testing.T) (net.Conn, []byte) {
 	t.Helper()
 	conn, reply, err := r.sendWithin(t, patience)
@@ -55,7 +56,7 @@ func (r socksRequest) sendWithin(t *testing.T, limit time.Duration) (net.Conn, [
 	return conn, reply, err
 }
 
-// refused is send for a request that must be refused; it returns the reply.
+// refused is send for a request that must be refused, and returns the reply.
 func (r socksRequest) refused(t *testing.T) []byte {
 	t.Helper()
 	conn, reply := r.send(t)
@@ -68,7 +69,7 @@ func (r socksRequest) refused(t *testing.T) []byte {
 	return reply
 }
 
-// granted is send for a request that must be granted; it returns the connection.
+// granted is send for a request that must be granted, and returns the connection.
 func (r socksRequest) granted(t *testing.T) net.Conn {
 	t.Helper()
 	conn, reply := r.send(t)
@@ -78,13 +79,13 @@ func (r socksRequest) granted(t *testing.T) net.Conn {
 	return conn
 }
 
-// directoryPause is longer than a Tor of a testing network waits before it asks the same directory for an onion service
-// again (hs_hsdir_requery_period). Until then it says that there is no such service.
+// directoryPause is longer than a Tor of a testing network waits before it asks the same directory again for an onion
+// service (hs_hsdir_requery_period). Until then Tor says that the service does not exist.
 const directoryPause = 6 * time.Second
 
-// grantedOverTor is granted for an onion service. To meet there takes seven circuits, and with so few relays now and
-// then one of them hangs for as long as a minute and a half, or breaks, so that a directory seems not to have the
-// service; it is tried again then, with credentials for other circuits.
+// grantedOverTor is granted for an onion service. A rendezvous needs seven circuits; with so few relays one of them
+// sometimes hangs for up to a minute and a half, or breaks, so that a directory seems to lack the service. Then it
+// retries with new credentials, and so on other circuits.
 func (r socksRequest) grantedOverTor(t *testing.T) net.Conn {
 	t.Helper()
 	for i := range 4 {
@@ -129,7 +130,7 @@ func (r socksRequest) negotiate(conn net.Conn) (reply []byte, err error) {
 		return nil, fmt.Errorf("no reply: %w", err)
 	}
 	switch reply[3] {
-	case 0, 1: // Tor has 0 where there is no address
+	case 0, 1: // Tor sends 0 if there is no address
 	case 4:
 		reply = append(reply, make([]byte, 12)...)
 	default:
@@ -159,7 +160,7 @@ func (r socksRequest) encode() ([]byte, error) {
 	return binary.BigEndian.AppendUint16(b, uint16(number)), nil
 }
 
-// exchange sends a message and demands an answer.
+// exchange sends a message and expects an answer.
 func exchange(conn net.Conn, message, answer []byte) error {
 	if _, err := conn.Write(message); err != nil {
 		return err
@@ -169,7 +170,7 @@ func exchange(conn net.Conn, message, answer []byte) error {
 		return err
 	}
 	if !bytes.Equal(got, answer) {
-		return fmt.Errorf("answered with % x instead of % x", got, answer)
+		return fmt.Errorf("got answer % x, want % x", got, answer)
 	}
 	return nil
 }

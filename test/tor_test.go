@@ -13,14 +13,14 @@ import (
 	"github.com/btcsuite/btcd/wire/v2"
 )
 
-// TestTor runs the proxy in front of the real Tor, on a Tor network of its own. All of it shares the network, which
-// takes longer to start than any of the stories.
+// TestTor runs the proxy in front of a real Tor, on a private Tor network that all subtests share, because it takes
+// longer to start than any of them.
 func TestTor(t *testing.T) {
 	t.Parallel()
 	n := startTorNetwork(t)
 	t.Run("Network", func(t *testing.T) { testTorNetwork(t, n) })
 	if t.Failed() {
-		return // the rest would say the same at length
+		return // the other subtests would fail for the same reason
 	}
 	for name, story := range map[string]func(*testing.T, *torNetwork){
 		"V1ClientIsAV2PeerOverCircuits":   testTorUpgrade,
@@ -50,7 +50,7 @@ func TestTor(t *testing.T) {
 	}
 }
 
-// startTorProxy runs the proxy with an upstream, and proves that it says so.
+// startTorProxy runs the proxy with an upstream, and checks that the log names it.
 func startTorProxy(t *testing.T, upstream string, flags ...string) *proxy {
 	t.Helper()
 	if !strings.Contains(upstream, "://") {
@@ -59,7 +59,7 @@ func startTorProxy(t *testing.T, upstream string, flags ...string) *proxy {
 	return startProxy(t, append([]string{"--upstream", upstream}, flags...)...)
 }
 
-// The network by itself: exits reach this machine by address and by name, and onion services are found.
+// The network alone: exits reach loopback by address and by name, and onion services are found.
 func testTorNetwork(t *testing.T, n *torNetwork) {
 	begin := time.Now()
 	node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams))
@@ -69,7 +69,7 @@ func testTorNetwork(t *testing.T, n *torNetwork) {
 	named := knownName + ":" + port(t, node.p2p)
 	speakV1(t, socksRequest{server: n.socks, command: socksConnect, dest: named}.granted(t))
 	if n.names.asked(knownName) == 0 {
-		t.Error("no exit asked for the name")
+		t.Error("no exit looked up the name")
 	}
 	t.Logf("to a name: %v", time.Since(begin))
 
@@ -79,7 +79,7 @@ func testTorNetwork(t *testing.T, n *torNetwork) {
 	t.Logf("to an onion service: %v", time.Since(begin))
 }
 
-// A btcd that knows nothing of BIP324 syncs from a v2 node, over three relays.
+// A btcd without BIP324 syncs from a v2 node, over three relays.
 func testTorUpgrade(t *testing.T, n *torNetwork) {
 	w := newWallet(t, &chaincfg.RegressionNetParams)
 	proxy := startTorProxy(t, n.socks)
@@ -95,7 +95,7 @@ func testTorUpgrade(t *testing.T, n *torNetwork) {
 	streams := tor.await(t, 1)
 	path := n.control.path(t, streams[0].circuit)
 	if len(streams) != 1 || len(path) < 3 {
-		t.Errorf("Tor had %d streams to the node, the first through %v; want 1 through 3 relays", len(streams), path)
+		t.Errorf("got %d streams to the node, the first through %v; want 1 through 3 relays", len(streams), path)
 	}
 	client.kill()
 	if closed := proxy.closed(t, proxy.opened(t).Session); closed.Dropped != 0 || closed.MessagesToClient < 110 {
@@ -115,7 +115,7 @@ func testTorUnixSocket(t *testing.T, n *torNetwork) {
 	tor.await(t, 1)
 }
 
-// A node that can only be found as an onion service; btcd dials it by its name.
+// A node that is reachable only as an onion service; btcd dials it by name.
 func testTorOnionBtcd(t *testing.T, n *torNetwork) {
 	w := newWallet(t, &chaincfg.RegressionNetParams)
 	proxy := startTorProxy(t, n.socks)
@@ -151,15 +151,14 @@ func testTorOnionCore(t *testing.T, n *torNetwork) {
 	}
 	random := regexp.MustCompile(`^[0-9a-f]{16}-[0-9]+$`) // -proxyrandomize
 	if s := tor.await(t, 1)[0]; s.user != s.password || !random.MatchString(s.user) {
-		t.Errorf("Tor had %+v, want the credentials that Core makes for each connection", s)
+		t.Errorf("Tor reports %+v, want the credentials that Core makes for each connection", s)
 	}
 	if p := client.onlyPeer(t); p.Transport != "v1" {
-		t.Errorf("the client does not speak v1, so this test shows nothing: %+v", p)
+		t.Errorf("the client does not speak v1, so this test proves nothing: %+v", p)
 	}
 }
 
-// awaitOverTor waits for the proxy's first session, which takes as many attempts of the client as it takes: see
-// grantedOverTor.
+// awaitOverTor waits for the proxy's first session, which may need several attempts of the client: see grantedOverTor.
 func awaitOverTor(t *testing.T, proxy *proxy) {
 	t.Helper()
 	eventuallyWithin(t, 3*patience, "a session over Tor", func() bool {
@@ -184,8 +183,8 @@ func startOnionBtcd(t *testing.T, params *chaincfg.Params, proxyAddr, dest strin
 // traceSessions makes a btcd node log the ids of its v2 sessions.
 const traceSessions = "--debuglevel=V2TR=trace"
 
-// requireV2 proves that node has one peer, which speaks v2, in the session that the proxy logged: both name the same
-// session id, so nobody sits in between.
+// requireV2 checks that node has one peer, which speaks v2, in the session that the proxy logged: both report the same
+// session id, so nobody is in the middle.
 func requireV2(t *testing.T, proxy *proxy, node *node, dest string) {
 	t.Helper()
 	opened := proxy.opened(t)
@@ -207,7 +206,7 @@ type v1Conn interface {
 	Write([]byte) (int, error)
 }
 
-// speakV1 is a v1 client's start on regtest: version and verack, and then a ping and its pong.
+// speakV1 plays a v1 client's start on regtest: version and verack, then a ping and its pong.
 func speakV1(t *testing.T, conn v1Conn) {
 	t.Helper()
 	const nonce = 324
@@ -224,7 +223,7 @@ func speakV1(t *testing.T, conn v1Conn) {
 	for {
 		m, _, err := wire.ReadMessage(conn, wire.ProtocolVersion, wire.TestNet)
 		if _, unknown := err.(*wire.MessageError); unknown {
-			continue // a message that btcd's own library does not read
+			continue // a message that btcd's library cannot parse
 		}
 		if err != nil {
 			t.Fatalf("v1 client: %v", err)
@@ -242,8 +241,8 @@ func speakV1(t *testing.T, conn v1Conn) {
 	}
 }
 
-// A check recognises Tor, in front of it and behind the proxy, and reaches peers through it: by name and as onion
-// services.
+// check recognises Tor, as the proxy's upstream and in place of the proxy, and reaches peers through it by name and as
+// onion services.
 func testTorCheck(t *testing.T, n *torNetwork) {
 	proxy := startTorProxy(t, n.socks)
 	upstreams := map[string]string{"socks5://" + n.socks: n.socks}
@@ -259,7 +258,7 @@ func testTorCheck(t *testing.T, n *torNetwork) {
 			t.Errorf("%+v", c)
 		}
 	}
-	c := check(t, "--listen", n.socks) // Tor is not this proxy
+	c := check(t, "--listen", n.socks) // Tor instead of the proxy
 	c.require(t, "listener", "failed", "this is Tor, or a proxy in front of it")
 
 	for _, kind := range []string{"name", "onion"} {

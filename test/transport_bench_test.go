@@ -18,7 +18,7 @@ import (
 
 var packetSizes = []int{37, 500, 16_384, 1_500_000}
 
-// buffer is one direction between two goroutines, without a limit.
+// buffer is one direction between two goroutines, unbounded.
 type buffer struct {
 	mu   sync.Mutex
 	cond sync.Cond
@@ -47,13 +47,13 @@ func (b *buffer) Read(p []byte) (int, error) {
 	return b.data.Read(p)
 }
 
-// both is the two directions of a connection.
+// both joins the two directions of a connection.
 type both struct {
 	io.Reader
 	io.Writer
 }
 
-// btcdPeers performs a handshake between two of btcd's, in memory.
+// btcdPeers performs a handshake between two of btcd's peers, in memory.
 func btcdPeers(tb testing.TB) (initiator, responder *v2transport.Peer) {
 	initiator, responder = v2transport.NewPeer(), v2transport.NewPeer()
 	there, back := newBuffer(), newBuffer()
@@ -77,7 +77,7 @@ func btcdPeers(tb testing.TB) (initiator, responder *v2transport.Peer) {
 	return initiator, responder
 }
 
-// BenchmarkTransportHandshake is a whole handshake, both sides of it.
+// BenchmarkTransportHandshake measures both sides of a handshake.
 func BenchmarkTransportHandshake(b *testing.B) {
 	b.Run("impl=ours", func(b *testing.B) {
 		cfg := transport.Config{Magic: mainnetMagic, Garbage: make([]byte, 100)}
@@ -106,8 +106,7 @@ func BenchmarkTransportHandshake(b *testing.B) {
 	})
 }
 
-// oneWay is a socket that takes all that is written, and gives what it has
-// been given.
+// oneWay is a socket that discards writes and replays its input.
 type oneWay struct {
 	net.Conn
 	in bytes.Buffer
@@ -116,7 +115,7 @@ type oneWay struct {
 func (o *oneWay) Write(p []byte) (int, error) { return len(p), nil }
 func (o *oneWay) Read(p []byte) (int, error)  { return o.in.Read(p) }
 
-// switched is a socket of which a test can change the other side.
+// switched is a socket whose other side a test can replace.
 type switched struct {
 	net.Conn
 	rw io.ReadWriter
@@ -125,7 +124,7 @@ type switched struct {
 func (s *switched) Write(p []byte) (int, error) { return s.rw.Write(p) }
 func (s *switched) Read(p []byte) (int, error)  { return s.rw.Read(p) }
 
-// ourConns performs a handshake between two of ours, over a pipe.
+// ourConns performs a handshake between two of our connections, over a pipe.
 func ourConns(tb testing.TB) (client *transport.Conn, clientSide *switched, server *transport.Conn, serverSide *switched) {
 	a, b := net.Pipe()
 	clientSide, serverSide = &switched{a, a}, &switched{b, b}
@@ -144,7 +143,7 @@ func ourConns(tb testing.TB) (client *transport.Conn, clientSide *switched, serv
 	return client, clientSide, server, serverSide
 }
 
-// BenchmarkTransportSeal seals and sends to a socket that costs nothing.
+// BenchmarkTransportSeal seals and sends to a socket at no cost.
 func BenchmarkTransportSeal(b *testing.B) {
 	for _, n := range packetSizes {
 		b.Run(fmt.Sprintf("size=%d/impl=ours", n), func(b *testing.B) {
@@ -174,7 +173,7 @@ func BenchmarkTransportSeal(b *testing.B) {
 	}
 }
 
-// BenchmarkTransportOpen receives what was sealed before, while the clock stood.
+// BenchmarkTransportOpen receives packets that were sealed while the timer was stopped.
 func BenchmarkTransportOpen(b *testing.B) {
 	for _, n := range packetSizes {
 		contents := make([]byte, n)

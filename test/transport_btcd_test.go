@@ -17,20 +17,20 @@ import (
 
 // The transport package against btcd's, in both roles, over TCP.
 
-// mainnetMagic is mainnet's message start, as ours and as btcd's.
+// mainnetMagic is mainnet's message start, in our type and in btcd's.
 var mainnetMagic = [4]byte{0xf9, 0xbe, 0xb4, 0xd9}
 
 const mainnetBtcd = v2transport.BitcoinNet(0xd9b4bef9)
 
-// v2Pair is one side of each.
+// v2Pair is one connection: our side and btcd's.
 type v2Pair struct {
 	ours *transport.Conn
 	btcd *v2transport.Peer
 	nc   net.Conn // btcd's
 }
 
-// shakeBtcd performs a handshake of ours with btcd's. It returns both sides'
-// outcomes; btcd's socket is closed if btcd fails.
+// shakeBtcd performs a handshake between our side and btcd's, and returns both errors; it closes btcd's socket if btcd
+// fails.
 func shakeBtcd(t testing.TB, weInitiate bool, ours transport.Config, btcdGarbage int, btcdDecoys []int) (p v2Pair, oursErr, btcdErr error) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -83,7 +83,7 @@ func shakeBtcd(t testing.TB, weInitiate bool, ours transport.Config, btcdGarbage
 	return p, oursErr, <-done
 }
 
-// exchange sends packets of the given sizes both ways at once and compares them.
+// exchange sends packets of the given sizes both ways at once and compares them with what arrives.
 func (p v2Pair) exchange(t testing.TB, sizes []int, decoys bool) {
 	t.Helper()
 	contents := func(i int, ours bool) []byte {
@@ -181,26 +181,24 @@ func TestTransportGarbage(t *testing.T) {
 	})
 }
 
-// btcd gives up one byte before the limit: the largest garbage that BIP324
-// allows is too much for it. From btcd we take it, as the test above shows.
-// When this test fails, btcd has been repaired, and 4095 belongs above.
+// btcd refuses the largest garbage that BIP324 allows: its limit is one byte too low. We accept it from btcd, as the
+// test above shows. When this test fails, btcd is fixed, and 4095 belongs above.
 func TestTransportBtcdRefusesLargestGarbage(t *testing.T) {
 	bothRoles(t, func(t *testing.T, weInitiate bool) {
 		p, oursErr, btcdErr := shakeBtcd(t, weInitiate, transport.Config{Garbage: make([]byte, transport.MaxGarbage)}, 0, nil)
 		if btcdErr == nil {
-			t.Fatal("btcd takes 4095 bytes of garbage")
+			t.Fatal("btcd accepts 4095 bytes of garbage")
 		}
 		if oursErr != nil {
-			t.Fatalf("ours: %v", oursErr) // all that btcd said was in order
+			t.Fatalf("ours: %v", oursErr) // everything btcd sent was valid
 		}
 		if _, err := p.ours.ReadPacket(); err == nil {
-			t.Error("a packet from a side that gave up")
+			t.Error("got a packet from a side that gave up")
 		}
 	})
 }
 
-// Decoys of both sides before their version packets, and a version packet that
-// is not empty.
+// Decoys of both sides before their version packets, and a version packet with contents.
 func TestTransportDecoysInHandshake(t *testing.T) {
 	bothRoles(t, func(t *testing.T, weInitiate bool) {
 		for _, decoys := range [][]int{{0}, {1}, {100, 0, 5}, {50_000}, make([]int, 300)} {
@@ -211,7 +209,7 @@ func TestTransportDecoysInHandshake(t *testing.T) {
 	})
 }
 
-// A thousand packets and decoys both ways, with new keys four times and more.
+// A thousand packets and decoys both ways, with at least four rekeys.
 func TestTransportRekeying(t *testing.T) {
 	bothRoles(t, func(t *testing.T, weInitiate bool) {
 		rng := rand.New(rand.NewPCG(1, 2))
@@ -255,8 +253,7 @@ func TestTransportFirst(t *testing.T) {
 	})
 }
 
-// On another network neither side gets through: the terminator of the one is
-// noise to the other.
+// On different networks neither side completes the handshake: each side's terminator is noise to the other.
 func TestTransportOtherNetwork(t *testing.T) {
 	bothRoles(t, func(t *testing.T, weInitiate bool) {
 		cfg := transport.Config{Garbage: make([]byte, 4094), Decoys: []int{5000}}

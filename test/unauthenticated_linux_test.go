@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Clients without the password, from many addresses and as fast as they may, keep no client with it out, neither from
-// elsewhere nor on loopback.
+// Clients without the password, from many addresses and as fast as possible, block no client that has it, neither
+// remote nor on loopback.
 func TestUnauthenticatedClients(t *testing.T) {
 	t.Parallel()
 	if !namespace(t) {
@@ -38,7 +38,7 @@ func TestUnauthenticatedClients(t *testing.T) {
 			d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(own[i+2])}}
 			for {
 				if nc, err := d.Dial("tcp", public); err == nil {
-					defer nc.Close() // and says nothing
+					defer nc.Close() // sends nothing
 				}
 				select {
 				case <-stop:
@@ -48,7 +48,7 @@ func TestUnauthenticatedClients(t *testing.T) {
 			}
 		})
 	}
-	time.Sleep(3 * time.Second) // for the attack to fill what it can
+	time.Sleep(3 * time.Second) // lets the attack fill all queues
 	good := func(from, to string) {
 		t.Helper()
 		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: patience}
@@ -77,7 +77,7 @@ func TestUnauthenticatedClients(t *testing.T) {
 		time.Sleep(100 * time.Millisecond)
 	}
 
-	// One address that waits has its connections closed after five seconds, and few of them meanwhile.
+	// Silent connections from one address are closed after five seconds, and few are open meanwhile.
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP("10.9.0.2")}}
 	var silent []net.Conn
 	began := time.Now()
@@ -94,6 +94,6 @@ func TestUnauthenticatedClients(t *testing.T) {
 		io.Copy(io.Discard, nc)
 	}
 	if took := time.Since(began); took > 8*time.Second {
-		t.Errorf("clients that say nothing are closed after %v", took)
+		t.Errorf("silent clients are closed after %v", took)
 	}
 }

@@ -7,11 +7,11 @@ import (
 	"github.com/btcsuite/btcd/chaincfg/v2"
 )
 
-// rekeyInterval is the number of packets after which a BIP324 direction changes its keys.
+// rekeyInterval is the number of packets after which a BIP324 direction rekeys.
 const rekeyInterval = 224
 
-// A client that knows nothing of BIP324 syncs from a node that sees a v2 peer, and goes on to follow it: past a
-// change of keys in both directions, block by block, and with a transaction.
+// A client without BIP324 syncs from a node that sees a v2 peer, and then follows it: past a rekey in both directions,
+// block by block, and with a transaction.
 func TestBtcdV1ClientIsAV2PeerToTheNode(t *testing.T) {
 	t.Parallel()
 	w := newWallet(t, &chaincfg.RegressionNetParams)
@@ -21,7 +21,7 @@ func TestBtcdV1ClientIsAV2PeerToTheNode(t *testing.T) {
 
 	client := startBtcdClient(t, w.params, proxy.addr, node.p2p)
 	catchUp(t, client, node)
-	for range rekeyInterval + 10 { // and as many pings the other way, each answered with a pong
+	for range rekeyInterval + 10 { // the other way as many pings, each answered with a pong
 		ask[any](t, client, "ping")
 	}
 	followBlocks(t, client, node, 20)
@@ -31,7 +31,7 @@ func TestBtcdV1ClientIsAV2PeerToTheNode(t *testing.T) {
 		t.Errorf("to the node the client is not an inbound v2 peer: %+v", p)
 	}
 	if p := client.onlyPeer(t); p.V2 {
-		t.Errorf("the client itself speaks v2, so this test shows nothing: %+v", p)
+		t.Errorf("the client itself speaks v2, so this test proves nothing: %+v", p)
 	}
 
 	opened := proxy.opened(t)
@@ -48,7 +48,7 @@ func TestBtcdV1ClientIsAV2PeerToTheNode(t *testing.T) {
 		t.Errorf("the proxy logged %+v, want transport v2, the same dest, nothing dropped", closed)
 	}
 	if closed.MessagesToClient <= rekeyInterval || closed.MessagesToPeer <= rekeyInterval {
-		t.Errorf("%d messages to the client and %d to the peer: not past a change of keys",
+		t.Errorf("%d messages to the client and %d to the peer: no rekey",
 			closed.MessagesToClient, closed.MessagesToPeer)
 	}
 	if closed.BytesToClient == 0 || closed.BytesToPeer == 0 {
@@ -56,8 +56,8 @@ func TestBtcdV1ClientIsAV2PeerToTheNode(t *testing.T) {
 	}
 }
 
-// The same on the wire, and on another network, whose magic the proxy has to learn from the client: an observer
-// between proxy and node finds nothing of v1.
+// The same for an eavesdropper between proxy and node, who finds nothing of v1, on another network, whose magic the
+// proxy learns from the client.
 func TestAnObserverReadsNothing(t *testing.T) {
 	t.Parallel()
 	w := newWallet(t, &chaincfg.SimNetParams)

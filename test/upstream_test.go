@@ -13,7 +13,7 @@ import (
 	"bip324proxy/internal/testkit"
 )
 
-// askedUpstream is a request as an upstream proxy gets it.
+// askedUpstream is a request that an upstream proxy got.
 type askedUpstream struct {
 	command        byte
 	dest           string // "host:port"
@@ -21,8 +21,8 @@ type askedUpstream struct {
 	user, password string
 }
 
-// startUpstream plays a SOCKS5 proxy on address. It takes credentials if they are offered. If it is to be Tor it says of
-// 0.0.0.0 what Tor says. Connections are played by what peer returns for their destination, "host:port"; nil refuses them.
+// startUpstream plays a SOCKS5 proxy on address. It accepts credentials if offered. If isTor it answers Electrum's
+// probe of 0.0.0.0 like Tor. peer returns what plays the connection to a destination, "host:port", or nil to refuse it.
 func startUpstream(t *testing.T, address string, isTor bool, peer func(dest string) played) (addr string, asked func() []askedUpstream) {
 	t.Helper()
 	var mu sync.Mutex
@@ -59,7 +59,7 @@ func startUpstream(t *testing.T, address string, isTor bool, peer func(dest stri
 	}
 }
 
-// readSocksRequest takes a client of SOCKS5 up to its request, which it does not answer.
+// readSocksRequest reads a SOCKS5 client's bytes up to its request, and does not answer that.
 func readSocksRequest(nc net.Conn) (a askedUpstream) {
 	field := func(n byte) []byte {
 		b := make([]byte, n)

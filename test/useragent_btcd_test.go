@@ -11,7 +11,7 @@ import (
 	"bip324proxy/v1v2"
 )
 
-// What btcd writes as its user agent is what is shown.
+// User agents that btcd encodes are displayed correctly.
 func TestUserAgentOfBtcd(t *testing.T) {
 	addr := wire.NewNetAddressIPPort(net.IPv4(192, 0, 2, 1), 8333, 0)
 	for _, n := range []int{0, 1, 100, 252, 253, 254, 256} {
@@ -27,7 +27,7 @@ func TestUserAgentOfBtcd(t *testing.T) {
 	}
 }
 
-// What btcd writes as its VERSION is what is read, and it reads what is written.
+// VERSION messages that btcd encodes are decoded correctly, and btcd decodes ours.
 func TestVersionOfBtcd(t *testing.T) {
 	addr := wire.NewNetAddressIPPort(net.IPv4(192, 0, 2, 1), 8333, 0)
 	theirs := wire.NewMsgVersion(addr, addr, 1<<60, 800_000)
@@ -54,6 +54,6 @@ func TestVersionOfBtcd(t *testing.T) {
 	}
 	if ours.ProtocolVersion != want.Protocol || ours.Services != theirs.Services || ours.UserAgent != want.UserAgent ||
 		ours.LastBlock != want.Height || ours.Nonce != 12345 || !ours.DisableRelayTx || ours.Timestamp.Unix() != 0 {
-		t.Errorf("btcd reads %+v", ours)
+		t.Errorf("btcd decodes %+v", ours)
 	}
 }

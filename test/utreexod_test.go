@@ -9,8 +9,8 @@ import (
 	"github.com/btcsuite/btcd/chaincfg/v2"
 )
 
-// utreexod, which speaks v1 here, follows another that serves proofs over v2: these it sends with the ids of BIP183,
-// as soon as it is asked for them. A utreexo node that gets no proofs stays at height 0.
+// utreexod, which speaks v1 here, follows another one that sends proofs over v2, with the ids of BIP183, as soon as
+// they are requested. A utreexo node that gets no proofs stays at height 0.
 func TestUtreexod(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "utreexod"+exe)

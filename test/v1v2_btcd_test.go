@@ -19,7 +19,7 @@ import (
 	"bip324proxy/v1v2"
 )
 
-// btcdMessages is every message that btcd can write, most of them filled.
+// btcdMessages returns every message that btcd can encode, most of them with contents.
 func btcdMessages(t *testing.T) []wire.Message {
 	t.Helper()
 	rng := rand.NewChaCha8([32]byte{1})
@@ -88,7 +88,7 @@ func btcdMessages(t *testing.T) []wire.Message {
 	}
 }
 
-// v1Stream is btcd's messages as btcd writes them in v1.
+// v1Stream returns btcd's messages as btcd encodes them in v1.
 func v1Stream(t *testing.T, messages []wire.Message) (all []byte, each [][]byte) {
 	t.Helper()
 	for _, m := range messages {
@@ -101,7 +101,7 @@ func v1Stream(t *testing.T, messages []wire.Message) (all []byte, each [][]byte)
 	return all, each
 }
 
-// bytesConn is a socket from which bytes can be read.
+// bytesConn is a connection that reads from a byte slice.
 type bytesConn struct {
 	net.Conn
 	*bytes.Reader
@@ -109,8 +109,7 @@ type bytesConn struct {
 
 func (c bytesConn) Read(p []byte) (int, error) { return c.Reader.Read(p) }
 
-// Every message of btcd's, read in v1 and written in v2 by us, is what btcd
-// writes in v2; and the other way round.
+// Every message of btcd, read in v1 and written in v2 by us, equals btcd's v2 encoding; and vice versa.
 func TestMessagesAreAsBtcdWritesThem(t *testing.T) {
 	magic := mainnetMagic
 	messages := btcdMessages(t)
@@ -154,14 +153,14 @@ func TestMessagesAreAsBtcdWritesThem(t *testing.T) {
 	}
 }
 
-// What we write is what btcd reads: the same message in both framings.
+// btcd decodes what we write: the same message in both framings.
 func TestMessagesAreReadByBtcd(t *testing.T) {
 	magic := mainnetMagic
 	messages := btcdMessages(t)
 	_, each := v1Stream(t, messages)
 	for i, m := range messages {
 		if m.Command() == wire.CmdWTxIdRelay {
-			continue // btcd does not read its own
+			continue // btcd cannot decode its own
 		}
 		name, payload := v1v2.TypeOf(m.Command()), each[i][24:]
 		inV1, _, err1 := readV1(v1v2.AppendMessage(nil, magic, name, payload))
@@ -188,7 +187,7 @@ func TestNetworksAreThoseOfBtcd(t *testing.T) {
 	} {
 		magic := binary.LittleEndian.AppendUint32(nil, uint32(network))
 		if got := transport.NetworkName([4]byte(magic)); got != want {
-			t.Errorf("%x is %s, not %s", magic, got, want)
+			t.Errorf("magic %x: got %s, want %s", magic, got, want)
 		}
 	}
 	custom := chaincfg.CustomSignetParams([]byte{0x51}, nil)

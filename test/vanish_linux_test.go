@@ -16,10 +16,10 @@ import (
 	"bip324proxy/transport"
 )
 
-// far is a second network namespace at 10.9.1.2, which a cable connects to this one at 10.9.1.1.
+// far creates a second network namespace at 10.9.1.2, connected by a cable to this one at 10.9.1.1.
 func far(t *testing.T) (listen func() *net.TCPListener, cut func()) {
 	t.Helper()
-	name := fmt.Sprintf("bip324-proxy-test-%d", os.Getpid()) // /run is everybody's
+	name := fmt.Sprintf("bip324-proxy-test-%d", os.Getpid()) // /run is shared
 	command(t, "ip", "netns", "add", name)
 	t.Cleanup(func() { command(t, "ip", "netns", "delete", name) })
 	command(t, "ip", "link", "add", "here", "type", "veth", "peer", "name", "there", "netns", name)
@@ -40,8 +40,8 @@ func far(t *testing.T) (listen func() *net.TCPListener, cut func()) {
 	return listen, func() { command(t, "ip", "-n", name, "link", "set", "there", "down") }
 }
 
-// A peer that vanishes while data is on its way to it ends its session soon, with words that say so; one that only does
-// not read keeps it.
+// A peer that vanishes while data is in flight to it ends its session soon, with a reason that says so; one that only
+// does not read keeps it.
 func TestVanishedPeer(t *testing.T) {
 	t.Parallel()
 	if !namespace(t) {
@@ -77,14 +77,14 @@ func TestVanishedPeer(t *testing.T) {
 	}()
 	time.Sleep(3 * ackTimeout)
 	if lines, _ := u.of(patient.LocalAddr().String()); len(lines) != 1 || lines[0].Msg != "session opened" {
-		t.Errorf("a peer that does not read, but lives: %+v", lines)
+		t.Errorf("unexpected end with a live peer that does not read: %+v", lines)
 	}
 	close(read)
 	if err := <-sent; err != nil {
 		t.Errorf("a client whose peer did not read for a while: %v", err)
 	}
 	if n := <-taken; n != int64(len(payload)) {
-		t.Errorf("its peer got %d bytes of %d", n, len(payload))
+		t.Errorf("the peer got %d of %d bytes", n, len(payload))
 	}
 
 	var clients []*net.TCPConn
@@ -129,7 +129,7 @@ func TestVanishedPeer(t *testing.T) {
 		c.SetReadDeadline(time.Now().Add(patience))
 		io.Copy(io.Discard, c)
 		if took := time.Since(began); took < ackTimeout || took > 3*ackTimeout {
-			t.Errorf("over after %v, want %v, or two thirds more", took, ackTimeout)
+			t.Errorf("ended after %v, want %v, or up to two thirds more", took, ackTimeout)
 		}
 		var reason string
 		eventually(t, "the session has its line", func() bool {
@@ -138,10 +138,10 @@ func TestVanishedPeer(t *testing.T) {
 			return reason != ""
 		})
 		if !strings.Contains(reason, "the peer does not acknowledge data") {
-			t.Errorf("the log says %q", reason)
+			t.Errorf("unexpected reason %q", reason)
 		}
 	}
 	if lines, _ := u.of(idle.LocalAddr().String()); len(lines) != 1 {
-		t.Errorf("a session in which nothing is said: %+v", lines)
+		t.Errorf("unexpected end of an idle session: %+v", lines)
 	}
 }

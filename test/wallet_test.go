@@ -13,7 +13,7 @@ import (
 	"github.com/btcsuite/btcd/wire/v2"
 )
 
-// wallet is one key on one network: blocks are mined to it, so the tests have coins to send.
+// wallet is one key on one network: blocks are mined to it, so that tests have coins to spend.
 type wallet struct {
 	params  *chaincfg.Params
 	key     *btcec.PrivateKey
@@ -30,16 +30,16 @@ func newWallet(t *testing.T, params *chaincfg.Params) *wallet {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// btcd takes what begins like a Bech32 address for one: of simnet's base58 addresses a few in a thousand begin
-	// with Sb1.
+	// btcd takes any address that begins like Bech32 for one: on simnet a few base58 addresses in a thousand begin with
+	// Sb1.
 	if strings.HasPrefix(strings.ToLower(addr.EncodeAddress()), params.Bech32HRPSegwit+"1") {
 		return newWallet(t, params)
 	}
 	return &wallet{params, key, addr}
 }
 
-// spendCoinbase returns a signed transaction, and its id, that sends the coins made in a block back to the wallet.
-// The block is hex, as getblock gives it, and must have matured: 100 blocks on the private networks.
+// spendCoinbase returns a signed transaction, and its id, that sends a block's coinbase back to the wallet. The block
+// is hex, from getblock, and must have matured: 100 blocks on the private networks.
 func (w *wallet) spendCoinbase(t *testing.T, rawBlock string) (rawTx, txid string) {
 	t.Helper()
 	var block wire.MsgBlock
@@ -51,7 +51,7 @@ func (w *wallet) spendCoinbase(t *testing.T, rawBlock string) (rawTx, txid strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	const fee = 10_000 // satoshi, far above the least that is relayed
+	const fee = 10_000 // satoshi, far above the minimum relay fee
 	hash := coinbase.TxHash()
 	tx := wire.NewMsgTx(wire.TxVersion)
 	tx.AddTxIn(wire.NewTxIn(wire.NewOutPoint(&hash, 0), nil, nil))

@@ -11,16 +11,16 @@ import (
 	"testing"
 )
 
-// In a terminal, status --watch draws over what it drew before; where it must not, or is told not
-// to, it sends no control sequences, or no colours. Ctrl-C or a signal ends it.
+// In a terminal, status --watch overwrites its previous output; where it must not, or is told not to, it sends no
+// control sequences or no colors. Ctrl-C or a signal ends it.
 func TestWatchInTerminal(t *testing.T) {
 	t.Parallel()
 	p := startInTerminal(t, false, false, binaries.proxy)
 	const answer = "Nothing to say yet: no connections."
 	for name, c := range map[string]struct {
 		env   string
-		first string // how the first line begins
-		again string // how the second time does
+		first string // prefix of the first line
+		again string // prefix of the second output
 		color bool
 		end   func(window *os.File, watch *os.Process)
 	}{
@@ -49,10 +49,10 @@ func TestWatchInTerminal(t *testing.T) {
 			eventually(t, "the status is shown again", func() bool { return strings.Contains(shown.String(), c.again) })
 			text := shown.String()
 			if !strings.HasPrefix(text, c.first) || !strings.Contains(text, answer) || strings.Contains(text, "\x1b[33m"+answer+"\x1b[0m") != c.color {
-				t.Errorf("it shows %q", text)
+				t.Errorf("unexpected output %q", text)
 			}
 			if c.env == "TERM=dumb" && strings.Contains(text, "\x1b") {
-				t.Errorf("a dumb terminal is sent %q", text)
+				t.Errorf("unexpected output to a dumb terminal: %q", text)
 			}
 			c.end(window, watch.Process)
 			if err := watch.Wait(); err != nil {

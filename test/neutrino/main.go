@@ -1,8 +1,8 @@
-// Command neutrino is the light client of the tests: the library neutrino, as its authors released it, with one peer
-// and a SOCKS5 proxy. It is a module of its own because neutrino is written for an older btcd than the node's.
+// Command neutrino is a light client for the tests: an official release of the library neutrino, with one peer and a
+// SOCKS5 proxy. It is a separate module because neutrino needs an older btcd than the node.
 //
-// It speaks v1 only. For every block that becomes its tip it prints one line of JSON: what it has synced, and the
-// filter and the block that it fetched from the peer. It ends at the height that it is given.
+// It speaks v1 only. At each new tip it prints one line of JSON: the tip, and the filter and the block that it fetched
+// from the peer. It exits at the given height.
 package main
 
 import (
@@ -29,7 +29,7 @@ import (
 	"github.com/lightningnetwork/lnd/tor"
 )
 
-// tip is the end of the chain that the client has synced.
+// tip is the tip of the client's chain.
 type tip struct {
 	Height       int32  `json:"height"`
 	Hash         string `json:"hash"`
@@ -88,7 +88,7 @@ func throughProxy(config *neutrino.Config, addr string) {
 	}
 }
 
-// report prints every new tip, up to that at height until.
+// report prints each new tip, up to height until.
 func report(chain *neutrino.ChainService, until int32) error {
 	out := json.NewEncoder(os.Stdout)
 	for last := int32(0); last < until; {
@@ -129,7 +129,7 @@ func report(chain *neutrino.ChainService, until int32) error {
 	return nil
 }
 
-// addresses parses hosts, which must be literals.
+// addresses parses hosts, which must be IP addresses.
 func addresses(hosts []string, err error) (ips []net.IP, _ error) {
 	if err != nil {
 		return nil, err
@@ -137,7 +137,7 @@ func addresses(hosts []string, err error) (ips []net.IP, _ error) {
 	for _, host := range hosts {
 		ip := net.ParseIP(host)
 		if ip == nil {
-			return nil, fmt.Errorf("%q is no address", host)
+			return nil, fmt.Errorf("%q is not a valid address", host)
 		}
 		ips = append(ips, ip)
 	}

@@ -2,7 +2,7 @@
 // line of JSON for every block that becomes its tip, and ends at the height of --until.
 'use strict';
 
-process.env.NODE_BACKEND = 'js'; // no compiled parts, so nothing to compile
+process.env.NODE_BACKEND = 'js'; // pure JavaScript, so nothing to compile
 process.env.BCOIN_NO_NATIVE = '1';
 
 const {SPVNode} = require('bcoin');
@@ -17,7 +17,7 @@ node.on('connect', async ({height}, block) => {
   if (height < node.config.uint('until'))
     return;
   await node.close();
-  process.exitCode = 0; // and nothing is left that keeps the program alive
+  process.exitCode = 0; // nothing else keeps the program alive
 });
 
 (async () => {

@@ -1,7 +1,7 @@
-//! One end of many v2 sessions, with the bip324 crate. As the initiator it connects to an address, as the responder it
-//! listens on one of its own, which it prints. In each session it sends garbage of another length, from none to the
-//! most there may be, and up to two decoys before its version packet. Then it sends back the packets that it gets, each
-//! behind a decoy, until the other end hangs up.
+//! One end of many v2 sessions, with the bip324 crate. As the initiator it connects to an address; as the responder it
+//! listens on an address, which it prints. Each session sends garbage of another length, up to the maximum, and up to
+//! two decoys before its version packet. Then it echoes the packets that it gets, each after a decoy, until the other
+//! end hangs up.
 
 use std::io::BufReader;
 use std::net::{TcpListener, TcpStream};
@@ -60,6 +60,6 @@ fn session(
     }
     match protocol.read() {
         Ok(packet) => Err(format!("one more packet, of {} bytes", packet.contents().len()).into()),
-        Err(_) => Ok(()), // it hung up
+        Err(_) => Ok(()), // the other end hung up
     }
 }
