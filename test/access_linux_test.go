@@ -187,7 +187,7 @@ func TestOverlayNetworks(t *testing.T) {
 				plaintext := func() bool { // whether the third connection, if any, speaks v1
 					notV1()
 					refused := false
-					e := p.await(t, "an end or a session", func(e event) bool {
+					e := p.await(t, "an opened or refused session", func(e event) bool {
 						refused = e.Msg == "session refused"
 						return refused || e.Msg == "session opened"
 					})

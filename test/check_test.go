@@ -72,13 +72,13 @@ func TestCheckABtcdNode(t *testing.T) {
 	requireBtcd(t, c, node)
 	c.require(t, "connect", "ok", "connected to "+node.p2p)
 	if len(c.Checks) != 3 || !c.OK || c.Peer.Height != 3 || c.Peer.Address != node.p2p {
-		t.Errorf("%+v", c)
+		t.Errorf("unexpected report %+v", c)
 	}
-	eventually(t, "the node is rid of it", func() bool { return len(ask[[]peer](t, node, "getpeerinfo")) == 0 })
+	eventually(t, "the node has no peer", func() bool { return len(ask[[]peer](t, node, "getpeerinfo")) == 0 })
 
 	other := check(t, "--network", "signet", node.p2p) // the wrong network
 	if other.OK || other.Peer.Speaks != "" {
-		t.Errorf("%+v", other)
+		t.Errorf("on the wrong network: unexpected report %+v", other)
 	}
 }
 
@@ -90,7 +90,7 @@ func requireBtcd(t *testing.T, c checked, node *node) {
 		t.Errorf("the node logged %q, the session id is %q", line, c.Peer.SessionID)
 	}
 	if c.Peer.Speaks != "v2" || c.Peer.Network != "regtest" || !strings.Contains(c.Peer.UserAgent, "btcd") || c.Peer.Protocol < 70013 {
-		t.Errorf("%+v", c.Peer)
+		t.Errorf("unexpected peer %+v", c.Peer)
 	}
 	c.require(t, "v2", "ok", c.Peer.SessionID)
 	c.require(t, "version", "ok", c.Peer.UserAgent)
@@ -110,20 +110,20 @@ func TestCheckAV1Node(t *testing.T) {
 		c := check(t, args...)
 		for _, r := range c.Checks { // about once in 1000 runs the node takes our key for a v1 header and stays silent
 			if r.Name == "v2" && (r.State != "failed" || !strings.Contains(r.What, "hung up during the v2 handshake") && !strings.Contains(r.What, "did not answer")) {
-				t.Errorf("%+v", r)
+				t.Errorf("unexpected result %+v", r)
 			}
 		}
 		conns := observer.connections()
 		requireUnreadable(t, conns[0], w.params)
 		if !v1 {
 			if len(conns) != 1 || c.OK || c.Peer.Speaks != "" {
-				t.Errorf("%d connections, %+v", len(conns), c)
+				t.Errorf("unexpected report after %d connections: %+v", len(conns), c)
 			}
 			continue
 		}
 		c.require(t, "v1", "ok", "speaks v1 only: /btcwire:")
 		if len(conns) != 2 || c.OK || c.Peer.Speaks != "v1" || !strings.Contains(c.Peer.UserAgent, "btcd") {
-			t.Errorf("%d connections, %+v", len(conns), c)
+			t.Errorf("unexpected report after %d connections: %+v", len(conns), c)
 		}
 	}
 }
@@ -168,11 +168,11 @@ func TestCheckACoreNode(t *testing.T) {
 	c := check(t, "--network", "regtest", l.Addr().String())
 	<-answer
 	if c.Peer.SessionID != seen.SessionID || len(seen.SessionID) != 64 || !strings.HasPrefix(c.Peer.UserAgent, "/Satoshi:") || c.Peer.Height != 250 {
-		t.Errorf("%+v; Core has %+v", c.Peer, seen)
+		t.Errorf("unexpected peer %+v; Core has %+v", c.Peer, seen)
 	}
 	for _, name := range []string{"NETWORK", "WITNESS", "P2P_V2"} {
 		if !slices.Contains(c.Peer.Services, name) {
-			t.Errorf("the services are %v, without %s", c.Peer.Services, name)
+			t.Errorf("got services %v, want %s in them", c.Peer.Services, name)
 		}
 	}
 }

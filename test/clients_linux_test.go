@@ -214,7 +214,7 @@ func TestClientsInABridgeNetwork(t *testing.T) {
 		for from, opens := range map[string]bool{"172.30.0.3": true, "172.30.0.4": false, "172.30.0.1": false} {
 			nc := dial(from, "172.30.0.2:1325")
 			fmt.Fprint(nc, "something else than v1\n")
-			e := p.await(t, "an end or a session", func(e event) bool { return e.Client == nc.LocalAddr().String() })
+			e := p.await(t, "an opened or refused session", func(e event) bool { return e.Client == nc.LocalAddr().String() })
 			if (e.Msg == "session opened") != opens {
 				t.Errorf("--peer, from %s: %+v", from, e)
 			}

@@ -34,7 +34,7 @@ func TestCoreProxyCredentials(t *testing.T) {
 // Core's proxy may be a unix socket.
 func TestCoreProxyUnixSocket(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		notRun(t, "Core has no Unix sockets on Windows")
+		notRun(t, "Core has no unix sockets on Windows")
 	}
 	_, node := startCoreNode(t)
 	dir, err := os.MkdirTemp("", "") // t.TempDir may exceed the limit of about 100 bytes for a socket's path

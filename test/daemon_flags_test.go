@@ -62,7 +62,7 @@ func moduleSource(t *testing.T, module, sum string) string {
 	cmd.Dir = t.TempDir() // outside of any module
 	out, err := cmd.Output()
 	if err != nil {
-		notRun(t, "%s cannot be had: %v\n%s", module, err, out)
+		notRun(t, "%s cannot be downloaded: %v\n%s", module, err, out)
 	}
 	var got struct{ Dir, Sum string }
 	if err := json.Unmarshal(out, &got); err != nil {

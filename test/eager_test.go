@@ -185,7 +185,7 @@ func TestV1NodeSpeaksFirst(t *testing.T) {
 							t.Errorf("the client got %d bytes", len(b))
 						}
 						if end := u.end(t, client.LocalAddr()); end.Msg != refused || !strings.Contains(end.Reason, c.refused) {
-							t.Errorf("%+v", end)
+							t.Errorf("got %+v, want a refusal with reason %q", end, c.refused)
 						}
 						break // the next connection would be the peer's second
 					}
@@ -196,7 +196,7 @@ func TestV1NodeSpeaksFirst(t *testing.T) {
 					}
 					client.Close()
 					if end := u.end(t, client.LocalAddr()); end.Transport != "v1" {
-						t.Errorf("%+v", end)
+						t.Errorf("got %+v, want transport v1", end)
 					}
 					if got := <-heard; got != "version <nil>" {
 						t.Errorf("the node got %s", got)

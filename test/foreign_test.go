@@ -52,7 +52,7 @@ func cachedWith(t *testing.T, name string, added fstest.MapFS, install func(dir 
 	}
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		notRun(t, "there is no place to keep it: %v", err)
+		notRun(t, "no cache directory: %v", err)
 	}
 	home := filepath.Join(cache, "bip324-proxy-test")
 	dir := filepath.Join(home, name+"-"+id)

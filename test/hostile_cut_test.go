@@ -217,7 +217,7 @@ func TestStalls(t *testing.T) {
 		u := startServer(t, &product.Server{Policy: product.Policy{Socks: socks.Config{Timeout: limit}, Dialer: fallback.Dialer{HandshakeTimeout: limit}}, FirstBytesTimeout: limit, IdleTimeout: limit, LingerTimeout: limit})
 		stallEverywhere(t, u, limit, limit, limit)
 	})
-	eventually(t, "goroutines and descriptors are what they were", func() bool {
+	eventually(t, "goroutines and descriptors are as before", func() bool {
 		return runtime.NumGoroutine() <= goroutines && openFiles("self") <= before
 	})
 }

@@ -150,7 +150,7 @@ func TestDecoyFlood(t *testing.T) {
 	flood(total)
 	answer()
 	grown := u.memoryUse("VmHWM") - before
-	t.Logf("%d MB of decoys in %v, %v of it the proxy's processor; at most %d KiB more memory",
+	t.Logf("%d MB of decoys in %v, %v of CPU time in the proxy; at most %d KiB more memory",
 		total>>20, time.Since(began).Round(time.Millisecond), cpuTime(u.pid)-cpu, grown>>10)
 	if grown > 8<<20 {
 		t.Errorf("the proxy's memory grew by %d bytes", grown)
@@ -180,7 +180,7 @@ func TestPromisesCostNothing(t *testing.T) {
 	}
 	<-time.After(time.Second)
 	grown := u.memoryUse("VmHWM") - before
-	t.Logf("%d sessions with a promise each way: %d KiB each", sessions, grown>>10/sessions)
+	t.Logf("%d sessions with an announced packet each way: %d KiB each", sessions, grown>>10/sessions)
 	if grown/sessions >= 1<<20 {
 		t.Errorf("the proxy's memory grew by %d bytes for %d sessions", grown, sessions)
 	}
@@ -255,7 +255,7 @@ func TestHandshakePacketsCostNothing(t *testing.T) {
 func TestOddPlacesCostNoCPU(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS != "linux" {
-		notRun(t, "the program's processor time is read on Linux only")
+		notRun(t, "the program's CPU time is read on Linux only")
 	}
 	u := startUnder(t)
 	half := func(says []byte) { // the client closes its stream, the peer does not
@@ -286,7 +286,7 @@ func TestOddPlacesCostNoCPU(t *testing.T) {
 	before := cpuTime(u.pid)
 	<-time.After(watch)
 	used := cpuTime(u.pid) - before
-	t.Logf("%v of processor time in %v", used, watch)
+	t.Logf("%v of CPU time in %v", used, watch)
 	if used > watch/10 {
 		t.Errorf("used %v of CPU time in %v while idle", used, watch)
 	}

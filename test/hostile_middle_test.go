@@ -104,7 +104,7 @@ func TestV2ClientHasItsOwnSession(t *testing.T) {
 		}
 		client.Close()
 		if end := u.end(t, client.LocalAddr()); end.Transport != "passthrough" {
-			t.Errorf("%+v", end)
+			t.Errorf("got %+v, want transport passthrough", end)
 		}
 		s.over()
 	}

@@ -346,7 +346,7 @@ func TestHostileInitiator(t *testing.T) {
 		switch c.want.why {
 		case whyHungUp:
 			if err != io.EOF {
-				t.Errorf("%s: %v", c.name, err)
+				t.Errorf("%s: got %v, want EOF", c.name, err)
 			}
 		case whyCut, "the peer": // any error will do
 		default:

@@ -70,7 +70,7 @@ func TestJournal(t *testing.T) {
 		lines := journalOf(t, isJournal, "listening", args...)
 		for _, line := range lines {
 			if !regexp.MustCompile(want).MatchString(line) || strings.Contains(line, "time=") || strings.Contains(line, `"time"`) {
-				t.Errorf("%s: %q", format, line)
+				t.Errorf("%s: got line %q, want %s", format, line, want)
 			}
 		}
 		for _, prefix := range []string{"<6>", "<4>"} {
@@ -106,7 +106,7 @@ func TestJournalOfErrors(t *testing.T) {
 	} {
 		lines := journalOf(t, func(w *os.File) string { return journalStream(t, w) }, "nothing", args...)
 		if len(lines) != 1 || !strings.HasPrefix(lines[0], "<3>bip324-proxy: ") || strings.Contains(lines[0], "\x1b") {
-			t.Errorf("%q: %q", args, lines)
+			t.Errorf("%q: unexpected lines %q", args, lines)
 		}
 		lines = journalOf(t, func(*os.File) string { return "JOURNAL_STREAM=0:0" }, "nothing", args...)
 		if len(lines) != 1 || !strings.HasPrefix(lines[0], "bip324-proxy: ") {

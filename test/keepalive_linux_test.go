@@ -27,7 +27,7 @@ func TestNoKeepalive(t *testing.T) {
 	fmt.Fprint(passed, "something else than v1")
 	for _, peer := range []string{peer, silent} {
 		var timer string
-		eventually(t, "nothing is under way to "+peer, func() bool {
+		eventually(t, "nothing is in flight to "+peer, func() bool {
 			timer = timerTo(t, peer)
 			return timer != "01" && timer != "" // everything sent is acknowledged
 		})

@@ -101,12 +101,12 @@ func TestLoadSlow(t *testing.T) {
 			})
 		}
 	}
-	eventually(t, "all are there", func() bool { return p.usage(t).descriptors >= idle.descriptors+each*(1+4*2) })
+	eventually(t, "all clients are connected", func() bool { return p.usage(t).descriptors >= idle.descriptors+each*(1+4*2) })
 	during := &durations{}
 	for range 20 {
 		during.add(requireGood(t, p.addr, good))
 	}
-	t.Logf("a good client takes %v alone; beside %d slow ones, of %v", before.Round(time.Millisecond), len(stages)*each, during)
+	t.Logf("a well-behaved client takes %v alone; with %d slow ones, of %v", before.Round(time.Millisecond), len(stages)*each, during)
 	if long {
 		slow.Wait()
 		for name, stage := range stages {
@@ -124,7 +124,7 @@ func TestLoadSlow(t *testing.T) {
 		return
 	}
 	p.awaitDescriptors(t, idle.descriptors)
-	t.Logf("then: %d descriptors, as before; %d KiB resident, before %d", idle.descriptors, p.usage(t).rss>>10, idle.rss>>10)
+	t.Logf("afterwards: %d descriptors, as before; %d KiB resident, before %d", idle.descriptors, p.usage(t).rss>>10, idle.rss>>10)
 }
 
 // responderFlight reads an initiator's key and returns the responder's handshake flight.

@@ -92,7 +92,7 @@ func TestLoadStorm(t *testing.T) {
 	whileUsed := time.Since(began)
 	t.Logf("%d connects in %v (%.0f/s): refused %d, failed %d; the SOCKS reply took, of %v; until the handshake had failed, of %v",
 		started, took.Round(time.Second), float64(started)/took.Seconds(), refused.Load(), failed.Load(), &granted, &whole)
-	t.Logf("good clients meanwhile, until VERACK: failed %d; of %v", goodFailed.Load(), &goodOnes)
+	t.Logf("well-behaved clients meanwhile, until VERACK: failed %d; of %v", goodFailed.Load(), &goodOnes)
 	t.Logf("the proxy used %.0f%% of a core, %d KiB resident, %d threads", 100*(after.cpu-before.cpu).Seconds()/whileUsed.Seconds(), after.rss>>10, after.threads)
 	if len(granted.all) == 0 {
 		t.Error("no client was admitted")

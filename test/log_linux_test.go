@@ -256,7 +256,7 @@ func TestLogNobodyReads(t *testing.T) {
 		other.Close()
 	}
 	p.cmd.Process.Signal(syscall.SIGTERM)
-	eventually(t, "it stops", func() bool { return p.get("/readyz") == "stopping\n" })
+	eventually(t, "the proxy stops", func() bool { return p.get("/readyz") == "stopping\n" })
 	if err := exchange(nc, pingBytes, nil); err != nil {
 		t.Error(err)
 	}

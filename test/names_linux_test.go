@@ -166,14 +166,14 @@ func testNames(t *testing.T, resolver string) {
 				t.Errorf("CONNECT: got reply %d, want %d", code, c.code)
 			}
 			if c.host == "absent.local" {
-				p.await(t, "why", func(e event) bool {
+				p.await(t, "the reason", func(e event) bool {
 					return strings.Contains(e.Reason, "names in .local need systemd-resolved or Avahi")
 				})
 			}
 			if code, ip := askByName(t, p.addr, resolve, c.host, "0"); code != c.code || code == 0 && ip.String() != right[0] {
 				t.Errorf("RESOLVE: got reply %d, %v, want %d", code, ip, c.code)
 			}
-			if !strings.HasSuffix(c.host, ".") && c.host != "short" { // slow
+			if !strings.HasSuffix(c.host, ".") && c.host != "short" { // check is slow
 				_, stdout, _ := run(t, "check", "--network", "regtest", c.host+":"+port)
 				if got := strings.Contains(stdout, "handshake complete"); got != (c.code == 0) {
 					t.Errorf("check:\n%s", stdout)
@@ -267,7 +267,7 @@ func TestZones(t *testing.T) {
 			t.Errorf("%s was connected to", host)
 		}
 	}
-	p.await(t, "why", func(e event) bool {
+	p.await(t, "the reason", func(e event) bool {
 		return strings.Contains(e.Reason, "fe80::7%nothing") && strings.Contains(e.Reason, "no such interface")
 	})
 	p.await(t, "advice", func(e event) bool {

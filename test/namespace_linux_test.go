@@ -27,7 +27,7 @@ func namespace(t *testing.T) bool {
 		notRun(t, "a network namespace needs root")
 	}
 	if _, err := exec.LookPath("ip"); err != nil {
-		notRun(t, "there is no ip(8)")
+		notRun(t, "ip(8) is not installed")
 	}
 	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=10m")
 	cmd.Env = append(os.Environ(), inNamespace+"="+binaries.proxy)

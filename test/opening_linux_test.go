@@ -28,7 +28,7 @@ func startWaiting(t *testing.T, notify string, args ...string) *proxy {
 		p.cmd.Wait()
 	}()
 	t.Cleanup(p.kill)
-	p.await(t, "it waits", func(e event) bool { return strings.Contains(e.Msg, "does not have yet") })
+	p.await(t, "the proxy waits", func(e event) bool { return strings.Contains(e.Msg, "does not have yet") })
 	return p
 }
 
@@ -57,7 +57,7 @@ func TestAddressComesLater(t *testing.T) {
 			defer l.Close()
 			p := startWaiting(t, socket, c.args...)
 			if name != "status" {
-				eventually(t, "the page says that it does not listen", func() bool { return askHealth("127.0.0.1:1325") == "not listening\n" })
+				eventually(t, "the page reports not listening", func() bool { return askHealth("127.0.0.1:1325") == "not listening\n" })
 			}
 			l.SetReadDeadline(time.Now().Add(time.Second))
 			b := make([]byte, 100)
@@ -75,9 +75,9 @@ func TestAddressComesLater(t *testing.T) {
 			if name == "status" {
 				page = host + ":1325"
 			}
-			eventually(t, "it is ready", func() bool { return askHealth(page) == "ok\n" })
+			eventually(t, "the proxy is ready", func() bool { return askHealth(page) == "ok\n" })
 			count := func(what string) int { return strings.Count(strings.Join(p.out.all(), "\n"), what) }
-			eventually(t, "the log says that all listen", func() bool { return count(`"msg":"listening"`) == c.listens })
+			eventually(t, "the log reports every listener", func() bool { return count(`"msg":"listening"`) == c.listens })
 			if waits := count("does not have yet"); waits != 1 {
 				t.Errorf("got %d log lines about waiting, want 1", waits)
 			}
@@ -111,7 +111,7 @@ func TestSignalWhileWaiting(t *testing.T) {
 			{"--listen", "127.0.0.1:0", "--peer", "127.0.0.1:0=192.0.2.9:8333", "--listen", "192.0.2.1:1324", "--known-peers", filepath.Join(t.TempDir(), "peers")},
 		} {
 			p := startWaiting(t, "", args...)
-			within(t, 10*time.Second, "the end", func() {
+			within(t, 10*time.Second, "the exit", func() {
 				p.cmd.Process.Signal(syscall.SIGHUP) // handled after the wait
 				p.cmd.Process.Signal(signal)
 				<-p.done

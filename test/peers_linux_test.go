@@ -21,7 +21,7 @@ func TestKnownInEverySpelling(t *testing.T) {
 		names := hosts(t, "127.0.0.31 node.example", "127.0.0.31 other.example")
 		u := startKnowing(t, file, names, fallingBack)
 		if end := u.session(t, net.JoinHostPort(first, n.port)); end.Transport != "v2" {
-			t.Fatalf("%+v", end)
+			t.Fatalf("got %+v, want transport v2", end)
 		}
 		n.be("cut")
 		for range 2 {
@@ -45,7 +45,7 @@ func TestV1IsKnownOfOneAddress(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "peers")
 	u := startKnowing(t, file, hosts(t, "127.0.0.41 seed.example"), fallingBack)
 	if end := u.session(t, "seed.example:"+n.port); end.Transport != "v1" {
-		t.Fatalf("%+v", end)
+		t.Fatalf("got %+v, want transport v1", end)
 	}
 	if got := n.take("127.0.0.41"); got != (gotten{conns: 3, v2: 2, plaintext: 1}) {
 		t.Errorf("in the first session the peer got %+v", got)
@@ -57,7 +57,7 @@ func TestV1IsKnownOfOneAddress(t *testing.T) {
 	for _, lines := range [][]string{{"127.0.0.41 seed.example", "127.0.0.42 seed.example"}, {"127.0.0.42 seed.example"}} {
 		u = startKnowing(t, file, hosts(t, lines...), fallingBack)
 		if end := u.session(t, "seed.example:"+n.port); end.Transport != "v2" {
-			t.Errorf("%q: %+v", lines, end)
+			t.Errorf("%q: got %+v, want transport v2", lines, end)
 		}
 		if got := n.take("127.0.0.42"); got.v2 != 1 || got.plaintext > 0 {
 			t.Errorf("%q: the v2 peer got %+v", lines, got)
@@ -83,7 +83,7 @@ func TestV1AnswersEvictNothing(t *testing.T) {
 	u := startKnowing(t, file, "", fallingBack)
 	each(answers, 8, func(i int) {
 		if end := u.session(t, fmt.Sprintf("127.0.52.%d:%s", i+1, n.port)); end.Transport != "v1" {
-			t.Errorf("%+v", end)
+			t.Errorf("got %+v, want transport v1", end)
 		}
 	})
 	u.session(t, "127.0.0.51:"+n.port)
@@ -109,7 +109,7 @@ func TestV1NoteGetsOld(t *testing.T) {
 	}{
 		{in(2 * time.Hour), true, gotten{conns: 1, plaintext: 1}},
 		{in(-time.Minute), false, gotten{conns: 3, v2: 2, plaintext: 1}},
-		{in(25 * time.Hour), false, gotten{conns: 3, v2: 2, plaintext: 1}}, // in the future, so from a wrong clock
+		{in(25 * time.Hour), false, gotten{conns: 3, v2: 2, plaintext: 1}}, // later than a correct clock would set
 		{"2099-01-01T00:00:00Z", false, gotten{conns: 3, v2: 2, plaintext: 1}},
 		{"1970-01-02T00:00:00Z", false, gotten{conns: 3, v2: 2, plaintext: 1}},
 	} {
@@ -123,7 +123,7 @@ func TestV1NoteGetsOld(t *testing.T) {
 				want = gotten{conns: 1, plaintext: 1}
 			}
 			if end := u.session(t, addr); end.Transport != "v1" {
-				t.Errorf("%+v", end)
+				t.Errorf("got %+v, want transport v1", end)
 			}
 			if got := n.take("127.0.0.61"); got != want {
 				t.Errorf("%s: session %d: the peer got %+v, want %+v", c.date, i, got, want)
@@ -158,7 +158,7 @@ func TestFileOfAWrongClock(t *testing.T) {
 			before = nil // Close may have written until when the entry is trusted
 			n.take("127.0.0.71")
 			if end := u.session(t, addr); end.Msg != refused {
-				t.Errorf("%s: %+v", date, end)
+				t.Errorf("%s: got %+v, want a refusal", date, end)
 			}
 			if got := n.take("127.0.0.71"); got != (gotten{conns: 1, v2: 1}) {
 				t.Errorf("%s: the peer got %+v", date, got)
@@ -168,7 +168,7 @@ func TestFileOfAWrongClock(t *testing.T) {
 				t.Errorf("%s: unexpected file:\n%s", date, got)
 			}
 			if told, wrong := u.says("implausible expiry times") != "", date != in(20*day) && !strings.Contains(text, addr+" v2 "+in(20 * day)[:10]); told != wrong {
-				t.Errorf("%s: logged: %v", date, told)
+				t.Errorf("%s: logged %v, want %v", date, told, wrong)
 			}
 		}
 	}
@@ -190,7 +190,7 @@ func TestEmptyPeersFile(t *testing.T) {
 			}
 			u.stop(t)
 			if entries, err := os.ReadDir(filepath.Dir(file)); err != nil || len(entries) != 1 {
-				t.Errorf("%v, %v", entries, err)
+				t.Errorf("got files %v, %v; want one", entries, err)
 			}
 		}
 	}
@@ -214,7 +214,7 @@ func TestUnusablePeersFile(t *testing.T) {
 				t.Errorf("unexpected log line: %s", line)
 			}
 			if end := u.session(t, "127.0.0.81:"+n.port); end.Transport != "v2" {
-				t.Errorf("%+v", end)
+				t.Errorf("got %+v, want transport v2", end)
 			}
 			u.stop(t)
 			for _, mode := range []string{"overlay", "always"} {
@@ -242,7 +242,7 @@ func TestPeersFileIsMounted(t *testing.T) {
 		mount := "mount --bind " + outside + " " + file
 		u := startKnowing(t, file, mount, fallingBack)
 		if end := u.session(t, addr); end.Transport != "v2" {
-			t.Errorf("%+v", end)
+			t.Errorf("got %+v, want transport v2", end)
 		}
 		u.stop(t)
 		if got := read(t, outside); !strings.HasPrefix(got, "bip324 known peers 1\n"+addr+" v2 ") || strings.Count(got, "\n") != 2 {

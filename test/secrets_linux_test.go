@@ -52,7 +52,7 @@ func memory(t *testing.T, pid int) (all [][]byte) {
 	}
 	mem, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
 	if err != nil {
-		notRun(t, "the memory of another process cannot be read here: %v", err)
+		notRun(t, "the memory of another process cannot be read: %v", err)
 	}
 	defer mem.Close()
 	for lines := bufio.NewScanner(bytes.NewReader(maps)); lines.Scan(); {
@@ -64,7 +64,7 @@ func memory(t *testing.T, pid int) (all [][]byte) {
 		b := make([]byte, to-from)
 		n, err := mem.ReadAt(b, from)
 		if n == 0 && err != nil {
-			notRun(t, "the memory of another process cannot be read here: %v", err)
+			notRun(t, "the memory of another process cannot be read: %v", err)
 		}
 		all = append(all, b[:n])
 	}
@@ -115,7 +115,7 @@ func idleSession(t *testing.T, u *under, packets int) *hostile.Keys {
 // The memory of an idle program, as in a core dump, holds no secrets that lead to others.
 func TestSecretsInMemory(t *testing.T) {
 	if len(raceFlag()) > 0 {
-		notRun(t, "the race detector keeps memory of its own")
+		notRun(t, "the race detector copies memory")
 	}
 	t.Parallel()
 	u := startUnder(t)

@@ -20,7 +20,7 @@ func TestOnlyCryptoRand(t *testing.T) {
 		}
 		found = found || strings.Contains(line, "crypto/rand")
 		if strings.Contains(line, "math/rand") {
-			t.Errorf("%s", line)
+			t.Errorf("math/rand is imported: %s", line)
 		}
 	}
 	if !found {

@@ -73,7 +73,7 @@ func TestSignalsAtTheEnd(t *testing.T) {
 				}
 			}
 			if !p.cmd.ProcessState.Success() {
-				t.Errorf("%v: %v", signal, p.cmd.ProcessState)
+				t.Errorf("%v: got %v, want exit code 0", signal, p.cmd.ProcessState)
 			}
 		}
 	}
@@ -111,7 +111,7 @@ func TestStopsInTime(t *testing.T) {
 				t.Logf("it took %v", took)
 			}
 			if !p.cmd.ProcessState.Success() {
-				t.Errorf("%v", p.cmd.ProcessState)
+				t.Errorf("got %v, want exit code 0", p.cmd.ProcessState)
 			}
 			if b, _ := os.ReadFile(peersFile); !strings.Contains(string(b), peer+" v2 ") {
 				t.Errorf("the known peers: %q", b)
@@ -279,7 +279,7 @@ func TestSecondSignalWhateverTheDisk(t *testing.T) {
 	defer nc.Close()
 	began := time.Now()
 	p.cmd.Process.Signal(syscall.SIGTERM)
-	p.await(t, "it stops", func(e event) bool { return strings.HasPrefix(e.Msg, "shutting down") }) // or two signals could merge
+	p.await(t, "the proxy stops", func(e event) bool { return strings.HasPrefix(e.Msg, "shutting down") }) // or two signals could merge
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	eventually(t, "the proxy ends", func() bool { // except the thread that strace holds
 		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.cmd.Process.Pid))

@@ -15,7 +15,7 @@ import (
 func TestSocketOfAGroup(t *testing.T) {
 	t.Parallel()
 	if os.Getuid() != 0 {
-		notRun(t, "to be other users needs root")
+		notRun(t, "running as other users needs root")
 	}
 	dir, err := os.MkdirTemp("", "")
 	if err != nil {

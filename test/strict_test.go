@@ -30,7 +30,7 @@ func TestACoreV2ClientCannotGoBackToV1(t *testing.T) {
 	proxy := startProxy(t)
 	client := startBitcoind(t, "client", "-listen=0", "-proxy="+proxy.addr, "-noonion", "-v2transport=1", "-debug=net",
 		"-connect=localhost:"+port(t, observer.addr))
-	client.awaitLine(t, "it goes back to v1", func(line string) bool {
+	client.awaitLine(t, "the client falls back to v1", func(line string) bool {
 		return strings.Contains(line, "retrying with v1 transport protocol")
 	})
 	requireNoWayBack(t, proxy, observer, client, node)

@@ -24,7 +24,7 @@ func startInTerminal(t *testing.T, stdin, stderr bool, command ...string) *inTer
 	t.Helper()
 	window, tty, err := openTerminal(80, 24)
 	if err != nil {
-		notRun(t, "there are no pseudoterminals here: %v", err)
+		notRun(t, "pseudoterminals are unavailable: %v", err)
 	}
 	t.Cleanup(func() { window.Close() })
 	defer tty.Close()
@@ -80,7 +80,7 @@ func (p *inTerminal) requireLife(t *testing.T) {
 	}
 }
 
-// A proxy exits when its terminal closes, if stdin or stderr is that terminal, and saves its known peers.
+// A proxy exits when its terminal closes, whether or not stdin or stderr is that terminal, and saves its known peers.
 func TestTerminalCloses(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ stdin, stderr bool }{

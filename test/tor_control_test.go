@@ -131,7 +131,7 @@ func (w torWatch) connected(t *testing.T) []torStream {
 func (w torWatch) await(t *testing.T, count int) []torStream {
 	t.Helper()
 	var streams []torStream
-	eventually(t, fmt.Sprintf("Tor tells of %d connected streams to %s", count, w.target), func() bool {
+	eventually(t, fmt.Sprintf("Tor reports %d connected streams to %s", count, w.target), func() bool {
 		streams = w.connected(t)
 		return len(streams) >= count
 	})

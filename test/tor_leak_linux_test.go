@@ -37,7 +37,7 @@ func startTracedProxy(t *testing.T, upstream string, flags ...string) (p *proxy,
 		p.cmd.Process.Signal(os.Interrupt)
 		<-p.done
 		var all []byte
-		eventually(t, "strace has written all of it", func() bool {
+		eventually(t, "strace has written the record", func() bool {
 			all, err = os.ReadFile(record)
 			return err == nil && bytes.Contains(all, []byte("exit_group("))
 		})

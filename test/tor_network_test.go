@@ -209,7 +209,7 @@ func findTor(t *testing.T) (tor, gencert string) {
 	gencert = filepath.Join(filepath.Dir(tor), "tor-gencert"+filepath.Ext(tor))
 	if _, err := os.Stat(gencert); err != nil {
 		if gencert, err = exec.LookPath("tor-gencert"); err != nil {
-			notRun(t, "there is no tor-gencert beside %s nor in PATH (apt-get install tor)", tor)
+			notRun(t, "tor-gencert is neither next to %s nor in PATH (apt-get install tor)", tor)
 		}
 	}
 	return tor, gencert

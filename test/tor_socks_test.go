@@ -94,7 +94,7 @@ func (r socksRequest) grantedOverTor(t *testing.T) net.Conn {
 			return conn
 		}
 		conn.Close()
-		t.Logf("%s was not reached (% x, %v); once more", r.dest, reply, err)
+		t.Logf("%s was not reached (% x, %v); trying again", r.dest, reply, err)
 		r.user = fmt.Sprint(t.Name(), i)
 		if err == nil {
 			time.Sleep(directoryPause)

@@ -255,7 +255,7 @@ func testTorCheck(t *testing.T, n *torNetwork) {
 		c.require(t, "upstream", "ok", addr+": this is Tor")
 		c.require(t, "names", "ok", "no leak: names go to Tor")
 		if !c.OK {
-			t.Errorf("%+v", c)
+			t.Errorf("unexpected report %+v", c)
 		}
 	}
 	c := check(t, "--listen", n.socks) // Tor instead of the proxy

@@ -132,7 +132,7 @@ func TestVanishedPeer(t *testing.T) {
 			t.Errorf("ended after %v, want %v, or up to two thirds more", took, ackTimeout)
 		}
 		var reason string
-		eventually(t, "the session has its line", func() bool {
+		eventually(t, "the session is logged", func() bool {
 			lines, _ := u.of(c.LocalAddr().String())
 			reason = lines[len(lines)-1].Reason
 			return reason != ""

@@ -32,7 +32,7 @@ func TestWatchInTerminal(t *testing.T) {
 			t.Parallel()
 			window, tty, err := openTerminal(60, 12)
 			if err != nil {
-				notRun(t, "there are no pseudoterminals here: %v", err)
+				notRun(t, "pseudoterminals are unavailable: %v", err)
 			}
 			defer window.Close()
 			var shown lockedBuffer
