@@ -56,15 +56,15 @@ func TestPublicClientsReachNothingLocal(t *testing.T) {
 		here := []string{"127.0.0.1", "8.8.4.4", "9.9.9.9", "2600:1::5", "64:ff9b:1::c0a8:101", "::ffff:8.8.4.4", "localhost", "127.1", "0x8080404", "8.8.1028", "010.010.4.4"}
 		for _, host := range append(here, "LOCALHOST.", "9.9.9.1", "2600:1::77", "64:ff9b::8.8.4.4", "2002:808:404::1", "198.51.100.1", "3fff::1", "2001:0:808:404::f7f7:f7f7", "0", "::") {
 			if got := code(public, host); got != 2 {
-				t.Errorf("%s: reply %d, want 2", host, got)
+				t.Errorf("%s: got reply %d, want 2", host, got)
 			}
 		}
 		if got := code(public, "203.0.113.77"); got != 0 {
-			t.Errorf("with --allow: reply %d", got)
+			t.Errorf("with --allow: got reply %d, want 0", got)
 		}
 		for _, host := range here {
 			if got := code(local, host); got != 0 {
-				t.Errorf("%s, for a client of a loopback listener: reply %d", host, got)
+				t.Errorf("%s, for a client of a loopback listener: got reply %d, want 0", host, got)
 			}
 		}
 		if got := code(public, "8.8.5.5"); got == 2 {
@@ -72,7 +72,7 @@ func TestPublicClientsReachNothingLocal(t *testing.T) {
 		}
 		ip("addr add 8.8.5.5/32 dev lo")
 		if got := code(public, "8.8.5.5"); got != 2 {
-			t.Errorf("a new address: reply %d, want 2", got)
+			t.Errorf("a new address: got reply %d, want 2", got)
 		}
 		ip("addr del 8.8.5.5/32 dev lo")
 		if got := code(public, "8.8.5.5"); got == 2 {
@@ -110,14 +110,14 @@ func TestPublicClientsBehindAnUpstream(t *testing.T) {
 			}
 		}
 		if all := asked(); len(all) > 0 {
-			t.Errorf("the upstream proxy was asked %+v", all)
+			t.Errorf("the upstream proxy got requests %+v, want none", all)
 		}
 		for range 2 {
 			socksRequest{server: server, user: "u", password: "p", command: socksConnect, dest: "node.example:8333"}.granted(t).Close()
 		}
 		all := asked()
 		if len(all) != 2 || all[0] != all[1] || all[0].methods != "\x02\x00" || len(all[0].user) < 20 || all[0].user != all[0].password {
-			t.Errorf("the upstream proxy was asked %+v", all)
+			t.Errorf("the upstream proxy got requests %+v, want two with the same mark", all)
 		}
 	})
 }
@@ -169,7 +169,7 @@ func TestOverlayNetworks(t *testing.T) {
 				}
 				if c.warning != "" {
 					if _, out, _ := run(t, append(slices.Clone(flags), "check")...); !strings.Contains(strings.Join(strings.Fields(out), " "), c.warning) {
-						t.Errorf("check %q says:\n%s", flags, out)
+						t.Errorf("check %q: got\n%s\nwant %q in it", flags, out, c.warning)
 					}
 				}
 				p := startProxy(t, append(flags, "--status", "127.0.0.1:0")...)
@@ -213,7 +213,7 @@ func TestOverlayNetworks(t *testing.T) {
 					code, out, errs := run(t, "status", page)
 					verdict := map[bool]string{true: "encrypted?\nYes: ", false: "encrypted?\nNO: "}[c.encrypts]
 					if code != 0 || !strings.Contains(out, verdict) {
-						t.Errorf("%q, %s: %d, %s%s", flags, c.dest, code, out, errs)
+						t.Errorf("%q, %s: got exit code %d, %s%s; want %q", flags, c.dest, code, out, errs, verdict)
 					}
 				}
 				nc.Close()

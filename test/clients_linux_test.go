@@ -164,12 +164,12 @@ func TestClientsInABridgeNetwork(t *testing.T) {
 		ask(own(p, "127.0.0.1:1324"), "loopback, which is not in --clients", noMethods)
 
 		if _, out, _ := run(t, "--listen", "[::]:1324", "--clients", "172.30.0.0/24", "check"); !strings.Contains(strings.Join(strings.Fields(out), " "), "ok listener [::]:1324: a SOCKS5 proxy answers; it refuses this machine") {
-			t.Errorf("check says:\n%s", out)
+			t.Errorf("unexpected report of check:\n%s", out)
 		}
 
 		// A private destination stays refused.
 		if got := socksAnswers(dial("172.30.0.3", "172.30.0.2:1324"), "172.30.0.4:8333"); !bytes.Equal(got, notAllowed) {
-			t.Errorf("a destination in the network: % x", got)
+			t.Errorf("a destination in the network: got % x, want % x", got, notAllowed)
 		}
 		// A client without SOCKS whose VERSION names the destination.
 		for from, reason := range map[string]string{"172.30.0.4": "is a private address", "172.31.0.7": "is not admitted"} {
@@ -177,7 +177,7 @@ func TestClientsInABridgeNetwork(t *testing.T) {
 			nc.Write(redirectTo("172.30.0.4:8333"))
 			e := p.await(t, "the end", func(e event) bool { return e.Msg == "session refused" && e.Client == nc.LocalAddr().String() })
 			if !strings.Contains(e.Reason, reason) {
-				t.Errorf("redirect from %s: %+v", from, e)
+				t.Errorf("redirect from %s: got %+v, want reason %q", from, e, reason)
 			}
 			nc.Close()
 		}
@@ -216,7 +216,7 @@ func TestClientsInABridgeNetwork(t *testing.T) {
 			fmt.Fprint(nc, "something else than v1\n")
 			e := p.await(t, "an opened or refused session", func(e event) bool { return e.Client == nc.LocalAddr().String() })
 			if (e.Msg == "session opened") != opens {
-				t.Errorf("--peer, from %s: %+v", from, e)
+				t.Errorf("--peer, from %s: got %+v, want an open session: %v", from, e, opens)
 			}
 			nc.Close()
 		}

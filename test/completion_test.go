@@ -88,7 +88,7 @@ func TestBashCompletion(t *testing.T) {
 		}
 		got := inShell(t, "bash", strings.Replace(complete, "TYPED", words, 1))
 		if got[0] != "complete -o default -F _bip324_proxy bip324-proxy" {
-			t.Errorf("bash printed %q", got[0])
+			t.Errorf("unexpected registration in bash %q", got[0])
 		}
 		checkCompletion(t, c.line, c.want, slices.DeleteFunc(got[1:], func(word string) bool { return word == "" }))
 	}

@@ -39,7 +39,7 @@ func TestDaemonFlags(t *testing.T) {
 			for _, arg := range recipeArgs(t, c.section, c.program, proxyOnPage) {
 				name, _, hasValue := strings.Cut(strings.TrimPrefix(arg, "--"), "=")
 				if kind, ok := settings[name]; !ok || hasValue == (kind == "bool") {
-					t.Errorf("%s of docs/clients.md: %s the setting is unknown, takes no value, or needs one", arg, c.module)
+					t.Errorf("%s of docs/clients.md: %s: the setting is unknown, takes no value, or needs one", arg, c.module)
 				}
 			}
 			if c.conf == "" {
@@ -48,7 +48,7 @@ func TestDaemonFlags(t *testing.T) {
 			for line := range strings.Lines(recipeAt(t, c.section, c.conf, proxyOnPage)) {
 				name, value, ok := strings.Cut(strings.TrimSpace(line), "=")
 				if kind := settings[name]; ok && (kind == "" || kind == "bool" && value != "true" && value != "false") {
-					t.Errorf("%s of docs/clients.md: %s the setting or its value is unknown", line, c.module)
+					t.Errorf("%s of docs/clients.md: %s: the setting or its value is unknown", line, c.module)
 				}
 			}
 		})

@@ -42,7 +42,7 @@ func TestDefaultListeners(t *testing.T) {
 	conn, reply := socksRequest{server: "127.0.0.1:1324", command: socksConnect, dest: "[::1]:1324"}.send(t)
 	conn.Close()
 	if reply[1] != 2 {
-		t.Errorf("from one listener to the other: unexpected reply % x", reply)
+		t.Errorf("from one listener to the other: got reply % x, want code 2", reply)
 	}
 	check("[::1]:1324: a SOCKS5 proxy answers")
 	p.kill()
@@ -52,7 +52,7 @@ func TestDefaultListeners(t *testing.T) {
 	p.kill()
 	for _, upstream := range []string{"127.0.0.1:1324", "[::1]:1324"} {
 		if code, _, errs := run(t, "--upstream", "socks5://"+upstream); code != 2 || !strings.Contains(errs, "is this proxy's own address") {
-			t.Errorf("--upstream %s: %d, %s", upstream, code, errs)
+			t.Errorf("--upstream %s: got exit code %d, %s; want 2", upstream, code, errs)
 		}
 	}
 
@@ -67,6 +67,6 @@ func TestDefaultListeners(t *testing.T) {
 	check("[::1]:1324: this machine has no such address")
 	p.kill()
 	if code, _, errs := run(t, "--listen", "127.0.0.1:1324", "--listen", "[::1]:1324"); code != 1 || !strings.Contains(errs, "cannot listen: listen tcp [::1]:1324") {
-		t.Errorf("an explicit address that does not exist: exit code %d, %s", code, errs)
+		t.Errorf("an explicit address that does not exist: got exit code %d, %s; want 1", code, errs)
 	}
 }

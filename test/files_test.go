@@ -47,7 +47,7 @@ func TestPasswordFileFromWindows(t *testing.T) {
 					}
 				}
 				if !bytes.Equal(answer[:3], []byte{5, 2, 1}) || (answer[3] == 0) != (want == 0) {
-					t.Errorf("with %q: % x", password, answer)
+					t.Errorf("with %q: got % x, want status %d", password, answer, want)
 				}
 			}
 			log := strings.Join(p.out.all(), "\n")

@@ -184,7 +184,7 @@ func TestClientCuts(t *testing.T) {
 			e := u.end(t, client.LocalAddr())
 			passed := max(0, k-asked) // bytes that may be another protocol's
 			if e.Transport != "passthrough" && e.Msg != refused || passed > 3 && e.Msg != refused {
-				t.Errorf("%s after byte %d: %s, %q", c.name, k, e.Msg, e.Reason)
+				t.Errorf("%s after byte %d: got %s, %q; want a refusal", c.name, k, e.Msg, e.Reason)
 			}
 			if c.name == cutHalf.name && passed > 0 && passed <= 3 && e.Transport != "passthrough" {
 				t.Errorf("%s after byte %d: not passed through: %s, %q", c.name, k, e.Msg, e.Reason)
@@ -270,7 +270,7 @@ func stallEverywhere(t *testing.T, u *under, socks, handshake, first time.Durati
 		late(fmt.Sprintf("the client stalls at byte %d", k), time.Since(began), limit)
 		client.Close()
 		if e := u.end(t, client.LocalAddr()); e.Msg != refused {
-			t.Errorf("the client stalls at byte %d: %s, %q", k, e.Msg, e.Reason)
+			t.Errorf("the client stalls at byte %d: got %s, %q; want a refusal", k, e.Msg, e.Reason)
 		}
 		s.over()
 	})

@@ -123,7 +123,7 @@ func TestFlippedBitsToThePeer(t *testing.T) {
 			t.Errorf("bit %d of byte %d: the client got %d messages, then %v", bit%8, bit/8, len(m.got), m.end)
 		}
 		if m.log.Msg != refused && m.log.Msg != closed {
-			t.Errorf("bit %d of byte %d: %s", bit%8, bit/8, fmt.Sprint(m.log))
+			t.Errorf("bit %d of byte %d: unexpected end %s", bit%8, bit/8, fmt.Sprint(m.log))
 		}
 	})
 	n := 0

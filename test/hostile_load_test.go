@@ -156,7 +156,7 @@ func TestDecoyFlood(t *testing.T) {
 		t.Errorf("the proxy's memory grew by %d bytes", grown)
 	}
 	if reads = u.reads() - reads; reads > total/4096 {
-		t.Errorf("%d reads for %d bytes", reads, total)
+		t.Errorf("got %d reads for %d bytes", reads, total)
 	}
 }
 

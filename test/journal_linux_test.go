@@ -81,7 +81,7 @@ func TestJournal(t *testing.T) {
 		for _, variable := range notJournal {
 			for _, line := range journalOf(t, variable, "listening", args...) {
 				if !strings.HasPrefix(line, "time=") && !strings.HasPrefix(line, `{"time":`) {
-					t.Errorf("elsewhere: %q", line)
+					t.Errorf("elsewhere: unexpected line %q", line)
 				}
 			}
 		}
@@ -110,7 +110,7 @@ func TestJournalOfErrors(t *testing.T) {
 		}
 		lines = journalOf(t, func(*os.File) string { return "JOURNAL_STREAM=0:0" }, "nothing", args...)
 		if len(lines) != 1 || !strings.HasPrefix(lines[0], "bip324-proxy: ") {
-			t.Errorf("elsewhere, %q: %q", args, lines)
+			t.Errorf("elsewhere, %q: unexpected lines %q", args, lines)
 		}
 	}
 }

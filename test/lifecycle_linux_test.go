@@ -100,10 +100,10 @@ func TestRestartLosesNoConnect(t *testing.T) {
 				select {
 				case <-p.done:
 				case <-time.After(patience):
-					t.Fatal("the proxy does not end")
+					t.Fatal("the proxy is still running")
 				}
 				if code := p.cmd.ProcessState.ExitCode(); how == syscall.SIGTERM && code != 0 {
-					t.Errorf("exit code %d", code)
+					t.Errorf("got exit code %d, want 0", code)
 				}
 				p = activate(t, socket)
 			}
@@ -111,7 +111,7 @@ func TestRestartLosesNoConnect(t *testing.T) {
 			clients.Wait()
 			t.Logf("%d restarts by %v: %d clients served, %d cut off, none refused", restarts, how, served, cut)
 			if served == 0 || cut > 4*restarts {
-				t.Errorf("%d served, %d cut off", served, cut)
+				t.Errorf("got %d clients served, %d cut off; want at most %d cut off", served, cut, 4*restarts)
 			}
 		})
 	}
@@ -161,10 +161,10 @@ func TestSecondSignal(t *testing.T) {
 	select {
 	case <-p.done:
 	case <-time.After(patience):
-		t.Fatal("the proxy does not end")
+		t.Fatal("the proxy is still running")
 	}
 	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
-		t.Errorf("exit code %d", code)
+		t.Errorf("got exit code %d, want 0", code)
 	}
 	if closed := p.closed(t, 1); closed.Reason != "the proxy is stopping" {
 		t.Errorf("unexpected log entry %+v", closed)

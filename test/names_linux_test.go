@@ -176,7 +176,7 @@ func testNames(t *testing.T, resolver string) {
 			if !strings.HasSuffix(c.host, ".") && c.host != "short" { // check is slow
 				_, stdout, _ := run(t, "check", "--network", "regtest", c.host+":"+port)
 				if got := strings.Contains(stdout, "handshake complete"); got != (c.code == 0) {
-					t.Errorf("check:\n%s", stdout)
+					t.Errorf("got a handshake by check: %v, want %v\n%s", got, c.code == 0, stdout)
 				}
 			}
 			if client, err := net.Dial("tcp", static); err != nil {
@@ -214,7 +214,7 @@ func TestAnyAddressOfAName(t *testing.T) {
 	for range 24 {
 		code, ip := askByName(t, p.addr, 0xf0, "seed.example", "0")
 		if code != 0 || !slices.Contains(ips, ip.String()) {
-			t.Fatalf("reply %d, %v", code, ip)
+			t.Fatalf("got reply %d, %v; want one of %v", code, ip, ips)
 		}
 		got[ip.String()] = true
 	}
@@ -259,7 +259,7 @@ func TestZones(t *testing.T) {
 	p := startProxy(t, "--peer", static+"="+net.JoinHostPort(zoned, port), "--v1-fallback", "always")
 	for _, host := range []string{zoned, "fe80::7%1", "[fe80::7%lo]", "FE80:0::7%lo"} {
 		if code, _ := askByName(t, p.addr, 1, host, port); code != 0 {
-			t.Errorf("%s: reply %d", host, code)
+			t.Errorf("%s: got reply %d, want 0", host, code)
 		}
 	}
 	for _, host := range []string{"fe80::7%nothing", "::1%lo", "fe80::7%", "fe80::7", "127.0.0.1%lo", "node.example%lo"} {

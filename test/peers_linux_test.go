@@ -92,7 +92,7 @@ func TestV1AnswersEvictNothing(t *testing.T) {
 	}
 	u.stop(t)
 	if text := read(t, file); strings.Count(text, " v2 ") != 10_000 || strings.Count(text, " v1 ") != answers {
-		t.Errorf("the file has %d v2 entries and %d v1 entries", strings.Count(text, " v2 "), strings.Count(text, " v1 "))
+		t.Errorf("the file has %d v2 entries and %d v1 entries, want 10000 and %d", strings.Count(text, " v2 "), strings.Count(text, " v1 "), answers)
 	}
 }
 
@@ -221,7 +221,7 @@ func TestUnusablePeersFile(t *testing.T) {
 				code, _, stderr := runProgram(t, "unshare", "-m", "sh", "-c", prepare+"\nexec \"$0\" \"$@\"", binaries.proxy,
 					"--listen", "127.0.0.1:0", "--known-peers", file, "--v1-fallback", mode)
 				if code != 1 {
-					t.Errorf("%s: exit code %d", mode, code)
+					t.Errorf("%s: got exit code %d, want 1", mode, code)
 				}
 				requireOneLine(t, stderr, file)
 			}

@@ -172,7 +172,7 @@ func (u *under) stop(t *testing.T) {
 		t.Fatal("the program is still running")
 	}
 	if code := u.program.cmd.ProcessState.ExitCode(); code != 0 {
-		t.Errorf("exit code %d", code)
+		t.Errorf("got exit code %d, want 0", code)
 	}
 }
 

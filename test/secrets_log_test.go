@@ -149,7 +149,7 @@ func requireSilence(t *testing.T, secrets map[string][]byte, programs ...*progra
 			for _, form := range []string{string(secret), hex.EncodeToString(secret), fmt.Sprintf("% x", secret),
 				strings.TrimRight(base64.StdEncoding.EncodeToString(secret), "="), strings.Trim(fmt.Sprint(secret), "[]")} {
 				if strings.Contains(text, strings.ToLower(form)) {
-					t.Errorf("%s is in the log, as %q", name, form)
+					t.Errorf("the log contains %s, as %q", name, form)
 				}
 			}
 		}

@@ -52,7 +52,7 @@ func TestHangupAtTheStart(t *testing.T) {
 		cmd.Wait()
 		timer.Stop()
 		if !cmd.ProcessState.Success() || !sent || reloaded != (signal == syscall.SIGHUP) {
-			t.Errorf("%v: %v, reloaded: %v", signal, cmd.ProcessState, reloaded)
+			t.Errorf("%v: got %v, reloaded: %v", signal, cmd.ProcessState, reloaded)
 		}
 	}
 }
@@ -114,7 +114,7 @@ func TestStopsInTime(t *testing.T) {
 				t.Errorf("got %v, want exit code 0", p.cmd.ProcessState)
 			}
 			if b, _ := os.ReadFile(peersFile); !strings.Contains(string(b), peer+" v2 ") {
-				t.Errorf("the known peers: %q", b)
+				t.Errorf("got known peers %q, want %s in them", b, peer)
 			}
 		})
 	}
@@ -201,7 +201,7 @@ func TestNotify(t *testing.T) {
 		}
 		<-p.done
 		if !p.cmd.ProcessState.Success() {
-			t.Error(p.cmd.ProcessState)
+			t.Errorf("got %v, want exit code 0", p.cmd.ProcessState)
 		}
 	}
 }
@@ -251,7 +251,7 @@ func TestNotifyNobody(t *testing.T) {
 		cmd.Wait()
 		timer.Stop()
 		if !cmd.ProcessState.Success() || strings.Contains(string(text), "could not notify systemd") != warns {
-			t.Errorf("%q: %v\n%s", name, cmd.ProcessState, text)
+			t.Errorf("%q: got %v, want a warning: %v\n%s", name, cmd.ProcessState, warns, text)
 		}
 	}
 }
@@ -293,8 +293,8 @@ func TestSecondSignalWhateverTheDisk(t *testing.T) {
 	<-p.done
 	all := p.out.all()
 	if last := all[len(all)-1]; p.cmd.ProcessState.ExitCode() != 1 || !strings.Contains(last, "known peers could not be saved in time") {
-		t.Errorf("%v after %v: %q", p.cmd.ProcessState, took, all)
+		t.Errorf("got %v after %v, want exit code 1 and an error: %q", p.cmd.ProcessState, took, all)
 	} else if took > patience/3 {
-		t.Errorf("it took %v", took)
+		t.Errorf("it took %v, want at most %v", took, patience/3)
 	}
 }

@@ -126,7 +126,7 @@ func TestSocketsAtOnce(t *testing.T) {
 			cmd.Process.Signal(syscall.SIGTERM)
 		}
 		if cmd := <-ended; !cmd.ProcessState.Success() {
-			t.Error(cmd.ProcessState)
+			t.Errorf("got %v, want exit code 0", cmd.ProcessState)
 		}
 		end.Stop()
 		if _, err := os.Lstat(path); err == nil {

@@ -51,7 +51,7 @@ func TestStatusHeld(t *testing.T) {
 				nc.SetReadDeadline(time.Now().Add(patience))
 				r, err := http.ReadResponse(bufio.NewReader(nc), nil)
 				if err == nil && (fmt.Sprint(r.StatusCode) != name || !r.Close) {
-					t.Errorf("%s: %s, to be closed: %v", name, r.Status, r.Close)
+					t.Errorf("got %s, closing: %v; want %s, closing", r.Status, r.Close, name)
 				}
 			}
 		}

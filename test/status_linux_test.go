@@ -70,7 +70,7 @@ func TestStatusPage(t *testing.T) {
 		t.Errorf("unexpected title %q", title)
 	}
 	if got := eval[string](tab, row(0)+`.querySelector("code").textContent`); got != id || len(id) != 64 {
-		t.Errorf("the page has the session id %q, the log %q", got, id)
+		t.Errorf("got session id %q on the page, want %q as in the log", got, id)
 	}
 	tab.until(row(0) + `.innerText.includes("/Satoshi:30.0.0/")`)
 	for _, want := range []string{"192.0.2.17:8333", "mainnet", "v2, encrypted", client.LocalAddr().String(), clientAgent, "last verack"} {
