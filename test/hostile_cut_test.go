@@ -184,7 +184,7 @@ func TestClientCuts(t *testing.T) {
 			e := u.end(t, client.LocalAddr())
 			passed := max(0, k-asked) // bytes that may be another protocol's
 			if e.Transport != "passthrough" && e.Msg != refused || passed > 3 && e.Msg != refused {
-				t.Errorf("%s after byte %d: got %s, %q; want a refusal", c.name, k, e.Msg, e.Reason)
+				t.Errorf("%s after byte %d: got %s, %q; want a refusal, or passthrough of at most 3 bytes", c.name, k, e.Msg, e.Reason)
 			}
 			if c.name == cutHalf.name && passed > 0 && passed <= 3 && e.Transport != "passthrough" {
 				t.Errorf("%s after byte %d: not passed through: %s, %q", c.name, k, e.Msg, e.Reason)
