@@ -17,8 +17,8 @@ import (
 	"bip324proxy/internal/testkit"
 )
 
-// edgeSizes are contents around every border that the code draws: the reader's
-// buffer of 16 KiB, batches and small bodies of 32 KiB, steps of 256 KiB.
+// edgeSizes are sizes of contents around each threshold in the code: the reader's buffer of 16 KiB,
+// batches and small bodies of 32 KiB, steps of 256 KiB.
 func edgeSizes() []int {
 	sizes := []int{0, 1, 2, MaxContents - 1, MaxContents}
 	for _, border := range []int{16 << 10, 32 << 10, 256 << 10, 512 << 10} {
@@ -37,11 +37,11 @@ func TestSessionIDs(t *testing.T) {
 		a, b := testkit.TCPPair(t)
 		client, server := connPair(t, a, b, Config{Magic: mainnet}, Config{Magic: mainnet})
 		if client.SessionID() != server.SessionID() || seen[client.SessionID()] {
-			t.Errorf("session ids %x and %x", client.SessionID(), server.SessionID())
+			t.Errorf("got session ids %x and %x, want equal and new ones", client.SessionID(), server.SessionID())
 		}
 		seen[client.SessionID()] = true
 		if client.NetConn() != a || server.NetConn() != b {
-			t.Error("another connection underneath")
+			t.Error("NetConn returns another connection")
 		}
 	}
 }
@@ -95,14 +95,14 @@ func TestPacketSizes(t *testing.T) {
 					}
 				}
 				if !bytes.Equal(source, testBytes(MaxContents, 1)) {
-					t.Fatal("contents that were sent have changed")
+					t.Fatal("sending changed the contents")
 				}
 			})
 		}
 	}
 }
 
-// Both ways at once, in any mixture of calls, what is sent is what arrives.
+// In both directions at once, with any mixture of calls, everything sent is received.
 func TestMixedWrites(t *testing.T) {
 	testkit.NoLeaks(t)
 	client, server := tcpConns(t)
@@ -163,7 +163,7 @@ func TestMixedWrites(t *testing.T) {
 	}
 }
 
-// Many packets in one write, up to 32 KiB; each write is counted below Conn.
+// Packets of up to 32 KiB in total leave in one write. Writes are counted below Conn.
 func TestBatching(t *testing.T) {
 	a, b := testkit.TCPPair(t)
 	w := watch(a, 0)
@@ -179,7 +179,7 @@ func TestBatching(t *testing.T) {
 	check := func(what string, sizes ...int) {
 		t.Helper()
 		if fmt.Sprint(w.writes) != fmt.Sprint(sizes) {
-			t.Errorf("%s: writes of %v bytes, want %v", what, w.writes, sizes)
+			t.Errorf("%s: got writes of %v bytes, want %v", what, w.writes, sizes)
 		}
 		w.writes = nil
 	}
@@ -214,8 +214,8 @@ func TestBatching(t *testing.T) {
 	}
 }
 
-// The initiator's handshake takes two writes, its first messages included; the
-// responder's, whose peer's key arrives whole, one.
+// The initiator's handshake takes two writes, first messages included; the responder's takes one if
+// the peer's key arrives whole.
 func TestHandshakeWrites(t *testing.T) {
 	first := [][]byte{testBytes(113, 1), testBytes(0, 1), testBytes(9000, 2)}
 	a, b := net.Pipe()
@@ -243,7 +243,7 @@ func TestHandshakeWrites(t *testing.T) {
 	}
 }
 
-// First messages and what follows them arrive in order, whoever sends them.
+// First messages and later ones arrive in order, for either role.
 func TestFirst(t *testing.T) {
 	a, b := testkit.TCPPair(t)
 	first := [][]byte{testBytes(10, 1), testBytes(40_000, 2)}
@@ -266,20 +266,20 @@ func TestTooLargeToSend(t *testing.T) {
 	for _, w := range writers[:3] {
 		var size *SizeError
 		if err := w.send(client, over); !errors.As(err, &size) || size.Contents != len(over) || size.Error() == "" {
-			t.Errorf("%s: %v", w.name, err)
+			t.Errorf("%s: got %v, want a *SizeError", w.name, err)
 		}
 	}
-	// Nothing was sealed, so the session goes on.
+	// Nothing was sealed, so the session continues.
 	if err := client.WritePacket([]byte("next")); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := server.ReadPacket(); err != nil || string(got) != "next" {
-		t.Errorf("%q, %v", got, err)
+		t.Errorf("got %q, %v", got, err)
 	}
 }
 
 func TestHandshakeFaults(t *testing.T) {
-	// A v1 peer has been told nothing.
+	// Nothing is sent to a v1 peer.
 	a, b := testkit.TCPPair(t)
 	prefix := v1Prefix(mainnet)
 	if _, err := a.Write(prefix[:]); err != nil {
@@ -288,22 +288,22 @@ func TestHandshakeFaults(t *testing.T) {
 	var h *HandshakeError
 	if _, err := Server(context.Background(), b, Config{Magic: mainnet}); !errors.Is(err, ErrV1Peer) || !errors.As(err, &h) ||
 		h.Sent != 0 || h.Received != 16 || h.HungUp() {
-		t.Errorf("%v", err)
+		t.Errorf("got %v", err)
 	}
 	if n, err := a.Read(make([]byte, 1)); n != 0 || err != io.EOF {
-		t.Errorf("%d bytes, %v", n, err)
+		t.Errorf("got %d bytes, %v", n, err)
 	}
-	// A configuration at fault sends nothing either, and closes.
+	// An invalid configuration sends nothing either, and closes the connection.
 	a, b = testkit.TCPPair(t)
 	if _, err := Client(context.Background(), b, Config{Garbage: make([]byte, 5000)}); err == nil || errors.As(err, &h) {
-		t.Errorf("%v", err)
+		t.Errorf("got %v", err)
 	}
 	if n, err := a.Read(make([]byte, 1)); n != 0 || err != io.EOF {
-		t.Errorf("%d bytes, %v", n, err)
+		t.Errorf("got %d bytes, %v", n, err)
 	}
 }
 
-// Timeouts of an established connection; the one for reading does not end it.
+// Timeouts of an established connection; a read timeout does not end it.
 func TestIdleTimeouts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := net.Pipe()
@@ -312,18 +312,18 @@ func TestIdleTimeouts(t *testing.T) {
 		begin := time.Now()
 		_, err := server.ReadPacket()
 		if took := time.Since(begin); !errors.Is(err, os.ErrDeadlineExceeded) || took < limit*7/8 || took > limit {
-			t.Fatalf("%v after %v", err, took)
+			t.Fatalf("got %v after %v", err, took)
 		}
 		go client.WritePacket([]byte("late"))
 		if got, err := server.ReadPacket(); err != nil || string(got) != "late" {
-			t.Fatalf("%q, %v", got, err)
+			t.Fatalf("got %q, %v", got, err)
 		}
 		synctest.Wait()
 
 		begin = time.Now()
 		err = client.WritePacket([]byte("not taken"))
 		if took := time.Since(begin); !errors.Is(err, os.ErrDeadlineExceeded) || took < limit*7/8 || took > limit {
-			t.Fatalf("%v after %v", err, took)
+			t.Fatalf("got %v after %v", err, took)
 		}
 		for _, w := range writers {
 			if again := w.send(client, []byte("more")); !errors.Is(again, os.ErrDeadlineExceeded) {

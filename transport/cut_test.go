@@ -16,7 +16,7 @@ import (
 	"bip324proxy/internal/testkit"
 )
 
-// start runs Client or Server and returns where its outcome will be.
+// start runs Client or Server and returns a channel with its error.
 func start(ctx context.Context, nc net.Conn, initiator bool, cfg Config) chan error {
 	done := make(chan error, 1)
 	go func() {
@@ -29,7 +29,7 @@ func start(ctx context.Context, nc net.Conn, initiator bool, cfg Config) chan er
 	return done
 }
 
-// The peer hangs up, or resets the connection, after every byte of its flights.
+// The peer hangs up or resets after each byte of its flights.
 func TestCutAtEveryByte(t *testing.T) {
 	testkit.NoLeaks(t)
 	for _, initiator := range []bool{true, false} {
@@ -65,7 +65,7 @@ func TestCutAtEveryByte(t *testing.T) {
 					t.Errorf("%s: %v, hung up: %v; want %q, %d sent", name, err, h.HungUp(), stageAfter(k), sent)
 				}
 				if !reset && !errors.Is(err, io.EOF) {
-					t.Errorf("%s: %v, want EOF", name, err)
+					t.Errorf("%s: got %v, want EOF", name, err)
 				}
 				if _, err := nc.Write([]byte{0}); !errors.Is(err, net.ErrClosed) {
 					t.Errorf("%s: the socket is still open: %v", name, err)
@@ -76,8 +76,8 @@ func TestCutAtEveryByte(t *testing.T) {
 	}
 }
 
-// A whole flight, then a reset before the answer can leave: the session failed,
-// and it was the peer that ended it.
+// After a whole flight and a reset before the answer, the session fails, with the peer as the
+// cause.
 func TestPeerGoneBeforeTheAnswer(t *testing.T) {
 	a, b := net.Pipe()
 	reset := &net.OpError{Op: "write", Net: "tcp", Err: os.NewSyscallError("write", errno.EPIPE)}
@@ -102,7 +102,7 @@ func TestPeerGoneBeforeTheAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !he.HungUp() || he.Received != flightSize || he.Sent != helloSize {
-		t.Errorf("%v, hung up: %v", he, he.HungUp())
+		t.Errorf("got %v, hung up: %v", he, he.HungUp())
 	}
 }
 
@@ -121,7 +121,7 @@ func (f *failsSecondWrite) Write(p []byte) (int, error) {
 
 var errStopped = errors.New("stopped by the test")
 
-// The context ends the handshake at each stage, by its deadline or by hand.
+// The context ends the handshake at each stage, by its deadline or by cancellation.
 func TestContextEndsHandshake(t *testing.T) {
 	limit := 10 * time.Second
 	for _, how := range []struct {
@@ -177,7 +177,7 @@ func TestContextEndsHandshake(t *testing.T) {
 	}
 }
 
-// The peer takes nothing, so that the handshake hangs in its first write.
+// The peer reads nothing, so the handshake blocks in its first write.
 func TestContextEndsWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		nc, other := net.Pipe()
@@ -187,7 +187,7 @@ func TestContextEndsWrite(t *testing.T) {
 		var h *HandshakeError
 		if err := <-start(ctx, nc, true, scriptConfig()); !errors.As(err, &h) || !errors.Is(err, context.DeadlineExceeded) ||
 			h.Stage != StageKey || h.Sent != 0 || h.Received != 0 || h.HungUp() {
-			t.Errorf("%v", err)
+			t.Errorf("got %v", err)
 		}
 	})
 }
@@ -202,14 +202,14 @@ func TestContextOverBeforehand(t *testing.T) {
 			cfg.FirstByteTimeout = first
 			var h *HandshakeError
 			if err := <-start(ctx, nc, initiator, cfg); !errors.As(err, &h) || !errors.Is(err, context.Canceled) || h.HungUp() {
-				t.Errorf("%v", err)
+				t.Errorf("got %v", err)
 			}
 			other.Close()
 		}
 	}
 }
 
-// The context has no say once the handshake is over.
+// After the handshake the context has no effect.
 func TestContextAfterHandshake(t *testing.T) {
 	a, b := testkit.TCPPair(t)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -229,7 +229,7 @@ func TestContextAfterHandshake(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got, err := server.ReadPacket(); err != nil || string(got) != "still there" {
-			t.Fatalf("%q, %v", got, err)
+			t.Fatalf("got %q, %v", got, err)
 		}
 	}
 }
@@ -246,13 +246,13 @@ func TestFirstByteTimeout(t *testing.T) {
 			err := <-done
 			var h *HandshakeError
 			if !errors.As(err, &h) || !errors.Is(err, ErrSilent) || time.Since(begin) != cfg.FirstByteTimeout {
-				t.Fatalf("%v after %v", err, time.Since(begin))
+				t.Fatalf("got %v after %v", err, time.Since(begin))
 			}
 			if h.Stage != StageKey || h.Sent != sent || h.Received != 0 || h.HungUp() {
-				t.Errorf("%v", err)
+				t.Errorf("got %v", err)
 			}
 		})
-		// One byte in time is enough; the rest may be slow.
+		// One byte in time suffices; the rest may be slow.
 		synctest.Test(t, func(t *testing.T) {
 			nc, other := net.Pipe()
 			cfg := scriptConfig()
@@ -264,7 +264,7 @@ func TestFirstByteTimeout(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		// Who hangs up is not silent.
+		// A peer that hangs up does not count as silent.
 		synctest.Test(t, func(t *testing.T) {
 			nc, other := net.Pipe()
 			cfg := scriptConfig()
@@ -280,8 +280,7 @@ func TestFirstByteTimeout(t *testing.T) {
 	}
 }
 
-// slowWriter writes its first byte, or its first piece, at once, and all else
-// after a pause.
+// slowWriter writes its first byte, or its first piece, at once, and the rest after a pause.
 type slowWriter struct {
 	net.Conn
 	pause  time.Duration
@@ -329,7 +328,7 @@ func TestHungUp(t *testing.T) {
 	} {
 		h := &HandshakeError{Stage: StageGarbage, Err: c.err}
 		if h.HungUp() != c.want || h.Error() == "" || !errors.Is(h, c.err) {
-			t.Errorf("%v: hung up %v", c.err, h.HungUp())
+			t.Errorf("%v: HungUp is %v", c.err, h.HungUp())
 		}
 	}
 }

@@ -4,7 +4,7 @@ package transport
 
 import "testing"
 
-// Under the race detector what is given to crypto/rand escapes.
+// With the race detector, arguments of crypto/rand escape to the heap.
 func TestExchangeAllocations(t *testing.T) {
 	k := newPrivateKey()
 	theirs := newPrivateKey().public

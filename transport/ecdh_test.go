@@ -11,8 +11,8 @@ import (
 	"github.com/btcsuite/btcd/btcec/v2/ellswift"
 )
 
-// differential runs a random comparison with another implementation a thousand
-// times, or as often as CASES in the environment says.
+// differential runs a random comparison with another implementation a thousand times, or CASES
+// times.
 func differential(t *testing.T, compare func()) {
 	t.Helper()
 	t.Parallel()
@@ -34,14 +34,13 @@ func cases(t testing.TB, def int) int {
 	return n
 }
 
-// refKey is btcec's private key for scalar.
+// refKey returns btcec's private key for scalar.
 func refKey(scalar *[32]byte) *btcec.PrivateKey {
 	k, _ := btcec.PrivKeyFromBytes(scalar[:])
 	return k
 }
 
-// checkECDH computes the secret as btcec does. Any scalar is good, but for 0
-// modulo n.
+// checkECDH compares the secret with btcec's. Any scalar but 0 modulo n is valid.
 func checkECDH(t testing.TB, k *privateKey, theirs *[KeySize]byte, initiator bool) {
 	t.Helper()
 	ref := refKey(&k.scalar)
@@ -91,7 +90,7 @@ func TestECDHAgainstBtcec(t *testing.T) {
 	})
 }
 
-// checkPublic decodes our encoding with btcec, and multiplies with it.
+// checkPublic decodes our encoding with btcec and compares with btcec's multiplication.
 func checkPublic(t testing.TB, k *privateKey) {
 	t.Helper()
 	want := refKey(&k.scalar).PubKey().X()
@@ -105,8 +104,8 @@ func TestCreationAgainstBtcec(t *testing.T) {
 	differential(t, func() { checkPublic(t, newPrivateKey()) })
 }
 
-// chiSquare returns the statistic of counts that should all be the same, as a
-// number of standard deviations from what it is on average.
+// chiSquare returns the statistic of counts that should be equal, in standard deviations from its
+// mean.
 func chiSquare(counts []int) (sigmas float64) {
 	total := 0
 	for _, n := range counts {
@@ -121,10 +120,9 @@ func chiSquare(counts []int) (sigmas float64) {
 	return (sigmas - freedom) / math.Sqrt(2*freedom)
 }
 
-// Encodings look like random bytes, those of one public key as well as those of
-// many, and no case is preferred. What is allowed, nine sigmas for a byte, for
-// all bytes together six, for the cases ten, chance exceeds once in 10⁸ runs or
-// less.
+// Encodings of one public key or of many look like random bytes, and all cases are equally likely.
+// The limits (nine sigmas for a byte, six for all bytes, ten for the cases) are exceeded by chance
+// at most once in 10⁸ runs.
 func TestEncodingsAreUniform(t *testing.T) {
 	t.Parallel()
 	for name, key := range map[string]*privateKey{"many keys": nil, "one key": newPrivateKey()} {
@@ -161,7 +159,7 @@ func TestEncodingsAreUniform(t *testing.T) {
 	}
 }
 
-// caseOf returns the case of the inverse map that key, which encodes x, is from.
+// caseOf returns the case of the inverse map that gives key, which encodes x.
 func caseOf(t testing.TB, key *[KeySize]byte, x *field) int {
 	t.Helper()
 	u, want := fieldOf(key[:32]), fieldOf(key[32:])
@@ -170,18 +168,18 @@ func caseOf(t testing.TB, key *[KeySize]byte, x *field) int {
 		var v field
 		if xswiftecInv(&v, x, &u, c) && v.Equal(&want) {
 			if found >= 0 {
-				t.Errorf("%x is from case %d and from case %d", key[:], found, c)
+				t.Errorf("%x: both case %d and case %d give it", key[:], found, c)
 			}
 			found = c
 		}
 	}
 	if found < 0 {
-		t.Fatalf("%x is from no case", key[:])
+		t.Fatalf("%x: no case gives it", key[:])
 	}
 	return found
 }
 
-// BenchmarkKeyExchange is all of it for one side: creation and ECDH.
+// BenchmarkKeyExchange measures one side: key creation and ECDH.
 func BenchmarkKeyExchange(b *testing.B) {
 	keys := randomKeys()
 	b.Run("impl=ours", func(b *testing.B) {

@@ -66,7 +66,7 @@ func decodedX(key *[KeySize]byte) []byte {
 	return bytesOf(&x)
 }
 
-// refField is btcec's element for b.
+// refField returns btcec's element for b.
 func refField(b []byte) *btcec.FieldVal {
 	f := new(btcec.FieldVal)
 	f.SetByteSlice(b)
@@ -111,13 +111,13 @@ func TestXSwiftECInvVectors(t *testing.T) {
 	}
 }
 
-// checkDecode decodes as btcec's ellswift does, and checks that the point is
-// on the curve, y²z = x³ + 7z³.
+// checkDecode compares decoding with btcec's ellswift, and checks that the point is on the curve,
+// y²z = x³ + 7z³.
 func checkDecode(t testing.TB, key *[KeySize]byte) {
 	t.Helper()
 	want, err := ellswift.XSwiftEC(refField(key[:32]), refField(key[32:]))
 	if err != nil {
-		t.Fatalf("%x: the reference says %v", key[:], err)
+		t.Fatalf("%x: the reference fails: %v", key[:], err)
 	}
 	if got := decodedX(key); !bytes.Equal(got, want.Bytes()[:]) {
 		t.Fatalf("%x: x = %x, want %v", key[:], got, want)
@@ -132,14 +132,14 @@ func checkDecode(t testing.TB, key *[KeySize]byte) {
 	}
 }
 
-// edgeFields are numbers around zero, the field's order and 2²⁵⁶.
+// edgeFields returns numbers around zero, the field's order and 2²⁵⁶.
 func edgeFields(t testing.TB) [][]byte {
 	return [][]byte{
 		make([]byte, 32),
 		append(make([]byte, 31), 1),
 		append(make([]byte, 31), 2),
 		unhex(t, "fffffffffffffffffffffffffffffffffffffffffffffffffffffffefffffc2e"), // p-1
-		unhex(t, "fffffffffffffffffffffffffffffffffffffffffffffffffffffffefffffc2f"), // 0, again
+		unhex(t, "fffffffffffffffffffffffffffffffffffffffffffffffffffffffefffffc2f"), // also 0
 		unhex(t, "fffffffffffffffffffffffffffffffffffffffffffffffffffffffefffffc30"),
 		bytes.Repeat([]byte{0xff}, 32),
 	}
@@ -157,7 +157,7 @@ func TestDecodeEdges(t *testing.T) {
 		for _, v := range edges {
 			checkDecode(t, (*[KeySize]byte)(append(bytes.Clone(u), v...)))
 		}
-		// Both t for which u³+t²+7 = 0, if there are any.
+		// Both t for which u³+t²+7 = 0, if any.
 		f := fieldOf(u)
 		if f.IsZero() {
 			f = field{1}
@@ -184,8 +184,8 @@ func TestDecodeAgainstBtcec(t *testing.T) {
 	})
 }
 
-// checkInverse finds t as btcec's ellswift does, or finds as it does that there
-// is none. x must be on the curve.
+// checkInverse compares the result, t or that there is no t, with btcec's ellswift. x must be on
+// the curve.
 func checkInverse(t testing.TB, u, x []byte, c int) (found bool) {
 	t.Helper()
 	want := ellswift.XSwiftECInv(refField(u), refField(x), c)
@@ -193,12 +193,12 @@ func checkInverse(t testing.TB, u, x []byte, c int) (found bool) {
 	var got field
 	found = xswiftecInv(&got, &fx, &fu, c)
 	if found != (want != nil) || found && !bytes.Equal(bytesOf(&got), want.Bytes()[:]) {
-		t.Fatalf("u %x, x %x, case %d: %v, %x, want %v", u, x, c, found, bytesOf(&got), want)
+		t.Fatalf("u %x, x %x, case %d: got %v, %x, want %v", u, x, c, found, bytesOf(&got), want)
 	}
 	return found
 }
 
-// Where u is 0, u = x, or u = -2x, and where u is not reduced.
+// The inverse map agrees at u = 0, u = x and u = -2x, and for unreduced u.
 func TestInverseEdges(t *testing.T) {
 	found := 0
 	for range 20 {
@@ -216,7 +216,7 @@ func TestInverseEdges(t *testing.T) {
 		}
 	}
 	if found == 0 {
-		t.Error("there never was a t")
+		t.Error("no t was ever found")
 	}
 }
 
@@ -255,7 +255,7 @@ func BenchmarkEncode(b *testing.B) {
 	}
 }
 
-// randomKeys returns encodings that differ, so that no branch is learnt.
+// randomKeys returns different encodings, so that branch prediction does not learn one.
 func randomKeys() (keys [1024][KeySize]byte) {
 	for i := range keys {
 		rand.Read(keys[i][:])

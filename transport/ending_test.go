@@ -13,7 +13,7 @@ import (
 	"bip324proxy/internal/testkit"
 )
 
-// The end of the stream to one side leaves the other direction open.
+// Ending the stream in one direction leaves the other open.
 func TestCloseWrite(t *testing.T) {
 	client, server := tcpConns(t)
 	for _, n := range []int{3, 40_000, 5} {
@@ -26,7 +26,7 @@ func TestCloseWrite(t *testing.T) {
 	}
 	for _, n := range []int{3, 40_000, 5} {
 		if got, err := server.ReadPacket(); err != nil || len(got) != n {
-			t.Fatalf("%d bytes, %v", len(got), err)
+			t.Fatalf("got %d bytes, %v", len(got), err)
 		}
 	}
 	if err := ended(t, server); err != io.EOF {
@@ -37,7 +37,7 @@ func TestCloseWrite(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got, err := client.ReadPacket(); err != nil || string(got) != "still" {
-			t.Fatalf("%q, %v", got, err)
+			t.Fatalf("got %q, %v", got, err)
 		}
 	}
 	if err := server.Close(); err != nil {
@@ -47,7 +47,7 @@ func TestCloseWrite(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	// Where there is no half close, it is a whole one.
+	// Without support for half-closing, the connection is closed.
 	a, b := net.Pipe()
 	client, server = connPair(t, a, b, Config{Magic: mainnet}, Config{Magic: mainnet})
 	go client.CloseWrite()
@@ -56,8 +56,7 @@ func TestCloseWrite(t *testing.T) {
 	}
 }
 
-// A stream that ends within a packet, at each of its bytes or, for large ones,
-// around the steps in which they are read.
+// The stream ends within a packet: at each byte or, for large packets, around the read steps.
 func TestCutPacket(t *testing.T) {
 	for _, n := range []int{0, 30, 16_370, 20_000, 300_000, MaxContents} {
 		s, _, _, _ := ciphers(t)
@@ -75,14 +74,14 @@ func TestCutPacket(t *testing.T) {
 			}
 			conn := receiverOf(in, o)
 			if got, err := conn.ReadPacket(); err != nil || string(got) != "first" {
-				t.Fatalf("%q, %v", got, err)
+				t.Fatalf("got %q, %v", got, err)
 			}
 			want := io.ErrUnexpectedEOF
 			if k == 0 {
 				want = io.EOF
 			}
 			if err := ended(t, conn); err != want {
-				t.Errorf("%d of %d bytes: %v", k, len(packet), err)
+				t.Errorf("%d of %d bytes: got %v", k, len(packet), err)
 			}
 		}
 	}
@@ -103,7 +102,7 @@ func TestReset(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := ended(t, server); err == io.EOF {
-		t.Fatal("a reset looks like an end")
+		t.Fatal("a reset gives EOF")
 	}
 }
 
@@ -138,7 +137,7 @@ func TestInterrupt(t *testing.T) {
 		if err := client.WritePacket([]byte("late")); err != nil {
 			t.Fatal(err)
 		}
-		for range 3 { // and it stays so
+		for range 3 { // the error stays
 			if _, err := server.ReadPacket(); !errors.Is(err, os.ErrDeadlineExceeded) {
 				t.Errorf("afterwards: %v", err)
 			}
@@ -152,7 +151,7 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
-// Packets that have arrived are read in spite of an interrupt; half a packet is not.
+// After an interrupt, packets that have arrived can still be read; a partial one cannot.
 func TestInterruptWithBufferedPackets(t *testing.T) {
 	a, b := net.Pipe()
 	client, server := connPair(t, a, b, Config{Magic: mainnet}, Config{Magic: mainnet})
@@ -160,14 +159,14 @@ func TestInterruptWithBufferedPackets(t *testing.T) {
 	go a.Write(last[:len(last)-1])
 	for i, want := range []string{"one", "two", "three"} {
 		if got, err := server.ReadPacket(); err != nil || string(got) != want {
-			t.Fatalf("%q, %v", got, err)
+			t.Fatalf("got %q, %v", got, err)
 		}
 		if i == 0 {
 			server.Interrupt()
 		}
 	}
 	if server.PacketBuffered() {
-		t.Error("half a packet is buffered")
+		t.Error("PacketBuffered is true for a partial packet")
 	}
 	if _, err := server.ReadPacket(); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Error(err)
@@ -178,12 +177,12 @@ func TestPacketBuffered(t *testing.T) {
 	a, b := net.Pipe()
 	client, server := connPair(t, a, b, Config{Magic: mainnet}, Config{Magic: mainnet})
 	if server.PacketBuffered() {
-		t.Fatal("before anything was sent")
+		t.Fatal("PacketBuffered is true before anything was sent")
 	}
 	next := func(want string, buffered bool) {
 		t.Helper()
 		if got, err := server.ReadPacket(); err != nil || string(got) != want {
-			t.Fatalf("%q, %v", got, err)
+			t.Fatalf("got %q, %v", got, err)
 		}
 		for range 2 {
 			if got := server.PacketBuffered(); got != buffered {
@@ -195,9 +194,9 @@ func TestPacketBuffered(t *testing.T) {
 	cut := packetSize(1) + packetSize(0) + packetSize(1)
 	go func() {
 		a.Write(stream[:cut+2])                              // two bytes of c's length
-		a.Write(stream[cut+2 : len(stream)-packetSize(1)-1]) // all of c but a byte
+		a.Write(stream[cut+2 : len(stream)-packetSize(1)-1]) // all but one byte of c
 		a.Write(stream[len(stream)-packetSize(1)-1:])
-		client.WritePacket(make([]byte, 20_000)) // more than the buffer holds
+		client.WritePacket(make([]byte, 20_000)) // larger than the buffer
 		client.WritePacket([]byte("e"))
 	}()
 	next("a", true)
@@ -206,19 +205,19 @@ func TestPacketBuffered(t *testing.T) {
 	next("c", true)
 	next("d", false)
 	if got, err := server.ReadPacket(); err != nil || len(got) != 20_000 {
-		t.Fatalf("%d bytes, %v", len(got), err)
+		t.Fatalf("got %d bytes, %v", len(got), err)
 	}
 	next("e", false)
 	go a.Write(append(oneWrite(client, "f"), promise(client.out.ciphers, MaxContents+1)...))
-	next("f", true) // a failure takes no waiting
+	next("f", true) // a failure is returned without waiting
 	var size *SizeError
 	if err := ended(t, server); !errors.As(err, &size) {
 		t.Error(err)
 	}
 }
 
-// A decoy is not a packet that ReadPacket would return: who flushes what he
-// has queued only when PacketBuffered says no would wait for ever.
+// Buffered decoys do not count, since ReadPacket skips them: a caller that flushes only when
+// PacketBuffered returns false would wait for ever.
 func TestPacketBufferedDecoy(t *testing.T) {
 	a, b := net.Pipe()
 	client, server := connPair(t, a, b, Config{Magic: mainnet}, Config{Magic: mainnet})
@@ -232,24 +231,24 @@ func TestPacketBufferedDecoy(t *testing.T) {
 	} {
 		go a.Write(oneWrite(client, c.packets...))
 		if got, err := server.ReadPacket(); err != nil || string(got) != "first" {
-			t.Fatalf("%q, %v", got, err)
+			t.Fatalf("got %q, %v", got, err)
 		}
 		if got := server.PacketBuffered(); got != c.want {
-			t.Errorf("%q: %v, want %v", c.packets, got, c.want)
+			t.Errorf("%q: got %v, want %v", c.packets, got, c.want)
 		}
 	}
 	if got, err := server.ReadPacket(); err != nil || string(got) != "second" {
-		t.Fatalf("%q, %v", got, err)
+		t.Fatalf("got %q, %v", got, err)
 	}
 }
 
-// A hundred peers promise four megabytes each and send nothing more.
+// A hundred peers announce four megabytes each and send nothing more.
 func TestPromisesTakeNoMemory(t *testing.T) {
 	const conns = 100
 	heap := func() uint64 {
 		var m runtime.MemStats
 		runtime.GC()
-		runtime.GC() // the first one only moves the pools aside
+		runtime.GC() // the first run only moves the pools aside
 		runtime.ReadMemStats(&m)
 		return m.HeapAlloc
 	}
@@ -290,8 +289,8 @@ func TestPromisesTakeNoMemory(t *testing.T) {
 	}
 }
 
-// In steady state neither side allocates per packet. A run is twenty packets,
-// so that the new keys of every 224th come to less than one allocation a run.
+// In steady state neither side allocates per packet. A run has twenty packets, so the rekeying at
+// every 224th is less than one allocation a run.
 func TestConnAllocations(t *testing.T) {
 	if testkit.Racing() {
 		t.Skip("pools forget at random under the race detector")
@@ -326,7 +325,7 @@ func TestConnAllocations(t *testing.T) {
 		if failure != nil {
 			t.Fatal(failure)
 		}
-		// Two directions of keys, two ciphers each: a few allocations in 224 packets.
+		// Two directions of keys with two ciphers each: a few allocations in 224 packets.
 		if got > 1 {
 			t.Errorf("%v allocations for %d packets, one of %d bytes", got, packets, n)
 		}

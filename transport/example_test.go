@@ -12,7 +12,7 @@ import (
 
 var regtest = [4]byte{0xfa, 0xbf, 0xb5, 0xda}
 
-// Both roles over one connection.
+// The example runs both roles over one connection.
 func Example() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -35,7 +35,7 @@ func Example() {
 
 	conn, err := transport.Client(ctx, ours, transport.Config{
 		Magic: regtest,
-		First: [][]byte{[]byte("hello")}, // leaves together with our version packet
+		First: [][]byte{[]byte("hello")}, // sent together with the version packet
 	})
 	if err != nil {
 		fmt.Println(err)
@@ -47,8 +47,7 @@ func Example() {
 	// Output: you said: hello <nil>
 }
 
-// The handshake and the packets without a socket, for programs that have an
-// event loop of their own.
+// A program with its own event loop can use the handshake and the packets without a socket.
 func ExampleHandshake() {
 	ours, err := transport.NewHandshake(transport.Config{Magic: regtest}, true)
 	if err != nil {
@@ -83,10 +82,10 @@ func ExampleHandshake() {
 	// hello, decoy false, <nil>
 }
 
-// The other role: a node that accepts connections and takes v2 only.
+// A node accepts v2 connections only.
 func ExampleServer() {
 	ours, theirs := net.Pipe()
-	go func() { // a client of v1
+	go func() { // a v1 client
 		theirs.Write(append(regtest[:], "version\x00\x00\x00\x00\x00 and so on"...))
 		theirs.Close()
 	}()

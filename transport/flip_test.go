@@ -7,13 +7,12 @@ import (
 	"testing"
 )
 
-// region is a part of a side's stream and what one altered bit in it does to
-// the side that receives it.
+// region is a part of a side's stream, with the effect of a flipped bit in it on the receiver.
 type region struct {
 	name string
-	end  int // of the region, in the stream
-	// verdict checks the receiver, which has got the altered stream, and 20,000
-	// more bytes if more is set.
+	end  int // offset in the stream
+	// verdict checks the receiver after the altered stream, and after 20,000 more bytes if more is
+	// set.
 	verdict func(h *Handshake, err error, more bool) bool
 }
 
@@ -21,7 +20,7 @@ func refused(want error) func(*Handshake, error, bool) bool {
 	return func(h *Handshake, err error, more bool) bool { return errors.Is(err, want) }
 }
 
-// lost: the terminator is never found.
+// lost checks that the terminator is never found.
 func lost(h *Handshake, err error, more bool) bool {
 	if !more {
 		return err == nil && h.Stage() == StageGarbage
@@ -29,18 +28,17 @@ func lost(h *Handshake, err error, more bool) bool {
 	return err == ErrNoTerminator && h.Received() == bytesToTerminator
 }
 
-// resized: the packet has another length, so it is refused for its size, or
-// waits for bytes that make it no better.
+// resized checks that the packet, whose length has changed, is refused for its size, fails
+// authentication, or waits for more bytes.
 func resized(h *Handshake, err error, more bool) bool {
 	var size *SizeError
 	waits := err == nil && h.Stage() == StageVersion
 	return errors.As(err, &size) || err == ErrAuthentication || waits && (!more || h.verifier.size > 20_000)
 }
 
-// Every bit of both sides' flights, altered on the way, one at a time. The side
-// that receives it never completes the handshake. The other side, all of whose
-// bytes are as they were, completes it unless it was the key, or unless it is
-// the responder and its one flight made the initiator fail before it answered.
+// Each bit of both sides' flights is flipped on the way, one at a time. The receiver never
+// completes the handshake. The sender, whose input is intact, does, unless the bit was in the key,
+// or the sender is the responder and the initiator failed before it answered.
 func TestFlippedBits(t *testing.T) {
 	keyI, keyR := fixedKey(t, 0), fixedKey(t, 1)
 	cfg := func(seed uint64) Config {
@@ -104,9 +102,9 @@ func TestFlippedBits(t *testing.T) {
 
 var filler = testBytes(20_000, 9)
 
-// converse carries whole flights between two machines through a man in the
-// middle, and returns the error of each. A side that has failed sends and
-// hears no more; the other is left with what was on its way.
+// converse carries whole flights between two machines, each altered by a man in the middle, and
+// returns the error of each. A side that has failed sends and receives nothing more; the other
+// still receives what was on its way.
 func converse(a, b *Handshake, alter func(from *Handshake, offset int, sent []byte) []byte) map[*Handshake]error {
 	errs := map[*Handshake]error{}
 	offset := map[*Handshake]int{}

@@ -8,8 +8,8 @@ import (
 	"testing/iotest"
 )
 
-// FuzzHandshake feeds a machine bytes that follow what an honest peer would
-// have sent: nothing, its key, its garbage and terminator, or a decoy too.
+// FuzzHandshake feeds a machine any bytes after the start of an honest flight: nothing, the key,
+// garbage and terminator, or also a decoy.
 func FuzzHandshake(f *testing.F) {
 	f.Add(false, byte(0), uint16(1), []byte("\xf9\xbe\xb4\xd9version\x00\x00\x00\x00\x00"))
 	f.Add(true, byte(0), uint16(30), []byte("\xf9\xbe\xb4\xd9version\x00\x00\x00\x00\x00\x66\x00\x00\x00\x01\x02\x03\x04"))
@@ -20,7 +20,7 @@ func FuzzHandshake(f *testing.F) {
 	ours, theirs := fixedKey(f, 0), fixedKey(f, 1)
 	garbage := testBytes(30, 1)
 	f.Fuzz(func(t *testing.T, initiator bool, depth byte, chunk uint16, data []byte) {
-		v1Size := v1HeaderSize // that an answer in v1 must have
+		v1Size := v1HeaderSize // required for an answer in v1
 		if !initiator {
 			v1Size = v1PrefixSize
 		}
@@ -42,7 +42,7 @@ func FuzzHandshake(f *testing.F) {
 		}
 		_, _, err = feed(t, h, data, func() int { return 1 + int(chunk) })
 		if h.Stage() == StageDone {
-			t.Fatal("done with a peer that has no key")
+			t.Fatal("the handshake completed without the peer's private key")
 		}
 		var size *SizeError
 		switch {
@@ -51,10 +51,10 @@ func FuzzHandshake(f *testing.F) {
 		case err == ErrV1OtherNetwork && depth%4 == 0 && h.Received() >= v1PrefixSize:
 		case err == ErrV1Peer && depth%4 == 0 && h.Received() >= v1Size:
 		default:
-			t.Fatalf("error %v", err)
+			t.Fatalf("got the error %v", err)
 		}
 		if cap(h.buf) > 2*(MaxGarbage+terminatorSize) {
-			t.Fatalf("%d bytes of memory", cap(h.buf))
+			t.Fatalf("the buffer has %d bytes", cap(h.buf))
 		}
 		if err != nil {
 			wiped(t, h)
@@ -62,8 +62,8 @@ func FuzzHandshake(f *testing.F) {
 	})
 }
 
-// FuzzPacket replaces a part of an honest stream of packets. What is delivered
-// is what was sealed, in order, and all of it that lies before the change.
+// FuzzPacket replaces a part of an honest stream of packets. The packets delivered are those sealed
+// before the change, in order and complete.
 func FuzzPacket(f *testing.F) {
 	f.Add([]byte{1, 2, 3}, uint16(25), uint16(4), []byte("xxxx"), false)
 	f.Add([]byte{0, 200, 255}, uint16(3), uint16(0), []byte{0}, true)
@@ -75,7 +75,7 @@ func FuzzPacket(f *testing.F) {
 		var ends []int
 		for i, c := range plan[:min(len(plan), 300)] {
 			n := int(c & 0x7f)
-			if n > 0x78 { // around the reader's buffer
+			if n > 0x78 { // around the size of the reader's buffer
 				n = 16<<10 - 24 + n - 0x78
 			}
 			p := s.seal(nil, testBytes(n, uint64(i)), nil, c >= 0x80)
@@ -88,7 +88,7 @@ func FuzzPacket(f *testing.F) {
 		from := min(int(at), len(whole))
 		to := min(from+int(drop), len(whole))
 		altered := bytes.Join([][]byte{whole[:from], with, whole[to:]}, nil)
-		intact := 0 // bytes
+		intact := 0 // number of bytes before the change
 		for intact < min(len(whole), len(altered)) && whole[intact] == altered[intact] {
 			intact++
 		}
@@ -114,7 +114,7 @@ func FuzzPacket(f *testing.F) {
 		}
 		for i, end := range ends {
 			if whole := end <= intact; whole != (i < got) {
-				t.Fatalf("%d packets delivered; packet %d ends at %d, %d bytes are intact", got, i, end, intact)
+				t.Fatalf("%d packets delivered; packet %d ends at %d, but only %d bytes are intact", got, i, end, intact)
 			}
 		}
 	})

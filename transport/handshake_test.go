@@ -7,15 +7,15 @@ import (
 	"testing"
 )
 
-// established fails the test unless both machines are done, share a session,
-// forgot their keys, and understand each other's packets.
+// established checks that both machines are done, share a session, wiped their keys, and understand
+// each other's packets.
 func established(t *testing.T, a, b *Handshake) {
 	t.Helper()
 	if a.Stage() != StageDone || b.Stage() != StageDone {
-		t.Fatalf("stages %q and %q", a.Stage(), b.Stage())
+		t.Fatalf("got stages %q and %q", a.Stage(), b.Stage())
 	}
 	if a.keys.sessionID != b.keys.sessionID || a.keys.sessionID == [32]byte{} {
-		t.Fatalf("session ids %x and %x", a.keys.sessionID, b.keys.sessionID)
+		t.Fatalf("got session ids %x and %x", a.keys.sessionID, b.keys.sessionID)
 	}
 	wiped(t, a)
 	wiped(t, b)
@@ -51,7 +51,7 @@ func TestHandshakeGarbage(t *testing.T) {
 	}
 }
 
-// With keys and garbage of its own choice, whatever the lengths.
+// Each machine chooses its key and garbage; all lengths work.
 func TestHandshakeRandom(t *testing.T) {
 	lengths := map[int]bool{}
 	for range 20 {
@@ -68,7 +68,7 @@ func TestHandshakeRandom(t *testing.T) {
 		established(t, a, b)
 	}
 	if len(lengths) < 3 {
-		t.Errorf("garbage has only the lengths %v", lengths)
+		t.Errorf("the garbage had only the lengths %v", lengths)
 	}
 }
 
@@ -109,9 +109,8 @@ func TestManyDecoys(t *testing.T) {
 	}
 }
 
-// The initiator answers the 64th byte, and only that, with its terminator,
-// decoys, version packet and first messages at once; the garbage that follows
-// draws no answer.
+// The initiator answers the 64th byte, and only that, with its terminator, decoys, version packet
+// and first messages at once; the peer's garbage gets no answer.
 func TestSecondFlight(t *testing.T) {
 	key := fixedKey(t, 1)
 	ours := []byte("our garbage")
@@ -124,12 +123,12 @@ func TestSecondFlight(t *testing.T) {
 		t.Fatalf("first flight %x, want %x", got, want)
 	}
 	if again := h.Start(); again != nil {
-		t.Fatalf("Start gave %d bytes twice", len(again))
+		t.Fatalf("Start returned %d bytes the second time", len(again))
 	}
 	flight := append(p.hello(testBytes(200, 3)), p.seal.seal(nil, nil, testBytes(200, 3), false)...)
 	for i, c := range flight[:63] {
 		if n, send, err := h.Receive([]byte{c}); n != 1 || len(send) != 0 || err != nil {
-			t.Fatalf("byte %d: %d, %d bytes to send, %v", i, n, len(send), err)
+			t.Fatalf("byte %d: consumed %d, %d bytes to send, %v", i, n, len(send), err)
 		}
 	}
 	_, send, err := h.Receive(flight[63:64])
@@ -152,7 +151,7 @@ func TestSecondFlight(t *testing.T) {
 	}
 }
 
-// What follows the version packet is the session's.
+// Data after the version packet is left for the session.
 func TestHandshakeLeavesTheRest(t *testing.T) {
 	for _, initiator := range []bool{true, false} {
 		for _, c := range chunkings() {
@@ -166,7 +165,7 @@ func TestHandshakeLeavesTheRest(t *testing.T) {
 				t.Fatalf("%s: consumed %d of %d, %v", c.name, n, len(flight), err)
 			}
 			if n, send, err := h.Receive(message); n != 0 || send != nil || err != nil {
-				t.Fatalf("after the end: %d, %x, %v", n, send, err)
+				t.Fatalf("after the end: consumed %d, to send %x, %v", n, send, err)
 			}
 		}
 	}
@@ -189,7 +188,7 @@ func TestConfigLimits(t *testing.T) {
 	}
 	var size *SizeError
 	if _, err := NewHandshake(Config{Version: over}, true); !errors.As(err, &size) || size.Contents != MaxContents+1 {
-		t.Errorf("error %v", err)
+		t.Errorf("got the error %v", err)
 	}
 	if _, err := NewHandshake(Config{Garbage: make([]byte, MaxGarbage), Version: over[1:], Decoys: []int{MaxContents}}, true); err != nil {
 		t.Errorf("the limits themselves: %v", err)
@@ -199,7 +198,7 @@ func TestConfigLimits(t *testing.T) {
 func TestWipe(t *testing.T) {
 	h := machine(t, Config{Magic: mainnet}, true, fixedKey(t, 0))
 	if h.key.scalar == [32]byte{} {
-		t.Fatal("no key to begin with")
+		t.Fatal("there is no key at the start")
 	}
 	h.Wipe()
 	wiped(t, h)
@@ -211,7 +210,7 @@ func TestStageNames(t *testing.T) {
 		seen[s.String()] = true
 	}
 	if len(seen) != 5 {
-		t.Errorf("five stages have the names %v", seen)
+		t.Errorf("the names of the five stages are %v", seen)
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// roles runs a test with h in either role and a scripted peer at its other end.
+// roles runs a test with h in each role and a scripted peer at its other end.
 func roles(t *testing.T, f func(t *testing.T, h *Handshake, p *peer)) {
 	t.Helper()
 	for _, initiator := range []bool{true, false} {
@@ -23,7 +23,7 @@ func roles(t *testing.T, f func(t *testing.T, h *Handshake, p *peer)) {
 func one() int { return 1 }
 func all() int { return 1 << 30 }
 
-// failed fails the test unless err is want and stays, and nothing is kept.
+// failed checks that err is want, that it stays, and that all keys are wiped.
 func failed(t *testing.T, h *Handshake, err, want error) {
 	t.Helper()
 	if !errors.Is(err, want) || h.Stage() == StageDone {
@@ -36,7 +36,7 @@ func failed(t *testing.T, h *Handshake, err, want error) {
 	wiped(t, h)
 }
 
-// Garbage may end in, begin with or be full of what almost is the terminator.
+// Garbage may end in, begin with or consist of parts of the terminator.
 func TestAlmostTerminator(t *testing.T) {
 	for offset := range 16 {
 		for _, behind := range []int{0, 1, 16} {
@@ -64,7 +64,7 @@ func TestAlmostTerminator(t *testing.T) {
 	}
 }
 
-// bytesToTerminator is how much is read before the search is given up.
+// bytesToTerminator is the number of bytes after which the search is given up.
 const bytesToTerminator = KeySize + 4095 + 16
 
 func TestTooMuchGarbage(t *testing.T) {
@@ -91,7 +91,7 @@ func TestWrongTerminatorBit(t *testing.T) {
 			flight = append(flight, testBytes(5000, 2)...)
 			n, _, err := feed(t, h, flight, all)
 			if n != bytesToTerminator || h.Stage() != StageGarbage {
-				t.Errorf("bit %d: %d bytes, stage %q", bit, n, h.Stage())
+				t.Errorf("bit %d: gave up after %d bytes at stage %q", bit, n, h.Stage())
 			}
 			failed(t, h, err, ErrNoTerminator)
 		})
@@ -131,14 +131,14 @@ func TestAssociatedData(t *testing.T) {
 				if c.want != nil {
 					failed(t, h, err, c.want)
 				} else if err != nil || h.Stage() != StageDone {
-					t.Errorf("stage %q, %v", h.Stage(), err)
+					t.Errorf("got stage %q, %v", h.Stage(), err)
 				}
 			})
 		})
 	}
 }
 
-// Contents of the largest size are taken, without any memory for them.
+// Contents of the largest size are accepted, without allocating memory for them.
 func TestLargestContents(t *testing.T) {
 	for _, decoy := range []bool{false, true} {
 		roles(t, func(t *testing.T, h *Handshake, p *peer) {
@@ -156,12 +156,12 @@ func TestLargestContents(t *testing.T) {
 				part := flight[at:min(at+16<<10, len(flight))]
 				n, _, err := h.Receive(part)
 				if err != nil || n != len(part) {
-					t.Fatalf("byte %d: %d, %v", at, n, err)
+					t.Fatalf("byte %d: consumed %d, %v", at, n, err)
 				}
 				at += n
 			}
 			if runtime.ReadMemStats(&after); after.TotalAlloc-before.TotalAlloc > 256<<10 {
-				t.Errorf("%d bytes were allocated for packets that nobody wants", after.TotalAlloc-before.TotalAlloc)
+				t.Errorf("%d bytes were allocated for packets that are discarded", after.TotalAlloc-before.TotalAlloc)
 			}
 			if h.Stage() != StageDone {
 				t.Errorf("decoy %v: stage %q", decoy, h.Stage())
@@ -187,7 +187,7 @@ func TestTooLargeContents(t *testing.T) {
 	}
 }
 
-// A peer on another network, with the same keys otherwise.
+// The peer is on another network, with the same keys.
 func TestOtherNetworkV2(t *testing.T) {
 	a := machine(t, Config{Magic: mainnet, Garbage: testBytes(20, 1)}, true, fixedKey(t, 0))
 	b := machine(t, Config{Magic: signet, Garbage: testBytes(20, 2)}, false, fixedKey(t, 1))
@@ -204,7 +204,7 @@ func TestOtherNetworkV2(t *testing.T) {
 	}
 }
 
-// An echo is no peer: neither our key reflected alone nor with all we say.
+// An echo does not complete a handshake, whether of the key alone or of everything we send.
 func TestReflection(t *testing.T) {
 	h := machine(t, Config{Magic: mainnet, Garbage: testBytes(20, 1)}, true, fixedKey(t, 0))
 	echo := h.Start()
@@ -221,7 +221,7 @@ func TestReflection(t *testing.T) {
 	failed(t, h, err, ErrNoTerminator)
 }
 
-// A recorded flight is worth nothing in another handshake.
+// A replayed flight fails in another handshake.
 func TestReplayedFlight(t *testing.T) {
 	for _, initiator := range []bool{true, false} {
 		key := fixedKey(t, 1)

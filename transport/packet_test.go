@@ -46,7 +46,7 @@ func TestRekeying(t *testing.T) {
 				}
 				got, decoy, err := d.o.open(p[lengthSize:], nil)
 				if err != nil || !bytes.Equal(got, want) || decoy != (i%3 == 0) {
-					t.Fatalf("packet %d: %x, decoy %v, %v", i, got, decoy, err)
+					t.Fatalf("packet %d: got %x, decoy %v, %v", i, got, decoy, err)
 				}
 			}
 			for what, rekeys := range map[string]uint64{
@@ -61,15 +61,15 @@ func TestRekeying(t *testing.T) {
 	}
 }
 
-// A packet is the same whether its contents are copied or lie in place, behind
-// nothing or behind other packets, with room to spare or without.
+// A packet is the same whether its contents are copied or sealed in place, after other packets or
+// none, with spare capacity or without.
 func TestSealPlaces(t *testing.T) {
 	for _, n := range []int{0, 1, 500, 40_000} {
 		contents := testBytes(n, 1)
 		a, _, _, _ := ciphers(t)
 		want := a.seal(nil, contents, []byte("aad"), false)
 		if !bytes.Equal(contents, testBytes(n, 1)) {
-			t.Fatal("contents that were to be copied have changed")
+			t.Fatal("sealing changed the contents")
 		}
 
 		b, _, _, _ := ciphers(t)
@@ -77,7 +77,7 @@ func TestSealPlaces(t *testing.T) {
 		place = append(place, make([]byte, Tailroom)...)
 		got := b.seal(place[:0], place[Headroom:Headroom+n], []byte("aad"), false)
 		if !bytes.Equal(got, want) || &got[0] != &place[0] {
-			t.Errorf("%d bytes in place: another packet", n)
+			t.Errorf("%d bytes in place: got another packet", n)
 		}
 
 		for _, spare := range []int{0, 1, packetSize(n), packetSize(n) + 100} {
@@ -85,17 +85,16 @@ func TestSealPlaces(t *testing.T) {
 			prefix := append(make([]byte, 0, 6+spare), "prefix"...)
 			got := c.seal(prefix, contents, []byte("aad"), false)
 			if string(got[:6]) != "prefix" || !bytes.Equal(got[6:], want) {
-				t.Errorf("%d bytes behind a prefix, %d spare: another packet", n, spare)
+				t.Errorf("%d bytes behind a prefix, %d spare: got another packet", n, spare)
 			}
 			if inside := &got[0] == &prefix[0]; inside != (spare >= packetSize(n)) {
-				t.Errorf("%d bytes, %d spare: in dst's memory: %v", n, spare, inside)
+				t.Errorf("%d bytes, %d spare: sealed in dst: %v", n, spare, inside)
 			}
 		}
 	}
 }
 
-// memConn is a socket that has received all that it ever will, and remembers
-// what is written to it.
+// memConn is a socket with a fixed input that records writes.
 type memConn struct {
 	net.Conn
 	in  io.Reader
@@ -114,26 +113,26 @@ func receiverOf(in io.Reader, o *direction) *Conn {
 	return &Conn{in: receiving{r: r, ciphers: o, size: -1}}
 }
 
-// ended fails the test unless c gives an error, and the same one for ever.
+// ended checks that c returns an error, and the same one from then on.
 func ended(t *testing.T, c *Conn) error {
 	t.Helper()
 	_, err := c.ReadPacket()
 	if err == nil {
-		t.Fatal("one packet too many")
+		t.Fatal("got another packet, want an error")
 	}
 	for range 3 {
 		if got, again := c.ReadPacket(); again != err || got != nil {
-			t.Fatalf("after %v: %x, %v", err, got, again)
+			t.Fatalf("after %v: got %x, %v", err, got, again)
 		}
 		if !c.PacketBuffered() {
-			t.Fatal("an error that stays takes no waiting")
+			t.Fatal("PacketBuffered is false after an error")
 		}
 	}
 	return err
 }
 
-// A stream that was tampered with ends at the first packet that is not the
-// next one as it was sealed; what came before it is delivered.
+// A tampered stream ends at the first packet that is not the next one as it was sealed; packets
+// before it are delivered.
 func TestTampering(t *testing.T) {
 	sizes := []int{10, 0, 100, 20_000, 10, 10}
 	for _, c := range []struct {
@@ -162,19 +161,19 @@ func TestTampering(t *testing.T) {
 			conn := receiverOf(bytes.NewReader(bytes.Join(c.alter(own, other), nil)), openR)
 			for i := range c.intact {
 				if got, err := conn.ReadPacket(); err != nil || !bytes.Equal(got, testBytes(sizes[i], uint64(i))) {
-					t.Fatalf("packet %d: %d bytes, %v", i, len(got), err)
+					t.Fatalf("packet %d: got %d bytes, %v", i, len(got), err)
 				}
 			}
 			err := ended(t, conn)
 			var size *SizeError
 			if err != ErrAuthentication && err != io.ErrUnexpectedEOF && !errors.As(err, &size) {
-				t.Errorf("error %v", err)
+				t.Errorf("got the error %v", err)
 			}
 		})
 	}
 }
 
-// Every bit of a packet counts.
+// Flipping any bit of a packet is detected.
 func TestFlippedPacketBits(t *testing.T) {
 	s, _, _, _ := ciphers(t)
 	good := s.seal(nil, []byte("first"), nil, false)
@@ -186,16 +185,16 @@ func TestFlippedPacketBits(t *testing.T) {
 		altered[bit/8] ^= 1 << (bit % 8)
 		conn := receiverOf(io.MultiReader(bytes.NewReader(good), bytes.NewReader(altered), bytes.NewReader(more)), o)
 		if got, err := conn.ReadPacket(); err != nil || string(got) != "first" {
-			t.Fatalf("bit %d: %q, %v", bit, got, err)
+			t.Fatalf("bit %d: got %q, %v", bit, got, err)
 		}
 		err := ended(t, conn)
 		if bit/8 >= lengthSize && err != ErrAuthentication {
-			t.Errorf("bit %d: %v", bit, err)
+			t.Errorf("bit %d: got %v", bit, err)
 		}
 	}
 }
 
-// Only the top bit of the header means something.
+// Only the header's top bit has a meaning.
 func TestReservedHeaderBits(t *testing.T) {
 	for header := range 256 {
 		s, _, _, o := ciphers(t)
@@ -209,7 +208,7 @@ func TestReservedHeaderBits(t *testing.T) {
 		}
 		got, decoy, err := o.open(p[lengthSize:], nil)
 		if err != nil || string(got) != "hello" || decoy != (header >= 0x80) {
-			t.Errorf("header %#x: %q, decoy %v, %v", header, got, decoy, err)
+			t.Errorf("header %#x: got %q, decoy %v, %v", header, got, decoy, err)
 		}
 	}
 }
@@ -259,7 +258,7 @@ func BenchmarkSeal(b *testing.B) {
 	}
 }
 
-// BenchmarkSealAndOpen opens what it seals, since a packet opens only once.
+// BenchmarkSealAndOpen opens the packets it seals, since each can be opened only once.
 func BenchmarkSealAndOpen(b *testing.B) {
 	for _, n := range benchSizes {
 		b.Run(fmt.Sprintf("size=%d", n), func(b *testing.B) {

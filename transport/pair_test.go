@@ -38,23 +38,22 @@ func tcpConns(t testing.TB) (client, server *Conn) {
 	return connPair(t, a, b, Config{Magic: mainnet}, Config{Magic: mainnet})
 }
 
-// watched counts what goes through a socket.
+// watched counts the bytes through a socket.
 type watched struct {
 	net.Conn
 	mu      sync.Mutex
 	read    int
 	writes  []int
-	target  int // bytes
+	target  int // number of bytes
 	reached chan struct{}
 }
 
-// watch returns nc, watched. When target bytes have been read and more are
-// asked for, reached is closed.
+// watch returns nc, watched. reached is closed by the first Read after target bytes.
 func watch(nc net.Conn, target int) *watched {
 	return &watched{Conn: nc, target: target, reached: make(chan struct{})}
 }
 
-// aim sets another target, past what has been read, and returns its channel.
+// aim sets another target, more bytes after those read, and returns its channel.
 func (w *watched) aim(more int) chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -88,7 +87,7 @@ func (w *watched) Write(p []byte) (int, error) {
 const (
 	scriptGarbage = 20
 	helloSize     = KeySize + scriptGarbage                          // key and garbage
-	flightSize    = helloSize + terminatorSize + Tailroom + Headroom // and an empty version packet
+	flightSize    = helloSize + terminatorSize + Tailroom + Headroom // with an empty version packet
 )
 
 // scriptConfig is the configuration of both sides of a script.
@@ -96,9 +95,8 @@ func scriptConfig() Config {
 	return Config{Magic: mainnet, Garbage: testBytes(scriptGarbage, 1)}
 }
 
-// script plays the other end of a handshake with a victim, which is the
-// initiator or not, until the victim has been sent k bytes in all. It has read
-// all that the victim has to say to that, and returns how much that was.
+// script plays the other end of a handshake with a victim, in either role, until it has sent k
+// bytes in all. It reads the victim's whole response and returns its size.
 func script(t testing.TB, nc net.Conn, victimInitiates bool, k int) (victimSent int) {
 	t.Helper()
 	var h *Handshake
@@ -145,7 +143,7 @@ func script(t testing.TB, nc net.Conn, victimInitiates bool, k int) (victimSent 
 	return victimSent
 }
 
-// stageAfter is where a victim of script stands after k bytes.
+// stageAfter returns the stage of a script's victim after k bytes.
 func stageAfter(k int) Stage {
 	switch {
 	case k < KeySize:

@@ -12,8 +12,7 @@ import (
 // signet is a network other than mainnet.
 var signet = [4]byte{0x0a, 0x03, 0xcf, 0x40}
 
-// fixedKey returns the key of one of BIP324's packet vectors, so that a test
-// sees the same bytes in every run.
+// fixedKey returns the key of one of BIP324's packet vectors, so that all runs have the same bytes.
 func fixedKey(t testing.TB, row int) privateKey {
 	t.Helper()
 	v := vectors(t, "packet_encoding_test_vectors.csv")[row]
@@ -22,7 +21,7 @@ func fixedKey(t testing.TB, row int) privateKey {
 	return k
 }
 
-// keyWithPrefix returns a key whose encoding begins with prefix, at most 24 bytes.
+// keyWithPrefix returns a key whose encoding begins with prefix, of at most 24 bytes.
 func keyWithPrefix(prefix []byte) *privateKey {
 	k := newPrivateKey()
 	x := k.publicX()
@@ -42,8 +41,8 @@ func keyWithPrefix(prefix []byte) *privateKey {
 	}
 }
 
-// peer is the other end of a handshake, played by hand from the package's
-// parts, so that it can break any rule.
+// peer is the other end of a handshake, built from the package's parts so that it can break any
+// rule.
 type peer struct {
 	public [KeySize]byte
 	keys   sessionKeys
@@ -51,8 +50,7 @@ type peer struct {
 	open   *direction
 }
 
-// newPeer returns the other end of h, with its ciphers ready before h has
-// received a byte.
+// newPeer returns the other end of h, with its ciphers ready before h has received a byte.
 func newPeer(t testing.TB, h *Handshake, key *privateKey) *peer {
 	t.Helper()
 	return newPeerOn(t, h, key, h.cfg.Magic)
@@ -85,7 +83,7 @@ func promise(s *direction, n int) []byte {
 	return b
 }
 
-// newCiphers returns what seals and what opens with one side's keys.
+// newCiphers returns the sealing and the opening half of one side's keys.
 func newCiphers(k *sessionKeys) (*direction, *direction, error) {
 	s, err := newDirection(&k.sendL, &k.sendP)
 	if err != nil {
@@ -95,7 +93,7 @@ func newCiphers(k *sessionKeys) (*direction, *direction, error) {
 	return s, o, err
 }
 
-// take opens all the packets in b.
+// take opens all packets in b.
 func (p *peer) take(t testing.TB, b, aad []byte) (all []opened) {
 	t.Helper()
 	for len(b) > 0 {
@@ -127,7 +125,7 @@ func machine(t testing.TB, cfg Config, initiator bool, key privateKey) *Handshak
 	return newHandshake(cfg, initiator, &key)
 }
 
-// chunking says how the bytes of a stream are cut up.
+// chunking is a way to split a stream.
 type chunking struct {
 	name string
 	next func() int
@@ -142,8 +140,8 @@ func chunkings() []chunking {
 	}
 }
 
-// feed gives in to h, in chunks, until h is done or fails. It returns how much
-// was consumed and what h sent.
+// feed passes in to h in chunks until h is done or fails. It returns how much was consumed and what
+// h sent.
 func feed(t testing.TB, h *Handshake, in []byte, chunk func() int) (n int, sent []byte, err error) {
 	t.Helper()
 	before := h.Received()
@@ -152,11 +150,11 @@ func feed(t testing.TB, h *Handshake, in []byte, chunk func() int) (n int, sent 
 		took, send, err := h.Receive(part)
 		n += took
 		if took > len(part) || h.Received()-before != n {
-			t.Fatalf("consumed %d of %d bytes, counts %d of %d", took, len(part), h.Received()-before, n)
+			t.Fatalf("consumed %d of %d bytes, counted %d of %d", took, len(part), h.Received()-before, n)
 		}
 		if err != nil {
 			if send != nil {
-				t.Fatalf("%d bytes to send with an error", len(send))
+				t.Fatalf("got %d bytes to send with an error", len(send))
 			}
 			return n, sent, err
 		}
@@ -168,8 +166,8 @@ func feed(t testing.TB, h *Handshake, in []byte, chunk func() int) (n int, sent 
 	return n, sent, nil
 }
 
-// shake carries the bytes between two machines, in chunks, until neither has
-// anything to say. It returns what each did not consume.
+// shake carries the bytes between two machines, in chunks, until neither has anything to send. It
+// returns what each did not consume.
 func shake(t testing.TB, initiator, responder *Handshake, chunk func() int) (restI, restR []byte) {
 	t.Helper()
 	toR := initiator.Start()
@@ -192,16 +190,16 @@ func shake(t testing.TB, initiator, responder *Handshake, chunk func() int) (res
 	return toI, toR
 }
 
-// wiped fails the test unless h holds no private key and no derived key.
+// wiped checks that h holds no private key and no derived key.
 func wiped(t testing.TB, h *Handshake) {
 	t.Helper()
 	if h.key.scalar != [32]byte{} {
-		t.Error("the private key is still there")
+		t.Error("the private key was not wiped")
 	}
 	if k := h.keys; k != nil {
 		for _, b := range [][32]byte{k.sendL, k.sendP, k.recvL, k.recvP} {
 			if b != [32]byte{} {
-				t.Error("a derived key is still there")
+				t.Error("a derived key was not wiped")
 			}
 		}
 	}

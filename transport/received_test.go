@@ -7,7 +7,7 @@ import (
 	"bip324proxy/internal/testkit"
 )
 
-// A handshake goes on from what was received before.
+// A handshake continues from bytes received before it.
 func TestHandshakeAfterReceived(t *testing.T) {
 	garbage := testBytes(300, 1)
 	for n := range KeySize + len(garbage) + 1 {
@@ -25,17 +25,17 @@ func TestHandshakeAfterReceived(t *testing.T) {
 		}()
 		c, err := Client(t.Context(), ours, Config{Magic: mainnet, Received: hello[:n], Garbage: []byte{}})
 		if err != nil {
-			t.Fatalf("%d bytes before: %v", n, err)
+			t.Fatalf("%d bytes before: got %v", n, err)
 		}
 		if err := <-done; err != nil {
-			t.Fatalf("%d bytes before: %v", n, err)
+			t.Fatalf("%d bytes before: got %v", n, err)
 		}
 		c.Close()
 		theirs.Close()
 	}
 }
 
-// respond is the responder's half of a handshake of which it has sent the key.
+// respond performs the responder's half of a handshake whose key has been sent.
 func respond(nc net.Conn, h *Handshake) (*Session, error) {
 	b := make([]byte, 8192)
 	for h.Stage() < StageDone {

@@ -15,14 +15,14 @@ import (
 	"github.com/btcsuite/btcd/btcec/v2"
 )
 
-// TestTiming asks whether time tells of secrets, the way dudect does (Reparaz,
+// TestTiming tests whether time depends on secrets, as dudect does (Reparaz,
 // Balasch, Verbauwhede, "Dude, is my code constant time?", 2017): an operation
 // is timed with a fixed and with a random secret, in random order, and Welch's
-// t-test says whether the two means differ. Under 4.5 nothing is found, over 10
-// there is a leak beyond doubt. The controls are code that is known to leak.
+// t-test compares the two means. Under 4.5 nothing is found, over 10
+// there is a leak beyond doubt. The controls are known to leak.
 //
-// It runs only when TIMING says how many samples to take, since it wants a
-// machine of its own:
+// It runs only if TIMING is the number of samples to take, since it needs a
+// quiet machine:
 //
 //	TIMING=100000 go test -v -run TestTiming ./transport
 func TestTiming(t *testing.T) {
@@ -42,7 +42,7 @@ func TestTiming(t *testing.T) {
 		return func(random bool) { k.scalar = scalarFor(random, &fixed) }
 	}
 
-	// The other side's point, and our scalar, for btcec.
+	// The other side's point and our scalar, for btcec.
 	var ref btcec.ModNScalar
 	var point, product btcec.JacobianPoint
 	point.X = *refField(decodedX(&theirs))
@@ -54,7 +54,7 @@ func TestTiming(t *testing.T) {
 
 	for _, test := range []struct {
 		name string
-		leak bool              // a control: it has to be found
+		leak bool              // a control: must be found
 		set  func(random bool) // prepares a sample; not timed
 		do   func()
 	}{
@@ -82,7 +82,7 @@ func TestTiming(t *testing.T) {
 			value := maxT(timed)
 			t.Logf("|t| = %.2f, %d samples, median %v", value, samples, median(timed))
 			if test.leak && value < 10 {
-				t.Errorf("the control leaks, and |t| is only %.2f", value)
+				t.Errorf("the control leaks, but |t| is only %.2f", value)
 			}
 			if !test.leak && value > 4.5 {
 				t.Errorf("|t| is %.2f: time depends on the secret, or the machine was not quiet", value)
@@ -91,8 +91,7 @@ func TestTiming(t *testing.T) {
 	}
 }
 
-// scalarFor returns a random scalar, or the fixed one. Both are drawn and
-// copied alike.
+// scalarFor returns a random scalar or the fixed one. Both are drawn and copied in the same way.
 func scalarFor(random bool, fixed *[32]byte) (k [32]byte) {
 	rand.Read(k[:])
 	if !random {
@@ -101,10 +100,9 @@ func scalarFor(random bool, fixed *[32]byte) (k [32]byte) {
 	return k
 }
 
-// forgeries returns what opens a packet with a wrong tag; what forges the tag,
-// wrong from its first byte or right until its last; and both tags. Both
-// forgeries are made before, and written by the same instructions: a single byte
-// written here slows down whoever reads the word that it is in.
+// forgeries returns a function that opens a packet with a wrong tag; one that forges the tag, wrong
+// from its first byte or only in its last; and both tags. Both are precomputed and written by the
+// same instructions: a single byte written here would slow down the next read of its word.
 func forgeries(t *testing.T) (open func(), forge func(late bool), tags func() (right, wrong []byte)) {
 	t.Helper()
 	_, receiver, sender, _ := ciphers(t)
@@ -166,8 +164,8 @@ func percentile(all []sample, p float64) float64 {
 	return took[int(p*float64(len(took)-1))]
 }
 
-// maxT returns the largest |t| over all samples and over those below some
-// percentiles, since the slowest ones tell of the machine.
+// maxT returns the largest |t| over all samples and over those below some percentiles, since the
+// slowest ones depend on the machine.
 func maxT(all []sample) (largest float64) {
 	for _, p := range []float64{0.5, 0.75, 0.9, 0.95, 0.99, 1} {
 		limit := percentile(all, p)
@@ -189,7 +187,7 @@ func maxT(all []sample) (largest float64) {
 	return largest
 }
 
-// welford is a running mean and sum of squared deviations.
+// welford computes a running mean and sum of squared deviations.
 type welford struct{ n, mean, squares float64 }
 
 func (w *welford) add(x float64) {

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// While all turns are taken a handshake says nothing and waits, as long as its
-// context lasts; those that have one are as any other.
+// While the semaphore is full, a handshake sends nothing and waits until its context ends;
+// afterwards it runs as usual.
 func TestTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		turns := make(chan struct{}, 1)
@@ -38,10 +38,10 @@ func TestTurns(t *testing.T) {
 		err := dial(time.Minute)
 		var failed *HandshakeError
 		if !errors.As(err, &failed) || failed.Sent != 0 || failed.Received != 0 || !errors.Is(err, context.DeadlineExceeded) || failed.HungUp() {
-			t.Errorf("while it waited for its turn: %v", err)
+			t.Errorf("while the semaphore was full: got %v", err)
 		}
 		if took := time.Since(began); took != time.Minute {
-			t.Errorf("it took %v", took)
+			t.Errorf("the handshake took %v, want a minute", took)
 		}
 
 		time.AfterFunc(10*time.Second, func() { <-turns })
@@ -55,7 +55,7 @@ func TestTurns(t *testing.T) {
 		}
 		dials.Wait()
 		if len(turns) != 0 {
-			t.Errorf("%d turns were not given back", len(turns))
+			t.Errorf("%d turns were not released", len(turns))
 		}
 	})
 }

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// A responder is silent until one byte differs from a v1 header, answers on
-// that byte, and then completes the handshake.
+// A responder is silent until a byte differs from a v1 header, answers on that byte, and then
+// completes the handshake.
 func TestResponderAnswersAtFirstDifference(t *testing.T) {
 	prefix := v1Prefix(mainnet)
 	for same := range v1PrefixSize {
@@ -21,7 +21,7 @@ func TestResponderAnswersAtFirstDifference(t *testing.T) {
 		for i := range KeySize {
 			n, send, err := h.Receive(flight[i : i+1])
 			if n != 1 || err != nil {
-				t.Fatalf("%d equal bytes: byte %d: %d, %v", same, i, n, err)
+				t.Fatalf("%d equal bytes: byte %d: consumed %d, %v", same, i, n, err)
 			}
 			switch {
 			case i == same:
@@ -43,23 +43,23 @@ func TestResponderAnswersAtFirstDifference(t *testing.T) {
 	}
 }
 
-// With the key in one piece the responder has one flight.
+// If the key arrives in one piece, the responder has one flight.
 func TestResponderSingleFlight(t *testing.T) {
 	key := fixedKey(t, 1)
 	garbage := testBytes(30, 1)
 	h := machine(t, Config{Magic: mainnet, Garbage: garbage}, false, fixedKey(t, 0))
 	if h.Start() != nil {
-		t.Fatal("a responder starts")
+		t.Fatal("Start of a responder returned data")
 	}
 	p := newPeer(t, h, &key)
 	_, send, err := h.Receive(key.public[:])
 	want := append(bytes.Clone(h.key.public[:]), garbage...)
 	want = append(want, p.keys.recvTerminator[:]...)
 	if err != nil || !bytes.HasPrefix(send, want) {
-		t.Fatalf("flight of %d bytes, %v", len(send), err)
+		t.Fatalf("got a flight of %d bytes, %v", len(send), err)
 	}
 	if got := p.take(t, send[len(want):], garbage); len(got) != 1 || got[0].decoy || len(got[0].contents) != 0 {
-		t.Errorf("packets %v", got)
+		t.Errorf("got packets %v", got)
 	}
 }
 
@@ -72,7 +72,7 @@ func TestV1Peer(t *testing.T) {
 		name  string
 		in    []byte
 		want  error
-		after int // bytes, when they come one by one
+		after int // number of bytes if they arrive one by one
 	}{
 		{"ours", version(mainnet), ErrV1Peer, 16},
 		{"other", version(signet), ErrV1OtherNetwork, v1PrefixSize},
@@ -85,23 +85,23 @@ func TestV1Peer(t *testing.T) {
 				t.Errorf("known after %d bytes, want %d", n, c.after)
 			}
 			if c.want == ErrV1Peer && len(sent) != 0 {
-				t.Errorf("%d bytes were sent", len(sent))
+				t.Errorf("%d bytes were sent, want none", len(sent))
 			}
 			failed(t, h, err, c.want)
 
-			// Whole, there is nothing to send in either case.
+			// If it arrives whole, nothing is sent in either case.
 			h = machine(t, Config{Magic: mainnet}, false, fixedKey(t, 0))
 			_, sent, err = feed(t, h, c.in, all)
 			if len(sent) != 0 {
-				t.Errorf("%d bytes were sent", len(sent))
+				t.Errorf("%d bytes were sent, want none", len(sent))
 			}
 			failed(t, h, err, c.want)
 		})
 	}
 }
 
-// To an initiator a whole VERSION header of its network is v1, and nothing less is; no
-// honest key looks so.
+// An initiator takes a whole VERSION header of its network for v1, and nothing less; an honest key
+// never looks like one.
 func TestInitiatorMeetsV1(t *testing.T) {
 	header := func(magic [4]byte) []byte {
 		p := v1Prefix(magic)
@@ -122,7 +122,7 @@ func TestInitiatorMeetsV1(t *testing.T) {
 			h.Start()
 			n, _, err := feed(t, h, c.in, one)
 			if n != c.after || err != c.want {
-				t.Errorf("%v after %d bytes, want %v after %d", err, n, c.want, c.after)
+				t.Errorf("got %v after %d bytes, want %v after %d", err, n, c.want, c.after)
 			}
 		})
 	}

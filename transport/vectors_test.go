@@ -11,8 +11,8 @@ import (
 // mainnet is the network of BIP324's vectors.
 var mainnet = [4]byte{0xf9, 0xbe, 0xb4, 0xd9}
 
-// Every step of BIP324's packet vectors: points, secret, keys, terminators,
-// session id, and a packet deep in the stream, which the other side opens.
+// Every step of BIP324's packet vectors is checked: points, secret, keys, terminators, session id,
+// and a packet late in the stream, which the other side opens.
 func TestPacketVectors(t *testing.T) {
 	for _, v := range vectors(t, "packet_encoding_test_vectors.csv") {
 		t.Run("packet "+v["in_idx"], func(t *testing.T) {
@@ -92,7 +92,7 @@ func TestPacketVectors(t *testing.T) {
 					t.Errorf("packet ends with %x, want %x", packet[len(packet)-len(want):], want)
 				}
 			default:
-				t.Fatal("no ciphertext to compare with")
+				t.Fatal("the vector has no ciphertext")
 			}
 			check(packet, contents, aad, ignore)
 		})

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// verifierPair returns a sealer and the verifier of what it seals.
+// verifierPair returns a sealer and the verifier of its packets.
 func verifierPair(t testing.TB) (*direction, *verifier) {
 	t.Helper()
 	var lengthKey, key [32]byte
@@ -19,7 +19,7 @@ func verifierPair(t testing.TB) (*direction, *verifier) {
 	return s, newVerifier(&lengthKey, &key)
 }
 
-// verify gives v one packet in chunks.
+// verify passes one packet to v in chunks.
 func verify(v *verifier, packet, aad []byte, chunk func() int) (n int, whole, decoy bool, err error) {
 	for n < len(packet) && !whole && err == nil {
 		var took int
@@ -29,8 +29,8 @@ func verify(v *verifier, packet, aad []byte, chunk func() int) (n int, whole, de
 	return n, whole, decoy, err
 }
 
-// What the AEAD of golang.org/x/crypto has sealed is verified, over all changes of
-// keys, and what follows the last packet is opened.
+// The verifier accepts what the AEAD of golang.org/x/crypto sealed, over rekeyings, and packets
+// after the last one are opened as usual.
 func TestVerifierThenOpener(t *testing.T) {
 	for _, packets := range []int{1, 2, 223, 224, 225, 447, 448, 449, 1000} {
 		for _, c := range chunkings() {
@@ -49,7 +49,7 @@ func TestVerifierThenOpener(t *testing.T) {
 					t.Fatal(err)
 				}
 				if v.key != [32]byte{} {
-					t.Error("the key is still there")
+					t.Error("the key was not wiped")
 				}
 				for i := range 230 {
 					want := testBytes(i, 5)
@@ -66,7 +66,7 @@ func TestVerifierThenOpener(t *testing.T) {
 	}
 }
 
-// The verifier takes exactly the packets that the AEAD of golang.org/x/crypto opens.
+// The verifier accepts exactly the packets that the AEAD of golang.org/x/crypto opens.
 func FuzzVerifier(f *testing.F) {
 	f.Add([]byte("contents"), []byte("garbage"), []byte("garbage"), uint16(0), byte(0), uint16(1), uint16(0))
 	f.Add([]byte{}, []byte{}, []byte{}, uint16(3), byte(1), uint16(7), uint16(223))
@@ -91,7 +91,7 @@ func FuzzVerifier(f *testing.F) {
 			}
 		}
 		packet := s.seal(nil, contents, sealedWith, flip&1 != 0)
-		packet[lengthSize+int(at)%(len(packet)-lengthSize)] ^= flip // not the length, which nothing authenticates by itself
+		packet[lengthSize+int(at)%(len(packet)-lengthSize)] ^= flip // not the length, which is not authenticated by itself
 		n, whole, decoy, err := verify(v, packet, aad, next)
 		o.length.openLength(packet)
 		_, wantDecoy, wantErr := o.open(packet[lengthSize:], aad)

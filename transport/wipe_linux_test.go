@@ -16,9 +16,9 @@ import (
 	"testing"
 )
 
-// TestWipedFromMemory looks for secrets in all the memory of a process that has
-// done a handshake with a known key: heap, objects that nothing refers to,
-// stack that has been left. That process is this test's program, run again.
+// TestWipedFromMemory searches for secrets in all the memory of a process after a handshake with a
+// known key: heap, unreferenced objects, stack frames that were left. That process is this test's
+// program, run again.
 func TestWipedFromMemory(t *testing.T) {
 	if what := os.Getenv("EXCHANGE"); what != "" {
 		keyExchange(t, what)
@@ -54,7 +54,7 @@ func wipedAfter(t *testing.T, what string) {
 		{"shared secret", secret[:]},
 		{"PRK", prk},
 	}
-	// The ciphers have to hold theirs, which shows that what there is is found.
+	// The ciphers must hold their keys: finding these shows that the search works.
 	held := []struct {
 		name  string
 		bytes []byte
@@ -66,7 +66,7 @@ func wipedAfter(t *testing.T, what string) {
 	}
 
 	flight := p.hello(nil)
-	if what == "decoys" { // for a change of the keys that decrypt, within the handshake
+	if what == "decoys" { // for a rekeying of the decrypting ciphers within the handshake
 		for range rekeyInterval + 1 {
 			flight = p.seal.seal(flight, nil, nil, true)
 		}
@@ -93,7 +93,7 @@ func wipedAfter(t *testing.T, what string) {
 		cmd.Wait()
 	}()
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "done\n" {
-		t.Fatalf("the process says %q, %v", line, err)
+		t.Fatalf("the process printed %q, %v", line, err)
 	}
 	memory := memoryOf(t, cmd.Process.Pid)
 	count := func(secret []byte) (n int) {
@@ -104,7 +104,7 @@ func wipedAfter(t *testing.T, what string) {
 	}
 	for _, s := range secrets {
 		if n := count(s.bytes); n > 0 {
-			t.Errorf("the %s is there %d times", s.name, n)
+			t.Errorf("the %s was found %d times, want 0", s.name, n)
 		}
 	}
 	if what == "ECDH" {
@@ -112,13 +112,13 @@ func wipedAfter(t *testing.T, what string) {
 	}
 	for _, s := range held {
 		if n := count(s.bytes); n != 1 {
-			t.Errorf("the %s is there %d times, want 1", s.name, n)
+			t.Errorf("the %s was found %d times, want 1", s.name, n)
 		}
 	}
 }
 
-// keyExchange does a handshake, or ECDH alone, and waits. It does so on a stack
-// of its own, which nothing else writes on afterwards.
+// keyExchange performs a handshake, or ECDH alone, in a goroutine whose stack is not reused, and
+// waits.
 func keyExchange(t *testing.T, what string) {
 	key := new(privateKey)
 	hex.Decode(key.scalar[:], []byte(os.Getenv("EXCHANGE_KEY")))
@@ -148,7 +148,7 @@ func keyExchange(t *testing.T, what string) {
 	runtime.KeepAlive(h)
 }
 
-// memoryOf returns what a process can write to.
+// memoryOf returns the writable memory of a process.
 func memoryOf(t *testing.T, pid int) (regions [][]byte) {
 	t.Helper()
 	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
@@ -172,7 +172,7 @@ func memoryOf(t *testing.T, pid int) (regions [][]byte) {
 		b := make([]byte, to-from)
 		n, _ := mem.ReadAt(b, int64(from))
 		if n == 0 {
-			continue // what the kernel keeps for itself
+			continue // pages that the kernel keeps for itself
 		}
 		regions = append(regions, b[:n])
 	}

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/crypto/chacha20poly1305"
 )
 
-// HKDF is what the standard library makes of the same.
+// HKDF gives the same as the standard library's.
 func TestHKDF(t *testing.T) {
 	for seed := range uint64(50) {
 		secret, salt := testBytes(32, seed), testBytes(28, seed+100)
@@ -31,7 +31,7 @@ func TestHKDF(t *testing.T) {
 	}
 }
 
-// A wiped cipher has the key zero: there is nothing else in x/crypto's type.
+// A wiped cipher has the key zero: x/crypto's type has no other secret.
 func TestWipeAEAD(t *testing.T) {
 	ours, err := chacha20poly1305.New(testBytes(32, 1))
 	if err != nil {

@@ -14,14 +14,14 @@ import (
 	"bip324proxy/transport"
 )
 
-// A name with many addresses: the handshake moves on to the next until one
-// completes it.
+// If a name has several addresses, the handshake is tried with one after the other until it
+// completes.
 func TestNameWithManyAddresses(t *testing.T) {
 	for _, test := range []struct {
 		name     string
-		peers    []behaviour // one for each address, in the resolver's order
+		peers    []behaviour // one per address, in the resolver's order
 		v2       bool
-		contacts int // of the addresses, how many were connected to
+		contacts int // number of addresses connected to
 	}{
 		{"the first speaks v2", []behaviour{speaksV2, silent}, true, 1},
 		{"the second does", []behaviour{takes(64, closes), speaksV2}, true, 2},
@@ -31,7 +31,7 @@ func TestNameWithManyAddresses(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			addrs := make(map[string]string) // of the fake addresses, to the listeners'
+			addrs := make(map[string]string) // fake addresses to the listeners'
 			var ips []netip.Addr
 			var peers sync.WaitGroup
 			defer peers.Wait()
@@ -60,7 +60,7 @@ func TestNameWithManyAddresses(t *testing.T) {
 				HandshakeTimeout: 10 * time.Second,
 				Resolve: func(_ context.Context, host string) ([]netip.Addr, error) {
 					if host != "seed.example" {
-						t.Errorf("asked for %s", host)
+						t.Errorf("look-up of %s", host)
 					}
 					return ips, nil
 				},
@@ -82,7 +82,7 @@ func TestNameWithManyAddresses(t *testing.T) {
 			}
 			link, err := d.Upgrade(t.Context(), nc, "seed.example:8333", transport.Config{Magic: mainnet})
 			if (link.V2 != nil) != test.v2 || (err == nil) != test.v2 {
-				t.Errorf("%+v, %v, want v2: %v", link, err, test.v2)
+				t.Errorf("got %+v, %v, want v2: %v", link, err, test.v2)
 			}
 			if err != nil && !errors.As(err, new(*transport.HandshakeError)) {
 				t.Errorf("error %v is not a *transport.HandshakeError", err)
@@ -97,7 +97,7 @@ func TestNameWithManyAddresses(t *testing.T) {
 	}
 }
 
-// A single address that answers rules out v1 for the whole name.
+// If one address answers, v1 is ruled out for the whole name.
 func TestOneAnswerRulesOutV1(t *testing.T) {
 	for _, answers := range []bool{false, true} {
 		second := behaviour(closes)
@@ -118,7 +118,7 @@ func TestOneAnswerRulesOutV1(t *testing.T) {
 				switch dials++; dials {
 				case 2:
 					peer, ip = takes(64, second), "192.0.2.2:8333"
-				case 4: // 3 tries v2 with the first once more
+				case 4: // 3 retries v2 with the first address
 					peer = silent
 				}
 				peers.Go(func() { peer(t, theirs) })
@@ -131,7 +131,7 @@ func TestOneAnswerRulesOutV1(t *testing.T) {
 		}
 		link, err := d.Upgrade(t.Context(), nc, "seed.example:8333", transport.Config{Magic: mainnet})
 		if answers != (err != nil) || answers != (link.V1 == nil) {
-			t.Errorf("the second answers: %v, but the link is %+v, %v", answers, link, err)
+			t.Errorf("the second answers: %v, got %+v, %v", answers, link, err)
 		}
 		if want := map[bool]int{false: 4, true: 2}[answers]; dials != want {
 			t.Errorf("the second answers: %v, %d dials, want %d", answers, dials, want)
@@ -143,7 +143,7 @@ func TestOneAnswerRulesOutV1(t *testing.T) {
 	}
 }
 
-// at is a connection that says it leads to another address.
+// at is a connection with another remote address.
 type at struct {
 	net.Conn
 	remote net.Addr
@@ -153,23 +153,24 @@ func (c *at) RemoteAddr() net.Addr { return c.remote }
 
 func (c *at) CloseWrite() error { return c.Conn.(*net.TCPConn).CloseWrite() }
 
-// An address is not looked up, and where there is no resolver, nothing is.
+// An address is not looked up, and without a resolver neither is a name.
 func TestNothingToResolve(t *testing.T) {
 	asked := &Dialer{Resolve: func(context.Context, string) ([]netip.Addr, error) {
-		t.Error("asked")
+		t.Error("look-up of an address")
 		return nil, nil
 	}}
 	for _, addr := range []string{"192.0.2.1:8333", "[2001:db8::1]:8333"} {
 		if others, _ := asked.otherAddresses(t.Context(), addr, nil); others != nil {
-			t.Errorf("%s: %v", addr, others)
+			t.Errorf("%s: got %v", addr, others)
 		}
 	}
 	if others, _ := new(Dialer).otherAddresses(t.Context(), "seed.example:8333", nil); others != nil {
-		t.Errorf("without a resolver: %v", others)
+		t.Errorf("without a resolver: got %v", others)
 	}
 }
 
-// Addresses that cannot be connected to, such as those of a family without a route, do not count.
+// Addresses that cannot be connected to, such as those of a family without a route, do not count
+// towards the limit.
 func TestUnreachableAddresses(t *testing.T) {
 	var ips, four []netip.Addr
 	for i := range byte(10) {
@@ -203,7 +204,7 @@ func TestUnreachableAddresses(t *testing.T) {
 	}
 	link, err := d.Upgrade(t.Context(), nc, "seed.example:8333", transport.Config{Magic: mainnet})
 	if err != nil || link.V2 == nil || connected != 4 {
-		t.Fatalf("%+v, %v after %d connections", link, err, connected)
+		t.Fatalf("got %+v, %v after %d connections", link, err, connected)
 	}
 	link.V2.Close()
 }

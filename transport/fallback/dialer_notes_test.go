@@ -21,7 +21,7 @@ const (
 	addrB = "192.0.2.2:8333"
 )
 
-// world is a network of peers, and a Dialer in it.
+// world is a network of peers with a Dialer in it.
 type world struct {
 	t       *testing.T
 	d       *Dialer
@@ -32,8 +32,7 @@ type world struct {
 	ends    sync.WaitGroup
 }
 
-// newWorld returns a world without peers. In it, node.example and other.example
-// lead to addrA.
+// newWorld returns a world without peers, in which node.example and other.example resolve to addrA.
 func newWorld(t *testing.T) *world {
 	w := &world{t: t, peers: make(map[string]behaviour), names: map[string][]string{
 		"node.example": {"192.0.2.1"}, "other.example": {"192.0.2.1"}}}
@@ -70,7 +69,7 @@ func (w *world) dial(ctx context.Context, _, addr string) (net.Conn, error) {
 	return &at{ours, net.TCPAddrFromAddrPort(netip.MustParseAddrPort(addr))}, nil
 }
 
-// connect is a session up to its end. Of a v1 session the peer's answer is noted.
+// connect runs a session to its end. For a v1 session it records the peer's answer.
 func (w *world) connect(addr string) (Link, error) {
 	w.t.Helper()
 	w.dialled = nil
@@ -91,13 +90,13 @@ func (w *world) connect(addr string) (Link, error) {
 			w.t.Errorf("%s: the connection is still open: %v", addr, err)
 		}
 	}
-	w.ends.Wait() // none is left open
+	w.ends.Wait() // no connection is left open
 	return link, err
 }
 
 var cut = takes(transport.KeySize, closes)
 
-// cutOnce is a peer that hangs up on its first connection and says nothing on others.
+// cutOnce returns a peer that hangs up on its first connection and is silent on others.
 func cutOnce() behaviour {
 	var once sync.Once
 	return func(t *testing.T, nc net.Conn) {
@@ -107,8 +106,8 @@ func cutOnce() behaviour {
 	}
 }
 
-// A peer that is proven v2 under one of its names or its address is not spoken to in
-// v1 under any of them, in whatever spelling.
+// A peer that is proven v2 under one of its names or its address is not spoken to in v1 under any
+// of them, in any spelling.
 func TestProvenBySpelling(t *testing.T) {
 	all := []string{"node.example:8333", "NODE.example.:8333", "node.example:08333", "other.example:8333", addrA, "[::ffff:192.0.2.1]:8333", "192.0.2.1:08333"}
 	for _, first := range all {
@@ -122,29 +121,29 @@ func TestProvenBySpelling(t *testing.T) {
 			link, err := w.connect(next)
 			var failed *ProvenV2Error
 			if link.V1 != nil || !errors.As(err, &failed) || !errors.As(err, new(*transport.HandshakeError)) || len(w.dialled) != 1 {
-				t.Errorf("proven as %s, asked for as %s: %+v, %v, dialled %q", first, next, link, err, w.dialled)
+				t.Errorf("proven as %s, dialled as %s: got %+v, %v, dialled %q", first, next, link, err, w.dialled)
 			}
 		}
 	}
 }
 
-// A name leads elsewhere now: proven by its name it is not spoken to in v1 there.
+// A name that is proven v2 is not spoken to in v1 after it resolves to another address.
 func TestProvenByName(t *testing.T) {
 	w := newWorld(t)
 	w.peers[addrA], w.peers[addrB] = speaksV2, cut
 	w.connect("node.example:8333")
 	w.names["node.example"] = []string{"192.0.2.2"}
 	if link, err := w.connect("node.example:8333"); err == nil {
-		t.Errorf("%+v", link)
+		t.Errorf("got %+v, want an error", link)
 	}
-	// The address that it leads to is another peer, as far as is known.
+	// The new address by itself is an unknown peer.
 	w.peers[addrB] = cutOnce()
 	if link, err := w.connect(addrB); link.V1 == nil {
 		t.Error(err)
 	}
 }
 
-// An address of the name is proven: it is tried first, and rules v1 out if it fails.
+// If one address of a name is proven, it is tried first, and rules out v1 if it fails.
 func TestProvenAmongOthers(t *testing.T) {
 	for _, fails := range []bool{false, true} {
 		w := newWorld(t)
@@ -159,56 +158,57 @@ func TestProvenAmongOthers(t *testing.T) {
 		}
 		link, err := w.connect("seed.example:8333")
 		if fails != (err != nil) || link.V1 != nil || w.dialled[1] != addrB {
-			t.Errorf("it fails: %v; %+v, %v, dialled %q", fails, link, err, w.dialled)
+			t.Errorf("it fails: %v; got %+v, %v, dialled %q", fails, link, err, w.dialled)
 		}
 	}
 }
 
-// A v1 answer is of the address that gave it: v2 is tried with others of the name, as
-// soon as the name leads to them, and before v1 is spoken.
+// A v1 answer counts for the address that gave it: when the name resolves to others, v2 is tried
+// with these before v1 is spoken.
 func TestV1IsOfOneAddress(t *testing.T) {
 	w := newWorld(t)
 	w.names["seed.example"] = []string{"192.0.2.1"}
 	w.peers[addrA], w.peers[addrB] = cutOnce(), speaksV2
 	if link, err := w.connect("seed.example:8333"); link.V1 == nil || !slices.Equal(w.dialled, []string{addrA, addrA, addrA}) {
-		t.Fatalf("%+v, %v, dialled %q", link, err, w.dialled)
+		t.Fatalf("got %+v, %v, dialled %q", link, err, w.dialled)
 	}
 	for addr, want := range map[string]Speaks{"seed.example:8333": SpeaksUnknown, addrA: SpeaksV1} {
 		if got := w.d.Peers.Lookup(addr); got != want {
-			t.Errorf("%s is noted as %v, want %v", addr, got, want)
+			t.Errorf("%s is known as %v, want %v", addr, got, want)
 		}
 	}
 	if link, err := w.connect("node.example:8333"); link.Cause != ErrKnownV1 || len(w.dialled) != 1 {
-		t.Errorf("by another name: %+v, %v, dialled %q", link, err, w.dialled)
+		t.Errorf("by another name: got %+v, %v, dialled %q", link, err, w.dialled)
 	}
 	w.names["seed.example"] = []string{"192.0.2.1", "192.0.2.2"}
 	if link, err := w.connect("seed.example:8333"); link.V2 == nil || !slices.Equal(w.dialled, []string{addrA, addrB}) {
-		t.Errorf("with another address: %+v, %v, dialled %q", link, err, w.dialled)
+		t.Errorf("with another address: got %+v, %v, dialled %q", link, err, w.dialled)
 	}
 	if got := w.d.Peers.Lookup(addrB); got != SpeaksV2 {
-		t.Errorf("the other address is noted as %v", got)
+		t.Errorf("the other address is known as %v", got)
 	}
 
-	// With all of its addresses known there is nothing to try.
+	// If all addresses are known to speak v1, v2 is not tried.
 	w.names["old.example"] = []string{"192.0.2.1", "192.0.2.9"}
 	w.d.Peers.Note("192.0.2.9:8333", SpeaksV1)
 	if link, err := w.connect("old.example:8333"); link.Cause != ErrKnownV1 || len(w.dialled) != 1 {
-		t.Errorf("%+v, %v, dialled %q", link, err, w.dialled)
+		t.Errorf("got %+v, %v, dialled %q", link, err, w.dialled)
 	}
-	// Another fails as well: v1, on the first connection, and no other note.
+	// If another address fails as well, v1 is spoken on the first connection, and nothing else is
+	// recorded.
 	w.names["cut.example"] = []string{"192.0.2.1", "192.0.2.8"}
 	w.peers["192.0.2.8:8333"] = cut
 	if link, err := w.connect("cut.example:8333"); link.Cause != ErrKnownV1 || len(w.dialled) != 2 {
-		t.Errorf("%+v, %v, dialled %q", link, err, w.dialled)
+		t.Errorf("got %+v, %v, dialled %q", link, err, w.dialled)
 	}
-	// Another answers, if only a byte: no v1 for the name.
+	// If another address answers, even a single byte, there is no v1 for the name.
 	w.peers["192.0.2.8:8333"] = takes(transport.KeySize, says([]byte{7}, closes))
 	if link, err := w.connect("cut.example:8333"); err == nil || link != (Link{}) {
-		t.Errorf("%+v, %v, dialled %q", link, err, w.dialled)
+		t.Errorf("got %+v, %v, dialled %q", link, err, w.dialled)
 	}
 }
 
-// The client gives up while others are tried: its VERSION is for nobody.
+// If the client leaves while others are tried, its VERSION is sent to no peer.
 func TestKnownV1Stopped(t *testing.T) {
 	w := newWorld(t)
 	w.names["seed.example"] = []string{"192.0.2.1", "192.0.2.2"}
@@ -226,15 +226,15 @@ func TestKnownV1Stopped(t *testing.T) {
 		t.Fatal(err)
 	}
 	if link, err := w.d.Upgrade(ctx, nc, "seed.example:8333", transport.Config{Magic: mainnet}); err != left || link != (Link{}) {
-		t.Errorf("%+v, %v", link, err)
+		t.Errorf("got %+v, %v", link, err)
 	}
 	if _, err := nc.Write([]byte{0}); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("the connection is still open: %v", err)
 	}
 }
 
-// While the connection for v1 is made somebody proves that the peer speaks v2, by what
-// was asked for or by its address.
+// While the connection for v1 is made, another session proves the peer v2, by the destination or by
+// its address.
 func TestProvenWhileRedialling(t *testing.T) {
 	for _, addr := range []string{"node.example:8333", addrA, "other.example:8333"} {
 		for dial := 2; dial <= 3; dial++ { // for v2 again, for v1
@@ -246,24 +246,23 @@ func TestProvenWhileRedialling(t *testing.T) {
 				}
 			}
 			link, err := w.connect("node.example:8333")
-			proven := addr != "other.example:8333" // of which nobody knows that it is the same
+			proven := addr != "other.example:8333" // not known to be the same peer
 			dials := 3
 			if proven {
 				dials = dial
 			}
 			if proven != (err != nil) || proven != (link.V1 == nil) || len(w.dialled) != dials {
-				t.Errorf("proven as %s at dial %d: %+v, %v, dialled %q", addr, dial, link, err, w.dialled)
+				t.Errorf("proven as %s at dial %d: got %+v, %v, dialled %q", addr, dial, link, err, w.dialled)
 			}
 			var failed *ProvenV2Error
 			if proven && !errors.As(err, &failed) {
-				t.Errorf("%v does not say why", err)
+				t.Errorf("got %v, want a *ProvenV2Error", err)
 			}
 		}
 	}
 }
 
-// Another connection, for v2 or v1, reaches another address than the first, one that is
-// proven.
+// A second connection, for v2 or v1, reaches another address than the first, one that is proven v2.
 func TestRedialReachesProvenPeer(t *testing.T) {
 	for redial := 1; redial <= 2; redial++ {
 		w := newWorld(t)
@@ -277,12 +276,12 @@ func TestRedialReachesProvenPeer(t *testing.T) {
 			return direct(ctx, network, addr)
 		}
 		if link, err := w.connect("node.example:8333"); err == nil || len(w.dialled) != redial+1 {
-			t.Errorf("redial %d: %+v, dialled %q", redial, link, w.dialled)
+			t.Errorf("redial %d: got %+v, dialled %q", redial, link, w.dialled)
 		}
 	}
 }
 
-// Through a proxy only what was asked for is known: connections lead to the proxy.
+// Through a proxy, notes are for the destination only: the connection's address is the proxy's.
 func TestNotesThroughProxy(t *testing.T) {
 	w := newWorld(t)
 	w.d.Direct, w.d.Resolve = false, nil
@@ -301,13 +300,13 @@ func TestNotesThroughProxy(t *testing.T) {
 	for addr, want := range map[string]Speaks{addrA: SpeaksUnknown, "node.example:8333": SpeaksV2,
 		"other.example:8333": SpeaksV1, "third.example:8333": RefusedV2, "fourth.example:8333": SpeaksV2} {
 		if got := w.d.Peers.Lookup(addr); got != want {
-			t.Errorf("%s is noted as %v, want %v", addr, got, want)
+			t.Errorf("%s is known as %v, want %v", addr, got, want)
 		}
 	}
 }
 
-// A client's own v2 was refused by one address: v2 is tried once more before v1, and
-// with another as ever.
+// After a client's own v2 attempt was refused by one address, v2 is tried once more before v1 with
+// that address, and as usual with another.
 func TestRefusalIsOfOneAddress(t *testing.T) {
 	w := newWorld(t)
 	w.names["seed.example"] = []string{"192.0.2.1"}
@@ -321,18 +320,18 @@ func TestRefusalIsOfOneAddress(t *testing.T) {
 	w.d.NoteFailed("seed.example:8333", nc, &transport.HandshakeError{Sent: transport.KeySize, Err: io.EOF})
 	w.peers[addrA] = silent
 	if link, err := w.connect("node.example:8333"); !errors.Is(link.Cause, ErrRefusedV2) || !errors.Is(link.Cause, transport.ErrSilent) {
-		t.Errorf("%+v, %v", link, err)
+		t.Errorf("got %+v, %v", link, err)
 	}
 	if got := w.d.Peers.Lookup(addrA); got != SpeaksV1 {
-		t.Errorf("after a v2 handshake of ours, and its answer in v1, it is noted as %v", got)
+		t.Errorf("after our v2 handshake and a v1 answer the peer is known as %v", got)
 	}
 	w.names["seed.example"] = []string{"192.0.2.2"}
 	if link, err := w.connect("seed.example:8333"); link.V2 == nil {
-		t.Errorf("%+v, %v", link, err)
+		t.Errorf("got %+v, %v", link, err)
 	}
 }
 
-// Only after a v2 attempt that failed does an answer in v1 make a note, or a longer one.
+// An answer in v1 makes or renews a note only after a failed v2 attempt.
 func TestV1NoteIsNotRenewed(t *testing.T) {
 	w := newWorld(t)
 	w.d.FirstByteTimeout = time.Millisecond
@@ -343,16 +342,16 @@ func TestV1NoteIsNotRenewed(t *testing.T) {
 	note := func() peerNote { return *w.d.Peers.v1.byKey[addrA].Value.(*peerNote) }
 	first := note()
 	if link, err := w.connect(addrA); link.Cause != ErrKnownV1 {
-		t.Errorf("%+v, %v", link, err)
+		t.Errorf("got %+v, %v", link, err)
 	}
 	if note() != first {
 		t.Errorf("%+v was renewed: %+v", first, note())
 	}
 	w.d.Peers.v1.byKey[addrA].Value.(*peerNote).until = time.Now() // a day later
 	if link, err := w.connect(addrA); !errors.Is(link.Cause, transport.ErrSilent) {
-		t.Errorf("v2 was not tried again: %+v, %v", link, err)
+		t.Errorf("v2 was not tried again: got %+v, %v", link, err)
 	}
 	if !note().until.After(first.until) {
-		t.Error("the attempt that failed made no new note")
+		t.Error("the failed attempt made no new note")
 	}
 }

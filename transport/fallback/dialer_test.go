@@ -15,10 +15,10 @@ import (
 
 var mainnet = [4]byte{0xf9, 0xbe, 0xb4, 0xd9}
 
-// A peer in the fallback tests: what it does with a connection.
+// behaviour is what a peer in these tests does with a connection.
 type behaviour func(t *testing.T, nc net.Conn)
 
-// takes reads n bytes and then does next.
+// takes reads n bytes and then runs next.
 func takes(n int, next behaviour) behaviour {
 	return func(t *testing.T, nc net.Conn) {
 		if _, err := io.CopyN(io.Discard, nc, int64(n)); err != nil {
@@ -48,7 +48,7 @@ func speaksV2(t *testing.T, nc net.Conn) {
 	io.Copy(io.Discard, nc)
 }
 
-// failsMAC does all right but for a bit of its version packet.
+// failsMAC performs the handshake with one flipped bit in its version packet.
 func failsMAC(t *testing.T, nc net.Conn) {
 	h, err := transport.NewHandshake(transport.Config{Magic: mainnet, Garbage: []byte{1}}, false)
 	if err != nil {
@@ -65,13 +65,13 @@ func failsMAC(t *testing.T, nc net.Conn) {
 	closes(t, nc)
 }
 
-// When a dial falls back to v1, when it must not, and that it never does twice.
+// Upgrade falls back to v1 only when it may, and never twice.
 func TestFallback(t *testing.T) {
 	never, always := Never, Always
 	for _, test := range []struct {
 		name     string
 		peer     behaviour // on the first connection
-		then     behaviour // on the second; silent if it is nil, and on all others
+		then     behaviour // on the second, silent if nil; on all others silent
 		fallback Mode
 		known    Speaks
 		v1       bool // the link is v1
@@ -163,10 +163,10 @@ func TestFallback(t *testing.T) {
 				t.Fatalf("error %v, want one: %v", err, test.failed)
 			}
 			if got := link.V1 != nil; got != test.v1 {
-				t.Errorf("v1 %v, want %v (cause %v)", got, test.v1, link.Cause)
+				t.Errorf("v1: got %v, want %v (cause %v)", got, test.v1, link.Cause)
 			}
 			if got := link.V2 != nil; got == (test.v1 || test.failed) {
-				t.Errorf("v2 %v", got)
+				t.Errorf("v2: got %v", got)
 			}
 			if test.failed {
 				var failed *transport.HandshakeError
@@ -174,7 +174,7 @@ func TestFallback(t *testing.T) {
 					t.Errorf("error %v is not a *transport.HandshakeError", err)
 				}
 				if _, err := nc.Write([]byte{0}); !errors.Is(err, net.ErrClosed) {
-					t.Errorf("the failed connection is not closed: %v", err)
+					t.Errorf("the failed connection is still open: %v", err)
 				}
 			}
 			if link.V1 != nil {
@@ -182,7 +182,7 @@ func TestFallback(t *testing.T) {
 			}
 			if link.V2 != nil {
 				if d.Peers.Lookup(addr) != SpeaksV2 {
-					t.Error("a proven v2 peer is not known")
+					t.Error("a proven v2 peer was not recorded")
 				}
 				link.V2.Close()
 			}
@@ -208,12 +208,12 @@ func TestUpgradeStopped(t *testing.T) {
 	cancel()
 	link, err := d.Upgrade(ctx, nc, l.Addr().String(), transport.Config{Magic: mainnet})
 	if !errors.Is(err, context.Canceled) || link != (Link{}) {
-		t.Errorf("our own stop gave %+v, %v", link, err)
+		t.Errorf("after cancelling got %+v, %v", link, err)
 	}
 }
 
-// Whether a network encrypts is asked when v1 is about to be spoken, and only then.
-// Under overlay it decides; under always the link says so.
+// Overlay is called when v1 is about to be spoken, and only then. Under overlay its result decides;
+// under always the link has it.
 func TestOverlay(t *testing.T) {
 	elsewhere := errors.New("it is elsewhere")
 	const never, overlay, always = Never, Overlay, Always
@@ -222,11 +222,11 @@ func TestOverlay(t *testing.T) {
 		known    Speaks
 		peer     behaviour // on the first connection
 		nobody   bool      // Overlay is nil
-		answer   error     // Overlay's
+		answer   error     // Overlay's result
 		v1       bool      // the link is v1
-		overlay  bool      // and says that the network encrypts
+		overlay  bool      // the link says that the network encrypts
 		asked    int
-		refused  bool // because of the network
+		refused  bool // the error is an *OverlayError
 		dials    int
 	}{
 		{fallback: overlay, peer: takes(64, closes), v1: true, overlay: true, asked: 1, dials: 3},
@@ -273,7 +273,7 @@ func TestOverlay(t *testing.T) {
 			Overlay: func(_ context.Context, host string, via net.Addr) error {
 				asked++
 				if host != "abc.onion" || via.String() != l.Addr().String() {
-					t.Errorf("asked of %s via %v", host, via)
+					t.Errorf("Overlay called for %s via %v", host, via)
 				}
 				return c.answer
 			},
@@ -295,11 +295,11 @@ func TestOverlay(t *testing.T) {
 		link, err := d.Upgrade(t.Context(), nc, addr, transport.Config{Magic: mainnet})
 		var refused *OverlayError
 		if (link.V1 != nil) != c.v1 || link.Overlay != c.overlay || asked != c.asked || dials != c.dials || errors.As(err, &refused) != c.refused {
-			t.Errorf("%v, known for %v, answer %v: link %+v, %v; asked %d times, dialled %d times", c.fallback, c.known, c.answer, link, err, asked, dials)
+			t.Errorf("%v, known for %v, answer %v: got %+v, %v; Overlay called %d times, dialled %d times", c.fallback, c.known, c.answer, link, err, asked, dials)
 		}
 		var failed *transport.HandshakeError
 		if c.refused && (refused.Err != elsewhere || !errors.As(err, &failed)) {
-			t.Errorf("the error is %v", err)
+			t.Errorf("got the error %v", err)
 		}
 		if link.V1 != nil {
 			link.V1.Close()
@@ -316,7 +316,7 @@ func TestPeers(t *testing.T) {
 	p := new(Peers)
 	p.Note("Example.com:8333", SpeaksV2)
 	if got := p.Lookup("example.COM:8333"); got != SpeaksV2 {
-		t.Errorf("names are compared by case: %v", got)
+		t.Errorf("another case of the name is known as %v", got)
 	}
 	p.Note("example.com:8333", SpeaksV1)
 	if got := p.Lookup("example.com:8333"); got != SpeaksV2 {
@@ -325,7 +325,7 @@ func TestPeers(t *testing.T) {
 	p.Note("a:1", SpeaksV1)
 	p.Note("a:1", SpeaksV2)
 	if got := p.Lookup("a:1"); got != SpeaksV2 {
-		t.Errorf("a v1 peer that learnt v2 is %v", got)
+		t.Errorf("a v1 peer that learnt v2 is known as %v", got)
 	}
 	if got := (*Peers)(nil).Lookup("a:1"); got != SpeaksUnknown {
 		t.Errorf("a nil *Peers knows %v", got)
@@ -342,6 +342,6 @@ func TestPeersAreBounded(t *testing.T) {
 		t.Fatalf("%d and %d entries", len(p.v2.byKey), p.v2.order.Len())
 	}
 	if p.Lookup(addr(99)) != SpeaksUnknown || p.Lookup(addr(100)) != SpeaksV2 {
-		t.Error("not the oldest were forgotten")
+		t.Error("the oldest entries were not evicted")
 	}
 }

@@ -13,8 +13,7 @@ import (
 
 var regtest = [4]byte{0xfa, 0xbf, 0xb5, 0xda}
 
-// A peer that speaks v1 only hangs up on a key. Where v1 is allowed, and only then,
-// it is connected to once more.
+// A v1-only peer hangs up on a v2 key. If v1 is allowed, and only then, the dialer connects again.
 func ExampleDialer() {
 	node, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -22,7 +21,7 @@ func ExampleDialer() {
 		return
 	}
 	defer node.Close()
-	go func() { // a node that takes what it gets for v1, and it is not
+	go func() { // a node that expects v1 and hangs up on anything else
 		for {
 			conn, err := node.Accept()
 			if err != nil {
@@ -49,13 +48,13 @@ func ExampleDialer() {
 		case link.V2 != nil:
 			fmt.Println("v2, session", link.V2.SessionID())
 		case link.V1 != nil:
-			fmt.Println(mode, "leads to v1")
+			fmt.Printf("%v: v1\n", mode)
 			link.V1.Close()
 		case errors.As(err, &failed):
-			fmt.Printf("%v leads to nothing: %d bytes received, hung up: %v\n", mode, failed.Received, failed.HungUp())
+			fmt.Printf("%v: no connection: %d bytes received, hung up: %v\n", mode, failed.Received, failed.HungUp())
 		}
 	}
 	// Output:
-	// never leads to nothing: 0 bytes received, hung up: true
-	// always leads to v1
+	// never: no connection: 0 bytes received, hung up: true
+	// always: v1
 }

@@ -18,11 +18,11 @@ import (
 
 const somePeer = "peer.example:8333"
 
-// endsWith is a connection that takes so many bytes and then fails.
+// endsWith is a connection that accepts a number of bytes and then fails.
 type endsWith struct {
-	net.Conn // for what is not called
+	net.Conn // for methods that are not called
 	takes    int
-	says     int // bytes
+	says     int // number of bytes
 	err      error
 }
 
@@ -46,8 +46,7 @@ func (c *endsWith) SetDeadline(time.Time) error     { return nil }
 func (c *endsWith) SetReadDeadline(time.Time) error { return nil }
 func (c *endsWith) Close() error                    { return nil }
 
-// What exactly must have happened for plaintext to be spoken, where all else
-// allows it.
+// The table has the exact conditions under which plaintext is spoken if everything else allows it.
 func TestFallbackFacts(t *testing.T) {
 	failsWith := func(op string, err error) error {
 		return &net.OpError{Op: op, Net: "tcp", Err: os.NewSyscallError(op, err)}
@@ -80,7 +79,7 @@ func TestFallbackFacts(t *testing.T) {
 	} {
 		for _, v1Answers := range []bool{true, false} {
 			conn := c.conn
-			again := c.conn // v2 fails there the same way
+			again := c.conn // v2 fails in the same way
 			third := &endsWith{takes: 1 << 20, err: reset}
 			dials := 0
 			unreachable := errors.New("unreachable")
@@ -99,38 +98,38 @@ func TestFallbackFacts(t *testing.T) {
 			switch {
 			case !c.v1:
 				if dials != 0 || link != (Link{}) || !errors.As(err, &failed) {
-					t.Errorf("%s: %d more dials, %+v, %v", c.name, dials, link, err)
+					t.Errorf("%s: got %d more dials, %+v, %v", c.name, dials, link, err)
 				}
 			case !v1Answers:
 				if dials != 1 || link != (Link{}) || !errors.As(err, &failed) || !errors.Is(err, unreachable) {
-					t.Errorf("%s, no second connection: %d more dials, %+v, %v", c.name, dials, link, err)
+					t.Errorf("%s, no second connection: got %d more dials, %+v, %v", c.name, dials, link, err)
 				}
 			case dials != 2 || link.V1 != third || link.V2 != nil || err != nil || !errors.As(link.Cause, &failed) || third.takes != 1<<20:
-				t.Errorf("%s: %d more dials, %+v, %v", c.name, dials, link, err)
+				t.Errorf("%s: got %d more dials, %+v, %v", c.name, dials, link, err)
 			}
-			if got := d.Peers.Lookup(somePeer); got != SpeaksUnknown { // what failed has proven nothing
+			if got := d.Peers.Lookup(somePeer); got != SpeaksUnknown { // the failure proves nothing
 				t.Errorf("%s: known as %v", c.name, got)
 			}
 
-			// The same when somebody else tried.
+			// The same after another client's own v2 attempt.
 			if failed == nil {
 				errors.As(link.Cause, &failed)
 			}
 			d.NoteFailed(somePeer, &conn, failed)
 			if got := d.Peers.Lookup(somePeer); (got == RefusedV2) != c.v1 {
-				t.Errorf("%s, of someone else: known as %v", c.name, got)
+				t.Errorf("%s, attempt of another client: known as %v", c.name, got)
 			}
 		}
 	}
 }
 
-// The peer stays silent: whose patience ends first decides.
+// The peer stays silent; the first limit to expire decides.
 func TestFallbackFromSilence(t *testing.T) {
 	errLeft := errors.New("the client left")
 	for _, c := range []struct {
 		name             string
 		firstByte, all   time.Duration
-		deadline, leaves time.Duration // of the caller; 0 is never
+		deadline, leaves time.Duration // of the caller; 0: never
 		hearsOne         bool
 		after            time.Duration
 		want             error // nil: v1
@@ -168,21 +167,21 @@ func TestFallbackFromSilence(t *testing.T) {
 				Dial: func(context.Context, string, string) (net.Conn, error) { dials++; return second, nil }}
 			link, err := d.Upgrade(ctx, nc, somePeer, transport.Config{Magic: mainnet})
 			if took := time.Since(begin); took != c.after {
-				t.Errorf("%s: after %v, want %v", c.name, took, c.after)
+				t.Errorf("%s: returned after %v, want %v", c.name, took, c.after)
 			}
 			switch {
 			case c.want != nil:
 				if !errors.Is(err, c.want) || dials != 0 || link != (Link{}) {
-					t.Errorf("%s: %d more dials, %+v, %v", c.name, dials, link, err)
+					t.Errorf("%s: got %d more dials, %+v, %v", c.name, dials, link, err)
 				}
 			case err != nil || dials != 1 || link.V1 != second || !errors.Is(link.Cause, transport.ErrSilent):
-				t.Errorf("%s: %d more dials, %+v, %v", c.name, dials, link, err)
+				t.Errorf("%s: got %d more dials, %+v, %v", c.name, dials, link, err)
 			}
 		})
 	}
 }
 
-// While one connection fails another proves that the peer speaks v2.
+// While one connection fails, another proves that the peer speaks v2.
 func TestProvenMeanwhile(t *testing.T) {
 	d := &Dialer{Mode: Always, Peers: new(Peers), Dial: func(context.Context, string, string) (net.Conn, error) {
 		t.Error("dialled for v1")
@@ -197,13 +196,12 @@ func TestProvenMeanwhile(t *testing.T) {
 	link, err := d.Upgrade(t.Context(), nc, somePeer, transport.Config{Magic: mainnet, Garbage: []byte{}})
 	var failed *transport.HandshakeError
 	if !errors.As(err, &failed) || link != (Link{}) {
-		t.Errorf("%+v, %v", link, err)
+		t.Errorf("got %+v, %v", link, err)
 	}
 }
 
-// After the peer refused someone else, where v1 is allowed, v2 is tried after a while
-// instead of at once, and on a new connection; for a minute, and not with a peer that is
-// known.
+// After the peer refused another client's v2 and where v1 is allowed, v2 is tried after a delay and
+// on a new connection; for a minute, and not with known peers.
 func TestRefusedV2(t *testing.T) {
 	refusal := &transport.HandshakeError{Sent: transport.KeySize, Err: io.EOF}
 	for _, c := range []struct {
@@ -268,20 +266,19 @@ func TestRefusedV2(t *testing.T) {
 						retryAfter <= redialled && redialled < 2*retryAfter
 				}
 				if !right {
-					t.Errorf("%v, %s, %v, after %v: %+v, %v, dialled again after %v", c.fallback, c.addr, c.known, later, link, err, redialled)
+					t.Errorf("%v, %s, %v, after %v: got %+v, %v, dialled again after %v", c.fallback, c.addr, c.known, later, link, err, redialled)
 				}
 			})
 		}
 	}
 }
 
-// throughProxy is a Dial that leads to no peer by itself.
+// throughProxy is a Dial that connects to nothing.
 func throughProxy(context.Context, string, string) (net.Conn, error) {
-	return nil, errors.New("nobody is there")
+	return nil, errors.New("unreachable")
 }
 
-// However many connections are cut, v2 notes stay, and the number of RefusedV2 notes
-// is limited.
+// Any number of cut connections leaves v2 notes, and the number of RefusedV2 notes is limited.
 func TestRefusalsPushNothingOut(t *testing.T) {
 	d := &Dialer{Mode: Always, Peers: new(Peers), Dial: throughProxy}
 	d.Peers.Note(somePeer, SpeaksV2)
@@ -289,6 +286,6 @@ func TestRefusalsPushNothingOut(t *testing.T) {
 		d.NoteFailed(net.JoinHostPort("h", strconv.Itoa(i)), nil, &transport.HandshakeError{Sent: transport.KeySize, Err: io.EOF})
 	}
 	if d.Peers.Lookup(somePeer) != SpeaksV2 || d.Peers.v2.order.Len() != 1 || d.Peers.refused.order.Len() != maxRefused {
-		t.Errorf("%v, %d known, %d refusals", d.Peers.Lookup(somePeer), d.Peers.v2.order.Len(), d.Peers.refused.order.Len())
+		t.Errorf("the peer is known as %v; %d known peers, %d refusals", d.Peers.Lookup(somePeer), d.Peers.v2.order.Len(), d.Peers.refused.order.Len())
 	}
 }

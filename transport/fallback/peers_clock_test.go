@@ -12,11 +12,10 @@ import (
 
 const day = 24 * time.Hour
 
-// years is as wrong as a clock can be that has lost its battery, or has a year that
-// somebody mistyped.
+// years is the error of a clock that lost its battery, or was set to a mistyped year.
 const years = 30 * 365 * day
 
-// openSkewed is openPeers where the wall clock is wrong by skew.
+// openSkewed is openPeers with a wall clock that is wrong by skew.
 func openSkewed(t testing.TB, path string, skew time.Duration) *Peers {
 	t.Helper()
 	p, err := openPeersAt(path, skew)
@@ -28,13 +27,13 @@ func openSkewed(t testing.TB, path string, skew time.Duration) *Peers {
 
 // setClock makes the wall clock wrong by skew.
 func setClock(p *Peers, skew time.Duration) {
-	p.mu.Lock() // or it would be set while a save reads it
+	p.mu.Lock() // or a save could read it at the same time
 	defer p.mu.Unlock()
 	p.skew = skew
 }
 
-// writeNotes writes a file with a v2 note and a v1 note that expire so long after
-// now, as a program whose clock is right would.
+// writeNotes writes a file with a v2 note and a v1 note that expire after the given times, as a
+// program with a right clock would.
 func writeNotes(t testing.TB, path string, v2, v1 time.Duration) string {
 	t.Helper()
 	text := fmt.Sprintf("%s\none:1 v1 %s\ntwo:1 v2 %s\n", peersFormat,
@@ -45,7 +44,7 @@ func writeNotes(t testing.TB, path string, v2, v1 time.Duration) string {
 	return text
 }
 
-// expiryOf returns when the file says that addr's note expires.
+// expiryOf returns the time at which addr's note expires according to the file.
 func expiryOf(t testing.TB, path, addr string) time.Time {
 	t.Helper()
 	for line := range strings.Lines(readFile(t, path)) {
@@ -61,9 +60,9 @@ func expiryOf(t testing.TB, path, addr string) time.Time {
 	return time.Time{}
 }
 
-// The clock is wrong when the proxy starts. The v2 note protects from the first
-// moment, the file is left alone, and neither a clock that is set right while it
-// runs nor a restart then costs anything. A v1 note never gains.
+// If the clock is wrong at the start, the v2 note protects from the first moment, and the file
+// stays unchanged; neither correcting the clock while the proxy runs nor a restart then loses
+// anything. A v1 note never gains time.
 func TestWrongClockAtStart(t *testing.T) {
 	for _, skew := range []time.Duration{-years, -60 * day, -31 * day, -day, 19 * day, 31 * day, years} {
 		for _, corrected := range []bool{true, false} {
@@ -74,13 +73,13 @@ func TestWrongClockAtStart(t *testing.T) {
 					before, _ := os.Stat(path)
 					p := openSkewed(t, path, skew)
 					if after, _ := os.Stat(path); readFile(t, path) != text || !os.SameFile(before, after) {
-						t.Errorf("the start made the file\n%s", readFile(t, path))
+						t.Errorf("the start changed the file to\n%s", readFile(t, path))
 					}
 					if got := p.Lookup("two:1"); got != SpeaksV2 {
-						t.Errorf("at the start the v2 peer is %v", got)
+						t.Errorf("at the start the v2 peer is known as %v", got)
 					}
 					if got := p.Lookup("one:1"); got != SpeaksUnknown {
-						t.Errorf("at the start the v1 peer is %v", got)
+						t.Errorf("at the start the v1 peer is known as %v", got)
 					}
 					wrong := skew > 20*day || skew < -10*day
 					if got := p.Distrusted(); got != map[bool]int{true: 1}[wrong] {
@@ -96,20 +95,20 @@ func TestWrongClockAtStart(t *testing.T) {
 						t.Error("a v2 peer was forgotten")
 					}
 					if got, want := p.Lookup("four:1"), map[bool]Speaks{true: SpeaksUnknown, false: SpeaksV1}; got != want[corrected && skew != 0] && skew > 0 {
-						t.Errorf("after the clock was set back a v1 peer is %v", got)
+						t.Errorf("after the clock was set back a v1 peer is known as %v", got)
 					}
 					closePeers(t, p)
 					if got := expiryOf(t, path, "two:1"); !got.Equal(time.Now().Add(20*day - 10*time.Minute)) {
-						t.Errorf("the file has another date: %v", got)
+						t.Errorf("the file has the wrong date %v", got)
 					}
 					if want := time.Now().Add(30*day - 10*time.Minute); corrected && !expiryOf(t, path, "three:1").Equal(want) {
-						t.Errorf("a new note expires at %v, not %v", expiryOf(t, path, "three:1"), want)
+						t.Errorf("a new note expires at %v, want %v", expiryOf(t, path, "three:1"), want)
 					}
 
 					p = openSkewed(t, path, 0)
 					for _, addr := range []string{"two:1", "three:1"} {
 						if got := p.Lookup(addr); got != SpeaksV2 {
-							t.Errorf("after a restart with the right clock %s is %v", addr, got)
+							t.Errorf("after a restart with the right clock %s is known as %v", addr, got)
 						}
 					}
 					closePeers(t, p)
@@ -119,17 +118,16 @@ func TestWrongClockAtStart(t *testing.T) {
 	}
 }
 
-// Where the clock is right, a v2 note that is not renewed ends with its date, and
-// at the latest with a week of running in total, however often the proxy starts;
-// so does one with a date that cannot be. A v1 note ends with the earlier of what
-// either clock says.
+// If the clock is right, a v2 note that is not renewed ends at its date, or after a week of running
+// time in total if the date has passed, however often the proxy starts; an impossible date does the
+// same. A v1 note ends at the earlier date of both clocks.
 func TestNotesEnd(t *testing.T) {
 	for _, c := range []struct {
 		name  string
-		v2    time.Duration // expiry when it is read
-		runs  time.Duration // for how long each process does
-		stops time.Duration // between two of them
-		lasts time.Duration // from the first start to the first look-up that finds no note
+		v2    time.Duration // expiry when the file is read
+		runs  time.Duration // duration of each process
+		stops time.Duration // time between processes
+		lasts time.Duration // from the first start until Lookup finds no note
 	}{
 		{"runs on", 20 * day, 100 * day, 0, 20 * day},
 		{"runs on, expired", -time.Hour, 100 * day, 0, 7 * day},
@@ -156,22 +154,22 @@ func TestNotesEnd(t *testing.T) {
 					time.Sleep(c.stops)
 				}
 				if end < c.lasts-time.Minute || end > c.lasts+day {
-					t.Errorf("it counted for %v, want %v", end, c.lasts)
+					t.Errorf("the note counted for %v, want %v", end, c.lasts)
 				}
 				p := openSkewed(t, path, 0)
 				if got := p.Lookup("one:1"); got != SpeaksUnknown {
-					t.Errorf("the v1 peer is still %v", got)
+					t.Errorf("the v1 peer is still known as %v", got)
 				}
 				closePeers(t, p)
 				if got := readFile(t, path); got != peersFormat+"\n" {
-					t.Errorf("left in the file: %q", got)
+					t.Errorf("the file still has %q", got)
 				}
 			})
 		})
 	}
 }
 
-// v1 notes that a wrong clock dated do not count, or not for longer.
+// A v1 note dated by a wrong clock does not count, or not for longer.
 func TestV1NotesGainNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "peers")
@@ -183,7 +181,7 @@ func TestV1NotesGainNothing(t *testing.T) {
 			}
 			closePeers(t, p)
 		}
-		// The clock is set while the proxy runs.
+		// The clock is changed while the proxy runs.
 		for _, skew := range []time.Duration{-day, -time.Minute, time.Minute, day} {
 			os.Remove(path)
 			p := openSkewed(t, path, 0)
@@ -193,19 +191,19 @@ func TestV1NotesGainNothing(t *testing.T) {
 			closePeers(t, p)
 			if strings.Contains(readFile(t, path), "one:1") {
 				if got := expiryOf(t, path, "one:1"); got.After(noted.Add(day)) {
-					t.Errorf("set by %v: it expires at %v, noted at %v", skew, got, noted)
+					t.Errorf("clock set by %v: the note of %v expires at %v", skew, noted, got)
 				}
 			}
 			setClock(p, 0)
 			time.Sleep(day)
 			if got := p.Lookup("one:1"); got != SpeaksUnknown {
-				t.Errorf("set by %v: after a day it is %v", skew, got)
+				t.Errorf("clock set by %v: after a day the peer is known as %v", skew, got)
 			}
 		}
 	})
 }
 
-// The clock is set right after the last save: Close writes what remains.
+// If the clock is corrected after the last save, Close writes the corrected dates.
 func TestCloseCorrectsDates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "peers")
@@ -213,17 +211,17 @@ func TestCloseCorrectsDates(t *testing.T) {
 		p.Note("two:1", SpeaksV2)
 		time.Sleep(time.Minute)
 		if got, want := expiryOf(t, path, "two:1"), time.Now().Add(30*day-time.Minute-years); !got.Equal(want) {
-			t.Errorf("with the wrong clock: %v, want %v", got, want)
+			t.Errorf("with the wrong clock: got %v, want %v", got, want)
 		}
 		setClock(p, 0)
 		closePeers(t, p)
 		if got, want := expiryOf(t, path, "two:1"), time.Now().Add(30*day-time.Minute); !got.Equal(want) {
-			t.Errorf("with the right clock: %v, want %v", got, want)
+			t.Errorf("with the right clock: got %v, want %v", got, want)
 		}
 	})
 }
 
-// Somebody sets the clock ahead while the proxy runs, long after it started.
+// The clock is set ahead long after the start.
 func TestClockJumpsAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "peers")
@@ -238,7 +236,7 @@ func TestClockJumpsAhead(t *testing.T) {
 		closePeers(t, p)
 		p = openSkewed(t, path, 0)
 		if p.Lookup("two:1") != SpeaksV2 || p.Lookup("three:1") != SpeaksV2 {
-			t.Error("a v2 peer was forgotten by the file")
+			t.Error("a v2 peer was forgotten after a restart")
 		}
 	})
 }

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Peers that answer in v1, however many, evict no v2 note; nor do refusals.
+// Any number of peers that answer in v1 or refuse v2 evict no v2 note.
 func TestV1EvictsNoV2(t *testing.T) {
 	p := new(Peers)
 	p.Note("victim:1", SpeaksV2)
@@ -16,15 +16,15 @@ func TestV1EvictsNoV2(t *testing.T) {
 		p.Note(fmt.Sprintf("g:%d", i), RefusedV2)
 	}
 	if got := p.Lookup("victim:1"); got != SpeaksV2 {
-		t.Errorf("the victim is %v", got)
+		t.Errorf("the victim is known as %v", got)
 	}
 	if got, want := p.Count(), (PeerCounts{V2: 1, V1: maxPeers, RefusedV2: maxRefused}); got != want {
-		t.Errorf("%+v are known, want %+v", got, want)
+		t.Errorf("got %+v, want %+v", got, want)
 	}
 }
 
-// Of too many v2 notes the expired go first, then the one that was used longest ago:
-// looked up, or noted again.
+// Over the limit, expired v2 notes are evicted first, then the least recently used: looked up, or
+// noted again.
 func TestEvictionByUse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := new(Peers)
@@ -37,35 +37,35 @@ func TestEvictionByUse(t *testing.T) {
 		note("early", 10)
 		time.Sleep(29 * day)
 		note("late", maxPeers-10)
-		p.Lookup("EARLY.:3") // is used
+		p.Lookup("EARLY.:3") // counts as a use
 		p.Note("late:0", SpeaksV2)
 		note("more", 9)
 		if !known("early:3") || known("early:9") || !known("late:0") || !known("late:1") {
-			t.Error("not those used longest ago were evicted")
+			t.Error("the least recently used were not evicted")
 		}
 		note("again", 2)
 		if !known("early:3") || !known("late:0") || known("late:1") || known("late:2") || !known("late:3") {
-			t.Error("not those used longest ago were evicted, the second time")
+			t.Error("the least recently used were not evicted the second time")
 		}
 		for i := 3; i < 100; i++ {
 			p.Lookup(fmt.Sprintf("late:%d", i))
 		}
-		time.Sleep(2 * day) // early:3 was used later than most, and has expired
+		time.Sleep(2 * day) // early:3 was used later than most, but has expired
 		note("new", 1)
 		if known("early:3") || !known("late:100") {
-			t.Error("not the expired one was evicted")
+			t.Error("the expired note was not evicted")
 		}
 	})
 }
 
-// A victim that is used now and then stays whatever else proves v2.
+// A note that is used now and then is never evicted, whatever else proves v2.
 func TestUsedNoteStays(t *testing.T) {
 	p := new(Peers)
 	p.Note("victim:1", SpeaksV2)
 	for i := range 3 * maxPeers {
 		p.Note(fmt.Sprintf("h:%d", i), SpeaksV2)
 		if i%(maxPeers/2) == 0 && p.Lookup("victim:1") != SpeaksV2 {
-			t.Fatalf("it was evicted by the %dth", i)
+			t.Fatalf("the victim was evicted by note %d", i)
 		}
 	}
 }
@@ -88,7 +88,7 @@ func TestCanonicalAddr(t *testing.T) {
 		for _, addr := range spellings {
 			got := CanonicalAddr(addr)
 			if got != want || CanonicalAddr(got) != got {
-				t.Errorf("%s: %s, and then %s, want %s", addr, got, CanonicalAddr(got), want)
+				t.Errorf("%s: got %s, and of that %s, want %s", addr, got, CanonicalAddr(got), want)
 			}
 		}
 	}

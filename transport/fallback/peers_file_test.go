@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// openPeers opens a file of known peers, or ends the test.
+// openPeers opens a known-peers file, or ends the test.
 func openPeers(t testing.TB, path string) *Peers {
 	t.Helper()
 	p, err := OpenPeers(path)
@@ -41,7 +41,7 @@ func readFile(t testing.TB, path string) string {
 	return string(b)
 }
 
-// wantFiles checks which files there are: none that was only passing through.
+// wantFiles checks which files exist: no temporary ones.
 func wantFiles(t testing.TB, dir string, want ...string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -57,25 +57,25 @@ func wantFiles(t testing.TB, dir string, want ...string) {
 	}
 }
 
-// The file as a person sees it, and that the next process reads it.
+// The test has the file as a person sees it, and the next process reads it.
 func TestPeersFile(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) { // where it is 2000-01-01T00:00:00Z
+	synctest.Test(t, func(t *testing.T) { // it is 2000-01-01T00:00:00Z there
 		dir := t.TempDir()
 		path := filepath.Join(dir, "peers")
 		p := openPeers(t, path)
 		if got := readFile(t, path); got != "bip324 known peers 1\n" {
-			t.Errorf("a new file has %q", got)
+			t.Errorf("the new file has %q", got)
 		}
 		p.Note("first.example:8333", SpeaksV1)
 		p.Note("192.0.2.1:8333", SpeaksV2)
 		p.Note("refused.example:8333", RefusedV2)
 		p.Note("[2001:DB8::1]:18333", SpeaksV1)
-		p.Note("a#%!\"\\,;é:1", SpeaksV2)   // no name that a client could ask for
+		p.Note("a#%!\"\\,;é:1", SpeaksV2)   // not a valid name
 		p.Note("two words:1", SpeaksV2)     // nor this
 		p.Note("two\nlines:1 v1", SpeaksV1) // nor this
 		p.Note("v2:1", SpeaksV1)
 		p.Note(`#%!"'\,;=~|x:1`, SpeaksV2)
-		p.Note("First.example:8333", SpeaksV2) // is the last now
+		p.Note("First.example:8333", SpeaksV2) // now the last
 		closePeers(t, p)
 
 		want := `bip324 known peers 1
@@ -94,7 +94,7 @@ first.example:8333 v2 2000-01-31T00:00:00Z
 		}
 
 		p = openPeers(t, path)
-		for _, c := range []struct { // in the order of the file, which is that of their use
+		for _, c := range []struct { // in the order of the file: least recently used first
 			addr string
 			want Speaks
 		}{
@@ -108,13 +108,13 @@ first.example:8333 v2 2000-01-31T00:00:00Z
 		}
 		closePeers(t, p)
 		if got := readFile(t, path); got != want {
-			t.Errorf("read and written again it has\n%s", got)
+			t.Errorf("after reading and writing it again the file has\n%s", got)
 		}
 	})
 }
 
-// A file that is not as it should be: what is kept of it is only what speaks
-// against plaintext, and the rest of it is not lost either.
+// From a corrupt file only notes that prevent plaintext are kept, and the file itself is kept
+// aside.
 func TestCorruptPeersFile(t *testing.T) {
 	in := func(d time.Duration) string { return time.Now().Add(d).UTC().Format(time.RFC3339) }
 	v1 := "one:1 v1 " + in(time.Hour) + "\n"
@@ -124,7 +124,7 @@ func TestCorruptPeersFile(t *testing.T) {
 	long := strings.Repeat("x", maxPeersLine) + "\n"
 	for _, c := range []struct {
 		name, text string
-		kept       int // of v2 and last
+		kept       int // number of v2 and last notes
 		says       string
 	}{
 		{"not ours", "[main]\nrpcpassword=hunter2\n", 0, "its first line is not"},
@@ -162,10 +162,10 @@ func TestCorruptPeersFile(t *testing.T) {
 				p, err := OpenPeers(path)
 				var corrupt *CorruptPeersError
 				if p == nil || !errors.As(err, &corrupt) {
-					t.Fatalf("%v, %v", p, err)
+					t.Fatalf("got %v, %v", p, err)
 				}
 				if corrupt.Kept != c.kept || corrupt.Path != path || corrupt.Moved != path+".corrupt" || !strings.HasPrefix(corrupt.Err.Error(), c.says) {
-					t.Errorf("%+v, want %d kept and %q", corrupt, c.kept, c.says)
+					t.Errorf("got %+v, want %d kept and %q", corrupt, c.kept, c.says)
 				}
 				if readFile(t, corrupt.Moved) != c.text {
 					t.Error("the moved file differs")
@@ -182,7 +182,7 @@ func TestCorruptPeersFile(t *testing.T) {
 				closePeers(t, p)
 				wantFiles(t, dir, "peers", "peers.corrupt")
 
-				p = openPeers(t, path) // no complaint any more
+				p = openPeers(t, path) // the error is gone
 				if p.Lookup("later:1") != SpeaksV1 || p.v2.order.Len()+p.v1.order.Len() != c.kept+1 {
 					t.Errorf("%d peers are known, want %d", p.v2.order.Len()+p.v1.order.Len(), c.kept+1)
 				}
@@ -209,13 +209,13 @@ func TestForeignPeersFile(t *testing.T) {
 		os.WriteFile(path, []byte(text), 0o600)
 		p := openPeers(t, path)
 		if got := p.Lookup("two:1"); got != want {
-			t.Errorf("%q: %v, want %v", text, got, want)
+			t.Errorf("%q: got %v, want %v", text, got, want)
 		}
 		closePeers(t, p)
 	}
 }
 
-// A path that cannot be written to is found out at the start.
+// An unwritable path is an error at the start.
 func TestNoPeersFile(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
@@ -230,18 +230,18 @@ func TestNoPeersFile(t *testing.T) {
 		p, err := OpenPeers(path)
 		var corrupt *CorruptPeersError
 		if p != nil || err == nil || errors.As(err, &corrupt) {
-			t.Errorf("%s: %v, %v", name, p, err)
+			t.Errorf("%s: got %v, %v", name, p, err)
 		}
 	}
 	wantFiles(t, dir, "file")
 
-	// Opened for real, root could replace the device if this check were gone.
+	// Opened with OpenPeers, root could replace the device if this check were missing.
 	if _, err := readPeersFile(os.DevNull); err != ErrPeersFile {
-		t.Error("a device was read")
+		t.Error("reading a device: got another error than ErrPeersFile")
 	}
 }
 
-// The name of a link stays the name of a link.
+// A symbolic link stays a link.
 func TestPeersFileBehindLink(t *testing.T) {
 	dir := t.TempDir()
 	path, link := filepath.Join(dir, "peers"), filepath.Join(dir, "link")
@@ -249,7 +249,7 @@ func TestPeersFileBehindLink(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := os.Symlink(path, link); err != nil {
-		t.Skip(err) // Windows wants a privilege for that
+		t.Skip(err) // Windows requires a privilege for that
 	}
 	p := openPeers(t, link)
 	p.Note("one:1", SpeaksV2)
@@ -261,7 +261,7 @@ func TestPeersFileBehindLink(t *testing.T) {
 
 func TestPeersFileIsBounded(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "peers")
-	addr := func(i int) string { // as long as they come
+	addr := func(i int) string { // the longest possible addresses
 		return net.JoinHostPort(strings.Repeat("x", maxPeersAddr-12)+fmt.Sprintf("%06d", i), "65535")
 	}
 	p := openPeers(t, path)
@@ -273,7 +273,7 @@ func TestPeersFileIsBounded(t *testing.T) {
 		t.Errorf("a full file has %d bytes", n)
 	}
 
-	// One that somebody else made longer.
+	// A file that another program made longer.
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -285,7 +285,7 @@ func TestPeersFileIsBounded(t *testing.T) {
 	f.Close()
 	p = openPeers(t, path)
 	if p.v2.order.Len() != maxPeers || p.Lookup("h:4999") != SpeaksUnknown || p.Lookup("h:5000") != SpeaksV2 {
-		t.Errorf("%d peers were taken", p.v2.order.Len())
+		t.Errorf("%d peers were read", p.v2.order.Len())
 	}
 	closePeers(t, p)
 	if n := strings.Count(readFile(t, path), "\n"); n != maxPeers+1 {
@@ -293,8 +293,7 @@ func TestPeersFileIsBounded(t *testing.T) {
 	}
 }
 
-// Whatever the file has, reading ends well; and what is then written is read as
-// the same.
+// Any file can be read, and reading the notes after writing them gives the same notes.
 func FuzzReadPeers(f *testing.F) {
 	now := time.Date(2026, 9, 1, 12, 0, 0, 1, time.UTC)
 	good := peersFormat + "\n192.0.2.1:8333 v2 2026-09-30T12:00:00Z\n[2001:db8::1]:8333 v1 2026-09-01T20:00:00Z\n"
@@ -307,7 +306,7 @@ func FuzzReadPeers(f *testing.F) {
 		known, err := parsePeers(bytes.Clone(text), at)
 		for _, note := range known {
 			if note.speaks == SpeaksV1 && (err != nil || !note.inTime(at)) || note.speaks != SpeaksV1 && note.speaks != SpeaksV2 {
-				t.Errorf("%+v with error %v", note, err)
+				t.Errorf("got %+v with error %v", note, err)
 			}
 		}
 		again, err := parsePeers(formatPeers(known, at), at)
@@ -315,7 +314,7 @@ func FuzzReadPeers(f *testing.F) {
 			return a.key == b.key && a.speaks == b.speaks && a.date.Equal(b.date) && (a.speaks == SpeaksV1 || a.inTime(at) || a.read.Sub(b.read).Abs() < time.Second)
 		}
 		if err != nil || !slices.EqualFunc(again, known, same) {
-			t.Errorf("%+v became %+v, %v", known, again, err)
+			t.Errorf("%+v read again as %+v, %v", known, again, err)
 		}
 	})
 }

@@ -16,7 +16,7 @@ import (
 	"bip324proxy/internal/testkit"
 )
 
-// A note is saved after saveDelay, with all that came since, and not sooner.
+// A note is saved after saveDelay, with all later ones, and not sooner.
 func TestPeersAreSavedNowAndThen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "peers")
@@ -28,7 +28,7 @@ func TestPeersAreSavedNowAndThen(t *testing.T) {
 			synctest.Wait()
 			saved := strings.Count(readFile(t, path), " v2 ")
 			if want := i / 5 * 5; saved != want { // five fit into saveDelay
-				t.Errorf("after %d notes: %d are saved, want %d", i+1, saved, want)
+				t.Errorf("after %d notes: %d saved, want %d", i+1, saved, want)
 			}
 			time.Sleep(saveDelay/5 + saveDelay/50)
 		}
@@ -37,16 +37,16 @@ func TestPeersAreSavedNowAndThen(t *testing.T) {
 		if got := readFile(t, path); strings.Count(got, " v2 ") != 32 || got == before {
 			t.Errorf("Close saved %q", got)
 		}
-		// From now on the file is left alone.
+		// After Close the file is not written.
 		p.Note("late:1", SpeaksV2)
 		time.Sleep(time.Hour)
 		if strings.Contains(readFile(t, path), "late") || p.Lookup("late:1") != SpeaksV2 {
-			t.Error("a note behind Close was saved, or not taken")
+			t.Error("a note after Close was saved, or not recorded")
 		}
 	})
 }
 
-// Refusals and lookups do not write the file.
+// Refusals and look-ups do not write the file.
 func TestPeersFileIsNotTouched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "peers")
@@ -65,7 +65,7 @@ func TestPeersFileIsNotTouched(t *testing.T) {
 	})
 }
 
-// A disk that fails is reported once until it works again, and costs no notes.
+// A failing disk is reported once until it works again, and loses no notes.
 func TestSaveFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "dir")
@@ -91,7 +91,7 @@ func TestSaveFails(t *testing.T) {
 			wait()
 		}
 		if len(failures) != 1 || !errors.Is(failures[0], fs.ErrNotExist) || !strings.Contains(failures[0].Error(), path) {
-			t.Errorf("reported: %q", failures)
+			t.Errorf("got reports %q", failures)
 		}
 		mkdir()
 		p.Note("h:5", SpeaksV2)
@@ -118,8 +118,7 @@ func TestSaveFails(t *testing.T) {
 	})
 }
 
-// What could not be saved is saved as soon as that works again, without another
-// note.
+// After a failed save the next one is tried without another note.
 func TestSaveIsRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "dir")
@@ -145,7 +144,7 @@ func TestSaveIsRepeated(t *testing.T) {
 	})
 }
 
-// When the last step fails what was there is still there.
+// If the rename fails, the previous content is kept.
 func TestSaveFailsAtTheRename(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "peers")
@@ -156,14 +155,13 @@ func TestSaveFailsAtTheRename(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := p.Close(); err == nil {
-		t.Error("saved over a directory")
+		t.Error("saving over a directory succeeded")
 	}
 	wantFiles(t, dir, "peers")
 	wantFiles(t, path, "in the way")
 }
 
-// Whoever opens the file at any time sees a whole one, with two processes
-// writing it as well.
+// A reader always sees a complete file, even while two processes write it.
 func TestPeersFileIsReplacedInOneStep(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("there, to have a file open keeps others from replacing it")
@@ -178,7 +176,7 @@ func TestPeersFileIsReplacedInOneStep(t *testing.T) {
 				for k := range 20 {
 					p.Note(fmt.Sprintf("h%d-%d:%d", i, k, j), SpeaksV2)
 				}
-				if err := p.Close(); err != nil { // as often as it is called
+				if err := p.Close(); err != nil { // Close may be called again
 					t.Error(err)
 				}
 			}
@@ -202,20 +200,20 @@ func TestPeersFileIsReplacedInOneStep(t *testing.T) {
 	}
 }
 
-// While the disk takes its time, no other call waits.
+// A slow disk blocks no other call.
 func TestLookupDoesNotWaitForTheDisk(t *testing.T) {
 	p := openPeers(t, filepath.Join(t.TempDir(), "peers"))
 	p.Note("one:1", SpeaksV2)
-	p.file.saving.Lock() // as it is during a save
+	p.file.saving.Lock() // as during a save
 	p.Note("two:1", SpeaksV1)
 	if p.Lookup("one:1") != SpeaksV2 || p.Lookup("two:1") != SpeaksV1 {
-		t.Error("not known")
+		t.Error("the note was not recorded")
 	}
 	p.file.saving.Unlock()
 	closePeers(t, p)
 }
 
-// Many at once, for the race detector; and nothing is left running.
+// Concurrent calls, for the race detector; nothing is left running.
 func TestPeersFileConcurrently(t *testing.T) {
 	testkit.NoLeaks(t)
 	path := filepath.Join(t.TempDir(), "peers")
@@ -227,7 +225,7 @@ func TestPeersFileConcurrently(t *testing.T) {
 				addr := fmt.Sprintf("h%d:%d", i, j)
 				p.Note(addr, SpeaksV2)
 				if p.Lookup(addr) != SpeaksV2 {
-					t.Error("not known")
+					t.Error("the note was not recorded")
 				}
 			}
 		})
@@ -242,7 +240,7 @@ func TestPeersFileConcurrently(t *testing.T) {
 	closePeers(t, p)
 }
 
-// Known peers without a file have nothing to close.
+// Without a file Close has no effect.
 func TestCloseWithoutFile(t *testing.T) {
 	for _, p := range []*Peers{nil, new(Peers)} {
 		p.Note("one:1", SpeaksV2)
@@ -250,7 +248,7 @@ func TestCloseWithoutFile(t *testing.T) {
 	}
 }
 
-// SaveFailed is called with no lock held: it may do anything, and block.
+// SaveFailed is called without a lock held: it may call Peers, and block.
 func TestSaveFailedWithoutLocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "dir")
@@ -271,7 +269,7 @@ func TestSaveFailedWithoutLocks(t *testing.T) {
 		time.Sleep(2 * saveDelay)
 		synctest.Wait()
 		if !failed {
-			t.Error("it was not called")
+			t.Error("SaveFailed was not called")
 		}
 	})
 }

@@ -10,7 +10,7 @@ import (
 	"bip324proxy/transport"
 )
 
-// What a peer has said before the handshake counts like what it says within it.
+// Bytes that a peer sent before the handshake count like those within it.
 func TestReceivedBefore(t *testing.T) {
 	header := append(mainnet[:len(mainnet):len(mainnet)], "version\x00\x00\x00\x00\x00\x70\x00\x00\x00\x01\x02\x03\x04"...)
 	other := append([]byte{0x0a, 0x03, 0xcf, 0x40}, header[4:]...)
@@ -18,7 +18,7 @@ func TestReceivedBefore(t *testing.T) {
 		name     string
 		received []byte
 		known    Speaks
-		cause    error // of v1; nil if there is none
+		cause    error // the cause of v1; nil if v1 must not follow
 	}{
 		{"nothing, v1 known", nil, SpeaksV1, ErrKnownV1},
 		{"a byte", []byte{1}, SpeaksUnknown, nil},
@@ -44,13 +44,13 @@ func TestReceivedBefore(t *testing.T) {
 			link, err := d.Upgrade(t.Context(), first, somePeer, transport.Config{Magic: mainnet, Received: c.received})
 			if c.cause != nil {
 				if link.V1 != net.Conn(first) || link.Cause != c.cause || err != nil {
-					t.Errorf("%+v, %v", link, err)
+					t.Errorf("got %+v, %v", link, err)
 				}
 				return
 			}
 			var failed *transport.HandshakeError
 			if !errors.As(err, &failed) || failed.Received != len(c.received) && !errors.Is(failed, transport.ErrV1OtherNetwork) {
-				t.Errorf("%+v, %v", link, err)
+				t.Errorf("got %+v, %v", link, err)
 			}
 		})
 	}

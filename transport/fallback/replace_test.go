@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// A file that is a mount point is overwritten, with more and with less. If that fails,
-// what it was to have lies beside it.
+// A file that is a mount point is overwritten in place, with longer and shorter content. If that
+// fails, the new content is in a file beside it.
 func TestOverwrite(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "peers")
@@ -21,7 +21,7 @@ func TestOverwrite(t *testing.T) {
 			err = overwrite(path, temp, []byte(text))
 		}
 		if got := readFile(t, path); got != text || err != nil {
-			t.Errorf("%q was written, not %q: %v", got, text, err)
+			t.Errorf("got %q, want %q: %v", got, text, err)
 		}
 		wantFiles(t, dir, "peers")
 	}
@@ -31,16 +31,15 @@ func TestOverwrite(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := overwrite(path, temp, []byte("whole")); err == nil {
-		t.Error("a file that is not there was overwritten")
+		t.Error("overwriting a missing file succeeded")
 	}
 	wantFiles(t, dir, "peers.new")
 	if got := readFile(t, copyOf(path)); got != "whole" {
-		t.Errorf("beside it lies %q", got)
+		t.Errorf("the copy has %q", got)
 	}
 }
 
-// Overwriting was cut short: the v2 notes come from the copy, and what is left of the
-// file.
+// After an incomplete overwrite, the v2 notes of the copy and of the remaining file are kept.
 func TestCutShortOverwrite(t *testing.T) {
 	date := time.Now().Add(time.Hour).UTC().Format(time.RFC3339)
 	whole := peersFormat + "\none:1 v1 " + date + "\ntwo:1 v2 " + date + "\nthree:1 v2 " + date + "\n"
@@ -51,7 +50,7 @@ func TestCutShortOverwrite(t *testing.T) {
 		p, err := OpenPeers(path)
 		var corrupt *CorruptPeersError
 		if !errors.As(err, &corrupt) || corrupt.Kept != 2 {
-			t.Errorf("%q: %v", left, err)
+			t.Errorf("%q: got %v", left, err)
 		}
 		for addr, want := range map[string]Speaks{"one:1": SpeaksUnknown, "two:1": SpeaksV2, "three:1": SpeaksV2} {
 			if got := p.Lookup(addr); got != want {
@@ -62,7 +61,7 @@ func TestCutShortOverwrite(t *testing.T) {
 	}
 }
 
-// An empty file is reported once, and not moved in place of an older one.
+// An empty file is reported once, and does not replace an older file kept aside.
 func TestEmptyFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "peers")
@@ -77,12 +76,12 @@ func TestEmptyFile(t *testing.T) {
 	closePeers(t, openPeers(t, path))
 	wantFiles(t, dir, "peers", "peers.corrupt")
 	if got := readFile(t, path+".corrupt"); got != "of value" {
-		t.Errorf("the file moved before is now %q", got)
+		t.Errorf("the file kept aside has %q", got)
 	}
 }
 
-// The start leaves a good file alone, in whatever spelling; the next save has one line
-// for a peer, with the later date.
+// The start does not rewrite a valid file with other spellings; the next save has one line per
+// peer, with the later date.
 func TestSpellingsInPeersFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "peers")
 	date := func(d time.Duration) string { return time.Now().Add(d).UTC().Format(time.RFC3339) }
@@ -92,7 +91,7 @@ func TestSpellingsInPeersFile(t *testing.T) {
 	os.WriteFile(path, []byte(text), 0o600)
 	p := openPeers(t, path)
 	if got := readFile(t, path); got != text {
-		t.Errorf("the start made of the file\n%s", got)
+		t.Errorf("the start changed the file to\n%s", got)
 	}
 	closePeers(t, p)
 	if got, want := readFile(t, path), peersFormat+"\nnode.example:8333 v2 "+late+"\n192.0.2.1:8333 v2 "+late+"\n"; got != want {

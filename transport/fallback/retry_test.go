@@ -12,10 +12,10 @@ import (
 	"bip324proxy/transport"
 )
 
-// pipePeer is the other end of a connection, in a bubble.
+// pipePeer plays the other end of a connection in a bubble.
 type pipePeer func(nc net.Conn)
 
-// hangsUpAfter reads the key, and hangs up d later.
+// hangsUpAfter reads the key and hangs up after d.
 func hangsUpAfter(d time.Duration) pipePeer {
 	return func(nc net.Conn) {
 		io.ReadFull(nc, make([]byte, transport.KeySize))
@@ -31,7 +31,7 @@ func answersV2(nc net.Conn) {
 
 func saysNothing(nc net.Conn) { io.Copy(io.Discard, nc) }
 
-// When the second v2 handshake begins, and what follows from how it ends.
+// The table has the time of the second v2 handshake, and the result of each way that it may end.
 func TestRetry(t *testing.T) {
 	left := errors.New("the client left")
 	for _, c := range []struct {
@@ -39,10 +39,10 @@ func TestRetry(t *testing.T) {
 		first    pipePeer
 		second   pipePeer
 		fallback Mode
-		leaves   time.Duration // the caller's context ends then, if not 0
-		provenAt time.Duration // somebody proves that the peer speaks v2, if not 0
+		leaves   time.Duration // the caller's context ends then, unless 0
+		provenAt time.Duration // another session proves the peer v2, unless 0
 
-		from, to time.Duration // of the second dial; 0 if there is none
+		from, to time.Duration // of the second dial; 0: none
 		dials    int           // after the first
 		v2, v1   bool
 	}{
@@ -61,7 +61,7 @@ func TestRetry(t *testing.T) {
 			from: time.Second, to: 2 * time.Second, dials: 1},
 		{name: "proven before", first: hangsUpAfter(time.Second), second: answersV2, provenAt: 500 * time.Millisecond},
 	} {
-		for range 10 { // the wait is random
+		for range 10 { // the delay is random
 			synctest.Test(t, func(t *testing.T) {
 				began := time.Now()
 				ctx, cancel := context.WithCancelCause(t.Context())
@@ -92,12 +92,12 @@ func TestRetry(t *testing.T) {
 				}
 				link, err := d.Upgrade(ctx, connect(c.first), somePeer, transport.Config{Magic: mainnet, Garbage: []byte{}})
 				if (link.V2 != nil) != c.v2 || (link.V1 != nil) != c.v1 || (err == nil) != (c.v1 || c.v2) || len(dialled) != c.dials {
-					t.Errorf("%s: %+v, %v, dialled at %v", c.name, link, err, dialled)
+					t.Errorf("%s: got %+v, %v, dialled at %v", c.name, link, err, dialled)
 				} else if c.dials > 0 && (dialled[0] < c.from || dialled[0] >= c.to) {
 					t.Errorf("%s: dialled after %v, want from %v to %v", c.name, dialled[0], c.from, c.to)
 				}
 				if c.leaves > 0 && !errors.Is(err, left) {
-					t.Errorf("%s: %v", c.name, err)
+					t.Errorf("%s: got %v, want the context's cause", c.name, err)
 				}
 				if got := d.Peers.Lookup(somePeer); c.v2 && got != SpeaksV2 {
 					t.Errorf("%s: known as %v", c.name, got)
@@ -105,13 +105,13 @@ func TestRetry(t *testing.T) {
 				for _, nc := range ends {
 					nc.Close()
 				}
-				time.Sleep(time.Minute) // the peers are done
+				time.Sleep(time.Minute) // for the peers to end
 			})
 		}
 	}
 }
 
-// The connection for the second handshake cannot be made: no other is tried.
+// If the connection for the second handshake cannot be made, no other is tried.
 func TestNoRetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		unreachable := errors.New("unreachable")
@@ -125,7 +125,7 @@ func TestNoRetry(t *testing.T) {
 		link, err := d.Upgrade(t.Context(), ours, somePeer, transport.Config{Magic: mainnet, Garbage: []byte{}})
 		var redial *RedialError
 		if !errors.As(err, &redial) || redial.Err != unreachable || !hungUp(redial.First) || dials != 1 || link != (Link{}) {
-			t.Errorf("%+v, %v, %d dials", link, err, dials)
+			t.Errorf("got %+v, %v, %d dials", link, err, dials)
 		}
 	})
 }

@@ -10,11 +10,10 @@ import (
 	"testing"
 )
 
-// TestNoBranchOnSecrets reads the machine code that the compiler makes of this
-// package. In the functions that may be given secrets, a conditional jump may
-// belong to the head of a function, where the stack is checked, to the head of
-// a loop, of which all have a constant number of rounds, and to a variable, which
-// may take a loop to zero; and nothing divides.
+// TestNoBranchOnSecrets reads the machine code of this package. In functions that may get secrets,
+// conditional jumps may belong only to the head of a function, where the stack is checked, to the
+// head of a loop, all of which have a constant number of rounds, and to the declaration of a
+// variable, which may be zeroed in a loop. There are no divisions.
 func TestNoBranchOnSecrets(t *testing.T) {
 	goTool, err := exec.LookPath("go")
 	if err != nil {
@@ -41,20 +40,20 @@ func TestNoBranchOnSecrets(t *testing.T) {
 			}
 			functions, jumps := checkBranches(t, string(code), regexp.MustCompile(`^(`+arch.conditional+`)$`))
 			if functions < 20 || jumps < 20 {
-				t.Errorf("%d functions with %d jumps: the listing was not understood", functions, jumps)
+				t.Errorf("got %d functions with %d jumps, want 20 each at least: the listing has another format", functions, jumps)
 			}
 		})
 	}
 }
 
-// public are the lines to which conditional jumps may belong.
+// public matches the lines to which conditional jumps may belong.
 var public = regexp.MustCompile(`^(for|func|var) `)
 
-// notSecret are those that may branch: they have public arguments only, or none.
+// notSecret matches functions that may branch: those with only public arguments, or none.
 var notSecret = regexp.MustCompile(`\.IsSquareVartime\(SB\)|\.init\b|sync\.`)
 
-// checkBranches reads a listing: lines that begin with TEXT and a function, and
-// then a line per instruction, with file:line, offset, code, mnemonic.
+// checkBranches reads a listing: lines with TEXT and a function, each followed by a line per
+// instruction with file:line, offset, code, mnemonic.
 func checkBranches(t *testing.T, listing string, conditional *regexp.Regexp) (functions, jumps int) {
 	t.Helper()
 	function, secret := "", false

@@ -31,8 +31,8 @@ func randomElement() (r Element) {
 	return *r.SetBytes(&b)
 }
 
-// edgeElements are those of which every limb is one at which something
-// changes: carries, the prime's limbs, what is folded.
+// edgeElements are elements whose limbs are at thresholds: carries, the prime's limbs, the folding
+// constant.
 func edgeElements() (all []Element) {
 	limbs := []uint64{0, 1, ^uint64(fold - 1), ^uint64(0)}
 	for _, a := range limbs {
@@ -47,8 +47,7 @@ func edgeElements() (all []Element) {
 	return all
 }
 
-// same fails the test unless r is want modulo p, and its bytes the least
-// residue.
+// same checks that r equals want modulo p, and that its bytes are the least residue.
 func same(t testing.TB, what string, r *Element, want *big.Int, operands ...*Element) {
 	t.Helper()
 	want.Mod(want, prime)
@@ -79,7 +78,7 @@ func checkOne(t testing.TB, a *Element) {
 	}
 }
 
-// checkTwo checks all operations with two operands, and with the receiver as one.
+// checkTwo checks all operations with two operands, also with the receiver as one of them.
 func checkTwo(t testing.TB, a, b *Element) {
 	t.Helper()
 	m, n, want := a.big(), b.big(), new(big.Int)
@@ -96,14 +95,14 @@ func checkTwo(t testing.TB, a, b *Element) {
 	}
 	r = *a
 	if r.Select(b, 0); r != *a {
-		t.Fatal("Select by 0 takes the other")
+		t.Fatal("Select by 0 returns the other element")
 	}
 	if r.Select(b, ^uint64(0)); r != *b {
-		t.Fatal("Select by ones takes not the other")
+		t.Fatal("Select by ones does not return the other element")
 	}
 }
 
-// checkRoots checks what costs an exponentiation.
+// checkRoots checks the operations that need an exponentiation.
 func checkRoots(t testing.TB, a, d *Element) {
 	t.Helper()
 	n, m := a.big(), d.big()
@@ -146,9 +145,9 @@ func TestElementRandom(t *testing.T) {
 	}
 }
 
-// The carry out of the last addition leaves something small. Products for which
-// that is nearly 2⁶⁴ or more are so rare that no random test finds them, and a
-// reduction that folds this carry into the lowest limb alone is wrong for them.
+// The carry out of the last addition leaves something small. Products for which that is nearly 2⁶⁴
+// or more are so rare that no random test finds them, and a reduction that folds this carry into
+// the lowest limb only is wrong for them.
 func TestReduceWideLastCarry(t *testing.T) {
 	f := new(big.Int).SetUint64(fold)
 	tested := 0
@@ -180,11 +179,11 @@ func TestReduceWideLastCarry(t *testing.T) {
 		}
 	}
 	if tested < 100 {
-		t.Errorf("only %d cases", tested)
+		t.Errorf("only %d cases tested", tested)
 	}
 }
 
-// btcec's field, which is another implementation than math/big's, agrees.
+// Compare with btcec's field, an implementation other than math/big.
 func TestElementAgainstBtcec(t *testing.T) {
 	for range 1000 {
 		ab, bb := randomBytes(), randomBytes()

@@ -7,8 +7,8 @@ import (
 	"github.com/btcsuite/btcd/btcec/v2"
 )
 
-// edgeScalars are scalars at which something may go wrong: the ends of the
-// range, their halves, single bits, and digits that all carry or all do not.
+// edgeScalars are scalars at thresholds: the ends of the range, their halves, single bits, and
+// digits that all carry or do not.
 func edgeScalars() (all [][Size]byte) {
 	add := func(n *big.Int) {
 		var b [Size]byte
@@ -36,7 +36,7 @@ func edgeScalars() (all [][Size]byte) {
 	return all
 }
 
-// reference returns k·p as btcec has it; p nil is the generator.
+// reference returns btcec's k·p; a nil p is the generator.
 func reference(k *[Size]byte, p *btcec.JacobianPoint) (r btcec.JacobianPoint) {
 	var s btcec.ModNScalar
 	s.SetBytes(k)
@@ -49,7 +49,7 @@ func reference(k *[Size]byte, p *btcec.JacobianPoint) (r btcec.JacobianPoint) {
 	return r
 }
 
-// samePoint fails the test unless p, affine, has the coordinates of want.
+// samePoint checks that p, made affine, has the coordinates of want.
 func samePoint(t testing.TB, what string, p *Point, want *btcec.JacobianPoint) {
 	t.Helper()
 	infinity := want.X.IsZero() && want.Y.IsZero()
@@ -96,8 +96,8 @@ func TestMulRandom(t *testing.T) {
 	}
 }
 
-// Any two of infinity, points, their opposites and their doubles add up right,
-// in any projective form.
+// Any two of infinity, points, their opposites and their doubles are added correctly, in any
+// projective form.
 func TestAddIsComplete(t *testing.T) {
 	j, k := randomBytes(), randomBytes()
 	infinity := Point{Y: randomElement()}
@@ -146,7 +146,7 @@ func TestAddIsComplete(t *testing.T) {
 	}
 }
 
-// The digits of a scalar are in their range and add up to it.
+// The digits of a scalar are in range and add up to it.
 func TestDigits(t *testing.T) {
 	scalars := edgeScalars()
 	for range 1000 {
@@ -158,7 +158,7 @@ func TestDigits(t *testing.T) {
 		sum := new(big.Int)
 		for i := len(d) - 1; i >= 0; i-- {
 			if d[i] < -8 || d[i] > 7 {
-				t.Fatalf("%x: digit %d is %d", k, i, d[i])
+				t.Fatalf("%x: digit %d is out of range: %d", k, i, d[i])
 			}
 			sum.Lsh(sum, 4).Add(sum, big.NewInt(int64(d[i])))
 		}
@@ -181,13 +181,13 @@ func TestAllocations(t *testing.T) {
 	k := randomBytes()
 	var p, q Point
 	var x Element
-	p.MulGenerator(&k) // makes the table
+	p.MulGenerator(&k) // creates the table
 	if n := testing.AllocsPerRun(100, func() {
 		p.MulGenerator(&k)
 		q.Mul(&k, &p)
 		q.AffineX(&x)
 	}); n != 0 {
-		t.Errorf("%v allocations", n)
+		t.Errorf("%v allocations, want 0", n)
 	}
 }
 
