@@ -11,17 +11,16 @@ import (
 	"bip324proxy/internal/stream"
 )
 
-// lab is a session over pipes in a synctest bubble: all is still when it has
-// done what it can, so that "does not wait" can be seen without a clock. Both
-// ends take what comes, and remember it.
+// lab is a session over pipes in a synctest bubble. synctest.Wait returns when the session has done
+// all it can, which shows that it does not wait for more. Both ends record what they receive.
 type lab struct {
 	*session
-	toPeer, toClient *recorder // what the loops write
-	gate             *gate     // what the peer writes
+	toPeer, toClient *recorder // record the loops' writes
+	gate             *gate     // holds the peer's writes
 
 	peerGot   [][]byte // contents
 	clientGot []byte
-	peerDone  chan struct{} // closed when the peer's end reads no more
+	peerDone  chan struct{} // closed when the peer's end stops reading
 }
 
 func newLab(t *testing.T) *lab {
@@ -30,7 +29,7 @@ func newLab(t *testing.T) *lab {
 	peerSide, peer := net.Pipe()
 	l := &lab{toPeer: &recorder{Conn: peerSide}, toClient: &recorder{Conn: clientSide}, gate: &gate{Conn: peer}, peerDone: make(chan struct{})}
 	l.session = start(t, client, l.toClient, l.toPeer, l.gate)
-	l.toPeer.writes = nil // the handshake's
+	l.toPeer.writes = nil // without the handshake's
 	go func() {
 		defer close(l.peerDone)
 		for {
@@ -54,13 +53,13 @@ func newLab(t *testing.T) *lab {
 	return l
 }
 
-// write has the client send b in one piece, and waits until all is still.
+// write sends b from the client in one piece and waits until the session is blocked.
 func (l *lab) write(b []byte) {
 	l.client.Write(b)
 	synctest.Wait()
 }
 
-// must fails the test on an error and waits until all is still.
+// must fails the test on an error and waits until the session is blocked.
 func (l *lab) must(t *testing.T, errs ...error) {
 	t.Helper()
 	if err := errors.Join(errs...); err != nil {
@@ -73,12 +72,12 @@ func (l *lab) checkPeerGot(t *testing.T, want [][]byte) {
 	t.Helper()
 	synctest.Wait()
 	if len(l.peerGot) != len(want) {
-		t.Errorf("the peer got %d messages, want %d", len(l.peerGot), len(want))
+		t.Errorf("the peer received %d messages, want %d", len(l.peerGot), len(want))
 		return
 	}
 	for i := range want {
 		if !bytes.Equal(l.peerGot[i], want[i]) {
-			t.Errorf("the peer got %x as message %d, want %x", l.peerGot[i], i, want[i])
+			t.Errorf("the peer received %x as message %d, want %x", l.peerGot[i], i, want[i])
 		}
 	}
 }
@@ -87,11 +86,11 @@ func (l *lab) checkClientGot(t *testing.T, want []byte) {
 	t.Helper()
 	synctest.Wait()
 	if !bytes.Equal(l.clientGot, want) {
-		t.Errorf("the client got %d bytes, want %d", len(l.clientGot), len(want))
+		t.Errorf("the client received %d bytes, want %d", len(l.clientGot), len(want))
 	}
 }
 
-// recorder remembers the sizes of what is written.
+// recorder records the sizes of writes.
 type recorder struct {
 	net.Conn
 	writes []int
@@ -102,7 +101,7 @@ func (r *recorder) Write(p []byte) (int, error) {
 	return r.Conn.Write(p)
 }
 
-// gate keeps back what is written while it is shut.
+// gate holds writes back while it is shut.
 type gate struct {
 	net.Conn
 	shut bool
@@ -117,8 +116,7 @@ func (g *gate) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// pass lets the first n bytes through, in one write, and waits until all is
-// still.
+// pass lets the first n bytes through, in one write, and waits until the session is blocked.
 func (g *gate) pass(t *testing.T, n int) {
 	t.Helper()
 	if _, err := g.Conn.Write(g.held[:n]); err != nil {
@@ -128,9 +126,8 @@ func (g *gate) pass(t *testing.T, n int) {
 	synctest.Wait()
 }
 
-// Many messages that come in one write leave in one write, dropped ones among
-// them or not; but for those that came with the small read of an idle session,
-// which do not wait for the others.
+// Messages that arrive in one write leave in one write, with or without dropped ones among them,
+// except for those in the small read of an idle session, which are sent at once.
 func TestTogether(t *testing.T) {
 	inv := testBytes(37, 1)
 	synctest.Test(t, func(t *testing.T) {
@@ -152,7 +149,7 @@ func TestTogether(t *testing.T) {
 		l.write(in)
 		l.checkPeerGot(t, want)
 		if w := l.toPeer.writes; len(w) != 2 || w[0] > 512 || w[0]+w[1] != packets {
-			t.Errorf("to the peer: writes of %v bytes, want a small one and the rest of %d", w, packets)
+			t.Errorf("to the peer: got writes of %v bytes, want a small one and the rest of %d", w, packets)
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {
@@ -173,13 +170,13 @@ func TestTogether(t *testing.T) {
 		l.gate.pass(t, len(l.gate.held))
 		l.checkClientGot(t, want)
 		if w := l.toClient.writes; len(w) != 2 || w[0] > 600 || w[0]+w[1] != len(want) {
-			t.Errorf("to the client: writes of %v bytes, want a small one and the rest of %d", w, len(want))
+			t.Errorf("to the client: got writes of %v bytes, want a small one and the rest of %d", w, len(want))
 		}
 	})
 }
 
-// A stream that keeps coming is sent on in a few writes a buffer, not one a
-// message, and in none larger than it must be.
+// A steady stream is sent on in a few writes per buffer, not one per message, and none is larger
+// than necessary.
 func TestBulk(t *testing.T) {
 	const messages = 2000
 	inv := testBytes(37, 1)
@@ -189,7 +186,7 @@ func TestBulk(t *testing.T) {
 		l.write(v1)
 		l.checkPeerGot(t, slices.Repeat([][]byte{v2Bytes("inv", inv)}, messages))
 		if n, most := len(l.toPeer.writes), len(v1)/(16<<10)+2; n > most {
-			t.Errorf("%d writes to the peer, more than %d", n, most)
+			t.Errorf("%d writes to the peer, want at most %d", n, most)
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {
@@ -203,13 +200,13 @@ func TestBulk(t *testing.T) {
 		l.gate.pass(t, n)
 		l.checkClientGot(t, v1)
 		if n, most := len(l.toClient.writes), len(v1)/(16<<10)+n/(16<<10)+2; n > most {
-			t.Errorf("%d writes to the client, more than %d", n, most)
+			t.Errorf("%d writes to the client, want at most %d", n, most)
 		}
 	})
 }
 
-// overflow makes the gate hold what, if it passes in one piece, is more than
-// one batch before the reader's buffer is empty. It returns the client's view.
+// overflow fills the gate with packets that, if passed in one piece, exceed a batch before the
+// reader's buffer is empty. It returns what the client must receive.
 func (l *lab) overflow(t *testing.T) (want []byte) {
 	t.Helper()
 	l.gate.shut = true
@@ -230,13 +227,13 @@ func TestOverflow(t *testing.T) {
 		want := l.overflow(t)
 		l.gate.pass(t, len(l.gate.held))
 		l.checkClientGot(t, want)
-		if first := l.toClient.writes[1]; first > stream.BatchSize || first <= stream.BatchSize-32 { // behind the large one
+		if first := l.toClient.writes[1]; first > stream.BatchSize || first <= stream.BatchSize-32 { // after the large one
 			t.Errorf("the second write of %v bytes is not a full batch", l.toClient.writes)
 		}
 	})
 }
 
-// cuts are the places to cut what follows a message: all, or those that matter.
+// cuts returns the offsets at which to cut what follows a message: all, or the interesting ones.
 func cuts(size int) (at []int) {
 	for n := 1; n < min(size, 70); n++ {
 		at = append(at, n)
@@ -249,8 +246,8 @@ func cuts(size int) (at []int) {
 	return at
 }
 
-// A message from the client does not wait for what follows it, whatever that
-// is and wherever it is cut.
+// A message from the client does not wait for what follows it, whatever that is and wherever it is
+// cut.
 func TestToPeerDoesNotWait(t *testing.T) {
 	ping := testBytes(8, 1)
 	for _, next := range []struct {
@@ -290,7 +287,7 @@ func TestToPeerDoesNotWait(t *testing.T) {
 	}
 }
 
-// The same for a message from the peer, where decoys may follow too.
+// The same applies to messages from the peer, which decoys may follow, too.
 func TestToClientDoesNotWait(t *testing.T) {
 	ping := testBytes(8, 1)
 	for _, next := range []struct {

@@ -31,7 +31,7 @@ func discard(c net.Conn, n int) error {
 	return nil
 }
 
-// benchSockets is a session over TCP that nothing has begun to work on.
+// benchSockets returns a session over TCP whose loops are not running.
 func benchSockets(b *testing.B) (s *session, clientSide, peerEnd net.Conn) {
 	client, clientSide := testkit.TCPPair(b)
 	peerSide, peer := testkit.TCPPair(b)
@@ -44,8 +44,8 @@ func benchSockets(b *testing.B) (s *session, clientSide, peerEnd net.Conn) {
 	return s, clientSide, peer
 }
 
-// BenchmarkToPeer is one direction from a client that writes as fast as it can
-// to a peer that does not decrypt.
+// BenchmarkToPeer measures one direction, from a client that writes as fast as it can to a peer
+// that does not decrypt.
 func BenchmarkToPeer(b *testing.B) {
 	for _, load := range loads {
 		b.Run(load.name, func(b *testing.B) {
@@ -79,15 +79,14 @@ func BenchmarkToPeer(b *testing.B) {
 	}
 }
 
-// BenchmarkToClient is the other direction, with a peer that encrypts as fast
-// as it can.
+// BenchmarkToClient measures the other direction, from a peer that encrypts as fast as it can.
 func BenchmarkToClient(b *testing.B) {
 	for _, load := range loads {
 		b.Run(load.name, func(b *testing.B) {
 			s, clientSide, _ := benchSockets(b)
 			contents := v2Bytes(load.message.name, load.payload)
 			size := len(v1Bytes(mainnet, load.message.name, load.payload))
-			scratch := make([]byte, 4+len(contents)+16) // WriteInPlace encrypts it again and again
+			scratch := make([]byte, 4+len(contents)+16) // WriteInPlace encrypts it repeatedly
 			b.SetBytes(int64(size))
 			b.ReportAllocs()
 			b.ResetTimer()

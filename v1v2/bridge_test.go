@@ -9,13 +9,13 @@ import (
 	"bip324proxy/transport"
 )
 
-// message is a message that a test sends.
+// message is a message to send.
 type message struct {
 	name    string
 	payload []byte
 }
 
-// everyMessage is every type in a few sizes, and the edge sizes in both forms.
+// everyMessage returns every type in a few sizes, and the edge sizes in both forms.
 func everyMessage() (all []message) {
 	source := testBytes(MaxPayload, 1)
 	for i, name := range allNames() {
@@ -32,7 +32,7 @@ func everyMessage() (all []message) {
 	return all
 }
 
-// What the client says arrives at the peer, in order, as v2 has it.
+// The client's messages arrive at the peer, in order and in v2's form.
 func TestToPeer(t *testing.T) {
 	s := overTCP(t)
 	all := everyMessage()
@@ -56,7 +56,7 @@ func TestToPeer(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(got, v2Bytes(m.name, m.payload)) {
-			t.Fatalf("message %d, %q of %d bytes: contents of %d bytes", i, m.name, len(m.payload), len(got))
+			t.Fatalf("message %d, %q of %d bytes: got contents of %d bytes", i, m.name, len(m.payload), len(got))
 		}
 	}
 	if err := <-sent; err != nil {
@@ -68,7 +68,7 @@ func TestToPeer(t *testing.T) {
 	}
 }
 
-// What the peer says arrives at the client, in order, as v1 has it.
+// The peer's messages arrive at the client, in order and in v1's form.
 func TestToClient(t *testing.T) {
 	s := overTCP(t)
 	all := everyMessage()
@@ -91,7 +91,7 @@ func TestToClient(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(got, want) {
-			t.Fatalf("message %d, %q of %d bytes: %x", i, m.name, len(m.payload), got[:min(60, len(got))])
+			t.Fatalf("message %d, %q of %d bytes: got %x", i, m.name, len(m.payload), got[:min(60, len(got))])
 		}
 	}
 	if err := <-sent; err != nil {
@@ -103,7 +103,7 @@ func TestToClient(t *testing.T) {
 	}
 }
 
-// The long form of a type that has an id is another way to say the same.
+// The long form of a type with an id is equivalent to the short one.
 func TestToClientLongForms(t *testing.T) {
 	s := overTCP(t)
 	for name := range bipIDs {
@@ -114,12 +114,12 @@ func TestToClientLongForms(t *testing.T) {
 		want := v1Bytes(mainnet, name, payload)
 		got := make([]byte, len(want))
 		if _, err := io.ReadFull(s.client, got); err != nil || !bytes.Equal(got, want) {
-			t.Errorf("%s: %x, %v", name, got, err)
+			t.Errorf("%s: got %x, %v", name, got, err)
 		}
 	}
 }
 
-// What is no message is dropped and counted, and the session lives.
+// Invalid messages are dropped and counted, and the session continues.
 func TestDrops(t *testing.T) {
 	s := overTCP(t)
 	var bad [][]byte
@@ -137,7 +137,7 @@ func TestDrops(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got, err := s.peer.ReadPacket(); err != nil || !bytes.Equal(got, v2Bytes(ping.name, ping.payload)) {
-			t.Fatalf("%x, %v", got, err)
+			t.Fatalf("got %x, %v", got, err)
 		}
 	}
 	if got, want := s.upCounted(t), (counted{uint64(len(bad)), uint64(32 * len(bad)), uint64(len(bad))}); got != want {
@@ -173,10 +173,10 @@ func TestDrops(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := io.ReadFull(s.client, got); err != nil || !bytes.Equal(got, want) {
-			t.Fatalf("%x, %v", got, err)
+			t.Fatalf("got %x, %v", got, err)
 		}
 	}
-	if err := s.peer.WriteDecoy(payload); err != nil { // decoys are no messages
+	if err := s.peer.WriteDecoy(payload); err != nil { // decoys do not count as messages
 		t.Fatal(err)
 	}
 	if got, want := s.downCounted(t), (counted{uint64(len(bad)), uint64(32 * len(bad)), uint64(len(bad))}); got != want {
@@ -184,7 +184,7 @@ func TestDrops(t *testing.T) {
 	}
 }
 
-// upCounted ends the client's stream and returns what was counted.
+// upCounted ends the client's stream and returns the counts.
 func (s *session) upCounted(t *testing.T) counted {
 	t.Helper()
 	if err := s.client.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
@@ -194,7 +194,7 @@ func (s *session) upCounted(t *testing.T) counted {
 	return s.up.load()
 }
 
-// downCounted ends the peer's stream and returns what was counted.
+// downCounted ends the peer's stream and returns the counts.
 func (s *session) downCounted(t *testing.T) counted {
 	t.Helper()
 	if err := s.peer.CloseWrite(); err != nil {
@@ -204,7 +204,7 @@ func (s *session) downCounted(t *testing.T) counted {
 	return s.down.load()
 }
 
-// A v2 message may be larger than any v1 header can say.
+// A v2 message may be larger than a v1 header can express.
 func TestTooLargeForV1(t *testing.T) {
 	payload := testBytes(transport.MaxContents, 1)
 	for _, n := range []int{1, 5, 12} {
@@ -220,7 +220,7 @@ func TestTooLargeForV1(t *testing.T) {
 			checkEnded(t, <-s.downEnded, Peer, isLength(MaxPayload+n))
 			got := make([]byte, len(ping))
 			if _, err := io.ReadFull(s.client, got); err != nil || !bytes.Equal(got, ping) {
-				t.Errorf("%x, %v", got, err)
+				t.Errorf("got %x, %v", got, err)
 			}
 			if got, want := s.down.load(), (counted{1, uint64(len(ping)), 0}); got != want {
 				t.Errorf("counted %+v, want %+v", got, want)

@@ -9,14 +9,14 @@ import (
 	"bip324proxy/internal/testkit"
 )
 
-// BIP183's ids are understood from every peer, and used with one that has used one.
+// BIP183's ids are understood from every peer, and used with peers that have used one.
 func TestUtreexoIDs(t *testing.T) {
 	s := overTCP(t)
 	send := func(name string, want []byte) {
 		t.Helper()
 		s.client.Write(v1Bytes(mainnet, name, []byte("request")))
 		if got, err := s.peer.ReadPacket(); err != nil || !bytes.Equal(got, want) {
-			t.Fatalf("%s: %x, %v, want %x", name, got, err, want)
+			t.Fatalf("%s: got %x, %v, want %x", name, got, err, want)
 		}
 	}
 	answer := func(name string, contents []byte) {
@@ -27,35 +27,35 @@ func TestUtreexoIDs(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := readFull(s, got); err != nil || !bytes.Equal(got, want) {
-			t.Fatalf("%s: %q, %v", name, got, err)
+			t.Fatalf("%s: got %q, %v", name, got, err)
 		}
 	}
 	short := func(id int, payload string) []byte { return append([]byte{byte(id)}, payload...) }
 
 	for _, name := range utreexo {
-		send(name, v2Bytes(name, []byte("request"))) // long
+		send(name, v2Bytes(name, []byte("request"))) // long form
 		answer(name, v2Bytes(name, []byte("answer")))
 	}
 	answer("ping", short(18, "answer"))
 	answer("feature", short(37, "answer"))
-	send("getuproof", v2Bytes("getuproof", []byte("request"))) // nothing that it said shows that it knows the ids
+	send("getuproof", v2Bytes("getuproof", []byte("request"))) // the peer has not shown that it knows the ids
 	for i, name := range utreexo {
 		answer(name, short(firstUtreexo+i, "answer"))
 		for j, name := range utreexo {
 			send(name, short(firstUtreexo+j, "request"))
 		}
 	}
-	send("wtxidrelay", v2Bytes("wtxidrelay", []byte("request"))) // of all others nothing changes
+	send("wtxidrelay", v2Bytes("wtxidrelay", []byte("request"))) // other types do not change
 	if n := s.up.Dropped() + s.down.Dropped(); n != 0 {
-		t.Errorf("%d dropped", n)
+		t.Errorf("%d dropped, want none", n)
 	}
 }
 
-// A peer that uses one of the ids once makes large messages short, too.
+// After a peer has used one of the ids, large messages get the short form, too.
 func TestUtreexoIDsOfLargeMessages(t *testing.T) {
 	s := overTCP(t)
 	large := testBytes(100_000, 1)
-	for _, id := range []byte{0, 35} { // what the peer has said before
+	for _, id := range []byte{0, 35} { // received from the peer before
 		if id != 0 {
 			s.peer.WritePacket([]byte{id})
 			if err := readFull(s, make([]byte, HeaderSize)); err != nil {
@@ -68,7 +68,7 @@ func TestUtreexoIDsOfLargeMessages(t *testing.T) {
 		}
 		go s.client.Write(v1Bytes(mainnet, "utreexotx", large))
 		if got, err := s.peer.ReadPacket(); err != nil || !bytes.Equal(got, want) {
-			t.Errorf("after id %d: %d bytes, %v, want %d", id, len(got), err, len(want))
+			t.Errorf("after id %d: got %d bytes, %v, want %d", id, len(got), err, len(want))
 		}
 	}
 }
@@ -83,7 +83,7 @@ func readFull(s *session, b []byte) error {
 	return nil
 }
 
-// What is dropped is counted by why, and the first of each kind is told.
+// Drops are counted by reason, and the first of each kind is reported.
 func TestDropped(t *testing.T) {
 	told := make(chan Dropped, 100)
 	client, clientSide := testkit.TCPPair(t)
@@ -112,7 +112,7 @@ func TestDropped(t *testing.T) {
 		{contents: []byte("\x00ping\x00x\x00\x00\x00\x00\x00\x00payload"), want: Dropped{Reason: InvalidType, Type: TypeOf("ping\x00x")}},
 		{raw: badChecksum("ping", []byte("12345678")), want: Dropped{Reason: WrongChecksum, Type: TypeOf("ping")}},
 		{raw: badChecksum("tx", testBytes(50_000, 1)), want: Dropped{Reason: WrongChecksum, Type: TypeOf("tx")}},
-		{raw: badChecksum("p\x01", nil), want: Dropped{Reason: WrongChecksum, Type: TypeOf("p\x01")}}, // both: as Bitcoin Core judges
+		{raw: badChecksum("p\x01", nil), want: Dropped{Reason: WrongChecksum, Type: TypeOf("p\x01")}}, // both: the checksum counts, as in Bitcoin Core
 		{raw: v1Bytes(mainnet, "p\x01", nil), want: Dropped{Reason: InvalidType, Type: TypeOf("p\x01")}},
 		{raw: v1Bytes(mainnet, "p\x7f", testBytes(50_000, 1)), want: Dropped{Reason: InvalidType, Type: TypeOf("p\x7f")}},
 		{contents: []byte{255, 1, 2, 3}, want: Dropped{Reason: UnknownID, ID: 255}},
@@ -136,10 +136,10 @@ func TestDropped(t *testing.T) {
 			}
 		}
 	}
-	// What comes behind them arrives.
+	// Messages after them arrive.
 	s.client.Write(v1Bytes(mainnet, "pong", nil))
 	if got, err := s.peer.ReadPacket(); err != nil || !bytes.Equal(got, []byte{19}) {
-		t.Errorf("%x, %v", got, err)
+		t.Errorf("got %x, %v", got, err)
 	}
 	s.peer.WritePacket([]byte{18})
 	if err := readFull(s, make([]byte, HeaderSize)); err != nil {
@@ -151,14 +151,14 @@ func TestDropped(t *testing.T) {
 	}
 	for d, n := range wantTold {
 		if n != 0 {
-			t.Errorf("%+v was told %d times too few", d, n)
+			t.Errorf("%+v was reported %d times too few", d, n)
 		}
 	}
 	var all uint64
 	for _, r := range Reasons {
 		n := s.up.DroppedFor(r) + s.down.DroppedFor(r)
 		if n != wantCounts[r] {
-			t.Errorf("%v: %d, want %d", r, n, wantCounts[r])
+			t.Errorf("%v: got %d, want %d", r, n, wantCounts[r])
 		}
 		all += n
 	}
@@ -167,7 +167,7 @@ func TestDropped(t *testing.T) {
 	}
 }
 
-// To drop a message costs no memory, whoever sends millions.
+// Dropping a message allocates nothing, however many a peer sends.
 func TestDropAllocatesNothing(t *testing.T) {
 	var c Counts
 	c.OnDrop = func(Dropped) {}
@@ -179,7 +179,7 @@ func TestDropAllocatesNothing(t *testing.T) {
 		}
 		c.Drop(Dropped{Reason: WrongChecksum})
 	}); n != 0 {
-		t.Errorf("%v allocations", n)
+		t.Errorf("%v allocations, want 0", n)
 	}
 }
 
@@ -196,7 +196,7 @@ func TestQuoted(t *testing.T) {
 		strings.Repeat("\x01", 12): strings.Repeat(`\x01`, 12),
 	} {
 		if got := TypeOf(name).Quoted(); got != want {
-			t.Errorf("%q: %s, want %s", name, got, want)
+			t.Errorf("%q: got %s, want %s", name, got, want)
 		}
 	}
 }

@@ -12,12 +12,12 @@ import (
 	"bip324proxy/transport"
 )
 
-// checkEnded fails unless err is the EndError of side and satisfies is.
+// checkEnded checks that err is an EndError of side and satisfies is.
 func checkEnded(t *testing.T, err error, side Side, is func(error) bool) {
 	t.Helper()
 	var end *EndError
 	if !errors.As(err, &end) || end.Side != side || !is(end.Err) || errors.Unwrap(end) != end.Err || end.Error() == "" {
-		t.Errorf("ended with %v, not as the %s should", err, side)
+		t.Errorf("ended with %v, want an expected end by the %s", err, side)
 	}
 }
 
@@ -37,19 +37,18 @@ func isMagic(err error) bool {
 	return errors.As(err, &magic)
 }
 
-// isSize is a packet whose length alone ends the session.
+// isSize reports whether a packet's announced length ended the session.
 func isSize(err error) bool {
 	var size *transport.SizeError
 	return errors.As(err, &size)
 }
 
-// isSocket is any fault of a socket's, but not the end of a stream.
+// isSocket reports whether err is an error of the socket, not the end of a stream.
 func isSocket(err error) bool {
 	return err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) && !isMagic(err) && !isSize(err)
 }
 
-// Every way for the client's side to end, with a message before it that must
-// not be lost.
+// The client's side ends in every possible way, after a message that must not be lost.
 func TestToPeerEnds(t *testing.T) {
 	ping, verack := v1Bytes(mainnet, "ping", testBytes(8, 1)), v1Bytes(mainnet, "verack", nil)
 	block := v1Bytes(mainnet, "block", testBytes(20_000, 1))
@@ -88,15 +87,13 @@ func TestToPeerEnds(t *testing.T) {
 	}
 }
 
-// Every way for the peer's side to end, with a message before it that must not
-// be lost.
+// The peer's side ends in every possible way, after a message that must not be lost.
 func TestToClientEnds(t *testing.T) {
 	payload := testBytes(30_000, 1)
 	ping := v2Bytes("ping", payload[:8])
 	const pingPacket = 9 + 20
 	closePeer := func(l *lab) { l.peer.Close() }
-	// lengthen turns the promise of an empty packet into one of n bytes: the
-	// length is under a stream cipher.
+	// lengthen changes the encrypted length of an empty packet to n bytes.
 	lengthen := func(n int) func(*gate) {
 		return func(g *gate) {
 			for i := range 3 {
@@ -108,7 +105,7 @@ func TestToClientEnds(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		after  []byte // the contents of the next packet
-		pass   int    // how many bytes of it pass
+		pass   int    // how many of its bytes pass
 		damage func(*gate)
 		do     func(*lab)
 		is     func(error) bool
@@ -147,7 +144,7 @@ func TestToClientEnds(t *testing.T) {
 	}
 }
 
-// The side that is written to is gone.
+// The other side, to which messages are written, is gone.
 func TestWritingFails(t *testing.T) {
 	for what, payload := range map[string][]byte{
 		"small":  testBytes(8, 1),
@@ -170,7 +167,7 @@ func TestWritingFails(t *testing.T) {
 			})
 		})
 	}
-	// It fails while messages are gathered.
+	// The write fails while messages are gathered.
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
 		l.client.Close()
@@ -178,7 +175,7 @@ func TestWritingFails(t *testing.T) {
 		go l.gate.Conn.Write(l.gate.held) // until the session ends
 		checkEnded(t, <-l.downEnded, Client, is(io.ErrClosedPipe))
 	})
-	// Over TCP the failures are the system's.
+	// Over TCP the errors are the system's.
 	s := overTCP(t)
 	s.peer.NetConn().(*net.TCPConn).SetLinger(0)
 	s.peer.Close()

@@ -14,7 +14,7 @@ import (
 	"bip324proxy/internal/stream"
 )
 
-// parsed is a v1 message found without the code under test.
+// parsed is a v1 message, parsed without the code under test.
 type parsed struct {
 	raw []byte
 	ok  bool
@@ -22,8 +22,8 @@ type parsed struct {
 
 var v1Type = regexp.MustCompile(`\A[\x20-\x7e]*\x00*\z`)
 
-// parse splits a v1 stream into its messages and says why it goes no further:
-// "end", "cut", "magic" or "length".
+// parse splits a v1 stream into its messages and returns why it stops: "end", "cut", "magic" or
+// "length".
 func parse(data []byte) (all []parsed, end string) {
 	for {
 		switch n := len(data); {
@@ -49,8 +49,8 @@ func parse(data []byte) (all []parsed, end string) {
 	}
 }
 
-// repair makes of any bytes a stream of messages that are mostly good, for a
-// fuzzer does not find checksums.
+// repair turns any bytes into a stream of mostly valid messages, since a fuzzer cannot find
+// checksums.
 func repair(data []byte) {
 	for len(data) >= 24 {
 		copy(data, mainnet[:])
@@ -85,17 +85,17 @@ func FuzzReader(f *testing.F) {
 			reads, certain := src.reads, r.Buffered()
 			m, ok, err := r.Next()
 			if err != nil || ok != w.ok || !bytes.Equal(m.Raw(), w.raw) {
-				t.Fatalf("message %d: %v, %v, %d bytes, want %v and %d", i, ok, err, len(m.Raw()), w.ok, len(w.raw))
+				t.Fatalf("message %d: got %v, %v, %d bytes, want %v and %d", i, ok, err, len(m.Raw()), w.ok, len(w.raw))
 			}
 			if certain && src.reads != reads {
-				t.Fatalf("message %d was buffered, and Next read", i)
+				t.Fatalf("message %d was buffered, but Next read from the stream", i)
 			}
 			if !ok {
 				continue
 			}
 			raw, payload := bytes.Clone(m.Raw()), bytes.Clone(m.Payload())
 			if again := AppendMessage(nil, mainnet, m.Type, payload); !bytes.Equal(again, raw) {
-				t.Fatalf("message %d is written as %x", i, again)
+				t.Fatalf("message %d is encoded as %x", i, again)
 			}
 			name := strings.TrimRight(string(raw[4:16]), "\x00")
 			contents := m.Contents()
@@ -103,7 +103,7 @@ func FuzzReader(f *testing.F) {
 				t.Fatalf("message %d, %q, has contents %x", i, name, contents)
 			}
 			if typ, got, ok := Decode(contents); !ok || typ != m.Type || !bytes.Equal(got, payload) {
-				t.Fatalf("message %d, %q, does not come back from v2", i, name)
+				t.Fatalf("message %d, %q, changes when translated to v2 and back", i, name)
 			}
 		}
 		_, ok, err := r.Next()
@@ -122,7 +122,7 @@ func FuzzReader(f *testing.F) {
 			got = "length"
 		}
 		if got != end {
-			t.Fatalf("after %d messages: %v, %v, want %q", len(want), ok, err, end)
+			t.Fatalf("after %d messages: got %v, %v, want %q", len(want), ok, err, end)
 		}
 	})
 }
@@ -161,20 +161,20 @@ func FuzzDecode(f *testing.F) {
 		before := bytes.Clone(contents)
 		typ, payload, ok := Decode(contents)
 		if ok != valid || !bytes.Equal(contents, before) {
-			t.Fatalf("%x: %v, want %v", contents, ok, valid)
+			t.Fatalf("%x: got %v, want %v", contents, ok, valid)
 		}
 		if !ok {
 			return
 		}
 		if typ.String() != name || !bytes.Equal(payload, want) {
-			t.Fatalf("%x: %q with %x", contents, typ, payload)
+			t.Fatalf("%x: got %q with %x", contents, typ, payload)
 		}
 		canonical := AppendContents(nil, typ, payload)
 		if !bytes.Equal(canonical, v2Bytes(name, want)) {
-			t.Fatalf("%x is written as %x", contents, canonical)
+			t.Fatalf("%x is encoded as %x", contents, canonical)
 		}
 		if again, p, ok := Decode(canonical); !ok || again != typ || !bytes.Equal(p, payload) {
-			t.Fatalf("%x: %q with %x, %v", canonical, again, p, ok)
+			t.Fatalf("%x: got %q with %x, %v", canonical, again, p, ok)
 		}
 	})
 }
@@ -199,10 +199,10 @@ func FuzzClassify(f *testing.F) {
 		r := stream.NewReader(&scripted{data: data, chunk: every(1 + int(chunk))})
 		magic, v1, err := Classify(r)
 		if v1 != want || err != fault || (v1 && !bytes.Equal(magic[:], data[:4])) {
-			t.Fatalf("%x: %x, %v, %v", data, magic, v1, err)
+			t.Fatalf("%x: got %x, %v, %v", data, magic, v1, err)
 		}
 		if rest, err := io.ReadAll(r); err != nil || !bytes.Equal(rest, data) {
-			t.Fatalf("%x: %x is left, %v", data, rest, err)
+			t.Fatalf("%x: %x left, want all; %v", data, rest, err)
 		}
 	})
 }

@@ -14,7 +14,7 @@ import (
 	"bip324proxy/transport"
 )
 
-// lying is a v1 header that promises n bytes.
+// lying returns a v1 header that announces n bytes.
 func lying(n uint32) []byte {
 	h := v1Bytes(mainnet, "block", nil)
 	binary.LittleEndian.PutUint32(h[16:], n)
@@ -30,15 +30,15 @@ func TestReaderLengths(t *testing.T) {
 		var length *LengthError
 		if c.ok {
 			if err != io.ErrUnexpectedEOF {
-				t.Errorf("%d bytes: %v", c.length, err)
+				t.Errorf("%d bytes: got %v", c.length, err)
 			}
 		} else if !errors.As(err, &length) || length.Length != c.length || length.Type.String() != "block" || length.Error() == "" {
-			t.Errorf("%d bytes: %v", c.length, err)
+			t.Errorf("%d bytes: got %v", c.length, err)
 		}
 	}
 }
 
-// stalled is a socket from which nothing more comes until it is closed.
+// stalled is a socket that delivers its data and nothing more until it is closed.
 type stalled struct {
 	scripted
 	closed chan struct{}
@@ -51,8 +51,8 @@ func (s *stalled) Read(p []byte) (int, error) {
 	return s.scripted.Read(p)
 }
 
-// What a header promises costs nothing if it is too much or little, a buffer if it
-// fits one, and at most 256 KiB until the bytes arrive, in each of many sessions.
+// An announced length costs nothing if it is too large or very small, a buffer if it fits one, and
+// at most 256 KiB until the bytes arrive, in each of many sessions.
 func TestReaderMemory(t *testing.T) {
 	const readers = 100
 	for _, c := range []struct {
@@ -71,21 +71,21 @@ func TestReaderMemory(t *testing.T) {
 				for _, r := range rs {
 					go func() {
 						if _, _, err := r.Next(); err == nil {
-							t.Error("a message without its payload")
+							t.Error("Next returned a message without its payload")
 						}
 					}()
 				}
 				synctest.Wait()
 			})
 			if size/readers > c.most {
-				t.Errorf("a header that promises %d bytes costs %d", c.length, size/readers)
+				t.Errorf("a header that announces %d bytes costs %d, want at most %d", c.length, size/readers, c.most)
 			}
 			close(closed)
 		})
 	}
 }
 
-// mallocs returns the allocations that f makes, by all goroutines.
+// mallocs returns the allocations during f, by all goroutines.
 func mallocs(f func()) (objects, size uint64) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -94,8 +94,7 @@ func mallocs(f func()) (objects, size uint64) {
 	return after.Mallocs - before.Mallocs, after.TotalAlloc - before.TotalAlloc
 }
 
-// Once it runs, a session allocates for new keys, which every 224th packet
-// brings at either end, and for nothing else.
+// In steady state a session allocates only for rekeying, at every 224th packet on either end.
 func TestSteadyStateAllocations(t *testing.T) {
 	if testkit.Racing() {
 		t.Skip("pools forget under the race detector")
@@ -153,17 +152,17 @@ func TestSteadyStateAllocations(t *testing.T) {
 			}
 		}
 	}
-	run(10) // warm
+	run(10) // warm up
 	objects, size := mallocs(func() { run(messages / perBatch) })
 	perMessage := float64(objects) / (2 * messages)
 	t.Logf("%.4f allocations and %.2f bytes a message", perMessage, float64(size)/(2*messages))
-	// Four keys' worth of objects (two ciphers, at two ends) in 224 packets.
+	// The objects of four keys (two ciphers at two ends) in 224 packets.
 	if perMessage > 16.0/224 {
 		t.Errorf("%.4f allocations a message", perMessage)
 	}
 }
 
-// A large message's memory comes back for the next one, either way.
+// The memory of a large message is reused for the next one, in both directions.
 func TestLargeMessagesReuseMemory(t *testing.T) {
 	if testkit.Racing() {
 		t.Skip("pools forget under the race detector")
@@ -206,7 +205,7 @@ func TestLargeMessagesReuseMemory(t *testing.T) {
 			}
 		})
 		if size/rounds > uint64(len(v1))/10 {
-			t.Errorf("%s: %d bytes for a message of %d", what, size/rounds, len(v1))
+			t.Errorf("%s: allocated %d bytes per message of %d", what, size/rounds, len(v1))
 		}
 	}
 }

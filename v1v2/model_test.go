@@ -13,26 +13,26 @@ import (
 // For a longer run: go test -run Model . -model 1000000000
 var modelBytes = flag.Int64("model", 64<<20, "payload bytes that TestModel sends, both ways together")
 
-// traffic is a random stream of messages, the same for the same seed. It is
-// what sender and receiver have in common.
+// traffic is a random stream of messages, determined by the seed. Sender and receiver have equal
+// ones.
 type traffic struct {
 	rng   *mrand.Rand
 	names []string
-	pool  []byte // payloads are parts of it
+	pool  []byte // payloads are slices of it
 	left  int64
 }
 
-// kind is what happens to a message.
+// kind is the outcome for a message.
 type kind int
 
 const (
 	good    kind = iota
-	dropped      // not one that is translated
-	ended        // there is no message
+	dropped      // not translated
+	ended        // no more messages
 )
 
 func newTraffic(seed uint64, pool []byte) *traffic {
-	var names []string // in an order that does not change
+	var names []string // in a fixed order
 	names = append(append(names, bipTable[1:]...), longNames...)
 	return &traffic{mrand.New(mrand.NewPCG(seed, seed)), names, pool, *modelBytes / 2}
 }
@@ -61,8 +61,7 @@ func (g *traffic) next() (m message, k kind) {
 	return m, k
 }
 
-// good returns the next message that is translated, and how many before it
-// are not.
+// good returns the next message that is translated, and the number of dropped ones before it.
 func (g *traffic) good() (m message, before uint64, ok bool) {
 	for {
 		m, k := g.next()
@@ -76,8 +75,7 @@ func (g *traffic) good() (m message, before uint64, ok bool) {
 	}
 }
 
-// Random messages in random pieces, both ways at once: what arrives is what
-// was sent.
+// Random messages in random pieces, in both directions at once, arrive as they were sent.
 func TestModel(t *testing.T) {
 	pool := testBytes(8<<20, 1)
 	s := overTCP(t)
@@ -119,7 +117,7 @@ func TestModel(t *testing.T) {
 	}
 }
 
-// sendV1 is the client: messages joined and cut anywhere.
+// sendV1 is the client: it sends messages joined and cut at random.
 func sendV1(s *session, g *traffic) error {
 	how := mrand.New(mrand.NewPCG(3, 3))
 	var waiting []byte
@@ -148,7 +146,7 @@ func sendV1(s *session, g *traffic) error {
 	}
 }
 
-// sendV2 is the peer: messages in any form, decoys, and what is no message.
+// sendV2 is the peer: it sends messages in either form, decoys, and invalid messages.
 func sendV2(s *session, g *traffic) error {
 	how := mrand.New(mrand.NewPCG(4, 4))
 	for {
@@ -179,7 +177,7 @@ func receiveV2(s *session, g *traffic) error {
 	for i := 0; ; i++ {
 		m, _, ok := g.good()
 		if !ok {
-			return nil // that nothing else was sent is seen from what was counted
+			return nil // the counts show that nothing else was sent
 		}
 		got, err := s.peer.ReadPacket()
 		if err != nil || !bytes.Equal(got, v2Bytes(m.name, m.payload)) {

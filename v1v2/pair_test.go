@@ -20,8 +20,7 @@ var (
 	testBytes = testkit.RandomBytes
 )
 
-// v2Bytes is a message as the contents of a v2 packet, written without the
-// code under test.
+// v2Bytes returns a message as the contents of a v2 packet, encoded without the code under test.
 func v2Bytes(name string, payload []byte) []byte {
 	if id, ok := bipIDs[name]; ok {
 		return append([]byte{id}, payload...)
@@ -29,25 +28,25 @@ func v2Bytes(name string, payload []byte) []byte {
 	return append([]byte("\x00"+padded(name)), payload...)
 }
 
-// padded is name, NUL-padded to the 12 bytes it has on the wire.
+// padded returns name, NUL-padded to 12 bytes as on the wire.
 func padded(name string) string { return name + strings.Repeat("\x00", 12-len(name)) }
 
-// badChecksum is a v1 message that one flipped bit has spoilt.
+// badChecksum returns a v1 message with one flipped bit.
 func badChecksum(name string, payload []byte) []byte {
 	b := v1Bytes(mainnet, name, payload)
 	b[len(b)-1] ^= 1
 	return b
 }
 
-// edgeSizes are payloads around every border that the code draws, for either
-// framing: the readers' buffers of 16 KiB, batches and small bodies of 32 KiB,
-// steps of 256 KiB, and the largest.
+// edgeSizes are sizes of payloads around each threshold in the code, for both framings: the
+// readers' buffers of 16 KiB, batches and small bodies of 32 KiB, steps of 256 KiB, and the
+// largest.
 func edgeSizes() []int {
 	sizes := []int{0, 1, 2, MaxPayload - 1, MaxPayload}
 	frames := []int{
 		0,
 		HeaderSize, HeaderSize + transport.Tailroom, // v1, and with room for a tag
-		2 + transport.Tailroom, 14 + transport.Tailroom, // v2 behind the length, short and long
+		2 + transport.Tailroom, 14 + transport.Tailroom, // v2 after the length, short and long
 		1 + transport.Headroom + transport.Tailroom, 13 + transport.Headroom + transport.Tailroom,
 	}
 	for _, border := range []int{16 << 10, 32 << 10, 256 << 10, 512 << 10} {
@@ -60,8 +59,8 @@ func edgeSizes() []int {
 	return sizes
 }
 
-// scripted is a socket from which data arrives in given chunks. After the last
-// one it returns end, or io.EOF.
+// scripted is a socket from which data arrives in given chunks. After the last one Read returns
+// end, or io.EOF.
 type scripted struct {
 	net.Conn
 	data  []byte
@@ -104,10 +103,10 @@ type session struct {
 	peerSide           *transport.Conn
 	ids                PeerIDs
 	up, down           Counts
-	upEnded, downEnded chan error // closed behind the error
+	upEnded, downEnded chan error // closed after the error
 }
 
-// start begins a session between four sockets, which the test's end closes.
+// start begins a session between four sockets, and ends it with the test.
 func start(t testing.TB, client, clientSide, peerSide, peer net.Conn) *session {
 	t.Helper()
 	s := handshake(t, client, clientSide, peerSide, peer)
@@ -156,8 +155,7 @@ func handshake(t testing.TB, client, clientSide, peerSide, peer net.Conn) *sessi
 	return s
 }
 
-// overTCP starts a session over TCP. Its deadline is an upper bound, not a
-// part of any test.
+// overTCP starts a session over TCP. Its deadline is an upper bound that no test relies on.
 func overTCP(t testing.TB) *session {
 	t.Helper()
 	client, clientSide := testkit.TCPPair(t)
@@ -169,7 +167,7 @@ func overTCP(t testing.TB) *session {
 	return s
 }
 
-// counted is one direction's Counts as numbers.
+// counted has the numbers of one direction's Counts.
 type counted struct{ messages, bytes, dropped uint64 }
 
 func (c *Counts) load() counted {

@@ -11,8 +11,8 @@ import (
 	"bip324proxy/internal/stream"
 )
 
-// However the bytes arrive, every message comes out as it went in, and turning
-// one into v2 does not touch the next.
+// However the bytes arrive, every message is read unchanged, and translating one to v2 does not
+// modify the next.
 func TestReaderChunks(t *testing.T) {
 	sizes := edgeSizes()
 	source := testBytes(MaxPayload, 1)
@@ -39,27 +39,27 @@ func TestReaderChunks(t *testing.T) {
 			for i, n := range sizes {
 				m, ok, err := r.Next()
 				if err != nil || !ok {
-					t.Fatalf("message %d: %v, %v", i, ok, err)
+					t.Fatalf("message %d: got %v, %v", i, ok, err)
 				}
 				name, want := names[i%len(names)], rest[:24+n]
 				rest = rest[24+n:]
 				if m.Type.String() != name || !bytes.Equal(m.Payload(), want[24:]) || !bytes.Equal(m.Raw(), want) {
-					t.Fatalf("message %d: %q with %d bytes instead of %q with %d", i, m.Type, len(m.Payload()), name, n)
+					t.Fatalf("message %d: got %q with %d bytes, want %q with %d", i, m.Type, len(m.Payload()), name, n)
 				}
 				if i%3 > 0 {
 					if got := m.Contents(); !bytes.Equal(got, v2Bytes(name, want[24:])) {
-						t.Fatalf("message %d, %q of %d bytes: %d bytes of contents", i, name, n, len(got))
+						t.Fatalf("message %d, %q of %d bytes: got %d bytes of contents", i, name, n, len(got))
 					}
 				}
 			}
 			if _, _, err := r.Next(); err != io.EOF {
-				t.Errorf("at the end: %v", err)
+				t.Errorf("at the end: got %v", err)
 			}
 		})
 	}
 }
 
-// The stream ends at every byte.
+// The stream ends after every byte.
 func TestReaderEnds(t *testing.T) {
 	small := append(v1Bytes(mainnet, "ping", testBytes(8, 1)), v1Bytes(mainnet, "verack", nil)...)
 	for cut := range len(small) + 1 {
@@ -90,21 +90,21 @@ func checkEnd(t *testing.T, data []byte, whole int, end error) {
 	r := reader(data, every(7))
 	for i := range whole {
 		if _, ok, err := r.Next(); !ok || err != nil {
-			t.Fatalf("%d bytes, message %d: %v, %v", len(data), i, ok, err)
+			t.Fatalf("%d bytes, message %d: got %v, %v", len(data), i, ok, err)
 		}
 	}
 	if _, ok, err := r.Next(); ok || err != end {
-		t.Errorf("%d bytes: %v, %v, want %v", len(data), ok, err, end)
+		t.Errorf("%d bytes: got %v, %v, want %v", len(data), ok, err, end)
 	}
 }
 
-// A socket's own error comes through as it is, wherever it strikes.
+// An error of the socket is returned unchanged, wherever it occurs.
 func TestReaderSocketError(t *testing.T) {
 	for _, n := range []int{0, 1, 23, 24, 30, 20_000} {
 		data := v1Bytes(mainnet, "block", testBytes(40_000, 1))[:n]
 		r := NewReader(stream.NewReader(&scripted{data: data, end: os.ErrDeadlineExceeded}), mainnet)
 		if _, ok, err := r.Next(); ok || err != os.ErrDeadlineExceeded {
-			t.Errorf("after %d bytes: %v, %v", n, ok, err)
+			t.Errorf("after %d bytes: got %v, %v", n, ok, err)
 		}
 	}
 }
@@ -126,13 +126,13 @@ func TestReaderWrongMagic(t *testing.T) {
 			_, ok, err := r.Next()
 			var magic *MagicError
 			if ok || !errors.As(err, &magic) || magic.Got != wrong || magic.Want != mainnet || magic.Error() == "" {
-				t.Errorf("after %d messages: %v, %v", before, ok, err)
+				t.Errorf("after %d messages: got %v, %v", before, ok, err)
 			}
 		}
 	}
 }
 
-// A message with a wrong checksum or type is not good, and the next one is.
+// A message with a wrong checksum or type is not valid, and the next one is.
 func TestReaderDrops(t *testing.T) {
 	next := v1Bytes(mainnet, "pong", testBytes(8, 2))
 	check := func(what string, bad []byte) {
@@ -140,11 +140,11 @@ func TestReaderDrops(t *testing.T) {
 		r := reader(append(bytes.Clone(bad), next...), nil)
 		m, ok, err := r.Next()
 		if ok || err != nil || !bytes.Equal(m.Raw(), bad) {
-			t.Errorf("%s: %v, %v, %d bytes", what, ok, err, len(m.Raw()))
+			t.Errorf("%s: got %v, %v, %d bytes", what, ok, err, len(m.Raw()))
 		}
 		m, ok, err = r.Next()
 		if !ok || err != nil || !bytes.Equal(m.Raw(), next) {
-			t.Errorf("after %s: %v, %v, %x", what, ok, err, m.Raw())
+			t.Errorf("after %s: got %v, %v, %x", what, ok, err, m.Raw())
 		}
 	}
 	for _, n := range []int{1, 8, 16360, 16361, 300_000} {
@@ -177,7 +177,7 @@ func TestReaderBuffered(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		second []byte
-		from   int // bytes of second with which Next is certain; 0: never
+		from   int // bytes of second that Next needs; 0: never enough
 	}{
 		{"empty", v1Bytes(mainnet, "verack", nil), 24},
 		{"small", v1Bytes(mainnet, "inv", testBytes(37, 1)), 61},
@@ -191,7 +191,7 @@ func TestReaderBuffered(t *testing.T) {
 			src := &scripted{data: append(bytes.Clone(first), c.second[:n]...)}
 			r := NewReader(stream.NewReader(src), mainnet)
 			if r.Buffered() {
-				t.Fatal("nothing was read yet")
+				t.Fatal("Buffered is true before any read")
 			}
 			if _, ok, err := r.Next(); !ok || err != nil {
 				t.Fatal(ok, err)
