@@ -270,7 +270,7 @@ func TestOwnListener(t *testing.T) {
 		peer := c.peer
 		r := PeerReport(within(t), &Subject{Policy: policy, Listeners: []Listener{{Address: c.listener}}}, target(t, peer))
 		if got := text(t, &r); !strings.HasSuffix(got, "failed connect ADDR: this is the proxy's own listener, not a peer -> to check that, give no HOST:PORT") {
-			t.Errorf("%s: %s", peer, got)
+			t.Errorf("%s: got %s", peer, got)
 		}
 	}
 }
@@ -349,7 +349,7 @@ func TestRulesOfPublicListeners(t *testing.T) {
 		}
 		r := PeerReport(within(t), s, target(t, gone))
 		if got := text(t, &r); strings.Contains(got, private) != c.public {
-			t.Errorf("%q: %s", c.listeners, got)
+			t.Errorf("%q: got %s", c.listeners, got)
 		}
 	}
 }

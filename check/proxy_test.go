@@ -99,7 +99,7 @@ func TestListenerIsNotBothered(t *testing.T) {
 	addr := startProxy(t, server)
 	s := new(Subject)
 	if r := s.listener(within(t), Listener{Address: addr}); r.State != OK {
-		t.Errorf("%+v", r)
+		t.Errorf("got %+v", r)
 	}
 	server.Shutdown(t.Context())
 	now := server.Snapshot()
@@ -122,23 +122,23 @@ func TestUnixSockets(t *testing.T) {
 	go func() { served <- server.Serve(l) }()
 	s := new(Subject)
 	if r := s.listener(within(t), Listener{Address: "unix:" + path}); r.State != OK {
-		t.Errorf("%+v", r)
+		t.Errorf("got %+v", r)
 	}
 	if os.Getuid() != 0 { // root may connect anyway
 		os.Chmod(path, 0)
 		if r := s.listener(within(t), Listener{Address: "unix:" + path}); r.State != Failed || !strings.Contains(r.What, "this user may not connect") {
-			t.Errorf("%+v", r)
+			t.Errorf("got %+v", r)
 		}
 		s.Policy.Upstream = &socks.Upstream{Network: "unix", Address: path}
 		if r, _ := s.upstream(within(t)); r.State != Failed || !strings.Contains(r.What, "this user may not connect") {
-			t.Errorf("%+v", r)
+			t.Errorf("got %+v", r)
 		}
 	}
 	server.Close()
 	<-served
 	s.Policy.Upstream = nil
 	if r := s.listener(within(t), Listener{Address: "unix:" + path}); r.State != Failed || !strings.Contains(r.What, "nothing is listening there: no such socket") {
-		t.Errorf("%+v", r)
+		t.Errorf("got %+v", r)
 	}
 }
 
@@ -268,7 +268,7 @@ func TestNetwork(t *testing.T) {
 		}
 		s.Policy.Upstream = newUpstream("127.0.0.1:9050")
 		if r := s.network(); r.State != Skipped {
-			t.Errorf("with an upstream proxy: %+v", r)
+			t.Errorf("with an upstream proxy: got %+v", r)
 		}
 	}
 	if from, err := systemRoute("udp4", "127.0.0.1:8333"); from != "127.0.0.1" || err != nil {
@@ -338,6 +338,6 @@ func TestProxy(t *testing.T) {
 	}
 	s.Listeners = s.Listeners[:1]
 	if r := Proxy(within(t), s, "valid: the defaults"); !r.OK || r.Count(Warning) != 1 {
-		t.Errorf("%+v", r)
+		t.Errorf("got %+v", r)
 	}
 }

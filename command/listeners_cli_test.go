@@ -123,7 +123,7 @@ func exchange(t *testing.T, network, addr, says string, n int) string {
 	io.WriteString(nc, says)
 	b := make([]byte, n)
 	if _, err := io.ReadFull(nc, b); err != nil {
-		t.Errorf("%s: %v", addr, err)
+		t.Errorf("%s: got %v", addr, err)
 	}
 	return string(b)
 }

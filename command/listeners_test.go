@@ -116,7 +116,7 @@ func TestListenHints(t *testing.T) {
 	} {
 		hint := listenHint(&net.OpError{Op: "listen", Err: c.fails}, c.spec)
 		if !strings.Contains(hint, c.says) || (c.says == "") != (hint == "") {
-			t.Errorf("%s, %v: %q, want %q", c.spec, c.fails, hint, c.says)
+			t.Errorf("%s, %v: got %q, want %q", c.spec, c.fails, hint, c.says)
 		}
 	}
 }

@@ -74,7 +74,7 @@ func TestVersion(t *testing.T) {
 			regexp.QuoteMeta(" ("+runtime.GOOS+"/"+runtime.GOARCH+", "+runtime.Version()+")") + "\n$")
 		for _, arg := range []string{"version", "--version"} {
 			if got := output(t, arg); !line.MatchString(got) {
-				t.Errorf("%s: %q, want %v", arg, got, line)
+				t.Errorf("%s: got %q, want %v", arg, got, line)
 			}
 		}
 	}

@@ -323,7 +323,7 @@ func TestStartFromAPipe(t *testing.T) {
 			t.Fatalf("%v does not stop the program", signal)
 		}
 		if err := p.cmd.Wait(); err != nil || p.text.Len() > 0 {
-			t.Errorf("%v: %v, %s", signal, err, &p.text)
+			t.Errorf("%v: got %v, %s", signal, err, &p.text)
 		}
 	}
 }

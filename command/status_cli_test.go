@@ -96,7 +96,7 @@ func TestStatus(t *testing.T) {
 			t.Helper()
 			code, body := askStatus(t, c.network, addr, "/api/status", c.token)
 			if err := json.Unmarshal([]byte(body), &r); code != 200 || err != nil {
-				t.Errorf("%q: %d, %v, %s", c.args, code, err, body)
+				t.Errorf("%q: got %d, %v, %s", c.args, code, err, body)
 			}
 			if strings.Contains(body, "hunter") {
 				t.Errorf("%q: a secret is shown: %s", c.args, body)
@@ -105,11 +105,11 @@ func TestStatus(t *testing.T) {
 		}
 		r := report()
 		if len(r.Settings) != len(settings.Flags()) || r.Version == "" || len(r.Listeners) != 2 || r.Live.All != 0 {
-			t.Errorf("%q: %+v", c.args, r)
+			t.Errorf("%q: got %+v", c.args, r)
 		}
 		for _, s := range r.Settings {
 			if s.Name == "auth" && (s.Value != "(set)" || s.Origin != "flag") || s.Name == "client-rate" && (s.Value != 20.0 || s.Origin != "default") {
-				t.Errorf("%q: %+v", c.args, s)
+				t.Errorf("%q: got %+v", c.args, s)
 			}
 		}
 
@@ -138,7 +138,7 @@ func TestStatus(t *testing.T) {
 		for range p.lines {
 		}
 		if err := p.cmd.Wait(); err != nil {
-			t.Errorf("%q: %v", c.args, err)
+			t.Errorf("%q: got %v", c.args, err)
 		}
 		if nc, err := net.Dial(c.network, addr); err == nil {
 			nc.Close()
@@ -159,7 +159,7 @@ func TestStatusAfterReload(t *testing.T) {
 	p.cmd.Process.Signal(syscall.SIGHUP)
 	p.next(t, "configuration reloaded")
 	if _, body := askStatus(t, "tcp", addr, "/api/status", ""); !strings.Contains(body, `{"name":"v1-fallback","value":"overlay","origin":"`+file+`:2"}`) {
-		t.Errorf("after a reload: %s", body)
+		t.Errorf("after a reload: got %s", body)
 	}
 	p.stop(t)
 }
@@ -199,7 +199,7 @@ func TestReloadOfATokenFile(t *testing.T) {
 	}
 	for token, want := range map[string]int{statusToken: 200, newer: 401} {
 		if code, body := askStatus(t, "tcp", addr, "/api/status", token); code != want {
-			t.Errorf("%s: %d, %s", token, code, body)
+			t.Errorf("%s: got %d, %s", token, code, body)
 		}
 	}
 	if text := p.stop(t); strings.Contains(text, statusToken) {

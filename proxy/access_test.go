@@ -207,17 +207,17 @@ func TestRulesWithUpstream(t *testing.T) {
 	}
 	client := e.dial()
 	if got := askResolve(t, client, resolveName("name.onion")); got[1] != byte(socks.NotAllowed) {
-		t.Errorf("RESOLVE: % x", got)
+		t.Errorf("RESOLVE: got % x", got)
 	}
 	e.wantEnd(client, "refused", "is denied by the rule *.onion")
 	u.resolve["node.example"] = netip.MustParseAddr("192.0.2.9")
 	client = e.dial()
 	if got := askResolve(t, client, resolveName("node.example")); got[1] != byte(socks.NotAllowed) {
-		t.Errorf("RESOLVE: % x", got)
+		t.Errorf("RESOLVE: got % x", got)
 	}
 	e.wantEnd(client, "refused", "is denied by the rule 192.0.2.0/24")
 	if all, want := u.requests(), []asked{{socks.CommandResolve, "node.example", "", ""}}; !slices.Equal(all, want) {
-		t.Errorf("requests to the upstream proxy: %v, want %v", all, want)
+		t.Errorf("requests to the upstream proxy: got %v, want %v", all, want)
 	}
 }
 
@@ -237,7 +237,7 @@ func TestRulesForDisguises(t *testing.T) {
 		e.wantEnd(client, "refused", "is denied by the rule private")
 		client = e.dial()
 		if got := askResolve(t, client, resolveName(host)); got[1] != byte(socks.NotAllowed) {
-			t.Errorf("RESOLVE %s: % x", host, got)
+			t.Errorf("RESOLVE %s: got % x", host, got)
 		}
 		e.wantEnd(client, "refused", "is denied by the rule private")
 	}

@@ -36,7 +36,7 @@ func TestDroppedIsTold(t *testing.T) {
 	client.Write(spoilt("version")) // before the session opens
 	client.Write(v1Message(mainnet, "version", version))
 	if name, _, err := readV1(client); name != "verack" || err != nil {
-		t.Errorf("%s, %v", name, err)
+		t.Errorf("got %s, %v", name, err)
 	}
 	for range many {
 		client.Write(slices.Concat(spoilt("tx"), v1Message(mainnet, "\xff\"\x1b[1m", nil)))

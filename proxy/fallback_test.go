@@ -127,7 +127,7 @@ func (p prefixed) Read(b []byte) (int, error) { return p.r.Read(b) }
 func (e *env) wantV1(t *testing.T, client net.Conn, dest string, got <-chan []byte) {
 	t.Helper()
 	if name, payload, err := readV1(client); err != nil || name != "version" || string(payload) != "of the peer" {
-		t.Errorf("%s %q, %v", name, payload, err)
+		t.Errorf("got %s %q, %v", name, payload, err)
 	}
 	verack := v1Message(mainnet, "verack", nil)
 	client.Write(verack)

@@ -36,7 +36,7 @@ func TestLifetime(t *testing.T) {
 				t.Errorf("%d callbacks, want 1; interrupted: %v", ends, before.Interrupted())
 			}
 			if err := l.own(after); err != test.own {
-				t.Errorf("own: %v, want %v", err, test.own)
+				t.Errorf("own: got %v, want %v", err, test.own)
 			}
 			if _, err := after.Read(make([]byte, 1)); err == nil {
 				t.Error("a socket owned later can still be read")

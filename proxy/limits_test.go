@@ -37,7 +37,7 @@ func TestPromises(t *testing.T) {
 	}
 	for _, client := range clients { // the announcement arrived with this
 		if name, _, err := readV1(client); name != "pong" || err != nil {
-			t.Fatalf("%q, %v", name, err)
+			t.Fatalf("got %q, %v", name, err)
 		}
 	}
 	var most uint64

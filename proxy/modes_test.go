@@ -232,7 +232,7 @@ func TestRedirectFallback(t *testing.T) {
 			client.Write(said)
 			if mode == fallback.Always {
 				if name, payload, err := readV1(client); err != nil || name != "version" || string(payload) != "of the peer" {
-					t.Errorf("%s %q, %v", name, payload, err)
+					t.Errorf("got %s %q, %v", name, payload, err)
 				}
 				hangUp(client)
 				if b := receive(t, got, "the peer"); !bytes.Equal(b, said) {

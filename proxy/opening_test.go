@@ -46,7 +46,7 @@ func TestV1PeerSpeaksFirst(t *testing.T) {
 func (e *env) wantV1First(t *testing.T, client net.Conn, got <-chan []byte) {
 	t.Helper()
 	if name, payload, err := readV1(client); err != nil || name != "version" || string(payload) != "of the peer" {
-		t.Errorf("%s %q, %v", name, payload, err)
+		t.Errorf("got %s %q, %v", name, payload, err)
 	}
 	hangUp(client)
 	client.Close()

@@ -131,7 +131,7 @@ func TestTorProbe(t *testing.T) {
 		u.resolve["0.0.0.0"] = netip.IPv4Unspecified()
 		probe(t, u.startBehind(t, new(proxy.Server)), torAnswer)
 		if all, want := u.requests(), []asked{{socks.CommandResolve, "0.0.0.0", "", ""}}; !slices.Equal(all, want) {
-			t.Errorf("requests to the upstream proxy: %v, want %v", all, want)
+			t.Errorf("requests to the upstream proxy: got %v, want %v", all, want)
 		}
 	})
 	for _, code := range []socks.ReplyCode{socks.GeneralFailure, socks.HostUnreachable, socks.CommandNotSupported} {
@@ -176,7 +176,7 @@ func TestResolveUpstream(t *testing.T) {
 			}
 			client.Close()
 			if all, want := u.requests(), []asked{{socks.CommandResolve, host, "", ""}}; !slices.Equal(all, want) {
-				t.Errorf("requests to the upstream proxy: %v, want %v", all, want)
+				t.Errorf("requests to the upstream proxy: got %v, want %v", all, want)
 			}
 			if want[1] != 0 {
 				e.wantEnd(client, "refused", "the upstream proxy at "+u.Address+" did not resolve "+host)
@@ -192,7 +192,7 @@ func TestResolveUpstream(t *testing.T) {
 			t.Errorf("answer % x, %v; want % x", got, err, want)
 		}
 		if all, want := u.requests(), []asked{{socks.CommandResolve, "node.invalid", "user", "pass"}}; !slices.Equal(all, want) {
-			t.Errorf("requests to the upstream proxy: %v, want %v", all, want)
+			t.Errorf("requests to the upstream proxy: got %v, want %v", all, want)
 		}
 	})
 	t.Run("an address is one already", func(t *testing.T) {

@@ -58,17 +58,17 @@ func TestSnapshotOfASession(t *testing.T) {
 		t.Errorf("%d listeners, stopping %v", listeners, stopping)
 	}
 	if len(now.Sessions) != 0 || now.MaxSessions != 7 || now.Started.IsZero() || now.Stopping || now.MessageMemory != (proxy.Memory{Size: 128 << 20}) {
-		t.Errorf("before any session: %+v", now)
+		t.Errorf("before any session: got %+v", now)
 	}
 	client := e.dial()
 	asking := e.until("the session", func(s proxy.Snapshot) bool { return len(s.Sessions) == 1 }).Sessions[0]
 	if asking.State != proxy.StateAsking || asking.Client != client.LocalAddr().String() || asking.Number != 1 || asking.Dest != "" {
-		t.Errorf("a client before its request: %+v", asking)
+		t.Errorf("a client before its request: got %+v", asking)
 	}
 	ask(client, dest)
 	granted := e.until("granted", func(s proxy.Snapshot) bool { return s.Sessions[0].State == proxy.StateGranted }).Sessions[0]
 	if granted.Dest != dest || granted.Transport != "" {
-		t.Errorf("a client after the reply: %+v", granted)
+		t.Errorf("a client after the reply: got %+v", granted)
 	}
 	client.Write(v1Message(mainnet, "version", version))
 	client.Write(v1Message(mainnet, "verack", nil))
@@ -104,7 +104,7 @@ func TestSnapshotOfASession(t *testing.T) {
 	closed := e.server.Snapshot().Closed
 	if len(closed) != 1 || closed[0].Dest != dest || closed[0].Transport != "v2" || closed[0].Reason != "the client closed the connection" ||
 		closed[0].PeerAgent != want.PeerAgent || closed[0].Kind != "" || closed[0].Seconds <= 0 {
-		t.Errorf("closed: %+v", closed)
+		t.Errorf("closed: got %+v", closed)
 	}
 }
 
@@ -252,7 +252,7 @@ func TestSnapshotOnlyGrows(t *testing.T) {
 	}
 	b, err := json.Marshal(new(proxy.Server).Snapshot())
 	if err != nil || strings.Contains(string(b), "null") {
-		t.Errorf("%s, %v", b, err)
+		t.Errorf("got %s, %v", b, err)
 	}
 }
 

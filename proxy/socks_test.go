@@ -138,7 +138,7 @@ func TestCommands(t *testing.T) {
 		client.Write(append([]byte{5, 1, 0}, request(command, "node.example:8333")...))
 		want := []byte{5, 0, 5, 7, 0, 1, 0, 0, 0, 0, 0, 0}
 		if b, err := io.ReadAll(client); !bytes.Equal(b, want) || err != nil {
-			t.Errorf("command %#x: % x, %v", command, b, err)
+			t.Errorf("command %#x: got % x, %v", command, b, err)
 		}
 		client.Close()
 		e.wantEnd(client, "refused", "this proxy supports only CONNECT")

@@ -47,7 +47,7 @@ func TestRepeatsAreOneRow(t *testing.T) {
 	}
 	tally.open("v2")
 	if tally.copyTo(&s); s.Failing != nil {
-		t.Errorf("after a session opened: %+v", s.Failing)
+		t.Errorf("after a session opened: got %+v", s.Failing)
 	}
 }
 

@@ -71,7 +71,7 @@ func TestUpstreamCredentials(t *testing.T) {
 				{socks.CommandConnect, v2, c.want[0], c.want[1]},
 			}
 			if all := u.requests(); !slices.Equal(all, want) {
-				t.Errorf("requests to the upstream proxy: %v, want %v", all, want)
+				t.Errorf("requests to the upstream proxy: got %v, want %v", all, want)
 			}
 			for _, secret := range []string{"deadbeef", "of-the-url", "account", "uuuu", "pppp"} {
 				if strings.Contains(e.logs.text(), secret) {
@@ -171,7 +171,7 @@ func TestUpstreamReplies(t *testing.T) {
 				t.Errorf("got the reason %q", reason)
 			}
 			if all, want := u.requests(), []asked{{socks.CommandConnect, dest, "", ""}}; !slices.Equal(all, want) {
-				t.Errorf("requests to the upstream proxy: %v, want %v", all, want)
+				t.Errorf("requests to the upstream proxy: got %v, want %v", all, want)
 			}
 		})
 	}
@@ -270,7 +270,7 @@ func TestUpstreamDestinations(t *testing.T) {
 				receive(t, got, "the peer")
 				wantAttrs(t, e.end(client), logLine{"msg": "session closed", "transport": "v2", "dest": dest})
 				if all, want := u.requests(), []asked{{socks.CommandConnect, dest, "", ""}}; !slices.Equal(all, want) {
-					t.Errorf("requests to the upstream proxy: %v, want %v", all, want)
+					t.Errorf("requests to the upstream proxy: got %v, want %v", all, want)
 				}
 			}
 
@@ -288,7 +288,7 @@ func TestUpstreamDestinations(t *testing.T) {
 			e.end(client)
 			want := []asked{{socks.CommandConnect, "192.0.2.8:8333", "", ""}, {socks.CommandConnect, "static.invalid:8333", "", ""}}
 			if all := u.requests(); !slices.Equal(all, want) {
-				t.Errorf("requests to the upstream proxy: %v, want %v", all, want)
+				t.Errorf("requests to the upstream proxy: got %v, want %v", all, want)
 			}
 		})
 	}
@@ -309,7 +309,7 @@ func TestUpstreamNeverGetsOurPassword(t *testing.T) {
 	client.Close()
 	e.end(client)
 	if all, want := u.requests(), []asked{{socks.CommandConnect, dest, "", ""}}; !slices.Equal(all, want) {
-		t.Errorf("requests to the upstream proxy: %v, want %v", all, want)
+		t.Errorf("requests to the upstream proxy: got %v, want %v", all, want)
 	}
 	if text := e.logs.text(); strings.Contains(text, "secret") || strings.Contains(text, "ours") {
 		t.Errorf("the password is in the log:\n%s", text)

@@ -58,7 +58,7 @@ func TestParseClients(t *testing.T) {
 				t.Errorf("%q: %v, %v, want an error with %q", text, all, err, why)
 			}
 		case err != nil || len(all) != 1 || all[0].String() != want:
-			t.Errorf("%q: %v, %v, want %s", text, all, err, want)
+			t.Errorf("%q: got %v, %v, want %s", text, all, err, want)
 		}
 	}
 }

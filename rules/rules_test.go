@@ -172,7 +172,7 @@ func TestWrongRules(t *testing.T) {
 		rule, err := ParseRule(text)
 		var wrong *RuleError
 		if !errors.As(err, &wrong) || wrong.Rule != text || !strings.Contains(err.Error(), "write HOST") {
-			t.Errorf("%q: %+v, %v", text, rule, err)
+			t.Errorf("%q: got %+v, %v", text, rule, err)
 		}
 	}
 }

@@ -33,12 +33,12 @@ func TestComposeFiles(t *testing.T) {
 		}
 		said, err := readEnvironment(environ)
 		if err != nil {
-			t.Errorf("%s: %v", file, err)
+			t.Errorf("%s: got %v", file, err)
 			continue
 		}
 		s, err := combine([]map[string]given{said})
 		if err != nil {
-			t.Errorf("%s: %v", file, err)
+			t.Errorf("%s: got %v", file, err)
 			continue
 		}
 		core := proxyFlag.FindStringSubmatch(text)

@@ -88,7 +88,7 @@ func FuzzListenSpec(f *testing.F) {
 				t.Errorf("%q: split into %q and %q", text, spec, peer)
 			}
 			if _, err := socks.ParseAddr(peer); err != nil {
-				t.Errorf("%q: %v", text, err)
+				t.Errorf("%q: got %v", text, err)
 			}
 		} else {
 			spec = text
@@ -100,7 +100,7 @@ func FuzzListenSpec(f *testing.F) {
 		l, err := listen.Open(spec)
 		if err != nil {
 			if host == "" && !errors.As(err, new(*listen.SpecError)) {
-				t.Errorf("%q: %v", spec, err)
+				t.Errorf("%q: got %v", spec, err)
 			}
 			return
 		}
@@ -122,7 +122,7 @@ func TestConnectTimeout(t *testing.T) {
 			}
 			s.upstream = upstream
 			if err := s.check(); (err == nil) != valid {
-				t.Errorf("%s: %v", value, err)
+				t.Errorf("%s: got %v", value, err)
 			}
 			if !valid {
 				continue

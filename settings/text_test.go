@@ -30,7 +30,7 @@ func TestFilesOfOtherEditors(t *testing.T) {
 			"status-token-file": {[]string{token}, fromFlag},
 		}})
 		if err != nil {
-			t.Errorf("%q: %v", encode("x\n"), err)
+			t.Errorf("%q: got %v", encode("x\n"), err)
 			continue
 		}
 		if c := s.Policy.Socks.Auth; c == nil || c.Username != "us€r" || c.Password != "pässword 😀" || s.Token != "0123456789abcdef" || s.AuthHasOuterSpace() {
@@ -49,7 +49,7 @@ func TestSpacesInFiles(t *testing.T) {
 		s := defaults()
 		s.AuthFile = testkit.WriteFile(t, pair+"\r\n")
 		if err := s.check(); err != nil {
-			t.Errorf("%q: %v", pair, err)
+			t.Errorf("%q: got %v", pair, err)
 			continue
 		}
 		if c := s.Policy.Socks.Auth; c.Username+":"+c.Password != pair || s.AuthHasOuterSpace() != want {

@@ -103,7 +103,7 @@ func TestPipelining(t *testing.T) {
 			err = req.Reply(Succeeded)
 		}
 		if strings.HasSuffix(tt.writes[len(tt.writes)-1], succeeded) != (err == nil) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: got %v", name, err)
 		}
 		t.Run(name, func(t *testing.T) { checkWrites(t, tp.writes, tt.writes, true) })
 	}

@@ -131,7 +131,7 @@ func TestDeadlinesCleared(t *testing.T) {
 			t.Fatalf("write after an hour: %v", err)
 		}
 		if b, err := r.ReadByte(); err != nil || b != 'x' {
-			t.Fatalf("read after an hour: %q, %v", b, err)
+			t.Fatalf("read after an hour: got %q, %v", b, err)
 		}
 	})
 }

@@ -154,7 +154,7 @@ func TestUpstreamRefusedArmon(t *testing.T) {
 		conn, err := up.Dial(t.Context(), parsed(t, tt.dest), tt.pair)
 		var uerr *UpstreamError
 		if conn != nil || !errors.As(err, &uerr) || uerr.Code != tt.code || uerr.Stage != tt.stage || uerr.Upstream != up.Address {
-			t.Errorf("%s: %v", tt.dest, err)
+			t.Errorf("%s: got %v", tt.dest, err)
 		}
 		if got := CodeOf(fmt.Errorf("dial: %w", err)); got != tt.told {
 			t.Errorf("%s: reply to the client %v, want %v", tt.dest, got, tt.told)

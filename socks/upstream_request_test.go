@@ -86,7 +86,7 @@ func TestUpstreamBytes(t *testing.T) {
 			tp := play(append(unhex(tt.answers), unhex(bitcoinV1)...), size)
 			bound, err := ask(tp, tt.command, tt.dest, tt.pair)
 			if want, _ := netip.ParseAddr(tt.bound); err != nil || bound != want {
-				t.Errorf("%s, segments of %d: %v, %v, want %s", name, size, bound, err, tt.bound)
+				t.Errorf("%s, segments of %d: got %v, %v, want %s", name, size, bound, err, tt.bound)
 			}
 			checkWrites(t, tp.writes, tt.sent, true)
 			if rest := bytes.Join(tp.segments, nil); !bytes.Equal(rest, unhex(bitcoinV1)) {
@@ -232,7 +232,7 @@ func TestUpstreamCodes(t *testing.T) {
 			_, err := ask(tp, CommandConnect, "host:8333", Credentials{})
 			var uerr *UpstreamError
 			if !errors.As(err, &uerr) || uerr.Code != ReplyCode(code) || uerr.Err != nil || uerr.Dest != "host:8333" {
-				t.Fatalf("code %d, rest %q: %#v", code, rest, err)
+				t.Fatalf("code %d, rest %q: got %#v", code, rest, err)
 			}
 			told := want[code]
 			if told == 0 {
@@ -283,7 +283,7 @@ func TestUpstreamContext(t *testing.T) {
 				_, err := q.send(ctx, client)
 				var uerr *UpstreamError
 				if !errors.Is(err, cause) || !errors.As(err, &uerr) {
-					t.Fatalf("%d bytes answered: %v, want %v", cut, err, cause)
+					t.Fatalf("%d bytes answered: got %v, want %v", cut, err, cause)
 				}
 				told, took := GeneralFailure, time.Duration(0)
 				if cause == context.DeadlineExceeded {

@@ -36,7 +36,7 @@ func TestParseUpstream(t *testing.T) {
 	} {
 		up, err := ParseUpstream(tt.url)
 		if err != nil {
-			t.Errorf("%s: %v", tt.url, err)
+			t.Errorf("%s: got %v", tt.url, err)
 			continue
 		}
 		if up.Network != tt.network || up.Address != tt.address || up.String() != tt.text {

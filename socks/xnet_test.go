@@ -68,7 +68,7 @@ func xnetDial(t *testing.T, target string, auth *proxy.Auth, code ReplyCode, tex
 	conn, dialErr := dialer.Dial("tcp", target)
 	if code == Succeeded {
 		if dialErr != nil {
-			t.Fatalf("%s: %v", target, dialErr)
+			t.Fatalf("%s: got %v", target, dialErr)
 		}
 		defer conn.Close()
 		echo := make([]byte, 4)
@@ -83,7 +83,7 @@ func xnetDial(t *testing.T, target string, auth *proxy.Auth, code ReplyCode, tex
 	}
 	// This client closes at a nonzero REP; over a pipe the writer sees that.
 	if err := <-outcome; err != nil && (code == Succeeded || !errors.Is(err, io.ErrClosedPipe)) {
-		t.Fatalf("%s: %v", target, err)
+		t.Fatalf("%s: got %v", target, err)
 	}
 	if req.Dest.String() != target {
 		t.Errorf("destination %v, want %s", req.Dest, target)

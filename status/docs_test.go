@@ -61,14 +61,14 @@ func TestDashboard(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(dashboard.Inputs) != 1 || dashboard.Inputs[0].Name != "DS_PROMETHEUS" || dashboard.SchemaVersion < 30 || dashboard.Title == "" || dashboard.UID == "" {
-		t.Errorf("%+v", dashboard)
+		t.Errorf("got %+v", dashboard)
 	}
 	names := metricNames(t)
 	asked := make(map[string]bool)
 	check := func(title, query string) {
 		found := metricName.FindAllString(query, -1)
 		if len(found) == 0 || strings.Count(query, "(") != strings.Count(query, ")") || strings.Count(query, "{") != strings.Count(query, "}") {
-			t.Errorf("%s: %s", title, query)
+			t.Errorf("%s: got %s", title, query)
 		}
 		for _, name := range found {
 			if asked[name] = true; !slices.Contains(names, name) {
@@ -79,7 +79,7 @@ func TestDashboard(t *testing.T) {
 	ids := make(map[int]bool)
 	for _, p := range dashboard.Panels {
 		if ids[p.ID] || p.Datasource.UID != "${DS_PROMETHEUS}" || len(p.Targets) == 0 || p.GridPos.W == 0 || p.GridPos.X+p.GridPos.W > 24 {
-			t.Errorf("%+v", p)
+			t.Errorf("got %+v", p)
 		}
 		ids[p.ID] = true
 		for _, target := range p.Targets {

@@ -135,7 +135,7 @@ func checkHeaders(t *testing.T, r *http.Response) {
 	t.Helper()
 	for name := range r.Header {
 		if strings.HasPrefix(name, "Access-Control-") {
-			t.Errorf("%s: %s", name, r.Header.Get(name))
+			t.Errorf("%s: got %s", name, r.Header.Get(name))
 		}
 	}
 	for name, want := range map[string]string{
@@ -357,7 +357,7 @@ func TestCheckToken(t *testing.T) {
 	} {
 		for _, token := range tokens {
 			if err := CheckToken(token); (err == nil) != good || err != nil && !strings.Contains(err.Error(), "openssl rand -hex 16") {
-				t.Errorf("%q: %v", token, err)
+				t.Errorf("%q: got %v", token, err)
 			}
 		}
 	}

@@ -187,7 +187,7 @@ func TestMetricsLint(t *testing.T) {
 			t.Error(err)
 		}
 		for _, p := range problems {
-			t.Errorf("%s: %s", p.Metric, p.Text)
+			t.Errorf("%s: got %s", p.Metric, p.Text)
 		}
 	}
 }

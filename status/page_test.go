@@ -29,7 +29,7 @@ func TestPageFiles(t *testing.T) {
 			t.Errorf("%s is %s, want %s", path, got, want)
 		}
 		if r := get(new(Server), loopback, "HEAD", path, "127.0.0.1:1325"); r.StatusCode != 200 {
-			t.Errorf("HEAD %s: %d", path, r.StatusCode)
+			t.Errorf("HEAD %s: got %d", path, r.StatusCode)
 		}
 	}
 }
@@ -51,10 +51,10 @@ func TestPageIsItsOwn(t *testing.T) {
 			t.Errorf("%s: external reference %q", path, found)
 		}
 		if found := inline.FindAllString(text, -1); path == "/" && found != nil {
-			t.Errorf("%s: %q", path, found)
+			t.Errorf("%s: got %q", path, found)
 		}
 		if found := markup.FindAllString(text, -1); found != nil {
-			t.Errorf("%s: %q", path, found)
+			t.Errorf("%s: got %q", path, found)
 		}
 		for _, m := range loaded.FindAllStringSubmatch(text, -1) {
 			if to := m[1] + m[2]; !slices.Contains(paths, to) {

@@ -96,7 +96,7 @@ func TestInvalidQuery(t *testing.T) {
 		b := make([]byte, 10000)
 		n, _ := r.Body.Read(b)
 		if text := string(b[:n]); r.StatusCode != 400 || !strings.Contains(text, want) || len(text) > 300 {
-			t.Errorf("%.60s: %d %.300s", query, r.StatusCode, text)
+			t.Errorf("%.60s: got %d %.300s", query, r.StatusCode, text)
 		}
 	}
 }

@@ -327,7 +327,7 @@ func TestIdleTimeouts(t *testing.T) {
 		}
 		for _, w := range writers {
 			if again := w.send(client, []byte("more")); !errors.Is(again, os.ErrDeadlineExceeded) {
-				t.Errorf("%s: %v", w.name, again)
+				t.Errorf("%s: got %v", w.name, again)
 			}
 		}
 		if err := client.CloseWrite(); !errors.Is(err, os.ErrDeadlineExceeded) {

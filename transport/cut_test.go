@@ -53,13 +53,13 @@ func TestCutAtEveryByte(t *testing.T) {
 				err := <-done
 				if k == flightSize {
 					if err != nil {
-						t.Fatalf("%s: %v", name, err)
+						t.Fatalf("%s: got %v", name, err)
 					}
 					continue
 				}
 				var h *HandshakeError
 				if !errors.As(err, &h) {
-					t.Fatalf("%s: %v", name, err)
+					t.Fatalf("%s: got %v", name, err)
 				}
 				if h.Stage != stageAfter(k) || h.Received != k || h.Sent != sent || !h.HungUp() {
 					t.Errorf("%s: %v, hung up: %v; want %q, %d sent", name, err, h.HungUp(), stageAfter(k), sent)
@@ -162,7 +162,7 @@ func TestContextEndsHandshake(t *testing.T) {
 						}
 						var h *HandshakeError
 						if !errors.As(err, &h) || !errors.Is(err, how.want) {
-							t.Fatalf("%s: %v", name, err)
+							t.Fatalf("%s: got %v", name, err)
 						}
 						if h.Stage != stageAfter(k) || h.Received != k || h.Sent != sent || h.HungUp() {
 							t.Errorf("%s: %v, hung up: %v; want %q, %d sent", name, err, h.HungUp(), stageAfter(k), sent)

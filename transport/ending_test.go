@@ -146,7 +146,7 @@ func TestInterrupt(t *testing.T) {
 			t.Errorf("the other direction: %v", err)
 		}
 		if got, err := client.ReadPacket(); err != nil || string(got) != "answer" {
-			t.Errorf("the other direction: %q, %v", got, err)
+			t.Errorf("the other direction: got %q, %v", got, err)
 		}
 	}
 }
@@ -186,7 +186,7 @@ func TestPacketBuffered(t *testing.T) {
 		}
 		for range 2 {
 			if got := server.PacketBuffered(); got != buffered {
-				t.Errorf("after %q: %v, want %v", want, got, buffered)
+				t.Errorf("after %q: got %v, want %v", want, got, buffered)
 			}
 		}
 	}

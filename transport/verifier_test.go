@@ -55,7 +55,7 @@ func TestVerifierThenOpener(t *testing.T) {
 					want := testBytes(i, 5)
 					packet := s.seal(nil, want, nil, false)
 					if n, err := o.length.openLength(packet); n != i || err != nil {
-						t.Fatalf("packet %d after it: %d, %v", i, n, err)
+						t.Fatalf("packet %d after it: got %d, %v", i, n, err)
 					}
 					if got, _, err := o.open(packet[lengthSize:], nil); !bytes.Equal(got, want) || err != nil {
 						t.Fatalf("packet %d after it: %v", i, err)

@@ -150,7 +150,7 @@ func handshake(t testing.TB, client, clientSide, peerSide, peer net.Conn) *sessi
 	var err error
 	s.peerSide, err = transport.Client(context.Background(), peerSide, transport.Config{Magic: mainnet, Memory: memory})
 	if other := <-failed; err != nil || other != nil {
-		t.Fatalf("handshake: %v, %v", err, other)
+		t.Fatalf("handshake: got %v, %v", err, other)
 	}
 	return s
 }

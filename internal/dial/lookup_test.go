@@ -91,7 +91,7 @@ func TestCompleteNames(t *testing.T) {
 		asked := dnsServer(t, "192.0.2.1")
 		ips, err := Lookup(t.Context(), name)
 		if err != nil || len(ips) != 1 {
-			t.Errorf("%s: %v, %v", name, ips, err)
+			t.Errorf("%s: got %v, %v", name, ips, err)
 		}
 		if got := asked(); !slices.Equal(got, []string{want}) {
 			t.Errorf("%s: DNS queries for %q", name, got)
@@ -100,7 +100,7 @@ func TestCompleteNames(t *testing.T) {
 	dnsServer(t)
 	var dns *net.DNSError
 	if _, err := Lookup(t.Context(), "node.example"); !errors.As(err, &dns) || !dns.IsNotFound || dns.Name != "node.example" {
-		t.Errorf("%#v", err)
+		t.Errorf("got %#v", err)
 	}
 }
 
@@ -110,7 +110,7 @@ func TestNoQuestionForDNS(t *testing.T) {
 	for _, name := range []string{"localhost", "LOCALHOST", "localhost.", "LocalHost.", "node.localhost", "node.LOCALHOST."} {
 		for _, lookup := range []func(context.Context, string) ([]netip.Addr, error){Lookup, Search} {
 			if ips, err := lookup(t.Context(), name); err != nil || !slices.Equal(ips, []netip.Addr{netip.IPv6Loopback(), netip.MustParseAddr("127.0.0.1")}) {
-				t.Errorf("%s: %v, %v", name, ips, err)
+				t.Errorf("%s: got %v, %v", name, ips, err)
 			}
 		}
 	}
@@ -118,7 +118,7 @@ func TestNoQuestionForDNS(t *testing.T) {
 		for _, lookup := range []func(context.Context, string) ([]netip.Addr, error){Lookup, Search} {
 			var dns *net.DNSError
 			if ips, err := lookup(t.Context(), name); !errors.Is(err, ErrMulticastName) || !errors.As(err, &dns) || !dns.IsNotFound {
-				t.Errorf("%s: %v, %v", name, ips, err)
+				t.Errorf("%s: got %v, %v", name, ips, err)
 			}
 		}
 	}
@@ -246,7 +246,7 @@ func TestOtherSources(t *testing.T) {
 		dnsServer(t)
 		os.WriteFile(nsswitch, []byte(conf), 0o600)
 		if got := nssHas(isOtherSource); got != want {
-			t.Errorf("%q: %v", conf, got)
+			t.Errorf("%q: got %v", conf, got)
 		}
 	}
 }
@@ -264,7 +264,7 @@ func FuzzAnswers(f *testing.F) {
 		}
 		for _, ip := range ips {
 			if again, err := netip.ParseAddr(ip.String()); err != nil || again != ip || ip.Is4In6() || ip.Zone() != "" && !ip.IsLinkLocalUnicast() {
-				t.Errorf("%q: %v", answer, ip)
+				t.Errorf("%q: got %v", answer, ip)
 			}
 		}
 	})

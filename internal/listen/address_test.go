@@ -57,7 +57,7 @@ func TestParse(t *testing.T) {
 				t.Errorf("%s: %s, %v, want an error with %q", spec, got, err, why)
 			}
 		case err != nil || got != want || a.Network == "tcp" && a.Address != spec:
-			t.Errorf("%s: %s, %v, want %s", spec, got, err, want)
+			t.Errorf("%s: got %s, %v, want %s", spec, got, err, want)
 		}
 	}
 }
@@ -93,7 +93,7 @@ func TestListenSocketAccess(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "socket")
 		l, err := Open("unix:" + path + options)
 		if err != nil {
-			t.Errorf("%s: %v", options, err)
+			t.Errorf("%s: got %v", options, err)
 			continue
 		}
 		info, err := os.Stat(path)
@@ -108,7 +108,7 @@ func TestListenSocketAccess(t *testing.T) {
 		}
 		nc, err := net.Dial("unix", path)
 		if err != nil {
-			t.Errorf("%s: %v", options, err)
+			t.Errorf("%s: got %v", options, err)
 		} else {
 			nc.Close()
 		}

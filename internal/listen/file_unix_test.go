@@ -94,7 +94,7 @@ func TestListenUnixEnd(t *testing.T) {
 	os.WriteFile(path, []byte("precious"), 0o600)
 	second.Close()
 	if b, err := os.ReadFile(path); string(b) != "precious" {
-		t.Errorf("the other file: %q, %v", b, err)
+		t.Errorf("the other file: got %q, %v", b, err)
 	}
 }
 

@@ -28,7 +28,7 @@ func TestListen(t *testing.T) {
 			continue
 		}
 		if err != nil {
-			t.Errorf("%s: %v", c.spec, err)
+			t.Errorf("%s: got %v", c.spec, err)
 			continue
 		}
 		if l.Addr().Network() != c.network || listen.IsLocal(l.Addr()) != c.local {

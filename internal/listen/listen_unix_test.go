@@ -33,7 +33,7 @@ func TestListenUnix(t *testing.T) {
 
 	// A socket in use is kept.
 	if second, err := listen.Open("unix:" + path); !errors.Is(err, syscall.EADDRINUSE) || errors.As(err, new(*listen.SpecError)) {
-		t.Errorf("a second listener: %v, %v", second, err)
+		t.Errorf("a second listener: got %v, %v", second, err)
 	}
 	if nc, err := net.Dial("unix", path); err != nil {
 		t.Errorf("the first listener is unreachable: %v", err)
@@ -65,7 +65,7 @@ const patience = 30 * time.Second
 func wantSocket(t *testing.T, path string) {
 	t.Helper()
 	if info, err := os.Lstat(path); err != nil || info.Mode() != os.ModeSocket|0o600 {
-		t.Errorf("%v, %v", info, err)
+		t.Errorf("got %v, %v", info, err)
 	}
 }
 
@@ -90,13 +90,13 @@ func TestListenUnixErrors(t *testing.T) {
 	} {
 		l, err := listen.Open("unix:" + path)
 		if !errors.Is(err, want) || !strings.Contains(err.Error(), path) {
-			t.Errorf("%s: %v, %v; want %v", path, l, err, want)
+			t.Errorf("%s: got %v, %v; want %v", path, l, err, want)
 		}
 	}
 	for path, want := range map[string]string{file: "a regular file", dir: "a directory", link: "a symbolic link"} {
 		_, err := listen.Open("unix:" + path)
 		if !errors.As(err, new(*listen.NotSocketError)) || err.Error() != path+" is "+want+", not a socket; remove it, or choose another path" {
-			t.Errorf("%s: %v", path, err)
+			t.Errorf("%s: got %v", path, err)
 		}
 	}
 	if b, err := os.ReadFile(file); string(b) != "precious" || err != nil {

@@ -59,7 +59,7 @@ func testIsLocal(t *testing.T) {
 				err := new(rules.Rules).CheckAddr(netip.MustParseAddr(addr), 8333, true)
 				var denied *rules.DeniedError
 				if (err == nil) != reach || err != nil && (!errors.As(err, &denied) || !denied.Local) {
-					t.Errorf("%s: %v", addr, err)
+					t.Errorf("%s: got %v", addr, err)
 				}
 				if err := new(rules.Rules).CheckAddr(netip.MustParseAddr(addr), 8333, false); err != nil {
 					t.Errorf("%s, for a local client: %v", addr, err)

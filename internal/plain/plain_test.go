@@ -95,7 +95,7 @@ func TestNoJargon(t *testing.T) {
 		wrapped := &net.OpError{Op: "read", Net: "tcp", Source: new(net.TCPAddr), Addr: new(net.TCPAddr), Err: os.NewSyscallError("read", err)}
 		for _, err := range []error{err, wrapped} {
 			if got := Words(err); jargon.MatchString(got) || got == "" {
-				t.Errorf("%v: %q", err, got)
+				t.Errorf("%v: got %q", err, got)
 			}
 		}
 	}

@@ -50,7 +50,7 @@ func TestIdle(t *testing.T) {
 		}
 		go a.Write([]byte("y"))
 		if c, err := readByte(r); err != nil || c != 'y' {
-			t.Errorf("%q, %v", c, err)
+			t.Errorf("got %q, %v", c, err)
 		}
 	})
 }
@@ -132,7 +132,7 @@ func TestInterrupt(t *testing.T) {
 				t.Errorf("waiting: %v", err)
 			}
 			if rest, err := r.Peek(7); string(rest) != "uffered" || err != nil {
-				t.Errorf("buffered: %q, %v", rest, err)
+				t.Errorf("buffered: got %q, %v", rest, err)
 			}
 			r.Discard(7)
 			r.SetIdle(idle + 1)
@@ -225,7 +225,7 @@ func TestReaderUnread(t *testing.T) {
 		}
 		got := make([]byte, n+len("behind"))
 		if _, err := io.ReadFull(r, got); err != nil || string(got) != string(want)+"behind" {
-			t.Errorf("%d: %v", n, err)
+			t.Errorf("%d: got %v", n, err)
 		}
 		nc.Close()
 		far.Close()

@@ -125,7 +125,7 @@ func TestRelayHalfClose(t *testing.T) {
 	r.a.Write([]byte("request"))
 	r.a.(*net.TCPConn).CloseWrite()
 	if b, err := io.ReadAll(r.b); string(b) != "request" || err != nil {
-		t.Fatalf("%q, %v", b, err)
+		t.Fatalf("got %q, %v", b, err)
 	}
 	if err := <-r.upEnd; err != nil {
 		t.Fatal(err)

@@ -189,7 +189,7 @@ func TestWriterErrorStays(t *testing.T) {
 				"Reserve": w.Reserve(1), "Flush": w.Flush(), "FlushWith": w.FlushWith([]byte("z")), "Reserve again": w.Reserve(10),
 			} {
 				if err != broken {
-					t.Errorf("%s: %v", what, err)
+					t.Errorf("%s: got %v", what, err)
 				}
 			}
 			if len(conn.writes) != written {

@@ -19,7 +19,7 @@ func TestClean(t *testing.T) {
 		"\xff\xfe":                              "??",
 	} {
 		if got := Clean(text); got != want {
-			t.Errorf("%q: %q, want %q", text, got, want)
+			t.Errorf("%q: got %q, want %q", text, got, want)
 		}
 	}
 }
@@ -32,7 +32,7 @@ func TestJSON(t *testing.T) {
 	}
 	got := JSON(append(document, '\n'))
 	if want := `{"a":"/\u009b2J\u007f\u202e\u00e9\ud83d\ude00\ufffd/\u001b\n"}` + "\n"; string(got) != want {
-		t.Errorf("%s, want %s", got, want)
+		t.Errorf("got %s, want %s", got, want)
 	}
 	var before, after any
 	if json.Unmarshal(document, &before) != nil || json.Unmarshal(got, &after) != nil || !reflect.DeepEqual(before, after) {
@@ -43,7 +43,7 @@ func TestJSON(t *testing.T) {
 func TestCut(t *testing.T) {
 	for width, want := range map[int]string{-1: "", 0: "", 1: ".", 2: "..", 3: "z..", 4: "zo..", 5: "zoë..", 6: "zoë's.", 7: "zoë's."} {
 		if got := Cut("zoë's.", width); got != want && width < 6 || len([]rune(got)) > max(width, 0) {
-			t.Errorf("%d: %q, want %q", width, got, want)
+			t.Errorf("%d: got %q, want %q", width, got, want)
 		}
 	}
 }
@@ -63,7 +63,7 @@ func TestFold(t *testing.T) {
 		{"é ", "zoë zoë", 5, []string{"é zoë", "  zoë"}},
 	} {
 		if got := Fold(test.head, test.text, test.width); !slices.Equal(got, test.want) {
-			t.Errorf("%q in %d: %q, want %q", test.text, test.width, got, test.want)
+			t.Errorf("%q in %d: got %q, want %q", test.text, test.width, got, test.want)
 		}
 	}
 }
@@ -81,7 +81,7 @@ func FuzzText(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string, width int) {
 		clean := Clean(text)
 		if strings.ContainsFunc(clean, func(r rune) bool { return !unicode.IsPrint(r) }) || !utf8.ValidString(clean) {
-			t.Errorf("%q", clean)
+			t.Errorf("got %q", clean)
 		}
 		width %= 200
 		if cut := Cut(clean, width); utf8.RuneCountInString(cut) > max(width, 0) {

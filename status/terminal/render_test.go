@@ -166,7 +166,7 @@ func TestRenderFits(t *testing.T) {
 			}
 			for _, line := range lines {
 				if utf8.RuneCountInString(line) > width || strings.ContainsFunc(line, func(r rune) bool { return r < ' ' || r > '~' }) {
-					t.Errorf("%dx%d: %q", width, height, line)
+					t.Errorf("%dx%d: got %q", width, height, line)
 				}
 			}
 			if height > 0 || width < len("v1 PLAINTEXT") {

@@ -91,7 +91,7 @@ func TestDraw(t *testing.T) {
 			text, below := strings.CutSuffix(text, clearRight+"\n"+clearBelow)
 			lines := strings.Split(text, clearRight+"\n")
 			if !ok || !below || len(lines) > max(height-1, 1) || strings.Contains(strings.Join(lines, ""), "\x1b") {
-				t.Errorf("%d lines: %q", height, out.String())
+				t.Errorf("%d lines: got %q", height, out.String())
 			}
 			if foot != nil && height > 2 && lines[len(lines)-1] != foot[0] {
 				t.Errorf("%d lines: want the reason in %q", height, lines)

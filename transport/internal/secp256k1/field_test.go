@@ -57,7 +57,7 @@ func same(t testing.TB, what string, r *Element, want *big.Int, operands ...*Ele
 		for _, o := range operands {
 			t.Logf("operand %x", *o)
 		}
-		t.Fatalf("%s: %x, want %x", what, got, want)
+		t.Fatalf("%s: got %x, want %x", what, got, want)
 	}
 }
 
@@ -198,7 +198,7 @@ func TestElementAgainstBtcec(t *testing.T) {
 			var got [Size]byte
 			r.PutBytes(&got)
 			if want := *fr.Normalize().Bytes(); got != want {
-				t.Errorf("%s of %x, %x: %x, want %x", what, ab, bb, got, want)
+				t.Errorf("%s of %x, %x: got %x, want %x", what, ab, bb, got, want)
 			}
 		}
 		r.Mul(&a, &b)

@@ -172,7 +172,7 @@ func TestIsScalar(t *testing.T) {
 	for _, k := range edgeScalars() {
 		n := new(big.Int).SetBytes(k[:])
 		if want := n.Sign() > 0 && n.Cmp(btcec.S256().N) < 0; IsScalar(&k) != want {
-			t.Errorf("%x: %v", k, !want)
+			t.Errorf("%x: got %v", k, !want)
 		}
 	}
 }
