@@ -32,7 +32,7 @@ var addresses = regexp.MustCompile(`(?i)\d+\.\d+\.\d+\.\d+(:\d+)?|\[?(2001:db8|f
 var numbers = regexp.MustCompile(`\d+`)
 
 func addressesIn(line, except string) string {
-	for _, known := range []string{except, "0.0.0.0 is not a name"} {
+	for _, known := range []string{except, "0.0.0.0 is not a name", "socks5://127.0.0.1:9050 (Tor)"} {
 		if known != "" {
 			line = strings.ReplaceAll(line, known, "")
 		}
