@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"bip324proxy/test/hostile"
 )
 
 // askByName requests a name by SOCKS and returns the reply's code and address.
@@ -60,7 +62,7 @@ func TestDeadNameserver(t *testing.T) {
 			for addr, silent := range c.servers {
 				serveDNS(t, addr, silent)
 			}
-			peer := startV2Peer(t)
+			peer := listen(t, hostile.NodeOn(regtestMagic, "/node:1/"))
 			_, port, _ := net.SplitHostPort(peer)
 			p := startProxy(t)
 			within(t, c.within, "CONNECT", func() {

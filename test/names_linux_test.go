@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"bip324proxy/test/hostile"
+
 	"golang.org/x/net/dns/dnsmessage"
 )
 
@@ -137,7 +139,7 @@ func testNames(t *testing.T, resolver string) {
 	serveResolved(t, "umbrel.local", "127.0.0.1")
 	const resolve = 0xf0
 	right, wrong := []string{"127.0.0.1"}, []string{"127.0.0.8"}
-	peer := startV2Peer(t)
+	peer := listen(t, hostile.NodeOn(regtestMagic, "/node:1/"))
 	_, port, _ := net.SplitHostPort(peer)
 	for _, c := range []struct {
 		host  string
@@ -232,7 +234,7 @@ func TestZones(t *testing.T) {
 	}
 	command(t, "ip", "-6", "addr", "add", "fe80::7/64", "dev", "lo", "nodad")
 	const zoned = "fe80::7%lo"
-	peer := startV2Peer(t)
+	peer := listen(t, hostile.NodeOn(regtestMagic, "/node:1/"))
 	_, port, _ := net.SplitHostPort(peer)
 	l, err := net.Listen("tcp", net.JoinHostPort(zoned, port))
 	if err != nil {

@@ -3,6 +3,7 @@ package test
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -37,7 +38,8 @@ func buildAndRun(m *testing.M) int {
 	if binaries.proxy = os.Getenv(inNamespace); binaries.proxy != "" {
 		return m.Run()
 	}
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP) // or under nohup(1) the tested programs would ignore it
+	flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))) // most tests wait for timers and programs; -parallel goes before it
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)           // or under nohup(1) programs that tests start would ignore it
 	dir, err := os.MkdirTemp("", "bip324-proxy-test-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

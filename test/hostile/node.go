@@ -23,10 +23,13 @@ func GetBlock(size int) []byte {
 	return V1("getdata", binary.LittleEndian.AppendUint32(nil, uint32(size)))
 }
 
-// Node returns an honest peer that speaks v2 and answers each ping and each GetBlock.
-func Node(agent string) func(nc *net.TCPConn) {
+// Node returns an honest peer on mainnet that speaks v2 and answers each ping and each GetBlock.
+func Node(agent string) func(nc *net.TCPConn) { return NodeOn(mainnet, agent) }
+
+// NodeOn is Node on another network.
+func NodeOn(magic [4]byte, agent string) func(nc *net.TCPConn) {
 	return func(nc *net.TCPConn) {
-		e, err := Script{}.Shake(nc, false)
+		e, err := Script{Magic: magic}.Shake(nc, false)
 		if err != nil {
 			return
 		}
