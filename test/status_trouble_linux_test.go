@@ -121,7 +121,7 @@ func TestUpstreamDownIsTold(t *testing.T) {
 		tab.look(360, 900, "light")
 		os.WriteFile(dir+"/down-360.png", tab.screenshot(false), 0o600)
 	}
-	startUpstream(t, nobody, false, anywhere(hostile.Node("/Satoshi:30.0.0/")))
+	startUpstream(t, down, false, anywhere(hostile.Node("/Satoshi:30.0.0/")))
 	v1Client(t, proxy.addr, "192.0.2.1:8333", clientAgent)
 	tab.until(`document.getElementById("headline").textContent.startsWith("Yes.")`)
 	if state, _ := upstream(); state != "reached" {
