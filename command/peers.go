@@ -29,7 +29,7 @@ func (s *service) openPeers() error {
 	default:
 		return fmt.Errorf("%s: %w", set.Where("known-peers"), err)
 	}
-	if n := peers.Distrusted(); n > 0 {
+	if n := peers.Count().Distrusted; n > 0 {
 		s.log.Info("some known peers have implausible expiry times: the clock is wrong or was; keeping them for another week of running time",
 			"peers", n, "file", set.KnownPeers)
 	}

@@ -123,14 +123,19 @@ func (p *Peers) add(note *peerNote, now clocks) bool {
 	return false
 }
 
-// PeerCounts has the number of known peers.
+// PeerCounts counts the notes that have not expired.
 type PeerCounts struct {
 	V2        int `json:"v2"`
 	V1        int `json:"v1"`
 	RefusedV2 int `json:"refused_v2"` // within the last minute
+
+	// Distrusted is how many of V2 are from the file and count although by the wall clock
+	// they have expired, or expire too late: the clock is wrong, or was when they were
+	// made, or the proxy has not run since. They count for a week of running time.
+	Distrusted int `json:"-"`
 }
 
-// Count returns how many notes have not expired.
+// Count counts the notes.
 func (p *Peers) Count() (c PeerCounts) {
 	if p == nil {
 		return c
@@ -138,22 +143,14 @@ func (p *Peers) Count() (c PeerCounts) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.now()
-	return PeerCounts{V2: len(p.v2.all(now)), V1: len(p.v1.all(now)), RefusedV2: len(p.refused.all(now))}
-}
-
-// Distrusted returns how many v2 notes from the file count although by the wall clock
-// they have expired, or expire too late: the clock is wrong, or was when they were
-// made, or the proxy has not run since. Such a note counts for a week of running time.
-func (p *Peers) Distrusted() (n int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	now := p.now()
-	for _, note := range p.v2.all(now) {
+	v2 := p.v2.all(now)
+	for _, note := range v2 {
 		if note.distrusted(now) {
-			n++
+			c.Distrusted++
 		}
 	}
-	return n
+	c.V2, c.V1, c.RefusedV2 = len(v2), len(p.v1.all(now)), len(p.refused.all(now))
+	return c
 }
 
 // CanonicalAddr returns the spelling of addr, "host:port", by which peers are compared:

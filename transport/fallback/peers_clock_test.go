@@ -82,7 +82,7 @@ func TestWrongClockAtStart(t *testing.T) {
 						t.Errorf("at the start the v1 peer is known as %v", got)
 					}
 					wrong := skew > 20*day || skew < -10*day
-					if got := p.Distrusted(); got != map[bool]int{true: 1}[wrong] {
+					if got := p.Count().Distrusted; got != map[bool]int{true: 1}[wrong] {
 						t.Errorf("%d notes are distrusted", got)
 					}
 					p.Note("three:1", SpeaksV2)

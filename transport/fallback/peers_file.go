@@ -121,8 +121,11 @@ func openPeersAt(path string, skew time.Duration) (*Peers, error) {
 		}
 		text = formatPeers(p.saved(now), now)
 		err = replaceFile(path, moved, text)
-	} else {
-		err = tryReplace(path, text)
+	} else { // the first save would most likely fail with the same error
+		var temp string
+		if temp, err = writeTemp(path, text); err == nil {
+			err = os.Remove(temp)
+		}
 	}
 	if err != nil {
 		return fail(err)

@@ -36,16 +36,6 @@ func replaceFile(path, aside string, b []byte) (err error) {
 	return err
 }
 
-// tryReplace returns the error that replaceFile would most likely return, without
-// touching the file.
-func tryReplace(path string, b []byte) error {
-	temp, err := writeTemp(path, b)
-	if err != nil {
-		return err
-	}
-	return os.Remove(temp)
-}
-
 // writeTemp writes b to a new file, mode 0600, beside path and returns its path.
 func writeTemp(path string, b []byte) (temp string, err error) {
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp")
