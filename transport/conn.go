@@ -152,10 +152,8 @@ func (in *receiving) read() (contents []byte, decoy bool, err error) {
 			err = io.ErrUnexpectedEOF
 		}
 		defer in.r.Discard(len(b))
-	} else {
-		if err = in.r.ReadBody(&in.body, Spare, n, 0, nil); err == nil {
-			b = in.body.Bytes[Spare:]
-		}
+	} else if err = in.r.ReadBody(&in.body, Spare, n, 0, nil); err == nil {
+		b = in.body.Bytes[Spare:]
 	}
 	if err == nil {
 		contents, decoy, err = in.ciphers.open(b, nil)

@@ -97,16 +97,12 @@ func exchange(ctx context.Context, h *Handshake, nc *stream.Socket, r *stream.Re
 		}
 		return err
 	}
-	if err := write(h.Start()); err != nil {
-		return sent, err
-	}
+	err = write(h.Start())
 	r.Expect()
-	if d := h.cfg.FirstByteTimeout; d > 0 {
-		if err := awaitFirstByte(nc, r, d); err != nil {
-			return sent, err
-		}
+	if d := h.cfg.FirstByteTimeout; err == nil && d > 0 {
+		err = awaitFirstByte(nc, r, d)
 	}
-	for h.Stage() < StageDone {
+	for err == nil && h.Stage() < StageDone {
 		r.Expect() // up to 4 KiB of garbage
 		if _, err := r.Peek(1); err != nil {
 			return sent, err
@@ -121,14 +117,11 @@ func exchange(ctx context.Context, h *Handshake, nc *stream.Socket, r *stream.Re
 			return sent, late
 		}
 		r.Discard(n)
-		if err != nil {
-			return sent, err
-		}
-		if err := write(send); err != nil {
-			return sent, err
+		if err == nil {
+			err = write(send)
 		}
 	}
-	return sent, nil
+	return sent, err
 }
 
 // inTurn calls f while it holds the semaphore. The error is the context's cause if

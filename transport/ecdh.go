@@ -50,8 +50,8 @@ func (k *privateKey) encode(x *field) {
 	}
 }
 
-// publicX returns the x coordinate of the public key. That is not secret, but the
-// projective point that it is computed from depends on how, and so on the scalar.
+// publicX returns the x coordinate of the public key. x is not secret, but the projective
+// point is: its Z depends on the additions that led there, and so on the scalar.
 func (k *privateKey) publicX() (x field) {
 	var p secp256k1.Point
 	subtle.WithDataIndependentTiming(func() {

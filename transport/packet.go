@@ -19,7 +19,7 @@ const (
 	// Tailroom is the size, in bytes, of what follows a packet's contents: the tag.
 	Tailroom = 16
 
-	// Spare is the maximum for LastPacket.
+	// Spare is how many writable bytes LastPacket can put before the contents.
 	Spare = 24
 
 	lengthSize = 3

@@ -60,7 +60,7 @@ func (v *verifier) receive(in, aad []byte) (n int, whole, ignore bool, err error
 	return n, whole && err == nil, ignore, err
 }
 
-// collect appends to part up to size bytes.
+// collect fills part up to size bytes and returns how many it took.
 func (v *verifier) collect(in []byte, size int) (n int) {
 	n = copy(v.part[v.have:size], in)
 	v.have += n

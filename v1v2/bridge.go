@@ -17,7 +17,6 @@ func NewSocketWriter(conn net.Conn) *SocketWriter { return stream.NewWriter(conn
 // Side is one side of a session.
 type Side string
 
-// The two sides.
 const (
 	Client Side = "client"
 	Peer   Side = "peer"

@@ -134,7 +134,7 @@ func (r *Reader) Next() (m Message, ok bool, err error) {
 	return m, m.drop == 0, nil
 }
 
-// check sets why to drop the message, if it must be. It checks in Bitcoin Core's order.
+// check sets drop if the message must be dropped. It checks in Bitcoin Core's order.
 func (m *Message) check(checksumOK bool) {
 	if !checksumOK {
 		m.drop = WrongChecksum
