@@ -67,17 +67,11 @@ func NewHandshake(cfg Config, initiator bool) (*Handshake, error) {
 
 func newHandshake(cfg Config, initiator bool, key *privateKey) *Handshake {
 	garbage := cfg.Garbage
-	if garbage == nil {
-		garbage = randomGarbage()
+	if garbage == nil { // like Bitcoin Core's
+		garbage = make([]byte, random.N(MaxGarbage+1))
+		rand.Read(garbage)
 	}
 	return &Handshake{cfg: cfg, initiator: initiator, key: key, garbage: garbage}
-}
-
-// randomGarbage returns garbage like Bitcoin Core's.
-func randomGarbage() []byte {
-	garbage := make([]byte, random.N(MaxGarbage+1))
-	rand.Read(garbage)
-	return garbage
 }
 
 // Stage returns the handshake's progress.

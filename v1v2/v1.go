@@ -107,9 +107,7 @@ type Reader struct {
 }
 
 // NewReader returns a Reader of messages with the given magic.
-func NewReader(r *SocketReader, magic [4]byte) *Reader {
-	return &Reader{r: r, magic: magic}
-}
+func NewReader(r *SocketReader, magic [4]byte) *Reader { return &Reader{r: r, magic: magic} }
 
 // Next reads a message, which is valid until the next call. For one with a wrong checksum
 // or an invalid type ok is false, and it must be dropped: v2 has no checksums, so

@@ -107,9 +107,7 @@ func (r *Element) Sub(a, b *Element) *Element {
 }
 
 // Neg sets r to -a.
-func (r *Element) Neg(a *Element) *Element {
-	return r.Sub(&Element{}, a)
-}
+func (r *Element) Neg(a *Element) *Element { return r.Sub(&Element{}, a) }
 
 // MulSmall sets r to k·a, for k < 2³¹.
 func (r *Element) MulSmall(a *Element, k uint64) *Element {
