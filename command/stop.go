@@ -6,9 +6,10 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/term"
+
 	"bip324proxy/internal/errno"
 	"bip324proxy/internal/signals"
-	"bip324proxy/internal/terminal"
 )
 
 const (
@@ -113,7 +114,7 @@ func (s *service) endLog() {
 // a SIGHUP means that it was closed. With stdin or stderr on a terminal it always does:
 // some shells send it on exit, before the terminal closes.
 func findTerminal() (closed func() bool) {
-	interactive := terminal.Is(os.Stdin) || terminal.Is(os.Stderr)
+	interactive := term.IsTerminal(int(os.Stdin.Fd())) || term.IsTerminal(int(os.Stderr.Fd()))
 	controlling := openTerminal() == nil // the session has a terminal
 	return func() bool {
 		return interactive || controlling && errno.Is(openTerminal(), syscall.ENXIO, syscall.EIO)

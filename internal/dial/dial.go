@@ -3,6 +3,7 @@
 package dial
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/netip"
@@ -84,10 +85,7 @@ func inTurn(ctx context.Context, ips []netip.Addr, connect func(context.Context,
 		if err == nil {
 			return conn, nil
 		}
-		if first == nil {
-			first = err
-		}
-		if ctx.Err() != nil {
+		if first = cmp.Or(first, err); ctx.Err() != nil {
 			break
 		}
 	}

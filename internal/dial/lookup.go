@@ -86,10 +86,8 @@ func isLocalhost(name string) bool {
 
 // hostsOnly resolves names in /etc/hosts, or its equivalent, without DNS.
 var hostsOnly = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
-	return nil, errHostsOnly
+	return nil, errors.New("not in the hosts file")
 }}
-
-var errHostsOnly = errors.New("not in the hosts file")
 
 // shuffled returns ips in random order, IPv6 first.
 func shuffled(ips []netip.Addr) []netip.Addr {

@@ -2,9 +2,7 @@
 
 package listen
 
-import (
-	"net"
-)
+import "net"
 
 // restrictNewFiles does nothing: the directory restricts access.
 func restrictNewFiles() (restore func()) { return func() {} }

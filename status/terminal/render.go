@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/term"
+
 	"bip324proxy/internal/terminal"
 	"bip324proxy/proxy"
 	"bip324proxy/status"
@@ -34,7 +36,10 @@ func screenOf(out io.Writer) (s Screen, obeys bool) {
 	if !ok {
 		return s, false
 	}
-	s.Width, s.Height = terminal.Size(f)
+	var err error
+	if s.Width, s.Height, err = term.GetSize(int(f.Fd())); err != nil {
+		return Screen{}, false
+	}
 	obeys = s.Width > 0 && terminal.ObeysSequences(f)
 	s.Color = obeys && os.Getenv("NO_COLOR") == ""
 	return s, obeys
