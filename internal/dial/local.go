@@ -4,8 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -31,15 +29,12 @@ const (
 	maxAnswer  = 64 * 1024       // bytes
 )
 
-var errNoAddress = errors.New("no address")
-
 // lookupMulticast resolves name, which is in .local.
 func lookupMulticast(ctx context.Context, name string) ([]netip.Addr, error) {
-	if ips, err := askResolved(ctx, name); err == nil {
-		return ips, nil
-	}
-	if ips, err := askAvahi(ctx, name); err == nil {
-		return ips, nil
+	for _, ask := range []func(context.Context, string) []netip.Addr{askResolved, askAvahi} {
+		if ips := ask(ctx, name); ips != nil {
+			return ips, nil
+		}
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -52,14 +47,13 @@ func lookupMulticast(ctx context.Context, name string) ([]netip.Addr, error) {
 
 // nssHas reports whether one of the sources for hosts in nsswitch.conf(5) matches.
 func nssHas(matches func(source string) bool) bool {
-	b, err := os.ReadFile(nsswitch)
-	if err != nil {
-		return false
-	}
+	b, _ := os.ReadFile(nsswitch) // nil if there is none
 	for line := range strings.Lines(string(b)) {
 		line, _, _ = strings.Cut(line, "#")
 		if sources, ok := strings.CutPrefix(strings.TrimSpace(line), "hosts:"); ok {
-			return slices.ContainsFunc(strings.Fields(sources), func(s string) bool { return isSource(s) && matches(s) })
+			return slices.ContainsFunc(strings.Fields(sources), func(word string) bool {
+				return !strings.ContainsAny(word, "[]=") && matches(word) // not [NOTFOUND=return]
+			})
 		}
 	}
 	return false
@@ -71,31 +65,20 @@ func isOtherSource(source string) bool {
 	return source != "files" && source != "dns" && source != "resolve" && source != "myhostname" && !strings.HasPrefix(source, "mdns")
 }
 
-// isSource reports whether word is a source, not an action such as [NOTFOUND=return].
-func isSource(word string) bool { return !strings.ContainsAny(word, "[]=") }
-
 // askResolved queries systemd-resolved through Varlink: JSON messages, each with a zero byte
-// at its end.
-func askResolved(ctx context.Context, name string) ([]netip.Addr, error) {
-	type parameters struct {
-		Name string `json:"name"`
-	}
-	question, err := json.Marshal(struct {
-		Method     string     `json:"method"`
-		Parameters parameters `json:"parameters"`
-	}{"io.systemd.Resolve.ResolveHostname", parameters{name}})
+// at its end. It returns nil if there is no valid answer.
+func askResolved(ctx context.Context, name string) []netip.Addr {
+	question, err := json.Marshal(map[string]any{
+		"method": "io.systemd.Resolve.ResolveHostname", "parameters": map[string]string{"name": name},
+	})
 	if err != nil {
-		return nil, err
+		return nil
 	}
-	answer, err := converse(ctx, resolvedSocket, append(question, 0), 0)
-	if err != nil {
-		return nil, err
-	}
-	return resolvedAddresses(answer)
+	return resolvedAddresses(converse(ctx, resolvedSocket, append(question, 0), 0))
 }
 
 // resolvedAddresses parses systemd-resolved's answer.
-func resolvedAddresses(answer []byte) ([]netip.Addr, error) {
+func resolvedAddresses(answer []byte) (ips []netip.Addr) {
 	var reply struct {
 		Error      string `json:"error"`
 		Parameters struct {
@@ -105,13 +88,9 @@ func resolvedAddresses(answer []byte) ([]netip.Addr, error) {
 			} `json:"addresses"`
 		} `json:"parameters"`
 	}
-	if err := json.Unmarshal(answer, &reply); err != nil {
-		return nil, fmt.Errorf("systemd-resolved: %w", err)
+	if err := json.Unmarshal(answer, &reply); err != nil || reply.Error != "" {
+		return nil
 	}
-	if reply.Error != "" {
-		return nil, fmt.Errorf("systemd-resolved: %s", reply.Error)
-	}
-	var ips []netip.Addr
 	for _, each := range reply.Parameters.Addresses {
 		if ip, ok := netip.AddrFromSlice(each.Address); ok {
 			ips = append(ips, zoned(ip, each.Interface))
@@ -120,20 +99,20 @@ func resolvedAddresses(answer []byte) ([]netip.Addr, error) {
 	return sixFirst(ips)
 }
 
-// askAvahi queries the Avahi daemon like nss-mdns, for both families at once.
-func askAvahi(ctx context.Context, name string) ([]netip.Addr, error) {
+// askAvahi queries the Avahi daemon like nss-mdns, for both families at once. It returns nil
+// if there is no valid answer.
+func askAvahi(ctx context.Context, name string) (ips []netip.Addr) {
 	if strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c > '~' }) {
-		return nil, errNoAddress
+		return nil
 	}
 	families := []string{"IPV6", "IPV4"}
 	found := make(chan netip.Addr, len(families))
 	for _, family := range families {
 		go func() {
-			answer, _ := converse(ctx, avahiSocket, []byte("RESOLVE-HOSTNAME-"+family+" "+name+"\n"), '\n')
+			answer := converse(ctx, avahiSocket, []byte("RESOLVE-HOSTNAME-"+family+" "+name+"\n"), '\n')
 			found <- avahiAddress(string(answer))
 		}()
 	}
-	var ips []netip.Addr
 	for range families {
 		if ip := <-found; ip.IsValid() {
 			ips = append(ips, ip)
@@ -165,32 +144,29 @@ func zoned(ip netip.Addr, i int) netip.Addr {
 	return ip.WithZone(strconv.Itoa(i))
 }
 
-// sixFirst sorts ips by family. If there are none it returns errNoAddress.
-func sixFirst(ips []netip.Addr) ([]netip.Addr, error) {
-	if len(ips) == 0 {
-		return nil, errNoAddress
-	}
+// sixFirst sorts ips by family and returns them.
+func sixFirst(ips []netip.Addr) []netip.Addr {
 	slices.SortStableFunc(ips, func(a, b netip.Addr) int { return b.BitLen() - a.BitLen() })
-	return ips, nil
+	return ips
 }
 
 // converse sends question to the unix socket at path and returns the answer up to the byte
-// end, at most maxAnswer bytes.
-func converse(ctx context.Context, path string, question []byte, end byte) ([]byte, error) {
+// end, at most maxAnswer bytes, or nil.
+func converse(ctx context.Context, path string, question []byte, end byte) []byte {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", path)
 	if err != nil {
-		return nil, err
+		return nil
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
 	if _, err := conn.Write(question); err != nil {
-		return nil, err
+		return nil
 	}
 	answer, err := bufio.NewReader(io.LimitReader(conn, maxAnswer)).ReadBytes(end)
 	if err != nil {
-		return nil, err
+		return nil
 	}
-	return answer[:len(answer)-1], nil
+	return answer[:len(answer)-1]
 }

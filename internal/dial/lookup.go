@@ -55,7 +55,7 @@ func lookup(ctx context.Context, host string) ([]netip.Addr, error) {
 		return ips, err
 	}
 	if dns.IsNotFound && nssHas(func(source string) bool { return source == "resolve" }) {
-		if ips, err := askResolved(ctx, bare); err == nil {
+		if ips := askResolved(ctx, bare); ips != nil {
 			return ips, nil
 		}
 	}
@@ -96,8 +96,7 @@ func shuffled(ips []netip.Addr) []netip.Addr {
 		j := i + random.N(len(ips)-i)
 		ips[i], ips[j] = ips[j], ips[i]
 	}
-	ips, _ = sixFirst(ips)
-	return ips
+	return sixFirst(ips)
 }
 
 // bothFamilies returns the addresses of host, IPv6 first. It queries both families at once;

@@ -258,7 +258,7 @@ func FuzzAnswers(f *testing.F) {
 		f.Add(answer)
 	}
 	f.Fuzz(func(t *testing.T, answer string) {
-		ips, _ := resolvedAddresses([]byte(answer))
+		ips := resolvedAddresses([]byte(answer))
 		if ip := avahiAddress(answer); ip != (netip.Addr{}) {
 			ips = append(ips, ip)
 		}

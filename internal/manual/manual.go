@@ -105,10 +105,8 @@ func options(flags []cli.Flag, words Words) (all []option) {
 		}
 		slices.SortStableFunc(o.Names, func(a, b string) int { return len(b) - len(a) })
 		o.Words = words[o.Names[0]]
-		if !doc.TakesValue() && doc.GetDefaultText() == "true" {
-			o.Default = "true"
-		}
-		if doc.TakesValue() {
+		switch {
+		case doc.TakesValue():
 			o.Value = "VALUE"
 			if _, rest, ok := strings.Cut(o.Usage, "`"); ok {
 				o.Value, _, _ = strings.Cut(rest, "`")
@@ -116,10 +114,11 @@ func options(flags []cli.Flag, words Words) (all []option) {
 			if !strings.Contains(o.Usage, "(default: ") {
 				o.Default = strings.Trim(doc.GetDefaultText(), `"`)
 			}
+		case doc.GetDefaultText() == "true":
+			o.Default = "true"
 		}
-		if slice, ok := f.(cli.DocGenerationSliceFlag); ok {
-			o.Many = slice.IsSliceFlag()
-		}
+		slice, ok := f.(cli.DocGenerationSliceFlag)
+		o.Many = ok && slice.IsSliceFlag()
 		all = append(all, o)
 	}
 	return all

@@ -25,15 +25,11 @@ func Clean(text string) string {
 // only: the meaning is the same, and there is nothing in it that a terminal would obey.
 func JSON(document []byte) []byte {
 	var b []byte
-	for _, r := range string(document) {
-		switch {
-		case r < 0x7f:
-			b = append(b, byte(r))
-		case r > 0xffff:
-			high, low := utf16.EncodeRune(r)
-			b = fmt.Appendf(b, `\u%04x\u%04x`, high, low)
-		default:
-			b = fmt.Appendf(b, `\u%04x`, r)
+	for _, c := range utf16.Encode([]rune(string(document))) {
+		if c < 0x7f {
+			b = append(b, byte(c))
+		} else {
+			b = fmt.Appendf(b, `\u%04x`, c)
 		}
 	}
 	return b
