@@ -188,3 +188,50 @@ func validName(name string) bool {
 	}
 	return name != "" && !EndsInNumber(name)
 }
+
+// ParseAddr parses "host:port", with an IPv6 host in brackets. It resolves nothing. An
+// upstream proxy is sent an address as text.
+func ParseAddr(dest string) (Addr, error) {
+	host, portText, err := net.SplitHostPort(dest)
+	if err != nil {
+		return Addr{}, &AddrError{quoted(dest), "the destination", " is not host:port"}
+	}
+	addr, err := parseHost(host)
+	if err != nil {
+		return Addr{}, err
+	}
+	port, err := strconv.ParseUint(portText, 10, 16)
+	if err != nil || port == 0 {
+		return Addr{}, &AddrError{quoted(dest), "the destination", " has no port from 1 to 65535"}
+	}
+	addr.Port = uint16(port)
+	return addr, nil
+}
+
+// parseHost parses a name or an address.
+func parseHost(host string) (Addr, error) {
+	if ip := literal(host).Unmap(); ip.IsValid() {
+		return Addr{Host: ip.String(), IP: ip}, nil
+	}
+	addr := Addr{Host: host}
+	if err := addr.check(); err != nil {
+		return Addr{}, err
+	}
+	return addr, nil
+}
+
+// check returns an *AddrError if the host cannot be sent to a proxy: it is neither a name
+// nor an address, or it has a zone.
+func (a Addr) check() error {
+	switch {
+	case a.IP.Zone() != "":
+		return &AddrError{a.Host, "", " is link-local: its zone has a meaning on this machine only, so no other proxy can connect to it"}
+	case a.IP.IsValid():
+		return nil
+	case len(a.Host) > maxField:
+		return &AddrError{quoted(a.Host), "the host name", fmt.Sprintf(" has %d bytes; SOCKS5 allows at most 255", len(a.Host))}
+	case !validName(a.Host):
+		return &AddrError{quoted(a.Host), "the host", " is neither a name nor an address"}
+	}
+	return nil
+}

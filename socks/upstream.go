@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
@@ -15,6 +14,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"bip324proxy/internal/dial"
 )
 
 const (
@@ -234,49 +235,46 @@ func (u *Upstream) attempt(ctx context.Context, command Command, dest Addr, clie
 	return conn, ip, nil
 }
 
-// ParseAddr parses "host:port", with an IPv6 host in brackets. It resolves nothing. An
-// upstream proxy is sent an address as text.
-func ParseAddr(dest string) (Addr, error) {
-	host, portText, err := net.SplitHostPort(dest)
-	if err != nil {
-		return Addr{}, &AddrError{quoted(dest), "the destination", " is not host:port"}
-	}
-	addr, err := parseHost(host)
-	if err != nil {
-		return Addr{}, err
-	}
-	port, err := strconv.ParseUint(portText, 10, 16)
-	if err != nil || port == 0 {
-		return Addr{}, &AddrError{quoted(dest), "the destination", " has no port from 1 to 65535"}
-	}
-	addr.Port = uint16(port)
-	return addr, nil
+// keepAddresses is how long the addresses of an upstream proxy's name are cached: there are
+// many sessions, and the resolver may be slow.
+const keepAddresses = time.Minute
+
+// addresses are those of an upstream proxy's name.
+type addresses struct {
+	ips   []netip.Addr
+	until time.Time
 }
 
-// parseHost parses a name or an address.
-func parseHost(host string) (Addr, error) {
-	if ip := literal(host).Unmap(); ip.IsValid() {
-		return Addr{Host: ip.String(), IP: ip}, nil
+// connect connects to the proxy, with TCP keepalive, unlike connections to peers: SOCKS5 is
+// in plaintext anyway, and a proxy on another machine may vanish.
+func (u *Upstream) connect(ctx context.Context) (net.Conn, error) {
+	d := &net.Dialer{Control: u.Control, Timeout: cmp.Or(u.ConnectTimeout, defaultConnectTimeout)}
+	host, port, err := net.SplitHostPort(u.Address)
+	if _, notIP := netip.ParseAddr(host); u.Network != "tcp" || err != nil || notIP == nil {
+		return d.DialContext(ctx, u.Network, u.Address)
 	}
-	addr := Addr{Host: host}
-	if err := addr.check(); err != nil {
-		return Addr{}, err
+	first := func(ips []netip.Addr) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, d.Timeout)
+		defer cancel()
+		return dial.First(ctx, ips, func(ctx context.Context, ip netip.Addr) (net.Conn, error) {
+			return d.DialContext(ctx, "tcp", net.JoinHostPort(ip.String(), port))
+		})
 	}
-	return addr, nil
-}
-
-// check returns an *AddrError if the host cannot be sent to a proxy: it is neither a name
-// nor an address, or it has a zone.
-func (a Addr) check() error {
-	switch {
-	case a.IP.Zone() != "":
-		return &AddrError{a.Host, "", " is link-local: its zone has a meaning on this machine only, so no other proxy can connect to it"}
-	case a.IP.IsValid():
-		return nil
-	case len(a.Host) > maxField:
-		return &AddrError{quoted(a.Host), "the host name", fmt.Sprintf(" has %d bytes; SOCKS5 allows at most 255", len(a.Host))}
-	case !validName(a.Host):
-		return &AddrError{quoted(a.Host), "the host", " is neither a name nor an address"}
+	cache := cmp.Or(u.cache, new(atomic.Pointer[addresses]))
+	if a := cache.Load(); a != nil && time.Now().Before(a.until) {
+		conn, err := first(a.ips)
+		if err == nil || ctx.Err() != nil {
+			return conn, err
+		}
+		cache.Store(nil) // it may have moved
 	}
-	return nil
+	ips, err := dial.Search(ctx, host)
+	if err != nil {
+		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: err}
+	}
+	conn, err := first(ips)
+	if err == nil {
+		cache.Store(&addresses{ips, time.Now().Add(keepAddresses)})
+	}
+	return conn, err
 }
