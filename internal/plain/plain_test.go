@@ -99,7 +99,7 @@ func TestNoJargon(t *testing.T) {
 			}
 		}
 	}
-	if own := errors.New("in words of its own"); Words(own) != own.Error() {
+	if own := errors.New("already plain words"); Words(own) != own.Error() {
 		t.Errorf("got %q", Words(own))
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// readerConn is a socket with nothing but an incoming stream.
+// readerConn is a socket with only an incoming stream.
 type readerConn struct {
 	net.Conn
 	io.Reader
@@ -23,7 +23,7 @@ func (c readerConn) Read(p []byte) (int, error) { return c.Reader.Read(p) }
 
 func readerOf(in io.Reader) *Reader { return NewReader(readerConn{Reader: in}) }
 
-// pattern returns n bytes, none of them zero, that are the same in every run.
+// pattern returns n nonzero bytes that are the same in every run.
 func pattern(n int) []byte {
 	b := make([]byte, n)
 	rand.NewChaCha8([32]byte{1}).Read(b)
@@ -41,14 +41,13 @@ var bodySizes = func() []int {
 	return sizes
 }()
 
-// memories are where bodies can come from.
+// memories are the sources of a body's memory.
 func memories() map[string]*Memory {
 	return map[string]*Memory{"heap": nil, "budget": NewMemory(32 << 20)}
 }
 
-// A body has the bytes read, between head and tail, whatever its size and
-// however the stream comes, hands each of them to the sum, and leaves what
-// follows it.
+// A body has the bytes read, between head and tail, for any size and any division of the stream;
+// all of them are passed to the sum, and what follows stays unread.
 func TestBody(t *testing.T) {
 	source := pattern(17*step + 1)
 	for where, memory := range memories() {
@@ -59,7 +58,7 @@ func TestBody(t *testing.T) {
 						continue
 					}
 					head, tail := ends[0], ends[1]
-					for _, n := range []int{n, n - head - tail} { // the border with or without them
+					for _, n := range []int{n, n - head - tail} { // the threshold with or without them
 						if n < 0 {
 							continue
 						}
@@ -76,7 +75,7 @@ func TestBody(t *testing.T) {
 							t.Fatalf("%s: %d+%d+%d bytes: %v", where, head, n, tail, err)
 						}
 						if !bytes.Equal(sum.Bytes(), source[:n]) {
-							t.Fatalf("%s: %d+%d+%d bytes: the sum was given others", where, head, n, tail)
+							t.Fatalf("%s: %d+%d+%d bytes: the sum got other bytes", where, head, n, tail)
 						}
 						if next, err := io.ReadAll(r); string(next) != "next" || err != nil {
 							t.Fatalf("%s: %d+%d+%d bytes: left %q, %v", where, head, n, tail, next, err)
@@ -90,7 +89,7 @@ func TestBody(t *testing.T) {
 	}
 }
 
-// requireUnused proves that all of m, which may be nil, has been given back.
+// requireUnused checks that all of m, which may be nil, has been returned.
 func requireUnused(t *testing.T, m *Memory) {
 	t.Helper()
 	if m == nil {
@@ -103,7 +102,7 @@ func requireUnused(t *testing.T, m *Memory) {
 	}
 }
 
-// A stream that ends or fails within a body. Nothing is held afterwards.
+// If the stream ends or fails within a body, no memory stays in use.
 func TestBodyCut(t *testing.T) {
 	source := pattern(17*step + 1)
 	broken := errors.New("broken")
@@ -118,7 +117,7 @@ func TestBodyCut(t *testing.T) {
 					r.SetMemory(memory)
 					var b Body
 					if err := r.ReadBody(&b, 3, n, 5, nil); b.Bytes != nil || err != end {
-						t.Errorf("%s: %d of %d bytes: %v, want %v", where, have, n, err, end)
+						t.Errorf("%s: %d of %d bytes: got %v, want %v", where, have, n, err, end)
 					}
 				}
 			}
@@ -138,7 +137,7 @@ func TestBodiesAreApart(t *testing.T) {
 			if len(held) > 5 || len(held) > 0 && rng.IntN(2) == 0 {
 				i := rng.IntN(len(held))
 				if !bytes.Equal(held[i].Bytes, want[i]) {
-					t.Fatalf("%s: a body has changed in its holder's hands", where)
+					t.Fatalf("%s: a body changed while in use", where)
 				}
 				held[i].Release()
 				held, want = append(held[:i], held[i+1:]...), append(want[:i], want[i+1:]...)
@@ -159,7 +158,7 @@ func TestBodiesAreApart(t *testing.T) {
 		}
 		for _, b := range held {
 			b.Release()
-			b.Release() // twice is no harm
+			b.Release() // a second call has no effect
 			if b.Bytes != nil {
 				t.Error("a released body still shows its bytes")
 			}
@@ -168,7 +167,7 @@ func TestBodiesAreApart(t *testing.T) {
 	}
 }
 
-// On the heap a body holds 256 KiB until these have arrived.
+// A body on the heap takes 256 KiB until that many bytes have arrived.
 func TestBodyMemory(t *testing.T) {
 	heap := func() int {
 		var m runtime.MemStats
@@ -200,8 +199,7 @@ type readFunc func(p []byte) (int, error)
 
 func (f readFunc) Read(p []byte) (int, error) { return f(p) }
 
-// A body that trickles in ends its stream after BodyTimeout, however long the
-// time between two bytes may be.
+// A body that trickles in ends its stream after BodyTimeout, for any time between two bytes.
 func TestSlowBody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := net.Pipe()
@@ -219,12 +217,12 @@ func TestSlowBody(t *testing.T) {
 		begin := time.Now()
 		var body Body
 		if err := r.ReadBody(&body, 0, 1<<20, 0, nil); err != ErrSlow || time.Since(begin) != BodyTimeout {
-			t.Errorf("%v after %v", err, time.Since(begin))
+			t.Errorf("got %v after %v", err, time.Since(begin))
 		}
-		if _, err := readByte(r); err != nil { // and no longer
+		if _, err := readByte(r); err != nil { // and not for later bytes
 			t.Error(err)
 		}
 		b.Close()
-		time.Sleep(2 * time.Second) // for who writes to see it
+		time.Sleep(2 * time.Second) // so that the sender sees it
 	})
 }

@@ -9,8 +9,7 @@ import (
 	"unsafe"
 )
 
-// resident is how many bytes of b, which begins with a page, the kernel holds
-// memory for.
+// resident returns how many bytes of b, which begins at a page, are resident.
 func resident(t *testing.T, b []byte) (n int) {
 	t.Helper()
 	seen := make([]byte, pages(len(b))/pageSize)
@@ -24,13 +23,13 @@ func resident(t *testing.T, b []byte) (n int) {
 	return n
 }
 
-// Of a body that was promised, only what has arrived is in memory.
+// Of an announced body, only what has arrived is resident.
 func TestPromisesAreNotResident(t *testing.T) {
 	const promised, arrived = 4_000_000, 300_000
 	m := NewMemory(16 << 20)
 	var held []byte
 	in := readFunc(func([]byte) (int, error) {
-		held = m.arena[:promised] // the first body begins where the arena does
+		held = m.arena[:promised] // the first body begins at the start of the arena
 		if got := resident(t, held); got < arrived || got > pages(arrived) {
 			t.Errorf("%d bytes are resident when %d have arrived", got, arrived)
 		}
@@ -40,6 +39,6 @@ func TestPromisesAreNotResident(t *testing.T) {
 	r.SetMemory(m)
 	var b Body
 	if err := r.ReadBody(&b, 0, promised, 0, nil); err != io.ErrUnexpectedEOF || held == nil {
-		t.Errorf("%v, and nothing was looked at", err)
+		t.Errorf("got %v before the check of resident memory", err)
 	}
 }

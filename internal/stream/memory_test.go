@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Bodies of many sizes come and go at once; each has its own memory, and in the
-// end all of it is in one piece again.
+// Bodies of many sizes are allocated and freed concurrently; none overlap, and at the end all
+// memory is one free block.
 func TestMemoryConcurrently(t *testing.T) {
 	m := NewMemory(4 << 20)
 	var group sync.WaitGroup
@@ -27,7 +27,7 @@ func TestMemoryConcurrently(t *testing.T) {
 				}
 				for at := 0; at < len(b); at += pageSize {
 					if b[at] != byte(i) {
-						t.Error("somebody else has the same memory")
+						t.Error("two bodies share memory")
 						return
 					}
 				}
@@ -39,8 +39,7 @@ func TestMemoryConcurrently(t *testing.T) {
 	requireUnused(t, m)
 }
 
-// Who asks first is served first, also if who comes later would be content with
-// what is left.
+// Requests are served in order, even if a later one would fit into what is free.
 func TestMemoryInTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMemory(10 * pageSize)
@@ -68,19 +67,19 @@ func TestMemoryInTurn(t *testing.T) {
 		ask(1)
 		ask(9)
 		if len(served) > 0 {
-			t.Errorf("%v were served before the first was", served)
+			t.Errorf("served %v before the first request", served)
 		}
 		m.put(held)
 		synctest.Wait()
 		if len(served) != 3 || served[0] != 10 {
-			t.Errorf("served in the order of %v", served)
+			t.Errorf("served in the order %v", served)
 		}
 		requireUnused(t, m)
 		time.Sleep(2 * keepUnused) // for the timer
 	})
 }
 
-// A wait ends with its time, or when it is stopped, and those behind go on.
+// A wait ends with its deadline or when it is stopped, and requests behind it are served.
 func TestMemoryWaitEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMemory(10 * pageSize)
@@ -110,7 +109,7 @@ func TestMemoryWaitEnds(t *testing.T) {
 			m.put(b)
 		}()
 		if err := <-failed; err != ErrMemory || time.Since(begin) != time.Minute {
-			t.Errorf("%v after %v", err, time.Since(begin))
+			t.Errorf("got %v after %v", err, time.Since(begin))
 		}
 		close(stop)
 		if err := <-failed; err != ErrMemory {
@@ -118,7 +117,7 @@ func TestMemoryWaitEnds(t *testing.T) {
 		}
 		synctest.Wait()
 		if !served {
-			t.Error("who waits behind one that has gone is not served")
+			t.Error("a request behind one that ended was not served")
 		}
 		m.put(held)
 		requireUnused(t, m)
@@ -126,7 +125,7 @@ func TestMemoryWaitEnds(t *testing.T) {
 	})
 }
 
-// What is larger than the budget is refused at once.
+// Requests larger than the budget fail at once.
 func TestMemoryTooLittle(t *testing.T) {
 	m := NewMemory(10*pageSize + pageSize/2)
 	if _, err := m.take(10*pageSize+1, nil, time.Now().Add(time.Hour)); err != ErrMemory {
@@ -139,8 +138,7 @@ func TestMemoryTooLittle(t *testing.T) {
 	m.put(b)
 }
 
-// Memory that nobody has needed for a while goes back to the system, and comes
-// again.
+// Memory unused for a while is returned to the system, and can be used again.
 func TestMemoryUnused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMemory(10 * pageSize)
@@ -149,7 +147,7 @@ func TestMemoryUnused(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(2 * keepUnused) // in use it stays
+			time.Sleep(2 * keepUnused) // in use it is kept
 			b[0] = 1
 			m.put(b)
 		}
@@ -160,19 +158,19 @@ func TestMemoryUnused(t *testing.T) {
 		}
 		use()
 		time.Sleep(keepUnused / 2)
-		use() // which starts the time anew
+		use() // which restarts the timer
 		time.Sleep(keepUnused - time.Second)
 		if !mapped() {
-			t.Error("it went back too soon")
+			t.Error("the memory was returned too soon")
 		}
 		time.Sleep(2 * time.Second)
 		if mapped() {
-			t.Error("it did not go back")
+			t.Error("the memory was not returned")
 		}
 		use()
 		time.Sleep(2 * keepUnused)
 		if mapped() {
-			t.Error("it did not go back again")
+			t.Error("the memory was not returned the second time")
 		}
 	})
 }

@@ -18,8 +18,8 @@ func readByte(r *Reader) (byte, error) {
 	return b[0], err
 }
 
-// Every read gives up when nothing has arrived for the idle time, give or take
-// the eighth in which deadlines move, and a byte in time starts it anew.
+// Every read times out after the idle time, give or take the eighth by which deadlines move; a byte
+// in time restarts it.
 func TestIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := net.Pipe()
@@ -38,15 +38,15 @@ func TestIdle(t *testing.T) {
 				t.Fatalf("after %v: %v", time.Since(begin), err)
 			}
 		}
-		for range 2 { // it can be waited for again
+		for range 2 { // a later read waits again
 			begin = time.Now()
 			_, err := readByte(r)
 			if took := time.Since(begin); !errors.Is(err, os.ErrDeadlineExceeded) || took < idle*7/8 || took > idle {
-				t.Fatalf("%v after %v", err, took)
+				t.Fatalf("got %v after %v", err, took)
 			}
 		}
 		if r.socket.Interrupted() {
-			t.Error("interrupted by nobody")
+			t.Error("Interrupted is true without an interrupt")
 		}
 		go a.Write([]byte("y"))
 		if c, err := readByte(r); err != nil || c != 'y' {
@@ -55,7 +55,7 @@ func TestIdle(t *testing.T) {
 	})
 }
 
-// Many small reads in a row: the deadline keeps ahead though it moves seldom.
+// With many small reads in a row the deadline stays ahead, though it is seldom moved.
 func TestIdleMovesInSteps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := net.Pipe()
@@ -74,12 +74,12 @@ func TestIdleMovesInSteps(t *testing.T) {
 			t.Fatalf("after %v: %v", time.Since(begin), err)
 		}
 		if c.reads < 90 || c.reads > 110 {
-			t.Errorf("the deadline moved %d times in a thousand seconds, in steps of ten", c.reads)
+			t.Errorf("the deadline was set %d times in a thousand seconds of steps of ten", c.reads)
 		}
 	})
 }
 
-// countsDeadlines counts how often its deadlines are set.
+// countsDeadlines counts the calls that set its deadlines.
 type countsDeadlines struct {
 	net.Conn
 	reads, writes int
@@ -95,7 +95,7 @@ func (c *countsDeadlines) SetWriteDeadline(t time.Time) error {
 	return c.Conn.SetWriteDeadline(t)
 }
 
-// Without an idle time the socket's deadlines are the caller's.
+// Without an idle time the Reader does not set the socket's deadlines.
 func TestNoIdle(t *testing.T) {
 	a, b := net.Pipe()
 	defer a.Close()
@@ -105,12 +105,11 @@ func TestNoIdle(t *testing.T) {
 	r.SetIdle(0)
 	go a.Write([]byte("x"))
 	if _, err := readByte(r); err != nil || c.reads != 0 {
-		t.Errorf("%d deadlines set, %v", c.reads, err)
+		t.Errorf("%d deadlines set, want none; %v", c.reads, err)
 	}
 }
 
-// An interrupt ends the read that waits, and all later ones; what is buffered
-// can still be read.
+// An interrupt ends the waiting read and all later ones; buffered data can still be read.
 func TestInterrupt(t *testing.T) {
 	for _, idle := range []time.Duration{0, time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
@@ -145,11 +144,11 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
-// gate lets a test stop a Reader at the moment when it sets its deadline.
+// gate lets a test stop a Reader just before it sets its deadline.
 type gate struct {
 	net.Conn
 	mu   sync.Mutex
-	wait func() // before the next deadline that is not in the past
+	wait func() // called before the next deadline that is not in the past
 }
 
 func (g *gate) SetReadDeadline(t time.Time) error {
@@ -167,8 +166,7 @@ func (g *gate) SetReadDeadline(t time.Time) error {
 	return g.Conn.SetReadDeadline(t)
 }
 
-// The interrupt comes just before the Reader sets a new deadline, which must
-// not undo it.
+// An interrupt just before the Reader sets a new deadline must not be undone by that.
 func TestInterruptBeforeDeadline(t *testing.T) {
 	a, b := net.Pipe()
 	defer a.Close()
@@ -181,7 +179,7 @@ func TestInterruptBeforeDeadline(t *testing.T) {
 	}
 }
 
-// The same, wherever the scheduler puts it.
+// The same for an interrupt at any time.
 func TestInterruptRace(t *testing.T) {
 	for range 2000 {
 		a, b := net.Pipe()
@@ -195,7 +193,7 @@ func TestInterruptRace(t *testing.T) {
 	}
 }
 
-// What one stage has read ahead is there for the next.
+// Data that one stage has read ahead is available to the next.
 func TestReadAhead(t *testing.T) {
 	a, b := net.Pipe()
 	r := NewReader(b)
@@ -212,7 +210,7 @@ func TestReadAhead(t *testing.T) {
 	}
 }
 
-// What was read elsewhere comes first.
+// Data passed to Unread comes first.
 func TestReaderUnread(t *testing.T) {
 	for _, n := range []int{0, 1, idleSize, idleSize + 1, bufferSize} {
 		nc, far := net.Pipe()

@@ -16,7 +16,7 @@ import (
 
 const idle = time.Minute
 
-// relayed is a Relay and what the two ends of it see.
+// relayed is a Relay with what its two ends observe.
 type relayed struct {
 	*Relay
 	a, b       net.Conn // the far ends
@@ -27,7 +27,7 @@ type relayed struct {
 	closeWrite atomic.Int32
 }
 
-// halved is a pipe that has halves as far as Relay can tell: it only counts.
+// halved makes a pipe support half-closing for Relay: it only counts the calls.
 type halved struct {
 	net.Conn
 	ends *atomic.Int32
@@ -38,7 +38,7 @@ func (h halved) CloseWrite() error {
 	return nil
 }
 
-// piped returns a running Relay between two pipes, for tests with time in them.
+// piped returns a running Relay between two pipes, for use in a bubble.
 func piped() *relayed {
 	r := &relayed{}
 	a, b := net.Conn(nil), net.Conn(nil)
@@ -106,7 +106,7 @@ func TestRelayBothWays(t *testing.T) {
 		})
 		wg.Go(func() {
 			if b, err := io.ReadAll(c.to); !bytes.Equal(b, c.says) || err != nil {
-				t.Errorf("%d bytes of %d, %v", len(b), len(c.says), err)
+				t.Errorf("got %d bytes of %d, %v", len(b), len(c.says), err)
 			}
 		})
 	}
@@ -119,7 +119,7 @@ func TestRelayBothWays(t *testing.T) {
 	}
 }
 
-// An end of stream is passed on at once, and the other direction goes on.
+// The end of a stream is passed on at once, and the other direction goes on.
 func TestRelayHalfClose(t *testing.T) {
 	r := overTCP(t)
 	r.a.Write([]byte("request"))
@@ -136,14 +136,14 @@ func TestRelayHalfClose(t *testing.T) {
 		r.b.Close()
 	}()
 	if b, err := io.ReadAll(r.a); !bytes.Equal(b, answer) || err != nil {
-		t.Errorf("%d bytes, %v", len(b), err)
+		t.Errorf("got %d bytes, %v", len(b), err)
 	}
 	if err := <-r.downEnd; err != nil {
 		t.Error(err)
 	}
 }
 
-// Where a connection has no halves, the end of one direction is that of both.
+// If a connection does not support half-closing, the end of one direction ends both.
 func TestRelayWithoutHalves(t *testing.T) {
 	r := &relayed{}
 	a, b := net.Conn(nil), net.Conn(nil)
@@ -162,7 +162,7 @@ func TestRelayWithoutHalves(t *testing.T) {
 	}
 }
 
-// The first byte is counted when it has been written, not when more has come.
+// The first byte is counted when it has been written, not when more has arrived.
 func TestRelayCountsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := piped()
@@ -178,7 +178,7 @@ func TestRelayCountsAtOnce(t *testing.T) {
 	})
 }
 
-// Without a byte in either direction the relay gives up.
+// Without data in either direction the relay times out.
 func TestRelayIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := piped()
@@ -192,7 +192,7 @@ func TestRelayIdle(t *testing.T) {
 			wantTimeout(t, err)
 		}
 		if took := time.Since(began); took < idle || took > 3*idle {
-			t.Errorf("after %v", took)
+			t.Errorf("timed out after %v", took)
 		}
 		r.close()
 	})
@@ -205,12 +205,12 @@ func wantTimeout(t *testing.T, err error) {
 	}
 }
 
-// One direction may be silent for as long as the other is not.
+// One direction may stay silent as long as the other does not.
 func TestRelayOneWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := piped()
 		for range 20 {
-			time.Sleep(37 * time.Second) // never when a deadline is
+			time.Sleep(37 * time.Second) // never at the same time as a deadline
 			if _, err := r.b.Write([]byte{1}); err != nil {
 				t.Fatal(err)
 			}
@@ -219,14 +219,14 @@ func TestRelayOneWay(t *testing.T) {
 			}
 		}
 		if len(r.upEnd)+len(r.downEnd) > 0 {
-			t.Error("the relay has given up")
+			t.Error("the relay timed out")
 		}
 		r.close()
 	})
 }
 
-// A byte in the one direction keeps both, also when the other looks for it while
-// the first is still waiting for more.
+// A byte in one direction keeps both alive, even if the other's deadline is due while the first
+// still waits for more.
 func TestRelayByteInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := piped()
@@ -235,7 +235,7 @@ func TestRelayByteInTime(t *testing.T) {
 		go io.Copy(io.Discard, r.b)
 		began := time.Now()
 		for _, c := range []struct {
-			after time.Duration // of idle, in percent
+			after time.Duration // percentage of idle
 			from  net.Conn
 		}{{0, r.a}, {10, r.b}, {105, r.a}, {200, r.a}} {
 			time.Sleep(time.Until(began.Add(c.after * idle / 100)))
@@ -245,13 +245,13 @@ func TestRelayByteInTime(t *testing.T) {
 			}
 			synctest.Wait()
 			if len(r.upEnd)+len(r.downEnd) > 0 {
-				t.Fatalf("the relay has given up by %d %%", c.after)
+				t.Fatalf("the relay timed out by %d %%", c.after)
 			}
 		}
 	})
 }
 
-// When one side has said its last and the other says nothing, nothing moves.
+// If one side has half-closed and the other is silent, the relay times out.
 func TestRelayIdleAfterHalfClose(t *testing.T) {
 	for _, says := range []string{"", "1", "1234"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -268,22 +268,22 @@ func TestRelayIdleAfterHalfClose(t *testing.T) {
 			case err := <-r.downEnd:
 				wantTimeout(t, err)
 			case <-time.After(10 * idle):
-				t.Errorf("after %q and the end, the relay waits for ever", says)
+				t.Errorf("after %q and the end, the relay does not time out", says)
 			}
 			r.close()
 		})
 	}
 }
 
-// A reader that stalls for too long ends the relay. It must not go on with a
-// hole in the stream.
+// A reader that stalls for too long ends the relay, which must not continue with a gap in the
+// stream.
 func TestRelayStalledReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := piped()
 		says := noise(1 << 20)
 		go r.b.Write(says)
 		quit := make(chan struct{})
-		go io.Copy(io.Discard, r.b) // the other direction is busy all the time
+		go io.Copy(io.Discard, r.b) // the other direction is always busy
 		go func() {
 			for {
 				select {
@@ -297,7 +297,7 @@ func TestRelayStalledReader(t *testing.T) {
 
 		got := make([]byte, 100)
 		io.ReadFull(r.a, got)
-		time.Sleep(5 * idle / 2) // does not read
+		time.Sleep(5 * idle / 2) // no reads
 		r.a.SetReadDeadline(time.Now().Add(idle))
 		rest, _ := io.ReadAll(r.a)
 		got = append(got, rest...)
@@ -306,20 +306,20 @@ func TestRelayStalledReader(t *testing.T) {
 			for same < len(got) && got[same] == says[same] {
 				same++
 			}
-			t.Errorf("the reader got %d bytes, but from byte %d on not those that were sent", len(got), same)
+			t.Errorf("the reader got %d bytes, which differ from byte %d on", len(got), same)
 		}
 		select {
 		case err := <-r.downEnd:
 			wantTimeout(t, err)
 		default:
-			t.Error("the relay goes on")
+			t.Error("the relay did not end")
 		}
 		close(quit)
 		r.close()
 	})
 }
 
-// Interrupting both sockets ends both directions; what was read has been written.
+// Interrupting both sockets ends both directions; data that was read has been written.
 func TestRelayInterrupt(t *testing.T) {
 	for _, before := range []bool{false, true} {
 		r := overTCP(t)
@@ -329,7 +329,7 @@ func TestRelayInterrupt(t *testing.T) {
 		if _, err := io.ReadFull(r.b, got); err != nil || !bytes.Equal(got, says) {
 			t.Fatal(err)
 		}
-		if before { // while bytes are on their way
+		if before { // while data is in flight
 			go r.a.Write(says)
 		}
 		for _, s := range r.sockets {
@@ -337,10 +337,10 @@ func TestRelayInterrupt(t *testing.T) {
 		}
 		wantTimeout(t, <-r.upEnd)
 		wantTimeout(t, <-r.downEnd)
-		// It stays so.
+		// Later calls fail, too.
 		wantTimeout(t, r.AToB(&r.up))
 		wantTimeout(t, r.BToA(&r.down, func() {}))
-		// And what has been counted has been written.
+		// Counted bytes have been written.
 		r.bIn.Close()
 		rest, _ := io.ReadAll(r.b)
 		if n := uint64(len(got) + len(rest)); n != r.up.Load() || !bytes.HasPrefix(says, rest) {
@@ -349,7 +349,7 @@ func TestRelayInterrupt(t *testing.T) {
 	}
 }
 
-// A side that is gone ends the direction to it with an error that is not idleness.
+// If a side is gone, the direction to it ends with an error other than a timeout.
 func TestRelayBrokenWrite(t *testing.T) {
 	r := overTCP(t)
 	r.b.(*net.TCPConn).SetLinger(0)
@@ -372,17 +372,17 @@ func TestRelayBrokenWrite(t *testing.T) {
 	}
 }
 
-// What was read is told, also if it could not be written.
+// The callback for the first byte read is called even if that cannot be written.
 func TestRelayTellsOfWhatItRead(t *testing.T) {
 	a, _ := net.Pipe()
 	b, far := net.Pipe()
 	r := NewRelay(NewSocket(a), NewSocket(b), idle)
-	a.Close() // it takes nothing
+	a.Close() // accepts no writes
 	go far.Write([]byte("lost"))
 	told := false
 	var n atomic.Uint64
 	if err := r.BToA(&n, func() { told = true }); err == nil || !told || n.Load() != 0 {
-		t.Errorf("told: %v; %d bytes, %v", told, n.Load(), err)
+		t.Errorf("called: %v; %d bytes, %v", told, n.Load(), err)
 	}
 	far.Close()
 }

@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// After an interrupt no deadline lets a read wait, whichever method sets it; writes go on
-// until Abort.
+// After an interrupt no deadline makes a read wait, whichever method sets it; writes work until
+// Abort.
 func TestSocketInterrupt(t *testing.T) {
 	a, b := net.Pipe()
 	defer a.Close()
 	s := NewSocket(b)
 	if NewSocket(s) != s || s.NetConn() != b {
-		t.Error("a Socket on a Socket")
+		t.Error("NewSocket wrapped a Socket")
 	}
 	s.Wake()
 	wantTimeout(t, readOnce(s))

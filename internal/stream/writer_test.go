@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// recorder is a socket that notes each write.
+// recorder is a socket that records each write.
 type recorder struct {
 	net.Conn
 	writes [][]byte
-	fail   int // the write that fails, from 1
+	fail   int // the number of the write that fails, from 1
 	err    error
 }
 
@@ -34,19 +34,19 @@ func (r *recorder) sizes() (n []int) {
 	return n
 }
 
-// put appends p as a user of Writer does.
+// put appends p as users of Writer do.
 func put(t *testing.T, w *Writer, p []byte) {
 	t.Helper()
 	if err := w.Reserve(len(p)); err != nil {
 		t.Fatal(err)
 	}
 	if cap(w.Buf)-len(w.Buf) < len(p) {
-		t.Fatalf("Reserve(%d) left %d", len(p), cap(w.Buf)-len(w.Buf))
+		t.Fatalf("Reserve(%d) left room for %d", len(p), cap(w.Buf)-len(w.Buf))
 	}
 	w.Buf = append(w.Buf, p...)
 }
 
-// holds says that the writer has borrowed memory, or has something to send.
+// holds reports whether the writer has borrowed memory or unsent data.
 func holds(w *Writer) bool {
 	return w.batch != nil || len(w.Buf) > 0
 }
@@ -87,7 +87,7 @@ func TestWriterBatches(t *testing.T) {
 				put(t, w, source[at:at+n])
 				at += n
 			}
-			for range 2 { // the second finds nothing
+			for range 2 { // the second has nothing to write
 				if err := w.Flush(); err != nil {
 					t.Fatal(err)
 				}
@@ -96,13 +96,13 @@ func TestWriterBatches(t *testing.T) {
 				t.Errorf("writes of %v bytes, want %v", conn.sizes(), c.sizes)
 			}
 			if holds(w) {
-				t.Error("it holds memory")
+				t.Error("the writer still holds memory")
 			}
 		})
 	}
 }
 
-// What was gathered goes before p, and p is not copied.
+// Gathered data is written before p, and p is not copied.
 func TestFlushWith(t *testing.T) {
 	conn := &recorder{}
 	w := NewWriter(conn)
@@ -113,7 +113,7 @@ func TestFlushWith(t *testing.T) {
 		conn.writes = nil
 		if step.gathered != "" {
 			put(t, w, []byte(step.gathered))
-		} else if err := w.Reserve(100); err != nil { // and nothing put in
+		} else if err := w.Reserve(100); err != nil { // without adding data
 			t.Fatal(err)
 		}
 		if err := w.FlushWith([]byte(step.p)); err != nil {
@@ -123,12 +123,12 @@ func TestFlushWith(t *testing.T) {
 			t.Errorf("wrote %.20q…", got)
 		}
 		if holds(w) {
-			t.Error("it holds memory")
+			t.Error("the writer still holds memory")
 		}
 	}
 }
 
-// On TCP both parts leave as they lie, in order.
+// On TCP both parts are written uncopied, in order.
 func TestFlushWithTCP(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -158,11 +158,11 @@ func TestFlushWithTCP(t *testing.T) {
 		}
 	}()
 	if got, err := io.ReadAll(b); err != nil || !bytes.Equal(got, source) {
-		t.Errorf("%d bytes, %v", len(got), err)
+		t.Errorf("got %d bytes, %v", len(got), err)
 	}
 }
 
-// An error stays, and nothing is written or held after it.
+// An error stays, and nothing is written or kept in memory after it.
 func TestWriterErrorStays(t *testing.T) {
 	broken := errors.New("broken")
 	fails := map[string]func(w *Writer) error{
@@ -193,10 +193,10 @@ func TestWriterErrorStays(t *testing.T) {
 				}
 			}
 			if len(conn.writes) != written {
-				t.Error("it writes on")
+				t.Error("the writer wrote after an error")
 			}
 			if holds(w) {
-				t.Error("it holds memory")
+				t.Error("the writer still holds memory")
 			}
 		})
 	}
@@ -218,9 +218,9 @@ func TestStall(t *testing.T) {
 			}
 		}
 		if c.writes != 1 {
-			t.Errorf("%d deadlines in no time", c.writes)
+			t.Errorf("%d deadlines set without time passing", c.writes)
 		}
-		time.Sleep(2 * limit) // an old deadline is no harm
+		time.Sleep(2 * limit) // an old deadline has no effect
 		go io.CopyN(io.Discard, b, 1)
 		if err := w.FlushWith([]byte("y")); err != nil {
 			t.Fatal(err)
@@ -230,10 +230,10 @@ func TestStall(t *testing.T) {
 		put(t, w, []byte("z"))
 		err := w.FlushWith([]byte("z"))
 		if took := time.Since(begin); !errors.Is(err, os.ErrDeadlineExceeded) || took < limit*7/8 || took > limit {
-			t.Errorf("%v after %v", err, took)
+			t.Errorf("got %v after %v", err, took)
 		}
 		if holds(w) {
-			t.Error("it holds memory")
+			t.Error("the writer still holds memory")
 		}
 	})
 }
@@ -249,7 +249,7 @@ func TestWriterAllocations(t *testing.T) {
 		}
 		w.Flush()
 		w.FlushWith(p)
-	}); got > 10 { // the race detector makes pools forget; without it there are none
+	}); got > 10 { // the race detector makes pools drop items; without it there are none
 		t.Errorf("%v allocations", got)
 	}
 }

@@ -68,11 +68,11 @@ func TestFold(t *testing.T) {
 	}
 }
 
-// A line without a width is as long as what there is, in time that grows no faster.
+// A line without a width limit is as long as its text, and takes linear time.
 func TestFoldMuch(t *testing.T) {
 	const words = 1 << 20
 	if lines := Fold("", strings.Repeat("a ", words), 0); len(lines) != 1 || len(lines[0]) != 2*words-1 {
-		t.Errorf("%d lines, the first of %d bytes", len(lines), len(lines[0]))
+		t.Errorf("got %d lines, the first of %d bytes", len(lines), len(lines[0]))
 	}
 }
 
