@@ -245,14 +245,14 @@ func laconic(nc net.Conn) {
 }
 
 func TestNetwork(t *testing.T) {
-	const nobodyAsked = " -> no packet was sent; to test a real connection: bip324-proxy check HOST:PORT"
+	const noPacket = " -> no packet was sent; to test a real connection: bip324-proxy check HOST:PORT"
 	for _, test := range []struct {
 		v4, v6 string
 		want   string
 	}{
-		{"192.168.1.2", "2001:db8::2", "ok network routes to the internet: IPv4 from 192.168.1.2, IPv6 from 2001:db8::2" + nobodyAsked},
-		{"192.168.1.2", "", "ok network route to the internet: IPv4 from 192.168.1.2 only" + nobodyAsked},
-		{"", "2001:db8::2", "ok network route to the internet: IPv6 from 2001:db8::2 only" + nobodyAsked},
+		{"192.168.1.2", "2001:db8::2", "ok network routes to the internet: IPv4 from 192.168.1.2, IPv6 from 2001:db8::2" + noPacket},
+		{"192.168.1.2", "", "ok network route to the internet: IPv4 from 192.168.1.2 only" + noPacket},
+		{"", "2001:db8::2", "ok network route to the internet: IPv6 from 2001:db8::2 only" + noPacket},
 		{"", "", "failed network this machine has no route to the internet, by IPv4 or IPv6 -> connect it to a network; to test a peer on a local network: bip324-proxy check HOST:PORT"},
 	} {
 		s := &Subject{Route: func(network, _ string) (string, error) {

@@ -145,8 +145,8 @@ func TestReloadOfClients(t *testing.T) {
 // --clients with only local listeners is a warning.
 func TestIdleClients(t *testing.T) {
 	for _, c := range []struct {
-		args []string
-		told bool
+		args  []string
+		warns bool
 	}{
 		{[]string{"--listen", "127.0.0.1:0", "--clients", "172.30.0.3"}, true},
 		{[]string{"--listen", "0.0.0.0:0", "--listen", "127.0.0.1:0", "--clients", "172.30.0.3"}, false},
@@ -154,7 +154,7 @@ func TestIdleClients(t *testing.T) {
 	} {
 		p := startProgram(t, c.args...)
 		p.next(t, "listening")
-		if text := p.stop(t); strings.Contains(text, "--clients has no effect") != c.told {
+		if text := p.stop(t); strings.Contains(text, "--clients has no effect") != c.warns {
 			t.Errorf("%q:\n%s", c.args, text)
 		}
 	}

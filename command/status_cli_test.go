@@ -23,8 +23,8 @@ import (
 
 const statusToken = "hunter2-hunter2-hunter2"
 
-// askStatus requests path from the program's status page, with token unless it is empty.
-func askStatus(t *testing.T, network, addr, path, token string) (code int, body string) {
+// getStatus requests path from the program's status page, with token unless it is empty.
+func getStatus(t *testing.T, network, addr, path, token string) (code int, body string) {
 	t.Helper()
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, network, addr)
@@ -76,25 +76,25 @@ func TestStatus(t *testing.T) {
 		}
 		p.next(t, "listening")
 		peer := p.next(t, "listening")["addr"].(string)
-		code, body := askStatus(t, c.network, addr, "/readyz", "")
+		code, body := getStatus(t, c.network, addr, "/readyz", "")
 		for range 100 { // the log line precedes listening by a moment
 			if code == 200 {
 				break
 			}
 			time.Sleep(10 * time.Millisecond)
-			code, body = askStatus(t, c.network, addr, "/readyz", "")
+			code, body = getStatus(t, c.network, addr, "/readyz", "")
 		}
 		if code != 200 {
 			t.Errorf("%q: /readyz says %d, %s", c.args, code, body)
 		}
 		if c.token != "" {
-			if code, body := askStatus(t, c.network, addr, "/api/status", ""); code != 401 {
+			if code, body := getStatus(t, c.network, addr, "/api/status", ""); code != 401 {
 				t.Errorf("%q: without the token %d, %s", c.args, code, body)
 			}
 		}
 		report := func() (r status.Report) {
 			t.Helper()
-			code, body := askStatus(t, c.network, addr, "/api/status", c.token)
+			code, body := getStatus(t, c.network, addr, "/api/status", c.token)
 			if err := json.Unmarshal([]byte(body), &r); code != 200 || err != nil {
 				t.Errorf("%q: got %d, %v, %s", c.args, code, err, body)
 			}
@@ -125,7 +125,7 @@ func TestStatus(t *testing.T) {
 		p.cmd.Process.Signal(syscall.SIGTERM)
 		p.next(t, "shutting down; press Ctrl-C again to stop now")
 		for end := time.Now().Add(4 * time.Second); ; {
-			if code, body := askStatus(t, c.network, addr, "/readyz", ""); code == 503 && body == "stopping\n" {
+			if code, body := getStatus(t, c.network, addr, "/readyz", ""); code == 503 && body == "stopping\n" {
 				break
 			} else if time.Now().After(end) {
 				t.Fatalf("%q: while stopping /readyz says %d, %s", c.args, code, body)
@@ -158,7 +158,7 @@ func TestStatusAfterReload(t *testing.T) {
 	}
 	p.cmd.Process.Signal(syscall.SIGHUP)
 	p.next(t, "configuration reloaded")
-	if _, body := askStatus(t, "tcp", addr, "/api/status", ""); !strings.Contains(body, `{"name":"v1-fallback","value":"overlay","origin":"`+file+`:2"}`) {
+	if _, body := getStatus(t, "tcp", addr, "/api/status", ""); !strings.Contains(body, `{"name":"v1-fallback","value":"overlay","origin":"`+file+`:2"}`) {
 		t.Errorf("after a reload: got %s", body)
 	}
 	p.stop(t)
@@ -198,7 +198,7 @@ func TestReloadOfATokenFile(t *testing.T) {
 		}
 	}
 	for token, want := range map[string]int{statusToken: 200, newer: 401} {
-		if code, body := askStatus(t, "tcp", addr, "/api/status", token); code != want {
+		if code, body := getStatus(t, "tcp", addr, "/api/status", token); code != want {
 			t.Errorf("%s: got %d, %s", token, code, body)
 		}
 	}

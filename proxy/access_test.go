@@ -221,8 +221,8 @@ func TestRulesWithUpstream(t *testing.T) {
 	}
 }
 
-// Other spellings of an address are the same address, and names of this machine mean it, whoever
-// resolves them.
+// Other spellings of an address are the same address, and the names of this machine lead to it,
+// whatever resolves them.
 func TestRulesForDisguises(t *testing.T) {
 	t.Parallel()
 	u := newUpstream(t, "tcp", "127.0.0.1:0")

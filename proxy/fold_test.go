@@ -16,10 +16,10 @@ func TestFoldedRefusals(t *testing.T) {
 		var f foldedLog
 		r := foldKey{dest: "node.example:8333", kind: KindDial}
 		began := time.Now()
-		var told []string
+		var counts []string
 		firsts := 0
 		for range 100 {
-			if f.isFirst(r, nil, func(n int, _ clientSet) { told = append(told, fmt.Sprintf("%d at %v", n, time.Since(began))) }) {
+			if f.isFirst(r, nil, func(n int, _ clientSet) { counts = append(counts, fmt.Sprintf("%d at %v", n, time.Since(began))) }) {
 				firsts++
 			}
 			f.isFirst(foldKey{dest: "other.example:8333", kind: KindDial}, nil, func(n int, _ clientSet) { t.Logf("other: %d", n) })
@@ -28,8 +28,8 @@ func TestFoldedRefusals(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if firsts != 10 || len(told) != 10 || told[0] != "9 at 10m0s" || told[9] != "9 at 1h40m0s" {
-			t.Errorf("%d refusals logged at once, want 10; then %v", firsts, told)
+		if firsts != 10 || len(counts) != 10 || counts[0] != "9 at 10m0s" || counts[9] != "9 at 1h40m0s" {
+			t.Errorf("%d refusals logged at once, want 10; then %v", firsts, counts)
 		}
 		if len(f.byKey) != 0 {
 			t.Errorf("%d entries remain, want 0", len(f.byKey))

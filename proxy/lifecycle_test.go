@@ -168,7 +168,7 @@ func TestStopManySessions(t *testing.T) {
 				}
 			}
 			if n := e.net.dialled("node.example:8333"); n != sessions {
-				t.Errorf("dialled %d times: our own stop is no reason to fall back", n)
+				t.Errorf("dialled %d times: a stop of the proxy must not cause a fallback", n)
 			}
 		})
 	}

@@ -51,14 +51,14 @@ func TestListenerClosed(t *testing.T) {
 	e.end(client)
 }
 
-// poorListener is out of descriptors for a number of calls.
-type poorListener struct {
+// exhaustedListener is out of descriptors for a number of calls.
+type exhaustedListener struct {
 	failures int
 	times    []time.Time
 	conns    chan net.Conn
 }
 
-func (l *poorListener) Accept() (net.Conn, error) {
+func (l *exhaustedListener) Accept() (net.Conn, error) {
 	l.times = append(l.times, time.Now())
 	if len(l.times) <= l.failures {
 		return nil, &net.OpError{Op: "accept", Err: os.NewSyscallError("accept", syscall.EMFILE)}
@@ -70,18 +70,18 @@ func (l *poorListener) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-func (l *poorListener) Close() error {
+func (l *exhaustedListener) Close() error {
 	defer func() { recover() }() // again
 	close(l.conns)
 	return nil
 }
 
-func (l *poorListener) Addr() net.Addr { return &net.TCPAddr{} }
+func (l *exhaustedListener) Addr() net.Addr { return &net.TCPAddr{} }
 
 // Errors of Accept are retried after growing pauses of up to a second.
 func TestAcceptErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &poorListener{failures: 12, conns: make(chan net.Conn)}
+		l := &exhaustedListener{failures: 12, conns: make(chan net.Conn)}
 		s := &proxy.Server{Log: slog.New(slog.DiscardHandler)}
 		served := make(chan error, 1)
 		go func() { served <- s.Serve(l) }()

@@ -15,13 +15,13 @@ import (
 	"bip324proxy/proxy"
 )
 
-// curiousLog takes a snapshot of the server with every line.
-type curiousLog struct {
+// snapshotLog takes a snapshot of the server with every line.
+type snapshotLog struct {
 	slog.Handler
 	server *proxy.Server
 }
 
-func (l curiousLog) Handle(ctx context.Context, r slog.Record) error {
+func (l snapshotLog) Handle(ctx context.Context, r slog.Record) error {
 	l.server.Snapshot()
 	l.server.Accepting()
 	return l.Handler.Handle(ctx, r)
@@ -31,7 +31,7 @@ func (l curiousLog) Handle(ctx context.Context, r slog.Record) error {
 func TestLogWithoutLocks(t *testing.T) {
 	logs := newLogBook()
 	s := &proxy.Server{MaxSessions: 1, ClientRate: 1}
-	s.Log = slog.New(curiousLog{slog.NewJSONHandler(logs, nil), s})
+	s.Log = slog.New(snapshotLog{slog.NewJSONHandler(logs, nil), s})
 	l := &pipeListener{net.TCPAddrFromAddrPort(netip.MustParseAddrPort("192.0.2.1:1324")), make(chan net.Conn), make(chan struct{})}
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()

@@ -49,17 +49,17 @@ func TestTooManySessions(t *testing.T) {
 		}
 		codes <- code
 	})
-	told := 0
+	replies := 0
 	for range times {
 		switch code := <-codes; code {
 		case 1:
-			told++
+			replies++
 		case 255:
 		default:
 			t.Errorf("reply %d", code)
 		}
 	}
-	if told == 0 {
+	if replies == 0 {
 		t.Error("no client got a reply")
 	}
 	silent := []net.Conn{e.dial(), e.dial(), e.dial(), e.dial(), e.dial()} // the server does not wait for them
@@ -92,7 +92,7 @@ func TestTooManySessions(t *testing.T) {
 func TestFoldedLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		logs := newLogBook()
-		l := &poorListener{failures: 100, conns: make(chan net.Conn)}
+		l := &exhaustedListener{failures: 100, conns: make(chan net.Conn)}
 		s := &proxy.Server{Log: slog.New(slog.NewJSONHandler(logs, nil))}
 		served := make(chan error, 1)
 		go func() { served <- s.Serve(l) }()

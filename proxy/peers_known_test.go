@@ -82,7 +82,7 @@ func TestUpstreamIsNoPeer(t *testing.T) {
 	}
 }
 
-// The 30 days of a v2 note begin when the session ends, whoever ends it.
+// The 30 days of a v2 note begin when the session ends, even if the proxy ends it.
 func TestSessionEndRenewsNote(t *testing.T) {
 	t.Parallel()
 	for _, how := range []string{"client", "proxy"} {

@@ -143,7 +143,7 @@ func TestUpstreamRefusedArmon(t *testing.T) {
 		dest  string
 		pair  Credentials
 		code  ReplyCode
-		told  ReplyCode
+		reply ReplyCode
 		stage Stage
 	}{
 		{"1.2.3.4:1", right, ConnectionRefused, ConnectionRefused, StageRequest},
@@ -156,8 +156,8 @@ func TestUpstreamRefusedArmon(t *testing.T) {
 		if conn != nil || !errors.As(err, &uerr) || uerr.Code != tt.code || uerr.Stage != tt.stage || uerr.Upstream != up.Address {
 			t.Errorf("%s: got %v", tt.dest, err)
 		}
-		if got := CodeOf(fmt.Errorf("dial: %w", err)); got != tt.told {
-			t.Errorf("%s: reply to the client %v, want %v", tt.dest, got, tt.told)
+		if got := CodeOf(fmt.Errorf("dial: %w", err)); got != tt.reply {
+			t.Errorf("%s: reply to the client %v, want %v", tt.dest, got, tt.reply)
 		}
 	}
 	if _, err := up.Resolve(t.Context(), addr("node.example", 0), right); CodeOf(err) != HostUnreachable {

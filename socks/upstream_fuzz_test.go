@@ -53,8 +53,8 @@ func FuzzUpstreamReply(f *testing.F) {
 		if uerr.Code != want.code || (uerr.Err == nil) != (want.code != 0) || (uerr.Err == io.ErrUnexpectedEOF) != want.short {
 			t.Errorf("error %v with code %v, want %v, short: %v", uerr.Err, uerr.Code, want.code, want.short)
 		}
-		if told := CodeOf(err); told == Succeeded || told > AddressTypeNotSupported || err.Error() == "" {
-			t.Errorf("reply to the client %v for %v", told, err)
+		if reply := CodeOf(err); reply == Succeeded || reply > AddressTypeNotSupported || err.Error() == "" {
+			t.Errorf("reply to the client %v for %v", reply, err)
 		}
 	})
 }

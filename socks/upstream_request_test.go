@@ -234,12 +234,12 @@ func TestUpstreamCodes(t *testing.T) {
 			if !errors.As(err, &uerr) || uerr.Code != ReplyCode(code) || uerr.Err != nil || uerr.Dest != "host:8333" {
 				t.Fatalf("code %d, rest %q: got %#v", code, rest, err)
 			}
-			told := want[code]
-			if told == 0 {
-				told = GeneralFailure
+			wantReply := want[code]
+			if wantReply == 0 {
+				wantReply = GeneralFailure
 			}
-			if got := CodeOf(err); got != told {
-				t.Errorf("code %#x: reply to the client %v, want %v", code, got, told)
+			if got := CodeOf(err); got != wantReply {
+				t.Errorf("code %#x: reply to the client %v, want %v", code, got, wantReply)
 			}
 			if !strings.Contains(err.Error(), ReplyCode(code).String()) {
 				t.Errorf("code %#x: error %q", code, err)
@@ -285,15 +285,15 @@ func TestUpstreamContext(t *testing.T) {
 				if !errors.Is(err, cause) || !errors.As(err, &uerr) {
 					t.Fatalf("%d bytes answered: got %v, want %v", cut, err, cause)
 				}
-				told, took := GeneralFailure, time.Duration(0)
+				wantReply, took := GeneralFailure, time.Duration(0)
 				if cause == context.DeadlineExceeded {
 					took = limit
 					if uerr.Stage == StageRequest {
-						told = TTLExpired // the proxy was working on the request
+						wantReply = TTLExpired // the proxy was working on the request
 					}
 				}
-				if got := CodeOf(err); got != told || time.Since(start) != took {
-					t.Errorf("%d bytes answered: reply to the client %v after %v, want %v after %v", cut, got, time.Since(start), told, took)
+				if got := CodeOf(err); got != wantReply || time.Since(start) != took {
+					t.Errorf("%d bytes answered: reply to the client %v after %v, want %v after %v", cut, got, time.Since(start), wantReply, took)
 				}
 			})
 		}

@@ -85,11 +85,11 @@ func readFull(s *session, b []byte) error {
 
 // Drops are counted by reason, and the first of each kind is reported.
 func TestDropped(t *testing.T) {
-	told := make(chan Dropped, 100)
+	reported := make(chan Dropped, 100)
 	client, clientSide := testkit.TCPPair(t)
 	peerSide, peer := testkit.TCPPair(t)
 	s := handshake(t, client, clientSide, peerSide, peer)
-	s.up.OnDrop = func(d Dropped) { told <- d }
+	s.up.OnDrop = func(d Dropped) { reported <- d }
 	s.down.OnDrop = s.up.OnDrop
 	s.run(clientSide)
 	defer func() {
@@ -118,7 +118,7 @@ func TestDropped(t *testing.T) {
 		{contents: []byte{255, 1, 2, 3}, want: Dropped{Reason: UnknownID, ID: 255}},
 	}
 	wantCounts := make(map[Reason]uint64)
-	wantTold := make(map[Dropped]int)
+	wantReported := make(map[Dropped]int)
 	first := make(map[[2]any]bool)
 	const rounds = 3
 	for range rounds {
@@ -127,7 +127,7 @@ func TestDropped(t *testing.T) {
 			up := b.raw != nil
 			if k := [2]any{up, b.want.Reason}; !first[k] {
 				first[k] = true
-				wantTold[b.want]++
+				wantReported[b.want]++
 			}
 			if up {
 				s.client.Write(b.raw)
@@ -145,11 +145,11 @@ func TestDropped(t *testing.T) {
 	if err := readFull(s, make([]byte, HeaderSize)); err != nil {
 		t.Error(err)
 	}
-	close(told)
-	for d := range told {
-		wantTold[d]--
+	close(reported)
+	for d := range reported {
+		wantReported[d]--
 	}
-	for d, n := range wantTold {
+	for d, n := range wantReported {
 		if n != 0 {
 			t.Errorf("%+v was reported %d times too few", d, n)
 		}

@@ -15,18 +15,18 @@ import (
 // In a network namespace: clients of a public listener cannot reach the addresses of the machine
 // and of its networks, as these come and go; addresses behind a router or a tunnel they can.
 func TestIsLocal(t *testing.T) {
-	<-onThreadOfItsOwn(func() { testIsLocal(t) })
+	<-onOwnThread(func() { testIsLocal(t) })
 }
 
-// onThreadOfItsOwn calls f on a thread that ends with f. The process's first thread would not end,
+// onOwnThread calls f on a thread that ends with f. The process's first thread would not end,
 // so it is kept busy.
-func onThreadOfItsOwn(f func()) <-chan struct{} {
+func onOwnThread(f func()) <-chan struct{} {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		runtime.LockOSThread()
 		if syscall.Gettid() == syscall.Getpid() {
-			<-onThreadOfItsOwn(f)
+			<-onOwnThread(f)
 			runtime.UnlockOSThread()
 			return
 		}

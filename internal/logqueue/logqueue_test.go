@@ -146,7 +146,7 @@ func TestFailingWrites(t *testing.T) {
 				synctest.Wait()
 			}
 			say("one")
-			out.fail(errors.New("nobody reads"))
+			out.fail(errors.New("broken pipe"))
 			say("two is not said")
 			say("three neither")
 			out.fail(nil)
@@ -169,7 +169,7 @@ func TestLostAtTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out sink
 		q := New(&out, lost)
-		out.fail(errors.New("nobody reads"))
+		out.fail(errors.New("broken pipe"))
 		io.WriteString(q, "one\n")
 		synctest.Wait()
 		out.fail(nil)

@@ -379,10 +379,10 @@ func TestRelayTellsOfWhatItRead(t *testing.T) {
 	r := NewRelay(NewSocket(a), NewSocket(b), idle)
 	a.Close() // accepts no writes
 	go far.Write([]byte("lost"))
-	told := false
+	called := false
 	var n atomic.Uint64
-	if err := r.BToA(&n, func() { told = true }); err == nil || !told || n.Load() != 0 {
-		t.Errorf("called: %v; %d bytes, %v", told, n.Load(), err)
+	if err := r.BToA(&n, func() { called = true }); err == nil || !called || n.Load() != 0 {
+		t.Errorf("called: %v; %d bytes, %v", called, n.Load(), err)
 	}
 	far.Close()
 }

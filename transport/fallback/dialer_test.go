@@ -218,20 +218,20 @@ func TestOverlay(t *testing.T) {
 	elsewhere := errors.New("it is elsewhere")
 	const never, overlay, always = Never, Overlay, Always
 	for _, c := range []struct {
-		fallback Mode
-		known    Speaks
-		peer     behaviour // on the first connection
-		nobody   bool      // Overlay is nil
-		answer   error     // Overlay's result
-		v1       bool      // the link is v1
-		overlay  bool      // the link says that the network encrypts
-		asked    int
-		refused  bool // the error is an *OverlayError
-		dials    int
+		fallback  Mode
+		known     Speaks
+		peer      behaviour // on the first connection
+		noOverlay bool      // Overlay is nil
+		answer    error     // Overlay's result
+		v1        bool      // the link is v1
+		overlay   bool      // the link says that the network encrypts
+		asked     int
+		refused   bool // the error is an *OverlayError
+		dials     int
 	}{
 		{fallback: overlay, peer: takes(64, closes), v1: true, overlay: true, asked: 1, dials: 3},
 		{fallback: overlay, peer: takes(64, closes), answer: elsewhere, asked: 1, refused: true, dials: 1},
-		{fallback: overlay, peer: takes(64, closes), nobody: true, dials: 1},
+		{fallback: overlay, peer: takes(64, closes), noOverlay: true, dials: 1},
 		{fallback: overlay, peer: silent, v1: true, overlay: true, asked: 1, dials: 2},
 		{fallback: overlay, peer: silent, answer: elsewhere, asked: 1, refused: true, dials: 1},
 		{fallback: overlay, peer: takes(64, says([]byte{7}, closes)), dials: 1},
@@ -240,12 +240,12 @@ func TestOverlay(t *testing.T) {
 		{fallback: overlay, known: SpeaksV1, peer: silent, v1: true, overlay: true, asked: 1, dials: 1},
 		{fallback: overlay, known: SpeaksV1, peer: speaksV2, answer: elsewhere, asked: 1, dials: 1},
 		{fallback: overlay, known: SpeaksV1, peer: takes(64, closes), answer: elsewhere, asked: 2, refused: true, dials: 1},
-		{fallback: overlay, known: SpeaksV1, peer: takes(64, closes), nobody: true, dials: 1},
+		{fallback: overlay, known: SpeaksV1, peer: takes(64, closes), noOverlay: true, dials: 1},
 		{fallback: overlay, known: RefusedV2, peer: silent, v1: true, overlay: true, asked: 1, dials: 3},
 		{fallback: overlay, known: RefusedV2, peer: takes(64, closes), answer: elsewhere, asked: 2, refused: true, dials: 1},
 		{fallback: always, peer: takes(64, closes), v1: true, overlay: true, asked: 1, dials: 3},
 		{fallback: always, peer: takes(64, closes), answer: elsewhere, v1: true, asked: 1, dials: 3},
-		{fallback: always, peer: takes(64, closes), nobody: true, v1: true, dials: 3},
+		{fallback: always, peer: takes(64, closes), noOverlay: true, v1: true, dials: 3},
 		{fallback: always, known: SpeaksV1, peer: silent, answer: elsewhere, v1: true, asked: 1, dials: 1},
 		{fallback: never, peer: takes(64, closes), dials: 1},
 		{fallback: never, known: SpeaksV1, peer: takes(64, closes), dials: 1},
@@ -283,7 +283,7 @@ func TestOverlay(t *testing.T) {
 			FirstByteTimeout: 100 * time.Millisecond,
 			RetryAfter:       time.Millisecond,
 		}
-		if c.nobody {
+		if c.noOverlay {
 			d.Overlay = nil
 		}
 		const addr = "abc.onion:8333"
