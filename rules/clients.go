@@ -114,12 +114,11 @@ func (c Clients) Check(addr net.Addr) error {
 		return &ClientError{}
 	}
 	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
-	in := func(n netip.Prefix) bool { return n.Contains(ip) }
-	if slices.ContainsFunc(c, func(n netip.Prefix) bool { return n.IsSingleIP() && in(n) }) {
+	if slices.ContainsFunc(c, func(n netip.Prefix) bool { return n.IsSingleIP() && n.Contains(ip) }) {
 		return nil
 	}
 	own, router, err := localnet.IsRelay(ip)
-	admitted := slices.ContainsFunc(c, in)
+	admitted := inAny(c, ip)
 	if admitted && (ip.IsLoopback() || err == nil && !own && !router) {
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -112,16 +113,11 @@ func (r *Rule) parseHost(host string) bool {
 	return isName(strings.TrimPrefix(r.name, ".")) && (r.name == PlainName(host) || r.name[0] == '.')
 }
 
+var hostName = regexp.MustCompile(`^[a-z0-9_-]+(\.[a-z0-9_-]+)*$`)
+
 // isName reports whether name is a valid host name. One whose last label is a number is a
 // mistyped address.
-func isName(name string) bool {
-	for _, label := range strings.Split(name, ".") {
-		if label == "" || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
-			return false
-		}
-	}
-	return !socks.EndsInNumber(name)
-}
+func isName(name string) bool { return hostName.MatchString(name) && !socks.EndsInNumber(name) }
 
 // isLocalhost reports whether name, from PlainName, stands for this machine by RFC 6761 or
 // in the /etc/hosts of common systems.

@@ -129,9 +129,8 @@ func literal(name string) netip.Addr {
 // an interface.
 func validZone(ip netip.Addr) bool {
 	zone := ip.Zone()
-	return zone == "" || !ip.Is4In6() && ip.IsLinkLocalUnicast() && len(zone) <= maxZone && !strings.ContainsFunc(zone, func(c rune) bool {
-		return c <= ' ' || c > '~' || strings.ContainsRune("%:[]/", c)
-	})
+	return zone == "" || !ip.Is4In6() && ip.IsLinkLocalUnicast() && len(zone) <= maxZone &&
+		!strings.ContainsFunc(zone, isReserved) && !strings.Contains(zone, "/")
 }
 
 // maxZone is longer than the names of interfaces on any system, in bytes.
@@ -181,13 +180,10 @@ func inetAton(text string) netip.Addr {
 // would change the meaning of "host:port" ("[127.0.0.1]" would pass for a name and be
 // dialed as an address), without '%', which begins a zone, and without a number at its end.
 func validName(name string) bool {
-	for i := range len(name) {
-		if c := name[i]; c <= ' ' || c > '~' || c == ':' || c == '[' || c == ']' || c == '%' {
-			return false
-		}
-	}
-	return name != "" && !EndsInNumber(name)
+	return name != "" && !strings.ContainsFunc(name, isReserved) && !EndsInNumber(name)
 }
+
+func isReserved(c rune) bool { return c <= ' ' || c > '~' || strings.ContainsRune(":[]%", c) }
 
 // ParseAddr parses "host:port", with an IPv6 host in brackets. It resolves nothing. An
 // upstream proxy is sent an address as text.

@@ -20,6 +20,7 @@ const (
 // are lost until half of the queue is written.
 type Queue struct {
 	out      io.Writer
+	torn     bool // the last line was written in part; only the goroutine uses it
 	tellLost func(n uint64) []byte
 	lost     atomic.Uint64
 	done     chan struct{} // closed when the goroutine has ended
@@ -90,18 +91,17 @@ func (q *Queue) Close(timeout time.Duration) {
 // run writes until the queue is closed and empty.
 func (q *Queue) run() {
 	defer close(q.done)
-	out := lineWriter{w: q.out}
 	untold := uint64(0)
 	for {
 		next, ok := q.next()
 		untold += next.dropped
-		if untold > 0 && out.write(q.tellLost(untold)) {
+		if untold > 0 && q.write(q.tellLost(untold)) {
 			untold = 0
 		}
 		if !ok {
 			return
 		}
-		if next.line != nil && (untold > 0 || !out.write(next.line)) {
+		if next.line != nil && (untold > 0 || !q.write(next.line)) {
 			untold++
 			q.lost.Add(1)
 		}
@@ -127,20 +127,15 @@ func (q *Queue) next() (next entry, ok bool) {
 	return next, true
 }
 
-// lineWriter begins a new line after one that could be written only in part.
-type lineWriter struct {
-	w    io.Writer
-	torn bool // the last line was written in part
-}
-
-// write reports whether all of the line could be written.
-func (w *lineWriter) write(line []byte) bool {
-	if w.torn {
+// write reports whether all of the line could be written. It begins a new line after one
+// that could be written only in part.
+func (q *Queue) write(line []byte) bool {
+	if q.torn {
 		line = append([]byte("\n"), line...)
 	}
-	n, err := w.w.Write(line)
+	n, err := q.out.Write(line)
 	if n > 0 {
-		w.torn = n < len(line)
+		q.torn = n < len(line)
 	}
 	return err == nil
 }

@@ -42,12 +42,14 @@ type command struct {
 	Details string
 	Options []option
 	Own     []option // those that the program does not have
-	Shared  bool     // it also has options of the program
 	Words   []string // the valid first arguments; nil if there are many
 }
 
 // File reports whether its arguments are file names.
 func (c command) File() bool { return strings.Contains(c.Args, "FILE") }
+
+// Shared reports whether it also has options of the program.
+func (c command) Shared() bool { return len(c.Own) < len(c.Options) }
 
 // program is what the templates are filled with.
 type program struct {
@@ -81,13 +83,9 @@ func describe(app *cli.App, words Words) program {
 			Name: c.Name, Args: c.ArgsUsage, Usage: c.Usage, Details: c.Description,
 			Options: options(own, words), Words: words[c.Name],
 		}
-		for _, o := range d.Options {
-			if slices.ContainsFunc(p.Options, func(of option) bool { return of.Names[0] == o.Names[0] }) {
-				d.Shared = true
-			} else {
-				d.Own = append(d.Own, o)
-			}
-		}
+		d.Own = slices.DeleteFunc(slices.Clone(d.Options), func(o option) bool {
+			return slices.ContainsFunc(p.Options, func(of option) bool { return of.Names[0] == o.Names[0] })
+		})
 		p.Commands = append(p.Commands, d)
 	}
 	return p
