@@ -142,10 +142,8 @@ func (o *opening) open(s *settings.Settings, name, spec string, wait bool) (net.
 		return l, err
 	case errors.As(err, new(*listen.SpecError)):
 		return nil, s.Invalid(name, err)
-	case errors.As(err, new(*listen.GroupError)):
+	case errors.As(err, new(*listen.FileError)):
 		return nil, fmt.Errorf("%s: %w", s.Where(name), err)
-	case errors.As(err, new(*listen.NotSocketError)):
-		return nil, fmt.Errorf("cannot listen: %w with %s", err, s.Where(name))
 	}
 	hint := listenHint(err, spec)
 	if hint != "" {

@@ -25,22 +25,13 @@ const publicPrefix = "public:"
 // other machines can reach.
 type Clients []netip.Prefix
 
-// ClientsError reports an invalid address or network of clients.
-type ClientsError struct {
-	Text string
-	Why  string // and what to write
-}
-
-func (e *ClientsError) Error() string { return fmt.Sprintf("%q %s", e.Text, e.Why) }
-
 // ParseClients parses addresses, and networks in CIDR notation: 172.30.0.5, 172.30.0.0/24.
-// Those that are not private, link-local or loopback need the prefix "public:". The error
-// is a *ClientsError.
+// Those that are not private, link-local or loopback need the prefix "public:".
 func ParseClients(texts []string) (all Clients, err error) {
 	for _, text := range texts {
 		network, why := parseClients(text)
 		if why != "" {
-			return nil, &ClientsError{text, why}
+			return nil, fmt.Errorf("%q %s", text, why)
 		}
 		all = append(all, network)
 	}

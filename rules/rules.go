@@ -40,24 +40,15 @@ type Rule struct {
 	first, last uint16 // ports; 0, 0 means any
 }
 
-// RuleError reports an invalid rule.
-type RuleError struct {
-	Rule string
-	Why  string
-}
-
-func (e *RuleError) Error() string {
-	return fmt.Sprintf("%q %s; write HOST or HOST:PORT with an address, a network (10.0.0.0/8, [2001:db8::/32]:8333), a name, *.NAME, private, or * for HOST, and a port or a range (8333, 8000-8999) for PORT", e.Rule, e.Why)
-}
-
 // ParseRule parses HOST or HOST:PORT. HOST is an address, a network, a name, "*.NAME" or
 // ".NAME" for all names that end in .NAME, "private" for addresses that are not public, or
 // "*" for every destination that a client asks for. PORT is a port or a range with a dash.
-// IPv6 needs brackets if a PORT follows. The error is a *RuleError.
+// IPv6 needs brackets if a PORT follows.
 func ParseRule(text string) (Rule, error) {
 	r := Rule{text: text}
-	fail := func(why string) (Rule, error) { return Rule{}, &RuleError{text, why} }
-
+	fail := func(why string) (Rule, error) {
+		return Rule{}, fmt.Errorf("%q %s; write HOST or HOST:PORT with an address, a network (10.0.0.0/8, [2001:db8::/32]:8333), a name, *.NAME, private, or * for HOST, and a port or a range (8333, 8000-8999) for PORT", text, why)
+	}
 	host, ports, hasPorts := strings.Cut(text, ":")
 	inner, bracketed := strings.CutPrefix(text, "[")
 	switch {

@@ -17,39 +17,30 @@ import (
 	"bip324proxy/internal/errno"
 )
 
-// NotSocketError reports a file at the path of a listener that is not a socket. It unwraps to
-// EADDRINUSE.
-type NotSocketError struct {
+// FileError reports a path that a listener cannot use: its file is not a socket, which unwraps
+// to EADDRINUSE, or cannot be given its group.
+type FileError struct {
 	Path string
-	Mode fs.FileMode
+	Why  string // and what to do
+	Err  error
 }
 
-func (e *NotSocketError) Error() string {
-	what := "a special file"
-	switch e.Mode.Type() {
+func (e *FileError) Error() string { return e.Path + " " + e.Why }
+
+func (e *FileError) Unwrap() error { return e.Err }
+
+// kind returns what a file is that is not a socket.
+func kind(mode fs.FileMode) string {
+	switch mode.Type() {
 	case 0:
-		what = "a regular file"
+		return "a regular file"
 	case fs.ModeDir:
-		what = "a directory"
+		return "a directory"
 	case fs.ModeSymlink:
-		what = "a symbolic link"
+		return "a symbolic link"
 	}
-	return fmt.Sprintf("%s is %s, not a socket; remove it, or choose another path", e.Path, what)
+	return "a special file"
 }
-
-func (e *NotSocketError) Unwrap() error { return errno.EADDRINUSE }
-
-// GroupError reports that a socket file cannot be given its group.
-type GroupError struct {
-	Path, Group string
-	Err         error
-}
-
-func (e *GroupError) Error() string {
-	return fmt.Sprintf("%s cannot be given to the group %s: %v; make the user of the proxy a member of that group, or start it as root", e.Path, e.Group, e.Err)
-}
-
-func (e *GroupError) Unwrap() error { return e.Err }
 
 // fileListener listens on a socket file. Close removes the file, unless another has replaced
 // it.
@@ -71,7 +62,7 @@ func listenUnix(spec string, socket Address) (net.Listener, error) {
 	defer unlock()
 	if info, err := os.Lstat(path); err == nil {
 		if info.Mode()&os.ModeSocket == 0 {
-			return nil, &NotSocketError{path, info.Mode()}
+			return nil, &FileError{path, "is " + kind(info.Mode()) + ", not a socket; remove it, or choose another path", errno.EADDRINUSE}
 		}
 		// Without the lock it may be another instance's, between bind and listen.
 		if locked && isStale(path) {
@@ -125,7 +116,7 @@ func share(socket Address, groupID int) error {
 			if inner, ok := err.(*fs.PathError); ok {
 				err = inner.Err
 			}
-			return &GroupError{socket.Address, socket.Group, err}
+			return &FileError{socket.Address, fmt.Sprintf("cannot be given to the group %s: %v; make the user of the proxy a member of that group, or start it as root", socket.Group, err), err}
 		}
 	}
 	return os.Chmod(socket.Address, socket.Mode)

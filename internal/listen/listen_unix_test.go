@@ -95,7 +95,7 @@ func TestListenUnixErrors(t *testing.T) {
 	}
 	for path, want := range map[string]string{file: "a regular file", dir: "a directory", link: "a symbolic link"} {
 		_, err := listen.Open("unix:" + path)
-		if !errors.As(err, new(*listen.NotSocketError)) || err.Error() != path+" is "+want+", not a socket; remove it, or choose another path" {
+		if !errors.As(err, new(*listen.FileError)) || err.Error() != path+" is "+want+", not a socket; remove it, or choose another path" {
 			t.Errorf("%s: got %v", path, err)
 		}
 	}
