@@ -24,8 +24,8 @@ func TestWatchInTerminal(t *testing.T) {
 		color bool
 		end   func(window *os.File, watch *os.Process)
 	}{
-		"Ctrl-C":   {"TERM=xterm", "\x1b[HIs my", "\x1b[J\x1b[HIs my", true, func(window *os.File, _ *os.Process) { window.WriteString("\x03") }},
-		"SIGTERM":  {"NO_COLOR=1", "\x1b[HIs my", "\x1b[J\x1b[HIs my", false, func(_ *os.File, watch *os.Process) { watch.Signal(syscall.SIGTERM) }},
+		"Ctrl-C":   {"TERM=xterm", "\x1b[H\x1b[KIs my", "\x1b[J\x1b[H\x1b[KIs my", true, func(window *os.File, _ *os.Process) { window.WriteString("\x03") }},
+		"SIGTERM":  {"NO_COLOR=1", "\x1b[H\x1b[KIs my", "\x1b[J\x1b[H\x1b[KIs my", false, func(_ *os.File, watch *os.Process) { watch.Signal(syscall.SIGTERM) }},
 		"terminal": {"TERM=dumb", "Is my", "\r\n\r\nIs my", false, func(window *os.File, _ *os.Process) { window.Close() }},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -71,6 +71,7 @@ func draw(out io.Writer, r *status.Report, screen Screen, foot []string) error {
 	screen.Height = max(height-len(foot), 1)
 	lines := append(Render(r, screen), foot...)
 	lines = lines[:min(len(lines), height)]
-	_, err := io.WriteString(out, home+strings.Join(lines, clearRight+"\n")+clearRight+"\n"+clearBelow)
+	// Each line is cleared before it is written: after it, the cursor may still be on its last character.
+	_, err := io.WriteString(out, home+clearRight+strings.Join(lines, "\n"+clearRight)+"\n"+clearBelow)
 	return err
 }

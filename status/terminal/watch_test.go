@@ -87,9 +87,9 @@ func TestDraw(t *testing.T) {
 			if err := draw(&out, report(), Screen{Width: 80, Height: height}, foot); err != nil {
 				t.Fatal(err)
 			}
-			text, ok := strings.CutPrefix(out.String(), home)
-			text, below := strings.CutSuffix(text, clearRight+"\n"+clearBelow)
-			lines := strings.Split(text, clearRight+"\n")
+			text, ok := strings.CutPrefix(out.String(), home+clearRight)
+			text, below := strings.CutSuffix(text, "\n"+clearBelow)
+			lines := strings.Split(text, "\n"+clearRight)
 			if !ok || !below || len(lines) > max(height-1, 1) || strings.Contains(strings.Join(lines, ""), "\x1b") {
 				t.Errorf("%d lines: got %q", height, out.String())
 			}
