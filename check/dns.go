@@ -33,11 +33,11 @@ func (p *prober) dns(ctx context.Context, name string) {
 	defer cancel()
 	servers := nameservers()
 	answered := make([]bool, len(servers))
-	var asked sync.WaitGroup
+	var queries sync.WaitGroup
 	for i, server := range servers {
-		asked.Go(func() { answered[i] = serverAnswers(ctx, server, name) })
+		queries.Go(func() { answered[i] = serverAnswers(ctx, server, name) })
 	}
-	asked.Wait()
+	queries.Wait()
 	var silent []string
 	for i, server := range servers {
 		if !answered[i] {

@@ -37,17 +37,16 @@ func (s *Subject) listener(ctx context.Context, l Listener) Result {
 		conn.Close()
 		return result(OK, "something is listening there; it should connect clients to "+l.Peer, "to test that: bip324-proxy check "+l.Peer)
 	}
-	who := socks.Upstream{Network: address.Network, Address: address.Address, Credentials: s.Policy.Socks.Auth, Timeout: askTimeout}
-	known := proxy.ProbeAddr
-	ip, err := who.Resolve(ctx, socks.Addr{Host: known.String(), IP: known}, socks.Credentials{})
+	server := socks.Upstream{Network: address.Network, Address: address.Address, Credentials: s.Policy.Socks.Auth, Timeout: askTimeout}
+	ip, err := server.Resolve(ctx, socks.Addr{Host: proxy.ProbeAddr.String(), IP: proxy.ProbeAddr}, socks.Credentials{})
 	const stop, see = "stop that program, or choose another address with --listen", "run check with the proxy's own settings"
 	other := result(Failed, "this is another SOCKS5 proxy, not bip324-proxy", stop)
 	var refused *socks.UpstreamError
 	switch {
-	case err == nil && ip != known:
+	case err == nil && ip != proxy.ProbeAddr:
 		return other
 	case err == nil && s.Policy.Upstream == nil:
-		if _, err := who.ProbeTor(ctx); err == nil {
+		if _, err := server.ProbeTor(ctx); err == nil {
 			return result(Failed, "this is Tor, or a proxy in front of it, not bip324-proxy without --upstream",
 				"choose another address with --listen; if it is bip324-proxy with --upstream, run check with its settings")
 		}

@@ -37,22 +37,22 @@ func (s *Subject) network() Result {
 	if route == nil {
 		route = systemRoute
 	}
-	var ways []string
+	var routes []string
 	for _, to := range []struct{ name, network, address string }{ // documentation addresses (RFC 5737, RFC 3849)
 		{"IPv4", "udp4", "192.0.2.1:8333"}, {"IPv6", "udp6", "[2001:db8::1]:8333"},
 	} {
 		if from, err := route(to.network, to.address); err == nil {
-			ways = append(ways, fmt.Sprintf("%s from %s", to.name, from))
+			routes = append(routes, fmt.Sprintf("%s from %s", to.name, from))
 		}
 	}
 	const hint = "no packet was sent; to test a real connection: bip324-proxy check HOST:PORT"
-	switch len(ways) {
+	switch len(routes) {
 	case 0:
 		return Result{name, Failed, "this machine has no route to the internet, by IPv4 or IPv6", "connect it to a network; to test a peer on a local network: bip324-proxy check HOST:PORT"}
 	case 1:
-		return Result{name, OK, "route to the internet: " + ways[0] + " only", hint}
+		return Result{name, OK, "route to the internet: " + routes[0] + " only", hint}
 	}
-	return Result{name, OK, "routes to the internet: " + strings.Join(ways, ", "), hint}
+	return Result{name, OK, "routes to the internet: " + strings.Join(routes, ", "), hint}
 }
 
 // systemRoute returns the local address of a connected UDP socket. It sends no packet.

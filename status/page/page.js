@@ -6,7 +6,7 @@ import { $, text, say, sessions, refused, closed } from "./rows.js";
 
 const every = 2000, longest = 30000, shown = 300; // milliseconds, milliseconds, sessions
 
-let timer, failures = 0, lastGood, paused = false, state, asking = false;
+let timer, failures = 0, lastGood, paused = false, state, polling = false;
 let transport = "", typed, last; // selected; timer since the last key; last report, and its query
 
 // query returns the query of the next request: the proxy searches all sessions, not only those shown.
@@ -44,10 +44,10 @@ function show(report) {
 	const found = report.sessions_found, left = report.sessions_left_out;
 	text($("sessions-count"), (found < report.live.all ? `${words.number(found)} of ${words.number(report.live.all)} match` : words.number(found))
 		+ (left > 0 ? `; ${words.number(report.sessions.length)} shown, plaintext first, ${words.number(left)} not shown` : ""));
-	const nothing = Object.values(report.refused).reduce((a, b) => a + b, 0);
-	const unlisted = nothing - report.refusals.reduce((n, e) => n + e.count, 0);
-	text($("refused"), words.number(nothing));
-	text($("refused-count"), (report.refusals.length >= 50 ? "the last 50 destinations" : words.number(nothing - Math.max(unlisted, 0)))
+	const failed = Object.values(report.refused).reduce((a, b) => a + b, 0);
+	const unlisted = failed - report.refusals.reduce((n, e) => n + e.count, 0);
+	text($("refused"), words.number(failed));
+	text($("refused-count"), (report.refusals.length >= 50 ? "the last 50 destinations" : words.number(failed - Math.max(unlisted, 0)))
 		+ (unlisted > 0 ? `; ${words.number(unlisted)} more are not listed: older ones and routine failures` : ""));
 	text($("closed-count"), report.closed.length >= 50 ? "the last 50 peers" : words.number(report.closed.reduce((n, e) => n + e.count, 0)));
 	filter();
@@ -62,14 +62,14 @@ function show(report) {
 function filter() {
 	const wanted = $("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
 	sessions.filter(wanted);
-	const [nothing, over] = [refused, closed].map(rows => rows.filter(wanted));
+	const [failed, ended] = [refused, closed].map(rows => rows.filter(wanted));
 	if (last?.query !== query()) {
 		text($("found"), wanted.length ? "Searching…" : "");
 		return;
 	}
-	const live = last.report.sessions_found, none = live + nothing + over === 0;
+	const live = last.report.sessions_found, none = live + failed + ended === 0;
 	text($("found"), !wanted.length ? "" : none ? "Found neither in the live sessions nor in the last 50 that failed or ended. Does the client use this proxy?"
-		: `${words.number(live)} live, ${nothing} failed, ${over} ended`);
+		: `${words.number(live)} live, ${failed} failed, ${ended} ended`);
 }
 
 // choose shows only the sessions of one transport, or all again if that was chosen before.
@@ -78,7 +78,7 @@ function choose(button) {
 	for (const each of document.querySelectorAll(".tile button")) each.setAttribute("aria-pressed", String(transport !== "" && each.value === transport));
 	$("all").hidden = !transport;
 	filter();
-	ask();
+	poll();
 }
 
 function lost(why) {
@@ -90,9 +90,9 @@ function lost(why) {
 	return wait;
 }
 
-async function ask() {
-	if (asking) return;
-	asking = true;
+async function poll() {
+	if (polling) return;
+	polling = true;
 	clearTimeout(timer);
 	let wait = every;
 	const asked = query();
@@ -100,17 +100,17 @@ async function ask() {
 		const response = await fetch("api/status?" + asked, { cache: "no-store", signal: AbortSignal.timeout(10000) });
 		const body = await (response.ok ? response.json() : response.text());
 		lastGood = new Date();
-		if (response.ok) found(body, asked);
+		if (response.ok) received(body, asked);
 		else wait = lost(body.trim());
 	} catch {
 		wait = lost();
 	}
-	asking = false;
-	if (asked !== query() && !failures) return ask(); // it has changed meanwhile
-	if (!paused && !document.hidden) timer = setTimeout(ask, wait);
+	polling = false;
+	if (asked !== query() && !failures) return poll(); // it has changed meanwhile
+	if (!paused && !document.hidden) timer = setTimeout(poll, wait);
 }
 
-function found(report, asked) {
+function received(report, asked) {
 	failures = 0;
 	last = { report, query: asked };
 	$("lost").hidden = true;
@@ -125,24 +125,24 @@ function found(report, asked) {
 	}
 }
 
-function goOn() {
+function resume() {
 	if (paused || document.hidden) clearTimeout(timer);
-	else ask();
+	else poll();
 }
 
 $("pause").onclick = () => {
 	paused = !paused;
 	$("pause").setAttribute("aria-pressed", String(paused));
 	if (paused) text($("updated"), "paused");
-	goOn();
+	resume();
 };
 $("filter").oninput = () => {
 	filter();
 	clearTimeout(typed);
-	typed = setTimeout(ask, 200);
+	typed = setTimeout(poll, 200);
 };
 for (const button of document.querySelectorAll(".tile button")) button.onclick = () => choose(button);
 $("all").onclick = () => choose({ value: transport });
 $("find").onsubmit = e => e.preventDefault();
-document.addEventListener("visibilitychange", goOn);
-ask();
+document.addEventListener("visibilitychange", resume);
+poll();
