@@ -3,7 +3,6 @@ package check
 import (
 	"fmt"
 	"net"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -44,9 +43,6 @@ func ParseTarget(peer, network string) (t Target, err error) {
 
 // splitPort cuts off the port, if there is one.
 func splitPort(peer string) (host, port string) {
-	if _, err := netip.ParseAddr(peer); err == nil {
-		return peer, ""
-	}
 	if host, port, err := net.SplitHostPort(peer); err == nil {
 		return host, port
 	}
