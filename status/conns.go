@@ -66,11 +66,6 @@ func (l *listener) Accept() (net.Conn, error) {
 	return added, nil
 }
 
-// context implements http.Server.ConnContext.
-func (cs *conns) context(ctx context.Context, c net.Conn) context.Context {
-	return context.WithValue(ctx, connKey{}, c)
-}
-
 // state implements http.Server.ConnState: it ends a turn, and forgets closed connections.
 func (cs *conns) state(nc net.Conn, state http.ConnState) {
 	c, ok := nc.(*conn)

@@ -35,12 +35,6 @@ type Server struct {
 	// to anyone. If it is nil, Snapshot is used.
 	Accepting func() (listeners int, stopping bool)
 
-	// Settings returns those in force, without secrets; nil if there are none to show.
-	Settings func() []Setting
-
-	// Version is the program's.
-	Version string
-
 	// Token is the token that requests must have; see [CheckToken]. If it is empty, loopback
 	// listeners and unix sockets require none, and others answer health checks only.
 	Token string
@@ -50,12 +44,10 @@ type Server struct {
 	// such a host can read the status.
 	Hosts []string
 
-	// LogLost returns how many lines of the program's log were lost. If it is nil, there is no
-	// metric of them.
-	LogLost func() uint64
-
-	// Log gets errors of connections; nil is slog.Default().
-	Log *slog.Logger
+	Version  string           // of the program
+	Settings func() []Setting // in force, without secrets; nil if there are none to show
+	LogLost  func() uint64    // lines of the program's log that were lost; nil if there is no metric of them
+	Log      *slog.Logger     // gets errors of connections; nil is slog.Default()
 }
 
 // Setting is a setting in force.
@@ -85,7 +77,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	conns := newConns()
 	h := &http.Server{
 		Handler:           s.handler(l.Addr(), recent, conns),
-		ConnContext:       conns.context,
+		ConnContext:       func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
 		ConnState:         conns.state,
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       answerTimeout,
