@@ -99,22 +99,19 @@ func (s *Settings) Descriptors() int {
 
 // Summary returns a line that says where the settings come from.
 func (s *Settings) Summary() string {
-	from := make(map[string]int)
-	for name, o := range s.origins {
-		if name != "config" { // which only says where the others are
-			from[o.from]++
-		}
-	}
-	if len(from) == 0 {
-		return "valid: the defaults"
-	}
 	var places []string
 	for _, place := range []struct{ from, text string }{{"flag", "flags"}, {"environment", "the environment"}, {s.config, s.config}} {
-		if n := from[place.from]; n > 0 {
+		n := 0
+		for name, o := range s.origins {
+			if o.from == place.from && name != "config" { // which only says where the others are
+				n++
+			}
+		}
+		if n > 0 {
 			places = append(places, fmt.Sprintf("%d from %s", n, place.text))
 		}
 	}
-	return "valid: " + strings.Join(places, ", ")
+	return "valid: " + cmp.Or(strings.Join(places, ", "), "the defaults")
 }
 
 // ExposedFiles returns the files with a password that any local user can read.

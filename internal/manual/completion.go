@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"text/template"
 
 	"github.com/urfave/cli/v2"
 )
@@ -29,21 +28,7 @@ func Completion(w io.Writer, app *cli.App, words Words, shell string) error {
 	if script == "" {
 		return fmt.Errorf("unknown shell %q; must be one of %q", shell, Shells())
 	}
-	t, err := template.New(shell).Funcs(template.FuncMap{
-		"first":    func(all []string) string { return all[0] },
-		"function": func(name string) string { return "_" + strings.ReplaceAll(name, "-", "_") },
-		"join":     strings.Join,
-		"names":    names,
-		"quote":    func(s string) string { return strings.ReplaceAll(s, "'", `'\''`) },
-		"spec":     spec,
-		"trim":     func(name string) string { return strings.TrimLeft(name, "-") },
-		"short":    func(name string) bool { return len(name) == len("-h") },
-		"zsh":      zshQuote,
-	}).Parse(script)
-	if err != nil {
-		return err
-	}
-	return t.Execute(w, describe(app, words))
+	return write(w, script, app, words)
 }
 
 // names returns the names of the options that take a value, or a file name, or of all.

@@ -59,17 +59,17 @@ type program struct {
 }
 
 // All returns the options of the program and its commands, each name once.
-func (p program) All() (options []option) {
-	seen := make(map[string]bool)
-	for _, list := range append([]command{{Options: p.Options}}, p.Commands...) {
-		for _, o := range list.Options {
-			if !seen[o.Names[0]] {
-				options = append(options, o)
-			}
-			seen[o.Names[0]] = true
-		}
+func (p program) All() []option {
+	all := slices.Clone(p.Options)
+	for _, c := range p.Commands {
+		all = append(all, slices.DeleteFunc(slices.Clone(c.Own), func(o option) bool { return o.isIn(all) })...)
 	}
-	return options
+	return all
+}
+
+// isIn reports whether one of options has o's name.
+func (o option) isIn(options []option) bool {
+	return slices.ContainsFunc(options, func(of option) bool { return of.Names[0] == o.Names[0] })
 }
 
 // describe reads the definitions of app, which Setup or Run has set up.
@@ -83,9 +83,7 @@ func describe(app *cli.App, words Words) program {
 			Name: c.Name, Args: c.ArgsUsage, Usage: c.Usage, Details: c.Description,
 			Options: options(own, words), Words: words[c.Name],
 		}
-		d.Own = slices.DeleteFunc(slices.Clone(d.Options), func(o option) bool {
-			return slices.ContainsFunc(p.Options, func(of option) bool { return of.Names[0] == o.Names[0] })
-		})
+		d.Own = slices.DeleteFunc(slices.Clone(d.Options), func(o option) bool { return o.isIn(p.Options) })
 		p.Commands = append(p.Commands, d)
 	}
 	return p
@@ -126,12 +124,27 @@ func options(flags []cli.Flag, words Words) (all []option) {
 var page string
 
 // Page writes the manual page, in section 1. Setup or Run must have set up app.
-func Page(w io.Writer, app *cli.App) error {
-	t, err := template.New("page").Funcs(template.FuncMap{"roff": roff, "usage": usage}).Parse(page)
+func Page(w io.Writer, app *cli.App) error { return write(w, page, app, nil) }
+
+// write fills a template with the definitions of app.
+func write(w io.Writer, text string, app *cli.App, words Words) error {
+	t, err := template.New("").Funcs(template.FuncMap{
+		"first":    func(all []string) string { return all[0] },
+		"function": func(name string) string { return "_" + strings.ReplaceAll(name, "-", "_") },
+		"join":     strings.Join,
+		"names":    names,
+		"quote":    func(s string) string { return strings.ReplaceAll(s, "'", `'\''`) },
+		"roff":     roff,
+		"short":    func(name string) bool { return len(name) == len("-h") },
+		"spec":     spec,
+		"trim":     func(name string) string { return strings.TrimLeft(name, "-") },
+		"usage":    usage,
+		"zsh":      zshQuote,
+	}).Parse(text)
 	if err != nil {
 		return err
 	}
-	return t.Execute(w, describe(app, nil))
+	return t.Execute(w, describe(app, words))
 }
 
 var roffEscapes = strings.NewReplacer(`\`, `\e`, `-`, `\-`, `'`, `\(aq`, `^`, `\(ha`, `~`, `\(ti`, "`", `\(ga`)
@@ -141,9 +154,8 @@ func roff(text string) string { return roffEscapes.Replace(text) }
 
 // usage returns a flag's usage with the name of its value in italics.
 func usage(text string) string {
-	before, rest, ok := strings.Cut(text, "`")
-	if value, after, ok2 := strings.Cut(rest, "`"); ok && ok2 {
-		return `\&` + roff(before) + `\fI` + roff(value) + `\fR` + roff(after)
+	if part := strings.SplitN(text, "`", 3); len(part) == 3 {
+		return `\&` + roff(part[0]) + `\fI` + roff(part[1]) + `\fR` + roff(part[2])
 	}
 	return `\&` + roff(text)
 }
