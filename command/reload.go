@@ -100,8 +100,8 @@ func (s *service) warnOfLess(before *settings.Settings) {
 	}
 }
 
-// warnOfSettings warns of files with passwords that are readable or look wrong, and of
-// networks in --clients that admit everyone.
+// warnOfSettings warns of files with passwords that are readable or look wrong, and of a
+// --clients that admits everyone or has no effect.
 func (s *service) warnOfSettings() {
 	for _, file := range s.settings().ExposedFiles() {
 		s.log.Warn("any local user can read this file, which contains a password; chown it to the proxy's user and chmod it to 600", "file", file)
@@ -113,10 +113,6 @@ func (s *service) warnOfSettings() {
 	for _, n := range s.settings().Policy.Clients.Everybody() {
 		s.log.Warn("--clients admits everyone without a password; list only the networks of your clients", "clients", n.String())
 	}
-}
-
-// warnOfIdleClients warns of a --clients that has no effect.
-func (s *service) warnOfIdleClients() {
 	if len(s.settings().Clients) > 0 && !slices.ContainsFunc(s.listeners, func(l listener) bool { return !listen.IsLocal(l.Addr()) }) {
 		s.log.Warn("--clients has no effect: all listeners are local; to admit remote clients, add --listen with an address they can reach",
 			"clients", s.settings().Clients)

@@ -73,7 +73,6 @@ func serve(c *cli.Context) error {
 	s.setLevel()
 	s.log, s.queue = newLog(s.stderr, set.LogFormat, s.level)
 	defer s.endLog()
-	s.warnOfSettings()
 	if err := s.openPeers(); err != nil {
 		return err
 	}
@@ -136,7 +135,7 @@ func (s *service) run(loaded <-chan loading) error {
 		s.log.Info("listening", l.attrs(s.settings())...)
 		go func() { failed <- s.server.ServePeer(l, l.peer) }()
 	}
-	s.warnOfIdleClients()
+	s.warnOfSettings()
 	if u := s.settings().Policy.Upstream; u != nil && u.Credentials != nil && s.settings().Policy.Socks.Auth == nil {
 		s.log.Info("the upstream proxy gets the credentials in its URL; those of clients are not passed on")
 	}
