@@ -85,22 +85,18 @@ func (p *Policy) DialerTo(dest socks.Addr, client socks.Credentials, public bool
 	return d, nil
 }
 
-// lookUpOnce returns a Resolve that caches its last answer: all dials of a session go to
-// the addresses that its name had at the beginning, and only the first waits for DNS.
+// lookUpOnce returns a Resolve for one name that keeps the answer: all dials of a session
+// go to the addresses that the name had at the beginning, and only the first waits for DNS.
 func lookUpOnce() func(context.Context, string) ([]netip.Addr, error) {
 	var mu sync.Mutex
-	var name string
 	var known []netip.Addr
-	return func(ctx context.Context, host string) (ips []netip.Addr, err error) {
+	return func(ctx context.Context, host string) (_ []netip.Addr, err error) {
 		mu.Lock()
 		defer mu.Unlock()
-		if host != name {
-			if ips, err = dial.Lookup(ctx, host); err != nil {
-				return nil, err
-			}
-			name, known = host, ips
+		if known == nil {
+			known, err = dial.Lookup(ctx, host)
 		}
-		return known, nil
+		return known, err
 	}
 }
 

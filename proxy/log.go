@@ -123,14 +123,6 @@ func hintAttr(hint string) []any {
 // redacts reports whether the log is to have no addresses.
 func (s *session) redacts() bool { return s.server.policy().HideAddresses }
 
-// redacted returns err as the log may have it.
-func (s *session) redacted(err error) error {
-	if s.redacts() {
-		return redact(err)
-	}
-	return err
-}
-
 // attrs returns the attributes that every line about the session begins with.
 func (s *session) attrs() []any {
 	args := []any{"session", s.shown.Number}

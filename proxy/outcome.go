@@ -206,9 +206,7 @@ func endWords(err error, _ string) string {
 	return fmt.Sprintf("the %s: %s", e.Side, plain.Words(e.Err))
 }
 
-// vanishedWords explains that the kernel gave up on one side.
-func vanishedWords(error, string) string { return fmt.Sprintf(vanished, "client or the peer") }
-
+// vanished is about a side that the kernel, or watchAcks, gave up on.
 const vanished = "the %s does not acknowledge data: it, or the path to it, is down"
 
 // isTimeout reports whether err is that a deadline has passed.

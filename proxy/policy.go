@@ -64,13 +64,8 @@ func (s *Server) SetPolicy(p Policy) {
 	s.replaced.Store(&p)
 }
 
-// policy returns the policy in force.
-func (s *Server) policy() *Policy {
-	if p := s.replaced.Load(); p != nil {
-		return p
-	}
-	return &s.Policy
-}
+// policy returns the policy in force, once setup has been called.
+func (s *Server) policy() *Policy { return s.replaced.Load() }
 
 // controlUpstream refuses to connect to an upstream proxy that is a listener of the server:
 // every session would begin another, without end.

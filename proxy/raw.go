@@ -195,10 +195,13 @@ func (s *session) speakV1(link fallback.Link, first *v1v2.Message, heard []byte)
 	}
 	r := s.newRelay(peer)
 	r.opening.in.Unread(heard)
-	cause := fallbackCause(link.Cause)
+	cause, why := fallbackCause(link.Cause), link.Cause
+	if s.redacts() {
+		why = redact(why)
+	}
 	s.server.count(func(t *tally) { t.fallbacks[cause]++ })
 	s.show(func(info *SessionInfo) { info.Fallback, info.Overlay = cause, link.Overlay })
-	s.logOpen("v1", "cause", s.redacted(link.Cause).Error())
+	s.logOpen("v1", "cause", why.Error())
 	peer.SetWriteDeadline(time.Now().Add(s.server.idleTimeout()))
 	// Byte for byte what the client sent: its checksum was right.
 	version := v1v2.AppendMessage(nil, s.magic, first.Type, first.Payload())

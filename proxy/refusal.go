@@ -93,7 +93,7 @@ var refusals = []refusal{
 	{kind: KindHandshake, is: isOneOf(transport.ErrV1Peer), by: peerCaused, words: handshakeWords}, // an old node
 	{kind: KindHandshake, is: isA[*transport.HandshakeError], by: peerCaused, level: slog.LevelWarn, words: handshakeWords},
 	{kind: KindOther, is: isA[*v1v2.EndError], level: slog.LevelWarn, words: endWords},
-	{kind: KindOther, is: isOneOf(errno.ETIMEDOUT), level: slog.LevelWarn, words: vanishedWords},
+	{kind: KindOther, is: isOneOf(errno.ETIMEDOUT), level: slog.LevelWarn, words: func(error, string) string { return fmt.Sprintf(vanished, "client or the peer") }},
 	{kind: KindOther, is: isTimeout, level: slog.LevelWarn, words: func(error, string) string { return "nothing was sent or received for too long" }},
 	{kind: KindOther, is: func(error) bool { return true }, level: slog.LevelWarn},
 }
