@@ -71,8 +71,7 @@ func (s *session) ask() (*socks.Request, error) {
 }
 
 // admission reports whether the client needs the password, or returns an error if it is
-// not admitted at all: a listener that is open to others takes clients that Policy.Clients has, and
-// otherwise those that know the password.
+// not admitted at all. A public listener admits Policy.Clients without, and others with it.
 func (s *session) admission() (auth bool, err error) {
 	p := s.policy
 	if !s.public || len(p.Clients) == 0 && (p.Socks.Auth == nil || s.fixed == "") {

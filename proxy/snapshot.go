@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"bip324proxy/internal/stream"
 	"bip324proxy/transport"
 	"bip324proxy/transport/fallback"
 )
@@ -53,7 +54,7 @@ type Snapshot struct {
 	// Peers are the counts of the known peers.
 	Peers fallback.PeerCounts `json:"peers"`
 	// MessageMemory is the budget for large messages.
-	MessageMemory Memory `json:"message_memory"`
+	MessageMemory stream.Usage `json:"message_memory"`
 }
 
 // SessionInfo is a live session.
@@ -133,13 +134,6 @@ type Histogram struct {
 	Buckets []uint64  `json:"buckets"`        // how many were no longer than each bound
 }
 
-// Memory is the budget for large messages, in bytes.
-type Memory struct {
-	Size    int `json:"size_bytes"`
-	Taken   int `json:"taken_bytes"`
-	Waiting int `json:"waiting"` // messages that wait for memory
-}
-
 // Snapshot returns the state of the server. It may be called at any time.
 func (s *Server) Snapshot() Snapshot {
 	s.mu.Lock()
@@ -175,7 +169,7 @@ func (s *Server) Snapshot() Snapshot {
 	slices.Sort(now.Listeners)
 	slices.SortFunc(now.Sessions, func(a, b SessionInfo) int { return cmp.Compare(a.Number, b.Number) })
 	now.Peers = s.policy().Dialer.Peers.Count()
-	now.MessageMemory = Memory(s.memory.Usage())
+	now.MessageMemory = s.memory.Usage()
 	return now
 }
 

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"bip324proxy/internal/stream"
 	"bip324proxy/transport/fallback"
 
 	"bip324proxy/proxy"
@@ -57,7 +58,7 @@ func TestSnapshotOfASession(t *testing.T) {
 	if listeners, stopping := e.server.Accepting(); listeners != 1 || stopping {
 		t.Errorf("%d listeners, stopping %v", listeners, stopping)
 	}
-	if len(now.Sessions) != 0 || now.MaxSessions != 7 || now.Started.IsZero() || now.Stopping || now.MessageMemory != (proxy.Memory{Size: 128 << 20}) {
+	if len(now.Sessions) != 0 || now.MaxSessions != 7 || now.Started.IsZero() || now.Stopping || now.MessageMemory != (stream.Usage{Size: 128 << 20}) {
 		t.Errorf("before any session: got %+v", now)
 	}
 	client := e.dial()
