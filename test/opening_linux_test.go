@@ -35,6 +35,7 @@ func startWaiting(t *testing.T, notify string, args ...string) *proxy {
 // At boot the proxy may start before an address exists: it waits for the address, reports that once, and is ready only
 // when it listens. The status page answers meanwhile.
 func TestAddressComesLater(t *testing.T) {
+	t.Parallel()
 	if !namespace(t) {
 		return
 	}
@@ -101,6 +102,7 @@ func askHealth(addr string) string {
 
 // A signal ends the wait for an address at once, with exit code 0.
 func TestSignalWhileWaiting(t *testing.T) {
+	t.Parallel()
 	if !namespace(t) {
 		return
 	}
