@@ -81,7 +81,7 @@ func TestV1AnswersEvictNothing(t *testing.T) {
 	}
 	file := known(t, lines...)
 	u := startKnowing(t, file, "", fallingBack)
-	each(answers, 8, func(i int) {
+	each(answers, 20, func(i int) {
 		if end := u.session(t, fmt.Sprintf("127.0.52.%d:%s", i+1, n.port)); end.Transport != "v1" {
 			t.Errorf("got %+v, want transport v1", end)
 		}

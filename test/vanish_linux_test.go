@@ -48,7 +48,7 @@ func TestVanishedPeer(t *testing.T) {
 		return
 	}
 	listen, cut := far(t)
-	const ackTimeout = 6 * time.Second
+	const ackTimeout = 3 * time.Second
 	u := startServer(t, &product.Server{AckTimeout: ackTimeout})
 	payload := bytes.Repeat([]byte("something else than v1\n"), 1<<20)
 
