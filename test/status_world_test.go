@@ -27,7 +27,7 @@ func startWorld(t *testing.T, peers map[string]played) (upstream string) {
 	return upstream
 }
 
-// v1Peer hangs up on v2 and answers a VERSION in v1.
+// v1Peer plays a peer that hangs up on v2 and answers a VERSION in v1.
 func v1Peer(agent string) played {
 	return func(nc *net.TCPConn) {
 		if name, _, err := hostile.ReadV1(nc); err != nil || name != "version" {
