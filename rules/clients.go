@@ -87,13 +87,8 @@ func (c Clients) Within(other Clients) bool {
 }
 
 // Everybody returns the networks that are so large that they contain much of the internet.
-func (c Clients) Everybody() (all []netip.Prefix) {
-	for _, n := range c {
-		if n.Bits() < localnet.MinNetwork {
-			all = append(all, n)
-		}
-	}
-	return all
+func (c Clients) Everybody() []netip.Prefix {
+	return slices.DeleteFunc(slices.Clone(c), func(n netip.Prefix) bool { return n.Bits() >= localnet.MinNetwork })
 }
 
 // Check returns a *ClientError unless c admits the client at addr. A network does not admit

@@ -169,13 +169,13 @@ func (n *negotiation) note(err error) error {
 
 func (n *negotiation) run() error {
 	methods, err := n.greeting()
+	if err == nil {
+		err = n.authenticate(methods)
+	}
+	if err == nil {
+		err = n.request()
+	}
 	if err != nil {
-		return err
-	}
-	if err := n.authenticate(methods); err != nil {
-		return err
-	}
-	if err := n.request(); err != nil {
 		return err
 	}
 	if n.req.Command == CommandResolve {

@@ -140,8 +140,11 @@ const maxZone = 64
 // number. Resolvers parse such a name as an IPv4 address or reject it.
 func EndsInNumber(name string) bool {
 	name = strings.TrimRight(name, ".")
-	label := strings.ToLower(name[strings.LastIndex(name, ".")+1:])
-	if hex, ok := strings.CutPrefix(label, "0x"); ok {
+	return isNumber(name[strings.LastIndex(name, ".")+1:])
+}
+
+func isNumber(label string) bool {
+	if hex, ok := strings.CutPrefix(strings.ToLower(label), "0x"); ok {
 		return strings.Trim(hex, "0123456789abcdef") == ""
 	}
 	return label != "" && strings.Trim(label, "0123456789") == ""
@@ -157,18 +160,12 @@ func inetAton(text string) netip.Addr {
 	}
 	var ip uint64
 	for i, part := range parts {
-		base, bits := 10, 8
+		bits := 8
 		if i == len(parts)-1 {
 			bits = 8 * (4 - i)
 		}
-		if len(part) > 1 && part[0] == '0' {
-			base, part = 8, part[1:]
-			if part[0] == 'x' || part[0] == 'X' {
-				base, part = 16, part[1:]
-			}
-		}
-		n, err := strconv.ParseUint(part, base, bits)
-		if err != nil {
+		n, err := strconv.ParseUint(part, 0, bits)
+		if err != nil || !isNumber(part) { // ParseUint takes 0b1 and 1_0, too
 			return netip.Addr{}
 		}
 		ip = ip<<bits | n
