@@ -54,7 +54,7 @@ func (s *Server) SetPolicy(p Policy) {
 	if p.Upstream != nil {
 		u := *p.Upstream
 		u.Control = s.controlUpstream
-		p.reach = &reach{address: u.String()}
+		p.reach = &reach{address: u.String(), now: Upstream{Address: u.String(), State: "unknown"}}
 		if old := s.replaced.Load(); old != nil && old.reach != nil && old.reach.address == p.reach.address {
 			p.reach = old.reach
 		}

@@ -24,10 +24,8 @@ type Upstream struct {
 type reach struct {
 	address string
 
-	mu    sync.Mutex
-	tried bool
-	since time.Time // of the first attempt that came out as the last
-	err   *socks.UpstreamError
+	mu  sync.Mutex
+	now Upstream
 }
 
 // upstream returns whether the upstream proxy can be reached, or nil if there is none.
@@ -37,15 +35,9 @@ func (s *Server) upstream() *Upstream {
 		return nil
 	}
 	r.mu.Lock()
-	u, err, tried := &Upstream{Address: r.address, State: "unknown", Since: r.since}, r.err, r.tried
-	r.mu.Unlock()
-	switch {
-	case err != nil:
-		u.State, u.Reason, u.Hint = "failed", unreachable(err), s.hint(Failure{Kind: classify(err).kind, Err: err})
-	case tried:
-		u.State = "reached"
-	}
-	return u
+	defer r.mu.Unlock()
+	now := r.now
+	return &now
 }
 
 // unreachable says what is wrong with the upstream proxy.
@@ -59,22 +51,25 @@ func unreachable(e *socks.UpstreamError) string {
 // noteReach notes the outcome of an attempt to reach an upstream proxy, and logs that it
 // failed after it had not, or the other way round.
 func (s *Server) noteReach(r *reach, err error) {
+	now := Upstream{Address: r.address, State: "reached", Since: time.Now()}
 	var failed *socks.UpstreamError
-	errors.As(err, &failed)
-	r.mu.Lock()
-	first, changed := !r.tried, (r.err == nil) != (failed == nil)
-	if first || changed {
-		r.since = time.Now()
+	if errors.As(err, &failed) {
+		now.State, now.Reason, now.Hint = "failed", unreachable(failed), s.hint(Failure{Kind: classify(failed).kind, Err: failed})
 	}
-	r.tried, r.err = true, failed
+	r.mu.Lock()
+	before := r.now
+	if now.State == before.State {
+		now.Since = before.Since
+	}
+	r.now = now
 	r.mu.Unlock()
 	switch {
-	case !changed:
-	case failed == nil:
-		s.logFolded("upstream reached", slog.LevelInfo, nil, "the upstream proxy is reached again", "upstream", r.address)
-	default:
+	case now.State == before.State:
+	case failed != nil:
 		s.logFolded("upstream failed", slog.LevelWarn, nil, "the upstream proxy cannot be used",
-			append([]any{"reason", unreachable(failed)}, s.hintAttr(failed)...)...)
+			append([]any{"reason", now.Reason}, hintAttr(now.Hint)...)...)
+	case before.State == "failed":
+		s.logFolded("upstream reached", slog.LevelInfo, nil, "the upstream proxy is reached again", "upstream", r.address)
 	}
 }
 
