@@ -50,7 +50,7 @@ func TestStrictSendsNoV1(t *testing.T) {
 			})
 			e.net.tap = true
 			var ends [3]atomic.Int64
-			each(sessions, 50, func(i int) {
+			each(sessions, 10, func(i int) {
 				rng := mrand.New(mrand.NewPCG(uint64(i), 1))
 				dest := fmt.Sprintf(c.dest, 1+i%100) // some are repeated
 				e.server.Dialer.Peers.Note(dest, []fallback.Speaks{
@@ -147,7 +147,7 @@ func anyClient(nc net.Conn, rng *mrand.Rand) {
 		hangUp(nc)
 		return
 	}
-	nc.SetReadDeadline(time.Now().Add(time.Duration(rng.IntN(400)) * time.Millisecond))
+	nc.SetReadDeadline(time.Now().Add(time.Duration(rng.IntN(1000)) * time.Millisecond))
 	io.Copy(io.Discard, nc)
 }
 

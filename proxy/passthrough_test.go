@@ -411,7 +411,7 @@ func TestPassthroughDenied(t *testing.T) {
 func TestSilentClient(t *testing.T) {
 	t.Parallel()
 	for _, deny := range []bool{false, true} {
-		e := start(t, &proxy.Server{Policy: proxy.Policy{DenyPassthrough: deny}, FirstBytesTimeout: 100 * time.Millisecond})
+		e := start(t, &proxy.Server{Policy: proxy.Policy{DenyPassthrough: deny}, FirstBytesTimeout: 2 * time.Second}) // limits the greeting, too
 		e.net.peer("node.example:8333", echo)
 		client := e.connect("node.example:8333")
 		wantClosed(t, client)

@@ -124,7 +124,9 @@ func failures(t *testing.T, hide bool) (logs []*logBook, upstream string) {
 		both(e, says)
 	}
 	clients.Wait()
-	talk(e, e.addr, to("gone.example:8333"), hello).Close()
+	gone := talk(e, e.addr, to("gone.example:8333"), hello)
+	wantClosed(t, gone) // and not by the client, in the middle of it
+	gone.Close()
 	static := e.servePeer("unknown.example:1")
 	talk(e, static, hello).Close()
 	if hide { // applies to open sessions, too
