@@ -322,7 +322,7 @@ func (p *prober) tryV1(ctx context.Context, dialer *fallback.Dialer) {
 		v, err = awaitV1(nc, p.target.Magic)
 	}
 	if err != nil {
-		p.fail(name, fmt.Sprintf("the peer does not answer in v1 either: %v", reason(err)), "it is full, bans this address, or is no Bitcoin node of "+p.report.Peer.Network)
+		p.fail(name, fmt.Sprintf("the peer does not answer in v1 either: %v", reason(err)), "it is full, bans this address, or is not a Bitcoin node of "+p.report.Peer.Network)
 		return
 	}
 	p.report.Peer.Speaks = "v1"

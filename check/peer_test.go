@@ -76,7 +76,7 @@ func TestOtherPeers(t *testing.T) {
 	mute := newV2Peer(mainnet)
 	mute.version = []byte("short")
 	const plaintext = "; nothing was sent in plaintext. To tell which, with a VERSION in plaintext, add --v1"
-	const altered = " -> the peer is on another network or does not speak v2, or somebody altered what it sent; --network says which network the peer should be on"
+	const altered = " -> the peer is on another network or does not speak v2, or an attacker altered the data; --network says which network the peer should be on"
 	const hungUp = "failed v2 the peer hung up during the v2 handshake without an answer (after TIME) -> it speaks v1 only, is full, or bans this address"
 	for name, test := range map[string]struct {
 		handle func(net.Conn)
@@ -99,7 +99,7 @@ func TestOtherPeers(t *testing.T) {
 			want: "failed v2 the peer speaks v1, and on another network than mainnet: 01020304 -> --network says which network the peer should be on"},
 		"full": {handle: closing, want: hungUp + plaintext},
 		"full, asked": {handle: closing, v1: true, want: hungUp +
-			" failed v1 the peer does not answer in v1 either: the connection was closed -> it is full, bans this address, or is no Bitcoin node of mainnet"},
+			" failed v1 the peer does not answer in v1 either: the connection was closed -> it is full, bans this address, or is not a Bitcoin node of mainnet"},
 		"silent":  {handle: silent, want: "failed v2 the peer did not answer the v2 handshake in time (after TIME) -> it speaks v1 only, is not a Bitcoin node, or a firewall drops what is sent" + plaintext},
 		"garbage": {handle: says(strings.Repeat("garbage", 1000)), want: "failed v2 the v2 handshake failed waiting for the peer's garbage terminator (NUMBER bytes sent, 4175 received): no garbage terminator in 4111 bytes" + altered},
 		"SSH": {handle: func(nc net.Conn) { io.WriteString(nc, "SSH-2.0-OpenSSH_9.9\r\n"); closing(nc); stopSending(nc) },
@@ -113,7 +113,7 @@ func TestOtherPeers(t *testing.T) {
 			want: "failed v2 the peer is not a Bitcoin node: it answered in TLS, as a web server does -> check that the address and the port are right"},
 		"a few bytes": {handle: func(nc net.Conn) { io.WriteString(nc, "220 mail.example\r\n"); closing(nc); stopSending(nc) },
 			want: "failed v2 the v2 handshake failed waiting for the peer's key (NUMBER bytes sent, 18 received): the connection was closed" +
-				" -> the peer does not speak v2, and is probably not a Bitcoin node; or somebody cut the connection; --network says which network the peer should be on"},
+				" -> the peer does not speak v2, and is probably not a Bitcoin node; or an attacker cut the connection; --network says which network the peer should be on"},
 		"another network": {handle: testnet.handle, want: "another network"},
 		"leaving": {handle: leaving.handle, speaks: "v2", want: goodV2 + "warning version the peer closed the connection before its VERSION " +
 			"-> it speaks v2, but does not want this connection: it may be full, or ban this address"},

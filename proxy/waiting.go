@@ -78,7 +78,7 @@ func (s *Server) makeRoom() (tell func()) {
 	victim.fail(errMadeRoom)
 	return func() {
 		s.logFolded("waiting", slog.LevelWarn, victim.client.RemoteAddr(), "connection closed",
-			"reason", errMadeRoom.Error(), "hint", "somebody opens many connections without the password")
+			"reason", errMadeRoom.Error(), "hint", "a client opens many connections without the password")
 	}
 }
 

@@ -109,7 +109,7 @@ func (t *setting) isBool() bool {
 	return ok
 }
 
-// set puts what was given into s. If it is no list, the last value counts.
+// set puts what was given into s. If it is not a list, the last value counts.
 func (t *setting) set(s *Settings, given []string) (err error) {
 	var last string
 	if len(given) > 0 {

@@ -131,12 +131,12 @@ func handshake(f proxy.Failure) string {
 		ended := e.HungUp() || e.TimedOut()
 		switch {
 		case ended && e.Received < transport.KeySize:
-			return "the peer does not speak v2, and is probably not a Bitcoin node; or somebody cut the connection"
+			return "the peer does not speak v2, and is probably not a Bitcoin node; or an attacker cut the connection"
 		case ended || errors.Is(e, transport.ErrNoTerminator) || errors.Is(e, transport.ErrAuthentication):
-			return "the peer is on another network or does not speak v2, or somebody altered what it sent"
+			return "the peer is on another network or does not speak v2, or an attacker altered the data"
 		}
 	case provenV2:
-		return "it has spoken v2 before, so nothing was sent in plaintext: it may be full, or somebody cuts the connection"
+		return "it has spoken v2 before, so nothing was sent in plaintext: it may be full, or an attacker cuts the connection"
 	case e.HungUp() || e.TimedOut():
 		return notInV1(f, "it may speak v1 only, or be full, with no slot free for another connection (bip324-proxy check --v1 tells which); ")
 	}
