@@ -20,8 +20,20 @@ func inOwnNetwork(t *testing.T, commands string, f func(ip func(string))) {
 	}
 	ip := func(commands string) {
 		for line := range strings.Lines(commands) {
-			if args := strings.Fields(line); len(args) > 0 {
-				command(t, "ip", args...)
+			args := strings.Fields(line)
+			if len(args) == 0 {
+				continue
+			}
+			command(t, "ip", args...)
+			if args[0] == "addr" && args[1] == "add" && strings.Contains(args[2], ":") {
+				host, _, _ := strings.Cut(args[2], "/")
+				eventually(t, "a route to "+host, func() bool { // Linux adds those of IPv6 after the address
+					nc, err := net.Dial("udp", net.JoinHostPort(host, "9"))
+					if err == nil {
+						nc.Close()
+					}
+					return err == nil
+				})
 			}
 		}
 	}

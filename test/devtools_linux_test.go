@@ -15,6 +15,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // browserPath returns the path of Chromium, or skips the test.
@@ -76,7 +77,7 @@ type devtoolsEvent struct {
 // openTab starts Chromium with one empty page.
 func openTab(t *testing.T, args ...string) *tab {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // several browsers at once are slow
 	cmd := browserCommand(t, ctx, append(args, "--remote-debugging-pipe", "about:blank")...)
 	fromUs, in, err := os.Pipe()
 	if err != nil {
