@@ -110,7 +110,7 @@ func (s *Server) logFolded(key string, level slog.Level, client net.Addr, msg st
 
 // hintAttr returns the attribute with the hint about err, if there is one.
 func (s *Server) hintAttr(err error) []any {
-	return hintAttr(s.hint(Failure{Kind: classify(err).kind, Err: err}))
+	return hintAttr(s.hint(Failure{Kind: refusalOf(err).kind, Err: err}))
 }
 
 func hintAttr(hint string) []any {

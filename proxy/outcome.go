@@ -86,7 +86,7 @@ func (s *session) outcomeOf(err error) Outcome {
 	o := Outcome{
 		Number: info.Number, Time: time.Now(), Seconds: time.Since(info.Began).Seconds(),
 		Client: info.Client, Dest: info.Dest, Network: info.Network, Transport: info.Transport, PeerAgent: info.PeerAgent,
-		why: classify(err),
+		why: refusalOf(err),
 	}
 	o.Reason, o.Hint = s.explain(o.why, err, false)
 	if !s.opened() {

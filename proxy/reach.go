@@ -54,7 +54,7 @@ func (s *Server) noteReach(r *reach, err error) {
 	now := Upstream{Address: r.address, State: "reached", Since: time.Now()}
 	var failed *socks.UpstreamError
 	if errors.As(err, &failed) {
-		now.State, now.Reason, now.Hint = "failed", unreachable(failed), s.hint(Failure{Kind: classify(failed).kind, Err: failed})
+		now.State, now.Reason, now.Hint = "failed", unreachable(failed), s.hint(Failure{Kind: refusalOf(failed).kind, Err: failed})
 	}
 	r.mu.Lock()
 	before := r.now

@@ -110,8 +110,8 @@ func kindsOf(rows []refusal) (kinds []string) {
 	return kinds
 }
 
-// classify returns the row of the table that recognises err.
-func classify(err error) *refusal {
+// refusalOf returns the row of the table that recognises err.
+func refusalOf(err error) *refusal {
 	return &refusals[slices.IndexFunc(refusals, func(r refusal) bool { return r.is(err) })]
 }
 
@@ -126,7 +126,7 @@ func (r *refusal) explain(err error, network string) string {
 // Explain returns the kind of refusal that err, of a Dialer, is in a session, and err
 // in words; network is the client's.
 func Explain(err error, network string) (kind, reason string) {
-	why := classify(err)
+	why := refusalOf(err)
 	return why.kind, why.explain(err, network)
 }
 

@@ -54,7 +54,7 @@ func TestKindsAndLevels(t *testing.T) {
 		{errStopping, KindStopping, slog.LevelInfo},
 		{errors.New("something else"), KindOther, slog.LevelWarn},
 	} {
-		why := classify(c.err)
+		why := refusalOf(c.err)
 		if why.kind != c.kind || why.level != c.level {
 			t.Errorf("%v: got %s, %v; want %s, %v", c.err, why.kind, why.level, c.kind, c.level)
 		}
@@ -72,14 +72,14 @@ func TestKindsAndLevels(t *testing.T) {
 // admitted.
 func TestCheckIsNoFailure(t *testing.T) {
 	own := &rules.ClientError{IP: netip.MustParseAddr("172.30.0.2"), Own: true, Relays: true}
-	if classify(&rules.ClientError{IP: own.IP}).routine {
+	if refusalOf(&rules.ClientError{IP: own.IP}).routine {
 		t.Error("another address is treated as this machine's own")
 	}
-	if why := classify(own); why.kind != KindClientNotAllowed || why.level != slog.LevelInfo || !why.routine {
+	if why := refusalOf(own); why.kind != KindClientNotAllowed || why.level != slog.LevelInfo || !why.routine {
 		t.Errorf("got %+v", why)
 	}
 	for _, err := range []error{errNotTor, errProbe} {
-		if why := classify(&requestError{socks.CommandResolve, socks.NotAllowed, err}); why.kind != "" || why.level != slog.LevelDebug {
+		if why := refusalOf(&requestError{socks.CommandResolve, socks.NotAllowed, err}); why.kind != "" || why.level != slog.LevelDebug {
 			t.Errorf("%v counts as a failure", err)
 		}
 	}

@@ -1,7 +1,7 @@
 // Package proxy is the server: it accepts SOCKS clients, connects them to their
 // destinations, and translates between v1 clients and v2 peers.
 //
-//	accept → negotiate → dial → grant → peek → upgrade → bridge → close
+//	accept → ask → dial → grant → peek → upgrade → bridge → close
 //
 // is the story of a session, told by session.settle. [Server] owns what is around it: the
 // accept loop and the live sessions.
@@ -302,7 +302,7 @@ func (s *Server) start(conn net.Conn, peer string, public bool) (tell func()) {
 	}
 	ok, tell, refusal := s.admit(conn, public)
 	if !ok {
-		s.tally.refused[classify(refusal).kind]++
+		s.tally.refused[refusalOf(refusal).kind]++
 		conn.Close()
 		return tell
 	}

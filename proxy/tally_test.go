@@ -56,7 +56,7 @@ func BenchmarkDistinctRefusals(b *testing.B) {
 	all := make([]Outcome, 1000)
 	for i := range all {
 		dest := fmt.Sprintf("10.0.%d.%d:8333", i/256, i%256)
-		all[i] = Outcome{Kind: KindDial, Dest: dest, Time: time.Now(), why: classify(ErrPeerClosed), like: alike{kind: KindDial, dest: dest}}
+		all[i] = Outcome{Kind: KindDial, Dest: dest, Time: time.Now(), why: refusalOf(ErrPeerClosed), like: alike{kind: KindDial, dest: dest}}
 	}
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
