@@ -9,7 +9,8 @@ import (
 // what the session is made of:
 //
 //	SOCKS negotiation                     socks.Config.Timeout
-//	looking up a name, connecting to it   fallback.Dialer.DialTimeout
+//	looking up a name                     lookupTimeout in package fallback
+//	connecting                            fallback.Dialer.DialTimeout
 //	v2 handshake                          fallback.Dialer.HandshakeTimeout
 //	the peer's first byte                 fallback.Dialer.FirstByteTimeout
 //	a message of over 16 KiB              stream.BodyTimeout
