@@ -160,9 +160,8 @@ func handshakeWords(err error, network string) string {
 	return e.Error()
 }
 
-// ForeignProtocol names the protocol that an answer of a peer begins in, if it is a well
-// known one of others than Bitcoin nodes. A v2 key begins so by chance once in a hundred
-// million times.
+// ForeignProtocol names the protocol that a peer's first bytes are in, if it is a well-known
+// one that no Bitcoin node speaks. A v2 key looks like TLS once in 1.7 million times.
 func ForeignProtocol(first []byte) string {
 	lower := bytes.ToLower(first)
 	switch {
