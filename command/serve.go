@@ -105,7 +105,7 @@ func serve(c *cli.Context) error {
 		s.log.Info("default address skipped: this machine does not have it", "err", errors.Unwrap(err))
 	}
 	if enough := proxy.SessionsForDescriptors(set.Descriptors()); set.MaxSessions > enough {
-		s.log.Warn("the file descriptor limit is too low for max-sessions; raise it (ulimit -n) to six times as many",
+		s.log.Warn("the file descriptor limit is too low for max-sessions; raise it (ulimit -n) to six times max-sessions plus 100",
 			"max_sessions", set.MaxSessions, "enough_for", enough)
 	}
 	defer runtime.KeepAlive(spareMemory())
@@ -115,7 +115,7 @@ func serve(c *cli.Context) error {
 // spareMemory makes the garbage collector run early, unless the environment configures
 // it: most sessions are idle, and memory is worth more than CPU time. The caller keeps
 // the ballast alive. It is never touched, so it takes no memory, but it counts as heap:
-// so the heap grows by 8 MB between collections also with few sessions.
+// so the heap grows by 8 MB between collections even with few sessions.
 func spareMemory() (ballast []byte) {
 	switch {
 	case os.Getenv("GOGC") != "":
