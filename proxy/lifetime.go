@@ -24,7 +24,7 @@ type lifetime struct {
 	mu          sync.Mutex
 	conns       []connection
 	timer       *time.Timer // of after
-	failure     error       // what it was closed with first
+	failure     error       // the one given to the first fail
 	atEnd       func()      // given to onEnd; nil once called
 	interrupted bool
 	closed      bool
@@ -84,7 +84,7 @@ func (l *lifetime) interrupt() {
 	l.runAtEnd()
 }
 
-// wasInterrupted reports whether the server ends the session.
+// wasInterrupted reports whether interrupt was called: the server ends the session.
 func (l *lifetime) wasInterrupted() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -115,7 +115,7 @@ func (l *lifetime) fail(err error) error {
 }
 
 // after schedules f after d, unless the session is closed by then. A session has one
-// timer: the last call wins.
+// timer: call after again only once f runs.
 func (l *lifetime) after(d time.Duration, f func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -152,8 +152,9 @@ func (s *session) watch(up, down uint64) {
 // progress returns how many messages went one way or were dropped.
 func progress(c *v1v2.Counts) uint64 { return c.Messages.Load() + c.Dropped() }
 
-// endOther ends one direction because the other has ended with err: at once if the
-// client is gone, otherwise so that what was read for it still reaches it.
+// endOther ends the session after one direction has ended with err: at once if the
+// client is gone; otherwise closeWrite passes on the end of the stream, and the other
+// direction has LingerTimeout to finish.
 func (s *session) endOther(err error, closeWrite func() error) {
 	var end *v1v2.EndError
 	if errors.As(err, &end) && end.Side == v1v2.Client && end.Err != io.EOF && !s.wasInterrupted() {
@@ -164,9 +165,9 @@ func (s *session) endOther(err error, closeWrite func() error) {
 	time.AfterFunc(s.server.lingerTimeout(), s.close)
 }
 
-// linger gives the client up to d to take what it was sent and to close its side. To
-// close ours while it still talks would reset the connection, and the reset would
-// overtake the data.
+// linger gives the client up to d to take what it was sent and to close its side. Closing
+// ours while it still talks would reset the connection, and the reset would overtake the
+// data.
 func (s *session) linger(d time.Duration) {
 	if s.wasInterrupted() {
 		d = min(d, stopTimeout)

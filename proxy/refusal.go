@@ -23,7 +23,7 @@ const (
 	KindUpstream          = "upstream"     // the upstream proxy cannot be reached or used
 	KindNoV2Answer        = "no_v2_answer" // not one byte came back: v1 only, full, or cut off
 	KindHandshake         = "handshake"    // something came back, but no valid handshake
-	KindSecondDial        = "second_dial"  // a second connection, for v2 again or v1, failed
+	KindSecondDial        = "second_dial"  // the second connection, for v2 again or for v1, failed
 	KindResolve           = "resolve"
 	KindDenied            = "denied"      // by the rules
 	KindNoEgress          = "no_egress"   // .onion and .i2p without an upstream
@@ -49,9 +49,9 @@ type refusal struct {
 	words   func(err error, network string) string // plain.Words if nil
 }
 
-// culprit is who caused a refusal. What a client causes is always logged where only
-// programs of this machine are clients: whoever sets one up wants to see it. Other
-// repeated lines are folded.
+// culprit is who caused a refusal. Repeated lines about what peers and remote clients cause
+// are folded; what a local client causes is logged each time: whoever sets it up wants to
+// see it.
 type culprit int
 
 const (
@@ -188,24 +188,26 @@ func (e *requestError) Error() string {
 func (e *requestError) Unwrap() error  { return e.err }
 func (e *requestError) resolves() bool { return e.command == socks.CommandResolve }
 
-// isLocal reports whether the destination is not at fault.
+// isLocal reports whether the cause is not the destination, but this machine, the rules or
+// the upstream proxy.
 func (e *requestError) isLocal() bool {
 	return e.code == socks.GeneralFailure || e.code == socks.NotAllowed
 }
 
-// isOneOf returns what reports whether an error is one of targets.
+// isOneOf returns a function that reports whether an error is one of targets.
 func isOneOf(targets ...error) func(error) bool {
 	return func(err error) bool {
 		return slices.ContainsFunc(targets, func(target error) bool { return errors.Is(err, target) })
 	}
 }
 
+// isA reports whether an error is a T.
 func isA[T error](err error) bool {
 	var target T
 	return errors.As(err, &target)
 }
 
-// when returns what reports whether an error is a T for which cond is true.
+// when returns a function that reports whether an error is a T for which cond is true.
 func when[T error](cond func(T) bool) func(error) bool {
 	return func(err error) bool {
 		var target T

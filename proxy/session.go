@@ -10,11 +10,10 @@ import (
 	"sync"
 	"time"
 
-	"bip324proxy/transport/fallback"
-
 	"bip324proxy/internal/stream"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
+	"bip324proxy/transport/fallback"
 	"bip324proxy/v1v2"
 )
 
@@ -25,10 +24,10 @@ type session struct {
 	policy  *Policy
 	client  *stream.Socket
 	from    netip.Prefix   // the clientNetwork of client
-	in      *stream.Reader // of client; only a relay reads the socket past it
+	in      *stream.Reader // reads client; only a relay reads the socket itself
 	public  bool           // the listener accepts clients of other hosts
 	fixed   string         // destination of all clients of the listener, if not ""
-	refusal error          // what to refuse the client with, if not nil
+	refusal error          // if not nil: why the client is only told that it is refused
 	dialer  fallback.Dialer
 
 	magic    [4]byte      // of a client that speaks v1
@@ -134,8 +133,9 @@ func (s *session) settle(ctx context.Context) (relay func() error, err error) {
 	return s.speakV1(link, &version, heard)
 }
 
-// peek finds out whether the client speaks v1. Meanwhile the peer may speak first: raw,
-// nil if passthrough is denied, passes that on after a moment, and goes on without v1.
+// peek finds out whether the client speaks v1. Meanwhile the peer may speak first: raw
+// passes that on after holdFor, and is the passthrough if the client does not speak v1.
+// It is nil if passthrough is denied.
 func (s *session) peek(peer *stream.Socket) (raw *rawRelay, v1 bool, err error) {
 	if !s.policy.DenyPassthrough {
 		raw = s.startRelay(peer)

@@ -36,8 +36,8 @@ func (o origin) String() string {
 
 var fromFlag, fromEnvironment = origin{from: "flag"}, origin{from: "environment"}
 
-// Load returns the settings. Flags override the environment, that overrides the file of
-// --config, and that the defaults; a list is taken from one of them as a whole. A flag
+// Load returns the settings. Flags override the environment, the environment the file of
+// --config, and the file the defaults; a list is taken from one of them as a whole. A flag
 // after a command overrides one before it. Load opens no file but those of settings,
 // passwords and tokens. The error is an *Error if a setting is invalid.
 func Load(c *cli.Context) (*Settings, error) {

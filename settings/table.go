@@ -19,7 +19,7 @@ type setting struct {
 	values []string            // the valid ones, if they are few
 	usage  string              // as in the help, with the value's name in backquotes
 	reload bool                // SIGHUP changes it while the proxy runs
-	guard  string              // it protects unless it has its default: the setting that must be written to drop that
+	guard  string              // of one that protects unless it has its default: the setting to write to drop that protection
 	secret bool                // never shown
 }
 
@@ -109,13 +109,13 @@ func (t *setting) isBool() bool {
 	return ok
 }
 
-// set puts what was given into s. If it is not a list, the last value counts.
+// set puts what was given into s. Unless the setting is a list, the last value counts.
 func (t *setting) set(s *Settings, given []string) (err error) {
 	var last string
 	if len(given) > 0 {
 		last = given[len(given)-1]
 	}
-	var must string
+	var wrong string
 	switch field := t.field(s).(type) {
 	case *[]string:
 		*field = given
@@ -128,16 +128,16 @@ func (t *setting) set(s *Settings, given []string) (err error) {
 		var n int64
 		n, err = strconv.ParseInt(last, 10, 64)
 		*field = int(max(math.MinInt, min(n, math.MaxInt))) // check finds what is out of bounds
-		must = "not a valid integer"
+		wrong = "not a valid integer"
 	case *bool:
 		*field, err = strconv.ParseBool(last)
-		must = "invalid; must be true or false"
+		wrong = "invalid; must be true or false"
 	case *time.Duration:
 		*field, err = time.ParseDuration(last)
-		must = "not a valid duration; write it as 10s or 1m30s"
+		wrong = "not a valid duration; write it as 10s or 1m30s"
 	}
 	if err != nil {
-		return fmt.Errorf("%q is %s", last, must)
+		return fmt.Errorf("%q is %s", last, wrong)
 	}
 	return nil
 }

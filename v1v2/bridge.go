@@ -97,8 +97,9 @@ func ToClient(peer *transport.Conn, client *SocketWriter, magic [4]byte, ids *Pe
 	}
 }
 
-// write sends a message to w: a large one, which lies in raw behind room for its header,
-// from there and at once; a small one, for which raw is nil, with the next flush.
+// write sends a message to w. A large one lies in raw, with room for its header before the
+// payload, and is sent from there at once. For a small one raw is nil, and it leaves with
+// the next flush.
 func write(w *SocketWriter, raw []byte, magic [4]byte, t Type, payload []byte) error {
 	if raw != nil {
 		putHeader(raw, magic, t, payload)

@@ -22,7 +22,7 @@ func NewSocket(conn net.Conn) *Socket {
 	return &Socket{Conn: conn, stop: make(chan struct{})}
 }
 
-// NetConn returns the connection underneath, of which the kernel can copy.
+// NetConn returns the connection underneath, which the kernel can copy from and to.
 func (s *Socket) NetConn() net.Conn { return s.Conn }
 
 // Interrupt makes the read in progress and all later ones fail with
@@ -85,9 +85,9 @@ var past = time.Unix(1, 0)
 // deadline moves on with activity. Setting a socket's deadline costs more than
 // reading the clock, so it moves in steps of an eighth.
 type deadline struct {
-	span  time.Duration
-	until time.Time
-	limit time.Time // if not zero: no activity moves it beyond
+	span  time.Duration // from an activity to the deadline; 0 for none
+	until time.Time     // as the socket was told last
+	limit time.Time     // if not zero: no activity moves it beyond
 }
 
 // extend returns the new deadline, and whether the socket must be told.

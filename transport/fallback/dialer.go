@@ -15,7 +15,8 @@ import (
 	"bip324proxy/transport"
 )
 
-// Mode says when v1, which is plaintext, may be spoken to a peer without v2.
+// Mode says when v1, which is plaintext, may be spoken to a peer without v2. A greater
+// Mode allows more.
 type Mode int
 
 const (
@@ -67,9 +68,10 @@ type Dialer struct {
 	Mode Mode
 
 	// Overlay returns nil if the network encrypts all the way to host, as Tor and
-	// CJDNS do, or why it does not count. The connection to host reached via, the
-	// proxy's address where Dial goes through one. Overlay is called only when v1 is
-	// about to be spoken, and may use the network. Nil means that no network encrypts.
+	// CJDNS do, or why it does not count. via is the remote address of the connection
+	// to host: the proxy's where Dial goes through one. Overlay is called only when v1
+	// is about to be spoken, and may use the network. Nil means that no network
+	// encrypts.
 	Overlay func(ctx context.Context, host string, via net.Addr) error
 
 	// Peers are the known peers. Nil means that none are.
@@ -109,7 +111,7 @@ type Link struct {
 }
 
 // Upgrade performs the v2 handshake as the initiator on nc, a new connection to addr.
-// Only if the peer turns out not to speak v2, and Mode allows v1, Upgrade connects
+// Only if the peer turns out not to speak v2, and Mode allows v1, does Upgrade connect
 // once more, to the same address, for v1:
 //
 //	what happened                                          fall back?
@@ -183,9 +185,9 @@ func (d *Dialer) Upgrade(ctx context.Context, nc net.Conn, addr string, cfg tran
 		return Link{V1: nc, Overlay: overlay, Cause: known}, nil
 	}
 	nc.Close()
-	again := cmp.Or(d.reached(nc), addr) // not another address of the name: those have failed
+	same := cmp.Or(d.reached(nc), addr) // not another address of the name: those have failed
 	if hungUp(err) {
-		conn, retried, second := d.retry(ctx, again, began, err, cfg)
+		conn, retried, second := d.retry(ctx, same, began, err, cfg)
 		if retried != nil {
 			conns = append(conns, retried)
 		}
@@ -201,7 +203,7 @@ func (d *Dialer) Upgrade(ctx context.Context, nc net.Conn, addr string, cfg tran
 		}
 		err = second
 	}
-	v1, dialErr := d.Connect(ctx, again)
+	v1, dialErr := d.Connect(ctx, same)
 	if dialErr != nil {
 		return Link{}, &RedialError{Addr: addr, Err: dialErr, First: err}
 	}
@@ -212,8 +214,8 @@ func (d *Dialer) Upgrade(ctx context.Context, nc net.Conn, addr string, cfg tran
 	return Link{V1: v1, Overlay: overlay, Cause: err}, nil
 }
 
-// inOverlay reports whether the network of nc, a connection to addr, encrypts. The
-// error is why v1 must not be spoken because it does not.
+// inOverlay reports whether the network of nc, a connection to addr, encrypts. The error
+// is not nil if it must and does not: why, so that v1 is not spoken.
 func (d *Dialer) inOverlay(ctx context.Context, addr string, nc net.Conn) (bool, error) {
 	err := errNoOverlay
 	if host, _, splitErr := net.SplitHostPort(addr); splitErr == nil && d.Overlay != nil {
@@ -243,10 +245,10 @@ const (
 	tryNextWithin = 10 * time.Second
 )
 
-// tryAddresses performs the v2 handshake on nc, or, if known says why not, skips that,
-// and if it fails with others, addresses of the same name. The error is known, that
-// of nc, or the first that does not look like v1, since one v2 address rules out v1
-// for the name.
+// tryAddresses performs the v2 handshake on nc, unless known says why not, and then with
+// others, which are addresses of the same name, until one succeeds. If none does, the
+// error is nc's, or known; but if that looks like v1, the first that does not, since one
+// v2 address rules out v1 for the name.
 func (d *Dialer) tryAddresses(ctx context.Context, nc net.Conn, known error, others []string, cfg transport.Config) (conn *transport.Conn, failed error) {
 	began := time.Now()
 	if failed = known; known == nil {
