@@ -8,12 +8,12 @@ import (
 // The times of a session in the order of its story. Those that are not here belong to
 // what the session is made of:
 //
-//	SOCKS negotiation                     socks.Config.Timeout
-//	looking up a name                     lookupTimeout in package fallback
-//	connecting                            fallback.Dialer.DialTimeout
-//	v2 handshake                          fallback.Dialer.HandshakeTimeout
-//	the peer's first byte                 fallback.Dialer.FirstByteTimeout
-//	a message of over 16 KiB              stream.BodyTimeout
+//	SOCKS negotiation            20 s         socks.Config.Timeout
+//	looking up a name            20 s         fallback, lookupTimeout
+//	connecting to its addresses   5 s         fallback.Dialer.DialTimeout
+//	v2 handshake                 60 s         fallback.Dialer.HandshakeTimeout
+//	an unknown peer's first byte  3 s         fallback.Dialer.FirstByteTimeout
+//	a message of over 16 KiB     10 minutes   stream.BodyTimeout
 const (
 	// refuseTimeout is how long a client beyond the limit of sessions may take to read
 	// that it is refused.
