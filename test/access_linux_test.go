@@ -27,13 +27,19 @@ func inOwnNetwork(t *testing.T, commands string, f func(ip func(string))) {
 			command(t, "ip", args...)
 			if args[0] == "addr" && args[1] == "add" && strings.Contains(args[2], ":") {
 				host, _, _ := strings.Cut(args[2], "/")
-				eventually(t, "a route to "+host, func() bool { // Linux adds those of IPv6 after the address
-					nc, err := net.Dial("udp", net.JoinHostPort(host, "9"))
+				// A packet to a new address can still get lost, and the next find no route: wait for a connection.
+				l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				eventually(t, "a connection to "+host, func() bool {
+					nc, err := net.Dial("tcp", l.Addr().String())
 					if err == nil {
 						nc.Close()
 					}
 					return err == nil
 				})
+				l.Close()
 			}
 		}
 	}

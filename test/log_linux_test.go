@@ -218,7 +218,7 @@ func TestLogReaderComesBack(t *testing.T) {
 func TestLogNobodyReads(t *testing.T) {
 	t.Parallel()
 	r, w := smallPipe(t)
-	p := startLoud(t, w, "--max-sessions", "3", "--grace", "1h")
+	p := startLoud(t, w, "--max-sessions", "20", "--grace", "1h")
 	w.Close()
 	peer := startV2Peer(t)
 	refused := freeAddr(t)
@@ -241,7 +241,7 @@ func TestLogNobodyReads(t *testing.T) {
 	defer nc.Close()
 	p.requireSessions(t, nc, peer)
 	var idle []net.Conn
-	for range 20 { // over the limit
+	for range 40 { // over the limit
 		other, err := net.Dial("tcp", p.addr)
 		if err != nil {
 			t.Fatal(err)
