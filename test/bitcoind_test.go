@@ -6,7 +6,6 @@ import (
 	"os"
 	"slices"
 	"strconv"
-	"sync"
 	"testing"
 
 	"github.com/btcsuite/btcd/chaincfg/v2"
@@ -110,15 +109,18 @@ func startBitcoind(t *testing.T, name string, flags ...string) *node {
 }
 
 // freeAddr returns an unused loopback address, for a program that cannot be given port 0. The port is below the range
-// of ephemeral ports, so that no other connection takes it first, and no other test gets it.
+// of ephemeral ports, so that no other connection takes it first; until the
+// test ends no other test gets it, not even one of another run.
 func freeAddr(t *testing.T) string {
 	t.Helper()
 	const lowest, end = 10_000, 32_000
 	for range 100 {
 		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(lowest+rand.IntN(end-lowest)))
-		if _, given := givenAddrs.LoadOrStore(addr, true); given {
+		reserved, err := net.ListenPacket("udp", addr) // from other tests, and from other runs of the tests
+		if err != nil {
 			continue
 		}
+		t.Cleanup(func() { reserved.Close() })
 		if l, err := net.Listen("tcp", addr); err == nil {
 			l.Close()
 			return addr
@@ -127,8 +129,6 @@ func freeAddr(t *testing.T) string {
 	t.Fatal("no free port")
 	return ""
 }
-
-var givenAddrs sync.Map
 
 func port(t *testing.T, addr string) string {
 	t.Helper()
