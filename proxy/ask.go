@@ -84,7 +84,7 @@ func (s *session) admission() (auth bool, err error) {
 	return false, err
 }
 
-// Where VERSION has addr_recv's address and port, from the message's begin, and
+// Where VERSION has addr_recv's address and port, from the message's start, and
 // how much of it must be there.
 const (
 	recvIP   = v1v2.HeaderSize + 4 + 8 + 8 + 8

@@ -171,8 +171,7 @@ func through(u *socks.Upstream, d *fallback.Dialer, dest socks.Addr, client sock
 // Bitcoin Core from taking this proxy for Tor and sending its private broadcasts through
 // it.
 func needsUpstream(host string) bool {
-	host = strings.ToLower(strings.TrimRight(host, "."))
-	return strings.HasSuffix(host, ".onion") || strings.HasSuffix(host, ".i2p")
+	return isOnion(host) || strings.HasSuffix(rules.PlainName(host), ".i2p")
 }
 
 // ProbeAddr is what a program may RESOLVE to learn whether this proxy answers. It is in
