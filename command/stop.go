@@ -15,7 +15,6 @@ import (
 const (
 	stopNowTimeout = 2 * time.Second        // from the second signal to the end of the process
 	afterGrace     = 3 * time.Second        // from the end of grace, with 2 s for the sessions' last messages
-	drainTimeout   = 500 * time.Millisecond // for closed sessions to end
 	pageTimeout    = 500 * time.Millisecond // for the status page to finish an answer
 	logTimeout     = time.Second            // for the log's last lines
 )
@@ -90,13 +89,8 @@ func (s *service) stop(grace time.Duration) {
 	}()
 	select {
 	case <-drained:
-		return
 	case <-s.stops.second:
-	}
-	s.server.Close()
-	select {
-	case <-drained: // with a line in the log for each session
-	case <-time.After(drainTimeout):
+		s.server.Close()
 	}
 }
 

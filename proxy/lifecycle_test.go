@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -128,6 +129,21 @@ func TestStopInEveryPhase(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// When Close returns the log has the end of each session.
+func TestCloseAwaitsSessions(t *testing.T) {
+	t.Parallel()
+	e := start(t, &proxy.Server{})
+	const sessions = 50
+	e.net.peer("node.example:8333", func(nc *net.TCPConn, _ int) { io.Copy(io.Discard, nc) })
+	for range sessions {
+		e.connect("node.example:8333")
+	}
+	e.server.Close()
+	if n := strings.Count(e.logs.text(), "the proxy is stopping"); n != sessions {
+		t.Errorf("the log has the end of %d sessions, want %d", n, sessions)
 	}
 }
 

@@ -150,11 +150,7 @@ func (s *Server) ServePeer(l net.Listener, peer string) error {
 // interrupts them, closes those that do not end in time, and returns ctx's error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.stopAccepting()
-	ended := make(chan struct{})
-	go func() {
-		s.running.Wait()
-		close(ended)
-	}()
+	ended := s.ended()
 	defer s.folded.tellAll()
 	select {
 	case <-ended:
@@ -171,14 +167,30 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// Close stops accepting and closes all sessions.
+// Close stops accepting, closes all sessions and waits, for half a second at most, until
+// they have ended.
 func (s *Server) Close() {
 	s.stopAccepting()
 	s.Interrupt()
 	for _, sess := range s.live() {
 		sess.close()
 	}
+	select {
+	case <-s.ended():
+	case <-time.After(closeTimeout):
+	}
 	s.folded.tellAll()
+}
+
+// ended returns a channel that is closed when all accept loops and sessions have ended,
+// and each has its line in the log.
+func (s *Server) ended() <-chan struct{} {
+	ended := make(chan struct{})
+	go func() {
+		s.running.Wait()
+		close(ended)
+	}()
+	return ended
 }
 
 // Interrupt ends open sessions after the present message, and others at once. When it

@@ -39,6 +39,9 @@ const (
 
 	// stopTimeout is how long an interrupted session may take for its last message.
 	stopTimeout = 2 * time.Second
+
+	// closeTimeout is how long a closed session may take to end.
+	closeTimeout = 500 * time.Millisecond
 )
 
 func (s *Server) firstBytesTimeout() time.Duration { return cmp.Or(s.FirstBytesTimeout, time.Minute) }
