@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"bip324proxy/internal/stream"
 	"bip324proxy/transport"
 )
 
@@ -62,20 +63,25 @@ func (d *Dialer) allowsV1() bool {
 
 // knownV1 returns why v2 is not tried on nc, a connection to addr, where v1 may be
 // spoken: transport.ErrV1Peer, ErrKnownV1 or ErrRefusedV2; or nil if it is tried.
-func (d *Dialer) knownV1(addr string, nc net.Conn, cfg *transport.Config) error {
-	switch {
-	case cfg.ReceivedV1():
-		return transport.ErrV1Peer
-	case len(cfg.Received) > 0: // so far this is not v1
-		return nil
-	}
+func (d *Dialer) knownV1(addr string, nc net.Conn, cfg *transport.Config) (known error) {
 	switch d.Peers.Lookup(d.v1Key(addr, nc)) {
 	case SpeaksV1:
-		return ErrKnownV1
+		known = ErrKnownV1
 	case RefusedV2:
-		return ErrRefusedV2
+		known = ErrRefusedV2
 	}
-	return nil
+	heard := transport.Config{Magic: cfg.Magic, Received: cfg.Received}
+	if known != nil && len(heard.Received) == 0 { // the peer may have spoken since
+		header := make([]byte, minSent)
+		heard.Received = header[:stream.Arrived(nc, header)]
+	}
+	switch {
+	case heard.ReceivedV1():
+		return transport.ErrV1Peer
+	case len(heard.Received) > 0: // so far this is not v1
+		return nil
+	}
+	return known
 }
 
 // NoteV2 records that addr, "host:port", and the address that nc, a connection to

@@ -47,9 +47,9 @@ type Link struct {
 // A peer that hung up may only be busy, so v2 is tried once more on a new connection
 // after RetryAfter; the table then applies again, without another retry.
 //
-// Where v1 is allowed, an address known to speak v1 is not tried in v2, unless
-// cfg.Received rules out v1; one that has just hung up on a handshake of someone else
-// is tried after RetryAfter. A peer that has sent a VERSION header before the
+// Where v1 is allowed, an address known to speak v1 is not tried in v2, unless what it
+// has sent by then rules out v1; one that has just hung up on a handshake of someone
+// else is tried after RetryAfter. A peer that has sent a VERSION header before the
 // handshake is not dialled again.
 //
 // If addr is a name with several addresses, v2 is tried with up to four of them first
@@ -86,6 +86,11 @@ func (d *Dialer) Upgrade(ctx context.Context, nc net.Conn, addr string, cfg tran
 		cfg.FirstByteTimeout = d.firstByteTimeout()
 	}
 	conn, err := d.tryAddresses(ctx, nc, known, others, cfg)
+	if err == ErrKnownV1 { // the peer may have spoken meanwhile
+		if known = d.knownV1(addr, nc, &cfg); known == nil {
+			conn, err = d.handshakeOn(ctx, nc, cfg, false)
+		}
+	}
 	switch {
 	case err == nil:
 		if known != nil {
