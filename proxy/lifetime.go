@@ -73,10 +73,14 @@ func (l *lifetime) runAtEnd() { // l.mu is held
 	}
 }
 
-// interrupt ends the session between two messages.
+// interrupt ends the session between two messages. Only the first call has an effect: it
+// must not cut short how long the client lingers.
 func (l *lifetime) interrupt() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.interrupted {
+		return
+	}
 	l.interrupted = true
 	for _, c := range l.conns {
 		c.Interrupt()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"testing"
+	"time"
 
 	"bip324proxy/internal/stream"
 )
@@ -54,6 +55,21 @@ func TestLifetime(t *testing.T) {
 				t.Errorf("%d callbacks, want 2", ends)
 			}
 		})
+	}
+}
+
+// A second interruption does not cut short how long the client lingers.
+func TestLifetimeInterruptedTwice(t *testing.T) {
+	near, far := net.Pipe()
+	defer far.Close()
+	var l lifetime
+	l.own(stream.NewSocket(near))
+	l.interrupt()
+	near.SetReadDeadline(time.Time{})
+	l.interrupt()
+	go far.Write([]byte{1})
+	if _, err := near.Read(make([]byte, 1)); err != nil {
+		t.Error(err)
 	}
 }
 
