@@ -15,7 +15,6 @@ import (
 	"cmp"
 	"context"
 	"embed"
-	"errors"
 	"log/slog"
 	"net"
 	"net/http"
@@ -69,9 +68,9 @@ const (
 	maxHeader     = 16 << 10         // bytes
 )
 
-// Serve answers requests on l until ctx ends, then closes l and returns nil.
-func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	ctx, cancel := context.WithCancel(ctx)
+// Serve answers requests on l until the context ends, then closes l and returns nil.
+func (s *Server) Serve(until context.Context, l net.Listener) error {
+	ctx, cancel := context.WithCancel(until)
 	defer cancel()
 	recent := new(recent)
 	conns := newConns()
@@ -99,9 +98,10 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		}
 	})
 	err := h.Serve(&listener{l, conns})
+	ended := until.Err() != nil // l may have been closed even before h was
 	cancel()
 	background.Wait()
-	if errors.Is(err, http.ErrServerClosed) {
+	if ended {
 		return nil
 	}
 	return err

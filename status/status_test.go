@@ -75,6 +75,31 @@ func TestServeFails(t *testing.T) {
 	}
 }
 
+// endedListener fails because it is closed, and the context has just ended.
+type endedListener struct {
+	net.Listener
+	end context.CancelFunc
+}
+
+func (l endedListener) Accept() (net.Conn, error) {
+	l.end()
+	return nil, net.ErrClosed
+}
+
+// If the listener was closed because the context has ended, that is no failure.
+func TestServeListenerClosedFirst(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 20 {
+		ctx, cancel := context.WithCancel(t.Context())
+		if err := (&Server{Snapshot: idle}).Serve(ctx, endedListener{l, cancel}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // Invalid requests, which Go's server answers itself, get only an error.
 func TestNotHTTP(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
