@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -63,20 +62,13 @@ func TestEagerRustPeer(t *testing.T) {
 	u := startUnder(t, "--v1-fallback", "always")
 	for i := range sessions {
 		said := []message{version, {"ping", randomPayload(uint64(i), 8)}}
-		// All at once: the proxy holds the peer's key back for no more than 100 ms.
-		all := slices.Concat(hostile.Greeting, hostile.Request(1, theirs))
+		var sent []byte
 		for _, m := range said {
-			all = append(all, hostile.V1(m.name, m.payload)...)
+			sent = append(sent, hostile.V1(m.name, m.payload)...)
 		}
-		client, err := net.Dial("tcp", u.addr)
+		client, err := hostile.Connect(u.addr, theirs, patience, sent...) // at once: see late
 		if err != nil {
 			t.Fatal(err)
-		}
-		client.SetDeadline(time.Now().Add(patience))
-		client.Write(all)
-		reply := make([]byte, 12)
-		if _, err := io.ReadFull(client, reply); err != nil || reply[3] != 0 {
-			t.Fatalf("session %d: got SOCKS reply % x, %v", i, reply, err)
 		}
 		for _, m := range said {
 			if name, payload, err := hostile.ReadV1(client); err != nil || name != m.name || string(payload) != string(m.payload) {
@@ -184,11 +176,11 @@ func TestV1NodeSpeaksFirst(t *testing.T) {
 					}
 				}()
 				for range 3 { // the second time it is a known peer
-					client, err := hostile.Connect(u.addr, l.Addr().String(), patience)
+					sent := hostile.V1(version.name, version.payload) // at once: see late
+					client, err := hostile.Connect(u.addr, l.Addr().String(), patience, sent...)
 					if err != nil {
 						t.Fatal(err)
 					}
-					client.Write(hostile.V1(version.name, version.payload))
 					if !c.opens || fallback == "never" {
 						if b, _ := io.ReadAll(client); len(b) > 0 {
 							t.Errorf("the client got %d bytes", len(b))

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -50,6 +51,8 @@ func TestPasswordFileFromWindows(t *testing.T) {
 					t.Errorf("with %q: got % x, want status %d", password, answer, want)
 				}
 			}
+			p.cmd.Process.Signal(syscall.SIGTERM)
+			<-p.done // the log is complete
 			log := strings.Join(p.out.all(), "\n")
 			if strings.Contains(log, "begins or ends with a space") != c.warns || strings.Contains(log, "secret") {
 				t.Errorf("unexpected log:\n%s", log)

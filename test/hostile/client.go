@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -33,14 +34,14 @@ func Dial(addr string, limit time.Duration) (*net.TCPConn, error) {
 	return nc.(*net.TCPConn), nil
 }
 
-// Connect connects to dest through the SOCKS proxy at addr.
-func Connect(addr, dest string, limit time.Duration) (*net.TCPConn, error) {
+// Connect connects to dest through the SOCKS proxy at addr. The client sends said with its request, before the reply.
+func Connect(addr, dest string, limit time.Duration, said ...byte) (*net.TCPConn, error) {
 	nc, err := Dial(addr, limit)
 	if err != nil {
 		return nil, err
 	}
 	var reply [12]byte
-	if _, err = nc.Write(append(append([]byte{}, Greeting...), Request(1, dest)...)); err == nil {
+	if _, err = nc.Write(slices.Concat(Greeting, Request(1, dest), said)); err == nil {
 		_, err = io.ReadFull(nc, reply[:])
 	}
 	if want := [12]byte{5, 0, 5, 0, 0, 1}; err == nil && reply != want {
