@@ -88,19 +88,27 @@ const directoryPause = 6 * time.Second
 // retries with new credentials, and so on other circuits.
 func (r socksRequest) grantedOverTor(t *testing.T) net.Conn {
 	t.Helper()
+	conn, _ := r.reachOverTor(t)
+	return conn
+}
+
+// reachOverTor is grantedOverTor, and returns the request that was granted: while conn is open, others with its
+// credentials use its circuits.
+func (r socksRequest) reachOverTor(t *testing.T) (conn net.Conn, granted socksRequest) {
+	t.Helper()
 	for i := range 4 {
 		conn, reply, err := r.sendWithin(t, patience/6)
 		if err == nil && reply[1] == 0 {
-			return conn
+			return conn, r
 		}
 		conn.Close()
 		t.Logf("%s was not reached (% x, %v); trying again", r.dest, reply, err)
-		r.user = fmt.Sprint(t.Name(), i)
+		r.user, r.password = fmt.Sprint(t.Name(), i), "another"
 		if err == nil {
 			time.Sleep(directoryPause)
 		}
 	}
-	return r.granted(t)
+	return r.granted(t), r
 }
 
 func (r socksRequest) negotiate(conn net.Conn) (reply []byte, err error) {

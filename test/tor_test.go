@@ -122,8 +122,8 @@ func testTorOnionBtcd(t *testing.T, n *torNetwork) {
 	node := startBtcdNode(t, w, "--v2transport", traceSessions)
 	node.mine(110)
 	dest := n.onion(t, node.p2p) + ":8333"
-	client := startOnionBtcd(t, w.params, proxy.addr, dest)
-	awaitOverTor(t, proxy)
+	_, reached := socksRequest{server: n.socks, user: "btcd", password: "first", command: socksConnect, dest: dest}.reachOverTor(t)
+	client := startOnionBtcd(t, w.params, proxy.addr, reached)
 	catchUp(t, client, node)
 	followBlocks(t, client, node, 3)
 	followTransaction(t, client, node, w)
@@ -166,8 +166,8 @@ func awaitOverTor(t *testing.T, proxy *proxy) {
 	})
 }
 
-// startOnionBtcd is startBtcdClient for a dest that is an onion service.
-func startOnionBtcd(t *testing.T, params *chaincfg.Params, proxyAddr, dest string) *node {
+// startOnionBtcd is startBtcdClient for an onion service, with the credentials that have reached it.
+func startOnionBtcd(t *testing.T, params *chaincfg.Params, proxyAddr string, reached socksRequest) *node {
 	t.Helper()
 	dir := t.TempDir()
 	config := filepath.Join(dir, "empty.conf")
@@ -175,7 +175,8 @@ func startOnionBtcd(t *testing.T, params *chaincfg.Params, proxyAddr, dest strin
 	n := &node{program: start(t, "client", binaries.btcd,
 		"--"+params.Name, "--configfile="+config, "--datadir="+dir, "--logdir="+dir,
 		"--notls", "--rpcuser="+rpcUser, "--rpcpass="+rpcPassword, "--rpclisten=127.0.0.1:0",
-		"--nodnsseed", "--nolisten", "--proxy="+proxyAddr, "--connect="+dest)}
+		"--nodnsseed", "--nolisten", "--connect="+reached.dest,
+		"--proxy="+proxyAddr, "--proxyuser="+reached.user, "--proxypass="+reached.password)}
 	n.rpc = "http://" + n.awaitAddr(t, "RPC server listening on ")
 	return n
 }
