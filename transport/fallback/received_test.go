@@ -5,15 +5,18 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"testing"
 
 	"bip324proxy/transport"
 )
 
+// versionHeader is the header of a v1 VERSION.
+var versionHeader = append(mainnet[:len(mainnet):len(mainnet)], "version\x00\x00\x00\x00\x00\x70\x00\x00\x00\x01\x02\x03\x04"...)
+
 // Bytes that a peer sent before the handshake count like those within it.
 func TestReceivedBefore(t *testing.T) {
-	header := append(mainnet[:len(mainnet):len(mainnet)], "version\x00\x00\x00\x00\x00\x70\x00\x00\x00\x01\x02\x03\x04"...)
-	other := append([]byte{0x0a, 0x03, 0xcf, 0x40}, header[4:]...)
+	other := append([]byte{0x0a, 0x03, 0xcf, 0x40}, versionHeader[4:]...)
 	for _, c := range []struct {
 		name     string
 		received []byte
@@ -24,10 +27,10 @@ func TestReceivedBefore(t *testing.T) {
 		{"a byte", []byte{1}, SpeaksUnknown, nil},
 		{"a byte, v1 known", []byte{1}, SpeaksV1, nil},
 		{"a byte, v2 refused", []byte{1}, RefusedV2, nil},
-		{"part of a VERSION header", header[:23], SpeaksUnknown, nil},
-		{"VERSION header", header, SpeaksUnknown, transport.ErrV1Peer},
-		{"VERSION header and more", append(header, 1, 2, 3), SpeaksV1, transport.ErrV1Peer},
-		{"VERSION header, v2 known", header, SpeaksV2, nil},
+		{"part of a VERSION header", versionHeader[:23], SpeaksUnknown, nil},
+		{"VERSION header", versionHeader, SpeaksUnknown, transport.ErrV1Peer},
+		{"VERSION header and more", slices.Concat(versionHeader, []byte{1, 2, 3}), SpeaksV1, transport.ErrV1Peer},
+		{"VERSION header, v2 known", versionHeader, SpeaksV2, nil},
 		{"another network's VERSION header", other, SpeaksV1, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

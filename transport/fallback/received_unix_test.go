@@ -17,7 +17,6 @@ import (
 // What a peer known to speak v1 has sent counts even if nobody has read it: before Upgrade, or while
 // it asks whether the network encrypts.
 func TestReceivedUnread(t *testing.T) {
-	header := append(mainnet[:len(mainnet):len(mainnet)], "version\x00\x00\x00\x00\x00\x70\x00\x00\x00\x01\x02\x03\x04"...)
 	for _, c := range []struct {
 		name  string
 		said  []byte
@@ -28,8 +27,8 @@ func TestReceivedUnread(t *testing.T) {
 		{"a byte, v1 known", []byte{1}, false, SpeaksV1, nil},
 		{"a byte, v2 refused", []byte{1}, false, RefusedV2, nil},
 		{"a byte, v1 known, later", []byte{1}, true, SpeaksV1, nil},
-		{"VERSION header", header, false, SpeaksV1, transport.ErrV1Peer},
-		{"VERSION header, later", header, true, SpeaksV1, transport.ErrV1Peer},
+		{"VERSION header", versionHeader, false, SpeaksV1, transport.ErrV1Peer},
+		{"VERSION header, later", versionHeader, true, SpeaksV1, transport.ErrV1Peer},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			near, far := tcpPair(t)
