@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"bip324proxy/internal/testkit"
 )
 
 const idle = time.Minute
@@ -54,17 +56,7 @@ func overTCP(t *testing.T) *relayed {
 	r := &relayed{}
 	var ends [2]net.Conn
 	for i, far := range []*net.Conn{&r.a, &r.b} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		if *far, err = net.Dial("tcp", l.Addr().String()); err != nil {
-			t.Fatal(err)
-		}
-		if ends[i], err = l.Accept(); err != nil {
-			t.Fatal(err)
-		}
+		*far, ends[i] = testkit.TCPPair(t)
 		(*far).SetDeadline(time.Now().Add(10 * time.Second))
 	}
 	r.run(ends[0], ends[1])

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"bip324proxy/internal/testkit"
 )
 
 // recorder is a socket that records each write.
@@ -130,20 +132,7 @@ func TestFlushWith(t *testing.T) {
 
 // On TCP both parts are written uncopied, in order.
 func TestFlushWithTCP(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	a, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Close()
+	a, b := testkit.TCPPair(t)
 	source := pattern(400_000)
 	go func() {
 		defer a.Close()

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"bip324proxy/internal/stream"
+	"bip324proxy/internal/testkit"
 	"bip324proxy/transport"
 )
 
@@ -31,10 +32,10 @@ func TestReceivedUnread(t *testing.T) {
 		{"VERSION header, later", versionHeader, true, SpeaksV1, transport.ErrV1Peer},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			near, far := tcpPair(t)
+			near, far := testkit.TCPPair(t)
 			say := func() {
 				far.Write(c.said)
-				far.CloseWrite()
+				far.(*net.TCPConn).CloseWrite()
 				for b := make([]byte, 100); stream.Arrived(near, b) < len(c.said); {
 					time.Sleep(time.Millisecond)
 				}
@@ -73,22 +74,4 @@ func TestReceivedUnread(t *testing.T) {
 			}
 		})
 	}
-}
-
-func tcpPair(t *testing.T) (near net.Conn, far *net.TCPConn) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	near, err = net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	accepted, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { near.Close(); accepted.Close() })
-	return near, accepted.(*net.TCPConn)
 }
