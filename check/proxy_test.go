@@ -14,13 +14,12 @@ import (
 	"strings"
 	"testing"
 
-	"bip324proxy/transport/fallback"
-
 	"bip324proxy/internal/listen"
 	"bip324proxy/internal/testkit"
 	"bip324proxy/proxy"
 	"bip324proxy/rules"
 	"bip324proxy/socks"
+	"bip324proxy/transport/fallback"
 )
 
 func newUpstream(addr string) *socks.Upstream {

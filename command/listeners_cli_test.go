@@ -18,10 +18,9 @@ import (
 	"testing"
 	"time"
 
-	"bip324proxy/transport/fallback"
-
 	"bip324proxy/internal/signals"
 	"bip324proxy/transport"
+	"bip324proxy/transport/fallback"
 )
 
 // TestMain lets the test binary be the program itself.

@@ -13,11 +13,10 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 
 	"bip324proxy/internal/testkit"
-	"bip324proxy/transport/fallback"
-
 	"bip324proxy/proxy"
 	"bip324proxy/rules"
 	"bip324proxy/socks"
+	"bip324proxy/transport/fallback"
 )
 
 // parseRules parses rules, each preceded by "allow" or "deny".

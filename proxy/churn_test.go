@@ -6,10 +6,9 @@ import (
 	"net"
 	"testing"
 
-	"bip324proxy/transport/fallback"
-
 	"bip324proxy/internal/testkit"
 	"bip324proxy/proxy"
+	"bip324proxy/transport/fallback"
 )
 
 // A thousand dials to a closed port, each refused, and a thousand clients that leave during the

@@ -10,9 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"bip324proxy/transport/fallback"
-
 	"bip324proxy/proxy"
+	"bip324proxy/transport/fallback"
 )
 
 const (

@@ -7,11 +7,10 @@ import (
 	"syscall"
 	"testing"
 
-	"bip324proxy/transport/fallback"
-
 	"bip324proxy/internal/testkit"
 	"bip324proxy/proxy"
 	"bip324proxy/socks"
+	"bip324proxy/transport/fallback"
 )
 
 // Connections to peers have no TCP keepalive, like those of Bitcoin Core: the probes would

@@ -6,9 +6,8 @@ import (
 	"net"
 	"testing"
 
-	"bip324proxy/transport/fallback"
-
 	"bip324proxy/proxy"
+	"bip324proxy/transport/fallback"
 )
 
 // Bitcoin Core's own v2 attempt is passed through and cut. Core comes back in v1, which

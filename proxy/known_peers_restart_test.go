@@ -11,9 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"bip324proxy/transport/fallback"
-
 	"bip324proxy/proxy"
+	"bip324proxy/transport/fallback"
 )
 
 // Peers are proven v2. The proxy restarts, and from now on an attacker cuts every v2 attempt or

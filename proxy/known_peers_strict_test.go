@@ -13,10 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"bip324proxy/transport/fallback"
-
 	"bip324proxy/proxy"
 	"bip324proxy/transport"
+	"bip324proxy/transport/fallback"
 	"bip324proxy/v1v2"
 )
 

@@ -12,10 +12,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"bip324proxy/transport/fallback"
-
 	"bip324proxy/proxy"
 	"bip324proxy/transport"
+	"bip324proxy/transport/fallback"
 	"bip324proxy/v1v2"
 )
 

@@ -10,10 +10,9 @@ import (
 	"strings"
 	"testing"
 
-	"bip324proxy/transport/fallback"
-
 	"bip324proxy/proxy"
 	"bip324proxy/transport"
+	"bip324proxy/transport/fallback"
 	"bip324proxy/v1v2"
 )
 

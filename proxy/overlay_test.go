@@ -10,10 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"bip324proxy/transport/fallback"
-
 	"bip324proxy/proxy"
 	"bip324proxy/socks"
+	"bip324proxy/transport/fallback"
 )
 
 // A network encrypts for this machine only if it begins here: Tor with a local upstream proxy that

@@ -13,10 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"bip324proxy/transport/fallback"
-
 	"bip324proxy/proxy"
 	"bip324proxy/transport"
+	"bip324proxy/transport/fallback"
 )
 
 // A peer is proven v2 as node.example, then an attacker cuts its connections. Under no spelling, no

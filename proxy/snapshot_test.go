@@ -14,11 +14,10 @@ import (
 	"time"
 
 	"bip324proxy/internal/stream"
-	"bip324proxy/transport/fallback"
-
 	"bip324proxy/proxy"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
+	"bip324proxy/transport/fallback"
 	"bip324proxy/v1v2"
 )
 

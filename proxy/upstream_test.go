@@ -14,12 +14,11 @@ import (
 	"testing"
 	"time"
 
-	"bip324proxy/transport/fallback"
-
 	"bip324proxy/internal/listen"
 	"bip324proxy/proxy"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
+	"bip324proxy/transport/fallback"
 )
 
 // The upstream proxy gets the URL's credentials if it has any, otherwise the client's, on the first
