@@ -74,6 +74,26 @@ func TestLinks(t *testing.T) {
 	}
 }
 
+// The first ten lines of the README say who reads along today, what the proxy changes, and for whom it is not; the
+// two commands below them are the demonstration and, at the end, all tests.
+func TestReadmeSaysWhy(t *testing.T) {
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := strings.Join(strings.Split(string(text), "\n")[:10], "\n")
+	for _, said := range []string{"provider", "Wi-Fi", "hosting", "VPN", "Tor exit", "plaintext", "v2", "Bitcoin Core", "Not for", "127.0.0.1:1324"} {
+		if !strings.Contains(strings.ReplaceAll(first, "\n", " "), said) {
+			t.Errorf("the first ten lines lack %q:\n%s", said, first)
+		}
+	}
+	for _, command := range []string{"\n    go run . demo\n", "\n    go test ./... && go -C test test\n"} {
+		if !strings.Contains(string(text), command) {
+			t.Errorf("the README lacks the command %q", strings.TrimSpace(command))
+		}
+	}
+}
+
 // testsByPackage returns the names of all tests and fuzz targets by package directory.
 func testsByPackage(t *testing.T) map[string][]string {
 	t.Helper()
