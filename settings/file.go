@@ -41,7 +41,7 @@ func parseFile(path string, content []byte) (map[string]given, error) {
 		case p.Expression().Kind != unstable.KeyValue:
 			return nil, wrong(line, "sections are not supported; remove [%.60s]", name)
 		case t == nil:
-			return nil, wrong(line, "unknown setting %.60q; did you mean %s?", name, nearest(name))
+			return nil, wrong(line, "unknown setting %.60q; %s", name, didYouMean(name, func(t *setting) string { return t.name }))
 		case name == "config":
 			return nil, wrong(line, "config: a file cannot include another; remove this line")
 		case all[name].origin.line > 0:

@@ -169,8 +169,7 @@ func readEnvironment(environ []string) (map[string]given, error) {
 		case i < 0 && (strings.Contains(name, "_SERVICE_") || strings.Contains(name, "_PORT")):
 			continue // Kubernetes and Docker set such variables for a service called bip324-proxy
 		case i < 0:
-			like := strings.ToLower(strings.ReplaceAll(name[len(envPrefix):], "_", "-"))
-			return nil, &Error{name, fmt.Errorf("unknown setting; did you mean %s?", lookUp(nearest(like)).env())}
+			return nil, &Error{name, fmt.Errorf("unknown setting; %s", didYouMean(name[len(envPrefix):], (*setting).env))}
 		}
 		t := table[i]
 		all[t.name] = given{t.split([]string{text}), fromEnvironment}
@@ -197,9 +196,4 @@ func (t *setting) split(texts []string) (all []string) {
 		}
 	}
 	return all
-}
-
-// nearest returns the name of the setting most similar to name.
-func nearest(name string) string {
-	return strings.TrimPrefix(cli.SuggestFlag(Flags(), name, true), "--")
 }

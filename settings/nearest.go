@@ -1,0 +1,41 @@
+package settings
+
+import (
+	"strings"
+
+	"github.com/xrash/smetrics"
+)
+
+// maxTypos is the maximum edit distance between a word and what it was meant to be.
+const maxTypos = 3
+
+// Nearest returns the one of names that word is most probably meant to be, or "" if none
+// is similar enough. It ignores case, and takes _ for -.
+func Nearest(word string, names []string) string {
+	word = strings.ReplaceAll(strings.ToLower(word), "_", "-")
+	nearest, least := "", maxTypos+1
+	for _, name := range names {
+		longer := max(len(word), len(name))
+		limit := min((longer+2)/3, len(word)/2, maxTypos) // a third, rounded up; little of a short word
+		if longer-min(len(word), len(name)) > limit {
+			continue // word may be huge
+		}
+		if d := smetrics.WagnerFischer(word, name, 1, 1, 1); d <= limit && d < least {
+			nearest, least = name, d
+		}
+	}
+	return nearest
+}
+
+// didYouMean returns what to do about the unknown setting name: the end of an error.
+// written returns a setting as the user would write it.
+func didYouMean(name string, written func(*setting) string) string {
+	var names []string
+	for _, t := range table {
+		names = append(names, t.name)
+	}
+	if t := lookUp(Nearest(name, names)); t != nil {
+		return "did you mean " + written(t) + "?"
+	}
+	return "bip324-proxy --help lists all settings"
+}
