@@ -29,7 +29,10 @@ func Run(args []string, stdout, stderr io.Writer) int {
 	if !mayServe(app, args[1:]) {
 		signals.Release()
 	}
-	err := app.Run(args)
+	checked, err := checkArguments(app, args[1:])
+	if err == nil {
+		err = app.Run(append(args[:1:1], checked...))
+	}
 	if err == nil || err == errStopped {
 		return 0
 	}
@@ -73,7 +76,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Name:    "bip324-proxy",
 		Usage:   "SOCKS5 proxy that gives any Bitcoin client encrypted (BIP324, v2) peer connections",
 		Version: versionText(),
-		Flags:   settings.Flags(),
+		Flags:   append(settings.Flags(), cli.HelpFlag),
 		Commands: []*cli.Command{
 			demoCommand(),
 			configCommand(),
@@ -82,6 +85,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			manCommand(),
 			completionCommand(),
 			versionCommand(),
+			helpCommand(),
 		},
 		Action:          serve,
 		OnUsageError:    onUsageError,

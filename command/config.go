@@ -14,7 +14,7 @@ import (
 func configCommand() *cli.Command {
 	return command(&cli.Command{
 		Name:   "config",
-		Usage:  "check the settings and print them as a file for --config, with the source of each",
+		Usage:  "check the settings and print them as a --config file, with their sources",
 		Flags:  append(settings.Flags(), &cli.BoolFlag{Name: "json", Usage: "print them in JSON"}),
 		Action: runConfig,
 	})

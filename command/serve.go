@@ -3,7 +3,6 @@ package command
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -51,7 +50,7 @@ func (s *service) settings() *settings.Settings { return s.current.Load() }
 // serve runs the service.
 func serve(c *cli.Context) error {
 	if c.Args().Present() {
-		return usageError{fmt.Errorf("unknown command %q; see bip324-proxy --help", c.Args().First())}
+		return usageError{unknownCommand(c.App, c.Args().First())}
 	}
 	signals.Catch() // until the process ends
 	s := &service{level: new(slog.LevelVar), stderr: c.App.ErrWriter}

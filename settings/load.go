@@ -97,10 +97,14 @@ func combine(sources []map[string]given) (*Settings, error) {
 // Load parses flags, environment and file alike.
 type settingFlag struct{ *setting }
 
-// Flags returns the flags of all settings.
+// Flags returns the flags of all settings, group by group.
 func Flags() (all []cli.Flag) {
-	for _, t := range table {
-		all = append(all, settingFlag{t})
+	for _, group := range groups {
+		for _, t := range table {
+			if t.group == group {
+				all = append(all, settingFlag{t})
+			}
+		}
 	}
 	return all
 }
@@ -117,6 +121,8 @@ func (f settingFlag) IsVisible() bool        { return true }
 func (f settingFlag) TakesValue() bool       { return !f.isBool() }
 func (f settingFlag) IsSliceFlag() bool      { return f.isList() }
 func (f settingFlag) GetUsage() string       { return f.usage }
+func (f settingFlag) More() string           { return f.more }
+func (f settingFlag) Group() string          { return f.group }
 func (f settingFlag) GetValue() string       { return f.preset }
 func (f settingFlag) GetDefaultText() string { return f.preset }
 func (f settingFlag) GetEnvVars() []string   { return []string{f.env()} }

@@ -13,15 +13,17 @@ const maxTypos = 3
 // is similar enough. It ignores case, and takes _ for -.
 func Nearest(word string, names []string) string {
 	word = strings.ReplaceAll(strings.ToLower(word), "_", "-")
-	nearest, least := "", maxTypos+1
+	nearest, least, most := "", maxTypos+1, 0.0
 	for _, name := range names {
 		longer := max(len(word), len(name))
 		limit := min((longer+2)/3, len(word)/2, maxTypos) // a third, rounded up; little of a short word
 		if longer-min(len(word), len(name)) > limit {
 			continue // word may be huge
 		}
-		if d := smetrics.WagnerFischer(word, name, 1, 1, 1); d <= limit && d < least {
-			nearest, least = name, d
+		distance := smetrics.WagnerFischer(word, name, 1, 1, 1)
+		similarity := smetrics.JaroWinkler(word, name, 0.7, 4) // between equals: wacth is watch, not auth
+		if distance <= limit && (distance < least || distance == least && similarity > most) {
+			nearest, least, most = name, distance, similarity
 		}
 	}
 	return nearest

@@ -11,12 +11,12 @@ func TestNearest(t *testing.T) {
 	for _, s := range table {
 		names = append(names, s.name)
 	}
-	names = append(names, "check", "completion", "demo", "man", "version", "help")
+	names = append(names, "check", "completion", "demo", "man", "version", "help", "watch")
 	for word, want := range map[string]string{
 		"v1-falback": "v1-fallback", "v1_fallback": "v1-fallback", "V1-Fallback": "v1-fallback", "fallback": "v1-fallback",
 		"upstraem": "upstream", "log-adresses": "log-addresses", "logaddresses": "log-addresses", "listne": "listen",
 		"statustoken": "status-token", "satus": "status", "knownpeers": "known-peers", "max-session": "max-sessions",
-		"chekc": "check", "chek": "check", "hepl": "help", "dem": "demo", "conf": "config", "completions": "completion", "allow": "allow",
+		"chekc": "check", "wacth": "watch", "chek": "check", "hepl": "help", "dem": "demo", "conf": "config", "completions": "completion", "allow": "allow",
 		"": "", "x": "", "ab": "", "v2": "", "foo": "", "serve": "", "start": "", "127.0.0.1:1324": "", "loglog": "", "-": "",
 		"proxy.example": "", "asdfghjkl": "", "ÿÿÿÿ": "", strings.Repeat("listen", 100_000): "",
 	} {

@@ -22,6 +22,8 @@ type option struct {
 	Names   []string // with their dashes, the long one first
 	Value   string   // the name of its value; empty if it takes none
 	Usage   string   // with the value's name in backticks
+	More    string   // further sentences, for the page
+	Group   string   // its heading on the page; empty for that of the option before
 	Default string   // empty if there is none or Usage has it
 	Env     []string
 	Many    bool     // it is repeatable
@@ -75,6 +77,13 @@ func (o option) isIn(options []option) bool {
 // describe reads the definitions of app, which Setup or Run has set up.
 func describe(app *cli.App, words Words) program {
 	p := program{Name: app.Name, Version: app.Version, Usage: app.Usage, Options: options(app.VisibleFlags(), words)}
+	for i, group := 0, ""; i < len(p.Options); i++ { // a heading only where a group begins
+		if o := &p.Options[i]; o.Group == group {
+			o.Group = ""
+		} else if o.Group != "" {
+			group = o.Group
+		}
+	}
 	for _, c := range app.VisibleCommands() {
 		own := slices.DeleteFunc(c.VisibleFlags(), func(f cli.Flag) bool {
 			return f == cli.HelpFlag // which a command has once it runs
@@ -89,6 +98,12 @@ func describe(app *cli.App, words Words) program {
 	return p
 }
 
+// described is a flag with more to say than its usage.
+type described interface {
+	More() string
+	Group() string
+}
+
 func options(flags []cli.Flag, words Words) (all []option) {
 	for _, f := range flags {
 		doc, ok := f.(cli.DocGenerationFlag)
@@ -96,6 +111,9 @@ func options(flags []cli.Flag, words Words) (all []option) {
 			continue
 		}
 		o := option{Usage: doc.GetUsage(), Env: doc.GetEnvVars()}
+		if f, ok := f.(described); ok {
+			o.More, o.Group = f.More(), f.Group()
+		}
 		for _, name := range f.Names() {
 			o.Names = append(o.Names, strings.Repeat("-", min(len(name), 2))+name)
 		}

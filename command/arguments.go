@@ -1,0 +1,140 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"bip324proxy/settings"
+)
+
+// checkArguments returns the arguments for the library to parse: args without what follows
+// --help. The error says what to write instead of an unknown flag, a flag without its
+// value, or a word after a flag that takes none; the library only says what is wrong.
+func checkArguments(app *cli.App, args []string) ([]string, error) {
+	var c *cli.Command
+	flags := append(slices.Clone(app.Flags), cli.HelpFlag, cli.VersionFlag)
+	for i := 0; i < len(args); i++ {
+		arg := args[i]
+		if !strings.HasPrefix(arg, "-") || arg == "-" {
+			if c != nil { // it is the command's argument
+				return args, nil
+			}
+			if c = app.Command(arg); c == nil {
+				return args, nil // serve reports it
+			}
+			flags = append(slices.Clone(c.Flags), cli.HelpFlag)
+			continue
+		}
+		name, _, hasValue := strings.Cut(strings.TrimPrefix(arg[1:], "-"), "=")
+		f := flagNamed(flags, name)
+		next := ""
+		if i+1 < len(args) {
+			next = args[i+1]
+		}
+		switch {
+		case arg == "--" || strings.HasPrefix(name, "-") || name == "":
+			return args, nil
+		case f == nil:
+			return nil, usageError{unknownFlag(app, c, flags, name)}
+		case hasValue:
+		case name == "help" || name == "h":
+			if c != nil || app.Command(next) == nil { // --help COMMAND is help COMMAND
+				args = args[:i+1]
+			}
+			return args, nil
+		case takesValue(f):
+			if i++; i == len(args) || isFlag(flags, next) {
+				return nil, usageError{fmt.Errorf("--%s needs a value; write --%s %s", name, name, valueName(f))}
+			}
+		case asBool(next) != "":
+			return nil, usageError{fmt.Errorf("--%s %s: this flag takes its value after =; write --%s=%s", name, next, name, asBool(next))}
+		}
+	}
+	return args, nil
+}
+
+// asBool returns the value of a flag, true or false, that word stands for, or "".
+func asBool(word string) string {
+	switch strings.ToLower(word) {
+	case "true", "yes", "on", "1":
+		return "true"
+	case "false", "no", "off", "0":
+		return "false"
+	}
+	return ""
+}
+
+// flagNamed returns the flag of that name, without dashes, or nil.
+func flagNamed(flags []cli.Flag, name string) cli.Flag {
+	i := slices.IndexFunc(flags, func(f cli.Flag) bool { return slices.Contains(f.Names(), name) })
+	if i < 0 {
+		return nil
+	}
+	return flags[i]
+}
+
+// isFlag reports whether arg is one of flags with two dashes, and thus not the value of another.
+func isFlag(flags []cli.Flag, arg string) bool {
+	name, ok := strings.CutPrefix(arg, "--")
+	return ok && flagNamed(flags, name) != nil
+}
+
+func takesValue(f cli.Flag) bool {
+	doc, ok := f.(cli.DocGenerationFlag)
+	return ok && doc.TakesValue()
+}
+
+// unknownFlag returns the error about a flag that the command c, or the program if c is
+// nil, does not have.
+func unknownFlag(app *cli.App, c *cli.Command, flags []cli.Flag, name string) error {
+	help := "bip324-proxy --help"
+	if c != nil {
+		help = "bip324-proxy " + c.Name + " --help"
+		if flagNamed(app.Flags, name) != nil {
+			return fmt.Errorf("%s does not take --%s; remove it", c.Name, name)
+		}
+	}
+	var names, having []string
+	for _, f := range flags {
+		names = append(names, f.Names()...)
+	}
+	for _, of := range app.Commands {
+		if c == nil && flagNamed(of.Flags, name) != nil {
+			having = append(having, of.Name)
+		}
+	}
+	switch near := settings.Nearest(name, names); {
+	case len(having) > 0:
+		return fmt.Errorf("--%s is a flag of %s; write it after the command: bip324-proxy %s --%s", name, strings.Join(having, ", "), having[0], name)
+	case near != "":
+		return fmt.Errorf("unknown flag --%.60s; did you mean --%s?", name, near)
+	}
+	return fmt.Errorf("unknown flag --%.60s; %s lists all", name, help)
+}
+
+// unknownCommand returns the error about a word where the name of a command belongs.
+func unknownCommand(app *cli.App, word string) error {
+	bare := strings.TrimLeft(word, "-‐‑‒–—―−") // a word processor may have changed the dashes
+	flag, _, _ := strings.Cut(bare, "=")
+	isOption := flagNamed(app.Flags, flag) != nil
+	near := settings.Nearest(word, commandNames(app))
+	_, _, notAddress := net.SplitHostPort(word)
+	switch {
+	case word == "":
+		return errors.New("an argument is empty; remove it, or put a command there")
+	case isOption && bare != word:
+		return fmt.Errorf("%q does not begin with two ASCII hyphens; write --%s", word, bare)
+	case isOption:
+		return fmt.Errorf("unknown command %q; did you mean --%s?", word, flag)
+	case near != "":
+		return fmt.Errorf("unknown command %q; did you mean %s?", word, near)
+	case notAddress == nil:
+		return fmt.Errorf("unknown command %q; to listen on that address, write --listen %s; to check that peer, check %s", word, word, word)
+	}
+	return fmt.Errorf("unknown command %.60q; bip324-proxy --help lists all", word)
+}

@@ -1,0 +1,55 @@
+package command
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
+
+// What is mistyped is an error that says what to write.
+func TestTypos(t *testing.T) {
+	for args, says := range map[string]string{
+		"--v1-falback never":           "unknown flag --v1-falback; did you mean --v1-fallback?",
+		"-v1-falback=never":            "unknown flag --v1-falback; did you mean --v1-fallback?",
+		"--v1_fallback never":          "did you mean --v1-fallback?",
+		"--satus 127.0.0.1:1325":       "did you mean --status?",
+		"--hlep":                       "did you mean --help?",
+		"--verison":                    "did you mean --version?",
+		"--frobnicate":                 "unknown flag --frobnicate; bip324-proxy --help lists all",
+		"check --ntework regtest":      "did you mean --network?",
+		"status --wacth":               "did you mean --watch?",
+		"check --frobnicate":           "unknown flag --frobnicate; bip324-proxy check --help lists all",
+		"--watch status":               "--watch is a flag of status; write it after the command: bip324-proxy status --watch",
+		"demo --listen 127.0.0.1:1324": "demo does not take --listen; remove it",
+		"chekc":                        `unknown command "chekc"; did you mean check?`,
+		"--log-level info statsu":      `unknown command "statsu"; did you mean status?`,
+		"frobnicate":                   `unknown command "frobnicate"; bip324-proxy --help lists all`,
+		"listen 127.0.0.1:1324":        `unknown command "listen"; did you mean --listen?`,
+		"listen=127.0.0.1:1324":        "did you mean --listen?",
+		"–listen 127.0.0.1:1324":       `"–listen" does not begin with two ASCII hyphens; write --listen`,
+		"—listen=127.0.0.1:1324":       "write --listen=127.0.0.1:1324",
+		"192.0.2.1:8333":               "to listen on that address, write --listen 192.0.2.1:8333; to check that peer, check 192.0.2.1:8333",
+		"--log-addresses false":        "--log-addresses false: this flag takes its value after =; write --log-addresses=false",
+		"--log-addresses off config":   "write --log-addresses=false",
+		"--cjdnsreachable true":        "write --cjdnsreachable=true",
+		"check --cjdnsreachable yes":   "write --cjdnsreachable=true",
+		"check --json true":            "write --json=true",
+		"-listen":                      "--listen needs a value; write --listen ADDRESS",
+		"--listen":                     "--listen needs a value; write --listen ADDRESS",
+		"--auth-file --status x":       "--auth-file needs a value; write --auth-file FILE",
+		"check --network":              "--network needs a value; write --network NETWORK",
+		"---listen":                    "see bip324-proxy --help",
+		"help nosuch":                  `help: unknown command "nosuch"; bip324-proxy --help lists all`,
+		"help chekc":                   `help: unknown command "chekc"; did you mean check?`,
+		"help check status":            `help takes one argument, [COMMAND]; remove "status"`,
+	} {
+		var stdout, stderr bytes.Buffer
+		if code := Run(append([]string{"bip324-proxy"}, strings.Fields(args)...), &stdout, &stderr); code != 2 {
+			t.Errorf("%s: exit code %d, want 2", args, code)
+		}
+		checkOneLine(t, args, stderr.String(), says)
+		if stdout.Len() > 0 {
+			t.Errorf("%s: printed %q, want nothing", args, &stdout)
+		}
+	}
+}

@@ -1,0 +1,193 @@
+package command
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"bip324proxy/internal/terminal"
+)
+
+const (
+	helpWidth  = 80 // columns of the narrowest usual terminal
+	helpIndent = 28 // columns before the text about a flag
+)
+
+// The library calls printHelp for --help.
+func init() { cli.HelpPrinter = printHelp }
+
+func helpCommand() *cli.Command {
+	return command(&cli.Command{
+		Name:      "help",
+		ArgsUsage: "[COMMAND]",
+		Usage:     "show this help, or a command's",
+		Action: func(c *cli.Context) error {
+			name, err := onlyArgument(c)
+			if err != nil {
+				return err
+			}
+			if name == "" {
+				printHelp(c.App.Writer, "", c.App)
+				return nil
+			}
+			of := c.App.Command(name)
+			if of == nil {
+				return usageError{fmt.Errorf("help: %w", unknownCommand(c.App, name))}
+			}
+			printHelp(c.App.Writer, "", of)
+			return nil
+		},
+	})
+}
+
+// relevant has the settings that the help of a command lists, by command. It accepts the
+// others, too: one file serves the proxy and the commands.
+var relevant = map[string][]string{
+	"check":  {"config", "listen", "auth", "auth-file", "peer", "upstream", "connect-timeout", "status", "status-token", "status-token-file"},
+	"status": {"config", "status", "status-token", "status-token-file"},
+}
+
+// printHelp writes the help of the program or a command, in lines of at most helpWidth.
+func printHelp(w io.Writer, _ string, of any) {
+	var b strings.Builder
+	switch of := of.(type) {
+	case *cli.App:
+		writeHelp(&b, of)
+	case *cli.Command:
+		writeCommandHelp(&b, of)
+	}
+	io.WriteString(w, b.String())
+}
+
+func writeHelp(b *strings.Builder, app *cli.App) {
+	b.WriteString(`bip324-proxy is a SOCKS5 proxy that gives any Bitcoin program encrypted
+connections: BIP324, also called v2.
+
+Usage: bip324-proxy [FLAG]... [COMMAND [FLAG]... [ARGUMENT]]
+
+Without a command it serves clients until Ctrl-C. Examples:
+  bip324-proxy --status 127.0.0.1:1325             with a status page
+  bip324-proxy --upstream socks5://127.0.0.1:9050  through Tor
+  bip324-proxy check                               is all well, and if not, why?
+
+Commands:
+`)
+	for _, c := range app.VisibleCommands() {
+		writeEntry(b, c.Name+" "+c.ArgsUsage, c.Usage)
+	}
+	group := ""
+	for _, f := range app.VisibleFlags() {
+		if next := groupOf(f); next != "" && next != group {
+			group = next
+			fmt.Fprintf(b, "\n%s:\n", group)
+		}
+		writeFlag(b, f)
+	}
+	b.WriteString(`
+Each setting has one name: the flag --v1-fallback is BIP324_PROXY_V1_FALLBACK in
+the environment and v1-fallback in the --config file. The flags of a command:
+bip324-proxy help COMMAND. More about each: bip324-proxy man | man -l -
+`)
+}
+
+func writeCommandHelp(b *strings.Builder, c *cli.Command) {
+	writeText(b, "bip324-proxy "+c.Name+": "+c.Usage)
+	fmt.Fprintf(b, "\nUsage: %s\n", strings.TrimSpace("bip324-proxy "+c.Name+" [FLAG]... "+c.ArgsUsage))
+	if c.Description != "" {
+		for paragraph := range strings.SplitSeq(c.Description, "\n\n") {
+			b.WriteString("\n")
+			writeText(b, paragraph)
+		}
+	}
+	b.WriteString("\nFlags:\n")
+	hasSettings := false
+	for _, f := range c.VisibleFlags() {
+		if hasSettings = hasSettings || groupOf(f) != ""; groupOf(f) == "" && f != cli.HelpFlag {
+			writeFlag(b, f)
+		}
+	}
+	writeFlag(b, cli.HelpFlag)
+	if !hasSettings {
+		return
+	}
+	listed := relevant[c.Name]
+	if len(listed) == 0 {
+		b.WriteString("\nAll settings are accepted, too; bip324-proxy --help lists them.\n")
+		return
+	}
+	b.WriteString("\nSettings, the same as the proxy's:\n")
+	for _, f := range c.VisibleFlags() {
+		if slices.Contains(listed, f.Names()[0]) {
+			writeFlag(b, f)
+		}
+	}
+	b.WriteString("\nThe other settings are accepted, too; bip324-proxy --help lists them.\n")
+}
+
+// writeText writes a paragraph; one that is indented, such as an example, keeps its lines.
+func writeText(b *strings.Builder, paragraph string) {
+	lines := strings.Split(paragraph, "\n")
+	if !strings.HasPrefix(paragraph, " ") {
+		lines = terminal.Fold("", paragraph, helpWidth)
+	}
+	b.WriteString(strings.Join(lines, "\n") + "\n")
+}
+
+// groupOf returns the group of a setting's flag, or "" for another flag.
+func groupOf(f cli.Flag) string {
+	if of, ok := f.(interface{ Group() string }); ok {
+		return of.Group()
+	}
+	return ""
+}
+
+// valueName returns the name of a flag's value, or "" if it takes none.
+func valueName(f cli.Flag) string {
+	if !takesValue(f) {
+		return ""
+	}
+	if parts := strings.SplitN(f.(cli.DocGenerationFlag).GetUsage(), "`", 3); len(parts) == 3 {
+		return parts[1]
+	}
+	return "VALUE"
+}
+
+func writeFlag(b *strings.Builder, f cli.Flag) {
+	doc, ok := f.(cli.DocGenerationFlag)
+	if !ok {
+		return
+	}
+	head := "--" + f.Names()[0]
+	for _, short := range f.Names()[1:] {
+		head = "-" + short + ", " + head
+	}
+	text := strings.ReplaceAll(doc.GetUsage(), "`", "")
+	preset := strings.Trim(doc.GetDefaultText(), `"`)
+	if preset != "" && preset != "false" && !strings.Contains(text, "(default: ") {
+		text += " (default: " + preset + ")"
+	}
+	writeEntry(b, head+" "+valueName(f), text)
+}
+
+// writeEntry writes a name and the text about it, in two columns.
+func writeEntry(b *strings.Builder, name, text string) {
+	head := fmt.Sprintf("  %-*s", helpIndent-2, strings.TrimSpace(name))
+	if len(head) > helpIndent {
+		b.WriteString(head + "\n")
+		head = strings.Repeat(" ", helpIndent)
+	}
+	for _, line := range terminal.Fold(head, text, helpWidth) {
+		b.WriteString(line + "\n")
+	}
+}
+
+// commandNames returns the names of all commands.
+func commandNames(app *cli.App) (names []string) {
+	for _, c := range app.VisibleCommands() {
+		names = append(names, c.Name)
+	}
+	return names
+}
