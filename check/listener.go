@@ -16,8 +16,9 @@ import (
 
 // listener checks whether the proxy answers at l. SOCKS has no way to identify a server,
 // but few answer Tor's RESOLVE, and only Tor resolves 0.0.0.0. Neither request causes a
-// look-up.
-func (s *Subject) listener(ctx context.Context, l Listener) Result {
+// look-up. If alone, it contacts nothing but the proxy, and does not make the proxy connect to
+// anything.
+func (s *Subject) listener(ctx context.Context, l Listener, alone bool) Result {
 	result := func(state State, what, hint string) Result {
 		return Result{"listener", state, l.Address + ": " + what, hint}
 	}
@@ -27,6 +28,9 @@ func (s *Subject) listener(ctx context.Context, l Listener) Result {
 	}
 	if address.AnyPort() {
 		return result(Skipped, "the system chooses the port when the proxy starts", "")
+	}
+	if l.Peer != "" && alone {
+		return result(Skipped, "the proxy would connect to "+l.Peer, "")
 	}
 	if l.Peer != "" { // anything sent would go to the peer
 		d := net.Dialer{Timeout: askTimeout}
@@ -45,7 +49,7 @@ func (s *Subject) listener(ctx context.Context, l Listener) Result {
 	switch {
 	case err == nil && ip != proxy.ProbeAddr:
 		return other
-	case err == nil && s.Policy.Upstream == nil:
+	case err == nil && s.Policy.Upstream == nil && !alone:
 		if _, err := server.ProbeTor(ctx); err == nil {
 			return result(Failed, "this is Tor, or a proxy in front of it, not bip324-proxy without --upstream",
 				"choose another address with --listen; if it is bip324-proxy with --upstream, run check with its settings")

@@ -68,7 +68,7 @@ func TestListener(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &Subject{Policy: test.policy}
-			r := Report{Checks: []Result{s.listener(within(t), Listener{Address: test.addr})}}
+			r := Report{Checks: []Result{s.listener(within(t), Listener{Address: test.addr}, false)}}
 			if got := text(t, &r); got != test.want {
 				t.Errorf("got  %s\nwant %s", got, test.want)
 			}
@@ -97,7 +97,7 @@ func TestListenerIsNotBothered(t *testing.T) {
 	server := &proxy.Server{Log: slog.New(slog.NewTextHandler(&log, nil))}
 	addr := startProxy(t, server)
 	s := new(Subject)
-	if r := s.listener(within(t), Listener{Address: addr}); r.State != OK {
+	if r := s.listener(within(t), Listener{Address: addr}, false); r.State != OK {
 		t.Errorf("got %+v", r)
 	}
 	server.Shutdown(t.Context())
@@ -120,12 +120,12 @@ func TestUnixSockets(t *testing.T) {
 	served := make(chan error)
 	go func() { served <- server.Serve(l) }()
 	s := new(Subject)
-	if r := s.listener(within(t), Listener{Address: "unix:" + path}); r.State != OK {
+	if r := s.listener(within(t), Listener{Address: "unix:" + path}, false); r.State != OK {
 		t.Errorf("got %+v", r)
 	}
 	if os.Getuid() != 0 { // root may connect anyway
 		os.Chmod(path, 0)
-		if r := s.listener(within(t), Listener{Address: "unix:" + path}); r.State != Failed || !strings.Contains(r.What, "this user may not connect") {
+		if r := s.listener(within(t), Listener{Address: "unix:" + path}, false); r.State != Failed || !strings.Contains(r.What, "this user may not connect") {
 			t.Errorf("got %+v", r)
 		}
 		s.Policy.Upstream = &socks.Upstream{Network: "unix", Address: path}
@@ -136,7 +136,7 @@ func TestUnixSockets(t *testing.T) {
 	server.Close()
 	<-served
 	s.Policy.Upstream = nil
-	if r := s.listener(within(t), Listener{Address: "unix:" + path}); r.State != Failed || !strings.Contains(r.What, "nothing is listening there: no such socket") {
+	if r := s.listener(within(t), Listener{Address: "unix:" + path}, false); r.State != Failed || !strings.Contains(r.What, "nothing is listening there: no such socket") {
 		t.Errorf("got %+v", r)
 	}
 }
@@ -147,7 +147,7 @@ func TestPeerListener(t *testing.T) {
 		testkit.Serve(t, closing): "ok listener ADDR: something is listening there; it should connect clients to node.example:8333 -> to test that: bip324-proxy check node.example:8333",
 		testkit.Nobody(t):         "failed listener ADDR: nothing is listening there: connection refused -> the proxy is not running, or has other settings; start it with: bip324-proxy",
 	} {
-		r := Report{Checks: []Result{new(Subject).listener(within(t), Listener{Address: addr, Peer: "node.example:8333"})}}
+		r := Report{Checks: []Result{new(Subject).listener(within(t), Listener{Address: addr, Peer: "node.example:8333"}, false)}}
 		if got := text(t, &r); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}

@@ -25,11 +25,15 @@ upstream proxy is Tor, and who sees names. This contacts only the proxy and its
 upstream proxy. With HOST:PORT: connect to that peer as the proxy would, perform the
 v2 handshake, and print the outcome, the session id and the peer's VERSION.
 
+With --listeners: check only that the proxy answers, and contact nothing else. The
+proxy neither counts nor logs that, so a supervisor may ask every few seconds.
+
 Give the same settings as to the proxy, by flags, environment or --config. The exit
 code is 0 if all checks passed, 1 if one failed, 2 if the input was invalid.`,
 		Flags: append(settings.Flags(),
 			&cli.StringFlag{Name: "network", Usage: "`NETWORK` of the peer: " + strings.Join(transport.NetworkNames(), ", ") + ", or a magic in hexadecimal (default: by its port)"},
 			&cli.BoolFlag{Name: "v1", Usage: "if the peer does not speak v2, try v1, in plaintext"},
+			&cli.BoolFlag{Name: "listeners", Usage: "check only that the proxy answers, as a container's health check"},
 			&cli.BoolFlag{Name: "json", Usage: "print the outcome in JSON"}),
 		Action: runCheck,
 	})
@@ -42,6 +46,9 @@ func runCheck(c *cli.Context) error {
 	}
 	if peer == "" && (c.IsSet("network") || c.IsSet("v1")) {
 		return usageError{errors.New("check: --network and --v1 need a peer; add its HOST:PORT")}
+	}
+	if peer != "" && c.Bool("listeners") {
+		return usageError{fmt.Errorf("check: --listeners is about the proxy; remove it or %q", peer)}
 	}
 	var target check.Target
 	if peer != "" {
@@ -57,9 +64,12 @@ func runCheck(c *cli.Context) error {
 	ctx, stop := signal.NotifyContext(c.Context, os.Interrupt)
 	defer stop()
 	var report check.Report
-	if peer != "" {
+	switch {
+	case peer != "":
 		report = check.PeerReport(ctx, subjectOf(s), target)
-	} else {
+	case c.Bool("listeners"):
+		report = check.Listeners(ctx, subjectOf(s))
+	default:
 		report = check.Proxy(ctx, subjectOf(s), s.Summary())
 	}
 	if ctx.Err() != nil {

@@ -101,12 +101,32 @@ func TestCheckSettings(t *testing.T) {
 	}
 }
 
+// check --listeners is a health check: its exit code says whether the proxy answers.
+func TestCheckListeners(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := new(proxy.Server)
+	go server.Serve(l)
+	t.Setenv("BIP324_PROXY_LISTEN", l.Addr().String())
+	code, stdout, stderr := runProgram("check", "--listeners")
+	if want := "ok       listener       " + l.Addr().String() + ": a SOCKS5 proxy answers, as bip324-proxy does\n"; code != 0 || stdout != want || stderr != "" {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	server.Close()
+	if code, stdout, _ := runProgram("check", "--listeners"); code != 1 || !strings.Contains(stdout, "nothing is listening there") {
+		t.Errorf("exit code %d\n%s", code, stdout)
+	}
+}
+
 func TestCheckWrongInput(t *testing.T) {
 	for args, says := range map[string]string{
 		"check node.example:8333 --json":        "write --json before node.example:8333",
 		"check node.example:8333 other:8333":    `check takes one argument, [HOST:PORT]; remove "other:8333"`,
 		"check --network regtest":               "add its HOST:PORT",
 		"check --v1":                            "add its HOST:PORT",
+		"check --listeners node.example:8333":   `remove it or "node.example:8333"`,
 		"check --network testnet node.example":  `"testnet" is invalid; must be mainnet,`,
 		"check --network 0a03cf41 node.example": "write HOST:PORT",
 		"check node.example:0":                  "no port from 1 to 65535",

@@ -186,7 +186,7 @@ func (s *session) resolve(ctx context.Context, request *socks.Request) error {
 	dest := request.Dest
 	dest.Port = 0 // means nothing
 	if err := s.policy.checkRequest(dest, s.public); err != nil {
-		if s.public && dest.IP == ProbeAddr {
+		if dest.IP == ProbeAddr {
 			err = errProbe
 		}
 		return fail(request, socks.NotAllowed, err)
