@@ -1,5 +1,6 @@
 // Package journal formats a log for systemd's journal: each line begins with its priority
-// (sd-daemon(3)) and has no time, which the journal adds.
+// (sd-daemon(3)) and has no time, which the journal adds. The event log of Windows takes the
+// same lines.
 package journal
 
 import (
