@@ -27,16 +27,23 @@ func TestBcoin(t *testing.T) {
 func TestKyoto(t *testing.T) {
 	t.Parallel()
 	toolchain(t, "cargo")
-	// The program is compiled once, for a proxy at any port, and first without the recipe, which must compile, too.
-	code := "{\n" + strings.Replace(recipe(t, "kyoto", "let builder ="), "], 1324)", "], port)", 1) + "builder\n}\n"
-	const file = "src/recipe.rs"
+	manifest, err := sources.ReadFile("testdata/kyoto/Cargo.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lines := recipe(t, "kyoto", "[dependencies]"); !strings.Contains(lf(manifest), lines) {
+		t.Fatalf("Cargo.toml lacks these lines of docs/clients.md:\n%s", lines)
+	}
+	const file = "src/bin/recipe.rs" // a program by itself, and a module of the client
+	code := recipe(t, "kyoto", "use ")
 	dir := cachedWith(t, "kyoto", fstest.MapFS{file: {Data: []byte(code), Mode: 0o644}}, func(dir string) error {
 		target := filepath.Join(dir, "target")
 		build := func(code string) error {
 			return errors.Join(os.WriteFile(filepath.Join(dir, file), []byte(code), 0o644),
-				install(t, dir, "cargo", "build", "--target-dir", target))
+				install(t, dir, "cargo", "build", "--locked", "--target-dir", target))
 		}
-		if err := build("builder"); err != nil {
+		const none = "pub fn through_proxy(b: bip157::Builder, _: std::net::SocketAddr) -> bip157::Builder { b }\nfn main() {}\n"
+		if err := build(none); err != nil {
 			return err
 		}
 		if err := build(code); err != nil {
@@ -56,7 +63,7 @@ func TestKyoto(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			follow(t, func(block tip) tip { block.FilterHeader = ""; return block }, func(proxy, node string) *program {
-				return start(t, "kyoto", filepath.Join(dir, "kyoto"+exe), port(t, proxy), c.connect(node), strconv.Itoa(lastTip))
+				return start(t, "kyoto", filepath.Join(dir, "kyoto"+exe), proxy, c.connect(node), strconv.Itoa(lastTip))
 			})
 		})
 	}
@@ -66,20 +73,12 @@ func TestKyoto(t *testing.T) {
 func TestBitcoinj(t *testing.T) {
 	t.Parallel()
 	toolchain(t, "java", "javac", "mvn")
-	source, err := sources.ReadFile("testdata/bitcoinj/Client.java")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(recipe(t, "bitcoinj", "BlockingClientManager ")) {
-		if !strings.Contains(lf(source), strings.TrimSpace(line)) {
-			t.Errorf("Client.java lacks this line of docs/clients.md: %s", line)
-		}
-	}
-	dir := cached(t, "bitcoinj", func(dir string) error {
+	file := fstest.MapFS{"ThroughProxy.java": {Data: []byte(recipe(t, "bitcoinj", "import ")), Mode: 0o644}}
+	dir := cachedWith(t, "bitcoinj", file, func(dir string) error {
 		if err := install(t, dir, "mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=."); err != nil {
 			return err
 		}
-		if err := install(t, dir, "javac", "-proc:none", "-cp", "*", "Client.java"); err != nil {
+		if err := install(t, dir, "javac", "-proc:none", "-cp", "*", "Client.java", "ThroughProxy.java"); err != nil {
 			t.Fatal(err)
 		}
 		return nil

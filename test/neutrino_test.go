@@ -5,21 +5,20 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"testing"
 )
 
 // neutrino is the light client in lnd and other programs: it speaks v1 only and follows the chain by compact filters.
-// It is tested with the function in docs/clients.md, and as lnd uses it: with lnd's dialer, which sends new credentials
+// It is tested with the file in docs/clients.md, and as lnd uses it: with lnd's dialer, which sends new credentials
 // for each connection, and with Tor's RESOLVE, even for addresses.
 func TestNeutrino(t *testing.T) {
 	t.Parallel()
-	source, err := os.ReadFile("neutrino/main.go")
+	source, err := os.ReadFile("neutrino/proxy.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if code := recipe(t, "neutrino", "// throughProxy "); !strings.Contains(lf(source), code) {
-		t.Fatalf("neutrino/main.go does not contain this function of docs/clients.md:\n%s", code)
+	if code := recipe(t, "neutrino", "package main"); lf(source) != code {
+		t.Fatalf("neutrino/proxy.go is not this file of docs/clients.md:\n%s", code)
 	}
 	path := filepath.Join(t.TempDir(), "neutrino"+exe)
 	if out, err := exec.Command("go", "-C", "neutrino", "build", "-o", path).CombinedOutput(); err != nil {

@@ -20,11 +20,9 @@ import (
 	"time"
 
 	"github.com/btcsuite/btcd/chaincfg"
-	"github.com/btcsuite/btcd/connmgr"
 	"github.com/btcsuite/btcd/wire"
 	"github.com/btcsuite/btcwallet/walletdb"
 	_ "github.com/btcsuite/btcwallet/walletdb/bdb"
-	"github.com/btcsuite/go-socks/socks"
 	"github.com/lightninglabs/neutrino"
 	"github.com/lightningnetwork/lnd/tor"
 )
@@ -75,17 +73,6 @@ func run(dir, proxy, peer string, lnd bool, until int32) error {
 		return err
 	}
 	return errors.Join(report(chain, until), chain.Stop())
-}
-
-// throughProxy makes neutrino connect and resolve names only through the SOCKS5 proxy at addr, such as 127.0.0.1:1324.
-func throughProxy(config *neutrino.Config, addr string) {
-	config.Dialer = func(peer net.Addr) (net.Conn, error) {
-		proxy := &socks.Proxy{Addr: addr} // github.com/btcsuite/go-socks/socks
-		return proxy.DialTimeout(peer.Network(), peer.String(), 30*time.Second)
-	}
-	config.NameResolver = func(host string) ([]net.IP, error) {
-		return connmgr.TorLookupIP(host, addr) // github.com/btcsuite/btcd/connmgr
-	}
 }
 
 // report prints each new tip, up to height until.

@@ -1,18 +1,15 @@
 // The light client of the tests: bitcoinj with one peer. The SOCKS5 proxy is the Java runtime's own, set by
-// -DsocksProxyHost and -DsocksProxyPort. It prints a line of JSON for every block that becomes its tip, and ends at
-// the height that it is given.
+// -DsocksProxyHost and -DsocksProxyPort; the test writes ThroughProxy.java, which uses it. It prints a line of JSON for
+// every block that becomes its tip, and ends at the height that it is given.
 
 import java.net.InetAddress;
-import java.time.Duration;
 import java.util.concurrent.CountDownLatch;
-import org.bitcoinj.base.Network;
 import org.bitcoinj.core.BlockChain;
 import org.bitcoinj.core.Context;
 import org.bitcoinj.core.NetworkParameters;
 import org.bitcoinj.core.PeerAddress;
 import org.bitcoinj.core.PeerGroup;
 import org.bitcoinj.core.VersionMessage;
-import org.bitcoinj.net.BlockingClientManager;
 import org.bitcoinj.params.RegTestParams;
 import org.bitcoinj.store.MemoryBlockStore;
 
@@ -30,12 +27,7 @@ class Client {
                 done.countDown();
             }
         });
-        Network network = params.network();
-        // Only this manager's connections go through a SOCKS proxy.
-        BlockingClientManager manager = new BlockingClientManager();
-        manager.setConnectTimeout(Duration.ofSeconds(10)); // by default 1 s
-        PeerGroup group = new PeerGroup(network, chain, manager) {}; // a subclass: the constructor is protected
-        group.setConnectTimeout(Duration.ofSeconds(15)); // by default 5 s, the Bitcoin handshake included
+        PeerGroup group = ThroughProxy.peerGroup(params.network(), chain);
         // btcd does not take bitcoinj's sendaddrv2 from a peer whose protocol version is older than that message.
         VersionMessage version = new VersionMessage(params, 0);
         version.clientVersion = 70016;

@@ -1,6 +1,6 @@
 //! The light client of the tests: kyoto with one peer and a SOCKS5 proxy. For every block that becomes its tip it
 //! prints a line of JSON, with the filter and the block that it got from the peer. It ends at the height that it is
-//! given. Through a proxy, kyoto speaks v1 only. The proxy is on this machine; the test writes the line that sets it.
+//! given. Through a proxy, kyoto speaks v1 only. The test writes bin/recipe.rs, which sets the proxy.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -9,15 +9,19 @@ use std::time::Duration;
 use bip157::{Builder, Event, Network, TrustedPeer};
 use bitcoin::consensus::encode::serialize_hex;
 
+#[path = "bin/recipe.rs"]
+#[allow(dead_code)] // its main: it is a program by itself
+mod recipe;
+
 type Failure = Box<dyn std::error::Error>;
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     let args: Vec<String> = std::env::args().collect();
-    let [_, port, peer, until] = args.as_slice() else {
-        return Err("usage: kyoto PORT PEER HEIGHT".into());
+    let [_, proxy, peer, until] = args.as_slice() else {
+        return Err("usage: kyoto PROXY PEER HEIGHT".into());
     };
-    let port: u16 = port.parse()?;
+    let proxy: SocketAddr = proxy.parse()?;
     let until: u32 = until.parse()?;
     let peer = match peer.parse::<SocketAddr>() {
         Ok(addr) => TrustedPeer::from_socket_addr(addr),
@@ -34,8 +38,7 @@ async fn main() -> Result<(), Failure> {
         .fetch_witness_data()
         .handshake_timeout(Duration::from_secs(10))
         .response_timeout(Duration::from_secs(15));
-    let builder = include!("recipe.rs");
-    let (node, mut client) = builder.build();
+    let (node, mut client) = recipe::through_proxy(builder, proxy).build();
     tokio::spawn(async move {
         if let Err(err) = node.run().await {
             eprintln!("{err}"); // and there are no more events
