@@ -7,10 +7,11 @@ import (
 	"testing"
 )
 
-// absences lists the skipped tests and why: without -v, go test does not mention them.
+// absences counts the skipped tests by the reason: without -v, go test does not mention them.
 var absences struct {
-	mu   sync.Mutex
-	list []string
+	mu      sync.Mutex
+	reasons []string // in the order of their first test
+	count   map[string]int
 }
 
 // notRun skips a test whose program is missing and records why.
@@ -18,16 +19,21 @@ func notRun(t *testing.T, format string, args ...any) {
 	t.Helper()
 	why := fmt.Sprintf(format, args...)
 	absences.mu.Lock()
-	absences.list = append(absences.list, t.Name()+": "+why)
+	if absences.count == nil {
+		absences.count = make(map[string]int)
+	}
+	if absences.count[why]++; absences.count[why] == 1 {
+		absences.reasons = append(absences.reasons, why)
+	}
 	absences.mu.Unlock()
 	t.Skip("not run: " + why)
 }
 
-// reportAbsences lists the skipped tests.
+// reportAbsences writes a line for each reason for which tests were skipped.
 func reportAbsences(w io.Writer) {
 	absences.mu.Lock()
 	defer absences.mu.Unlock()
-	for _, a := range absences.list {
-		fmt.Fprintln(w, "NOT RUN:", a)
+	for _, why := range absences.reasons {
+		fmt.Fprintf(w, "NOT RUN: %s (tests: %d, -v names them)\n", why, absences.count[why])
 	}
 }

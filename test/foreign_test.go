@@ -50,11 +50,10 @@ func cachedWith(t *testing.T, name string, added fstest.MapFS, install func(dir 
 	if added != nil {
 		id += "-" + digest(t, added)
 	}
-	cache, err := os.UserCacheDir()
+	home, err := cacheHome()
 	if err != nil {
 		notRun(t, "no cache directory: %v", err)
 	}
-	home := filepath.Join(cache, "bip324-proxy-test")
 	dir := filepath.Join(home, name+"-"+id)
 	if _, err := os.Stat(dir); err == nil {
 		return dir

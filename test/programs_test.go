@@ -3,19 +3,13 @@ package test
 import (
 	"bytes"
 	"context"
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
-	"path/filepath"
-	"runtime"
-	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -25,59 +19,6 @@ const patience = 90 * time.Second
 
 // long reports whether tests run in their long forms.
 var long = os.Getenv("LONG") != ""
-
-// inNamespace is the environment variable with the proxy's path for a test that runs itself again in a namespace.
-const inNamespace = "TEST_IN_NAMESPACE"
-
-// binaries holds the paths of the programs that TestMain built.
-var binaries struct{ proxy, btcd string }
-
-func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
-
-func buildAndRun(m *testing.M) int {
-	if binaries.proxy = os.Getenv(inNamespace); binaries.proxy != "" {
-		return m.Run()
-	}
-	flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))) // most tests wait for timers and programs; -parallel goes before it
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)           // or under nohup(1) programs that tests start would ignore it
-	dir, err := os.MkdirTemp("", "bip324-proxy-test-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-
-	if binaries.btcd, err = build(dir, "github.com/btcsuite/btcd"); err == nil {
-		binaries.proxy, err = build(dir, "bip324proxy", raceFlag()...)
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer reportAbsences(os.Stdout)
-	return m.Run()
-}
-
-// exe is the suffix of executables on this system.
-var exe = map[string]string{"windows": ".exe"}[runtime.GOOS]
-
-// build compiles a main package at the version in go.mod and returns the program's path.
-func build(dir, pkg string, flags ...string) (string, error) {
-	args := append([]string{"build", "-o", dir + string(filepath.Separator)}, flags...)
-	if out, err := exec.Command("go", append(args, pkg)...).CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build %s: %w\n%s", pkg, err, out)
-	}
-	return filepath.Join(dir, filepath.Base(pkg)+exe), nil
-}
-
-// raceFlag makes `go test -race` build the proxy with the race detector, too.
-func raceFlag() []string {
-	if info, ok := debug.ReadBuildInfo(); ok &&
-		slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"}) {
-		return []string{"-race"}
-	}
-	return nil
-}
 
 // program is a running program and its output.
 type program struct {
