@@ -34,6 +34,17 @@ func (l listener) attrs(s *settings.Settings) []any {
 	return append(args, "v1_fallback", s.V1Fallback, "passthrough", s.Passthrough)
 }
 
+// socksAddresses returns the addresses where listeners accept SOCKS.
+func socksAddresses(listeners []listener) *[]string {
+	addresses := new([]string)
+	for _, l := range listeners {
+		if l.peer == "" {
+			*addresses = append(*addresses, l.Addr().String())
+		}
+	}
+	return addresses
+}
+
 // openListeners opens the listeners of --listen, systemd and --peer. Without --listen and
 // systemd it opens those of the default addresses that this machine has, one at least;
 // missing has the errors of the others.

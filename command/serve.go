@@ -30,7 +30,8 @@ type service struct {
 	current   atomic.Pointer[settings.Settings] // in force
 	server    *proxy.Server
 	listeners []listener
-	page      net.Listener // of the status page, or nil
+	socks     atomic.Pointer[[]string] // addresses of the listeners for SOCKS; nil until they are open
+	page      net.Listener             // of the status page, or nil
 	peers     *fallback.Peers
 	peersLost error           // why the file of known peers could not be opened
 	queue     *logqueue.Queue // log's
@@ -100,6 +101,7 @@ func serve(c *cli.Context) error {
 	if s.listeners, missing, err = openListeners(set, opening); err != nil {
 		return err
 	}
+	s.socks.Store(socksAddresses(s.listeners))
 	for _, err := range missing {
 		s.log.Info("default address skipped: this machine does not have it", "err", errors.Unwrap(err))
 	}
@@ -184,6 +186,18 @@ func (s *service) notify(state string) {
 	}
 }
 
+// logMisdirected logs that a SOCKS client connected to the status page.
+func (s *service) logMisdirected(client net.Addr) {
+	var args []any
+	if listen := s.socks.Load(); listen != nil {
+		args = append(args, "listen", strings.Join(*listen, ","))
+	}
+	if _, ok := client.(*net.TCPAddr); ok && s.settings().LogAddresses {
+		args = append(args, "client", client.String())
+	}
+	s.log.Warn("a SOCKS client connected to the status page; set its proxy to an address of --listen instead", args...)
+}
+
 // showStatus serves the status page, if there is one, until stop is called.
 func (s *service) showStatus() (stop func()) {
 	l := s.page
@@ -199,6 +213,7 @@ func (s *service) showStatus() (stop func()) {
 		Hosts:     s.settings().Hosts,
 		LogLost:   s.queue.Lost,
 		Log:       s.log,
+		OnSOCKS:   s.logMisdirected,
 	}
 	where := []any{"addr", l.Addr().String()}
 	if _, ok := l.Addr().(*net.TCPAddr); ok {

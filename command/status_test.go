@@ -87,6 +87,37 @@ func TestStatusToken(t *testing.T) {
 	checkOneLine(t, "no token", stderr, "requires a token; give the proxy's with --status-token-file FILE")
 }
 
+// A client whose proxy is set to the status page's address is told of in the log, with the right
+// one, and with its own only if addresses are logged.
+func TestSOCKSClientOfStatusPage(t *testing.T) {
+	for _, show := range []bool{true, false} {
+		p := startProgram(t, "--listen", "127.0.0.1:0", "--peer", "127.0.0.1:0=127.0.0.1:9", "--status", "127.0.0.1:0", fmt.Sprintf("--log-addresses=%t", show))
+		var page string
+		var listening []string
+		for len(listening) < 2 || page == "" {
+			line := p.nextOf(t, "listening", "status page")
+			if line["msg"] == "status page" {
+				page = line["addr"].(string)
+			} else {
+				listening = append(listening, line["addr"].(string))
+			}
+		}
+		nc, err := net.Dial("tcp", page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		nc.Write([]byte{5, 1, 0})
+		line := p.next(t, "a SOCKS client connected to the status page; set its proxy to an address of --listen instead")
+		if client, shown := line["client"]; shown != show || show && client != nc.LocalAddr().String() {
+			t.Errorf("--log-addresses=%t: the line has the client %v, want %v", show, client, nc.LocalAddr())
+		}
+		if line["level"] != "WARN" || line["listen"] != listening[0] {
+			t.Errorf("the line is %v, want a warning with %s", line, listening[0])
+		}
+	}
+}
+
 func TestStatusWrongInput(t *testing.T) {
 	for args, says := range map[string]string{
 		"status nowhere":               `status: "nowhere" is not a valid address`,

@@ -2,11 +2,14 @@ package status
 
 import (
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // maxServed is the maximum number of requests served at once, not counting health checks, which
@@ -17,21 +20,50 @@ const maxServed = MaxConns - 4
 // served: answers are quick unless the client does not read them.
 const turnTimeout = 2 * time.Second
 
+// socksInterval is the least time between reports of clients that speak SOCKS.
+const socksInterval = time.Minute
+
 // conns are the open connections. A new one beyond MaxConns evicts the one that has been idle
 // longest, so that idle connections cannot keep others out.
 type conns struct {
-	turns chan struct{} // a semaphore: one for each request being served
+	turns   chan struct{}         // a semaphore: one for each request being served
+	onSOCKS func(client net.Addr) // is called for a connection that begins as SOCKS does
 
 	mu   sync.Mutex
 	open []*conn // the one that has been idle longest first
 }
 
-func newConns() *conns { return &conns{turns: make(chan struct{}, maxServed)} }
+// newConns returns an empty set. onSOCKS, if not nil, is called for a client that speaks
+// SOCKS, at most once in socksInterval.
+func newConns(onSOCKS func(client net.Addr)) *conns {
+	seldom := rate.Sometimes{Interval: socksInterval}
+	return &conns{turns: make(chan struct{}, maxServed), onSOCKS: func(client net.Addr) {
+		if onSOCKS != nil {
+			seldom.Do(func() { onSOCKS(client) })
+		}
+	}}
+}
 
 // conn is a connection; served is guarded by conns.mu.
 type conn struct {
 	net.Conn
+	conns  *conns
 	served bool // a request on it has its turn
+	begun  bool // its first byte was read, by the one goroutine that reads
+}
+
+// Read ends a connection whose first byte is the version of SOCKS 4 or 5, which no HTTP
+// request begins with: the client would wait for an answer that does not come.
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 && !c.begun {
+		c.begun = true
+		if p[0] == 4 || p[0] == 5 {
+			c.conns.onSOCKS(c.RemoteAddr())
+			return 0, io.EOF
+		}
+	}
+	return n, err
 }
 
 // evict closes the connection that has been idle, or served, longest. conns.mu is held.
@@ -61,7 +93,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	if len(l.conns.open) >= MaxConns {
 		l.conns.evict(false) // maxServed leaves some
 	}
-	added := &conn{Conn: c}
+	added := &conn{Conn: c, conns: l.conns}
 	l.conns.open = append(l.conns.open, added)
 	return added, nil
 }

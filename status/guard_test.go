@@ -44,7 +44,7 @@ func get(s *Server, addr net.Addr, method, target, host string, headers ...strin
 		r.Header.Add(name, value)
 	}
 	w := httptest.NewRecorder()
-	s.handler(addr, new(recent), newConns()).ServeHTTP(w, r)
+	s.handler(addr, new(recent), newConns(nil)).ServeHTTP(w, r)
 	return w.Result()
 }
 
@@ -307,7 +307,7 @@ func TestToken(t *testing.T) {
 // A token in the page's address is replaced with a cookie that is not the token.
 func TestTokenInAddress(t *testing.T) {
 	s := &Server{Token: token, Snapshot: idle}
-	h := s.handler(public, new(recent), newConns())
+	h := s.handler(public, new(recent), newConns(nil))
 	ask := func(target, host string, cookies ...*http.Cookie) *http.Response {
 		r := httptest.NewRequest("GET", target, nil)
 		r.Host = host
@@ -340,7 +340,7 @@ func TestTokenInAddress(t *testing.T) {
 		t.Errorf("with part of the cookie: got %d", r.StatusCode)
 	}
 	// The cookie is invalid in another process.
-	h = s.handler(public, new(recent), newConns())
+	h = s.handler(public, new(recent), newConns(nil))
 	if r := ask("/", "192.0.2.1:1325", c); r.StatusCode != 401 {
 		t.Errorf("with the cookie of another process: got %d", r.StatusCode)
 	}
@@ -370,7 +370,7 @@ func FuzzHost(f *testing.F) {
 		f.Add(host)
 	}
 	s := &Server{Snapshot: idle}
-	handlers := map[bool]http.Handler{true: s.handler(loopback, new(recent), newConns()), false: (&Server{Snapshot: idle, Token: token}).handler(public, new(recent), newConns())}
+	handlers := map[bool]http.Handler{true: s.handler(loopback, new(recent), newConns(nil)), false: (&Server{Snapshot: idle, Token: token}).handler(public, new(recent), newConns(nil))}
 	f.Fuzz(func(t *testing.T, host string) {
 		for local, h := range handlers {
 			r := httptest.NewRequest("GET", "/style.css", nil)

@@ -47,6 +47,10 @@ type Server struct {
 	Settings func() []Setting // in force, without secrets; nil if there are none to show
 	LogLost  func() uint64    // lines of the program's log that were lost; nil if there is no metric of them
 	Log      *slog.Logger     // gets errors of connections; nil is slog.Default()
+
+	// OnSOCKS is called when a client speaks SOCKS, at most once a minute: its proxy is set to
+	// the page's address by mistake. It may be nil.
+	OnSOCKS func(client net.Addr)
 }
 
 // Setting is a setting in force.
@@ -73,7 +77,7 @@ func (s *Server) Serve(until context.Context, l net.Listener) error {
 	ctx, cancel := context.WithCancel(until)
 	defer cancel()
 	recent := new(recent)
-	conns := newConns()
+	conns := newConns(s.OnSOCKS)
 	h := &http.Server{
 		Handler:           s.handler(l.Addr(), recent, conns),
 		ConnContext:       func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },

@@ -1,0 +1,58 @@
+package status
+
+import (
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	socksclient "golang.org/x/net/proxy"
+)
+
+// A client that speaks SOCKS is disconnected at once and reported; the next ones within a minute
+// are not reported. Browsers are not affected.
+func TestSOCKSClient(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	reports := make(chan net.Addr, 10)
+	stop := serve(t, &Server{OnSOCKS: func(client net.Addr) { reports <- client }}, l)
+	defer stop()
+	addr := l.Addr().String()
+	dialer, err := socksclient.SOCKS5("tcp", addr, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if c, err := dialer.Dial("tcp", "192.0.2.1:8333"); err == nil {
+			c.Close()
+			t.Error("the status page served SOCKS")
+		}
+	}
+	socks4, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socks4.Close()
+	socks4.SetDeadline(time.Now().Add(time.Minute))
+	socks4.Write([]byte{4, 1, 0x20, 0x8d, 192, 0, 2, 1, 0})
+	if n, err := socks4.Read(make([]byte, 1)); n > 0 || err == nil {
+		t.Error("a SOCKS 4 client got an answer")
+	}
+	if n := len(reports); n != 1 {
+		t.Errorf("%d reports, want 1", n)
+	} else if client := <-reports; client.(*net.TCPAddr).Port == 0 {
+		t.Errorf("the report is about %v", client)
+	}
+	client := &http.Client{Transport: new(http.Transport)}
+	defer client.CloseIdleConnections()
+	r, err := client.Get("http://" + addr + "/healthz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Body.Close()
+	if r.StatusCode != 200 {
+		t.Errorf("a browser got %d", r.StatusCode)
+	}
+}
