@@ -30,7 +30,7 @@ func checkArguments(app *cli.App, args []string) ([]string, error) {
 			flags = append(slices.Clone(c.Flags), cli.HelpFlag)
 			continue
 		}
-		name, _, hasValue := strings.Cut(strings.TrimPrefix(arg[1:], "-"), "=")
+		name, value, hasValue := strings.Cut(strings.TrimPrefix(arg[1:], "-"), "=")
 		f := flagNamed(flags, name)
 		next := ""
 		if i+1 < len(args) {
@@ -41,6 +41,8 @@ func checkArguments(app *cli.App, args []string) ([]string, error) {
 			return args, nil
 		case f == nil:
 			return nil, usageError{unknownFlag(app, c, flags, name)}
+		case hasValue && groupOf(f) == "" && !takesValue(f) && asBool(value) == "":
+			return nil, usageError{fmt.Errorf("--%s: %q is invalid; must be true or false", name, value)}
 		case hasValue:
 		case name == "help" || name == "h":
 			if c != nil || app.Command(next) == nil { // --help COMMAND is help COMMAND
@@ -133,6 +135,8 @@ func unknownCommand(app *cli.App, word string) error {
 		return fmt.Errorf("unknown command %q; did you mean --%s?", word, flag)
 	case near != "":
 		return fmt.Errorf("unknown command %q; did you mean %s?", word, near)
+	case slices.Contains([]string{"serve", "run", "start"}, word):
+		return fmt.Errorf("unknown command %q; leave it out: without a command, the proxy runs", word)
 	case notAddress == nil:
 		return fmt.Errorf("unknown command %q; to listen on that address, write --listen %s; to check that peer, check %s", word, word, word)
 	}

@@ -39,9 +39,12 @@ func TestTypos(t *testing.T) {
 		"--auth-file --status x":       "--auth-file needs a value; write --auth-file FILE",
 		"check --network":              "--network needs a value; write --network NETWORK",
 		"---listen":                    "see bip324-proxy --help",
-		"help nosuch":                  `help: unknown command "nosuch"; bip324-proxy --help lists all`,
-		"help chekc":                   `help: unknown command "chekc"; did you mean check?`,
-		"help check status":            `help takes one argument, [COMMAND]; remove "status"`,
+		"check --json=maybe":           `--json: "maybe" is invalid; must be true or false`,
+		"serve":                        `unknown command "serve"; leave it out: without a command, the proxy runs`,
+		"help nosuch":                  `help: unknown command or setting "nosuch"; bip324-proxy --help lists all`,
+		"help chekc":                   `help: unknown command or setting "chekc"; did you mean check?`,
+		"help v1-falback":              "did you mean v1-fallback?",
+		"help check status":            `help takes one argument, [NAME]; remove "status"`,
 	} {
 		var stdout, stderr bytes.Buffer
 		if code := Run(append([]string{"bip324-proxy"}, strings.Fields(args)...), &stdout, &stderr); code != 2 {

@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"bip324proxy/internal/terminal"
+	"bip324proxy/settings"
 )
 
 const (
@@ -22,8 +23,8 @@ func init() { cli.HelpPrinter = printHelp }
 func helpCommand() *cli.Command {
 	return command(&cli.Command{
 		Name:      "help",
-		ArgsUsage: "[COMMAND]",
-		Usage:     "show this help, or a command's",
+		ArgsUsage: "[NAME]",
+		Usage:     "show this help, or that of a command or setting",
 		Action: func(c *cli.Context) error {
 			name, err := onlyArgument(c)
 			if err != nil {
@@ -33,12 +34,21 @@ func helpCommand() *cli.Command {
 				printHelp(c.App.Writer, "", c.App)
 				return nil
 			}
-			of := c.App.Command(name)
-			if of == nil {
-				return usageError{fmt.Errorf("help: %w", unknownCommand(c.App, name))}
+			if of := c.App.Command(name); of != nil {
+				printHelp(c.App.Writer, "", of)
+				return nil
 			}
-			printHelp(c.App.Writer, "", of)
-			return nil
+			names := commandNames(c.App)
+			for _, f := range settings.Flags() {
+				if names = append(names, f.Names()...); f.Names()[0] == name {
+					printHelp(c.App.Writer, "", f)
+					return nil
+				}
+			}
+			if near := settings.Nearest(name, names); near != "" {
+				return usageError{fmt.Errorf("help: unknown command or setting %q; did you mean %s?", name, near)}
+			}
+			return usageError{fmt.Errorf("help: unknown command or setting %.60q; bip324-proxy --help lists all", name)}
 		},
 	})
 }
@@ -50,7 +60,8 @@ var relevant = map[string][]string{
 	"status": {"config", "status", "status-token", "status-token-file"},
 }
 
-// printHelp writes the help of the program or a command, in lines of at most helpWidth.
+// printHelp writes the help of the program, a command or a setting's flag, in lines of at
+// most helpWidth.
 func printHelp(w io.Writer, _ string, of any) {
 	var b strings.Builder
 	switch of := of.(type) {
@@ -58,6 +69,8 @@ func printHelp(w io.Writer, _ string, of any) {
 		writeHelp(&b, of)
 	case *cli.Command:
 		writeCommandHelp(&b, of)
+	case cli.DocGenerationFlag:
+		writeSettingHelp(&b, of)
 	}
 	io.WriteString(w, b.String())
 }
@@ -88,8 +101,8 @@ Commands:
 	}
 	b.WriteString(`
 Each setting has one name: the flag --v1-fallback is BIP324_PROXY_V1_FALLBACK in
-the environment and v1-fallback in the --config file. The flags of a command:
-bip324-proxy help COMMAND. More about each: bip324-proxy man | man -l -
+the environment and v1-fallback in the --config file. More about a setting or a
+command: bip324-proxy help NAME; about all of them: bip324-proxy man | man -l -
 `)
 }
 
@@ -125,6 +138,24 @@ func writeCommandHelp(b *strings.Builder, c *cli.Command) {
 		}
 	}
 	b.WriteString("\nThe other settings are accepted, too; bip324-proxy --help lists them.\n")
+}
+
+func writeSettingHelp(b *strings.Builder, f cli.DocGenerationFlag) {
+	name := f.Names()[0]
+	fmt.Fprintf(b, "Usage: %s\n\n", strings.TrimSpace("bip324-proxy --"+name+" "+valueName(f)))
+	text := strings.ReplaceAll(f.GetUsage(), "`", "") + "."
+	if of, ok := f.(interface{ More() string }); ok {
+		text += " " + of.More()
+	}
+	writeText(b, text)
+	b.WriteString("\n")
+	if preset := f.GetDefaultText(); preset != "" {
+		writeEntry(b, "default", preset)
+	}
+	writeEntry(b, "in the environment", strings.Join(f.GetEnvVars(), ", "))
+	if name != "config" {
+		writeEntry(b, "in the --config file", name)
+	}
 }
 
 // writeText writes a paragraph; one that is indented, such as an example, keeps its lines.

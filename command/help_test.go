@@ -32,6 +32,9 @@ func TestHelpFits(t *testing.T) {
 	for _, c := range helpApp().Commands {
 		all = append(all, []string{c.Name, "--help"}, []string{"help", c.Name})
 	}
+	for _, f := range settings.Flags() {
+		all = append(all, []string{"help", f.Names()[0]})
+	}
 	for _, args := range all {
 		text := output(t, args...)
 		for line := range strings.Lines(text) {
@@ -39,7 +42,7 @@ func TestHelpFits(t *testing.T) {
 				t.Errorf("%s: line %q", args, line)
 			}
 		}
-		if !strings.Contains(text, "\nUsage: bip324-proxy ") {
+		if !strings.Contains("\n"+text, "\nUsage: bip324-proxy ") {
 			t.Errorf("%s: prints\n%s", args, text)
 		}
 	}
@@ -71,6 +74,23 @@ func TestHelpIsComplete(t *testing.T) {
 		if !strings.Contains(help, words) {
 			t.Errorf("the help lacks %q", words)
 		}
+	}
+}
+
+// The help of a setting has all that is said about it.
+func TestHelpOfSettings(t *testing.T) {
+	want := `Usage: bip324-proxy --v1-fallback WHERE
+
+WHERE peers without v2 may get plaintext v1: never, overlay (.onion, CJDNS) or
+always. overlay is where the network encrypts: .onion through a local Tor, and
+CJDNS.
+
+  default                   never
+  in the environment        BIP324_PROXY_V1_FALLBACK
+  in the --config file      v1-fallback
+`
+	if got := output(t, "help", "v1-fallback"); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
 

@@ -19,7 +19,7 @@ type setting struct {
 	values []string            // the valid ones, if they are few
 	group  string              // one of groups: where the help has it
 	usage  string              // as in the help, with the value's name in backquotes
-	more   string              // further sentences, for the manual page
+	more   string              // further sentences, for the manual page and the setting's own help
 	reload bool                // SIGHUP changes it while the proxy runs
 	guard  string              // of one that protects unless it has its default: the setting to write to drop that protection
 	secret bool                // never shown
@@ -64,15 +64,15 @@ var table = []*setting{
 	{name: "v1-fallback", group: groupV1, field: func(s *Settings) any { return &s.V1Fallback }, preset: "never", reload: true,
 		values: []string{"never", "overlay", "always"},
 		usage:  "`WHERE` peers without v2 may get plaintext v1: never, overlay (.onion, CJDNS) or always",
-		more:   "With overlay only where the network encrypts: .onion through a local Tor, and CJDNS."},
+		more:   "overlay is where the network encrypts: .onion through a local Tor, and CJDNS."},
 	{name: "cjdnsreachable", group: groupV1, field: func(s *Settings) any { return &s.cjdnsReachable }, preset: "false", reload: true,
 		usage: "this host is on CJDNS: fc00::/8 is that network",
-		more:  "Addresses in fc00::/8 are then reached through that network, otherwise they are ordinary private addresses."},
+		more:  "Otherwise these are ordinary private addresses."},
 	{name: "known-peers", group: groupV1, field: func(s *Settings) any { return &s.KnownPeers },
 		usage: "`FILE` that remembers which peers speak v2",
 		more:  "These are never downgraded to v1, even after a restart."},
 	{name: "allow", group: groupPeers, field: func(s *Settings) any { return &s.allow }, reload: true,
-		usage: "`RULE` for destinations to allow, before --deny; repeatable",
+		usage: "`RULE` for destinations to allow even if --deny has them; repeatable",
 		more:  "A rule is HOST or HOST:PORT; see --deny."},
 	{name: "deny", group: groupPeers, field: func(s *Settings) any { return &s.deny }, reload: true, guard: "deny",
 		usage: "`RULE` for destinations to deny, such as private, 10.0.0.0/8, *.onion or *:25; repeatable",
@@ -91,7 +91,7 @@ var table = []*setting{
 		usage: "`NUMBER` of simultaneous sessions (default: by the file descriptor limit, at most 4096)",
 		more:  "Further clients are refused."},
 	{name: "client-rate", group: groupLimits, field: func(s *Settings) any { return &s.ClientRate }, preset: "20",
-		usage: "`NUMBER` of connections a second from one address",
+		usage: "`NUMBER` of connections a second from one remote address",
 		more:  "It applies where --listen is not a loopback address."},
 	{name: "status", group: groupStatus, field: func(s *Settings) any { return &s.Status },
 		usage: "`ADDRESS` of the status page, such as 127.0.0.1:1325",

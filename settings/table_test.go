@@ -32,3 +32,15 @@ func TestSettingsAreDocumented(t *testing.T) {
 		}
 	}
 }
+
+// Each setting has a flag, in a group, and texts that fit together: a phrase and sentences.
+func TestSettingsHaveFlags(t *testing.T) {
+	if got := len(Flags()); got != len(table) {
+		t.Errorf("%d settings are in groups, want %d", got, len(table))
+	}
+	for _, s := range table {
+		if s.usage == "" || strings.HasSuffix(s.usage, ".") || s.more != "" && !strings.HasSuffix(s.more, ".") {
+			t.Errorf("%s: usage %q, more %q", s.name, s.usage, s.more)
+		}
+	}
+}

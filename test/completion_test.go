@@ -54,6 +54,7 @@ var completions = []struct {
 	{"--passthrough=d", "deny"},
 	{"--log-level=", "debug error info warn"},
 	{"completion ", "bash fish zsh"},
+	{"help ch", "check"},
 	{"--log-format json completion f", "fish"},
 	{"--listen 127.0.0.1:0 --pass", "--passthrough"},
 	{"--listen 127.0.0.1:0 demo --h", "--help"},
