@@ -52,14 +52,19 @@ type conn struct {
 	begun  bool // its first byte was read, by the one goroutine that reads
 }
 
-// Read ends a connection whose first byte is the version of SOCKS 4 or 5, which no HTTP
-// request begins with: the client would wait for an answer that does not come.
+// notSOCKS is the answer to a client that speaks SOCKS.
+const notSOCKS = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\nthis is a status page, not a SOCKS proxy\n"
+
+// Read answers and ends a connection whose first byte is the version of SOCKS 4 or 5, which
+// no HTTP request begins with: the server would wait for the end of a line.
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if n > 0 && !c.begun {
 		c.begun = true
 		if p[0] == 4 || p[0] == 5 {
 			c.conns.onSOCKS(c.RemoteAddr())
+			c.SetWriteDeadline(time.Now().Add(time.Second))
+			io.WriteString(c.Conn, notSOCKS)
 			return 0, io.EOF
 		}
 	}

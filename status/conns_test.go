@@ -1,15 +1,17 @@
 package status
 
 import (
+	"io"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
 	socksclient "golang.org/x/net/proxy"
 )
 
-// A client that speaks SOCKS is disconnected at once and reported; the next ones within a minute
+// A client that speaks SOCKS is answered and disconnected at once, and reported; the next ones within a minute
 // are not reported. Browsers are not affected.
 func TestSOCKSClient(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -37,8 +39,8 @@ func TestSOCKSClient(t *testing.T) {
 	defer socks4.Close()
 	socks4.SetDeadline(time.Now().Add(time.Minute))
 	socks4.Write([]byte{4, 1, 0x20, 0x8d, 192, 0, 2, 1, 0})
-	if n, err := socks4.Read(make([]byte, 1)); n > 0 || err == nil {
-		t.Error("a SOCKS 4 client got an answer")
+	if answer, err := io.ReadAll(socks4); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 400 ") {
+		t.Errorf("a SOCKS 4 client got %q, %v", answer, err)
 	}
 	if n := len(reports); n != 1 {
 		t.Errorf("%d reports, want 1", n)

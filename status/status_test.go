@@ -117,7 +117,7 @@ func TestNotHTTP(t *testing.T) {
 		"GET http://evil.example/ HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n":   "HTTP/1.1 403 ",
 		"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nHost: evil.example\r\n\r\n":                     "HTTP/1.1 400 ",
 		"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: " + strings.Repeat("x", 32<<10) + "\r\n\r\n": "HTTP/1.1 431 ",
-		"\x16\x03\x01\x00": "HTTP/1.1 400 ", // TLS
+		"\x05\x01\x00": "HTTP/1.1 400 ",
 		"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000000000\r\nExpect: 100-continue\r\n\r\n":                 "HTTP/1.1 405 ",
 		"POST /api/status HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\n": "HTTP/1.1 405 ",
 		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n": "HTTP/1.1 ",
