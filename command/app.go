@@ -37,6 +37,11 @@ func Run(args []string, stdout, stderr io.Writer) int {
 		return 0
 	}
 	writeError(stderr, err.Error(), time.Second)
+	return exitCode(err)
+}
+
+// exitCode returns the exit code for an error.
+func exitCode(err error) int {
 	if errors.As(err, new(usageError)) || errors.As(err, new(*settings.Error)) {
 		return 2
 	}
@@ -82,6 +87,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			configCommand(),
 			checkCommand(),
 			statusCommand(),
+			serviceCommand(),
 			manCommand(),
 			completionCommand(),
 			versionCommand(),

@@ -43,18 +43,25 @@ type service struct {
 	reloads chan os.Signal            // SIGHUP, if it asks for a reload
 	end     atomic.Pointer[time.Time] // when the process ends at the latest; nil before it is stopped
 	unsaved atomic.Bool               // the known peers are not saved yet
+	ready   func()                    // called once it listens
 }
 
 // settings returns the settings in force.
 func (s *service) settings() *settings.Settings { return s.current.Load() }
 
-// serve runs the service.
+// serve runs the service until a signal stops it.
 func serve(c *cli.Context) error {
 	if c.Args().Present() {
 		return usageError{unknownCommand(c.App, c.Args().First())}
 	}
 	signals.Catch() // until the process ends
-	s := &service{level: new(slog.LevelVar), stderr: c.App.ErrWriter}
+	return runService(c, func() {})
+}
+
+// runService runs the service until package signals says to stop. It calls ready once the
+// service listens.
+func runService(c *cli.Context, ready func()) error {
+	s := &service{level: new(slog.LevelVar), stderr: c.App.ErrWriter, ready: ready}
 	done := make(chan struct{})
 	defer close(done)
 	s.awaitStops(done)
@@ -141,6 +148,7 @@ func (s *service) run(loaded <-chan loading) error {
 		s.log.Info("the upstream proxy gets the credentials in its URL; those of clients are not passed on")
 	}
 	s.notify("READY=1")
+	s.ready()
 	probing, stopProbing := context.WithCancel(context.Background())
 	defer stopProbing()
 	go s.server.ProbeUpstream(probing)

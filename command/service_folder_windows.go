@@ -1,0 +1,130 @@
+package command
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/windows"
+)
+
+// serviceSID identifies the service's account: "sc.exe showsid bip324-proxy" prints it.
+const serviceSID = "S-1-5-80-3807121369-2665056235-2552353051-946726838-1226581628"
+
+// Access to the folder of the settings and to the one of the known peers in it: for the
+// system, administrators and the service; not for other users, as settings may have
+// passwords. The service can write only known peers.
+const (
+	onlyAdministrators = "O:BAD:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)"
+	settingsAccess     = onlyAdministrators + "(A;OICI;0x1200a9;;;" + serviceSID + ")" // read
+	stateAccess        = onlyAdministrators + "(A;OICI;0x1301bf;;;" + serviceSID + ")" // modify
+)
+
+// firstConfig is the file of settings that a new service gets.
+const firstConfig = "# Settings of the bip324-proxy service. docs/configuration.md lists all of them.\r\n" +
+	"# To apply a change: bip324-proxy service reload\r\n" +
+	"# A path is written in '' and from its drive on, such as 'C:\\folder\\file'.\r\n\r\n" +
+	"# The status page, http://127.0.0.1:1325/ in a browser.\r\n" +
+	"status = \"127.0.0.1:1325\"\r\n\r\n" +
+	"# Which peers speak v2, kept across restarts in the one folder that the service can write to.\r\n" +
+	"known-peers = '%s'\r\n"
+
+// dataFolder returns the folder of the service's settings and known peers.
+func dataFolder() (string, error) {
+	parent, err := windows.KnownFolderPath(windows.FOLDERID_ProgramData, 0)
+	return filepath.Join(parent, serviceName), err
+}
+
+// prepareConfig returns the path of the file with the service's settings: that of --config,
+// or the one in dataFolder, which it creates if there is none, with the folders.
+func prepareConfig(c *cli.Context) (config string, isNew bool, err error) {
+	folder, err := dataFolder()
+	if err != nil {
+		return "", false, err
+	}
+	state := filepath.Join(folder, "state")
+	config = filepath.Join(folder, "config.toml")
+	for _, path := range []string{folder, config, state} {
+		if err := checkOwner(path); err != nil {
+			return "", false, err
+		}
+	}
+	for _, f := range []struct{ path, access string }{{folder, settingsAccess}, {state, stateAccess}} {
+		if err := makeFolder(f.path, f.access); err != nil {
+			return "", false, err
+		}
+	}
+	given := os.Getenv("BIP324_PROXY_CONFIG")
+	for _, level := range c.Lineage() {
+		if texts, _ := level.Value("config").([]string); len(texts) > 0 {
+			given = texts[len(texts)-1]
+			break
+		}
+	}
+	if given != "" {
+		config, err = filepath.Abs(given)
+		return config, false, err
+	}
+	f, err := os.OpenFile(config, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return config, false, nil
+	case err != nil:
+		return "", false, err
+	}
+	_, err = fmt.Fprintf(f, firstConfig, filepath.Join(state, "peers"))
+	return config, true, cmp.Or(err, f.Close())
+}
+
+// makeFolder makes a folder with that access, or gives it to an existing one.
+func makeFolder(path, access string) error {
+	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	d, err := windows.SecurityDescriptorFromString(access)
+	if err != nil {
+		return err
+	}
+	owner, _, err := d.Owner()
+	if err != nil {
+		return err
+	}
+	dacl, _, err := d.DACL()
+	if err != nil {
+		return err
+	}
+	err = windows.SetNamedSecurityInfo(path, windows.SE_FILE_OBJECT,
+		windows.OWNER_SECURITY_INFORMATION|windows.DACL_SECURITY_INFORMATION|windows.PROTECTED_DACL_SECURITY_INFORMATION, owner, nil, dacl, nil)
+	if err != nil {
+		return fmt.Errorf("%s: cannot restrict the access: %w", path, err)
+	}
+	return nil
+}
+
+// checkOwner returns an error if a file or folder exists that another user has made, who
+// would choose the settings: every user can make one in ProgramData.
+func checkOwner(path string) error {
+	d, err := windows.GetNamedSecurityInfo(path, windows.SE_FILE_OBJECT, windows.OWNER_SECURITY_INFORMATION)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	owner, _, err := d.Owner()
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	user, err := windows.GetCurrentProcessToken().GetTokenUser()
+	if err != nil {
+		return err
+	}
+	if owner.Equals(user.User.Sid) || owner.IsWellKnown(windows.WinBuiltinAdministratorsSid) || owner.IsWellKnown(windows.WinLocalSystemSid) {
+		return nil
+	}
+	return fmt.Errorf("%s: it belongs to another user; delete it, or make Administrators its owner", path)
+}

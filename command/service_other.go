@@ -1,0 +1,21 @@
+//go:build !windows
+
+package command
+
+import (
+	"errors"
+
+	"github.com/urfave/cli/v2"
+)
+
+// serviceCommand returns a hidden command that says how to run the proxy as a service.
+func serviceCommand() *cli.Command {
+	return command(&cli.Command{
+		Name:      "service",
+		ArgsUsage: "ACTION",
+		Hidden:    true,
+		Action: func(*cli.Context) error {
+			return usageError{errors.New("service exists only on Windows; for systemd and launchd see docs/install.md")}
+		},
+	})
+}
