@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/btcsuite/btcd/chaincfg/v2"
@@ -89,12 +90,15 @@ func startBitcoind(t *testing.T, name string, flags ...string) *node {
 	if path == "" {
 		notRun(t, "BITCOIND is not set (path to bitcoind)")
 	}
+	if !slices.ContainsFunc(flags, func(flag string) bool { return strings.HasPrefix(flag, "-torcontrol=") }) {
+		flags = append([]string{"-listenonion=0"}, flags...) // this machine may have a Tor
+	}
 	rpc := freeAddr(t)
 	n := &node{rpc: "http://" + rpc}
 	n.program = start(t, name, path, append([]string{
 		"-regtest", "-datadir=" + t.TempDir(), "-printtoconsole=1", "-nodebuglogfile",
 		"-server=1", "-rpcport=" + port(t, rpc), "-rpcuser=" + rpcUser, "-rpcpassword=" + rpcPassword,
-		"-listenonion=0", "-natpmp=0", "-discover=0", "-dnsseed=0", "-fixedseeds=0",
+		"-natpmp=0", "-discover=0", "-dnsseed=0", "-fixedseeds=0",
 	}, flags...)...)
 	eventually(t, name+" answers RPC", func() bool {
 		select {
