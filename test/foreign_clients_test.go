@@ -17,10 +17,23 @@ func TestBcoin(t *testing.T) {
 	dir := cached(t, "bcoin", func(dir string) error {
 		return install(t, dir, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund") // runs no package scripts
 	})
-	follow(t, headersOnly, func(proxy, node string) *program {
-		return start(t, "bcoin", "node", append([]string{filepath.Join(dir, "driver.js"), "--only=" + node,
-			"--until=" + strconv.Itoa(lastTip)}, recipeArgs(t, "bcoin", "bcoin", proxy)...)...)
-	})
+	for _, byFile := range []bool{false, true} {
+		t.Run(map[bool]string{false: "flags", true: "file"}[byFile], func(t *testing.T) {
+			follow(t, headersOnly, func(proxy, node string) *program {
+				home := t.TempDir()
+				args := []string{filepath.Join(dir, "driver.js"), "--prefix=" + home, "--only=" + node, "--until=" + strconv.Itoa(lastTip)}
+				if byFile {
+					if err := os.Mkdir(filepath.Join(home, "regtest"), 0o700); err != nil {
+						t.Fatal(err)
+					}
+					writeFile(t, filepath.Join(home, "regtest", "bcoin.conf"), recipeAt(t, "bcoin", "proxy:", proxy))
+				} else {
+					args = append(args, recipeArgs(t, "bcoin", "bcoin", proxy)...)
+				}
+				return start(t, "bcoin", "node", args...)
+			})
+		})
+	}
 }
 
 // kyoto, in Rust, speaks v2 itself, but not through a proxy.

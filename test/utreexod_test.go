@@ -1,7 +1,6 @@
 package test
 
 import (
-	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
@@ -18,12 +17,10 @@ func TestUtreexod(t *testing.T) {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
 	w := newWallet(t, &chaincfg.RegressionNetParams)
-	run := func(name string, flags ...string) *node {
+	run := func(t *testing.T, name, conf string, flags ...string) *node {
 		dir := t.TempDir()
-		config := filepath.Join(dir, "empty.conf")
-		if err := os.WriteFile(config, nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		config := filepath.Join(dir, "utreexod.conf")
+		writeFile(t, config, conf)
 		n := &node{}
 		n.program = start(t, name, path, append([]string{
 			"--regtest", "--configfile=" + config, "--datadir=" + dir, "--logdir=" + dir, "--nobdkwallet", "--disableelectrum",
@@ -32,20 +29,28 @@ func TestUtreexod(t *testing.T) {
 		n.rpc = "http://" + n.awaitAddr(t, "RPC server listening on ")
 		return n
 	}
-	bridge := run("bridge", "--v2transport", "--flatutreexoproofindex", "--prune=0", "--listen=127.0.0.1:0",
+	bridge := run(t, "bridge", "", "--v2transport", "--flatutreexoproofindex", "--prune=0", "--listen=127.0.0.1:0",
 		"--miningaddr="+w.address.EncodeAddress())
 	bridge.p2p = bridge.awaitAddr(t, "CMGR: Server listening on ")
 	bridge.mine = func(n int) []string { return ask[[]string](t, bridge, "generate", n) }
 	bridge.mine(30)
 
-	proxy := startProxy(t)
-	client := run("client", "--nolisten", "--noonion", "--proxy="+proxy.addr, "--connect="+bridge.p2p)
-	catchUp(t, client, bridge)
-	followBlocks(t, client, bridge, 3)
+	for _, byFile := range []bool{false, true} {
+		t.Run(map[bool]string{false: "flags", true: "file"}[byFile], func(t *testing.T) {
+			proxy := startProxy(t)
+			flags, conf := recipeArgs(t, "utreexod", "utreexod", proxy.addr), ""
+			if byFile {
+				flags, conf = nil, recipeAt(t, "utreexod", "[Application Options]", proxy.addr)
+			}
+			client := run(t, "client", conf, append(flags, "--nolisten", "--connect="+bridge.p2p)...)
+			catchUp(t, client, bridge)
+			followBlocks(t, client, bridge, 3)
 
-	opened := proxy.opened(t)
-	client.kill()
-	if closed := proxy.closed(t, opened.Session); closed.Transport != "v2" || closed.Dropped != 0 {
-		t.Errorf("the proxy logged %+v, want transport v2, nothing dropped", closed)
+			opened := proxy.opened(t)
+			client.kill()
+			if closed := proxy.closed(t, opened.Session); closed.Transport != "v2" || closed.Dropped != 0 {
+				t.Errorf("the proxy logged %+v, want transport v2, nothing dropped", closed)
+			}
+		})
 	}
 }

@@ -1,5 +1,5 @@
-// The light client of the tests: bcoin's SPV node with one peer and a SOCKS5 proxy, set by bcoin's flags. It prints a
-// line of JSON for every block that becomes its tip, and ends at the height of --until.
+// The light client of the tests: bcoin's SPV node with one peer and a SOCKS5 proxy, set by a flag or by
+// bcoin.conf. It prints a line of JSON for every block that becomes its tip, and ends at the height of --until.
 'use strict';
 
 process.env.NODE_BACKEND = 'js'; // pure JavaScript, so nothing to compile
@@ -8,8 +8,8 @@ process.env.BCOIN_NO_NATIVE = '1';
 const {SPVNode} = require('bcoin');
 
 const node = new SPVNode({
-  argv: true, network: 'regtest', memory: true, maxOutbound: 1, httpPort: 0, logConsole: true, logLevel: 'info',
-  logFile: false
+  config: true, argv: true, network: 'regtest', memory: true, maxOutbound: 1, httpPort: 0, logConsole: true,
+  logLevel: 'info', logFile: false
 });
 
 node.on('connect', async ({height}, block) => {
