@@ -99,13 +99,16 @@ func TestCodeBlocks(t *testing.T) {
 
 // Other pages repeat the recipes of the most common clients unchanged.
 func TestRecipesOnOtherPages(t *testing.T) {
-	core := strings.Split(strings.TrimSpace(recipe(t, "Bitcoin Core", "proxy=")), "\n")
+	lines := func(section, begin string) []string {
+		return strings.Split(strings.TrimSpace(recipe(t, section, begin)), "\n")
+	}
+	core, btcdConf := lines("Bitcoin Core", "proxy="), lines("btcd", "[Application Options]")[1:]
 	btcd := strings.Join(recipeArgs(t, "btcd", "btcd", proxyOnPage), " ")
 	for _, page := range []struct {
 		path string
 		has  []string
 	}{
-		{"../README.md", []string{"`" + btcd + "`", "`" + strings.Join(core, "`, `") + "`"}},
+		{"../README.md", []string{"`" + strings.Join(btcdConf, "`, `") + "`", "`" + strings.Join(core, "`, `") + "`"}},
 		{"../docs/getting-started.md", []string{"`" + btcd + "`", "    " + strings.Join(core, "\n    ") + "\n"}},
 		{"../internal/manual/page.roff", []string{strings.Join(core, "\n") + "\n"}},
 	} {
