@@ -57,6 +57,7 @@ func TestDaemonFlags(t *testing.T) {
 // moduleSource returns the source directory of a module, whose checksum must be sum.
 func moduleSource(t *testing.T, module, sum string) string {
 	t.Helper()
+	otherProgram(t)
 	cmd := exec.Command("go", "mod", "download", "-json", module)
 	cmd.Dir = t.TempDir() // outside of any module
 	out, err := cmd.Output()

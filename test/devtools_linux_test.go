@@ -21,6 +21,7 @@ import (
 // browserPath returns the path of Chromium, or skips the test.
 func browserPath(t *testing.T) string {
 	t.Helper()
+	otherProgram(t)
 	browser := os.Getenv("CHROMIUM")
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
 		if browser == "" {

@@ -25,6 +25,7 @@ var sources embed.FS
 // toolchain skips the test unless the programs are installed.
 func toolchain(t *testing.T, names ...string) {
 	t.Helper()
+	otherProgram(t)
 	for _, name := range names {
 		if _, err := exec.LookPath(name); err != nil {
 			notRun(t, "%s is not installed", name)
@@ -98,13 +99,23 @@ func digest(t *testing.T, dir fs.FS) string {
 	return hex.EncodeToString(sum.Sum(nil)[:8])
 }
 
-// install runs a package manager or a compiler in dir.
+// install runs a package manager or a compiler in dir. What npm, cargo and Maven download goes below cacheHome, too.
 func install(t *testing.T, dir, name string, args ...string) error {
+	otherProgram(t)
 	const patience = 10 * time.Minute // downloads may be slow
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
+	home, err := cacheHome()
+	if err != nil {
+		return err
+	}
+	downloads := filepath.Join(home, "downloads")
+	if name == "mvn" {
+		args = append([]string{"-Dmaven.repo.local=" + filepath.Join(downloads, "maven")}, args...)
+	}
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "npm_config_cache="+filepath.Join(downloads, "npm"), "CARGO_HOME="+filepath.Join(downloads, "cargo"))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("%v: %w\n%s", cmd, err, out)
 	}

@@ -199,6 +199,7 @@ func torListeners(p *program, purpose string) []string {
 // findTor returns the programs of Debian's package tor, or those next to the one that the environment names.
 func findTor(t *testing.T) (tor, gencert string) {
 	t.Helper()
+	otherProgram(t)
 	tor = os.Getenv("TOR")
 	if tor == "" {
 		var err error
