@@ -10,8 +10,9 @@
 // For misbehaviour that no program offers, package hostile plays the client, the node, or both: one table entry breaks
 // one rule of SOCKS5, v1 or BIP324 and states what the other end must observe. LONG=1 runs every case.
 //
-// btcd and utreexod, at both ends, and neutrino, with lnd's dialer for Tor, are built from Go modules and always run.
-// The others run if their requirements are installed:
+// btcd, at both ends, is built from its Go module for every run. Tests with other programs run with -programs, or by
+// name with -run: utreexod and neutrino, with lnd's dialer for Tor, are built from Go modules, and the others run if
+// their requirements are installed:
 //
 //	bcoin         node, npm; downloaded once
 //	bitcoinj      java, javac, mvn; its jars are downloaded once
@@ -22,6 +23,7 @@
 //	Bitcoin Core  the path of bitcoind in BITCOIND
 //	Tor           tor in PATH, or its path in TOR: a private network; strace to record its traffic
 //
-// Downloads have exact versions, see testdata, and are kept in bip324-proxy-test in the user's cache. Skipped tests are
-// listed at the end, with the reason, if go test is given no package (or -v).
+// Downloads have exact versions, see testdata, and are kept, with what is built from them, in bip324-proxy-test in the
+// user's cache; Go modules are in Go's. -clean removes the former, and what killed runs left. Why tests were skipped is
+// listed at the end if go test is given no package (or -v).
 package test

@@ -49,6 +49,7 @@ func buildAndRun(m *testing.M) (int, error) {
 		return 1, err
 	}
 	defer remove()
+	fmt.Printf("building btcd and the proxy in %s, which is removed at the end\n", dir)
 	if binaries.btcd, err = build(dir, "github.com/btcsuite/btcd"); err != nil {
 		return 1, err
 	}
