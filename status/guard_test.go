@@ -30,7 +30,7 @@ func idle() proxy.Snapshot {
 }
 
 // paths are all the paths that exist.
-var paths = []string{"/", "/style.css", "/page.js", "/words.js", "/rows.js", "/figures.js", "/icon.svg", "/api/status", "/metrics", "/healthz", "/readyz"}
+var paths = []string{"/", "/style.css", "/page.js", "/words.js", "/rows.js", "/figures.js", "/dom.js", "/icon.js", "/table.js", "/icon.svg", "/api/status", "/metrics", "/healthz", "/readyz"}
 
 // get returns the response to a request on a listener at addr. Headers have the form "Name: value".
 func get(s *Server, addr net.Addr, method, target, host string, headers ...string) *http.Response {

@@ -159,7 +159,10 @@ var pageFiles = map[string]pageFile{
 	"/style.css":  {"style.css", "text/css; charset=utf-8"},
 	"/page.js":    {"page.js", "text/javascript; charset=utf-8"},
 	"/words.js":   {"words.js", "text/javascript; charset=utf-8"},
+	"/dom.js":     {"dom.js", "text/javascript; charset=utf-8"},
+	"/icon.js":    {"icon.js", "text/javascript; charset=utf-8"},
 	"/rows.js":    {"rows.js", "text/javascript; charset=utf-8"},
+	"/table.js":   {"table.js", "text/javascript; charset=utf-8"},
 	"/figures.js": {"figures.js", "text/javascript; charset=utf-8"},
 	"/icon.svg":   {"icon.svg", "image/svg+xml"},
 }

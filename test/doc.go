@@ -20,6 +20,7 @@
 //	bip324        cargo; the Rust crate, downloaded and built once
 //	Electrum      electrum in PATH, or its path in ELECTRUM
 //	Chromium      chromium in PATH, or its path in CHROMIUM: web pages, which the proxy must refuse, and the status page
+//	axe-core      npm; downloaded once
 //	Bitcoin Core  the path of bitcoind in BITCOIND
 //	Tor           tor in PATH, or its path in TOR: a private network; strace to record its traffic
 //

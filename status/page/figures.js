@@ -1,7 +1,7 @@
 // The chart of the throughput, the bars of the outcomes, and the lists.
 
 import * as words from "./words.js";
-import { $, text, make } from "./rows.js";
+import { $, text, make } from "./dom.js";
 
 const svg = (tag, attributes) => {
 	const node = document.createElementNS("http://www.w3.org/2000/svg", tag);

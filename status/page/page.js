@@ -2,20 +2,50 @@
 
 import * as words from "./words.js";
 import * as figures from "./figures.js";
-import { $, text, say, sessions, refused, closed } from "./rows.js";
+import { $, text, make, say, withOptions } from "./dom.js";
+import { icon } from "./icon.js";
+import { sessions, refused, closed } from "./rows.js";
 
-const every = 2000, longest = 30000, shown = 300; // milliseconds, milliseconds, sessions
+const every = 2000, longest = 30000, more = 100; // milliseconds, milliseconds, sessions
+const tables = { sessions, failed: refused, ended: closed }; // by their names in the address
 
+let shown = 50; // sessions at most
 let timer, failures = 0, lastGood, paused = false, state, polling = false;
 let transport = "", typed, last; // selected; timer since the last key; last report, and its query
 
-// query returns the query of the next request: the proxy searches all sessions, not only those shown.
+// query returns the query of the next request. The proxy searches all sessions, not only those shown,
+// and has an order of its own; for another one the page needs all of them.
 function query() {
-	const q = new URLSearchParams({ sessions: shown });
+	const q = new URLSearchParams({ sessions: sessions.order ? 1e6 : shown });
 	const words = $("filter").value.trim();
 	if (transport) q.set("transport", transport);
 	if (words) q.set("q", words);
 	return String(q);
+}
+
+// remember puts into the address what the user has chosen; recall takes it from there.
+function remember() {
+	const chosen = { find: $("filter").value.trim(), transport };
+	for (const [name, table] of Object.entries(tables)) chosen[name] = table.order;
+	const all = new URLSearchParams(Object.entries(chosen).filter(([, value]) => value));
+	history.replaceState(null, "", all.size ? "#" + all : location.pathname + location.search);
+}
+
+function recall() {
+	const chosen = new URLSearchParams(location.hash.slice(1));
+	for (const [name, table] of Object.entries(tables)) table.sort(chosen.get(name) || "");
+	$("filter").value = (chosen.get("find") || "").slice(0, $("filter").maxLength);
+	press(document.querySelector(`.tile button[value="${CSS.escape(chosen.get("transport") || "")}"]`)?.value || "");
+}
+
+function details(lines) {
+	const list = $("detail");
+	while (list.children.length > lines.length) list.lastElementChild.remove();
+	lines.forEach(({ said, todo }, i) => {
+		const li = list.children[i] || list.appendChild(make("li"));
+		li.className = todo ? "todo" : "";
+		withOptions(li, said);
+	});
 }
 
 function show(report) {
@@ -23,10 +53,11 @@ function show(report) {
 	$("answer").dataset.state = answer.state;
 	text($("mark"), answer.mark);
 	text($("headline"), answer.headline);
-	text($("detail"), words.detail(report));
+	details(words.detail(report));
 	text($("why"), words.why(report));
 	$("why").hidden = !words.why(report);
 	document.title = answer.title + " — bip324-proxy";
+	icon(answer.icon);
 	if (state !== undefined && state !== answer.state) say(answer.headline); // not at each change of a number
 	if (state === undefined) requestAnimationFrame(() => requestAnimationFrame(() => $("answer").classList.add("settled"))); // not from grey to green
 	state = answer.state;
@@ -38,12 +69,15 @@ function show(report) {
 	}
 	text($("refused-last"), report.refusals.length ? `last ${words.duration(words.since(report, report.refusals[0].time))} ago` : "");
 
-	sessions.show(report.sessions, report);
+	sessions.show(report.sessions, report, shown);
 	refused.show(report.refusals, report);
 	closed.show(report.closed, report);
-	const found = report.sessions_found, left = report.sessions_left_out;
+	const found = report.sessions_found, rows = Math.min(report.sessions.length, shown), left = found - rows;
 	text($("sessions-count"), (found < report.live.all ? `${words.number(found)} of ${words.number(report.live.all)} match` : words.number(found))
-		+ (left > 0 ? `; ${words.number(report.sessions.length)} shown, plaintext first, ${words.number(left)} not shown` : ""));
+		+ (left > 0 ? `; ${words.number(rows)} shown, ${sessions.order ? "sorted" : "plaintext first"}, ${words.number(left)} not shown` : ""));
+	text($("more"), `Show ${words.number(Math.min(more, left))} more`);
+	if (left === 0 && document.activeElement === $("more")) $("sessions").focus({ preventScroll: true });
+	$("more").hidden = left === 0;
 	const failed = Object.values(report.refused).reduce((a, b) => a + b, 0);
 	const unlisted = failed - report.refusals.reduce((n, e) => n + e.count, 0);
 	text($("refused"), words.number(failed));
@@ -72,11 +106,22 @@ function filter() {
 		: `${words.number(live)} live, ${failed} failed, ${ended} ended`);
 }
 
+// press shows which transport is selected.
+function press(value) {
+	transport = value;
+	for (const each of document.querySelectorAll(".tile button")) each.setAttribute("aria-pressed", String(value !== "" && each.value === value));
+	$("all").hidden = !value;
+}
+
 // choose shows only the sessions of one transport, or all again if that was chosen before.
-function choose(button) {
-	transport = transport === button.value ? "" : button.value;
-	for (const each of document.querySelectorAll(".tile button")) each.setAttribute("aria-pressed", String(transport !== "" && each.value === transport));
-	$("all").hidden = !transport;
+function choose(value) {
+	press(transport === value ? "" : value);
+	changed();
+}
+
+// changed shows what the user has chosen.
+function changed() {
+	remember();
 	filter();
 	poll();
 }
@@ -87,6 +132,7 @@ function lost(why) {
 	$("lost").hidden = false;
 	$("answer").classList.add("stale");
 	document.title = "unreachable — bip324-proxy";
+	icon("failing");
 	return wait;
 }
 
@@ -137,12 +183,34 @@ $("pause").onclick = () => {
 	resume();
 };
 $("filter").oninput = () => {
+	remember();
 	filter();
 	clearTimeout(typed);
 	typed = setTimeout(poll, 200);
 };
-for (const button of document.querySelectorAll(".tile button")) button.onclick = () => choose(button);
-$("all").onclick = () => choose({ value: transport });
+$("filter").onkeydown = e => {
+	if (e.key !== "Escape" || !$("filter").value) return;
+	e.preventDefault();
+	$("filter").value = "";
+	changed();
+};
+document.addEventListener("keydown", e => {
+	if (e.key !== "/" || e.ctrlKey || e.metaKey || e.altKey || e.target === $("filter")) return;
+	e.preventDefault();
+	$("filter").focus();
+	$("filter").select();
+});
+for (const button of document.querySelectorAll(".tile button")) button.onclick = () => choose(button.value);
+$("all").onclick = () => choose(transport);
+$("more").onclick = () => {
+	shown += more;
+	poll();
+};
 $("find").onsubmit = e => e.preventDefault();
 document.addEventListener("visibilitychange", resume);
+recall();
+for (const table of Object.values(tables)) table.onsort = () => {
+	if (last) show(last.report);
+	changed();
+};
 poll();

@@ -80,7 +80,7 @@ export function setting(report, name) { return report.settings.find(s => s.name 
 export function kind(session) { return session.overlay ? "overlay" : session.transport || "pending"; }
 
 // answer puts report.encrypted, the server's verdict, into words. Its state is that of the style
-// sheet: good, partly, bad, failing or none.
+// sheet: good, partly, bad, failing or none; its icon one of icon.js.
 export function answer(report) {
 	const live = report.live, plain = live.v1 - live.v1_overlay, open = live.v2 + live.v1 + live.passthrough;
 	const parts = [
@@ -90,62 +90,70 @@ export function answer(report) {
 		[live.passthrough, "passed through unchanged"],
 	].filter(([n]) => n > 0).map(([n, what]) => number(n) + " " + what).join(", ");
 	const which = open === 1 ? "The one connection" : open === 2 ? "Both connections" : "All " + number(open) + " connections";
-	const is = open === 1 ? "is" : "are";
+	const is = open === 1 ? "is" : "are", icon = plain > 0 ? "plaintext" : "unknown";
 	const title = [[plain, "plaintext"], [live.passthrough, "passed through"], [live.v2 + live.v1_overlay, "encrypted"]]
 		.filter(([n]) => n > 0).map(([n, what]) => number(n) + " " + what).join(", ");
 	switch (report.encrypted) {
 	case "none": return none(report);
-	case "yes": return { state: "good", mark: "✓", headline: live.v2 === open ? `Yes. ${which} through this proxy ${is} encrypted.` : `Yes. ${parts}.`, title };
-	case "no": return { state: "bad", mark: "!", headline: plain === open ? `No. ${which} ${is} in plaintext (v1).` : `No. ${parts}.`, title };
-	case "partly": return { state: "partly", mark: "!", headline: `Partly. ${parts}.`, title };
-	default: return { state: "none", mark: "?", headline: `Unknown. ${which} ${is} passed through unchanged.`, title };
+	case "yes": return { state: "good", icon: "encrypted", mark: "✓", headline: live.v2 === open ? `Yes. ${which} through this proxy ${is} encrypted.` : `Yes. ${parts}.`, title };
+	case "no": return { state: "bad", icon, mark: "!", headline: plain === open ? `No. ${which} ${is} in plaintext (v1).` : `No. ${parts}.`, title };
+	case "partly": return { state: "partly", icon, mark: "!", headline: `Partly. ${parts}.`, title };
+	default: return { state: "none", icon, mark: "?", headline: `Unknown. ${which} ${is} passed through unchanged.`, title };
 	}
 }
 
 // none is the answer if no connection is open: why, if that is known.
 function none(report) {
-	const failing = report.failing;
-	if (report.upstream?.state === "failed") return { state: "failing", mark: "!", headline: "No connections: the upstream proxy is unavailable.", title: "upstream proxy down" };
-	if (!failing) return { state: "none", mark: "–", headline: "No connections right now.", title: "no connections" };
+	const failing = report.failing, wrong = { state: "failing", icon: "failing", mark: "×" };
+	if (report.upstream?.state === "failed") return { ...wrong, headline: "No connections: the upstream proxy is unavailable.", title: "upstream proxy down" };
+	if (!failing) return { state: "none", icon: "unknown", mark: "–", headline: "No connections right now.", title: "no connections" };
 	const which = failing.count === 1 ? "the last attempt" : ever(report) ? `the last ${number(failing.count)} attempts` : `all ${number(failing.count)} attempts`;
-	return { state: "failing", mark: "!", headline: `No connections: ${which} failed.`, title: "attempts fail" };
+	return { ...wrong, headline: `No connections: ${which} failed.`, title: "attempts fail" };
 }
 
 function ever(report) { return report.opened.v2 + report.opened.v1 + report.opened.passthrough; }
 
 function sentence(s) { return s && s[0].toUpperCase() + s.slice(1) + (/[.!?]$/.test(s) ? "" : "."); }
 
-// trouble returns why no connection is open: the upstream proxy, or what failed most often since a
-// session last opened.
+// trouble returns why no connection is open, and what to do: the upstream proxy, or what failed most
+// often since a session last opened.
 function trouble(report, open) {
 	const { upstream, failing } = report;
-	if (upstream?.state === "failed") return [sentence(upstream.reason), sentence(upstream.hint)];
+	if (upstream?.state === "failed") return [upstream.reason, upstream.hint].map(sentence);
 	if (open > 0 || !failing) return [];
 	const most = failing.count === failing.of_kind ? "" : `Most often (${number(failing.of_kind)} of ${number(failing.count)}): `;
-	return [most + sentence((failing.dest ? failing.dest + ": " : "") + failing.reason), sentence(failing.hint || "")];
+	return [most + sentence((failing.dest ? failing.dest + ": " : "") + failing.reason), sentence(failing.hint)];
 }
 
-// detail returns sentences on the answer.
+// detail returns lines on the answer, one idea each: first what is wrong, and after it, marked with
+// todo, what to do about it; then the others.
 export function detail(report) {
-	const live = report.live, said = [], fallback = setting(report, "v1-fallback");
-	const open = live.v2 + live.v1 + live.passthrough;
-	const wrong = trouble(report, open);
-	said.push(...wrong.filter(Boolean));
-	if (report.stopping) said.push("The proxy is shutting down and accepts no new clients.");
-	else if (open === 0 && !ever(report) && !wrong.length) said.push(`Set your Bitcoin client's SOCKS5 proxy to ${report.listeners.join(" or ") || "this proxy"}; its connections then appear here. If it is set already, restart the client.`);
-	if (open === 0 && ever(report)) said.push(`Since the start: ${number(report.opened.v2)} on v2, ${number(report.opened.v1)} on v1, ${number(report.opened.passthrough)} passed through.`);
-	if (live.pending > 0) said.push(number(live.pending) + " connecting.");
-	if (live.v1 > live.v1_overlay) {
-		said.push("Anyone on the path can read the plaintext connections." + (fallback ? ` Set --v1-fallback to never to refuse them; it is ${fallback}.` : ""));
-	} else if (fallback === "never") {
-		said.push("Traffic from v1 clients is encrypted or not sent at all: --v1-fallback is never.");
-	} else if (fallback === "always") {
-		said.push("Connections to peers without v2 are in plaintext, because --v1-fallback is always" + (report.opened.v1 ? `: ${number(report.opened.v1)} since the start.` : "."));
+	const live = report.live, lines = [], fallback = setting(report, "v1-fallback");
+	const open = live.v2 + live.v1 + live.passthrough, plain = live.v1 > live.v1_overlay, [wrong, hint] = trouble(report, open);
+	const say = (...said) => lines.push(...said.filter(Boolean).map(said => ({ said })));
+	const todo = said => said && lines.push({ said, todo: true });
+	say(wrong);
+	todo(hint);
+	if (plain) {
+		say("Anyone on the path can read the plaintext connections.");
+		todo(fallback && `Set --v1-fallback to never to refuse them; it is ${fallback}.`);
 	}
-	if (live.passthrough > 0) said.push("The proxy does not look into traffic that it passes through: it may be the client's own v2, or not Bitcoin. With -v2transport=0, Bitcoin Core leaves v2 to this proxy.");
-	if (live.v2 > 0) said.push("Encryption does not authenticate the peer: compare session ids at both ends to rule out a man in the middle.");
-	if (open > 0) said.push("Not shown: inbound connections to your node, and peers on this machine or the local network, which Bitcoin Core connects to without a proxy.");
-	return said.join(" ");
+	if (live.passthrough > 0) {
+		say("The proxy does not look into traffic that it passes through: it may be the client's own v2, or not Bitcoin.");
+		todo("With -v2transport=0, Bitcoin Core leaves v2 to this proxy.");
+	}
+	if (report.stopping) say("The proxy is shutting down and accepts no new clients.");
+	else if (open === 0 && !ever(report) && !wrong) {
+		todo(`Set your Bitcoin client's SOCKS5 proxy to ${report.listeners.join(" or ") || "this proxy"}; its connections then appear here.`);
+		todo("If it is set already, restart the client.");
+	}
+	if (open === 0 && ever(report)) say(`Since the start: ${number(report.opened.v2)} on v2, ${number(report.opened.v1)} on v1, ${number(report.opened.passthrough)} passed through.`);
+	if (live.pending > 0) say(number(live.pending) + " connecting.");
+	if (fallback === "never" && !plain) say("Traffic from v1 clients is encrypted or not sent at all: --v1-fallback is never.");
+	if (fallback === "always" && !plain) say("Connections to peers without v2 are in plaintext, because --v1-fallback is always" + (report.opened.v1 ? `: ${number(report.opened.v1)} since the start.` : "."));
+	if (live.v2 > 0) say("Encryption does not authenticate the peer: compare session ids at both ends to rule out a man in the middle.");
+	if (open > 0) say("Not shown: inbound connections to your node, and peers on this machine or the local network, which Bitcoin Core connects to without a proxy.");
+	return lines;
 }
 
 // why returns the text of the link to the reasons, if connections failed recently.

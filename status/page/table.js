@@ -1,0 +1,98 @@
+// A table: its rows, and their order.
+
+import { $ } from "./dom.js";
+
+const collator = new Intl.Collator("en", { numeric: true }), columnOf = order => order.replace("-", "");
+
+// Table updates the rows of a table from a list, by key, and touches only what has changed, so that
+// focus and selection stay. Its columns are functions from an item to a text or a number to sort by.
+export class Table {
+	constructor(name, columns, key, build, update) {
+		Object.assign(this, { body: $(name + "-rows"), empty: $(name + "-empty"), columns, key, build, update, rows: new Map(), order: "" });
+		this.heads = new Map([...this.body.parentElement.querySelectorAll("th")].map((th, i) => [Object.keys(columns)[i], th]));
+		for (const [column, th] of this.heads) th.firstElementChild.onclick = () => this.sort(this.next(column));
+	}
+
+	// onsort is called when the user has chosen another order.
+	onsort() {}
+
+	// next returns the order after a click on a column: numbers fall first, and texts rise; then the
+	// opposite; then the order of the list.
+	next(column) {
+		const [first, second] = this.heads.get(column).dataset.first === "fall" ? ["-" + column, column] : [column, "-" + column];
+		return this.order === first ? second : this.order === second ? "" : first;
+	}
+
+	// sort sets the order: the name of a column, after a "-" if its values fall, or the list's own.
+	sort(order) {
+		if (order && !this.heads.has(columnOf(order))) return;
+		this.order = order;
+		for (const [column, th] of this.heads) {
+			if (column !== columnOf(order)) th.removeAttribute("aria-sort");
+			else th.setAttribute("aria-sort", order === column ? "ascending" : "descending");
+		}
+		this.onsort();
+	}
+
+	sorted(list) {
+		const value = this.columns[columnOf(this.order)], sign = this.order.startsWith("-") ? -1 : 1;
+		if (!value) return list;
+		const compare = (a, b) => typeof a === "number" ? a - b : collator.compare(a, b);
+		return list.map(item => [value(item), item])
+			.sort(([a], [b]) => (a === "") - (b === "") || sign * compare(a, b)) // unknown ones last
+			.map(([, item]) => item);
+	}
+
+	// show shows the first rows of a list, at most so many.
+	show(list, report, most) {
+		const items = new Map(this.sorted(list).slice(0, most).map(item => [this.key(item), item])), held = this.held();
+		for (const [key, row] of this.rows) {
+			if (!items.has(key)) this.remove(key, row.tr);
+		}
+		let at = this.body.firstElementChild;
+		for (const [key, item] of items) {
+			let row = this.rows.get(key);
+			if (!row) this.rows.set(key, row = this.build(item));
+			this.update(row, item, report);
+			if (row.tr === held) at = this.moveBehind(held, at);
+			if (row.tr === at) at = at.nextElementSibling;
+			else this.body.insertBefore(row.tr, at);
+		}
+	}
+
+	// held returns the row with the focus or the selection, which it would lose if it were moved.
+	held() {
+		const { anchorNode, isCollapsed } = getSelection();
+		return [document.activeElement, isCollapsed ? null : anchorNode?.parentElement].map(node => node?.closest("tr")).find(tr => tr?.parentElement === this.body);
+	}
+
+	// moveBehind moves the rows from at on that are before held behind it, and returns held.
+	moveBehind(held, at) {
+		const after = held.nextElementSibling;
+		while (at !== held) {
+			const next = at.nextElementSibling;
+			this.body.insertBefore(at, after);
+			at = next;
+		}
+		return held;
+	}
+
+	remove(key, tr) {
+		if (tr.contains(document.activeElement)) this.body.closest("section").querySelector("h2").focus({ preventScroll: true });
+		this.rows.delete(key);
+		tr.remove();
+	}
+
+	// filter shows the rows that have all words, and returns their number.
+	filter(wanted) {
+		let n = 0;
+		for (const { tr, search } of this.rows.values()) {
+			const hit = wanted.every(word => search.includes(word));
+			tr.hidden = !hit;
+			if (hit) n++;
+		}
+		this.empty.hidden = n > 0;
+		this.body.closest(".region").hidden = n === 0;
+		return n;
+	}
+}
