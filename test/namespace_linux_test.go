@@ -13,8 +13,8 @@ import (
 )
 
 // namespace runs the test again in new network and mount namespaces, with only loopback up, and returns true there. In
-// the original process it waits for that run and returns false. It needs root.
-func namespace(t *testing.T) bool {
+// the original process it waits for that run and returns false. It needs root. More flags make more namespaces.
+func namespace(t *testing.T, more ...uintptr) bool {
 	t.Helper()
 	if os.Getenv(inNamespace) != "" {
 		command(t, "ip", "link", "set", "lo", "up")
@@ -32,6 +32,9 @@ func namespace(t *testing.T) bool {
 	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=10m")
 	cmd.Env = append(os.Environ(), inNamespace+"="+binaries.proxy)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS}
+	for _, flag := range more {
+		cmd.SysProcAttr.Cloneflags |= flag
+	}
 	out, err := cmd.CombinedOutput()
 	if err != nil && cmd.ProcessState == nil {
 		notRun(t, "namespaces are not allowed here: %v", err)

@@ -1,0 +1,97 @@
+package command
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"bip324proxy/internal/listen"
+	"bip324proxy/settings"
+	"bip324proxy/setup"
+	"bip324proxy/status"
+)
+
+func setupCommand() *cli.Command {
+	return command(&cli.Command{
+		Name:      "setup",
+		ArgsUsage: "[FILE]",
+		Usage:     "find the Bitcoin programs on this machine, and print what to write into their configuration files",
+		Description: `Changes nothing, and contacts only loopback. Run it again after a restart: it then says
+whether connections come from each program, which it reads from the status page.
+FILE is one program's configuration file, such as bitcoin.conf; only it is looked at.
+
+The exit code is 0 if all programs are configured and connections come from each, 1 if
+something is left to do, 2 if the input was invalid.`,
+		Flags:  append(settings.Flags(), &cli.BoolFlag{Name: "json", Usage: "print it in JSON"}),
+		Action: runSetup,
+	})
+}
+
+func runSetup(c *cli.Context) error {
+	file, err := onlyArgument(c)
+	if err != nil {
+		return err
+	}
+	if file != "" && !setup.Known(file) {
+		return usageError{fmt.Errorf("setup: %q is no known program's file; must be %s", file, strings.Join(setup.Files(), ", "))}
+	}
+	if info, err := os.Stat(filepath.Dir(file)); file != "" && (err != nil || !info.IsDir()) {
+		return usageError{fmt.Errorf("setup: %s is in no directory that exists", file)}
+	}
+	s, err := settings.Load(c)
+	if err != nil {
+		return err
+	}
+	page := status.Client{Address: cmp.Or(s.Status, usualPage), Token: s.Token}
+	p := setup.Proxy{Listen: s.Listen, Page: page.Address}
+	if s.Policy.Upstream != nil {
+		p.Upstream = s.Policy.Upstream.String()
+	}
+	if address, _ := listen.Parse(page.Address); !listen.IsLocal(address.NetAddr()) {
+		p.Err = fmt.Errorf("the status page at %s is not on loopback, and this contacts nothing else; give --status a loopback address", page.Address)
+	} else {
+		p.Status, _, p.Err = page.Status(c.Context)
+	}
+	if p.Status != nil {
+		if !s.IsGiven("listen") {
+			p.Listen = listenOf(p.Status, p.Listen)
+		}
+		p.Upstream = ""
+		if p.Status.Upstream != nil {
+			p.Upstream = p.Status.Upstream.Address
+		}
+	}
+	report := setup.Look(p, file)
+	if c.Bool("json") {
+		err = writeJSON(c.App.Writer, report)
+	} else {
+		err = report.WriteText(c.App.Writer)
+	}
+	if err == nil && !report.OK {
+		err = errors.New("something is left to do")
+	}
+	return err
+}
+
+// listenOf returns the addresses that a running proxy listens on, without those of --peer; or
+// given, if its report does not say.
+func listenOf(report *status.Report, given []string) []string {
+	for _, setting := range report.Settings {
+		all, _ := setting.Value.([]any)
+		var listening []string
+		for _, spec := range all {
+			if text, ok := spec.(string); ok && !strings.HasSuffix(text, ":0") {
+				listening = append(listening, text)
+			}
+		}
+		if setting.Name == "listen" && len(listening) > 0 {
+			return listening
+		}
+	}
+	return given
+}

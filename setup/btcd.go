@@ -1,0 +1,181 @@
+package setup
+
+import (
+	"errors"
+	"io/fs"
+	"path/filepath"
+	"slices"
+)
+
+// conf names the flags that the programs other than Core have for their file.
+var confFlags = []string{"configfile", "C", "config", "lnddir", "prefix", "f"}
+
+// confFile returns the path of the program's configuration file, empty if it has none.
+func (p *process) confFile() string {
+	switch {
+	case p.pid == 0:
+		return p.conf
+	case p.name == "Bitcoin Core":
+		_, file := p.coreDirs(parseFlags(p.args, coreKeys))
+		return file
+	case p.kind.conf == "":
+		return ""
+	}
+	flags := parseFlags(p.args, confFlags, confFlags...)
+	if file, ok := last(flags, "configfile", "C", "config", "f"); ok && p.plan != nil {
+		return joined(p.dir, p.home, file)
+	}
+	dir := p.dataDir(p.home)
+	if d, ok := last(flags, "lnddir", "prefix"); ok {
+		dir = joined(p.dir, p.home, d)
+	}
+	return filepath.Join(dir, p.kind.conf)
+}
+
+// read returns the program's flags and lines that have one of these keys; in the part it notes
+// the file, and what hinders reading it.
+func (p *process) read(part *Part, separator string, keys ...string) (flags, lines []option, ok bool) {
+	part.File, part.AtEnd = p.confFile(), true
+	text, err := readFile(part.File)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		part.hint(err.Error())
+		part.State = ToDo
+		return nil, nil, false
+	}
+	strings := []string{"proxy", "onion", "listen", "tor.socks", "bitcoin.node"}
+	return parseFlags(p.args, keys, strings...), parseFile(text, part.File, separator, keys), true
+}
+
+// networkFlags are the flags of btcd and its relatives for networks, and the networks.
+var networkFlags = map[string]string{"testnet": "testnet3", "testnet4": "testnet4", "signet": "signet", "regtest": "regtest", "simnet": "simnet",
+	"bitcoin.testnet": "testnet3", "bitcoin.testnet4": "testnet4", "bitcoin.signet": "signet", "bitcoin.regtest": "regtest", "bitcoin.simnet": "simnet"}
+
+// btcdNetwork returns the network that the options choose.
+func btcdNetwork(all []option) string {
+	for _, o := range all {
+		if n := networkFlags[o.key]; n != "" && !o.off() {
+			return n
+		}
+	}
+	return "mainnet"
+}
+
+func withNetworks(keys ...string) []string {
+	for k := range networkFlags {
+		keys = append(keys, k)
+	}
+	return keys
+}
+
+// otherProxies removes every address but the proxy's, and reports whether the proxy's is there.
+func (m *machine) otherProxies(part *Part, all []option, key, why string) (uses bool) {
+	for _, o := range all {
+		switch {
+		case o.key != key:
+		case m.isProxy(o.value):
+			uses = true
+		default:
+			m.replaces(redactAddress(o.value))
+			part.remove(o, why)
+		}
+	}
+	return uses
+}
+
+// planBtcd plans btcd and utreexod.
+func (m *machine) planBtcd(p *process, part *Part) {
+	flags, lines, ok := p.read(part, "=", withNetworks("proxy", "onion", "noonion", "listen", "nolisten", "connect")...)
+	if !ok {
+		return
+	}
+	all := slices.Concat(lines, flags) // flags override lines
+	part.Network = btcdNetwork(all)
+	uses := m.otherProxies(part, all, "proxy", "only one proxy counts; a flag overrides the file")
+	noonion, _ := last(all, "noonion")
+	onion, _ := last(all, "onion")
+	addNoOnion := m.upstream == "" && (noonion == "" || noonion == "0" || noonion == "false") && (onion == "" || m.isProxy(onion))
+	if !uses || addNoOnion {
+		part.add("[Application Options]", "")
+	}
+	if !uses {
+		_, listens := last(all, "listen")
+		_, not := last(all, "nolisten", "connect")
+		part.add("proxy="+m.address(), "all outbound connections use the proxy; without listen= it turns listening off")
+		if !listens && !not {
+			part.hint("to keep accepting inbound connections, which bypass the proxy, add listen= with an address")
+		}
+	}
+	if addNoOnion {
+		part.add("noonion=1", "without an --upstream such as Tor the proxy reaches no .onion peer; names are resolved by the system")
+		for _, o := range all {
+			if o.key == "onion" {
+				part.remove(o, "without an --upstream such as Tor the proxy reaches no .onion peer")
+			}
+		}
+	}
+}
+
+// planLnd plans lnd: it has Bitcoin peers only with its built-in neutrino.
+func (m *machine) planLnd(p *process, part *Part) {
+	const skip = "tor.skip-proxy-for-clearnet-targets"
+	flags, lines, ok := p.read(part, "=", withNetworks("bitcoin.node", "tor.active", "tor.socks", skip)...)
+	if !ok {
+		return
+	}
+	all := slices.Concat(lines, flags)
+	part.Network = btcdNetwork(all)
+	if node, _ := last(all, "bitcoin.node"); node != "neutrino" {
+		if node == "" {
+			node = "btcd"
+		}
+		part.State, part.What = Note, "needs nothing itself: its Bitcoin peers are those of "+node+", which is to use the proxy"
+		return
+	}
+	uses := m.otherProxies(part, all, "tor.socks", "only one SOCKS proxy counts; a flag overrides the file")
+	active, _ := last(all, "tor.active")
+	for _, o := range all {
+		if o.key == skip && !o.off() {
+			part.remove(o, "it makes lnd bypass any proxy except for .onion: its Bitcoin connections are plaintext")
+		}
+		if o.key == "tor.active" && o.off() && o.file != "" {
+			part.remove(o, "with it lnd uses no proxy")
+		}
+	}
+	off := active == "" || active == "0" || active == "false"
+	if !off && !uses && len(part.Remove) == 0 {
+		m.replaces("127.0.0.1:9050") // the default
+	}
+	if uses && !off {
+		return
+	}
+	part.add("[tor]", "")
+	if off {
+		part.add("tor.active=true", "everything that lnd does over Tor goes through the proxy; it then listens on localhost only, unless listen= is set")
+	}
+	if !uses {
+		part.add("tor.socks="+m.address(), "the proxy takes the place of Tor; only its --upstream makes that anonymous")
+	}
+}
+
+// planBcoin plans bcoin.
+func (m *machine) planBcoin(p *process, part *Part) {
+	flags, lines, ok := p.read(part, ":", "proxy", "onion", "network", "n")
+	if !ok {
+		return
+	}
+	all := slices.Concat(lines, flags)
+	part.Network = "mainnet"
+	if !m.otherProxies(part, all, "proxy", "only one proxy counts; a flag overrides the file") {
+		part.add("proxy: "+m.address(), "all outbound connections use the proxy")
+	}
+	for _, o := range all {
+		if o.key == "onion" && !o.off() {
+			part.remove(o, "with it bcoin crashes when it resolves names")
+		}
+	}
+}
+
+// planElectrum says that Electrum needs nothing.
+func (m *machine) planElectrum(_ *process, part *Part) {
+	part.State, part.What = Note, "needs nothing: it speaks its own protocol over TLS to servers, not to Bitcoin peers"
+}

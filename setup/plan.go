@@ -1,0 +1,116 @@
+package setup
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+
+	"bip324proxy/proxy"
+	"bip324proxy/transport"
+)
+
+// plan returns what is left to do for a program.
+func (m *machine) plan(p *process) Part {
+	part := Part{Name: p.name, PID: p.pid}
+	if p.container {
+		part.State, part.What = ToDo, fmt.Sprintf("process %d runs in a container, where 127.0.0.1 is the container itself", p.pid)
+		part.hint("see docs/clients.md, “In another container or on another machine”; if its connections come already, the status page shows them")
+		return part
+	}
+	p.kind.plan(m, p, &part)
+	where := "not seen running"
+	if p.pid > 0 {
+		where = fmt.Sprintf("process %d", p.pid)
+	}
+	if part.Network != "" {
+		where += " on " + part.Network
+	}
+	switch {
+	case part.What != "": // it needs nothing
+		part.What = where + ": " + part.What
+	case part.State == ToDo:
+		part.What = where
+	case len(part.Add)+len(part.Remove) > 0:
+		part.State, part.What = ToDo, where+": not configured"
+		if strings.HasPrefix(m.address(), "unix:") && p.name != "Bitcoin Core" {
+			part.Add = nil
+			part.hint("it needs a TCP address: run the proxy with --listen 127.0.0.1:1324, too")
+		}
+	default:
+		m.watch(p, &part, where)
+	}
+	return part
+}
+
+// watch says which sessions come from a configured program.
+func (m *machine) watch(p *process, part *Part, where string) {
+	part.State, part.What = ToDo, where+": configured"
+	if m.proxy.Status == nil {
+		part.hint("whether its connections come is unknown: the proxy's status page does not answer")
+		return
+	}
+	counts := make(map[string]int)
+	for _, s := range m.proxy.Status.Sessions {
+		if s.Transport == "" || !m.isFrom(p, part, &s) {
+			continue
+		}
+		transport := s.Transport
+		switch {
+		case s.Plaintext():
+			transport = "v1, in plaintext"
+		case transport == "v1":
+			transport = "v1 over an encrypted network"
+		case transport == "passthrough":
+			transport = "passed through"
+		}
+		counts[transport]++
+	}
+	if len(counts) == 0 {
+		part.What += ", but no session comes from it"
+		part.hint(m.missing(p, part))
+		return
+	}
+	sum, words := 0, []string{}
+	for transport, n := range counts {
+		sum += n
+		words = append(words, fmt.Sprintf("%d %s", n, transport))
+	}
+	slices.Sort(words)
+	part.State = OK
+	sessions := "sessions come"
+	if sum == 1 {
+		sessions = "session comes"
+	}
+	part.What = fmt.Sprintf("%s: configured; %d %s from it: %s", where, sum, sessions, strings.Join(words, ", "))
+}
+
+// isFrom reports whether a session's client is the program.
+func (m *machine) isFrom(p *process, part *Part, s *proxy.SessionInfo) bool {
+	if p.inodes != nil && s.Client != "unix" {
+		return slices.ContainsFunc(m.sockets, func(k socket) bool {
+			return k.local.String() == s.Client && slices.Contains(p.inodes, k.inode)
+		})
+	}
+	if s.ClientAgent != "" {
+		return strings.Contains(s.ClientAgent, p.agent) && (s.Network == "" || s.Network == part.Network)
+	}
+	network, err := transport.ParseNetwork(part.Network)
+	_, port, _ := net.SplitHostPort(s.Dest)
+	return err == nil && s.Transport == "passthrough" && port == network.Port // its own v2
+}
+
+// missing returns why no session may come from a configured program.
+func (m *machine) missing(p *process, part *Part) string {
+	info, err := os.Stat(part.File)
+	switch f := m.proxy.Status.Failing; {
+	case p.pid == 0:
+		return "start it"
+	case err == nil && info.ModTime().After(p.started) && !p.started.IsZero():
+		return "restart it: " + part.File + " was changed after it started"
+	case f != nil:
+		return strings.TrimSuffix("connections fail: "+f.Reason+"; "+f.Hint, "; ")
+	}
+	return "wait a minute, and look again; if none comes, restart it, and see that it has peers to connect to"
+}

@@ -1,0 +1,124 @@
+package setup
+
+import (
+	"bufio"
+	"encoding/binary"
+	"encoding/hex"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// inContainer matches the control groups of containers.
+var inContainer = regexp.MustCompile(`docker|libpod|containerd|kubepods|lxc`)
+
+// processes returns the programs that run here.
+func processes() (all []*process, err error) {
+	dirs, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, err
+	}
+	own, _ := os.ReadFile("/proc/self/cgroup")
+	for _, d := range dirs {
+		pid, err := strconv.Atoi(d.Name())
+		if err != nil {
+			continue
+		}
+		dir := filepath.Join("/proc", d.Name())
+		line, err := os.ReadFile(filepath.Join(dir, "cmdline"))
+		if err != nil {
+			continue // it has ended
+		}
+		k, args := kindOf(strings.Split(strings.TrimRight(string(line), "\x00"), "\x00"))
+		if k == nil {
+			continue
+		}
+		p := &process{kind: k, pid: pid, args: args}
+		p.dir, _ = os.Readlink(filepath.Join(dir, "cwd"))
+		status, _ := os.ReadFile(filepath.Join(dir, "status"))
+		if _, uids, ok := strings.Cut(string(status), "\nUid:"); ok {
+			p.home = userDir(strings.Fields(uids)[0])
+		}
+		p.started = startTime(dir)
+		groups, _ := os.ReadFile(filepath.Join(dir, "cgroup"))
+		p.container = inContainer.Match(groups) && string(groups) != string(own)
+		if files, err := os.ReadDir(filepath.Join(dir, "fd")); err == nil {
+			p.inodes = []uint64{}
+			for _, f := range files {
+				target, _ := os.Readlink(filepath.Join(dir, "fd", f.Name()))
+				if number, ok := strings.CutPrefix(target, "socket:["); ok {
+					inode, _ := strconv.ParseUint(strings.TrimSuffix(number, "]"), 10, 64)
+					p.inodes = append(p.inodes, inode)
+				}
+			}
+		}
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+// startTime returns when the process with that directory in /proc started, or zero.
+func startTime(dir string) time.Time {
+	stat, _ := os.ReadFile(filepath.Join(dir, "stat"))
+	uptime, _ := os.ReadFile("/proc/uptime")
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	fields, up := strings.Fields(rest), strings.Fields(string(uptime))
+	if len(fields) < 20 || len(up) == 0 {
+		return time.Time{}
+	}
+	const hertz = 100 // USER_HZ
+	ticks, err1 := strconv.ParseFloat(fields[19], 64)
+	seconds, err2 := strconv.ParseFloat(up[0], 64)
+	if err1 != nil || err2 != nil {
+		return time.Time{}
+	}
+	return time.Now().Add(-time.Duration((seconds - ticks/hertz) * float64(time.Second)))
+}
+
+// sockets returns the TCP sockets of this network namespace.
+func sockets() (all []socket) {
+	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		f, err := os.Open(table)
+		if err != nil {
+			continue // no such family
+		}
+		defer f.Close()
+		for lines := bufio.NewScanner(f); lines.Scan(); {
+			fields := strings.Fields(lines.Text())
+			if len(fields) < 10 || !strings.Contains(fields[1], ":") {
+				continue
+			}
+			inode, _ := strconv.ParseUint(fields[9], 10, 64)
+			all = append(all, socket{hexAddr(fields[1]), hexAddr(fields[2]), fields[3] == "0A", inode})
+		}
+	}
+	return all
+}
+
+// hexAddr parses an address as /proc/net has it: words of four bytes, in the machine's order.
+func hexAddr(s string) netip.AddrPort {
+	host, port, _ := strings.Cut(s, ":")
+	b, err := hex.DecodeString(host)
+	n, err2 := strconv.ParseUint(port, 16, 16)
+	if err != nil || err2 != nil || len(b)%4 != 0 {
+		return netip.AddrPort{}
+	}
+	for i := 0; i < len(b); i += 4 {
+		binary.BigEndian.PutUint32(b[i:], binary.NativeEndian.Uint32(b[i:]))
+	}
+	ip, _ := netip.AddrFromSlice(b)
+	return netip.AddrPortFrom(ip.Unmap(), uint16(n))
+}
+
+// isOpen reports whether a program listens on the port, at an address that includes loopback.
+func isOpen(all []socket, port string) bool {
+	return slices.ContainsFunc(all, func(s socket) bool {
+		ip := s.local.Addr()
+		return s.listening && strconv.Itoa(int(s.local.Port())) == port && (ip.IsLoopback() || ip.IsUnspecified())
+	})
+}

@@ -1,0 +1,232 @@
+// Package setup finds the Bitcoin programs on this machine and says what to write into their
+// configuration files, so that they use the proxy.
+//
+//	processes, files → plan of each program → sessions that come from it → Report → text or JSON
+//
+// It changes nothing and reads no secret: of a file it keeps only the keys that it knows. It
+// looks up no name, and on Linux it contacts nobody; elsewhere it connects to ports on loopback.
+package setup
+
+import (
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"bip324proxy/internal/listen"
+	"bip324proxy/status"
+)
+
+// Proxy is the proxy that the programs are to use.
+type Proxy struct {
+	Listen   []string       // its addresses, HOST:PORT or unix:/PATH
+	Upstream string         // the URL of its upstream proxy, or empty
+	Page     string         // the address of its status page
+	Status   *status.Report // nil if the page does not answer,
+	Err      error          // and why
+}
+
+// State is how far a part has come.
+type State string
+
+// The states. A report is OK unless something is ToDo.
+const (
+	OK   State = "ok"
+	ToDo State = "to do"
+	Note State = "note" // optional, or not running
+)
+
+// Report is what was found and what is left to do. Its JSON is an interface of the program:
+// names keep their meaning.
+type Report struct {
+	OK    bool   `json:"ok"`
+	Parts []Part `json:"parts"`
+}
+
+// Part is the proxy, Tor or a Bitcoin program.
+type Part struct {
+	Name    string   `json:"name"`
+	State   State    `json:"state"`
+	What    string   `json:"what"`              // the finding
+	Hints   []string `json:"hints,omitempty"`   // what to do, or to know
+	PID     int      `json:"pid,omitempty"`     // of the process, if one was seen
+	Network string   `json:"network,omitempty"` // such as mainnet
+	File    string   `json:"file,omitempty"`    // where Add belongs; empty is the command line
+	AtEnd   bool     `json:"at_end"`            // Add belongs to the end of File, not to its top
+	Remove  []Line   `json:"remove,omitempty"`
+	Add     []Line   `json:"add,omitempty"`
+}
+
+// Line is a line to write or to remove.
+type Line struct {
+	Text   string `json:"text"`
+	Why    string `json:"why,omitempty"`  // what it changes
+	File   string `json:"file,omitempty"` // of a line to remove; empty is the command line
+	Number int    `json:"line,omitempty"` // in File, if it is known
+}
+
+func (p *Part) add(text, why string) { p.Add = append(p.Add, Line{Text: text, Why: why}) }
+
+func (p *Part) remove(o option, why string) {
+	p.Remove = append(p.Remove, Line{Text: o.String(), Why: why, File: o.file, Number: o.line})
+}
+
+func (p *Part) hint(text string) { p.Hints = append(p.Hints, text) }
+
+// Look looks at this machine, or, if file is not empty, only at the program with that
+// configuration file.
+func Look(proxy Proxy, file string) *Report {
+	all, err := processes()
+	m := &machine{proxy: proxy, upstream: proxy.Upstream, sockets: sockets()}
+	for _, p := range all {
+		if p.name == "bip324-proxy" {
+			m.own = append(m.own, p)
+		}
+	}
+	found := candidates(all, file)
+	runs := slices.ContainsFunc(found, func(p *process) bool { return p.pid > 0 })
+	var parts []Part
+	for range 2 { // the second time with the upstream that the last of them may need
+		parts = nil
+		for _, p := range found {
+			switch {
+			case file != "" && !samePath(p.confFile(), file):
+			case file == "" && runs && p.pid == 0:
+				parts = append(parts, Part{Name: p.name, State: Note, File: p.conf, What: "not running; for its lines: bip324-proxy setup " + p.conf})
+			default:
+				parts = append(parts, m.plan(p))
+			}
+		}
+	}
+	first := []Part{m.proxyPart()}
+	if err != nil {
+		first[0].hint("the programs that run here cannot be listed: " + err.Error())
+	}
+	if file == "" {
+		first = append(first, m.torPart(all)...)
+		if len(parts) == 0 {
+			first = append(first, Part{Name: "programs", State: ToDo, What: "found no Bitcoin program",
+				Hints: []string{"name its configuration file: bip324-proxy setup FILE; or set its SOCKS5 proxy to " + m.address() + "; docs/clients.md has a recipe for each"}})
+		}
+	}
+	r := &Report{Parts: append(first, parts...)}
+	r.OK = !slices.ContainsFunc(r.Parts, func(p Part) bool { return p.State == ToDo })
+	return r
+}
+
+// machine is what plans depend on.
+type machine struct {
+	proxy    Proxy
+	upstream string // the URL of the proxy's upstream, or of the one that it needs
+	needs    bool   // upstream is what a program uses now, and the proxy does not
+	sockets  []socket
+	own      []*process // proxies like this one
+}
+
+// address returns the proxy's address as programs on this machine reach it.
+func (m *machine) address() string {
+	for _, spec := range m.proxy.Listen {
+		if host, port, err := net.SplitHostPort(spec); err == nil && !strings.HasPrefix(spec, "unix:") {
+			if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
+				host = "127.0.0.1"
+			}
+			return net.JoinHostPort(host, port)
+		}
+	}
+	if len(m.proxy.Listen) > 0 {
+		path, _, _ := strings.Cut(m.proxy.Listen[0], "?")
+		return path
+	}
+	return ""
+}
+
+// isProxy reports whether a program that has this address uses the proxy.
+func (m *machine) isProxy(addr string) bool {
+	addr = strings.TrimPrefix(addr, "socks5://")
+	return slices.ContainsFunc(append([]string{m.address()}, m.proxy.Listen...), func(spec string) bool {
+		path, _, _ := strings.Cut(spec, "?")
+		return path == addr || strings.Replace(addr, "localhost:", "127.0.0.1:", 1) == path
+	})
+}
+
+// replaces notes that a program has another proxy now. If the proxy has no upstream it needs
+// that one: without, peers would see this machine's address.
+func (m *machine) replaces(addr string) {
+	if m.upstream != "" || m.isOwn(addr) {
+		return
+	}
+	m.needs = true
+	switch path, isPath := strings.CutPrefix(addr, "unix:"); {
+	case isPath:
+		m.upstream = "socks5+unix://" + path
+	case strings.LastIndex(addr, ":") > strings.LastIndex(addr, "]"):
+		m.upstream = "socks5://" + addr
+	default:
+		m.upstream = "socks5://" + addr + ":9050" // Core's default
+	}
+}
+
+// isOwn reports whether another bip324-proxy listens at the address.
+func (m *machine) isOwn(addr string) bool {
+	return slices.ContainsFunc(m.sockets, func(s socket) bool {
+		return s.listening && s.local.String() == addr &&
+			slices.ContainsFunc(m.own, func(p *process) bool { return slices.Contains(p.inodes, s.inode) })
+	})
+}
+
+func (m *machine) proxyPart() Part {
+	p := Part{Name: "proxy", State: OK, What: m.address() + ": listening; the status page answers at " + m.proxy.Page}
+	flags := " --status " + m.proxy.Page
+	if m.needs {
+		flags = " --upstream " + m.upstream + flags
+	}
+	switch {
+	case m.proxy.Status != nil:
+	case !m.isListening():
+		p.State, p.What = ToDo, m.address()+": nothing is listening there"
+		p.hint("start the proxy: bip324-proxy" + flags)
+	default:
+		p.State, p.What = ToDo, m.address()+": listening, but whether connections come is unknown: "+m.proxy.Err.Error()
+	}
+	if m.needs {
+		p.State = ToDo
+		p.hint("run it with --upstream " + m.upstream + ", the proxy that a program below uses now; without it, peers would see this machine's address")
+	}
+	return p
+}
+
+// isListening reports whether anything listens at the proxy's address.
+func (m *machine) isListening() bool {
+	address, err := listen.Parse(m.address())
+	if err != nil {
+		return false
+	}
+	if address.Network == "unix" {
+		info, err := os.Stat(address.Address)
+		return err == nil && info.Mode()&os.ModeSocket != 0
+	}
+	_, port, _ := net.SplitHostPort(address.Address)
+	return isOpen(m.sockets, port)
+}
+
+// redactAddress returns a proxy's address without credentials.
+func redactAddress(addr string) string {
+	if u, err := url.Parse(addr); err == nil && u.Host != "" {
+		u.User = nil
+		return u.String()
+	}
+	return addr[strings.LastIndex(addr, "@")+1:]
+}
+
+// samePath reports whether both paths are of one file.
+func samePath(a, b string) bool {
+	if absolute, err := filepath.Abs(b); a == b || err == nil && a == absolute {
+		return true
+	}
+	x, err1 := os.Stat(a)
+	y, err2 := os.Stat(b)
+	return err1 == nil && err2 == nil && os.SameFile(x, y)
+}

@@ -1,0 +1,55 @@
+package setup
+
+import (
+	"net"
+	"slices"
+	"strings"
+)
+
+// torPart returns the part about a Tor that runs here, if one does.
+func (m *machine) torPart(all []*process) []Part {
+	address := ""
+	for _, port := range []string{"9050", "9150"} { // of the daemon, of Tor Browser
+		if address == "" && isOpen(m.sockets, port) {
+			address = "127.0.0.1:" + port
+		}
+	}
+	if i := slices.IndexFunc(all, func(p *process) bool { return p.name == "Tor" && !p.container }); i >= 0 {
+		if a := torSocks(all[i]); a != "" {
+			address = a
+		}
+	}
+	if address == "" {
+		return nil
+	}
+	p := Part{Name: "Tor", State: Note, What: "its SOCKS port is " + address + "; the proxy does not use it"}
+	switch {
+	case strings.Replace(m.proxy.Upstream, "localhost:", "127.0.0.1:", 1) == "socks5://"+address:
+		p.State, p.What = OK, address+" is the proxy's upstream: every connection and lookup goes through Tor"
+	case m.proxy.Upstream == "":
+		p.hint("optional: with --upstream socks5://" + address + " every connection and lookup of the proxy goes through Tor, and none goes direct; .onion peers work, so leave out noonion")
+	}
+	return []Part{p}
+}
+
+// torSocks returns the first TCP address at which Tor's configuration offers SOCKS, or empty.
+func torSocks(p *process) string {
+	flags := parseFlags(p.args, []string{"f", "SocksPort", "SOCKSPort"}, "f", "SocksPort", "SOCKSPort")
+	file, ok := last(flags, "f")
+	if !ok {
+		file = "/etc/tor/torrc"
+	}
+	text, _ := readFile(joined(p.dir, p.home, file)) // its default port is tried otherwise
+	lines := parseFile(strings.ReplaceAll(text, "\t", " "), file, " ", []string{"SocksPort", "SOCKSPort", "SocksListenAddress"})
+	for _, o := range append(flags, lines...) {
+		value, _, _ := strings.Cut(o.value, " ")
+		if o.key == "f" || value == "0" || value == "auto" || strings.HasPrefix(value, "unix:") {
+			continue
+		}
+		if host, port, err := net.SplitHostPort(value); err == nil {
+			return net.JoinHostPort(host, port)
+		}
+		return "127.0.0.1:" + value
+	}
+	return ""
+}

@@ -1,0 +1,69 @@
+package test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/btcsuite/btcd/chaincfg/v2"
+)
+
+// Without arguments setup finds the programs that run, a proxy at its default addresses, and Tor.
+func TestSetupFinds(t *testing.T) {
+	if !namespace(t, syscall.CLONE_NEWPID) {
+		return
+	}
+	if err := syscall.Mount("proc", "/proc", "proc", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("HOME", t.TempDir())
+	requireSetup := func(code int, wants ...string) (text string) {
+		t.Helper()
+		got, text := runSetup(t, []string{"setup"})
+		words := strings.Join(strings.Fields(text), " ")
+		for _, want := range wants {
+			if !strings.Contains(words, want) || got != code {
+				t.Errorf("exit code %d, want %d and %q in\n%s", got, code, want, text)
+			}
+		}
+		return text
+	}
+	requireSetup(1, "to do programs found no Bitcoin program", "127.0.0.1:1324: nothing is listening there")
+
+	// The node has another name: it is not one of the programs to be found.
+	btcd := filepath.Join(filepath.Dir(binaries.proxy), "btcd")
+	binaries.btcd = filepath.Join(t.TempDir(), "other")
+	if err := os.Symlink(btcd, binaries.btcd); err != nil {
+		t.Fatal(err)
+	}
+	node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams), "--v2transport")
+	binaries.btcd = btcd
+
+	file := filepath.Join(t.TempDir(), "btcd.conf")
+	writeFile(t, file, "")
+	startClient := func() *program {
+		return startBtcd(t, "client", &chaincfg.RegressionNetParams, "--configfile="+file, "--connect="+node.p2p, "--nolisten").program
+	}
+	client := startClient()
+	text := requireSetup(1, "to do btcd process", "on regtest: not configured", "Write at the end of "+file+": [Application Options]")
+	applySetup(t, text, file)
+	client.kill()
+	startProxy(t, "--listen", "127.0.0.1:1324", "--status", "127.0.0.1:1325")
+	startClient()
+	eventuallySetUp(t, []string{"setup"})
+	if p := node.onlyPeer(t); !p.V2 {
+		t.Errorf("to the node the client is %+v, want v2", p)
+	}
+
+	tor, err := exec.LookPath("tor")
+	if err != nil {
+		notRun(t, "tor is not installed")
+	}
+	conf := filepath.Join(t.TempDir(), "torrc")
+	writeFile(t, conf, "SocksPort 127.0.0.1:9999\nDataDirectory "+t.TempDir()+"\nUseBridges 1\nBridge 127.0.0.1:9\n")
+	start(t, "tor", tor, "-f", conf).awaitLine(t, "SOCKS", func(line string) bool { return strings.Contains(line, "Opened Socks listener") })
+	requireSetup(0, "note Tor its SOCKS port is 127.0.0.1:9999", "with --upstream socks5://127.0.0.1:9999")
+}

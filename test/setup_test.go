@@ -1,0 +1,193 @@
+package test
+
+import (
+	"encoding/json"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/btcsuite/btcd/chaincfg/v2"
+)
+
+const setupSecret = "hunter2-never-print-this"
+
+// startSetupProxy runs a proxy with a status page, and returns it with the flags that setup needs.
+func startSetupProxy(t *testing.T, flags ...string) (*proxy, []string) {
+	t.Helper()
+	addr := freeAddr(t)
+	same := append([]string{"--listen", addr, "--status", freeAddr(t)}, flags...)
+	p := startProxy(t, same...)
+	p.await(t, "listening at "+addr, func(e event) bool { return e.Msg == "listening" && e.Addr == addr })
+	p.addr = addr
+	return p, append([]string{"setup"}, same...)
+}
+
+// runSetup runs setup and returns its exit code and text, in which there must be no secret, and checks that JSON
+// says the same.
+func runSetup(t *testing.T, args []string) (code int, text string) {
+	t.Helper()
+	code, text, stderr := run(t, args...)
+	codeOfJSON, inJSON, _ := run(t, slices.Insert(slices.Clone(args), 1, "--json")...)
+	if strings.Contains(text+stderr+inJSON, setupSecret) {
+		t.Fatalf("a secret is in\n%s%s%s", text, stderr, inJSON)
+	}
+	var report struct {
+		OK    bool
+		Parts []struct{ Add, Remove []struct{ Text string } }
+	}
+	if err := json.Unmarshal([]byte(inJSON), &report); err != nil || code > 1 || report.OK != (codeOfJSON == 0) {
+		t.Fatalf("exit codes %d, %d, %v\n%s%s\n%s", code, codeOfJSON, err, text, stderr, inJSON)
+	}
+	for _, p := range report.Parts {
+		for _, l := range append(p.Add, p.Remove...) {
+			if code == codeOfJSON && !strings.Contains(text, "    "+l.Text) {
+				t.Errorf("the text lacks %q:\n%s", l.Text, text)
+			}
+		}
+	}
+	return code, text
+}
+
+// applySetup does to the file what setup's text says, line by line.
+func applySetup(t *testing.T, text, file string) {
+	t.Helper()
+	content, err := os.ReadFile(file)
+	if err != nil && !os.IsNotExist(err) {
+		t.Fatal(err)
+	}
+	lines := strings.SplitAfter(lf(content), "\n")
+	var top, end string
+	var to *string
+	removed := regexp.MustCompile(`^    (.*\S) +\(line (\d+)\)$`)
+	for line := range strings.SplitSeq(text, "\n") {
+		code, isCode := strings.CutPrefix(line, "    ")
+		switch {
+		case strings.HasPrefix(line, "  Remove from "+file+":"):
+			to = nil
+		case strings.HasPrefix(line, "  Write at the top of "+file):
+			to = &top
+		case strings.HasPrefix(line, "  Write at the end of "+file):
+			to = &end
+		case removed.MatchString(line):
+			m := removed.FindStringSubmatch(line)
+			n, _ := strconv.Atoi(m[2])
+			if strings.TrimSpace(lines[n-1]) != m[1] {
+				t.Fatalf("line %d of %s is %q, not %q", n, file, lines[n-1], m[1])
+			}
+			lines[n-1] = ""
+		case line != "" && line[0] != ' ':
+			to = nil
+		case isCode && to != nil:
+			*to += code + "\n"
+		}
+	}
+	if err := os.WriteFile(file, []byte(top+strings.Join(lines, "")+end), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// eventuallySetUp runs setup until it finds everything right.
+func eventuallySetUp(t *testing.T, args []string) (text string) {
+	t.Helper()
+	eventually(t, "setup finds everything right", func() bool {
+		code, now := runSetup(t, args)
+		text = now
+		return code == 0
+	})
+	return text
+}
+
+// btcd that is told what setup prints connects through the proxy, and setup sees it.
+func TestSetupBtcd(t *testing.T) {
+	node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams), "--v2transport")
+	proxy, args := startSetupProxy(t)
+	file := filepath.Join(t.TempDir(), "btcd.conf")
+	writeFile(t, file, "[Application Options]\n; mine\nrpcpass="+setupSecret+"\nproxyuser="+setupSecret+"\nproxy=127.0.0.1:9\nproxypass="+setupSecret+"\n")
+	args = append(args, file)
+	code, text := runSetup(t, args)
+	if code != 1 {
+		t.Fatalf("exit code %d\n%s", code, text)
+	}
+	for _, want := range []string{"\n    proxy=127.0.0.1:9        (line 5)\n", "\n    proxy=" + proxy.addr + "\n", "run it with --upstream socks5://127.0.0.1:9, "} {
+		if !strings.Contains(text, want) {
+			t.Errorf("want %q in\n%s", want, text)
+		}
+	}
+	applySetup(t, text, file)
+	_, text = runSetup(t, args) // noonion=1, now that no other proxy has to be kept as the upstream
+	applySetup(t, text, file)
+	startBtcd(t, "client", &chaincfg.RegressionNetParams, "--configfile="+file, "--connect="+node.p2p, "--nolisten",
+		"--rpcpass="+rpcPassword)
+	if opened := proxy.opened(t); opened.Transport != "v2" {
+		t.Errorf("the proxy logged %+v, want transport v2", opened)
+	}
+	text = eventuallySetUp(t, args)
+	if !strings.Contains(strings.Join(strings.Fields(text), " "), "configured; 1 session comes from it: 1 v2") {
+		t.Error(text)
+	}
+	if p := node.onlyPeer(t); !p.V2 {
+		t.Errorf("to the node the client is %+v, want v2", p)
+	}
+}
+
+// Core that is told what setup prints connects through the proxy; if it listens, it still does.
+func TestSetupCore(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		conf    string // PORT is the node's, BIND an address to listen on
+		want    string // the lines to write
+		inbound bool
+	}{
+		{"outbound only", "[regtest]\nconnect=localhost:PORT\n", "proxy=PROXY noonion=1 v2transport=0", false},
+		{"listens", "v2transport=0\n[regtest]\nbind=BIND\naddnode=localhost:PORT\n", "proxy=PROXY noonion=1", true},
+		{"another proxy", "[regtest]\nconnect=localhost:PORT\nproxy=0\n", "proxy=PROXY noonion=1 v2transport=0", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, node := startCoreNode(t)
+			proxy, args := startSetupProxy(t)
+			bind := freeAddr(t)
+			conf := strings.NewReplacer("PORT", port(t, node.p2p), "BIND", bind).Replace(c.conf)
+			dir := coreDir(t, "rpcauth=u:"+setupSecret+"$00\n"+conf, "")
+			file := filepath.Join(dir, "bitcoin.conf")
+			args = append(args, file)
+			client := startBitcoind(t, "client", "-datadir="+dir)
+			code, text := runSetup(t, args)
+			if code != 1 || runtime.GOOS == "linux" && !strings.Contains(text, "process "+strconv.Itoa(client.cmd.Process.Pid)+" on regtest") {
+				t.Fatalf("exit code %d\n%s", code, text)
+			}
+			var lines []string
+			for line := range strings.SplitSeq(text, "\n") {
+				if code, ok := strings.CutPrefix(line, "    "); ok && regexp.MustCompile(`^\w+=\S+$`).MatchString(code) {
+					lines = append(lines, code)
+				}
+			}
+			if got, want := strings.Join(lines, " "), strings.ReplaceAll(c.want, "PROXY", proxy.addr); got != want {
+				t.Errorf("got the lines %s, want %s", got, want)
+			}
+			applySetup(t, text, file)
+			if code, text := runSetup(t, args); runtime.GOOS == "linux" && (code != 1 || !strings.Contains(text, "-> restart it:")) {
+				t.Errorf("before the restart: exit code %d\n%s", code, text)
+			}
+			client.kill()
+			client = startBitcoind(t, "client", "-datadir="+dir)
+			requireCoreProxy(t, client, proxy.addr, proxy.addr)
+			text = eventuallySetUp(t, args)
+			if p := node.onlyPeer(t); p.Transport != "v2" {
+				t.Errorf("to the node the client is %+v, want v2\n%s", p, text)
+			}
+			conn, err := net.Dial("tcp", bind)
+			if (err == nil) != c.inbound {
+				t.Errorf("inbound connections: %v\n%s", err, text)
+			}
+			if err == nil {
+				conn.Close()
+			}
+		})
+	}
+}
