@@ -38,10 +38,10 @@ func runSetup(c *cli.Context) error {
 		return err
 	}
 	if file != "" && !setup.Known(file) {
-		return usageError{fmt.Errorf("setup: %q is no known program's file; must be %s", file, strings.Join(setup.Files(), ", "))}
+		return usageError{fmt.Errorf("setup: %q is not a known configuration file; must be %s", file, strings.Join(setup.Files(), ", "))}
 	}
 	if info, err := os.Stat(filepath.Dir(file)); file != "" && (err != nil || !info.IsDir()) {
-		return usageError{fmt.Errorf("setup: %s is in no directory that exists", file)}
+		return usageError{fmt.Errorf("setup: the directory of %s does not exist", file)}
 	}
 	s, err := settings.Load(c)
 	if err != nil {

@@ -75,7 +75,7 @@ func (m *machine) otherProxies(part *Part, all []option, key, why string) (uses 
 		case m.isProxy(o.value):
 			uses = true
 		default:
-			m.replaces(redactAddress(o.value))
+			m.replaces(o.value)
 			part.remove(o, why)
 		}
 	}

@@ -183,7 +183,7 @@ func (c *coreConfig) readSettings(dir string) error {
 		} else if !isText {
 			continue
 		}
-		c.settings = append(c.settings, option{key: key, value: text, separator: "=", file: path})
+		c.settings = append(c.settings, option{key: key, value: text, separator: "=", file: path}.withoutCredentials())
 	}
 	return nil
 }

@@ -26,10 +26,25 @@ type option struct {
 }
 
 func (o option) String() string {
-	if o.file == "" {
-		return "-" + o.key + "=" + redactAddress(o.value)
+	switch {
+	case o.file == "":
+		return "-" + o.key + "=" + o.value
+	case o.separator == ":":
+		return o.key + ": " + o.value
 	}
-	return o.key + o.separator + redactAddress(o.value)
+	return o.key + o.separator + o.value
+}
+
+// withoutCredentials returns the option without credentials, if it is the address of a proxy.
+func (o option) withoutCredentials() option {
+	if o.key == "proxy" || o.key == "onion" || o.key == "tor.socks" {
+		scheme := strings.Index(o.value, "://") + 1
+		if scheme > 0 {
+			scheme += len("//")
+		}
+		o.value = o.value[:scheme] + o.value[max(scheme, strings.LastIndex(o.value, "@")+1):]
+	}
+	return o
 }
 
 // off reports whether the value is false, as both Core and go-flags read it.
@@ -102,7 +117,7 @@ func parseFile(text, path, separator string, known []string) (all []option) {
 		}
 		value, _, _ = strings.Cut(o.value, "#")
 		o.value = strings.Trim(strings.TrimSpace(value), `"`)
-		all = append(all, o)
+		all = append(all, o.withoutCredentials())
 	}
 	return all
 }
@@ -123,7 +138,7 @@ func parseFlags(args []string, known []string, spaced ...string) (all []option) 
 				value = args[i]
 			}
 		}
-		all = append(all, option{key: key, value: value, separator: "="})
+		all = append(all, option{key: key, value: value, separator: "="}.withoutCredentials())
 	}
 	return all
 }

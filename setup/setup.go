@@ -10,7 +10,6 @@ package setup
 import (
 	"net"
 	"net/netip"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -210,15 +209,6 @@ func (m *machine) isListening() bool {
 	}
 	_, port, _ := net.SplitHostPort(address.Address)
 	return isOpen(m.sockets, port)
-}
-
-// redactAddress returns a proxy's address without credentials.
-func redactAddress(addr string) string {
-	if u, err := url.Parse(addr); err == nil && u.Host != "" {
-		u.User = nil
-		return u.String()
-	}
-	return addr[strings.LastIndex(addr, "@")+1:]
 }
 
 // samePath reports whether both paths are of one file.

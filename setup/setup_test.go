@@ -1,0 +1,244 @@
+package setup
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"bip324proxy/proxy"
+	"bip324proxy/status"
+)
+
+const address = "127.0.0.1:1324"
+
+// planOf returns the plan of a kind with this configuration file.
+func planOf(t *testing.T, m *machine, name, conf string, flags ...string) Part {
+	t.Helper()
+	i := slices.IndexFunc(kinds, func(k *kind) bool { return k.name == name })
+	dir := t.TempDir()
+	path := filepath.Join(dir, kinds[i].conf)
+	write(t, path, conf)
+	if m.proxy.Listen == nil {
+		m.proxy.Listen = []string{address, "[::1]:1324"}
+	}
+	return m.plan(&process{kind: kinds[i], home: dir, dir: dir, conf: path, args: flags})
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func texts(lines []Line) string {
+	var all []string
+	for _, l := range lines {
+		all = append(all, l.Text)
+	}
+	return strings.Join(all, " ")
+}
+
+// The plans of an empty file are the recipes on the page, and after a recipe nothing is left to write.
+func TestPlansAreRecipes(t *testing.T) {
+	page, err := os.ReadFile("../docs/clients.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, section, begin, conf string
+		same                       bool // the lines are the whole recipe
+	}{
+		{"Bitcoin Core", "Bitcoin Core", "proxy=", "connect=localhost\n", true},
+		{"btcd", "btcd", "[Application Options]", "", true},
+		{"utreexod", "btcd", "[Application Options]", "", true},
+		{"lnd", "lnd", "[Bitcoin]", "[Bitcoin]\nbitcoin.node=neutrino\n", false},
+	} {
+		_, text, _ := strings.Cut(strings.ReplaceAll(string(page), "\r", ""), "\n## "+c.section+"\n")
+		_, text, found := strings.Cut(text, "\n    "+c.begin)
+		var recipe []string
+		for line := range strings.SplitSeq(c.begin+text, "\n") {
+			if line = strings.TrimPrefix(line, "    "); line != "" && !strings.ContainsAny(line[:1], "[abcdefghijklmnopqrstuvwxyz") || strings.Contains(line, " ") && line[0] != '[' {
+				break
+			}
+			if line != "" {
+				recipe = append(recipe, line)
+			}
+		}
+		if !found || len(recipe) < 3 {
+			t.Fatalf("%s: the recipe is %q", c.section, recipe)
+		}
+		part := planOf(t, new(machine), c.name, c.conf)
+		if c.same && texts(part.Add) != strings.Join(recipe, " ") {
+			t.Errorf("%s: got %s, want the recipe %q", c.name, texts(part.Add), recipe)
+		}
+		for _, line := range part.Add {
+			if !slices.Contains(recipe, line.Text) {
+				t.Errorf("%s: %s is not in the recipe %q", c.name, line.Text, recipe)
+			}
+		}
+		if part := planOf(t, new(machine), c.name, strings.Join(recipe, "\n")+"\n"); len(part.Add)+len(part.Remove) > 0 || !strings.Contains(part.What, "configured") {
+			t.Errorf("%s: after the recipe: %+v", c.name, part)
+		}
+	}
+	if want := "`proxy: " + address + "` in `bcoin.conf`"; !strings.Contains(string(page), want) || texts(planOf(t, new(machine), "bcoin", "").Add) != "proxy: "+address {
+		t.Errorf("bcoin: the page's recipe is not %s", want)
+	}
+}
+
+func TestPlanCore(t *testing.T) {
+	const strict = "proxy=" + address + " noonion=1 v2transport=0"
+	for _, c := range []struct {
+		name, conf, flags, upstream string
+		files                       map[string]string
+		add, remove                 string
+		needs                       string // the upstream that the proxy needs
+	}{
+		{name: "by default it listens", add: "proxy=" + address + " noonion=1 listen=1 discover=1"},
+		{name: "does not listen", conf: "listen=0", add: strict},
+		{name: "does not listen, by a flag", flags: "-nolisten", add: strict},
+		{name: "a negation", conf: "nolisten=1", add: strict},
+		{name: "the first line counts", conf: "listen=0\nlisten=1", add: strict},
+		{name: "the last flag counts", flags: "-listen=1 -listen=0", add: strict},
+		{name: "announces an address", conf: "externalip=192.0.2.1", add: "proxy=" + address + " noonion=1 listen=1"},
+		{name: "configured", conf: "proxy=" + address + "\nonion=0\nv2transport=0"},
+		{name: "configured by name", conf: "proxy=localhost:1324\nnoonion=1\nv2transport=0"},
+		{name: "configured by flags", flags: "-proxy=" + address + " -noonion -v2transport=0"},
+		{name: "its own v2", conf: "proxy=" + address + "\nnoonion=1\nv2transport=1"},
+		{name: "listens, configured", conf: "proxy=" + address + "\nnoonion=1\nlisten=1\ndiscover=1"},
+		{name: "inbound in plaintext", conf: "proxy=" + address + "\nnoonion=1\nlisten=1\nv2transport=0", remove: "v2transport=0"},
+		{name: "Tor for onion peers only", conf: "proxy=" + address + "\nonion=127.0.0.1:9050\nv2transport=0"},
+		{name: "Tor for onion peers only, by its network", conf: "proxy=" + address + "\nproxy=127.0.0.1:9050=onion\nnoonion=1\nv2transport=0"},
+		{name: "onion through the proxy", conf: "proxy=" + address + "\nonion=" + address + "\nv2transport=0", remove: "onion=" + address, add: "noonion=1"},
+		{name: "onion through the proxy and Tor", conf: "proxy=" + address + "\nonion=" + address + "\nv2transport=0", upstream: "socks5://127.0.0.1:9050"},
+		{name: "Tor", conf: "# mine\nproxy=127.0.0.1:9050 # tor", remove: "proxy=127.0.0.1:9050", add: "proxy=" + address + " v2transport=0", needs: "socks5://127.0.0.1:9050"},
+		{name: "Tor without a port", conf: "proxy=127.0.0.1", remove: "proxy=127.0.0.1", add: "proxy=" + address + " v2transport=0", needs: "socks5://127.0.0.1:9050"},
+		{name: "Tor's socket", conf: "proxy=unix:/run/tor/socks", remove: "proxy=unix:/run/tor/socks", add: "proxy=" + address + " v2transport=0", needs: "socks5+unix:///run/tor/socks"},
+		{name: "the upstream already", conf: "proxy=127.0.0.1:9050\nlisten=1", upstream: "socks5://127.0.0.1:9050", remove: "proxy=127.0.0.1:9050", add: "proxy=" + address},
+		{name: "a flag", conf: "proxy=" + address + "\nnoonion=1\nv2transport=0", flags: "-proxy=127.0.0.1:9050", remove: "-proxy=127.0.0.1:9050", needs: "socks5://127.0.0.1:9050"},
+		{name: "off", conf: "proxy=0\n" + "proxy=" + address + "\nnoonion=1\nv2transport=0", remove: "proxy=0"},
+		{name: "IPv4 only", conf: "proxy=" + address + "=ipv4\nnoonion=1\nlisten=0", remove: "proxy=" + address + "=ipv4", add: "proxy=" + address + " v2transport=0"},
+		{name: "another network's section", conf: "proxy=" + address + "\nnoonion=1\nv2transport=0\n[test]\nproxy=127.0.0.1:9050"},
+		{name: "the network's section", conf: "chain=test\nproxy=" + address + "\nnoonion=1\nv2transport=0\n[test]\nproxy=127.0.0.1:9050", remove: "proxy=127.0.0.1:9050", needs: "socks5://127.0.0.1:9050"},
+		{name: "the network's section, in one word", conf: "proxy=" + address + "\nnoonion=1\nv2transport=0\nregtest.proxy=127.0.0.1:9050", flags: "-regtest", remove: "proxy=127.0.0.1:9050", needs: "socks5://127.0.0.1:9050"},
+		{name: "settings.json", conf: "proxy=" + address + "\nnoonion=1\nv2transport=0", flags: "-testnet", files: map[string]string{"testnet3/settings.json": `{"proxy": "127.0.0.1:9050", "wallet": ["x"]}`}, remove: "proxy=127.0.0.1:9050", needs: "socks5://127.0.0.1:9050"},
+		{name: "an included file", conf: "includeconf=more.conf\nnoonion=1\nv2transport=0", files: map[string]string{"more.conf": "proxy=" + address + "\nincludeconf=more.conf\nproxy=10.0.0.1:9050"}, remove: "proxy=10.0.0.1:9050", needs: "socks5://10.0.0.1:9050"},
+		{name: "credentials by mistake", conf: "proxy=user:hunter2@127.0.0.1:9050\nlisten=0", remove: "proxy=127.0.0.1:9050", add: "proxy=" + address + " v2transport=0", needs: "socks5://127.0.0.1:9050"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			for name, text := range c.files {
+				write(t, filepath.Join(dir, name), text)
+			}
+			path := filepath.Join(dir, "bitcoin.conf")
+			write(t, path, c.conf+"\n")
+			m := &machine{proxy: Proxy{Listen: []string{address}, Upstream: c.upstream}, upstream: c.upstream}
+			part := m.plan(&process{kind: kinds[0], conf: path, args: strings.Fields(c.flags)})
+			if texts(part.Add) != c.add || texts(part.Remove) != c.remove || m.needs != (c.needs != "") || m.needs && m.upstream != c.needs {
+				t.Errorf("add %q, want %q; remove %q, want %q; upstream %q, want %q\n%+v", texts(part.Add), c.add, texts(part.Remove), c.remove, m.upstream, c.needs, part)
+			}
+			for _, l := range part.Remove {
+				if text, err := os.ReadFile(l.File); l.Number > 0 && (err != nil || !strings.Contains(strings.Split(string(text), "\n")[l.Number-1], l.Text[strings.Index(l.Text, "=")+1:])) {
+					t.Errorf("%q is not in line %d of %s", l.Text, l.Number, l.File)
+				}
+			}
+		})
+	}
+}
+
+func TestPlanOthers(t *testing.T) {
+	const lnd = "[tor] tor.active=true tor.socks=" + address
+	for _, c := range []struct{ name, conf, flags, add, remove, what string }{
+		{name: "btcd", conf: "proxy=127.0.0.1:9050", add: "[Application Options] proxy=" + address, remove: "proxy=127.0.0.1:9050"},
+		{name: "btcd", flags: "--proxy 127.0.0.1:1324 --noonion"},
+		{name: "btcd", conf: "proxy=" + address + "\nonion=127.0.0.1:9050"},
+		{name: "btcd", conf: "proxy=" + address, add: "[Application Options] noonion=1"},
+		{name: "lnd", what: "needs nothing itself: its Bitcoin peers are those of btcd"},
+		{name: "lnd", conf: "bitcoin.node=neutrino", flags: "--bitcoin.node bitcoind", what: "needs nothing itself: its Bitcoin peers are those of bitcoind"},
+		{name: "lnd", conf: "[Bitcoin]\nbitcoin.node=neutrino", add: lnd},
+		{name: "lnd", conf: "bitcoin.node=neutrino\ntor.active=1", add: "[tor] tor.socks=" + address},
+		{name: "lnd", conf: "bitcoin.node=neutrino\ntor.active=false\ntor.socks=" + address, add: "[tor] tor.active=true", remove: "tor.active=false"},
+		{name: "lnd", conf: "bitcoin.node=neutrino\ntor.active=1\ntor.socks=" + address + "\ntor.skip-proxy-for-clearnet-targets=true", remove: "tor.skip-proxy-for-clearnet-targets=true"},
+		{name: "bcoin", conf: "proxy: 10.0.0.1:9050\nonion: true", add: "proxy: " + address, remove: "proxy: 10.0.0.1:9050 onion: true"},
+	} {
+		part := planOf(t, new(machine), c.name, c.conf+"\n", strings.Fields(c.flags)...)
+		if texts(part.Add) != c.add || texts(part.Remove) != c.remove || !strings.Contains(part.What, c.what) {
+			t.Errorf("%s: %q %q: add %q, want %q; remove %q, want %q; %s", c.name, c.conf, c.flags, texts(part.Add), c.add, texts(part.Remove), c.remove, part.What)
+		}
+	}
+}
+
+// A proxy without a TCP listener is for Core only.
+func TestPlanSocket(t *testing.T) {
+	m := &machine{proxy: Proxy{Listen: []string{"unix:/run/p?group=bitcoin"}}}
+	if part := planOf(t, m, "Bitcoin Core", "listen=0\n"); !strings.HasPrefix(texts(part.Add), "proxy=unix:/run/p ") {
+		t.Errorf("got %+v", part)
+	}
+	if part := planOf(t, m, "btcd", ""); part.State != ToDo || len(part.Add) > 0 || !strings.Contains(part.Hints[len(part.Hints)-1], "--listen") {
+		t.Errorf("got %+v", part)
+	}
+}
+
+// No value of a key that is not needed is kept, whatever the file.
+func TestSecrets(t *testing.T) {
+	const secret = "hunter2"
+	conf := "rpcuser=hunter2\nrpcpassword=hunter2\nrpcauth=u:hunter2\nproxyuser=hunter2\nproxypass=hunter2\n[tor]\ntor.password=hunter2\n" +
+		"main.rpcpassword=hunter2\nbitcoind.rpcpass=hunter2\napi-key: hunter2\nhunter2\n[hunter2]\n[Bitcoin]\nbitcoin.node=neutrino\nproxy=hunter2@127.0.0.1:9050\nproxy: u:hunter2@127.0.0.1:9050\ntor.socks=u:hunter2@127.0.0.1:9050\n"
+	flags := []string{"-rpcpassword=hunter2", "--rpcpass", "hunter2", "-proxy=u:hunter2@127.0.0.1:9050"}
+	for _, k := range kinds {
+		if k.plan == nil || k.conf == "" {
+			continue
+		}
+		m := new(machine)
+		part := planOf(t, m, k.name, conf, flags...)
+		r := &Report{Parts: []Part{part, m.proxyPart(), {What: m.upstream}}}
+		var text bytes.Buffer
+		if err := r.WriteText(&text); err != nil {
+			t.Fatal(err)
+		}
+		document, err := json.Marshal(r)
+		if err != nil || strings.Contains(text.String()+string(document), secret) {
+			t.Errorf("%s: %v\n%s%s", k.name, err, &text, document)
+		}
+		if part.State != ToDo {
+			t.Errorf("%s: got %+v", k.name, part)
+		}
+	}
+}
+
+// Sessions are those of a program by its sockets, or else by its user agent.
+func TestWatch(t *testing.T) {
+	const conf = "proxy=" + address + "\nnoonion=1\nv2transport=0\nregtest=1\n"
+	sessions := []proxy.SessionInfo{
+		{Client: "127.0.0.1:4001", Transport: "v2", Network: "regtest", ClientAgent: "/Satoshi:31.0.0/"},
+		{Client: "127.0.0.1:4002", Transport: "v2", Network: "mainnet", ClientAgent: "/Satoshi:31.0.0/"},
+		{Client: "127.0.0.1:4003", Transport: "v1", Network: "regtest", ClientAgent: "/Satoshi:31.0.0/"},
+		{Client: "127.0.0.1:4004", Transport: "v2", Network: "regtest", ClientAgent: "/btcwire:0.5.0/btcd:0.26.2/"},
+		{Client: "127.0.0.1:4005", Transport: "passthrough", Dest: "node.example:18444"},
+		{Client: "127.0.0.1:4006", ClientAgent: "/Satoshi:31.0.0/", Network: "regtest"}, // not open yet
+	}
+	for _, c := range []struct {
+		sessions []proxy.SessionInfo
+		failing  *proxy.Failing
+		state    State
+		want     string
+	}{
+		{sessions, nil, OK, "3 sessions come from it: 1 passed through, 1 v1, in plaintext, 1 v2"},
+		{sessions[:1], nil, OK, "1 session comes from it: 1 v2"},
+		{sessions[1:2], nil, ToDo, "no session comes from it"},
+		{nil, &proxy.Failing{Reason: "no route"}, ToDo, "no session comes from it"},
+	} {
+		m := &machine{proxy: Proxy{Status: &status.Report{Snapshot: proxy.Snapshot{Started: time.Now(), Sessions: c.sessions, Failing: c.failing}}}}
+		if part := planOf(t, m, "Bitcoin Core", conf); part.State != c.state || !strings.HasSuffix(part.What, c.want) || (c.state == ToDo) != (len(part.Hints) > 0) {
+			t.Errorf("got %+v, want %s: %s", part, c.state, c.want)
+		}
+	}
+}
