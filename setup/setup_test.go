@@ -89,7 +89,7 @@ func TestPlansAreRecipes(t *testing.T) {
 			t.Errorf("%s: after the recipe: %+v", c.name, part)
 		}
 	}
-	if want := "`proxy: " + address + "` in `bcoin.conf`"; !strings.Contains(string(page), want) || texts(planOf(t, new(machine), "bcoin", "").Add) != "proxy: "+address {
+	if want := "`~/.bcoin/regtest/bcoin.conf`):\n\n    proxy: " + address + "\n"; !strings.Contains(string(page), want) || texts(planOf(t, new(machine), "bcoin", "").Add) != "proxy: "+address {
 		t.Errorf("bcoin: the page's recipe is not %s", want)
 	}
 }
