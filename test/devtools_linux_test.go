@@ -277,16 +277,23 @@ func (tab *tab) click(expression string) {
 	}
 }
 
-// press presses a key, such as Tab or Enter.
+// press presses a key, such as Tab, Enter or a character.
 func (tab *tab) press(key string) {
 	tab.t.Helper()
-	code := map[string]int{"Tab": 9, "Enter": 13}[key]
-	down := map[string]any{"type": "keyDown", "key": key, "code": key, "windowsVirtualKeyCode": code}
-	if key == "Enter" {
-		down["text"] = "\r"
+	code, named := map[string]int{"Tab": 9, "Enter": 13, "Escape": 27}[key]
+	stroke := map[string]any{"type": "keyDown", "key": key, "windowsVirtualKeyCode": code}
+	if named {
+		stroke["code"] = key
 	}
-	tab.call("Input.dispatchKeyEvent", down, nil)
-	tab.call("Input.dispatchKeyEvent", map[string]any{"type": "keyUp", "key": key, "code": key, "windowsVirtualKeyCode": code}, nil)
+	if key == "Enter" {
+		stroke["text"] = "\r"
+	} else if !named {
+		stroke["text"] = key
+	}
+	tab.call("Input.dispatchKeyEvent", stroke, nil)
+	delete(stroke, "text")
+	stroke["type"] = "keyUp"
+	tab.call("Input.dispatchKeyEvent", stroke, nil)
 }
 
 // requested returns the URLs that the page has requested.

@@ -74,6 +74,8 @@ func madeSnapshot(sessions ...product.SessionInfo) *product.Snapshot {
 	return s
 }
 
+func onionOf(n int) string { return fmt.Sprint(n) + strings.TrimPrefix(onion, "examples") }
+
 // madeSession returns a session on v2, which differs by n from others.
 func madeSession(n int) product.SessionInfo {
 	dest := fmt.Sprintf("198.51.%d.%d:8333", n/256, n%256)
@@ -81,7 +83,7 @@ func madeSession(n int) product.SessionInfo {
 	case 4:
 		dest = fmt.Sprintf("[2001:db8:85a3:%x:1319:8a2e:370:7344]:8333", n)
 	case 7:
-		dest = fmt.Sprintf("%d", n) + strings.Replace(onion, "examples", "", 1)
+		dest = onionOf(n)
 	}
 	return product.SessionInfo{
 		State: product.StateOpen, Client: fmt.Sprintf("127.0.0.1:%d", 40000+n), Dest: dest, Network: "mainnet", Transport: "v2",

@@ -6,17 +6,16 @@ import { $, text, make, say, withOptions } from "./dom.js";
 import { icon } from "./icon.js";
 import { sessions, refused, closed } from "./rows.js";
 
-const every = 2000, longest = 30000, more = 100; // milliseconds, milliseconds, sessions
+const every = 2000, longest = 30000; // milliseconds
 const tables = { sessions, failed: refused, ended: closed }; // by their names in the address
 
-let shown = 50; // sessions at most
 let timer, failures = 0, lastGood, paused = false, state, polling = false;
 let transport = "", typed, last; // selected; timer since the last key; last report, and its query
 
 // query returns the query of the next request. The proxy searches all sessions, not only those shown,
 // and has an order of its own; for another one the page needs all of them.
 function query() {
-	const q = new URLSearchParams({ sessions: sessions.order ? 1e6 : shown });
+	const q = new URLSearchParams({ sessions: sessions.order ? 1e6 : sessions.most });
 	const words = $("filter").value.trim();
 	if (transport) q.set("transport", transport);
 	if (words) q.set("q", words);
@@ -69,22 +68,13 @@ function show(report) {
 	}
 	text($("refused-last"), report.refusals.length ? `last ${words.duration(words.since(report, report.refusals[0].time))} ago` : "");
 
-	sessions.show(report.sessions, report, shown);
-	refused.show(report.refusals, report);
-	closed.show(report.closed, report);
-	const found = report.sessions_found, rows = Math.min(report.sessions.length, shown), left = found - rows;
-	text($("sessions-count"), (found < report.live.all ? `${words.number(found)} of ${words.number(report.live.all)} match` : words.number(found))
-		+ (left > 0 ? `; ${words.number(rows)} shown, ${sessions.order ? "sorted" : "plaintext first"}, ${words.number(left)} not shown` : ""));
-	text($("more"), `Show ${words.number(Math.min(more, left))} more`);
-	if (left === 0 && document.activeElement === $("more")) $("sessions").focus({ preventScroll: true });
-	$("more").hidden = left === 0;
 	const failed = Object.values(report.refused).reduce((a, b) => a + b, 0);
 	const unlisted = failed - report.refusals.reduce((n, e) => n + e.count, 0);
 	text($("refused"), words.number(failed));
 	text($("refused-count"), (report.refusals.length >= 50 ? "the last 50 destinations" : words.number(failed - Math.max(unlisted, 0)))
 		+ (unlisted > 0 ? `; ${words.number(unlisted)} more are not listed: older ones and routine failures` : ""));
 	text($("closed-count"), report.closed.length >= 50 ? "the last 50 peers" : words.number(report.closed.reduce((n, e) => n + e.count, 0)));
-	filter();
+	filter(report);
 
 	figures.throughput(report);
 	figures.outcomes(report);
@@ -93,17 +83,20 @@ function show(report) {
 	text($("uptime"), `Up for ${words.duration(report.uptime_seconds)}.`);
 }
 
-function filter() {
+// filter shows the rows of a report that have all words of the search.
+function filter(report) {
 	const wanted = $("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
-	sessions.filter(wanted);
-	const [failed, ended] = [refused, closed].map(rows => rows.filter(wanted));
-	if (last?.query !== query()) {
+	sessions.show(report.sessions, report, wanted, report.sessions_found);
+	const [failed, ended] = [refused.show(report.refusals, report, wanted), closed.show(report.closed, report, wanted)];
+	if (last.query !== query()) { // the proxy has not searched yet
 		text($("found"), wanted.length ? "Searching…" : "");
 		return;
 	}
-	const live = last.report.sessions_found, none = live + failed + ended === 0;
+	const found = report.sessions_found, rows = sessions.rows.size, left = found - rows, none = found + failed + ended === 0;
+	text($("sessions-count"), (found < report.live.all ? `${words.number(found)} of ${words.number(report.live.all)} match` : words.number(found))
+		+ (left > 0 ? `; ${words.number(rows)} shown, ${sessions.order ? "sorted" : "plaintext first"}, ${words.number(left)} not shown` : ""));
 	text($("found"), !wanted.length ? "" : none ? "Found neither in the live sessions nor in the last 50 that failed or ended. Does the client use this proxy?"
-		: `${words.number(live)} live, ${failed} failed, ${ended} ended`);
+		: `${words.number(found)} live, ${failed} failed, ${ended} ended`);
 }
 
 // press shows which transport is selected.
@@ -122,7 +115,7 @@ function choose(value) {
 // changed shows what the user has chosen.
 function changed() {
 	remember();
-	filter();
+	if (last) filter(last.report);
 	poll();
 }
 
@@ -130,7 +123,12 @@ function lost(why) {
 	const wait = Math.min(every * 2 ** failures++, longest);
 	text($("lost"), why || (lastGood ? `The proxy has been unreachable since ${lastGood.toLocaleTimeString()}; the page shows the status at that time.` : "The proxy is unreachable."));
 	$("lost").hidden = false;
+	const answer = words.noAnswer(last?.report, why);
 	$("answer").classList.add("stale");
+	text($("mark"), answer.mark);
+	text($("headline"), answer.headline);
+	details(answer.lines);
+	$("why").hidden = true;
 	document.title = "unreachable — bip324-proxy";
 	icon("failing");
 	return wait;
@@ -184,7 +182,7 @@ $("pause").onclick = () => {
 };
 $("filter").oninput = () => {
 	remember();
-	filter();
+	if (last) filter(last.report);
 	clearTimeout(typed);
 	typed = setTimeout(poll, 200);
 };
@@ -202,15 +200,8 @@ document.addEventListener("keydown", e => {
 });
 for (const button of document.querySelectorAll(".tile button")) button.onclick = () => choose(button.value);
 $("all").onclick = () => choose(transport);
-$("more").onclick = () => {
-	shown += more;
-	poll();
-};
 $("find").onsubmit = e => e.preventDefault();
 document.addEventListener("visibilitychange", resume);
 recall();
-for (const table of Object.values(tables)) table.onsort = () => {
-	if (last) show(last.report);
-	changed();
-};
+for (const table of Object.values(tables)) table.onchange = changed;
 poll();

@@ -75,7 +75,6 @@ function reachable(row) {
 
 function updateSession(row, s, report) {
 	const kind = words.kind(s), translated = s.transport === "v2";
-	row.search = [s.dest, s.client, s.peer_agent, s.client_agent, s.session_id, s.network, s.transport, s.state, s.transport === "v1" && !s.overlay ? "plaintext" : ""].join(" ").toLowerCase();
 	short(row.dest, s.dest || "not known yet", true);
 	short(row.peerAgent, s.peer_agent || "");
 	row.chip.dataset.kind = kind;
@@ -121,7 +120,6 @@ function updateEnded(row, e, report) {
 	const hint = words.advice(e, report);
 	row.hint.hidden = !hint;
 	withOptions(row.hint, hint);
-	row.search = [e.dest, e.client, e.peer_agent, e.reason, e.kind, what(e)].join(" ").toLowerCase();
 	reachable(row);
 }
 
@@ -131,6 +129,10 @@ const endedKey = e => [e.first, e.kind, e.transport, e.dest].join(" ");
 const ended = { peer: e => e.dest || "", when: e => Date.parse(e.time), what };
 const exposed = ["v1", "passthrough", "overlay", "v2"]; // the most exposed first
 
+const lower = parts => parts.join(" ").toLowerCase();
+const ofEnded = e => lower([e.dest, e.client, e.peer_agent, e.reason, e.kind, what(e)]);
+const ofSession = s => lower([s.dest, s.client, s.peer_agent, s.client_agent, s.session_id, s.network, s.transport, s.state, s.transport === "v1" && !s.overlay ? "plaintext" : ""]);
+
 export const sessions = new Table("session", {
 	peer: s => s.dest || "",
 	transport: s => s.transport ? exposed.indexOf(words.kind(s)) : "",
@@ -139,6 +141,6 @@ export const sessions = new Table("session", {
 	up: s => s.bytes_to_peer,
 	down: s => s.bytes_to_client,
 	age: s => -Date.parse(s.began),
-}, s => String(s.number), buildSession, updateSession);
-export const refused = new Table("refusal", ended, endedKey, buildEnded, updateEnded);
-export const closed = new Table("closed", ended, endedKey, buildEnded, updateEnded);
+}, s => String(s.number), ofSession, buildSession, updateSession);
+export const refused = new Table("refusal", ended, endedKey, ofEnded, buildEnded, updateEnded);
+export const closed = new Table("closed", ended, endedKey, ofEnded, buildEnded, updateEnded);

@@ -1,20 +1,30 @@
-// A table: its rows, and their order.
+// A table: which rows it has, and their order.
 
-import { $ } from "./dom.js";
+import { $, text } from "./dom.js";
+import { number } from "./words.js";
 
+const narrow = matchMedia("(max-width: 62rem)").matches; // as in the style sheet: rows are cards
+const first = narrow ? 15 : 50, step = narrow ? 50 : 100; // rows; how many more at each click
 const collator = new Intl.Collator("en", { numeric: true }), columnOf = order => order.replace("-", "");
 
 // Table updates the rows of a table from a list, by key, and touches only what has changed, so that
-// focus and selection stay. Its columns are functions from an item to a text or a number to sort by.
+// focus and selection stay. Its columns are functions from an item to a text or a number to sort by;
+// search is one from an item to the text that a search looks into.
 export class Table {
-	constructor(name, columns, key, build, update) {
-		Object.assign(this, { body: $(name + "-rows"), empty: $(name + "-empty"), columns, key, build, update, rows: new Map(), order: "" });
+	constructor(name, columns, key, search, build, update) {
+		Object.assign(this, { body: $(name + "-rows"), empty: $(name + "-empty"), columns, key, search, build, update, rows: new Map(), order: "", most: first });
 		this.heads = new Map([...this.body.parentElement.querySelectorAll("th")].map((th, i) => [Object.keys(columns)[i], th]));
 		for (const [column, th] of this.heads) th.firstElementChild.onclick = () => this.sort(this.next(column));
+		this.region = this.body.closest(".region");
+		this.more = this.region.nextElementSibling.firstElementChild;
+		this.more.onclick = () => {
+			this.most += step;
+			this.onchange();
+		};
 	}
 
-	// onsort is called when the user has chosen another order.
-	onsort() {}
+	// onchange is called when the user has chosen another order, or more rows.
+	onchange() {}
 
 	// next returns the order after a click on a column: numbers fall first, and texts rise; then the
 	// opposite; then the order of the list.
@@ -31,7 +41,7 @@ export class Table {
 			if (column !== columnOf(order)) th.removeAttribute("aria-sort");
 			else th.setAttribute("aria-sort", order === column ? "ascending" : "descending");
 		}
-		this.onsort();
+		this.onchange();
 	}
 
 	sorted(list) {
@@ -43,9 +53,11 @@ export class Table {
 			.map(([, item]) => item);
 	}
 
-	// show shows the first rows of a list, at most so many.
-	show(list, report, most) {
-		const items = new Map(this.sorted(list).slice(0, most).map(item => [this.key(item), item])), held = this.held();
+	// show shows the first of those items of a list that have all words, and returns how many have.
+	// total is their number if there are more than in the list.
+	show(list, report, wanted, total = 0) {
+		const found = wanted.length ? list.filter(item => has(this.search(item), wanted)) : list;
+		const items = new Map(this.sorted(found).slice(0, this.most).map(item => [this.key(item), item])), held = this.held();
 		for (const [key, row] of this.rows) {
 			if (!items.has(key)) this.remove(key, row.tr);
 		}
@@ -58,7 +70,20 @@ export class Table {
 			if (row.tr === at) at = at.nextElementSibling;
 			else this.body.insertBefore(row.tr, at);
 		}
+		this.empty.hidden = items.size > 0;
+		this.region.hidden = items.size === 0;
+		this.offer(Math.max(found.length, total) - items.size);
+		return found.length;
 	}
+
+	// offer offers more rows, if so many are left.
+	offer(left) {
+		if (left <= 0 && document.activeElement === this.more) this.heading().focus({ preventScroll: true });
+		this.more.hidden = left <= 0;
+		text(this.more, `Show ${number(Math.min(step, left))} more`);
+	}
+
+	heading() { return this.body.closest("section").querySelector("h2"); }
 
 	// held returns the row with the focus or the selection, which it would lose if it were moved.
 	held() {
@@ -78,21 +103,10 @@ export class Table {
 	}
 
 	remove(key, tr) {
-		if (tr.contains(document.activeElement)) this.body.closest("section").querySelector("h2").focus({ preventScroll: true });
+		if (tr.contains(document.activeElement)) this.heading().focus({ preventScroll: true });
 		this.rows.delete(key);
 		tr.remove();
 	}
-
-	// filter shows the rows that have all words, and returns their number.
-	filter(wanted) {
-		let n = 0;
-		for (const { tr, search } of this.rows.values()) {
-			const hit = wanted.every(word => search.includes(word));
-			tr.hidden = !hit;
-			if (hit) n++;
-		}
-		this.empty.hidden = n > 0;
-		this.body.closest(".region").hidden = n === 0;
-		return n;
-	}
 }
+
+function has(found, words) { return words.every(word => found.includes(word)); }

@@ -156,6 +156,13 @@ export function detail(report) {
 	return lines;
 }
 
+// noAnswer is the answer while the proxy gives none: last is its last report, and why what it says instead.
+export function noAnswer(last, why) {
+	const lines = last ? [{ said: `At ${new Date(last.time).toLocaleTimeString()}: ${answer(last).headline}` }] : [];
+	if (!why) lines.push({ said: "Check that bip324-proxy is running, and read its log.", todo: true });
+	return { mark: "?", headline: why ? "Unknown. The proxy does not give its status." : "Unknown. The proxy is unreachable.", lines };
+}
+
 // why returns the text of the link to the reasons, if connections failed recently.
 export function why(report) {
 	const recent = report.refusals.filter(r => since(report, r.time) < 600).length;
