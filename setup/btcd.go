@@ -75,7 +75,7 @@ func (m *machine) otherProxies(part *Part, all []option, key, why string) (uses 
 		case m.isProxy(o.value):
 			uses = true
 		default:
-			m.replaces(o.value)
+			m.replaces(part, o.value, &o)
 			part.remove(o, why)
 		}
 	}
@@ -143,7 +143,7 @@ func (m *machine) planLnd(p *process, part *Part) {
 	}
 	off := active == "" || active == "0" || active == "false"
 	if !off && !uses && len(part.Remove) == 0 {
-		m.replaces("127.0.0.1:9050") // the default
+		m.replaces(part, "127.0.0.1:9050", nil) // the default
 	}
 	if uses && !off {
 		return

@@ -217,7 +217,7 @@ func (m *machine) planCore(p *process, part *Part) {
 		case o.key == "proxy" && network != "" && network != "ipv4" && network != "ipv6":
 		case o.key == "proxy" && !o.off() && !m.isProxy(addr):
 			had = true
-			m.replaces(addr)
+			m.replaces(part, addr, &o)
 			fallthrough
 		default:
 			part.remove(o, otherProxyCore)

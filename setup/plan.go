@@ -32,6 +32,9 @@ func (m *machine) plan(p *process) Part {
 		part.What = where + ": " + part.What
 	case part.State == ToDo:
 		part.What = where
+	case part.direct != "":
+		part.State, part.What = ToDo, where+": the proxy needs an upstream first"
+		part.Add, part.Remove, part.Hints = nil, nil, []string{part.direct}
 	case len(part.Add)+len(part.Remove) > 0:
 		part.State, part.What = ToDo, where+": not configured"
 		if strings.HasPrefix(m.address(), "unix:") && p.name != "Bitcoin Core" {

@@ -8,6 +8,8 @@
 package setup
 
 import (
+	"cmp"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -57,6 +59,8 @@ type Part struct {
 	AtEnd   bool     `json:"at_end"`            // Add belongs to the end of File, not to its top
 	Remove  []Line   `json:"remove,omitempty"`
 	Add     []Line   `json:"add,omitempty"`
+
+	direct string // if not empty, why its lines would lead to direct connections
 }
 
 // Line is a line to write or to remove.
@@ -88,16 +92,13 @@ func Look(proxy Proxy, file string) *Report {
 	found := candidates(all, file)
 	runs := slices.ContainsFunc(found, func(p *process) bool { return p.pid > 0 })
 	var parts []Part
-	for range 2 { // the second time with the upstream that the last of them may need
-		parts = nil
-		for _, p := range found {
-			switch {
-			case file != "" && !samePath(p.confFile(), file):
-			case file == "" && runs && p.pid == 0:
-				parts = append(parts, Part{Name: p.name, State: Note, File: p.conf, What: "not running; for its lines: bip324-proxy setup " + p.conf})
-			default:
-				parts = append(parts, m.plan(p))
-			}
+	for _, p := range found {
+		switch {
+		case file != "" && !samePath(p.confFile(), file):
+		case file == "" && runs && p.pid == 0:
+			parts = append(parts, Part{Name: p.name, State: Note, File: p.conf, What: "not running; for its lines: bip324-proxy setup " + p.conf})
+		default:
+			parts = append(parts, m.plan(p))
 		}
 	}
 	first := []Part{m.proxyPart()}
@@ -119,8 +120,7 @@ func Look(proxy Proxy, file string) *Report {
 // machine is what plans depend on.
 type machine struct {
 	proxy    Proxy
-	upstream string // the URL of the proxy's upstream, or of the one that it needs
-	needs    bool   // upstream is what a program uses now, and the proxy does not
+	upstream string // the URL of the proxy's upstream, or of the one that a program needs
 	sockets  []socket
 	own      []*process // proxies like this one
 }
@@ -151,21 +151,25 @@ func (m *machine) isProxy(addr string) bool {
 	})
 }
 
-// replaces notes that a program has another proxy now. If the proxy has no upstream it needs
-// that one: without, peers would see this machine's address.
-func (m *machine) replaces(addr string) {
-	if m.upstream != "" || m.isOwn(addr) {
+// replaces notes that a program uses another proxy now, by o or, if it is nil, by its default. If
+// the proxy has no upstream it needs that one: without, it would connect to peers directly.
+func (m *machine) replaces(part *Part, addr string, o *option) {
+	if m.proxy.Upstream != "" || m.isOwn(addr) {
 		return
 	}
-	m.needs = true
-	switch path, isPath := strings.CutPrefix(addr, "unix:"); {
-	case isPath:
-		m.upstream = "socks5+unix://" + path
-	case strings.LastIndex(addr, ":") > strings.LastIndex(addr, "]"):
-		m.upstream = "socks5://" + addr
-	default:
-		m.upstream = "socks5://" + addr + ":9050" // Core's default
+	url := "socks5://" + addr
+	if path, isPath := strings.CutPrefix(addr, "unix:"); isPath {
+		url = "socks5+unix://" + path
+	} else if strings.LastIndex(addr, ":") <= strings.LastIndex(addr, "]") {
+		url += ":9050" // Core's default
 	}
+	m.upstream = cmp.Or(m.upstream, url)
+	where := ""
+	if o != nil && o.line > 0 {
+		where = fmt.Sprintf(", by line %d of %s", o.line, o.file)
+	}
+	part.direct = "it uses the proxy " + addr + where + ". Without an upstream bip324-proxy would connect to peers directly, and they would see this machine's address. " +
+		"Run bip324-proxy with --upstream " + url + ", then run this again for the lines; or, if direct connections are what you want, remove that proxy first"
 }
 
 // isOwn reports whether another bip324-proxy listens at the address.
@@ -179,7 +183,7 @@ func (m *machine) isOwn(addr string) bool {
 func (m *machine) proxyPart() Part {
 	p := Part{Name: "proxy", State: OK, What: m.address() + ": listening; the status page answers at " + m.proxy.Page}
 	flags := " --status " + m.proxy.Page
-	if m.needs {
+	if m.upstream != "" {
 		flags = " --upstream " + m.upstream + flags
 	}
 	switch {
@@ -189,10 +193,6 @@ func (m *machine) proxyPart() Part {
 		p.hint("start the proxy: bip324-proxy" + flags)
 	default:
 		p.State, p.What = ToDo, m.address()+": listening, but whether connections come is unknown: "+m.proxy.Err.Error()
-	}
-	if m.needs {
-		p.State = ToDo
-		p.hint("run it with --upstream " + m.upstream + ", the proxy that a program below uses now; without it, peers would see this machine's address")
 	}
 	return p
 }

@@ -140,10 +140,19 @@ func TestPlanCore(t *testing.T) {
 			}
 			path := filepath.Join(dir, "bitcoin.conf")
 			write(t, path, c.conf+"\n")
-			m := &machine{proxy: Proxy{Listen: []string{address}, Upstream: c.upstream}, upstream: c.upstream}
-			part := m.plan(&process{kind: kinds[0], conf: path, args: strings.Fields(c.flags)})
-			if texts(part.Add) != c.add || texts(part.Remove) != c.remove || m.needs != (c.needs != "") || m.needs && m.upstream != c.needs {
-				t.Errorf("add %q, want %q; remove %q, want %q; upstream %q, want %q\n%+v", texts(part.Add), c.add, texts(part.Remove), c.remove, m.upstream, c.needs, part)
+			with := func(upstream string) Part {
+				m := &machine{proxy: Proxy{Listen: []string{address}, Upstream: upstream}, upstream: upstream}
+				return m.plan(&process{kind: kinds[0], conf: path, args: strings.Fields(c.flags)})
+			}
+			part := with(c.upstream)
+			if c.needs != "" {
+				if hint := strings.Join(part.Hints, ""); len(part.Add)+len(part.Remove) > 0 || part.State != ToDo || !strings.Contains(hint, "--upstream "+c.needs+",") {
+					t.Errorf("without the upstream %s: got %+v", c.needs, part)
+				}
+				part = with(c.needs)
+			}
+			if texts(part.Add) != c.add || texts(part.Remove) != c.remove {
+				t.Errorf("add %q, want %q; remove %q, want %q\n%+v", texts(part.Add), c.add, texts(part.Remove), c.remove, part)
 			}
 			for _, l := range part.Remove {
 				if text, err := os.ReadFile(l.File); l.Number > 0 && (err != nil || !strings.Contains(strings.Split(string(text), "\n")[l.Number-1], l.Text[strings.Index(l.Text, "=")+1:])) {
@@ -169,7 +178,14 @@ func TestPlanOthers(t *testing.T) {
 		{name: "lnd", conf: "bitcoin.node=neutrino\ntor.active=1\ntor.socks=" + address + "\ntor.skip-proxy-for-clearnet-targets=true", remove: "tor.skip-proxy-for-clearnet-targets=true"},
 		{name: "bcoin", conf: "proxy: 10.0.0.1:9050\nonion: true", add: "proxy: " + address, remove: "proxy: 10.0.0.1:9050 onion: true"},
 	} {
-		part := planOf(t, new(machine), c.name, c.conf+"\n", strings.Fields(c.flags)...)
+		m := new(machine)
+		if strings.Contains(c.remove, ":9050") || strings.HasSuffix(c.conf, "tor.active=1") {
+			if part := planOf(t, m, c.name, c.conf+"\n", strings.Fields(c.flags)...); len(part.Add)+len(part.Remove) > 0 || !strings.Contains(strings.Join(part.Hints, ""), "see this machine's address") {
+				t.Errorf("%s: %q: got %+v", c.name, c.conf, part)
+			}
+			m = &machine{proxy: Proxy{Upstream: "socks5://127.0.0.1:9050"}, upstream: "socks5://127.0.0.1:9050"}
+		}
+		part := planOf(t, m, c.name, c.conf+"\n", strings.Fields(c.flags)...)
 		if texts(part.Add) != c.add || texts(part.Remove) != c.remove || !strings.Contains(part.What, c.what) {
 			t.Errorf("%s: %q %q: add %q, want %q; remove %q, want %q; %s", c.name, c.conf, c.flags, texts(part.Add), c.add, texts(part.Remove), c.remove, part.What)
 		}
@@ -197,9 +213,9 @@ func TestSecrets(t *testing.T) {
 		if k.plan == nil || k.conf == "" {
 			continue
 		}
-		m := new(machine)
+		m, through := new(machine), &machine{proxy: Proxy{Upstream: "socks5://127.0.0.1:9050"}}
 		part := planOf(t, m, k.name, conf, flags...)
-		r := &Report{Parts: []Part{part, m.proxyPart(), {What: m.upstream}}}
+		r := &Report{Parts: []Part{part, planOf(t, through, k.name, conf, flags...), m.proxyPart(), {What: m.upstream}}}
 		var text bytes.Buffer
 		if err := r.WriteText(&text); err != nil {
 			t.Fatal(err)

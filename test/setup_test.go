@@ -2,6 +2,7 @@ package test
 
 import (
 	"encoding/json"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -103,36 +104,52 @@ func eventuallySetUp(t *testing.T, args []string) (text string) {
 	return text
 }
 
-// btcd that is told what setup prints connects through the proxy, and setup sees it.
+// btcd that is told what setup prints connects through the proxy, and setup sees it. The proxy that it had becomes the
+// upstream; until then setup prints no line that would make it connect directly.
 func TestSetupBtcd(t *testing.T) {
 	node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams), "--v2transport")
-	proxy, args := startSetupProxy(t)
+	upstream, asked := startUpstream(t, "127.0.0.1:0", false, func(dest string) played {
+		return func(c *net.TCPConn) {
+			to, err := net.Dial("tcp", dest)
+			if err != nil {
+				return
+			}
+			defer to.Close()
+			go func() {
+				io.Copy(to, c)
+				to.Close()
+			}()
+			io.Copy(c, to)
+		}
+	})
 	file := filepath.Join(t.TempDir(), "btcd.conf")
-	writeFile(t, file, "[Application Options]\n; mine\nrpcpass="+setupSecret+"\nproxyuser="+setupSecret+"\nproxy=127.0.0.1:9\nproxypass="+setupSecret+"\n")
-	args = append(args, file)
-	code, text := runSetup(t, args)
-	if code != 1 {
-		t.Fatalf("exit code %d\n%s", code, text)
+	writeFile(t, file, "[Application Options]\n; mine\nrpcpass="+setupSecret+"\nproxyuser="+setupSecret+"\nproxy="+upstream+"\nproxypass="+setupSecret+"\n")
+
+	_, args := startSetupProxy(t)
+	code, text := runSetup(t, append(args, file))
+	if code != 1 || strings.Contains(text, "Write at") || !strings.Contains(strings.Join(strings.Fields(text), " "), "Run bip324-proxy with --upstream socks5://"+upstream+", ") {
+		t.Errorf("without an upstream: exit code %d\n%s", code, text)
 	}
-	for _, want := range []string{"\n    proxy=127.0.0.1:9        (line 5)\n", "\n    proxy=" + proxy.addr + "\n", "run it with --upstream socks5://127.0.0.1:9, "} {
-		if !strings.Contains(text, want) {
-			t.Errorf("want %q in\n%s", want, text)
+	proxy, args := startSetupProxy(t, "--upstream", "socks5://"+upstream)
+	args = append(args, file)
+	code, text = runSetup(t, args)
+	for _, want := range []string{"\n    proxy=" + upstream + "        (line 5)\n", "\n    proxy=" + proxy.addr + "\n"} {
+		if code != 1 || !strings.Contains(text, want) {
+			t.Errorf("exit code %d, want %q in\n%s", code, want, text)
 		}
 	}
 	applySetup(t, text, file)
-	_, text = runSetup(t, args) // noonion=1, now that no other proxy has to be kept as the upstream
-	applySetup(t, text, file)
 	startBtcd(t, "client", &chaincfg.RegressionNetParams, "--configfile="+file, "--connect="+node.p2p, "--nolisten",
-		"--rpcpass="+rpcPassword)
-	if opened := proxy.opened(t); opened.Transport != "v2" {
-		t.Errorf("the proxy logged %+v, want transport v2", opened)
-	}
+		"--rpcpass="+rpcPassword, "--proxyuser=", "--proxypass=")
 	text = eventuallySetUp(t, args)
 	if !strings.Contains(strings.Join(strings.Fields(text), " "), "configured; 1 session comes from it: 1 v2") {
 		t.Error(text)
 	}
 	if p := node.onlyPeer(t); !p.V2 {
 		t.Errorf("to the node the client is %+v, want v2", p)
+	}
+	if len(asked()) == 0 {
+		t.Error("the upstream was not asked")
 	}
 }
 
