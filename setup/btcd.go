@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// conf names the flags that the programs other than Core have for their file.
-var confFlags = []string{"configfile", "C", "config", "lnddir", "prefix", "f"}
+// confFlags are the flags of the programs other than Core that say where their file is.
+var confFlags = []string{"configfile", "C", "config", "lnddir", "prefix", "network", "n"}
 
 // confFile returns the path of the program's configuration file, empty if it has none.
 func (p *process) confFile() string {
@@ -22,12 +22,15 @@ func (p *process) confFile() string {
 		return ""
 	}
 	flags := parseFlags(p.args, confFlags, confFlags...)
-	if file, ok := last(flags, "configfile", "C", "config", "f"); ok && p.plan != nil {
+	if file, ok := last(flags, "configfile", "C", "config"); ok {
 		return joined(p.dir, p.home, file)
 	}
 	dir := p.dataDir(p.home)
 	if d, ok := last(flags, "lnddir", "prefix"); ok {
 		dir = joined(p.dir, p.home, d)
+	}
+	if network, ok := last(flags, "network", "n"); ok && network != "main" && p.name == "bcoin" {
+		dir = filepath.Join(dir, network)
 	}
 	return filepath.Join(dir, p.kind.conf)
 }

@@ -84,7 +84,7 @@ func fileError(path string, err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("cannot read %s: run this as its owner, or with sudo", path)
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("%s does not exist: %w", path, fs.ErrNotExist)
+		return fmt.Errorf("%s: %w", path, fs.ErrNotExist)
 	default:
 		if e := new(fs.PathError); errors.As(err, &e) {
 			cause = e.Err

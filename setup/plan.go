@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -14,16 +15,24 @@ import (
 // plan returns what is left to do for a program.
 func (m *machine) plan(p *process) Part {
 	part := Part{Name: p.name, PID: p.pid}
-	if p.container {
-		part.State, part.What = ToDo, fmt.Sprintf("process %d runs in a container, where 127.0.0.1 is the container itself", p.pid)
-		part.hint("see docs/clients.md, “In another container or on another machine”; if its connections come already, the status page shows them")
-		return part
-	}
-	p.kind.plan(m, p, &part)
 	where := "not seen running"
 	if p.pid > 0 {
 		where = fmt.Sprintf("process %d", p.pid)
 	}
+	if p.container {
+		m.watch(&process{kind: p.kind}, &part, where+" in a container")
+		if part.State == ToDo {
+			part.What = where + " runs in a container, whose 127.0.0.1 is not this machine's; no session comes from it"
+			part.Hints = []string{"see “In another container or on another machine” in docs/clients.md"}
+		}
+		return part
+	}
+	if file := p.confFile(); file != "" && !filepath.IsAbs(file) {
+		part.State, part.What = ToDo, where+": its working directory cannot be read, and "+file+" is relative to it"
+		part.hint("run this as its owner, or with sudo")
+		return part
+	}
+	p.kind.plan(m, p, &part)
 	if part.Network != "" {
 		where += " on " + part.Network
 	}
@@ -97,7 +106,7 @@ func (m *machine) isFrom(p *process, part *Part, s *proxy.SessionInfo) bool {
 		})
 	}
 	if s.ClientAgent != "" {
-		return strings.Contains(s.ClientAgent, p.agent) && (s.Network == "" || s.Network == part.Network)
+		return strings.Contains(s.ClientAgent, p.agent) && (part.Network == "" || s.Network == "" || s.Network == part.Network)
 	}
 	network, err := transport.ParseNetwork(part.Network)
 	_, port, _ := net.SplitHostPort(s.Dest)

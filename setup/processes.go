@@ -3,11 +3,9 @@ package setup
 import (
 	"net/netip"
 	"os"
-	"os/user"
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -74,19 +72,19 @@ func kindOf(args []string) (*kind, []string) {
 
 // dataDir returns the default directory of a kind for a user with that home.
 func (k *kind) dataDir(home string) string {
+	if k.name == "bcoin" {
+		return filepath.Join(home, ".bcoin")
+	}
 	capital := strings.ToUpper(k.dir[:1]) + k.dir[1:]
 	switch runtime.GOOS {
 	case "windows":
-		local := filepath.Join(home, "AppData", "Local", capital)
-		roaming := filepath.Join(home, "AppData", "Roaming", capital)
+		roaming := filepath.Join(os.Getenv("APPDATA"), capital)
 		if _, err := os.Stat(roaming); err == nil && k.name == "Bitcoin Core" {
 			return roaming // since 28.0 only if it exists
 		}
-		return local
+		return filepath.Join(os.Getenv("LOCALAPPDATA"), capital)
 	case "darwin":
-		if k.name != "bcoin" {
-			return filepath.Join(home, "Library", "Application Support", capital)
-		}
+		return filepath.Join(home, "Library", "Application Support", capital)
 	}
 	return filepath.Join(home, "."+k.dir)
 }
@@ -147,17 +145,4 @@ func Files() (names []string) {
 		}
 	}
 	return names
-}
-
-// userDir returns the home directory of the user with that number.
-func userDir(uid string) string {
-	if uid == strconv.Itoa(os.Getuid()) {
-		if home, err := os.UserHomeDir(); err == nil {
-			return home
-		}
-	}
-	if u, err := user.LookupId(uid); err == nil {
-		return u.HomeDir
-	}
-	return ""
 }

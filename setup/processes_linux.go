@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"net/netip"
 	"os"
+	"os/user"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -15,7 +16,7 @@ import (
 )
 
 // inContainer matches the control groups of containers.
-var inContainer = regexp.MustCompile(`docker|libpod|containerd|kubepods|lxc`)
+var inContainer = regexp.MustCompile(`docker|libpod|containerd|kubepods|lxc|machine\.slice`)
 
 // processes returns the programs that run here.
 func processes() (all []*process, err error) {
@@ -46,7 +47,7 @@ func processes() (all []*process, err error) {
 		}
 		p.started = startTime(dir)
 		groups, _ := os.ReadFile(filepath.Join(dir, "cgroup"))
-		p.container = inContainer.Match(groups) && string(groups) != string(own)
+		p.container = inContainer.Match(groups) && !inContainer.Match(own)
 		if files, err := os.ReadDir(filepath.Join(dir, "fd")); err == nil {
 			p.inodes = []uint64{}
 			for _, f := range files {
@@ -60,6 +61,19 @@ func processes() (all []*process, err error) {
 		all = append(all, p)
 	}
 	return all, nil
+}
+
+// userDir returns the home directory of the user with that number.
+func userDir(uid string) string {
+	if uid == strconv.Itoa(os.Getuid()) {
+		if home, err := os.UserHomeDir(); err == nil {
+			return home
+		}
+	}
+	if u, err := user.LookupId(uid); err == nil {
+		return u.HomeDir
+	}
+	return ""
 }
 
 // startTime returns when the process with that directory in /proc started, or zero.

@@ -131,6 +131,7 @@ func TestPlanCore(t *testing.T) {
 		{name: "the network's section, in one word", conf: "proxy=" + address + "\nnoonion=1\nv2transport=0\nregtest.proxy=127.0.0.1:9050", flags: "-regtest", remove: "proxy=127.0.0.1:9050", needs: "socks5://127.0.0.1:9050"},
 		{name: "settings.json", conf: "proxy=" + address + "\nnoonion=1\nv2transport=0", flags: "-testnet", files: map[string]string{"testnet3/settings.json": `{"proxy": "127.0.0.1:9050", "wallet": ["x"]}`}, remove: "proxy=127.0.0.1:9050", needs: "socks5://127.0.0.1:9050"},
 		{name: "an included file", conf: "includeconf=more.conf\nnoonion=1\nv2transport=0", files: map[string]string{"more.conf": "proxy=" + address + "\nincludeconf=more.conf\nproxy=10.0.0.1:9050"}, remove: "proxy=10.0.0.1:9050", needs: "socks5://10.0.0.1:9050"},
+		{name: "no file", conf: "proxy=127.0.0.1:9050", flags: "-noconf", add: "-proxy=" + address + " -noonion=1 -listen=1 -discover=1"},
 		{name: "credentials by mistake", conf: "proxy=user:hunter2@127.0.0.1:9050\nlisten=0", remove: "proxy=127.0.0.1:9050", add: "proxy=" + address + " v2transport=0", needs: "socks5://127.0.0.1:9050"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -142,7 +143,7 @@ func TestPlanCore(t *testing.T) {
 			write(t, path, c.conf+"\n")
 			with := func(upstream string) Part {
 				m := &machine{proxy: Proxy{Listen: []string{address}, Upstream: upstream}, upstream: upstream}
-				return m.plan(&process{kind: kinds[0], conf: path, args: strings.Fields(c.flags)})
+				return m.plan(&process{kind: kinds[0], pid: 1, args: append(strings.Fields(c.flags), "-datadir="+dir)})
 			}
 			part := with(c.upstream)
 			if c.needs != "" {
@@ -188,6 +189,68 @@ func TestPlanOthers(t *testing.T) {
 		part := planOf(t, m, c.name, c.conf+"\n", strings.Fields(c.flags)...)
 		if texts(part.Add) != c.add || texts(part.Remove) != c.remove || !strings.Contains(part.What, c.what) {
 			t.Errorf("%s: %q %q: add %q, want %q; remove %q, want %q; %s", c.name, c.conf, c.flags, texts(part.Add), c.add, texts(part.Remove), c.remove, part.What)
+		}
+	}
+}
+
+// Where a program's file is, by its flags.
+func TestConfFile(t *testing.T) {
+	dir := t.TempDir()
+	for _, c := range []struct{ name, flags, want string }{
+		{"Bitcoin Core", "-datadir=DIR/data", "data/bitcoin.conf"},
+		{"Bitcoin Core", "-datadir=data", "work/data/bitcoin.conf"},
+		{"Bitcoin Core", "-datadir=DIR/data -conf=DIR/etc/my.conf", "etc/my.conf"},
+		{"Bitcoin Core", "-datadir=DIR/data -conf=my.conf", "data/my.conf"},
+		{"btcd", "-C DIR/my.conf", "my.conf"},
+		{"btcd", "--configfile=my.conf", "work/my.conf"},
+		{"btcd", "--configfile=~/my.conf", "home/my.conf"},
+		{"lnd", "--lnddir=DIR/lnd", "lnd/lnd.conf"},
+		{"bcoin", "--prefix DIR/bcoin -n regtest", "bcoin/regtest/bcoin.conf"},
+		{"bcoin", "--network=main", "home/.bcoin/bcoin.conf"},
+	} {
+		i := slices.IndexFunc(kinds, func(k *kind) bool { return k.name == c.name })
+		p := &process{kind: kinds[i], pid: 1, dir: filepath.Join(dir, "work"), home: filepath.Join(dir, "home"), args: strings.Fields(strings.ReplaceAll(c.flags, "DIR", dir))}
+		if got, want := p.confFile(), filepath.Join(dir, c.want); got != want {
+			t.Errorf("%s %s: got %s, want %s", c.name, c.flags, got, want)
+		}
+	}
+	p := &process{kind: kinds[0], pid: 1, args: []string{"-datadir=data"}} // its directory is unknown
+	if part := (&machine{proxy: Proxy{Listen: []string{address}}}).plan(p); part.State != ToDo || !strings.Contains(part.What, "cannot be read") {
+		t.Errorf("got %+v", part)
+	}
+}
+
+// A program in a container is known by its user agent only.
+func TestContainer(t *testing.T) {
+	session := proxy.SessionInfo{Client: "172.30.0.3:4001", Transport: "v2", Network: "testnet4", ClientAgent: "/Satoshi:31.0.0/"}
+	for _, sessions := range [][]proxy.SessionInfo{nil, {session}} {
+		m := &machine{proxy: Proxy{Listen: []string{address}, Status: &status.Report{Snapshot: proxy.Snapshot{Sessions: sessions}}}}
+		part := m.plan(&process{kind: kinds[0], pid: 1, container: true, inodes: []uint64{}})
+		if (part.State == OK) != (sessions != nil) || !strings.Contains(part.What, "in a container") || len(part.Add) > 0 {
+			t.Errorf("got %+v", part)
+		}
+	}
+}
+
+func TestAddress(t *testing.T) {
+	for _, c := range []struct {
+		listen []string
+		want   string
+		others []string // that are the proxy, too
+	}{
+		{[]string{"127.0.0.1:1324", "[::1]:1324"}, "127.0.0.1:1324", []string{"[::1]:1324", "localhost:1324", "socks5://127.0.0.1:1324"}},
+		{[]string{"0.0.0.0:1"}, "127.0.0.1:1", []string{"localhost:1"}},
+		{[]string{"unix:/run/p?group=g", "10.0.0.1:2"}, "10.0.0.1:2", []string{"unix:/run/p"}},
+		{[]string{"unix:/run/p?group=g"}, "unix:/run/p", nil},
+	} {
+		m := &machine{proxy: Proxy{Listen: c.listen}}
+		if got := m.address(); got != c.want {
+			t.Errorf("%q: got %s, want %s", c.listen, got, c.want)
+		}
+		for _, addr := range append(c.others, c.want) {
+			if !m.isProxy(addr) || m.isProxy(addr+"0") || m.isProxy("127.0.0.1:9050") {
+				t.Errorf("%q: %s", c.listen, addr)
+			}
 		}
 	}
 }
