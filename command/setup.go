@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"bip324proxy/internal/listen"
+	"bip324proxy/internal/terminal"
 	"bip324proxy/settings"
 	"bip324proxy/setup"
 	"bip324proxy/status"
@@ -85,7 +86,9 @@ func listenOf(report *status.Report, given []string) []string {
 		all, _ := setting.Value.([]any)
 		var listening []string
 		for _, spec := range all {
-			if text, ok := spec.(string); ok && !strings.HasSuffix(text, ":0") {
+			text, _ := spec.(string)
+			address, err := listen.Parse(text)
+			if err == nil && address.NetAddr() != nil && !address.AnyPort() && terminal.Clean(text) == text { // it is to be written into files
 				listening = append(listening, text)
 			}
 		}

@@ -8,7 +8,28 @@ import (
 
 	"bip324proxy/internal/testkit"
 	"bip324proxy/setup"
+	"bip324proxy/status"
 )
+
+// The lines name the addresses that the running proxy reports, if they can be written into a file.
+func TestSetupListen(t *testing.T) {
+	for values, want := range map[string]string{
+		"127.0.0.1:5555,[::1]:5555":           "127.0.0.1:5555 [::1]:5555",
+		"127.0.0.1:0":                         "given",
+		"unix:/run/p,name:1":                  "unix:/run/p",
+		"unix:/run/p\nrpcallowip=0.0.0.0/0":   "given",
+		"127.0.0.1:1\n,[::1%\x1b]:1,nowhere,": "given",
+	} {
+		var all []any
+		for _, v := range strings.Split(values, ",") {
+			all = append(all, v)
+		}
+		report := &status.Report{Settings: []status.Setting{{Name: "allow", Value: []any{"127.0.0.1:1"}}, {Name: "listen", Value: all}}}
+		if got := strings.Join(listenOf(report, []string{"given"}), " "); got != want {
+			t.Errorf("%q: got %s, want %s", values, got, want)
+		}
+	}
+}
 
 // setup prints the lines for a file that does not exist yet, in JSON as in text, and contacts no
 // status page that is not on loopback.

@@ -68,11 +68,16 @@ func (p *Part) writeLines(b *strings.Builder) {
 		if l.Why != "" && p.File != "" {
 			comment(l.Why)
 		}
-		b.WriteString("    " + l.Text + "\n")
+		b.WriteString("    " + terminal.Clean(l.Text) + "\n")
 	}
-	undo := "Restart " + p.Name + ", and run this again: it looks whether connections come. To undo, remove these lines"
-	if len(p.Remove) > 0 {
-		undo += ", restore those that you removed"
+	undo := "Restart " + p.Name + ", and run this again: it then reports whether connections come. To undo, "
+	switch {
+	case len(p.Add) == 0:
+		undo += "restore what you removed,"
+	case len(p.Remove) == 0:
+		undo += "remove these lines"
+	default:
+		undo += "remove these lines, restore those that you removed,"
 	}
 	b.WriteString("\n")
 	for _, line := range terminal.Fold("  ", undo+" and restart it.", width) {

@@ -17,7 +17,7 @@ func TestSetupFinds(t *testing.T) {
 		return
 	}
 	if err := syscall.Mount("proc", "/proc", "proc", 0, ""); err != nil {
-		t.Fatal(err)
+		notRun(t, "mounting /proc is not allowed here: %v", err)
 	}
 	t.Setenv("HOME", t.TempDir())
 	requireSetup := func(code int, wants ...string) (text string) {
