@@ -9,15 +9,15 @@ import (
 	"testing"
 )
 
-// The compose files have valid settings, connect Bitcoin Core to the proxy's address, and publish
-// no port.
+// The compose files have valid settings, connect bitcoind and btcd to the proxy's address once it
+// is healthy, and publish no port. btcd cannot use a unix socket.
 func TestComposeFiles(t *testing.T) {
 	files, err := filepath.Glob("../packaging/compose/*.yaml")
 	if err != nil || len(files) != 3 {
 		t.Fatalf("got %v, %v", files, err)
 	}
 	variable := regexp.MustCompile(`(?m)^      (BIP324_PROXY_[A-Z0-9_]+): (\S+)$`)
-	proxyFlag := regexp.MustCompile(`-proxy=([^,\]]+)`)
+	proxyFlag := regexp.MustCompile(`command: \[--?proxy=([^,\]]+)`)
 	for _, file := range files {
 		content, err := os.ReadFile(file)
 		if err != nil {
@@ -41,9 +41,19 @@ func TestComposeFiles(t *testing.T) {
 			t.Errorf("%s: got %v", file, err)
 			continue
 		}
-		core := proxyFlag.FindStringSubmatch(text)
-		if listen, _, _ := strings.Cut(s.Listen[0], "?"); core == nil || core[1] != listen {
-			t.Errorf("%s: Bitcoin Core connects to %q, but the proxy listens on %q", file, core, s.Listen)
+		listen, _, _ := strings.Cut(s.Listen[0], "?")
+		clients := proxyFlag.FindAllStringSubmatch(text, -1)
+		for _, client := range clients {
+			if client[1] != listen {
+				t.Errorf("%s: a client connects to %q, but the proxy listens on %q", file, client[1], s.Listen)
+			}
+		}
+		want := 2
+		if strings.HasPrefix(listen, "unix:") {
+			want = 1
+		}
+		if n := strings.Count(text, "condition: service_healthy"); len(clients) != want || n != want {
+			t.Errorf("%s: %d clients, %d of them wait for the proxy; want %d", file, len(clients), n, want)
 		}
 		for _, line := range strings.Split(text, "\n") {
 			if key := strings.TrimSpace(line); slices.Contains([]string{"ports:", "expose:", "privileged:"}, key) || strings.HasPrefix(key, "network_mode: host") || strings.Contains(line, "\t") {
@@ -58,7 +68,7 @@ func TestComposeFiles(t *testing.T) {
 		if host, _, tcp := strings.Cut(s.Listen[0], ":1324"); tcp && host != "127.0.0.1" && !strings.Contains(text, "ipv4_address: "+host+"\n") {
 			t.Errorf("%s: no container has the address %s", file, host)
 		}
-		for _, must := range []string{"dockerfile: packaging/Dockerfile", "read_only: true", "cap_drop: [ALL]", "${BITCOIND_IMAGE:?"} {
+		for _, must := range []string{"dockerfile: packaging/Dockerfile", "read_only: true", "cap_drop: [ALL]", "${BITCOIND_IMAGE:-", "test: [CMD, /bip324-proxy, check, --listeners"} {
 			if !strings.Contains(text, must) {
 				t.Errorf("%s lacks %s", file, must)
 			}
