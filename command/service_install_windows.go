@@ -67,6 +67,7 @@ func installService(c *cli.Context) error {
 	}
 	fmt.Fprintf(w, "Log: %s\n", eventsCommand)
 	fmt.Fprintln(w, "After a change of the settings: bip324-proxy service reload")
+	fmt.Fprintln(w, "What to write into the settings of your Bitcoin program: bip324-proxy setup")
 	return nil
 }
 

@@ -80,7 +80,7 @@ func openService() (s *mgr.Service, close func(), err error) {
 func explainService(err error) error {
 	switch {
 	case errors.Is(err, windows.ERROR_SERVICE_DOES_NOT_EXIST):
-		return errors.New("the service is not installed; run service install first")
+		return errors.New("the service is not installed")
 	case errors.Is(err, windows.ERROR_SERVICE_NOT_ACTIVE):
 		return errors.New("the service is not running; start it with: sc.exe start " + serviceName)
 	case errors.Is(err, windows.ERROR_SERVICE_MARKED_FOR_DELETE):
