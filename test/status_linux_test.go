@@ -230,7 +230,7 @@ func testLooks(t *testing.T, tab *tab) {
 	tab.open(eval[string](tab, "location.href"))
 	tab.until(`!!` + row(3))
 	var reached []string
-	for range 10 {
+	for range 20 {
 		tab.press("Tab")
 		reached = append(reached, eval[string](tab, `document.activeElement.id || document.activeElement.getAttribute("aria-label") || document.activeElement.textContent`))
 		if outline := eval[string](tab, `getComputedStyle(document.activeElement).outlineStyle`); outline != "solid" {
