@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -32,6 +33,9 @@ func toolchain(t *testing.T, names ...string) {
 		}
 	}
 }
+
+// installing holds a mutex for each directory, so that tests that run in parallel install a program once.
+var installing sync.Map
 
 // cached returns a directory in the user's cache with the source of that name and what install made of it, mostly
 // downloads. It is made once per version of the source. The test is skipped if that fails.
@@ -56,6 +60,9 @@ func cachedWith(t *testing.T, name string, added fstest.MapFS, install func(dir 
 		notRun(t, "no cache directory: %v", err)
 	}
 	dir := filepath.Join(home, name+"-"+id)
+	one, _ := installing.LoadOrStore(dir, new(sync.Mutex))
+	one.(*sync.Mutex).Lock()
+	defer one.(*sync.Mutex).Unlock()
 	if _, err := os.Stat(dir); err == nil {
 		return dir
 	}
@@ -64,17 +71,23 @@ func cachedWith(t *testing.T, name string, added fstest.MapFS, install func(dir 
 		t.Fatal(err)
 	}
 	// The directory is renamed when complete, so an interrupted test leaves no incomplete one under its name.
-	fresh, err := os.MkdirTemp(home, name+"-incomplete-")
+	fresh, err := os.MkdirTemp(home, name+underway)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(fresh)
+	release, err := lock(filepath.Join(fresh, running))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
 	if err := errors.Join(os.Chmod(fresh, 0o755), os.CopyFS(fresh, source), os.CopyFS(fresh, added)); err != nil {
 		t.Fatal(err)
 	}
 	if err := install(fresh); err != nil {
 		notRun(t, "it cannot be installed: %v", err)
 	}
+	release()                                                                     // Windows renames no directory with an open file
 	if err := os.Rename(fresh, dir); err != nil && !errors.Is(err, fs.ErrExist) { // another test run may have won the race
 		t.Fatal(err)
 	}

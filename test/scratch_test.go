@@ -13,17 +13,20 @@ import (
 
 var clean = flag.Bool("clean", false, "run no tests; remove the files that tests downloaded, built or left behind")
 
-// scratchPrefix begins the name of a run's directory for temporary files; it is short because paths of unix sockets are.
-const scratchPrefix = "bip324-test-"
+const (
+	scratchPrefix = "bip324-test-" // begins the name of a run's directory for temporary files; sockets need short paths
+	underway      = "-incomplete-" // is in the name of a directory in cacheHome whose program is being installed
+	running       = "running"      // is a file in both, locked as long as the run uses them
+)
 
 // scratch creates the directory for all temporary files of this run, including those of the programs that it starts,
-// and removes the directories of killed runs. The file "running" in it is locked until the run ends.
+// and removes what killed runs left.
 func scratch() (dir string, remove func(), err error) {
 	eachStale(os.RemoveAll) // what cannot be removed is left to the next run
 	if dir, err = os.MkdirTemp("", scratchPrefix); err != nil {
 		return "", nil, err
 	}
-	release, err := lock(filepath.Join(dir, "running"))
+	release, err := lock(filepath.Join(dir, running))
 	if err == nil {
 		err = os.Chmod(dir, 0o711) // tests run the proxy as other users
 	}
@@ -42,15 +45,16 @@ func scratch() (dir string, remove func(), err error) {
 // eachStale calls remove with the directories of runs that were killed.
 func eachStale(remove func(dir string) error) error {
 	dirs, err := filepath.Glob(filepath.Join(os.TempDir(), scratchPrefix+"*"))
-	if err != nil {
-		return err
+	if home, noHome := cacheHome(); noHome == nil {
+		more, _ := filepath.Glob(filepath.Join(home, "*"+underway+"*"))
+		dirs = append(dirs, more...)
 	}
-	var errs []error
+	errs := []error{err}
 	for _, dir := range dirs {
 		if info, err := os.Stat(dir); err != nil || time.Since(info.ModTime()) < 10*time.Second {
 			continue // a run that has just begun may not have locked it yet
 		}
-		release, err := lock(filepath.Join(dir, "running"))
+		release, err := lock(filepath.Join(dir, running))
 		if err != nil {
 			continue // it is running, or another user's
 		}
