@@ -1,6 +1,7 @@
 package test
 
 import (
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -54,9 +55,7 @@ func TestSetupFinds(t *testing.T) {
 	startProxy(t, "--listen", "127.0.0.1:1324", "--status", "127.0.0.1:1325")
 	startClient()
 	eventuallySetUp(t, []string{"setup"})
-	if p := node.onlyPeer(t); !p.V2 {
-		t.Errorf("to the node the client is %+v, want v2", p)
-	}
+	awaitV2Peer(t, node)
 
 	tor, err := exec.LookPath("tor")
 	if err != nil {
@@ -66,4 +65,36 @@ func TestSetupFinds(t *testing.T) {
 	writeFile(t, conf, "SocksPort 127.0.0.1:9999\nDataDirectory "+t.TempDir()+"\nUseBridges 1\nBridge 127.0.0.1:9\n")
 	start(t, "tor", tor, "-f", conf).awaitLine(t, "SOCKS", func(line string) bool { return strings.Contains(line, "Opened Socks listener") })
 	requireSetup(0, "note Tor its SOCKS port is 127.0.0.1:9999", "with --upstream socks5://127.0.0.1:9999")
+}
+
+// A Core that listens by default still does with the lines that setup prints, and its outbound connections use the proxy.
+// It listens on all addresses, so it has a network of its own.
+func TestSetupCoreListens(t *testing.T) {
+	if !namespace(t) {
+		return
+	}
+	_, node := startCoreNode(t)
+	proxy, args := startSetupProxy(t)
+	const inbound = "127.0.0.1:18000"
+	dir := coreDir(t, "[regtest]\nport=18000\naddnode=localhost:"+port(t, node.p2p)+"\n", "")
+	file := filepath.Join(dir, "bitcoin.conf")
+	args = append(args, file)
+	client := startBitcoind(t, "client", "-datadir="+dir)
+	_, text := runSetup(t, args)
+	for _, want := range []string{"\n    proxy=" + proxy.addr + "\n", "\n    noonion=1\n", "\n    listen=1\n"} {
+		if !strings.Contains(text, want) || strings.Contains(text, "\n    v2transport=0\n") {
+			t.Errorf("want %q and no v2transport=0 in\n%s", want, text)
+		}
+	}
+	applySetup(t, text, file)
+	client.kill()
+	client = startBitcoind(t, "client", "-datadir="+dir)
+	requireCoreProxy(t, client, proxy.addr, proxy.addr)
+	text = eventuallySetUp(t, args)
+	awaitV2Peer(t, node)
+	conn, err := net.Dial("tcp", inbound)
+	if err != nil {
+		t.Fatalf("it does not listen: %v\n%s", err, text)
+	}
+	conn.Close()
 }
