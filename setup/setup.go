@@ -4,7 +4,7 @@
 //	processes, files → plan of each program → sessions that come from it → Report → text or JSON
 //
 // It changes nothing and reads no secret: of a file it keeps only the keys that it knows. It
-// looks up no name, and on Linux it contacts nobody; elsewhere it connects to ports on loopback.
+// looks up no name, and on Linux it opens no connection; elsewhere it connects to ports on loopback.
 package setup
 
 import (

@@ -1,0 +1,46 @@
+package setup
+
+import (
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// The kernel's tables have the sockets of this process, both ends of a connection over either family.
+func TestSockets(t *testing.T) {
+	for _, host := range []string{"127.0.0.1", "::1"} {
+		l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+		if err != nil {
+			t.Logf("not run: %v", err) // no such family
+			continue
+		}
+		defer l.Close()
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		all := sockets()
+		if _, port, _ := net.SplitHostPort(l.Addr().String()); !isOpen(all, port) {
+			t.Errorf("%v is not listening in %v", l.Addr(), all)
+		}
+		if !slices.ContainsFunc(all, func(s socket) bool {
+			return s.local.String() == c.LocalAddr().String() && s.remote.String() == l.Addr().String() && !s.listening && s.inode > 0
+		}) {
+			t.Errorf("%v is not in %v", c.LocalAddr(), all)
+		}
+	}
+}
+
+func TestStartTime(t *testing.T) {
+	started := startTime("/proc/" + strconv.Itoa(os.Getpid()))
+	if age := time.Since(started); age < -time.Second || age > 24*time.Hour {
+		t.Errorf("this process started %v ago", age)
+	}
+	if !startTime("/proc/none").IsZero() {
+		t.Error("no process started")
+	}
+}
