@@ -1,0 +1,11 @@
+import { IMPOSSIBLE, VersionGraph, VersionInfo } from '@start9labs/start-sdk'
+import { release } from './release'
+
+export const versionGraph = VersionGraph.of({
+  current: VersionInfo.of({
+    version: release.version,
+    releaseNotes: { en_US: 'CHANGELOG.md tells what is new.' },
+    migrations: { up: async () => {}, down: IMPOSSIBLE },
+  }),
+  other: [],
+})
