@@ -115,6 +115,7 @@ func TestWrongFile(t *testing.T) {
 		{"client-rate = \"20\"", "FILE:1: client-rate: must be an integer, without quotes, such as client-rate = 20"},
 		{"client-rate = 20.0", "FILE:1: client-rate: must be an integer"},
 		{"client-rate = 99999999999999999999", "FILE:1: invalid TOML: "},
+		{`known-peers = "C:\peers"`, `write a path with \ in single quotes`},
 		{"client-rate = 0", "FILE:1: client-rate: 0 is invalid; must be from 1 to 1000000"},
 		{"client-rate = 2000000000000000000", " is invalid; must be from 1 to 1000000"},
 		{"max-sessions = 0", "FILE:1: max-sessions: must be at least 1; omit it"},

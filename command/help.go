@@ -132,12 +132,17 @@ func writeCommandHelp(b *strings.Builder, c *cli.Command) {
 		return
 	}
 	b.WriteString("\nSettings, the same as the proxy's:\n")
+	others := false
 	for _, f := range c.VisibleFlags() {
 		if slices.Contains(listed, f.Names()[0]) {
 			writeFlag(b, f)
+		} else if groupOf(f) != "" {
+			others = true
 		}
 	}
-	b.WriteString("\nThe other settings are accepted, too; bip324-proxy --help lists them.\n")
+	if others {
+		b.WriteString("\nThe other settings are accepted, too; bip324-proxy --help lists them.\n")
+	}
 }
 
 func writeSettingHelp(b *strings.Builder, f cli.DocGenerationFlag) {

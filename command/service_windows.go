@@ -24,11 +24,13 @@ const (
 	eventsCommand  = "Get-WinEvent -ProviderName " + serviceName + " -MaxEvents 20 | Format-List TimeCreated, Message"
 )
 
+func init() { relevant["service"] = []string{"config"} } // in its help
+
 func serviceCommand() *cli.Command {
 	return command(&cli.Command{
 		Name:      "service",
 		ArgsUsage: "ACTION",
-		Usage:     "install the proxy as a Windows service and start it, have it reload its settings, or remove it: install, reload, remove",
+		Usage:     "install the proxy as a Windows service, reload its settings, or remove it: install, reload, remove",
 		Flags:     slices.DeleteFunc(settings.Flags(), func(f cli.Flag) bool { return f.Names()[0] != "config" }),
 		Action: func(c *cli.Context) error {
 			action, err := onlyArgument(c)

@@ -61,7 +61,11 @@ func parseFile(path string, content []byte) (map[string]given, error) {
 		if t := settingIn(content, line); t != nil {
 			return nil, wrong(line, "%s: must be %s", t.name, t.example())
 		}
-		return nil, wrong(line, "invalid TOML: %s", strings.TrimPrefix(err.Error(), "toml: "))
+		hint := ""
+		if strings.Contains(lineOf(content, line), `\`) {
+			hint = `; write a path with \ in single quotes, 'C:\folder\file'`
+		}
+		return nil, wrong(line, "invalid TOML: %s%s", strings.TrimPrefix(err.Error(), "toml: "), hint)
 	}
 	for name, g := range all {
 		all[name] = given{asTexts(values[name]), g.origin}
@@ -72,12 +76,17 @@ func parseFile(path string, content []byte) (map[string]given, error) {
 // settingIn returns the setting to which a line of invalid TOML gives a word without
 // quotes, or nil.
 func settingIn(content []byte, line int) *setting {
-	lines := strings.Split(string(content), "\n")
-	name, value, _ := strings.Cut(lines[min(line, len(lines))-1], "=")
+	name, value, _ := strings.Cut(lineOf(content, line), "=")
 	if value = strings.TrimSpace(value); value == "" || !unicode.IsLetter(rune(value[0])) {
 		return nil
 	}
 	return lookUp(strings.TrimSpace(name))
+}
+
+// lineOf returns a line of content, or the last one.
+func lineOf(content []byte, line int) string {
+	lines := strings.Split(string(content), "\n")
+	return lines[min(line, len(lines))-1]
 }
 
 // isOfType reports whether an expression, KEY = VALUE or the head of a table, has a
