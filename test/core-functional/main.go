@@ -5,7 +5,9 @@
 // -core is a source tree of Core, of about the program's version. Nothing is built from it or written to it: the changes
 // that make the tests use a proxy are applied to a copy, see tree.go. Each test gets a new proxy with default settings,
 // whose log counts the v2 sessions: a test without any proves nothing about the proxy. A test that fails is run again
-// without the changes, and so without the proxy: if it fails at the same line, the proxy is not at fault.
+// without the changes, and so without the proxy: if it fails at the same line, the proxy is not at fault. With -microsocks,
+// a test that fails only with the proxy is run once more with microsocks, a SOCKS5 server that only copies bytes, in the
+// proxy's place: if it fails at the same line, it fails with any proxy.
 //
 // Without names, Core-functional runs the tests that connect a node to anything, except those in skipped.go, and prints
 // a table. BITCOINCLI may hold the path of bitcoin-cli, for the few tests that use it.
@@ -28,6 +30,7 @@ func main() {
 	flag.StringVar(&o.core, "core", "", "source tree of Bitcoin Core, `DIR`")
 	flag.StringVar(&o.logs, "logs", "", "keep in `DIR` what the tests that failed printed, and the proxy's log")
 	flag.StringVar(&o.conf, "conf", "", "further `SETTINGS` for the nodes' bitcoin.conf, with commas between them")
+	flag.StringVar(&o.microsocks, "microsocks", "", "repeat a test that fails only with the proxy with microsocks, the program at `PATH`")
 	flag.IntVar(&o.jobs, "jobs", 2, "`N` tests at a time")
 	flag.Parse()
 	o.bitcoind = os.Getenv("BITCOIND")
@@ -42,8 +45,8 @@ func main() {
 }
 
 type options struct {
-	core, bitcoind, cli, logs, conf string
-	jobs                            int
+	core, bitcoind, cli, logs, conf, microsocks string
+	jobs                                        int
 }
 
 func run(ctx context.Context, o options, names []string) error {
@@ -96,7 +99,7 @@ func run(ctx context.Context, o options, names []string) error {
 	return nil
 }
 
-// judge runs a test through the proxy and, if it fails, without the proxy.
+// judge runs a test through the proxy and, if it fails, without the proxy, and with another.
 func (w *workshop) judge(ctx context.Context, i int, name string) row {
 	through := w.runThrough(ctx, i, name)
 	r := row{name: name, sessions: through.sessions, seconds: through.seconds}
@@ -104,13 +107,20 @@ func (w *workshop) judge(ctx context.Context, i int, name string) row {
 	case ctx.Err() != nil:
 		r.verdict = failed
 	case through.err != nil:
-		r.verdict, r.why = failed, through.err.Error()
+		r.verdict, r.why = failed, fmt.Sprintf("line %s: %v", through.line, through.err)
 		w.keep(name+".through", through)
+		same := func(o outcome) bool {
+			return o.err != nil && o.line == through.line && !o.proxyFault && !through.proxyFault
+		}
 		direct := w.runDirect(ctx, i, name)
-		if direct.err != nil {
-			w.keep(name+".direct", direct)
-			if direct.line == through.line && !through.proxyFault {
-				r.verdict, r.why = failsAnyway, fmt.Sprintf("line %s: %v", direct.line, direct.err)
+		w.keep(name+".direct", direct)
+		if same(direct) {
+			r.verdict = failsAnyway
+		} else if w.microsocks != "" {
+			other := w.runMicrosocks(ctx, i, name)
+			w.keep(name+".microsocks", other)
+			if same(other) {
+				r.verdict = failsProxied
 			}
 		}
 	case through.skipped != "":
@@ -125,7 +135,7 @@ func (w *workshop) judge(ctx context.Context, i int, name string) row {
 
 // keep writes the output of a failed run to the directory that the user chose.
 func (w *workshop) keep(name string, o outcome) {
-	if w.logs == "" {
+	if w.logs == "" || o.err == nil {
 		return
 	}
 	err := errors.Join(os.MkdirAll(w.logs, 0o755),

@@ -27,7 +27,7 @@ type outcome struct {
 	output     []byte
 	seconds    int
 	sessions   int  // v2 sessions of the proxy
-	proxyFault bool // the proxy is to blame for err
+	proxyFault bool // the proxy, or microsocks in its place, is to blame for err
 	proxyLog   []byte
 }
 

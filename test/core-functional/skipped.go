@@ -2,13 +2,17 @@ package main
 
 // skipped lists the tests that run only if named, and why.
 var skipped = map[string]string{
-	"feature_dbcrash":    "takes an hour: crashes of the database",
-	"feature_pruning":    "takes an hour and needs 4 GB: pruned blocks",
-	"wallet_pruning":     "takes long and needs 4 GB: pruned blocks",
-	"feature_proxy":      "starts its own proxies and checks which of them is used",
-	"interface_usdt_net": "needs a kernel with tracepoints, and the program built with them",
-	"rpc_net":            "asserts the address that a node connected to, which is a name here",
-	"p2p_disconnect_ban": "bans the address of an outbound peer; Core stores none for a peer reached by name",
-	"p2p_v2_encrypted":   "asserts that a peer speaks v1, which the proxy refuses; the node's own v2 passes through",
-	"p2p_v2_transport":   "some of its nodes speak v1 only, which the proxy refuses as it should; the v2 of the others passes through",
+	"feature_dbcrash":       "takes an hour: crashes of the database",
+	"feature_pruning":       "takes an hour and needs 4 GB: pruned blocks",
+	"wallet_pruning":        "takes long and needs 4 GB: pruned blocks",
+	"feature_proxy":         "starts its own proxies and checks which of them is used",
+	"p2p_private_broadcast": "redirects the node's connections with its own proxy, whose place this one takes",
+	"interface_usdt_net":    "needs a kernel with tracepoints, and the program built with them",
+	"rpc_net":               "asserts the address that a node connected to, which is a name here",
+	"rpc_setban":            "bans 127.0.0.1, which is to end an outbound connection, too; Core stores no address for a peer reached by name",
+	"p2p_permissions":       "gives permissions by the address of an outbound peer; Core stores none for a peer reached by name",
+	"feature_anchors":       "looks for the addresses of outbound peers in a file; Core stores none for a peer reached by name",
+	"p2p_disconnect_ban":    "bans the address of an outbound peer; Core stores none for a peer reached by name",
+	"p2p_v2_encrypted":      "asserts that a peer speaks v1, which the proxy refuses; the node's own v2 passes through",
+	"p2p_v2_transport":      "some of its nodes speak v1 only, which the proxy refuses as it should; the v2 of the others passes through",
 }

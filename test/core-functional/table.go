@@ -13,12 +13,14 @@ const (
 	passed verdict = iota
 	failed
 	failsAnyway
+	failsProxied
 	skippedItself
 	noSession
 )
 
 func (v verdict) String() string {
-	return [...]string{"passed", "FAILED", "fails without the proxy, too, at the same line", "skips itself", "no session"}[v]
+	return [...]string{"passed", "FAILED", "fails without the proxy, too, at the same line",
+		"fails with microsocks in the proxy's place, too, at the same line", "skips itself", "no session"}[v]
 }
 
 // row is one test's line in the table.
@@ -48,7 +50,7 @@ func printTable(rows []row) {
 	for _, r := range kinds[passed] {
 		fmt.Printf("| %s | %d |\n", r.name, r.sessions)
 	}
-	for _, v := range []verdict{failed, failsAnyway, skippedItself} {
+	for _, v := range []verdict{failed, failsAnyway, failsProxied} {
 		if len(kinds[v]) == 0 {
 			continue
 		}
@@ -58,13 +60,29 @@ func printTable(rows []row) {
 		}
 	}
 	if none := kinds[noSession]; len(none) > 0 {
-		fmt.Printf("\n## No session through the proxy, so nothing proven: %d\n\n", len(none))
-		for _, r := range none {
-			fmt.Println("-", r.name)
+		fmt.Printf("\n## No session through the proxy, so nothing proven: %d\n\n%s\n", len(none), list(none))
+	}
+	if skips := kinds[skippedItself]; len(skips) > 0 {
+		fmt.Printf("\n## Skips itself: %d\n\n", len(skips))
+		whys := map[string][]row{}
+		for _, r := range skips {
+			whys[r.why] = append(whys[r.why], r)
+		}
+		for _, why := range slices.Sorted(maps.Keys(whys)) {
+			fmt.Printf("- %d: %s %s\n", len(whys[why]), why, list(whys[why]))
 		}
 	}
 	fmt.Printf("\n## Skipped: %d\n\n| test | why |\n|---|---|\n", len(skipped))
 	for _, name := range slices.Sorted(maps.Keys(skipped)) {
 		fmt.Printf("| %s | %s |\n", name, skipped[name])
 	}
+}
+
+// list returns the names of tests in one line.
+func list(rows []row) string {
+	var names []string
+	for _, r := range rows {
+		names = append(names, r.name)
+	}
+	return strings.Join(names, ", ")
 }
