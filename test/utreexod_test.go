@@ -12,29 +12,8 @@ import (
 // they are requested. A utreexo node that gets no proofs stays at height 0.
 func TestUtreexod(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "utreexod"+exe)
-	if out, err := exec.Command("go", "-C", "utreexo", "build", "-o", path, "github.com/utreexo/utreexod").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
-	w := newWallet(t, &chaincfg.RegressionNetParams)
-	run := func(t *testing.T, name, conf string, flags ...string) *node {
-		dir := t.TempDir()
-		config := filepath.Join(dir, "utreexod.conf")
-		writeFile(t, config, conf)
-		n := &node{}
-		n.program = start(t, name, path, append([]string{
-			"--regtest", "--configfile=" + config, "--datadir=" + dir, "--logdir=" + dir, "--nobdkwallet", "--disableelectrum",
-			"--notls", "--rpcuser=" + rpcUser, "--rpcpass=" + rpcPassword, "--rpclisten=127.0.0.1:0", "--nodnsseed",
-		}, flags...)...)
-		n.rpc = "http://" + n.awaitAddr(t, "RPC server listening on ")
-		return n
-	}
-	bridge := run(t, "bridge", "", "--v2transport", "--flatutreexoproofindex", "--prune=0", "--listen=127.0.0.1:0",
-		"--miningaddr="+w.address.EncodeAddress())
-	bridge.p2p = bridge.awaitAddr(t, "CMGR: Server listening on ")
-	bridge.mine = func(n int) []string { return ask[[]string](t, bridge, "generate", n) }
-	bridge.mine(30)
-
+	path := buildUtreexod(t)
+	bridge := startBridge(t, path)
 	for _, byFile := range []bool{false, true} {
 		t.Run(map[bool]string{false: "flags", true: "file"}[byFile], func(t *testing.T) {
 			proxy := startProxy(t)
@@ -42,7 +21,7 @@ func TestUtreexod(t *testing.T) {
 			if byFile {
 				flags, conf = nil, recipeAt(t, "utreexod", "[Application Options]", proxy.addr)
 			}
-			client := run(t, "client", conf, append(flags, "--nolisten", "--connect="+bridge.p2p)...)
+			client := startUtreexod(t, path, "client", conf, append(flags, "--nolisten", "--connect="+bridge.p2p)...)
 			catchUp(t, client, bridge)
 			followBlocks(t, client, bridge, 3)
 
@@ -53,4 +32,40 @@ func TestUtreexod(t *testing.T) {
 			}
 		})
 	}
+}
+
+func buildUtreexod(t *testing.T) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "utreexod"+exe)
+	if out, err := exec.Command("go", "-C", "utreexo", "build", "-o", path, "github.com/utreexo/utreexod").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return path
+}
+
+// startBridge runs a utreexod that serves proofs, accepts v2 peers, and has mined 30 blocks.
+func startBridge(t *testing.T, path string) *node {
+	t.Helper()
+	w := newWallet(t, &chaincfg.RegressionNetParams)
+	bridge := startUtreexod(t, path, "bridge", "", "--v2transport", "--flatutreexoproofindex", "--prune=0", "--listen=127.0.0.1:0",
+		"--miningaddr="+w.address.EncodeAddress())
+	bridge.p2p = bridge.awaitAddr(t, "CMGR: Server listening on ")
+	bridge.mine = func(n int) []string { return ask[[]string](t, bridge, "generate", n) }
+	bridge.mine(30)
+	return bridge
+}
+
+// startUtreexod runs a utreexod on regtest with the text of a utreexod.conf.
+func startUtreexod(t *testing.T, path, name, conf string, flags ...string) *node {
+	t.Helper()
+	dir := t.TempDir()
+	config := filepath.Join(dir, "utreexod.conf")
+	writeFile(t, config, conf)
+	n := &node{}
+	n.program = start(t, name, path, append([]string{
+		"--regtest", "--configfile=" + config, "--datadir=" + dir, "--logdir=" + dir, "--nobdkwallet", "--disableelectrum",
+		"--notls", "--rpcuser=" + rpcUser, "--rpcpass=" + rpcPassword, "--rpclisten=127.0.0.1:0", "--nodnsseed",
+	}, flags...)...)
+	n.rpc = "http://" + n.awaitAddr(t, "RPC server listening on ")
+	return n
 }
