@@ -104,6 +104,10 @@ func TestStatusPageTable(t *testing.T) {
 	tab.press("Escape")
 	equal(hash, "#sessions=-down")
 	equal(count, "1,000; 50 shown, sorted, 950 not shown")
+	eval[any](tab, `location.hash = "#refusals"`) // as a link of the page does
+	equal(hash, "#sessions=-down")
+	eval[any](tab, `location.hash = "#find=198.51.3.231&transport=v2&sessions=nothing"`)
+	tab.until(`document.getElementById("found").textContent.startsWith("1 live") && document.querySelectorAll(".tile [aria-pressed=true]").length === 1`)
 	if all := tab.complaints(); len(all) > 0 {
 		t.Errorf("unexpected console output %s", all)
 	}

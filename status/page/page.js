@@ -204,4 +204,8 @@ $("find").onsubmit = e => e.preventDefault();
 document.addEventListener("visibilitychange", resume);
 recall();
 for (const table of Object.values(tables)) table.onchange = changed;
+addEventListener("hashchange", () => {
+	if (location.hash.includes("=")) recall();
+	changed(); // a link within the page does not change what is chosen
+});
 poll();
