@@ -41,10 +41,10 @@ async function copy(code, button) {
 
 function buildSession() {
 	const tr = newRow(), row = { tr };
-	for (const part of ["dest", "peerAgent", "transport", "network", "client", "clientAgent", "up", "upCount", "down", "downCount", "age"]) row[part] = line("");
+	for (const part of ["dest", "peerAgent", "transport", "network", "client", "clientAgent", "up", "upCount", "upLast", "down", "downCount", "downLast", "age"]) row[part] = line("");
 	row.dest.className = "main";
 	for (const part of ["peerAgent", "clientAgent"]) row[part].className = "quiet agent";
-	for (const part of ["network", "upCount", "downCount"]) row[part].className = "quiet";
+	for (const part of ["network", "upCount", "upLast", "downCount", "downLast"]) row[part].className = "quiet";
 	row.code = make("code");
 	row.button = make("button", "", "Copy");
 	row.button.type = "button";
@@ -55,13 +55,11 @@ function buildSession() {
 	cell(tr, "Transport", "", row.transport, row.network);
 	row.idCell = cell(tr, "Session id", "session-id", make("div", "id", row.code, row.button));
 	cell(tr, "Client", "", row.client, row.clientAgent);
-	cell(tr, "To the peer", "", row.up, row.upCount);
-	cell(tr, "To the client", "", row.down, row.downCount);
+	cell(tr, "To the peer", "", row.up, row.upCount, row.upLast);
+	cell(tr, "To the client", "", row.down, row.downCount, row.downLast);
 	cell(tr, "Age", "", row.age);
 	return row;
 }
-
-function moved(bytes, last) { return words.bytes(bytes) + (last ? ", last " + last : ""); }
 
 function messages(n, dropped) {
 	return words.count(n, "message", "messages") + (dropped ? ", " + words.number(dropped) + " dropped" : "");
@@ -85,10 +83,12 @@ function updateSession(row, s, report) {
 	row.button.setAttribute("aria-label", "Copy the session id of " + (s.dest || "session " + s.number));
 	short(row.client, s.client, true);
 	short(row.clientAgent, s.client_agent || "");
-	text(row.up, moved(s.bytes_to_peer, s.last_to_peer));
+	text(row.up, words.bytes(s.bytes_to_peer));
 	text(row.upCount, translated ? messages(s.messages_to_peer) : "");
-	text(row.down, moved(s.bytes_to_client, s.last_to_client));
+	text(row.down, words.bytes(s.bytes_to_client));
 	text(row.downCount, translated ? messages(s.messages_to_client, s.dropped) : "");
+	text(row.upLast, s.last_to_peer ? "last " + s.last_to_peer : "");
+	text(row.downLast, s.last_to_client ? "last " + s.last_to_client : "");
 	text(row.age, words.duration(words.since(report, s.began)));
 	if (!s.session_id) reachable(row);
 }
