@@ -8,7 +8,7 @@ import (
 	product "bip324proxy/proxy"
 )
 
-// peers is the peers of the first rows, as they are copied.
+// peers are the addresses in the first three rows.
 const peers = `[...document.querySelectorAll("#session-rows tr")].slice(0, 3).map(tr => tr.querySelector(".main").textContent).join(" ")`
 
 // With a thousand sessions the table is sorted, searched and extended by the keyboard alone. An update takes neither the

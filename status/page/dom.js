@@ -23,7 +23,7 @@ export function withOptions(node, words) {
 		.map(part => part.startsWith("-") ? make("span", "option", part) : part));
 }
 
-const long = 24, tail = 14; // characters; ".onion:8333" and three before it
+const long = 24, tail = 12; // characters; ".onion:8333" and one before it
 
 // short shows as much of s as there is room for. Hovering shows all of it, so does focus within the
 // row, and it is copied whole. An address is cut in the middle, for its end has the port.
