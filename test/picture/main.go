@@ -134,7 +134,7 @@ func photograph(url, dir string) (image.Image, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-		"--user-data-dir="+filepath.Join(dir, "chromium"), "--hide-scrollbars", "--window-size=1280,1700",
+		"--user-data-dir="+filepath.Join(dir, "chromium"), "--hide-scrollbars", "--window-size=1280,1780",
 		"--virtual-time-budget=3000", // the page asks for the status and draws it
 		"--screenshot="+file, url)
 	if text, err := cmd.CombinedOutput(); err != nil {
