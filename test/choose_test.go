@@ -24,6 +24,7 @@ var programTests = []string{
 	"TestBcoin",
 	"TestBitcoinj",
 	"TestBrowser",
+	"TestCoreTorControl",
 	"TestDaemonFlags",
 	"TestEagerRustPeer",
 	"TestElectrum",
