@@ -69,7 +69,7 @@ func printTable(rows []row) {
 			whys[r.why] = append(whys[r.why], r)
 		}
 		for _, why := range slices.Sorted(maps.Keys(whys)) {
-			fmt.Printf("- %d: %s %s\n", len(whys[why]), why, list(whys[why]))
+			fmt.Printf("- %s (%d): %s\n", strings.TrimSuffix(why, "."), len(whys[why]), list(whys[why]))
 		}
 	}
 	fmt.Printf("\n## Skipped: %d\n\n| test | why |\n|---|---|\n", len(skipped))
