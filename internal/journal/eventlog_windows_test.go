@@ -13,13 +13,13 @@ func TestEvent(t *testing.T) {
 		kind uint16
 		text string
 	}{
-		"<3>level=ERROR msg=a\n": {windows.EVENTLOG_ERROR_TYPE, "level=ERROR msg=a"},
-		"<4>level=WARN msg=a\n":  {windows.EVENTLOG_WARNING_TYPE, "level=WARN msg=a"},
-		"<6>level=INFO msg=a\n":  {windows.EVENTLOG_INFORMATION_TYPE, "level=INFO msg=a"},
-		"<7>level=DEBUG msg=a\n": {windows.EVENTLOG_INFORMATION_TYPE, "level=DEBUG msg=a"},
-		"<6><3>\n":               {windows.EVENTLOG_INFORMATION_TYPE, "<3>"},
-		"a\xff%\n":               {windows.EVENTLOG_INFORMATION_TYPE, "a\ufffd%"},
-		"<6>[fe80::1%12]:8333\n": {windows.EVENTLOG_INFORMATION_TYPE, "[fe80::1% 12]:8333"},
+		"<3>level=ERROR msg=a\n":                  {windows.EVENTLOG_ERROR_TYPE, "level=ERROR msg=a"},
+		"<4>level=WARN msg=a\n":                   {windows.EVENTLOG_WARNING_TYPE, "level=WARN msg=a"},
+		"<6>level=INFO msg=a\n":                   {windows.EVENTLOG_INFORMATION_TYPE, "level=INFO msg=a"},
+		"<7>level=DEBUG msg=a\n":                  {windows.EVENTLOG_INFORMATION_TYPE, "level=DEBUG msg=a"},
+		"<6><3>\n":                                {windows.EVENTLOG_INFORMATION_TYPE, "<3>"},
+		"a\xff%\n":                                {windows.EVENTLOG_INFORMATION_TYPE, "a\ufffd%"},
+		"<6>[fe80::1%12]:8333\n":                  {windows.EVENTLOG_INFORMATION_TYPE, "[fe80::1% 12]:8333"},
 		"<6>" + strings.Repeat("é", 20000) + "\n": {windows.EVENTLOG_INFORMATION_TYPE, strings.Repeat("é", 15500) + "…"},
 	} {
 		if kind, text := event([]byte(line)); kind != want.kind || text != want.text {
