@@ -22,12 +22,13 @@ func setupCommand() *cli.Command {
 		Name:      "setup",
 		ArgsUsage: "[FILE]",
 		Usage:     "find the Bitcoin programs on this machine, and print what to write into their configuration files",
-		Description: `Changes nothing, and contacts only loopback. Run it again after a restart: it then says
-whether connections come from each program, which it reads from the status page.
-FILE is one program's configuration file, such as bitcoin.conf; only it is looked at.
+		Description: `It changes nothing, and contacts only loopback. Run it again after you have restarted a
+program: it then reports the sessions of each, from the proxy's status page. With FILE, such
+as bitcoin.conf, it plans only the program that reads that file.
 
-The exit code is 0 if all programs are configured and connections come from each, 1 if
-something is left to do, 2 if the input was invalid.`,
+Give the same settings as to the proxy, by flags, environment or --config. The exit code is
+0 if each program is configured and has sessions, 1 if something is left to do, 2 if the
+input was invalid.`,
 		Flags:  append(settings.Flags(), &cli.BoolFlag{Name: "json", Usage: "print it in JSON"}),
 		Action: runSetup,
 	})
@@ -54,7 +55,7 @@ func runSetup(c *cli.Context) error {
 		p.Upstream = s.Policy.Upstream.String()
 	}
 	if address, _ := listen.Parse(page.Address); !listen.IsLocal(address.NetAddr()) {
-		p.Err = fmt.Errorf("the status page at %s is not on loopback, and this contacts nothing else; give --status a loopback address", page.Address)
+		p.Err = fmt.Errorf("the status page at %s is not on loopback, and setup contacts nothing else; set --status to a loopback address", page.Address)
 	} else {
 		p.Status, _, p.Err = page.Status(c.Context)
 	}
@@ -80,7 +81,7 @@ func runSetup(c *cli.Context) error {
 }
 
 // listenOf returns the addresses that a running proxy listens on, without those of --peer; or
-// given, if its report does not say.
+// given, if its report has none.
 func listenOf(report *status.Report, given []string) []string {
 	for _, setting := range report.Settings {
 		all, _ := setting.Value.([]any)

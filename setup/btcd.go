@@ -35,8 +35,8 @@ func (p *process) confFile() string {
 	return filepath.Join(dir, p.kind.conf)
 }
 
-// read returns the program's flags and lines that have one of these keys; in the part it notes
-// the file, and what hinders reading it.
+// read returns the program's flags and lines that have one of these keys. It records the file in
+// part; ok is false, with a hint in part, if the file cannot be read.
 func (p *process) read(part *Part, separator string, keys ...string) (flags, lines []option, ok bool) {
 	part.File, part.AtEnd = p.confFile(), true
 	text, err := readFile(part.File)
@@ -53,7 +53,7 @@ func (p *process) read(part *Part, separator string, keys ...string) (flags, lin
 var networkFlags = map[string]string{"testnet": "testnet3", "testnet4": "testnet4", "signet": "signet", "regtest": "regtest", "simnet": "simnet",
 	"bitcoin.testnet": "testnet3", "bitcoin.testnet4": "testnet4", "bitcoin.signet": "signet", "bitcoin.regtest": "regtest", "bitcoin.simnet": "simnet"}
 
-// btcdNetwork returns the network that the options choose.
+// btcdNetwork returns the network that the options select.
 func btcdNetwork(all []option) string {
 	for _, o := range all {
 		if n := networkFlags[o.key]; n != "" && !o.off() {
@@ -70,7 +70,7 @@ func withNetworks(keys ...string) []string {
 	return keys
 }
 
-// otherProxies removes every address but the proxy's, and reports whether the proxy's is there.
+// otherProxies removes every value of key other than the proxy's address, and reports whether that one is there.
 func (m *machine) otherProxies(part *Part, all []option, key, why string) (uses bool) {
 	for _, o := range all {
 		switch {
@@ -109,7 +109,7 @@ func (m *machine) planBtcd(p *process, part *Part) {
 		}
 	}
 	if addNoOnion {
-		part.add("noonion=1", "without an --upstream such as Tor the proxy reaches no .onion peer; names are resolved by the system")
+		part.add("noonion=1", "without an --upstream such as Tor the proxy reaches no .onion peer; with noonion, the system's resolver gets the names")
 		for _, o := range all {
 			if o.key == "onion" {
 				part.remove(o, "without an --upstream such as Tor the proxy reaches no .onion peer")
@@ -131,7 +131,7 @@ func (m *machine) planLnd(p *process, part *Part) {
 		if node == "" {
 			node = "btcd"
 		}
-		part.State, part.What = Note, "needs nothing itself: its Bitcoin peers are those of "+node+", which is to use the proxy"
+		part.State, part.What = Note, "needs nothing: its Bitcoin peers are those of "+node+"; set the proxy there"
 		return
 	}
 	uses := m.otherProxies(part, all, "tor.socks", "only one SOCKS proxy counts; a flag overrides the file")
@@ -178,7 +178,7 @@ func (m *machine) planBcoin(p *process, part *Part) {
 	}
 }
 
-// planElectrum says that Electrum needs nothing.
+// planElectrum reports that Electrum needs nothing.
 func (m *machine) planElectrum(_ *process, part *Part) {
 	part.State, part.What = Note, "needs nothing: it speaks its own protocol over TLS to servers, not to Bitcoin peers"
 }

@@ -39,8 +39,8 @@ func (c *coreConfig) all(key string) (all []option) {
 	return all
 }
 
-// value returns the value in force of a key that has one: of flags and settings the last, of
-// lines the first. What comes before a negation does not count.
+// value returns the value of key that is in force: the last one of flags and settings, or else
+// the first one of lines. A negation cancels the values before it.
 func (c *coreConfig) value(key string) (value string, ok bool) {
 	for i, source := range c.sources() {
 		var values []string
@@ -193,7 +193,7 @@ const (
 	inboundBypass  = "keeps inbound connections, which proxy= would turn off; they bypass the proxy"
 )
 
-// planCore plans Bitcoin Core as docs/clients.md has it.
+// planCore plans Bitcoin Core, with the recipe of docs/clients.md.
 func (m *machine) planCore(p *process, part *Part) {
 	c, err := p.readCore()
 	part.File, part.Network = c.file, c.network

@@ -47,7 +47,7 @@ func (o option) withoutCredentials() option {
 	return o
 }
 
-// off reports whether the value is false, as both Core and go-flags read it.
+// off reports whether Core and go-flags read the value as false.
 func (o option) off() bool { return o.value == "0" || o.value == "false" }
 
 // readFile returns the text of a regular file. Anything else could make a reader wait forever.
@@ -78,7 +78,7 @@ func readFile(path string) (string, error) {
 	return string(text), nil
 }
 
-// fileError returns the error in words, with the path.
+// fileError returns err in plain words, with the path.
 func fileError(path string, err error) error {
 	switch cause := error(nil); {
 	case errors.Is(err, fs.ErrPermission):
@@ -95,8 +95,8 @@ func fileError(path string, err error) error {
 	}
 }
 
-// parseFile returns the options with known keys of an INI file, in their order. A key may have
-// its section in front, as Core allows.
+// parseFile returns the options of an INI file that have known keys, in order. Core allows a key to
+// begin with its section: regtest.proxy.
 func parseFile(text, path, separator string, known []string) (all []option) {
 	section, n := "", 0
 	for line := range strings.Lines(text) {

@@ -22,7 +22,7 @@ func (m *machine) plan(p *process) Part {
 	if p.container {
 		m.watch(&process{kind: p.kind}, &part, where+" in a container")
 		if part.State == ToDo {
-			part.What = where + " runs in a container, whose 127.0.0.1 is not this machine's; no session comes from it"
+			part.What = where + " runs in a container, whose 127.0.0.1 is not this machine's; the proxy has no session from it"
 			part.Hints = []string{"see “In another container or on another machine” in docs/clients.md"}
 		}
 		return part
@@ -56,11 +56,11 @@ func (m *machine) plan(p *process) Part {
 	return part
 }
 
-// watch says which sessions come from a configured program.
+// watch reports the sessions of a configured program.
 func (m *machine) watch(p *process, part *Part, where string) {
 	part.State, part.What = ToDo, where+": configured"
 	if m.proxy.Status == nil {
-		part.hint("whether its connections come is unknown: the proxy's status page does not answer")
+		part.hint("its sessions are unknown, because the proxy's status page does not answer")
 		return
 	}
 	counts := make(map[string]int)
@@ -80,7 +80,7 @@ func (m *machine) watch(p *process, part *Part, where string) {
 		counts[transport]++
 	}
 	if len(counts) == 0 {
-		part.What += ", but no session comes from it"
+		part.What += ", but the proxy has no session from it"
 		part.hint(m.missing(p, part))
 		return
 	}
@@ -91,11 +91,11 @@ func (m *machine) watch(p *process, part *Part, where string) {
 	}
 	slices.Sort(words)
 	part.State = OK
-	sessions := "sessions come"
+	sessions := "sessions"
 	if sum == 1 {
-		sessions = "session comes"
+		sessions = "session"
 	}
-	part.What = fmt.Sprintf("%s: configured; %d %s from it: %s", where, sum, sessions, strings.Join(words, ", "))
+	part.What = fmt.Sprintf("%s: configured; %d %s: %s", where, sum, sessions, strings.Join(words, ", "))
 }
 
 // isFrom reports whether a session's client is the program.
@@ -113,7 +113,7 @@ func (m *machine) isFrom(p *process, part *Part, s *proxy.SessionInfo) bool {
 	return err == nil && s.Transport == "passthrough" && port == network.Port // its own v2
 }
 
-// missing returns why no session may come from a configured program.
+// missing returns why the proxy may have no session from a configured program.
 func (m *machine) missing(p *process, part *Part) string {
 	info, err := os.Stat(part.File)
 	switch f := m.proxy.Status.Failing; {
@@ -124,5 +124,5 @@ func (m *machine) missing(p *process, part *Part) string {
 	case f != nil:
 		return strings.TrimSuffix("connections fail: "+f.Reason+"; "+f.Hint, "; ")
 	}
-	return "wait a minute, and look again; if none comes, restart it, and see that it has peers to connect to"
+	return "wait a minute, and run this again; if there is still none, restart it, and check that it has peers to connect to"
 }

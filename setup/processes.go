@@ -31,7 +31,7 @@ var kinds = []*kind{
 	{"bip324-proxy", []string{"bip324-proxy", "bip324proxy"}, "", "", "", nil},
 }
 
-// process is a running program, or, with pid 0, one that would have this configuration file.
+// process is a running program or, if pid is 0, one that is not running and has the configuration file conf.
 type process struct {
 	*kind
 	pid       int
@@ -89,8 +89,8 @@ func (k *kind) dataDir(home string) string {
 	return filepath.Join(home, "."+k.dir)
 }
 
-// candidates returns the Bitcoin programs to look at: those that run, and those whose
-// configuration file is at its usual place; or those that may have the given file.
+// candidates returns the Bitcoin programs to plan: those that run, and those whose configuration
+// file is at its usual place; or, if file is not empty, those that may read it.
 func candidates(running []*process, file string) (all []*process) {
 	for _, p := range running {
 		if p.plan != nil {

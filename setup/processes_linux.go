@@ -18,7 +18,7 @@ import (
 // inContainer matches the control groups of containers.
 var inContainer = regexp.MustCompile(`docker|libpod|containerd|kubepods|lxc|machine\.slice`)
 
-// processes returns the programs that run here.
+// processes returns the known programs that run on this machine.
 func processes() (all []*process, err error) {
 	dirs, err := os.ReadDir("/proc")
 	if err != nil {

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// processes returns none: the system does not show them in files.
+// processes returns none: only Linux lists them in /proc.
 func processes() ([]*process, error) { return nil, nil }
 
-// sockets returns none: the system does not show them in files.
+// sockets returns none: only Linux lists them in /proc.
 func sockets() []socket { return nil }
 
 // isOpen reports whether a program listens on the port on loopback. It connects, and hangs up.

@@ -1,10 +1,10 @@
-// Package setup finds the Bitcoin programs on this machine and says what to write into their
-// configuration files, so that they use the proxy.
+// Package setup finds the Bitcoin programs on this machine and plans what to write into their
+// configuration files so that they use the proxy.
 //
-//	processes, files → plan of each program → sessions that come from it → Report → text or JSON
+//	processes, files → plan of each program → its sessions → Report → text or JSON
 //
-// It changes nothing and reads no secret: of a file it keeps only the keys that it knows. It
-// looks up no name, and on Linux it opens no connection; elsewhere it connects to ports on loopback.
+// It changes nothing and keeps no secret: from a file it takes only the keys that it knows. It
+// resolves no name. On Linux it opens no connection; elsewhere it connects to ports on loopback.
 package setup
 
 import (
@@ -30,7 +30,7 @@ type Proxy struct {
 	Err      error          // and why
 }
 
-// State is how far a part has come.
+// State is the state of a Part.
 type State string
 
 // The states. A report is OK unless something is ToDo.
@@ -79,7 +79,7 @@ func (p *Part) remove(o option, why string) {
 
 func (p *Part) hint(text string) { p.Hints = append(p.Hints, text) }
 
-// Look looks at this machine, or, if file is not empty, only at the program with that
+// Look examines this machine, or, if file is not empty, only the program with that
 // configuration file.
 func Look(proxy Proxy, file string) *Report {
 	all, err := processes()
@@ -103,7 +103,7 @@ func Look(proxy Proxy, file string) *Report {
 	}
 	first := []Part{m.proxyPart()}
 	if err != nil {
-		first[0].hint("the programs that run here cannot be listed: " + err.Error())
+		first[0].hint("cannot list the running programs: " + err.Error())
 	}
 	if file == "" {
 		first = append(first, m.torPart(all)...)
@@ -117,7 +117,7 @@ func Look(proxy Proxy, file string) *Report {
 	return r
 }
 
-// machine is what plans depend on.
+// machine has what plans depend on.
 type machine struct {
 	proxy    Proxy
 	upstream string // the URL of the proxy's upstream, or of the one that a program needs
@@ -125,7 +125,7 @@ type machine struct {
 	own      []*process // proxies like this one
 }
 
-// address returns the proxy's address as programs on this machine reach it.
+// address returns the address at which programs on this machine reach the proxy.
 func (m *machine) address() string {
 	for _, spec := range m.proxy.Listen {
 		if host, port, err := net.SplitHostPort(spec); err == nil && !strings.HasPrefix(spec, "unix:") {
@@ -142,7 +142,7 @@ func (m *machine) address() string {
 	return ""
 }
 
-// isProxy reports whether a program that has this address uses the proxy.
+// isProxy reports whether addr, from a program's configuration, is the proxy's.
 func (m *machine) isProxy(addr string) bool {
 	addr = strings.TrimPrefix(addr, "socks5://")
 	return slices.ContainsFunc(append([]string{m.address()}, m.proxy.Listen...), func(spec string) bool {
@@ -151,8 +151,9 @@ func (m *machine) isProxy(addr string) bool {
 	})
 }
 
-// replaces notes that a program uses another proxy now, by o or, if it is nil, by its default. If
-// the proxy has no upstream it needs that one: without, it would connect to peers directly.
+// replaces records in part that the program now uses another proxy, set by o or, if o is nil, by
+// default. If the proxy has no upstream, it needs that one: it would otherwise connect to peers
+// directly.
 func (m *machine) replaces(part *Part, addr string, o *option) {
 	if m.proxy.Upstream != "" || m.isOwn(addr) {
 		return
@@ -169,7 +170,7 @@ func (m *machine) replaces(part *Part, addr string, o *option) {
 		where = fmt.Sprintf(", by line %d of %s", o.line, o.file)
 	}
 	part.direct = "it uses the proxy " + addr + where + ". Without an upstream bip324-proxy would connect to peers directly, and they would see this machine's address. " +
-		"Run bip324-proxy with --upstream " + url + ", then run this again for the lines; or, if direct connections are what you want, remove that proxy first"
+		"Run bip324-proxy with --upstream " + url + ", then run this again for the lines to write. If you want direct connections, remove that proxy from its settings first"
 }
 
 // isOwn reports whether another bip324-proxy listens at the address.
@@ -192,7 +193,7 @@ func (m *machine) proxyPart() Part {
 		p.State, p.What = ToDo, m.address()+": nothing is listening there"
 		p.hint("start the proxy: bip324-proxy" + flags)
 	default:
-		p.State, p.What = ToDo, m.address()+": listening, but whether connections come is unknown: "+m.proxy.Err.Error()
+		p.State, p.What = ToDo, m.address()+": listening, but its sessions are unknown: "+m.proxy.Err.Error()
 	}
 	return p
 }
@@ -211,7 +212,7 @@ func (m *machine) isListening() bool {
 	return isOpen(m.sockets, port)
 }
 
-// samePath reports whether both paths are of one file.
+// samePath reports whether both paths name the same file.
 func samePath(a, b string) bool {
 	if absolute, err := filepath.Abs(b); a == b || err == nil && a == absolute {
 		return true

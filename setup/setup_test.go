@@ -171,8 +171,8 @@ func TestPlanOthers(t *testing.T) {
 		{name: "btcd", flags: "--proxy 127.0.0.1:1324 --noonion"},
 		{name: "btcd", conf: "proxy=" + address + "\nonion=127.0.0.1:9050"},
 		{name: "btcd", conf: "proxy=" + address, add: "[Application Options] noonion=1"},
-		{name: "lnd", what: "needs nothing itself: its Bitcoin peers are those of btcd"},
-		{name: "lnd", conf: "bitcoin.node=neutrino", flags: "--bitcoin.node bitcoind", what: "needs nothing itself: its Bitcoin peers are those of bitcoind"},
+		{name: "lnd", what: "needs nothing: its Bitcoin peers are those of btcd"},
+		{name: "lnd", conf: "bitcoin.node=neutrino", flags: "--bitcoin.node bitcoind", what: "needs nothing: its Bitcoin peers are those of bitcoind"},
 		{name: "lnd", conf: "[Bitcoin]\nbitcoin.node=neutrino", add: lnd},
 		{name: "lnd", conf: "bitcoin.node=neutrino\ntor.active=1", add: "[tor] tor.socks=" + address},
 		{name: "lnd", conf: "bitcoin.node=neutrino\ntor.active=false\ntor.socks=" + address, add: "[tor] tor.active=true", remove: "tor.active=false"},
@@ -310,10 +310,10 @@ func TestWatch(t *testing.T) {
 		state    State
 		want     string
 	}{
-		{sessions, nil, OK, "3 sessions come from it: 1 passed through, 1 v1, in plaintext, 1 v2"},
-		{sessions[:1], nil, OK, "1 session comes from it: 1 v2"},
-		{sessions[1:2], nil, ToDo, "no session comes from it"},
-		{nil, &proxy.Failing{Reason: "no route"}, ToDo, "no session comes from it"},
+		{sessions, nil, OK, "3 sessions: 1 passed through, 1 v1, in plaintext, 1 v2"},
+		{sessions[:1], nil, OK, "1 session: 1 v2"},
+		{sessions[1:2], nil, ToDo, "the proxy has no session from it"},
+		{nil, &proxy.Failing{Reason: "no route"}, ToDo, "the proxy has no session from it"},
 	} {
 		m := &machine{proxy: Proxy{Status: &status.Report{Snapshot: proxy.Snapshot{Started: time.Now(), Sessions: c.sessions, Failing: c.failing}}}}
 		if part := planOf(t, m, "Bitcoin Core", conf); part.State != c.state || !strings.HasSuffix(part.What, c.want) || (c.state == ToDo) != (len(part.Hints) > 0) {

@@ -70,7 +70,7 @@ func (p *Part) writeLines(b *strings.Builder) {
 		}
 		b.WriteString("    " + terminal.Clean(l.Text) + "\n")
 	}
-	undo := "Restart " + p.Name + ", and run this again: it then reports whether connections come. To undo, "
+	undo := "Restart " + p.Name + ", and run this again: it then reports the sessions. To undo, "
 	switch {
 	case len(p.Add) == 0:
 		undo += "restore what you removed,"

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// torPart returns the part about a Tor that runs here, if one does.
+// torPart returns the part about the Tor that runs on this machine, if there is one.
 func (m *machine) torPart(all []*process) []Part {
 	address := ""
 	for _, port := range []string{"9050", "9150"} { // of the daemon, of Tor Browser
@@ -25,9 +25,9 @@ func (m *machine) torPart(all []*process) []Part {
 	p := Part{Name: "Tor", State: Note, What: "its SOCKS port is " + address + "; the proxy does not use it"}
 	switch {
 	case strings.Replace(m.proxy.Upstream, "localhost:", "127.0.0.1:", 1) == "socks5://"+address:
-		p.State, p.What = OK, address+" is the proxy's upstream: every connection and lookup goes through Tor"
+		p.State, p.What = OK, address+" is the proxy's upstream: all connections and lookups go through Tor"
 	case m.proxy.Upstream == "":
-		p.hint("optional: with --upstream socks5://" + address + " every connection and lookup of the proxy goes through Tor, and none goes direct; .onion peers work, so leave out noonion")
+		p.hint("optional: with --upstream socks5://" + address + " all connections and lookups of the proxy go through Tor; .onion peers then work, so leave out noonion")
 	}
 	return []Part{p}
 }

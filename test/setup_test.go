@@ -152,7 +152,7 @@ func TestSetupBtcd(t *testing.T) {
 	startBtcd(t, "client", &chaincfg.RegressionNetParams, "--configfile="+file, "--connect="+node.p2p, "--nolisten",
 		"--rpcpass="+rpcPassword, "--proxyuser=", "--proxypass=")
 	text = eventuallySetUp(t, args)
-	if !strings.Contains(strings.Join(strings.Fields(text), " "), "configured; 1 session comes from it: 1 v2") {
+	if !strings.Contains(strings.Join(strings.Fields(text), " "), "configured; 1 session: 1 v2") {
 		t.Error(text)
 	}
 	awaitV2Peer(t, node)
