@@ -16,8 +16,7 @@ import (
 
 // listener checks whether the proxy answers at l. SOCKS has no way to identify a server,
 // but few answer Tor's RESOLVE, and only Tor resolves 0.0.0.0. Neither request causes a
-// look-up. If alone, it contacts nothing but the proxy, and does not make the proxy connect to
-// anything.
+// look-up. If alone, it contacts only the proxy, and makes the proxy connect to nothing.
 func (s *Subject) listener(ctx context.Context, l Listener, alone bool) Result {
 	result := func(state State, what, hint string) Result {
 		return Result{"listener", state, l.Address + ": " + what, hint}

@@ -12,9 +12,9 @@ import (
 	"bip324proxy/settings"
 )
 
-// checkArguments returns the arguments for the library to parse: args without what follows
-// --help. The error says what to write instead of an unknown flag, a flag without its
-// value, or a word after a flag that takes none; the library only says what is wrong.
+// checkArguments returns the arguments for the library to parse: args without those after --help.
+// It returns an error for an unknown flag, a flag without its value, and a boolean flag followed by
+// its value. Unlike the library's errors, these say what to write instead.
 func checkArguments(app *cli.App, args []string) ([]string, error) {
 	var c *cli.Command
 	flags := append(slices.Clone(app.Flags), cli.HelpFlag, cli.VersionFlag)
@@ -60,7 +60,7 @@ func checkArguments(app *cli.App, args []string) ([]string, error) {
 	return args, nil
 }
 
-// asBool returns the value of a flag, true or false, that word stands for, or "".
+// asBool returns "true" or "false" if word means that, else "".
 func asBool(word string) string {
 	switch strings.ToLower(word) {
 	case "true", "yes", "on", "1":
@@ -80,7 +80,7 @@ func flagNamed(flags []cli.Flag, name string) cli.Flag {
 	return flags[i]
 }
 
-// isFlag reports whether arg is one of flags with two dashes, and thus not the value of another.
+// isFlag reports whether arg is one of flags, with two dashes, and so not another flag's value.
 func isFlag(flags []cli.Flag, arg string) bool {
 	name, ok := strings.CutPrefix(arg, "--")
 	return ok && flagNamed(flags, name) != nil
@@ -91,8 +91,8 @@ func takesValue(f cli.Flag) bool {
 	return ok && doc.TakesValue()
 }
 
-// unknownFlag returns the error about a flag that the command c, or the program if c is
-// nil, does not have.
+// unknownFlag returns the error for a flag that the command c, or the program if c is nil, does
+// not have.
 func unknownFlag(app *cli.App, c *cli.Command, flags []cli.Flag, name string) error {
 	help := "bip324-proxy --help"
 	if c != nil {
@@ -119,7 +119,7 @@ func unknownFlag(app *cli.App, c *cli.Command, flags []cli.Flag, name string) er
 	return fmt.Errorf("unknown flag --%.60s; %s lists all", name, help)
 }
 
-// unknownCommand returns the error about a word where the name of a command belongs.
+// unknownCommand returns the error for a word that is not the name of a command.
 func unknownCommand(app *cli.App, word string) error {
 	bare := strings.TrimLeft(word, "-‐‑‒–—―−") // a word processor may have changed the dashes
 	flag, _, _ := strings.Cut(bare, "=")

@@ -53,8 +53,8 @@ func helpCommand() *cli.Command {
 	})
 }
 
-// relevant has the settings that the help of a command lists, by command. It accepts the
-// others, too: one file serves the proxy and the commands.
+// relevant has, by command, the settings that its help lists. The command accepts all others, too:
+// one file serves the proxy and the commands.
 var relevant = map[string][]string{
 	"check":  {"config", "listen", "auth", "auth-file", "peer", "upstream", "connect-timeout", "status", "status-token", "status-token-file"},
 	"status": {"config", "status", "status-token", "status-token-file"},

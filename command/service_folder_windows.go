@@ -15,8 +15,8 @@ import (
 // serviceSID identifies the service's account: "sc.exe showsid bip324-proxy" prints it.
 const serviceSID = "S-1-5-80-3807121369-2665056235-2552353051-946726838-1226581628"
 
-// Access to the folder of the settings and to the one of the known peers in it: for the
-// system, administrators and the service; not for other users, as settings may have
+// Access to the folder with the settings, and to the folder within it for known peers: for the
+// system, administrators and the service, but not for other users, because settings may contain
 // passwords. The service can write only known peers.
 const (
 	onlyAdministrators = "O:BAD:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)"
@@ -24,13 +24,13 @@ const (
 	stateAccess        = onlyAdministrators + "(A;OICI;0x1301bf;;;" + serviceSID + ")" // modify
 )
 
-// firstConfig is the file of settings that a new service gets.
+// firstConfig is the settings file of a new service.
 const firstConfig = "# Settings of the bip324-proxy service. docs/configuration.md lists all of them.\r\n" +
 	"# To apply a change: bip324-proxy service reload\r\n" +
-	"# A path is written in '' and from its drive on, such as 'C:\\folder\\file'.\r\n\r\n" +
+	"# Write paths in single quotes and with the drive, such as 'C:\\folder\\file'.\r\n\r\n" +
 	"# The status page, http://127.0.0.1:1325/ in a browser.\r\n" +
 	"status = \"127.0.0.1:1325\"\r\n\r\n" +
-	"# Which peers speak v2, kept across restarts in the one folder that the service can write to.\r\n" +
+	"# Remembers across restarts which peers speak v2. The service can write only to this folder.\r\n" +
 	"known-peers = '%s'\r\n"
 
 // dataFolder returns the folder of the service's settings and known peers.
@@ -39,8 +39,8 @@ func dataFolder() (string, error) {
 	return filepath.Join(parent, serviceName), err
 }
 
-// prepareConfig returns the path of the file with the service's settings: that of --config,
-// or the one in dataFolder, which it creates if there is none, with the folders.
+// prepareConfig returns the path of the service's settings file: --config, or config.toml in
+// dataFolder. It creates the folders and, unless it exists, config.toml; isNew reports the latter.
 func prepareConfig(c *cli.Context) (config string, isNew bool, err error) {
 	folder, err := dataFolder()
 	if err != nil {
@@ -80,7 +80,7 @@ func prepareConfig(c *cli.Context) (config string, isNew bool, err error) {
 	return config, true, cmp.Or(err, f.Close())
 }
 
-// makeFolder makes a folder with that access, or gives it to an existing one.
+// makeFolder creates a folder with that access, or sets the access of an existing one.
 func makeFolder(path, access string) error {
 	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
@@ -105,8 +105,8 @@ func makeFolder(path, access string) error {
 	return nil
 }
 
-// checkOwner returns an error if a file or folder exists that another user has made, who
-// would choose the settings: every user can make one in ProgramData.
+// checkOwner returns an error if path exists and belongs to another user. Every user can create
+// folders in ProgramData, and could thus choose the service's settings.
 func checkOwner(path string) error {
 	d, err := windows.GetNamedSecurityInfo(path, windows.SE_FILE_OBJECT, windows.OWNER_SECURITY_INFORMATION)
 	switch {

@@ -31,7 +31,7 @@ func installService(c *cli.Context) error {
 	defer manager.Disconnect()
 	if old, err := manager.OpenService(serviceName); err == nil {
 		old.Close()
-		return errors.New("the service is installed already; to install it anew, run service remove first")
+		return errors.New("the service is already installed; to install it again, first run bip324-proxy service remove")
 	}
 	config, isNew, err := prepareConfig(c)
 	if err != nil {
@@ -71,8 +71,8 @@ func installService(c *cli.Context) error {
 	return nil
 }
 
-// programFile returns the path of this program. It must be where only administrators can
-// replace it and the service's account can read it.
+// programFile returns the path of this program. It must be below Program Files, where only
+// administrators can replace it and the service's account can read it.
 func programFile() (string, error) {
 	program, err := os.Executable()
 	if err != nil {
@@ -83,14 +83,14 @@ func programFile() (string, error) {
 		return "", err
 	}
 	if len(program) <= len(parent) || !strings.EqualFold(program[:len(parent)+1], parent+`\`) {
-		return "", usageError{fmt.Errorf("%s: a service must be where only administrators can replace it; move its folder to %s and run it there",
+		return "", usageError{fmt.Errorf("%s: other users could replace the program there; move its folder to %s, and run it from there",
 			program, parent)}
 	}
 	return program, nil
 }
 
-// serviceSettings returns the settings in the file config. Others are an error: the service
-// would not have them.
+// serviceSettings returns the settings in the file config. Settings from flags or the environment
+// are an error: the service would not have them.
 func serviceSettings(c *cli.Context, config string) (*settings.Settings, error) {
 	if err := c.Set("config", config); err != nil {
 		return nil, err
@@ -107,7 +107,7 @@ func serviceSettings(c *cli.Context, config string) (*settings.Settings, error) 
 	return set, nil
 }
 
-// createService creates the service, with an account and privileges of its own.
+// createService creates the service, which runs under serviceAccount, without privileges.
 func createService(manager *mgr.Mgr, program, config string) (*mgr.Service, error) {
 	s, err := manager.CreateService(serviceName, program, mgr.Config{
 		StartType:        mgr.StartAutomatic,
@@ -120,7 +120,7 @@ func createService(manager *mgr.Mgr, program, config string) (*mgr.Service, erro
 	if err != nil {
 		return nil, explainService(err)
 	}
-	// Invalid input is not a failure: see serviceHandler.
+	// Windows does not restart it after invalid input: see Execute.
 	err = s.SetRecoveryActions([]mgr.RecoveryAction{
 		{Type: mgr.ServiceRestart, Delay: 5 * time.Second},
 		{Type: mgr.ServiceRestart, Delay: 30 * time.Second},
@@ -137,8 +137,8 @@ func createService(manager *mgr.Mgr, program, config string) (*mgr.Service, erro
 	return s, nil
 }
 
-// dropPrivileges takes all privileges from the service, except for the one to traverse
-// folders, which every user has.
+// dropPrivileges removes all of the service's privileges except the one to traverse folders, which
+// every user has.
 func dropPrivileges(s *mgr.Service) error {
 	list := utf16.Encode([]rune("SeChangeNotifyPrivilege\x00\x00"))
 	required := struct{ privileges *uint16 }{&list[0]} // SERVICE_REQUIRED_PRIVILEGES_INFO

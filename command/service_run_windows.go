@@ -28,15 +28,15 @@ func runByManager(c *cli.Context) error {
 	return err
 }
 
-// serviceHandler is what the service manager controls.
+// serviceHandler handles the requests of the service manager.
 type serviceHandler struct {
 	context *cli.Context
 	log     *journal.EventLog // or nil
 }
 
-// Execute runs the service until the service manager stops it or it fails. Invalid input
-// stops it with the exit code; after another failure the process ends without a word to the
-// service manager, which takes that for a crash and starts the service again.
+// Execute runs the service until the service manager stops it or it fails. After invalid input it
+// reports the exit code, and the service stays stopped. After any other failure the process ends
+// without a report: the service manager takes that for a crash, and restarts the service.
 func (h *serviceHandler) Execute(_ []string, requests <-chan svc.ChangeRequest, changes chan<- svc.Status) (specific bool, code uint32) {
 	const step = time.Second // between signs of progress
 	pending := func(s svc.State) svc.Status {
@@ -83,7 +83,7 @@ func (h *serviceHandler) Execute(_ []string, requests <-chan svc.ChangeRequest, 
 	}
 }
 
-// send sends a signal to the service, unless as many are waiting as it can take.
+// send sends a signal to the service, unless the channel is full.
 func send(c chan os.Signal, s os.Signal) {
 	select {
 	case c <- s:

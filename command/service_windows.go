@@ -52,7 +52,7 @@ func serviceCommand() *cli.Command {
 	})
 }
 
-// connectManager connects to the service manager, which only administrators may change.
+// connectManager connects to the service manager, as only administrators may.
 func connectManager() (*mgr.Mgr, error) {
 	manager, err := mgr.Connect()
 	switch {
@@ -91,7 +91,7 @@ func explainService(err error) error {
 	return fmt.Errorf("service manager: %w", err)
 }
 
-// reloadService has the service read its settings again.
+// reloadService makes the service reload its settings.
 func reloadService(w io.Writer) error {
 	s, close, err := openService()
 	if err != nil {
@@ -101,7 +101,7 @@ func reloadService(w io.Writer) error {
 	if _, err := s.Control(svc.ParamChange); err != nil {
 		return explainService(err)
 	}
-	fmt.Fprintf(w, "The service reads its settings again; its log has the outcome: %s\n", eventsCommand)
+	fmt.Fprintf(w, "The service reloads its settings; its log has the result: %s\n", eventsCommand)
 	return nil
 }
 
@@ -130,7 +130,7 @@ func removeService(w io.Writer) error {
 	return nil
 }
 
-// awaitState waits until the service is in that state.
+// awaitState waits until the service has that state.
 func awaitState(s *mgr.Service, state svc.State) error {
 	for deadline := time.Now().Add(serviceTimeout); ; time.Sleep(100 * time.Millisecond) {
 		switch now, err := s.Query(); {

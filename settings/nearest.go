@@ -6,11 +6,11 @@ import (
 	"github.com/xrash/smetrics"
 )
 
-// maxTypos is the maximum edit distance between a word and what it was meant to be.
+// maxTypos is the maximum edit distance between a word and the name that it means.
 const maxTypos = 3
 
-// Nearest returns the one of names that word is most probably meant to be, or "" if none
-// is similar enough. It ignores case, and takes _ for -.
+// Nearest returns the name that word most probably means, or "" if none is similar enough. It
+// ignores case, and treats _ as -.
 func Nearest(word string, names []string) string {
 	word = strings.ReplaceAll(strings.ToLower(word), "_", "-")
 	nearest, least, most := "", maxTypos+1, 0.0
@@ -29,8 +29,8 @@ func Nearest(word string, names []string) string {
 	return nearest
 }
 
-// didYouMean returns what to do about the unknown setting name: the end of an error.
-// written returns a setting as the user would write it.
+// didYouMean returns the end of the error about an unknown setting. written returns a setting as the
+// user would write it.
 func didYouMean(name string, written func(*setting) string) string {
 	var names []string
 	for _, t := range table {

@@ -20,14 +20,14 @@ const maxServed = MaxConns - 4
 // served: answers are quick unless the client does not read them.
 const turnTimeout = 2 * time.Second
 
-// socksInterval is the least time between reports of clients that speak SOCKS.
+// socksInterval is the minimum time between reports of clients that speak SOCKS.
 const socksInterval = time.Minute
 
 // conns are the open connections. A new one beyond MaxConns evicts the one that has been idle
 // longest, so that idle connections cannot keep others out.
 type conns struct {
 	turns   chan struct{}         // a semaphore: one for each request being served
-	onSOCKS func(client net.Addr) // is called for a connection that begins as SOCKS does
+	onSOCKS func(client net.Addr) // called for a connection that begins like SOCKS
 
 	mu   sync.Mutex
 	open []*conn // the one that has been idle longest first
@@ -55,8 +55,8 @@ type conn struct {
 // notSOCKS is the answer to a client that speaks SOCKS.
 const notSOCKS = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\nthis is a status page, not a SOCKS proxy\n"
 
-// Read answers and ends a connection whose first byte is the version of SOCKS 4 or 5, which
-// no HTTP request begins with: the server would wait for the end of a line.
+// Read answers and ends a connection whose first byte is 4 or 5, the version of SOCKS. No HTTP
+// request begins with these, and the server would wait for the end of a line.
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if n > 0 && !c.begun {

@@ -48,8 +48,8 @@ type Server struct {
 	LogLost  func() uint64    // lines of the program's log that were lost; nil if there is no metric of them
 	Log      *slog.Logger     // gets errors of connections; nil is slog.Default()
 
-	// OnSOCKS is called when a client speaks SOCKS, at most once a minute: its proxy is set to
-	// the page's address by mistake. It may be nil.
+	// OnSOCKS is called, at most once a minute, when a client speaks SOCKS: its proxy is set to the
+	// page's address by mistake. It may be nil.
 	OnSOCKS func(client net.Addr)
 }
 

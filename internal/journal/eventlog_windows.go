@@ -13,8 +13,7 @@ import (
 	"golang.org/x/sys/windows/svc/eventlog"
 )
 
-// EventLog is the event log of Windows, as an io.Writer of lines that begin with their
-// priority.
+// EventLog is an io.Writer to the event log of Windows. Its lines begin with their priority.
 type EventLog struct{ log *eventlog.Log }
 
 // OpenEventLog opens the event log for events of that source. The caller must call Close.
@@ -50,12 +49,12 @@ func (e *EventLog) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// insertion is what the Event Viewer would replace in a text, such as the zone of a
-// link-local address.
+// insertion matches what the Event Viewer would replace in a text, such as the zone of a link-local
+// address.
 var insertion = regexp.MustCompile(`%([%0-9])`)
 
-// event returns the kind of event that a line is, by its priority, and its text, of at most
-// maxText bytes.
+// event returns the kind of event for a line, by its priority, and its text of at most maxText
+// bytes.
 func event(line []byte) (kind uint16, text string) {
 	const maxText = 31000 // the event log takes 31,839 UTF-16 units
 	kind = windows.EVENTLOG_INFORMATION_TYPE
