@@ -190,7 +190,7 @@ func (c *coreConfig) readSettings(dir string) error {
 
 const (
 	otherProxyCore = "for each network the last proxy counts, in the order: flags, settings.json, the network's section, the other lines; up to version 29 the flag counts"
-	inboundBypass  = "keeps inbound connections, which proxy= would turn off; they bypass the proxy"
+	inboundBypass  = "keeps accepting inbound connections, which proxy= would turn off; they bypass the proxy"
 )
 
 // planCore plans Bitcoin Core, with the recipe of docs/clients.md.
@@ -256,7 +256,7 @@ func (m *machine) planCore(p *process, part *Part) {
 	}
 	for _, o := range c.all("v2transport") {
 		if o.key == "v2transport" && o.off() || o.key == "nov2transport" && !o.off() {
-			part.remove(o, "it makes all inbound connections plaintext, which bypass the proxy")
+			part.remove(o, "inbound connections bypass the proxy, and this makes all of them plaintext")
 		}
 	}
 }
