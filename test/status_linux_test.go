@@ -109,7 +109,7 @@ func TestStatusPage(t *testing.T) {
 		find("203.0.113.5", "0 live, 1 failed")
 		find("Satoshi:30 192.0", "1 live, 0 failed")
 		find(id, "1 live, 0 failed")
-		find("198.51.100.1", "Found neither")
+		find("198.51.100.1", "No match")
 		find("", "")
 	})
 	tab.run("markup is text", func(t *testing.T) {

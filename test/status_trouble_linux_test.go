@@ -41,7 +41,7 @@ func TestStatusPageOfMany(t *testing.T) {
 	find("10.0.0.0:8333", "1 live, 0 failed", 1) // one of the oldest
 	find("203.0.113.5", "1 live", 1)
 	find("10.0.1.", "70 live", 50)
-	find("198.51.100.1", "Found neither", 0)
+	find("198.51.100.1", "No match", 0)
 	find("", "", 50)
 	tab.click(`document.querySelector('.tile button[value="v1"]')`)
 	tab.until(`document.querySelectorAll("#session-rows tr").length === 1 && document.getElementById("sessions-count").textContent === "1 of 321 match"`)

@@ -1,5 +1,5 @@
-// What the parts of the page share. All text is set as text, never as HTML: user agents and names
-// are chosen by others.
+// Helpers that all parts of the page use. Text is never set as HTML: peers choose user agents and
+// names.
 
 export const $ = id => document.getElementById(id);
 
@@ -16,7 +16,7 @@ export function line(className) { return make("div", className); }
 
 export function say(s) { text($("said"), s); }
 
-// withOptions sets words as the text of node, with options that do not break over two lines.
+// withOptions sets words as the text of node. Options in it, such as --status, do not wrap.
 export function withOptions(node, words) {
 	if (node.textContent === words) return;
 	node.replaceChildren(...words.split(/((?<![\w-])-[\w-]+=?)/).filter(Boolean)
@@ -25,8 +25,8 @@ export function withOptions(node, words) {
 
 const long = 24, tail = 12; // characters; ".onion:8333" and one before it
 
-// short shows as much of s as there is room for. Hovering shows all of it, so does focus within the
-// row, and it is copied whole. An address is cut in the middle, for its end has the port.
+// short shows as much of s as fits. Hovering and focus within the row show all of it, and copying
+// copies all of it. An address is cut in the middle, because it ends with the port.
 export function short(node, s, isAddress) {
 	if (node.textContent === s) return;
 	const cut = isAddress && s.length > long ? s.length - tail : s.length;

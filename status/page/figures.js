@@ -101,7 +101,7 @@ export function outcomes(report) {
 	});
 }
 
-// pairs fills a list with rows of texts; it builds each row once.
+// pairs fills a list with rows of texts, and builds each row once.
 function pairs(node, rows, build) {
 	while (node.children.length > rows.length * build.size) node.lastElementChild.remove();
 	rows.forEach((texts, i) => {

@@ -1,5 +1,5 @@
-// The tab's icon, which follows the answer in its shape as well as in its color. It is made here, not
-// requested, for it must also say that the proxy is unreachable.
+// The tab's icon, which shows the answer by its shape and its color. It is made here, not requested,
+// because it must also show that the proxy is unreachable.
 
 import { $ } from "./dom.js";
 

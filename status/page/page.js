@@ -13,7 +13,7 @@ let timer, failures = 0, lastGood, paused = false, state, polling = false;
 let transport = "", typed, last; // selected; timer since the last key; last report, and its query
 
 // query returns the query of the next request. The proxy searches all sessions, not only those shown,
-// and has an order of its own; for another one the page needs all of them.
+// and lists plaintext ones first; for another order the page needs all of them.
 function query() {
 	const q = new URLSearchParams({ sessions: sessions.order ? 1e6 : sessions.most });
 	const words = $("filter").value.trim();
@@ -22,7 +22,7 @@ function query() {
 	return String(q);
 }
 
-// remember puts into the address what the user has chosen; recall takes it from there.
+// remember stores the user's choices in the page's URL; recall restores them.
 function remember() {
 	const chosen = { find: $("filter").value.trim(), transport };
 	for (const [name, table] of Object.entries(tables)) chosen[name] = table.order;
@@ -95,24 +95,24 @@ function filter(report) {
 	const found = report.sessions_found, rows = sessions.rows.size, left = found - rows, none = found + failed + ended === 0;
 	text($("sessions-count"), (found < report.live.all ? `${words.number(found)} of ${words.number(report.live.all)} match` : words.number(found))
 		+ (left > 0 ? `; ${words.number(rows)} shown, ${sessions.order ? "sorted" : "plaintext first"}, ${words.number(left)} not shown` : ""));
-	text($("found"), !wanted.length ? "" : none ? "Found neither in the live sessions nor in the last 50 that failed or ended. Does the client use this proxy?"
+	text($("found"), !wanted.length ? "" : none ? "No match among the live sessions and the last 50 that failed or ended. Does the client use this proxy?"
 		: `${words.number(found)} live, ${failed} failed, ${ended} ended`);
 }
 
-// press shows which transport is selected.
+// press selects a transport, or none, and marks its tile.
 function press(value) {
 	transport = value;
 	for (const each of document.querySelectorAll(".tile button")) each.setAttribute("aria-pressed", String(value !== "" && each.value === value));
 	$("all").hidden = !value;
 }
 
-// choose shows only the sessions of one transport, or all again if that was chosen before.
+// choose shows only the sessions of a transport, or all if it was selected already.
 function choose(value) {
 	press(transport === value ? "" : value);
 	changed();
 }
 
-// changed shows what the user has chosen.
+// changed applies what the user has chosen.
 function changed() {
 	remember();
 	if (last) filter(last.report);
@@ -164,7 +164,7 @@ function received(report, asked) {
 		show(report);
 	} catch (e) {
 		console.error(e);
-		text($("lost"), "This page has failed; the status is at /api/status. " + e);
+		text($("lost"), "This page has an error; /api/status has the status. " + e);
 		$("lost").hidden = false;
 	}
 }

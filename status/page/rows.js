@@ -65,7 +65,7 @@ function messages(n, dropped) {
 	return words.count(n, "message", "messages") + (dropped ? ", " + words.number(dropped) + " dropped" : "");
 }
 
-// reachable lets the focus reach a row that has no button, if not all of its texts can be seen.
+// reachable makes a row without a button focusable if some of its text is cut.
 function reachable(row) {
 	if (row.tr.querySelector(".short[title]")) row.dest.tabIndex = 0;
 	else row.dest.removeAttribute("tabindex");
@@ -95,7 +95,7 @@ function updateSession(row, s, report) {
 
 function what(e) { return e.kind ? words.refusals[e.kind] || e.kind : words.speaks[e.transport] || e.transport; }
 
-// buildEnded builds the row of an ended session, and of its repetitions.
+// buildEnded builds the row of an ended session and its repetitions.
 function buildEnded(e) {
 	const tr = newRow(), row = { tr };
 	for (const [part, className] of Object.entries({ dest: "main", agent: "quiet agent", client: "quiet", when: "when", exact: "quiet when", times: "quiet", why: "reason", hint: "hint" })) row[part] = line(className);
@@ -123,7 +123,7 @@ function updateEnded(row, e, report) {
 	reachable(row);
 }
 
-// endedKey is the same for an ended session and its repetitions.
+// endedKey returns the key that an ended session and its repetitions share.
 const endedKey = e => [e.first, e.kind, e.transport, e.dest].join(" ");
 
 const ended = { peer: e => e.dest || "", when: e => Date.parse(e.time), what };

@@ -1,4 +1,4 @@
-// A table: which rows it has, and their order.
+// A table: its rows and their order.
 
 import { $, text } from "./dom.js";
 import { number } from "./words.js";
@@ -7,9 +7,9 @@ const narrow = matchMedia("(max-width: 62rem)").matches; // as in the style shee
 const first = narrow ? 15 : 50, step = narrow ? 50 : 100; // rows; how many more at each click
 const collator = new Intl.Collator("en", { numeric: true }), columnOf = order => order.replace("-", "");
 
-// Table updates the rows of a table from a list, by key, and touches only what has changed, so that
-// focus and selection stay. Its columns are functions from an item to a text or a number to sort by;
-// search is one from an item to the text that a search looks into.
+// Table updates the rows of a table from a list, by key, and changes only what differs, so that focus
+// and selection stay. Each column is a function that returns an item's text or number to sort by;
+// search returns an item's text to search in.
 export class Table {
 	constructor(name, columns, key, search, build, update) {
 		Object.assign(this, { body: $(name + "-rows"), empty: $(name + "-empty"), columns, key, search, build, update, rows: new Map(), order: "", most: first });
@@ -26,14 +26,14 @@ export class Table {
 	// onchange is called when the user has chosen another order, or more rows.
 	onchange() {}
 
-	// next returns the order after a click on a column: numbers fall first, and texts rise; then the
-	// opposite; then the order of the list.
+	// next returns the order after a click on a column: first descending for numbers and ascending for
+	// texts, then the reverse, then the order of the list.
 	next(column) {
 		const [first, second] = this.heads.get(column).dataset.first === "fall" ? ["-" + column, column] : [column, "-" + column];
 		return this.order === first ? second : this.order === second ? "" : first;
 	}
 
-	// sort sets the order: the name of a column, after a "-" if its values fall, or the list's own.
+	// sort sets the order: the name of a column, with "-" before it if descending, or "" for the list's.
 	sort(order) {
 		if (order && !this.heads.has(columnOf(order))) return;
 		this.order = order;
@@ -53,8 +53,8 @@ export class Table {
 			.map(([, item]) => item);
 	}
 
-	// show shows the first of those items of a list that have all words, and returns how many have.
-	// total is their number if there are more than in the list.
+	// show shows the first items that have all words of the search, and returns the number of matches.
+	// total is that number if the list has only some of them.
 	show(list, report, wanted, total = 0) {
 		const found = wanted.length ? list.filter(item => has(this.search(item), wanted)) : list;
 		const items = new Map(this.sorted(found).slice(0, this.most).map(item => [this.key(item), item])), held = this.held();
@@ -76,7 +76,7 @@ export class Table {
 		return found.length;
 	}
 
-	// offer offers more rows, if so many are left.
+	// offer shows the button for more rows if any are left.
 	offer(left) {
 		if (left <= 0 && document.activeElement === this.more) this.heading().focus({ preventScroll: true });
 		this.more.hidden = left <= 0;
@@ -85,13 +85,13 @@ export class Table {
 
 	heading() { return this.body.closest("section").querySelector("h2"); }
 
-	// held returns the row with the focus or the selection, which it would lose if it were moved.
+	// held returns the row with the focus or the selection, which moving it would clear.
 	held() {
 		const { anchorNode, isCollapsed } = getSelection();
 		return [document.activeElement, isCollapsed ? null : anchorNode?.parentElement].map(node => node?.closest("tr")).find(tr => tr?.parentElement === this.body);
 	}
 
-	// moveBehind moves the rows from at on that are before held behind it, and returns held.
+	// moveBehind moves the rows from at up to held behind held, and returns held.
 	moveBehind(held, at) {
 		const after = held.nextElementSibling;
 		while (at !== held) {

@@ -1,4 +1,4 @@
-// The words of the page: the answer to its question, kinds, numbers and times.
+// The page's words: the answer to its question, kinds, numbers and times.
 
 export const refusals = {
 	dial: "connection failed",
@@ -21,8 +21,8 @@ export const refusals = {
 	other: "other",
 };
 
-// advice returns what to do about a session that ended. One dead peer needs no action, unless all
-// are dead.
+// advice returns what to do about a session that ended. A dead peer needs no action unless all are
+// dead.
 export function advice(e, report) {
 	if (e.hint) return e.hint;
 	const wrong = report.failing || report.upstream?.state === "failed";
@@ -76,11 +76,11 @@ export function since(report, time) { return (Date.parse(report.time) - Date.par
 
 export function setting(report, name) { return report.settings.find(s => s.name === name)?.value; }
 
-// kind returns what a session speaks, as the style sheet names it.
+// kind returns what a session speaks, by its name in the style sheet.
 export function kind(session) { return session.overlay ? "overlay" : session.transport || "pending"; }
 
-// answer puts report.encrypted, the server's verdict, into words. Its state is that of the style
-// sheet: good, partly, bad, failing or none; its icon one of icon.js.
+// answer puts report.encrypted, the server's verdict, into words. Its state is a name in the style
+// sheet: good, partly, bad, failing or none; its icon is one of icon.js.
 export function answer(report) {
 	const live = report.live, plain = live.v1 - live.v1_overlay, open = live.v2 + live.v1 + live.passthrough;
 	const parts = [
@@ -102,7 +102,7 @@ export function answer(report) {
 	}
 }
 
-// none is the answer if no connection is open: why, if that is known.
+// none returns the answer if no connection is open, with the reason if it is known.
 function none(report) {
 	const failing = report.failing, wrong = { state: "failing", icon: "failing", mark: "×" };
 	if (report.upstream?.state === "failed") return { ...wrong, headline: "No connections: the upstream proxy is unavailable.", title: "upstream proxy down" };
@@ -115,8 +115,8 @@ function ever(report) { return report.opened.v2 + report.opened.v1 + report.open
 
 function sentence(s) { return s && s[0].toUpperCase() + s.slice(1) + (/[.!?]$/.test(s) ? "" : "."); }
 
-// trouble returns why no connection is open, and what to do: the upstream proxy, or what failed most
-// often since a session last opened.
+// trouble returns why no connection is open, and what to do: the state of the upstream proxy, or the
+// most frequent failure since a session last opened.
 function trouble(report, open) {
 	const { upstream, failing } = report;
 	if (upstream?.state === "failed") return [upstream.reason, upstream.hint].map(sentence);
@@ -125,8 +125,8 @@ function trouble(report, open) {
 	return [most + sentence((failing.dest ? failing.dest + ": " : "") + failing.reason), sentence(failing.hint)];
 }
 
-// detail returns lines on the answer, one idea each: first what is wrong, and after it, marked with
-// todo, what to do about it; then the others.
+// detail returns the lines below the answer, one idea each: first what is wrong, followed by what to
+// do about it, marked todo; then the others.
 export function detail(report) {
 	const live = report.live, lines = [], fallback = setting(report, "v1-fallback");
 	const open = live.v2 + live.v1 + live.passthrough, plain = live.v1 > live.v1_overlay, [wrong, hint] = trouble(report, open);
@@ -156,14 +156,14 @@ export function detail(report) {
 	return lines;
 }
 
-// noAnswer is the answer while the proxy gives none: last is its last report, and why what it says instead.
+// noAnswer returns the answer while the proxy gives no status: last is its last report, why its error.
 export function noAnswer(last, why) {
 	const lines = last ? [{ said: `At ${new Date(last.time).toLocaleTimeString()}: ${answer(last).headline}` }] : [];
 	if (!why) lines.push({ said: "Check that bip324-proxy is running, and read its log.", todo: true });
 	return { mark: "?", headline: why ? "Unknown. The proxy does not give its status." : "Unknown. The proxy is unreachable.", lines };
 }
 
-// why returns the text of the link to the reasons, if connections failed recently.
+// why returns the text of the link to the reasons, or "" if no connection failed recently.
 export function why(report) {
 	const recent = report.refusals.filter(r => since(report, r.time) < 600).length;
 	if (recent === 0) return "";

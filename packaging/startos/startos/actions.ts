@@ -18,7 +18,7 @@ const showProxy = sdk.Action.withoutInput(
     return {
       version: '1',
       title: 'Setting for Bitcoin',
-      message: 'Add this line to bitcoin.conf and restart Bitcoin. The instructions tell where that file is.',
+      message: 'Add this line to bitcoin.conf and restart Bitcoin. The instructions say where that file is.',
       result: { type: 'single', value: `proxy=${address}`, copyable: true, qr: false, masked: false },
     }
   },

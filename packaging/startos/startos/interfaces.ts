@@ -5,7 +5,7 @@ export const socks = { hostId: 'socks', port: 1324 }
 export const statusPort = 1325
 
 export const setInterfaces = sdk.setupInterfaces(async ({ effects }) => {
-  // Without an interface: other services reach this port, other machines do not.
+  // Without an interface, other services can reach this port, but other machines cannot.
   await sdk.MultiHost.of(effects, socks.hostId).bindPort(socks.port, {
     protocol: null,
     preferredExternalPort: socks.port,

@@ -17,12 +17,12 @@ export const main = sdk.setupMain(async ({ effects }) => {
     sdk.Mounts.of().mountVolume({ volumeId: 'main', subpath: null, mountpoint: '/state', readonly: false }),
     'bip324-proxy',
   )
-  // StartOS looks users up in these files, which the image, built from nothing, does not have.
+  // StartOS looks up users in these files, which the image does not have.
   await mkdir(`${subcontainer.rootfs}/etc`, { recursive: true })
   await writeFile(`${subcontainer.rootfs}/etc/passwd`, `bip324-proxy:x:${uid}:${uid}::/state:/\n`)
   await writeFile(`${subcontainer.rootfs}/etc/group`, `bip324-proxy:x:${uid}:\n`)
 
-  // Services connect from their own addresses on the bridge, or by way of the bridge's.
+  // Services connect from their own addresses on the bridge, or from the bridge's.
   const bridge = await sdk.getOsIp(effects)
   const services = bridge.replace(/\d+$/, '0/24')
 

@@ -4,7 +4,7 @@ import { release } from './release'
 export const versionGraph = VersionGraph.of({
   current: VersionInfo.of({
     version: release.version,
-    releaseNotes: { en_US: 'CHANGELOG.md tells what is new.' },
+    releaseNotes: { en_US: 'CHANGELOG.md lists what is new.' },
     migrations: { up: async () => {}, down: IMPOSSIBLE },
   }),
   other: [],
