@@ -74,8 +74,8 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// The first ten lines of the README say who reads along today, what the proxy changes, and for whom it is not; the
-// two commands below them are the demonstration and, at the end, all tests.
+// The first ten lines of the README say who can read v1 traffic, what the proxy changes, and who does not need it. Below
+// them are the commands for the demonstration and for all tests.
 func TestReadmeSaysWhy(t *testing.T) {
 	text, err := os.ReadFile("README.md")
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"bip324proxy/socks"
 )
 
-// Listeners contacts only the proxy, makes that contact nobody, and leaves no trace in its log
-// and its counts, whatever the proxy's settings are.
+// Listeners contacts only the proxy, does not make the proxy contact anything, and leaves no trace
+// in its log and counts, whatever its settings are.
 func TestListenersOnly(t *testing.T) {
 	auth := socks.Credentials{Username: "user", Password: "secret"}
 	all, err := rules.ParseRule("*")

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// What is mistyped is an error that says what to write.
+// The error about mistyped input says what to write.
 func TestTypos(t *testing.T) {
 	for args, says := range map[string]string{
 		"--v1-falback never":           "unknown flag --v1-falback; did you mean --v1-fallback?",

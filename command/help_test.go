@@ -77,7 +77,7 @@ func TestHelpIsComplete(t *testing.T) {
 	}
 }
 
-// The help of a setting has all that is said about it.
+// The help of a setting has all of its texts.
 func TestHelpOfSettings(t *testing.T) {
 	want := `Usage: bip324-proxy --v1-fallback WHERE
 

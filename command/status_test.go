@@ -87,8 +87,8 @@ func TestStatusToken(t *testing.T) {
 	checkOneLine(t, "no token", stderr, "requires a token; give the proxy's with --status-token-file FILE")
 }
 
-// A client whose proxy is set to the status page's address is told of in the log, with the right
-// one, and with its own only if addresses are logged.
+// The log reports a client whose proxy is set to the status page's address, with the right address;
+// the client's own address is included only if addresses are logged.
 func TestSOCKSClientOfStatusPage(t *testing.T) {
 	for _, show := range []bool{true, false} {
 		p := startProgram(t, "--listen", "127.0.0.1:0", "--peer", "127.0.0.1:0=127.0.0.1:9", "--status", "127.0.0.1:0", fmt.Sprintf("--log-addresses=%t", show))

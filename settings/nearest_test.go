@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// Typos lead to the name that was meant, anything else to none.
+// Nearest finds the name behind a typo, and none for any other word.
 func TestNearest(t *testing.T) {
 	var names []string
 	for _, s := range table {

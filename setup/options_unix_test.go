@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// A FIFO in place of a configuration file is not waited for.
+// A FIFO in place of a configuration file is an error, and does not block.
 func TestReadFIFO(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "bitcoin.conf")
 	if err := syscall.Mkfifo(path, 0o600); err != nil {

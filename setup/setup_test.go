@@ -193,7 +193,7 @@ func TestPlanOthers(t *testing.T) {
 	}
 }
 
-// Where a program's file is, by its flags.
+// A program's flags tell where its file is.
 func TestConfFile(t *testing.T) {
 	dir := t.TempDir()
 	for _, c := range []struct{ name, flags, want string }{
@@ -220,7 +220,7 @@ func TestConfFile(t *testing.T) {
 	}
 }
 
-// A program in a container is known by its user agent only.
+// A program in a container is recognized by its user agent only.
 func TestContainer(t *testing.T) {
 	session := proxy.SessionInfo{Client: "172.30.0.3:4001", Transport: "v2", Network: "testnet4", ClientAgent: "/Satoshi:31.0.0/"}
 	for _, sessions := range [][]proxy.SessionInfo{nil, {session}} {
@@ -255,7 +255,7 @@ func TestAddress(t *testing.T) {
 	}
 }
 
-// A proxy without a TCP listener is for Core only.
+// Only Core can use a proxy without a TCP listener.
 func TestPlanSocket(t *testing.T) {
 	m := &machine{proxy: Proxy{Listen: []string{"unix:/run/p?group=bitcoin"}}}
 	if part := planOf(t, m, "Bitcoin Core", "listen=0\n"); !strings.HasPrefix(texts(part.Add), "proxy=unix:/run/p ") {
@@ -266,7 +266,7 @@ func TestPlanSocket(t *testing.T) {
 	}
 }
 
-// No value of a key that is not needed is kept, whatever the file.
+// No value of an unknown key is kept, whatever the file, and no credentials of a proxy.
 func TestSecrets(t *testing.T) {
 	const secret = "hunter2"
 	conf := "rpcuser=hunter2\nrpcpassword=hunter2\nrpcauth=u:hunter2\nproxyuser=hunter2\nproxypass=hunter2\n[tor]\ntor.password=hunter2\n" +
@@ -293,7 +293,7 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
-// Sessions are those of a program by its sockets, or else by its user agent.
+// A program's sessions are recognized by its sockets or, if these are unknown, by its user agent.
 func TestWatch(t *testing.T) {
 	const conf = "proxy=" + address + "\nnoonion=1\nv2transport=0\nregtest=1\n"
 	sessions := []proxy.SessionInfo{

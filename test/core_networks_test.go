@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// Core takes its proxy for onion peers from Tor's control port if it listens and is told of no other, as
+// Core gets its proxy for onion peers from Tor's control port if it listens and no other is configured, as
 // docs/clients.md says.
 func TestCoreTorControl(t *testing.T) {
 	const listen, direct = "listen=1\n", "127.0.0.1:9050" // Tor itself, on the page
@@ -72,8 +72,8 @@ func startLonelyTor(t *testing.T) *program {
 	return p
 }
 
-// Core reaches I2P peers through the I2P router, past the proxy, and encrypts these connections itself: the settings
-// for the proxy's clearnet peers must not turn that off.
+// Core reaches I2P peers through the I2P router, bypassing the proxy, and encrypts these connections itself: the
+// settings for clearnet peers must not turn that off.
 func TestCoreI2P(t *testing.T) {
 	for _, c := range []struct{ name, flag, want string }{
 		{"v2", "-v2transport=1", "v2"},

@@ -12,7 +12,7 @@ import (
 	"github.com/btcsuite/btcd/chaincfg/v2"
 )
 
-// Without arguments setup finds the programs that run, a proxy at its default addresses, and Tor.
+// Without arguments, setup finds the running programs, a proxy at its default addresses, and Tor.
 func TestSetupFinds(t *testing.T) {
 	if !namespace(t, syscall.CLONE_NEWPID) {
 		return
@@ -67,8 +67,8 @@ func TestSetupFinds(t *testing.T) {
 	requireSetup(0, "note Tor its SOCKS port is 127.0.0.1:9999", "with --upstream socks5://127.0.0.1:9999")
 }
 
-// A Core that listens by default still does with the lines that setup prints, and its outbound connections use the proxy.
-// It listens on all addresses, so it has a network of its own.
+// A Core that listens by default still listens with the lines that setup prints, and its outbound connections use the
+// proxy. It listens on all addresses, so it runs in a network namespace.
 func TestSetupCoreListens(t *testing.T) {
 	if !namespace(t) {
 		return

@@ -29,7 +29,7 @@ func startSetupProxy(t *testing.T, flags ...string) (*proxy, []string) {
 	return p, append([]string{"setup"}, same...)
 }
 
-// runSetup runs setup and returns its exit code and text, in which there must be no secret, and checks that JSON
+// runSetup runs setup and returns its exit code and text. It requires that the text has no secret, and that the JSON
 // says the same.
 func runSetup(t *testing.T, args []string) (code int, text string) {
 	t.Helper()
@@ -55,7 +55,7 @@ func runSetup(t *testing.T, args []string) (code int, text string) {
 	return code, text
 }
 
-// applySetup does to the file what setup's text says, line by line.
+// applySetup changes the file as setup's text says, line by line.
 func applySetup(t *testing.T, text, file string) {
 	t.Helper()
 	content, err := os.ReadFile(file)
@@ -93,7 +93,7 @@ func applySetup(t *testing.T, text, file string) {
 	}
 }
 
-// eventuallySetUp runs setup until it finds everything right.
+// eventuallySetUp runs setup until nothing is left to do.
 func eventuallySetUp(t *testing.T, args []string) (text string) {
 	t.Helper()
 	eventually(t, "setup finds everything right", func() bool {
@@ -114,8 +114,8 @@ func awaitV2Peer(t *testing.T, node *node) {
 	})
 }
 
-// btcd that is told what setup prints connects through the proxy, and setup sees it. The proxy that it had becomes the
-// upstream; until then setup prints no line that would make it connect directly.
+// btcd with the lines that setup prints connects through the proxy, and setup reports its session. The proxy that btcd
+// used before must become the upstream; until then setup prints no line that would make it connect directly.
 func TestSetupBtcd(t *testing.T) {
 	node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams), "--v2transport")
 	upstream, asked := startUpstream(t, "127.0.0.1:0", false, func(dest string) played {
@@ -161,7 +161,7 @@ func TestSetupBtcd(t *testing.T) {
 	}
 }
 
-// Core that is told what setup prints connects through the proxy; if it listens, it still does.
+// Core with the lines that setup prints connects through the proxy; if it listened before, it still does.
 func TestSetupCore(t *testing.T) {
 	for _, c := range []struct {
 		name    string

@@ -51,7 +51,8 @@ func eachLook(t *testing.T, check func(tab *tab, look string, width int)) {
 	}
 }
 
-// The page fits on wide and narrow screens, has contrast, and is never endless, whatever peers and clients say.
+// The page fits on wide and narrow screens, has enough contrast, and has a limited length, whatever peers and clients
+// send.
 func TestStatusPageLooks(t *testing.T) {
 	t.Parallel()
 	browserPath(t)
@@ -72,10 +73,10 @@ func TestStatusPageLooks(t *testing.T) {
 	})
 }
 
-// overflowing finds cells whose text is not within them.
+// overflowing finds cells that are too small for their text.
 const overflowing = `[...document.querySelectorAll("td, th, dd, li")].filter(e => e.checkVisibility() && e.scrollWidth > e.clientWidth + 1).map(e => e.tagName + " " + e.innerText.slice(0, 80))`
 
-// axe-core finds no fault with the page's accessibility.
+// axe-core finds no violation in the page.
 func TestStatusPageAxe(t *testing.T) {
 	t.Parallel()
 	browserPath(t)

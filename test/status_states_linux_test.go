@@ -15,7 +15,7 @@ import (
 	"bip324proxy/status"
 )
 
-// madeStatus serves the status page of a proxy that is in any state that a test wants.
+// madeStatus serves the status page of a proxy in a state that the test chooses.
 type madeStatus struct {
 	addr string
 	now  atomic.Pointer[product.Snapshot]

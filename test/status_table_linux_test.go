@@ -11,8 +11,8 @@ import (
 // peers are the addresses in the first three rows.
 const peers = `[...document.querySelectorAll("#session-rows tr")].slice(0, 3).map(tr => tr.querySelector(".main").textContent).join(" ")`
 
-// With a thousand sessions the table is sorted, searched and extended by the keyboard alone. An update takes neither the
-// focus nor the selection nor the place, and the address has what was chosen.
+// A table of a thousand sessions can be sorted, searched and extended by keyboard. An update changes neither the focus
+// nor the selection nor the scroll position, and the URL has the user's choices.
 func TestStatusPageTable(t *testing.T) {
 	t.Parallel()
 	browserPath(t)
@@ -113,7 +113,7 @@ func TestStatusPageTable(t *testing.T) {
 	}
 }
 
-// Long names are cut on the screen only: they are whole when hovered, focused or copied.
+// Long names are cut on the screen only: hovering, focus and copying give all of them.
 func TestStatusPageShortens(t *testing.T) {
 	t.Parallel()
 	browserPath(t)

@@ -7,7 +7,7 @@ RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH GOPATH=/go go install -trimp
 
 FROM scratch
 COPY --from=build /out/btcd /btcd
-# Its home directory, of which .btcd has the blocks and btcd.conf
+# Its home directory; .btcd in it has the blocks and btcd.conf.
 COPY --from=build /out/passwd /etc/passwd
 COPY --from=build --chown=65532:65532 /out/data /data
 VOLUME /data

@@ -29,7 +29,8 @@ class Bip324Proxy < Formula
 
   def caveats
     <<~TEXT
-      Set the SOCKS5 proxy of your Bitcoin program to 127.0.0.1:1324.
+      Set the SOCKS5 proxy of your Bitcoin program to 127.0.0.1:1324;
+      bip324-proxy setup prints what to write into which file.
       The settings of the service are in #{pkgetc}/config.toml
     TEXT
   end

@@ -1,5 +1,5 @@
-# The NixOS module services.bip324-proxy. The units are those of packaging/systemd, which the
-# package has; this adds to them what depends on the configuration.
+# The NixOS module services.bip324-proxy. The package has the units of packaging/systemd; the
+# module adds what depends on the configuration.
 {
   config,
   lib,
