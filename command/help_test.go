@@ -104,6 +104,9 @@ func TestHelpOfCommands(t *testing.T) {
 		} else if of := output(t, "help", c.Name); of != help {
 			t.Errorf("help %s prints\n%s%s --help prints\n%s", c.Name, of, c.Name, help)
 		}
+		if c.Usage == "" {
+			t.Errorf("%s: its help does not say what it is for", c.Name)
+		}
 		own, others, _ := strings.Cut(help, "\nSettings")
 		accepts := 0
 		for _, f := range append(slices.Clone(c.Flags), cli.HelpFlag) {
