@@ -162,6 +162,36 @@ func TestClientLeavesDuringHandshake(t *testing.T) {
 	}
 }
 
+// A client that has waited for a silent peer, and then leaves, leaves because of the peer: that
+// is listed, logged and explained, however short the client's patience is.
+func TestClientGivesUpOnSilentPeer(t *testing.T) {
+	t.Parallel()
+	const dest = "node.example:8333"
+	for _, known := range []bool{false, true} {
+		peers := new(fallback.Peers)
+		if known {
+			peers.Note(dest, fallback.SpeaksV2)
+		}
+		e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{FirstByteTimeout: time.Nanosecond, Peers: peers}}})
+		reached := make(chan struct{})
+		e.net.peer(dest, func(nc *net.TCPConn, _ int) {
+			nc.Read(make([]byte, 8192))
+			close(reached)
+			io.Copy(io.Discard, nc)
+		})
+		client := e.connect(dest)
+		client.Write(v1Message(mainnet, "version", version))
+		receive(t, reached, "the handshake")
+		client.Close()
+		end := e.wantEnd(client, "refused", "the peer did not answer the v2 handshake; the client gave up after 0 s")
+		wantAttrs(t, end, logLine{"level": "INFO"})
+		now := e.server.Snapshot()
+		if now.Refused[proxy.KindNoV2Answer] != 1 || len(now.Refusals) != 1 || now.Refusals[0].Hint == "" || now.Failing == nil {
+			t.Errorf("known %v: got %v, %+v, %+v", known, now.Refused, now.Refusals, now.Failing)
+		}
+	}
+}
+
 // If a client leaves while the second connection is being made, that is the only reason logged.
 func TestClientLeavesDuringSecondDial(t *testing.T) {
 	t.Parallel()

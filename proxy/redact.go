@@ -82,7 +82,7 @@ func redact(err error) error {
 		return &net.AddrError{Err: e.Err, Addr: Redacted}
 	case *os.SyscallError:
 		return os.NewSyscallError(e.Syscall, redact(e.Err))
-	case plainError, *silentClientError, *stalledError, *socks.NotSOCKS5Error, *v1v2.MagicError, *v1v2.LengthError, *transport.SizeError, syscall.Errno:
+	case plainError, *clientLeftError, *silentClientError, *stalledError, *socks.NotSOCKS5Error, *v1v2.MagicError, *v1v2.LengthError, *transport.SizeError, syscall.Errno:
 		return err
 	}
 	if slices.Contains(plainErrors, err) {

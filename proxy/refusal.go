@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"time"
 
 	"bip324proxy/internal/errno"
 	"bip324proxy/internal/plain"
@@ -155,6 +156,18 @@ const (
 	errPassthroughDenied = plainError("the client does not speak v1, and passthrough is denied")
 	errStopping          = plainError("the proxy is stopping")
 )
+
+// clientLeftError reports a client that left during the v2 handshake. If the peer was silent
+// until then, its patience was the timeout.
+type clientLeftError struct{ after time.Duration }
+
+func (e *clientLeftError) Error() string {
+	return fmt.Sprintf("the client gave up after %.0f s", e.after.Seconds())
+}
+
+// Timeout and Temporary implement net.Error.
+func (e *clientLeftError) Timeout() bool   { return true }
+func (e *clientLeftError) Temporary() bool { return false }
 
 // silentClientError reports a client that, once its connection was granted, did not say
 // enough to tell what it speaks.

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/hex"
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -212,8 +213,8 @@ func (s *session) upgrade(ctx context.Context, peer *stream.Socket, first *v1v2.
 	})
 	release()
 	switch {
-	case err != nil && context.Cause(ctx) == errClientLeft:
-		return link, errClientLeft
+	case err != nil && isA[*clientLeftError](context.Cause(ctx)):
+		return link, s.whyClientLeft(err, time.Since(began))
 	case err != nil:
 		return link, err
 	case link.V1 != nil:
@@ -233,15 +234,16 @@ func (s *session) upgrade(ctx context.Context, peer *stream.Socket, first *v1v2.
 
 // contextUntilClientLeaves returns a context that ends when the client closes its
 // connection: a client that has given up must not cause another dial, least of all one
-// for v1. Call release before the client is read again.
+// for v1. The cause is a *clientLeftError. Call release before the client is read again.
 func (s *session) contextUntilClientLeaves(ctx context.Context) (_ context.Context, release func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
+	began := time.Now()
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
 		_, err := s.in.Peek(s.in.Buffered() + 1)
 		if err != nil && !isTimeout(err) && err != bufio.ErrBufferFull {
-			cancel(errClientLeft)
+			cancel(&clientLeftError{time.Since(began)})
 		}
 	}()
 	return ctx, func() {
@@ -250,6 +252,17 @@ func (s *session) contextUntilClientLeaves(ctx context.Context) (_ context.Conte
 		s.in.SetIdle(s.server.idleTimeout())
 		cancel(nil)
 	}
+}
+
+// whyClientLeft returns why a client left during the handshake that failed with err: because
+// the peer was silent, which is the peer's fault, or an unknown reason of its own.
+func (s *session) whyClientLeft(err error, took time.Duration) error {
+	var e *transport.HandshakeError
+	redialled := isA[*fallback.RedialError](err)
+	if took >= s.silentAfter() && errors.As(err, &e) && e.Received == 0 && !redialled {
+		return err
+	}
+	return errClientLeft
 }
 
 // speakV2 opens the session between a v1 client and a v2 peer.

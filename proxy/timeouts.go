@@ -40,6 +40,10 @@ const (
 	// stopTimeout is how long an interrupted session may take for its last message.
 	stopTimeout = 2 * time.Second
 
+	// silentAfter is how long a peer must have been silent in the v2 handshake for a client
+	// that leaves then to have given up on it. Clients wait for 5 s at least.
+	silentAfter = 3 * time.Second
+
 	// closeTimeout is how long a closed session may take to end.
 	closeTimeout = 500 * time.Millisecond
 )
@@ -48,3 +52,7 @@ func (s *Server) firstBytesTimeout() time.Duration { return cmp.Or(s.FirstBytesT
 func (s *Server) idleTimeout() time.Duration       { return cmp.Or(s.IdleTimeout, 30*time.Minute) }
 func (s *Server) ackTimeout() time.Duration        { return cmp.Or(s.AckTimeout, 3*time.Minute) }
 func (s *Server) lingerTimeout() time.Duration     { return cmp.Or(s.LingerTimeout, 30*time.Second) }
+
+func (s *session) silentAfter() time.Duration {
+	return cmp.Or(s.dialer.FirstByteTimeout, silentAfter)
+}

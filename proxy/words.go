@@ -24,6 +24,7 @@ func handshakeWords(err error, network string) string {
 		return plain.Words(err)
 	}
 	protocol := ForeignProtocol(e.First)
+	var left *clientLeftError
 	switch {
 	case errors.Is(e, transport.ErrV1Peer):
 		return "the peer speaks v1: it sent a VERSION of " + network
@@ -35,6 +36,8 @@ func handshakeWords(err error, network string) string {
 		return fmt.Sprintf("the peer speaks v1, and on another network than %s: %s", network, its)
 	case protocol != "":
 		return "the peer is not a Bitcoin node: it answered in " + protocol
+	case e.Received == 0 && errors.As(e.Err, &left):
+		return fmt.Sprintf("the peer did not answer the v2 handshake; %v", left)
 	case e.Received == 0 && e.TimedOut():
 		return "the peer did not answer the v2 handshake in time"
 	case e.Received == 0 && e.HungUp():
