@@ -39,7 +39,7 @@ func socksAddresses(listeners []listener) *[]string {
 	addresses := new([]string)
 	for _, l := range listeners {
 		if l.peer == "" {
-			*addresses = append(*addresses, l.Addr().String())
+			*addresses = append(*addresses, listen.Spelling(l.Addr()))
 		}
 	}
 	return addresses

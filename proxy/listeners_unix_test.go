@@ -90,3 +90,27 @@ func TestListenerOver(t *testing.T) {
 		receive(t, served, "Serve to end")
 	}
 }
+
+// Of its listeners a snapshot names those for SOCKS, as a client's setting has them.
+func TestSOCKSListeners(t *testing.T) {
+	t.Parallel()
+	e := start(t, new(proxy.Server))
+	path := filepath.Join(t.TempDir(), "socket")
+	for _, spec := range []string{"unix:" + path, "127.0.0.1:0"} {
+		l, err := listen.Open(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		peer := ""
+		if spec == "127.0.0.1:0" {
+			peer = "node.example:8333"
+		}
+		served := make(chan error, 1)
+		go func() { served <- e.server.ServePeer(l, peer) }()
+		t.Cleanup(func() { e.server.Close(); <-served })
+	}
+	e.until("the listeners", func(s proxy.Snapshot) bool { return len(s.Listeners) == 3 })
+	if got, want := e.server.Snapshot().SOCKS, []string{e.addr, "unix:" + path}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

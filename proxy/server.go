@@ -84,7 +84,7 @@ type Server struct {
 	tally     tally
 	ctx       context.Context // of all sessions' dials and handshakes
 	cancel    context.CancelFunc
-	listeners map[net.Listener]struct{}
+	listeners map[net.Listener]string // to the peer of ServePeer, or ""
 	sessions  map[*session]struct{}
 	memory    *transport.Memory
 	number    uint64        // of the last session
@@ -113,7 +113,7 @@ func (s *Server) Serve(l net.Listener) error { return s.ServePeer(l, "") }
 // ServePeer is like Serve, but connects all clients to peer, "host:port", without SOCKS.
 func (s *Server) ServePeer(l net.Listener, peer string) error {
 	defer l.Close()
-	if !s.addListener(l) {
+	if !s.addListener(l, peer) {
 		return ErrServerClosed
 	}
 	defer s.running.Done()
@@ -216,7 +216,7 @@ func (s *Server) setup() { // s.mu is held
 	}
 	s.began, s.tally = time.Now(), newTally()
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.listeners = make(map[net.Listener]struct{})
+	s.listeners = make(map[net.Listener]string)
 	s.sessions = make(map[*session]struct{})
 	s.memory = transport.NewMemory(cmp.Or(s.MessageMemory, 128<<20))
 	s.max = cmp.Or(s.MaxSessions, DefaultMaxSessions(0))
@@ -225,14 +225,14 @@ func (s *Server) setup() { // s.mu is held
 	s.clients = newClientRates(cmp.Or(s.ClientRate, 20))
 }
 
-func (s *Server) addListener(l net.Listener) bool {
+func (s *Server) addListener(l net.Listener, peer string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.setup()
 	if s.stopping {
 		return false
 	}
-	s.listeners[l] = struct{}{}
+	s.listeners[l] = peer
 	s.running.Add(1)
 	return true
 }

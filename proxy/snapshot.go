@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"bip324proxy/internal/listen"
 	"bip324proxy/internal/stream"
 	"bip324proxy/transport"
 	"bip324proxy/transport/fallback"
@@ -19,8 +20,9 @@ type Snapshot struct {
 	Started  time.Time `json:"started"`
 	Stopping bool      `json:"stopping"` // no more clients are accepted
 
-	Listeners   []string `json:"listeners"`    // their addresses
-	MaxSessions int      `json:"max_sessions"` // at a time
+	Listeners   []string `json:"listeners"`       // their addresses
+	SOCKS       []string `json:"socks_listeners"` // those of them for SOCKS, as clients write them: HOST:PORT or unix:/PATH
+	MaxSessions int      `json:"max_sessions"`    // at a time
 
 	// Sessions are the live ones, by number.
 	Sessions []SessionInfo `json:"sessions"`
@@ -143,11 +145,15 @@ func (s *Server) Snapshot() Snapshot {
 		Started:     s.began,
 		Stopping:    s.stopping,
 		Listeners:   make([]string, 0, len(s.listeners)),
+		SOCKS:       make([]string, 0, len(s.listeners)),
 		MaxSessions: s.max,
 		Sessions:    make([]SessionInfo, 0, len(s.sessions)),
 	}
-	for l := range s.listeners {
+	for l, peer := range s.listeners {
 		now.Listeners = append(now.Listeners, l.Addr().String())
+		if peer == "" {
+			now.SOCKS = append(now.SOCKS, listen.Spelling(l.Addr()))
+		}
 	}
 	s.tally.copyTo(&now)
 	for each := range s.sessions { // under the lock, so that none is counted twice or not at all
@@ -167,6 +173,7 @@ func (s *Server) Snapshot() Snapshot {
 		f.Hint = s.hint(Failure{Kind: f.Kind})
 	}
 	slices.Sort(now.Listeners)
+	slices.Sort(now.SOCKS)
 	slices.SortFunc(now.Sessions, func(a, b SessionInfo) int { return cmp.Compare(a.Number, b.Number) })
 	now.Peers = s.policy().Dialer.Peers.Count()
 	now.MessageMemory = s.memory.Usage()

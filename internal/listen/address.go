@@ -111,6 +111,14 @@ func (a Address) AnyPort() bool {
 	return a.Network == "tcp" && port == "0"
 }
 
+// Spelling returns a listener's address as settings have it: HOST:PORT or unix:/PATH.
+func Spelling(addr net.Addr) string {
+	if socket, ok := addr.(*net.UnixAddr); ok {
+		return "unix:" + socket.Name
+	}
+	return addr.String()
+}
+
 // IsLocal reports whether only programs on this machine can reach a listener at addr.
 func IsLocal(addr net.Addr) bool {
 	switch a := addr.(type) {

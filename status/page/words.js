@@ -144,8 +144,13 @@ export function detail(report) {
 	}
 	if (report.stopping) say("The proxy is shutting down and accepts no new clients.");
 	else if (open === 0 && !ever(report) && !wrong) {
-		todo(`Set your Bitcoin client's SOCKS5 proxy to ${report.listeners.join(" or ") || "this proxy"}; its connections then appear here.`);
-		todo("If it is set already, restart the client.");
+		if (live.pending > 0 || Object.values(report.refused).some(n => n > 0)) say("Clients connect, but no peer has answered yet.");
+		else {
+			todo(report.socks_listeners.length || !report.listeners.length
+				? `Set your Bitcoin client's SOCKS5 proxy to ${report.socks_listeners.join(" or ") || "this proxy"}; its connections then appear here.`
+				: `Connect your Bitcoin client to ${report.listeners.join(" or ")} in place of the peer; its connections then appear here.`);
+			todo("If it is set already, restart the client.");
+		}
 	}
 	if (open === 0 && ever(report)) say(`Since the start: ${number(report.opened.v2)} on v2, ${number(report.opened.v1)} on v1, ${number(report.opened.passthrough)} passed through.`);
 	if (live.pending > 0) say(number(live.pending) + " connecting.");

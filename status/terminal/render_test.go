@@ -229,8 +229,8 @@ func TestAnswer(t *testing.T) {
 		more     string // somewhere in the lines below, ignoring line breaks
 	}{
 		{status.Live{}, nil, nil, "Nothing to say yet: no connections.", "0 encrypted (v2)"},
-		{status.Live{}, nil, nil, "Nothing to say yet: no connections.", "No client has connected yet. -> set your client's SOCKS5 proxy to 127.0.0.1:1324"},
-		{status.Live{Pending: 3}, nil, nil, "Nothing to say yet: no connections.", "3 connecting"},
+		{status.Live{}, nil, nil, "Nothing to say yet: no connections.", "No client has connected yet. -> set your client's SOCKS5 proxy to 127.0.0.1:1324 0 encrypted"},
+		{status.Live{Pending: 3}, nil, nil, "Nothing to say yet: no connections.", "Clients connect, but no peer has answered yet. 0 encrypted (v2)"},
 		{status.Live{}, dial, nil, "Nothing is sent: all attempts failed.", "12 failed since 12:00:05, most often (9): 192.0.2.1:8333: no? answer -> see the network"},
 		{status.Live{}, dial, down, "Nothing is sent: the upstream is down.", "the upstream proxy 127.0.0.1:9050 cannot be reached: connection refused -> start Tor"},
 		{status.Live{V2: 1}, nil, down, "Yes: 1 encrypted, none in plaintext.", "cannot be reached: connection refused -> start Tor"},
@@ -240,12 +240,33 @@ func TestAnswer(t *testing.T) {
 		{status.Live{Passthrough: 9, V2: 1}, nil, nil, "Partly: 9 passed through unchanged.", "9 passed through"},
 		{status.Live{Passthrough: 999}, nil, nil, "Unknown: 999 passed through.", "999 passed through"},
 	} {
-		r := &status.Report{Snapshot: proxy.Snapshot{Time: at(60), Started: began, Failing: c.failing, Upstream: c.upstream, Listeners: []string{"127.0.0.1:1324"}}, Live: c.live}
+		r := &status.Report{Snapshot: proxy.Snapshot{Time: at(60), Started: began, Failing: c.failing, Upstream: c.upstream, Listeners: []string{"127.0.0.1:1324", "127.0.0.1:8433"}, SOCKS: []string{"127.0.0.1:1324"}}, Live: c.live}
 		for _, width := range []int{40, 60, 80, 200, 0} {
 			lines := Render(r, Screen{Width: width, Height: 24})
 			if lines[0] != "Is my Bitcoin traffic encrypted?" || lines[1] != c.answer || !strings.Contains(strings.Join(strings.Fields(strings.Join(lines, " ")), " "), c.more) {
 				t.Errorf("%d columns: want %q and %q, got\n%s", width, c.answer, c.more, strings.Join(lines, "\n"))
 			}
+		}
+	}
+}
+
+// Without a connection, it says what to do next: which depends on whether clients connect, and how.
+func TestFirstSteps(t *testing.T) {
+	none := map[string]uint64{}
+	for _, c := range []struct {
+		listeners, socks []string
+		refused          map[string]uint64
+		want             string
+	}{
+		{[]string{"127.0.0.1:1324", "127.0.0.1:8433"}, []string{"127.0.0.1:1324"}, none, "No client has connected yet.\n-> set your client's SOCKS5 proxy to 127.0.0.1:1324"},
+		{[]string{"/run/socks"}, []string{"unix:/run/socks"}, none, "No client has connected yet.\n-> set your client's SOCKS5 proxy to unix:/run/socks"},
+		{[]string{"127.0.0.1:8433"}, nil, none, "No client has connected yet.\n-> connect your client to 127.0.0.1:8433 in place of the peer"},
+		{[]string{"127.0.0.1:1324"}, []string{"127.0.0.1:1324"}, map[string]uint64{"client_left": 2}, "Clients connect, but no peer has answered yet."},
+		{nil, nil, none, ""},
+	} {
+		r := &status.Report{Snapshot: proxy.Snapshot{Listeners: c.listeners, SOCKS: c.socks, Refused: c.refused}}
+		if got := strings.Join(trouble(r, 0), "\n"); got != c.want {
+			t.Errorf("%v, %v, %v: got %q, want %q", c.listeners, c.socks, c.refused, got, c.want)
 		}
 	}
 }

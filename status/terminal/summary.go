@@ -48,8 +48,13 @@ func trouble(r *status.Report, width int) []string {
 		}
 		what = fmt.Sprintf("%d failed since %s, most often (%d): %s", f.Count, f.Since.Local().Format("15:04:05"), f.OfKind, what)
 		return terminal.Advise("", what, f.Hint, width)
-	case r.Live.Pending == 0 && sum(r.Opened)+sum(r.Refused) == 0 && len(r.Listeners) > 0:
-		return terminal.Advise("", "No client has connected yet.", "set your client's SOCKS5 proxy to "+strings.Join(r.Listeners, " or "), width)
+	case sum(r.Opened) > 0 || len(r.Listeners) == 0:
+	case r.Live.Pending+int(sum(r.Refused)) > 0:
+		return terminal.Fold("", "Clients connect, but no peer has answered yet.", width)
+	case len(r.SOCKS) > 0:
+		return terminal.Advise("", "No client has connected yet.", "set your client's SOCKS5 proxy to "+strings.Join(r.SOCKS, " or "), width)
+	default:
+		return terminal.Advise("", "No client has connected yet.", "connect your client to "+strings.Join(r.Listeners, " or ")+" in place of the peer", width)
 	}
 	return nil
 }
