@@ -23,7 +23,8 @@ func Proxy(ctx context.Context, s *Subject, configuration string) Report {
 		r.add(s.listener(ctx, l, false))
 	}
 	upstream, isTor := s.upstream(ctx)
-	r.add(upstream, s.network(), s.names(isTor), s.sessions(), s.statusPage(ctx))
+	r.add(upstream, s.network(), s.names(isTor), s.sessions())
+	r.add(s.statusPage(ctx)...)
 	return r
 }
 

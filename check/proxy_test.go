@@ -309,7 +309,7 @@ func TestStatusPage(t *testing.T) {
 		"nobody":   {testkit.Nobody(t), "failed status ADDR: the status page does not answer: connection refused -> the proxy is not running, or runs without --status ADDR"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := Report{Checks: []Result{(&Subject{Status: test.addr}).statusPage(within(t))}}
+			r := Report{Checks: (&Subject{Status: test.addr}).statusPage(within(t))}
 			if got := text(t, &r); got != test.want {
 				t.Errorf("got  %s\nwant %s", got, test.want)
 			}

@@ -12,9 +12,45 @@ import (
 	"bip324proxy/status"
 )
 
-// statusPage checks whether the status page answers, the proxy is ready, and its settings
-// are those of s.
-func (s *Subject) statusPage(ctx context.Context) Result {
+// statusPage checks whether the status page answers, the proxy is ready, its settings are
+// those of s, and its clients get connections.
+func (s *Subject) statusPage(ctx context.Context) []Result {
+	page := status.Client{Address: s.Status, Token: s.Token}
+	ready := s.ready(ctx, page)
+	if ready.State != OK {
+		return []Result{ready}
+	}
+	report, _, err := page.Status(ctx)
+	if err != nil { // it requires a token
+		return []Result{ready}
+	}
+	var all []Result
+	warn := func(what, hint string) {
+		all = append(all, Result{ready.Name, Warning, s.Status + ": " + what, hint})
+	}
+	if what, hint := report.ExplainMisdirected(); what != "" {
+		warn(what, hint)
+	}
+	if f := report.Failing; f != nil && report.Encrypted == status.None {
+		reason := f.Reason
+		if f.Dest != "" {
+			reason = f.Dest + ": " + reason
+		}
+		warn(fmt.Sprintf("no client has a connection: %d failed since %s, most often (%d, %s): %s",
+			f.Count, f.Since.Local().Format("15:04:05"), f.OfKind, f.Kind, reason), f.Hint)
+	}
+	if other := otherSettings(report.Settings, s.InForce); len(other) > 0 {
+		warn("the running proxy has other settings: "+strings.Join(other, "; "),
+			"the checks above are about the settings given here; run check with the proxy's own: the same flags, environment and --config")
+	}
+	if all == nil {
+		all = []Result{ready}
+	}
+	return all
+}
+
+// ready checks whether the page answers and the proxy is ready.
+func (s *Subject) ready(ctx context.Context, page status.Client) Result {
 	const name = "status"
 	none := Result{name, Skipped, "no status page is configured", "to get one, run the proxy with --status 127.0.0.1:1325"}
 	if s.Status == "" {
@@ -23,7 +59,6 @@ func (s *Subject) statusPage(ctx context.Context) Result {
 	if address, err := listen.Parse(s.Status); err == nil && address.AnyPort() {
 		return Result{name, Skipped, s.Status + ": the system chooses the port when the proxy starts", ""}
 	}
-	page := status.Client{Address: s.Status, Token: s.Token}
 	for _, path := range []string{"/healthz", "/readyz"} {
 		code, _, err := page.Get(ctx, path)
 		switch {
@@ -37,12 +72,6 @@ func (s *Subject) statusPage(ctx context.Context) Result {
 			return none
 		case code != http.StatusOK:
 			return Result{name, Failed, fmt.Sprintf("%s: it answers %s with code %d", s.Status, path, code), "it may be another program; choose another address with --status"}
-		}
-	}
-	if report, _, err := page.Status(ctx); err == nil { // else it requires a token
-		if other := otherSettings(report.Settings, s.InForce); len(other) > 0 {
-			return Result{name, Warning, s.Status + ": the running proxy has other settings: " + strings.Join(other, "; "),
-				"the checks above are about the settings given here; run check with the proxy's own: the same flags, environment and --config"}
 		}
 	}
 	return Result{name, OK, s.Status + ": the status page answers, and the proxy is ready", ""}

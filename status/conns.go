@@ -29,19 +29,23 @@ type conns struct {
 	turns   chan struct{}         // a semaphore: one for each request being served
 	onSOCKS func(client net.Addr) // called for a connection that begins like SOCKS
 
-	mu   sync.Mutex
-	open []*conn // the one that has been idle longest first
+	mu          sync.Mutex
+	open        []*conn // the one that has been idle longest first
+	misdirected *Misdirected
 }
 
 // newConns returns an empty set. onSOCKS, if not nil, is called for a client that speaks
 // SOCKS, at most once in socksInterval.
 func newConns(onSOCKS func(client net.Addr)) *conns {
 	seldom := rate.Sometimes{Interval: socksInterval}
-	return &conns{turns: make(chan struct{}, maxServed), onSOCKS: func(client net.Addr) {
+	cs := &conns{turns: make(chan struct{}, maxServed)}
+	cs.onSOCKS = func(client net.Addr) {
+		cs.noteMisdirected(client)
 		if onSOCKS != nil {
 			seldom.Do(func() { onSOCKS(client) })
 		}
-	}}
+	}
+	return cs
 }
 
 // conn is a connection; served is guarded by conns.mu.

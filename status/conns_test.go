@@ -47,6 +47,11 @@ func TestSOCKSClient(t *testing.T) {
 	} else if client := <-reports; client.(*net.TCPAddr).Port == 0 {
 		t.Errorf("the report is about %v", client)
 	}
+	page := Client{Address: addr}
+	report, _, err := page.Status(t.Context())
+	if err != nil || report.Misdirected == nil || report.Misdirected.Client != socks4.LocalAddr().String() {
+		t.Errorf("the report has %+v, %v; want the last client, %v", report, err, socks4.LocalAddr())
+	}
 	client := &http.Client{Transport: new(http.Transport)}
 	defer client.CloseIdleConnections()
 	r, err := client.Get("http://" + addr + "/healthz")
@@ -56,5 +61,20 @@ func TestSOCKSClient(t *testing.T) {
 	r.Body.Close()
 	if r.StatusCode != 200 {
 		t.Errorf("a browser got %d", r.StatusCode)
+	}
+}
+
+// A misdirected client is reported for ten minutes.
+func TestMisdirected(t *testing.T) {
+	cs := newConns(nil)
+	if m := cs.lastMisdirected(time.Now()); m != nil {
+		t.Errorf("at the beginning: got %+v", m)
+	}
+	cs.noteMisdirected(&net.UnixAddr{Name: "@", Net: "unix"})
+	if m := cs.lastMisdirected(time.Now().Add(9 * time.Minute)); m == nil || m.Client != "unix" {
+		t.Errorf("after nine minutes: got %+v", m)
+	}
+	if m := cs.lastMisdirected(time.Now().Add(11 * time.Minute)); m != nil {
+		t.Errorf("after eleven minutes: got %+v", m)
 	}
 }

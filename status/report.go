@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"time"
 
 	"bip324proxy/proxy"
 )
@@ -20,6 +21,9 @@ type Report struct {
 
 	Version string  `json:"version"`
 	Uptime  float64 `json:"uptime_seconds"`
+
+	// Misdirected is nil unless a client used the page's address as its proxy of late.
+	Misdirected *Misdirected `json:"misdirected,omitempty"`
 
 	Live      Live    `json:"live"`      // counts all live sessions
 	Encrypted Verdict `json:"encrypted"` // Live.Encrypted()
@@ -71,14 +75,14 @@ func outcomes(now proxy.Snapshot) []Outcome {
 }
 
 // serveReport answers requests for /api/status.
-func (s *Server) serveReport(w http.ResponseWriter, r *http.Request, recent *recent) {
+func (s *Server) serveReport(w http.ResponseWriter, r *http.Request, recent *recent, conns *conns) {
 	q, err := parseQuery(r.URL.RawQuery)
 	if err != nil {
 		say(w, http.StatusBadRequest, "bad request: "+err.Error())
 		return
 	}
 	now := newReport(s.Snapshot(), q)
-	now.Version, now.Throughput = s.Version, recent.throughput()
+	now.Version, now.Throughput, now.Misdirected = s.Version, recent.throughput(), conns.lastMisdirected(time.Now())
 	if s.Settings != nil {
 		now.Settings = append(now.Settings, s.Settings()...)
 	}

@@ -117,7 +117,7 @@ func (s *Server) handler(addr net.Addr, recent *recent, conns *conns) http.Handl
 	routes := map[string]route{
 		"/healthz":    {public: true, HandlerFunc: healthy},
 		"/readyz":     {public: true, HandlerFunc: s.ready},
-		"/api/status": {HandlerFunc: conns.inTurn(func(w http.ResponseWriter, r *http.Request) { s.serveReport(w, r, recent) })},
+		"/api/status": {HandlerFunc: conns.inTurn(func(w http.ResponseWriter, r *http.Request) { s.serveReport(w, r, recent, conns) })},
 		"/metrics":    {HandlerFunc: conns.inTurn(metrics.ServeHTTP)},
 	}
 	for path, file := range pageFiles {

@@ -132,6 +132,10 @@ export function detail(report) {
 	const open = live.v2 + live.v1 + live.passthrough, plain = live.v1 > live.v1_overlay, [wrong, hint] = trouble(report, open);
 	const say = (...said) => lines.push(...said.filter(Boolean).map(said => ({ said })));
 	const todo = said => said && lines.push({ said, todo: true });
+	if (report.misdirected) {
+		say(`A client (${report.misdirected.client}) uses this status page's address as its proxy.`);
+		todo(`Set its SOCKS5 proxy to ${report.socks_listeners.join(" or ") || "an address of --listen"}.`);
+	}
 	say(wrong);
 	todo(hint);
 	if (plain) {

@@ -270,3 +270,13 @@ func TestFirstSteps(t *testing.T) {
 		}
 	}
 }
+
+// A client that uses the page as its proxy is named, with the address that it should use.
+func TestMisdirected(t *testing.T) {
+	r := &status.Report{Snapshot: proxy.Snapshot{Listeners: []string{"127.0.0.1:1324"}, SOCKS: []string{"127.0.0.1:1324"}},
+		Misdirected: &status.Misdirected{Client: "127.0.0.1:59518"}}
+	got := strings.Join(trouble(r, 0), "\n")
+	if want := "a client (127.0.0.1:59518) uses this status page's address as its proxy\n-> set its SOCKS5 proxy to 127.0.0.1:1324\n"; !strings.HasPrefix(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

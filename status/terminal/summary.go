@@ -35,8 +35,17 @@ func answer(r *status.Report) (text, color string) {
 
 func isUpstreamDown(r *status.Report) bool { return r.Upstream != nil && r.Upstream.State == "failed" }
 
-// trouble returns why no connection is open, and what to do.
+// trouble returns what is wrong, and what to do.
 func trouble(r *status.Report, width int) []string {
+	var lines []string
+	if what, hint := r.ExplainMisdirected(); what != "" {
+		lines = terminal.Advise("", what, hint, width)
+	}
+	return append(lines, noConnection(r, width)...)
+}
+
+// noConnection returns why no connection is open, and what to do.
+func noConnection(r *status.Report, width int) []string {
 	switch f := r.Failing; {
 	case isUpstreamDown(r):
 		return terminal.Advise("", r.Upstream.Reason, r.Upstream.Hint, width)
