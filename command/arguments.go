@@ -30,7 +30,8 @@ func checkArguments(app *cli.App, args []string) ([]string, error) {
 			flags = append(slices.Clone(c.Flags), cli.HelpFlag)
 			continue
 		}
-		name, value, hasValue := strings.Cut(strings.TrimPrefix(arg[1:], "-"), "=")
+		written, value, hasValue := strings.Cut(arg, "=")
+		name := strings.TrimPrefix(written[1:], "-")
 		f := flagNamed(flags, name)
 		next := ""
 		if i+1 < len(args) {
@@ -39,10 +40,14 @@ func checkArguments(app *cli.App, args []string) ([]string, error) {
 		switch {
 		case arg == "--" || strings.HasPrefix(name, "-") || name == "":
 			return args, nil
+		case f == nil && c != nil && c.Name == "help": // help --v1-fallback is help v1-fallback
+			args = slices.Clone(args)
+			args[i] = name
+			return args, nil
 		case f == nil:
-			return nil, usageError{unknownFlag(app, c, flags, name)}
+			return nil, usageError{unknownFlag(app, c, flags, written)}
 		case hasValue && groupOf(f) == "" && !takesValue(f) && asBool(value) == "":
-			return nil, usageError{fmt.Errorf("--%s: %q is invalid; must be true or false", name, value)}
+			return nil, usageError{fmt.Errorf("%s: %q is invalid; must be true or false", dashed(name), value)}
 		case hasValue:
 		case name == "help" || name == "h":
 			if c != nil || app.Command(next) == nil { // --help COMMAND is help COMMAND
@@ -91,14 +96,22 @@ func takesValue(f cli.Flag) bool {
 	return ok && doc.TakesValue()
 }
 
-// unknownFlag returns the error for a flag that the command c, or the program if c is nil, does
-// not have.
-func unknownFlag(app *cli.App, c *cli.Command, flags []cli.Flag, name string) error {
-	help := "bip324-proxy --help"
+// dashed returns the name of a flag with its dashes: one before a letter, two before a word.
+func dashed(name string) string {
+	if len(name) == 1 {
+		return "-" + name
+	}
+	return "--" + name
+}
+
+// unknownFlag returns the error about a flag, written with dashes, that the command c, or
+// the program if c is nil, does not have.
+func unknownFlag(app *cli.App, c *cli.Command, flags []cli.Flag, written string) error {
+	help, name := "bip324-proxy --help", strings.TrimLeft(written, "-")
 	if c != nil {
 		help = "bip324-proxy " + c.Name + " --help"
 		if flagNamed(app.Flags, name) != nil {
-			return fmt.Errorf("%s does not take --%s; remove it", c.Name, name)
+			return fmt.Errorf("%s does not take %s; remove it", c.Name, dashed(name))
 		}
 	}
 	var names, having []string
@@ -112,11 +125,11 @@ func unknownFlag(app *cli.App, c *cli.Command, flags []cli.Flag, name string) er
 	}
 	switch near := settings.Nearest(name, names); {
 	case len(having) > 0:
-		return fmt.Errorf("--%s is a flag of %s; write it after the command: bip324-proxy %s --%s", name, strings.Join(having, ", "), having[0], name)
+		return fmt.Errorf("%s is a flag of %s; write it after the command: bip324-proxy %s %[1]s", dashed(name), strings.Join(having, ", "), having[0])
 	case near != "":
-		return fmt.Errorf("unknown flag --%.60s; did you mean --%s?", name, near)
+		return fmt.Errorf("unknown flag %.60s; did you mean %s?", written, dashed(near))
 	}
-	return fmt.Errorf("unknown flag --%.60s; %s lists all", name, help)
+	return fmt.Errorf("unknown flag %.60s; %s lists all", written, help)
 }
 
 // unknownCommand returns the error for a word that is not the name of a command.

@@ -10,7 +10,13 @@ import (
 func TestTypos(t *testing.T) {
 	for args, says := range map[string]string{
 		"--v1-falback never":           "unknown flag --v1-falback; did you mean --v1-fallback?",
-		"-v1-falback=never":            "unknown flag --v1-falback; did you mean --v1-fallback?",
+		"-v1-falback=never":            "unknown flag -v1-falback; did you mean --v1-fallback?",
+		"-V":                           "unknown flag -V; did you mean -v?",
+		"--V":                          "unknown flag --V; did you mean -v?",
+		"-H":                           "unknown flag -H; did you mean -h?",
+		"-x":                           "unknown flag -x; bip324-proxy --help lists all",
+		"check -V":                     "unknown flag -V; bip324-proxy check --help lists all",
+		"-v=maybe":                     `-v: "maybe" is invalid; must be true or false`,
 		"--v1_fallback never":          "did you mean --v1-fallback?",
 		"--satus 127.0.0.1:1325":       "did you mean --status?",
 		"--hlep":                       "did you mean --help?",
@@ -44,6 +50,7 @@ func TestTypos(t *testing.T) {
 		"help nosuch":                  `help: unknown command or setting "nosuch"; bip324-proxy --help lists all`,
 		"help chekc":                   `help: unknown command or setting "chekc"; did you mean check?`,
 		"help v1-falback":              "did you mean v1-fallback?",
+		"help --v1-falback":            `help: unknown command or setting "v1-falback"; did you mean v1-fallback?`,
 		"help check status":            `help takes one argument, [NAME]; remove "status"`,
 	} {
 		var stdout, stderr bytes.Buffer

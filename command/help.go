@@ -40,7 +40,8 @@ func helpCommand() *cli.Command {
 			}
 			names := commandNames(c.App)
 			for _, f := range settings.Flags() {
-				if names = append(names, f.Names()...); f.Names()[0] == name {
+				variables := f.(cli.DocGenerationFlag).GetEnvVars()
+				if names = append(names, f.Names()...); f.Names()[0] == name || slices.Contains(variables, name) {
 					printHelp(c.App.Writer, "", f)
 					return nil
 				}

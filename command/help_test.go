@@ -89,8 +89,10 @@ CJDNS.
   in the environment        BIP324_PROXY_V1_FALLBACK
   in the --config file      v1-fallback
 `
-	if got := output(t, "help", "v1-fallback"); got != want {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
+	for _, name := range []string{"v1-fallback", "--v1-fallback", "-v1-fallback", "--v1-fallback=never", "BIP324_PROXY_V1_FALLBACK"} {
+		if got := output(t, "help", name); got != want {
+			t.Errorf("%s: got\n%s\nwant\n%s", name, got, want)
+		}
 	}
 }
 
