@@ -75,10 +75,10 @@ func (s *Settings) check() (err error) {
 			p.Upstream.Mark = processMark()
 		}
 	}
-	if p.Rules.Allow, err = parseAll(s.allow, rules.ParseRule); err != nil {
+	if p.Rules.Allow, err = parseAll(s.allow, parseRule); err != nil {
 		return s.Invalid("allow", err)
 	}
-	if p.Rules.Deny, err = parseAll(s.deny, rules.ParseRule); err != nil {
+	if p.Rules.Deny, err = parseAll(s.deny, parseRule); err != nil {
 		return s.Invalid("deny", err)
 	}
 	if err := s.checkListeners(); err != nil {
@@ -158,6 +158,24 @@ func parseAll[T any](texts []string, parse func(string) (T, error)) (all []T, er
 		all = append(all, parsed)
 	}
 	return all, nil
+}
+
+// groupNames are words that look like a rule for many destinations, and how such a rule is written.
+var groupNames = map[string]string{"all": "*", "any": "*", "onion": "*.onion", "i2p": "*.i2p", "local": "*.local"}
+
+// parseRule parses a rule. A single word that was probably meant to be a rule for many destinations
+// is an error, because as the name of one host it would silently match nothing.
+func parseRule(text string) (rules.Rule, error) {
+	rule, err := rules.ParseRule(text)
+	host, _, _ := strings.Cut(text, ":")
+	meant := groupNames[strings.ToLower(host)]
+	if host != "private" && !strings.Contains(host, ".") && isTypo(strings.ToLower(host), "private") {
+		meant = "private"
+	}
+	if err == nil && meant != "" {
+		err = fmt.Errorf("%q is taken as a host name; did you mean %s? If a host has that name, write %s. with a dot", host, meant, host)
+	}
+	return rule, err
 }
 
 // splitPeer parses ADDRESS=PEER.

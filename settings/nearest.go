@@ -29,8 +29,13 @@ func Nearest(word string, names []string) string {
 	return nearest
 }
 
-// didYouMean returns the end of the error about an unknown setting. written returns a setting as the
-// user would write it.
+// isTypo reports whether at most two edits make name of word.
+func isTypo(word, name string) bool {
+	return max(len(word), len(name))-min(len(word), len(name)) <= 2 && smetrics.WagnerFischer(word, name, 1, 1, 1) <= 2
+}
+
+// didYouMean returns what to do about the unknown setting name: the end of an error.
+// written returns a setting as the user would write it.
 func didYouMean(name string, written func(*setting) string) string {
 	var names []string
 	for _, t := range table {

@@ -1,9 +1,24 @@
 package settings
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
+
+// A rule that would silently be about one host is an error, unless it is written with a dot.
+func TestParseRule(t *testing.T) {
+	for text, meant := range map[string]string{
+		"prvate": "private", "privat": "private", "privte:25": "private", "PRIVATE": "private", "all": "*", "Onion": "*.onion",
+		"private": "", "private:25": "", "prvate.": "", "pirate.": "", "onion.": "", "prvate.example": "", "*": "", "*.onion": "", ".onion": "",
+		"localhost": "", "mynode": "", "10.0.0.0/8": "", "[fd00::1]:25": "",
+	} {
+		_, err := parseRule(text)
+		if got := fmt.Sprint(err); (err == nil) != (meant == "") || meant != "" && !strings.Contains(got, "did you mean "+meant+"?") {
+			t.Errorf("%s: got %v, want %s", text, err, meant)
+		}
+	}
+}
 
 // Nearest finds the name behind a typo, and none for any other word.
 func TestNearest(t *testing.T) {

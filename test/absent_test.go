@@ -34,6 +34,10 @@ func reportAbsences(w io.Writer) {
 	absences.mu.Lock()
 	defer absences.mu.Unlock()
 	for _, why := range absences.reasons {
-		fmt.Fprintf(w, "NOT RUN: %s (tests: %d, -v names them)\n", why, absences.count[why])
+		tests := "tests"
+		if absences.count[why] == 1 {
+			tests = "test"
+		}
+		fmt.Fprintf(w, "not run: %d %s: %s\n", absences.count[why], tests, why)
 	}
 }
