@@ -88,7 +88,7 @@ func startBitcoind(t *testing.T, name string, flags ...string) *node {
 	t.Helper()
 	path := os.Getenv("BITCOIND")
 	if path == "" {
-		notRun(t, "BITCOIND is not set (path to bitcoind)")
+		notRun(t, "Bitcoin Core is missing; BITCOIND=/path/to/bitcoind runs them")
 	}
 	if !slices.ContainsFunc(flags, func(flag string) bool { return strings.HasPrefix(flag, "-torcontrol=") }) {
 		flags = append([]string{"-listenonion=0"}, flags...) // this machine may have a Tor

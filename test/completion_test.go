@@ -15,7 +15,7 @@ func inShell(t *testing.T, shell, script string) []string {
 	t.Helper()
 	path, err := exec.LookPath(shell)
 	if err != nil {
-		notRun(t, "%s is not installed", shell)
+		notRun(t, "%s is missing; apt-get install %[1]s", shell)
 	}
 	code, completions, stderr := run(t, "completion", shell)
 	if code != 0 {
@@ -148,7 +148,7 @@ func TestManualPage(t *testing.T) {
 		t.Run(args[0], func(t *testing.T) {
 			path, err := exec.LookPath(args[0])
 			if err != nil {
-				notRun(t, "%s is not installed", args[0])
+				notRun(t, "%s is missing; apt-get install %[1]s", args[0])
 			}
 			cmd := exec.Command(path, args[1:]...)
 			cmd.Stdin = strings.NewReader(page)

@@ -29,7 +29,7 @@ func browserPath(t *testing.T) string {
 		}
 	}
 	if browser == "" {
-		notRun(t, "chromium is not installed (Debian: apt-get install chromium), and CHROMIUM is not set")
+		notRun(t, "Chromium is missing; apt-get install chromium, or CHROMIUM=/path/to/chromium runs them")
 	}
 	return browser
 }

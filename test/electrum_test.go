@@ -21,7 +21,7 @@ func TestElectrum(t *testing.T) {
 	if path == "" {
 		var err error
 		if path, err = exec.LookPath("electrum"); err != nil {
-			notRun(t, "electrum is not installed (Debian: apt-get install electrum), and ELECTRUM is not set")
+			notRun(t, "Electrum is missing; apt-get install electrum, or ELECTRUM=/path/to/electrum runs them")
 		}
 	}
 	node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams))

@@ -29,7 +29,7 @@ func toolchain(t *testing.T, names ...string) {
 	otherProgram(t)
 	for _, name := range names {
 		if _, err := exec.LookPath(name); err != nil {
-			notRun(t, "%s is not installed", name)
+			notRun(t, "%s is missing", name)
 		}
 	}
 }
@@ -85,7 +85,7 @@ func cachedWith(t *testing.T, name string, added fstest.MapFS, install func(dir 
 		t.Fatal(err)
 	}
 	if err := install(fresh); err != nil {
-		notRun(t, "it cannot be installed: %v", err)
+		notRun(t, "%s cannot be installed: %v", name, err)
 	}
 	release()                                                                     // Windows renames no directory with an open file
 	if err := os.Rename(fresh, dir); err != nil && !errors.Is(err, fs.ErrExist) { // another test run may have won the race

@@ -69,11 +69,11 @@ func lndProgram(t *testing.T) string {
 		return path
 	}
 	if !long {
-		notRun(t, "neither LND (path to lnd) nor LONG is set")
+		notRun(t, "lnd is missing; LND=/path/to/lnd runs them, or LONG=1, which builds it")
 	}
 	path := filepath.Join(t.TempDir(), "lnd"+exe)
 	if err := install(t, moduleSource(t, lndModule, lndSum), "go", "build", "-o", path, "./cmd/lnd"); err != nil {
-		notRun(t, "it cannot be built: %v", err)
+		notRun(t, "lnd cannot be built: %v", err)
 	}
 	return path
 }

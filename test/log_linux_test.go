@@ -111,7 +111,7 @@ func smallPipe(t *testing.T) (r, w *os.File) {
 	r, w = pipe(t)
 	const setPipeSize = 1031 // F_SETPIPE_SZ
 	if _, _, errno := syscall.Syscall(syscall.SYS_FCNTL, w.Fd(), setPipeSize, 4096); errno != 0 {
-		t.Skipf("not run: %v", errno)
+		notRun(t, "%v", errno)
 	}
 	return r, w
 }

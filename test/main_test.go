@@ -57,7 +57,7 @@ func buildAndRun(m *testing.M) (int, error) {
 		return 1, err
 	}
 	code := m.Run()
-	reportAbsences(os.Stdout)
+	allAbsences.report(os.Stdout)
 	if others != "" {
 		fmt.Println(others)
 	}

@@ -27,7 +27,7 @@ func namespace(t *testing.T, more ...uintptr) bool {
 		notRun(t, "a network namespace needs root")
 	}
 	if _, err := exec.LookPath("ip"); err != nil {
-		notRun(t, "ip(8) is not installed")
+		notRun(t, "ip(8) is missing; apt-get install iproute2")
 	}
 	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=10m")
 	cmd.Env = append(os.Environ(), inNamespace+"="+binaries.proxy)
@@ -40,6 +40,9 @@ func namespace(t *testing.T, more ...uintptr) bool {
 		notRun(t, "namespaces are not allowed here: %v", err)
 	}
 	t.Logf("in a namespace:\n%s", out)
+	if why := whySkipped(string(out)); err == nil && why != "" {
+		notRun(t, "%s", why)
+	}
 	if err != nil {
 		t.Error(err)
 	}

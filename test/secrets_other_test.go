@@ -6,4 +6,4 @@ import "testing"
 
 // Another program's memory is read through /proc, which only Linux has.
 
-func TestSecretsInMemory(t *testing.T) { notRun(t, "needs Linux") }
+func TestSecretsInMemory(t *testing.T) { notRun(t, "it needs Linux") }

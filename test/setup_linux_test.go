@@ -59,7 +59,7 @@ func TestSetupFinds(t *testing.T) {
 
 	tor, err := exec.LookPath("tor")
 	if err != nil {
-		notRun(t, "tor is not installed")
+		notRun(t, "Tor is missing; apt-get install tor, or TOR=/path/to/tor runs them")
 	}
 	conf := filepath.Join(t.TempDir(), "torrc")
 	writeFile(t, conf, "SocksPort 127.0.0.1:9999\nDataDirectory "+t.TempDir()+"\nUseBridges 1\nBridge 127.0.0.1:9\n")

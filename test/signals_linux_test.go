@@ -125,7 +125,7 @@ func slowDown(t *testing.T, p *proxy, fsync time.Duration) (letGo func()) {
 	t.Helper()
 	strace, err := exec.LookPath("strace")
 	if err != nil {
-		t.Skip("not run: strace is not installed")
+		notRun(t, "strace is missing; apt-get install strace")
 	}
 	said := newLines()
 	cmd := exec.Command(strace, "-f", "-p", strconv.Itoa(p.cmd.Process.Pid), "-e", "trace=fsync", "-e", fmt.Sprintf("inject=fsync:delay_enter=%d", fsync.Microseconds()))
@@ -147,7 +147,7 @@ func slowDown(t *testing.T, p *proxy, fsync time.Duration) (letGo func()) {
 		}
 	}
 	if !strings.Contains(said.all()[0], "attached") {
-		t.Skipf("not run: %s", said.all()[0])
+		notRun(t, "%s", said.all()[0])
 	}
 	return letGo
 }

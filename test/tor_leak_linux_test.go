@@ -24,7 +24,7 @@ func startTracedProxy(t *testing.T, upstream string, flags ...string) (p *proxy,
 	t.Helper()
 	strace, err := exec.LookPath("strace")
 	if err != nil {
-		notRun(t, "strace is not installed (apt-get install strace)")
+		notRun(t, "strace is missing; apt-get install strace")
 	}
 	record := filepath.Join(t.TempDir(), "strace")
 	args := append([]string{"-D", "-f", "-qq", "-e", "signal=none", "-e", "trace=connect,sendto,sendmsg,sendmmsg,exit_group",
@@ -217,7 +217,7 @@ func traceRun(t *testing.T, args ...string) (code int, stdout, stderr, record st
 	t.Helper()
 	strace, err := exec.LookPath("strace")
 	if err != nil {
-		notRun(t, "strace is not installed (apt-get install strace)")
+		notRun(t, "strace is missing; apt-get install strace")
 	}
 	file := filepath.Join(t.TempDir(), "strace")
 	code, stdout, stderr = runProgram(t, strace, append([]string{"-f", "-qq", "-e", "signal=none", "-e", "trace=connect,sendto,sendmsg,sendmmsg",

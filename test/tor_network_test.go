@@ -204,13 +204,13 @@ func findTor(t *testing.T) (tor, gencert string) {
 	if tor == "" {
 		var err error
 		if tor, err = exec.LookPath("tor"); err != nil {
-			notRun(t, "tor is not installed (apt-get install tor)")
+			notRun(t, "Tor is missing; apt-get install tor, or TOR=/path/to/tor runs them")
 		}
 	}
 	gencert = filepath.Join(filepath.Dir(tor), "tor-gencert"+filepath.Ext(tor))
 	if _, err := os.Stat(gencert); err != nil {
 		if gencert, err = exec.LookPath("tor-gencert"); err != nil {
-			notRun(t, "tor-gencert is neither next to %s nor in PATH (apt-get install tor)", tor)
+			notRun(t, "tor-gencert is neither next to %s nor in PATH; apt-get install tor", tor)
 		}
 	}
 	return tor, gencert
