@@ -193,7 +193,7 @@ func (s *Subject) allPublic() bool {
 func (p *prober) cannotConnect(err error) {
 	dest := p.target.String() + ": "
 	kind, why := proxy.Explain(err, p.report.Peer.Network)
-	what, hint := dest+why, hints.For(proxy.Failure{Kind: kind, Err: err})
+	what, hint := dest+why, hints.For(proxy.Failure{Kind: kind, Err: err, Dest: p.target.String()})
 	switch {
 	case kind == proxy.KindNoEgress, kind == proxy.KindUpstream:
 	case kind == proxy.KindDenied:
@@ -254,7 +254,7 @@ func (p *prober) introduced(v v1v2.Version, err error) {
 func (p *prober) noHandshake(ctx context.Context, dialer *fallback.Dialer, err error, took time.Duration) {
 	const network = "--network says which network the peer should be on"
 	kind, why := proxy.Explain(err, p.report.Peer.Network)
-	hint := hints.For(proxy.Failure{Kind: kind, Err: err})
+	hint := hints.For(proxy.Failure{Kind: kind, Err: err, Dest: p.target.String()})
 	mayBeV1 := false
 	var e *transport.HandshakeError
 	switch isHandshake := errors.As(err, &e); {
@@ -284,7 +284,7 @@ func (p *prober) noHandshake(ctx context.Context, dialer *fallback.Dialer, err e
 }
 
 // onlyAlways is the hint for a peer that speaks v1.
-const onlyAlways = "the proxy does not connect to it, except with --v1-fallback always, unencrypted"
+const onlyAlways = "the proxy does not connect to it, except with --v1-fallback always, unencrypted; " + hints.OnePeer
 
 // ifFallingBack says what the proxy would do with such a peer, unless it would refuse it.
 func (p *prober) ifFallingBack(ctx context.Context) string {

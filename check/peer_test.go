@@ -92,9 +92,9 @@ func TestOtherPeers(t *testing.T) {
 			want: hungUp + plaintext + "; the proxy, with its --v1-fallback, would not go on in v1: it is neither a Tor nor a CJDNS address"},
 		"v1, asked": {handle: v1Peer, v1: true, speaks: "v1", want: hungUp +
 			" ok v1 the peer answers in v1, and so speaks v1 only: " + strings.TrimPrefix(goodVersion, "ok version ") +
-			" -> the proxy does not connect to it, except with --v1-fallback always, unencrypted"},
+			" -> the proxy does not connect to it, except with --v1-fallback always, unencrypted; how to reach only this one: docs/fallback.md#one-old-peer"},
 		"v1 that speaks first": {handle: says(string(v1v2.AppendMessage(nil, mainnet, v1v2.TypeOf("version"), make([]byte, 90)))), speaks: "v1",
-			want: "failed v2 the peer speaks v1: it sent a VERSION of mainnet -> the proxy does not connect to it, except with --v1-fallback always, unencrypted"},
+			want: "failed v2 the peer speaks v1: it sent a VERSION of mainnet -> the proxy does not connect to it, except with --v1-fallback always, unencrypted; how to reach only this one: docs/fallback.md#one-old-peer"},
 		"v1 of another network that speaks first": {handle: says(string(v1v2.AppendMessage(nil, [4]byte{1, 2, 3, 4}, v1v2.TypeOf("version"), make([]byte, 90)))),
 			want: "failed v2 the peer speaks v1, and on another network than mainnet: 01020304 -> --network says which network the peer should be on"},
 		"full": {handle: closing, want: hungUp + plaintext},
@@ -229,11 +229,11 @@ func TestCannotConnect(t *testing.T) {
 		want   string
 	}{
 		"refused":          {gone, proxy.Policy{}, "failed connect ADDR: cannot connect: connection refused -> check that the address and the port are right, and that a node runs there and listens"},
-		"an onion service": {"abc.onion", proxy.Policy{}, "failed connect abc.onion:8333: Tor and I2P addresses cannot be reached without an upstream proxy -> set the client's own proxy for such addresses (Bitcoin Core: -onion=, -i2psam=), or, for .onion, run with --upstream socks5://ADDR (Tor)"},
+		"an onion service": {"abc.onion", proxy.Policy{}, "failed connect abc.onion:8333: Tor and I2P addresses cannot be reached without an upstream proxy -> set the client's own proxy for such addresses (Bitcoin Core: -onion=, -i2psam=), or, for .onion, run with --upstream socks5://ADDR (Tor), or stop the client from asking (Bitcoin Core: noonion=1)"},
 		"denied": {"10.1.2.3", proxy.Policy{Rules: rules.Rules{Deny: []rules.Rule{must("10.0.0.0/8")}}},
-			"failed connect 10.1.2.3:8333 is denied by the rule 10.0.0.0/8 -> the rule is one of --deny; if clients may go there, remove it or run with --allow 10.1.2.3:8333"},
+			"failed connect 10.1.2.3:8333 is denied by the rule 10.0.0.0/8 -> the rule is one of deny (--deny, BIP324_PROXY_DENY); if clients may go there, remove it, or add 10.1.2.3:8333 to allow (--allow, BIP324_PROXY_ALLOW)"},
 		"denied, in other words": {"localhost:" + strings.TrimPrefix(gone, "127.0.0.1:"), proxy.Policy{Rules: rules.Rules{Deny: []rules.Rule{must("private")}}},
-			"failed connect ADDR is denied by the rule private -> the rule is one of --deny; if clients may go there, remove it or run with --allow ADDR"},
+			"failed connect ADDR is denied by the rule private -> the rule is one of deny (--deny, BIP324_PROXY_DENY); if clients may go there, remove it, or add ADDR to allow (--allow, BIP324_PROXY_ALLOW)"},
 		"Tor cannot": {"192.0.2.1:1", proxy.Policy{Upstream: tor.upstream()},
 			"ok upstream ADDR: this is Tor: it answers as only Tor does -> only a peer can show whether it is connected to its network: bip324-proxy check HOST:PORT " +
 				"failed connect the upstream proxy at ADDR did not connect to 192.0.2.1:1: host unreachable " +

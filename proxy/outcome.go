@@ -41,6 +41,10 @@ type Failure struct {
 	// nil if all sessions of late have failed, and most of them were of that Kind.
 	Err error
 
+	// Dest is the destination, "host:port"; it is empty if it is not known, or if the hint
+	// is for a log that has no addresses.
+	Dest string
+
 	// Client is why the client needed the password that it did not give.
 	Client error
 
@@ -102,13 +106,13 @@ func (s *session) opened() bool { return s.shown.Transport != "" }
 // explain says in words why the session ended with err and what the user can do about
 // it, if anything; redacted leaves out all addresses.
 func (s *session) explain(why *refusal, err error, redacted bool) (reason, hint string) {
-	f := Failure{Kind: why.kind, V1: s.dialer.MayFallBack(s.shown.Dest), NotOverlay: s.notOverlay(err)}
+	f := Failure{Kind: why.kind, Dest: s.shown.Dest, V1: s.dialer.MayFallBack(s.shown.Dest), NotOverlay: s.notOverlay(err)}
 	var negotiation *socks.NegotiationError
 	if s.public && errors.As(err, &negotiation) && negotiation.Stage == socks.StageAuth {
 		f.Client = s.policy.Clients.Check(s.client.RemoteAddr())
 	}
 	if redacted {
-		err, f.Client = redact(err), redact(f.Client)
+		err, f.Client, f.Dest = redact(err), redact(f.Client), ""
 	}
 	f.Err = err
 	return why.explain(err, s.shown.Network), s.server.hint(f)

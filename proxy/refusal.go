@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"bip324proxy/internal/errno"
@@ -195,7 +196,11 @@ func (e *requestError) Error() string {
 	if e.resolves() {
 		verb = "resolve"
 	}
-	return fmt.Sprintf("cannot %s (the client was told: %v): %s", verb, e.code, plain.Words(e.err))
+	words := plain.Words(e.err)
+	if strings.HasSuffix(strings.Replace(words, "host is", "host", 1), e.code.String()) { // not twice
+		return fmt.Sprintf("cannot %s: %s", verb, words)
+	}
+	return fmt.Sprintf("cannot %s (the client was told: %v): %s", verb, e.code, words)
 }
 
 func (e *requestError) Unwrap() error  { return e.err }

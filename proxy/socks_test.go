@@ -59,7 +59,14 @@ func TestDialFails(t *testing.T) {
 				t.Errorf("reply %d, %v; want %d", code, err, c.code)
 			}
 			wantClosed(t, client)
-			line := e.wantEnd(client, "refused", "cannot connect (the client was told")
+			why := "cannot connect (the client was told"
+			switch name {
+			case "refused":
+				why = "cannot connect: connection refused"
+			case "host unreachable":
+				why = "cannot connect: the host is unreachable"
+			}
+			line := e.wantEnd(client, "refused", why)
 			level := "INFO" // dead addresses are routine
 			if c.code == 1 {
 				level = "WARN"

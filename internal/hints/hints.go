@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"syscall"
 
+	"bip324proxy/internal/errno"
 	"bip324proxy/internal/plain"
 	"bip324proxy/internal/stream"
 	"bip324proxy/proxy"
@@ -33,13 +35,13 @@ func For(f proxy.Failure) string {
 	case proxy.KindUpstream:
 		return upstreamDown(f.Err)
 	case proxy.KindDial, proxy.KindResolve:
-		return dial(f.Err)
+		return dial(f)
 	case proxy.KindNoV2Answer, proxy.KindHandshake:
 		return handshake(f)
 	case proxy.KindDenied:
 		return denied(f.Err)
 	case proxy.KindNoEgress:
-		return "set the client's own proxy for such addresses (Bitcoin Core: -onion=, -i2psam=), or, for .onion, run with --upstream socks5://127.0.0.1:9050 (Tor)"
+		return "set the client's own proxy for such addresses (Bitcoin Core: -onion=, -i2psam=), or, for .onion, run with --upstream socks5://127.0.0.1:9050 (Tor), or stop the client from asking (Bitcoin Core: noonion=1)"
 	case proxy.KindPassthroughDenied:
 		return "switch off the client's own v2 transport (Bitcoin Core: -v2transport=0), or run with --passthrough allow"
 	case proxy.KindPeer:
@@ -93,26 +95,36 @@ func upstreamDown(err error) string {
 	return "start that proxy, or correct --upstream" + until
 }
 
-// dial is about a destination that could not be connected to or resolved, if that is not
-// the destination's fault.
-func dial(err error) string {
+// dial is about a destination that could not be connected to or resolved.
+func dial(f proxy.Failure) string {
+	err := f.Err
 	var upstream *socks.UpstreamError
 	var dns *net.DNSError
-	var errno syscall.Errno
+	var number syscall.Errno
 	switch {
+	case isInvalidName(f.Dest):
+		return "names in .invalid never resolve, and nothing is wrong: Bitcoin Core asks for one where a network has no DNS seeds"
+	case errors.As(err, &upstream) && upstream.Code == socks.ConnectionRefused, errno.Is(err, errno.ECONNREFUSED):
+		return "the peer is offline; clients try others"
 	case errors.As(err, &upstream):
 		if upstream.Code == socks.GeneralFailure {
 			return "the upstream proxy does not say why: its log may"
 		}
 	case errors.As(err, &dns) && !dns.IsNotFound:
 		return "check that name resolution works on this machine (bip324-proxy check)"
-	case !errors.As(err, &errno):
-	case plain.IsNoRoute(errno):
+	case !errors.As(err, &number):
+	case plain.IsNoRoute(number):
 		return "this machine may have no IPv6, or no network at all (bip324-proxy check)"
-	case plain.IsLocal(errno):
+	case plain.IsLocal(number):
 		return "check this machine's firewall and limits (bip324-proxy check)"
 	}
 	return ""
+}
+
+// isInvalidName reports whether dest is a name that never resolves (RFC 6761).
+func isInvalidName(dest string) bool {
+	host, _, _ := net.SplitHostPort(dest)
+	return strings.HasSuffix(strings.ToLower(strings.TrimSuffix(host, ".")), ".invalid")
 }
 
 // handshake is about a peer with which there is no v2 session.
@@ -135,13 +147,34 @@ func handshake(f proxy.Failure) string {
 		case ended || errors.Is(e, transport.ErrNoTerminator) || errors.Is(e, transport.ErrAuthentication):
 			return "the peer is on another network or does not speak v2, or an attacker altered the data"
 		}
+	case provenV2 && e.TimedOut():
+		return "it has spoken v2 before, so nothing was sent in plaintext: it may hang, or a firewall or an attacker drops what is sent"
 	case provenV2:
 		return "it has spoken v2 before, so nothing was sent in plaintext: it may be full, or an attacker cuts the connection"
-	case e.HungUp() || e.TimedOut():
-		return notInV1(f, "it may speak v1 only, or be full, with no slot free for another connection (bip324-proxy check --v1 tells which); ")
+	case e.HungUp():
+		return notInV1(f, "it may speak v1 only, or be full, with no slot free for another connection"+tellWhich(f.Dest))
+	case e.TimedOut():
+		return notInV1(f, "it is not a Bitcoin node, a firewall drops what is sent, or it speaks v1 only"+tellWhich(f.Dest))
 	}
 	return ""
 }
+
+// tellWhich names the command that tells why a peer did not answer.
+func tellWhich(dest string) string {
+	if dest == "" || strings.HasPrefix(dest, "-") || strings.ContainsFunc(dest, isUnusual) {
+		dest = "HOST:PORT"
+	}
+	return " (bip324-proxy check --v1 " + dest + " tells which); "
+}
+
+// isUnusual reports whether r may mean something to a shell: clients choose the names, and
+// users copy the command.
+func isUnusual(r rune) bool {
+	return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune(".:-_[]%", r))
+}
+
+// OnePeer says how to reach one peer that speaks v1 only, without allowing v1 to others.
+const OnePeer = "how to reach only this one: docs/fallback.md#one-old-peer"
 
 // notInV1 says why v1 was not spoken and how to allow it; may is what the peer may be.
 func notInV1(f proxy.Failure, may string) string {
@@ -154,7 +187,7 @@ func notInV1(f proxy.Failure, may string) string {
 	case f.V1:
 		return ""
 	}
-	return may + "nothing was sent in plaintext" + why + "; to reach v1 peers all the same, unencrypted, run with --v1-fallback always"
+	return may + "nothing was sent in plaintext" + why + "; to reach v1 peers all the same, unencrypted, run with --v1-fallback always; " + OnePeer
 }
 
 func denied(err error) string {
@@ -162,12 +195,13 @@ func denied(err error) string {
 	if !errors.As(err, &e) {
 		return ""
 	}
-	allow := "run with --allow " + e.Dest
-	if e.Dest == proxy.Redacted {
-		allow = "run with --allow and the address"
+	dest := e.Dest
+	if dest == proxy.Redacted {
+		dest = "the address"
 	}
+	allow := "add " + dest + " to allow (--allow, BIP324_PROXY_ALLOW)"
 	if e.Rule != "" {
-		return "the rule is one of --deny; if clients may go there, remove it or " + allow
+		return "the rule is one of deny (--deny, BIP324_PROXY_DENY); if clients may go there, remove it, or " + allow
 	}
 	return "if clients may go there, " + allow
 }
@@ -179,11 +213,16 @@ func clientNotAllowed(err error) string {
 	case !errors.As(err, &e):
 		return ""
 	case !e.IP.IsValid():
-		return "if it may use the proxy, add its address to --clients"
+		return "if it may use the proxy, " + toClients("its address")
 	case e.Own:
 		return "bip324-proxy check on this machine connects from there, and is no reason to worry; with some container engines so do connections to a published port: do not publish it"
 	case e.Relays:
-		return "do not publish or forward the proxy's port; if only programs of that machine come from there, add --clients " + rules.Spelling(e.IP)
+		return "do not publish or forward the proxy's port; if only programs of that machine come from there, " + toClients(rules.Spelling(e.IP))
 	}
-	return "if it may use the proxy, add --clients " + rules.Spelling(e.IP)
+	return "if it may use the proxy, " + toClients(rules.Spelling(e.IP))
+}
+
+// toClients names every place where clients can be set: the user knows which one has them.
+func toClients(addr string) string {
+	return "add " + addr + " to clients (--clients, BIP324_PROXY_CLIENTS)"
 }
