@@ -61,7 +61,10 @@ func (s *Subject) listener(ctx context.Context, l Listener, alone bool) Result {
 	case refused.Stage == socks.StageDial:
 		return notListening(l, refused.Err)
 	case refused.Code == socks.NotAllowed:
-		return result(OK, "a SOCKS5 proxy answers; its rules denied the request", "")
+		if l.isPublic() {
+			return result(OK, "a SOCKS5 proxy answers; it refuses this test's destination, as it should: it is open to other machines", "")
+		}
+		return result(OK, "a SOCKS5 proxy answers; it refuses this test's destination, 192.0.2.1, which its rules deny", "")
 	case refused.Code == socks.GeneralFailure:
 		return result(Warning, "a SOCKS5 proxy answers with a general failure, as bip324-proxy does at its session limit",
 			"see its log; run it with a higher --max-sessions")

@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"bip324proxy/internal/dial"
@@ -101,7 +102,7 @@ func (p *prober) run(ctx context.Context) {
 		p.cannotConnect(err)
 		return
 	}
-	if !p.target.Addr.IP.IsValid() {
+	if p.isLookedUp() {
 		p.report.add(p.subject.names(p.isTor))
 	}
 	if resolve := dialer.Resolve; resolve != nil {
@@ -145,6 +146,13 @@ func (p *prober) run(ctx context.Context) {
 	goodbye(link.V2.NetConn())
 }
 
+// isLookedUp reports whether the peer's name is looked up, by a DNS server or the upstream
+// proxy. No DNS server is asked for localhost and names in .local.
+func (p *prober) isLookedUp() bool {
+	host := strings.TrimSuffix(p.target.Addr.Host, ".")
+	return !p.target.Addr.IP.IsValid() && (p.subject.Policy.Upstream != nil || !dial.IsLocalhost(host) && !dial.IsMulticast(host))
+}
+
 // isOwn reports whether one of the addresses is a listener of the proxy, and adds that
 // failure.
 func (p *prober) isOwn(addresses ...string) bool {
@@ -182,11 +190,17 @@ func (p *prober) dialer() (fallback.Dialer, error) {
 // for such listeners apply to all clients.
 func (s *Subject) allPublic() bool {
 	for _, l := range s.Listeners {
-		if addr, err := netip.ParseAddrPort(l.Address); err != nil || listen.IsLocal(net.TCPAddrFromAddrPort(addr)) {
+		if !l.isPublic() {
 			return false
 		}
 	}
 	return len(s.Listeners) > 0
+}
+
+// isPublic reports whether the listener is open to other machines.
+func (l Listener) isPublic() bool {
+	addr, err := netip.ParseAddrPort(l.Address)
+	return err == nil && !listen.IsLocal(net.TCPAddrFromAddrPort(addr))
 }
 
 // cannotConnect reports why there is no connection.
@@ -262,6 +276,9 @@ func (p *prober) noHandshake(ctx context.Context, dialer *fallback.Dialer, err e
 	case errors.Is(e, transport.ErrV1Peer):
 		p.report.Peer.Speaks, mayBeV1 = "v1", true
 		hint = onlyAlways
+	case errors.Is(e, transport.ErrV1OtherNetwork) && p.target.Guessed:
+		p.fail("v2", why, p.otherNetwork())
+		return
 	case errors.Is(e, transport.ErrV1OtherNetwork):
 		hint = network
 	case kind == proxy.KindNoV2Answer && (e.HungUp() || e.TimedOut()):
@@ -274,13 +291,21 @@ func (p *prober) noHandshake(ctx context.Context, dialer *fallback.Dialer, err e
 		if !p.target.V1 {
 			hint += "; nothing was sent in plaintext. To tell which, with a VERSION in plaintext, add --v1" + p.ifFallingBack(ctx)
 		}
-	case e.Received > 0 && hint != "" && proxy.ForeignProtocol(e.First) == "":
+	case e.Received > 0 && hint != "" && proxy.ForeignProtocol(e.First) == "" && !p.target.Guessed:
 		hint += "; " + network
+	}
+	if p.target.Guessed && e != nil && !errors.Is(e, transport.ErrV1Peer) && proxy.ForeignProtocol(e.First) == "" {
+		hint = p.otherNetwork() + "; if it is on mainnet: " + hint
 	}
 	p.fail("v2", why, hint)
 	if mayBeV1 && p.target.V1 {
 		p.tryV1(ctx, dialer)
 	}
+}
+
+// otherNetwork says how to check a peer whose network was guessed.
+func (p *prober) otherNetwork() string {
+	return fmt.Sprintf("it was checked as a mainnet peer, because of the port; for another network: bip324-proxy check --network regtest %s", p.target)
 }
 
 // onlyAlways is the hint for a peer that speaks v1.

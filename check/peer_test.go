@@ -5,7 +5,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"regexp"
@@ -351,5 +353,50 @@ func TestRulesOfPublicListeners(t *testing.T) {
 		if got := text(t, &r); strings.Contains(got, private) != c.public {
 			t.Errorf("%q: got %s", c.listeners, got)
 		}
+	}
+}
+
+// A peer whose network was guessed from its port, and wrong, is not said to be attacked: the hint
+// begins with the other networks. localhost is not looked up, so nothing is said of DNS servers.
+func TestGuessedNetwork(t *testing.T) {
+	regtest := newV2Peer([4]byte{0xfa, 0xbf, 0xb5, 0xda})
+	signet := says(string(v1v2.AppendMessage(nil, [4]byte{0x0a, 0x03, 0xcf, 0x40}, v1v2.TypeOf("version"), make([]byte, 90))))
+	for name, handle := range map[string]func(net.Conn){"v2": regtest.handle, "v1": signet, "silent": silent} {
+		t.Run(name, func(t *testing.T) {
+			_, port, err := net.SplitHostPort(testkit.Serve(t, handle))
+			if err != nil {
+				t.Fatal(err)
+			}
+			to, err := ParseTarget("localhost:"+port, "")
+			if err != nil || !to.Guessed {
+				t.Fatalf("got %+v, %v", to, err)
+			}
+			var policy proxy.Policy
+			policy.Dialer.HandshakeTimeout = 500 * time.Millisecond
+			r := PeerReport(within(t), &Subject{Policy: policy}, to)
+			got := text(t, &r)
+			want := " -> it was checked as a mainnet peer, because of the port; for another network: bip324-proxy check --network regtest localhost:" + port
+			if !strings.Contains(got, want) || strings.Contains(got, "names ") {
+				t.Errorf("got  %s\nwant %s", got, want)
+			}
+		})
+	}
+}
+
+// A listener that is open to other machines refuses the test's destination; that is as it should be.
+func TestPublicListenerRefuses(t *testing.T) {
+	l, err := net.Listen("tcp", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &proxy.Server{Log: slog.New(slog.DiscardHandler)}
+	served := make(chan struct{})
+	go func() { defer close(served); server.Serve(l) }()
+	t.Cleanup(func() { server.Close(); <-served })
+	address := l.Addr().(*net.TCPAddr)
+	s := &Subject{}
+	r := s.listener(within(t), Listener{Address: fmt.Sprintf("0.0.0.0:%d", address.Port)}, false)
+	if r.State != OK || !strings.Contains(r.What, "it refuses this test's destination, as it should: it is open to other machines") {
+		t.Errorf("got %+v", r)
 	}
 }

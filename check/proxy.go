@@ -59,7 +59,7 @@ func (s *Subject) network() Result {
 	const hint = "no packet was sent; to test a real connection: bip324-proxy check HOST:PORT"
 	switch len(routes) {
 	case 0:
-		return Result{name, Failed, "this machine has no route to the internet, by IPv4 or IPv6", "connect it to a network; to test a peer on a local network: bip324-proxy check HOST:PORT"}
+		return Result{name, Warning, "this machine has no route to the internet, by IPv4 or IPv6", "connect it to a network, unless all peers are on a local one; to test one of those: bip324-proxy check HOST:PORT"}
 	case 1:
 		return Result{name, OK, "route to the internet: " + routes[0] + " only", hint}
 	}

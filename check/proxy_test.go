@@ -51,7 +51,7 @@ func TestListener(t *testing.T) {
 		"ours, behind a Tor not known": {startProxy(t, &proxy.Server{Policy: proxy.Policy{Upstream: tor.upstream()}}), proxy.Policy{},
 			"failed listener ADDR: this is Tor, or a proxy in front of it, not bip324-proxy without --upstream -> choose another address with --listen; if it is bip324-proxy with --upstream, run check with its settings"},
 		"ours, denying": {startProxy(t, &proxy.Server{Policy: proxy.Policy{Rules: rules.Rules{Deny: []rules.Rule{rule}}}}), proxy.Policy{},
-			"ok listener ADDR: a SOCKS5 proxy answers; its rules denied the request"},
+			"ok listener ADDR: a SOCKS5 proxy answers; it refuses this test's destination, 192.0.2.1, which its rules deny"},
 		"ours, full": {fullProxy(t), proxy.Policy{},
 			"warning listener ADDR: a SOCKS5 proxy answers with a general failure, as bip324-proxy does at its session limit -> see its log; run it with a higher --max-sessions"},
 		"Tor": {tor.addr, proxy.Policy{},
@@ -252,7 +252,7 @@ func TestNetwork(t *testing.T) {
 		{"192.168.1.2", "2001:db8::2", "ok network routes to the internet: IPv4 from 192.168.1.2, IPv6 from 2001:db8::2" + noPacket},
 		{"192.168.1.2", "", "ok network route to the internet: IPv4 from 192.168.1.2 only" + noPacket},
 		{"", "2001:db8::2", "ok network route to the internet: IPv6 from 2001:db8::2 only" + noPacket},
-		{"", "", "failed network this machine has no route to the internet, by IPv4 or IPv6 -> connect it to a network; to test a peer on a local network: bip324-proxy check HOST:PORT"},
+		{"", "", "warning network this machine has no route to the internet, by IPv4 or IPv6 -> connect it to a network, unless all peers are on a local one; to test one of those: bip324-proxy check HOST:PORT"},
 	} {
 		s := &Subject{Route: func(network, _ string) (string, error) {
 			from := map[string]string{"udp4": test.v4, "udp6": test.v6}[network]

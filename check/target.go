@@ -15,6 +15,10 @@ type Target struct {
 	Addr  socks.Addr
 	Magic [4]byte // of its network
 	V1    bool    // ask it in v1, in plaintext, if it does not speak v2
+
+	// Guessed reports that Magic is mainnet's for want of a better guess: the port is not
+	// the default one of any network.
+	Guessed bool
 }
 
 // ParseTarget reads a peer, HOST:PORT, where HOST may be an IPv6 address with or
@@ -29,6 +33,8 @@ func ParseTarget(peer, network string) (t Target, err error) {
 		}
 	} else if i := slices.IndexFunc(transport.Networks, func(n transport.Network) bool { return n.Port == port }); i >= 0 {
 		n = transport.Networks[i]
+	} else {
+		t.Guessed = port != ""
 	}
 	t.Magic = n.Magic
 	if port == "" {

@@ -25,6 +25,9 @@ func TestParseTarget(t *testing.T) {
 		{"node.example", "1c163f28", "node.example:48333", "testnet4"},
 	} {
 		got, err := ParseTarget(test.peer, test.network)
+		if guessed := test.addr == "node.example:5555"; got.Guessed != guessed {
+			t.Errorf("%s on %q: guessed is %v, want %v", test.peer, test.network, got.Guessed, guessed)
+		}
 		if err != nil || got.String() != test.addr || transport.NetworkName(got.Magic) != test.is {
 			t.Errorf("%s on %q: %s on %s, %v; want %s on %s", test.peer, test.network, got, transport.NetworkName(got.Magic), err, test.addr, test.is)
 		}
@@ -47,6 +50,7 @@ func FuzzParseTarget(f *testing.F) {
 		if err != nil {
 			return
 		}
+		got.Guessed = false
 		again, err := ParseTarget(got.String(), transport.NetworkName(got.Magic))
 		if err != nil || again != got {
 			t.Errorf("%q on %q is %s on %s, and that is %v, %v", peer, network, got, transport.NetworkName(got.Magic), again, err)

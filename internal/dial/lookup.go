@@ -33,7 +33,7 @@ func Lookup(ctx context.Context, host string) ([]netip.Addr, error) {
 
 func lookup(ctx context.Context, host string) ([]netip.Addr, error) {
 	bare := strings.TrimSuffix(host, ".")
-	if isLocalhost(bare) {
+	if IsLocalhost(bare) {
 		return []netip.Addr{netip.IPv6Loopback(), netip.AddrFrom4([4]byte{127, 0, 0, 1})}, nil
 	}
 	complete := strings.Contains(host, ".")
@@ -66,7 +66,7 @@ func lookup(ctx context.Context, host string) ([]netip.Addr, error) {
 
 // Search is Lookup for a name in the settings: the system's search domains apply.
 func Search(ctx context.Context, host string) ([]netip.Addr, error) {
-	if bare := strings.TrimSuffix(host, "."); isLocalhost(bare) || IsMulticast(host) {
+	if bare := strings.TrimSuffix(host, "."); IsLocalhost(bare) || IsMulticast(host) {
 		return Lookup(ctx, host)
 	}
 	return bothFamilies(ctx, net.DefaultResolver, host)
@@ -77,9 +77,9 @@ func IsMulticast(name string) bool {
 	return strings.HasSuffix(strings.ToLower(strings.TrimRight(name, ".")), ".local")
 }
 
-// isLocalhost reports whether name, without a dot at its end, is this machine by RFC 6761.
+// IsLocalhost reports whether name, without a dot at its end, is this machine by RFC 6761.
 // DNS servers are not queried for it.
-func isLocalhost(name string) bool {
+func IsLocalhost(name string) bool {
 	name = strings.ToLower(name)
 	return name == "localhost" || strings.HasSuffix(name, ".localhost")
 }
