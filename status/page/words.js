@@ -143,8 +143,8 @@ export function detail(report) {
 		todo(fallback && `Set --v1-fallback to never to refuse them; it is ${fallback}.`);
 	}
 	if (live.passthrough > 0) {
-		say("The proxy does not look into traffic that it passes through: it may be the client's own v2, or not Bitcoin.");
-		todo("With -v2transport=0, Bitcoin Core leaves v2 to this proxy.");
+		say("What passes through is the client's own v2 or another protocol; the proxy does not look into it.");
+		todo("Compare session ids in getpeerinfo of both ends: the client's own v2 has one. With -v2transport=0, Bitcoin Core leaves v2 to this proxy.");
 	}
 	if (report.stopping) say("The proxy is shutting down and accepts no new clients.");
 	else if (open === 0 && !ever(report) && !wrong) {

@@ -237,8 +237,10 @@ func TestAnswer(t *testing.T) {
 		{status.Live{V2: 999}, nil, nil, "Yes: 999 encrypted, none in plaintext.", "999 encrypted (v2)"},
 		{status.Live{V1: 999}, nil, nil, "NO: 999 in plaintext (v1).", "999 plaintext (v1)"},
 		{status.Live{V1: 1, V2: 1051}, nil, nil, "PARTLY: 1 in plaintext (v1).", "1051 encrypted (v2)"},
-		{status.Live{Passthrough: 9, V2: 1}, nil, nil, "Partly: 9 passed through unchanged.", "9 passed through"},
-		{status.Live{Passthrough: 999}, nil, nil, "Unknown: 999 passed through.", "999 passed through"},
+		{status.Live{Passthrough: 9, V2: 1}, nil, nil, "Partly: 9 passed through unchanged.",
+			"the proxy does not look into it. -> compare session ids in getpeerinfo of both ends: the client's own v2 has one 1 encrypted"},
+		{status.Live{Passthrough: 999}, nil, nil, "Unknown: 999 passed through.", "What passes through is the client's own v2 or another protocol"},
+		{status.Live{Passthrough: 9, V1: 1, V2: 1}, nil, nil, "PARTLY: 1 in plaintext (v1).", "1 plaintext (v1)"},
 	} {
 		r := &status.Report{Snapshot: proxy.Snapshot{Time: at(60), Started: began, Failing: c.failing, Upstream: c.upstream, Listeners: []string{"127.0.0.1:1324", "127.0.0.1:8433"}, SOCKS: []string{"127.0.0.1:1324"}}, Live: c.live}
 		for _, width := range []int{40, 60, 80, 200, 0} {

@@ -41,7 +41,12 @@ func trouble(r *status.Report, width int) []string {
 	if what, hint := r.ExplainMisdirected(); what != "" {
 		lines = terminal.Advise("", what, hint, width)
 	}
-	return append(lines, noConnection(r, width)...)
+	lines = append(lines, noConnection(r, width)...)
+	if verdict := r.Live.Encrypted(); verdict == status.Unknown || verdict == status.Partly && r.Live.V1 == r.Live.V1Overlay {
+		lines = append(lines, terminal.Advise("", "What passes through is the client's own v2 or another protocol; the proxy does not look into it.",
+			"compare session ids in getpeerinfo of both ends: the client's own v2 has one", width)...)
+	}
+	return lines
 }
 
 // noConnection returns why no connection is open, and what to do.
