@@ -2,6 +2,7 @@ package setup
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/binary"
 	"encoding/hex"
 	"net/netip"
@@ -43,7 +44,7 @@ func processes() (all []*process, err error) {
 		p.dir, _ = os.Readlink(filepath.Join(dir, "cwd"))
 		status, _ := os.ReadFile(filepath.Join(dir, "status"))
 		if _, uids, ok := strings.Cut(string(status), "\nUid:"); ok {
-			p.home = userDir(strings.Fields(uids)[0])
+			p.home = p.homeIn(dir, strings.Fields(uids)[0])
 		}
 		p.started = startTime(dir)
 		groups, _ := os.ReadFile(filepath.Join(dir, "cgroup"))
@@ -63,14 +64,35 @@ func processes() (all []*process, err error) {
 	return all, nil
 }
 
-// userDir returns the home directory of the user with that number.
+// homeIn returns the home directory as the program sees it, whose directory in /proc is dir. It is
+// $HOME, but Go programs that are linked with the C library ask that for the user's.
+func (k *kind) homeIn(dir, uid string) string {
+	environ, _ := os.ReadFile(filepath.Join(dir, "environ"))
+	_, home, _ := strings.Cut("\x00"+string(environ), "\x00HOME=")
+	home, _, _ = strings.Cut(home, "\x00")
+	maps, _ := os.ReadFile(filepath.Join(dir, "maps"))
+	if home == "" || slices.Contains(inGo, k.name) && cLibrary.Match(maps) {
+		return cmp.Or(userDir(uid), home)
+	}
+	return home
+}
+
+// inGo are the programs written in Go that have a configuration file, and cLibrary matches the files
+// that those linked with the C library have in memory.
+var (
+	inGo     = []string{"btcd", "utreexod", "lnd"}
+	cLibrary = regexp.MustCompile(`/(libc|ld-musl-)[^/\n]*\n`)
+)
+
+// userDir returns the home directory of the user with that number, whatever $HOME is.
 func userDir(uid string) string {
-	if uid == strconv.Itoa(os.Getuid()) {
-		if home, err := os.UserHomeDir(); err == nil {
-			return home
+	users, _ := os.ReadFile("/etc/passwd")
+	for line := range strings.Lines(string(users)) {
+		if fields := strings.Split(line, ":"); len(fields) == 7 && fields[2] == uid {
+			return fields[5]
 		}
 	}
-	if u, err := user.LookupId(uid); err == nil {
+	if u, err := user.LookupId(uid); err == nil { // from elsewhere, such as LDAP
 		return u.HomeDir
 	}
 	return ""

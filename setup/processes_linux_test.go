@@ -3,6 +3,7 @@ package setup
 import (
 	"net"
 	"os"
+	"os/exec"
 	"slices"
 	"strconv"
 	"testing"
@@ -42,5 +43,33 @@ func TestStartTime(t *testing.T) {
 	}
 	if !startTime("/proc/none").IsZero() {
 		t.Error("no process started")
+	}
+}
+
+// A program's home is that of its environment, unless it asks the C library for the user's.
+func TestHomes(t *testing.T) {
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Skip("not run: sleep is missing")
+	}
+	home := t.TempDir()
+	users := userDir(strconv.Itoa(os.Getuid()))
+	for name, want := range map[string]string{"bitcoind": home, "btcd": users} { // sleep is linked with the C library
+		cmd := &exec.Cmd{Path: sleep, Args: []string{name, "60"}, Env: []string{"SECRET=1", "XHOME=/no", "HOME=" + home}}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer cmd.Wait()
+		defer cmd.Process.Kill()
+		for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			all, err := processes()
+			i := slices.IndexFunc(all, func(p *process) bool { return p.pid == cmd.Process.Pid })
+			if i >= 0 && all[i].home == want {
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%s: got %v, %v, want home %s", name, all, err, want)
+			}
+		}
 	}
 }
