@@ -134,7 +134,7 @@ func photograph(url, dir string) (image.Image, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-		"--user-data-dir="+filepath.Join(dir, "chromium"), "--hide-scrollbars", "--window-size=1280,1780",
+		"--user-data-dir="+filepath.Join(dir, "chromium"), "--hide-scrollbars", "--window-size=1280,3000", // more than the page's height
 		"--virtual-time-budget=3000", // the page asks for the status and draws it
 		"--screenshot="+file, url)
 	if text, err := cmd.CombinedOutput(); err != nil {
@@ -145,7 +145,37 @@ func photograph(url, dir string) (image.Image, error) {
 		return nil, err
 	}
 	defer in.Close()
-	return png.Decode(in)
+	picture, err := png.Decode(in)
+	if err != nil {
+		return nil, err
+	}
+	return withoutEmptyEnd(picture)
+}
+
+const margin = 24 // pixels below the page's last line
+
+// withoutEmptyEnd returns the picture without what is empty below the page.
+func withoutEmptyEnd(picture image.Image) (image.Image, error) {
+	b := picture.Bounds()
+	ground := picture.At(b.Min.X, b.Max.Y-1)
+	isEmpty := func(y int) bool {
+		for x := b.Min.X; x < b.Max.X; x++ {
+			if picture.At(x, y) != ground {
+				return false
+			}
+		}
+		return true
+	}
+	end := b.Max.Y
+	for end > b.Min.Y && isEmpty(end-1) {
+		end--
+	}
+	if end+margin > b.Max.Y {
+		return nil, fmt.Errorf("the page is higher than the picture, %d pixels", b.Dy())
+	}
+	all := image.NewRGBA(image.Rect(0, 0, b.Dx(), end-b.Min.Y+margin))
+	draw.Draw(all, all.Bounds(), picture, b.Min, draw.Src)
+	return all, nil
 }
 
 // fewColors returns the picture in its 256 most frequent colors.
