@@ -37,7 +37,7 @@ func eachLook(t *testing.T, check func(tab *tab, look string, width int)) {
 			query := fmt.Sprintf("?%s-%d", state, width) // another address, so that it is not the page before
 			tab.open("http://" + made.addr + "/" + query)
 			tab.until(`location.search === "` + query + `" && document.getElementById("updated")?.textContent.startsWith("updated")`)
-			eval[any](tab, `document.querySelector("details").open = true`)
+			eval[any](tab, `document.querySelectorAll("details").forEach(d => d.open = true)`)
 			looks(state, width)
 		}
 	}

@@ -112,6 +112,23 @@ var madeStates = map[string]func() *product.Snapshot{
 		through.LastToPeer, through.LastToClient = "", ""
 		return madeSnapshot(madeSession(1), overlay, through, v1)
 	},
+	"newcomer": func() *product.Snapshot {
+		hangs := product.SessionInfo{State: product.StateHandshake, Client: "127.0.0.1:40009", Dest: "203.0.113.9:8333", Network: "mainnet", ClientAgent: "/Satoshi:29.1.0/"}
+		s := madeSnapshot(madeSession(0), madeSession(1), madeSession(7), hangs)
+		s.Sessions[3].Began = madeTime.Add(-23 * time.Second)
+		s.Traffic["v2"] = product.Traffic{BytesToPeer: 4000, BytesToClient: 1 << 20}
+		s.Opened["v2"] = 81
+		for i, kind := range []string{"dial", "no_v2_answer", "resolve", "dial"} {
+			s.Refusals = append(s.Refusals, product.Outcome{
+				Number: uint64(90 - i), Count: []uint64{27, 3, 1, 1}[i], First: madeTime.Add(-time.Hour), Time: madeTime.Add(-time.Duration(i) * time.Minute),
+				Client: "127.0.0.1:40001", Dest: madeSession(20 + i).Dest, Network: "mainnet", Kind: kind,
+				Reason: "the peer hung up during the v2 handshake without an answer", Hint: "to speak v1 to such peers, in plaintext, run with --v1-fallback always",
+			})
+			s.Refused[kind] += s.Refusals[i].Count
+		}
+		s.Refused["client"] = 4
+		return s
+	},
 	"hostile": func() *product.Snapshot {
 		wide, markup, spaces, asking := madeSession(7), madeSession(1), madeSession(2), product.SessionInfo{State: product.StateAsking, Client: "[2001:db8:85a3:8d3:1319:8a2e:370:7348]:65535"}
 		wide.PeerAgent, wide.ClientAgent = strings.Repeat("W", 256), strings.Repeat("m", 256)

@@ -112,9 +112,14 @@ function pairs(node, rows, build) {
 
 const fact = () => [make("dt"), make("dd")];
 fact.size = 2;
-fact.fill = (node, i, texts) => texts.forEach((s, j) => text(node.children[2 * i + j], s));
+fact.fill = (node, i, texts) => texts.slice(0, 2).forEach((s, j) => text(node.children[2 * i + j], s));
 
-const settingRow = () => [make("tr", "", make("td", "", make("code")), make("td", "", make("code")), make("td"))];
+const settingRow = () => {
+	const cells = [make("td", "", make("code")), make("td", "", make("code")), make("td")], tr = make("tr", "", ...cells);
+	for (const cell of cells) cell.setAttribute("role", "cell");
+	tr.setAttribute("role", "row");
+	return [tr];
+};
 settingRow.size = 1;
 settingRow.fill = (node, i, [name, value, origin]) => {
 	const cells = node.children[i].children;
@@ -134,9 +139,21 @@ export function facts(report) {
 		["v2 handshakes", words.number(handshakes.count) + (handshakes.count ? `, ${Math.round(1000 * handshakes.sum_seconds / handshakes.count)} ms on average` : "")],
 		["Memory for large messages", `${mib(memory.taken_bytes)} of ${mib(memory.size_bytes)}` + (memory.waiting ? `, ${words.number(memory.waiting)} waiting` : "")],
 		["Sessions", `${words.number(report.live.all)} of at most ${words.number(report.max_sessions)}`],
-		["Listening on", report.listeners.join(", ") || "nothing: shutting down"],
+		["Listening on", report.listeners.join("\n") || "nothing: shutting down"],
 	], fact);
-	const settings = report.settings.map(s => [s.name, [].concat(s.value).join(", "), s.origin]);
-	pairs($("setting-rows"), settings.filter(([, value]) => value), settingRow);
-	text($("unset"), settings.length ? "Not set: " + settings.filter(([, value]) => !value).map(([name]) => name).join(", ") + "." : "Unknown.");
+	settings(report.settings);
+}
+
+// settings shows the settings that someone set, and apart from them the others.
+function settings(list) {
+	const all = list.map(s => [s.name, [].concat(s.value).join("\n"), s.origin]);
+	const set = all.filter(([, , origin]) => origin !== "default"), others = all.filter(([, , origin]) => origin === "default");
+	const [preset, unset] = [others.filter(([, value]) => value), others.filter(([, value]) => !value)];
+	pairs($("setting-rows"), set.map(([name, value, origin]) => [name, value || "none", origin]), settingRow);
+	$("setting-rows").parentElement.hidden = set.length === 0;
+	$("setting-empty").hidden = set.length > 0;
+	text($("setting-empty"), all.length ? "All settings have their defaults." : "Unknown.");
+	pairs($("default-rows"), preset, fact);
+	text($("default-count"), words.number(others.length));
+	text($("unset"), unset.length ? "Not set: " + unset.map(([name]) => name).join(", ") + "." : "");
 }

@@ -54,7 +54,7 @@ function show(report) {
 	text($("headline"), answer.headline);
 	details(words.detail(report));
 	text($("why"), words.why(report));
-	$("why").hidden = !words.why(report);
+	$("failed").hidden = !words.why(report);
 	document.title = answer.title + " — bip324-proxy";
 	icon(answer.icon);
 	if (state !== undefined && state !== answer.state) say(answer.headline); // not at each change of a number
@@ -68,12 +68,10 @@ function show(report) {
 	}
 	text($("refused-last"), report.refusals.length ? `last ${words.duration(words.since(report, report.refusals[0].time))} ago` : "");
 
-	const failed = Object.values(report.refused).reduce((a, b) => a + b, 0);
-	const unlisted = failed - report.refusals.reduce((n, e) => n + e.count, 0);
-	text($("refused"), words.number(failed));
-	text($("refused-count"), (report.refusals.length >= 50 ? "the last 50 destinations" : words.number(failed - Math.max(unlisted, 0)))
-		+ (unlisted > 0 ? `; ${words.number(unlisted)} more are not listed: older ones and routine failures` : ""));
-	text($("closed-count"), report.closed.length >= 50 ? "the last 50 peers" : words.number(report.closed.reduce((n, e) => n + e.count, 0)));
+	text($("refused"), words.number(words.failed(report)));
+	text($("refused-count"), words.failedCount(report));
+	text($("refusal-empty"), words.noneFailed(report));
+	text($("closed-count"), words.closedCount(report));
 	filter(report);
 
 	figures.throughput(report);
@@ -121,14 +119,14 @@ function changed() {
 
 function lost(why) {
 	const wait = Math.min(every * 2 ** failures++, longest);
-	text($("lost"), why || (lastGood ? `The proxy has been unreachable since ${lastGood.toLocaleTimeString()}; the page shows the status at that time.` : "The proxy is unreachable."));
+	text($("lost"), why || (lastGood ? `The proxy has been unreachable since ${words.clock(lastGood)}; the page shows the status at that time.` : "The proxy is unreachable."));
 	$("lost").hidden = false;
 	const answer = words.noAnswer(last?.report, why);
 	$("answer").classList.add("stale");
 	text($("mark"), answer.mark);
 	text($("headline"), answer.headline);
 	details(answer.lines);
-	$("why").hidden = true;
+	$("failed").hidden = true;
 	document.title = "unreachable — bip324-proxy";
 	icon("failing");
 	return wait;
@@ -159,7 +157,7 @@ function received(report, asked) {
 	last = { report, query: asked };
 	$("lost").hidden = true;
 	$("answer").classList.remove("stale");
-	text($("updated"), "updated " + lastGood.toLocaleTimeString());
+	text($("updated"), "updated " + words.clock(lastGood));
 	try {
 		show(report);
 	} catch (e) {

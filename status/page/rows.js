@@ -41,10 +41,11 @@ async function copy(code, button) {
 
 function buildSession() {
 	const tr = newRow(), row = { tr };
-	for (const part of ["dest", "peerAgent", "transport", "network", "client", "clientAgent", "up", "upCount", "upLast", "down", "downCount", "downLast", "age"]) row[part] = line("");
+	for (const part of ["dest", "peerAgent", "transport", "network", "client", "clientAgent", "up", "upCount", "upLast", "down", "downCount", "downLast", "age", "noId"]) row[part] = line("");
 	row.dest.className = "main";
 	for (const part of ["peerAgent", "clientAgent"]) row[part].className = "quiet agent";
-	for (const part of ["network", "upCount", "upLast", "downCount", "downLast"]) row[part].className = "quiet";
+	for (const part of ["upCount", "upLast", "downCount", "downLast"]) row[part].className = "quiet more-of";
+	row.network.className = row.noId.className = "quiet";
 	row.code = make("code");
 	row.button = make("button", "", "Copy");
 	row.button.type = "button";
@@ -52,12 +53,12 @@ function buildSession() {
 	row.chip = make("span", "chip");
 	row.transport.append(row.chip);
 	cell(tr, "Peer", "peer", row.dest, row.peerAgent);
-	cell(tr, "Transport", "", row.transport, row.network);
-	row.idCell = cell(tr, "Session id", "session-id", make("div", "id", row.code, row.button));
-	cell(tr, "Client", "", row.client, row.clientAgent);
-	cell(tr, "To the peer", "", row.up, row.upCount, row.upLast);
-	cell(tr, "To the client", "", row.down, row.downCount, row.downLast);
-	cell(tr, "Age", "", row.age);
+	cell(tr, "Transport", "speaks", row.transport, row.network);
+	cell(tr, "Session id", "session-id", make("div", "id", row.code, row.button), row.noId);
+	cell(tr, "Client", "client", row.client, row.clientAgent);
+	cell(tr, "To the peer", "up", row.up, row.upCount, row.upLast);
+	cell(tr, "To the client", "down", row.down, row.downCount, row.downLast);
+	cell(tr, "Age", "age", row.age);
 	return row;
 }
 
@@ -72,14 +73,15 @@ function reachable(row) {
 }
 
 function updateSession(row, s, report) {
-	const kind = words.kind(s), translated = s.transport === "v2";
+	const late = words.waiting(s, report), kind = late ? "late" : words.kind(s), translated = s.transport === "v2";
 	short(row.dest, s.dest || "not known yet", true);
 	short(row.peerAgent, s.peer_agent || "");
 	row.chip.dataset.kind = kind;
-	text(row.chip, words.speaks[kind] || "… " + (words.states[s.state] || s.state));
-	text(row.network, [s.network, s.fallback && words.fallbacks[s.fallback]].filter(Boolean).join(" · "));
+	text(row.chip, words.speaks[kind] || (late ? "! " : "… ") + (words.states[s.state] || s.state));
+	text(row.network, s.network || "");
 	text(row.code, s.session_id || "");
-	row.idCell.classList.toggle("none", !s.session_id);
+	text(row.noId, s.session_id ? "" : words.withoutId(s, report));
+	row.noId.classList.toggle("late", late !== "");
 	row.button.setAttribute("aria-label", "Copy the session id of " + (s.dest || "session " + s.number));
 	short(row.client, s.client, true);
 	short(row.clientAgent, s.client_agent || "");
@@ -98,8 +100,8 @@ function what(e) { return e.kind ? words.refusals[e.kind] || e.kind : words.spea
 // buildEnded builds the row of an ended session and its repetitions.
 function buildEnded(e) {
 	const tr = newRow(), row = { tr };
-	for (const [part, className] of Object.entries({ dest: "main", agent: "quiet agent", client: "quiet", when: "when", exact: "quiet when", times: "quiet", why: "reason", hint: "hint" })) row[part] = line(className);
-	const chip = make("span", "chip", what(e));
+	for (const [part, className] of Object.entries({ dest: "dest", agent: "quiet agent", client: "quiet", when: "when", exact: "quiet when", times: "quiet", why: "reason", hint: "hint" })) row[part] = line(className);
+	const chip = make("span", "chip", words.capital(what(e)));
 	chip.dataset.kind = e.kind ? "refused" : e.transport;
 	cell(tr, "Peer", "peer", row.dest, row.agent, row.client);
 	cell(tr, "When", "", row.when, row.exact, row.times);
@@ -107,17 +109,16 @@ function buildEnded(e) {
 	return row;
 }
 
-const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" }), time = s => clock.format(new Date(s));
-
 function updateEnded(row, e, report) {
 	short(row.dest, e.dest || "not known yet", true);
 	short(row.agent, [e.peer_agent, e.network].filter(Boolean).join(" · "));
 	short(row.client, "client " + e.client, true);
 	text(row.when, words.duration(words.since(report, e.time)) + " ago");
-	text(row.exact, time(e.time) + (e.kind ? "" : ", lasted " + words.duration(e.seconds)));
-	text(row.times, e.count > 1 ? `${words.number(e.count)} times since ${time(e.first)}` : "");
-	text(row.why, e.reason);
-	const hint = words.advice(e, report);
+	const clock = time => words.clock(new Date(time), Date.parse(report.time));
+	text(row.exact, clock(e.time) + (e.kind ? "" : ", lasted " + words.duration(e.seconds)));
+	text(row.times, e.count > 1 ? `${words.number(e.count)} times since ${clock(e.first)}` : "");
+	text(row.why, words.sentence(e.reason));
+	const hint = words.sentence(words.advice(e, report));
 	row.hint.hidden = !hint;
 	withOptions(row.hint, hint);
 	reachable(row);

@@ -1,10 +1,11 @@
 // A table: its rows and their order.
 
-import { $, text } from "./dom.js";
+import { $, text, make } from "./dom.js";
 import { number } from "./words.js";
 
-const narrow = matchMedia("(max-width: 62rem)").matches; // as in the style sheet: rows are cards
-const first = narrow ? 15 : 50, step = narrow ? 50 : 100; // rows; how many more at each click
+const narrow = matchMedia("(max-width: 62rem)"); // as in the style sheet: rows are cards
+const first = narrow.matches ? 15 : 50, step = narrow.matches ? 50 : 100; // rows; how many more at each click
+const few = 5; // rows that are not worth sorting
 const collator = new Intl.Collator("en", { numeric: true }), columnOf = order => order.replace("-", "");
 
 // Table updates the rows of a table from a list, by key, and changes only what differs, so that focus
@@ -15,12 +16,30 @@ export class Table {
 		Object.assign(this, { body: $(name + "-rows"), empty: $(name + "-empty"), columns, key, search, build, update, rows: new Map(), order: "", most: first });
 		this.heads = new Map([...this.body.parentElement.querySelectorAll("th")].map((th, i) => [Object.keys(columns)[i], th]));
 		for (const [column, th] of this.heads) th.firstElementChild.onclick = () => this.sort(this.next(column));
+		this.menu = this.makeMenu();
+		const reach = () => { for (const th of this.heads.values()) th.firstElementChild.tabIndex = narrow.matches ? -1 : 0; };
+		narrow.addEventListener("change", reach); // each table has one
+		reach();
 		this.region = this.body.closest(".region");
+		this.region.before(this.menu.closest("p"));
 		this.more = this.region.nextElementSibling.firstElementChild;
 		this.more.onclick = () => {
 			this.most += step;
 			this.onchange();
 		};
+	}
+
+	// makeMenu makes the menu of orders, which stands for the headings where rows are cards.
+	makeMenu() {
+		const menu = make("select"), label = make("label", "", "Sort by ", menu);
+		menu.append(new Option("usual order", ""));
+		for (const [column, th] of this.heads) {
+			const name = th.textContent.toLowerCase(), rise = new Option(name + ", ascending", column), fall = new Option(name + ", descending", "-" + column);
+			menu.append(...(th.dataset.first === "fall" ? [fall, rise] : [rise, fall]));
+		}
+		menu.onchange = () => this.sort(menu.value);
+		make("p", "sort", label);
+		return menu;
 	}
 
 	// onchange is called when the user has chosen another order, or more rows.
@@ -36,7 +55,7 @@ export class Table {
 	// sort sets the order: the name of a column, with "-" before it if descending, or "" for the list's.
 	sort(order) {
 		if (order && !this.heads.has(columnOf(order))) return;
-		this.order = order;
+		this.order = this.menu.value = order;
 		for (const [column, th] of this.heads) {
 			if (column !== columnOf(order)) th.removeAttribute("aria-sort");
 			else th.setAttribute("aria-sort", order === column ? "ascending" : "descending");
@@ -72,6 +91,7 @@ export class Table {
 		}
 		this.empty.hidden = items.size > 0;
 		this.region.hidden = items.size === 0;
+		this.menu.closest("p").hidden = Math.max(found.length, total) <= few && document.activeElement !== this.menu;
 		this.offer(Math.max(found.length, total) - items.size);
 		return found.length;
 	}

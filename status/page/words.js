@@ -44,6 +44,21 @@ export const states = {
 	handshake: "v2 handshake",
 };
 
+const patience = 5; // seconds
+
+// waiting returns for how long a session that is not open has waited, if that is long.
+export function waiting(s, report) {
+	const seconds = since(report, s.began);
+	if (s.transport || seconds < patience) return "";
+	return (["asking", "granted"].includes(s.state) ? "client silent" : "no answer") + " after " + duration(seconds);
+}
+
+// withoutId returns why a session has no session id.
+export function withoutId(s, report) {
+	if (!s.transport) return waiting(s, report) || "none yet";
+	return "none" + (s.fallback ? ": " + (fallbacks[s.fallback] || s.fallback) : "");
+}
+
 export const speaks = {
 	v2: "✓ v2, encrypted",
 	v1: "! v1, plaintext",
@@ -71,6 +86,13 @@ export function duration(seconds) {
 	const rest = next && i < 2 ? Math.floor(s % size / next[0]) : 0;
 	return Math.floor(s / size) + " " + unit + (rest ? " " + rest + " " + next[1] : "");
 }
+
+const day = 86400, // seconds
+	hours = new Intl.DateTimeFormat("en-GB", { timeStyle: "medium" }),
+	days = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+
+// clock returns a time of day, with the day if it is not one of the last 24 hours before now.
+export function clock(time, now = time) { return ((now - time) / 1000 < day ? hours : days).format(time); }
 
 export function since(report, time) { return (Date.parse(report.time) - Date.parse(time)) / 1000; }
 
@@ -113,7 +135,10 @@ function none(report) {
 
 function ever(report) { return report.opened.v2 + report.opened.v1 + report.opened.passthrough; }
 
-function sentence(s) { return s && s[0].toUpperCase() + s.slice(1) + (/[.!?]$/.test(s) ? "" : "."); }
+// capital returns s with a capital. Names, addresses and options keep their case.
+export function capital(s) { return s.replace(/^[a-z]+(?=[ ,]|$)/, word => word[0].toUpperCase() + word.slice(1)); }
+
+export function sentence(s) { return s && capital(s) + (/[.!?]$/.test(s) ? "" : "."); }
 
 // trouble returns why no connection is open, and what to do: the state of the upstream proxy, or the
 // most frequent failure since a session last opened.
@@ -167,14 +192,45 @@ export function detail(report) {
 
 // noAnswer returns the answer while the proxy gives no status: last is its last report, why its error.
 export function noAnswer(last, why) {
-	const lines = last ? [{ said: `At ${new Date(last.time).toLocaleTimeString()}: ${answer(last).headline}` }] : [];
+	const lines = last ? [{ said: `At ${clock(new Date(last.time))}: ${answer(last).headline}` }] : [];
 	if (!why) lines.push({ said: "Check that bip324-proxy is running, and read its log.", todo: true });
 	return { mark: "?", headline: why ? "Unknown. The proxy does not give its status." : "Unknown. The proxy is unreachable.", lines };
 }
 
 // why returns the text of the link to the reasons, or "" if no connection failed recently.
 export function why(report) {
-	const recent = report.refusals.filter(r => since(report, r.time) < 600).length;
-	if (recent === 0) return "";
-	return (recent >= 50 ? "At least " : "") + count(recent, "destination", "destinations") + " failed in the last ten minutes: see why.";
+	const recent = report.refusals.filter(r => since(report, r.time) < 600);
+	if (recent.length === 0) return "";
+	return (recent.length >= listed ? "At least " : "") + destinations(recent) + " failed in the last ten minutes: see why";
+}
+
+const listed = 50; // rows that the proxy keeps of failed and of ended sessions
+
+function destinations(rows) { return count(new Set(rows.map(r => r.dest)).size, "destination", "destinations"); }
+
+function failures(report) { return report.refusals.reduce((n, e) => n + e.count, 0); }
+
+function unlisted(report) { return Math.max(failed(report) - failures(report), 0); }
+
+// failed returns how many sessions failed since the start.
+export function failed(report) { return Object.values(report.refused).reduce((a, b) => a + b, 0); }
+
+// failedCount returns what the list of failed sessions has, and what it lacks.
+export function failedCount(report) {
+	const rows = report.refusals, more = unlisted(report);
+	if (rows.length === 0) return "";
+	return (rows.length >= listed ? "the last " : "") + destinations(rows) + ", " + count(failures(report), "failure", "failures")
+		+ (more ? `; ${number(more)} more are not listed: older ones and routine failures` : "");
+}
+
+// noneFailed returns what the list of failed sessions says if it has no rows. The proxy then keeps no older ones.
+export function noneFailed(report) {
+	const more = unlisted(report);
+	if (report.refusals.length > 0 || more === 0) return "None.";
+	return `None but ${count(more, "routine failure", "routine failures")}, such as a client that only checks whether the port is open.`;
+}
+
+// closedCount returns what the list of ended sessions has.
+export function closedCount(report) {
+	return report.closed.length >= listed ? `the last ${listed} peers` : number(report.closed.reduce((n, e) => n + e.count, 0));
 }
