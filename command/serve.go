@@ -161,7 +161,11 @@ func (s *service) run(loaded <-chan loading) error {
 			s.reload(next.settings, next.err)
 		case <-s.stops.first:
 			grace := s.settings().Grace
-			s.log.Info("shutting down; press Ctrl-C again to stop now", "signal", s.stops.signal.String(), "grace", grace)
+			message := "shutting down"
+			if s.stops.interactive {
+				message += "; press Ctrl-C again to stop now"
+			}
+			s.log.Info(message, "signal", s.stops.signal.String(), "grace", grace)
 			s.notify("STOPPING=1")
 			s.stop(grace)
 			return nil

@@ -123,7 +123,7 @@ func TestStatus(t *testing.T) {
 			t.Errorf("the log says %v", line)
 		}
 		p.cmd.Process.Signal(syscall.SIGTERM)
-		p.next(t, "shutting down; press Ctrl-C again to stop now")
+		p.next(t, "shutting down")
 		for end := time.Now().Add(4 * time.Second); ; {
 			if code, body := getStatus(t, c.network, addr, "/readyz", ""); code == 503 && body == "stopping\n" {
 				break

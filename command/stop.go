@@ -24,6 +24,7 @@ const (
 type stops struct {
 	first, second chan struct{} // closed when it comes
 	signal        os.Signal     // the first, once that is closed
+	interactive   bool          // the program was started in a terminal
 }
 
 // awaitStops waits for the signals in the background, until done is closed, and passes on
@@ -32,7 +33,8 @@ type stops struct {
 func (s *service) awaitStops(done <-chan struct{}) {
 	s.stops = stops{first: make(chan struct{}), second: make(chan struct{})}
 	s.reloads = make(chan os.Signal, 1)
-	terminalClosed := findTerminal()
+	interactive, terminalClosed := findTerminal()
+	s.stops.interactive = interactive
 	go func() {
 		for s.stops.signal == nil {
 			select {
@@ -104,13 +106,13 @@ func (s *service) endLog() {
 	s.queue.Close(timeout)
 }
 
-// findTerminal looks for the terminal that the program was started in. closed reports whether
-// a SIGHUP means that it was closed. With stdin or stderr on a terminal it always does:
-// some shells send it on exit, before the terminal closes.
-func findTerminal() (closed func() bool) {
-	interactive := term.IsTerminal(int(os.Stdin.Fd())) || term.IsTerminal(int(os.Stderr.Fd()))
+// findTerminal looks for the terminal that the program was started in. interactive is whether
+// stdin or stderr is one. closed reports whether a SIGHUP means that it was closed. If
+// interactive it always does: some shells send it on exit, before the terminal closes.
+func findTerminal() (interactive bool, closed func() bool) {
+	interactive = term.IsTerminal(int(os.Stdin.Fd())) || term.IsTerminal(int(os.Stderr.Fd()))
 	controlling := openTerminal() == nil // the session has a terminal
-	return func() bool {
+	return interactive, func() bool {
 		return interactive || controlling && errno.Is(openTerminal(), syscall.ENXIO, syscall.EIO)
 	}
 }

@@ -1,6 +1,7 @@
 package test
 
 import (
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -126,6 +127,33 @@ func TestNohup(t *testing.T) {
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	p.requireEnd(t)
 	if text, err := os.ReadFile(path); err != nil || strings.Contains(string(text), "reload") || !strings.Contains(string(text), "signal=terminated") {
+		t.Errorf("unexpected log:\n%s%v", text, err)
+	}
+}
+
+// Only in a terminal does the log mention a second Ctrl-C.
+func TestCtrlCInTerminal(t *testing.T) {
+	t.Parallel()
+	const again = "press Ctrl-C again"
+	p := startInTerminal(t, true, true, binaries.proxy)
+	var shown lockedBuffer
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		io.Copy(&shown, p.window)
+	}()
+	p.window.WriteString("\x03")
+	p.requireEnd(t)
+	<-read
+	if !strings.Contains(shown.String(), again) {
+		t.Errorf("unexpected log:\n%s", shown.String())
+	}
+
+	path := filepath.Join(t.TempDir(), "log")
+	p = startInTerminal(t, false, false, "/bin/sh", "-c", `exec "$@" 2>"$0"`, path, binaries.proxy)
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	p.requireEnd(t)
+	if text, err := os.ReadFile(path); err != nil || strings.Contains(string(text), again) || !strings.Contains(string(text), `msg="shutting down" `) {
 		t.Errorf("unexpected log:\n%s%v", text, err)
 	}
 }
