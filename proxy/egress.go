@@ -178,6 +178,13 @@ func needsUpstream(host string) bool {
 // TEST-NET-1 (RFC 5737), and its own answer.
 var ProbeAddr = netip.AddrFrom4([4]byte{192, 0, 2, 1})
 
+// onThisMachine reports whether the client of a connection is a program on this machine.
+func onThisMachine(client, listener net.Addr) bool {
+	from, ok := client.(*net.TCPAddr)
+	to, both := listener.(*net.TCPAddr)
+	return !ok || !both || from.IP.IsLoopback() || from.IP.Equal(to.IP)
+}
+
 // resolve answers Tor's RESOLVE, which ends the session.
 func (s *session) resolve(ctx context.Context, request *socks.Request) error {
 	s.show(func(info *SessionInfo) { info.State, info.Dest = StateDialing, request.Dest.Host })
@@ -186,8 +193,8 @@ func (s *session) resolve(ctx context.Context, request *socks.Request) error {
 	dest := request.Dest
 	dest.Port = 0 // means nothing
 	if err := s.policy.checkRequest(dest, s.public); err != nil {
-		if dest.IP == ProbeAddr {
-			err = errProbe
+		if dest.IP == ProbeAddr && onThisMachine(s.client.RemoteAddr(), s.client.LocalAddr()) {
+			err = errProbe // a health check every few seconds, most likely
 		}
 		return fail(request, socks.NotAllowed, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/netip"
 	"testing"
 
@@ -81,6 +82,30 @@ func TestCheckIsNoFailure(t *testing.T) {
 	for _, err := range []error{errNotTor, errProbe} {
 		if why := refusalOf(&requestError{socks.CommandResolve, socks.NotAllowed, err}); why.kind != "" || why.level != slog.LevelDebug {
 			t.Errorf("%v counts as a failure", err)
+		}
+	}
+}
+
+// Another machine's request for the address that check resolves is not taken for one of check's.
+func TestCheckIsOnThisMachine(t *testing.T) {
+	at := func(ip string) net.Addr { return &net.TCPAddr{IP: net.ParseIP(ip), Port: 1324} }
+	path := &net.UnixAddr{Name: "socket", Net: "unix"}
+	for _, c := range []struct {
+		client, listener net.Addr
+		want             bool
+	}{
+		{at("127.0.0.1"), at("127.0.0.1"), true},
+		{at("127.0.0.1"), at("127.0.0.2"), true},
+		{at("::ffff:127.0.0.1"), at("127.0.0.1"), true},
+		{at("::1"), at("::1"), true},
+		{at("172.30.0.2"), at("172.30.0.2"), true},
+		{path, path, true},
+		{at("172.30.0.3"), at("172.30.0.2"), false},
+		{at("192.0.2.1"), at("127.0.0.1"), false},
+		{at("2001:db8::2"), at("2001:db8::1"), false},
+	} {
+		if got := onThisMachine(c.client, c.listener); got != c.want {
+			t.Errorf("%v to %v: got %v", c.client, c.listener, got)
 		}
 	}
 }
