@@ -39,7 +39,7 @@ func TestSetup(t *testing.T) {
 	for _, page := range []string{testkit.Nobody(t), "192.0.2.1:1325"} {
 		args := []string{"setup", "--listen", listen, "--status", page, "--status-token", "0123456789abcdef", file}
 		code, stdout, stderr := runProgram(args...)
-		if code != 1 || !strings.Contains(stdout, "Write at the end of "+file+":\n") || !strings.Contains(stdout, "\n    proxy="+listen+"\n") ||
+		if code != 1 || !strings.Contains(stdout, "Create "+file+" with:\n") || !strings.Contains(stdout, "\n    proxy="+listen+"\n") ||
 			!strings.Contains(stdout, listen+": nothing is listening there") || strings.Contains(stdout, "0123456789abcdef") {
 			t.Errorf("exit code %d\n%s", code, stdout)
 		}

@@ -78,8 +78,7 @@ func (m *machine) otherProxies(part *Part, all []option, key, why string) (uses 
 		case m.isProxy(o.value):
 			uses = true
 		default:
-			m.replaces(part, o.value, &o)
-			part.remove(o, why)
+			m.removeOther(part, o, o.value, why)
 		}
 	}
 	return uses

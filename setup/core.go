@@ -3,10 +3,15 @@ package setup
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
+
+	"bip324proxy/transport"
 )
 
 // coreKeys are the keys of Bitcoin Core's configuration that are read; each may have "no" in front.
@@ -188,10 +193,37 @@ func (c *coreConfig) readSettings(dir string) error {
 	return nil
 }
 
+// foundWithin is the time within which a node that other nodes can reach has been found by one.
+const foundWithin = time.Hour
+
 const (
 	otherProxyCore = "for each network the last proxy counts, in the order: flags, settings.json, the network's section, the other lines; up to version 29 the flag counts"
+	strictCore     = "the proxy encrypts every connection, and its status page shows each session id"
 	inboundBypass  = "keeps accepting inbound connections, which proxy= would turn off; they bypass the proxy"
 )
+
+// inbound returns how many nodes are connected to a Core that listens. It is unknown if its sockets
+// cannot be seen, or if there are none but it has not run for long enough to have been found.
+func (m *machine) inbound(p *process, network string) (n int, known bool) {
+	own := slices.DeleteFunc(slices.Clone(m.sockets), func(s socket) bool { return !slices.Contains(p.inodes, s.inode) })
+	listening := make(map[uint16]bool)
+	for _, s := range own {
+		listening[s.local.Port()] = listening[s.local.Port()] || s.listening
+	}
+	usual := 0
+	if net, err := transport.ParseNetwork(network); err == nil {
+		usual, _ = strconv.Atoi(net.Port)
+	}
+	for _, s := range own {
+		port, ip := int(s.local.Port()), s.remote.Addr()
+		isPeer := port == usual || port == usual+1 || // where Tor connects to its onion service
+			!ip.IsPrivate() && !ip.IsLoopback() && !ip.IsLinkLocalUnicast() // others may be clients of RPC
+		if !s.listening && listening[s.local.Port()] && isPeer {
+			n++
+		}
+	}
+	return n, n > 0 || len(listening) > 0 && !p.started.IsZero() && time.Since(p.started) > foundWithin
+}
 
 // planCore plans Bitcoin Core, with the recipe of docs/clients.md.
 func (m *machine) planCore(p *process, part *Part) {
@@ -217,8 +249,7 @@ func (m *machine) planCore(p *process, part *Part) {
 		case o.key == "proxy" && network != "" && network != "ipv4" && network != "ipv6":
 		case o.key == "proxy" && !o.off() && !m.isProxy(addr):
 			had = true
-			m.replaces(part, addr, &o)
-			fallthrough
+			m.removeOther(part, o, addr, otherProxyCore)
 		default:
 			part.remove(o, otherProxyCore)
 		}
@@ -228,9 +259,11 @@ func (m *machine) planCore(p *process, part *Part) {
 	}
 
 	onion, set := c.value("onion")
-	ours := set && m.isProxy(onion)
+	ours := set && (m.isProxy(onion) || m.isPage(onion))
 	for _, o := range c.all("onion") {
-		if ours && m.upstream == "" && m.isProxy(o.value) {
+		if m.isPage(o.value) {
+			m.removeOther(part, o, o.value, "")
+		} else if ours && m.upstream == "" && m.isProxy(o.value) {
 			part.remove(o, "without an --upstream such as Tor the proxy reaches no .onion peer")
 		}
 	}
@@ -239,20 +272,41 @@ func (m *machine) planCore(p *process, part *Part) {
 	}
 
 	_, listenSet := c.value("listen")
+	_, v2Set := c.value("v2transport")
 	listens := c.is("listen", len(c.all("bind"))+len(c.all("whitebind")) > 0 || !uses && !had && len(c.all("connect")) == 0)
 	if !listens {
-		if _, set := c.value("v2transport"); !set {
+		if !v2Set {
 			add("v2transport=0", "leaves encryption to the proxy, which does not fall back to plaintext as Core does")
 		}
 		return
 	}
-	if !listenSet && len(c.all("bind"))+len(c.all("whitebind")) == 0 {
-		add("listen=1", inboundBypass)
-		part.hint("if no peer connects to this node from outside, write v2transport=0 instead of listen=1 and discover=1")
+	binds := len(c.all("bind"))+len(c.all("whitebind")) > 0
+	announces := len(c.all("externalip")) > 0
+	var keep []Line // inbound connections
+	if !listenSet && !binds {
+		keep = append(keep, Line{Text: "listen=1", Why: inboundBypass})
 	}
-	_, discoverSet := c.value("discover")
-	if m.upstream == "" && !uses && !discoverSet && len(c.all("externalip")) == 0 {
-		add("discover=1", "the node keeps announcing its address to peers; proxy= would turn that off")
+	if _, set := c.value("discover"); m.upstream == "" && !uses && !set && !announces {
+		keep = append(keep, Line{Text: "discover=1", Why: "the node keeps announcing its address to peers; proxy= would turn that off"})
+	}
+	byDefault := !listenSet && !binds && !announces
+	comment := ""
+	switch n, known := m.inbound(p, part.Network); {
+	case !byDefault:
+	case n > 0:
+		keep[0].Why = fmt.Sprintf("%s (connected now: %d)", inboundBypass, n)
+	case c.file == "":
+		part.hint("if no peer connects to this node from outside, write -v2transport=0 instead of -listen=1 and -discover=1")
+	case known && !v2Set:
+		add("v2transport=0", "EITHER, if no peer connects to this node from outside, and none is connected now: "+strictCore)
+		keep[0].Why = "OR, if peers do, these instead of the line after EITHER: " + inboundBypass
+		comment = "#"
+	default:
+		keep[0].Why = "EITHER, if peers connect to this node from outside: " + inboundBypass
+		keep = append(keep, Line{Text: "#v2transport=0", Why: "OR, if none does, this instead of the lines after EITHER: " + strictCore})
+	}
+	for _, l := range keep {
+		add(comment+l.Text, l.Why)
 	}
 	for _, o := range c.all("v2transport") {
 		if o.key == "v2transport" && o.off() || o.key == "nov2transport" && !o.off() {

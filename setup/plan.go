@@ -1,7 +1,10 @@
 package setup
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -23,7 +26,7 @@ func (m *machine) plan(p *process) Part {
 		m.watch(&process{kind: p.kind}, &part, where+" in a container")
 		if part.State == ToDo {
 			part.What = where + " runs in a container, whose 127.0.0.1 is not this machine's; the proxy has no session from it"
-			part.Hints = []string{"see “In another container or on another machine” in docs/clients.md"}
+			part.Hints = append(m.notAllowed(), "see “In another container or on another machine” in docs/clients.md")
 		}
 		return part
 	}
@@ -33,6 +36,9 @@ func (m *machine) plan(p *process) Part {
 		return part
 	}
 	p.kind.plan(m, p, &part)
+	if _, err := os.Stat(part.File); part.File != "" && errors.Is(err, fs.ErrNotExist) {
+		part.Create = true
+	}
 	if part.Network != "" {
 		where += " on " + part.Network
 	}
@@ -75,7 +81,7 @@ func (m *machine) watch(p *process, part *Part, where string) {
 		case transport == "v1":
 			transport = "v1 over an encrypted network"
 		case transport == "passthrough":
-			transport = "passed through"
+			transport = "passed through (its own v2, or not Bitcoin)"
 		}
 		counts[transport]++
 	}
@@ -113,6 +119,19 @@ func (m *machine) isFrom(p *process, part *Part, s *proxy.SessionInfo) bool {
 	return err == nil && s.Transport == "passthrough" && port == network.Port // its own v2
 }
 
+// notAllowed returns a hint about each client that the proxy refuses by its address.
+func (m *machine) notAllowed() (hints []string) {
+	if m.proxy.Status == nil {
+		return nil
+	}
+	for _, o := range m.proxy.Status.Refusals {
+		if o.Kind == proxy.KindClientNotAllowed {
+			hints = append(hints, strings.TrimSuffix("the proxy refuses a client, perhaps this one: "+o.Reason+"; "+o.Hint, "; "))
+		}
+	}
+	return hints
+}
+
 // missing returns why the proxy may have no session from a configured program.
 func (m *machine) missing(p *process, part *Part) string {
 	info, err := os.Stat(part.File)
@@ -124,5 +143,5 @@ func (m *machine) missing(p *process, part *Part) string {
 	case f != nil:
 		return strings.TrimSuffix("connections fail: "+f.Reason+"; "+f.Hint, "; ")
 	}
-	return "wait a minute, and run this again; if there is still none, restart it, and check that it has peers to connect to"
+	return "wait a minute, and run this again; if there is still none, restart it, and check that it reads " + cmp.Or(part.File, "these flags") + " and has peers to connect to"
 }

@@ -57,6 +57,7 @@ type Part struct {
 	Network string   `json:"network,omitempty"` // such as mainnet
 	File    string   `json:"file,omitempty"`    // where Add belongs; empty is the command line
 	AtEnd   bool     `json:"at_end"`            // Add belongs to the end of File, not to its top
+	Create  bool     `json:"create,omitempty"`  // File does not exist
 	Remove  []Line   `json:"remove,omitempty"`
 	Add     []Line   `json:"add,omitempty"`
 
@@ -144,11 +145,27 @@ func (m *machine) address() string {
 
 // isProxy reports whether addr, from a program's configuration, is the proxy's.
 func (m *machine) isProxy(addr string) bool {
+	return slices.ContainsFunc(append([]string{m.address()}, m.proxy.Listen...), func(spec string) bool { return isAt(addr, spec) })
+}
+
+// isPage reports whether a program that has this address mistakes the status page for the proxy.
+func (m *machine) isPage(addr string) bool { return isAt(addr, m.proxy.Page) && !m.isProxy(addr) }
+
+// isAt reports whether addr, as a program has it, is that of the listener spec.
+func isAt(addr, spec string) bool {
 	addr = strings.TrimPrefix(addr, "socks5://")
-	return slices.ContainsFunc(append([]string{m.address()}, m.proxy.Listen...), func(spec string) bool {
-		path, _, _ := strings.Cut(spec, "?")
-		return path == addr || strings.Replace(addr, "localhost:", "127.0.0.1:", 1) == path
-	})
+	path, _, _ := strings.Cut(spec, "?")
+	return addr != "" && (addr == path || strings.Replace(addr, "localhost:", "127.0.0.1:", 1) == path)
+}
+
+// removeOther removes a line that has the address of another proxy; why says why it must go.
+func (m *machine) removeOther(part *Part, o option, addr, why string) {
+	if m.isPage(addr) {
+		why = "points at the status page (" + m.proxy.Page + "); must be " + m.address()
+	} else {
+		m.replaces(part, addr, &o)
+	}
+	part.remove(o, why)
 }
 
 // replaces records in part that the program now uses another proxy, set by o or, if o is nil, by

@@ -3,6 +3,7 @@ package setup
 import (
 	"bytes"
 	"encoding/json"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,7 +15,7 @@ import (
 	"bip324proxy/status"
 )
 
-const address = "127.0.0.1:1324"
+const address, page = "127.0.0.1:1324", "127.0.0.1:1325"
 
 // planOf returns the plan of a kind with this configuration file.
 func planOf(t *testing.T, m *machine, name, conf string, flags ...string) Part {
@@ -102,7 +103,9 @@ func TestPlanCore(t *testing.T) {
 		add, remove                 string
 		needs                       string // the upstream that the proxy needs
 	}{
-		{name: "by default it listens", add: "proxy=" + address + " noonion=1 listen=1 discover=1"},
+		{name: "by default it listens", add: "proxy=" + address + " noonion=1 listen=1 discover=1 #v2transport=0"},
+		{name: "the status page", conf: "proxy=" + page + "\nnoonion=1\nv2transport=0", remove: "proxy=" + page, add: "proxy=" + address},
+		{name: "the status page, by name, and for onion peers", conf: "proxy=" + address + "\nonion=localhost:1325\nv2transport=0", remove: "onion=localhost:1325", add: "noonion=1"},
 		{name: "does not listen", conf: "listen=0", add: strict},
 		{name: "does not listen, by a flag", flags: "-nolisten", add: strict},
 		{name: "a negation", conf: "nolisten=1", add: strict},
@@ -142,7 +145,7 @@ func TestPlanCore(t *testing.T) {
 			path := filepath.Join(dir, "bitcoin.conf")
 			write(t, path, c.conf+"\n")
 			with := func(upstream string) Part {
-				m := &machine{proxy: Proxy{Listen: []string{address}, Upstream: upstream}, upstream: upstream}
+				m := &machine{proxy: Proxy{Listen: []string{address}, Page: page, Upstream: upstream}, upstream: upstream}
 				return m.plan(&process{kind: kinds[0], pid: 1, args: append(strings.Fields(c.flags), "-datadir="+dir)})
 			}
 			part := with(c.upstream)
@@ -164,12 +167,78 @@ func TestPlanCore(t *testing.T) {
 	}
 }
 
+// A Core that listens by default has both recipes in its lines, one of them in comments: which, depends on whether
+// another node is connected. Each is complete.
+func TestPlanCoreInbound(t *testing.T) {
+	at := func(local, remote string, inode uint64) socket {
+		return socket{netip.MustParseAddrPort(local), netip.MustParseAddrPort(remote), remote == "0.0.0.0:0", inode}
+	}
+	idle := []socket{at("0.0.0.0:8333", "0.0.0.0:0", 1), at("127.0.0.1:8332", "0.0.0.0:0", 2), // of P2P and RPC
+		at("127.0.0.1:8332", "127.0.0.1:4001", 3), at("192.168.0.2:4002", "192.0.2.1:8333", 4), at("192.168.0.2:8333", "192.0.2.1:4003", 99)}
+	with := func(s socket) []socket { return append(slices.Clone(idle), s) }
+	const listens, strict, both = "noonion=1 listen=1 discover=1", "noonion=1 v2transport=0 #listen=1 #discover=1", "noonion=1 listen=1 discover=1 #v2transport=0"
+	for _, c := range []struct {
+		name, conf, add string
+		sockets         []socket
+		runs            time.Duration
+	}{
+		{"idle", "", strict, idle, 24 * time.Hour},
+		{"just started", "", both, idle, time.Minute},
+		{"start unknown", "", both, idle, 0},
+		{"sockets unknown", "", both, nil, 24 * time.Hour},
+		{"a public peer", "", listens, with(at("192.168.0.2:8333", "192.0.2.1:4003", 5)), time.Minute},
+		{"a private peer", "", listens, with(at("192.168.0.2:8333", "192.168.0.3:4003", 5)), 24 * time.Hour},
+		{"a peer over Tor", "", listens, with(at("127.0.0.1:8334", "127.0.0.1:4003", 5)), 24 * time.Hour},
+		{"idle, announces", "externalip=192.0.2.1", "noonion=1 listen=1", idle, 24 * time.Hour},
+		{"idle, listens by choice", "listen=1", "noonion=1 discover=1", idle, 24 * time.Hour},
+		{"idle, v2 by choice", "v2transport=1", both, idle, 24 * time.Hour},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "bitcoin.conf")
+			write(t, file, c.conf+"\n")
+			sockets := c.sockets
+			if strings.HasSuffix(c.name, "Tor") {
+				sockets = append(sockets, at("127.0.0.1:8334", "0.0.0.0:0", 6))
+			}
+			p := &process{kind: kinds[0], pid: 1, args: []string{"-conf=" + file}, inodes: []uint64{1, 2, 3, 4, 5, 6}}
+			if c.runs > 0 {
+				p.started = time.Now().Add(-c.runs)
+			}
+			m := &machine{proxy: Proxy{Listen: []string{address}}, sockets: sockets}
+			part := m.plan(p)
+			if got, want := texts(part.Add), "proxy="+address+" "+c.add; got != want {
+				t.Fatalf("got %s, want %s", got, want)
+			}
+			for _, other := range []bool{false, true} {
+				var text strings.Builder
+				for _, l := range part.Add {
+					line, isComment := strings.CutPrefix(l.Text, "#")
+					if other && !isComment && strings.Contains("listen=1 discover=1 v2transport=0", line) {
+						line = "#" + line
+					} else if !other {
+						line = l.Text
+					}
+					text.WriteString("# " + l.Why + "\n" + line + "\n")
+				}
+				write(t, file, text.String()+c.conf+"\n")
+				if again := m.plan(p); len(again.Add)+len(again.Remove) > 0 || !strings.Contains(again.What, "configured") {
+					t.Errorf("after\n%s\ngot %+v", &text, again)
+				}
+				if !strings.Contains(c.add, "#") { // there is no other
+					break
+				}
+			}
+		})
+	}
+}
+
 func TestPlanOthers(t *testing.T) {
 	const lnd = "[tor] tor.active=true tor.socks=" + address
 	for _, c := range []struct{ name, conf, flags, add, remove, what string }{
 		{name: "btcd", conf: "proxy=127.0.0.1:9050", add: "[Application Options] proxy=" + address, remove: "proxy=127.0.0.1:9050"},
 		{name: "btcd", flags: "--proxy 127.0.0.1:1324 --noonion"},
 		{name: "btcd", conf: "proxy=" + address + "\nonion=127.0.0.1:9050"},
+		{name: "btcd", conf: "noonion=1\nproxy=" + page, add: "[Application Options] proxy=" + address, remove: "proxy=" + page},
 		{name: "btcd", conf: "proxy=" + address, add: "[Application Options] noonion=1"},
 		{name: "lnd", what: "needs nothing: its Bitcoin peers are those of btcd"},
 		{name: "lnd", conf: "bitcoin.node=neutrino", flags: "--bitcoin.node bitcoind", what: "needs nothing: its Bitcoin peers are those of bitcoind"},
@@ -179,7 +248,7 @@ func TestPlanOthers(t *testing.T) {
 		{name: "lnd", conf: "bitcoin.node=neutrino\ntor.active=1\ntor.socks=" + address + "\ntor.skip-proxy-for-clearnet-targets=true", remove: "tor.skip-proxy-for-clearnet-targets=true"},
 		{name: "bcoin", conf: "proxy: 10.0.0.1:9050\nonion: true", add: "proxy: " + address, remove: "proxy: 10.0.0.1:9050 onion: true"},
 	} {
-		m := new(machine)
+		m := &machine{proxy: Proxy{Page: page}}
 		if strings.Contains(c.remove, ":9050") || strings.HasSuffix(c.conf, "tor.active=1") {
 			if part := planOf(t, m, c.name, c.conf+"\n", strings.Fields(c.flags)...); len(part.Add)+len(part.Remove) > 0 || !strings.Contains(strings.Join(part.Hints, ""), "see this machine's address") {
 				t.Errorf("%s: %q: got %+v", c.name, c.conf, part)
@@ -220,8 +289,14 @@ func TestConfFile(t *testing.T) {
 	}
 }
 
-// A program in a container is recognized by its user agent only.
+// A program in a container is recognized by its user agent only; a refused client may be it.
 func TestContainer(t *testing.T) {
+	refusals := []proxy.Outcome{{Kind: proxy.KindClientNotAllowed, Reason: "the client 172.30.0.3 is not admitted", Hint: "add --clients 172.30.0.3"}, {Kind: "other"}}
+	m := &machine{proxy: Proxy{Listen: []string{address}, Status: &status.Report{Snapshot: proxy.Snapshot{Refusals: refusals}}}}
+	part := m.plan(&process{kind: kinds[0], pid: 1, container: true})
+	if len(part.Hints) != 2 || part.Hints[0] != "the proxy refuses a client, perhaps this one: the client 172.30.0.3 is not admitted; add --clients 172.30.0.3" {
+		t.Errorf("got %q", part.Hints)
+	}
 	session := proxy.SessionInfo{Client: "172.30.0.3:4001", Transport: "v2", Network: "testnet4", ClientAgent: "/Satoshi:31.0.0/"}
 	for _, sessions := range [][]proxy.SessionInfo{nil, {session}} {
 		m := &machine{proxy: Proxy{Listen: []string{address}, Status: &status.Report{Snapshot: proxy.Snapshot{Sessions: sessions}}}}
@@ -310,7 +385,7 @@ func TestWatch(t *testing.T) {
 		state    State
 		want     string
 	}{
-		{sessions, nil, OK, "3 sessions: 1 passed through, 1 v1, in plaintext, 1 v2"},
+		{sessions, nil, OK, "3 sessions: 1 passed through (its own v2, or not Bitcoin), 1 v1, in plaintext, 1 v2"},
 		{sessions[:1], nil, OK, "1 session: 1 v2"},
 		{sessions[1:2], nil, ToDo, "the proxy has no session from it"},
 		{nil, &proxy.Failing{Reason: "no route"}, ToDo, "the proxy has no session from it"},

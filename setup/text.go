@@ -58,6 +58,8 @@ func (p *Part) writeLines(b *strings.Builder) {
 		switch {
 		case p.File == "":
 			say("Add to the command line:")
+		case p.Create:
+			say("Create " + p.File + " with:")
 		case p.AtEnd:
 			say("Write at the end of " + p.File + ":")
 		default:

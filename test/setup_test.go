@@ -71,7 +71,7 @@ func applySetup(t *testing.T, text, file string) {
 		switch {
 		case strings.HasPrefix(line, "  Remove from "+file+":"):
 			to = nil
-		case strings.HasPrefix(line, "  Write at the top of "+file):
+		case strings.HasPrefix(line, "  Write at the top of "+file), strings.HasPrefix(line, "  Create "+file+" with:"):
 			to = &top
 		case strings.HasPrefix(line, "  Write at the end of "+file):
 			to = &end
