@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strings"
 )
 
 // confFlags are the flags of the programs other than Core that say where their file is.
@@ -84,11 +85,24 @@ func (m *machine) otherProxies(part *Part, all []option, key, why string) (uses 
 	return uses
 }
 
+// ignoresFile reports whether btcd does not read its file: on its networks for tests it reads none at
+// the usual place.
+func (p *process) ignoresFile(flags []option) bool {
+	return p.pid > 0 && p.name == "btcd" && slices.Contains([]string{"regtest", "simnet", "signet"}, btcdNetwork(flags)) &&
+		p.confFile() == filepath.Join(p.dataDir(p.home), p.kind.conf)
+}
+
 // planBtcd plans btcd and utreexod.
 func (m *machine) planBtcd(p *process, part *Part) {
 	flags, lines, ok := p.read(part, "=", withNetworks("proxy", "onion", "noonion", "listen", "nolisten", "connect")...)
 	if !ok {
 		return
+	}
+	add, section := part.add, "[Application Options]"
+	if p.ignoresFile(flags) {
+		part.hint("on this network it does not read " + part.File + " unless --configfile names another file")
+		part.File, lines, section = "", nil, ""
+		add = func(text, why string) { part.add("--"+strings.TrimSuffix(text, "=1"), why) } // go-flags' booleans take no value
 	}
 	all := slices.Concat(lines, flags) // flags override lines
 	part.Network = btcdNetwork(all)
@@ -96,19 +110,19 @@ func (m *machine) planBtcd(p *process, part *Part) {
 	noonion, _ := last(all, "noonion")
 	onion, _ := last(all, "onion")
 	addNoOnion := m.upstream == "" && (noonion == "" || noonion == "0" || noonion == "false") && (onion == "" || m.isProxy(onion))
-	if !uses || addNoOnion {
-		part.add("[Application Options]", "")
+	if section != "" && (!uses || addNoOnion) {
+		part.add(section, "")
 	}
 	if !uses {
 		_, listens := last(all, "listen")
 		_, not := last(all, "nolisten", "connect")
-		part.add("proxy="+m.address(), "all outbound connections use the proxy; without listen= it turns listening off")
+		add("proxy="+m.address(), "all outbound connections use the proxy; without listen= it turns listening off")
 		if !listens && !not {
 			part.hint("to keep accepting inbound connections, which bypass the proxy, add listen= with an address")
 		}
 	}
 	if addNoOnion {
-		part.add("noonion=1", "without an --upstream such as Tor the proxy reaches no .onion peer; with noonion, the system's resolver gets the names")
+		add("noonion=1", "without an --upstream such as Tor the proxy reaches no .onion peer; with noonion, the system's resolver gets the names")
 		for _, o := range all {
 			if o.key == "onion" {
 				part.remove(o, "without an --upstream such as Tor the proxy reaches no .onion peer")

@@ -262,7 +262,27 @@ func TestPlanOthers(t *testing.T) {
 	}
 }
 
-// A program's flags tell where its file is.
+// btcd reads no file at its usual place on its networks for tests.
+func TestPlanBtcdFlags(t *testing.T) {
+	for flags, want := range map[string]string{
+		"--regtest": "--proxy=" + address + " --noonion",
+		"--simnet --proxy=" + address + " --noonion": "",
+		"--regtest --configfile=DIR/my.conf":         "[Application Options] proxy=" + address + " noonion=1",
+		"--testnet":                                  "",
+	} {
+		dir := t.TempDir()
+		t.Setenv("LOCALAPPDATA", dir) // home, on Windows
+		i := slices.IndexFunc(kinds, func(k *kind) bool { return k.name == "btcd" })
+		write(t, filepath.Join(kinds[i].dataDir(dir), "btcd.conf"), "proxy="+address+"\nnoonion=1\n")
+		m := &machine{proxy: Proxy{Listen: []string{address}}}
+		part := m.plan(&process{kind: kinds[i], pid: 1, home: dir, dir: dir, args: strings.Fields(strings.ReplaceAll(flags, "DIR", dir))})
+		if texts(part.Add) != want || (part.File == "") != strings.HasPrefix(want, "--") && want != "" {
+			t.Errorf("%s: got %+v, want %s", flags, part, want)
+		}
+	}
+}
+
+// Where a program's file is, by its flags.
 func TestConfFile(t *testing.T) {
 	dir := t.TempDir()
 	for _, c := range []struct{ name, flags, want string }{

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -67,8 +68,59 @@ func TestSetupFinds(t *testing.T) {
 	requireSetup(0, "note Tor its SOCKS port is 127.0.0.1:9999", "with --upstream socks5://127.0.0.1:9999")
 }
 
-// A Core that listens by default still listens with the lines that setup prints, and its outbound connections use the
-// proxy. It listens on all addresses, so it runs in a network namespace.
+// The file that setup names is where btcd looks, though setup's own home directory is another; on regtest btcd reads
+// none at its usual place, and setup names flags.
+func TestSetupBtcdHome(t *testing.T) {
+	if !namespace(t, syscall.CLONE_NEWPID) {
+		return
+	}
+	if err := syscall.Mount("proc", "/proc", "proc", 0, ""); err != nil {
+		notRun(t, "mounting /proc is not allowed here: %v", err)
+	}
+	if err := syscall.Mount("tmpfs", "/root", "tmpfs", 0, ""); err != nil { // btcd may write there
+		notRun(t, "mounting a file system is not allowed here: %v", err)
+	}
+	t.Setenv("HOME", t.TempDir())
+	btcd := filepath.Join(filepath.Dir(binaries.proxy), "btcd")
+	file := regexp.MustCompile(`(?m)^  (?:Create|Write at the end of) (/.*/btcd\.conf)(?: with)?:$`)
+	mainnet := start(t, "btcd", btcd, "--nodnsseed", "--nolisten", "--norpc", "--connect=127.0.0.1:1")
+	eventually(t, "setup names the file in the directory that btcd has made", func() bool {
+		_, text := runSetup(t, []string{"setup"})
+		m := file.FindStringSubmatch(text)
+		if m == nil {
+			return false
+		}
+		_, err := os.Stat(filepath.Join(filepath.Dir(m[1]), "data", "mainnet"))
+		return err == nil
+	})
+	mainnet.kill()
+
+	binaries.btcd = filepath.Join(t.TempDir(), "other") // the node is not one of the programs to be found
+	if err := os.Symlink(btcd, binaries.btcd); err != nil {
+		t.Fatal(err)
+	}
+	node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams), "--v2transport")
+	startProxy(t, "--listen", "127.0.0.1:1324", "--status", "127.0.0.1:1325")
+	flags := []string{"--regtest", "--norpc", "--nolisten", "--nodnsseed", "--connect=" + node.p2p}
+	client := start(t, "client", btcd, flags...)
+	var text string
+	eventually(t, "setup names flags", func() bool {
+		_, text = runSetup(t, []string{"setup"})
+		return strings.Contains(text, "on regtest: not configured")
+	})
+	_, text, found := strings.Cut(text, "\n  Add to the command line:\n\n")
+	lines, _, _ := strings.Cut(text, "\n\n")
+	if !found {
+		t.Fatal(text)
+	}
+	client.kill()
+	start(t, "client", btcd, append(flags, strings.Fields(lines)...)...)
+	eventuallySetUp(t, []string{"setup"})
+	awaitV2Peer(t, node)
+}
+
+// A Core that listens by default still does with the lines that setup prints, and its outbound connections use the proxy.
+// It listens on all addresses, so it has a network of its own.
 func TestSetupCoreListens(t *testing.T) {
 	if !namespace(t) {
 		return
