@@ -156,3 +156,31 @@ func TestAllFailedIsTold(t *testing.T) {
 		}
 	}
 }
+
+// Before the first connection the page says what is missing: a client that uses the page as its proxy is named,
+// listeners that are not for SOCKS are not, and once a client has connected none is asked for.
+func TestStatusPageFirstSteps(t *testing.T) {
+	t.Parallel()
+	browserPath(t)
+	proxy := startProxy(t, "--status", "127.0.0.1:0", "--peer", freeAddr(t)+"=127.0.0.1:9")
+	addr := proxy.statusAddr(t)
+	tab := openStatus(t, addr)
+	says := func(what string, want bool) {
+		t.Helper()
+		tab.until(fmt.Sprintf(`document.getElementById("detail").textContent.includes(%q) === %t`, what, want))
+	}
+	says("Set your Bitcoin client's SOCKS5 proxy to "+proxy.addr+"; its", true)
+	lost, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lost.Close()
+	lost.Write([]byte{5, 1, 0})
+	io.Copy(io.Discard, lost)
+	says("A client ("+lost.LocalAddr().String()+") uses this status page's address as its proxy.Set its SOCKS5 proxy to "+proxy.addr+".", true)
+	if c, err := net.Dial("tcp", proxy.addr); err == nil {
+		c.Close()
+	}
+	says("Clients connect, but no peer has answered yet.", true)
+	says("Set your Bitcoin client's", false)
+}
