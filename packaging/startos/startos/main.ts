@@ -1,4 +1,4 @@
-import { chown, mkdir, readdir, writeFile } from 'node:fs/promises'
+import { lchown, mkdir, readdir, writeFile } from 'node:fs/promises'
 import { socks, statusPort } from './interfaces'
 import { sdk } from './sdk'
 import { tokenPath } from './token'
@@ -8,7 +8,7 @@ const uid = 65532 // the image's user
 export const main = sdk.setupMain(async ({ effects }) => {
   const volume = sdk.volumes.main
   for (const name of ['', ...(await readdir(volume.path))]) {
-    await chown(volume.subpath(name), uid, uid)
+    await lchown(volume.subpath(name), uid, uid) // what the service has made there may be a symlink
   }
 
   const subcontainer = await sdk.SubContainer.eager(
