@@ -135,3 +135,14 @@ func TestHintsOfDeadPeers(t *testing.T) {
 		}
 	}
 }
+
+// The page that hints name has the heading.
+func TestHintsNameAHeading(t *testing.T) {
+	page, err := os.ReadFile("../docs/fallback.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasSuffix(hints.OnePeer, "docs/fallback.md#one-old-peer") || !strings.Contains(string(page), "\n## One old peer\n") {
+		t.Errorf("docs/fallback.md lacks the heading of %q", hints.OnePeer)
+	}
+}

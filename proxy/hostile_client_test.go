@@ -162,20 +162,34 @@ func TestClientLeavesDuringHandshake(t *testing.T) {
 	}
 }
 
-// A client that has waited for a silent peer, and then leaves, leaves because of the peer: that
+// A client that has waited for a peer that hangs, and then leaves, leaves because of the peer: that
 // is listed, logged and explained, however short the client's patience is.
-func TestClientGivesUpOnSilentPeer(t *testing.T) {
+func TestClientGivesUpOnPeer(t *testing.T) {
 	t.Parallel()
 	const dest = "node.example:8333"
-	for _, known := range []bool{false, true} {
+	for _, c := range []struct {
+		known bool // to speak v2
+		sends []byte
+		kind  string
+		why   string
+		level string
+	}{
+		{false, nil, proxy.KindNoV2Answer, "the peer did not answer the v2 handshake; the client gave up after 0 s", "INFO"},
+		{true, nil, proxy.KindNoV2Answer, "the peer did not answer the v2 handshake; the client gave up after 0 s", "INFO"},
+		{false, randomBytes(100, 3), proxy.KindHandshake, "the peer began the v2 handshake, but did not complete it; the client gave up after 0 s", "WARN"}, // as on another network
+	} {
 		peers := new(fallback.Peers)
-		if known {
+		if c.known {
 			peers.Note(dest, fallback.SpeaksV2)
 		}
 		e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{FirstByteTimeout: time.Nanosecond, Peers: peers}}})
 		reached := make(chan struct{})
 		e.net.peer(dest, func(nc *net.TCPConn, _ int) {
 			nc.Read(make([]byte, 8192))
+			if c.sends != nil {
+				nc.Write(c.sends)
+				nc.Read(make([]byte, 8192)) // the answer to the key
+			}
 			close(reached)
 			io.Copy(io.Discard, nc)
 		})
@@ -183,11 +197,10 @@ func TestClientGivesUpOnSilentPeer(t *testing.T) {
 		client.Write(v1Message(mainnet, "version", version))
 		receive(t, reached, "the handshake")
 		client.Close()
-		end := e.wantEnd(client, "refused", "the peer did not answer the v2 handshake; the client gave up after 0 s")
-		wantAttrs(t, end, logLine{"level": "INFO"})
+		wantAttrs(t, e.wantEnd(client, "refused", c.why), logLine{"level": c.level})
 		now := e.server.Snapshot()
-		if now.Refused[proxy.KindNoV2Answer] != 1 || len(now.Refusals) != 1 || now.Refusals[0].Hint == "" || now.Failing == nil {
-			t.Errorf("known %v: got %v, %+v, %+v", known, now.Refused, now.Refusals, now.Failing)
+		if now.Refused[c.kind] != 1 || len(now.Refusals) != 1 || now.Refusals[0].Hint == "" || now.Failing == nil {
+			t.Errorf("%+v: got %v, %+v, %+v", c, now.Refused, now.Refusals, now.Failing)
 		}
 	}
 }

@@ -158,8 +158,8 @@ const (
 	errStopping          = plainError("the proxy is stopping")
 )
 
-// clientLeftError reports a client that left during the v2 handshake. If the peer was silent
-// until then, its patience was the timeout.
+// clientLeftError reports a client that left during the v2 handshake. If that was slow, the
+// client's patience was the timeout.
 type clientLeftError struct{ after time.Duration }
 
 func (e *clientLeftError) Error() string {

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/hex"
-	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -255,11 +254,9 @@ func (s *session) contextUntilClientLeaves(ctx context.Context) (_ context.Conte
 }
 
 // whyClientLeft returns why a client left during the handshake that failed with err: because
-// the peer was silent, which is the peer's fault, or an unknown reason of its own.
+// it took the peer too long, or for an unknown reason of its own.
 func (s *session) whyClientLeft(err error, took time.Duration) error {
-	var e *transport.HandshakeError
-	redialled := isA[*fallback.RedialError](err)
-	if took >= s.silentAfter() && errors.As(err, &e) && e.Received == 0 && !redialled {
+	if took >= s.silentAfter() && isA[*transport.HandshakeError](err) && !isA[*fallback.RedialError](err) {
 		return err
 	}
 	return errClientLeft

@@ -40,8 +40,8 @@ const (
 	// stopTimeout is how long an interrupted session may take for its last message.
 	stopTimeout = 2 * time.Second
 
-	// silentAfter is how long a peer must have been silent in the v2 handshake for a client
-	// that leaves then to have given up on it. Clients wait for 5 s at least.
+	// silentAfter is how long a v2 handshake must have taken for a client that leaves then to
+	// have given up on the peer. Clients wait for 5 s at least.
 	silentAfter = 3 * time.Second
 
 	// closeTimeout is how long a closed session may take to end.

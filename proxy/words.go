@@ -38,6 +38,8 @@ func handshakeWords(err error, network string) string {
 		return "the peer is not a Bitcoin node: it answered in " + protocol
 	case e.Received == 0 && errors.As(e.Err, &left):
 		return fmt.Sprintf("the peer did not answer the v2 handshake; %v", left)
+	case errors.As(e.Err, &left):
+		return fmt.Sprintf("the peer began the v2 handshake, but did not complete it; %v", left)
 	case e.Received == 0 && e.TimedOut():
 		return "the peer did not answer the v2 handshake in time"
 	case e.Received == 0 && e.HungUp():
