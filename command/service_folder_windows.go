@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"unsafe"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/windows"
@@ -48,15 +49,13 @@ func prepareConfig(c *cli.Context) (config string, isNew bool, err error) {
 	}
 	state := filepath.Join(folder, "state")
 	config = filepath.Join(folder, "config.toml")
-	for _, path := range []string{folder, config, state} {
-		if err := checkOwner(path); err != nil {
-			return "", false, err
-		}
-	}
 	for _, f := range []struct{ path, access string }{{folder, settingsAccess}, {state, stateAccess}} {
 		if err := makeFolder(f.path, f.access); err != nil {
 			return "", false, err
 		}
+	}
+	if err := checkOwn(config); err != nil {
+		return "", false, err
 	}
 	given := os.Getenv("BIP324_PROXY_CONFIG")
 	for _, level := range c.Lineage() {
@@ -80,15 +79,32 @@ func prepareConfig(c *cli.Context) (config string, isNew bool, err error) {
 	return config, true, cmp.Or(err, f.Close())
 }
 
-// makeFolder creates a folder with that access, or sets the access of an existing one.
+// makeFolder creates a folder with that access, or sets the access of an existing one. Every user
+// can create folders in ProgramData, and could thus choose the service's settings: what belongs to
+// another user, or is a link, is an error.
 func makeFolder(path, access string) error {
-	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
 	d, err := windows.SecurityDescriptorFromString(access)
 	if err != nil {
 		return err
 	}
+	name, err := windows.UTF16PtrFromString(path)
+	if err != nil {
+		return err
+	}
+	attributes := windows.SecurityAttributes{SecurityDescriptor: d}
+	attributes.Length = uint32(unsafe.Sizeof(attributes))
+	err = windows.CreateDirectory(name, &attributes)
+	switch {
+	case err == nil:
+		return nil
+	case !errors.Is(err, fs.ErrExist):
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	folder, err := openOwn(path, windows.GENERIC_READ|windows.WRITE_DAC|windows.WRITE_OWNER)
+	if err != nil {
+		return err
+	}
+	defer windows.CloseHandle(folder)
 	owner, _, err := d.Owner()
 	if err != nil {
 		return err
@@ -97,7 +113,7 @@ func makeFolder(path, access string) error {
 	if err != nil {
 		return err
 	}
-	err = windows.SetNamedSecurityInfo(path, windows.SE_FILE_OBJECT,
+	err = windows.SetSecurityInfo(folder, windows.SE_FILE_OBJECT,
 		windows.OWNER_SECURITY_INFORMATION|windows.DACL_SECURITY_INFORMATION|windows.PROTECTED_DACL_SECURITY_INFORMATION, owner, nil, dacl, nil)
 	if err != nil {
 		return fmt.Errorf("%s: cannot restrict the access: %w", path, err)
@@ -105,19 +121,54 @@ func makeFolder(path, access string) error {
 	return nil
 }
 
-// checkOwner returns an error if path exists and belongs to another user. Every user can create
-// folders in ProgramData, and could thus choose the service's settings.
-func checkOwner(path string) error {
-	d, err := windows.GetNamedSecurityInfo(path, windows.SE_FILE_OBJECT, windows.OWNER_SECURITY_INFORMATION)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
+// checkOwn returns an error if path exists and belongs to another user, or is a link.
+func checkOwn(path string) error {
+	f, err := openOwn(path, windows.READ_CONTROL|windows.FILE_READ_ATTRIBUTES)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
-	case err != nil:
-		return fmt.Errorf("%s: %w", path, err)
+	}
+	if err != nil {
+		return err
+	}
+	return windows.CloseHandle(f)
+}
+
+// openOwn opens a file or folder, not what a link leads to. It returns an error if that belongs to
+// another user, or is a link. While it is open, nobody can put another in its place.
+func openOwn(path string, access uint32) (f windows.Handle, err error) {
+	name, err := windows.UTF16PtrFromString(path)
+	if err != nil {
+		return 0, err
+	}
+	f, err = windows.CreateFile(name, access, windows.FILE_SHARE_READ|windows.FILE_SHARE_WRITE, nil, windows.OPEN_EXISTING,
+		windows.FILE_FLAG_OPEN_REPARSE_POINT|windows.FILE_FLAG_BACKUP_SEMANTICS, 0)
+	if err == nil {
+		if err = checkHandle(f); err != nil {
+			windows.CloseHandle(f)
+		}
+	}
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", path, err)
+	}
+	return f, nil
+}
+
+// checkHandle returns an error if f belongs to another user, or is a link.
+func checkHandle(f windows.Handle) error {
+	var info windows.ByHandleFileInformation
+	if err := windows.GetFileInformationByHandle(f, &info); err != nil {
+		return err
+	}
+	if info.FileAttributes&windows.FILE_ATTRIBUTE_REPARSE_POINT != 0 {
+		return errors.New("it is a link, which could lead elsewhere later; delete it")
+	}
+	d, err := windows.GetSecurityInfo(f, windows.SE_FILE_OBJECT, windows.OWNER_SECURITY_INFORMATION)
+	if err != nil {
+		return err
 	}
 	owner, _, err := d.Owner()
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return err
 	}
 	user, err := windows.GetCurrentProcessToken().GetTokenUser()
 	if err != nil {
@@ -126,5 +177,5 @@ func checkOwner(path string) error {
 	if owner.Equals(user.User.Sid) || owner.IsWellKnown(windows.WinBuiltinAdministratorsSid) || owner.IsWellKnown(windows.WinLocalSystemSid) {
 		return nil
 	}
-	return fmt.Errorf("%s: it belongs to another user; delete it, or make Administrators its owner", path)
+	return errors.New("it belongs to another user, who may have it open; delete it")
 }
