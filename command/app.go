@@ -110,7 +110,7 @@ func command(c *cli.Command) *cli.Command {
 	if c.ArgsUsage == "" {
 		c.Before = func(ctx *cli.Context) error {
 			if ctx.Args().Present() {
-				return usageError{fmt.Errorf("%s takes no arguments; remove %q", c.Name, ctx.Args().First())}
+				return usageError{fmt.Errorf("%s takes no arguments; remove %q", c.Name, shown(ctx.Args().First()))}
 			}
 			return nil
 		}
@@ -120,13 +120,16 @@ func command(c *cli.Command) *cli.Command {
 
 // onlyArgument returns the command's one argument, or "" if there is none.
 func onlyArgument(c *cli.Context) (string, error) {
-	switch extra := c.Args().Get(1); {
+	first, extra := shown(c.Args().First()), shown(c.Args().Get(1))
+	switch {
 	case c.NArg() == 1 && c.Args().First() == "":
 		return "", usageError{fmt.Errorf("%s: %s is empty; omit it or give a value", c.Command.Name, c.Command.ArgsUsage)}
+	case isSecret(c.App, c.Args().First()):
+		return "", usageError{fmt.Errorf("%s: %q is not valid here; write %s", c.Command.Name, first, c.Command.ArgsUsage)}
 	case c.NArg() <= 1:
 		return c.Args().First(), nil
 	case strings.HasPrefix(extra, "-"):
-		return "", usageError{fmt.Errorf("%s: write %s before %s: flags come first", c.Command.Name, extra, c.Args().First())}
+		return "", usageError{fmt.Errorf("%s: write %s before %s: flags come first", c.Command.Name, extra, first)}
 	default:
 		return "", usageError{fmt.Errorf("%s takes one argument, %s; remove %q", c.Command.Name, c.Command.ArgsUsage, extra)}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -46,7 +47,7 @@ func checkArguments(app *cli.App, args []string) ([]string, error) {
 			return args, nil
 		case f == nil:
 			return nil, usageError{unknownFlag(app, c, flags, written)}
-		case hasValue && groupOf(f) == "" && !takesValue(f) && asBool(value) == "":
+		case hasValue && groupOf(f) == "" && !takesValue(f) && !isBool(value):
 			return nil, usageError{fmt.Errorf("%s: %q is invalid; must be true or false", dashed(name), value)}
 		case hasValue:
 		case name == "help" || name == "h":
@@ -63,6 +64,12 @@ func checkArguments(app *cli.App, args []string) ([]string, error) {
 		}
 	}
 	return args, nil
+}
+
+// isBool reports whether the library accepts value for a boolean flag.
+func isBool(value string) bool {
+	_, err := strconv.ParseBool(value)
+	return err == nil
 }
 
 // asBool returns "true" or "false" if word means that, else "".
@@ -107,7 +114,11 @@ func dashed(name string) string {
 // unknownFlag returns the error about a flag, written with dashes, that the command c, or
 // the program if c is nil, does not have.
 func unknownFlag(app *cli.App, c *cli.Command, flags []cli.Flag, written string) error {
+	written, _, hasColon := strings.Cut(written, ":") // a password may follow
 	help, name := "bip324-proxy --help", strings.TrimLeft(written, "-")
+	if hasColon && flagNamed(flags, name) != nil {
+		return fmt.Errorf("%s: this flag takes its value after =, not after a colon", dashed(name))
+	}
 	if c != nil {
 		help = "bip324-proxy " + c.Name + " --help"
 		if flagNamed(app.Flags, name) != nil {
@@ -134,24 +145,56 @@ func unknownFlag(app *cli.App, c *cli.Command, flags []cli.Flag, written string)
 
 // unknownCommand returns the error for a word that is not the name of a command.
 func unknownCommand(app *cli.App, word string) error {
-	bare := strings.TrimLeft(word, "-‐‑‒–—―−") // a word processor may have changed the dashes
-	flag, _, _ := strings.Cut(bare, "=")
-	isOption := flagNamed(app.Flags, flag) != nil
+	flag, bare := flagIn(word)
+	isOption := flagNamed(append(slices.Clone(app.Flags), cli.HelpFlag, cli.VersionFlag), flag) != nil
 	near := settings.Nearest(word, commandNames(app))
-	_, _, notAddress := net.SplitHostPort(word)
+	_, port, _ := net.SplitHostPort(word)
+	_, notPort := strconv.ParseUint(port, 10, 16)
 	switch {
 	case word == "":
 		return errors.New("an argument is empty; remove it, or put a command there")
-	case isOption && bare != word:
-		return fmt.Errorf("%q does not begin with two ASCII hyphens; write --%s", word, bare)
+	case isOption && strings.HasPrefix(word, "-"):
+		return fmt.Errorf("%q follows --, which ends the flags; remove the --", shown(word))
+	case isOption && !bare:
+		return fmt.Errorf("%q does not begin with two ASCII hyphens; write %s", shown(word), dashed(flag))
 	case isOption:
-		return fmt.Errorf("unknown command %q; did you mean --%s?", word, flag)
+		return fmt.Errorf("unknown command %q; did you mean %s?", shown(word), dashed(flag))
 	case near != "":
 		return fmt.Errorf("unknown command %q; did you mean %s?", word, near)
 	case slices.Contains([]string{"serve", "run", "start"}, word):
 		return fmt.Errorf("unknown command %q; leave it out: without a command, the proxy runs", word)
-	case notAddress == nil:
+	case notPort == nil && shown(word) == word:
 		return fmt.Errorf("unknown command %q; to listen on that address, write --listen %s; to check that peer, check %s", word, word, word)
 	}
-	return fmt.Errorf("unknown command %.60q; bip324-proxy --help lists all", word)
+	if user, _, ok := strings.Cut(shown(word), ":"); ok && shown(word) == word { // what follows may be a password
+		word = user + ":…"
+	}
+	return fmt.Errorf("unknown command %.60q; bip324-proxy --help lists all", shown(word))
+}
+
+// flagIn returns the name of the flag that word may be meant as, and whether it has no dashes.
+func flagIn(word string) (name string, bare bool) {
+	undashed := strings.TrimLeft(word, "-‐‑‒–—―−") // a word processor may have changed the dashes
+	name, _, _ = strings.Cut(undashed, "=")
+	return name, undashed == word
+}
+
+// isSecret reports whether word, given as the argument of a command, may contain a password: it is
+// FLAG=VALUE, or a URL with a user.
+func isSecret(app *cli.App, word string) bool {
+	name, _ := flagIn(word)
+	_, rest, isURL := strings.Cut(word, "://")
+	return strings.Contains(word, "=") && flagNamed(app.Flags, name) != nil || isURL && strings.Contains(rest, "@")
+}
+
+// shown returns an argument as an error may show it: without what follows "=", and what precedes
+// "@", which may be a password.
+func shown(word string) string {
+	if name, _, ok := strings.Cut(word, "="); ok {
+		return name + "=…"
+	}
+	if i := strings.LastIndexByte(word, '@'); i >= 0 {
+		return "…" + word[i:]
+	}
+	return word
 }

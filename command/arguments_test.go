@@ -33,7 +33,11 @@ func TestTypos(t *testing.T) {
 		"listen 127.0.0.1:1324":        `unknown command "listen"; did you mean --listen?`,
 		"listen=127.0.0.1:1324":        "did you mean --listen?",
 		"–listen 127.0.0.1:1324":       `"–listen" does not begin with two ASCII hyphens; write --listen`,
-		"—listen=127.0.0.1:1324":       "write --listen=127.0.0.1:1324",
+		"—listen=127.0.0.1:1324":       `"—listen=…" does not begin with two ASCII hyphens; write --listen`,
+		"—version":                     "write --version",
+		"-- --help":                    `"--help" follows --, which ends the flags; remove the --`,
+		"-hv":                          "unknown flag -hv; did you mean -h?",
+		"config --json=yes":            `--json: "yes" is invalid; must be true or false`,
 		"192.0.2.1:8333":               "to listen on that address, write --listen 192.0.2.1:8333; to check that peer, check 192.0.2.1:8333",
 		"--log-addresses false":        "--log-addresses false: this flag takes its value after =; write --log-addresses=false",
 		"--log-addresses off config":   "write --log-addresses=false",
@@ -60,6 +64,38 @@ func TestTypos(t *testing.T) {
 		checkOneLine(t, args, stderr.String(), says)
 		if stdout.Len() > 0 {
 			t.Errorf("%s: printed %q, want nothing", args, &stdout)
+		}
+	}
+}
+
+// No error shows what may be a password.
+func TestArgumentsHidePasswords(t *testing.T) {
+	for _, args := range []string{
+		"—auth=user:hunter2", "auth=user:hunter2", "-auth-=user:hunter2", "-- --auth=user:hunter2", "-- --status-token=hunter2",
+		"—upstream=socks5://user:hunter2@127.0.0.1:9050", "socks5://user:hunter2@127.0.0.1:9050", "user:hunter2", "--auth hunter2",
+		"config auth=user:hunter2", "man --auth=user:hunter2", "setup auth=user:hunter2", "setup bitcoin.conf auth=user:hunter2",
+		"setup bitcoin.conf --auth=user:hunter2", "check auth=user:hunter2", "check node.example:8333 --auth=user:hunter2",
+		"check --json node.example:8333 —auth=user:hunter2", "check socks5://user:hunter2@127.0.0.1:9050",
+		"status --json status-token=hunter2", "status http://user:hunter2@127.0.0.1:1325/", "help auth=user:hunter2",
+		"completion auth=user:hunter2", "--auth:user:hunter2", "demo upstream=socks5://user:hunter2@127.0.0.1:9050",
+	} {
+		var stdout, stderr bytes.Buffer
+		if code := Run(append([]string{"bip324-proxy"}, strings.Fields(args)...), &stdout, &stderr); code != 2 {
+			t.Errorf("%s: exit code %d, want 2", args, code)
+		}
+		checkOneLine(t, args, stderr.String(), "")
+		if strings.Contains(stdout.String()+stderr.String(), "hunter2") {
+			t.Errorf("%s: printed %s%s", args, &stdout, &stderr)
+		}
+	}
+}
+
+// Boolean flags accept what the library does.
+func TestBooleanValues(t *testing.T) {
+	for _, value := range []string{"1", "t", "T", "true", "TRUE", "0", "f", "False"} {
+		var stdout, stderr bytes.Buffer
+		if code := Run([]string{"bip324-proxy", "config", "--json=" + value}, &stdout, &stderr); code != 0 {
+			t.Errorf("%s: exit code %d: %s", value, code, &stderr)
 		}
 	}
 }
