@@ -51,3 +51,37 @@ func TestWorkflows(t *testing.T) {
 		}
 	}
 }
+
+// The job that runs the tests, and so what they download, neither builds nor publishes a release,
+// and the jobs that publish wait for it.
+func TestReleaseIsBuiltApart(t *testing.T) {
+	content, err := os.ReadFile(".github/workflows/release.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, jobs, _ := strings.Cut(string(content), "\njobs:\n")
+	begins := regexp.MustCompile(`(?m)^  [a-z]+:$`).FindAllStringIndex(jobs, -1)
+	tests, publishing := 0, 0
+	for i, begin := range begins {
+		end := len(jobs)
+		if i+1 < len(begins) {
+			end = begins[i+1][0]
+		}
+		job := jobs[begin[0]:end]
+		if strings.Contains(job, ".ci/run") {
+			tests++
+			if regexp.MustCompile(`packaging/|artifact|: write`).MatchString(job) || !strings.HasPrefix(job, "  test:\n") {
+				t.Errorf("the job that runs the tests does more:\n%s", job)
+			}
+		}
+		if strings.Contains(job, ": write") {
+			publishing++
+			if !strings.Contains(job, "needs: [test, build]\n") {
+				t.Errorf("a job publishes without waiting for the others:\n%s", job)
+			}
+		}
+	}
+	if tests != 1 || publishing != 2 {
+		t.Errorf("got %d jobs that test and %d that publish, want 1 and 2", tests, publishing)
+	}
+}
