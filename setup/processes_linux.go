@@ -2,7 +2,6 @@ package setup
 
 import (
 	"bufio"
-	"cmp"
 	"encoding/binary"
 	"encoding/hex"
 	"net/netip"
@@ -64,38 +63,19 @@ func processes() (all []*process, err error) {
 	return all, nil
 }
 
+// inGo are the programs written in Go that have a configuration file.
+var inGo = []string{"btcd", "utreexod", "lnd"}
+
 // homeIn returns the home directory as the program sees it, whose directory in /proc is dir. It is
-// $HOME, but Go programs that are linked with the C library ask that for the user's.
+// $HOME, but in Go programs the user's, whatever $HOME is.
 func (k *kind) homeIn(dir, uid string) string {
 	environ, _ := os.ReadFile(filepath.Join(dir, "environ"))
 	_, home, _ := strings.Cut("\x00"+string(environ), "\x00HOME=")
 	home, _, _ = strings.Cut(home, "\x00")
-	maps, _ := os.ReadFile(filepath.Join(dir, "maps"))
-	if home == "" || slices.Contains(inGo, k.name) && cLibrary.Match(maps) {
-		return cmp.Or(userDir(uid), home)
-	}
-	return home
-}
-
-// inGo are the programs written in Go that have a configuration file, and cLibrary matches the files
-// that those linked with the C library have in memory.
-var (
-	inGo     = []string{"btcd", "utreexod", "lnd"}
-	cLibrary = regexp.MustCompile(`/(libc|ld-musl-)[^/\n]*\n`)
-)
-
-// userDir returns the home directory of the user with that number, whatever $HOME is.
-func userDir(uid string) string {
-	users, _ := os.ReadFile("/etc/passwd")
-	for line := range strings.Lines(string(users)) {
-		if fields := strings.Split(line, ":"); len(fields) == 7 && fields[2] == uid {
-			return fields[5]
-		}
-	}
-	if u, err := user.LookupId(uid); err == nil { // from elsewhere, such as LDAP
+	if u, err := user.LookupId(uid); err == nil && (home == "" || slices.Contains(inGo, k.name)) {
 		return u.HomeDir
 	}
-	return ""
+	return home
 }
 
 // startTime returns when the process with that directory in /proc started, or zero.
