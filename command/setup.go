@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -39,9 +38,6 @@ func runSetup(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if file != "" && !setup.Known(file) {
-		return usageError{fmt.Errorf("setup: %q is not a known configuration file; must be %s", file, strings.Join(setup.Files(), ", "))}
-	}
 	if info, err := os.Stat(filepath.Dir(file)); file != "" && (err != nil || !info.IsDir()) {
 		return usageError{fmt.Errorf("setup: the directory of %s does not exist", file)}
 	}
@@ -68,7 +64,10 @@ func runSetup(c *cli.Context) error {
 			p.Upstream = p.Status.Upstream.Address
 		}
 	}
-	report := setup.Look(p, file)
+	report, err := setup.Look(p, file)
+	if err != nil {
+		return usageError{fmt.Errorf("setup: %w", err)}
+	}
 	if c.Bool("json") {
 		err = writeJSON(c.App.Writer, report)
 	} else {

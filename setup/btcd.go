@@ -107,9 +107,8 @@ func (m *machine) planBtcd(p *process, part *Part) {
 	all := slices.Concat(lines, flags) // flags override lines
 	part.Network = btcdNetwork(all)
 	uses := m.otherProxies(part, all, "proxy", "only one proxy counts; a flag overrides the file")
-	noonion, _ := last(all, "noonion")
 	onion, _ := last(all, "onion")
-	addNoOnion := m.upstream == "" && (noonion == "" || noonion == "0" || noonion == "false") && (onion == "" || m.isProxy(onion))
+	addNoOnion := m.upstream == "" && !isOn(all, "noonion") && (onion == "" || m.isProxy(onion))
 	if section != "" && (!uses || addNoOnion) {
 		part.add(section, "")
 	}
@@ -148,7 +147,7 @@ func (m *machine) planLnd(p *process, part *Part) {
 		return
 	}
 	uses := m.otherProxies(part, all, "tor.socks", "only one SOCKS proxy counts; a flag overrides the file")
-	active, _ := last(all, "tor.active")
+	off := !isOn(all, "tor.active")
 	for _, o := range all {
 		if o.key == skip && !o.off() {
 			part.remove(o, "it makes lnd bypass any proxy except for .onion: its Bitcoin connections are plaintext")
@@ -157,7 +156,6 @@ func (m *machine) planLnd(p *process, part *Part) {
 			part.remove(o, "with it lnd uses no proxy")
 		}
 	}
-	off := active == "" || active == "0" || active == "false"
 	if !off && !uses && len(part.Remove) == 0 {
 		m.replaces(part, "127.0.0.1:9050", nil) // the default
 	}

@@ -153,6 +153,12 @@ func last(all []option, keys ...string) (value string, ok bool) {
 	return value, ok
 }
 
+// isOn reports whether the last option with that key, a boolean, is true.
+func isOn(all []option, key string) bool {
+	value, ok := last(all, key)
+	return ok && value != "" && !option{value: value}.off()
+}
+
 // joined returns path, relative to dir, with a leading ~ replaced by home.
 func joined(dir, home, path string) string {
 	if rest, ok := strings.CutPrefix(path, "~"); ok {

@@ -129,16 +129,8 @@ func candidates(running []*process, file string) (all []*process) {
 	return all
 }
 
-// Known reports whether the file has the name of a program's configuration file, or is that of
-// a running program.
-func Known(file string) bool {
-	all, _ := processes()
-	return slices.ContainsFunc(kinds, func(k *kind) bool { return k.plan != nil && k.conf != "" && k.conf == filepath.Base(file) }) ||
-		slices.ContainsFunc(all, func(p *process) bool { return p.plan != nil && p.conf == "" && samePath(p.confFile(), file) })
-}
-
-// Files returns the names of the configuration files that are known.
-func Files() (names []string) {
+// files returns the names of the configuration files that are known.
+func files() (names []string) {
 	for _, k := range kinds {
 		if k.plan != nil && k.conf != "" {
 			names = append(names, k.conf)

@@ -81,8 +81,8 @@ func (p *Part) remove(o option, why string) {
 func (p *Part) hint(text string) { p.Hints = append(p.Hints, text) }
 
 // Look examines this machine, or, if file is not empty, only the program with that
-// configuration file.
-func Look(proxy Proxy, file string) *Report {
+// configuration file. The error is about a file that no known program has.
+func Look(proxy Proxy, file string) (*Report, error) {
 	all, err := processes()
 	m := &machine{proxy: proxy, upstream: proxy.Upstream, sockets: sockets()}
 	for _, p := range all {
@@ -102,6 +102,9 @@ func Look(proxy Proxy, file string) *Report {
 			parts = append(parts, m.plan(p))
 		}
 	}
+	if file != "" && len(parts) == 0 {
+		return nil, fmt.Errorf("%q is not a known configuration file; must be %s", file, strings.Join(files(), ", "))
+	}
 	first := []Part{m.proxyPart()}
 	if err != nil {
 		first[0].hint("cannot list the running programs: " + err.Error())
@@ -115,7 +118,7 @@ func Look(proxy Proxy, file string) *Report {
 	}
 	r := &Report{Parts: append(first, parts...)}
 	r.OK = !slices.ContainsFunc(r.Parts, func(p Part) bool { return p.State == ToDo })
-	return r
+	return r, nil
 }
 
 // machine has what plans depend on.
