@@ -159,6 +159,9 @@ func TestPlanCore(t *testing.T) {
 				t.Errorf("add %q, want %q; remove %q, want %q\n%+v", texts(part.Add), c.add, texts(part.Remove), c.remove, part)
 			}
 			for _, l := range part.Remove {
+				if says := "points at the status page (" + page + "); must be " + address; (l.Why == says) != strings.HasSuffix(l.Text, ":1325") {
+					t.Errorf("%s: says %q", l.Text, l.Why)
+				}
 				if text, err := os.ReadFile(l.File); l.Number > 0 && (err != nil || !strings.Contains(strings.Split(string(text), "\n")[l.Number-1], l.Text[strings.Index(l.Text, "=")+1:])) {
 					t.Errorf("%q is not in line %d of %s", l.Text, l.Number, l.File)
 				}
