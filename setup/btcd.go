@@ -1,10 +1,13 @@
 package setup
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -37,17 +40,35 @@ func (p *process) confFile() string {
 }
 
 // read returns the program's flags and lines that have one of these keys. It records the file in
-// part; ok is false, with a hint in part, if the file cannot be read.
-func (p *process) read(part *Part, separator string, keys ...string) (flags, lines []option, ok bool) {
-	part.File, part.AtEnd = p.confFile(), true
-	text, err := readFile(part.File)
+// part; ok is false, with a hint in part, if the file cannot be read. What the program may read
+// otherwise than it is written is unclear.
+func (p *process) read(part *Part, g grammar, keys ...string) (flags, lines []option, ok bool) {
+	part.AtEnd = true
+	path := p.confFile()
+	if path != os.DevNull {
+		part.File = path
+	}
+	text, err := readFile(path)
+	if err == nil {
+		lines, err = g.parse(text, path, keys)
+	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		part.hint(err.Error())
 		part.State = ToDo
 		return nil, nil, false
 	}
-	strings := []string{"proxy", "onion", "listen", "tor.socks", "bitcoin.node"}
-	return parseFlags(p.args, keys, strings...), parseFile(text, part.File, separator, keys), true
+	for _, o := range lines {
+		group, _, _ := strings.Cut(o.key, ".")
+		section := strings.ToLower(o.section)
+		switch {
+		case o.name != o.key:
+			part.unclear(o, "write "+o.key+" in its place, and run this again")
+		case section != "" && section != "application options" && section != group:
+			part.unclear(o, p.name+" does not read it in this section")
+		}
+	}
+	spaced := []string{"proxy", "onion", "listen", "tor.socks", "bitcoin.node"}
+	return parseFlags(p.args, keys, spaced...), lines, true
 }
 
 // networkFlags are the flags of btcd and its relatives for networks, and the networks.
@@ -57,8 +78,8 @@ var networkFlags = map[string]string{"testnet": "testnet3", "testnet4": "testnet
 // btcdNetwork returns the network that the options select.
 func btcdNetwork(all []option) string {
 	for _, o := range all {
-		if n := networkFlags[o.key]; n != "" && !o.off() {
-			return n
+		if on, _ := strconv.ParseBool(o.value); networkFlags[o.key] != "" && (on || o.value == "") {
+			return networkFlags[o.key]
 		}
 	}
 	return "mainnet"
@@ -71,20 +92,6 @@ func withNetworks(keys ...string) []string {
 	return keys
 }
 
-// otherProxies removes every value of key other than the proxy's address, and reports whether that one is there.
-func (m *machine) otherProxies(part *Part, all []option, key, why string) (uses bool) {
-	for _, o := range all {
-		switch {
-		case o.key != key:
-		case m.isProxy(o.value):
-			uses = true
-		default:
-			m.removeOther(part, o, o.value, why)
-		}
-	}
-	return uses
-}
-
 // ignoresFile reports whether btcd does not read its file: on its networks for tests it reads none at
 // the usual place.
 func (p *process) ignoresFile(flags []option) bool {
@@ -92,25 +99,41 @@ func (p *process) ignoresFile(flags []option) bool {
 		p.confFile() == filepath.Join(p.dataDir(p.home), p.kind.conf)
 }
 
+// goBool returns the value of a boolean of go-flags as "0" or "1".
+func goBool(value string) (string, bool) {
+	on, err := strconv.ParseBool(cmp.Or(value, "true"))
+	if on {
+		return "1", err == nil
+	}
+	return "0", err == nil
+}
+
 // planBtcd plans btcd and utreexod.
 func (m *machine) planBtcd(p *process, part *Part) {
-	flags, lines, ok := p.read(part, "=", withNetworks("proxy", "onion", "noonion", "listen", "nolisten", "connect")...)
+	flags, lines, ok := p.read(part, goGrammar, withNetworks("proxy", "onion", "OnionProxy", "noonion", "listen", "nolisten", "connect")...)
 	if !ok {
 		return
 	}
-	add, section := part.add, "[Application Options]"
 	if p.ignoresFile(flags) {
 		part.hint("on this network it does not read " + part.File + " unless --configfile names another file")
-		part.File, lines, section = "", nil, ""
+		part.File, part.unknown, lines = "", nil, nil
+	}
+	add := part.add
+	if part.File == "" {
 		add = func(text, why string) { part.add("--"+strings.TrimSuffix(text, "=1"), why) } // go-flags' booleans take no value
 	}
 	all := slices.Concat(lines, flags) // flags override lines
 	part.Network = btcdNetwork(all)
-	uses := m.otherProxies(part, all, "proxy", "only one proxy counts; a flag overrides the file")
-	onion, _ := last(all, "onion")
-	addNoOnion := m.upstream == "" && !isOn(all, "noonion") && (onion == "" || m.isProxy(onion))
-	if section != "" && (!uses || addNoOnion) {
-		part.add(section, "")
+	uses := m.uses(part, all, "proxy")
+	noonion, _ := part.one(all, "noonion", goBool)
+	for _, o := range all {
+		if o.key == "onion" || o.key == "OnionProxy" {
+			m.unclearOnion(part, o)
+		}
+	}
+	addNoOnion := m.proxy.Upstream == "" && noonion != "1"
+	if part.File != "" && (!uses || addNoOnion) {
+		part.add("[Application Options]", "")
 	}
 	if !uses {
 		_, listens := last(all, "listen")
@@ -122,69 +145,78 @@ func (m *machine) planBtcd(p *process, part *Part) {
 	}
 	if addNoOnion {
 		add("noonion=1", "without an --upstream such as Tor the proxy reaches no .onion peer; with noonion, the system's resolver gets the names")
-		for _, o := range all {
-			if o.key == "onion" {
-				part.remove(o, "without an --upstream such as Tor the proxy reaches no .onion peer")
-			}
-		}
 	}
 }
 
 // planLnd plans lnd: it has Bitcoin peers only with its built-in neutrino.
 func (m *machine) planLnd(p *process, part *Part) {
-	const skip = "tor.skip-proxy-for-clearnet-targets"
-	flags, lines, ok := p.read(part, "=", withNetworks("bitcoin.node", "tor.active", "tor.socks", skip)...)
+	const skip, torByDefault = "tor.skip-proxy-for-clearnet-targets", "127.0.0.1:9050"
+	flags, lines, ok := p.read(part, goGrammar, withNetworks("bitcoin.node", "tor.active", "tor.socks", skip)...)
 	if !ok {
 		return
 	}
 	all := slices.Concat(lines, flags)
 	part.Network = btcdNetwork(all)
-	if node, _ := last(all, "bitcoin.node"); node != "neutrino" {
-		if node == "" {
-			node = "btcd"
-		}
+	node, set := last(all, "bitcoin.node")
+	if !set {
+		node = "btcd"
+	}
+	if len(part.unknown) == 0 && slices.Contains([]string{"btcd", "bitcoind", "nochainbackend"}, node) {
 		part.State, part.What = Note, "needs nothing: its Bitcoin peers are those of "+node+"; set the proxy there"
 		return
 	}
-	uses := m.otherProxies(part, all, "tor.socks", "only one SOCKS proxy counts; a flag overrides the file")
-	off := !isOn(all, "tor.active")
-	for _, o := range all {
-		if o.key == skip && !o.off() {
-			part.remove(o, "it makes lnd bypass any proxy except for .onion: its Bitcoin connections are plaintext")
-		}
-		if o.key == "tor.active" && o.off() && o.file != "" {
-			part.remove(o, "with it lnd uses no proxy")
-		}
+	if node != "neutrino" {
+		part.unknown = append(part.unknown, "bitcoin.node, which is none of neutrino, btcd, bitcoind and nochainbackend")
 	}
-	if !off && !uses && len(part.Remove) == 0 {
-		m.replaces(part, "127.0.0.1:9050", nil) // the default
+	uses := m.uses(part, all, "tor.socks")
+	active, _ := part.one(all, "tor.active", goBool)
+	_, set = last(all, "tor.socks")
+	if active == "1" && !set && !m.isUpstream(torByDefault) {
+		part.unknown = append(part.unknown, "tor.active without tor.socks, which is Tor at "+torByDefault+": "+otherProxy)
 	}
-	if uses && !off {
+	if skips, _ := part.one(all, skip, goBool); skips == "1" {
+		o := all[slices.IndexFunc(all, func(o option) bool { return o.key == skip })]
+		part.unclear(o, "lnd bypasses any proxy except for .onion, and its Bitcoin connections are plaintext; remove it, and run this again; see “lnd” in docs/clients.md")
+	}
+	if active == "0" {
+		o := all[slices.IndexFunc(all, func(o option) bool { return o.key == "tor.active" })]
+		part.unclear(o, "lnd uses no proxy; remove it, and run this again")
+	}
+	if uses && active == "1" {
 		return
 	}
-	part.add("[tor]", "")
-	if off {
-		part.add("tor.active=true", "everything that lnd does over Tor goes through the proxy; it then listens on localhost only, unless listen= is set")
+	add := part.add
+	if part.File == "" {
+		add = func(text, why string) { part.add("--"+strings.TrimSuffix(text, "=true"), why) }
+	} else {
+		part.add("[tor]", "")
+	}
+	if active == "" {
+		add("tor.active=true", "everything that lnd does over Tor goes through the proxy; it then listens on localhost only, unless listen= is set")
 	}
 	if !uses {
-		part.add("tor.socks="+m.address(), "the proxy takes the place of Tor; only its --upstream makes that anonymous")
+		add("tor.socks="+m.address(), "the proxy takes the place of Tor; only its --upstream makes that anonymous")
 	}
 }
 
 // planBcoin plans bcoin.
 func (m *machine) planBcoin(p *process, part *Part) {
-	flags, lines, ok := p.read(part, ":", "proxy", "onion", "network", "n")
+	flags, lines, ok := p.read(part, bcoinGrammar, "proxy", "onion", "network", "n")
 	if !ok {
 		return
 	}
 	all := slices.Concat(lines, flags)
 	part.Network = "mainnet"
-	if !m.otherProxies(part, all, "proxy", "only one proxy counts; a flag overrides the file") {
-		part.add("proxy: "+m.address(), "all outbound connections use the proxy")
+	if !m.uses(part, all, "proxy") {
+		if part.File == "" {
+			part.add("--proxy="+m.address(), "")
+		} else {
+			part.add("proxy: "+m.address(), "all outbound connections use the proxy")
+		}
 	}
 	for _, o := range all {
-		if o.key == "onion" && !o.off() {
-			part.remove(o, "with it bcoin crashes when it resolves names")
+		if o.key == "onion" && o.value != "false" && o.value != "0" {
+			part.unclear(o, "with it bcoin crashes when it resolves names; remove it, and run this again")
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -14,89 +15,51 @@ import (
 	"bip324proxy/transport"
 )
 
+// coreBooleans are the booleans of Bitcoin Core's configuration that are read.
+var coreBooleans = []string{"listen", "discover", "natpmp", "v2transport", "listenonion", "regtest", "testnet", "testnet4", "signet"}
+
 // coreKeys are the keys of Bitcoin Core's configuration that are read; each may have "no" in front.
 var coreKeys = func() (keys []string) {
-	for _, k := range []string{"proxy", "onion", "listen", "v2transport", "discover", "externalip", "bind", "whitebind", "connect",
-		"datadir", "conf", "settings", "includeconf", "chain", "regtest", "testnet", "testnet4", "signet"} {
+	for _, k := range append([]string{"proxy", "onion", "onlynet", "i2psam", "privatebroadcast", "torcontrol", "externalip", "bind", "whitebind",
+		"connect", "datadir", "conf", "settings", "includeconf", "chain"}, coreBooleans...) {
 		keys = append(keys, k, "no"+k)
 	}
 	return keys
 }()
 
-// coreConfig is Bitcoin Core's configuration: by source, in the order in which Core reads them.
+// coreConfig is Bitcoin Core's configuration.
 type coreConfig struct {
-	flags, settings, section, top []option
-	file                          string // bitcoin.conf; empty with -noconf
-	network                       string
+	all     []option // of flags, settings.json and the lines for its network, as affirmations: noonion=1 is onion=0
+	file    string   // bitcoin.conf; empty with -noconf
+	network string
 }
 
-func (c *coreConfig) sources() [][]option {
-	return [][]option{c.flags, c.settings, c.section, c.top}
+func (c *coreConfig) has(keys ...string) bool { return has(c.all, keys...) }
+
+func has(all []option, keys ...string) bool {
+	return slices.ContainsFunc(all, func(o option) bool { return slices.Contains(keys, o.key) })
 }
 
-// all returns the values of a key from all sources, and of its negation.
-func (c *coreConfig) all(key string) (all []option) {
-	for _, o := range slices.Concat(c.sources()...) {
-		if o.key == key || o.key == "no"+key {
-			all = append(all, o)
-		}
-	}
-	return all
-}
+// coreBool returns the value of a boolean of Core if it is 0 or 1. Core reads "true" as 0.
+func coreBool(value string) (string, bool) { return value, value == "0" || value == "1" }
 
-// value returns the value of key that is in force: the last one of flags and settings, or else
-// the first one of lines. A negation cancels the values before it.
-func (c *coreConfig) value(key string) (value string, ok bool) {
-	for i, source := range c.sources() {
-		var values []string
-		negated := false
-		for _, o := range source {
-			switch {
-			case o.key == "no"+key && !o.off():
-				values, negated = nil, true
-			case o.key == "no"+key:
-				values = append(values, "1")
-			case o.key == key:
-				values = append(values, o.value)
-			}
-		}
-		switch {
-		case len(values) > 0 && i < 2:
-			return values[len(values)-1], true
-		case len(values) > 0:
-			return values[0], true
-		case negated:
-			return "0", true
-		}
-	}
-	return "", false
-}
+// anyText returns any value.
+func anyText(value string) (string, bool) { return value, true }
 
-func (c *coreConfig) is(key string, otherwise bool) bool {
-	value, ok := c.value(key)
-	if !ok {
-		return otherwise
-	}
-	return value != "0" && value != "false"
-}
-
-// coreDirs returns Core's data directory and configuration file, which is empty with -noconf.
+// coreDirs returns Core's data directory and configuration file, which is empty if it reads none.
 func (p *process) coreDirs(flags []option) (dir, file string) {
-	dir = p.dataDir(p.home)
 	if p.pid == 0 {
-		dir = filepath.Dir(p.conf)
+		return filepath.Dir(p.conf), p.conf
 	}
+	dir = p.dataDir(p.home)
 	if d, ok := last(flags, "datadir"); ok {
 		dir = joined(p.dir, "", d)
 	}
-	c := coreConfig{flags: flags}
-	name, ok := c.value("conf")
+	name, ok := last(flags, "conf", "noconf")
 	switch {
-	case p.pid == 0:
-		return dir, p.conf
 	case !ok:
 		name = "bitcoin.conf"
-	case name == "0":
+	case !has(flags, "conf") || name == os.DevNull:
 		return dir, ""
 	}
 	return dir, joined(dir, "", name)
@@ -111,95 +74,141 @@ var chains = []struct{ chain, flag, dir, network string }{
 	{"regtest", "regtest", "regtest", "regtest"},
 }
 
-// readCore reads Core's configuration.
-func (p *process) readCore() (*coreConfig, error) {
-	c := &coreConfig{flags: parseFlags(p.args, coreKeys)}
-	dir, file := p.coreDirs(c.flags)
-	c.file = file
-	var lines []option
-	if file != "" {
-		text, err := readFile(file)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return c, err
-		}
-		lines = parseFile(text, file, "=", coreKeys)
-		c.top = lines
+// readCore reads Core's configuration. What is unclear in it is recorded in part.
+func (p *process) readCore(part *Part) (*coreConfig, error) {
+	flags := parseFlags(p.args, coreKeys)
+	dir, file := p.coreDirs(flags)
+	c := &coreConfig{file: file}
+	lines, err := readLines(file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return c, err
+	}
+	top := func(section string) []option {
+		return slices.DeleteFunc(slices.Clone(lines), func(o option) bool { return o.section != section })
 	}
 	in := chains[0]
+	selects := new(Part).affirm(slices.Concat(flags, top("")))
 	for _, chain := range chains {
-		if name, _ := c.value("chain"); name == chain.chain || c.is(chain.flag, false) {
+		if on, _ := part.one(selects, chain.flag, coreBool); on == "1" {
 			in = chain
 		}
 	}
+	if name, set := part.one(selects, "chain", anyText); set {
+		if i := slices.IndexFunc(chains, func(c struct{ chain, flag, dir, network string }) bool { return c.chain == name }); i >= 0 {
+			in = chains[i]
+		} else {
+			part.unknown = append(part.unknown, "its chain, which is none of main, test, testnet4, signet and regtest")
+		}
+	}
 	c.network = in.network
-	read := map[string]bool{file: true}
-	for _, o := range slices.Clone(lines) {
-		path := joined(dir, "", o.value)
-		if o.key != "includeconf" || o.section != "" && o.section != in.chain || read[path] || len(read) > 100 {
+	included := 0
+	for _, o := range append(top(in.chain), top("")...) {
+		if o.key != "includeconf" {
 			continue
 		}
-		read[path] = true
-		text, err := readFile(path)
+		if included++; included > maxInclude {
+			return c, fmt.Errorf("%s includes more than %d files, too many to plan for", file, maxInclude)
+		}
+		more, err := readLines(joined(dir, "", o.value))
 		if err != nil {
 			return c, err
 		}
-		lines = append(lines, parseFile(text, path, "=", coreKeys)...)
+		lines = append(lines, more...)
 	}
-	c.top = nil
-	for _, o := range lines {
-		switch o.section {
-		case "":
-			c.top = append(c.top, o)
-		case in.chain:
-			c.section = append(c.section, o)
-		}
-	}
-	if d, ok := c.value("datadir"); ok {
+	if d, ok := part.one(append(top(in.chain), top("")...), "datadir", anyText); ok && !has(flags, "datadir") {
 		dir = joined(p.dir, "", d)
 	}
-	return c, c.readSettings(filepath.Join(dir, in.dir))
+	settings, err := readSettings(filepath.Join(dir, in.dir), slices.Concat(flags, lines))
+	c.all = slices.Concat(flags, settings, top(in.chain))
+	for _, o := range top("") {
+		if in.chain == "main" || !slices.Contains([]string{"bind", "connect"}, o.key) { // those count for mainnet only
+			c.all = append(c.all, o)
+		}
+	}
+	c.all = part.affirm(c.all)
+	return c, err
 }
 
-// readSettings reads settings.json, which bitcoin-qt writes.
-func (c *coreConfig) readSettings(dir string) error {
-	name, ok := c.value("settings")
-	if name == "0" {
-		return nil
+// readLines returns the options of a file like bitcoin.conf.
+func readLines(path string) ([]option, error) {
+	if path == "" {
+		return nil, nil
 	}
+	text, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return coreGrammar.parse(text, path, coreKeys)
+}
+
+// affirm returns the options without negations: noonion=1 is onion=0. Negations of what is no boolean
+// are unclear, and so is what is not written as Core has it.
+func (p *Part) affirm(all []option) (affirmed []option) {
+	for _, o := range all {
+		key, negated := strings.CutPrefix(o.key, "no")
+		switch {
+		case o.name != o.key:
+			p.unclear(o, "Core reads only "+o.key+"; write that, or remove it, and run this again")
+			continue
+		case !negated:
+		case o.value == "0" || o.value == "1":
+			o.key, o.value = key, inverse(o.value)
+			if !slices.Contains(append([]string{"onion", "proxy", "connect", "conf", "settings"}, coreBooleans...), key) {
+				p.unclear(o, "a negation that setup does not know")
+			}
+		default:
+			p.unclear(o, "must be 0 or 1; anything else is easily misread")
+			continue
+		}
+		affirmed = append(affirmed, o)
+	}
+	return affirmed
+}
+
+// readSettings returns the options of settings.json, which bitcoin-qt writes.
+func readSettings(dir string, all []option) (settings []option, err error) {
+	name, ok := last(all, "settings")
 	if !ok {
 		name = "settings.json"
+	}
+	if has(all, "nosettings") {
+		return nil, nil
 	}
 	path := joined(dir, "", name)
 	text, err := readFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var all struct{ Proxy, Onion, Listen any }
-	if json.Unmarshal([]byte(text), &all) != nil {
-		return nil // Core does not start with it
+	var values map[string]any
+	if json.Unmarshal([]byte(text), &values) != nil {
+		return nil, fmt.Errorf("%s is not valid JSON", path)
 	}
-	for key, value := range map[string]any{"proxy": all.Proxy, "onion": all.Onion, "listen": all.Listen} {
-		text, isText := value.(string)
-		if on, isBool := value.(bool); isBool {
-			text = map[bool]string{false: "0", true: "1"}[on]
-		} else if !isText {
+	for _, key := range coreKeys {
+		value, ok := values[key]
+		if !ok {
 			continue
 		}
-		c.settings = append(c.settings, option{key: key, value: text, separator: "=", file: path}.withoutCredentials())
+		text := "an unusual value"
+		switch value := value.(type) {
+		case string:
+			text = value
+		case bool:
+			text = map[bool]string{false: "0", true: "1"}[value]
+		}
+		settings = append(settings, option{key: key, name: key, value: text, separator: "=", file: path})
 	}
-	return nil
+	return settings, nil
 }
 
 // foundWithin is the time within which a node that other nodes can reach has been found by one.
 const foundWithin = time.Hour
 
 const (
-	otherProxyCore = "for each network the last proxy counts, in the order: flags, settings.json, the network's section, the other lines; up to version 29 the flag counts"
-	strictCore     = "the proxy encrypts every connection, and its status page shows each session id"
-	inboundBypass  = "keeps accepting inbound connections, which proxy= would turn off; they bypass the proxy"
+	strictCore    = "the proxy encrypts every connection, and its status page shows each session id"
+	inboundBypass = "keeps accepting inbound connections, which proxy= would turn off; they bypass the proxy"
 )
 
 // inbound returns how many nodes are connected to a Core that listens. It is unknown if its sockets
@@ -225,9 +234,16 @@ func (m *machine) inbound(p *process, network string) (n int, known bool) {
 	return n, n > 0 || len(listening) > 0 && !p.started.IsZero() && time.Since(p.started) > foundWithin
 }
 
+// uncertainCore has why there is no plan for a Core with that key.
+var uncertainCore = map[string]string{
+	"onlynet":          "Core connects only to some networks, and may not start with the lines; " + besideProxy,
+	"i2psam":           "connections to I2P peers bypass the proxy; " + besideProxy,
+	"privatebroadcast": "Core sends its transactions through Tor or I2P only; " + besideProxy,
+}
+
 // planCore plans Bitcoin Core, with the recipe of docs/clients.md.
 func (m *machine) planCore(p *process, part *Part) {
-	c, err := p.readCore()
+	c, err := p.readCore(part)
 	part.File, part.Network = c.file, c.network
 	if err != nil {
 		part.hint(err.Error())
@@ -240,63 +256,63 @@ func (m *machine) planCore(p *process, part *Part) {
 		}
 		part.add(text, why)
 	}
-	uses, had := false, false
-	for _, o := range c.all("proxy") {
-		addr, network, _ := strings.Cut(o.value, "=")
-		switch {
-		case o.key == "proxy" && network == "" && m.isProxy(addr):
-			uses = true
-		case o.key == "proxy" && network != "" && network != "ipv4" && network != "ipv6":
-		case o.key == "proxy" && !o.off() && !m.isProxy(addr):
-			had = true
-			m.removeOther(part, o, addr, otherProxyCore)
-		default:
-			part.remove(o, otherProxyCore)
+	for _, o := range c.all {
+		if why := uncertainCore[o.key]; why != "" {
+			part.unclear(o, why)
+		}
+		if o.key == "onion" && o.value != "0" {
+			m.unclearOnion(part, o)
 		}
 	}
+	_, onionSet := part.one(c.all, "onion", anyText)
+	uses := m.uses(part, c.all, "proxy")
 	if !uses {
 		add("proxy="+m.address(), "all outbound connections to public addresses use the proxy; implies listen=0 and discover=0")
 	}
-
-	onion, set := c.value("onion")
-	ours := set && (m.isProxy(onion) || m.isPage(onion))
-	for _, o := range c.all("onion") {
-		if m.isPage(o.value) {
-			m.removeOther(part, o, o.value, "")
-		} else if ours && m.upstream == "" && m.isProxy(o.value) {
-			part.remove(o, "without an --upstream such as Tor the proxy reaches no .onion peer")
-		}
+	listen, listenSet := part.one(c.all, "listen", coreBool)
+	listenOnion, _ := part.one(c.all, "listenonion", coreBool)
+	v2, v2Set := part.one(c.all, "v2transport", coreBool)
+	binds, announces := c.has("bind", "whitebind"), c.has("externalip")
+	chosen := listen == "1" || binds && !listenSet
+	listens := chosen || !listenSet && !c.has("proxy", "connect")
+	if listens && !chosen && m.proxy.Upstream != "" {
+		listens = false
+		part.hint("proxy= turns listening off, because inbound connections would show the address that the proxy's upstream hides; to accept those through Tor, " + besideProxy)
 	}
-	if m.upstream == "" && (!set || ours) {
+	switch {
+	case onionSet:
+	case m.proxy.Upstream != "" && listens:
+		add("onion="+m.address(), "connections to onion peers use the proxy, too; Core would make them through Tor itself if it found Tor's control port")
+	case m.proxy.Upstream == "" && listens && listenOnion != "0" && (c.has("torcontrol") || isOpen(m.sockets, "9051")):
+		part.unknown = append(part.unknown, "Tor's control port, through which this Core may connect to onion peers: noonion=1 would end that; "+besideProxy)
+	case m.proxy.Upstream == "":
 		add("noonion=1", "without an --upstream such as Tor the proxy reaches no .onion peer; Core does not try them")
 	}
-
-	_, listenSet := c.value("listen")
-	_, v2Set := c.value("v2transport")
-	listens := c.is("listen", len(c.all("bind"))+len(c.all("whitebind")) > 0 || !uses && !had && len(c.all("connect")) == 0)
 	if !listens {
 		if !v2Set {
 			add("v2transport=0", "leaves encryption to the proxy, which does not fall back to plaintext as Core does")
 		}
 		return
 	}
-	binds := len(c.all("bind"))+len(c.all("whitebind")) > 0
-	announces := len(c.all("externalip")) > 0
 	var keep []Line // inbound connections
-	if !listenSet && !binds {
+	if !chosen {
 		keep = append(keep, Line{Text: "listen=1", Why: inboundBypass})
 	}
-	if _, set := c.value("discover"); m.upstream == "" && !uses && !set && !announces {
-		keep = append(keep, Line{Text: "discover=1", Why: "the node keeps announcing its address to peers; proxy= would turn that off"})
+	if m.proxy.Upstream == "" && !uses {
+		if !c.has("discover") && !announces {
+			keep = append(keep, Line{Text: "discover=1", Why: "the node keeps announcing its address to peers; proxy= would turn that off"})
+		}
+		if !c.has("natpmp") {
+			keep = append(keep, Line{Text: "natpmp=1", Why: "the router keeps forwarding the port, by default since Core 30; proxy= would turn that off"})
+		}
 	}
-	byDefault := !listenSet && !binds && !announces
 	comment := ""
 	switch n, known := m.inbound(p, part.Network); {
-	case !byDefault:
+	case chosen || announces || v2 == "1":
 	case n > 0:
 		keep[0].Why = fmt.Sprintf("%s (connected now: %d)", inboundBypass, n)
 	case c.file == "":
-		part.hint("if no peer connects to this node from outside, write -v2transport=0 instead of -listen=1 and -discover=1")
+		part.hint("if no peer connects to this node from outside, write -v2transport=0 instead of -listen=1, -discover=1 and -natpmp=1")
 	case known && !v2Set:
 		add("v2transport=0", "EITHER, if no peer connects to this node from outside, and none is connected now: "+strictCore)
 		keep[0].Why = "OR, if peers do, these instead of the line after EITHER: " + inboundBypass
@@ -308,9 +324,11 @@ func (m *machine) planCore(p *process, part *Part) {
 	for _, l := range keep {
 		add(comment+l.Text, l.Why)
 	}
-	for _, o := range c.all("v2transport") {
-		if o.key == "v2transport" && o.off() || o.key == "nov2transport" && !o.off() {
-			part.remove(o, "inbound connections bypass the proxy, and this makes all of them plaintext")
+	if v2 == "0" {
+		for _, o := range c.all {
+			if o.key == "v2transport" {
+				part.remove(o, "inbound connections bypass the proxy, and this makes all of them plaintext")
+			}
 		}
 	}
 }

@@ -5,20 +5,27 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
 	"bip324proxy/internal/plain"
 )
 
-const maxFile = 1 << 20 // bytes of a configuration file; Core's example has 30 kB
+const (
+	maxFile    = 1 << 20 // bytes of a configuration file; Core's example has 30 kB
+	maxOptions = 1000    // known ones of a file
+	maxInclude = 20      // files that one includes
+)
 
 // option is one value of a program's configuration: a flag or a line.
 type option struct {
 	key, value string
+	name       string // the key as it is written
 	section    string // of the file
 	separator  string // between key and value
 	file       string // empty for a flag
@@ -26,32 +33,66 @@ type option struct {
 }
 
 func (o option) String() string {
+	if o.name == "no"+o.key { // affirmed
+		o.value = inverse(o.value)
+	}
 	switch {
 	case o.file == "":
-		return "-" + o.key + "=" + o.value
+		return "-" + o.name + "=" + o.value
 	case o.separator == ":":
-		return o.key + ": " + o.value
+		return o.name + ": " + o.value
 	}
-	return o.key + o.separator + o.value
+	return o.name + o.separator + o.value
 }
 
-// withoutCredentials returns the option without credentials, if it is the address of a proxy.
-func (o option) withoutCredentials() option {
-	if o.key == "proxy" || o.key == "onion" || o.key == "tor.socks" {
-		scheme := strings.Index(o.value, "://") + 1
-		if scheme > 0 {
-			scheme += len("//")
-		}
-		o.value = o.value[:scheme] + o.value[max(scheme, strings.LastIndex(o.value, "@")+1):]
+// inverse returns 1 for 0, and 0 for 1.
+func inverse(boolean string) string { return string('0' + '1' - boolean[0]) }
+
+// where returns where the option is, and its key, and its value only if that is a number or an address.
+func (o option) where() string {
+	text := o.name
+	if isAddress(o.value) || o.value == "0" || o.value == "1" {
+		text = o.String()
+	} else if o.file == "" {
+		text = "-" + text
 	}
-	return o
+	switch {
+	case o.file == "":
+		return "flag " + text
+	case o.line == 0:
+		return o.file + ": " + text
+	}
+	return fmt.Sprintf("line %d of %s: %s", o.line, o.file, text)
 }
 
-// off reports whether Core and go-flags read the value as false.
-func (o option) off() bool { return o.value == "0" || o.value == "false" }
+// isAddress reports whether the text is HOST:PORT, and nothing that means something to a shell.
+func isAddress(text string) bool {
+	host, port, err := net.SplitHostPort(text)
+	n, err2 := strconv.ParseUint(port, 10, 16)
+	return err == nil && err2 == nil && n > 0 && host != "" && isPlain(host, ".:-")
+}
+
+// isPath reports whether the text is an absolute path that means nothing else to a shell.
+func isPath(text string) bool {
+	also := "._-/"
+	if filepath.Separator == '\\' {
+		also += `:\`
+	}
+	return filepath.IsAbs(text) && isPlain(text, also)
+}
+
+// isPlain reports whether the text has only ASCII letters, digits and the other characters.
+func isPlain(text, other string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool {
+		return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && !strings.ContainsRune(other, r)
+	})
+}
 
 // readFile returns the text of a regular file. Anything else could make a reader wait forever.
 func readFile(path string) (string, error) {
+	if path == os.DevNull {
+		return "", nil
+	}
 	info, err := os.Stat(path)
 	if err != nil {
 		return "", fileError(path, err)
@@ -95,32 +136,70 @@ func fileError(path string, err error) error {
 	}
 }
 
-// parseFile returns the options of an INI file that have known keys, in order. Core allows a key to
-// begin with its section: regtest.proxy.
-func parseFile(text, path, separator string, known []string) (all []option) {
+// grammar is how a program writes its configuration file.
+type grammar struct {
+	separator string // between key and value
+	comments  bool   // a comment may follow a value
+}
+
+var (
+	coreGrammar  = grammar{"=", true}
+	goGrammar    = grammar{"=", false} // go-flags
+	bcoinGrammar = grammar{":", false}
+	torGrammar   = grammar{" ", true}
+)
+
+// parse returns the options of a file that have known keys, in order. A key that a program may read
+// as a known one, though it is written otherwise, has that one as its key and another name.
+func (g grammar) parse(text, path string, known []string) (all []option, err error) {
+	if strings.HasPrefix(text, "\ufeff") {
+		return nil, fmt.Errorf("%s begins with a byte order mark, which belongs to its first line; save it without one (UTF-8 without BOM), and run this again", path)
+	}
 	section, n := "", 0
 	for line := range strings.Lines(text) {
 		n++
-		line = strings.TrimSpace(strings.TrimPrefix(line, "\ufeff"))
-		if strings.HasPrefix(line, "[") && strings.Contains(line, "]") {
-			section = line[1:strings.Index(line, "]")]
+		if g.comments {
+			line, _, _ = strings.Cut(line, "#")
+		}
+		line = strings.TrimSpace(line)
+		if strings.HasPrefix(line, "[") && strings.HasSuffix(line, "]") {
+			section = line[1 : len(line)-1]
 			continue
 		}
-		key, value, _ := strings.Cut(line, separator)
-		o := option{strings.TrimSpace(key), strings.TrimSpace(value), section, separator, path, n}
-		if !slices.Contains(known, o.key) {
-			s, key, dotted := strings.Cut(o.key, ".")
-			if !dotted || !slices.Contains(known, key) {
+		name, value, _ := strings.Cut(line, g.separator)
+		o := option{name: strings.TrimSpace(name), value: strings.TrimSpace(value), section: section, separator: g.separator, file: path, line: n}
+		if o.key = keyOf(section, o.name, known); o.key == "" {
+			s, name, dotted := strings.Cut(o.name, ".") // as Core has it: regtest.proxy
+			if !dotted || section != "" || !slices.Contains(known, name) {
 				continue
 			}
-			o.section, o.key = s, key
+			o.section, o.key, o.name = s, name, name
 		}
-		value, _, _ = strings.Cut(o.value, "#")
-		o.value = strings.Trim(strings.TrimSpace(value), `"`)
-		all = append(all, o.withoutCredentials())
+		if all = append(all, o); len(all) > maxOptions {
+			return nil, fmt.Errorf("%s has more than %d lines about proxies and networks, too many to plan for", path, maxOptions)
+		}
 	}
-	return all
+	return all, nil
 }
+
+// keyOf returns the known key that a program may read the name as, or "". go-flags takes the names of
+// the fields in its code, too, and those within a section; bcoin ignores hyphens.
+func keyOf(section, name string, known []string) string {
+	if slices.Contains(known, name) {
+		return name
+	}
+	folded, section := fold(name), strings.ToLower(section)
+	for _, k := range known {
+		group, rest, dotted := strings.Cut(k, ".")
+		inGroup := dotted && (section == group || section == "" || section == "application options") && fold(rest) == folded
+		if fold(k) == folded || inGroup {
+			return k
+		}
+	}
+	return ""
+}
+
+func fold(key string) string { return strings.ToLower(strings.ReplaceAll(key, "-", "")) }
 
 // parseFlags returns the flags with known keys. A flag without "=" takes the next argument if
 // it is one of spaced, and is otherwise true.
@@ -138,7 +217,7 @@ func parseFlags(args []string, known []string, spaced ...string) (all []option) 
 				value = args[i]
 			}
 		}
-		all = append(all, option{key: key, value: value, separator: "="}.withoutCredentials())
+		all = append(all, option{key: key, name: key, value: value, separator: "="})
 	}
 	return all
 }
@@ -151,12 +230,6 @@ func last(all []option, keys ...string) (value string, ok bool) {
 		}
 	}
 	return value, ok
-}
-
-// isOn reports whether the last option with that key, a boolean, is true.
-func isOn(all []option, key string) bool {
-	value, ok := last(all, key)
-	return ok && value != "" && !option{value: value}.off()
 }
 
 // joined returns path, relative to dir, with a leading ~ replaced by home.

@@ -15,6 +15,9 @@ import (
 	"bip324proxy/transport"
 )
 
+// maxUnknown is how many of the settings that setup cannot plan for it prints.
+const maxUnknown = 10
+
 // plan returns what is left to do for a program.
 func (m *machine) plan(p *process) Part {
 	part := Part{Name: p.name, PID: p.pid}
@@ -22,12 +25,17 @@ func (m *machine) plan(p *process) Part {
 	if p.pid > 0 {
 		where = fmt.Sprintf("process %d", p.pid)
 	}
-	if p.container {
-		m.watch(&process{kind: p.kind}, &part, where+" in a container")
+	if p.apart != "" {
+		m.watch(&process{kind: p.kind}, &part, where+" in "+p.apart)
 		if part.State == ToDo {
-			part.What = where + " runs in a container, whose 127.0.0.1 is not this machine's; the proxy has no session from it"
+			part.What = where + " runs in " + p.apart + ", whose 127.0.0.1 is not this machine's; the proxy has no session from it"
 			part.Hints = append(m.notAllowed(), "see “In another container or on another machine” in docs/clients.md")
 		}
+		return part
+	}
+	if p.hidden {
+		part.State, part.What = ToDo, where+": its network and its files cannot be seen"
+		part.hint("run this as its owner, or with sudo")
 		return part
 	}
 	if file := p.confFile(); file != "" && !filepath.IsAbs(file) {
@@ -39,6 +47,12 @@ func (m *machine) plan(p *process) Part {
 	if _, err := os.Stat(part.File); part.File != "" && errors.Is(err, fs.ErrNotExist) {
 		part.Create = true
 	}
+	if m.silent && part.What == "" && part.State == "" {
+		part.unknown = append(part.unknown, "whether "+m.address()+" has an upstream: its status page does not answer. Run it with --status, and give this command the same settings")
+	}
+	if address, isUnix := strings.CutPrefix(m.address(), "unix:"); !isAddress(address) && !(isUnix && isPath(address)) {
+		part.unknown = append(part.unknown, "the proxy's address, which is neither HOST:PORT nor unix:/PATH of plain characters")
+	}
 	if part.Network != "" {
 		where += " on " + part.Network
 	}
@@ -47,9 +61,12 @@ func (m *machine) plan(p *process) Part {
 		part.What = where + ": " + part.What
 	case part.State == ToDo:
 		part.What = where
-	case part.direct != "":
-		part.State, part.What = ToDo, where+": the proxy needs an upstream first"
-		part.Add, part.Remove, part.Hints = nil, nil, []string{part.direct}
+	case len(part.unknown) > 0:
+		part.State, part.What = ToDo, where+": setup prints no lines, because of:"
+		part.Add, part.Remove, part.Hints = nil, nil, part.unknown
+		if more := len(part.unknown) - maxUnknown; more > 0 {
+			part.Hints = append(slices.Clone(part.unknown[:maxUnknown]), fmt.Sprintf("and %d more", more))
+		}
 	case len(part.Add)+len(part.Remove) > 0:
 		part.State, part.What = ToDo, where+": not configured"
 		if strings.HasPrefix(m.address(), "unix:") && p.name != "Bitcoin Core" {
@@ -64,7 +81,10 @@ func (m *machine) plan(p *process) Part {
 
 // watch reports the sessions of a configured program.
 func (m *machine) watch(p *process, part *Part, where string) {
-	part.State, part.What = ToDo, where+": configured"
+	part.State, part.What = ToDo, where
+	if p.pid > 0 || p.conf != "" { // its file was read
+		part.What += ": configured"
+	}
 	if m.proxy.Status == nil {
 		part.hint("its sessions are unknown, because the proxy's status page does not answer")
 		return
@@ -101,7 +121,7 @@ func (m *machine) watch(p *process, part *Part, where string) {
 	if sum == 1 {
 		sessions = "session"
 	}
-	part.What = fmt.Sprintf("%s: configured; %d %s: %s", where, sum, sessions, strings.Join(words, ", "))
+	part.What += fmt.Sprintf("; %d %s: %s", sum, sessions, strings.Join(words, ", "))
 }
 
 // isFrom reports whether a session's client is the program.

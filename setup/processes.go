@@ -34,14 +34,15 @@ var kinds = []*kind{
 // process is a running program or, if pid is 0, one that is not running and has the configuration file conf.
 type process struct {
 	*kind
-	pid       int
-	args      []string // without the program's name
-	dir       string   // its working directory, empty if unknown
-	home      string
-	conf      string // set if pid is 0
-	started   time.Time
-	container bool     // it runs in a container
-	inodes    []uint64 // of its sockets, nil if unknown
+	pid     int
+	args    []string // without the program's name
+	dir     string   // its working directory, empty if unknown
+	home    string
+	conf    string // set if pid is 0
+	started time.Time
+	apart   string   // the container or network namespace in which it runs, if that is another one
+	hidden  bool     // where it runs cannot be seen
+	inodes  []uint64 // of its sockets, nil if unknown
 }
 
 // socket is a TCP socket of this machine.

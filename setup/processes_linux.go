@@ -25,6 +25,7 @@ func processes() (all []*process, err error) {
 		return nil, err
 	}
 	own, _ := os.ReadFile("/proc/self/cgroup")
+	network, _ := os.Readlink("/proc/self/ns/net")
 	for _, d := range dirs {
 		pid, err := strconv.Atoi(d.Name())
 		if err != nil {
@@ -47,7 +48,15 @@ func processes() (all []*process, err error) {
 		}
 		p.started = startTime(dir)
 		groups, _ := os.ReadFile(filepath.Join(dir, "cgroup"))
-		p.container = inContainer.Match(groups) && !inContainer.Match(own)
+		its, err := os.Readlink(filepath.Join(dir, "ns", "net"))
+		switch {
+		case inContainer.Match(groups) && !inContainer.Match(own):
+			p.apart = "a container"
+		case err != nil:
+			p.hidden = true
+		case its != network:
+			p.apart = "another network namespace"
+		}
 		if files, err := os.ReadDir(filepath.Join(dir, "fd")); err == nil {
 			p.inodes = []uint64{}
 			for _, f := range files {

@@ -9,12 +9,12 @@ package setup
 
 import (
 	"cmp"
-	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"bip324proxy/internal/listen"
@@ -61,7 +61,7 @@ type Part struct {
 	Remove  []Line   `json:"remove,omitempty"`
 	Add     []Line   `json:"add,omitempty"`
 
-	direct string // if not empty, why its lines would lead to direct connections
+	unknown []string // settings that setup cannot plan for; then it prints no lines
 }
 
 // Line is a line to write or to remove.
@@ -78,18 +78,36 @@ func (p *Part) remove(o option, why string) {
 	p.Remove = append(p.Remove, Line{Text: o.String(), Why: why, File: o.file, Number: o.line})
 }
 
+// unclear records that there is no plan for a program with this option, and why.
+func (p *Part) unclear(o option, why string) { p.unknown = append(p.unknown, o.where()+": "+why) }
+
+// one returns the value of the options with that key, as parse returns it, and whether there are any.
+// Values that parse does not know, and values that differ, are unclear.
+func (p *Part) one(all []option, key string, parse func(string) (string, bool)) (value string, set bool) {
+	for _, o := range all {
+		if o.key != key {
+			continue
+		}
+		switch v, ok := parse(o.value); {
+		case !ok:
+			p.unclear(o, "must be 0 or 1; anything else is easily misread")
+		case set && v != value:
+			p.unclear(o, "it is also set to another value; remove one of them, and run this again")
+		default:
+			value, set = v, true
+		}
+	}
+	return value, set
+}
+
 func (p *Part) hint(text string) { p.Hints = append(p.Hints, text) }
 
 // Look examines this machine, or, if file is not empty, only the program with that
 // configuration file. The error is about a file that no known program has.
 func Look(proxy Proxy, file string) (*Report, error) {
 	all, err := processes()
-	m := &machine{proxy: proxy, upstream: proxy.Upstream, sockets: sockets()}
-	for _, p := range all {
-		if p.name == "bip324-proxy" {
-			m.own = append(m.own, p)
-		}
-	}
+	m := &machine{proxy: proxy, sockets: sockets()}
+	m.silent = proxy.Status == nil && m.isListening()
 	found := candidates(all, file)
 	runs := slices.ContainsFunc(found, func(p *process) bool { return p.pid > 0 })
 	var parts []Part
@@ -97,7 +115,11 @@ func Look(proxy Proxy, file string) (*Report, error) {
 		switch {
 		case file != "" && !samePath(p.confFile(), file):
 		case file == "" && runs && p.pid == 0:
-			parts = append(parts, Part{Name: p.name, State: Note, File: p.conf, What: "not running; for its lines: bip324-proxy setup " + p.conf})
+			path := p.conf
+			if !isPath(path) {
+				path = "FILE"
+			}
+			parts = append(parts, Part{Name: p.name, State: Note, File: p.conf, What: "not running; for its lines: bip324-proxy setup " + path})
 		default:
 			parts = append(parts, m.plan(p))
 		}
@@ -123,10 +145,9 @@ func Look(proxy Proxy, file string) (*Report, error) {
 
 // machine has what plans depend on.
 type machine struct {
-	proxy    Proxy
-	upstream string // the URL of the proxy's upstream, or of the one that a program needs
-	sockets  []socket
-	own      []*process // proxies like this one
+	proxy   Proxy
+	silent  bool // something listens at the proxy's address, but its upstream is unknown
+	sockets []socket
 }
 
 // address returns the address at which programs on this machine reach the proxy.
@@ -148,70 +169,87 @@ func (m *machine) address() string {
 
 // isProxy reports whether addr, from a program's configuration, is the proxy's.
 func (m *machine) isProxy(addr string) bool {
-	return slices.ContainsFunc(append([]string{m.address()}, m.proxy.Listen...), func(spec string) bool { return isAt(addr, spec) })
+	return slices.ContainsFunc(m.proxy.Listen, func(spec string) bool { return isAt(addr, spec) })
 }
 
-// isPage reports whether a program that has this address mistakes the status page for the proxy.
-func (m *machine) isPage(addr string) bool { return isAt(addr, m.proxy.Page) && !m.isProxy(addr) }
+// isPage reports whether addr, from a program's configuration, is the status page's.
+func (m *machine) isPage(addr string) bool {
+	return m.proxy.Status != nil && isAt(addr, m.proxy.Page) && !m.isProxy(addr)
+}
 
-// isAt reports whether addr, as a program has it, is that of the listener spec.
+// isUpstream reports whether addr, from a program's configuration, is the proxy's upstream.
+func (m *machine) isUpstream(addr string) bool {
+	return m.proxy.Upstream != "" && m.proxy.Upstream == "socks5://"+addr
+}
+
+// isAt reports whether addr, from a program's configuration, reaches the listener spec on this machine.
 func isAt(addr, spec string) bool {
-	addr = strings.TrimPrefix(addr, "socks5://")
 	path, _, _ := strings.Cut(spec, "?")
-	return addr != "" && (addr == path || strings.Replace(addr, "localhost:", "127.0.0.1:", 1) == path)
+	addr = strings.Replace(addr, "localhost:", "127.0.0.1:", 1)
+	if addr == path {
+		return addr != ""
+	}
+	to, err := netip.ParseAddrPort(addr)
+	host, port, err2 := net.SplitHostPort(spec)
+	if err != nil || err2 != nil || strconv.Itoa(int(to.Port())) != port {
+		return false
+	}
+	at, err := netip.ParseAddr(cmp.Or(host, "::"))
+	return err == nil && (at == to.Addr() || at.IsUnspecified() && to.Addr().IsLoopback() && (at.Is6() || to.Addr().Is4()))
 }
 
-// removeOther removes a line that has the address of another proxy; why says why it must go.
-func (m *machine) removeOther(part *Part, o option, addr, why string) {
-	if m.isPage(addr) {
-		why = "points at the status page (" + m.proxy.Page + "); must be " + m.address()
-	} else {
-		m.replaces(part, addr, &o)
+const otherProxy = "neither bip324-proxy nor its upstream. If another proxy is replaced, peers may see this machine's address: follow docs/tor.md, or remove it if you want direct connections, and run this again"
+
+// uses reports whether an option with that key has the proxy's address. It removes those that have
+// the address of its upstream or of its status page; all others are unclear.
+func (m *machine) uses(part *Part, all []option, key string) (uses bool) {
+	for _, o := range all {
+		switch {
+		case o.key != key:
+		case m.isProxy(o.value):
+			uses = true
+		case m.isPage(o.value):
+			part.remove(o, "points at the status page ("+m.proxy.Page+"); must be "+m.address())
+		case m.isUpstream(o.value):
+			part.remove(o, "the proxy connects through it: it is its upstream")
+		case o.value == "" || o.value == "0":
+			part.unclear(o, "it turns a proxy off; remove it, and run this again")
+		default:
+			part.unclear(o, otherProxy)
+		}
 	}
-	part.remove(o, why)
+	return uses
 }
 
-// replaces records in part that the program now uses another proxy, set by o or, if o is nil, by
-// default. If the proxy has no upstream, it needs that one: it would otherwise connect to peers
-// directly.
-func (m *machine) replaces(part *Part, addr string, o *option) {
-	if m.proxy.Upstream != "" || m.isOwn(addr) {
-		return
-	}
-	url := "socks5://" + addr
-	if path, isPath := strings.CutPrefix(addr, "unix:"); isPath {
-		url = "socks5+unix://" + path
-	} else if strings.LastIndex(addr, ":") <= strings.LastIndex(addr, "]") {
-		url += ":9050" // Core's default
-	}
-	m.upstream = cmp.Or(m.upstream, url)
-	where := ""
-	if o != nil && o.line > 0 {
-		where = fmt.Sprintf(", by line %d of %s", o.line, o.file)
-	}
-	part.direct = "it uses the proxy " + addr + where + ". Without an upstream bip324-proxy would connect to peers directly, and they would see this machine's address. " +
-		"Run bip324-proxy with --upstream " + url + ", then run this again for the lines to write. If you want direct connections, remove that proxy from its settings first"
-}
+const besideProxy = "see “Tor, I2P and CJDNS beside the proxy” in docs/clients.md"
 
-// isOwn reports whether another bip324-proxy listens at the address.
-func (m *machine) isOwn(addr string) bool {
-	return slices.ContainsFunc(m.sockets, func(s socket) bool {
-		return s.listening && s.local.String() == addr &&
-			slices.ContainsFunc(m.own, func(p *process) bool { return slices.Contains(p.inodes, s.inode) })
-	})
+// unclearOnion records the option, a proxy for onion peers, as unclear unless it is this proxy with
+// an upstream.
+func (m *machine) unclearOnion(part *Part, o option) {
+	switch {
+	case m.isPage(o.value):
+		part.unclear(o, "points at the status page ("+m.proxy.Page+"); must be "+m.address())
+	case !m.isProxy(o.value):
+		part.unclear(o, "connections to onion peers bypass this proxy; "+besideProxy)
+	case m.proxy.Upstream == "":
+		part.unclear(o, "without an --upstream such as Tor the proxy reaches no .onion peer; remove it, and run this again")
+	}
 }
 
 func (m *machine) proxyPart() Part {
 	p := Part{Name: "proxy", State: OK, What: m.address() + ": listening; the status page answers at " + m.proxy.Page}
-	flags := " --status " + m.proxy.Page
-	if m.upstream != "" {
-		flags = " --upstream " + m.upstream + flags
-	}
 	switch {
 	case m.proxy.Status != nil:
 	case !m.isListening():
 		p.State, p.What = ToDo, m.address()+": nothing is listening there"
-		p.hint("start the proxy: bip324-proxy" + flags)
+		page := m.proxy.Page
+		if !isAddress(page) {
+			page = "HOST:PORT"
+		}
+		p.hint("start the proxy: bip324-proxy --status " + page)
+		if m.proxy.Upstream != "" {
+			p.hint("and with the --upstream that you gave to setup")
+		}
 	default:
 		p.State, p.What = ToDo, m.address()+": listening, but its sessions are unknown: "+m.proxy.Err.Error()
 	}

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -20,14 +21,18 @@ const address, page = "127.0.0.1:1324", "127.0.0.1:1325"
 // planOf returns the plan of a kind with this configuration file.
 func planOf(t *testing.T, m *machine, name, conf string, flags ...string) Part {
 	t.Helper()
-	i := slices.IndexFunc(kinds, func(k *kind) bool { return k.name == name })
+	k := kindNamed(name)
 	dir := t.TempDir()
-	path := filepath.Join(dir, kinds[i].conf)
+	path := filepath.Join(dir, k.conf)
 	write(t, path, conf)
 	if m.proxy.Listen == nil {
 		m.proxy.Listen = []string{address, "[::1]:1324"}
 	}
-	return m.plan(&process{kind: kinds[i], home: dir, dir: dir, conf: path, args: flags})
+	return m.plan(&process{kind: k, home: dir, dir: dir, conf: path, args: flags})
+}
+
+func kindNamed(name string) *kind {
+	return kinds[slices.IndexFunc(kinds, func(k *kind) bool { return k.name == name })]
 }
 
 func write(t *testing.T, path, text string) {
@@ -96,46 +101,79 @@ func TestPlansAreRecipes(t *testing.T) {
 }
 
 func TestPlanCore(t *testing.T) {
-	const strict = "proxy=" + address + " noonion=1 v2transport=0"
+	const use = "proxy=" + address
+	const strict = use + " noonion=1 v2transport=0"
+	const configured = use + "\nnoonion=1\nv2transport=0\n"
+	const tor = "socks5://127.0.0.1:9050"
 	for _, c := range []struct {
 		name, conf, flags, upstream string
 		files                       map[string]string
 		add, remove                 string
-		needs                       string // the upstream that the proxy needs
+		unclear                     string // what its settings are said to be, or where
 	}{
-		{name: "by default it listens", add: "proxy=" + address + " noonion=1 listen=1 discover=1 #v2transport=0"},
-		{name: "the status page", conf: "proxy=" + page + "\nnoonion=1\nv2transport=0", remove: "proxy=" + page, add: "proxy=" + address},
-		{name: "the status page, by name, and for onion peers", conf: "proxy=" + address + "\nonion=localhost:1325\nv2transport=0", remove: "onion=localhost:1325", add: "noonion=1"},
+		{name: "by default it listens", add: use + " noonion=1 listen=1 discover=1 natpmp=1 #v2transport=0"},
+		{name: "by default it listens, through Tor", upstream: tor, add: use + " v2transport=0"},
+		{name: "listens, through Tor", conf: "listen=1", upstream: tor, add: use + " onion=" + address},
+		{name: "listens, configured but for onion peers", conf: use + "\nlisten=1", upstream: tor, add: "onion=" + address},
+		{name: "the status page", conf: "proxy=" + page + "\nnoonion=1\nv2transport=0", remove: "proxy=" + page, add: use},
+		{name: "the status page, by name, and for onion peers", conf: use + "\nonion=localhost:1325\nv2transport=0", unclear: "points at the status page"},
 		{name: "does not listen", conf: "listen=0", add: strict},
 		{name: "does not listen, by a flag", flags: "-nolisten", add: strict},
 		{name: "a negation", conf: "nolisten=1", add: strict},
-		{name: "the first line counts", conf: "listen=0\nlisten=1", add: strict},
-		{name: "the last flag counts", flags: "-listen=1 -listen=0", add: strict},
-		{name: "announces an address", conf: "externalip=192.0.2.1", add: "proxy=" + address + " noonion=1 listen=1"},
-		{name: "configured", conf: "proxy=" + address + "\nonion=0\nv2transport=0"},
+		{name: "a double negation", conf: "nolisten=0", add: use + " noonion=1 discover=1 natpmp=1"},
+		{name: "two values", conf: "listen=0\nlisten=1", unclear: "line 2 of DIR/bitcoin.conf: listen=1: it is also set to another value"},
+		{name: "two values of a flag", flags: "-listen=1 -listen=0", unclear: "flag -listen=0: it is also set"},
+		{name: "announces an address", conf: "externalip=192.0.2.1", add: use + " noonion=1 listen=1 natpmp=1"},
+		{name: "configured", conf: use + "\nonion=0\nv2transport=0"},
 		{name: "configured by name", conf: "proxy=localhost:1324\nnoonion=1\nv2transport=0"},
-		{name: "configured by flags", flags: "-proxy=" + address + " -noonion -v2transport=0"},
-		{name: "its own v2", conf: "proxy=" + address + "\nnoonion=1\nv2transport=1"},
-		{name: "listens, configured", conf: "proxy=" + address + "\nnoonion=1\nlisten=1\ndiscover=1"},
-		{name: "inbound in plaintext", conf: "proxy=" + address + "\nnoonion=1\nlisten=1\nv2transport=0", remove: "v2transport=0"},
-		{name: "Tor for onion peers only", conf: "proxy=" + address + "\nonion=127.0.0.1:9050\nv2transport=0"},
-		{name: "Tor for onion peers only, by its network", conf: "proxy=" + address + "\nproxy=127.0.0.1:9050=onion\nnoonion=1\nv2transport=0"},
-		{name: "onion through the proxy", conf: "proxy=" + address + "\nonion=" + address + "\nv2transport=0", remove: "onion=" + address, add: "noonion=1"},
-		{name: "onion through the proxy and Tor", conf: "proxy=" + address + "\nonion=" + address + "\nv2transport=0", upstream: "socks5://127.0.0.1:9050"},
-		{name: "Tor", conf: "# mine\nproxy=127.0.0.1:9050 # tor", remove: "proxy=127.0.0.1:9050", add: "proxy=" + address + " v2transport=0", needs: "socks5://127.0.0.1:9050"},
-		{name: "Tor without a port", conf: "proxy=127.0.0.1", remove: "proxy=127.0.0.1", add: "proxy=" + address + " v2transport=0", needs: "socks5://127.0.0.1:9050"},
-		{name: "Tor's socket", conf: "proxy=unix:/run/tor/socks", remove: "proxy=unix:/run/tor/socks", add: "proxy=" + address + " v2transport=0", needs: "socks5+unix:///run/tor/socks"},
-		{name: "the upstream already", conf: "proxy=127.0.0.1:9050\nlisten=1", upstream: "socks5://127.0.0.1:9050", remove: "proxy=127.0.0.1:9050", add: "proxy=" + address},
-		{name: "a flag", conf: "proxy=" + address + "\nnoonion=1\nv2transport=0", flags: "-proxy=127.0.0.1:9050", remove: "-proxy=127.0.0.1:9050", needs: "socks5://127.0.0.1:9050"},
-		{name: "off", conf: "proxy=0\n" + "proxy=" + address + "\nnoonion=1\nv2transport=0", remove: "proxy=0"},
-		{name: "IPv4 only", conf: "proxy=" + address + "=ipv4\nnoonion=1\nlisten=0", remove: "proxy=" + address + "=ipv4", add: "proxy=" + address + " v2transport=0"},
-		{name: "another network's section", conf: "proxy=" + address + "\nnoonion=1\nv2transport=0\n[test]\nproxy=127.0.0.1:9050"},
-		{name: "the network's section", conf: "chain=test\nproxy=" + address + "\nnoonion=1\nv2transport=0\n[test]\nproxy=127.0.0.1:9050", remove: "proxy=127.0.0.1:9050", needs: "socks5://127.0.0.1:9050"},
-		{name: "the network's section, in one word", conf: "proxy=" + address + "\nnoonion=1\nv2transport=0\nregtest.proxy=127.0.0.1:9050", flags: "-regtest", remove: "proxy=127.0.0.1:9050", needs: "socks5://127.0.0.1:9050"},
-		{name: "settings.json", conf: "proxy=" + address + "\nnoonion=1\nv2transport=0", flags: "-testnet", files: map[string]string{"testnet3/settings.json": `{"proxy": "127.0.0.1:9050", "wallet": ["x"]}`}, remove: "proxy=127.0.0.1:9050", needs: "socks5://127.0.0.1:9050"},
-		{name: "an included file", conf: "includeconf=more.conf\nnoonion=1\nv2transport=0", files: map[string]string{"more.conf": "proxy=" + address + "\nincludeconf=more.conf\nproxy=10.0.0.1:9050"}, remove: "proxy=10.0.0.1:9050", needs: "socks5://10.0.0.1:9050"},
-		{name: "no file", conf: "proxy=127.0.0.1:9050", flags: "-noconf", add: "-proxy=" + address + " -noonion=1 -listen=1 -discover=1"},
-		{name: "credentials by mistake", conf: "proxy=user:hunter2@127.0.0.1:9050\nlisten=0", remove: "proxy=127.0.0.1:9050", add: "proxy=" + address + " v2transport=0", needs: "socks5://127.0.0.1:9050"},
+		{name: "configured by flags", flags: "-" + use + " -noonion -v2transport=0"},
+		{name: "its own v2", conf: use + "\nnoonion=1\nv2transport=1"},
+		{name: "listens, configured", conf: use + "\nnoonion=1\nlisten=1\ndiscover=1"},
+		{name: "inbound in plaintext", conf: use + "\nnoonion=1\nlisten=1\nv2transport=0", remove: "v2transport=0"},
+		{name: "inbound in plaintext, by negation", conf: use + "\nnoonion=1\nlisten=1\nnov2transport=1", remove: "nov2transport=1"},
+		{name: "by default it listens, inbound in plaintext", conf: "v2transport=0", remove: "v2transport=0", add: use + " noonion=1 listen=1 discover=1 natpmp=1 #v2transport=0"},
+		{name: "inbound in plaintext, in a word", conf: use + "\nnoonion=1\nlisten=1\nv2transport=no", unclear: "v2transport: must be 0 or 1"},
+		{name: "listening, in a word", conf: "listen=true", unclear: "line 1 of DIR/bitcoin.conf: listen: must be 0 or 1"},
+		{name: "no listening, in a word", conf: "listen=no", unclear: "must be 0 or 1"},
+		{name: "a negation in a word", conf: "nolisten=true", unclear: "must be 0 or 1"},
+		{name: "Tor for onion peers only", conf: use + "\nonion=127.0.0.1:9050\nv2transport=0", unclear: "onion=127.0.0.1:9050: connections to onion peers bypass this proxy"},
+		{name: "Tor for onion peers only, by its network", conf: "proxy=127.0.0.1:9050=onion\nlisten=0", unclear: "line 1 of DIR/bitcoin.conf: proxy: neither bip324-proxy"},
+		{name: "IPv4 by its network, in capitals", conf: configured + "proxy=127.0.0.1:9050=IPv4", unclear: "line 4 of"},
+		{name: "onion through the proxy", conf: use + "\nonion=" + address + "\nv2transport=0", unclear: "without an --upstream such as Tor"},
+		{name: "onion through the proxy and Tor", conf: use + "\nonion=" + address + "\nv2transport=0", upstream: tor},
+		{name: "Tor", conf: "# mine\nproxy=127.0.0.1:9050 # tor", unclear: "line 2 of DIR/bitcoin.conf: proxy=127.0.0.1:9050: neither bip324-proxy nor its upstream"},
+		{name: "Tor without a port", conf: "proxy=127.0.0.1", unclear: "proxy: neither"},
+		{name: "Tor's socket", conf: "proxy=unix:/run/tor/socks", unclear: "proxy: neither"},
+		{name: "another upstream than Tor", conf: "proxy=127.0.0.1:9050\nlisten=0", upstream: "socks5://10.0.0.9:1080", unclear: "neither bip324-proxy nor its upstream"},
+		{name: "the upstream already", conf: "proxy=127.0.0.1:9050\nlisten=1", upstream: tor, remove: "proxy=127.0.0.1:9050", add: use + " onion=" + address},
+		{name: "a flag", conf: configured, flags: "-proxy=127.0.0.1:9050", unclear: "flag -proxy=127.0.0.1:9050: "},
+		{name: "off", conf: "proxy=0\n" + configured, unclear: "turns a proxy off"},
+		{name: "off, without a value", conf: "proxy=\nlisten=0", unclear: "turns a proxy off"},
+		{name: "off, by negation", conf: configured, flags: "-noproxy", unclear: "flag -noproxy=1: it turns a proxy off"},
+		{name: "IPv4 only", conf: use + "=ipv4\nnoonion=1\nlisten=0", unclear: "line 1"},
+		{name: "quotes, which Core keeps", conf: strings.ReplaceAll(configured, address, `"`+address+`"`), unclear: "line 1 of DIR/bitcoin.conf: proxy:"},
+		{name: "quotes around a number", conf: "listen=\"0\"", unclear: "listen: must be 0 or 1"},
+		{name: "a BOM, for which Core ignores the first line", conf: "\ufeff" + configured, unclear: "DIR/bitcoin.conf begins with a byte order mark"},
+		{name: "only onion", conf: "onlynet=onion\nlisten=1", unclear: "may not start with the lines"},
+		{name: "I2P", conf: configured + "i2psam=127.0.0.1:7656", unclear: "I2P peers bypass the proxy"},
+		{name: "Tor's control port", conf: "torcontrol=127.0.0.1:9051", unclear: "Tor's control port"},
+		{name: "Tor's control port, not used", conf: "torcontrol=127.0.0.1:9051\nlisten=0", add: strict},
+		{name: "a key in capitals, which Core ignores", conf: "Proxy=" + address + "\nlisten=0", unclear: "Core reads only proxy"},
+		{name: "an unknown chain", conf: "chain=mars", unclear: "its chain"},
+		{name: "a negation of an address", conf: configured + "nobind=1", unclear: "negation"},
+		{name: "too many lines", conf: strings.Repeat(use+"\n", maxOptions+1), unclear: "too many to plan for"},
+		{name: "too many files", conf: strings.Repeat("includeconf=bitcoin.conf\n", maxInclude+1), unclear: "too many to plan for"},
+		{name: "a shell's words", conf: "proxy=$(touch${IFS}/tmp/x):1080", unclear: "line 1 of DIR/bitcoin.conf: proxy: "},
+		{name: "another network's section", conf: configured + "[test]\nproxy=127.0.0.1:9050"},
+		{name: "a listener of mainnet, on another network", conf: "chain=regtest\nbind=127.0.0.1:1\nconnect=0", add: use + " noonion=1 listen=1 discover=1 natpmp=1 #v2transport=0"},
+		{name: "the network's section", conf: "chain=test\n" + configured + "[test]\nproxy=127.0.0.1:9050", unclear: "line 6"},
+		{name: "the network's section, in one word", conf: configured + "regtest.proxy=127.0.0.1:9050", flags: "-regtest", unclear: "line 4"},
+		{name: "settings.json", conf: configured, flags: "-testnet", files: map[string]string{"testnet3/settings.json": `{"proxy": "127.0.0.1:9050", "wallet": ["x"]}`}, unclear: "settings.json: proxy=127.0.0.1:9050"},
+		{name: "settings.json, a list", conf: configured, files: map[string]string{"settings.json": `{"onion": ["127.0.0.1:9050"]}`}, unclear: "settings.json: onion: "},
+		{name: "an included file", conf: "includeconf=more.conf\nnoonion=1\nv2transport=0", files: map[string]string{"more.conf": use + "\nincludeconf=more.conf\nproxy=10.0.0.1:9050"}, unclear: "line 3 of DIR/more.conf"},
+		{name: "no file", conf: "proxy=127.0.0.1:9050", flags: "-noconf", add: "-" + use + " -noonion=1 -listen=1 -discover=1 -natpmp=1"},
+		{name: "an empty file", flags: "-listen=0 -conf=" + os.DevNull, add: "-" + strings.ReplaceAll(strict, " ", " -")},
+		{name: "credentials by mistake", conf: "proxy=user:hunter2@127.0.0.1:9050\nlisten=0", unclear: "bitcoin.conf: proxy: "},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -144,19 +182,15 @@ func TestPlanCore(t *testing.T) {
 			}
 			path := filepath.Join(dir, "bitcoin.conf")
 			write(t, path, c.conf+"\n")
-			with := func(upstream string) Part {
-				m := &machine{proxy: Proxy{Listen: []string{address}, Page: page, Upstream: upstream}, upstream: upstream}
-				return m.plan(&process{kind: kinds[0], pid: 1, args: append(strings.Fields(c.flags), "-datadir="+dir)})
-			}
-			part := with(c.upstream)
-			if c.needs != "" {
-				if hint := strings.Join(part.Hints, ""); len(part.Add)+len(part.Remove) > 0 || part.State != ToDo || !strings.Contains(hint, "--upstream "+c.needs+",") {
-					t.Errorf("without the upstream %s: got %+v", c.needs, part)
-				}
-				part = with(c.needs)
-			}
+			m := &machine{proxy: Proxy{Listen: []string{address}, Page: page, Upstream: c.upstream, Status: new(status.Report)}}
+			part := m.plan(&process{kind: kinds[0], pid: 1, args: append(strings.Fields(c.flags), "-datadir="+dir)})
+			hints := strings.Join(part.Hints, "\n")
 			if texts(part.Add) != c.add || texts(part.Remove) != c.remove {
 				t.Errorf("add %q, want %q; remove %q, want %q\n%+v", texts(part.Add), c.add, texts(part.Remove), c.remove, part)
+			}
+			if want := strings.ReplaceAll(c.unclear, "DIR/", dir+string(filepath.Separator)); !strings.Contains(hints, want) ||
+				strings.Contains(part.What, ": configured") != (c.add+c.remove+c.unclear == "") || strings.Contains(hints, "hunter2") || strings.Contains(hints, "$(") {
+				t.Errorf("%s: got %q, want %q", part.What, part.Hints, want)
 			}
 			for _, l := range part.Remove {
 				if says := "points at the status page (" + page + "); must be " + address; (l.Why == says) != strings.HasSuffix(l.Text, ":1325") {
@@ -170,6 +204,28 @@ func TestPlanCore(t *testing.T) {
 	}
 }
 
+// A Core that may use Tor's control port, or a proxy whose status page is silent: there is no plan.
+func TestPlanCoreUncertain(t *testing.T) {
+	control := []socket{{local: netip.MustParseAddrPort("127.0.0.1:9051"), listening: true}}
+	for _, c := range []struct {
+		name, conf string
+		m          machine
+		unclear    bool
+	}{
+		{"control port", "", machine{sockets: control}, runtime.GOOS == "linux"},
+		{"control port, and not", "listenonion=0\n", machine{sockets: control}, false},
+		{"control port, and no onion peers", "noonion=1\n", machine{sockets: control}, false},
+		{"silent", "listen=0\n", machine{silent: true}, true},
+		{"silent, as the recipe has it", "proxy=" + address + "\nnoonion=1\nv2transport=0\n", machine{silent: true}, true},
+		{"an address that is none", "", machine{proxy: Proxy{Listen: []string{"a b:1"}}}, true},
+	} {
+		part := planOf(t, &c.m, "Bitcoin Core", c.conf)
+		if unclear := strings.Contains(part.What, "prints no lines"); unclear != c.unclear || unclear && (len(part.Add) > 0 || part.State != ToDo) {
+			t.Errorf("%s: got %+v", c.name, part)
+		}
+	}
+}
+
 // A Core that listens by default has both recipes in its lines, one of them in comments: which, depends on whether
 // another node is connected. Each is complete.
 func TestPlanCoreInbound(t *testing.T) {
@@ -179,7 +235,7 @@ func TestPlanCoreInbound(t *testing.T) {
 	idle := []socket{at("0.0.0.0:8333", "0.0.0.0:0", 1), at("127.0.0.1:8332", "0.0.0.0:0", 2), // of P2P and RPC
 		at("127.0.0.1:8332", "127.0.0.1:4001", 3), at("192.168.0.2:4002", "192.0.2.1:8333", 4), at("192.168.0.2:8333", "192.0.2.1:4003", 99)}
 	with := func(s socket) []socket { return append(slices.Clone(idle), s) }
-	const listens, strict, both = "noonion=1 listen=1 discover=1", "noonion=1 v2transport=0 #listen=1 #discover=1", "noonion=1 listen=1 discover=1 #v2transport=0"
+	const listens, strict, both = "noonion=1 listen=1 discover=1 natpmp=1", "noonion=1 v2transport=0 #listen=1 #discover=1 #natpmp=1", "noonion=1 listen=1 discover=1 natpmp=1 #v2transport=0"
 	for _, c := range []struct {
 		name, conf, add string
 		sockets         []socket
@@ -192,9 +248,9 @@ func TestPlanCoreInbound(t *testing.T) {
 		{"a public peer", "", listens, with(at("192.168.0.2:8333", "192.0.2.1:4003", 5)), time.Minute},
 		{"a private peer", "", listens, with(at("192.168.0.2:8333", "192.168.0.3:4003", 5)), 24 * time.Hour},
 		{"a peer over Tor", "", listens, with(at("127.0.0.1:8334", "127.0.0.1:4003", 5)), 24 * time.Hour},
-		{"idle, announces", "externalip=192.0.2.1", "noonion=1 listen=1", idle, 24 * time.Hour},
-		{"idle, listens by choice", "listen=1", "noonion=1 discover=1", idle, 24 * time.Hour},
-		{"idle, v2 by choice", "v2transport=1", both, idle, 24 * time.Hour},
+		{"idle, announces", "externalip=192.0.2.1", "noonion=1 listen=1 natpmp=1", idle, 24 * time.Hour},
+		{"idle, listens by choice", "listen=1", "noonion=1 discover=1 natpmp=1", idle, 24 * time.Hour},
+		{"idle, v2 by choice", "v2transport=1", listens, idle, 24 * time.Hour},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "bitcoin.conf")
@@ -216,7 +272,7 @@ func TestPlanCoreInbound(t *testing.T) {
 				var text strings.Builder
 				for _, l := range part.Add {
 					line, isComment := strings.CutPrefix(l.Text, "#")
-					if other && !isComment && strings.Contains("listen=1 discover=1 v2transport=0", line) {
+					if other && !isComment && strings.Contains("listen=1 discover=1 natpmp=1 v2transport=0", line) {
 						line = "#" + line
 					} else if !other {
 						line = l.Text
@@ -236,31 +292,57 @@ func TestPlanCoreInbound(t *testing.T) {
 }
 
 func TestPlanOthers(t *testing.T) {
+	const tor = "socks5://127.0.0.1:9050"
 	const lnd = "[tor] tor.active=true tor.socks=" + address
-	for _, c := range []struct{ name, conf, flags, add, remove, what string }{
-		{name: "btcd", conf: "proxy=127.0.0.1:9050", add: "[Application Options] proxy=" + address, remove: "proxy=127.0.0.1:9050"},
-		{name: "btcd", flags: "--proxy 127.0.0.1:1324 --noonion"},
-		{name: "btcd", conf: "proxy=" + address + "\nonion=127.0.0.1:9050"},
+	const neutrino = "bitcoin.node=neutrino\n"
+	for _, c := range []struct{ name, conf, flags, upstream, add, remove, what string }{
+		{name: "btcd", conf: "proxy=127.0.0.1:9050", what: "setup prints no lines"},
+		{name: "btcd", conf: "proxy=127.0.0.1:9050", upstream: tor, add: "[Application Options] proxy=" + address, remove: "proxy=127.0.0.1:9050"},
+		{name: "btcd", flags: "--proxy 127.0.0.1:1324 --noonion", what: "configured"},
+		{name: "btcd", flags: "--proxy=127.0.0.1:1324 --configfile=" + os.DevNull, add: "--noonion"},
+		{name: "btcd", conf: "proxy=" + address + "\nnoonion=True", what: "configured"},
+		{name: "btcd", conf: "proxy=" + address + "\nnoonion=F", add: "[Application Options] noonion=1"},
+		{name: "btcd", conf: "proxy=" + address + "\nnoonion=yes", what: "setup prints no lines"},
+		{name: "btcd", conf: "proxy=" + address + " # mine\nnoonion=1", what: "setup prints no lines"},
+		{name: "btcd", conf: "proxy=\"" + address + "\"\nnoonion=1", what: "setup prints no lines"},
+		{name: "btcd", conf: "proxy=" + address + "\nonion=127.0.0.1:9050", what: "setup prints no lines"},
+		{name: "btcd", conf: "proxy=" + address + "\nnoonion=1\nOnionProxy=127.0.0.1:9050", what: "setup prints no lines"},
+		{name: "btcd", conf: "Proxy=127.0.0.1:9050", what: "setup prints no lines"},
+		{name: "btcd", conf: "Proxy=127.0.0.1:9050", upstream: tor, what: "setup prints no lines"},
+		{name: "btcd", conf: "\ufeffproxy=" + address + "\nnoonion=1", what: "not seen running"},
+		{name: "btcd", conf: "[other]\nproxy=" + address + "\nnoonion=1", what: "setup prints no lines"},
 		{name: "btcd", conf: "noonion=1\nproxy=" + page, add: "[Application Options] proxy=" + address, remove: "proxy=" + page},
 		{name: "btcd", conf: "proxy=" + address, add: "[Application Options] noonion=1"},
+		{name: "utreexod", conf: "proxy=" + address, upstream: tor, what: "configured"},
 		{name: "lnd", what: "needs nothing: its Bitcoin peers are those of btcd"},
-		{name: "lnd", conf: "bitcoin.node=neutrino", flags: "--bitcoin.node bitcoind", what: "needs nothing: its Bitcoin peers are those of bitcoind"},
+		{name: "lnd", conf: neutrino, flags: "--bitcoin.node bitcoind", what: "needs nothing: its Bitcoin peers are those of bitcoind"},
+		{name: "lnd", conf: "bitcoin.node=other", what: "setup prints no lines"},
 		{name: "lnd", conf: "[Bitcoin]\nbitcoin.node=neutrino", add: lnd},
-		{name: "lnd", conf: "bitcoin.node=neutrino\ntor.active=1", add: "[tor] tor.socks=" + address},
-		{name: "lnd", conf: "bitcoin.node=neutrino\ntor.active=false\ntor.socks=" + address, add: "[tor] tor.active=true", remove: "tor.active=false"},
-		{name: "lnd", conf: "bitcoin.node=neutrino\ntor.active=1\ntor.socks=" + address + "\ntor.skip-proxy-for-clearnet-targets=true", remove: "tor.skip-proxy-for-clearnet-targets=true"},
-		{name: "bcoin", conf: "proxy: 10.0.0.1:9050\nonion: true", add: "proxy: " + address, remove: "proxy: 10.0.0.1:9050 onion: true"},
+		{name: "lnd", conf: "[Bitcoin]\nnode=neutrino", what: "setup prints no lines"},
+		{name: "lnd", conf: neutrino + "tor.active=1", what: "setup prints no lines"},
+		{name: "lnd", conf: neutrino + "tor.active=1", upstream: tor, add: "[tor] tor.socks=" + address},
+		{name: "lnd", conf: neutrino + "tor.active=false\ntor.active=true", what: "setup prints no lines"},
+		{name: "lnd", conf: neutrino + "tor.active=False\ntor.socks=" + address, what: "setup prints no lines"},
+		{name: "lnd", conf: neutrino + "tor.active=on\ntor.socks=" + address, what: "setup prints no lines"},
+		{name: "lnd", conf: neutrino + "[tor]\nActive=true\nSOCKS=127.0.0.1:9050", what: "setup prints no lines"},
+		{name: "lnd", conf: neutrino + "tor.active=1\ntor.socks=" + address, what: "configured"},
+		{name: "lnd", conf: neutrino + "tor.active=1\ntor.socks=" + address + "\ntor.skip-proxy-for-clearnet-targets=true", what: "setup prints no lines"},
+		{name: "lnd", conf: neutrino + "tor.active=1\ntor.socks=" + address + "\ntor.skip-proxy-for-clearnet-targets=false", what: "configured"},
+		{name: "bcoin", conf: "proxy: " + address, what: "configured"},
+		{name: "bcoin", conf: "proxy: " + address + "\nonion: true", what: "setup prints no lines"},
+		{name: "bcoin", conf: "pro-xy: 10.0.0.1:9050", what: "setup prints no lines"},
+		{name: "bcoin", conf: "proxy: 127.0.0.1:9050", upstream: tor, add: "proxy: " + address, remove: "proxy: 127.0.0.1:9050"},
 	} {
-		m := &machine{proxy: Proxy{Page: page}}
-		if strings.Contains(c.remove, ":9050") || strings.HasSuffix(c.conf, "tor.active=1") {
-			if part := planOf(t, m, c.name, c.conf+"\n", strings.Fields(c.flags)...); len(part.Add)+len(part.Remove) > 0 || !strings.Contains(strings.Join(part.Hints, ""), "see this machine's address") {
-				t.Errorf("%s: %q: got %+v", c.name, c.conf, part)
-			}
-			m = &machine{proxy: Proxy{Upstream: "socks5://127.0.0.1:9050"}, upstream: "socks5://127.0.0.1:9050"}
-		}
+		m := &machine{proxy: Proxy{Page: page, Upstream: c.upstream, Status: new(status.Report)}}
 		part := planOf(t, m, c.name, c.conf+"\n", strings.Fields(c.flags)...)
-		if texts(part.Add) != c.add || texts(part.Remove) != c.remove || !strings.Contains(part.What, c.what) {
-			t.Errorf("%s: %q %q: add %q, want %q; remove %q, want %q; %s", c.name, c.conf, c.flags, texts(part.Add), c.add, texts(part.Remove), c.remove, part.What)
+		if c.flags != "" {
+			part = m.plan(&process{kind: kindNamed(c.name), pid: 1, home: t.TempDir(), args: strings.Fields(c.flags)})
+			if c.conf != "" {
+				part = planOf(t, m, c.name, c.conf+"\n", strings.Fields(c.flags)...)
+			}
+		}
+		if texts(part.Add) != c.add || texts(part.Remove) != c.remove || !strings.Contains(part.What, c.what) || strings.Contains(part.What, ": configured") != (c.what == "configured") {
+			t.Errorf("%s: %q %q: add %q, want %q; remove %q, want %q; %s %q", c.name, c.conf, c.flags, texts(part.Add), c.add, texts(part.Remove), c.remove, part.What, part.Hints)
 		}
 	}
 }
@@ -316,14 +398,14 @@ func TestConfFile(t *testing.T) {
 func TestContainer(t *testing.T) {
 	refusals := []proxy.Outcome{{Kind: proxy.KindClientNotAllowed, Reason: "the client 172.30.0.3 is not admitted", Hint: "add --clients 172.30.0.3"}, {Kind: "other"}}
 	m := &machine{proxy: Proxy{Listen: []string{address}, Status: &status.Report{Snapshot: proxy.Snapshot{Refusals: refusals}}}}
-	part := m.plan(&process{kind: kinds[0], pid: 1, container: true})
+	part := m.plan(&process{kind: kinds[0], pid: 1, apart: "a container"})
 	if len(part.Hints) != 2 || part.Hints[0] != "the proxy refuses a client, perhaps this one: the client 172.30.0.3 is not admitted; add --clients 172.30.0.3" {
 		t.Errorf("got %q", part.Hints)
 	}
 	session := proxy.SessionInfo{Client: "172.30.0.3:4001", Transport: "v2", Network: "testnet4", ClientAgent: "/Satoshi:31.0.0/"}
 	for _, sessions := range [][]proxy.SessionInfo{nil, {session}} {
 		m := &machine{proxy: Proxy{Listen: []string{address}, Status: &status.Report{Snapshot: proxy.Snapshot{Sessions: sessions}}}}
-		part := m.plan(&process{kind: kinds[0], pid: 1, container: true, inodes: []uint64{}})
+		part := m.plan(&process{kind: kinds[0], pid: 1, apart: "a container", inodes: []uint64{}})
 		if (part.State == OK) != (sessions != nil) || !strings.Contains(part.What, "in a container") || len(part.Add) > 0 {
 			t.Errorf("got %+v", part)
 		}
@@ -336,8 +418,8 @@ func TestAddress(t *testing.T) {
 		want   string
 		others []string // that are the proxy, too
 	}{
-		{[]string{"127.0.0.1:1324", "[::1]:1324"}, "127.0.0.1:1324", []string{"[::1]:1324", "localhost:1324", "socks5://127.0.0.1:1324"}},
-		{[]string{"0.0.0.0:1"}, "127.0.0.1:1", []string{"localhost:1"}},
+		{[]string{"127.0.0.1:1324", "[::1]:1324"}, "127.0.0.1:1324", []string{"[::1]:1324", "localhost:1324"}},
+		{[]string{"0.0.0.0:1"}, "127.0.0.1:1", []string{"localhost:1", "127.0.0.2:1"}},
 		{[]string{"unix:/run/p?group=g", "10.0.0.1:2"}, "10.0.0.1:2", []string{"unix:/run/p"}},
 		{[]string{"unix:/run/p?group=g"}, "unix:/run/p", nil},
 	} {
@@ -376,7 +458,7 @@ func TestSecrets(t *testing.T) {
 		}
 		m, through := new(machine), &machine{proxy: Proxy{Upstream: "socks5://127.0.0.1:9050"}}
 		part := planOf(t, m, k.name, conf, flags...)
-		r := &Report{Parts: []Part{part, planOf(t, through, k.name, conf, flags...), m.proxyPart(), {What: m.upstream}}}
+		r := &Report{Parts: []Part{part, planOf(t, through, k.name, conf, flags...), m.proxyPart()}}
 		var text bytes.Buffer
 		if err := r.WriteText(&text); err != nil {
 			t.Fatal(err)

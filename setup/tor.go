@@ -1,7 +1,6 @@
 package setup
 
 import (
-	"net"
 	"slices"
 	"strings"
 )
@@ -14,7 +13,7 @@ func (m *machine) torPart(all []*process) []Part {
 			address = "127.0.0.1:" + port
 		}
 	}
-	if i := slices.IndexFunc(all, func(p *process) bool { return p.name == "Tor" && !p.container }); i >= 0 {
+	if i := slices.IndexFunc(all, func(p *process) bool { return p.name == "Tor" && p.apart == "" }); i >= 0 {
 		if a := torSocks(all[i]); a != "" {
 			address = a
 		}
@@ -40,16 +39,18 @@ func torSocks(p *process) string {
 		file = "/etc/tor/torrc"
 	}
 	text, _ := readFile(joined(p.dir, p.home, file)) // its default port is tried otherwise
-	lines := parseFile(strings.ReplaceAll(text, "\t", " "), file, " ", []string{"SocksPort", "SOCKSPort", "SocksListenAddress"})
+	lines, _ := torGrammar.parse(strings.ReplaceAll(text, "\t", " "), file, []string{"SocksPort", "SocksListenAddress"})
 	for _, o := range append(flags, lines...) {
 		value, _, _ := strings.Cut(o.value, " ")
 		if o.key == "f" || value == "0" || value == "auto" || strings.HasPrefix(value, "unix:") {
 			continue
 		}
-		if host, port, err := net.SplitHostPort(value); err == nil {
-			return net.JoinHostPort(host, port)
+		if !strings.Contains(value, ":") {
+			value = "127.0.0.1:" + value
 		}
-		return "127.0.0.1:" + value
+		if isAddress(value) {
+			return value
+		}
 	}
 	return ""
 }

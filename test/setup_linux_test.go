@@ -131,16 +131,14 @@ func TestSetupCoreListens(t *testing.T) {
 	dir := coreDir(t, "[regtest]\nport=18000\naddnode=localhost:"+port(t, node.p2p)+"\n", "")
 	file := filepath.Join(dir, "bitcoin.conf")
 	args = append(args, file)
-	client := startBitcoind(t, "client", "-datadir="+dir)
-	_, text := runSetup(t, args)
-	for _, want := range []string{"\n    proxy=" + proxy.addr + "\n", "\n    noonion=1\n", "\n    listen=1\n"} {
+	_, text := runSetup(t, args) // before it runs: the tests' flags set natpmp and discover
+	for _, want := range []string{"\n    proxy=" + proxy.addr + "\n", "\n    noonion=1\n", "\n    listen=1\n", "\n    discover=1\n", "\n    natpmp=1\n"} {
 		if !strings.Contains(text, want) || strings.Contains(text, "\n    v2transport=0\n") {
 			t.Errorf("want %q and no v2transport=0 in\n%s", want, text)
 		}
 	}
 	applySetup(t, text, file)
-	client.kill()
-	client = startBitcoind(t, "client", "-datadir="+dir)
+	client := startBitcoind(t, "client", "-datadir="+dir)
 	requireCoreProxy(t, client, proxy.addr, proxy.addr)
 	text = eventuallySetUp(t, args)
 	awaitV2Peer(t, node)

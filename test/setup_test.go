@@ -114,11 +114,10 @@ func awaitV2Peer(t *testing.T, node *node) {
 	})
 }
 
-// btcd with the lines that setup prints connects through the proxy, and setup reports its session. The proxy that btcd
-// used before must become the upstream; until then setup prints no line that would make it connect directly.
-func TestSetupBtcd(t *testing.T) {
-	node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams), "--v2transport")
-	upstream, asked := startUpstream(t, "127.0.0.1:0", false, func(dest string) played {
+// startRelay runs a SOCKS proxy that connects to what it is asked for.
+func startRelay(t *testing.T) (addr string, asked func() []askedUpstream) {
+	t.Helper()
+	return startUpstream(t, "127.0.0.1:0", false, func(dest string) played {
 		return func(c *net.TCPConn) {
 			to, err := net.Dial("tcp", dest)
 			if err != nil {
@@ -132,12 +131,19 @@ func TestSetupBtcd(t *testing.T) {
 			io.Copy(c, to)
 		}
 	})
+}
+
+// btcd with the lines that setup prints connects through the proxy, and setup reports its session. The proxy that btcd
+// used before must become the upstream; until then setup prints no line that would make it connect directly.
+func TestSetupBtcd(t *testing.T) {
+	node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams), "--v2transport")
+	upstream, asked := startRelay(t)
 	file := filepath.Join(t.TempDir(), "btcd.conf")
 	writeFile(t, file, "[Application Options]\n; mine\nrpcpass="+setupSecret+"\nproxyuser="+setupSecret+"\nproxy="+upstream+"\nproxypass="+setupSecret+"\n")
 
 	_, args := startSetupProxy(t)
 	code, text := runSetup(t, append(args, file))
-	if code != 1 || strings.Contains(text, "Write at") || !strings.Contains(strings.Join(strings.Fields(text), " "), "Run bip324-proxy with --upstream socks5://"+upstream+", ") {
+	if code != 1 || strings.Contains(text, "Write at") || !strings.Contains(strings.Join(strings.Fields(text), " "), "proxy="+upstream+": neither bip324-proxy nor its upstream") {
 		t.Errorf("without an upstream: exit code %d\n%s", code, text)
 	}
 	proxy, args := startSetupProxy(t, "--upstream", "socks5://"+upstream)
@@ -171,7 +177,6 @@ func TestSetupCore(t *testing.T) {
 	}{
 		{"outbound only", "[regtest]\nconnect=localhost:PORT\n", "proxy=PROXY noonion=1 v2transport=0", false},
 		{"listens", "v2transport=0\n[regtest]\nbind=BIND\naddnode=localhost:PORT\n", "proxy=PROXY noonion=1", true},
-		{"another proxy", "[regtest]\nconnect=localhost:PORT\nproxy=0\n", "proxy=PROXY noonion=1 v2transport=0", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, node := startCoreNode(t)
@@ -212,5 +217,28 @@ func TestSetupCore(t *testing.T) {
 				conn.Close()
 			}
 		})
+	}
+}
+
+// Core's proxy, if it is the proxy's upstream, gives way to the proxy, also for onion peers.
+func TestSetupCoreUpstream(t *testing.T) {
+	_, node := startCoreNode(t)
+	upstream, asked := startRelay(t)
+	proxy, args := startSetupProxy(t, "--upstream", "socks5://"+upstream)
+	dir := coreDir(t, "proxy="+upstream+"\nlisten=1\n[regtest]\nbind="+freeAddr(t)+"\naddnode=localhost:"+port(t, node.p2p)+"\n", "")
+	file := filepath.Join(dir, "bitcoin.conf")
+	args = append(args, file)
+	_, text := runSetup(t, args)
+	applySetup(t, text, file)
+	client := startBitcoind(t, "client", "-datadir="+dir)
+	for _, network := range coreNetwork(t, client).Networks {
+		if name := network.Name; (name == "ipv4" || name == "ipv6" || name == "onion") && network.Proxy != proxy.addr {
+			t.Errorf("the proxy for %s is %q, want %q\n%s", name, network.Proxy, proxy.addr, text)
+		}
+	}
+	eventuallySetUp(t, args)
+	awaitV2Peer(t, node)
+	if len(asked()) == 0 {
+		t.Error("the upstream was not asked")
 	}
 }
