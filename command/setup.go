@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -56,9 +58,15 @@ func runSetup(c *cli.Context) error {
 		p.Status, _, p.Err = page.Status(c.Context)
 	}
 	if p.Status != nil {
+		listening := listenOf(p.Status, p.Listen)
 		if !s.IsGiven("listen") {
-			p.Listen = listenOf(p.Status, p.Listen)
+			p.Listen = listening
+		} else if !slices.ContainsFunc(listening, func(spec string) bool { return slices.Contains(p.Listen, spec) }) {
+			p.Err = fmt.Errorf("the status page at %s is that of another proxy, at %s; set --status to this one's", page.Address, strings.Join(listening, ", "))
+			p.Status = nil
 		}
+	}
+	if p.Status != nil {
 		p.Upstream = ""
 		if p.Status.Upstream != nil {
 			p.Upstream = p.Status.Upstream.Address

@@ -242,3 +242,16 @@ func TestSetupCoreUpstream(t *testing.T) {
 		t.Error("the upstream was not asked")
 	}
 }
+
+// The status page of another proxy says nothing about the upstream of this one: there are no lines.
+func TestSetupOtherPage(t *testing.T) {
+	_, direct := startSetupProxy(t)
+	through, _ := startSetupProxy(t, "--upstream", "socks5://"+freeAddr(t))
+	file := filepath.Join(t.TempDir(), "bitcoin.conf")
+	writeFile(t, file, "proxy="+through.addr+"\nonion="+through.addr+"\n")
+	code, text := runSetup(t, []string{"setup", "--listen", through.addr, "--status", direct[slices.Index(direct, "--status")+1], file})
+	words := strings.Join(strings.Fields(text), " ")
+	if code != 1 || strings.Contains(text, "Write at") || !strings.Contains(words, "is that of another proxy, at "+direct[2]) || !strings.Contains(words, "setup prints no lines") {
+		t.Errorf("exit code %d\n%s", code, text)
+	}
+}
