@@ -9,6 +9,7 @@ package setup
 
 import (
 	"cmp"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
