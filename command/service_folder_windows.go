@@ -100,7 +100,7 @@ func makeFolder(path, access string) error {
 	case !errors.Is(err, fs.ErrExist):
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	folder, err := openOwn(path, windows.GENERIC_READ|windows.WRITE_DAC|windows.WRITE_OWNER)
+	folder, err := openOwn(path, windows.WRITE_DAC|windows.WRITE_OWNER)
 	if err != nil {
 		return err
 	}
@@ -123,7 +123,7 @@ func makeFolder(path, access string) error {
 
 // checkOwn returns an error if path exists and belongs to another user, or is a link.
 func checkOwn(path string) error {
-	f, err := openOwn(path, windows.READ_CONTROL|windows.FILE_READ_ATTRIBUTES)
+	f, err := openOwn(path, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -133,17 +133,18 @@ func checkOwn(path string) error {
 	return windows.CloseHandle(f)
 }
 
-// openOwn opens a file or folder, not what a link leads to. It returns an error if that belongs to
-// another user, or is a link. While it is open, nobody can put another in its place.
+// openOwn opens a file or folder, not what a link leads to, for reading and for access. It returns
+// an error if that belongs to another user, or is a link. While it is open, nobody can put another
+// in its place.
 func openOwn(path string, access uint32) (f windows.Handle, err error) {
 	name, err := windows.UTF16PtrFromString(path)
 	if err != nil {
 		return 0, err
 	}
-	f, err = windows.CreateFile(name, access, windows.FILE_SHARE_READ|windows.FILE_SHARE_WRITE, nil, windows.OPEN_EXISTING,
+	f, err = windows.CreateFile(name, windows.GENERIC_READ|access, windows.FILE_SHARE_READ|windows.FILE_SHARE_WRITE, nil, windows.OPEN_EXISTING,
 		windows.FILE_FLAG_OPEN_REPARSE_POINT|windows.FILE_FLAG_BACKUP_SEMANTICS, 0)
 	if err == nil {
-		if err = checkHandle(f); err != nil {
+		if err = checkHandle(f, name); err != nil {
 			windows.CloseHandle(f)
 		}
 	}
@@ -153,13 +154,17 @@ func openOwn(path string, access uint32) (f windows.Handle, err error) {
 	return f, nil
 }
 
-// checkHandle returns an error if f belongs to another user, or is a link.
-func checkHandle(f windows.Handle) error {
+// checkHandle returns an error if f, whose path is name, belongs to another user, or is a link.
+func checkHandle(f windows.Handle, name *uint16) error {
 	var info windows.ByHandleFileInformation
 	if err := windows.GetFileInformationByHandle(f, &info); err != nil {
 		return err
 	}
-	if info.FileAttributes&windows.FILE_ATTRIBUTE_REPARSE_POINT != 0 {
+	attributes, err := windows.GetFileAttributes(name) // Wine tells only these
+	if err != nil {
+		return err
+	}
+	if (info.FileAttributes|attributes)&windows.FILE_ATTRIBUTE_REPARSE_POINT != 0 {
 		return errors.New("it is a link, which could lead elsewhere later; delete it")
 	}
 	d, err := windows.GetSecurityInfo(f, windows.SE_FILE_OBJECT, windows.OWNER_SECURITY_INFORMATION)
