@@ -65,8 +65,10 @@ func (p *process) coreDirs(flags []option) (dir, file string) {
 	return dir, joined(dir, "", name)
 }
 
-// chains has the networks by their names in Core: in -chain, its own flag, and settings.json's directory.
-var chains = []struct{ chain, flag, dir, network string }{
+// chain is a network by its names in Core: in -chain, its own flag, and settings.json's directory.
+type chain struct{ name, flag, dir, network string }
+
+var chains = []chain{
 	{"main", "", "", "mainnet"},
 	{"test", "testnet", "testnet3", "testnet3"},
 	{"testnet4", "testnet4", "testnet4", "testnet4"},
@@ -88,13 +90,13 @@ func (p *process) readCore(part *Part) (*coreConfig, error) {
 	}
 	in := chains[0]
 	selects := new(Part).affirm(slices.Concat(flags, top("")))
-	for _, chain := range chains {
-		if on, _ := part.one(selects, chain.flag, coreBool); on == "1" {
-			in = chain
+	for _, c := range chains {
+		if on, _ := part.one(selects, c.flag, coreBool); on == "1" {
+			in = c
 		}
 	}
 	if name, set := part.one(selects, "chain", anyText); set {
-		if i := slices.IndexFunc(chains, func(c struct{ chain, flag, dir, network string }) bool { return c.chain == name }); i >= 0 {
+		if i := slices.IndexFunc(chains, func(c chain) bool { return c.name == name }); i >= 0 {
 			in = chains[i]
 		} else {
 			part.unknown = append(part.unknown, "its chain, which is none of main, test, testnet4, signet and regtest")
@@ -102,7 +104,7 @@ func (p *process) readCore(part *Part) (*coreConfig, error) {
 	}
 	c.network = in.network
 	included := 0
-	for _, o := range append(top(in.chain), top("")...) {
+	for _, o := range append(top(in.name), top("")...) {
 		if o.key != "includeconf" {
 			continue
 		}
@@ -115,13 +117,13 @@ func (p *process) readCore(part *Part) (*coreConfig, error) {
 		}
 		lines = append(lines, more...)
 	}
-	if d, ok := part.one(append(top(in.chain), top("")...), "datadir", anyText); ok && !has(flags, "datadir") {
+	if d, ok := part.one(append(top(in.name), top("")...), "datadir", anyText); ok && !has(flags, "datadir") {
 		dir = joined(p.dir, "", d)
 	}
 	settings, err := readSettings(filepath.Join(dir, in.dir), slices.Concat(flags, lines))
-	c.all = slices.Concat(flags, settings, top(in.chain))
+	c.all = slices.Concat(flags, settings, top(in.name))
 	for _, o := range top("") {
-		if in.chain == "main" || !slices.Contains([]string{"bind", "connect"}, o.key) { // those count for mainnet only
+		if in.name == "main" || !slices.Contains([]string{"bind", "connect"}, o.key) { // those count for mainnet only
 			c.all = append(c.all, o)
 		}
 	}

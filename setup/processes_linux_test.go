@@ -7,6 +7,8 @@ import (
 	"os/user"
 	"slices"
 	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -65,15 +67,44 @@ func TestHomes(t *testing.T) {
 		}
 		defer cmd.Wait()
 		defer cmd.Process.Kill()
-		for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-			all, err := processes()
-			i := slices.IndexFunc(all, func(p *process) bool { return p.pid == cmd.Process.Pid })
-			if i >= 0 && all[i].home == want {
-				break
-			}
-			if time.Now().After(end) {
-				t.Fatalf("%s: got %v, %v, want home %s", name, all, err, want)
-			}
+		awaitProcess(t, cmd.Process.Pid, func(p *process) bool { return p.home == want })
+	}
+}
+
+// awaitProcess returns the process with that number once it is listed as wanted.
+func awaitProcess(t *testing.T, pid int, wanted func(*process) bool) *process {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		all, err := processes()
+		i := slices.IndexFunc(all, func(p *process) bool { return p.pid == pid })
+		if i >= 0 && wanted(all[i]) {
+			return all[i]
+		}
+		if time.Now().After(end) {
+			t.Fatalf("process %d is not as wanted: %v, %v", pid, all, err)
+		}
+	}
+}
+
+// The loopback interface of a program in another network namespace is not this one's.
+func TestNetworkNamespace(t *testing.T) {
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Skip("not run: sleep is missing")
+	}
+	for flags, want := range map[uintptr]string{0: "", syscall.CLONE_NEWNET: "another network namespace"} {
+		cmd := &exec.Cmd{Path: sleep, Args: []string{"bitcoind", "60"}, SysProcAttr: &syscall.SysProcAttr{Cloneflags: flags}}
+		if err := cmd.Start(); err != nil {
+			t.Skipf("not run: %v", err) // only root may
+		}
+		defer cmd.Wait()
+		defer cmd.Process.Kill()
+		p := awaitProcess(t, cmd.Process.Pid, func(*process) bool { return true })
+		if p.apart != want || p.hidden {
+			t.Fatalf("got %+v, want it in %q", p, want)
+		}
+		if part := (&machine{proxy: Proxy{Listen: []string{address}}}).plan(p); want != "" && (len(part.Add) > 0 || !strings.Contains(part.What, "runs in another network namespace, whose 127.0.0.1 is not this machine's")) {
+			t.Errorf("got %+v", part)
 		}
 	}
 }

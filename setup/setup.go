@@ -199,7 +199,7 @@ func isAt(addr, spec string) bool {
 	return err == nil && (at == to.Addr() || at.IsUnspecified() && to.Addr().IsLoopback() && (at.Is6() || to.Addr().Is4()))
 }
 
-const otherProxy = "neither bip324-proxy nor its upstream. If another proxy is replaced, peers may see this machine's address: follow docs/tor.md, or remove it if you want direct connections, and run this again"
+const otherProxy = "neither bip324-proxy nor its upstream. To keep another proxy, make it the --upstream of bip324-proxy (docs/tor.md), and run this again; without it peers may see this machine's address. If you want that, remove it, and run this again"
 
 // uses reports whether an option with that key has the proxy's address. It removes those that have
 // the address of its upstream or of its status page; all others are unclear.
