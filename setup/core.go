@@ -274,8 +274,7 @@ func (m *machine) planCore(p *process, part *Part) {
 	listen, listenSet := part.one(c.all, "listen", coreBool)
 	listenOnion, _ := part.one(c.all, "listenonion", coreBool)
 	v2, v2Set := part.one(c.all, "v2transport", coreBool)
-	binds, announces := c.has("bind", "whitebind"), c.has("externalip")
-	chosen := listen == "1" || binds && !listenSet
+	chosen := listen == "1" || !listenSet && c.has("bind", "whitebind")
 	listens := chosen || !listenSet && !c.has("proxy", "connect")
 	if listens && !chosen && m.proxy.Upstream != "" {
 		listens = false
@@ -296,7 +295,22 @@ func (m *machine) planCore(p *process, part *Part) {
 		}
 		return
 	}
-	var keep []Line // inbound connections
+	m.keepListening(p, part, c, chosen, uses, add)
+	if v2 == "0" {
+		for _, o := range c.all {
+			if o.key == "v2transport" {
+				part.remove(o, "inbound connections bypass the proxy, and this makes all of them plaintext")
+			}
+		}
+	}
+}
+
+// keepListening adds what proxy= would turn off in a Core that listens. If Core does so only by
+// default, not by choice, it adds the strict recipe beside it, one of the two in comments.
+func (m *machine) keepListening(p *process, part *Part, c *coreConfig, chosen, uses bool, add func(text, why string)) {
+	announces, v2Set := c.has("externalip"), c.has("v2transport")
+	v2, _ := new(Part).one(c.all, "v2transport", coreBool)
+	var keep []Line
 	if !chosen {
 		keep = append(keep, Line{Text: "listen=1", Why: inboundBypass})
 	}
@@ -325,12 +339,5 @@ func (m *machine) planCore(p *process, part *Part) {
 	}
 	for _, l := range keep {
 		add(comment+l.Text, l.Why)
-	}
-	if v2 == "0" {
-		for _, o := range c.all {
-			if o.key == "v2transport" {
-				part.remove(o, "inbound connections bypass the proxy, and this makes all of them plaintext")
-			}
-		}
 	}
 }

@@ -162,6 +162,9 @@ func (g grammar) parse(text, path string, known []string) (all []option, err err
 			line, _, _ = strings.Cut(line, "#")
 		}
 		line = strings.TrimSpace(line)
+		if g == bcoinGrammar && strings.HasSuffix(line, `\`) {
+			return nil, fmt.Errorf("line %d of %s continues on the next; join them, and run this again", n, path)
+		}
 		if strings.HasPrefix(line, "[") && strings.HasSuffix(line, "]") {
 			section = line[1 : len(line)-1]
 			continue

@@ -52,6 +52,7 @@ func processes() (all []*process, err error) {
 		switch {
 		case inContainer.Match(groups) && !inContainer.Match(own):
 			p.apart = "a container"
+		case network == "": // this system does not say
 		case err != nil:
 			p.hidden = true
 		case its != network:

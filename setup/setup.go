@@ -108,7 +108,7 @@ func (p *Part) hint(text string) { p.Hints = append(p.Hints, text) }
 func Look(proxy Proxy, file string) (*Report, error) {
 	all, err := processes()
 	m := &machine{proxy: proxy, sockets: sockets()}
-	m.silent = proxy.Status == nil && m.isListening()
+	m.silent = proxy.Status == nil && (m.isListening() || !m.isLocal())
 	found := candidates(all, file)
 	runs := slices.ContainsFunc(found, func(p *process) bool { return p.pid > 0 })
 	var parts []Part
@@ -186,11 +186,10 @@ func (m *machine) isUpstream(addr string) bool {
 // isAt reports whether addr, from a program's configuration, reaches the listener spec on this machine.
 func isAt(addr, spec string) bool {
 	path, _, _ := strings.Cut(spec, "?")
-	addr = strings.Replace(addr, "localhost:", "127.0.0.1:", 1)
 	if addr == path {
 		return addr != ""
 	}
-	to, err := netip.ParseAddrPort(addr)
+	to, err := netip.ParseAddrPort(strings.Replace(addr, "localhost:", "127.0.0.1:", 1))
 	host, port, err2 := net.SplitHostPort(spec)
 	if err != nil || err2 != nil || strconv.Itoa(int(to.Port())) != port {
 		return false
@@ -255,6 +254,12 @@ func (m *machine) proxyPart() Part {
 		p.State, p.What = ToDo, m.address()+": listening, but its sessions are unknown: "+m.proxy.Err.Error()
 	}
 	return p
+}
+
+// isLocal reports whether the proxy's address is on loopback, where setup can see whether it listens.
+func (m *machine) isLocal() bool {
+	address, err := listen.Parse(m.address())
+	return err == nil && listen.IsLocal(address.NetAddr())
 }
 
 // isListening reports whether anything listens at the proxy's address.

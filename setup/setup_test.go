@@ -330,6 +330,7 @@ func TestPlanOthers(t *testing.T) {
 		{name: "lnd", conf: neutrino + "tor.active=1\ntor.socks=" + address + "\ntor.skip-proxy-for-clearnet-targets=false", what: "configured"},
 		{name: "bcoin", conf: "proxy: " + address, what: "configured"},
 		{name: "bcoin", conf: "proxy: " + address + "\nonion: true", what: "setup prints no lines"},
+		{name: "bcoin", conf: "prefix: x\\\nproxy: " + address, what: "not seen running"},
 		{name: "bcoin", conf: "pro-xy: 10.0.0.1:9050", what: "setup prints no lines"},
 		{name: "bcoin", conf: "proxy: 127.0.0.1:9050", upstream: tor, add: "proxy: " + address, remove: "proxy: 127.0.0.1:9050"},
 	} {
@@ -419,11 +420,15 @@ func TestAddress(t *testing.T) {
 		others []string // that are the proxy, too
 	}{
 		{[]string{"127.0.0.1:1324", "[::1]:1324"}, "127.0.0.1:1324", []string{"[::1]:1324", "localhost:1324"}},
+		{[]string{"localhost:1"}, "localhost:1", nil},
 		{[]string{"0.0.0.0:1"}, "127.0.0.1:1", []string{"localhost:1", "127.0.0.2:1"}},
 		{[]string{"unix:/run/p?group=g", "10.0.0.1:2"}, "10.0.0.1:2", []string{"unix:/run/p"}},
 		{[]string{"unix:/run/p?group=g"}, "unix:/run/p", nil},
 	} {
 		m := &machine{proxy: Proxy{Listen: c.listen}}
+		if local := !strings.HasPrefix(c.want, "10."); m.isLocal() != local && c.want != "localhost:1" {
+			t.Errorf("%s is local: %t, want %t", c.want, !local, local)
+		}
 		if got := m.address(); got != c.want {
 			t.Errorf("%q: got %s, want %s", c.listen, got, c.want)
 		}
