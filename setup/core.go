@@ -276,6 +276,10 @@ func (m *machine) planCore(p *process, part *Part) {
 	v2, v2Set := part.one(c.all, "v2transport", coreBool)
 	chosen := listen == "1" || !listenSet && c.has("bind", "whitebind")
 	listens := chosen || !listenSet && !c.has("proxy", "connect")
+	if listenOnion == "1" && !chosen {
+		o := c.all[slices.IndexFunc(c.all, func(o option) bool { return o.key == "listenonion" })]
+		part.unclear(o, "Core does not start with it if it does not listen, which proxy= turns off: write listen=1 beside it, and run this again; "+besideProxy)
+	}
 	if listens && !chosen && m.proxy.Upstream != "" {
 		listens = false
 		part.hint("proxy= turns listening off, because inbound connections would show the address that the proxy's upstream hides; to accept those through Tor, " + besideProxy)

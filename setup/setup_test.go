@@ -157,6 +157,8 @@ func TestPlanCore(t *testing.T) {
 		{name: "only onion", conf: "onlynet=onion\nlisten=1", unclear: "may not start with the lines"},
 		{name: "I2P", conf: configured + "i2psam=127.0.0.1:7656", unclear: "I2P peers bypass the proxy"},
 		{name: "Tor's control port", conf: "torcontrol=127.0.0.1:9051", unclear: "Tor's control port"},
+		{name: "an onion service, without listen=1", conf: "listenonion=1", unclear: "write listen=1 beside it"},
+		{name: "an onion service, through Tor", conf: "listen=1\nlistenonion=1", upstream: tor, add: use + " onion=" + address},
 		{name: "Tor's control port, not used", conf: "torcontrol=127.0.0.1:9051\nlisten=0", add: strict},
 		{name: "a key in capitals, which Core ignores", conf: "Proxy=" + address + "\nlisten=0", unclear: "Core reads only proxy"},
 		{name: "an unknown chain", conf: "chain=mars", unclear: "its chain"},

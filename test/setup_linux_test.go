@@ -148,3 +148,54 @@ func TestSetupCoreListens(t *testing.T) {
 	}
 	conn.Close()
 }
+
+// Where setup says that Core is configured, Core uses the proxy for every network; where it prints lines, Core does with
+// these. Each file is one that Core reads otherwise than it looks.
+func TestSetupCoreReads(t *testing.T) {
+	if !namespace(t) {
+		return
+	}
+	proxy, args := startSetupProxy(t)
+	use := "proxy=" + proxy.addr + "\n"
+	recipe := use + "noonion=1\nlisten=0\nv2transport=0\n"
+	const other = "192.0.2.1:1080"
+	counts := make(map[string]int)
+	for _, conf := range []string{
+		recipe,
+		"\ufeff" + recipe,
+		"regtest.proxy=" + proxy.addr + "=ipv4\n" + recipe,
+		recipe + "proxy=" + other + "=IPv4\n",
+		recipe + "Proxy=" + other + "\n",
+		recipe + "[main]\nproxy=" + other + "\n",
+		recipe + "[regtest]\nonion=" + other + "\n",
+		use + "listen=1\n",
+		use + "listen=0\nonion=" + other + "\n",
+		"includeconf=more.conf\n" + recipe,
+	} {
+		dir := coreDir(t, conf, "")
+		file := filepath.Join(dir, "bitcoin.conf")
+		writeFile(t, filepath.Join(dir, "more.conf"), "noproxy=1\n")
+		writeFile(t, file, "regtest=1\n"+conf)
+		if strings.HasPrefix(conf, "\ufeff") {
+			writeFile(t, file, conf+"regtest=1\n")
+		}
+		_, text := runSetup(t, append(args, file))
+		says := regexp.MustCompile(`not configured|configured|prints no lines|byte order mark`).FindString(strings.Join(strings.Fields(text), " "))
+		counts[says]++
+		applySetup(t, text, file)
+		core := startBitcoind(t, "client", "-datadir="+dir)
+		bypass := ""
+		for _, network := range coreNetwork(t, core).Networks {
+			if network.Reachable && network.Proxy != proxy.addr || network.Name == "onion" && network.Proxy != "" && network.Proxy != proxy.addr {
+				bypass = network.Name
+			}
+		}
+		if bypass != "" && says != "prints no lines" && says != "byte order mark" {
+			t.Errorf("%q: %s bypasses the proxy, but setup says %q:\n%s", conf, bypass, says, text)
+		}
+		core.kill()
+	}
+	if counts["configured"] < 2 || counts["not configured"] == 0 || counts["prints no lines"] < 4 {
+		t.Errorf("setup says %v", counts)
+	}
+}
