@@ -28,7 +28,7 @@ program: it then reports the sessions of each, from the proxy's status page. Wit
 as bitcoin.conf, it plans only the program that reads that file.
 
 Give the same settings as to the proxy, by flags, environment or --config. The exit code is
-0 if each program is configured and has sessions, 1 if something is left to do, 2 if the
+0 if every running program is configured and has sessions, 1 if something is left to do, 2 if the
 input was invalid.`,
 		Flags:  append(settings.Flags(), &cli.BoolFlag{Name: "json", Usage: "print it in JSON"}),
 		Action: runSetup,

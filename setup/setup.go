@@ -126,7 +126,9 @@ func Look(proxy Proxy, file string) (*Report, error) {
 		}
 	}
 	if file != "" && len(parts) == 0 {
-		return nil, fmt.Errorf("%q is not a known configuration file; must be %s", file, strings.Join(files(), ", "))
+		known := files()
+		last := len(known) - 1
+		return nil, fmt.Errorf("%q is not a known configuration file; must be %s or %s", file, strings.Join(known[:last], ", "), known[last])
 	}
 	first := []Part{m.proxyPart()}
 	if err != nil {
