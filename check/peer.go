@@ -309,7 +309,7 @@ func (p *prober) otherNetwork() string {
 }
 
 // onlyAlways is the hint for a peer that speaks v1.
-const onlyAlways = "the proxy does not connect to it, except with --v1-fallback always, unencrypted; " + hints.OnePeer
+const onlyAlways = "the proxy does not connect to it, except with --v1-fallback always, in plaintext; " + hints.OnePeer
 
 // ifFallingBack says what the proxy would do with such a peer, unless it would refuse it.
 func (p *prober) ifFallingBack(ctx context.Context) string {

@@ -94,9 +94,9 @@ func TestOtherPeers(t *testing.T) {
 			want: hungUp + plaintext + "; the proxy, with its --v1-fallback, would not go on in v1: it is neither a Tor nor a CJDNS address"},
 		"v1, asked": {handle: v1Peer, v1: true, speaks: "v1", want: hungUp +
 			" ok v1 the peer answers in v1, and so speaks v1 only: " + strings.TrimPrefix(goodVersion, "ok version ") +
-			" -> the proxy does not connect to it, except with --v1-fallback always, unencrypted; how to reach only this one: docs/fallback.md#one-old-peer"},
+			" -> the proxy does not connect to it, except with --v1-fallback always, in plaintext; how to reach only this one: docs/fallback.md#one-old-peer"},
 		"v1 that speaks first": {handle: says(string(v1v2.AppendMessage(nil, mainnet, v1v2.TypeOf("version"), make([]byte, 90)))), speaks: "v1",
-			want: "failed v2 the peer speaks v1: it sent a VERSION of mainnet -> the proxy does not connect to it, except with --v1-fallback always, unencrypted; how to reach only this one: docs/fallback.md#one-old-peer"},
+			want: "failed v2 the peer speaks v1: it sent a VERSION of mainnet -> the proxy does not connect to it, except with --v1-fallback always, in plaintext; how to reach only this one: docs/fallback.md#one-old-peer"},
 		"v1 of another network that speaks first": {handle: says(string(v1v2.AppendMessage(nil, [4]byte{1, 2, 3, 4}, v1v2.TypeOf("version"), make([]byte, 90)))),
 			want: "failed v2 the peer speaks v1, and on another network than mainnet: 01020304 -> --network says which network the peer should be on"},
 		"full": {handle: closing, want: hungUp + plaintext},

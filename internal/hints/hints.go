@@ -187,7 +187,7 @@ func notInV1(f proxy.Failure, may string) string {
 	case f.V1:
 		return ""
 	}
-	return may + "nothing was sent in plaintext" + why + "; to reach v1 peers all the same, unencrypted, run with --v1-fallback always; " + OnePeer
+	return may + "nothing was sent in plaintext" + why + "; to reach v1 peers anyway, in plaintext, run with --v1-fallback always; " + OnePeer
 }
 
 func denied(err error) string {
