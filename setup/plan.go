@@ -48,7 +48,7 @@ func (m *machine) plan(p *process) Part {
 		part.Create = true
 	}
 	if m.silent && part.What == "" && part.State == "" {
-		part.unknown = append(part.unknown, "whether "+m.address()+" has an upstream: its status page does not answer. Run it with --status, and give this command the same settings")
+		part.unknown = append(part.unknown, "the upstream of the proxy at "+m.address()+" is unknown: its status page does not answer. Run the proxy with --status, and give setup the same settings")
 	}
 	if address, isUnix := strings.CutPrefix(m.address(), "unix:"); !isAddress(address) && !(isUnix && isPath(address)) {
 		part.unknown = append(part.unknown, "the proxy's address, which is neither HOST:PORT nor unix:/PATH of plain characters")
@@ -62,7 +62,7 @@ func (m *machine) plan(p *process) Part {
 	case part.State == ToDo:
 		part.What = where
 	case len(part.unknown) > 0:
-		part.State, part.What = ToDo, where+": setup prints no lines, because of:"
+		part.State, part.What = ToDo, where+": setup prints no lines, for these reasons:"
 		part.Add, part.Remove, part.Hints = nil, nil, part.unknown
 		if more := len(part.unknown) - maxUnknown; more > 0 {
 			part.Hints = append(slices.Clone(part.unknown[:maxUnknown]), fmt.Sprintf("and %d more", more))
