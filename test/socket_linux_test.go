@@ -57,7 +57,10 @@ func TestSocketOfAGroup(t *testing.T) {
 	wants(says, "shared?mode=0660&group=4711: a SOCKS5 proxy answers")
 	wants(says, "own: this user may not connect")
 	wants(says, "peer?group=4711: something is listening there")
-	wants(says, "page?group=4711: the status page answers")
+	wants(says, " status unix:"+dir+"/page?group=4711: ") // the session of check itself may have failed by now, of which it warns
+	if strings.Contains(says, "failed status") {
+		t.Errorf("got %q, but the group may open the status page", says)
+	}
 	says = as(group+1, "--listen", shared, "--peer", peer+"=127.0.0.1:9", "check")
 	wants(says, "shared?mode=0660&group=4711: this user may not connect")
 	wants(says, "peer?group=4711: this user may not connect")
