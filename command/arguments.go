@@ -182,9 +182,9 @@ func flagIn(word string) (name string, bare bool) {
 // isSecret reports whether word, given as the argument of a command, may contain a password: it is
 // FLAG=VALUE, or a URL with a user.
 func isSecret(app *cli.App, word string) bool {
-	name, _ := flagIn(word)
+	name, bare := flagIn(word)
 	_, rest, isURL := strings.Cut(word, "://")
-	return strings.Contains(word, "=") && flagNamed(app.Flags, name) != nil || isURL && strings.Contains(rest, "@")
+	return strings.Contains(word, "=") && (!bare || flagNamed(app.Flags, name) != nil) || isURL && strings.Contains(rest, "@")
 }
 
 // shown returns an argument as an error may show it: without what follows "=", and what precedes

@@ -75,7 +75,7 @@ func TestArgumentsHidePasswords(t *testing.T) {
 		"—upstream=socks5://user:hunter2@127.0.0.1:9050", "socks5://user:hunter2@127.0.0.1:9050", "user:hunter2", "--auth hunter2",
 		"config auth=user:hunter2", "man --auth=user:hunter2", "setup auth=user:hunter2", "setup bitcoin.conf auth=user:hunter2",
 		"setup bitcoin.conf --auth=user:hunter2", "check auth=user:hunter2", "check node.example:8333 --auth=user:hunter2",
-		"check --json node.example:8333 —auth=user:hunter2", "check socks5://user:hunter2@127.0.0.1:9050",
+		"check --json node.example:8333 —auth=user:hunter2", "status —token=hunter2", "check socks5://user:hunter2@127.0.0.1:9050",
 		"status --json status-token=hunter2", "status http://user:hunter2@127.0.0.1:1325/", "help auth=user:hunter2",
 		"completion auth=user:hunter2", "--auth:user:hunter2", "demo upstream=socks5://user:hunter2@127.0.0.1:9050",
 	} {
