@@ -127,7 +127,10 @@ func (m *machine) planBtcd(p *process, part *Part) {
 	uses := m.uses(part, all, "proxy")
 	noonion, _ := part.one(all, "noonion", goBool)
 	for _, o := range all {
-		if o.key == "onion" || o.key == "OnionProxy" {
+		switch {
+		case m.proxy.Upstream != "" && o.key == "noonion" && noonion == "1":
+			part.remove(o, "with it "+p.name+" asks the system's resolver for names, not the proxy and its upstream")
+		case o.key == "onion" || o.key == "OnionProxy":
 			m.unclearOnion(part, o)
 		}
 	}

@@ -289,7 +289,7 @@ func (m *machine) planCore(p *process, part *Part) {
 	case m.proxy.Upstream != "" && listens:
 		add("onion="+m.address(), "connections to onion peers use the proxy, too; Core would make them through Tor itself if it found Tor's control port")
 	case m.proxy.Upstream == "" && listens && listenOnion != "0" && (c.has("torcontrol") || isOpen(m.sockets, "9051")):
-		part.unknown = append(part.unknown, "Tor's control port, through which this Core may connect to onion peers: noonion=1 would end that; "+besideProxy)
+		part.unknown = append(part.unknown, "Tor's control port, through which this Core may connect to onion peers: noonion=1 would end that. Write it if you want that, and run this again; else "+besideProxy)
 	case m.proxy.Upstream == "":
 		add("noonion=1", "without an --upstream such as Tor the proxy reaches no .onion peer; Core does not try them")
 	}

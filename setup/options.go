@@ -149,6 +149,14 @@ var (
 	torGrammar   = grammar{" ", true}
 )
 
+// trim removes spaces. To Core a no-break space, as web pages have it, is none, but part of a key.
+func (g grammar) trim(text string) string {
+	if g == coreGrammar {
+		return strings.Trim(text, " \f\n\r\t\v")
+	}
+	return strings.TrimSpace(text)
+}
+
 // parse returns the options of a file that have known keys, in order. A key that a program may read
 // as a known one, though it is written otherwise, has that one as its key and another name.
 func (g grammar) parse(text, path string, known []string) (all []option, err error) {
@@ -161,7 +169,7 @@ func (g grammar) parse(text, path string, known []string) (all []option, err err
 		if g.comments {
 			line, _, _ = strings.Cut(line, "#")
 		}
-		line = strings.TrimSpace(line)
+		line = g.trim(line)
 		if g == bcoinGrammar && strings.HasSuffix(line, `\`) {
 			return nil, fmt.Errorf("line %d of %s continues on the next; join them, and run this again", n, path)
 		}
@@ -170,7 +178,7 @@ func (g grammar) parse(text, path string, known []string) (all []option, err err
 			continue
 		}
 		name, value, _ := strings.Cut(line, g.separator)
-		o := option{name: strings.TrimSpace(name), value: strings.TrimSpace(value), section: section, separator: g.separator, file: path, line: n}
+		o := option{name: g.trim(name), value: g.trim(value), section: section, separator: g.separator, file: path, line: n}
 		if o.key = keyOf(section, o.name, known); o.key == "" {
 			s, name, dotted := strings.Cut(o.name, ".") // as Core has it: regtest.proxy
 			if !dotted || section != "" || !slices.Contains(known, name) {
@@ -205,11 +213,17 @@ func keyOf(section, name string, known []string) string {
 func fold(key string) string { return strings.ToLower(strings.ReplaceAll(key, "-", "")) }
 
 // parseFlags returns the flags with known keys. A flag without "=" takes the next argument if
-// it is one of spaced, and is otherwise true.
+// it is one of spaced, and is otherwise true. The value of -C may follow without a space.
 func parseFlags(args []string, known []string, spaced ...string) (all []option) {
 	for i := 0; i < len(args); i++ {
+		if args[i] == "-" || args[i] == "--" { // no flags follow
+			break
+		}
 		dashes := len(args[i]) - len(strings.TrimLeft(args[i], "-"))
 		key, value, has := strings.Cut(args[i][dashes:], "=")
+		if path, ok := strings.CutPrefix(args[i], "-C"); ok && path != "" && !has {
+			key, value, has = "C", path, true
+		}
 		if dashes == 0 || !slices.Contains(known, key) {
 			continue
 		}

@@ -37,13 +37,31 @@ func TestReadFile(t *testing.T) {
 }
 
 func TestParseFlags(t *testing.T) {
-	got := parseFlags([]string{"-proxy=a", "--proxy=b", "proxy=c", "--proxy", "d", "--noonion", "--rpcpass", "e", "-C", "f", "-proxy"}, []string{"proxy", "noonion", "C"}, "proxy", "C")
+	got := parseFlags([]string{"-proxy=a", "--proxy=b", "proxy=c", "--proxy", "d", "--noonion", "--rpcpass", "e", "-C", "f", "-Cg", "-proxy"}, []string{"proxy", "noonion", "C"}, "proxy", "C")
 	var all []string
 	for _, o := range got {
 		all = append(all, o.key+"="+o.value)
 	}
-	if want := []string{"proxy=a", "proxy=b", "proxy=d", "noonion=1", "C=f", "proxy=1"}; !slices.Equal(all, want) {
+	if want := []string{"proxy=a", "proxy=b", "proxy=d", "noonion=1", "C=f", "C=g", "proxy=1"}; !slices.Equal(all, want) {
 		t.Errorf("got %q, want %q", all, want)
+	}
+	for _, end := range []string{"-", "--"} {
+		if got := parseFlags([]string{end, "-proxy=a"}, []string{"proxy"}); len(got) > 0 {
+			t.Errorf("after %s: got %+v", end, got)
+		}
+	}
+}
+
+// Core keeps a no-break space before a key, and so ignores the line; go-flags removes it.
+func TestParseSpaces(t *testing.T) {
+	for _, c := range []struct {
+		g    grammar
+		want int
+	}{{coreGrammar, 1}, {goGrammar, 2}} {
+		all, err := c.g.parse("\u00a0proxy=a\n\t proxy = b \n", "", []string{"proxy"})
+		if err != nil || len(all) != c.want || all[len(all)-1].value != "b" {
+			t.Errorf("got %+v, %v; want %d", all, err, c.want)
+		}
 	}
 }
 
