@@ -323,7 +323,7 @@ func (m *machine) keepListening(p *process, part *Part, c *coreConfig, chosen, u
 			keep = append(keep, Line{Text: "discover=1", Why: "the node keeps announcing its address to peers; proxy= would turn that off"})
 		}
 		if !c.has("natpmp") {
-			keep = append(keep, Line{Text: "natpmp=1", Why: "the router keeps forwarding the port, by default since Core 30; proxy= would turn that off"})
+			keep = append(keep, Line{Text: "natpmp=1", Why: "the router keeps forwarding the port, as by default since Core 30 (leave this out for an older one); proxy= would turn that off"})
 		}
 	}
 	comment := ""
