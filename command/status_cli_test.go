@@ -104,6 +104,13 @@ func TestStatus(t *testing.T) {
 			return r
 		}
 		r := report()
+		for range 100 { // it is ready with the first listener
+			if len(r.Listeners) == 2 {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+			r = report()
+		}
 		if len(r.Settings) != len(settings.Flags()) || r.Version == "" || len(r.Listeners) != 2 || r.Live.All != 0 {
 			t.Errorf("%q: got %+v", c.args, r)
 		}
