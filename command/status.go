@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -61,7 +62,10 @@ func runStatus(c *cli.Context) error {
 		})
 	}
 	report, raw, err := page.Status(c.Context)
-	if err != nil {
+	switch {
+	case err != nil && slices.Contains(s.Listen, page.Address):
+		return fmt.Errorf("%w It is the address for clients; the status page is usually at %s", err, usualPage)
+	case err != nil:
 		return err
 	}
 	if c.Bool("json") {

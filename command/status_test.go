@@ -87,6 +87,16 @@ func TestStatusToken(t *testing.T) {
 	checkOneLine(t, "no token", stderr, "requires a token; give the proxy's with --status-token-file FILE")
 }
 
+// The command status, given the address for clients, says where the status page usually is.
+func TestStatusOfListener(t *testing.T) {
+	clients := startProgram(t, "--listen", "127.0.0.1:0").nextOf(t, "listening")["addr"].(string)
+	code, stdout, stderr := runProgram("--listen", clients, "status", clients)
+	if code != 1 || stdout != "" {
+		t.Errorf("exit code %d\n%s", code, stdout)
+	}
+	checkOneLine(t, "the address for clients", stderr, "? It is the address for clients; the status page is usually at "+usualPage)
+}
+
 // The log reports a client whose proxy is set to the status page's address, with the right address;
 // the client's own address is included only if addresses are logged.
 func TestSOCKSClientOfStatusPage(t *testing.T) {
