@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"bip324proxy/internal/plain"
+	"bip324proxy/internal/terminal"
 )
 
 const (
@@ -69,7 +70,7 @@ func (o option) where() string {
 func isAddress(text string) bool {
 	host, port, err := net.SplitHostPort(text)
 	n, err2 := strconv.ParseUint(port, 10, 16)
-	return err == nil && err2 == nil && n > 0 && host != "" && isPlain(host, ".:-")
+	return err == nil && err2 == nil && n > 0 && host != "" && terminal.IsPlain(host, ".:-")
 }
 
 // isPath reports whether the text is an absolute path that means nothing else to a shell.
@@ -78,14 +79,7 @@ func isPath(text string) bool {
 	if filepath.Separator == '\\' {
 		also += `:\`
 	}
-	return filepath.IsAbs(text) && isPlain(text, also)
-}
-
-// isPlain reports whether the text has only ASCII letters, digits and the other characters.
-func isPlain(text, other string) bool {
-	return !strings.ContainsFunc(text, func(r rune) bool {
-		return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && !strings.ContainsRune(other, r)
-	})
+	return filepath.IsAbs(text) && terminal.IsPlain(text, also)
 }
 
 // readFile returns the text of a regular file. Anything else could make a reader wait forever.

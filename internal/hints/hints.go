@@ -12,6 +12,7 @@ import (
 	"bip324proxy/internal/errno"
 	"bip324proxy/internal/plain"
 	"bip324proxy/internal/stream"
+	"bip324proxy/internal/terminal"
 	"bip324proxy/proxy"
 	"bip324proxy/rules"
 	"bip324proxy/socks"
@@ -159,18 +160,13 @@ func handshake(f proxy.Failure) string {
 	return ""
 }
 
-// tellWhich names the command that tells why a peer did not answer.
+// tellWhich names the command that tells why a peer did not answer. Clients choose dest, and users
+// copy the command into a shell.
 func tellWhich(dest string) string {
-	if dest == "" || strings.HasPrefix(dest, "-") || strings.ContainsFunc(dest, isUnusual) {
+	if dest == "" || strings.HasPrefix(dest, "-") || !terminal.IsPlain(dest, ".:-_[]%") {
 		dest = "HOST:PORT"
 	}
 	return " (bip324-proxy check --v1 " + dest + " tells which); "
-}
-
-// isUnusual reports whether r may mean something to a shell: clients choose the names, and
-// users copy the command.
-func isUnusual(r rune) bool {
-	return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune(".:-_[]%", r))
 }
 
 // OnePeer says how to reach one peer that speaks v1 only, without allowing v1 to others.

@@ -41,6 +41,6 @@ func TestEventLog(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := e.Write([]byte("a\x00b\n")); err == nil {
-		t.Error("a text that cannot be written is no error")
+		t.Error("a text that cannot be written must be an error")
 	}
 }

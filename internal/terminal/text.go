@@ -79,3 +79,11 @@ func Fold(head, text string, width int) []string {
 	}
 	return append(lines, string(line))
 }
+
+// IsPlain reports whether the text has only ASCII letters, digits and the characters in also. If
+// these mean nothing to a shell, the text is safe in a command to copy.
+func IsPlain(text, also string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool {
+		return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && !strings.ContainsRune(also, r)
+	})
+}
