@@ -34,9 +34,9 @@ func (s *Server) watchAcks() {
 			}
 			stuck[c] = since
 			if now.Sub(since) >= s.ackTimeout() {
-				side := v1v2.Peer
+				side := v1v2.PeerSide
 				if c == sess.client.Conn {
-					side = v1v2.Client
+					side = v1v2.ClientSide
 				}
 				sess.fail(&v1v2.EndError{Side: side, Err: errUnacknowledged})
 			}

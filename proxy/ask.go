@@ -115,14 +115,14 @@ func (s *session) askVersion(magic [4]byte, auth bool) (*socks.Request, error) {
 	}
 	head, err := s.in.Peek(v1v2.HeaderSize)
 	if err != nil {
-		return nil, &v1v2.EndError{Side: v1v2.Client, Err: err}
+		return nil, &v1v2.EndError{Side: v1v2.ClientSide, Err: err}
 	}
 	if n := binary.LittleEndian.Uint32(head[16:]); n < recvEnd-v1v2.HeaderSize {
 		return nil, &NoDestinationError{why: fmt.Sprintf("its VERSION is too short for an address (%d bytes)", n)}
 	}
 	b, err := s.in.Peek(recvEnd)
 	if err != nil {
-		return nil, &v1v2.EndError{Side: v1v2.Client, Err: err}
+		return nil, &v1v2.EndError{Side: v1v2.ClientSide, Err: err}
 	}
 	ip := netip.AddrFrom16([16]byte(b[recvIP:])).Unmap()
 	addr := netip.AddrPortFrom(ip, binary.BigEndian.Uint16(b[recvPort:]))

@@ -144,9 +144,9 @@ func (s *session) watch(up, down uint64) {
 	s.after(idle+idle/4, func() {
 		switch nowUp, nowDown := progress(&s.up), progress(&s.down); {
 		case nowUp == up:
-			s.fail(&stalledError{v1v2.Client})
+			s.fail(&stalledError{v1v2.ClientSide})
 		case nowDown == down:
-			s.fail(&stalledError{v1v2.Peer})
+			s.fail(&stalledError{v1v2.PeerSide})
 		default:
 			s.watch(nowUp, nowDown)
 		}
@@ -161,7 +161,7 @@ func progress(c *v1v2.Counts) uint64 { return c.Messages.Load() + c.Dropped() }
 // direction has LingerTimeout to finish.
 func (s *session) endOther(err error, closeWrite func() error) {
 	var end *v1v2.EndError
-	if errors.As(err, &end) && end.Side == v1v2.Client && end.Err != io.EOF && !s.wasInterrupted() {
+	if errors.As(err, &end) && end.Side == v1v2.ClientSide && end.Err != io.EOF && !s.wasInterrupted() {
 		s.close()
 		return
 	}

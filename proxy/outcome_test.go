@@ -18,7 +18,7 @@ func TestSideOfAUnixClient(t *testing.T) {
 	for _, c := range []struct {
 		addr net.Addr
 		want v1v2.Side
-	}{{unix, v1v2.Client}, {&net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 8333}, v1v2.Peer}} {
+	}{{unix, v1v2.ClientSide}, {&net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 8333}, v1v2.PeerSide}} {
 		var end *v1v2.EndError
 		err := s.cause(&net.OpError{Op: "write", Net: c.addr.Network(), Addr: c.addr, Err: syscall.EPIPE})
 		if !errors.As(err, &end) || end.Side != c.want {

@@ -206,7 +206,7 @@ func (s *session) speakV1(link fallback.Link, first *v1v2.Message, heard []byte)
 	// Byte for byte what the client sent: its checksum was right.
 	version := v1v2.AppendMessage(nil, s.magic, first.Type, first.Payload())
 	if _, err := peer.Write(version); err != nil {
-		return nil, &v1v2.EndError{Side: v1v2.Peer, Err: err}
+		return nil, &v1v2.EndError{Side: v1v2.PeerSide, Err: err}
 	}
 	s.messages.ReleaseLast() // the session may last for months
 	s.up.Bytes.Add(uint64(len(version)))

@@ -89,7 +89,7 @@ var refusals = []refusal{
 	{kind: KindClient, is: isA[*socks.NegotiationError], by: clientCaused, level: slog.LevelWarn},
 	{kind: KindClient, is: isA[*NoDestinationError], by: clientCaused, level: slog.LevelWarn},
 	{kind: KindClient, is: isA[*silentClientError], by: clientCaused, level: slog.LevelWarn},
-	{kind: KindClient, is: when(func(e *v1v2.EndError) bool { return e.Side == v1v2.Client }), by: clientCaused, level: slog.LevelWarn, words: endWords},
+	{kind: KindClient, is: when(func(e *v1v2.EndError) bool { return e.Side == v1v2.ClientSide }), by: clientCaused, level: slog.LevelWarn, words: endWords},
 	{kind: KindSecondDial, is: isA[*fallback.RedialError], by: peerCaused, words: redialWords},
 	{kind: KindNoV2Answer, is: when(func(e *transport.HandshakeError) bool { return e.Received == 0 }), by: peerCaused, words: handshakeWords},
 	{kind: KindHandshake, is: isOneOf(transport.ErrV1Peer), by: peerCaused, words: handshakeWords}, // an old node

@@ -44,7 +44,7 @@ func TestKindsAndLevels(t *testing.T) {
 		{ErrPeerClosed, KindPeer, slog.LevelInfo},
 		{errPeerFirst, KindPeer, slog.LevelWarn},
 		{&socks.NegotiationError{Err: io.ErrUnexpectedEOF}, KindClient, slog.LevelWarn},
-		{&v1v2.EndError{Side: v1v2.Client, Err: io.EOF}, KindClient, slog.LevelWarn},
+		{&v1v2.EndError{Side: v1v2.ClientSide, Err: io.EOF}, KindClient, slog.LevelWarn},
 		{&silentClientError{}, KindClient, slog.LevelWarn},
 		{&NoDestinationError{}, KindClient, slog.LevelWarn},
 		{&rules.ClientError{}, KindClientNotAllowed, slog.LevelWarn},

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/hex"
+	"io"
 	"net"
 	"net/netip"
 	"sync"
@@ -32,7 +33,6 @@ type session struct {
 
 	magic    [4]byte      // of a client that speaks v1
 	messages *v1v2.Reader // from such a client, on in
-	ids      v1v2.PeerIDs
 	up, down v1v2.Counts    // to the peer, to the client
 	early    []v1v2.Dropped // dropped before the session opened, the first of each kind
 
@@ -55,7 +55,7 @@ func newSession(server *Server, conn net.Conn, fixed string, public bool, number
 	s.shown = SessionInfo{Number: number, Began: time.Now(), State: StateAsking, Client: clientName(client.RemoteAddr())}
 	s.up.OnDrop = func(d v1v2.Dropped) { s.firstDropped("to_peer", d) }
 	s.down.OnDrop = func(d v1v2.Dropped) { s.firstDropped("to_client", d) }
-	s.in.SetMemory(server.memory)
+	s.in.SetMemory((*stream.Memory)(server.memory))
 	s.own(client)
 	return s
 }
@@ -163,7 +163,7 @@ func (s *session) classify(raw *rawRelay) (v1 bool, err error) {
 		case err == nil:
 			return v1, nil
 		case !isTimeout(err) || s.client.Interrupted():
-			return false, &v1v2.EndError{Side: v1v2.Client, Err: err}
+			return false, &v1v2.EndError{Side: v1v2.ClientSide, Err: err}
 		case raw == nil || !raw.opening.hasPassed():
 			return false, &silentClientError{said: s.in.Buffered()}
 		} // else only the peer talks, as in some other protocols
@@ -181,7 +181,7 @@ func (s *session) firstMessage() (v1v2.Message, error) {
 	for {
 		m, ok, err := s.messages.Next()
 		if err != nil {
-			return m, &v1v2.EndError{Side: v1v2.Client, Err: err}
+			return m, &v1v2.EndError{Side: v1v2.ClientSide, Err: err}
 		}
 		if ok {
 			return m, nil
@@ -269,28 +269,39 @@ func (s *session) speakV2(peer *transport.Conn) (relay func() error) {
 	hexID := hex.EncodeToString(id[:])
 	s.show(func(info *SessionInfo) { info.SessionID = hexID })
 	s.logOpen("v2", "session_id", hexID)
-	out := stream.NewWriter(s.client)
-	out.SetStall(s.server.idleTimeout())
-	return func() error { return s.bridge(peer, out) }
+	conn := v1v2.NewConn(peer, s.magic)
+	conn.Sent, conn.Received = &s.up, &s.down
+	return func() error { return s.bridge(conn) }
 }
 
 // bridge translates until either side ends. It passes on the end of one side's stream and
 // gives the other direction LingerTimeout to finish.
-func (s *session) bridge(peer *transport.Conn, out *stream.Writer) error {
+func (s *session) bridge(peer *v1v2.Conn) error {
+	out := stream.NewWriter(s.client)
+	out.SetStall(s.server.idleTimeout())
 	ends := make(chan error, 2)
 	go func() {
-		err := v1v2.ToClient(peer, out, s.magic, &s.ids, &s.down)
+		_, err := peer.WriteTo(out)
+		err = ended(v1v2.PeerSide, err)
 		ends <- err
 		s.endOther(err, s.client.CloseWrite)
 	}()
-	err := v1v2.ToPeer(s.messages, peer, &s.ids, &s.up)
+	_, err := peer.ReadFrom(s.messages)
+	err = ended(v1v2.ClientSide, err)
 	ends <- err
 	s.endOther(err, peer.CloseWrite)
 
 	first := <-ends
 	<-ends
 	peer.Close()
-	peer.Wipe()
 	s.linger(s.server.lingerTimeout())
 	return first
+}
+
+// ended returns the error of a direction, also if it is that a side has closed its stream.
+func ended(by v1v2.Side, err error) error {
+	if err == nil {
+		return &v1v2.EndError{Side: by, Err: io.EOF}
+	}
+	return err
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"bip324proxy/internal/listen"
-	"bip324proxy/internal/stream"
 	"bip324proxy/transport"
 	"bip324proxy/transport/fallback"
 )
@@ -56,7 +55,7 @@ type Snapshot struct {
 	// Peers are the counts of the known peers.
 	Peers fallback.PeerCounts `json:"peers"`
 	// MessageMemory is the budget for large messages.
-	MessageMemory stream.Usage `json:"message_memory"`
+	MessageMemory transport.MemoryUsage `json:"message_memory"`
 }
 
 // SessionInfo is a live session.

@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"bip324proxy/internal/stream"
 	"bip324proxy/proxy"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
@@ -57,7 +56,7 @@ func TestSnapshotOfASession(t *testing.T) {
 	if listeners, stopping := e.server.Accepting(); listeners != 1 || stopping {
 		t.Errorf("%d listeners, stopping %v", listeners, stopping)
 	}
-	if len(now.Sessions) != 0 || now.MaxSessions != 7 || now.Started.IsZero() || now.Stopping || now.MessageMemory != (stream.Usage{Size: 128 << 20}) {
+	if len(now.Sessions) != 0 || now.MaxSessions != 7 || now.Started.IsZero() || now.Stopping || now.MessageMemory != (transport.MemoryUsage{Size: 128 << 20}) {
 		t.Errorf("before any session: got %+v", now)
 	}
 	client := e.dial()

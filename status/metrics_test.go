@@ -9,8 +9,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
-	"bip324proxy/internal/stream"
 	"bip324proxy/proxy"
+	"bip324proxy/transport"
 	"bip324proxy/transport/fallback"
 )
 
@@ -44,7 +44,7 @@ func busy() proxy.Snapshot {
 	s.Failing = &proxy.Failing{Count: 9, Since: s.Started, Kind: "upstream", OfKind: 8, Dest: "192.0.2.3:8333", Reason: "why", Hint: "what to do"}
 	s.Upstream = &proxy.Upstream{Address: "socks5://127.0.0.1:9050", State: "failed", Since: s.Started, Reason: "why", Hint: "what to do"}
 	s.Peers = fallback.PeerCounts{V2: 21, V1: 22, RefusedV2: 23}
-	s.MessageMemory = stream.Usage{Size: 1024, Taken: 512, Waiting: 2}
+	s.MessageMemory = transport.MemoryUsage{Size: 1024, Taken: 512, Waiting: 2}
 	return s
 }
 

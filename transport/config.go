@@ -9,11 +9,21 @@ import (
 
 // Memory limits the memory of large packets that are being received, of all connections
 // with it in their Config.
-type Memory = stream.Memory
+type Memory stream.Memory
 
 // NewMemory returns a Memory of size bytes. It should be several times MaxContents: a
 // packet larger than size ends its connection.
-func NewMemory(size int) *Memory { return stream.NewMemory(size) }
+func NewMemory(size int) *Memory { return (*Memory)(stream.NewMemory(size)) }
+
+// MemoryUsage is how much of a Memory is in use.
+type MemoryUsage struct {
+	Size    int `json:"size_bytes"`
+	Taken   int `json:"taken_bytes"` // by packets, arrived or not
+	Waiting int `json:"waiting"`     // packets that wait for memory
+}
+
+// Usage reports how much is in use.
+func (m *Memory) Usage() MemoryUsage { return MemoryUsage((*stream.Memory)(m).Usage()) }
 
 // Config configures a handshake and its connection. Only Magic is required; with all
 // else zero the connection looks like one of Bitcoin Core.
@@ -26,7 +36,7 @@ type Config struct {
 	First [][]byte
 
 	// Received has what was read from the connection before, at most MaxReceived
-	// bytes. Only an initiator may set it.
+	// bytes.
 	Received []byte
 
 	// Garbage is sent after our public key, at most MaxGarbage bytes. Nil means random

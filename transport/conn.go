@@ -5,7 +5,9 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"sync"
+	"time"
 
 	"bip324proxy/internal/stream"
 )
@@ -62,12 +64,13 @@ func (c *Conn) ReadPacket() ([]byte, error) {
 		if !decoy {
 			return contents, nil
 		}
+		in.body.Release()
 	}
 }
 
 // LastPacket returns the last packet's contents preceded by n ≤ Spare writable bytes,
 // or nil if the packet is small and shares a buffer. Only the reading goroutine may
-// call it.
+// call it. Most programs do not need this.
 func (c *Conn) LastPacket(n int) []byte {
 	b := c.in.body.Bytes
 	if b == nil {
@@ -76,8 +79,12 @@ func (c *Conn) LastPacket(n int) []byte {
 	return b[Spare+headerSize-n : len(b)-Tailroom]
 }
 
+// ReleasePacket frees the last packet's memory before the next ReadPacket. Only the
+// reading goroutine may call it. Most programs do not need this.
+func (c *Conn) ReleasePacket() { c.in.body.Release() }
+
 // Release frees the last packet's memory when ReadPacket will not be called again.
-// Only the reading goroutine may call it.
+// Only the reading goroutine may call it. Most programs do not need this.
 func (c *Conn) Release() {
 	c.in.next = nil
 	c.in.body.Release()
@@ -85,7 +92,7 @@ func (c *Conn) Release() {
 }
 
 // PacketBuffered reports whether ReadPacket would return without waiting for the
-// socket. Only the reading goroutine may call it.
+// socket. Only the reading goroutine may call it. Most programs do not need this.
 func (c *Conn) PacketBuffered() bool {
 	in := &c.in
 	for in.next == nil && in.err == nil {
@@ -103,7 +110,8 @@ func (c *Conn) PacketBuffered() bool {
 }
 
 // Interrupt makes ReadPacket fail with os.ErrDeadlineExceeded when it would
-// next wait for the socket. It is safe to call from any goroutine.
+// next wait for the socket, for good. It is safe to call from any goroutine. Most
+// programs do not need this.
 func (c *Conn) Interrupt() { c.socket.Interrupt() }
 
 // readLength sets size, unless it is known.
@@ -141,7 +149,6 @@ func (in *receiving) read() (contents []byte, decoy bool, err error) {
 	if in.err != nil {
 		return nil, false, in.err
 	}
-	in.body.Release() // a decoy's
 	if err := in.readLength(); err != nil {
 		return nil, false, err
 	}
@@ -172,22 +179,23 @@ func (c *Conn) WriteDecoy(contents []byte) error { return c.write(contents, true
 func (c *Conn) write(contents []byte, decoy bool) error {
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
-	if err := c.out.queue(contents, decoy); err != nil {
+	if err := c.out.queue(decoy, contents); err != nil {
 		return err
 	}
 	return c.out.w.Flush()
 }
 
 // Queue is like WritePacket, but the packet is sent with the next Flush, WritePacket
-// or WriteInPlace, or when 16 KiB are queued. A larger one is copied and sent at once;
-// WriteInPlace does not copy.
-func (c *Conn) Queue(contents []byte) error {
+// or WriteInPlace, or when 16 KiB are queued. The contents are all parts together. A
+// packet of over 16 KiB is copied and sent at once; WriteInPlace does not copy. Most
+// programs do not need this.
+func (c *Conn) Queue(parts ...[]byte) error {
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
-	return c.out.queue(contents, false)
+	return c.out.queue(false, parts...)
 }
 
-// Flush sends what was queued, in one write.
+// Flush sends what was queued, in one write. Most programs do not need this.
 func (c *Conn) Flush() error {
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
@@ -196,7 +204,7 @@ func (c *Conn) Flush() error {
 
 // WriteInPlace sends the contents in b between Headroom and Tailroom spare bytes
 // without copying them: b becomes the packet. What was queued is sent first. It panics
-// if b is too short.
+// if b is too short. Most programs do not need this.
 func (c *Conn) WriteInPlace(b []byte) error {
 	contents := b[Headroom : len(b)-Tailroom]
 	if len(contents) > MaxContents {
@@ -207,19 +215,39 @@ func (c *Conn) WriteInPlace(b []byte) error {
 	return c.out.w.FlushWith(c.out.ciphers.seal(b[:0], contents, nil, false))
 }
 
-func (s *sending) queue(contents []byte, decoy bool) error {
-	n := packetSize(len(contents))
+// larges holds buffers for packets of over 16 KiB.
+var larges = sync.Pool{New: func() any { return new([]byte) }}
+
+func (s *sending) queue(decoy bool, parts ...[]byte) error {
+	size := 0
+	for _, p := range parts {
+		size += len(p)
+	}
+	n := packetSize(size)
 	switch {
-	case len(contents) > MaxContents:
-		return &SizeError{Contents: len(contents)}
+	case size > MaxContents:
+		return &SizeError{Contents: size}
 	case n > stream.BatchSize:
-		return s.w.FlushWith(s.ciphers.seal(nil, contents, nil, decoy))
+		large := larges.Get().(*[]byte)
+		defer larges.Put(large)
+		*large = s.seal(slices.Grow((*large)[:0], n), size, decoy, parts)
+		return s.w.FlushWith(*large)
 	}
 	if err := s.w.Reserve(n); err != nil {
 		return err
 	}
-	s.w.Buf = s.ciphers.seal(s.w.Buf, contents, nil, decoy)
+	s.w.Buf = s.seal(s.w.Buf, size, decoy, parts)
 	return nil
+}
+
+// seal appends a packet to dst, which has room for it.
+func (s *sending) seal(dst []byte, size int, decoy bool, parts [][]byte) []byte {
+	at := len(dst) + Headroom // where the packet has them
+	contents := dst[at : at : at+size]
+	for _, p := range parts {
+		contents = append(contents, p...)
+	}
+	return s.ciphers.seal(dst, contents, nil, decoy)
 }
 
 // CloseWrite sends what was queued and closes the direction to the peer.
@@ -229,6 +257,20 @@ func (c *Conn) CloseWrite() error {
 	}
 	return c.socket.CloseWrite()
 }
+
+// SetDeadline sets the deadlines of reads and writes; see SetReadDeadline and
+// SetWriteDeadline.
+func (c *Conn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+// SetReadDeadline makes ReadPacket fail with os.ErrDeadlineExceeded at t, the call in
+// progress, too. Zero means never. Config.ReadTimeout applies as well: the earlier
+// counts. It is safe to call from any goroutine.
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.socket.LimitReads(t) }
+
+// SetWriteDeadline is like SetReadDeadline, for writes and Config.WriteTimeout.
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.socket.LimitWrites(t) }
 
 // Close closes the connection at once, in both directions.
 func (c *Conn) Close() error { return c.socket.Close() }

@@ -53,6 +53,10 @@ var writers = []struct {
 }{
 	{"WritePacket", (*Conn).WritePacket},
 	{"Queue+Flush", func(c *Conn, contents []byte) error { return errors.Join(c.Queue(contents), c.Flush()) }},
+	{"Queue of parts", func(c *Conn, contents []byte) error {
+		i, j := len(contents)/3, len(contents)/2
+		return errors.Join(c.Queue(contents[:i], nil, contents[i:j], contents[j:]), c.Flush())
+	}},
 	{"WriteInPlace", func(c *Conn, contents []byte) error {
 		b := make([]byte, Headroom+len(contents)+Tailroom)
 		copy(b[Headroom:], contents)

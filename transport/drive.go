@@ -21,7 +21,7 @@ func Client(ctx context.Context, nc net.Conn, cfg Config) (*Conn, error) {
 // Server performs the handshake as the responder on nc, a new connection; it is
 // otherwise like Client. If the peer speaks v1, the error wraps ErrV1Peer and nothing
 // was sent. The peer's first bytes have been read, though: a node that serves v1 on the
-// same port must look at them first.
+// same port must look at them first, and pass them in Config.Received.
 func Server(ctx context.Context, nc net.Conn, cfg Config) (*Conn, error) {
 	return newConn(ctx, nc, cfg, false)
 }
@@ -46,8 +46,8 @@ func newConn(ctx context.Context, nc net.Conn, cfg Config, initiator bool) (*Con
 		nc.Close()
 		return nil, err
 	}
-	w := stream.NewWriter(nc)
-	r.SetMemory(cfg.Memory)
+	w := stream.NewWriter(socket)
+	r.SetMemory((*stream.Memory)(cfg.Memory))
 	r.SetIdle(cfg.ReadTimeout)
 	w.SetStall(cfg.WriteTimeout)
 	session := h.Session()

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"bip324proxy/internal/stream"
 	"bip324proxy/internal/testkit"
 )
 
@@ -296,7 +297,7 @@ func TestConnAllocations(t *testing.T) {
 		t.Skip("pools forget at random under the race detector")
 	}
 	client, server := tcpConns(t)
-	server.in.r.SetMemory(NewMemory(16 << 20))
+	server.in.r.SetMemory(stream.NewMemory(16 << 20))
 	const packets = 20
 	contents := make([]byte, 300)
 	for _, n := range []int{10_000, 20_000, 200_000, 1_500_000} {

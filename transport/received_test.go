@@ -35,7 +35,36 @@ func TestHandshakeAfterReceived(t *testing.T) {
 	}
 }
 
-// respond performs the responder's half of a handshake whose key has been sent.
+// A responder's handshake continues from bytes received before it, as after a look at what the
+// initiator speaks.
+func TestServerAfterReceived(t *testing.T) {
+	garbage := testBytes(300, 1)
+	for n := range KeySize + len(garbage) + 1 {
+		ours, theirs := testkit.TCPPair(t)
+		h, err := NewHandshake(Config{Magic: mainnet, Garbage: garbage}, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hello := h.Start()
+		done := make(chan error, 1)
+		go func() {
+			theirs.Write(hello[n:])
+			_, err := respond(theirs, h)
+			done <- err
+		}()
+		c, err := Server(t.Context(), ours, Config{Magic: mainnet, Received: hello[:n], Garbage: []byte{}})
+		if err != nil {
+			t.Fatalf("%d bytes before: got %v", n, err)
+		}
+		if err := <-done; err != nil {
+			t.Fatalf("%d bytes before: got %v", n, err)
+		}
+		c.Close()
+		theirs.Close()
+	}
+}
+
+// respond performs the rest of a handshake whose key has been sent.
 func respond(nc net.Conn, h *Handshake) (*Session, error) {
 	b := make([]byte, 8192)
 	for h.Stage() < StageDone {

@@ -6,7 +6,6 @@ import (
 	"net"
 	"testing"
 
-	"bip324proxy/internal/stream"
 	"bip324proxy/internal/testkit"
 )
 
@@ -71,7 +70,7 @@ func BenchmarkToPeer(b *testing.B) {
 			}()
 			done := make(chan error, 1)
 			go func() { done <- discard(peerEnd, b.N*packet) }()
-			err := ToPeer(NewReader(s.clientSide, mainnet), s.peerSide, &s.ids, &s.up)
+			err := s.toPeer()
 			if got := <-done; got != nil || !errors.Is(err, io.EOF) {
 				b.Fatal(err, got)
 			}
@@ -107,7 +106,7 @@ func BenchmarkToClient(b *testing.B) {
 			}()
 			done := make(chan error, 1)
 			go func() { done <- discard(s.client, b.N*size) }()
-			err := ToClient(s.peerSide, stream.NewWriter(clientSide), mainnet, &s.ids, &s.down)
+			err := s.toClient(clientSide)
 			if got := <-done; got != nil || !errors.Is(err, io.EOF) {
 				b.Fatal(err, got)
 			}

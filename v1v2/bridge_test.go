@@ -62,7 +62,7 @@ func TestToPeer(t *testing.T) {
 	if err := <-sent; err != nil {
 		t.Error(err)
 	}
-	checkEnded(t, <-s.upEnded, Client, func(err error) bool { return err == io.EOF })
+	checkEnded(t, <-s.upEnded, ClientSide, func(err error) bool { return err == io.EOF })
 	if got, want := s.up.load(), (counted{uint64(len(all)), size, 0}); got != want {
 		t.Errorf("counted %+v, want %+v", got, want)
 	}
@@ -97,7 +97,7 @@ func TestToClient(t *testing.T) {
 	if err := <-sent; err != nil {
 		t.Error(err)
 	}
-	checkEnded(t, <-s.downEnded, Peer, func(err error) bool { return err == io.EOF })
+	checkEnded(t, <-s.downEnded, PeerSide, func(err error) bool { return err == io.EOF })
 	if got, want := s.down.load(), (counted{uint64(len(all)), size, 0}); got != want {
 		t.Errorf("counted %+v, want %+v", got, want)
 	}
@@ -190,7 +190,7 @@ func (s *session) upCounted(t *testing.T) counted {
 	if err := s.client.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
 		t.Error(err)
 	}
-	checkEnded(t, <-s.upEnded, Client, func(err error) bool { return err == io.EOF })
+	checkEnded(t, <-s.upEnded, ClientSide, func(err error) bool { return err == io.EOF })
 	return s.up.load()
 }
 
@@ -200,7 +200,7 @@ func (s *session) downCounted(t *testing.T) counted {
 	if err := s.peer.CloseWrite(); err != nil {
 		t.Error(err)
 	}
-	checkEnded(t, <-s.downEnded, Peer, func(err error) bool { return err == io.EOF })
+	checkEnded(t, <-s.downEnded, PeerSide, func(err error) bool { return err == io.EOF })
 	return s.down.load()
 }
 
@@ -217,7 +217,7 @@ func TestTooLargeForV1(t *testing.T) {
 			if err := s.peer.WritePacket(v2Bytes("tx", payload[:MaxPayload+n])); err != nil {
 				t.Fatal(err)
 			}
-			checkEnded(t, <-s.downEnded, Peer, isLength(MaxPayload+n))
+			checkEnded(t, <-s.downEnded, PeerSide, isLength(MaxPayload+n))
 			got := make([]byte, len(ping))
 			if _, err := io.ReadFull(s.client, got); err != nil || !bytes.Equal(got, ping) {
 				t.Errorf("got %x, %v", got, err)

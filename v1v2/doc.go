@@ -10,7 +10,10 @@
 // disconnects for ends the stream. BIP183's ids, which it drops, are translated, and sent
 // to peers that use them.
 //
-// [Classify] tells from a client's first bytes whether it speaks v1 and on which network.
-// [ToPeer] and [ToClient] are the two loops of a session, one goroutine each; they share
-// PeerIDs. message_ids.go has the ids.
+// [Conn] does that for a program: a net.Conn that speaks v1 to its user and v2 to the peer.
+// [Client] and [Server] perform the handshake for one, a Listener for all that connect;
+// fallback.Dialer dials. The proxy's loops are Conn.ReadFrom and Conn.WriteTo.
+//
+// [Classify] tells from the first bytes of a connection whether it speaks v1 and on which
+// network. message_ids.go has the ids.
 package v1v2

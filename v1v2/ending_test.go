@@ -60,15 +60,15 @@ func TestToPeerEnds(t *testing.T) {
 		side  Side
 		is    func(error) bool
 	}{
-		{"end", nil, closeClient, Client, is(io.EOF)},
-		{"end in a header", verack[:10], closeClient, Client, is(io.ErrUnexpectedEOF)},
-		{"end in a payload", ping[:25], closeClient, Client, is(io.ErrUnexpectedEOF)},
-		{"end in a large payload", block[:10_000], closeClient, Client, is(io.ErrUnexpectedEOF)},
-		{"wrong magic", v1Bytes([4]byte{1, 2, 3, 4}, "verack", nil), nil, Client, isMagic},
-		{"too long", lying(4_000_001), nil, Client, isLength(4_000_001)},
-		{"interrupted", nil, func(l *lab) { l.clientSide.Interrupt() }, Client, is(os.ErrDeadlineExceeded)},
-		{"interrupted in a header", verack[:10], func(l *lab) { l.clientSide.Interrupt() }, Client, is(os.ErrDeadlineExceeded)},
-		{"interrupted in a payload", block[:1000], func(l *lab) { l.clientSide.Interrupt() }, Client, is(os.ErrDeadlineExceeded)},
+		{"end", nil, closeClient, ClientSide, is(io.EOF)},
+		{"end in a header", verack[:10], closeClient, ClientSide, is(io.ErrUnexpectedEOF)},
+		{"end in a payload", ping[:25], closeClient, ClientSide, is(io.ErrUnexpectedEOF)},
+		{"end in a large payload", block[:10_000], closeClient, ClientSide, is(io.ErrUnexpectedEOF)},
+		{"wrong magic", v1Bytes([4]byte{1, 2, 3, 4}, "verack", nil), nil, ClientSide, isMagic},
+		{"too long", lying(4_000_001), nil, ClientSide, isLength(4_000_001)},
+		{"interrupted", nil, func(l *lab) { l.clientSide.Interrupt() }, ClientSide, is(os.ErrDeadlineExceeded)},
+		{"interrupted in a header", verack[:10], func(l *lab) { l.clientSide.Interrupt() }, ClientSide, is(os.ErrDeadlineExceeded)},
+		{"interrupted in a payload", block[:1000], func(l *lab) { l.clientSide.Interrupt() }, ClientSide, is(os.ErrDeadlineExceeded)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -134,7 +134,7 @@ func TestToClientEnds(t *testing.T) {
 				if c.do != nil {
 					c.do(l)
 				}
-				checkEnded(t, <-l.downEnded, Peer, c.is)
+				checkEnded(t, <-l.downEnded, PeerSide, c.is)
 				l.checkClientGot(t, v1Bytes(mainnet, "ping", payload[:8]))
 				if got, want := l.down.load(), (counted{1, 32, 0}); got != want {
 					t.Errorf("counted %+v, want %+v", got, want)
@@ -157,13 +157,13 @@ func TestWritingFails(t *testing.T) {
 				l.peer.Close()
 				<-l.peerDone
 				l.client.Write(v1Bytes(mainnet, "tx", payload))
-				checkEnded(t, <-l.upEnded, Peer, is(io.ErrClosedPipe))
+				checkEnded(t, <-l.upEnded, PeerSide, is(io.ErrClosedPipe))
 			})
 			synctest.Test(t, func(t *testing.T) {
 				l := newLab(t)
 				l.client.Close()
 				l.must(t, l.peer.WritePacket(v2Bytes("tx", payload)))
-				checkEnded(t, <-l.downEnded, Client, is(io.ErrClosedPipe))
+				checkEnded(t, <-l.downEnded, ClientSide, is(io.ErrClosedPipe))
 			})
 		})
 	}
@@ -173,13 +173,13 @@ func TestWritingFails(t *testing.T) {
 		l.client.Close()
 		l.overflow(t)
 		go l.gate.Conn.Write(l.gate.held) // until the session ends
-		checkEnded(t, <-l.downEnded, Client, is(io.ErrClosedPipe))
+		checkEnded(t, <-l.downEnded, ClientSide, is(io.ErrClosedPipe))
 	})
 	// Over TCP the errors are the system's.
 	s := overTCP(t)
 	s.peer.NetConn().(*net.TCPConn).SetLinger(0)
 	s.peer.Close()
-	checkEnded(t, <-s.downEnded, Peer, isSocket)
+	checkEnded(t, <-s.downEnded, PeerSide, isSocket)
 	s.client.Write(v1Bytes(mainnet, "ping", testBytes(8, 1)))
-	checkEnded(t, <-s.upEnded, Peer, isSocket)
+	checkEnded(t, <-s.upEnded, PeerSide, isSocket)
 }

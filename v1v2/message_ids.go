@@ -35,18 +35,18 @@ var typeByID, idByType = func() (byID [len(messageIDs)]Type, byType map[Type]byt
 // isUtreexo reports whether an id is one of BIP183's, which Bitcoin Core does not know.
 func isUtreexo(id byte) bool { return 29 <= id && id <= 36 }
 
-// PeerIDs records whether a session's peer has used ids that Bitcoin Core does not know.
+// peerIDs records whether a session's peer has used ids that Bitcoin Core does not know.
 // Such a peer understands them; for all others their types are sent in the long form, as
-// Bitcoin Core would send a type that it does not know. The two loops of a session share
-// it. Its zero value, and nil, record none.
-type PeerIDs struct{ utreexo atomic.Bool }
+// Bitcoin Core would send a type that it does not know. Its zero
+// value, and nil, record none.
+type peerIDs struct{ utreexo atomic.Bool }
 
 // note records the id, or zero, at the start of a packet from the peer.
-func (p *PeerIDs) note(id byte) {
+func (p *peerIDs) note(id byte) {
 	if isUtreexo(id) && p != nil && !p.utreexo.Load() {
 		p.utreexo.Store(true)
 	}
 }
 
 // has reports whether the peer understands id.
-func (p *PeerIDs) has(id byte) bool { return !isUtreexo(id) || p != nil && p.utreexo.Load() }
+func (p *peerIDs) has(id byte) bool { return !isUtreexo(id) || p != nil && p.utreexo.Load() }

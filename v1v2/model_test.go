@@ -97,8 +97,8 @@ func TestModel(t *testing.T) {
 	if t.Failed() {
 		return
 	}
-	checkEnded(t, <-s.upEnded, Client, is(io.EOF))
-	checkEnded(t, <-s.downEnded, Peer, is(io.EOF))
+	checkEnded(t, <-s.upEnded, ClientSide, is(io.EOF))
+	checkEnded(t, <-s.downEnded, PeerSide, is(io.EOF))
 	for seed, counts := range map[uint64]*Counts{1: &s.up, 2: &s.down} {
 		var want counted
 		for g := newTraffic(seed, pool); ; {

@@ -95,13 +95,13 @@ func every(n int) func() int { return func() int { return n } }
 
 // session is the two loops at work:
 //
-//	client ──v1── clientSide │ ToPeer, ToClient │ peerSide ──v2── peer
+//	client ──v1── clientSide │ ReadFrom, WriteTo │ peerSide ──v2── peer
 type session struct {
 	client             net.Conn        // the client's socket
 	peer               *transport.Conn // the peer's end of the v2 connection
 	clientSide         *stream.Reader
 	peerSide           *transport.Conn
-	ids                PeerIDs
+	conn               *Conn // on peerSide
 	up, down           Counts
 	upEnded, downEnded chan error // closed after the error
 }
@@ -127,12 +127,28 @@ func start(t testing.TB, client, clientSide, peerSide, peer net.Conn) *session {
 func (s *session) run(clientSide net.Conn) {
 	go func() {
 		defer close(s.upEnded)
-		s.upEnded <- ToPeer(NewReader(s.clientSide, mainnet), s.peerSide, &s.ids, &s.up)
+		s.upEnded <- s.toPeer()
 	}()
 	go func() {
 		defer close(s.downEnded)
-		s.downEnded <- ToClient(s.peerSide, stream.NewWriter(clientSide), mainnet, &s.ids, &s.down)
+		s.downEnded <- s.toClient(clientSide)
 	}()
+}
+
+// toPeer is the loop to the peer.
+func (s *session) toPeer() error {
+	if _, err := s.conn.ReadFrom(NewReader(s.clientSide, mainnet)); err != nil {
+		return err
+	}
+	return &EndError{ClientSide, io.EOF}
+}
+
+// toClient is the loop to the client.
+func (s *session) toClient(clientSide net.Conn) error {
+	if _, err := s.conn.WriteTo(clientSide); err != nil {
+		return err
+	}
+	return &EndError{PeerSide, io.EOF}
 }
 
 // handshake is start without the loops.
@@ -140,7 +156,7 @@ func handshake(t testing.TB, client, clientSide, peerSide, peer net.Conn) *sessi
 	t.Helper()
 	s := &session{client: client, clientSide: stream.NewReader(clientSide), upEnded: make(chan error, 1), downEnded: make(chan error, 1)}
 	memory := transport.NewMemory(32 << 20)
-	s.clientSide.SetMemory(memory)
+	s.clientSide.SetMemory((*stream.Memory)(memory))
 	failed := make(chan error, 1)
 	go func() {
 		var err error
@@ -152,6 +168,8 @@ func handshake(t testing.TB, client, clientSide, peerSide, peer net.Conn) *sessi
 	if other := <-failed; err != nil || other != nil {
 		t.Fatalf("handshake: got %v, %v", err, other)
 	}
+	s.conn = NewConn(s.peerSide, mainnet)
+	s.conn.Sent, s.conn.Received = &s.up, &s.down
 	return s
 }
 

@@ -31,7 +31,7 @@ const longSize = 1 + len(Type{})
 
 // encode writes t in its v2 form, for a peer that understands ids, so that it ends at
 // b[at], and returns where it begins. at must be at least longSize.
-func (t Type) encode(b []byte, at int, ids *PeerIDs) int {
+func (t Type) encode(b []byte, at int, ids *peerIDs) int {
 	if id, ok := idByType[t]; ok && ids.has(id) {
 		b[at-1] = id
 		return at - 1

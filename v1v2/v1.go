@@ -78,36 +78,45 @@ func (m *Message) Detach() {
 // Core knows. It overwrites Raw.
 func (m *Message) Contents() []byte { return m.contents(nil) }
 
-func (m *Message) contents(ids *PeerIDs) []byte {
+func (m *Message) contents(ids *peerIDs) []byte {
 	return m.Raw()[m.Type.encode(m.buf, HeaderSize, ids):]
 }
 
 // send sends the message to the peer: a large one at once, sealed in place; a small one
 // with the next flush.
-func (m *Message) send(peer *transport.Conn, ids *PeerIDs) error {
+func (m *Message) send(peer *transport.Conn, ids *peerIDs) error {
 	if m.large {
 		return peer.WriteInPlace(m.buf[m.Type.encode(m.buf, HeaderSize, ids)-transport.Headroom:])
 	}
 	return peer.Queue(m.contents(ids))
 }
 
-// SocketReader is the one buffered reader of a socket: no byte that it has read ahead is
-// lost from Classify to Reader.
-type SocketReader = stream.Reader
-
-// NewSocketReader returns a SocketReader on conn. It sets no deadlines.
-func NewSocketReader(conn net.Conn) *SocketReader { return stream.NewReader(conn) }
-
-// Reader reads v1 messages from a client.
+// Reader reads v1 messages. Most programs do not need this: a Conn has one for what its
+// user writes.
 type Reader struct {
-	r     *SocketReader
+	r     *stream.Reader
 	magic [4]byte
 	body  stream.Body
 	sum   hash.Hash // of a large message; nil before the first
 }
 
-// NewReader returns a Reader of messages with the given magic.
-func NewReader(r *SocketReader, magic [4]byte) *Reader { return &Reader{r: r, magic: magic} }
+// NewReader returns a Reader of the messages in r, which have the given magic. It reads
+// ahead, and sets no deadlines.
+func NewReader(r io.Reader, magic [4]byte) *Reader {
+	reader := &Reader{magic: magic}
+	switch r := r.(type) {
+	case *stream.Reader: // the one buffered reader of its socket
+		reader.r = r
+	case net.Conn:
+		reader.r = stream.NewReader(r)
+	default:
+		reader.r = stream.NewReader(onlyReader{r: r})
+	}
+	return reader
+}
+
+// Read reads what follows the last message, as it is.
+func (r *Reader) Read(p []byte) (int, error) { return r.r.Read(p) }
 
 // Next reads a message, which is valid until the next call. For one with a wrong checksum
 // or an invalid type ok is false, and it must be dropped: v2 has no checksums, so
@@ -128,17 +137,8 @@ func (r *Reader) Next() (m Message, ok bool, err error) {
 		return m, false, unexpected(err)
 	}
 	r.r.Discard(n)
-	m.check(head.checksum == checksum(m.buf[HeaderSize:]))
+	m.drop = head.drop(checksum(m.buf[HeaderSize:]))
 	return m, m.drop == 0, nil
-}
-
-// check sets drop if the message must be dropped. It checks in Bitcoin Core's order.
-func (m *Message) check(checksumOK bool) {
-	if !checksumOK {
-		m.drop = WrongChecksum
-	} else if !m.Type.valid(0x7e) {
-		m.drop = InvalidType
-	}
 }
 
 // large reads a message that does not fit the buffer, hashing it as it arrives.
@@ -156,7 +156,7 @@ func (r *Reader) large(head header) (m Message, ok bool, err error) {
 	copy(m.buf, raw[:])
 	var once [sha256.Size]byte
 	twice := sha256.Sum256(r.sum.Sum(once[:0]))
-	m.check(head.checksum == [4]byte(twice[:]))
+	m.drop = head.drop([4]byte(twice[:]))
 	return m, m.drop == 0, nil
 }
 
@@ -193,14 +193,32 @@ func (r *Reader) header() (h header, err error) {
 		}
 		return h, err
 	}
-	if magic := [4]byte(b); magic != r.magic {
-		return h, &MagicError{Got: magic, Want: r.magic}
+	return parseHeader(b, r.magic)
+}
+
+// parseHeader parses the header at the start of b. The error is a *MagicError or a
+// *LengthError.
+func parseHeader(b []byte, magic [4]byte) (h header, err error) {
+	if got := [4]byte(b); got != magic {
+		return h, &MagicError{Got: got, Want: magic}
 	}
 	h = header{Type(b[4:]), binary.LittleEndian.Uint32(b[16:]), [4]byte(b[20:])}
 	if h.length > MaxPayload {
 		return h, &LengthError{Type: h.Type, Length: h.length}
 	}
 	return h, nil
+}
+
+// drop returns why the message must be dropped, if it must, in Bitcoin Core's order. sum is
+// the checksum of its payload.
+func (h *header) drop(sum [4]byte) Reason {
+	if sum != h.checksum {
+		return WrongChecksum
+	}
+	if !h.Type.valid(0x7e) {
+		return InvalidType
+	}
+	return 0
 }
 
 func unexpected(err error) error {

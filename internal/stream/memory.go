@@ -56,9 +56,9 @@ func NewMemory(size int) *Memory {
 
 // Usage is how much of a Memory is in use.
 type Usage struct {
-	Size    int `json:"size_bytes"`
-	Taken   int `json:"taken_bytes"` // by bodies, arrived or not
-	Waiting int `json:"waiting"`     // bodies that wait for memory
+	Size    int
+	Taken   int // by bodies, arrived or not
+	Waiting int // bodies that wait for memory
 }
 
 // Usage reports how much is in use.

@@ -7,11 +7,15 @@ import (
 )
 
 // Socket is a connection whose reads can be interrupted: after Interrupt every read
-// deadline is in the past, whatever is set later and by whom.
+// deadline is in the past, whatever is set later and by whom. Each direction has two
+// deadlines, of which the earlier counts: one of the stage that uses it, such as a
+// Reader's, and the limit of the connection's user.
 type Socket struct {
 	net.Conn
-	once sync.Once
-	stop chan struct{} // closed by Interrupt
+	once   sync.Once
+	stop   chan struct{} // closed by Interrupt
+	reads  deadlines
+	writes deadlines
 }
 
 // NewSocket returns a Socket on conn, or conn if it is one.
@@ -43,23 +47,22 @@ func (s *Socket) Interrupted() bool {
 }
 
 // Abort interrupts s and makes writes fail, too: the one in progress and all later ones
-// until a deadline is set.
+// until SetWriteDeadline is called.
 func (s *Socket) Abort() {
 	s.Interrupt()
-	s.Conn.SetWriteDeadline(past)
+	s.SetWriteDeadline(past)
 }
 
 // Wake makes the read in progress fail with os.ErrDeadlineExceeded, and later ones
-// until a deadline is set.
-func (s *Socket) Wake() { s.Conn.SetReadDeadline(past) }
+// until SetReadDeadline is called.
+func (s *Socket) Wake() { s.SetReadDeadline(past) }
 
 // SetReadDeadline sets the deadline of reads, unless Interrupt was called.
-func (s *Socket) SetReadDeadline(t time.Time) error {
-	err := s.Conn.SetReadDeadline(t)
-	if s.Interrupted() { // perhaps just before: t must not undo that
-		err = s.Conn.SetReadDeadline(past)
-	}
-	return err
+func (s *Socket) SetReadDeadline(t time.Time) error { return s.reads.set(&s.reads.own, t, s.applyRead) }
+
+// SetWriteDeadline sets the deadline of writes.
+func (s *Socket) SetWriteDeadline(t time.Time) error {
+	return s.writes.set(&s.writes.own, t, s.Conn.SetWriteDeadline)
 }
 
 // SetDeadline sets the deadlines of writes and, unless Interrupt was called, of reads.
@@ -67,7 +70,24 @@ func (s *Socket) SetDeadline(t time.Time) error {
 	if err := s.SetReadDeadline(t); err != nil {
 		return err
 	}
-	return s.Conn.SetWriteDeadline(t)
+	return s.SetWriteDeadline(t)
+}
+
+// LimitReads sets the user's deadline of reads. It takes effect on the one in progress.
+// Any goroutine may call it.
+func (s *Socket) LimitReads(t time.Time) error { return s.reads.set(&s.reads.limit, t, s.applyRead) }
+
+// LimitWrites is LimitReads for writes.
+func (s *Socket) LimitWrites(t time.Time) error {
+	return s.writes.set(&s.writes.limit, t, s.Conn.SetWriteDeadline)
+}
+
+func (s *Socket) applyRead(t time.Time) error {
+	err := s.Conn.SetReadDeadline(t)
+	if s.Interrupted() { // perhaps just before: t must not undo that
+		err = s.Conn.SetReadDeadline(past)
+	}
+	return err
 }
 
 // CloseWrite closes the direction to the other end, or both directions of a connection
@@ -77,31 +97,4 @@ func (s *Socket) CloseWrite() error {
 		return half.CloseWrite()
 	}
 	return s.Close()
-}
-
-// past is a deadline that has passed on every clock.
-var past = time.Unix(1, 0)
-
-// deadline moves on with activity. Setting a socket's deadline costs more than
-// reading the clock, so it moves in steps of an eighth.
-type deadline struct {
-	span  time.Duration // from an activity to the deadline; 0 for none
-	until time.Time     // as the socket was told last
-	limit time.Time     // if not zero: no activity moves it beyond
-}
-
-// extend returns the new deadline, and whether the socket must be told.
-func (d *deadline) extend() (time.Time, bool) {
-	if d.span <= 0 {
-		return time.Time{}, false
-	}
-	until := time.Now().Add(d.span)
-	if !d.limit.IsZero() && until.After(d.limit) {
-		until = d.limit
-	}
-	if moved := until.Sub(d.until); 0 <= moved && moved < d.span/8 {
-		return d.until, false
-	}
-	d.until = until
-	return until, true
 }

@@ -15,16 +15,16 @@ type Writer struct {
 	// Buf is what was gathered. Append to it after Reserve.
 	Buf []byte
 
-	conn  net.Conn
-	stall deadline
-	err   error
-	batch *[BatchSize]byte // holds Buf
+	socket *Socket
+	stall  deadline
+	err    error
+	batch  *[BatchSize]byte // holds Buf
 }
 
 var batches = sync.Pool{New: func() any { return new([BatchSize]byte) }}
 
 // NewWriter returns a Writer to conn, which sets no deadlines until SetStall is called.
-func NewWriter(conn net.Conn) *Writer { return &Writer{conn: conn} }
+func NewWriter(conn net.Conn) *Writer { return &Writer{socket: NewSocket(conn)} }
 
 // SetStall makes writes fail that the other side does not take within d.
 func (w *Writer) SetStall(d time.Duration) { w.stall = deadline{span: d} }
@@ -74,9 +74,9 @@ func (w *Writer) send(p []byte) {
 		return
 	}
 	if until, ok := w.stall.extend(); ok {
-		w.conn.SetWriteDeadline(until)
+		w.socket.SetWriteDeadline(until)
 	}
-	_, w.err = w.conn.Write(p)
+	_, w.err = w.socket.Conn.Write(p)
 }
 
 func (w *Writer) release() {
@@ -84,4 +84,16 @@ func (w *Writer) release() {
 		batches.Put(w.batch)
 	}
 	w.batch, w.Buf = nil, nil
+}
+
+// Write gathers p, which leaves with the next Flush, or sends it at once if it is large.
+func (w *Writer) Write(p []byte) (int, error) {
+	if len(p) > BatchSize {
+		return len(p), w.FlushWith(p)
+	}
+	if err := w.Reserve(len(p)); err != nil {
+		return 0, err
+	}
+	w.Buf = append(w.Buf, p...)
+	return len(p), nil
 }

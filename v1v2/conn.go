@@ -1,0 +1,211 @@
+package v1v2
+
+import (
+	"context"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"bip324proxy/internal/stream"
+	"bip324proxy/transport"
+)
+
+// Conn is a net.Conn that speaks v1 to its user and v2 to the peer, or v1 if the peer
+// speaks nothing else and whoever made the Conn allows it. Its methods may be called from
+// any goroutine.
+//
+// Read returns the peer's messages as a v1 stream. Write takes a v1 stream in pieces of any
+// size and sends each message once it is complete; those that one Write completes leave
+// together. What Bitcoin Core ignores is dropped and counted, in both directions; what it
+// disconnects for is an error of Read or Write, and final.
+//
+// Deadlines can be set again at any time, and no byte is lost when one passes: Write
+// returns how many bytes it has taken, and sends the rest of a message that has left in
+// part before the next one.
+type Conn struct {
+	// Sent and Received count the messages to and from a peer that speaks v2. A program
+	// may replace them before it uses the Conn.
+	Sent, Received *Counts
+
+	detection
+	in  incoming
+	out outgoing
+	ids peerIDs
+
+	use  atomic.Int64 // twice the calls in progress, plus 1 once the Conn is closed
+	free sync.Once
+}
+
+// Client performs the v2 handshake as the initiator on nc, a new connection. It is like
+// [transport.Client]: on failure nc is closed.
+func Client(ctx context.Context, nc net.Conn, cfg transport.Config) (*Conn, error) {
+	peer, err := transport.Client(ctx, nc, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return NewConn(peer, cfg.Magic), nil
+}
+
+// Server performs the v2 handshake as the responder on nc, an accepted connection. It is
+// like [transport.Server]: if the peer speaks v1, the error wraps transport.ErrV1Peer.
+// [Listener] does that for all connections of a net.Listener.
+func Server(ctx context.Context, nc net.Conn, cfg transport.Config) (*Conn, error) {
+	peer, err := transport.Server(ctx, nc, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return NewConn(peer, cfg.Magic), nil
+}
+
+// NewConn returns a Conn to peer, whose handshake is done, on the network with that magic.
+// Most programs do not need this: Client and Server call it.
+func NewConn(peer *transport.Conn, magic [4]byte) *Conn {
+	c := newConn(peer.NetConn())
+	c.magic, c.peer, c.decided = magic, peer, closed
+	return c
+}
+
+// newPlainConn returns a Conn to a peer that speaks v1 on nc.
+func newPlainConn(nc net.Conn, magic [4]byte) *Conn {
+	c := newConn(nc)
+	c.magic, c.plain, c.decided = magic, nc, closed
+	return c
+}
+
+func newConn(nc net.Conn) *Conn {
+	return &Conn{Sent: new(Counts), Received: new(Counts), detection: detection{nc: nc}}
+}
+
+// closed is a channel that is closed.
+var closed = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
+// Transport returns "v2", "v1" or, until that is decided, "detecting": the words of Bitcoin
+// Core's getpeerinfo.
+func (c *Conn) Transport() string {
+	switch {
+	case !c.open():
+		return "detecting"
+	case c.peer != nil:
+		return "v2"
+	}
+	return "v1"
+}
+
+// SessionID returns BIP324's session id, and false if the peer does not speak v2 or the
+// handshake is not done. If it is the same at both ends, there is no man in the middle.
+func (c *Conn) SessionID() (id [32]byte, ok bool) {
+	if !c.open() || c.peer == nil {
+		return id, false
+	}
+	return c.peer.SessionID(), true
+}
+
+// NetConn returns the connection underneath. Using it breaks the session.
+func (c *Conn) NetConn() net.Conn {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.nc
+}
+
+// LocalAddr returns the local address of the connection underneath.
+func (c *Conn) LocalAddr() net.Addr { return c.NetConn().LocalAddr() }
+
+// RemoteAddr returns the remote address of the connection underneath: through a proxy, the
+// proxy's.
+func (c *Conn) RemoteAddr() net.Addr { return c.NetConn().RemoteAddr() }
+
+// SetDeadline sets the deadlines of reads and writes, also of those in progress. The zero
+// time means none.
+func (c *Conn) SetDeadline(t time.Time) error {
+	if err := c.SetReadDeadline(t); err != nil {
+		return err
+	}
+	return c.SetWriteDeadline(t)
+}
+
+// SetReadDeadline sets the deadline of reads.
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	return c.setDeadline(&c.reads, t, link.SetReadDeadline)
+}
+
+// SetWriteDeadline sets the deadline of writes.
+func (c *Conn) SetWriteDeadline(t time.Time) error {
+	return c.setDeadline(&c.writes, t, link.SetWriteDeadline)
+}
+
+// CloseWrite closes the direction to the peer once everything was sent. A message of which
+// only a part was written is lost.
+func (c *Conn) CloseWrite() error {
+	if err := c.enter(); err != nil {
+		return err
+	}
+	defer c.leave()
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	settled, err := c.settled()
+	switch {
+	case err != nil:
+		return err
+	case !settled: // nothing was sent, so nothing will be answered
+		return c.Close()
+	case c.peer != nil:
+		return c.where(c.peer.CloseWrite())
+	}
+	return c.where(stream.NewSocket(c.plain).CloseWrite())
+}
+
+// Close closes the connection at once. It makes calls in progress fail, and zeroes the keys
+// when they have returned.
+func (c *Conn) Close() error {
+	for {
+		use := c.use.Load()
+		if use&1 != 0 {
+			return net.ErrClosed
+		}
+		if c.use.CompareAndSwap(use, use|1) {
+			break
+		}
+	}
+	err := c.abandon()
+	c.leaveLast(c.use.Load())
+	return err
+}
+
+// enter begins a call that uses the connection.
+func (c *Conn) enter() error {
+	if c.use.Add(2)&1 != 0 {
+		c.leave()
+		return net.ErrClosed
+	}
+	return nil
+}
+
+// leave ends such a call.
+func (c *Conn) leave() { c.leaveLast(c.use.Add(-2)) }
+
+// leaveLast frees everything if the Conn is closed and nothing uses it.
+func (c *Conn) leaveLast(use int64) {
+	if use != 1 {
+		return
+	}
+	c.free.Do(func() {
+		c.out.release()
+		if c.open() && c.peer != nil {
+			c.peer.Release()
+			c.peer.Wipe()
+		}
+	})
+}
+
+// where returns err, or net.ErrClosed if it came of closing the Conn.
+func (c *Conn) where(err error) error {
+	if err != nil && c.use.Load()&1 != 0 {
+		return net.ErrClosed
+	}
+	return err
+}
