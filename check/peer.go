@@ -139,11 +139,12 @@ func (p *prober) run(ctx context.Context) {
 		p.noHandshake(ctx, &dialer, err, took)
 		return
 	}
-	defer link.V2.Wipe()
-	defer link.V2.Close()
+	conn := v1v2.NewConn(link.V2, p.target.Magic)
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	p.handshakeDone(link.V2, took)
-	p.introduced(awaitVersion(ctx, link.V2))
-	goodbye(link.V2.NetConn())
+	p.introduced(awaitVersion(conn, p.target.Magic, maxMessagesToAnswer))
+	goodbye(conn.NetConn())
 }
 
 // isLookedUp reports whether the peer's name is looked up, by a DNS server or the upstream
@@ -344,7 +345,7 @@ func (p *prober) tryV1(ctx context.Context, dialer *fallback.Dialer) {
 	_, err = nc.Write(v1v2.AppendMessage(nil, p.target.Magic, versionType, ourVersion()))
 	var v v1v2.Version
 	if err == nil {
-		v, err = awaitV1(nc, p.target.Magic)
+		v, err = awaitVersion(nc, p.target.Magic, 1)
 	}
 	if err != nil {
 		p.fail(name, fmt.Sprintf("the peer does not answer in v1 either: %v", reason(err)), "it is full, bans this address, or is not a Bitcoin node of "+p.report.Peer.Network)

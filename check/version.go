@@ -1,9 +1,7 @@
 package check
 
 import (
-	"bytes"
 	"cmp"
-	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -14,13 +12,12 @@ import (
 	"time"
 
 	"bip324proxy/internal/stream"
-	"bip324proxy/transport"
 	"bip324proxy/v1v2"
 )
 
 const (
-	goodbyeTimeout     = time.Second
-	maxPacketsToAnswer = 20 // before VERSION
+	goodbyeTimeout      = time.Second
+	maxMessagesToAnswer = 20 // before VERSION
 )
 
 var versionType = v1v2.TypeOf("version")
@@ -34,36 +31,23 @@ func ourVersion() []byte {
 
 var errNoVersion = errors.New("what it sent was not VERSION")
 
-// awaitVersion reads the peer's VERSION, which answers ours.
-func awaitVersion(ctx context.Context, c *transport.Conn) (v1v2.Version, error) {
-	defer context.AfterFunc(ctx, func() { c.Close() })()
-	for range maxPacketsToAnswer {
-		contents, err := c.ReadPacket()
+// awaitVersion reads the peer's VERSION, which answers ours, from the first messages on nc.
+func awaitVersion(nc net.Conn, magic [4]byte, messages int) (v1v2.Version, error) {
+	in := v1v2.NewReader(nc, magic)
+	defer in.Release()
+	for range messages {
+		m, ok, err := in.Next()
 		if err != nil {
 			return v1v2.Version{}, err
 		}
-		if t, payload, ok := v1v2.Decode(contents); ok && t == versionType {
-			if v, ok := v1v2.ParseVersion(payload); ok {
+		if ok && m.Type == versionType {
+			if v, whole := v1v2.ParseVersion(m.Payload()); whole {
 				return v, nil
 			}
 			break
 		}
 	}
 	return v1v2.Version{}, errNoVersion
-}
-
-func awaitV1(nc net.Conn, magic [4]byte) (v1v2.Version, error) {
-	messages := v1v2.NewReader(stream.NewReader(nc), magic)
-	defer messages.Release()
-	m, ok, err := messages.Next()
-	if err != nil {
-		return v1v2.Version{}, err
-	}
-	v, whole := v1v2.ParseVersion(bytes.Clone(m.Payload()))
-	if !ok || !whole || m.Type != versionType {
-		return v1v2.Version{}, errNoVersion
-	}
-	return v, nil
 }
 
 // goodbye ends the stream and lets the peer end its own: to close while it still
