@@ -50,10 +50,10 @@ func buildAndRun(m *testing.M) (int, error) {
 	}
 	defer remove()
 	fmt.Printf("building btcd and the proxy in %s, which is removed at the end\n", dir)
-	if binaries.btcd, err = build(dir, "github.com/btcsuite/btcd"); err != nil {
+	if binaries.btcd, err = build(dir, "btcd", "github.com/btcsuite/btcd"); err != nil {
 		return 1, err
 	}
-	if binaries.proxy, err = build(dir, "bip324proxy", raceFlag()...); err != nil {
+	if binaries.proxy, err = build(dir, "bip324-proxy", "bip324proxy", raceFlag()...); err != nil {
 		return 1, err
 	}
 	code := m.Run()
@@ -67,13 +67,14 @@ func buildAndRun(m *testing.M) (int, error) {
 // exe is the suffix of executables on this system.
 var exe = map[string]string{"windows": ".exe"}[runtime.GOOS]
 
-// build compiles a main package at the version in go.mod and returns the program's path.
-func build(dir, pkg string, flags ...string) (string, error) {
-	args := append([]string{"build", "-o", dir + string(filepath.Separator)}, flags...)
+// build compiles a main package at the version in go.mod and returns the program's path, dir/name.
+func build(dir, name, pkg string, flags ...string) (string, error) {
+	program := filepath.Join(dir, name+exe)
+	args := append([]string{"build", "-o", program}, flags...)
 	if out, err := exec.Command("go", append(args, pkg)...).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build %s: %w\n%s", pkg, err, out)
 	}
-	return filepath.Join(dir, filepath.Base(pkg)+exe), nil
+	return program, nil
 }
 
 // raceFlag makes `go test -race` build the proxy with the race detector, too.

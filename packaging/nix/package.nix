@@ -25,7 +25,8 @@ buildGoModule {
   nativeBuildInputs = [ installShellFiles ];
   # The program prints its manual and completions; another architecture's cannot run here.
   postInstall = ''
-    mv $out/bin/bip324proxy $out/bin/bip324-proxy
+    # Go names it by the module's path.
+    [ -e $out/bin/bip324-proxy ] || mv $out/bin/* $out/bin/bip324-proxy
   ''
   + lib.optionalString stdenv.hostPlatform.isLinux ''
     for unit in packaging/systemd/*; do
