@@ -28,6 +28,7 @@ var stageNames = map[Stage]string{
 	StageDone:    "done",
 }
 
+// String returns the stage's name.
 func (s Stage) String() string { return cmp.Or(stageNames[s], fmt.Sprintf("stage %d", int(s))) }
 
 var (

@@ -14,6 +14,7 @@ func TypeOf(name string) (t Type) {
 	return t
 }
 
+// String returns the name without its padding.
 func (t Type) String() string {
 	name, _, _ := bytes.Cut(t[:], []byte{0})
 	return string(name)

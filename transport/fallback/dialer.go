@@ -37,6 +37,7 @@ func ParseMode(s string) (Mode, error) {
 	return Never, fmt.Errorf("%q is invalid; must be never, overlay or always", s)
 }
 
+// String returns the mode's name, as ParseMode takes it.
 func (m Mode) String() string { return cmp.Or(modeNames[m], fmt.Sprintf("mode %d", int(m))) }
 
 // Dialer opens connections to peers and decides between v2 and v1. Its zero value

@@ -28,6 +28,7 @@ const (
 
 var speaksNames = map[Speaks]string{SpeaksUnknown: "unknown", SpeaksV1: "v1", SpeaksV2: "v2", RefusedV2: "refused v2"}
 
+// String returns what the peer speaks in words.
 func (s Speaks) String() string { return cmp.Or(speaksNames[s], fmt.Sprintf("speaks %d", int(s))) }
 
 // lifetimes has how long a note counts. A v1 peer may be upgraded any day, a v2 peer has
