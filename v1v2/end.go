@@ -5,6 +5,7 @@ import "fmt"
 // Side is one side of a session.
 type Side string
 
+// The two sides.
 const (
 	ClientSide Side = "client" // which speaks v1: the user of a Conn
 	PeerSide   Side = "peer"
