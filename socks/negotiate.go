@@ -25,13 +25,13 @@ package socks
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"time"
-
-	"github.com/armon/go-socks5"
 )
 
 // Version is the VER of every message except RFC 1929's, so a client's first byte.
@@ -40,6 +40,8 @@ const Version = 0x05
 const (
 	authVersion    = 0x01 // VER of RFC 1929's messages
 	authFailure    = 0x01 // any STATUS except 0 is a failure
+	methodNone     = 0x00 // no authentication
+	methodUserPass = 0x02 // RFC 1929
 	noMethod       = 0xFF // no acceptable method
 	atypIPv4       = 0x01
 	atypName       = 0x03
@@ -52,7 +54,7 @@ var NoAcceptableMethods = []byte{Version, noMethod}
 
 // Reader is what Negotiate reads from: the one buffered reader of the socket, so that no
 // byte that it has read ahead is lost. Peek and Buffered work as in bufio.Reader;
-// Negotiate peeks at 4 bytes at most.
+// Negotiate peeks at one byte at most.
 type Reader interface {
 	io.Reader
 	Peek(n int) ([]byte, error)
@@ -91,34 +93,30 @@ func (c Config) Negotiate(conn net.Conn, r Reader) (*Request, error) {
 	return n.req, nil
 }
 
-// negotiation is one call of Negotiate. The parser and the authenticators read from it,
-// write to it and store the credentials in it.
+// negotiation is one call of Negotiate.
 type negotiation struct {
 	conn    net.Conn
 	in      Reader
 	auth    *Credentials
 	stage   Stage
 	req     *Request
-	held    []byte // written, but not sent until the client has to be waited for
+	held    []byte // not sent until the client has to be waited for
 	replied ReplyCode
 	ioErr   error // the first failure of conn
 }
 
-// Read fills p or fails. The parser reads single bytes with a bare Read, and would use a
-// stale byte if that returned none.
-func (n *negotiation) Read(p []byte) (int, error) {
-	if err := n.await(len(p)); err != nil {
-		return 0, err
+// read returns the next size bytes.
+func (n *negotiation) read(size int) ([]byte, error) {
+	if err := n.await(size); err != nil {
+		return nil, err
 	}
-	got, err := io.ReadFull(n.in, p)
-	return got, n.note(err)
+	b := make([]byte, size)
+	_, err := io.ReadFull(n.in, b)
+	return b, n.note(err)
 }
 
-// Write holds a message back until the client has to be waited for.
-func (n *negotiation) Write(p []byte) (int, error) {
-	n.held = append(n.held, p...)
-	return len(p), nil
-}
+// hold adds a message to those that are sent when the client has to be waited for.
+func (n *negotiation) hold(msg ...byte) { n.held = append(n.held, msg...) }
 
 // await sends what is held back, unless size bytes are there already.
 func (n *negotiation) await(size int) error {
@@ -136,17 +134,6 @@ func (n *negotiation) flush() error {
 	_, err := n.conn.Write(n.held)
 	n.held = nil
 	return n.note(err)
-}
-
-// Valid compares the credentials with the required ones, or stores and accepts any
-// (socks5.CredentialStore).
-func (n *negotiation) Valid(user, password string) bool {
-	sent := Credentials{user, password}
-	if n.auth != nil {
-		return n.auth.equal(sent)
-	}
-	n.req.Credentials = sent
-	return true
 }
 
 func (n *negotiation) peek(size int) ([]byte, error) {
@@ -195,63 +182,70 @@ func (n *negotiation) greeting() ([]byte, error) {
 	if first[0] != Version {
 		return nil, notSOCKS5(first[0])
 	}
-	var head [2]byte
-	if _, err := n.Read(head[:]); err != nil {
+	head, err := n.read(2)
+	if err != nil {
 		return nil, err
 	}
-	methods := make([]byte, head[1])
-	_, err = n.Read(methods)
-	return methods, err
+	return n.read(int(head[1]))
 }
 
 // authenticate chooses the method and performs it. Like Tor it accepts a user name and
 // password even after it chose no authentication.
 func (n *negotiation) authenticate(methods []byte) error {
 	n.stage = StageAuth
-	userPass := socks5.UserPassAuthenticator{Credentials: n}
-	var err error
 	switch {
-	case bytes.IndexByte(methods, socks5.UserPassAuth) >= 0:
-		_, err = userPass.Authenticate(n, n)
+	case bytes.IndexByte(methods, methodUserPass) >= 0:
+		n.hold(Version, methodUserPass)
+		return n.userPass()
 	case n.auth != nil:
 		return n.answer(NoAcceptableMethods, fmt.Errorf(
 			"the client offers only the authentication methods [% x]; set it to the user name and password (02) of this proxy", methods))
-	case bytes.IndexByte(methods, socks5.NoAuth) >= 0:
-		if _, err = (socks5.NoAuthAuthenticator{}).Authenticate(n, n); err != nil {
-			break
-		}
+	case bytes.IndexByte(methods, methodNone) >= 0:
+		n.hold(Version, methodNone)
 		n.stage = StageRequest
-		var next []byte
-		if next, err = n.peek(1); err == nil && next[0] == authVersion {
-			n.stage = StageAuth
-			_, err = userPass.Authenticate(n, statusOnly{n})
+		next, err := n.peek(1)
+		if err != nil || next[0] != authVersion {
+			return err
 		}
-	default:
-		return n.answer(NoAcceptableMethods, fmt.Errorf(
-			"the client offers only the authentication methods [% x]; set it to none (00), or to user name and password (02), with any values", methods))
+		n.stage = StageAuth
+		return n.userPass()
 	}
-	switch {
-	case err == nil:
-		return nil
-	case n.ioErr != nil:
-		return n.ioErr
-	case errors.Is(err, socks5.UserAuthFailed): // the authenticator has answered
-		return n.answer(nil, errors.New("the client sent a wrong user name or password"))
-	default: // the authenticator got another message than RFC 1929's
+	return n.answer(NoAcceptableMethods, fmt.Errorf(
+		"the client offers only the authentication methods [% x]; set it to none (00), or to user name and password (02), with any values", methods))
+}
+
+// userPass reads the user name and the password (RFC 1929, section 2). It compares them with
+// the required ones, or stores and accepts any.
+func (n *negotiation) userPass() error {
+	head, err := n.read(2)
+	if err != nil {
+		return err
+	}
+	if head[0] != authVersion {
 		return n.answer([]byte{authVersion, authFailure}, errors.New(
 			"the client chose user name and password, but did not send them"))
 	}
-}
-
-// statusOnly drops the method reply, which the authenticator writes first and the client
-// already has, and passes the status on.
-type statusOnly struct{ w io.Writer }
-
-func (s statusOnly) Write(p []byte) (int, error) {
-	if p[0] == Version {
-		return len(p), nil
+	user, err := n.read(int(head[1]))
+	if err != nil {
+		return err
 	}
-	return s.w.Write(p)
+	size, err := n.read(1)
+	if err != nil {
+		return err
+	}
+	password, err := n.read(int(size[0]))
+	if err != nil {
+		return err
+	}
+	sent := Credentials{string(user), string(password)}
+	switch {
+	case n.auth == nil:
+		n.req.Credentials = sent
+	case !n.auth.equal(sent):
+		return n.answer([]byte{authVersion, authFailure}, errors.New("the client sent a wrong user name or password"))
+	}
+	n.hold(authVersion, 0)
+	return nil
 }
 
 // request reads the request (RFC 1928, section 4) into n.req, or refuses it. It ignores
@@ -265,25 +259,41 @@ func (n *negotiation) request() error {
 	if head[0] != Version {
 		return n.refuse(GeneralFailure, fmt.Errorf("the first byte of the request is 0x%02x, not 0x05", head[0]))
 	}
-	if head, err = n.peek(4); err != nil {
+	if head, err = n.read(4); err != nil {
 		return err
 	}
+	var size int
 	switch atyp := head[3]; atyp {
-	case atypIPv4, atypName, atypIPv6:
+	case atypIPv4:
+		size = 4
+	case atypIPv6:
+		size = 16
+	case atypName:
+		length, err := n.read(1)
+		if err != nil {
+			return err
+		}
+		size = int(length[0])
 	default: // the length of the address is unknown
 		return n.refuse(AddressTypeNotSupported, fmt.Errorf("the request has the unknown address type 0x%02x", atyp))
 	}
 	// The whole request is read before it is refused: unread bytes would turn the close
 	// into a reset, which can overtake the reply.
-	msg, err := socks5.NewRequest(n)
+	rest, err := n.read(size + 2)
 	if err != nil {
-		return err // of conn
+		return err
 	}
-	n.req.Command = Command(msg.Command)
+	n.req.Command = Command(head[1])
 	if c := n.req.Command; c != CommandConnect && c != CommandResolve {
 		return n.refuse(CommandNotSupported, fmt.Errorf("the client asks for %v; this proxy supports only CONNECT and Tor's RESOLVE", c))
 	}
-	if n.req.Dest, err = destination(n.req.Command, msg.DestAddr); err != nil {
+	var ip netip.Addr
+	name := string(rest[:size])
+	if head[3] != atypName {
+		ip, _ = netip.AddrFromSlice(rest[:size])
+		name = ""
+	}
+	if n.req.Dest, err = destination(n.req.Command, name, ip, binary.BigEndian.Uint16(rest[size:])); err != nil {
 		return n.refuse(GeneralFailure, err)
 	}
 	return nil
@@ -300,7 +310,7 @@ func (n *negotiation) refuse(code ReplyCode, why error) error {
 
 // answer sends msg, the last message of a failed negotiation, and returns why.
 func (n *negotiation) answer(msg []byte, why error) error {
-	n.Write(msg)
+	n.hold(msg...)
 	if err := n.flush(); err != nil {
 		return fmt.Errorf("%w; telling the client failed: %w", why, err)
 	}

@@ -10,8 +10,6 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-
-	"github.com/armon/go-socks5"
 )
 
 // Command is the CMD of a request (RFC 1928, section 4; from 0xF0 on Tor's).
@@ -84,19 +82,20 @@ func (r Request) Format(f fmt.State, _ rune) { io.WriteString(f, r.String()) }
 // LogValue returns String.
 func (r Request) LogValue() slog.Value { return slog.StringValue(r.String()) }
 
-// destination returns the destination that the parser read for command, or an *AddrError.
-func destination(command Command, spec *socks5.AddrSpec) (Addr, error) {
-	dest := Addr{Host: spec.FQDN, Port: uint16(spec.Port)}
-	ip, binary := netip.AddrFromSlice(spec.IP)
+// destination returns the destination of a request for command, which has a name or an
+// address, or an *AddrError.
+func destination(command Command, name string, ip netip.Addr, port uint16) (Addr, error) {
+	dest := Addr{Host: name, Port: port}
+	binary := ip.IsValid()
 	if !binary {
-		ip = literal(spec.FQDN)
+		ip = literal(name)
 	}
 	switch {
 	case ip.IsValid():
 		dest.IP, dest.Binary = ip.Unmap(), binary
 		dest.Host = dest.IP.String()
-	case !validName(spec.FQDN):
-		return Addr{}, &AddrError{quoted(spec.FQDN), "the client asks for the host", ", which is neither a name nor an address"}
+	case !validName(name):
+		return Addr{}, &AddrError{quoted(name), "the client asks for the host", ", which is neither a name nor an address"}
 	}
 	if dest.IP.Zone() != "" && command == CommandResolve {
 		return Addr{}, &AddrError{dest.Host, "the client asks to resolve", ", whose zone does not fit into an answer"}

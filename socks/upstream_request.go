@@ -10,8 +10,6 @@ import (
 	"net/netip"
 	"slices"
 	"time"
-
-	"github.com/armon/go-socks5"
 )
 
 // Causes of an UpstreamError for which the remedy depends on the caller.
@@ -72,7 +70,7 @@ func (q *upstreamRequest) failed(err error) *UpstreamError {
 func (q *upstreamRequest) converse(conn net.Conn) (bound netip.Addr, err error) {
 	q.stage = StageGreeting
 	method, err := q.greet(conn)
-	if err == nil && method == socks5.UserPassAuth {
+	if err == nil && method == methodUserPass {
 		q.stage = StageAuth
 		err = q.authenticate(conn)
 	}
@@ -93,12 +91,12 @@ func (q *upstreamRequest) converse(conn net.Conn) (bound netip.Addr, err error) 
 // method, unless they are optional: a proxy that ignored them would silently end the
 // isolation of streams.
 func (q *upstreamRequest) greet(conn net.Conn) (method byte, err error) {
-	methods := []byte{socks5.NoAuth}
+	methods := []byte{methodNone}
 	switch {
 	case q.optional:
-		methods = []byte{socks5.UserPassAuth, socks5.NoAuth}
+		methods = []byte{methodUserPass, methodNone}
 	case !q.credentials.isZero():
-		methods = []byte{socks5.UserPassAuth}
+		methods = []byte{methodUserPass}
 	}
 	if _, err := conn.Write(append([]byte{Version, byte(len(methods))}, methods...)); err != nil {
 		return 0, err
@@ -112,7 +110,7 @@ func (q *upstreamRequest) greet(conn net.Conn) (method byte, err error) {
 		return 0, &NotSOCKS5Error{chosen[0]}
 	case slices.Contains(methods, chosen[1]):
 		return chosen[1], nil
-	case chosen[1] == noMethod && methods[0] == socks5.UserPassAuth && !q.optional:
+	case chosen[1] == noMethod && methods[0] == methodUserPass && !q.optional:
 		return 0, ErrCredentialsUnsupported
 	case chosen[1] == noMethod:
 		return 0, ErrCredentialsRequired
