@@ -111,7 +111,7 @@ func (l *lifetime) fail(err error) error {
 	}
 	for _, c := range l.conns {
 		c.Close()
-		c.Interrupt() // a body that waits for memory does not notice that its socket is closed
+		c.Interrupt() // so that nobody takes what fails now for the cause
 	}
 	l.conns = nil
 	l.runAtEnd()

@@ -48,10 +48,11 @@ func (c *Conn) NetConn() net.Conn { return c.socket.NetConn() }
 // valid until the next call and may be overwritten. At the end of the stream the error
 // is io.EOF between packets and io.ErrUnexpectedEOF within one; a packet that was
 // altered or is too large leads to ErrAuthentication or a *SizeError. Every error is
-// final except a deadline between packets.
+// final except os.ErrDeadlineExceeded: then the next call goes on where this one ended,
+// also within a packet.
 func (c *Conn) ReadPacket() ([]byte, error) {
 	in := &c.in
-	in.body.Release()
+	in.releaseLast()
 	if contents := in.next; contents != nil {
 		in.next = nil
 		return contents, nil
@@ -72,6 +73,9 @@ func (c *Conn) ReadPacket() ([]byte, error) {
 // or nil if the packet is small and shares a buffer. Only the reading goroutine may
 // call it. Most programs do not need this.
 func (c *Conn) LastPacket(n int) []byte {
+	if c.in.body.Partial() {
+		return nil
+	}
 	b := c.in.body.Bytes
 	if b == nil {
 		return nil
@@ -81,10 +85,11 @@ func (c *Conn) LastPacket(n int) []byte {
 
 // ReleasePacket frees the last packet's memory before the next ReadPacket. Only the
 // reading goroutine may call it. Most programs do not need this.
-func (c *Conn) ReleasePacket() { c.in.body.Release() }
+func (c *Conn) ReleasePacket() { c.in.releaseLast() }
 
-// Release frees the last packet's memory when ReadPacket will not be called again.
-// Only the reading goroutine may call it. Most programs do not need this.
+// Release frees the memory of the last packet, and of one that has arrived in part, when
+// ReadPacket will not be called again. Only the reading goroutine may call it. Most
+// programs do not need this.
 func (c *Conn) Release() {
 	c.in.next = nil
 	c.in.body.Release()
@@ -113,6 +118,13 @@ func (c *Conn) PacketBuffered() bool {
 // next wait for the socket, for good. It is safe to call from any goroutine. Most
 // programs do not need this.
 func (c *Conn) Interrupt() { c.socket.Interrupt() }
+
+// releaseLast frees the last packet's memory, but not what has arrived of the next.
+func (in *receiving) releaseLast() {
+	if !in.body.Partial() {
+		in.body.Release()
+	}
+}
 
 // readLength sets size, unless it is known.
 func (in *receiving) readLength() error {
@@ -158,9 +170,14 @@ func (in *receiving) read() (contents []byte, decoy bool, err error) {
 		if err == io.EOF {
 			err = io.ErrUnexpectedEOF
 		}
-		defer in.r.Discard(len(b))
+		if err == nil {
+			in.r.Discard(n) // leaves b as it is
+		}
 	} else if err = in.r.ReadBody(&in.body, Spare, n, 0, nil); err == nil {
 		b = in.body.Bytes[Spare:]
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return nil, false, err
 	}
 	if err == nil {
 		contents, decoy, err = in.ciphers.open(b, nil)
@@ -272,8 +289,12 @@ func (c *Conn) SetReadDeadline(t time.Time) error { return c.socket.LimitReads(t
 // SetWriteDeadline is like SetReadDeadline, for writes and Config.WriteTimeout.
 func (c *Conn) SetWriteDeadline(t time.Time) error { return c.socket.LimitWrites(t) }
 
-// Close closes the connection at once, in both directions.
-func (c *Conn) Close() error { return c.socket.Close() }
+// Close closes the connection at once, in both directions. It frees the memory of a
+// packet that has arrived in part, but not that of the last packet, which may be in use.
+func (c *Conn) Close() error {
+	defer c.in.body.Abandon()
+	return c.socket.Close()
+}
 
 // Wipe zeroes the connection's keys. Nothing may read or write any more.
 func (c *Conn) Wipe() {

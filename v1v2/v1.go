@@ -150,6 +150,7 @@ func (r *Reader) large(head header) (m Message, ok bool, err error) {
 	var raw [HeaderSize]byte
 	r.r.Read(raw[:]) // is buffered
 	if err := r.r.ReadBody(&r.body, HeaderSize, int(head.length), transport.Tailroom, r.sum); err != nil {
+		r.body.Release()
 		return m, false, err
 	}
 	m = Message{Type: head.Type, buf: r.body.Bytes, large: true}

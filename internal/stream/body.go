@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -30,14 +32,52 @@ type Body struct {
 	// Bytes is the spare head, the bytes read and the spare tail.
 	Bytes  []byte
 	memory *Memory // nil: the heap
+
+	partial   atomic.Bool // while ReadBody has yet to finish it
+	have      int         // bytes read, while partial
+	until     time.Time   // ends the wait for memory or for the bytes, while partial
+	mu        sync.Mutex  // held by ReadBody, and by others while partial
+	abandoned atomic.Bool
 }
 
-// Release frees the body, if it holds one. Its bytes must not be used any more.
+// Partial reports whether ReadBody has yet to finish b.
+func (b *Body) Partial() bool { return b.partial.Load() }
+
+// Release frees the body, if it holds one, or what has arrived of it. Its bytes must not
+// be used any more.
 func (b *Body) Release() {
+	if !b.Partial() {
+		b.free()
+		return
+	}
+	b.mu.Lock()
+	b.free()
+	b.mu.Unlock()
+}
+
+// Abandon releases b if it is partial, now or after the ReadBody in progress. Any
+// goroutine may call it, once the socket is closed.
+func (b *Body) Abandon() {
+	b.abandoned.Store(true)
+	b.mayFree()
+}
+
+// mayFree frees b if it is partial and abandoned, unless ReadBody runs.
+func (b *Body) mayFree() {
+	if b.abandoned.Load() && b.mu.TryLock() {
+		if b.Partial() {
+			b.free()
+		}
+		b.mu.Unlock()
+	}
+}
+
+func (b *Body) free() {
 	if b.memory != nil && b.Bytes != nil {
 		b.memory.put(b.Bytes)
 	}
-	b.Bytes = nil
+	b.Bytes, b.have = nil, 0
+	b.partial.Store(false)
 }
 
 // ReadBody reads n bytes into b, which must be released, between head and tail spare
@@ -45,10 +85,39 @@ func (b *Body) Release() {
 // BodyTimeout for memory, and again for the bytes. The memory in use grows with what has
 // arrived: see Memory; on the heap, in two steps. The end of the stream within the body
 // is io.ErrUnexpectedEOF.
-func (r *Reader) ReadBody(b *Body, head, n, tail int, sum io.Writer) (err error) {
-	size := head + n + tail
+//
+// After os.ErrDeadlineExceeded b is partial, and holds what has arrived: the same call
+// goes on from there. After other errors b is released.
+func (r *Reader) ReadBody(b *Body, head, n, tail int, sum io.Writer) error {
+	b.mu.Lock()
+	err := r.takeBody(b, head+n+tail, n)
+	if err == nil {
+		err = r.fillBody(b, head, n, tail, sum)
+	}
+	switch {
+	case err == nil:
+		b.have = 0
+		b.partial.Store(false)
+	case !errors.Is(err, os.ErrDeadlineExceeded):
+		b.free()
+	}
+	b.mu.Unlock()
+	b.mayFree()
+	return err
+}
+
+// takeBody takes memory for b, unless it has some: size bytes, or less if the n bytes to
+// read must have arrived in part before the rest.
+func (r *Reader) takeBody(b *Body, size, n int) (err error) {
+	if b.Bytes != nil {
+		return nil
+	}
+	if !b.Partial() {
+		b.until = time.Now().Add(BodyTimeout)
+		b.partial.Store(true)
+	}
 	if b.memory = r.memory; b.memory != nil {
-		if b.Bytes, err = b.memory.take(size, r.socket.stop, time.Now().Add(BodyTimeout)); err != nil {
+		if b.Bytes, err = b.memory.take(size, b.until, r.socket.stop, &r.socket.reads); err != nil {
 			return err
 		}
 	} else if n <= step {
@@ -56,7 +125,13 @@ func (r *Reader) ReadBody(b *Body, head, n, tail int, sum io.Writer) (err error)
 	} else {
 		b.Bytes = make([]byte, step)
 	}
-	r.idle.limit = time.Now().Add(BodyTimeout)
+	b.until = time.Now().Add(BodyTimeout)
+	return nil
+}
+
+// fillBody reads what is missing of b.
+func (r *Reader) fillBody(b *Body, head, n, tail int, sum io.Writer) error {
+	r.idle.limit = b.until
 	if r.water == nil {
 		r.water = newLowWater(r.socket.Conn)
 	}
@@ -64,23 +139,23 @@ func (r *Reader) ReadBody(b *Body, head, n, tail int, sum io.Writer) (err error)
 		r.idle.limit = time.Time{}
 		r.water.await(1)
 	}()
-	for have := 0; have < n; {
-		if head+have == len(b.Bytes) {
-			b.Bytes = append(make([]byte, 0, size), b.Bytes...)[:size]
+	for b.have < n {
+		at := head + b.have
+		if at == len(b.Bytes) {
+			b.Bytes = append(make([]byte, 0, head+n+tail), b.Bytes...)[:head+n+tail]
 		}
-		piece := b.Bytes[head+have : min(head+n, head+have+step, len(b.Bytes))]
+		piece := b.Bytes[at:min(head+n, at+step, len(b.Bytes))]
 		if r.idle.span >= BodyTimeout { // otherwise fewer bytes must move the deadline
-			r.water.await(min(n-have, wakeAt))
+			r.water.await(min(n-b.have, wakeAt))
 		}
 		k, err := r.readPiece(piece)
 		if err != nil {
-			b.Release()
 			return err
 		}
 		if sum != nil {
 			sum.Write(piece[:k])
 		}
-		have += k
+		b.have += k
 	}
 	return nil
 }

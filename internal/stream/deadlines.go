@@ -14,7 +14,8 @@ type deadlines struct {
 	own     time.Time     // of the stage that uses the socket: it moves on with activity
 	limit   time.Time     // of the connection's user
 	limited bool          // limit was ever set
-	changed chan struct{} // if not nil, closed by the next change of limit
+	closed  bool          // the connection is
+	changed chan struct{} // if not nil, closed by the next change of limit or closed
 }
 
 // set changes one of the deadlines, and has apply set the earlier one.
@@ -24,12 +25,25 @@ func (d *deadlines) set(which *time.Time, t time.Time, apply func(time.Time) err
 	*which = t
 	if which == &d.limit {
 		d.limited = true
-		if d.changed != nil {
-			close(d.changed)
-			d.changed = nil
-		}
+		d.notify()
 	}
 	return apply(earlier(d.own, d.limit))
+}
+
+// close ends the waits for memory.
+func (d *deadlines) close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.closed = true
+	d.notify()
+}
+
+// notify closes changed. d.mu is held.
+func (d *deadlines) notify() {
+	if d.changed != nil {
+		close(d.changed)
+		d.changed = nil
+	}
 }
 
 // hasLimit reports whether the user has ever set a deadline.
@@ -46,14 +60,15 @@ func (d *deadlines) passed() bool {
 	return !d.limit.IsZero() && !time.Now().Before(d.limit)
 }
 
-// await returns the user's deadline, and a channel that is closed when it changes.
-func (d *deadlines) await() (limit time.Time, changed <-chan struct{}) {
+// await returns the user's deadline, whether the connection is closed, and a channel that
+// is closed when either changes.
+func (d *deadlines) await() (limit time.Time, closed bool, changed <-chan struct{}) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.changed == nil {
 		d.changed = make(chan struct{})
 	}
-	return d.limit, d.changed
+	return d.limit, d.closed, d.changed
 }
 
 // earlier returns the earlier of two deadlines; zero is none.

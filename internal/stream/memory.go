@@ -2,6 +2,8 @@ package stream
 
 import (
 	"errors"
+	"net"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -76,8 +78,9 @@ func (m *Memory) Usage() Usage {
 }
 
 // take returns n bytes, not zeroed. It waits for them until stop is closed or the
-// deadline until has passed, and then fails with ErrMemory.
-func (m *Memory) take(n int, stop <-chan struct{}, until time.Time) ([]byte, error) {
+// deadline until has passed, and then fails with ErrMemory. If user is not nil it also
+// fails when user's limit has passed, with os.ErrDeadlineExceeded, or is closed.
+func (m *Memory) take(n int, until time.Time, stop <-chan struct{}, user *deadlines) ([]byte, error) {
 	if n > m.size {
 		return nil, ErrMemory
 	}
@@ -99,13 +102,9 @@ func (m *Memory) take(n int, stop <-chan struct{}, until time.Time) ([]byte, err
 	m.waiting = append(m.waiting, w)
 	m.mu.Unlock()
 
-	timeout := time.NewTimer(time.Until(until))
-	defer timeout.Stop()
-	select {
-	case <-w.ready:
+	err := w.wait(until, stop, user)
+	if err == nil {
 		return w.given, nil
-	case <-timeout.C:
-	case <-stop:
 	}
 	m.mu.Lock()
 	if i := slices.Index(m.waiting, w); i >= 0 {
@@ -117,7 +116,42 @@ func (m *Memory) take(n int, stop <-chan struct{}, until time.Time) ([]byte, err
 	if given != nil {
 		m.put(given) // too late
 	}
-	return nil, ErrMemory
+	return nil, err
+}
+
+// wait waits for w's memory; see take.
+func (w *waiter) wait(until time.Time, stop <-chan struct{}, user *deadlines) error {
+	timer := time.NewTimer(time.Until(until))
+	defer timer.Stop()
+	for {
+		next, late := until, ErrMemory
+		var changed <-chan struct{}
+		if user != nil {
+			var limit time.Time
+			var closed bool
+			if limit, closed, changed = user.await(); closed {
+				return net.ErrClosed
+			}
+			if next = earlier(until, limit); !next.Equal(until) {
+				late = os.ErrDeadlineExceeded
+			}
+			timer.Reset(time.Until(next))
+		}
+		select {
+		case <-w.ready:
+			return nil
+		case <-stop:
+			return ErrMemory
+		case <-timer.C:
+			return late
+		case <-changed:
+			select { // an interrupt before the change
+			case <-stop:
+				return ErrMemory
+			default:
+			}
+		}
+	}
 }
 
 // put gives back what take returned.

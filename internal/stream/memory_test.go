@@ -17,7 +17,7 @@ func TestMemoryConcurrently(t *testing.T) {
 		group.Go(func() {
 			rng := rand.New(rand.NewPCG(uint64(i), 1))
 			for range 300 {
-				b, err := m.take(1+rng.IntN(2<<20), nil, time.Now().Add(time.Minute))
+				b, err := m.take(1+rng.IntN(2<<20), time.Now().Add(time.Minute), nil, nil)
 				if err != nil {
 					t.Error(err)
 					return
@@ -44,7 +44,7 @@ func TestMemoryInTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMemory(10 * pageSize)
 		forever := time.Now().Add(time.Hour)
-		held, err := m.take(6*pageSize, nil, forever)
+		held, err := m.take(6*pageSize, forever, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -52,7 +52,7 @@ func TestMemoryInTurn(t *testing.T) {
 		var served []int
 		ask := func(n int) {
 			go func() {
-				b, err := m.take(n*pageSize, nil, forever)
+				b, err := m.take(n*pageSize, forever, nil, nil)
 				if err != nil {
 					t.Error(err)
 				}
@@ -83,7 +83,7 @@ func TestMemoryInTurn(t *testing.T) {
 func TestMemoryWaitEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMemory(10 * pageSize)
-		held, err := m.take(5*pageSize, nil, time.Now())
+		held, err := m.take(5*pageSize, time.Now(), nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -91,17 +91,17 @@ func TestMemoryWaitEnds(t *testing.T) {
 		failed := make(chan error, 2)
 		begin := time.Now()
 		go func() {
-			_, err := m.take(6*pageSize, stop, begin.Add(time.Hour))
+			_, err := m.take(6*pageSize, begin.Add(time.Hour), stop, nil)
 			failed <- err
 		}()
 		go func() {
-			_, err := m.take(7*pageSize, nil, begin.Add(time.Minute))
+			_, err := m.take(7*pageSize, begin.Add(time.Minute), nil, nil)
 			failed <- err
 		}()
 		synctest.Wait()
 		served := false
 		go func() {
-			b, err := m.take(5*pageSize, nil, begin.Add(time.Hour))
+			b, err := m.take(5*pageSize, begin.Add(time.Hour), nil, nil)
 			if err != nil {
 				t.Error(err)
 			}
@@ -128,10 +128,10 @@ func TestMemoryWaitEnds(t *testing.T) {
 // Requests larger than the budget fail at once.
 func TestMemoryTooLittle(t *testing.T) {
 	m := NewMemory(10*pageSize + pageSize/2)
-	if _, err := m.take(10*pageSize+1, nil, time.Now().Add(time.Hour)); err != ErrMemory {
+	if _, err := m.take(10*pageSize+1, time.Now().Add(time.Hour), nil, nil); err != ErrMemory {
 		t.Error(err)
 	}
-	b, err := m.take(10*pageSize, nil, time.Now().Add(time.Hour))
+	b, err := m.take(10*pageSize, time.Now().Add(time.Hour), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +143,7 @@ func TestMemoryUnused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := NewMemory(10 * pageSize)
 		use := func() {
-			b, err := m.take(3*pageSize, nil, time.Now())
+			b, err := m.take(3*pageSize, time.Now(), nil, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

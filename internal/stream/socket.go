@@ -90,6 +90,12 @@ func (s *Socket) applyRead(t time.Time) error {
 	return err
 }
 
+// Close closes the connection. A read that waits for memory ends, too.
+func (s *Socket) Close() error {
+	s.reads.close()
+	return s.Conn.Close()
+}
+
 // CloseWrite closes the direction to the other end, or both directions of a connection
 // that cannot close one.
 func (s *Socket) CloseWrite() error {
