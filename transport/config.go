@@ -62,7 +62,7 @@ type Config struct {
 	Semaphore chan struct{}
 
 	// ReadTimeout, if not zero, makes ReadPacket fail when nothing has arrived for so
-	// long, give or take an eighth.
+	// long, give or take an eighth. The next call waits again.
 	ReadTimeout time.Duration
 
 	// Memory holds received packets of over 16 KiB. Connections that share it wait, in
@@ -70,8 +70,8 @@ type Config struct {
 	// for ever. Nil means the heap, without a limit.
 	Memory *Memory
 
-	// WriteTimeout, if not zero, makes a write fail when the peer takes nothing for so
-	// long, give or take an eighth.
+	// WriteTimeout, if not zero, makes a write fail for good when the peer takes nothing
+	// for so long, give or take an eighth.
 	WriteTimeout time.Duration
 }
 

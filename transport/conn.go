@@ -187,7 +187,10 @@ func (in *receiving) read() (contents []byte, decoy bool, err error) {
 }
 
 // WritePacket sends contents, at most MaxContents bytes, as one packet, in one write
-// with what was queued before.
+// with what was queued before. After a *PendingError it counts as sent: the next call
+// that writes sends the rest of it first. After another error that is
+// os.ErrDeadlineExceeded it was not sent, nor was any part of it. Every other error,
+// except a *SizeError, is final.
 func (c *Conn) WritePacket(contents []byte) error { return c.write(contents, false) }
 
 // WriteDecoy is like WritePacket, but the peer ignores the packet.
@@ -199,29 +202,34 @@ func (c *Conn) write(contents []byte, decoy bool) error {
 	if err := c.out.queue(decoy, contents); err != nil {
 		return err
 	}
-	return c.out.w.Flush()
+	return c.out.flush()
 }
 
 // Queue is like WritePacket, but the packet is sent with the next Flush, WritePacket
 // or WriteInPlace, or when 16 KiB are queued. The contents are all parts together. A
-// packet of over 16 KiB is copied and sent at once; WriteInPlace does not copy. Most
-// programs do not need this.
+// packet of over 16 KiB is copied and sent at once; WriteInPlace does not copy. After an
+// error, os.ErrDeadlineExceeded, too, the packet was not queued, nor was any part of it
+// sent; otherwise it will be sent, and Flush reports a deadline that has passed
+// meanwhile. Most programs do not need this.
 func (c *Conn) Queue(parts ...[]byte) error {
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
 	return c.out.queue(false, parts...)
 }
 
-// Flush sends what was queued, in one write. Most programs do not need this.
+// Flush sends what was queued, in one write. After a *PendingError the next call that
+// writes sends the rest first. Most programs do not need this.
 func (c *Conn) Flush() error {
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
-	return c.out.w.Flush()
+	return c.out.flush()
 }
 
 // WriteInPlace sends the contents in b between Headroom and Tailroom spare bytes
-// without copying them: b becomes the packet. What was queued is sent first. It panics
-// if b is too short. Most programs do not need this.
+// without copying them: b becomes the packet. What was queued is sent first. Its errors
+// are WritePacket's; after one that is not a *PendingError b may be sent again only if
+// it is os.ErrDeadlineExceeded. It panics if b is too short. Most programs do not need
+// this.
 func (c *Conn) WriteInPlace(b []byte) error {
 	contents := b[Headroom : len(b)-Tailroom]
 	if len(contents) > MaxContents {
@@ -229,7 +237,10 @@ func (c *Conn) WriteInPlace(b []byte) error {
 	}
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
-	return c.out.w.FlushWith(c.out.ciphers.seal(b[:0], contents, nil, false))
+	if err := c.out.w.Ready(); err != nil {
+		return err
+	}
+	return c.out.pending(c.out.w.FlushWith(c.out.ciphers.seal(b[:0], contents, nil, false)))
 }
 
 // larges holds buffers for packets of over 16 KiB.
@@ -245,16 +256,32 @@ func (s *sending) queue(decoy bool, parts ...[]byte) error {
 	case size > MaxContents:
 		return &SizeError{Contents: size}
 	case n > stream.BatchSize:
+		if err := s.w.Ready(); err != nil {
+			return err
+		}
 		large := larges.Get().(*[]byte)
 		defer larges.Put(large)
 		*large = s.seal(slices.Grow((*large)[:0], n), size, decoy, parts)
-		return s.w.FlushWith(*large)
+		if err := s.w.FlushWith(*large); !s.w.Pending() {
+			return err
+		}
+		return nil
 	}
 	if err := s.w.Reserve(n); err != nil {
 		return err
 	}
 	s.w.Buf = s.seal(s.w.Buf, size, decoy, parts)
 	return nil
+}
+
+func (s *sending) flush() error { return s.pending(s.w.Flush()) }
+
+// pending returns err, as a *PendingError if what was to be sent is kept.
+func (s *sending) pending(err error) error {
+	if err != nil && s.w.Pending() {
+		return &PendingError{Err: err}
+	}
+	return err
 }
 
 // seal appends a packet to dst, which has room for it.
@@ -267,7 +294,8 @@ func (s *sending) seal(dst []byte, size int, decoy bool, parts [][]byte) []byte 
 	return s.ciphers.seal(dst, contents, nil, decoy)
 }
 
-// CloseWrite sends what was queued and closes the direction to the peer.
+// CloseWrite sends what was queued and closes the direction to the peer. After a
+// *PendingError it has not closed it, and can be called again.
 func (c *Conn) CloseWrite() error {
 	if err := c.Flush(); err != nil {
 		return err
@@ -286,7 +314,8 @@ func (c *Conn) SetDeadline(t time.Time) error {
 // counts. It is safe to call from any goroutine.
 func (c *Conn) SetReadDeadline(t time.Time) error { return c.socket.LimitReads(t) }
 
-// SetWriteDeadline is like SetReadDeadline, for writes and Config.WriteTimeout.
+// SetWriteDeadline is like SetReadDeadline, for writes and Config.WriteTimeout. It ends no
+// connection: see WritePacket.
 func (c *Conn) SetWriteDeadline(t time.Time) error { return c.socket.LimitWrites(t) }
 
 // Close closes the connection at once, in both directions. It frees the memory of a

@@ -48,6 +48,23 @@ var (
 	ErrV1OtherNetwork = errors.New("the peer speaks the v1 protocol on another network")
 )
 
+// PendingError reports that a write deadline passed before all of a packet was sent, or
+// of several that were queued. The rest is kept, and sent first by the next call that
+// writes.
+type PendingError struct {
+	Err error // wraps os.ErrDeadlineExceeded
+}
+
+func (e *PendingError) Error() string { return "not sent in time: " + e.Err.Error() }
+
+func (e *PendingError) Unwrap() error { return e.Err }
+
+// Timeout returns true, and makes e a net.Error.
+func (e *PendingError) Timeout() bool { return true }
+
+// Temporary returns true, and makes e a net.Error.
+func (e *PendingError) Temporary() bool { return true }
+
 // HandshakeError reports where a handshake ended and why.
 type HandshakeError struct {
 	Stage    Stage

@@ -1,7 +1,10 @@
 package stream
 
 import (
+	"bytes"
+	"errors"
 	"net"
+	"os"
 	"sync"
 	"time"
 )
@@ -11,6 +14,10 @@ const BatchSize = 16 << 10
 
 // Writer gathers messages for a socket and sends them in one write. It holds a batch only
 // while it has messages. It is for one goroutine at a time; NewWriter makes one.
+//
+// After the user's deadline, see Socket.LimitWrites, the Writer keeps what it could not
+// send, and sends that before anything else. Every other error stays, a stall, too: each
+// later call returns it.
 type Writer struct {
 	// Buf is what was gathered. Append to it after Reserve.
 	Buf []byte
@@ -19,6 +26,8 @@ type Writer struct {
 	stall  deadline
 	err    error
 	batch  *[BatchSize]byte // holds Buf
+	rest   []byte           // what a deadline has left of a write; then Buf is empty
+	stuck  bool             // nothing of rest was sent
 }
 
 var batches = sync.Pool{New: func() any { return new([BatchSize]byte) }}
@@ -36,47 +45,103 @@ func (w *Writer) Reserve(n int) error {
 		return w.err
 	}
 	if w.batch == nil {
+		if err := w.Ready(); err != nil {
+			return err
+		}
 		w.batch = batches.Get().(*[BatchSize]byte)
 		w.Buf = w.batch[:0]
 	}
 	if cap(w.Buf)-len(w.Buf) < n {
-		w.send(w.Buf)
+		err := w.send(w.Buf)
 		w.Buf = w.batch[:0]
+		if err != nil {
+			w.release()
+			return err
+		}
 	}
-	if w.err != nil {
-		w.release()
-	}
-	return w.err
+	return nil
 }
 
-// Flush sends what was gathered, in one write. An error stays: every later call returns
-// it.
+// Ready sends what was gathered or kept, and then checks the user's deadline. After an
+// error, FlushWith would take nothing.
+func (w *Writer) Ready() error {
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if w.socket.writes.passed() {
+		return os.ErrDeadlineExceeded
+	}
+	return nil
+}
+
+// Pending reports whether a deadline has left something to be sent.
+func (w *Writer) Pending() bool { return len(w.rest) > 0 }
+
+// Flush sends what was gathered, in one write.
 func (w *Writer) Flush() error {
-	if len(w.Buf) > 0 {
-		w.send(w.Buf)
+	err := w.resume()
+	if err == nil && len(w.Buf) > 0 {
+		err = w.send(w.Buf)
 	}
 	w.release()
-	return w.err
+	return err
 }
 
 // FlushWith sends what was gathered and then p, a large message, which may take at most
-// BodyTimeout.
+// BodyTimeout. If the former fails nothing of p is sent or kept.
 func (w *Writer) FlushWith(p []byte) error {
-	w.Flush() // its error stays
+	if err := w.Flush(); err != nil {
+		return err
+	}
 	w.stall.limit, w.stall.until = time.Now().Add(BodyTimeout), time.Time{}
-	w.send(p)
-	w.stall.limit = time.Time{}
-	return w.err
+	err := w.send(p)
+	if !w.Pending() {
+		w.stall.limit = time.Time{}
+	}
+	return err
 }
 
-func (w *Writer) send(p []byte) {
+// resume sends what a deadline has left.
+func (w *Writer) resume() error {
+	if !w.Pending() {
+		return w.err
+	}
+	err := w.send(w.rest)
+	if err == nil {
+		w.rest, w.stall.limit = nil, time.Time{}
+	}
+	return err
+}
+
+// send sends p, which is rest if that is not empty.
+func (w *Writer) send(p []byte) error {
 	if w.err != nil {
-		return
+		return w.err
 	}
-	if until, ok := w.stall.extend(); ok {
-		w.socket.SetWriteDeadline(until)
+	if !w.stuck {
+		if until, ok := w.stall.extend(); ok {
+			w.socket.SetWriteDeadline(until)
+		}
 	}
-	_, w.err = w.socket.Conn.Write(p)
+	n, err := w.socket.Conn.Write(p)
+	w.stuck = false
+	switch {
+	case err == nil:
+	case n == len(p) || !w.keeps(err):
+		w.err, w.rest = err, nil
+	case w.Pending():
+		w.rest, w.stuck = p[n:], n == 0
+	default:
+		w.rest, w.stuck = bytes.Clone(p[n:]), n == 0
+	}
+	return err
+}
+
+// keeps reports whether what err has left is to be sent later: whether it is the user's
+// deadline that has passed.
+func (w *Writer) keeps(err error) bool {
+	return errors.Is(err, os.ErrDeadlineExceeded) && w.socket.writes.hasLimit() &&
+		(w.stall.until.IsZero() || time.Now().Before(w.stall.until))
 }
 
 func (w *Writer) release() {
