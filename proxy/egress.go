@@ -7,8 +7,6 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
-	"strings"
-	"sync"
 	"syscall"
 
 	"bip324proxy/internal/dial"
@@ -68,9 +66,11 @@ func (p *Policy) DialerTo(dest socks.Addr, client socks.Credentials, public bool
 	case p.Upstream != nil:
 		through(p.Upstream, &d, dest, client)
 	case d.Dial == nil && d.Resolve == nil:
-		d.Resolve = lookUpOnce()
+		d.Resolve = dial.Once(dial.Lookup)
 	}
-	if p.Upstream == nil && needsUpstream(dest.Host) {
+	if p.Upstream == nil && fallback.NeedsProxy(dest.Host) {
+		// This also keeps Bitcoin Core from taking this proxy for Tor and sending its private
+		// broadcasts through it.
 		return d, ErrNoEgress
 	}
 	if err := p.checkRequest(dest, public); err != nil {
@@ -83,21 +83,6 @@ func (p *Policy) DialerTo(dest socks.Addr, client socks.Credentials, public bool
 		d.Overlay = p.Overlay
 	}
 	return d, nil
-}
-
-// lookUpOnce returns a Resolve for one name that keeps the answer: all dials of a session
-// go to the addresses that the name had at the beginning, and only the first waits for DNS.
-func lookUpOnce() func(context.Context, string) ([]netip.Addr, error) {
-	var mu sync.Mutex
-	var known []netip.Addr
-	return func(ctx context.Context, host string) (_ []netip.Addr, err error) {
-		mu.Lock()
-		defer mu.Unlock()
-		if known == nil {
-			known, err = dial.Lookup(ctx, host)
-		}
-		return known, err
-	}
 }
 
 // checkRequest returns a *rules.DeniedError if dest is denied. The addresses of a name are
@@ -156,22 +141,7 @@ func through(u *socks.Upstream, d *fallback.Dialer, dest socks.Addr, client sock
 	d.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return u.Dial(ctx, dest, client)
 	}
-	d.Direct = false
-	d.Resolve = nil // names are the upstream's to resolve
-	if d.DialTimeout == 0 {
-		d.DialTimeout = upstreamDialTimeout
-	}
-	if d.FirstByteTimeout == 0 {
-		d.FirstByteTimeout = upstreamFirstByteTimeout
-	}
-}
-
-// needsUpstream reports whether host is a name that only Tor or I2P can reach. Not even a
-// DNS query for it may leave directly. That such names fail without an upstream also keeps
-// Bitcoin Core from taking this proxy for Tor and sending its private broadcasts through
-// it.
-func needsUpstream(host string) bool {
-	return isOnion(host) || strings.HasSuffix(rules.PlainName(host), ".i2p")
+	d.Direct = false // so names are the upstream's to resolve
 }
 
 // ProbeAddr is what a program may RESOLVE to learn whether this proxy answers. It is in
@@ -231,7 +201,7 @@ func (s *session) lookup(ctx context.Context, request *socks.Request) (netip.Add
 		return ip, errNotTor
 	case ip.IsValid():
 		return ip, nil
-	case needsUpstream(host):
+	case fallback.NeedsProxy(host):
 		return ip, ErrNoEgress
 	}
 	ips, err := dial.Lookup(ctx, host)

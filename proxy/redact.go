@@ -28,7 +28,7 @@ const errRedacted = plainError("an error that may have an address in it")
 // plainErrors are errors of other packages that are known to be without addresses.
 var plainErrors = []error{
 	transport.ErrSilent, transport.ErrNoTerminator, transport.ErrAuthentication, transport.ErrV1Peer, transport.ErrV1OtherNetwork,
-	fallback.ErrKnownV1, fallback.ErrRefusedV2,
+	fallback.ErrKnownV1, fallback.ErrRefusedV2, fallback.ErrNeedsProxy,
 	v1v2.ErrNotVersion, stream.ErrMemory, stream.ErrSlow,
 	dial.ErrMulticastName,
 	io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, io.ErrNoProgress, io.ErrShortWrite,

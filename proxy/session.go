@@ -254,9 +254,10 @@ func (s *session) contextUntilClientLeaves(ctx context.Context) (_ context.Conte
 }
 
 // whyClientLeft returns why a client left during the handshake that failed with err: because
-// it took the peer too long, or for an unknown reason of its own.
+// it took the peer too long, or for an unknown reason of its own. Clients wait for 5 s at
+// least.
 func (s *session) whyClientLeft(err error, took time.Duration) error {
-	if took >= s.silentAfter() && isA[*transport.HandshakeError](err) && !isA[*fallback.RedialError](err) {
+	if took >= s.dialer.SilentAfter() && isA[*transport.HandshakeError](err) && !isA[*fallback.RedialError](err) {
 		return err
 	}
 	return errClientLeft

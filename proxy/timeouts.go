@@ -29,20 +29,12 @@ const (
 	// resolveTimeout limits Tor's RESOLVE.
 	resolveTimeout = 20 * time.Second
 
-	// Through an upstream proxy, and Tor most of all, everything takes longer.
-	upstreamDialTimeout      = time.Minute
-	upstreamFirstByteTimeout = 15 * time.Second
-
 	// holdFor is how long the first bytes of a peer that speaks first are held. A client
 	// that speaks v1 sends VERSION well within it.
 	holdFor = 100 * time.Millisecond
 
 	// stopTimeout is how long an interrupted session may take for its last message.
 	stopTimeout = 2 * time.Second
-
-	// silentAfter is how long a v2 handshake must have taken for a client that leaves then to
-	// have given up on the peer. Clients wait for 5 s at least.
-	silentAfter = 3 * time.Second
 
 	// closeTimeout is how long a closed session may take to end.
 	closeTimeout = 500 * time.Millisecond
@@ -52,7 +44,3 @@ func (s *Server) firstBytesTimeout() time.Duration { return cmp.Or(s.FirstBytesT
 func (s *Server) idleTimeout() time.Duration       { return cmp.Or(s.IdleTimeout, 30*time.Minute) }
 func (s *Server) ackTimeout() time.Duration        { return cmp.Or(s.AckTimeout, 3*time.Minute) }
 func (s *Server) lingerTimeout() time.Duration     { return cmp.Or(s.LingerTimeout, 30*time.Second) }
-
-func (s *session) silentAfter() time.Duration {
-	return cmp.Or(s.dialer.FirstByteTimeout, silentAfter)
-}

@@ -142,6 +142,27 @@ func (u *Upstream) Dial(ctx context.Context, dest Addr, client Credentials) (net
 	return conn, err
 }
 
+// DialContext connects to addr, "host:port", through the proxy, like Dial for a client
+// without credentials. It is for programs that take a net.Dialer's DialContext, and for the
+// Dial of a fallback.Dialer. With tcp4 and tcp6 it refuses names: which family the proxy
+// connects to is unknown.
+func (u *Upstream) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	dest, err := ParseAddr(addr)
+	switch network {
+	case "tcp":
+	case "tcp4", "tcp6":
+		if err == nil && (!dest.IP.IsValid() || dest.IP.Is4() != (network == "tcp4")) {
+			err = &net.AddrError{Err: "through a proxy, only an address of that family can be connected to", Addr: dest.Host}
+		}
+	default:
+		err = net.UnknownNetworkError(network)
+	}
+	if err != nil {
+		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
+	}
+	return u.Dial(ctx, dest, Credentials{})
+}
+
 // Resolve resolves dest, which may be an address, through the proxy with Tor's RESOLVE.
 // Other proxies refuse that with CommandNotSupported. Otherwise it is like Dial.
 func (u *Upstream) Resolve(ctx context.Context, dest Addr, client Credentials) (netip.Addr, error) {

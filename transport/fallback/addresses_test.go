@@ -56,6 +56,7 @@ func TestNameWithManyAddresses(t *testing.T) {
 			}
 			var dialled []string
 			d := &Dialer{
+				Direct:           true,
 				FirstByteTimeout: time.Second,
 				HandshakeTimeout: 10 * time.Second,
 				Resolve: func(_ context.Context, host string) ([]netip.Addr, error) {
@@ -108,6 +109,7 @@ func TestOneAnswerRulesOutV1(t *testing.T) {
 		dials := 0
 		d := &Dialer{
 			Mode:       Always,
+			Direct:     true,
 			RetryAfter: time.Millisecond,
 			Resolve: func(context.Context, string) ([]netip.Addr, error) {
 				return []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")}, nil
@@ -155,7 +157,7 @@ func (c *at) CloseWrite() error { return c.Conn.(*net.TCPConn).CloseWrite() }
 
 // An address is not looked up, and without a resolver neither is a name.
 func TestNothingToResolve(t *testing.T) {
-	asked := &Dialer{Resolve: func(context.Context, string) ([]netip.Addr, error) {
+	asked := &Dialer{Direct: true, Resolve: func(context.Context, string) ([]netip.Addr, error) {
 		t.Error("look-up of an address")
 		return nil, nil
 	}}
@@ -182,6 +184,7 @@ func TestUnreachableAddresses(t *testing.T) {
 	defer peers.Wait()
 	connected := 0
 	d := &Dialer{
+		Direct:  true,
 		Resolve: func(context.Context, string) ([]netip.Addr, error) { return ips, nil },
 		Dial: func(_ context.Context, _, addr string) (net.Conn, error) {
 			to := netip.MustParseAddrPort(addr)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 
 	"bip324proxy/internal/dial"
@@ -15,49 +16,99 @@ import (
 const lookupTimeout = 20 * time.Second
 
 // Connect opens a connection to addr, "host:port". A name is looked up first, unless
-// Dial does that. DialTimeout begins after the lookup.
+// Dial does that. DialTimeout begins after the lookup. Most programs do not need this:
+// DialContext calls it.
 func (d *Dialer) Connect(ctx context.Context, addr string) (net.Conn, error) {
-	connect, resolve := d.Dial, d.Resolve
+	connect, resolve := d.Dial, d.resolver()
 	if connect == nil {
 		connect = (&net.Dialer{KeepAlive: -1}).DialContext
 		if resolve == nil {
 			resolve = dial.Lookup
 		}
 	}
+	network := cmp.Or(d.network, "tcp")
 	host, port, isName := splitName(addr)
 	var ips []netip.Addr
-	if isName && resolve != nil {
-		var err error
-		if ips, err = lookUp(ctx, resolve, host); err != nil {
-			return nil, &net.OpError{Op: "dial", Net: "tcp", Err: err}
-		}
+	var err error
+	switch {
+	case isName && d.direct() && NeedsProxy(host):
+		err = ErrNeedsProxy
+	case isName && resolve != nil:
+		ips, err = d.lookUp(ctx, resolve, host)
 	}
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(d.DialTimeout, 5*time.Second))
+	if err != nil {
+		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.dialTimeout())
 	defer cancel()
 	if len(ips) == 0 {
-		return connect(ctx, "tcp", addr)
+		return connect(ctx, network, addr)
 	}
 	return dial.First(ctx, ips, func(ctx context.Context, ip netip.Addr) (net.Conn, error) {
-		return connect(ctx, "tcp", net.JoinHostPort(ip.Unmap().String(), port))
+		return connect(ctx, network, net.JoinHostPort(ip.Unmap().String(), port))
 	})
+}
+
+// NeedsProxy reports whether host is a name that only Tor or I2P can reach. A Dialer
+// without a proxy does not even look it up: no DNS server may learn it.
+func NeedsProxy(host string) bool {
+	name := strings.ToLower(strings.TrimRight(host, "."))
+	return strings.HasSuffix(name, ".onion") || strings.HasSuffix(name, ".i2p")
+}
+
+// resolver returns Resolve, or nil where a proxy resolves names.
+func (d *Dialer) resolver() func(context.Context, string) ([]netip.Addr, error) {
+	if !d.direct() {
+		return nil
+	}
+	return d.Resolve
 }
 
 // splitName splits "host:port" and reports whether the host is a name.
 func splitName(addr string) (host, port string, isName bool) {
 	host, port, err := net.SplitHostPort(addr)
 	_, literal := netip.ParseAddr(host)
-	return host, port, err == nil && literal != nil
+	return host, port, err == nil && literal != nil && host != ""
 }
 
-// lookUp calls resolve with lookupTimeout. Without an error there is an address.
-func lookUp(ctx context.Context, resolve func(context.Context, string) ([]netip.Addr, error), host string) ([]netip.Addr, error) {
+// lookUp calls resolve with lookupTimeout, and returns the addresses that suit d's
+// network. Without an error there is one.
+func (d *Dialer) lookUp(ctx context.Context, resolve func(context.Context, string) ([]netip.Addr, error), host string) ([]netip.Addr, error) {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
-	ips, err := resolve(ctx, host)
-	if err == nil && len(ips) == 0 {
-		err = &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+	all, err := resolve(ctx, host)
+	if err != nil {
+		return nil, err
 	}
-	return ips, err
+	var ips []netip.Addr // another slice: resolve may keep its own
+	for _, ip := range all {
+		if suits(d.network, ip) {
+			ips = append(ips, ip)
+		}
+	}
+	switch {
+	case len(all) == 0:
+		return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+	case len(ips) == 0:
+		return nil, wrongFamily(host)
+	}
+	return ips, nil
+}
+
+// suits reports whether ip is of network's family.
+func suits(network string, ip netip.Addr) bool {
+	switch network {
+	case "tcp4":
+		return ip.Unmap().Is4()
+	case "tcp6":
+		return !ip.Unmap().Is4()
+	}
+	return true
+}
+
+// wrongFamily returns net.Dialer's error for a host without an address of the family.
+func wrongFamily(host string) error {
+	return &net.AddrError{Err: "no suitable address found", Addr: host}
 }
 
 // otherAddresses returns the addresses, "host:port", of addr's name other than the one
@@ -66,10 +117,11 @@ func lookUp(ctx context.Context, resolve func(context.Context, string) ([]netip.
 // address already.
 func (d *Dialer) otherAddresses(ctx context.Context, addr string, nc net.Conn) (others []string, proven bool) {
 	host, port, isName := splitName(addr)
-	if d.Resolve == nil || !isName {
+	resolve := d.resolver()
+	if resolve == nil || !isName || NeedsProxy(host) {
 		return nil, false
 	}
-	ips, _ := lookUp(ctx, d.Resolve, host)
+	ips, _ := d.lookUp(ctx, resolve, host)
 	reached := CanonicalAddr(nc.RemoteAddr().String())
 	var unknown []string
 	for _, ip := range ips {

@@ -1,6 +1,50 @@
-// Package fallback takes the one decision between BIP324 (v2) and plaintext (v1) for
-// an outbound connection, and keeps what it knows of peers, so that an attacker who
-// cuts connections cannot downgrade a peer that speaks v2.
+// Package fallback dials Bitcoin peers with BIP324 (v2). A [Dialer] is to BIP324 what
+// net.Dialer is to TCP: the program speaks v1 to a net.Conn, as before, and the peer gets
+// v2.
+//
+//	var dialer fallback.Dialer
+//	conn, err := dialer.DialContext(ctx, "tcp", "192.0.2.1:8333")
+//	if err != nil {
+//		return err
+//	}
+//	defer conn.Close()
+//	_, err = conn.Write(version) // a v1 message; the handshake is here
+//	...
+//	n, err := conn.Read(b) // v1 messages
+//
+// The program names no network: its first message, a VERSION, does. To have
+// DialContext itself perform the handshake, name the network in Dialer.Config. For
+// users who compare it, conn.(*v1v2.Conn).SessionID() is the session id.
+//
+// # When v1 is spoken
+//
+// Never, unless [Dialer].Mode allows it: an attacker can provoke plaintext by cutting
+// connections. With Always, a peer is spoken to in v1 that behaves like a node without
+// v2: it sends a v1 VERSION header, hangs up on two v2 handshakes without sending
+// a byte, or stays silent. With Overlay, only where the network encrypts. Whatever a
+// peer sends that is not v1 rules out v1. Dialer.Upgrade has the whole table.
+//
+// v1 means another connection, to the same address, and the VERSION as the program
+// wrote it.
+//
+// # Known peers
+//
+// [Peers], shared by all Dialers of a program, notes which peers have completed a v2
+// handshake; for 30 days they are not spoken to in v1, however often an attacker cuts
+// the connection. Peers that have answered in v1 are not tried in v2 for a day, where
+// v1 is allowed. [OpenPeers] keeps the notes in a file. Who sets Mode should set Peers.
+//
+// # Proxies
+//
+// With Dial set to that of a SOCKS proxy, such as socks.Upstream's DialContext,
+// everything goes through it, and it resolves all names. Without one, names in .onion
+// and .i2p are an error, and not looked up.
+//
+// # What most programs do not need
+//
+// Connect, Upgrade, NoteV1, NoteV2 and NoteFailed are the parts of DialContext, for
+// programs that read and write packets, or do something between the steps, as a proxy
+// does.
 package fallback
 
 import (
@@ -10,6 +54,8 @@ import (
 	"net"
 	"net/netip"
 	"time"
+
+	"bip324proxy/transport"
 )
 
 // Mode says when v1, which is plaintext, may be spoken to a peer without v2. A greater
@@ -40,9 +86,21 @@ func ParseMode(s string) (Mode, error) {
 // String returns the mode's name, as ParseMode takes it.
 func (m Mode) String() string { return cmp.Or(modeNames[m], fmt.Sprintf("mode %d", int(m))) }
 
-// Dialer opens connections to peers and decides between v2 and v1. Its zero value
-// dials directly, never falls back and knows no peers.
+// Dialer dials peers and decides between v2 and v1. Its zero value
+// dials directly, never falls back and knows no peers. A Dialer may be used by several
+// goroutines, and must not be changed then.
 type Dialer struct {
+	// Config is for the handshakes of DialContext, and for their connections. Its
+	// Magic, if not zero, is that of the only network. First and Received must be
+	// empty. The timeouts and the Memory count only for peers that speak v2.
+	Config transport.Config
+
+	// Mode says when v1 may be spoken.
+	Mode Mode
+
+	// Peers are the known peers. Nil means that none are.
+	Peers *Peers
+
 	// Dial opens a connection. Nil means net.Dialer's DialContext without TCP
 	// keepalive, which Bitcoin Core does not use.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -53,13 +111,10 @@ type Dialer struct {
 	Direct bool
 
 	// Resolve returns the addresses of a name. Dial is then called with one of them,
-	// and with another if the v2 handshake fails. It must be nil where Dial goes
-	// through a proxy, which resolves names itself. If Dial is nil, too, nil means the
-	// system's resolver, and only one address is tried.
+	// and with another if the v2 handshake fails. It is not called where Dial goes
+	// through a proxy, which resolves names itself. Nil means the system's resolver if
+	// Dial is nil, too; Upgrade then tries only one address.
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
-
-	// Mode says when v1 may be spoken.
-	Mode Mode
 
 	// Overlay returns nil if the network encrypts all the way to host, as Tor and
 	// CJDNS do, or why it does not count. via is the remote address of the connection
@@ -68,11 +123,8 @@ type Dialer struct {
 	// encrypts.
 	Overlay func(ctx context.Context, host string, via net.Addr) error
 
-	// Peers are the known peers. Nil means that none are.
-	Peers *Peers
-
 	// DialTimeout limits connecting to all of a name's addresses together, once they
-	// are known. Zero means 5 s, as in Bitcoin Core.
+	// are known. Zero means 5 s, as in Bitcoin Core, or a minute through a proxy.
 	DialTimeout time.Duration
 
 	// HandshakeTimeout limits one v2 handshake. Zero means 60 s, as in Bitcoin Core.
@@ -80,10 +132,30 @@ type Dialer struct {
 
 	// FirstByteTimeout is how long an unknown peer may be silent before it counts as
 	// a v1 peer, where Mode allows v1, or before another of its name's addresses is
-	// tried. Zero means 3 s.
+	// tried. Zero means 3 s, or 15 s through a proxy.
 	FirstByteTimeout time.Duration
 
 	// RetryAfter is the delay before the second v2 handshake with a peer that hung up
 	// on the first, where v1 would follow. Zero means 1 to 2 s, at random.
 	RetryAfter time.Duration
+
+	network string // the one that DialContext was called with; "" means "tcp"
+}
+
+// Through a proxy, and Tor most of all, everything takes longer.
+
+func (d *Dialer) dialTimeout() time.Duration {
+	if d.direct() {
+		return cmp.Or(d.DialTimeout, 5*time.Second)
+	}
+	return cmp.Or(d.DialTimeout, time.Minute)
+}
+
+// SilentAfter returns FirstByteTimeout, or what zero means. Most programs do not need
+// this.
+func (d *Dialer) SilentAfter() time.Duration {
+	if d.direct() {
+		return cmp.Or(d.FirstByteTimeout, 3*time.Second)
+	}
+	return cmp.Or(d.FirstByteTimeout, 15*time.Second)
 }

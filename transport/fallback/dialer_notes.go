@@ -51,7 +51,7 @@ func (d *Dialer) provenV2(addr string, conns ...net.Conn) bool {
 }
 
 // MayFallBack reports whether a failed handshake with addr, "host:port", to which
-// conns lead, may be followed by v1. It does not call Overlay.
+// conns lead, may be followed by v1. It does not call Overlay. Most programs do not need this.
 func (d *Dialer) MayFallBack(addr string, conns ...net.Conn) bool {
 	return d.allowsV1() && !d.provenV2(addr, conns...)
 }
@@ -86,7 +86,7 @@ func (d *Dialer) knownV1(addr string, nc net.Conn, cfg *transport.Config) (known
 
 // NoteV2 records that addr, "host:port", and the address that nc, a connection to
 // it, reached speak v2. Upgrade calls it when a handshake has succeeded; calling it
-// again at the end of the session makes the 30 days begin there.
+// again at the end of the session makes the 30 days begin there. DialContext does both.
 func (d *Dialer) NoteV2(addr string, nc net.Conn) {
 	d.Peers.Note(addr, SpeaksV2)
 	if at := d.reached(nc); at != "" && at != CanonicalAddr(addr) {
@@ -96,7 +96,8 @@ func (d *Dialer) NoteV2(addr string, nc net.Conn) {
 
 // NoteV1 records that the peer of link.V1, a connection to addr, has answered in v1.
 // It does so only after a failed v2 handshake: if sessions that skip v2 renewed the
-// note, neither an upgrade of the peer nor an attack would ever be noticed.
+// note, neither an upgrade of the peer nor an attack would ever be noticed. Connections
+// of DialContext call it.
 func (d *Dialer) NoteV1(addr string, link Link) {
 	at := d.v1Key(addr, link.V1)
 	if errors.As(link.Cause, new(*transport.HandshakeError)) && at != "" && !d.provenV2(addr, link.V1) {
@@ -107,7 +108,7 @@ func (d *Dialer) NoteV1(addr string, link Link) {
 // NoteFailed records that a v2 handshake on nc, a connection to addr, that a client
 // performed by itself through a proxy, failed with e. If e looks like v1, and v1 is
 // allowed, the peer is noted as RefusedV2: a client that then connects with v1 gets
-// the second v2 handshake only.
+// the second v2 handshake only. Most programs do not need this: it is for proxies.
 func (d *Dialer) NoteFailed(addr string, nc net.Conn, e *transport.HandshakeError) {
 	if at := d.v1Key(addr, nc); at != "" && looksV1(e) && d.MayFallBack(addr, nc) {
 		d.Peers.Note(at, RefusedV2)

@@ -15,6 +15,10 @@ var (
 	// handshake that the Dialer did not perform (see Dialer.NoteFailed).
 	ErrRefusedV2 = errors.New("the peer has just hung up on a v2 handshake")
 
+	// ErrNeedsProxy reports a name for which NeedsProxy is true, and a Dialer without a
+	// proxy.
+	ErrNeedsProxy = errors.New("Tor and I2P addresses cannot be reached without a proxy; set Dial to that of a SOCKS proxy")
+
 	errNoOverlay = errors.New("its network does not encrypt")
 )
 

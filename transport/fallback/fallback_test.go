@@ -136,6 +136,7 @@ func TestFallbackFromSilence(t *testing.T) {
 	}{
 		{"first byte", 3 * time.Second, 30 * time.Second, 0, 0, false, 3 * time.Second, nil},
 		{"defaults", 0, 0, 0, 0, false, 3 * time.Second, nil},
+		{"defaults through a proxy", 0, 0, 0, 0, false, 15 * time.Second, nil},
 		{"whole handshake", 3 * time.Second, 2 * time.Second, 0, 0, false, 2 * time.Second, context.DeadlineExceeded},
 		{"caller's deadline", 3 * time.Second, 30 * time.Second, 2 * time.Second, 0, false, 2 * time.Second, context.DeadlineExceeded},
 		{"client gone", 3 * time.Second, 30 * time.Second, 0, 2 * time.Second, false, 2 * time.Second, errLeft},
@@ -163,7 +164,7 @@ func TestFallbackFromSilence(t *testing.T) {
 			second, other := net.Pipe()
 			defer other.Close()
 			defer second.Close()
-			d := &Dialer{Mode: Always, FirstByteTimeout: c.firstByte, HandshakeTimeout: c.all,
+			d := &Dialer{Mode: Always, FirstByteTimeout: c.firstByte, HandshakeTimeout: c.all, Direct: c.name != "defaults through a proxy",
 				Dial: func(context.Context, string, string) (net.Conn, error) { dials++; return second, nil }}
 			link, err := d.Upgrade(ctx, nc, somePeer, transport.Config{Magic: mainnet})
 			if took := time.Since(begin); took != c.after {

@@ -77,7 +77,7 @@ func TestRetry(t *testing.T) {
 					return ours
 				}
 				var dialled []time.Duration
-				d := &Dialer{Mode: c.fallback, Peers: new(Peers)}
+				d := &Dialer{Mode: c.fallback, Peers: new(Peers), Direct: true}
 				if c.name != "strict" {
 					d.Mode = Always
 				}

@@ -33,7 +33,8 @@ type Link struct {
 
 // Upgrade performs the v2 handshake as the initiator on nc, a new connection to addr.
 // Only if the peer turns out not to speak v2, and Mode allows v1, does Upgrade connect
-// once more, to the same address, for v1:
+// once more, to the same address, for v1. Most programs do not need this: DialContext
+// calls it.
 //
 //	what happened                                          fall back?
 //	addr, or an address of it, proven v2 before            no
@@ -83,7 +84,7 @@ func (d *Dialer) Upgrade(ctx context.Context, nc net.Conn, addr string, cfg tran
 				known = nil // v1 is not possible, so v2 is tried
 			}
 		}
-		cfg.FirstByteTimeout = d.firstByteTimeout()
+		cfg.FirstByteTimeout = d.SilentAfter()
 	}
 	conn, err := d.tryAddresses(ctx, nc, known, others, cfg)
 	if err == ErrKnownV1 { // the peer may have spoken meanwhile
@@ -205,7 +206,7 @@ func (d *Dialer) tryAddresses(ctx context.Context, nc net.Conn, known error, oth
 // given up sooner.
 func (d *Dialer) handshakeOn(ctx context.Context, nc net.Conn, cfg transport.Config, more bool) (*transport.Conn, error) {
 	if more {
-		cfg.FirstByteTimeout = cmp.Or(cfg.FirstByteTimeout, d.firstByteTimeout())
+		cfg.FirstByteTimeout = cmp.Or(cfg.FirstByteTimeout, d.SilentAfter())
 	}
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(d.HandshakeTimeout, time.Minute))
 	defer cancel()
