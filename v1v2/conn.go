@@ -2,6 +2,8 @@ package v1v2
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -33,8 +35,10 @@ type Conn struct {
 	out outgoing
 	ids peerIDs
 
-	use  atomic.Int64 // twice the calls in progress, plus 1 once the Conn is closed
-	free sync.Once
+	reads, writes deadline
+	closed        chan struct{} // closed by Close
+	use           atomic.Int64  // twice the calls in progress, plus 1 once the Conn is closed
+	free          sync.Once
 }
 
 // Client performs the v2 handshake as the initiator on nc, a new connection. It is like
@@ -62,27 +66,22 @@ func Server(ctx context.Context, nc net.Conn, cfg transport.Config) (*Conn, erro
 // Most programs do not need this: Client and Server call it.
 func NewConn(peer *transport.Conn, magic [4]byte) *Conn {
 	c := newConn(peer.NetConn())
-	c.magic, c.peer, c.decided = magic, peer, closed
+	c.magic, c.peer, c.decided = magic, peer, done
 	return c
 }
 
 // newPlainConn returns a Conn to a peer that speaks v1 on nc.
 func newPlainConn(nc net.Conn, magic [4]byte) *Conn {
 	c := newConn(nc)
-	c.magic, c.plain, c.decided = magic, nc, closed
+	c.magic, c.plain, c.decided = magic, nc, done
 	return c
 }
 
 func newConn(nc net.Conn) *Conn {
-	return &Conn{Sent: new(Counts), Received: new(Counts), detection: detection{nc: nc}}
-}
-
-// closed is a channel that is closed.
-var closed = func() chan struct{} {
-	c := make(chan struct{})
-	close(c)
+	c := &Conn{Sent: new(Counts), Received: new(Counts), closed: make(chan struct{})}
+	c.nc, c.in.turn, c.out.turn = nc, newTurn(), newTurn()
 	return c
-}()
+}
 
 // Transport returns "v2", "v1" or, until that is decided, "detecting": the words of Bitcoin
 // Core's getpeerinfo.
@@ -119,48 +118,76 @@ func (c *Conn) LocalAddr() net.Addr { return c.NetConn().LocalAddr() }
 // proxy's.
 func (c *Conn) RemoteAddr() net.Addr { return c.NetConn().RemoteAddr() }
 
-// SetDeadline sets the deadlines of reads and writes, also of those in progress. The zero
-// time means none.
+// SetDeadline sets the deadlines of reads and writes; see SetReadDeadline and
+// SetWriteDeadline.
 func (c *Conn) SetDeadline(t time.Time) error {
-	if err := c.SetReadDeadline(t); err != nil {
-		return err
-	}
-	return c.SetWriteDeadline(t)
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
-// SetReadDeadline sets the deadline of reads.
+// SetReadDeadline makes Read and WriteTo fail with os.ErrDeadlineExceeded at t, also those
+// in progress. Zero means never. transport.Config.ReadTimeout applies as well.
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	return c.setDeadline(&c.reads, t, link.SetReadDeadline)
 }
 
-// SetWriteDeadline sets the deadline of writes.
+// SetWriteDeadline is like SetReadDeadline, for Write, ReadFrom, CloseWrite and
+// transport.Config.WriteTimeout.
 func (c *Conn) SetWriteDeadline(t time.Time) error {
 	return c.setDeadline(&c.writes, t, link.SetWriteDeadline)
 }
 
-// CloseWrite closes the direction to the peer once everything was sent. A message of which
-// only a part was written is lost.
-func (c *Conn) CloseWrite() error {
-	if err := c.enter(); err != nil {
-		return err
+// setDeadline sets a deadline of the Conn, and of the link if there is one.
+func (c *Conn) setDeadline(d *deadline, t time.Time, set func(link, time.Time) error) error {
+	if c.isClosed() {
+		return net.ErrClosed
 	}
-	defer c.leave()
-	c.out.mu.Lock()
-	defer c.out.mu.Unlock()
-	settled, err := c.settled()
-	switch {
-	case err != nil:
-		return err
-	case !settled: // nothing was sent, so nothing will be answered
-		return c.Close()
-	case c.peer != nil:
-		return c.where(c.peer.CloseWrite())
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d.set(t)
+	if l := c.link(); l != nil {
+		return c.where(set(l, t))
 	}
-	return c.where(stream.NewSocket(c.plain).CloseWrite())
+	return nil
 }
 
-// Close closes the connection at once. It makes calls in progress fail, and zeroes the keys
-// when they have returned.
+// CloseWrite closes the direction to the peer once everything was sent; Read goes on. A
+// message of which only a part was written is lost. Before anything was sent it closes the
+// connection, and Read returns io.EOF.
+func (c *Conn) CloseWrite() error {
+	if err := c.begin(c.out.turn, &c.writes); err != nil {
+		return err
+	}
+	defer c.end(c.out.turn)
+	switch {
+	case c.out.err == io.ErrClosedPipe:
+		return nil
+	case c.begun(func(error) {}): // nothing was sent, so nothing will be answered
+		c.fail(io.EOF)
+		close(c.decided)
+	default:
+		if err := c.await(&c.writes); err != nil {
+			return err
+		}
+		if err := c.closeWrite(); err != nil {
+			return c.where(err)
+		}
+	}
+	c.out.err = io.ErrClosedPipe
+	return nil
+}
+
+func (c *Conn) closeWrite() error {
+	if c.peer != nil {
+		return c.peer.CloseWrite()
+	}
+	if _, err := c.writePlain(nil); err != nil {
+		return err
+	}
+	return stream.NewSocket(c.plain).CloseWrite()
+}
+
+// Close closes the connection at once. It makes calls in progress fail with net.ErrClosed,
+// and zeroes the keys when they have returned.
 func (c *Conn) Close() error {
 	for {
 		use := c.use.Load()
@@ -171,10 +198,13 @@ func (c *Conn) Close() error {
 			break
 		}
 	}
+	close(c.closed)
 	err := c.abandon()
 	c.leaveLast(c.use.Load())
 	return err
 }
+
+func (c *Conn) isClosed() bool { return c.use.Load()&1 != 0 }
 
 // enter begins a call that uses the connection.
 func (c *Conn) enter() error {
@@ -202,9 +232,27 @@ func (c *Conn) leaveLast(use int64) {
 	})
 }
 
+// begin is enter for a call that needs the turn of a direction.
+func (c *Conn) begin(t turn, d *deadline) error {
+	if err := c.enter(); err != nil {
+		return err
+	}
+	if err := c.wait(t, d); err != nil {
+		c.leave()
+		return err
+	}
+	return nil
+}
+
+// end ends such a call.
+func (c *Conn) end(t turn) {
+	t.pass()
+	c.leave()
+}
+
 // where returns err, or net.ErrClosed if it came of closing the Conn.
 func (c *Conn) where(err error) error {
-	if err != nil && c.use.Load()&1 != 0 {
+	if err != nil && c.isClosed() {
 		return net.ErrClosed
 	}
 	return err

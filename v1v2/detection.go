@@ -12,19 +12,23 @@ import (
 )
 
 // A Decide function performs the v2 handshake with a peer, or decides that v1 is spoken. It
-// returns v2, or v1: a connection on which nothing was sent. magic is that of the network,
-// and first, if not nil, the first message as the contents of a v2 packet; a v2 peer must
-// have been sent it (transport.Config.First). Before the handshake ctx ends if it must be
-// given up; it always ends when the Conn is closed.
+// returns v2, or v1: a connection on which nothing was sent. If it fails it leaves no
+// connection open.
+//
+// magic is that of the network, and first, if not nil, the first message as the contents of
+// a v2 packet; a v2 peer must have been sent it (transport.Config.First). ctx ends when the
+// Conn is closed, also afterwards, and if Handshake is given up.
 type Decide func(ctx context.Context, magic [4]byte, first []byte) (v2 *transport.Conn, v1 net.Conn, err error)
 
 // Later returns a Conn on nc, a new connection, that calls decide once: when the first
 // message was written, a VERSION, which names the network, or in Handshake. Until then
-// nothing is sent, and Read waits. Most programs do not need this: fallback.Dialer calls it.
+// nothing is sent, and Read waits. The Write of the first message waits for decide. If that
+// fails, the connection is closed, and all calls return its error.
+//
+// Most programs do not need this: fallback.Dialer calls it.
 func Later(nc net.Conn, decide Decide) *Conn {
 	c := newConn(nc)
 	c.decide, c.decided = decide, make(chan struct{})
-	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	return c
 }
 
@@ -37,49 +41,70 @@ type link interface {
 
 // detection is what a Conn knows of the protocol that its peer speaks.
 type detection struct {
-	decide  Decide
-	ctx     context.Context // decide's; nil without it
-	cancel  context.CancelCauseFunc
-	decided chan struct{} // closed once peer, plain or failure is set
+	decide  Decide        // nil if the protocol was known from the start
+	decided chan struct{} // closed once magic and either peer, plain or failure are set
 
 	magic   [4]byte
 	peer    *transport.Conn
 	plain   net.Conn
 	failure error
 
-	mu            sync.Mutex
-	nc            net.Conn // the connection underneath
-	begun         bool     // decide was called
-	reads, writes limit    // of waiting for the decision
+	mu     sync.Mutex
+	nc     net.Conn                // the connection underneath
+	cancel context.CancelCauseFunc // of decide; nil before it begins
+	ended  bool                    // nc is closed
 }
+
+// link returns the connection to the peer, or nil. c.mu is held, or decided closed.
+func (d *detection) link() link {
+	switch {
+	case d.peer != nil:
+		return d.peer
+	case d.plain != nil:
+		return d.plain
+	}
+	return nil
+}
+
+// open reports whether the protocol is decided and the connection to the peer is open.
+func (d *detection) open() bool { return isDone(d.decided) && d.failure == nil }
 
 var errBegun = errors.New("the handshake has begun")
 
 // Handshake decides at once what to speak on the network with the given magic. ctx limits
-// that, not the connection. On failure the Conn is closed.
+// that, not the connection. On failure the connection is closed.
 func (c *Conn) Handshake(ctx context.Context, magic [4]byte) error {
 	if err := c.enter(); err != nil {
 		return err
 	}
 	defer c.leave()
-	if !c.begin() {
+	own, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	if !c.begun(cancel) {
 		return errBegun
 	}
-	stop := context.AfterFunc(ctx, func() { c.cancel(context.Cause(ctx)) })
-	c.settle(magic, nil)
-	if stop(); c.failure != nil {
-		c.Close()
-	}
-	return c.failure
+	stop := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
+	c.settle(own, magic, nil, func() error {
+		if stop() {
+			return nil
+		}
+		return context.Cause(ctx)
+	})
+	return c.where(c.failure)
 }
 
-// begin reports whether the protocol is not decided yet, and the caller has to do it.
-func (d *detection) begin() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	first := !d.begun && d.decide != nil
-	d.begun = true
-	return first
+// begun notes that the protocol is being decided, which cancel gives up. It returns false
+// if it was noted before.
+func (c *Conn) begun(cancel context.CancelCauseFunc) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.decide == nil || c.cancel != nil {
+		return false
+	}
+	c.cancel = cancel
+	if c.isClosed() {
+		cancel(net.ErrClosed)
+	}
+	return true
 }
 
 // firstMessage is a message that was copied.
@@ -89,125 +114,78 @@ type firstMessage struct {
 }
 
 // settle calls decide, sends first if decide has not, and closes decided. first may be nil.
-func (c *Conn) settle(magic [4]byte, first *firstMessage) {
+// givenUp is called after decide: its error counts.
+func (c *Conn) settle(ctx context.Context, magic [4]byte, first *firstMessage, givenUp func() error) {
 	defer close(c.decided)
 	var contents []byte
 	if first != nil {
 		contents = AppendContents(nil, first.t, first.payload)
 	}
-	peer, plain, err := c.decide(c.ctx, magic, contents)
-	if err == nil {
-		err = c.take(magic, peer, plain)
+	peer, plain, err := c.decide(ctx, magic, contents)
+	if late := givenUp(); err == nil {
+		err = c.take(ctx, late, magic, peer, plain)
 	}
 	switch {
-	case err != nil || first == nil:
+	case err != nil:
+		c.fail(err)
+	case first == nil:
 	case peer != nil:
-		c.count(first.t, first.payload)
+		c.noteVersion(first.t, first.payload)
+		c.Sent.Add(first.t, HeaderSize+len(first.payload))
 	default:
-		_, err = plain.Write(AppendMessage(nil, magic, first.t, first.payload))
+		if err := c.sendPlain(AppendMessage(nil, magic, first.t, first.payload)); err != nil {
+			c.fail(err)
+		}
 	}
-	c.failure = err
 }
 
-// take takes the connection that was decided on, with the deadlines set so far, unless the
-// Conn was closed meanwhile.
-func (c *Conn) take(magic [4]byte, peer *transport.Conn, plain net.Conn) error {
-	var l link = peer
-	if peer == nil {
-		l = plain
-	}
+// take takes the connection that was decided on, with the deadlines set so far, unless late
+// is an error or the Conn was closed meanwhile.
+func (c *Conn) take(ctx context.Context, late error, magic [4]byte, peer *transport.Conn, plain net.Conn) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := context.Cause(c.ctx); err != nil {
-		l.Close()
-		return err
+	if late == nil {
+		late = context.Cause(ctx)
 	}
-	if !c.reads.at.IsZero() {
-		l.SetReadDeadline(c.reads.at)
-	}
-	if !c.writes.at.IsZero() {
-		l.SetWriteDeadline(c.writes.at)
+	switch {
+	case late != nil && peer != nil:
+		peer.Close()
+		peer.Wipe()
+		return late
+	case late != nil:
+		plain.Close()
+		return late
 	}
 	c.magic, c.peer, c.plain, c.nc = magic, peer, plain, plain
 	if peer != nil {
 		c.nc = peer.NetConn()
 	}
+	if at := c.reads.get(); !at.IsZero() {
+		c.link().SetReadDeadline(at)
+	}
+	if at := c.writes.get(); !at.IsZero() {
+		c.link().SetWriteDeadline(at)
+	}
 	return nil
 }
 
-// settled reports whether the protocol is decided, and waits for it, within the deadline of
-// writes, once that has begun.
-func (c *Conn) settled() (bool, error) {
-	select {
-	case <-c.decided:
-		return true, c.failure
-	default:
+// sendPlain sends a message in v1, or keeps what the deadline leaves of it for the next
+// Write.
+func (c *Conn) sendPlain(raw []byte) error {
+	n, err := c.plain.Write(raw)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		c.out.rest, err = raw[n:], nil
 	}
-	c.mu.Lock()
-	begun := c.begun
-	c.mu.Unlock()
-	if !begun {
-		return false, nil
-	}
-	err := c.await(&c.writes)
-	return err == nil, err
+	return err
 }
 
-// open reports whether the protocol is decided and the connection to the peer is open.
-func (d *detection) open() bool {
-	select {
-	case <-d.decided:
-		return d.failure == nil
-	default:
-		return false
-	}
-}
-
-// await waits until the protocol is decided, or for the limit.
-func (c *Conn) await(l *limit) error {
-	select {
-	case <-c.decided:
-		return c.failure
-	default:
-	}
-	for {
-		c.mu.Lock()
-		if l.changed == nil {
-			l.changed = make(chan struct{})
-		}
-		at, changed := l.at, l.changed
-		c.mu.Unlock()
-		var passed <-chan time.Time
-		if !at.IsZero() {
-			passed = time.After(time.Until(at))
-		}
-		select {
-		case <-c.decided:
-			return c.failure
-		case <-passed:
-			return os.ErrDeadlineExceeded
-		case <-c.ctx.Done(): // closed, or given up in Handshake
-			return net.ErrClosed
-		case <-changed:
-		}
-	}
-}
-
-// setDeadline sets a deadline of the link by set or, until there is one, of waiting for it.
-func (c *Conn) setDeadline(waiting *limit, t time.Time, set func(link, time.Time) error) error {
-	if c.use.Load()&1 != 0 {
-		return net.ErrClosed
-	}
+// fail makes all calls fail with err, and closes the connection.
+func (c *Conn) fail(err error) {
+	c.failure = err
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	waiting.set(t)
-	switch {
-	case c.peer != nil:
-		return set(c.peer, t)
-	case c.plain != nil:
-		return set(c.plain, t)
-	}
-	return nil
+	c.nc.Close() // perhaps again
+	c.ended = true
 }
 
 // abandon closes the connection, whatever is decided.
@@ -217,24 +195,36 @@ func (d *detection) abandon() error {
 	if d.cancel != nil {
 		d.cancel(net.ErrClosed)
 	}
-	d.reads.set(time.Time{})
-	d.writes.set(time.Time{})
-	if d.peer != nil {
-		d.peer.Interrupt() // it may wait for memory
+	switch {
+	case d.ended:
+		return nil
+	case d.peer != nil:
+		return d.peer.Close()
 	}
 	return d.nc.Close()
 }
 
-// limit is a deadline that calls wait for. The lock of its owner guards it.
-type limit struct {
-	at      time.Time
-	changed chan struct{} // closed when at changes
+// await waits until the protocol is decided, or for the deadline.
+func (c *Conn) await(d *deadline) error {
+	if !isDone(c.decided) {
+		if err := c.wait(c.decided, d); err != nil {
+			return err
+		}
+	}
+	return c.where(c.failure)
 }
 
-func (l *limit) set(t time.Time) {
-	l.at = t
-	if l.changed != nil {
-		close(l.changed)
-		l.changed = nil
+// settled reports whether the protocol is decided, and waits for it, until the deadline of
+// writes, once that has begun.
+func (c *Conn) settled() (bool, error) {
+	if !isDone(c.decided) {
+		c.mu.Lock()
+		begun := c.cancel != nil
+		c.mu.Unlock()
+		if !begun {
+			return false, nil
+		}
 	}
+	err := c.await(&c.writes)
+	return err == nil, err
 }

@@ -3,30 +3,27 @@ package v1v2
 import (
 	"io"
 	"net"
-	"sync"
 
 	"bip324proxy/internal/stream"
 )
 
 // incoming is the direction from the peer.
 type incoming struct {
-	mu   sync.Mutex
+	turn turn
 	head [HeaderSize]byte
 	left [2][]byte // of the last message: the rest of its header and of its payload, or of both
 	err  error     // of all further reads
 }
 
-// Read returns what the peer has sent, as v1. It waits for no more than one message. The
-// error is io.EOF if the peer's stream ended between messages, io.ErrUnexpectedEOF if it
-// ended within one, a deadline, after which reading goes on, or as in transport.Conn's
-// ReadPacket. A message larger than v1 allows is a *LengthError.
+// Read returns what the peer has sent, as v1. It waits for no more than one message. After
+// os.ErrDeadlineExceeded the next Read goes on. All other errors are final: io.EOF if the
+// peer's stream ended between messages, io.ErrUnexpectedEOF within one, a *LengthError for
+// a message larger than v1 allows, and those of transport.Conn's ReadPacket.
 func (c *Conn) Read(p []byte) (n int, err error) {
-	if err := c.enter(); err != nil {
+	if err := c.begin(c.in.turn, &c.reads); err != nil {
 		return 0, err
 	}
-	defer c.leave()
-	c.in.mu.Lock()
-	defer c.in.mu.Unlock()
+	defer c.end(c.in.turn)
 	if err := c.await(&c.reads); err != nil {
 		return 0, err
 	}
@@ -122,19 +119,20 @@ func (c *Conn) receive() (m received, ok bool, err error) {
 
 // WriteTo writes to dst what the peer sends until its stream ends, like io.Copy, which
 // calls it. Messages that arrive together are written together, and none waits for the
-// next. The error is an *EndError, which says whose it is.
+// next.
+//
+// The error is an *EndError, which says whose it is, or io.Copy's if the peer speaks v1.
+// Messages that were received but not written are lost.
 func (c *Conn) WriteTo(dst io.Writer) (n int64, err error) {
-	if err := c.enter(); err != nil {
-		return 0, err
+	if err := c.begin(c.in.turn, &c.reads); err != nil {
+		return 0, &EndError{PeerSide, err}
 	}
-	defer c.leave()
-	c.in.mu.Lock()
-	defer c.in.mu.Unlock()
+	defer c.end(c.in.turn)
 	if err := c.await(&c.reads); err != nil {
 		return 0, &EndError{PeerSide, err}
 	}
 	if c.plain != nil {
-		n, err = io.Copy(dst, c.plain)
+		n, err = io.Copy(dst, c.plain) // in the kernel, if it can
 		return n, c.where(err)
 	}
 	out := writerTo(dst)
