@@ -11,7 +11,7 @@
 // to peers that use them.
 //
 // [Conn] does that for a program: a net.Conn that speaks v1 to its user and v2 to the peer.
-// [Client] and [Server] perform the handshake for one, a Listener for all that connect;
+// [Client] and [Server] perform the handshake for one, [Listener] for all that connect;
 // fallback.Dialer dials. The proxy's loops are Conn.ReadFrom and Conn.WriteTo.
 //
 // [Classify] tells from the first bytes of a connection whether it speaks v1 and on which

@@ -1,0 +1,175 @@
+package v1v2
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net"
+	"runtime"
+	"sync"
+	"time"
+
+	"bip324proxy/transport"
+)
+
+var (
+	// ErrCrowdedOut reports an accepted connection that was closed before its handshake was
+	// done, because newer ones needed its place.
+	ErrCrowdedOut = errors.New("closed for newer connections: too many handshakes at a time")
+
+	// errNoMagic reports a Listener that does not know its network.
+	errNoMagic = errors.New("v1v2: a Listener needs the network's magic in Config.Magic")
+)
+
+// Listener accepts connections of peers that speak v2. Accept returns a *Conn for each one
+// whose handshake is done, so that the program behind the Listener speaks v1.
+//
+// Peers cannot hold up each other: handshakes run at the same time, each with a time limit,
+// and when too many have begun, the oldest of the network (IPv4 /24, IPv6 /48) that has the
+// most of them is closed. A connection costs no cryptography before its first bytes show
+// that it is not v1. What the peer may do after its handshake is up to the program, which
+// should set ReadTimeout, WriteTimeout and Memory in Config, and limit how many Conns it has.
+//
+// The fields must not be changed once Accept was called.
+type Listener struct {
+	// Listener accepts the connections. Close closes it.
+	net.Listener
+
+	// Config configures the handshakes. Magic is required: a responder cannot learn it from
+	// the peer. A zero FirstByteTimeout means 15 seconds, a nil Semaphore one of GOMAXPROCS.
+	Config transport.Config
+
+	// AllowV1 makes Accept return peers that speak v1, in plaintext. Their Transport is
+	// "v1". By default they are closed, and nothing is sent to them.
+	AllowV1 bool
+
+	// HandshakeTimeout limits each handshake. Zero means 30 seconds.
+	HandshakeTimeout time.Duration
+
+	// MaxHandshakes limits how many accepted connections Accept has not returned, whether
+	// their handshake is done or not. Zero means 256. If all of them are done, no more are
+	// accepted until Accept is called.
+	MaxHandshakes int
+
+	// OnFailure, if not nil, is called for each accepted connection that Accept does not
+	// return, unless Close ended it. err is that of transport.Server, such as
+	// transport.ErrV1Peer if the peer speaks v1 but must not, or wraps ErrCrowdedOut. Calls
+	// come from several goroutines, and count as handshakes.
+	OnFailure func(peer net.Addr, err error)
+
+	init, accept sync.Once
+	cfg          transport.Config // with defaults
+	ctx          context.Context  // ends when the Listener is closed
+	cancel       context.CancelCauseFunc
+	accepted     chan accepted
+	slots        chan struct{} // has an element for each connection that Accept has not returned
+	attempts     attempts
+}
+
+// accepted is what Accept returns.
+type accepted struct {
+	conn *Conn
+	err  error
+}
+
+// Accept returns the next connection whose handshake is done, a *Conn. Errors are those of
+// the Listener underneath; after one Accept can be called again. Once the Listener is closed
+// the error wraps net.ErrClosed.
+func (l *Listener) Accept() (net.Conn, error) {
+	if l.Config.Magic == [4]byte{} {
+		return nil, errNoMagic
+	}
+	l.init.Do(l.initialize)
+	l.accept.Do(func() { go l.acceptAll() })
+	if l.ctx.Err() != nil {
+		return nil, l.closedError()
+	}
+	select {
+	case a := <-l.accepted:
+		if a.err != nil {
+			return nil, a.err
+		}
+		return a.conn, nil
+	case <-l.ctx.Done():
+		return nil, l.closedError()
+	}
+}
+
+func (l *Listener) closedError() error {
+	return &net.OpError{Op: "accept", Net: l.Addr().Network(), Addr: l.Addr(), Err: net.ErrClosed}
+}
+
+// Close closes the Listener underneath and all connections that Accept has not returned.
+func (l *Listener) Close() error {
+	l.init.Do(l.initialize)
+	l.cancel(net.ErrClosed)
+	return l.Listener.Close()
+}
+
+func (l *Listener) initialize() {
+	l.cfg = l.Config
+	l.cfg.FirstByteTimeout = cmp.Or(l.cfg.FirstByteTimeout, 15*time.Second)
+	if l.cfg.Semaphore == nil {
+		l.cfg.Semaphore = make(chan struct{}, runtime.GOMAXPROCS(0))
+	}
+	l.ctx, l.cancel = context.WithCancelCause(context.Background())
+	l.accepted = make(chan accepted)
+	l.slots = make(chan struct{}, cmp.Or(l.MaxHandshakes, 256))
+}
+
+// acceptAll accepts connections and begins their handshakes until the Listener is closed.
+func (l *Listener) acceptAll() {
+	for l.ctx.Err() == nil {
+		nc, err := l.Listener.Accept()
+		switch {
+		case err == nil:
+			l.begin(nc)
+		case errors.Is(err, net.ErrClosed):
+			l.Close()
+		default:
+			l.deliver(accepted{err: err})
+		}
+	}
+}
+
+// begin begins the handshake on nc once there is a slot for it.
+func (l *Listener) begin(nc net.Conn) {
+	select {
+	case l.slots <- struct{}{}:
+	default:
+		l.attempts.crowdOut()
+		select {
+		case l.slots <- struct{}{}:
+		case <-l.ctx.Done():
+			nc.Close()
+			return
+		}
+	}
+	ctx, a := l.attempts.add(l.ctx, nc.RemoteAddr())
+	go func() {
+		defer func() { <-l.slots }()
+		conn, err := l.respond(ctx, nc)
+		if !l.attempts.remove(a) && err == nil {
+			conn.Close()
+			err = ErrCrowdedOut
+		}
+		switch {
+		case err == nil:
+			if !l.deliver(accepted{conn: conn}) {
+				conn.Close()
+			}
+		case l.OnFailure != nil && l.ctx.Err() == nil:
+			l.OnFailure(nc.RemoteAddr(), err)
+		}
+	}()
+}
+
+// deliver has Accept return a, and reports whether it did.
+func (l *Listener) deliver(a accepted) bool {
+	select {
+	case l.accepted <- a:
+		return true
+	case <-l.ctx.Done():
+		return false
+	}
+}
