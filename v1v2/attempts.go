@@ -42,6 +42,13 @@ func (s *attempts) remove(a *attempt) bool {
 	return at >= 0
 }
 
+// number returns how many handshakes are in progress.
+func (s *attempts) number() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.all)
+}
+
 // crowdOut ends the oldest handshake of the network with the most, if there is any.
 func (s *attempts) crowdOut() {
 	s.mu.Lock()

@@ -47,8 +47,8 @@ type Listener struct {
 	HandshakeTimeout time.Duration
 
 	// MaxHandshakes limits how many accepted connections Accept has not returned, whether
-	// their handshake is done or not. Zero means 256. If all of them are done, no more are
-	// accepted until Accept is called.
+	// their handshakes are done or not. Zero means 256. While most of them are done, new
+	// ones wait for Accept.
 	MaxHandshakes int
 
 	// OnFailure, if not nil, is called for each accepted connection that Accept does not
@@ -137,7 +137,9 @@ func (l *Listener) begin(nc net.Conn) {
 	select {
 	case l.slots <- struct{}{}:
 	default:
-		l.attempts.crowdOut()
+		if l.attempts.number() > cap(l.slots)/2 { // or it is Accept that is late
+			l.attempts.crowdOut()
+		}
 		select {
 		case l.slots <- struct{}{}:
 		case <-l.ctx.Done():
