@@ -23,6 +23,8 @@
 // Guarantees: everything that a peer can send is limited in size and, by the context and
 // the timeouts in [Config], in time. Memory grows with the bytes that arrived, not with
 // those announced. Nothing of a packet is delivered before all of it is authenticated.
+// A deadline that passes within a packet breaks nothing: the next [Conn.ReadPacket] goes
+// on, and what a write has left is sent before the next packet ([PendingError]).
 // Packets of at most 16 KiB, and larger ones with [Config.Memory], cost no allocation,
 // except for rekeying every 224th. Computing with private keys, shared secrets and
 // derived keys takes constant time, and they are zeroed after use, cipher keys by

@@ -158,6 +158,41 @@ func TestCloseFreesPartialPacket(t *testing.T) {
 	}
 }
 
+// Close frees what has arrived of a packet also if a deadline passes at the same moment.
+func TestCloseAsADeadlinePasses(t *testing.T) {
+	memory := NewMemory(4 << 20)
+	for i := range 100 {
+		a, b := testkit.TCPPair(t)
+		client, server := connPair(t, a, b, Config{Magic: mainnet}, Config{Magic: mainnet, Memory: memory})
+		packet := client.out.ciphers.seal(nil, make([]byte, 50_000), nil, false)
+		go func() {
+			for _, half := range [][]byte{packet[:100+i*100], packet[100+i*100 : 40_000]} {
+				a.Write(half)
+			}
+		}()
+		reading := make(chan error)
+		go func() {
+			_, err := server.ReadPacket()
+			for errors.Is(err, os.ErrDeadlineExceeded) {
+				_, err = server.ReadPacket()
+			}
+			reading <- err
+		}()
+		for range i {
+			server.SetReadDeadline(time.Unix(1, 0))
+			server.SetReadDeadline(time.Time{})
+		}
+		go server.SetReadDeadline(time.Unix(1, 0))
+		server.Close()
+		if err := <-reading; !errors.Is(err, net.ErrClosed) {
+			t.Error(err)
+		}
+		if use := memory.Usage(); use.Taken != 0 {
+			t.Fatalf("%d: %+v after Close", i, use)
+		}
+	}
+}
+
 // A read that waits for Memory ends with a deadline set meanwhile, and goes on.
 func TestReadDeadlineWhileWaitingForMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
