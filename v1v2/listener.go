@@ -137,12 +137,7 @@ func (l *Listener) begin(nc net.Conn) {
 	select {
 	case l.slots <- struct{}{}:
 	default:
-		if l.attempts.number() > cap(l.slots)/2 { // or it is Accept that is late
-			l.attempts.crowdOut()
-		}
-		select {
-		case l.slots <- struct{}{}:
-		case <-l.ctx.Done():
+		if !l.makeRoom() {
 			nc.Close()
 			return
 		}
@@ -164,6 +159,27 @@ func (l *Listener) begin(nc net.Conn) {
 			l.OnFailure(nc.RemoteAddr(), err)
 		}
 	}()
+}
+
+// makeRoom takes a slot when there is one, and ends another handshake for it if it is the
+// peers that are slow. It reports false if the Listener was closed.
+func (l *Listener) makeRoom() bool {
+	select {
+	case l.cfg.Semaphore <- struct{}{}: // those that waited for it have had their turn
+		<-l.cfg.Semaphore
+	case <-l.ctx.Done():
+		return false
+	}
+	runtime.Gosched()                         // to those for which something has arrived
+	if l.attempts.number() > cap(l.slots)/2 { // or it is Accept that is late
+		l.attempts.crowdOut()
+	}
+	select {
+	case l.slots <- struct{}{}:
+		return true
+	case <-l.ctx.Done():
+		return false
+	}
 }
 
 // deliver has Accept return a, and reports whether it did.

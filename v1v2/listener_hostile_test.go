@@ -214,6 +214,29 @@ func TestListenerCrowdsOut(t *testing.T) {
 	}
 }
 
+// Those that wait for the semaphore are not slow: none is crowded out before its turn.
+func TestListenerWaitsForTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		semaphore := make(chan struct{}, 1)
+		semaphore <- struct{}{}
+		h := newHall(t, func(l *Listener) { l.MaxHandshakes, l.Config.Semaphore = 2, semaphore })
+		go h.Accept()
+		for range 3 {
+			nc := h.connect("192.0.2.1")
+			go io.Copy(io.Discard, nc)
+			go nc.Write(testBytes(64, 1))
+			synctest.Wait()
+		}
+		if f := h.failures(); len(f) > 0 {
+			t.Errorf("got %v", f)
+		}
+		<-semaphore
+		if f := h.failures(); len(f) != 1 || !errors.Is(f[0].err, ErrCrowdedOut) {
+			t.Errorf("got %v, want one that was crowded out", f)
+		}
+	})
+}
+
 // Connections that are ready but not accepted count as handshakes. They are not crowded out, and
 // if it is them that there are too many of, nothing is: the others wait.
 func TestListenerNotAccepted(t *testing.T) {
