@@ -32,6 +32,8 @@ var programTests = []string{
 	"TestKyoto",
 	"TestLnd",
 	"TestNeutrino",
+	"TestNeutrinoWithDialer",
+	"TestProgramOnLibraryPage", // downloads neutrino
 	"TestStatusPage.*", // in Chromium
 	"TestTor",
 	"TestUpstreamDownIsTold", // in Chromium

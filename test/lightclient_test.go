@@ -21,15 +21,33 @@ type tip struct {
 	Block        string `json:"block"`  // hex
 }
 
-// follow tests a light client whose only peer is a v2 node, reached through the proxy. The client syncs the existing
-// chain, follows it block by block, and exits cleanly; the node sees a v2 peer. startClient runs it, with the addresses
-// of the proxy and of the node. For each block the client prints exactly what tells picks of the node's answers.
+// follow tests a light client whose only peer is a v2 node, reached through the proxy, as followDirectly does.
+// startClient runs it, with the addresses of the proxy and of the node.
 func follow(t *testing.T, tells func(nodes tip) tip, startClient func(proxy, node string) *program) {
+	t.Helper()
+	proxy := startProxy(t)
+	dest := ""
+	followDirectly(t, tells, func(node string) *program {
+		dest = node
+		return startClient(proxy.addr, node)
+	})
+	opened := proxy.opened(t)
+	if opened.Transport != "v2" || opened.Network != "regtest" || opened.Dest != dest || opened.SessionID == "" {
+		t.Errorf("the proxy logged %+v, want transport v2, network regtest, dest %s, a session_id", opened, dest)
+	}
+	if closed := proxy.closed(t, opened.Session); closed.Transport != "v2" || closed.Dropped != 0 {
+		t.Errorf("the proxy logged %+v, want transport v2, nothing dropped", closed)
+	}
+}
+
+// followDirectly tests a light client whose only peer is a v2 node. The client syncs the existing chain, follows it
+// block by block, and exits cleanly; the node sees a v2 peer. startClient runs it, with the address of the node. For
+// each block the client prints exactly what tells picks of the node's answers.
+func followDirectly(t *testing.T, tells func(nodes tip) tip, startClient func(node string) *program) {
 	t.Helper()
 	node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams), "--v2transport")
 	node.mine(firstTip)
-	proxy := startProxy(t)
-	client := startClient(proxy.addr, node.p2p)
+	client := startClient(node.p2p)
 
 	requireTip(t, client, node, firstTip, tells)
 	if p := node.onlyPeer(t); p.V2 && p.Inbound {
@@ -37,19 +55,11 @@ func follow(t *testing.T, tells func(nodes tip) tip, startClient func(proxy, nod
 	} else {
 		t.Errorf("to the node the client is not an inbound v2 peer: %+v", p)
 	}
-	opened := proxy.opened(t)
-	if opened.Transport != "v2" || opened.Network != "regtest" || opened.Dest != node.p2p || opened.SessionID == "" {
-		t.Errorf("the proxy logged %+v, want transport v2, network regtest, dest %s, a session_id", opened, node.p2p)
-	}
 	for height := firstTip + 1; height <= lastTip; height++ {
 		node.mine(1)
 		requireTip(t, client, node, height, tells)
 	}
-
 	client.awaitEnd(t)
-	if closed := proxy.closed(t, opened.Session); closed.Transport != "v2" || closed.Dropped != 0 {
-		t.Errorf("the proxy logged %+v, want transport v2, nothing dropped", closed)
-	}
 }
 
 // requireTip waits until the client's tip is at height and checks that it equals the node's.

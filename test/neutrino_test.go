@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+
+	"github.com/btcsuite/btcd/chaincfg/v2"
 )
 
 // neutrino is the light client in lnd and other programs: it speaks v1 only and follows the chain by compact filters.
@@ -20,10 +22,7 @@ func TestNeutrino(t *testing.T) {
 	if code := recipe(t, "neutrino", "package main"); lf(source) != code {
 		t.Fatalf("neutrino/proxy.go is not this file of docs/clients.md:\n%s", code)
 	}
-	path := filepath.Join(t.TempDir(), "neutrino"+exe)
-	if out, err := exec.Command("go", "-C", "neutrino", "build", "-o", path).CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
+	path := buildNeutrino(t)
 	for _, c := range []struct {
 		name    string
 		flag    string
@@ -41,4 +40,29 @@ func TestNeutrino(t *testing.T) {
 			})
 		})
 	}
+}
+
+// With the package's dialer neutrino needs no proxy: it speaks v2 to the node itself, and nothing readable leaves it.
+func TestNeutrinoWithDialer(t *testing.T) {
+	t.Parallel()
+	path := buildNeutrino(t)
+	var wire *recorder
+	followDirectly(t, func(block tip) tip { return block }, func(node string) *program {
+		wire = startRecorder(t, node)
+		return start(t, "neutrino", path, "--datadir", t.TempDir(), "--connect", wire.addr, "--until", strconv.Itoa(lastTip))
+	})
+	for _, conn := range wire.connections() {
+		requireUnreadable(t, conn, &chaincfg.RegressionNetParams)
+	}
+}
+
+// buildNeutrino builds the light client and returns its path.
+func buildNeutrino(t *testing.T) string {
+	t.Helper()
+	otherProgram(t)
+	path := filepath.Join(t.TempDir(), "neutrino"+exe)
+	if out, err := exec.Command("go", "-C", "neutrino", "build", "-o", path).CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return path
 }

@@ -31,8 +31,15 @@ type program struct {
 // start runs a program until the test ends. If the test fails, the program's last lines are logged.
 func start(t *testing.T, name, path string, args ...string) *program {
 	t.Helper()
+	return startIn(t, "", name, path, args...)
+}
+
+// startIn is start in a working directory.
+func startIn(t *testing.T, dir, name, path string, args ...string) *program {
+	t.Helper()
 	p := &program{name: name, out: newLines(), done: make(chan struct{})}
 	p.cmd = exec.Command(path, args...)
+	p.cmd.Dir = dir
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out // the same writer: os/exec keeps the order
 	home := t.TempDir()                       // keeps programs out of the user's home
 	p.cmd.Env = append(os.Environ(), "HOME="+home, "LOCALAPPDATA="+home, "APPDATA="+home,

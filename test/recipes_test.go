@@ -13,13 +13,19 @@ const proxyOnPage = "127.0.0.1:1324"
 // fence. The tests use the recipes as the page shows them, so users copy what was tested.
 func recipe(t *testing.T, section, begin string) string {
 	t.Helper()
-	page, err := os.ReadFile("../docs/clients.md")
+	return codeOn(t, "clients.md", section, begin)
+}
+
+// codeOn is recipe for any page of docs/.
+func codeOn(t *testing.T, name, section, begin string) string {
+	t.Helper()
+	page, err := os.ReadFile("../docs/" + name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, text, found := strings.Cut(lf(page), "\n## "+section+"\n")
 	if !found {
-		t.Fatalf("docs/clients.md has no section %q", section)
+		t.Fatalf("docs/%s has no section %q", name, section)
 	}
 	text, _, _ = strings.Cut(text, "\n## ")
 	for _, block := range codeBlocks(text) {
@@ -27,7 +33,7 @@ func recipe(t *testing.T, section, begin string) string {
 			return block
 		}
 	}
-	t.Fatalf("docs/clients.md, section %q: no code that begins with %q", section, begin)
+	t.Fatalf("docs/%s, section %q: no code that begins with %q", name, section, begin)
 	return ""
 }
 

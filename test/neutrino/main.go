@@ -1,7 +1,8 @@
-// Command neutrino is a light client for the tests: an official release of the library neutrino, with one peer and a
-// SOCKS5 proxy. It is a separate module because neutrino needs an older btcd than the node.
+// Command neutrino is a light client for the tests: an official release of the library neutrino, with one peer, which
+// it reaches through a SOCKS5 proxy or, in v2, directly. It is a separate module because neutrino needs an older btcd
+// than the node.
 //
-// It speaks v1 only. At each new tip it prints one line of JSON: the tip, and the filter and the block that it fetched
+// neutrino speaks v1 only. At each new tip it prints one line of JSON: the tip, and the filter and the block that it fetched
 // from the peer. It exits at the given height.
 package main
 
@@ -18,6 +19,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"bip324proxy/transport/fallback"
 
 	"github.com/btcsuite/btcd/chaincfg"
 	"github.com/btcsuite/btcd/wire"
@@ -38,7 +41,7 @@ type tip struct {
 
 func main() {
 	dir := flag.String("datadir", "", "where to keep the chain")
-	proxy := flag.String("proxy", "", "SOCKS5 proxy, HOST:PORT")
+	proxy := flag.String("proxy", "", "SOCKS5 proxy, HOST:PORT; without it, the client dials the peer with package fallback")
 	peer := flag.String("connect", "", "the only peer, HOST:PORT")
 	lnd := flag.Bool("lnd", false, "dial and resolve names as lnd does for its neutrino, with Tor's RESOLVE")
 	until := flag.Int("until", 0, "the height to end at")
@@ -56,13 +59,19 @@ func run(dir, proxy, peer string, lnd bool, until int32) error {
 	defer db.Close()
 	config := neutrino.Config{DataDir: dir, Database: db, ChainParams: chaincfg.RegressionNetParams,
 		ConnectPeers: []string{peer}}
-	if lnd {
+	switch {
+	case proxy == "":
+		var dialer fallback.Dialer
+		config.Dialer = func(addr net.Addr) (net.Conn, error) {
+			return dialer.DialContext(context.Background(), addr.Network(), addr.String())
+		}
+	case lnd:
 		network := &tor.ProxyNet{SOCKS: proxy, StreamIsolation: true}
 		config.Dialer = func(addr net.Addr) (net.Conn, error) {
 			return network.Dial(addr.Network(), addr.String(), tor.DefaultConnTimeout)
 		}
 		config.NameResolver = func(host string) ([]net.IP, error) { return addresses(network.LookupHost(host)) }
-	} else {
+	default:
 		throughProxy(&config, proxy)
 	}
 	chain, err := neutrino.NewChainService(config)
