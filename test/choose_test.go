@@ -34,7 +34,7 @@ var programTests = []string{
 	"TestNeutrino",
 	"TestNeutrinoWithDialer",
 	"TestProgramOnLibraryPage", // downloads neutrino
-	"TestStatusPage.*", // in Chromium
+	"TestStatusPage.*",         // in Chromium
 	"TestTor",
 	"TestUpstreamDownIsTold", // in Chromium
 	"TestUtreexod",
