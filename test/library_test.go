@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,8 +23,9 @@ func TestProgramOnLibraryPage(t *testing.T) {
 	if n := strings.Count(code, "\n"); n > 30 {
 		t.Errorf("the program has %d lines, not 30", n)
 	}
-	if tidy, err := format.Source([]byte(code)); err != nil || string(tidy) != code {
-		t.Errorf("gofmt would change the program, to\n%s%v", tidy, err)
+	tidy, err := format.Source([]byte(code))
+	if err != nil || !slices.Equal(slices.Sorted(strings.Lines(string(tidy))), slices.Sorted(strings.Lines(code))) {
+		t.Errorf("gofmt would change more than the order of imports, which depends on the module's path: %v\n%s", err, tidy)
 	}
 	commands := codeOn(t, "library.md", section, "go mod init")
 	clone, err := filepath.Abs("..")
