@@ -32,6 +32,7 @@ type Body struct {
 	// Bytes is the spare head, the bytes read and the spare tail.
 	Bytes  []byte
 	memory *Memory // nil: the heap
+	heap   *[]byte // holds Bytes, if they are on the heap
 
 	partial   atomic.Bool // while ReadBody has yet to finish it
 	have      int         // bytes read, while partial
@@ -73,17 +74,21 @@ func (b *Body) mayFree() {
 }
 
 func (b *Body) free() {
-	if b.memory != nil && b.Bytes != nil {
+	switch {
+	case b.Bytes == nil:
+	case b.memory != nil:
 		b.memory.put(b.Bytes)
+	default:
+		putHeapBody(b.heap)
 	}
-	b.Bytes, b.have = nil, 0
+	b.Bytes, b.heap, b.have = nil, nil, 0
 	b.partial.Store(false)
 }
 
 // ReadBody reads n bytes into b, which must be released, between head and tail spare
 // bytes, and writes each piece to sum, if not nil, as it arrives. It waits for at most
 // BodyTimeout for memory, and again for the bytes. The memory in use grows with what has
-// arrived: see Memory; on the heap, in two steps. The end of the stream within the body
+// arrived: see Memory; on the heap, in two steps, unless a body can be used again. The end of the stream within the body
 // is io.ErrUnexpectedEOF.
 //
 // After os.ErrDeadlineExceeded b is partial, and holds what has arrived: the same call
@@ -120,13 +125,30 @@ func (r *Reader) takeBody(b *Body, size, n int) (err error) {
 		if b.Bytes, err = b.memory.take(size, b.until, r.socket.stop, &r.socket.reads); err != nil {
 			return err
 		}
-	} else if n <= step {
-		b.Bytes = make([]byte, size)
 	} else {
-		b.Bytes = make([]byte, step)
+		b.takeHeap(size, n)
 	}
 	b.until = time.Now().Add(BodyTimeout)
 	return nil
+}
+
+// takeHeap takes memory for b on the heap: size bytes if n, of which all must arrive, are
+// few or a body of that size is not in use any more.
+func (b *Body) takeHeap(size, n int) {
+	if b.heap = usedHeapBody(size); b.heap == nil && n > step {
+		b.heap, size = heapBody(step), step
+	} else if b.heap == nil {
+		b.heap = heapBody(size)
+	}
+	b.Bytes = (*b.heap)[:size]
+}
+
+// grow gives b its size bytes on the heap.
+func (b *Body) grow(size int) {
+	whole := heapBody(size)
+	copy(*whole, b.Bytes)
+	putHeapBody(b.heap)
+	b.heap, b.Bytes = whole, (*whole)[:size]
 }
 
 // fillBody reads what is missing of b.
@@ -142,10 +164,10 @@ func (r *Reader) fillBody(b *Body, head, n, tail int, sum io.Writer) error {
 	for b.have < n {
 		at := head + b.have
 		if at == len(b.Bytes) {
-			b.Bytes = append(make([]byte, 0, head+n+tail), b.Bytes...)[:head+n+tail]
+			b.grow(head + n + tail)
 		}
 		piece := b.Bytes[at:min(head+n, at+step, len(b.Bytes))]
-		if r.idle.span >= BodyTimeout { // otherwise fewer bytes must move the deadline
+		if r.idle.span <= 0 || r.idle.span >= BodyTimeout { // otherwise fewer bytes must move the deadline
 			r.water.await(min(n-b.have, wakeAt))
 		}
 		k, err := r.readPiece(piece)
