@@ -25,10 +25,10 @@
 // those announced. Nothing of a packet is delivered before all of it is authenticated.
 // A deadline that passes within a packet breaks nothing: the next [Conn.ReadPacket] goes
 // on, and what a write has left is sent before the next packet ([PendingError]).
-// Packets of at most 16 KiB, and larger ones with [Config.Memory], cost no allocation,
-// except for rekeying every 224th. Computing with private keys, shared secrets and
-// derived keys takes constant time, and they are zeroed after use, cipher keys by
-// rekeying and [Conn.Wipe]; see docs/key-exchange.md.
+// In steady state a packet costs no allocation, except for rekeying every 224th.
+// Computing with private keys, shared secrets and derived keys takes constant time, and
+// they are zeroed after use, cipher keys by rekeying and [Conn.Wipe]; see
+// docs/key-exchange.md.
 //
 // BIP324 does not authenticate the peer. Comparing [Conn.SessionID] at both ends reveals
 // a man in the middle.
