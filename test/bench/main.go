@@ -26,11 +26,16 @@ var scenarios = []scenario{
 	{"connect", (*bench).connects},
 	{"idle", (*bench).idle},
 	{"stalled", (*bench).stalled},
+	{"library", (*bench).library},
 }
 
 func main() {
 	if len(os.Args) == 2 && os.Args[1] == relayCommand {
 		fmt.Fprintln(os.Stderr, serveRelay())
+		os.Exit(1)
+	}
+	if len(os.Args) == 5 && os.Args[1] == clientCommand {
+		fmt.Fprintln(os.Stderr, serveClient(os.Args[2], os.Args[3], os.Args[4]))
 		os.Exit(1)
 	}
 	quick := flag.Bool("quick", false, "little data: shows that it works, measures nothing well")
@@ -71,6 +76,6 @@ func run(quick bool, only *regexp.Regexp, profiles string) error {
 	}
 	fmt.Println(machine())
 	fmt.Println()
-	fmt.Print(table(rows))
+	fmt.Print(table(rows), b.after)
 	return nil
 }

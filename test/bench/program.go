@@ -29,6 +29,7 @@ type bench struct {
 	relay       *program
 	proxy       *program
 	v1, v2      *node
+	after       string // a table of other programs
 }
 
 func newBench(quick bool) (b *bench, err error) {
