@@ -154,10 +154,10 @@ func (c *Conn) setDeadline(d *deadline, t time.Time, set func(link, time.Time) e
 // message of which only a part was written is lost. Before anything was sent it closes the
 // connection, and Read returns io.EOF.
 func (c *Conn) CloseWrite() error {
-	if err := c.begin(c.out.turn, &c.writes); err != nil {
+	if err := c.begin(&c.out.turn, &c.writes); err != nil {
 		return err
 	}
-	defer c.end(c.out.turn)
+	defer c.end(&c.out.turn)
 	switch {
 	case c.out.err == io.ErrClosedPipe:
 		return nil
@@ -233,11 +233,11 @@ func (c *Conn) leaveLast(use int64) {
 }
 
 // begin is enter for a call that needs the turn of a direction.
-func (c *Conn) begin(t turn, d *deadline) error {
+func (c *Conn) begin(t *turn, d *deadline) error {
 	if err := c.enter(); err != nil {
 		return err
 	}
-	if err := c.wait(t, d); err != nil {
+	if err := c.lock(t, d); err != nil {
 		c.leave()
 		return err
 	}
@@ -245,7 +245,7 @@ func (c *Conn) begin(t turn, d *deadline) error {
 }
 
 // end ends such a call.
-func (c *Conn) end(t turn) {
+func (c *Conn) end(t *turn) {
 	t.pass()
 	c.leave()
 }

@@ -73,7 +73,7 @@ func (c *Conn) sendBegun(r *Reader) (n int64, err error) {
 // lacks returns how many bytes must be written before messages can be sent, or those of a
 // v1 stream.
 func (c *Conn) lacks() (n int, err error) {
-	if err := c.wait(c.out.turn, &c.writes); err != nil {
+	if err := c.lock(&c.out.turn, &c.writes); err != nil {
 		return 0, err
 	}
 	defer c.out.turn.pass()
@@ -128,7 +128,7 @@ func (c *Conn) sendAll(r *Reader) (n int64, err error) {
 			return n, &EndError{ClientSide, err}
 		}
 		if !hasTurn {
-			if err := c.wait(c.out.turn, &c.writes); err != nil {
+			if err := c.lock(&c.out.turn, &c.writes); err != nil {
 				return n, &EndError{PeerSide, err}
 			}
 			hasTurn = true

@@ -20,10 +20,10 @@ type incoming struct {
 // peer's stream ended between messages, io.ErrUnexpectedEOF within one, a *LengthError for
 // a message larger than v1 allows, and those of transport.Conn's ReadPacket.
 func (c *Conn) Read(p []byte) (n int, err error) {
-	if err := c.begin(c.in.turn, &c.reads); err != nil {
+	if err := c.begin(&c.in.turn, &c.reads); err != nil {
 		return 0, err
 	}
-	defer c.end(c.in.turn)
+	defer c.end(&c.in.turn)
 	if err := c.await(&c.reads); err != nil {
 		return 0, err
 	}
@@ -124,10 +124,10 @@ func (c *Conn) receive() (m received, ok bool, err error) {
 // The error is an *EndError, which says whose it is, or io.Copy's if the peer speaks v1.
 // Messages that were received but not written are lost.
 func (c *Conn) WriteTo(dst io.Writer) (n int64, err error) {
-	if err := c.begin(c.in.turn, &c.reads); err != nil {
+	if err := c.begin(&c.in.turn, &c.reads); err != nil {
 		return 0, &EndError{PeerSide, err}
 	}
-	defer c.end(c.in.turn)
+	defer c.end(&c.in.turn)
 	if err := c.await(&c.reads); err != nil {
 		return 0, &EndError{PeerSide, err}
 	}

@@ -31,10 +31,10 @@ type outgoing struct {
 // goes first, even if p is empty. All other errors are final: ErrNotVersion, *MagicError
 // and *LengthError, which are the user's, and those of the connection.
 func (c *Conn) Write(p []byte) (n int, err error) {
-	if err := c.begin(c.out.turn, &c.writes); err != nil {
+	if err := c.begin(&c.out.turn, &c.writes); err != nil {
 		return 0, err
 	}
-	defer c.end(c.out.turn)
+	defer c.end(&c.out.turn)
 	if c.out.err != nil {
 		return 0, c.out.err
 	}

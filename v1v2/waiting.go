@@ -4,11 +4,13 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // deadline is a deadline that calls wait for, and that can be changed meanwhile.
 type deadline struct {
+	some    atomic.Bool // at is not zero
 	mu      sync.Mutex
 	at      time.Time
 	changed chan struct{} // if not nil, closed when at changes
@@ -18,6 +20,7 @@ func (d *deadline) set(t time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.at = t
+	d.some.Store(!t.IsZero())
 	if d.changed != nil {
 		close(d.changed)
 		d.changed = nil
@@ -31,6 +34,9 @@ func (d *deadline) get() time.Time {
 }
 
 func (d *deadline) passed() bool {
+	if !d.some.Load() {
+		return false
+	}
 	at := d.get()
 	return !at.IsZero() && !time.Now().Before(at)
 }
@@ -45,17 +51,36 @@ func (d *deadline) await() (at time.Time, changed <-chan struct{}) {
 	return d.at, d.changed
 }
 
-// turn is a lock of which calls wait until a deadline. Whoever receives from it has it.
-type turn chan struct{}
-
-func newTurn() turn {
-	t := make(turn, 1)
-	t.pass()
-	return t
+// turn is a lock for which calls wait until a deadline. It costs less than a channel, which
+// matters because every Read and Write takes it.
+type turn struct {
+	taken  atomic.Bool
+	passed chan struct{} // wakes one of those that wait
 }
 
+func newTurn() turn { return turn{passed: make(chan struct{}, 1)} }
+
 // pass releases the turn.
-func (t turn) pass() { t <- struct{}{} }
+func (t *turn) pass() {
+	t.taken.Store(false)
+	select {
+	case t.passed <- struct{}{}:
+	default: // whoever receives what is there tries again
+	}
+}
+
+// lock takes the turn, and waits for it as wait does.
+func (c *Conn) lock(t *turn, d *deadline) error {
+	if d.passed() {
+		return os.ErrDeadlineExceeded
+	}
+	for !t.taken.CompareAndSwap(false, true) {
+		if err := c.wait(t.passed, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // done is a channel that is closed.
 var done = func() chan struct{} {
