@@ -5,6 +5,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -80,12 +81,7 @@ func (d *Dialer) lookUp(ctx context.Context, resolve func(context.Context, strin
 	if err != nil {
 		return nil, err
 	}
-	var ips []netip.Addr // another slice: resolve may keep its own
-	for _, ip := range all {
-		if suits(d.network, ip) {
-			ips = append(ips, ip)
-		}
-	}
+	ips := slices.DeleteFunc(slices.Clone(all), func(ip netip.Addr) bool { return !suits(d.network, ip) })
 	switch {
 	case len(all) == 0:
 		return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}

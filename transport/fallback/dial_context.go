@@ -20,8 +20,8 @@ var errConfig = errors.New("Config.First and Config.Received must be empty; what
 // If Config.Magic is zero, the network is learnt from the VERSION message that the
 // program writes first; Write then performs the handshake, and returns its error.
 // Otherwise DialContext does. The error is that of Dial, or as in Upgrade. ctx has no
-// effect on the connection that was returned; closing that ends the handshake, after
-// which nothing is dialled.
+// effect on the connection that was returned. Closing that ends the handshake, and
+// nothing is dialled any more; a deadline that passes ends only the call.
 //
 // One handshake may take several connections, to the same peer or other addresses of
 // its name, so that Conn.RemoteAddr may change until it is done; a name is looked up

@@ -129,3 +129,39 @@ func TestDialContextDeadline(t *testing.T) {
 		})
 	}
 }
+
+// Connecting and the handshake have limits also without a context that ends, longer ones through a
+// proxy. After our own limit nothing is said about the peer, so v1 is not spoken.
+func TestDialContextLimits(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		d       Dialer
+		connect bool // connecting hangs, not the handshake
+		after   time.Duration
+	}{
+		{"connecting", Dialer{Direct: true}, true, 5 * time.Second},
+		{"connecting through a proxy", Dialer{}, true, time.Minute},
+		{"connecting, set", Dialer{DialTimeout: 7 * time.Second}, true, 7 * time.Second},
+		{"handshake", Dialer{Direct: true}, false, time.Minute},
+		{"handshake through a proxy", Dialer{}, false, time.Minute},
+		{"handshake, set", Dialer{Mode: Always, HandshakeTimeout: 2 * time.Second}, false, 2 * time.Second},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			wire := &pipes{peers: []pipePeer{saysNothing}}
+			d := c.d
+			d.Config = transport.Config{Magic: mainnet}
+			d.Dial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				if c.connect {
+					<-ctx.Done()
+					return nil, ctx.Err()
+				}
+				return wire.dial(ctx, network, addr)
+			}
+			begin := time.Now()
+			_, err := d.DialContext(context.Background(), "tcp", addrA)
+			if took := time.Since(begin); took != c.after || !errors.Is(err, context.DeadlineExceeded) || len(wire.dialled) > 1 {
+				t.Errorf("%s: after %v got %v, dialled %v", c.name, took, err, wire.dialled)
+			}
+		})
+	}
+}

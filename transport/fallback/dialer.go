@@ -19,20 +19,21 @@
 // # When v1 is spoken
 //
 // Never, unless [Dialer].Mode allows it: an attacker can provoke plaintext by cutting
-// connections. With Always, a peer is spoken to in v1 that behaves like a node without
-// v2: it sends a v1 VERSION header, hangs up on two v2 handshakes without sending
-// a byte, or stays silent. With Overlay, only where the network encrypts. Whatever a
-// peer sends that is not v1 rules out v1. Dialer.Upgrade has the whole table.
+// connections. Always allows it with a peer that behaves like a node without v2: it
+// sends a v1 VERSION header, hangs up on two v2 handshakes without sending a byte, or
+// stays silent. Any other byte from the peer rules out v1. Overlay adds the condition
+// that the peer's network encrypts. Dialer.Upgrade has the whole table.
 //
-// v1 means another connection, to the same address, and the VERSION as the program
-// wrote it.
+// v1 is spoken on another connection, to the same address, and begins with the VERSION
+// as the program wrote it.
 //
 // # Known peers
 //
 // [Peers], shared by all Dialers of a program, notes which peers have completed a v2
 // handshake; for 30 days they are not spoken to in v1, however often an attacker cuts
 // the connection. Peers that have answered in v1 are not tried in v2 for a day, where
-// v1 is allowed. [OpenPeers] keeps the notes in a file. Who sets Mode should set Peers.
+// v1 is allowed. [OpenPeers] keeps the notes in a file. A program that sets Mode should
+// set Peers, too.
 //
 // # Proxies
 //

@@ -1,6 +1,7 @@
 package fallback_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -95,48 +96,55 @@ func ExampleDialer_tor() {
 	// true
 }
 
-// A v1-only peer hangs up on a v2 key. If v1 is allowed, and only then, the dialer connects again.
-func ExampleDialer_Upgrade() {
-	node, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer node.Close()
-	go func() { // a node that expects v1 and hangs up on anything else
-		for {
-			conn, err := node.Accept()
-			if err != nil {
-				return
-			}
-			conn.Read(make([]byte, 64))
-			conn.Close()
-		}
-	}()
-
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	addr := node.Addr().String()
+// A node without v2 hangs up on the handshake. Only if Mode allows it, v1 is spoken then, on another
+// connection; and for 30 days not with a peer that has spoken v2.
+func ExampleDialer_mode() {
+	addr := v1Node()
 	for _, mode := range []fallback.Mode{fallback.Never, fallback.Always} {
-		dialer := fallback.Dialer{Mode: mode, Peers: new(fallback.Peers)}
-		conn, err := dialer.Connect(ctx, addr)
-		if err != nil {
-			fmt.Println(err)
-			return
+		dialer := fallback.Dialer{
+			Mode:       mode,
+			Peers:      new(fallback.Peers), // one for all Dialers of a program; OpenPeers has a file
+			RetryAfter: time.Millisecond,    // for this example: a node that is busy needs a second or two
+			Config:     transport.Config{Magic: regtest},
 		}
-		link, err := dialer.Upgrade(ctx, conn, addr, transport.Config{Magic: regtest})
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		conn, err := dialer.DialContext(ctx, "tcp", addr) // the network is named, so the handshake is here
+		cancel()
 		var failed *transport.HandshakeError
 		switch {
-		case link.V2 != nil:
-			fmt.Println("v2, session", link.V2.SessionID())
-		case link.V1 != nil:
-			fmt.Printf("%v: v1\n", mode)
-			link.V1.Close()
 		case errors.As(err, &failed):
-			fmt.Printf("%v: no connection: %d bytes received, hung up: %v\n", mode, failed.Received, failed.HungUp())
+			fmt.Printf("%v: %d bytes received, hung up: %v\n", mode, failed.Received, failed.HungUp())
+		case err != nil:
+			fmt.Println(err)
+		default:
+			fmt.Printf("%v: %s\n", mode, conn.(*v1v2.Conn).Transport())
+			conn.Close()
 		}
 	}
 	// Output:
-	// never: no connection: 0 bytes received, hung up: true
+	// never: 0 bytes received, hung up: true
 	// always: v1
+}
+
+// v1Node returns the address of a node that speaks only v1, and hangs up on anything else.
+func v1Node() (addr string) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	go func() {
+		for {
+			nc, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer nc.Close()
+				if _, v1, err := v1v2.Classify(bufio.NewReader(nc)); err == nil && v1 {
+					io.Copy(io.Discard, nc)
+				}
+			}()
+		}
+	}()
+	return l.Addr().String()
 }
