@@ -13,6 +13,7 @@ import (
 	"bip324proxy/v1v2"
 
 	"github.com/btcsuite/btcd/chaincfg/v2"
+	"github.com/btcsuite/btcd/connmgr"
 	btcd "github.com/btcsuite/btcd/peer"
 	"github.com/btcsuite/btcd/wire/v2"
 )
@@ -80,6 +81,68 @@ func TestConnUnderBtcdsPeer(t *testing.T) {
 	}
 }
 
+// btcd's package connmgr takes the dialer and the Listener: between two programs that speak v1 to their connections, all
+// is v2.
+func TestConnInBtcdsConnmgr(t *testing.T) {
+	t.Parallel()
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	observer := startRecorder(t, tcp.Addr().String())
+	addr, err := net.ResolveTCPAddr("tcp", observer.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var dialer fallback.Dialer
+	ends := make(chan *v1v2.Conn, 2)
+	versions := make(chan string, 2)
+	config := peerConfig(btcd.MessageListeners{OnVersion: func(_ *btcd.Peer, m *wire.MsgVersion) *wire.MsgReject {
+		versions <- m.UserAgent
+		return nil
+	}})
+	config.AllowSelfConns = true
+	associate := func(p *btcd.Peer, nc net.Conn) {
+		t.Cleanup(p.Disconnect)
+		p.AssociateConnection(nc)
+		ends <- nc.(*v1v2.Conn)
+	}
+	manager, err := connmgr.New(&connmgr.Config{
+		Dial: func(a net.Addr) (net.Conn, error) { return dialer.DialContext(ctx, a.Network(), a.String()) },
+		OnConnection: func(_ *connmgr.ConnReq, nc net.Conn) {
+			p, err := btcd.NewOutboundPeer(config, observer.addr)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			associate(p, nc)
+		},
+		Listeners: []net.Listener{&v1v2.Listener{Listener: tcp, Config: transport.Config{Magic: regtestMagic}}},
+		OnAccept:  func(nc net.Conn) { associate(btcd.NewInboundPeer(config), nc) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	manager.Start()
+	defer manager.Wait()
+	defer manager.Stop()
+	go manager.Connect(&connmgr.ConnReq{Addr: addr})
+
+	for range 2 {
+		if agent := await(t, versions, "each end gets a VERSION"); agent != "/btcwire:0.5.0/peer:1.0.0/" {
+			t.Errorf("got a VERSION of %q", agent)
+		}
+	}
+	one, _ := await(t, ends, "it connects").SessionID()
+	other, ok := await(t, ends, "it accepts").SessionID()
+	if !ok || one != other {
+		t.Errorf("the ends have the session ids %x and %x, %v", one, other, ok)
+	}
+	requireUnreadable(t, observer.last(), &chaincfg.RegressionNetParams)
+}
+
 // peerClient is a client around btcd's package peer. Each channel gets the messages of one type.
 type peerClient struct {
 	*btcd.Peer
@@ -94,28 +157,22 @@ func newPeerClient(t *testing.T, nc net.Conn, addr string) *peerClient {
 	c := &peerClient{headersIn: make(chan *wire.MsgHeaders, 1), blocks: make(chan []byte, 1), announced: make(chan *wire.InvVect, 1)}
 	ready := make(chan struct{})
 	var err error
-	c.Peer, err = btcd.NewOutboundPeer(&btcd.Config{
-		UserAgentName:    "peer",
-		UserAgentVersion: "1.0.0",
-		ChainParams:      &chaincfg.RegressionNetParams,
-		TrickleInterval:  100 * time.Millisecond,
-		Listeners: btcd.MessageListeners{
-			OnVerAck:  func(*btcd.Peer, *wire.MsgVerAck) { close(ready) },
-			OnHeaders: func(_ *btcd.Peer, m *wire.MsgHeaders) { c.headersIn <- m },
-			OnBlock: func(_ *btcd.Peer, m *wire.MsgBlock, _ []byte) {
-				var raw bytes.Buffer
-				m.Serialize(&raw) // a bytes.Buffer takes everything
-				c.blocks <- raw.Bytes()
-			},
-			OnInv: func(_ *btcd.Peer, m *wire.MsgInv) {
-				for _, item := range m.InvList {
-					if item.Type == wire.InvTypeBlock {
-						c.announced <- item
-					}
-				}
-			},
+	c.Peer, err = btcd.NewOutboundPeer(peerConfig(btcd.MessageListeners{
+		OnVerAck:  func(*btcd.Peer, *wire.MsgVerAck) { close(ready) },
+		OnHeaders: func(_ *btcd.Peer, m *wire.MsgHeaders) { c.headersIn <- m },
+		OnBlock: func(_ *btcd.Peer, m *wire.MsgBlock, _ []byte) {
+			var raw bytes.Buffer
+			m.Serialize(&raw) // a bytes.Buffer takes everything
+			c.blocks <- raw.Bytes()
 		},
-	}, addr)
+		OnInv: func(_ *btcd.Peer, m *wire.MsgInv) {
+			for _, item := range m.InvList {
+				if item.Type == wire.InvTypeBlock {
+					c.announced <- item
+				}
+			}
+		},
+	}), addr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,6 +180,17 @@ func newPeerClient(t *testing.T, nc net.Conn, addr string) *peerClient {
 	c.AssociateConnection(nc)
 	await(t, ready, "it gets a VERACK")
 	return c
+}
+
+// peerConfig returns the configuration of a peer of btcd's on regtest that speaks v1.
+func peerConfig(listeners btcd.MessageListeners) *btcd.Config {
+	return &btcd.Config{
+		UserAgentName:    "peer",
+		UserAgentVersion: "1.0.0",
+		ChainParams:      &chaincfg.RegressionNetParams,
+		TrickleInterval:  100 * time.Millisecond,
+		Listeners:        listeners,
+	}
 }
 
 // headers asks for all headers after the genesis block.
