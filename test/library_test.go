@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -61,6 +62,19 @@ func TestProgramOnLibraryPage(t *testing.T) {
 	client.kill()
 	for _, conn := range wire.connections() {
 		requireUnreadable(t, conn, &chaincfg.RegressionNetParams)
+	}
+
+	// The page's first lines compile, too.
+	lines := "package main\n\nimport (\n\t\"context\"\n\n\t" + regexp.MustCompile(`".*/transport/fallback"`).FindString(code) + "\n)\n\n" +
+		"func lines(ctx context.Context, version, buf []byte) error {\n" +
+		codeOn(t, "library.md", "", "var dialer") + "_ = n\nreturn err\n}\n"
+	if err := os.WriteFile(filepath.Join(dir, "lines.go"), []byte(lines), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	vet := exec.CommandContext(t.Context(), "go", "vet")
+	vet.Dir = dir
+	if out, err := vet.CombinedOutput(); err != nil {
+		t.Errorf("go vet: %v\n%s\n%s", err, out, lines)
 	}
 }
 

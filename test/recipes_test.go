@@ -16,18 +16,21 @@ func recipe(t *testing.T, section, begin string) string {
 	return codeOn(t, "clients.md", section, begin)
 }
 
-// codeOn is recipe for any page of docs/.
+// codeOn is recipe for any page of docs/; without a section it searches the whole page.
 func codeOn(t *testing.T, name, section, begin string) string {
 	t.Helper()
 	page, err := os.ReadFile("../docs/" + name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, text, found := strings.Cut(lf(page), "\n## "+section+"\n")
-	if !found {
-		t.Fatalf("docs/%s has no section %q", name, section)
+	text := lf(page)
+	if section != "" {
+		_, rest, found := strings.Cut(text, "\n## "+section+"\n")
+		if !found {
+			t.Fatalf("docs/%s has no section %q", name, section)
+		}
+		text, _, _ = strings.Cut(rest, "\n## ")
 	}
-	text, _, _ = strings.Cut(text, "\n## ")
 	for _, block := range codeBlocks(text) {
 		if strings.HasPrefix(block, begin) {
 			return block
