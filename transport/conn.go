@@ -166,21 +166,20 @@ func (in *receiving) read() (contents []byte, decoy bool, err error) {
 	}
 	var b []byte
 	if n := in.rest(); n <= in.r.Size() {
-		b, err = in.r.Peek(n)
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-		if err == nil {
+		switch b, err = in.r.Peek(n); err {
+		case nil:
 			in.r.Discard(n) // leaves b as it is
+		case io.EOF:
+			err = io.ErrUnexpectedEOF
 		}
 	} else if err = in.r.ReadBody(&in.body, Spare, n, 0, nil); err == nil {
 		b = in.body.Bytes[Spare:]
 	}
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return nil, false, err
-	}
-	if err == nil {
+	switch {
+	case err == nil:
 		contents, decoy, err = in.ciphers.open(b, nil)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, false, err
 	}
 	in.size, in.err = -1, err
 	return contents, decoy, err
@@ -240,7 +239,7 @@ func (c *Conn) WriteInPlace(b []byte) error {
 	if err := c.out.w.Ready(); err != nil {
 		return err
 	}
-	return c.out.pending(c.out.w.FlushWith(c.out.ciphers.seal(b[:0], contents, nil, false)))
+	return c.out.pending(c.out.w.Send(c.out.ciphers.seal(b[:0], contents, nil, false)))
 }
 
 // larges holds buffers for packets of over 16 KiB.
@@ -262,7 +261,7 @@ func (s *sending) queue(decoy bool, parts ...[]byte) error {
 		large := larges.Get().(*[]byte)
 		defer larges.Put(large)
 		*large = s.seal(slices.Grow((*large)[:0], n), size, decoy, parts)
-		if err := s.w.FlushWith(*large); !s.w.Pending() {
+		if err := s.w.Send(*large); !s.w.Pending() {
 			return err
 		}
 		return nil

@@ -47,13 +47,14 @@ func (b *Body) Partial() bool { return b.partial.Load() }
 // Release frees the body, if it holds one, or what has arrived of it. Its bytes must not
 // be used any more.
 func (b *Body) Release() {
-	if !b.Partial() {
+	switch {
+	case b.Partial():
+		b.mu.Lock()
 		b.free()
-		return
+		b.mu.Unlock()
+	case b.Bytes != nil:
+		b.free()
 	}
-	b.mu.Lock()
-	b.free()
-	b.mu.Unlock()
 }
 
 // Abandon releases b if it is partial, now or after the ReadBody in progress. Any

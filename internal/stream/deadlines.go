@@ -2,6 +2,7 @@ package stream
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -10,10 +11,11 @@ var past = time.Unix(1, 0)
 
 // deadlines are the two deadlines of a direction, of which the earlier counts.
 type deadlines struct {
+	limited atomic.Bool // limit was ever set
+
 	mu      sync.Mutex
 	own     time.Time     // of the stage that uses the socket: it moves on with activity
 	limit   time.Time     // of the connection's user
-	limited bool          // limit was ever set
 	closed  bool          // the connection is
 	changed chan struct{} // if not nil, closed by the next change of limit or closed
 }
@@ -24,7 +26,7 @@ func (d *deadlines) set(which *time.Time, t time.Time, apply func(time.Time) err
 	defer d.mu.Unlock()
 	*which = t
 	if which == &d.limit {
-		d.limited = true
+		d.limited.Store(true)
 		d.notify()
 	}
 	return apply(earlier(d.own, d.limit))
@@ -46,15 +48,11 @@ func (d *deadlines) notify() {
 	}
 }
 
-// hasLimit reports whether the user has ever set a deadline.
-func (d *deadlines) hasLimit() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.limited
-}
-
 // passed reports whether the user's deadline has passed.
 func (d *deadlines) passed() bool {
+	if !d.limited.Load() {
+		return false
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return !d.limit.IsZero() && !time.Now().Before(d.limit)

@@ -62,8 +62,8 @@ func (w *Writer) Reserve(n int) error {
 	return nil
 }
 
-// Ready sends what was gathered or kept, and then checks the user's deadline. After an
-// error, FlushWith would take nothing.
+// Ready sends what was gathered or kept, and then checks the user's deadline. Only if it
+// succeeds may Send be called.
 func (w *Writer) Ready() error {
 	if err := w.Flush(); err != nil {
 		return err
@@ -79,7 +79,10 @@ func (w *Writer) Pending() bool { return len(w.rest) > 0 }
 
 // Flush sends what was gathered, in one write.
 func (w *Writer) Flush() error {
-	err := w.resume()
+	err := w.err
+	if w.Pending() {
+		err = w.resume()
+	}
 	if err == nil && len(w.Buf) > 0 {
 		err = w.send(w.Buf)
 	}
@@ -93,6 +96,11 @@ func (w *Writer) FlushWith(p []byte) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	return w.Send(p)
+}
+
+// Send sends p, as FlushWith does, right after Ready.
+func (w *Writer) Send(p []byte) error {
 	w.stall.limit, w.stall.until = time.Now().Add(BodyTimeout), time.Time{}
 	err := w.send(p)
 	if !w.Pending() {
@@ -103,12 +111,9 @@ func (w *Writer) FlushWith(p []byte) error {
 
 // resume sends what a deadline has left.
 func (w *Writer) resume() error {
-	if !w.Pending() {
-		return w.err
-	}
 	err := w.send(w.rest)
 	if err == nil {
-		w.rest, w.stall.limit = nil, time.Time{}
+		w.rest, w.stuck, w.stall.limit = nil, false, time.Time{}
 	}
 	return err
 }
@@ -124,9 +129,11 @@ func (w *Writer) send(p []byte) error {
 		}
 	}
 	n, err := w.socket.Conn.Write(p)
+	if err == nil {
+		return nil
+	}
 	w.stuck = false
 	switch {
-	case err == nil:
 	case n == len(p) || !w.keeps(err):
 		w.err, w.rest = err, nil
 	case w.Pending():
@@ -140,7 +147,7 @@ func (w *Writer) send(p []byte) error {
 // keeps reports whether what err has left is to be sent later: whether it is the user's
 // deadline that has passed.
 func (w *Writer) keeps(err error) bool {
-	return errors.Is(err, os.ErrDeadlineExceeded) && w.socket.writes.hasLimit() &&
+	return errors.Is(err, os.ErrDeadlineExceeded) && w.socket.writes.limited.Load() &&
 		(w.stall.until.IsZero() || time.Now().Before(w.stall.until))
 }
 
