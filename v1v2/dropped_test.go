@@ -83,6 +83,25 @@ func readFull(s *session, b []byte) error {
 	return nil
 }
 
+// badMessages are messages that are dropped, and how they are counted.
+var badMessages = []struct {
+	contents []byte // to the client
+	raw      []byte // to the peer
+	want     Dropped
+}{
+	{contents: []byte{38}, want: Dropped{Reason: UnknownID, ID: 38}},
+	{contents: []byte{}, want: Dropped{Reason: Empty}},
+	{contents: []byte("\x00ping"), want: Dropped{Reason: ShortType, Type: TypeOf("ping")}},
+	{contents: []byte{0}, want: Dropped{Reason: ShortType}},
+	{contents: []byte("\x00ping\x00x\x00\x00\x00\x00\x00\x00payload"), want: Dropped{Reason: InvalidType, Type: TypeOf("ping\x00x")}},
+	{raw: badChecksum("ping", []byte("12345678")), want: Dropped{Reason: WrongChecksum, Type: TypeOf("ping")}},
+	{raw: badChecksum("tx", testBytes(50_000, 1)), want: Dropped{Reason: WrongChecksum, Type: TypeOf("tx")}},
+	{raw: badChecksum("p\x01", nil), want: Dropped{Reason: WrongChecksum, Type: TypeOf("p\x01")}}, // both: the checksum counts, as in Bitcoin Core
+	{raw: v1Bytes(mainnet, "p\x01", nil), want: Dropped{Reason: InvalidType, Type: TypeOf("p\x01")}},
+	{raw: v1Bytes(mainnet, "p\x7f", testBytes(50_000, 1)), want: Dropped{Reason: InvalidType, Type: TypeOf("p\x7f")}},
+	{contents: []byte{255, 1, 2, 3}, want: Dropped{Reason: UnknownID, ID: 255}},
+}
+
 // Drops are counted by reason, and the first of each kind is reported.
 func TestDropped(t *testing.T) {
 	reported := make(chan Dropped, 100)
@@ -100,29 +119,12 @@ func TestDropped(t *testing.T) {
 		<-s.downEnded
 	}()
 
-	bad := []struct {
-		contents []byte // to the client
-		raw      []byte // to the peer
-		want     Dropped
-	}{
-		{contents: []byte{38}, want: Dropped{Reason: UnknownID, ID: 38}},
-		{contents: []byte{}, want: Dropped{Reason: Empty}},
-		{contents: []byte("\x00ping"), want: Dropped{Reason: ShortType, Type: TypeOf("ping")}},
-		{contents: []byte{0}, want: Dropped{Reason: ShortType}},
-		{contents: []byte("\x00ping\x00x\x00\x00\x00\x00\x00\x00payload"), want: Dropped{Reason: InvalidType, Type: TypeOf("ping\x00x")}},
-		{raw: badChecksum("ping", []byte("12345678")), want: Dropped{Reason: WrongChecksum, Type: TypeOf("ping")}},
-		{raw: badChecksum("tx", testBytes(50_000, 1)), want: Dropped{Reason: WrongChecksum, Type: TypeOf("tx")}},
-		{raw: badChecksum("p\x01", nil), want: Dropped{Reason: WrongChecksum, Type: TypeOf("p\x01")}}, // both: the checksum counts, as in Bitcoin Core
-		{raw: v1Bytes(mainnet, "p\x01", nil), want: Dropped{Reason: InvalidType, Type: TypeOf("p\x01")}},
-		{raw: v1Bytes(mainnet, "p\x7f", testBytes(50_000, 1)), want: Dropped{Reason: InvalidType, Type: TypeOf("p\x7f")}},
-		{contents: []byte{255, 1, 2, 3}, want: Dropped{Reason: UnknownID, ID: 255}},
-	}
 	wantCounts := make(map[Reason]uint64)
 	wantReported := make(map[Dropped]int)
 	first := make(map[[2]any]bool)
 	const rounds = 3
 	for range rounds {
-		for _, b := range bad {
+		for _, b := range badMessages {
 			wantCounts[b.want.Reason]++
 			up := b.raw != nil
 			if k := [2]any{up, b.want.Reason}; !first[k] {
@@ -162,8 +164,8 @@ func TestDropped(t *testing.T) {
 		}
 		all += n
 	}
-	if n := s.up.Dropped() + s.down.Dropped(); n != all || all != uint64(rounds*len(bad)) {
-		t.Errorf("%d dropped, want %d", n, rounds*len(bad))
+	if n := s.up.Dropped() + s.down.Dropped(); n != all || all != uint64(rounds*len(badMessages)) {
+		t.Errorf("%d dropped, want %d", n, rounds*len(badMessages))
 	}
 }
 
