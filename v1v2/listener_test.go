@@ -1,6 +1,7 @@
 package v1v2
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -164,6 +165,126 @@ func TestListener(t *testing.T) {
 	}
 	checkTalk(t, theirs, ours)
 	checkTalk(t, ours, theirs)
+}
+
+// Handshakes with garbage of all sizes in pieces of all sizes.
+func TestListenerHandshakes(t *testing.T) {
+	testkit.NoLeaks(t)
+	l := newFakeListener()
+	listener := &Listener{Listener: l, Config: transport.Config{Magic: mainnet}}
+	listener.OnFailure = func(_ net.Addr, err error) { t.Error(err) }
+	defer listener.Close()
+	const n = 100
+	for i := range n {
+		nc, accepted := testkit.TCPPair(t)
+		l.next <- accepted
+		cfg := transport.Config{Magic: mainnet, Garbage: testBytes(i*transport.MaxGarbage/(n-1), uint64(i)), Decoys: make([]int, i%3)}
+		done := make(chan dialled, 1)
+		go func() {
+			conn, err := Client(context.Background(), pieces{nc, i%100 + 1}, cfg)
+			done <- dialled{conn, err}
+		}()
+		ours, err := listener.Accept()
+		theirs := <-done
+		if err != nil || theirs.err != nil {
+			t.Fatalf("handshake %d: %v, %v", i, err, theirs.err)
+		}
+		id, _ := ours.(*Conn).SessionID()
+		if other, _ := theirs.conn.SessionID(); id != other {
+			t.Errorf("handshake %d: got session id %x, want the peer's, %x", i, id, other)
+		}
+		checkTalk(t, theirs.conn, ours.(*Conn))
+		theirs.conn.Close()
+		ours.Close()
+	}
+}
+
+// pieces writes up to 20 pieces of a size, and the rest in one.
+type pieces struct {
+	net.Conn
+	size int
+}
+
+func (p pieces) Write(b []byte) (n int, err error) {
+	for i := 0; n < len(b) && err == nil; i++ {
+		piece := b[n:]
+		if i < 20 {
+			piece = piece[:min(p.size, len(piece))]
+		}
+		var k int
+		k, err = p.Conn.Write(piece)
+		n += k
+	}
+	return n, err
+}
+
+// A key that begins like v1 is answered at the first byte that differs.
+func TestListenerKeyLikeV1(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var peer *transport.Handshake
+		var hello []byte
+		for len(hello) == 0 || hello[0] != mainnet[0] || hello[1] == mainnet[1] {
+			var err error
+			if peer, err = transport.NewHandshake(transport.Config{Magic: mainnet}, true); err != nil {
+				t.Fatal(err)
+			}
+			hello = peer.Start()
+		}
+		h := newHall(t, func(l *Listener) { l.AllowV1 = true })
+		accepted := make(chan net.Conn, 1)
+		go func() {
+			nc, err := h.Accept()
+			if err != nil {
+				t.Error(err)
+			}
+			accepted <- nc
+		}()
+		nc := h.connect("192.0.2.1")
+		answer := make(chan []byte, 100)
+		go func() {
+			defer close(answer)
+			b := make([]byte, 8192)
+			for {
+				n, err := nc.Read(b)
+				if err != nil {
+					return
+				}
+				answer <- bytes.Clone(b[:n])
+			}
+		}()
+		nc.Write(hello[:1])
+		synctest.Wait()
+		select {
+		case b := <-answer:
+			t.Fatalf("answered the magic's first byte with %d bytes", len(b))
+		default:
+		}
+		nc.Write(hello[1:2])
+		first := <-answer
+		if len(first) < transport.KeySize {
+			t.Errorf("answered the byte that differs with %d bytes, not with a key", len(first))
+		}
+		nc.Write(hello[2:])
+		for received, open := first, true; peer.Session() == nil; {
+			_, send, err := peer.Receive(received)
+			if err != nil || !open {
+				t.Fatalf("%v: got %v", peer.Stage(), err)
+			}
+			if len(send) > 0 {
+				nc.Write(send)
+			}
+			if peer.Session() == nil {
+				received, open = <-answer
+			}
+		}
+		ours := <-accepted
+		if id, ok := ours.(*Conn).SessionID(); !ok || id != peer.Session().ID() {
+			t.Errorf("got session id %x, %v, want %x", id, ok, peer.Session().ID())
+		}
+		ours.Close()
+		for range answer {
+		}
+	})
 }
 
 // checkTalk sends messages through a, and checks that b receives them.
