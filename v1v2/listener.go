@@ -18,7 +18,7 @@ var (
 	ErrCrowdedOut = errors.New("closed for newer connections: too many handshakes at a time")
 
 	// errNoMagic reports a Listener that does not know its network.
-	errNoMagic = errors.New("v1v2: a Listener needs the network's magic in Config.Magic")
+	errNoMagic = errors.New("the Listener's Config has no Magic; set it to the network's message start")
 )
 
 // Listener accepts connections of peers that speak v2. Accept returns a *Conn for each one
@@ -47,8 +47,8 @@ type Listener struct {
 	HandshakeTimeout time.Duration
 
 	// MaxHandshakes limits how many accepted connections Accept has not returned, whether
-	// their handshakes are done or not. Zero means 256. While most of them are done, new
-	// ones wait for Accept.
+	// their handshakes are done or not. Zero means 256. Each takes up to 40 KB of memory, a
+	// silent one 10 KB. While most of them are done, new ones wait for Accept.
 	MaxHandshakes int
 
 	// OnFailure, if not nil, is called for each accepted connection that Accept does not
@@ -114,7 +114,7 @@ func (l *Listener) initialize() {
 	}
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
 	l.accepted = make(chan accepted)
-	l.slots = make(chan struct{}, cmp.Or(l.MaxHandshakes, 256))
+	l.slots = make(chan struct{}, cmp.Or(max(l.MaxHandshakes, 0), 256))
 }
 
 // acceptAll accepts connections and begins their handshakes until the Listener is closed.
