@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"slices"
 	"sync"
 	"time"
 
@@ -242,9 +241,6 @@ func (c *Conn) WriteInPlace(b []byte) error {
 	return c.out.pending(c.out.w.Send(c.out.ciphers.seal(b[:0], contents, nil, false)))
 }
 
-// larges holds buffers for packets of over 16 KiB.
-var larges = sync.Pool{New: func() any { return new([]byte) }}
-
 func (s *sending) queue(decoy bool, parts ...[]byte) error {
 	size := 0
 	for _, p := range parts {
@@ -258,10 +254,9 @@ func (s *sending) queue(decoy bool, parts ...[]byte) error {
 		if err := s.w.Ready(); err != nil {
 			return err
 		}
-		large := larges.Get().(*[]byte)
-		defer larges.Put(large)
-		*large = s.seal(slices.Grow((*large)[:0], n), size, decoy, parts)
-		if err := s.w.Send(*large); !s.w.Pending() {
+		large := stream.HeapBody(n)
+		defer stream.PutHeapBody(large)
+		if err := s.w.Send(s.seal((*large)[:0], size, decoy, parts)); !s.w.Pending() {
 			return err
 		}
 		return nil
@@ -286,9 +281,9 @@ func (s *sending) pending(err error) error {
 // seal appends a packet to dst, which has room for it.
 func (s *sending) seal(dst []byte, size int, decoy bool, parts [][]byte) []byte {
 	at := len(dst) + Headroom // where the packet has them
-	contents := dst[at : at : at+size]
+	contents, n := dst[at:at+size], 0
 	for _, p := range parts {
-		contents = append(contents, p...)
+		n += stream.Copy(contents[n:], p)
 	}
 	return s.ciphers.seal(dst, contents, nil, decoy)
 }

@@ -57,7 +57,7 @@ func (in *incoming) any() bool { return len(in.left[0])+len(in.left[1]) > 0 }
 // copy reads from the last message.
 func (in *incoming) copy(p []byte) (n int) {
 	for i, left := range in.left {
-		k := copy(p[n:], left)
+		k := stream.Copy(p[n:], left)
 		in.left[i] = left[k:]
 		n += k
 	}

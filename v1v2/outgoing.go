@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"sync"
 
 	"bip324proxy/internal/stream"
 	"bip324proxy/transport"
@@ -19,6 +18,7 @@ type outgoing struct {
 	have  int     // bytes of head that were written
 	body  *[]byte // the payload, if it comes in pieces, with room for a packet around it
 	got   int     // bytes of the payload in body
+	sum   payloadSum
 	id    [longSize]byte
 	rest  []byte // to be sent first to a peer that speaks v1
 	err   error  // of all further writes
@@ -107,11 +107,15 @@ func (c *Conn) write(p []byte, settled bool) (n int, err error) {
 		o.got += len(payload)
 		return n, nil
 	}
-	inBody := o.got > 0
+	inBody := o.got > 0 || size > stream.BatchSize
 	if inBody {
 		payload = o.keep(payload, size)
 	}
 	if err := c.send(h, payload, inBody, settled); err != nil {
+		o.sum.spoil() // the user may write something else
+		if o.got == 0 {
+			o.release()
+		}
 		return 0, err
 	}
 	o.reset()
@@ -139,25 +143,28 @@ func (c *Conn) header(settled bool) (h header, err error) {
 // room is how much of a body precedes the payload.
 const room = transport.Headroom + longSize
 
-// bodies holds the bodies that are not in use.
-var bodies = sync.Pool{New: func() any { return new([]byte) }}
-
 // keep puts a piece behind the payload in body, which will have size bytes, and returns
-// that.
+// that. It hashes a large one as it copies, while it is in the CPU's cache.
 func (o *outgoing) keep(piece []byte, size int) (payload []byte) {
 	if len(piece) == 0 && o.got == 0 {
 		return nil // the payload may come in one piece
 	}
 	if o.body == nil {
-		o.body = bodies.Get().(*[]byte)
 		whole := room + size + transport.Tailroom
-		if cap(*o.body) < whole {
-			*o.body = make([]byte, whole)
-		}
+		o.body = stream.HeapBody(whole)
 		*o.body = (*o.body)[:whole]
+		o.sum.reset()
 	}
 	payload = (*o.body)[room : room+size]
-	copy(payload[o.got:], piece)
+	if size <= stream.BatchSize {
+		copy(payload[o.got:], piece)
+		return payload
+	}
+	for to := payload[o.got:]; len(piece) > 0; {
+		k := copy(to, piece[:min(len(piece), 64<<10)])
+		o.sum.add(to[:k])
+		to, piece = to[k:], piece[k:]
+	}
 	return payload
 }
 
@@ -169,7 +176,7 @@ func (o *outgoing) reset() {
 
 func (o *outgoing) release() {
 	if o.body != nil {
-		bodies.Put(o.body)
+		stream.PutHeapBody(o.body)
 		o.body = nil
 	}
 }
@@ -177,7 +184,7 @@ func (o *outgoing) release() {
 // send sends a message with the next flush, or at once if it is large. inBody reports
 // whether the payload is in body.
 func (c *Conn) send(h header, payload []byte, inBody, settled bool) error {
-	if drop := h.drop(checksum(payload)); drop != 0 {
+	if drop := h.drop(c.out.sum.of(payload)); drop != 0 {
 		c.Sent.Drop(Dropped{Reason: drop, Type: h.Type})
 		return nil
 	}

@@ -80,7 +80,7 @@ func (b *Body) free() {
 	case b.memory != nil:
 		b.memory.put(b.Bytes)
 	default:
-		putHeapBody(b.heap)
+		PutHeapBody(b.heap)
 	}
 	b.Bytes, b.heap, b.have = nil, nil, 0
 	b.partial.Store(false)
@@ -137,18 +137,18 @@ func (r *Reader) takeBody(b *Body, size, n int) (err error) {
 // few or a body of that size is not in use any more.
 func (b *Body) takeHeap(size, n int) {
 	if b.heap = usedHeapBody(size); b.heap == nil && n > step {
-		b.heap, size = heapBody(step), step
+		b.heap, size = HeapBody(step), step
 	} else if b.heap == nil {
-		b.heap = heapBody(size)
+		b.heap = HeapBody(size)
 	}
 	b.Bytes = (*b.heap)[:size]
 }
 
 // grow gives b its size bytes on the heap.
 func (b *Body) grow(size int) {
-	whole := heapBody(size)
+	whole := HeapBody(size)
 	copy(*whole, b.Bytes)
-	putHeapBody(b.heap)
+	PutHeapBody(b.heap)
 	b.heap, b.Bytes = whole, (*whole)[:size]
 }
 

@@ -24,8 +24,8 @@ func usedHeapBody(size int) *[]byte {
 	return nil
 }
 
-// heapBody returns a body of at least size bytes, allocated if none was in use.
-func heapBody(size int) *[]byte {
+// HeapBody returns a body of at least size bytes, allocated if none was in use.
+func HeapBody(size int) *[]byte {
 	if used := usedHeapBody(size); used != nil {
 		return used
 	}
@@ -36,8 +36,9 @@ func heapBody(size int) *[]byte {
 	return &b
 }
 
-// putHeapBody returns a body that is no longer in use.
-func putHeapBody(b *[]byte) {
+// PutHeapBody takes back what HeapBody returned.
+func PutHeapBody(b *[]byte) {
+	*b = (*b)[:cap(*b)]
 	if class := heapClass(len(*b)); class < len(heapBodies) {
 		heapBodies[class].Put(b)
 	}
