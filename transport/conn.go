@@ -280,12 +280,11 @@ func (s *sending) pending(err error) error {
 
 // seal appends a packet to dst, which has room for it.
 func (s *sending) seal(dst []byte, size int, decoy bool, parts [][]byte) []byte {
-	at := len(dst) + Headroom // where the packet has them
-	contents, n := dst[at:at+size], 0
+	at := len(dst) + Headroom
 	for _, p := range parts {
-		n += stream.Copy(contents[n:], p)
+		at += copy(dst[at:at+len(p)], p)
 	}
-	return s.ciphers.seal(dst, contents, nil, decoy)
+	return s.ciphers.sealInPlace(dst, size, nil, decoy)
 }
 
 // CloseWrite sends what was queued and closes the direction to the peer. After a

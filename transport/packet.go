@@ -66,10 +66,16 @@ func packetSize(n int) int { return Headroom + n + Tailroom }
 // that lie where the packet will have them, Headroom bytes past dst's end, are encrypted
 // in place.
 func (d *direction) seal(dst, contents, aad []byte, ignore bool) []byte {
-	start, n := len(dst), len(contents)
-	dst = slices.Grow(dst, packetSize(n))[:start+Headroom+n]
-	p := dst[start:]
-	copy(p[Headroom:], contents)
+	dst = slices.Grow(dst, packetSize(len(contents)))
+	at := len(dst) + Headroom
+	copy(dst[at:at+len(contents)], contents)
+	return d.sealInPlace(dst, len(contents), aad, ignore)
+}
+
+// sealInPlace is seal for n bytes of contents that lie where the packet will have them.
+func (d *direction) sealInPlace(dst []byte, n int, aad []byte, ignore bool) []byte {
+	start := len(dst)
+	p := dst[start : start+Headroom+n : start+packetSize(n)]
 	p[0], p[1], p[2] = byte(n), byte(n>>8), byte(n>>16)
 	p[3] = 0
 	if ignore {
