@@ -71,7 +71,7 @@ func (c *Conn) sendBegun(r *Reader) (n int64, err error) {
 }
 
 // lacks returns how many bytes must be written before messages can be sent, or those of a
-// v1 stream.
+// v1 stream. If none it sends what a deadline has left.
 func (c *Conn) lacks() (n int, err error) {
 	if err := c.lock(&c.out.turn, &c.writes); err != nil {
 		return 0, err
@@ -89,7 +89,7 @@ func (c *Conn) lacks() (n int, err error) {
 		_, err := c.writePlain(nil)
 		return 0, c.where(err)
 	case settled && o.have == 0:
-		return 0, nil
+		return 0, c.where(c.peer.Flush())
 	case o.have < HeaderSize:
 		return HeaderSize - o.have, nil
 	}
