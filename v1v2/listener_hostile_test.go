@@ -1,13 +1,11 @@
 package v1v2
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -296,119 +294,7 @@ func TestListenerNotAccepted(t *testing.T) {
 }
 
 // Close ends Accept and every connection that it has not returned, and nothing is left running.
-func TestListenerClose(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		semaphore := make(chan struct{}, 1)
-		h := newHall(t, func(l *Listener) { l.MaxHandshakes, l.Config.Semaphore = 5, semaphore })
-		first := h.dial("192.0.2.1")
-		ours, err := h.Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
-		theirs := (<-first).conn
-
-		open := []net.Conn{h.connect("192.0.2.2"), h.connect("192.0.2.3"), h.connect("192.0.2.4")}
-		go open[1].Write(mainnet[:])
-		go open[2].Write(testBytes(64, 1)) // and it does not take the answer
-		ready := (<-h.dial("192.0.2.5")).conn
-		open = append(open, ready)
-		synctest.Wait()
-		semaphore <- struct{}{}
-		turn := h.connect("192.0.2.6") // waits for the semaphore
-		open = append(open, turn)
-		go turn.Write(testBytes(64, 2))
-		synctest.Wait()
-
-		if err := h.Close(); err != nil {
-			t.Errorf("got %v", err)
-		}
-		for i, nc := range open {
-			nc.SetReadDeadline(time.Now().Add(time.Hour))
-			if _, err := io.Copy(io.Discard, nc); errors.Is(err, os.ErrDeadlineExceeded) {
-				t.Errorf("connection %d is open", i)
-			}
-		}
-		ready.Close()
-		if _, err := h.Accept(); !errors.Is(err, net.ErrClosed) {
-			t.Errorf("Accept: got %v", err)
-		}
-		if err := h.Close(); !errors.Is(err, net.ErrClosed) {
-			t.Errorf("closed twice: got %v", err)
-		}
-		checkTalk(t, theirs, ours.(*Conn)) // what was accepted stays
-		theirs.Close()
-		ours.Close()
-		if f := h.failures(); len(f) > 0 {
-			t.Errorf("got failures: %v", f)
-		}
-	})
-}
-
-func TestListenerCloseEndsAccept(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newHall(t, nil)
-		done := make(chan error)
-		go func() {
-			nc, err := h.Accept()
-			if nc != nil {
-				t.Errorf("got a connection: %v", nc)
-			}
-			done <- err
-		}()
-		synctest.Wait()
-		h.Close()
-		if err := <-done; !errors.Is(err, net.ErrClosed) || err.Error() != "accept tcp 203.0.113.1:8333: use of closed network connection" {
-			t.Errorf("got %v", err)
-		}
-	})
-}
-
 // Without Accept, Close has nothing to end.
-func TestListenerCloseFirst(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newHall(t, nil)
-		h.Close()
-		if _, err := h.Accept(); !errors.Is(err, net.ErrClosed) {
-			t.Errorf("got %v", err)
-		}
-	})
-}
-
 // A peer that speaks v1, if allowed, comes out as it is, in any chunking.
-func TestListenerV1(t *testing.T) {
-	version := v1Bytes(mainnet, "version", testBytes(6000, 1))
-	answer := []byte("this is not checked")
-	for _, size := range []int{1, 3, 15, 16, 17, 4159, 4160, len(version)} {
-		synctest.Test(t, func(t *testing.T) {
-			h := newHall(t, func(l *Listener) { l.AllowV1 = true })
-			theirs := h.connect("192.0.2.1")
-			go func() {
-				for b := version; len(b) > 0; b = b[min(size, len(b)):] {
-					theirs.Write(b[:min(size, len(b))])
-				}
-				got, err := io.ReadAll(theirs)
-				if !bytes.Equal(got, answer) || err != nil {
-					t.Errorf("chunks of %d: the peer got %q, %v", size, got, err)
-				}
-			}()
-			nc, err := h.Accept()
-			if err != nil {
-				t.Fatal(err)
-			}
-			c := nc.(*Conn)
-			if _, ok := c.SessionID(); ok || c.Transport() != "v1" {
-				t.Errorf("got %q, session id %v", c.Transport(), ok)
-			}
-			got := make([]byte, len(version))
-			if _, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, version) {
-				t.Errorf("chunks of %d: got %x, %v", size, got, err)
-			}
-			c.SetReadDeadline(time.Now().Add(time.Hour)) // the handshake's is gone
-			if _, err := c.Read(got); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(h.begun) != time.Hour {
-				t.Errorf("got %v after %v", err, time.Since(h.begun))
-			}
-			c.Write(answer)
-			c.Close()
-		})
-	}
-}
+// CloseWrite ends only one direction of a connection with a peer that speaks v1.
+// Close also ends the connection that waits for a place.
