@@ -8,6 +8,9 @@
 // pass), each measured separately on buffers of the same sizes, and a SOCKS relay whose kernel copies the same v1
 // bytes. The table shows each figure, its limit, their ratio, and the target for the ratio.
 //
+// The library scenario measures programs instead, each a process of its own: with a bare net.Conn, with v1v2.Conn, with
+// a net.Conn through the proxy, whose CPU time counts, too, and with btcd's v2transport. The programs alternate.
+//
 //	go -C test run ./bench              all scenarios; takes minutes
 //	go -C test run ./bench -quick       little data, to check that the scenarios work
 //	go -C test run ./bench -run blocks  scenarios whose name matches
