@@ -282,7 +282,7 @@ func (s *sending) pending(err error) error {
 func (s *sending) seal(dst []byte, size int, decoy bool, parts [][]byte) []byte {
 	at := len(dst) + Headroom
 	for _, p := range parts {
-		at += copy(dst[at:at+len(p)], p)
+		at += stream.Copy(dst[at:at+len(p)], p)
 	}
 	return s.ciphers.sealInPlace(dst, size, nil, decoy)
 }
