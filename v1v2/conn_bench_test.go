@@ -75,8 +75,8 @@ func (m *memorySocket) SetWriteDeadline(time.Time) error { return nil }
 // through is a connection whose other side can be replaced.
 type through struct{ net.Conn }
 
-// lane is one of the ways that a benchmark compares: a session of its own.
-type lane struct {
+// course is one of the ways that a benchmark compares: a session of its own.
+type course struct {
 	name string
 	conn *Conn
 	side *memorySocket   // conn's
@@ -84,15 +84,15 @@ type lane struct {
 	back *memorySocket   // peer's
 	cpu  []time.Duration // of each round
 	mem  uint64          // allocations
-	run  func(l *lane, n int) error
+	run  func(l *course, n int) error
 }
 
 // newLane performs a handshake and then replaces both sockets by memory. With room, large messages are in a Memory.
-func newLane(b *testing.B, name string, room bool, run func(l *lane, n int) error) *lane {
+func newLane(b *testing.B, name string, room bool, run func(l *course, n int) error) *course {
 	x, y := net.Pipe()
 	connSide, peerSide := &through{x}, &through{y}
 	done := make(chan error, 1)
-	l := &lane{name: name, run: run}
+	l := &course{name: name, run: run}
 	go func() {
 		var err error
 		l.peer, err = transport.Server(b.Context(), peerSide, transport.Config{Magic: mainnet})
@@ -121,8 +121,8 @@ func cpuTime() time.Duration {
 }
 
 // compare runs the lanes alternately, n messages in each round, prepared by prepare, and reports the CPU time for a
-// message of each, the median, and the median of its ratio to the first lane's.
-func compare(b *testing.B, lanes []*lane, n int, prepare func(l *lane)) {
+// message of each, the median, and the median of its ratio to the first course's.
+func compare(b *testing.B, lanes []*course, n int, prepare func(l *course)) {
 	const warm = 4
 	for round := 0; round < warm || b.Loop(); round++ {
 		for i := range lanes {
@@ -185,7 +185,7 @@ func BenchmarkConnRead(b *testing.B) {
 		b.Run(load.name, func(b *testing.B) {
 			contents := v2Bytes(load.message.name, load.payload)
 			n := max(2, min(2000, 6_000_000/len(contents)))
-			prepare := func(l *lane) {
+			prepare := func(l *course) {
 				l.back.out = l.back.out[:0]
 				for range n {
 					if err := l.peer.Queue(contents); err != nil {
@@ -195,15 +195,15 @@ func BenchmarkConnRead(b *testing.B) {
 				l.peer.Flush()
 				l.side.in = l.back.out
 			}
-			loop := func(dst io.Writer) func(l *lane, n int) error {
-				return func(l *lane, n int) error {
+			loop := func(dst io.Writer) func(l *course, n int) error {
+				return func(l *course, n int) error {
 					return atEnd(l.conn.WriteTo(dst))
 				}
 			}
 			buf := make([]byte, MaxPayload)
-			read := func(l *lane, n int) error { return readMessages(l.conn, n, buf) }
+			read := func(l *course, n int) error { return readMessages(l.conn, n, buf) }
 			socket := &memorySocket{out: make([]byte, socketBuffer)}
-			compare(b, []*lane{
+			compare(b, []*course{
 				newLane(b, "loop", true, loop(stream.NewWriter(socket))),
 				newLane(b, "loop-discard", true, loop(stream.NewWriter(onlyWriter{w: io.Discard}))),
 				newLane(b, "conn", true, read),
@@ -221,13 +221,13 @@ func BenchmarkConnWrite(b *testing.B) {
 			n := max(2, min(2000, 6_000_000/len(raw)))
 			all := bytes.Repeat(raw, n)
 			memory := stream.NewMemory(32 << 20)
-			loop := func(l *lane, n int) error {
+			loop := func(l *course, n int) error {
 				in := stream.NewReader(&memorySocket{in: all})
 				in.SetMemory(memory)
 				return atEnd(l.conn.ReadFrom(NewReader(in, mainnet)))
 			}
-			write := func(pieces ...int) func(l *lane, n int) error {
-				return func(l *lane, n int) error {
+			write := func(pieces ...int) func(l *course, n int) error {
+				return func(l *course, n int) error {
 					for range n {
 						rest := raw
 						for i := 0; len(rest) > 0; i++ {
@@ -241,16 +241,16 @@ func BenchmarkConnWrite(b *testing.B) {
 					return nil
 				}
 			}
-			compare(b, []*lane{
+			compare(b, []*course{
 				newLane(b, "loop", true, loop),
 				newLane(b, "whole", true, write(len(raw))),
 				newLane(b, "two", true, write(HeaderSize, len(raw))),
 				newLane(b, "32k", true, write(32<<10)),
-				newLane(b, "copy", true, func(l *lane, n int) error {
+				newLane(b, "copy", true, func(l *course, n int) error {
 					_, err := io.Copy(l.conn, onlyReader{r: bytes.NewReader(all)})
 					return err
 				}),
-			}, n, func(*lane) {})
+			}, n, func(*course) {})
 		})
 	}
 }
