@@ -1,5 +1,6 @@
 // Package transport implements BIP324, Bitcoin's v2 encrypted transport, for both roles.
-// It does not interpret the contents of packets, Bitcoin's messages.
+// It does not interpret the contents of packets, Bitcoin's messages. A program that speaks
+// v1 needs none of it: fallback.Dialer and v1v2.Listener give it a net.Conn.
 //
 // [Client] and [Server] turn a fresh connection into a [Conn], which reads and
 // writes packets:
@@ -12,8 +13,6 @@
 //	})
 //
 // [Handshake] is the same handshake without a socket, for programs with an event loop.
-// Package fallback adds a dialer that decides between v2 and v1 and knows which peers
-// speak v2.
 //
 // Each file is a chapter of the BIP: ellswift.go the encoding of keys, ecdh.go the key
 // exchange, keys.go the key schedule, cipher.go the rekeying ciphers,
