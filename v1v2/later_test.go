@@ -243,6 +243,7 @@ func TestLaterCloseMeanwhile(t *testing.T) {
 					})
 					checkClose(t, conn, func() error { return wait(conn) })
 					time.Sleep(time.Hour)
+					synctest.Wait()
 					if protocol != "an error" {
 						if _, err := other.Read(make([]byte, 1)); err != io.ErrClosedPipe {
 							t.Errorf("the connection that decide returned is not closed: %v", err)
