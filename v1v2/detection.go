@@ -17,7 +17,8 @@ import (
 //
 // magic is that of the network, and first, if not nil, the first message as the contents of
 // a v2 packet; a v2 peer must have been sent it (transport.Config.First). ctx ends when the
-// Conn is closed, also afterwards, and if Handshake is given up.
+// Conn is closed, also afterwards, and if Handshake is given up. Most programs do not need
+// this.
 type Decide func(ctx context.Context, magic [4]byte, first []byte) (v2 *transport.Conn, v1 net.Conn, err error)
 
 // Later returns a Conn on nc, a new connection, that calls decide once: when the first
