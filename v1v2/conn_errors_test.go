@@ -52,7 +52,7 @@ func TestWriteErrors(t *testing.T) {
 	}{
 		{"wrong magic", v1Bytes([4]byte{1, 2, 3, 4}, "verack", nil), isMagic},
 		{"too long", lying(4_000_001), isLength(4_000_001)},
-		{"much too long", lying(1<<32 - 1), isLength(1<<32 - 1)},
+		{"much too long", lying(1<<31 - 1), isLength(1<<31 - 1)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			conn, peer := connAndPeer(t)
