@@ -75,8 +75,8 @@ func (m *memorySocket) SetWriteDeadline(time.Time) error { return nil }
 // through is a connection whose other side can be replaced.
 type through struct{ net.Conn }
 
-// course is one of the ways that a benchmark compares: a session of its own.
-type course struct {
+// way is one of those that a benchmark compares: a session of its own.
+type way struct {
 	name string
 	conn *Conn
 	side *memorySocket   // conn's
@@ -84,15 +84,15 @@ type course struct {
 	back *memorySocket   // peer's
 	cpu  []time.Duration // of each round
 	mem  uint64          // allocations
-	run  func(l *course, n int) error
+	run  func(l *way, n int) error
 }
 
-// newLane performs a handshake and then replaces both sockets by memory. With room, large messages are in a Memory.
-func newLane(b *testing.B, name string, room bool, run func(l *course, n int) error) *course {
+// newWay performs a handshake and then replaces both sockets by memory. With room, large messages are in a Memory.
+func newWay(b *testing.B, name string, room bool, run func(l *way, n int) error) *way {
 	x, y := net.Pipe()
 	connSide, peerSide := &through{x}, &through{y}
 	done := make(chan error, 1)
-	l := &course{name: name, run: run}
+	l := &way{name: name, run: run}
 	go func() {
 		var err error
 		l.peer, err = transport.Server(b.Context(), peerSide, transport.Config{Magic: mainnet})
@@ -120,13 +120,13 @@ func cpuTime() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// compare runs the lanes alternately, n messages in each round, prepared by prepare, and reports the CPU time for a
-// message of each, the median, and the median of its ratio to the first course's.
-func compare(b *testing.B, lanes []*course, n int, prepare func(l *course)) {
+// compare runs the ways alternately, n messages in each round, prepared by prepare, and reports the CPU time for a
+// message of each, the median, and the median of its ratio to the first one's.
+func compare(b *testing.B, ways []*way, n int, prepare func(l *way)) {
 	const warm = 4
 	for round := 0; round < warm || b.Loop(); round++ {
-		for i := range lanes {
-			l := lanes[(i+round)%len(lanes)]
+		for i := range ways {
+			l := ways[(i+round)%len(ways)]
 			prepare(l)
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
@@ -142,16 +142,16 @@ func compare(b *testing.B, lanes []*course, n int, prepare func(l *course)) {
 		}
 	}
 	b.ReportMetric(0, "ns/op")
-	for _, l := range lanes {
+	for _, l := range ways {
 		ratios := make([]float64, len(l.cpu))
 		for i, d := range l.cpu {
-			ratios[i] = float64(d) / float64(lanes[0].cpu[i])
+			ratios[i] = float64(d) / float64(ways[0].cpu[i])
 		}
 		slices.Sort(ratios)
 		slices.Sort(l.cpu)
 		b.ReportMetric(float64(l.cpu[len(l.cpu)/2])/float64(n), l.name+"-ns")
 		b.ReportMetric(float64(l.mem)/float64(n*len(l.cpu)), l.name+"-allocs")
-		if l != lanes[0] {
+		if l != ways[0] {
 			b.ReportMetric(ratios[len(ratios)/2], l.name+"-ratio")
 		}
 	}
@@ -185,7 +185,7 @@ func BenchmarkConnRead(b *testing.B) {
 		b.Run(load.name, func(b *testing.B) {
 			contents := v2Bytes(load.message.name, load.payload)
 			n := max(2, min(2000, 6_000_000/len(contents)))
-			prepare := func(l *course) {
+			prepare := func(l *way) {
 				l.back.out = l.back.out[:0]
 				for range n {
 					if err := l.peer.Queue(contents); err != nil {
@@ -195,19 +195,19 @@ func BenchmarkConnRead(b *testing.B) {
 				l.peer.Flush()
 				l.side.in = l.back.out
 			}
-			loop := func(dst io.Writer) func(l *course, n int) error {
-				return func(l *course, n int) error {
+			loop := func(dst io.Writer) func(l *way, n int) error {
+				return func(l *way, n int) error {
 					return atEnd(l.conn.WriteTo(dst))
 				}
 			}
 			buf := make([]byte, MaxPayload)
-			read := func(l *course, n int) error { return readMessages(l.conn, n, buf) }
+			read := func(l *way, n int) error { return readMessages(l.conn, n, buf) }
 			socket := &memorySocket{out: make([]byte, socketBuffer)}
-			compare(b, []*course{
-				newLane(b, "loop", true, loop(stream.NewWriter(socket))),
-				newLane(b, "loop-discard", true, loop(stream.NewWriter(onlyWriter{w: io.Discard}))),
-				newLane(b, "conn", true, read),
-				newLane(b, "conn-heap", false, read),
+			compare(b, []*way{
+				newWay(b, "loop", true, loop(stream.NewWriter(socket))),
+				newWay(b, "loop-discard", true, loop(stream.NewWriter(onlyWriter{w: io.Discard}))),
+				newWay(b, "conn", true, read),
+				newWay(b, "conn-heap", false, read),
 			}, n, prepare)
 		})
 	}
@@ -221,13 +221,13 @@ func BenchmarkConnWrite(b *testing.B) {
 			n := max(2, min(2000, 6_000_000/len(raw)))
 			all := bytes.Repeat(raw, n)
 			memory := stream.NewMemory(32 << 20)
-			loop := func(l *course, n int) error {
+			loop := func(l *way, n int) error {
 				in := stream.NewReader(&memorySocket{in: all})
 				in.SetMemory(memory)
 				return atEnd(l.conn.ReadFrom(NewReader(in, mainnet)))
 			}
-			write := func(pieces ...int) func(l *course, n int) error {
-				return func(l *course, n int) error {
+			write := func(pieces ...int) func(l *way, n int) error {
+				return func(l *way, n int) error {
 					for range n {
 						rest := raw
 						for i := 0; len(rest) > 0; i++ {
@@ -241,16 +241,16 @@ func BenchmarkConnWrite(b *testing.B) {
 					return nil
 				}
 			}
-			compare(b, []*course{
-				newLane(b, "loop", true, loop),
-				newLane(b, "whole", true, write(len(raw))),
-				newLane(b, "two", true, write(HeaderSize, len(raw))),
-				newLane(b, "32k", true, write(32<<10)),
-				newLane(b, "copy", true, func(l *course, n int) error {
+			compare(b, []*way{
+				newWay(b, "loop", true, loop),
+				newWay(b, "whole", true, write(len(raw))),
+				newWay(b, "two", true, write(HeaderSize, len(raw))),
+				newWay(b, "32k", true, write(32<<10)),
+				newWay(b, "copy", true, func(l *way, n int) error {
 					_, err := io.Copy(l.conn, onlyReader{r: bytes.NewReader(all)})
 					return err
 				}),
-			}, n, func(*course) {})
+			}, n, func(*way) {})
 		})
 	}
 }
