@@ -94,8 +94,9 @@ func TestRenameModule(t *testing.T) {
 			t.Errorf("the old path is left in %s", line)
 		}
 	}
-	runIn(t, tree, env, "go", "vet", "./...")
-	runIn(t, tree, env, "go", "-C", "test", "vet", "./...")
+	libraryPage(t, tree, path)
+	runIn(t, tree, env, "go", "list", "-deps", "-test", "./...") // every import is found
+	runIn(t, tree, env, "go", "-C", "test", "list", "-deps", "-test", "./...")
 	runIn(t, tree, env, "go", "test", ".")
 	versionIsSet(t, tree, env)
 	commit(t, tree)
@@ -107,6 +108,24 @@ func TestRenameModule(t *testing.T) {
 	rename(t, tree, path)
 	if differ := runIn(t, tree, nil, "git", "status", "--short"); differ != "" {
 		t.Errorf("renamed to %s and back, these files differ:\n%s", v2, differ)
+	}
+}
+
+// libraryPage checks that docs/library.md says how to fetch the module, and no longer that Go cannot.
+func libraryPage(t *testing.T, tree, path string) {
+	t.Helper()
+	page, err := os.ReadFile(filepath.Join(tree, "docs", "library.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]bool{
+		"\n`go get " + path + "/transport/fallback` adds it": true,
+		"\nThen:\n\n    go mod init headers\n    go get . ":  true,
+		"replace": false, "clone": false, "can fetch": false, "rename-module": false, "<!--": false, "-->": false,
+	} {
+		if strings.Contains(string(page), text) != want {
+			t.Errorf("docs/library.md contains %q: %v, want %v", text, !want, want)
+		}
 	}
 }
 
