@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	mrand "math/rand/v2"
+	"net"
 	"os"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"bip324proxy/internal/testkit"
@@ -214,6 +216,36 @@ func TestReadSizes(t *testing.T) {
 	if got, want := conn.Received.load(), (counted{uint64(len(all)), uint64(len(want)), 0}); got != want {
 		t.Errorf("counted %+v, want %+v", got, want)
 	}
+}
+
+// Read does not wait for another message if those that have arrived are to be dropped.
+func TestReadBeforeDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := net.Pipe()
+		conn, server := connsOn(t, a, b)
+		payload := testBytes(8, 1)
+		go func() {
+			for _, contents := range [][]byte{v2Bytes("ping", payload), {99}, {}} {
+				server.peer.Queue(contents)
+			}
+			server.peer.Flush()
+		}()
+		read := make(chan []byte, 1)
+		go func() {
+			var buf [1000]byte
+			n, _ := conn.Read(buf[:])
+			read <- buf[:n]
+		}()
+		synctest.Wait()
+		select {
+		case got := <-read:
+			if want := v1Bytes(mainnet, "ping", payload); !bytes.Equal(got, want) || conn.Received.Dropped() != 2 {
+				t.Errorf("got %x and %d dropped, want %x and 2", got, conn.Received.Dropped(), want)
+			}
+		default:
+			t.Error("Read waits, though a message has arrived")
+		}
+	})
 }
 
 type writer func(p []byte) (int, error)

@@ -36,11 +36,15 @@ func (c *Conn) Read(p []byte) (n int, err error) {
 			if n > 0 && !c.peer.PacketBuffered() {
 				break
 			}
-			if err := c.next(); err != nil {
+			ok, err := c.next()
+			if err != nil {
 				if n > 0 {
 					break // the next call returns the error
 				}
 				return 0, c.where(err)
+			}
+			if !ok {
+				continue
 			}
 		}
 		k := c.in.copy(p)
@@ -64,14 +68,11 @@ func (in *incoming) copy(p []byte) (n int) {
 	return n
 }
 
-// next receives the next message.
-func (c *Conn) next() error {
+// next receives the next message; ok is false if it was dropped.
+func (c *Conn) next() (ok bool, err error) {
 	m, ok, err := c.receive()
-	for err == nil && !ok {
-		m, ok, err = c.receive()
-	}
-	if err != nil {
-		return err
+	if err != nil || !ok {
+		return false, err
 	}
 	if m.raw != nil {
 		putHeader(m.raw, c.magic, m.t, m.payload)
@@ -81,7 +82,7 @@ func (c *Conn) next() error {
 		c.in.left = [2][]byte{c.in.head[:], m.payload}
 	}
 	c.Received.Add(m.t, HeaderSize+len(m.payload))
-	return nil
+	return true, nil
 }
 
 // received is a message from a peer that speaks v2.
