@@ -16,7 +16,7 @@ type Stage int
 
 const (
 	StageKey     Stage = iota // waiting for the peer's public key
-	StageGarbage              // waiting for the peer's garbage terminator
+	StageGarbage              // waiting for the peer's garbage terminator, for which a peer of another network has another value
 	StageVersion              // waiting for the peer's version packet
 	StageDone                 // the session is established
 )
@@ -79,7 +79,11 @@ func (e *HandshakeError) Error() string {
 	if e.Stage == StageDone { // all was received, but not all could be sent
 		at = "sending our version packet"
 	}
-	return fmt.Sprintf("the v2 handshake failed %s (%d bytes sent, %d received): %s", at, e.Sent, e.Received, plain.Words(e.Err))
+	why := plain.Words(e.Err)
+	if e.Received > 0 && e.TimedOut() {
+		why = "timed out"
+	}
+	return fmt.Sprintf("the v2 handshake failed %s (%d bytes sent, %d received): %s", at, e.Sent, e.Received, why)
 }
 
 func (e *HandshakeError) Unwrap() error { return e.Err }
@@ -89,6 +93,18 @@ func (e *HandshakeError) Unwrap() error { return e.Err }
 func (e *HandshakeError) HungUp() bool {
 	return errors.Is(e.Err, io.EOF) || errors.Is(e.Err, io.ErrUnexpectedEOF) ||
 		errno.Is(e.Err, errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE)
+}
+
+// minSent is how much of a v2 handshake, in bytes, a v1 peer needs to see that it is
+// not a v1 header: the size of that header (Bitcoin Core, ShouldReconnectV1).
+const minSent = 24
+
+// LooksV1 reports whether the peer behaved like a node without v2: it sent a v1 VERSION
+// header of the network, or, having been sent 24 bytes, hung up or stayed silent past
+// Config.FirstByteTimeout, and sent nothing. So does a node that is full, and anyone can
+// provoke it by cutting connections.
+func (e *HandshakeError) LooksV1() bool {
+	return errors.Is(e, ErrV1Peer) || e.Sent >= minSent && e.Received == 0 && (e.HungUp() || errors.Is(e, ErrSilent))
 }
 
 // TimedOut reports whether a deadline passed before the handshake was complete.

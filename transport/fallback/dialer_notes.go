@@ -8,6 +8,7 @@ import (
 
 	"bip324proxy/internal/stream"
 	"bip324proxy/transport"
+	"bip324proxy/v1v2"
 )
 
 // A peer has two keys in Peers: what was asked for, a name or an address, and the
@@ -72,7 +73,7 @@ func (d *Dialer) knownV1(addr string, nc net.Conn, cfg *transport.Config) (known
 	}
 	heard := transport.Config{Magic: cfg.Magic, Received: cfg.Received}
 	if known != nil && len(heard.Received) == 0 { // the peer may have spoken since
-		header := make([]byte, minSent)
+		header := make([]byte, v1v2.HeaderSize)
 		heard.Received = header[:stream.Arrived(nc, header)]
 	}
 	switch {

@@ -11,10 +11,6 @@ import (
 	"bip324proxy/transport"
 )
 
-// minSent is how much of a v2 handshake, in bytes, a v1 peer needs to see that it is
-// not a v1 header: the size of that header (Bitcoin Core, ShouldReconnectV1).
-const minSent = 24
-
 // Link is a connection with its protocol decided: V2, or V1, on which nothing has
 // been sent. If the peer of V1 answers in v1, call Dialer.NoteV1; hanging up does not
 // prove v1, since a full node does that, too. When a session in V2 ends, call
@@ -158,7 +154,7 @@ func (d *Dialer) inOverlay(ctx context.Context, addr string, nc net.Conn) (bool,
 // a v1 peer causes.
 func looksV1(err error) bool {
 	if e, ok := err.(*transport.HandshakeError); ok { // and not one wrapped in a *RedialError
-		return errors.Is(e, transport.ErrV1Peer) || e.Sent >= minSent && e.Received == 0 && (e.HungUp() || errors.Is(e, transport.ErrSilent))
+		return e.LooksV1()
 	}
 	return err == ErrKnownV1 || err == ErrRefusedV2 || err == transport.ErrV1Peer
 }
