@@ -33,7 +33,7 @@ func (d *Dialer) Connect(ctx context.Context, addr string) (net.Conn, error) {
 	var err error
 	switch {
 	case isName && d.direct() && NeedsProxy(host):
-		err = ErrNeedsProxy
+		return nil, &net.OpError{Op: "dial", Net: network, Addr: dialAddr{network, addr}, Err: ErrNeedsProxy}
 	case isName && resolve != nil:
 		ips, err = d.lookUp(ctx, resolve, host)
 	}

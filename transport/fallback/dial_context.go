@@ -19,7 +19,8 @@ var errConfig = errors.New("Config.First and Config.Received must be empty; what
 //
 // If Config.Magic is zero, the network is learnt from the VERSION message that the
 // program writes first; Write then performs the handshake, and returns its error.
-// Otherwise DialContext does. The error is that of Dial, or as in Upgrade. ctx has no
+// Otherwise DialContext does. The error is that of Dial, or as in Upgrade with addr
+// before it. ctx has no
 // effect on the connection that was returned. Closing that ends the handshake, and
 // nothing is dialled any more; a deadline that passes ends only the call.
 //
@@ -87,11 +88,14 @@ func (d *Dialer) decide(nc net.Conn, addr string) v1v2.Decide {
 		d.Resolve = nil // frees the addresses that it remembers
 		switch {
 		case err != nil:
-			return nil, nil, err
+			return nil, nil, withAddr(addr, err)
 		case link.V2 != nil:
 			reached := link.V2.NetConn()
 			context.AfterFunc(ctx, func() { d.NoteV2(addr, reached) }) // known for 30 days from then on
 			return link.V2, nil, nil
+		}
+		if d.OnV1 != nil {
+			d.OnV1(addr, link)
 		}
 		return nil, newV1Conn(link.V1, magic, func() { d.NoteV1(addr, link) }), nil
 	}

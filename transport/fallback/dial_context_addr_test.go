@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -130,7 +131,7 @@ func TestDialContextNoLookup(t *testing.T) {
 			t.Errorf("dialled %s", name)
 			return nil, io.EOF
 		}}} {
-			if _, err := d.DialContext(t.Context(), "tcp", name); !errors.Is(err, ErrNeedsProxy) {
+			if _, err := d.DialContext(t.Context(), "tcp", name); !errors.Is(err, ErrNeedsProxy) || !strings.HasPrefix(err.Error(), "dial tcp "+name+": ") {
 				t.Errorf("%s: got %v", name, err)
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -125,7 +126,13 @@ func TestDialContextDecides(t *testing.T) {
 		for _, named := range []bool{false, true} {
 			synctest.Test(t, func(t *testing.T) {
 				wire := &pipes{peers: c.peers}
-				d := &Dialer{Mode: c.mode, Peers: new(Peers), Dial: wire.dial, Direct: true, Config: transport.Config{Garbage: []byte{}}}
+				told := 0
+				d := &Dialer{Mode: c.mode, Peers: new(Peers), Dial: wire.dial, Direct: true, Config: transport.Config{Garbage: []byte{}},
+					OnV1: func(addr string, link Link) {
+						if told++; addr != addrA || link.Cause == nil || link.V2 != nil || link.Overlay {
+							t.Errorf("%s, named: %v: told of %s, %+v", c.name, named, addr, link)
+						}
+					}}
 				if c.mode == Overlay {
 					d.Overlay = func(context.Context, string, net.Addr) error { return errors.New("it does not encrypt") }
 				}
@@ -141,6 +148,9 @@ func TestDialContextDecides(t *testing.T) {
 				}
 				time.Sleep(time.Hour) // nothing comes later
 				synctest.Wait()
+				if (told == 1) != (c.speaks == "v1") || told > 1 {
+					t.Errorf("%s, named: %v: spoke %q, told %d times", c.name, named, speaks, told)
+				}
 				if got := d.Peers.Lookup(addrA); got != c.after || len(wire.dialled) != c.dials {
 					t.Errorf("%s, named: %v: the peer is known as %v, dialled %v", c.name, named, got, wire.dialled)
 				}
@@ -178,7 +188,7 @@ func (d *Dialer) exchangeVersions(t *testing.T, size int) (speaks string, err er
 	return conn.Transport(), nil
 }
 
-// The errors of Upgrade arrive unchanged, and nothing is left open.
+// The errors of Upgrade arrive with the address, and nothing is left open.
 func TestDialContextErrors(t *testing.T) {
 	for _, named := range []bool{false, true} {
 		for _, c := range []struct {
@@ -206,7 +216,8 @@ func TestDialContextErrors(t *testing.T) {
 				if named {
 					d.Config.Magic = mainnet
 				}
-				if speaks, err := d.exchangeVersions(t, 1); !c.is(err) {
+				speaks, err := d.exchangeVersions(t, 1)
+				if !c.is(err) || !isA[*transport.HandshakeError](err) || !strings.HasPrefix(err.Error(), addrA+": the v2 handshake failed ") {
 					t.Errorf("%s, named: %v: spoke %q, %v", c.name, named, speaks, err)
 				}
 			})

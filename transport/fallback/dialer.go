@@ -124,6 +124,11 @@ type Dialer struct {
 	// encrypts.
 	Overlay func(ctx context.Context, host string, via net.Addr) error
 
+	// OnV1, if not nil, is called by DialContext, or the first Write, when v1 was decided
+	// on and before any of it is sent, so that a program can log it: link.Cause is why,
+	// and with link.Overlay the network encrypts. It must not use link.V1.
+	OnV1 func(addr string, link Link)
+
 	// DialTimeout limits connecting to all of a name's addresses together, once they
 	// are known. Zero means 5 s, as in Bitcoin Core, or a minute through a proxy.
 	DialTimeout time.Duration

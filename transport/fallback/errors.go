@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"bip324proxy/internal/plain"
+	"bip324proxy/transport"
 )
 
 var (
@@ -22,6 +23,22 @@ var (
 	errNoOverlay = errors.New("its network does not encrypt")
 )
 
+// withAddr returns err, of a handshake with the peer at addr, with the address before it
+// and what may help after it.
+func withAddr(addr string, err error) error {
+	var e *transport.HandshakeError
+	if errors.As(err, &e) && e.Stage == transport.StageGarbage && (e.TimedOut() || e.HungUp()) { // each side waits for a terminator that the other does not send
+		return fmt.Errorf("%s: %w; the peer may be on another network", addr, err)
+	}
+	return fmt.Errorf("%s: %w", addr, err)
+}
+
+// dialAddr is an address that was asked for, as in errors of net.Dialer.
+type dialAddr struct{ network, addr string }
+
+func (a dialAddr) Network() string { return a.network }
+func (a dialAddr) String() string  { return a.addr }
+
 // RedialError reports that v1 was allowed, but a second connection to the peer, for
 // v1 or for another v2 handshake, failed.
 type RedialError struct {
@@ -31,7 +48,7 @@ type RedialError struct {
 }
 
 func (e *RedialError) Error() string {
-	return fmt.Sprintf("no second connection to %s: %s; the first: %v", e.Addr, plain.Words(e.Err), e.First)
+	return fmt.Sprintf("%v; a second connection failed: %s", e.First, plain.Words(e.Err))
 }
 
 // Unwrap returns both errors.
@@ -42,7 +59,10 @@ type ProvenV2Error struct {
 	Err error // why the v2 handshake failed
 }
 
-func (e *ProvenV2Error) Error() string { return e.Err.Error() }
+func (e *ProvenV2Error) Error() string {
+	return e.Err.Error() + "; v1 is not spoken to a peer that is known to speak v2"
+}
+
 func (e *ProvenV2Error) Unwrap() error { return e.Err }
 
 // OverlayError reports that a peer seems to speak v1 only, and that Overlay forbids
