@@ -89,8 +89,8 @@ func (b *Body) free() {
 // ReadBody reads n bytes into b, which must be released, between head and tail spare
 // bytes, and writes each piece to sum, if not nil, as it arrives. It waits for at most
 // BodyTimeout for memory, and again for the bytes. The memory in use grows with what has
-// arrived: see Memory; on the heap, in two steps, unless a body can be used again. The end of the stream within the body
-// is io.ErrUnexpectedEOF.
+// arrived: see Memory; on the heap, in two steps, unless a body can be used again. The end
+// of the stream within the body is io.ErrUnexpectedEOF.
 //
 // After os.ErrDeadlineExceeded b is partial, and holds what has arrived: the same call
 // goes on from there. After other errors b is released.
