@@ -15,7 +15,7 @@ import (
 	"bip324proxy/v1v2"
 )
 
-var regtest = [4]byte{0xfa, 0xbf, 0xb5, 0xda}
+var regtest = transport.Regtest.Magic
 
 // version is a Bitcoin program's first message. A real one has more in it.
 var version = v1v2.AppendMessage(nil, regtest, v1v2.TypeOf("version"), make([]byte, 86))

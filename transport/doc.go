@@ -8,8 +8,8 @@
 //	nc, err := net.Dial("tcp", "192.0.2.1:8333")
 //	...
 //	conn, err := transport.Client(ctx, nc, transport.Config{
-//		Magic: [4]byte{0xf9, 0xbe, 0xb4, 0xd9}, // mainnet
-//		First: [][]byte{version},               // leaves with our version packet
+//		Magic: transport.Mainnet.Magic,
+//		First: [][]byte{version}, // leaves with our version packet
 //	})
 //
 // [Handshake] is the same handshake without a socket, for programs with an event loop.

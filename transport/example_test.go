@@ -10,7 +10,7 @@ import (
 	"bip324proxy/transport"
 )
 
-var regtest = [4]byte{0xfa, 0xbf, 0xb5, 0xda}
+var regtest = transport.Regtest.Magic
 
 // The example runs both roles over one connection.
 func Example() {

@@ -13,15 +13,18 @@ type Network struct {
 	Port  string  // that nodes listen on by default
 }
 
-// Networks are the networks that have a name. A custom signet has none.
-var Networks = []Network{
-	{"mainnet", [4]byte{0xf9, 0xbe, 0xb4, 0xd9}, "8333"},
-	{"testnet3", [4]byte{0x0b, 0x11, 0x09, 0x07}, "18333"},
-	{"testnet4", [4]byte{0x1c, 0x16, 0x3f, 0x28}, "48333"},
-	{"signet", [4]byte{0x0a, 0x03, 0xcf, 0x40}, "38333"},
-	{"regtest", [4]byte{0xfa, 0xbf, 0xb5, 0xda}, "18444"},
-	{"simnet", [4]byte{0x16, 0x1c, 0x14, 0x12}, "18555"},
-}
+// The networks that have a name. A custom signet has none.
+var (
+	Mainnet  = Network{"mainnet", [4]byte{0xf9, 0xbe, 0xb4, 0xd9}, "8333"}
+	Testnet3 = Network{"testnet3", [4]byte{0x0b, 0x11, 0x09, 0x07}, "18333"}
+	Testnet4 = Network{"testnet4", [4]byte{0x1c, 0x16, 0x3f, 0x28}, "48333"}
+	Signet   = Network{"signet", [4]byte{0x0a, 0x03, 0xcf, 0x40}, "38333"}
+	Regtest  = Network{"regtest", [4]byte{0xfa, 0xbf, 0xb5, 0xda}, "18444"}
+	Simnet   = Network{"simnet", [4]byte{0x16, 0x1c, 0x14, 0x12}, "18555"}
+)
+
+// Networks are all of them.
+var Networks = []Network{Mainnet, Testnet3, Testnet4, Signet, Regtest, Simnet}
 
 // NetworkName returns the name of the network with the given magic, or the magic in
 // hexadecimal if it has none.

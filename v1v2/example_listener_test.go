@@ -13,7 +13,7 @@ import (
 	"bip324proxy/v1v2"
 )
 
-var mainnet = [4]byte{0xf9, 0xbe, 0xb4, 0xd9}
+var mainnet = transport.Mainnet.Magic
 
 // The example puts a Listener in front of a node that speaks v1 only: its peers speak v2.
 func ExampleListener() {

@@ -14,7 +14,7 @@ import (
 	"bip324proxy/v1v2"
 )
 
-var config = transport.Config{Magic: [4]byte{0xfa, 0xbf, 0xb5, 0xda}} // of regtest
+var config = transport.Config{Magic: transport.Regtest.Magic}
 
 func main() {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
