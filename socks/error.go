@@ -125,8 +125,14 @@ func (e *UpstreamError) Error() string {
 	return fmt.Sprintf("the upstream proxy at %s did not %s %s: %s", e.Upstream, what, e.Dest, why)
 }
 
-// Cause returns what is wrong with the proxy itself, in words, without its address.
-func (e *UpstreamError) Cause() string { return plain.Words(e.Err) }
+// Cause returns what is wrong with the proxy itself, or its reply, in words, without
+// addresses.
+func (e *UpstreamError) Cause() string {
+	if e.Code != Succeeded {
+		return e.Code.String()
+	}
+	return plain.Words(e.Err)
+}
 
 // Unwrap returns the cause.
 func (e *UpstreamError) Unwrap() error { return e.Err }

@@ -3,6 +3,7 @@ package socks
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"net"
 	"net/netip"
@@ -38,6 +39,11 @@ type Upstream struct {
 	// these streams from those of other programs. It is not a password: a proxy that
 	// supports no authentication is used without it. It may be empty.
 	Mark Credentials
+
+	// Isolate makes DialContext send random credentials, others each time, if there are no
+	// Credentials: Tor then uses another circuit for each connection. By default Bitcoin
+	// Core does that, too. A proxy that supports no credentials is an error.
+	Isolate bool
 
 	// Control, if not nil, is net.Dialer's for connections to the proxy.
 	Control func(network, address string, c syscall.RawConn) error `json:"-"`
@@ -143,7 +149,7 @@ func (u *Upstream) Dial(ctx context.Context, dest Addr, client Credentials) (net
 }
 
 // DialContext connects to addr, "host:port", through the proxy, like Dial for a client
-// without credentials. It is for programs that take a net.Dialer's DialContext, and for the
+// without credentials, or with random ones if u.Isolate is set. It is for programs that take a net.Dialer's DialContext, and for the
 // Dial of a fallback.Dialer. With tcp4 and tcp6 it refuses names: which family the proxy
 // connects to is unknown.
 func (u *Upstream) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -160,7 +166,11 @@ func (u *Upstream) DialContext(ctx context.Context, network, addr string) (net.C
 	if err != nil {
 		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
 	}
-	return u.Dial(ctx, dest, Credentials{})
+	var client Credentials
+	if u.Isolate {
+		client = Credentials{rand.Text(), rand.Text()}
+	}
+	return u.Dial(ctx, dest, client)
 }
 
 // Resolve resolves dest, which may be an address, through the proxy with Tor's RESOLVE.

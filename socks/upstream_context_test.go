@@ -6,6 +6,7 @@ import (
 	"io"
 	"log"
 	"net"
+	"sync"
 	"testing"
 
 	"github.com/armon/go-socks5"
@@ -64,6 +65,77 @@ func TestUpstreamDialContext(t *testing.T) {
 		conn.Close()
 		if got := <-asked; got != c.asked {
 			t.Errorf("%s %s: the proxy was asked for %s, want %s", c.network, c.addr, got, c.asked)
+		}
+	}
+}
+
+// given is a credential store that accepts all, and keeps what was given.
+type given struct {
+	mu  sync.Mutex
+	all []Credentials
+}
+
+func (g *given) Valid(user, password string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.all = append(g.all, Credentials{user, password})
+	return true
+}
+
+// With Isolate, an independent server is given other credentials for each connection, unless there
+// are Credentials. A server without authentication is an error: it would not isolate.
+func TestUpstreamIsolate(t *testing.T) {
+	echo := upstreamAt(t, "tcp", "127.0.0.1:0", func(conn net.Conn) { io.Copy(conn, conn) })
+	got := new(given)
+	serve := func(methods ...socks5.Authenticator) *Upstream {
+		server, err := socks5.New(&socks5.Config{AuthMethods: methods, Logger: log.New(io.Discard, "", 0)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return upstreamAt(t, "tcp", "127.0.0.1:0", func(conn net.Conn) { server.ServeConn(conn) })
+	}
+	up := serve(socks5.UserPassAuthenticator{Credentials: got}, socks5.NoAuthAuthenticator{})
+	dial := func() {
+		t.Helper()
+		conn, err := up.DialContext(t.Context(), "tcp", echo.Address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantEcho(t, conn)
+		conn.Close()
+	}
+	dial()
+	if len(got.all) != 0 {
+		t.Errorf("without Isolate the server was given %v", got.all)
+	}
+	up.Isolate = true
+	dial()
+	dial()
+	if len(got.all) != 2 || got.all[0].Username == got.all[1].Username || got.all[0].Password == got.all[1].Password {
+		t.Errorf("the server was given %v", got.all)
+	}
+	own := Credentials{"alice", "secret"}
+	up.Credentials = &own
+	dial()
+	if len(got.all) != 3 || got.all[2] != own {
+		t.Errorf("with Credentials the server was given %v", got.all)
+	}
+
+	none := serve()
+	none.Isolate = true
+	if conn, err := none.DialContext(t.Context(), "tcp", echo.Address); conn != nil || !errors.Is(err, ErrCredentialsUnsupported) {
+		t.Errorf("without authentication: got %v, %v", conn, err)
+	}
+}
+
+// Cause has the words of a reply, or of what happened instead.
+func TestUpstreamErrorCause(t *testing.T) {
+	for want, e := range map[string]*UpstreamError{
+		"connection refused":        {Stage: StageRequest, Code: ConnectionRefused},
+		"the connection was closed": {Stage: StageGreeting, Err: io.EOF},
+	} {
+		if got := e.Cause(); got != want {
+			t.Errorf("got %q, want %q", got, want)
 		}
 	}
 }
