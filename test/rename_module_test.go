@@ -119,9 +119,9 @@ func libraryPage(t *testing.T, tree, path string) {
 		t.Fatal(err)
 	}
 	for text, want := range map[string]bool{
-		"\n`go get " + path + "/transport/fallback` adds it": true,
-		"\nThen:\n\n    go mod init headers\n    go get . ":  true,
-		"replace": false, "clone": false, "can fetch": false, "rename-module": false, "<!--": false, "-->": false,
+		"\n`go get " + path + "/transport/fallback` adds it":                   true,
+		"\nThen run these commands.\n\n    go mod init headers\n    go get . ": true,
+		"replace": false, "clone": false, "can fetch": false, "rename-module": false,
 	} {
 		if strings.Contains(string(page), text) != want {
 			t.Errorf("docs/library.md contains %q: %v, want %v", text, !want, want)
