@@ -25,8 +25,8 @@ type MemoryUsage struct {
 // Usage reports how much is in use.
 func (m *Memory) Usage() MemoryUsage { return MemoryUsage((*stream.Memory)(m).Usage()) }
 
-// Config configures a handshake and its connection. Only Magic is required; with all
-// else zero the connection looks like one of Bitcoin Core.
+// Config configures a handshake and its connection. Only Magic is required, and in
+// a fallback.Dialer not even that; with all else zero the connection looks like one of Bitcoin Core.
 type Config struct {
 	// Magic is the network's message start, in wire order.
 	Magic [4]byte

@@ -83,8 +83,8 @@ func newConn(nc net.Conn) *Conn {
 	return c
 }
 
-// Transport returns "v2", "v1" or, until that is decided, "detecting": the words of Bitcoin
-// Core's getpeerinfo.
+// Transport returns "v2", "v1" or, until that is decided and after it has failed,
+// "detecting": the words of Bitcoin Core's getpeerinfo.
 func (c *Conn) Transport() string {
 	switch {
 	case !c.open():
@@ -96,7 +96,8 @@ func (c *Conn) Transport() string {
 }
 
 // SessionID returns BIP324's session id, and false if the peer does not speak v2 or the
-// handshake is not done. If it is the same at both ends, there is no man in the middle.
+// handshake is not done. If it is the same at both ends, there is no man in the middle. In
+// hexadecimal it is the session_id of Bitcoin Core's getpeerinfo.
 func (c *Conn) SessionID() (id [32]byte, ok bool) {
 	if !c.open() || c.peer == nil {
 		return id, false

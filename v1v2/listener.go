@@ -39,8 +39,9 @@ type Listener struct {
 	// the peer. A zero FirstByteTimeout means 15 seconds, a nil Semaphore one of GOMAXPROCS.
 	Config transport.Config
 
-	// AllowV1 makes Accept return peers that speak v1, in plaintext. Their Transport is
-	// "v1". By default they are closed, and nothing is sent to them.
+	// AllowV1 makes Accept return peers that speak v1 on this network, in plaintext. Their
+	// Transport is "v1". By default they are closed, and nothing is sent to them. Peers that
+	// speak v1 on another network are always closed (transport.ErrV1OtherNetwork).
 	AllowV1 bool
 
 	// HandshakeTimeout limits each handshake. Zero means 30 seconds.

@@ -120,8 +120,8 @@ type Dialer struct {
 	// Overlay returns nil if the network encrypts all the way to host, as Tor and
 	// CJDNS do, or why it does not count. via is the remote address of the connection
 	// to host: the proxy's where Dial goes through one. Overlay is called only when v1
-	// is about to be spoken, and may use the network. Nil means that no network
-	// encrypts.
+	// is about to be spoken, in Mode Always for Link.Overlay alone, and may use the
+	// network: v1 waits for it. Nil means that no network encrypts.
 	Overlay func(ctx context.Context, host string, via net.Addr) error
 
 	// OnV1, if not nil, is called by DialContext, or the first Write, when v1 was decided

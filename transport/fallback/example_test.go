@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"strings"
 	"time"
@@ -124,6 +125,32 @@ func ExampleDialer_mode() {
 	// Output:
 	// never: 0 bytes received, hung up: true
 	// always: v1
+}
+
+// With Overlay, v1 is spoken where the network encrypts all the way to the peer: to an onion service,
+// through a Tor on this machine.
+func ExampleDialer_overlay() {
+	tor, err := socks.ParseUpstream("socks5://127.0.0.1:9050")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	dialer := fallback.Dialer{
+		Mode:  fallback.Overlay,
+		Peers: new(fallback.Peers),
+		Dial:  tor.DialContext,
+		Overlay: func(ctx context.Context, host string, via net.Addr) error {
+			if !strings.HasSuffix(host, ".onion") {
+				return errors.New("it is not an onion service")
+			}
+			_, err := tor.ProbeTor(ctx) // other proxies do not encrypt
+			return err
+		},
+		OnV1: func(addr string, link fallback.Link) { log.Printf("v1 to %s: %v", addr, link.Cause) },
+	}
+	fmt.Println(dialer.Overlay(context.Background(), "192.0.2.1", nil))
+	// Output:
+	// it is not an onion service
 }
 
 // v1Node returns the address of a node that speaks only v1, and hangs up on anything else.
