@@ -44,7 +44,8 @@ func TestProgramOnLibraryPage(t *testing.T) {
 	}
 	if host, _, _ := strings.Cut(module, "/"); strings.Contains(host, ".") { // renamed: Go would fetch what was published
 		first := strings.SplitAfter(commands, "\n")[0]
-		commands = replaced(t, commands, first, first+"go mod edit -replace="+module+"="+clone+"\n")
+		version := runIn(t, ".", nil, "go", "list", "-m", "-f", "{{.Version}}", module)
+		commands = replaced(t, commands, first, first+"go mod edit -require="+module+"@"+version+" -replace="+module+"="+clone+"\n")
 	} else {
 		commands = replaced(t, commands, cloneOnPage, clone)
 	}

@@ -84,9 +84,9 @@ func TestRenameModule(t *testing.T) {
 	old := runIn(t, tree, nil, "go", "list", "-m")
 	const owner = "github.com/someone" // the command must not find the whole path here
 	path, v2 := owner+"/bip324-proxy", owner+"/bip324-proxy/v2"
-	// With -trimpath, the next run finds everything compiled, although its directory is another. One processor is left to
-	// other tests, which wait for timers.
-	env := []string{"GOFLAGS=-trimpath -buildvcs=false", "GOMAXPROCS=1"}
+	// One processor is left to other tests, which wait for timers. Without -trimpath, the standard library is compiled
+	// already.
+	env := []string{"GOFLAGS=-buildvcs=false", "GOMAXPROCS=1"}
 
 	rename(t, tree, path)
 	for line := range strings.Lines(left(tree, old)) {
@@ -197,7 +197,7 @@ func fetchAndRun(t *testing.T, tree, path string) {
 	fileURL := func(path string) string { return "file:///" + strings.TrimPrefix(filepath.ToSlash(path), "/") }
 	cache := fileURL(runIn(t, tree, nil, "go", "env", "GOMODCACHE")) + "/cache/download"
 	env := []string{
-		"GOMAXPROCS=1", "GOMODCACHE=" + t.TempDir(), "GOFLAGS=-mod=mod -modcacherw -trimpath -buildvcs=false",
+		"GOMAXPROCS=1", "GOMODCACHE=" + t.TempDir(), "GOFLAGS=-mod=mod -modcacherw -buildvcs=false",
 		"GOPRIVATE=" + path, "GOPROXY=" + cache + "," + runIn(t, tree, nil, "go", "env", "GOPROXY"),
 		"GIT_ALLOW_PROTOCOL=file", "GIT_CONFIG_COUNT=1",
 		"GIT_CONFIG_KEY_0=url." + fileURL(tree) + ".insteadOf", "GIT_CONFIG_VALUE_0=https://" + path,
