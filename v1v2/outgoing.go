@@ -54,6 +54,9 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 		k, err := c.write(p[n:], settled)
 		n += k
 		if err != nil {
+			if err == errBegun {
+				continue // the protocol is being decided by Handshake
+			}
 			if settled {
 				c.peer.Flush() // what was taken before; err says more
 			}
@@ -125,8 +128,10 @@ func (c *Conn) write(p []byte, settled bool) (n int, err error) {
 // header parses the header in head.
 func (c *Conn) header(settled bool) (h header, err error) {
 	o := &c.out
-	magic := c.magic
-	if !settled {
+	var magic [4]byte
+	if settled {
+		magic = c.magic
+	} else {
 		if string(o.head[4:4+len(VersionPrefix)]) != VersionPrefix {
 			o.err = ErrNotVersion
 			return h, o.err
@@ -223,11 +228,12 @@ func (c *Conn) noteVersion(t Type, payload []byte) {
 	}
 }
 
-// sendFirst begins to decide the protocol, and has the first message sent.
+// sendFirst begins to decide the protocol, and has the first message sent. The error is
+// errBegun.
 func (c *Conn) sendFirst(t Type, payload []byte) error {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	if !c.begun(cancel) {
-		return nil
+		return errBegun
 	}
 	first := &firstMessage{t, bytes.Clone(payload)}
 	c.use.Add(2)
