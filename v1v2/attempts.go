@@ -73,6 +73,9 @@ func (s *attempts) crowdOut() {
 // networkOf returns the part of addr that whoever has that address has most likely all of;
 // the zero Prefix if addr has no IP address.
 func networkOf(addr net.Addr) netip.Prefix {
+	if addr == nil {
+		return netip.Prefix{}
+	}
 	at, err := netip.ParseAddrPort(addr.String())
 	if err != nil {
 		return netip.Prefix{}

@@ -331,3 +331,27 @@ func TestListenerNeedsMagic(t *testing.T) {
 		t.Errorf("got %v, want %v", err, errNoMagic)
 	}
 }
+
+// oddConn is a connection without an address that never has anything to read.
+type oddConn struct{ net.Conn }
+
+func (oddConn) RemoteAddr() net.Addr       { return nil }
+func (oddConn) Read(p []byte) (int, error) { return 0, nil }
+
+// A Listener of someone else's making may return any kind of net.Conn.
+func TestListenerOddConn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		failed := make(chan error, 1)
+		h := newHall(t, func(l *Listener) {
+			l.OnFailure = func(peer net.Addr, err error) { failed <- err }
+		})
+		theirs, ours := net.Pipe()
+		defer theirs.Close()
+		h.next <- oddConn{ours}
+		go h.Accept()
+		if err := <-failed; !errors.Is(err, io.ErrNoProgress) {
+			t.Errorf("got %v, want %v", err, io.ErrNoProgress)
+		}
+		h.Close()
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"time"
@@ -54,9 +55,12 @@ func readStart(ctx context.Context, nc *stream.Socket, cfg *transport.Config) (r
 	for start := v1Start(cfg); err == nil && len(received) < startSize && bytes.HasPrefix(start, received); {
 		var n int
 		n, err = nc.Read(received[len(received):cap(received)])
-		if received = received[:len(received)+n]; n > 0 {
+		switch received = received[:len(received)+n]; {
+		case n > 0:
 			err = nil // if it stays, the next read returns it
 			nc.SetReadDeadline(time.Time{})
+		case err == nil:
+			err = io.ErrNoProgress
 		}
 	}
 	switch aborted := !stop(); {
