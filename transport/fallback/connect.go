@@ -118,7 +118,7 @@ func (d *Dialer) otherAddresses(ctx context.Context, addr string, nc net.Conn) (
 		return nil, false
 	}
 	ips, _ := d.lookUp(ctx, resolve, host)
-	reached := CanonicalAddr(nc.RemoteAddr().String())
+	reached := d.reached(nc)
 	var unknown []string
 	for _, ip := range ips {
 		other := CanonicalAddr(net.JoinHostPort(ip.String(), port))

@@ -186,3 +186,19 @@ func TestDialContextTogether(t *testing.T) {
 		t.Errorf("the peer is known as %v", got)
 	}
 }
+
+// A Dial of the program's own may return a connection without an address.
+func TestDialContextNoRemoteAddr(t *testing.T) {
+	wire := &pipes{peers: []pipePeer{hangsUpAfter(0)}}
+	d := &Dialer{Direct: true, Config: transport.Config{Magic: mainnet},
+		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			nc, err := wire.dial(ctx, network, addr)
+			return &remoteAt{nc, nil}, err
+		},
+		Resolve: func(context.Context, string) ([]netip.Addr, error) {
+			return []netip.Addr{netip.MustParseAddr("192.0.2.1")}, nil
+		}}
+	if _, err := d.DialContext(t.Context(), "tcp", "node.example:8333"); !errors.As(err, new(*transport.HandshakeError)) {
+		t.Errorf("got %v, want a *transport.HandshakeError", err)
+	}
+}

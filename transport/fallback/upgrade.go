@@ -208,5 +208,3 @@ func (d *Dialer) handshakeOn(ctx context.Context, nc net.Conn, cfg transport.Con
 	defer cancel()
 	return transport.Client(ctx, nc, cfg)
 }
-
-func (d *Dialer) firstByteTimeout() time.Duration { return cmp.Or(d.FirstByteTimeout, 3*time.Second) }
