@@ -217,7 +217,7 @@ func TestTooLargeForV1(t *testing.T) {
 			if err := s.peer.WritePacket(v2Bytes("tx", payload[:MaxPayload+n])); err != nil {
 				t.Fatal(err)
 			}
-			checkEnded(t, <-s.downEnded, PeerSide, isLength(MaxPayload+n))
+			checkEnded(t, <-s.downEnded, PeerSide, isLength(int64(MaxPayload+n)))
 			got := make([]byte, len(ping))
 			if _, err := io.ReadFull(s.client, got); err != nil || !bytes.Equal(got, ping) {
 				t.Errorf("got %x, %v", got, err)

@@ -87,13 +87,13 @@ func TestReadErrors(t *testing.T) {
 			peer.WritePacket(v2Bytes("tx", testBytes(transport.MaxContents, 1)[:MaxPayload+n]))
 		}()
 		got, err := io.ReadAll(struct{ io.Reader }{conn})
-		if !bytes.Equal(got, ping) || !isLength(MaxPayload+n)(err) {
+		if !bytes.Equal(got, ping) || !isLength(int64(MaxPayload+n))(err) {
 			t.Errorf("%d bytes too large: got %d bytes, %v", n, len(got), err)
 		}
 		if _, again := conn.Read(make([]byte, 1)); again != err {
 			t.Errorf("then: got %v, want the same error", again)
 		}
-		if _, err := conn.WriteTo(io.Discard); !isLength(MaxPayload + n)(err) {
+		if _, err := conn.WriteTo(io.Discard); !isLength(int64(MaxPayload + n))(err) {
 			t.Errorf("WriteTo then: got %v, want the same error", err)
 		}
 	}

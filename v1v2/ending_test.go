@@ -25,10 +25,10 @@ func is(target error) func(error) bool {
 	return func(err error) bool { return errors.Is(err, target) }
 }
 
-func isLength(n int) func(error) bool {
+func isLength(n int64) func(error) bool {
 	return func(err error) bool {
 		var length *LengthError
-		return errors.As(err, &length) && length.Length == uint32(n)
+		return errors.As(err, &length) && int64(length.Length) == n
 	}
 }
 
