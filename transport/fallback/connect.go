@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"bip324proxy/internal/dial"
 )
@@ -53,9 +54,14 @@ func (d *Dialer) Connect(ctx context.Context, addr string) (net.Conn, error) {
 // NeedsProxy reports whether host is a name that only Tor or I2P can reach. A Dialer
 // without a proxy does not even look it up: no DNS server may learn it.
 func NeedsProxy(host string) bool {
-	name := strings.ToLower(strings.TrimRight(host, "."))
+	name := strings.ToLower(strings.TrimRightFunc(otherDots.Replace(host), func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) // as copied from a text
+	}))
 	return strings.HasSuffix(name, ".onion") || strings.HasSuffix(name, ".i2p")
 }
+
+// otherDots replaces the dots that separate labels in other scripts (RFC 3490, section 3.1).
+var otherDots = strings.NewReplacer("\u3002", ".", "\uff0e", ".", "\uff61", ".")
 
 // resolver returns Resolve, or nil where a proxy resolves names.
 func (d *Dialer) resolver() func(context.Context, string) ([]netip.Addr, error) {

@@ -126,7 +126,8 @@ func TestDialContextNoLookup(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"peer.onion:8333", "PEER.Onion.:8333", "peer.b32.i2p:0"} {
+	for _, name := range []string{"peer.onion:8333", "PEER.Onion.:8333", "peer.b32.i2p:0",
+		"peer.onion :8333", "peer.onion..\t:8333", "peer.onion/:8333", "peer\u3002onion:8333", "peer\uff0eonion\uff61:8333", "[peer.onion]:8333"} {
 		for _, d := range []*Dialer{{}, {Resolve: resolve}, {Direct: true, Resolve: resolve, Dial: func(context.Context, string, string) (net.Conn, error) {
 			t.Errorf("dialled %s", name)
 			return nil, io.EOF
