@@ -3,6 +3,7 @@ package stream
 import (
 	"bytes"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -129,6 +130,9 @@ func (w *Writer) send(p []byte) error {
 		}
 	}
 	n, err := w.socket.Conn.Write(p)
+	if err == nil && n < len(p) {
+		err = io.ErrShortWrite
+	}
 	if err == nil {
 		return nil
 	}

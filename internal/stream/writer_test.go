@@ -246,3 +246,17 @@ func TestWriterAllocations(t *testing.T) {
 type discard struct{ net.Conn }
 
 func (discard) Write(p []byte) (int, error) { return len(p), nil }
+
+// A socket that takes less than it was given, without an error, is not written to any more: the
+// peer's stream lacks the rest.
+func TestWriterShortWrite(t *testing.T) {
+	conn := &recorder{fail: 1}
+	w := NewWriter(conn)
+	put(t, w, []byte("four"))
+	if err := w.Flush(); err != io.ErrShortWrite {
+		t.Errorf("got %v, want %v", err, io.ErrShortWrite)
+	}
+	if err := w.FlushWith([]byte("more")); err != io.ErrShortWrite || len(conn.writes) != 1 {
+		t.Errorf("then: got %v after %d writes", err, len(conn.writes))
+	}
+}
