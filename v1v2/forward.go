@@ -48,7 +48,7 @@ func (c *Conn) sendBegun(r *Reader) (n int64, err error) {
 	for {
 		lacks, err := c.lacks()
 		if err != nil {
-			return n, &EndError{PeerSide, err}
+			return n, &EndError{faultOf(err), err}
 		}
 		if lacks == 0 {
 			return n, nil
@@ -133,7 +133,7 @@ func (c *Conn) sendAll(r *Reader) (n int64, err error) {
 			}
 			hasTurn = true
 			if err := c.out.err; err != nil {
-				return n, &EndError{PeerSide, err}
+				return n, &EndError{faultOf(err), err}
 			}
 		}
 		size := len(m.Raw())
