@@ -126,7 +126,8 @@ func (c *Conn) SetDeadline(t time.Time) error {
 }
 
 // SetReadDeadline makes Read and WriteTo fail with os.ErrDeadlineExceeded at t, also those
-// in progress. Zero means never. transport.Config.ReadTimeout applies as well.
+// in progress. Zero means never. If the peer speaks v2, transport.Config.ReadTimeout
+// applies as well.
 func (c *Conn) SetReadDeadline(t time.Time) error {
 	return c.setDeadline(&c.reads, t, link.SetReadDeadline)
 }
@@ -188,7 +189,8 @@ func (c *Conn) closeWrite() error {
 }
 
 // Close closes the connection at once. It makes calls in progress fail with net.ErrClosed,
-// and zeroes the keys when they have returned.
+// and zeroes the keys when they have returned. It does not end ReadFrom's wait for its
+// source, or WriteTo's for its destination.
 func (c *Conn) Close() error {
 	for {
 		use := c.use.Load()

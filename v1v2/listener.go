@@ -26,7 +26,9 @@ var (
 //
 // Peers cannot hold up each other: handshakes run at the same time, each with a time limit,
 // and when too many have begun, the oldest of the network (IPv4 /24, IPv6 /48) that has the
-// most of them is closed. A connection costs no cryptography before its first bytes show
+// most of them is closed. Behind an onion service or a proxy all peers are of one network:
+// then whoever connects more than MaxHandshakes times within the time that a handshake takes
+// keeps the others out. A connection costs no cryptography before its first bytes show
 // that it is not v1. What the peer may do after its handshake is up to the program, which
 // should set ReadTimeout, WriteTimeout and Memory in Config, and limit how many Conns it has.
 //
@@ -40,8 +42,9 @@ type Listener struct {
 	Config transport.Config
 
 	// AllowV1 makes Accept return peers that speak v1 on this network, in plaintext. Their
-	// Transport is "v1". By default they are closed, and nothing is sent to them. Peers that
-	// speak v1 on another network are always closed (transport.ErrV1OtherNetwork).
+	// Transport is "v1", and the timeouts and the Memory in Config do not apply to them. By
+	// default they are closed, and nothing is sent to them. Peers that speak v1 on another
+	// network are always closed (transport.ErrV1OtherNetwork).
 	AllowV1 bool
 
 	// HandshakeTimeout limits each handshake. Zero means 30 seconds.
