@@ -272,17 +272,18 @@ func (s *session) speakV2(peer *transport.Conn) (relay func() error) {
 	s.logOpen("v2", "session_id", hexID)
 	conn := v1v2.NewConn(peer, s.magic)
 	conn.Sent, conn.Received = &s.up, &s.down
-	return func() error { return s.bridge(conn) }
+	return func() error { return s.bridge(peer, conn) }
 }
 
-// bridge translates until either side ends. It passes on the end of one side's stream and
-// gives the other direction LingerTimeout to finish.
-func (s *session) bridge(peer *v1v2.Conn) error {
+// bridge translates until either side ends; peer is on v2. It passes on the end of one
+// side's stream and gives the other direction LingerTimeout to finish.
+func (s *session) bridge(v2 *transport.Conn, peer *v1v2.Conn) error {
 	out := stream.NewWriter(s.client)
 	out.SetStall(s.server.idleTimeout())
 	ends := make(chan error, 2)
 	go func() {
 		_, err := peer.WriteTo(out)
+		v2.Release() // not when the session has lingered
 		err = ended(v1v2.PeerSide, err)
 		ends <- err
 		s.endOther(err, s.client.CloseWrite)

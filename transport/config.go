@@ -70,8 +70,9 @@ type Config struct {
 	// for ever. Nil means the heap, without a limit.
 	Memory *Memory
 
-	// WriteTimeout, if not zero, makes a write fail for good when the peer takes nothing
-	// for so long, give or take an eighth.
+	// WriteTimeout, if not zero, makes a write fail with os.ErrDeadlineExceeded, and all
+	// later ones with ErrStalled, when the peer takes nothing for so long, give or take an
+	// eighth.
 	WriteTimeout time.Duration
 }
 

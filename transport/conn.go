@@ -187,8 +187,9 @@ func (in *receiving) read() (contents []byte, decoy bool, err error) {
 // WritePacket sends contents, at most MaxContents bytes, as one packet, in one write
 // with what was queued before. After a *PendingError it counts as sent: the next call
 // that writes sends the rest of it first. After another error that is
-// os.ErrDeadlineExceeded it was not sent, nor was any part of it, unless WriteTimeout has
-// passed, which is final. So is every other error, except a *SizeError.
+// os.ErrDeadlineExceeded it was not sent, nor was any part of it; if Config.WriteTimeout
+// has passed, all later calls return ErrStalled. Every other error, except a *SizeError,
+// is final.
 func (c *Conn) WritePacket(contents []byte) error { return c.write(contents, false) }
 
 // WriteDecoy is like WritePacket, but the peer ignores the packet.

@@ -330,11 +330,11 @@ func TestIdleTimeouts(t *testing.T) {
 			t.Fatalf("got %v after %v", err, took)
 		}
 		for _, w := range writers {
-			if again := w.send(client, []byte("more")); !errors.Is(again, os.ErrDeadlineExceeded) {
+			if again := w.send(client, []byte("more")); !errors.Is(again, ErrStalled) {
 				t.Errorf("%s: got %v", w.name, again)
 			}
 		}
-		if err := client.CloseWrite(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		if err := client.CloseWrite(); err != ErrStalled {
 			t.Errorf("CloseWrite: %v", err)
 		}
 	})

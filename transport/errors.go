@@ -9,6 +9,7 @@ import (
 
 	"bip324proxy/internal/errno"
 	"bip324proxy/internal/plain"
+	"bip324proxy/internal/stream"
 )
 
 // Stage is the progress of a handshake.
@@ -42,6 +43,10 @@ var (
 	// ErrV1Peer reports that the peer began with a v1 VERSION header of this network: a
 	// responder has seen 16 bytes of it and sent nothing, an initiator all 24.
 	ErrV1Peer = errors.New("the peer speaks the v1 protocol")
+
+	// ErrStalled reports a write after one that failed because the peer took nothing for
+	// Config.WriteTimeout.
+	ErrStalled = stream.ErrStalled
 
 	// ErrV1OtherNetwork reports that the peer began with a v1 VERSION header of another
 	// network.

@@ -52,7 +52,7 @@ type Listener struct {
 
 	// MaxHandshakes limits how many accepted connections Accept has not returned, whether
 	// their handshakes are done or not. Zero means 256. Each takes up to 40 KB of memory, a
-	// silent one 10 KB. While most of them are done, new ones wait for Accept.
+	// silent one 12 KB. While most of them are done, new ones wait for Accept.
 	MaxHandshakes int
 
 	// OnFailure, if not nil, is called for each accepted connection that Accept does not

@@ -29,8 +29,8 @@ type outgoing struct {
 //
 // After os.ErrDeadlineExceeded the next Write goes on: what was taken and could not be sent
 // goes first, even if p is empty. All other errors are final: ErrNotVersion, *MagicError
-// and *LengthError, which are the user's, and those of the connection; so is
-// os.ErrDeadlineExceeded once transport.Config.WriteTimeout has passed.
+// and *LengthError, which are the user's, and those of the connection. Once
+// transport.Config.WriteTimeout has passed the next Write returns transport.ErrStalled.
 func (c *Conn) Write(p []byte) (n int, err error) {
 	if err := c.begin(&c.out.turn, &c.writes); err != nil {
 		return 0, err

@@ -17,8 +17,8 @@ const BatchSize = 16 << 10
 // while it has messages. It is for one goroutine at a time; NewWriter makes one.
 //
 // After the user's deadline, see Socket.LimitWrites, the Writer keeps what it could not
-// send, and sends that before anything else. Every other error stays, a stall, too: each
-// later call returns it.
+// send, and sends that before anything else. Every other error stays: each later call
+// returns it, or ErrStalled after a stall.
 type Writer struct {
 	// Buf is what was gathered. Append to it after Reserve.
 	Buf []byte
@@ -30,6 +30,11 @@ type Writer struct {
 	rest   []byte           // what a deadline has left of a write; then Buf is empty
 	stuck  bool             // nothing of rest was sent
 }
+
+// ErrStalled means that the other side had taken nothing for too long when something was
+// sent before. The call that waited has returned os.ErrDeadlineExceeded, after which those
+// who do not know of the limit would try again, for ever.
+var ErrStalled = errors.New("the other side has taken nothing for too long")
 
 var batches = sync.Pool{New: func() any { return new([BatchSize]byte) }}
 
@@ -140,6 +145,9 @@ func (w *Writer) send(p []byte) error {
 	switch {
 	case n == len(p) || !w.keeps(err):
 		w.err, w.rest = err, nil
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			w.err = ErrStalled
+		}
 	case w.Pending():
 		w.rest, w.stuck = p[n:], n == 0
 	default:

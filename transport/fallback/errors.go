@@ -18,7 +18,7 @@ var (
 
 	// ErrNeedsProxy reports a name for which NeedsProxy is true, and a Dialer without a
 	// proxy.
-	ErrNeedsProxy = errors.New("Tor and I2P addresses cannot be reached without a proxy; set Dial to that of a SOCKS proxy")
+	ErrNeedsProxy = errors.New("addresses of Tor and I2P cannot be reached without a proxy; set Dial to that of a SOCKS proxy")
 
 	errNoOverlay = errors.New("its network does not encrypt")
 )
