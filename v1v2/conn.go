@@ -14,8 +14,8 @@ import (
 )
 
 // Conn is a net.Conn that speaks v1 to its user and v2 to the peer, or v1 if the peer
-// speaks nothing else and whoever made the Conn allows it. Its methods may be called from
-// any goroutine.
+// speaks nothing else and the Dialer or Listener allows it. Any goroutine may call its
+// methods.
 //
 // Read returns the peer's messages as a v1 stream. Write takes a v1 stream in pieces of any
 // size and sends each message once it is complete; those that one Write completes leave
@@ -23,8 +23,8 @@ import (
 // disconnects for is an error of Read or Write, and final.
 //
 // Deadlines can be set again at any time, and no byte is lost when one passes: Write
-// returns how many bytes it has taken, and sends the rest of a message that has left in
-// part before the next one.
+// returns how many bytes it has taken, and the next one first sends the rest of a message
+// of which a part has left.
 type Conn struct {
 	// Sent and Received count the messages to and from a peer that speaks v2. A program
 	// may replace them before it uses the Conn.
@@ -152,9 +152,9 @@ func (c *Conn) setDeadline(d *deadline, t time.Time, set func(link, time.Time) e
 	return nil
 }
 
-// CloseWrite closes the direction to the peer once everything was sent; Read goes on. A
-// message of which only a part was written is lost. Before anything was sent it closes the
-// connection, and Read returns io.EOF.
+// CloseWrite closes the direction to the peer once everything was sent; Read goes on, and
+// Write returns io.ErrClosedPipe. A message of which only a part was written is lost. If the
+// handshake has not begun, CloseWrite closes the connection, and Read returns io.EOF.
 func (c *Conn) CloseWrite() error {
 	if err := c.begin(&c.out.turn, &c.writes); err != nil {
 		return err

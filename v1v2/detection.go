@@ -15,16 +15,16 @@ import (
 // returns v2, or v1: a connection on which nothing was sent. If it fails it leaves no
 // connection open.
 //
-// magic is that of the network, and first, if not nil, the first message as the contents of
-// a v2 packet; a v2 peer must have been sent it (transport.Config.First). ctx ends when the
-// Conn is closed, also afterwards, and if Handshake is given up. Most programs do not need
-// this.
+// magic is that of the network. first, if not nil, is the first message as the contents of
+// a v2 packet, which Decide sends to a v2 peer (transport.Config.First). ctx ends when the
+// Conn is closed, even long after Decide has returned, or when the context of Handshake
+// ends. Most programs do not need this.
 type Decide func(ctx context.Context, magic [4]byte, first []byte) (v2 *transport.Conn, v1 net.Conn, err error)
 
-// Later returns a Conn on nc, a new connection, that calls decide once: when the first
-// message was written, a VERSION, which names the network, or in Handshake. Until then
-// nothing is sent, and Read waits. The Write of the first message waits for decide. If that
-// fails, the connection is closed, and all calls return its error.
+// Later returns a Conn on nc, a new connection, that calls decide once: in Handshake, or
+// when the first message was written, a VERSION, which names the network. Until then nothing
+// is sent, and Read waits. The Write of the first message waits for decide. If decide fails,
+// the connection is closed, and all calls return its error.
 //
 // Most programs do not need this: fallback.Dialer calls it.
 func Later(nc net.Conn, decide Decide) *Conn {
@@ -73,7 +73,9 @@ func (d *detection) open() bool { return isDone(d.decided) && d.failure == nil }
 var errBegun = errors.New("the handshake has begun")
 
 // Handshake decides at once what to speak on the network with the given magic. ctx limits
-// that, not the connection. On failure the connection is closed.
+// that, not the connection. On failure the connection is closed. It is for a Conn of Later
+// before its first message; on any other it returns an error and does nothing. Most
+// programs do not need this: fallback.Dialer calls it.
 func (c *Conn) Handshake(ctx context.Context, magic [4]byte) error {
 	if err := c.enter(); err != nil {
 		return err

@@ -23,8 +23,8 @@
 //
 // Both carry the same types and payloads, so translating is framing: nothing is added,
 // reordered or altered. Messages that Bitcoin Core drops are dropped and counted, in
-// [Counts]; what it disconnects for is an error. BIP183's ids, which it drops, are
-// translated, and sent to peers that use them. message_ids.go has the ids.
+// [Counts]; what Core disconnects for is an error. The ids of BIP183, which Core drops,
+// are translated, and sent to peers that use them. message_ids.go has the ids.
 //
 // # For a proxy
 //

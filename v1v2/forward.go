@@ -10,8 +10,8 @@ import (
 // calls it. Messages that arrive together are sent together, and none waits for the next.
 // src may be a *Reader.
 //
-// The error is an *EndError, which says whose it is, or io.Copy's if the peer speaks v1.
-// Messages that were read from src but not sent are lost.
+// The error is an *EndError, which says on which side it occurred, or io.Copy's if the peer
+// speaks v1. Messages that were read from src but not sent are lost.
 func (c *Conn) ReadFrom(src io.Reader) (n int64, err error) {
 	if err := c.enter(); err != nil {
 		return 0, &EndError{PeerSide, err}

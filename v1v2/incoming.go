@@ -122,8 +122,8 @@ func (c *Conn) receive() (m received, ok bool, err error) {
 // calls it. Messages that arrive together are written together, and none waits for the
 // next.
 //
-// The error is an *EndError, which says whose it is, or io.Copy's if the peer speaks v1.
-// Messages that were received but not written are lost.
+// The error is an *EndError, which says on which side it occurred, or io.Copy's if the peer
+// speaks v1. Messages that were received but not written are lost.
 func (c *Conn) WriteTo(dst io.Writer) (n int64, err error) {
 	if err := c.begin(&c.in.turn, &c.reads); err != nil {
 		return 0, &EndError{PeerSide, err}

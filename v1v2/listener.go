@@ -24,11 +24,11 @@ var (
 // Listener accepts connections of peers that speak v2. Accept returns a *Conn for each one
 // whose handshake is done, so that the program behind the Listener speaks v1.
 //
-// Peers cannot hold up each other: handshakes run at the same time, each with a time limit,
-// and when too many have begun, the oldest of the network (IPv4 /24, IPv6 /48) that has the
-// most of them is closed. Behind an onion service or a proxy all peers are of one network:
-// then whoever connects more than MaxHandshakes times within the time that a handshake takes
-// keeps the others out. A connection costs no cryptography before its first bytes show
+// A slow peer does not delay others: handshakes run at the same time, each with a time limit,
+// and when there are too many, the oldest of the network (IPv4 /24, IPv6 /48) that has the
+// most is closed. Behind an onion service or a proxy all peers are of one network: there an
+// attacker who makes MaxHandshakes connections in the time that a handshake takes keeps the
+// others out. A connection costs no cryptography before its first bytes show
 // that it is not v1. What the peer may do after its handshake is up to the program, which
 // should set ReadTimeout, WriteTimeout and Memory in Config, and limit how many Conns it has.
 //
@@ -50,15 +50,15 @@ type Listener struct {
 	// HandshakeTimeout limits each handshake. Zero means 30 seconds.
 	HandshakeTimeout time.Duration
 
-	// MaxHandshakes limits how many accepted connections Accept has not returned, whether
+	// MaxHandshakes limits the accepted connections that Accept has not returned yet, whether
 	// their handshakes are done or not. Zero means 256. Each takes up to 40 KB of memory, a
 	// silent one 12 KB. While most of them are done, new ones wait for Accept.
 	MaxHandshakes int
 
 	// OnFailure, if not nil, is called for each accepted connection that Accept does not
 	// return, unless Close ended it. err is that of transport.Server, such as
-	// transport.ErrV1Peer if the peer speaks v1 but must not, or wraps ErrCrowdedOut. Calls
-	// come from several goroutines, and count as handshakes.
+	// transport.ErrV1Peer if the peer speaks v1 but must not, or wraps ErrCrowdedOut. Several
+	// goroutines call it, and a call that has not returned counts in MaxHandshakes.
 	OnFailure func(peer net.Addr, err error)
 
 	init, accept sync.Once
