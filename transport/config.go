@@ -25,8 +25,9 @@ type MemoryUsage struct {
 // Usage reports how much is in use.
 func (m *Memory) Usage() MemoryUsage { return MemoryUsage((*stream.Memory)(m).Usage()) }
 
-// Config configures a handshake and its connection. Only Magic is required, and in
-// a fallback.Dialer not even that; with all else zero the connection looks like one of Bitcoin Core.
+// Config configures a handshake and its connection. Only Magic is required, and in a
+// fallback.Dialer not even that; with all else zero the connection looks like one of
+// Bitcoin Core.
 type Config struct {
 	// Magic is the network's message start, in wire order.
 	Magic [4]byte
@@ -62,17 +63,18 @@ type Config struct {
 	Semaphore chan struct{}
 
 	// ReadTimeout, if not zero, makes ReadPacket fail when nothing has arrived for so
-	// long, give or take an eighth. The next call waits again.
+	// long, give or take an eighth. The next call waits again. A packet of over 16 KiB must
+	// then also arrive within ten minutes; otherwise the error is final.
 	ReadTimeout time.Duration
 
 	// Memory holds received packets of over 16 KiB. Connections that share it wait, in
-	// order, while it is used up; it needs a ReadTimeout, or a peer could hold its part
-	// for ever. Nil means the heap, without a limit.
+	// order, for at most ten minutes, while it is used up; it needs a ReadTimeout, or a peer
+	// could hold its part for ever. Nil means the heap, without a limit.
 	Memory *Memory
 
 	// WriteTimeout, if not zero, makes a write fail with os.ErrDeadlineExceeded, and all
 	// later ones with ErrStalled, when the peer takes nothing for so long, give or take an
-	// eighth.
+	// eighth, or has not taken a packet of over 16 KiB within ten minutes.
 	WriteTimeout time.Duration
 }
 

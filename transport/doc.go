@@ -21,7 +21,8 @@
 //
 // Guarantees: everything that a peer can send is limited in size and, by the context and
 // the timeouts in [Config], in time. Memory grows with the bytes that arrived, not with
-// those announced. Nothing of a packet is delivered before all of it is authenticated.
+// those announced: with [Config].Memory page by page, without it from 256 KiB to the
+// packet's size. Nothing of a packet is delivered before all of it is authenticated.
 // A deadline that passes within a packet breaks nothing: the next [Conn.ReadPacket] goes
 // on, and what a write has left is sent before the next packet ([PendingError]).
 // In steady state a packet costs no allocation, except for rekeying every 224th.

@@ -44,8 +44,8 @@ var (
 	// responder has seen 16 bytes of it and sent nothing, an initiator all 24.
 	ErrV1Peer = errors.New("the peer speaks the v1 protocol")
 
-	// ErrStalled reports a write after one that failed because the peer took nothing for
-	// Config.WriteTimeout.
+	// ErrStalled reports that an earlier write failed because the peer took nothing for
+	// Config.WriteTimeout. Nothing can be sent any more.
 	ErrStalled = stream.ErrStalled
 
 	// ErrV1OtherNetwork reports that the peer began with a v1 VERSION header of another

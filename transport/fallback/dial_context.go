@@ -19,17 +19,16 @@ var errConfig = errors.New("Config.First and Config.Received must be empty; what
 //
 // If Config.Magic is zero, the network is learnt from the VERSION message that the
 // program writes first; Write then performs the handshake, and returns its error.
-// Otherwise DialContext does. The error is that of Dial, or as in Upgrade with addr
-// before it. ctx has no
-// effect on the connection that was returned. Closing that ends the handshake, and
+// Otherwise DialContext does. The error is Dial's, or Upgrade's with addr before it. ctx has
+// no effect on the connection that was returned: closing that ends a handshake in Write, and
 // nothing is dialled any more; a deadline that passes ends only the call.
 //
 // One handshake may take several connections, to the same peer or other addresses of
 // its name, so that Conn.RemoteAddr may change until it is done; a name is looked up
 // once.
 //
-// The zero Dialer never speaks v1. Only what Mode allows is sent in plaintext. Through a
-// proxy, set by Dial, nothing is looked up or connected to directly.
+// The zero Dialer never speaks v1, and nothing is sent in plaintext that Mode does not
+// allow. If Dial goes through a proxy, nothing is looked up or connected to directly.
 func (d *Dialer) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	one, err := d.forOne(network, addr)
 	if err != nil {

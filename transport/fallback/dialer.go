@@ -13,8 +13,8 @@
 //	n, err := conn.Read(b) // v1 messages
 //
 // The program names no network: its first message, a VERSION, does. To have
-// DialContext itself perform the handshake, name the network in Dialer.Config. For
-// users who compare it, conn.(*v1v2.Conn).SessionID() is the session id.
+// DialContext itself perform the handshake, name the network in Dialer.Config.
+// conn.(*v1v2.Conn).SessionID() returns the session id, for users who compare it.
 //
 // # When v1 is spoken
 //
@@ -29,16 +29,15 @@
 //
 // # Known peers
 //
-// [Peers], shared by all Dialers of a program, notes which peers have completed a v2
-// handshake; for 30 days they are not spoken to in v1, however often an attacker cuts
-// the connection. Peers that have answered in v1 are not tried in v2 for a day, where
-// v1 is allowed. [OpenPeers] keeps the notes in a file. A program that sets Mode should
-// set Peers, too.
+// A [Peers] notes which peers have completed a v2 handshake; v1 is not spoken to them for
+// 30 days, however often an attacker cuts the connection. Where v1 is allowed, peers that
+// have answered in v1 are not tried in v2 for a day. [OpenPeers] keeps the notes in a file.
+// A program that sets Mode should set Peers, too, to the same one in all its Dialers.
 //
 // # Proxies
 //
-// With Dial set to that of a SOCKS proxy, such as socks.Upstream's DialContext,
-// everything goes through it, and it resolves all names. Without one, names in .onion
+// Dial can be that of a SOCKS proxy, such as socks.Upstream's DialContext: every connection
+// then goes through the proxy, which resolves all names. Without a proxy, names in .onion
 // and .i2p are an error, and not looked up.
 //
 // # What most programs do not need
@@ -87,19 +86,19 @@ func ParseMode(s string) (Mode, error) {
 // String returns the mode's name, as ParseMode takes it.
 func (m Mode) String() string { return cmp.Or(modeNames[m], fmt.Sprintf("mode %d", int(m))) }
 
-// Dialer dials peers and decides between v2 and v1. Its zero value
-// dials directly, never falls back and knows no peers. A Dialer may be used by several
-// goroutines, and must not be changed then.
+// Dialer dials peers and decides between v2 and v1. Its zero value dials directly, never
+// falls back and knows no peers. Several goroutines may use a Dialer; its fields must not
+// be changed once it is in use.
 type Dialer struct {
-	// Config is for the handshakes of DialContext, and for their connections. Its
-	// Magic, if not zero, is that of the only network. First and Received must be
-	// empty. The timeouts and the Memory count only for peers that speak v2.
+	// Config configures the handshakes of DialContext and their connections. A Magic that
+	// is not zero names the network of all of them. First and Received must be empty. The
+	// timeouts and the Memory apply only to peers that speak v2.
 	Config transport.Config
 
 	// Mode says when v1 may be spoken.
 	Mode Mode
 
-	// Peers are the known peers. Nil means that none are.
+	// Peers has the known peers. Nil means that none is known.
 	Peers *Peers
 
 	// Dial opens a connection. Nil means net.Dialer's DialContext without TCP
@@ -119,14 +118,14 @@ type Dialer struct {
 
 	// Overlay returns nil if the network encrypts all the way to host, as Tor and
 	// CJDNS do, or why it does not count. via is the remote address of the connection
-	// to host: the proxy's where Dial goes through one. Overlay is called only when v1
-	// is about to be spoken, in Mode Always for Link.Overlay alone, and may use the
-	// network: v1 waits for it. Nil means that no network encrypts.
+	// to host: the proxy's where Dial goes through one. It is called only before v1 would
+	// be spoken, and may use the network, because v1 waits for it. In Mode Always the
+	// result is only noted, in Link.Overlay. Nil means that no network encrypts.
 	Overlay func(ctx context.Context, host string, via net.Addr) error
 
-	// OnV1, if not nil, is called by DialContext, or the first Write, when v1 was decided
-	// on and before any of it is sent, so that a program can log it: link.Cause is why,
-	// and with link.Overlay the network encrypts. It must not use link.V1.
+	// OnV1, if not nil, is called before v1 is sent, in DialContext or the first Write, so
+	// that a program can log it: link.Cause is the reason, and link.Overlay reports whether
+	// the network encrypts. It must not use link.V1.
 	OnV1 func(addr string, link Link)
 
 	// DialTimeout limits connecting to all of a name's addresses together, once they

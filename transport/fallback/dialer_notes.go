@@ -52,7 +52,8 @@ func (d *Dialer) provenV2(addr string, conns ...net.Conn) bool {
 }
 
 // MayFallBack reports whether a failed handshake with addr, "host:port", to which
-// conns lead, may be followed by v1. It does not call Overlay. Most programs do not need this.
+// conns lead, may be followed by v1. It does not call Overlay. Most programs do not need
+// this.
 func (d *Dialer) MayFallBack(addr string, conns ...net.Conn) bool {
 	return d.allowsV1() && !d.provenV2(addr, conns...)
 }

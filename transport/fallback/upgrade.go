@@ -45,9 +45,9 @@ type Link struct {
 // after RetryAfter; the table then applies again, without another retry.
 //
 // Where v1 is allowed, an address known to speak v1 is not tried in v2, unless what it
-// has sent by then rules out v1; one that has just hung up on a handshake of someone
-// else is tried after RetryAfter. A peer that has sent a VERSION header before the
-// handshake is not dialled again.
+// has sent by then rules out v1; one that has just hung up on a client's own handshake
+// (see NoteFailed) is tried after RetryAfter. A peer that has sent a VERSION header before
+// the handshake is not dialled again.
 //
 // If addr is a name with several addresses, v2 is tried with up to four of them first
 // (see Resolve), beginning with those proven v2.
