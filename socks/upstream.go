@@ -40,9 +40,9 @@ type Upstream struct {
 	// supports no authentication is used without it. It may be empty.
 	Mark Credentials
 
-	// Isolate makes DialContext send random credentials, others each time, if there are no
-	// Credentials: Tor then uses another circuit for each connection. By default Bitcoin
-	// Core does that, too. A proxy that supports no credentials is an error.
+	// Isolate makes DialContext send new random credentials each time, unless Credentials
+	// are set: Tor then uses another circuit for each connection. Bitcoin Core does that by
+	// default, too. A proxy that supports no credentials is an error.
 	Isolate bool
 
 	// Control, if not nil, is net.Dialer's for connections to the proxy.
@@ -149,9 +149,9 @@ func (u *Upstream) Dial(ctx context.Context, dest Addr, client Credentials) (net
 }
 
 // DialContext connects to addr, "host:port", through the proxy, like Dial for a client
-// without credentials, or with random ones if u.Isolate is set. It is for programs that take a net.Dialer's DialContext, and for the
-// Dial of a fallback.Dialer. With tcp4 and tcp6 it refuses names: which family the proxy
-// connects to is unknown.
+// without credentials, or with random ones if u.Isolate is set. It is for programs that
+// take a net.Dialer's DialContext, and for the Dial of a fallback.Dialer. With tcp4 and
+// tcp6 it refuses names, because it is unknown which family the proxy connects to.
 func (u *Upstream) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	dest, err := ParseAddr(addr)
 	switch network {

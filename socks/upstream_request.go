@@ -14,12 +14,13 @@ import (
 
 // Causes of an UpstreamError for which the remedy depends on the caller.
 var (
-	// ErrCredentialsRequired reports a proxy that was offered none, or only the Upstream's
-	// Mark.
+	// ErrCredentialsRequired reports that the proxy requires credentials, and was offered
+	// none or only the Upstream's Mark.
 	ErrCredentialsRequired = errors.New("it requires a user name and password: write them into its URL, as in socks5://user:password@host:port")
-	// ErrCredentialsUnsupported reports a proxy that was offered only credentials.
+	// ErrCredentialsUnsupported reports that the proxy was offered only credentials, and
+	// supports none.
 	ErrCredentialsUnsupported = errors.New("it does not support a user name and password, which isolate connections: switch off stream isolation in the client and omit them from the proxy's URL")
-	// ErrCredentialsRejected reports a proxy that refused the credentials.
+	// ErrCredentialsRejected reports that the proxy refused the credentials.
 	ErrCredentialsRejected = errors.New("it refused the user name and password")
 )
 
