@@ -33,7 +33,7 @@ func connPair(t testing.TB, sockets socketPair) (client, server *Conn) {
 
 func connsOn(t testing.TB, a, b net.Conn) (client, server *Conn) {
 	t.Helper()
-	cfg := transport.Config{Magic: mainnet, Memory: transport.NewMemory(32 << 20)}
+	cfg := transport.Config{Magic: mainnet, Memory: transport.NewMemory(16 << 20)} // small: it may stay mapped, and a 32-bit system has little room
 	failed := make(chan error, 1)
 	go func() {
 		var err error
