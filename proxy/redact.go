@@ -11,7 +11,6 @@ import (
 	"syscall"
 
 	"bip324proxy/internal/dial"
-	"bip324proxy/internal/stream"
 	"bip324proxy/rules"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
@@ -29,7 +28,7 @@ const errRedacted = plainError("an error that may have an address in it")
 var plainErrors = []error{
 	transport.ErrSilent, transport.ErrNoTerminator, transport.ErrAuthentication, transport.ErrV1Peer, transport.ErrV1OtherNetwork,
 	fallback.ErrKnownV1, fallback.ErrRefusedV2, fallback.ErrNeedsProxy,
-	v1v2.ErrNotVersion, stream.ErrMemory, stream.ErrSlow,
+	v1v2.ErrNotVersion, transport.ErrMemory, transport.ErrSlow,
 	dial.ErrMulticastName,
 	io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, io.ErrNoProgress, io.ErrShortWrite,
 	net.ErrClosed, os.ErrDeadlineExceeded, context.Canceled, context.DeadlineExceeded,

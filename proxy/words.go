@@ -11,7 +11,6 @@ import (
 
 	"bip324proxy/internal/errno"
 	"bip324proxy/internal/plain"
-	"bip324proxy/internal/stream"
 	"bip324proxy/transport"
 	"bip324proxy/transport/fallback"
 	"bip324proxy/v1v2"
@@ -83,7 +82,7 @@ func endWords(err error, _ string) string {
 		return fmt.Sprintf("the %s closed the connection", e.Side)
 	case e.Err == io.ErrUnexpectedEOF:
 		return fmt.Sprintf("the %s closed the connection within a message", e.Side)
-	case errors.Is(e, stream.ErrMemory):
+	case errors.Is(e, transport.ErrMemory):
 		return fmt.Sprintf("no memory for a large message from the %s was free in time: messages of all sessions have used it up", e.Side)
 	case errors.Is(e, errUnacknowledged), errors.Is(e, errno.ETIMEDOUT):
 		return fmt.Sprintf(vanished, e.Side)

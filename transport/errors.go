@@ -48,6 +48,12 @@ var (
 	// Config.WriteTimeout. Nothing can be sent any more.
 	ErrStalled = stream.ErrStalled
 
+	// ErrSlow reports a packet of over 16 KiB that took more than ten minutes to arrive.
+	ErrSlow = stream.ErrSlow
+
+	// ErrMemory reports a packet for which Config.Memory had no room in time, or never has.
+	ErrMemory = stream.ErrMemory
+
 	// ErrV1OtherNetwork reports that the peer began with a v1 VERSION header of another
 	// network.
 	ErrV1OtherNetwork = errors.New("the peer speaks the v1 protocol on another network")

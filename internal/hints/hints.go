@@ -11,7 +11,6 @@ import (
 
 	"bip324proxy/internal/errno"
 	"bip324proxy/internal/plain"
-	"bip324proxy/internal/stream"
 	"bip324proxy/internal/terminal"
 	"bip324proxy/proxy"
 	"bip324proxy/rules"
@@ -25,7 +24,7 @@ func For(f proxy.Failure) string {
 	if f.Err == nil {
 		return ofMost[f.Kind]
 	}
-	if errors.Is(f.Err, stream.ErrMemory) {
+	if errors.Is(f.Err, transport.ErrMemory) {
 		return "if there is enough RAM, run with a larger --message-memory"
 	}
 	switch f.Kind {
