@@ -12,7 +12,7 @@ buildGoModule {
   inherit src version;
 
   # Of the modules that `go mod vendor` writes; .ci/nix prints the new hash after a change of go.mod.
-  vendorHash = "sha256-tph6DdA//GKu8SR1DsWhT7tSAAtcfuCg50w8UH4mAWE=";
+  vendorHash = "sha256-TdawWEzp7rJ/9AG+ALgLupTrE9F09QtWbARUNBn9F8M=";
 
   subPackages = [ "." ];
   env.CGO_ENABLED = 0;
