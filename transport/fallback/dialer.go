@@ -147,8 +147,8 @@ type Dialer struct {
 	network string // the one that DialContext was called with; "" means "tcp"
 }
 
-// Through a proxy, and Tor most of all, everything takes longer.
-
+// dialTimeout returns DialTimeout, or what zero means. Through a proxy, and Tor most of
+// all, everything takes longer.
 func (d *Dialer) dialTimeout() time.Duration {
 	if d.direct() {
 		return cmp.Or(d.DialTimeout, 5*time.Second)
