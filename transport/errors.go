@@ -44,6 +44,10 @@ var (
 	// responder has seen 16 bytes of it and sent nothing, an initiator all 24.
 	ErrV1Peer = errors.New("the peer speaks the v1 protocol")
 
+	// ErrV1OtherNetwork reports that the peer began with a v1 VERSION header of another
+	// network.
+	ErrV1OtherNetwork = errors.New("the peer speaks the v1 protocol on another network")
+
 	// ErrStalled reports that an earlier write failed because the peer took nothing for
 	// Config.WriteTimeout. Nothing can be sent any more.
 	ErrStalled = stream.ErrStalled
@@ -53,10 +57,6 @@ var (
 
 	// ErrMemory reports a packet for which Config.Memory had no room in time, or never has.
 	ErrMemory = stream.ErrMemory
-
-	// ErrV1OtherNetwork reports that the peer began with a v1 VERSION header of another
-	// network.
-	ErrV1OtherNetwork = errors.New("the peer speaks the v1 protocol on another network")
 )
 
 // PendingError reports that a write deadline passed before all of a packet was sent, or

@@ -1,66 +1,41 @@
 package transport
 
 import (
+	"context"
 	"net"
 	"testing"
 
 	"bip324proxy/internal/testkit"
 )
 
-// A handshake continues from bytes received before it.
+// A handshake continues from bytes received before it: an initiator's, and a responder's, as after a
+// look at what the initiator speaks.
 func TestHandshakeAfterReceived(t *testing.T) {
 	garbage := testBytes(300, 1)
-	for n := range KeySize + len(garbage) + 1 {
-		ours, theirs := testkit.TCPPair(t)
-		h, err := NewHandshake(Config{Magic: mainnet, Garbage: garbage}, false)
-		if err != nil {
-			t.Fatal(err)
+	for role, perform := range map[string]func(context.Context, net.Conn, Config) (*Conn, error){"initiator": Client, "responder": Server} {
+		for n := range KeySize + len(garbage) + 1 {
+			ours, theirs := testkit.TCPPair(t)
+			h, err := NewHandshake(Config{Magic: mainnet, Garbage: garbage}, role == "responder")
+			if err != nil {
+				t.Fatal(err)
+			}
+			hello := h.start() // before it has read anything
+			done := make(chan error, 1)
+			go func() {
+				theirs.Write(hello[n:])
+				_, err := respond(theirs, h)
+				done <- err
+			}()
+			c, err := perform(t.Context(), ours, Config{Magic: mainnet, Received: hello[:n], Garbage: []byte{}})
+			if err != nil {
+				t.Fatalf("%s, %d bytes before: got %v", role, n, err)
+			}
+			if err := <-done; err != nil {
+				t.Fatalf("%s, %d bytes before: got %v", role, n, err)
+			}
+			c.Close()
+			theirs.Close()
 		}
-		hello := h.start() // before it has read anything
-		done := make(chan error, 1)
-		go func() {
-			theirs.Write(hello[n:])
-			_, err := respond(theirs, h)
-			done <- err
-		}()
-		c, err := Client(t.Context(), ours, Config{Magic: mainnet, Received: hello[:n], Garbage: []byte{}})
-		if err != nil {
-			t.Fatalf("%d bytes before: got %v", n, err)
-		}
-		if err := <-done; err != nil {
-			t.Fatalf("%d bytes before: got %v", n, err)
-		}
-		c.Close()
-		theirs.Close()
-	}
-}
-
-// A responder's handshake continues from bytes received before it, as after a look at what the
-// initiator speaks.
-func TestServerAfterReceived(t *testing.T) {
-	garbage := testBytes(300, 1)
-	for n := range KeySize + len(garbage) + 1 {
-		ours, theirs := testkit.TCPPair(t)
-		h, err := NewHandshake(Config{Magic: mainnet, Garbage: garbage}, true)
-		if err != nil {
-			t.Fatal(err)
-		}
-		hello := h.Start()
-		done := make(chan error, 1)
-		go func() {
-			theirs.Write(hello[n:])
-			_, err := respond(theirs, h)
-			done <- err
-		}()
-		c, err := Server(t.Context(), ours, Config{Magic: mainnet, Received: hello[:n], Garbage: []byte{}})
-		if err != nil {
-			t.Fatalf("%d bytes before: got %v", n, err)
-		}
-		if err := <-done; err != nil {
-			t.Fatalf("%d bytes before: got %v", n, err)
-		}
-		c.Close()
-		theirs.Close()
 	}
 }
 

@@ -37,7 +37,6 @@ func Later(nc net.Conn, decide Decide) *Conn {
 type link interface {
 	SetReadDeadline(time.Time) error
 	SetWriteDeadline(time.Time) error
-	Close() error
 }
 
 // detection is what a Conn knows of the protocol that its peer speaks.

@@ -37,8 +37,8 @@ func isUtreexo(id byte) bool { return 29 <= id && id <= 36 }
 
 // peerIDs records whether a session's peer has used ids that Bitcoin Core does not know.
 // Such a peer understands them; for all others their types are sent in the long form, as
-// Bitcoin Core would send a type that it does not know. Its zero
-// value, and nil, record none.
+// Bitcoin Core would send a type that it does not know. Its zero value, and nil, record
+// none.
 type peerIDs struct{ utreexo atomic.Bool }
 
 // note records the id, or zero, at the start of a packet from the peer.
