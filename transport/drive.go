@@ -29,7 +29,10 @@ func Server(ctx context.Context, nc net.Conn, cfg Config) (*Conn, error) {
 func newConn(ctx context.Context, nc net.Conn, cfg Config, initiator bool) (*Conn, error) {
 	var h *Handshake
 	var err error
-	if late := cfg.inTurn(ctx, func() { h, err = NewHandshake(cfg, initiator) }); late != nil {
+	create := func() { h, err = NewHandshake(cfg, initiator) }
+	if !initiator {
+		create() // computes nothing yet
+	} else if late := cfg.inTurn(ctx, create); late != nil {
 		err = &HandshakeError{Stage: StageKey, Err: late}
 	}
 	if err != nil {

@@ -62,16 +62,11 @@ func NewHandshake(cfg Config, initiator bool) (*Handshake, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	return newHandshake(cfg, initiator, newPrivateKey()), nil
-}
-
-func newHandshake(cfg Config, initiator bool, key *privateKey) *Handshake {
-	garbage := cfg.Garbage
-	if garbage == nil { // like Bitcoin Core's
-		garbage = make([]byte, random.N(MaxGarbage+1))
-		rand.Read(garbage)
+	h := &Handshake{cfg: cfg, initiator: initiator}
+	if initiator {
+		h.key = newPrivateKey()
 	}
-	return &Handshake{cfg: cfg, initiator: initiator, key: key, garbage: garbage}
+	return h, nil
 }
 
 // Stage returns the handshake's progress.
@@ -89,8 +84,17 @@ func (h *Handshake) Start() []byte {
 	return h.start()
 }
 
+// start makes the garbage, and the key of a responder: a connection that never shows that
+// it is not v1 costs neither.
 func (h *Handshake) start() []byte {
 	h.started = true
+	if h.key == nil {
+		h.key = newPrivateKey()
+	}
+	if h.garbage = h.cfg.Garbage; h.garbage == nil { // like Bitcoin Core's
+		h.garbage = make([]byte, random.N(MaxGarbage+1))
+		rand.Read(h.garbage)
+	}
 	return append(bytes.Clone(h.key.public[:]), h.garbage...)
 }
 
@@ -265,7 +269,9 @@ func (h *Handshake) Session() *Session {
 // Wipe zeroes the private key and, unless the session is established, all derived
 // keys. Receive calls it when the handshake fails; the caller must if it gives up.
 func (h *Handshake) Wipe() {
-	h.key.wipe()
+	if h.key != nil {
+		h.key.wipe()
+	}
 	if h.keys != nil {
 		h.keys.wipe()
 	}

@@ -63,9 +63,13 @@ func TestHandshakeRandom(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		lengths[len(a.garbage)] = true
 		shake(t, a, b, func() int { return 100 })
 		established(t, a, b)
+		c, err := NewHandshake(Config{Magic: mainnet}, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lengths[len(c.Start())-KeySize] = true
 	}
 	if len(lengths) < 3 {
 		t.Errorf("the garbage had only the lengths %v", lengths)

@@ -105,6 +105,7 @@ func script(t testing.TB, nc net.Conn, victimInitiates bool, k int) (victimSent 
 		if h, err = NewHandshake(scriptConfig(), !victimInitiates); err != nil {
 			t.Fatal(err)
 		}
+		h.key = newPrivateKey()
 	}
 	read := func(n int) []byte {
 		b := make([]byte, n)

@@ -122,7 +122,7 @@ func machine(t testing.TB, cfg Config, initiator bool, key privateKey) *Handshak
 	if err := cfg.check(); err != nil {
 		t.Fatal(err)
 	}
-	return newHandshake(cfg, initiator, &key)
+	return &Handshake{cfg: cfg, initiator: initiator, key: &key}
 }
 
 // chunking is a way to split a stream.

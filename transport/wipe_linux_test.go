@@ -124,7 +124,7 @@ func keyExchange(t *testing.T, what string) {
 	hex.Decode(key.scalar[:], []byte(os.Getenv("EXCHANGE_KEY")))
 	hex.Decode(key.public[:], []byte(os.Getenv("EXCHANGE_PUBLIC")))
 	flight := unhex(t, os.Getenv("EXCHANGE_FLIGHT"))
-	h := newHandshake(Config{Magic: mainnet}, true, key)
+	h := &Handshake{cfg: Config{Magic: mainnet}, initiator: true, key: key}
 	h.Start()
 	done := make(chan struct{})
 	go func() {
