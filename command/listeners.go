@@ -12,14 +12,17 @@ import (
 
 	"bip324proxy/internal/errno"
 	"bip324proxy/internal/listen"
+	"bip324proxy/proxy"
 	"bip324proxy/settings"
+	"bip324proxy/transport"
 )
 
 // listener is an open listener.
 type listener struct {
 	net.Listener
-	peer      string // its clients are connected to that peer; empty for SOCKS
-	openToAll bool   // it is a unix socket that any local user may connect to
+	peer      string         // its clients are connected to that peer; empty for SOCKS
+	inbound   *proxy.Inbound // its peers are let in to that node; nil for clients
+	openToAll bool           // it is a unix socket that any local user may connect to
 }
 
 // attrs returns the attributes of its line in the log.
@@ -31,6 +34,10 @@ func (l listener) attrs(s *settings.Settings) []any {
 	if s.Policy.Upstream != nil {
 		args = append(args, "upstream", s.Policy.Upstream.Address)
 	}
+	if l.inbound != nil {
+		return []any{"addr", l.Addr().String(), "inbound", true, "node", l.inbound.Node.String(),
+			"network", transport.NetworkName(l.inbound.Magic), "inbound_v1", s.InboundV1}
+	}
 	return append(args, "v1_fallback", s.V1Fallback, "passthrough", s.Passthrough)
 }
 
@@ -38,7 +45,7 @@ func (l listener) attrs(s *settings.Settings) []any {
 func socksAddresses(listeners []listener) *[]string {
 	addresses := new([]string)
 	for _, l := range listeners {
-		if l.peer == "" {
+		if l.peer == "" && l.inbound == nil {
 			*addresses = append(*addresses, listen.Spelling(l.Addr()))
 		}
 	}
@@ -67,7 +74,7 @@ func openListeners(s *settings.Settings, o *opening) (all []listener, missing []
 		l, err := o.open(s, name, spec, wait)
 		if err == nil {
 			address, _ := listen.Parse(spec) // which Open has parsed
-			all = append(all, listener{l, peer, address.OpenToAll()})
+			all = append(all, listener{Listener: l, peer: peer, openToAll: address.OpenToAll()})
 		}
 		return err
 	}
@@ -93,6 +100,13 @@ func openListeners(s *settings.Settings, o *opening) (all []listener, missing []
 			return all, nil, err
 		}
 	}
+	for _, in := range s.Inbound {
+		l, err := o.open(s, "inbound", in.Listen, true)
+		if err != nil {
+			return all, nil, err
+		}
+		all = append(all, listener{Listener: l, inbound: &in.Inbound})
+	}
 	return all, missing, checkListeners(s, all)
 }
 
@@ -100,6 +114,9 @@ func openListeners(s *settings.Settings, o *opening) (all []listener, missing []
 // listeners, by its actual address.
 func checkListeners(s *settings.Settings, all []listener) error {
 	for _, l := range all {
+		if l.inbound != nil {
+			continue
+		}
 		if err := s.CheckListener(l.Addr(), l.peer, l.openToAll); err != nil {
 			return err
 		}

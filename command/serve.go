@@ -96,12 +96,13 @@ func runService(c *cli.Context, ready func()) error {
 		defer s.page.Close()
 	}
 	s.server = &proxy.Server{
-		Policy:        s.policy(),
-		MaxSessions:   set.Sessions(),
-		MessageMemory: set.MessageMemory << 20,
-		ClientRate:    set.ClientRate,
-		Hint:          hints.For,
-		Log:           s.log,
+		Policy:          s.policy(),
+		MaxSessions:     set.Sessions(),
+		MessageMemory:   set.MessageMemory << 20,
+		ClientRate:      set.ClientRate,
+		InboundSessions: set.InboundSessions,
+		Hint:            hints.For,
+		Log:             s.log,
 	}
 	defer s.showStatus()() // from before the wait for an address until all sessions have ended
 	var missing []error
@@ -141,7 +142,13 @@ func (s *service) run(loaded <-chan loading) error {
 	failed := make(chan error, len(s.listeners))
 	for _, l := range s.listeners {
 		s.log.Info("listening", l.attrs(s.settings())...)
-		go func() { failed <- s.server.ServePeer(l, l.peer) }()
+		go func() {
+			if l.inbound != nil {
+				failed <- s.server.ServeInbound(l, *l.inbound)
+			} else {
+				failed <- s.server.ServePeer(l, l.peer)
+			}
+		}()
 	}
 	s.warnOfSettings()
 	if u := s.settings().Policy.Upstream; u != nil && u.Credentials != nil && s.settings().Policy.Socks.Auth == nil {

@@ -35,7 +35,7 @@ func (s *Server) watchAcks() {
 			stuck[c] = since
 			if now.Sub(since) >= s.ackTimeout() {
 				side := v1v2.PeerSide
-				if c == sess.client.Conn {
+				if sess.isClient(c) {
 					side = v1v2.ClientSide
 				}
 				sess.fail(&v1v2.EndError{Side: side, Err: errUnacknowledged})
@@ -45,7 +45,7 @@ func (s *Server) watchAcks() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stuck = stuck
-	if len(s.sessions) == 0 {
+	if len(s.outbound.sessions)+len(s.inbound.sessions) == 0 {
 		s.acks = nil
 		return
 	}

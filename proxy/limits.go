@@ -135,6 +135,6 @@ func (s *Server) admit(conn net.Conn, public bool) (ok bool, tell func(), refusa
 	}
 	return s.refusing < maxRefusing(), func() {
 		s.logFolded("sessions", slog.LevelWarn, client, "session refused",
-			append([]any{"reason", ErrTooManySessions.Error(), "sessions", s.max}, s.hintAttr(ErrTooManySessions)...)...)
+			append([]any{"reason", ErrTooManySessions.Error(), "sessions", s.outbound.max}, s.hintAttr(ErrTooManySessions)...)...)
 	}, ErrTooManySessions
 }

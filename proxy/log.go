@@ -15,7 +15,7 @@ import (
 
 // logOpen logs, once, that both ends are settled.
 func (s *session) logOpen(transport string, more ...any) {
-	s.server.count(func(t *tally) { t.open(transport) })
+	s.count(func(t *tally) { t.open(transport) })
 	s.show(func(info *SessionInfo) { info.State, info.Transport = StateOpen, transport })
 	args := append(s.attrs(), s.transportAttrs()...)
 	if network := s.shown.Network; network != "" {
@@ -126,7 +126,17 @@ func (s *session) redacts() bool { return s.server.policy().HideAddresses }
 // attrs returns the attributes that every line about the session begins with.
 func (s *session) attrs() []any {
 	args := []any{"session", s.shown.Number}
+	if s.peer != nil {
+		args = append(args, "inbound", true)
+	}
 	if s.redacts() {
+		return args
+	}
+	if s.peer != nil {
+		args = append(args, "peer", s.shown.Dest, "node", s.shown.Client)
+		if s.shown.Source != "" {
+			args = append(args, "source", s.shown.Source)
+		}
 		return args
 	}
 	args = append(args, "client", s.shown.Client)

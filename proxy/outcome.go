@@ -70,7 +70,7 @@ func (s *session) cause(err error) error {
 	}
 	if op, ok := err.(*net.OpError); ok && op.Addr != nil && (errors.Is(err, errno.ETIMEDOUT) || s.opened() && !isTimeout(err)) {
 		side := v1v2.PeerSide
-		if op.Addr.String() == s.client.RemoteAddr().String() {
+		if s.client != nil && op.Addr.String() == s.client.RemoteAddr().String() {
 			side = v1v2.ClientSide
 		}
 		return &v1v2.EndError{Side: side, Err: err}

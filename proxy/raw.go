@@ -199,7 +199,7 @@ func (s *session) speakV1(link fallback.Link, first *v1v2.Message, heard []byte)
 	if s.redacts() {
 		why = redact(why)
 	}
-	s.server.count(func(t *tally) { t.fallbacks[cause]++ })
+	s.count(func(t *tally) { t.fallbacks[cause]++ })
 	s.show(func(info *SessionInfo) { info.Fallback, info.Overlay = cause, link.Overlay })
 	s.logOpen("v1", "cause", why.Error())
 	peer.SetWriteDeadline(time.Now().Add(s.server.idleTimeout()))

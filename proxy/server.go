@@ -14,16 +14,13 @@ import (
 	"log/slog"
 	"maps"
 	"net"
-	"os"
 	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"bip324proxy/internal/listen"
-	"bip324proxy/internal/plain"
-	"bip324proxy/transport"
+	"bip324proxy/inbound"
 )
 
 // Server is the proxy. It serves any number of listeners. Set its fields before Serve and
@@ -64,6 +61,10 @@ type Server struct {
 	// their turn, within their deadline. Zero means the number of processors.
 	MaxHandshakes int
 
+	// InboundSessions limits the sessions of peers at a time, besides MaxSessions. When all
+	// are in use a new peer may end another's session: see package inbound. Zero means 125.
+	InboundSessions int
+
 	// ClientRate limits the connections a second from one address to a listener that is
 	// open to other hosts; five seconds' worth may come at once. Zero means 20.
 	ClientRate int
@@ -81,16 +82,14 @@ type Server struct {
 	mu        sync.Mutex
 	init      bool
 	began     time.Time
-	tally     tally
 	ctx       context.Context // of all sessions' dials and handshakes
 	cancel    context.CancelFunc
-	listeners map[net.Listener]string // to the peer of ServePeer, or ""
-	sessions  map[*session]struct{}
-	memory    *transport.Memory
-	number    uint64        // of the last session
-	max       int           // sessions
-	refusing  int           // sessions that only tell their client of its refusal
-	turns     chan struct{} // semaphore of handshakes that compute
+	listeners map[net.Listener]listener
+	outbound  budget // of clients' sessions
+	inbound   budget // of peers' sessions
+	gate      *inbound.Gate
+	number    uint64 // of the last session
+	refusing  int    // sessions that only tell their client of its refusal
 	clients   clientRates
 	waiting   waiting
 	leaving   map[*session]struct{}  // evicted sessions that have not ended
@@ -105,46 +104,6 @@ type Server struct {
 
 // ErrServerClosed is what Serve returns after Shutdown or Close.
 var ErrServerClosed = errors.New("proxy: server closed")
-
-// Serve accepts clients on l until Shutdown, Close or a permanent error. It closes l. The
-// error is never nil.
-func (s *Server) Serve(l net.Listener) error { return s.ServePeer(l, "") }
-
-// ServePeer is like Serve, but connects all clients to peer, "host:port", without SOCKS.
-func (s *Server) ServePeer(l net.Listener, peer string) error {
-	defer l.Close()
-	if !s.addListener(l, peer) {
-		return ErrServerClosed
-	}
-	defer s.running.Done()
-	defer s.removeListener(l)
-	var pause time.Duration
-	for {
-		conn, err := l.Accept()
-		if err == nil {
-			pause = 0
-			if tell := s.start(conn, peer, !listen.IsLocal(l.Addr())); tell != nil {
-				tell()
-			}
-			continue
-		}
-		switch _, stopping := s.Accepting(); {
-		case stopping:
-			return ErrServerClosed
-		case errors.Is(err, net.ErrClosed), listen.IsOver(err):
-			return err
-		}
-		// Out of descriptors, most likely, until sessions end.
-		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-		address := l.Addr().String()
-		s.logFolded("cannot accept on "+address, slog.LevelError, nil, "cannot accept a connection; trying again",
-			"listener", address, "err", plain.Words(err))
-		select {
-		case <-time.After(pause):
-		case <-s.ctx.Done():
-		}
-	}
-}
 
 // Shutdown stops accepting and waits until all sessions have ended. If ctx ends first it
 // interrupts them, closes those that do not end in time, and returns ctx's error.
@@ -214,81 +173,15 @@ func (s *Server) setup() { // s.mu is held
 	if s.replaced.Load() == nil {
 		s.SetPolicy(s.Policy)
 	}
-	s.began, s.tally = time.Now(), newTally()
+	s.began = time.Now()
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.listeners = make(map[net.Listener]string)
-	s.sessions = make(map[*session]struct{})
-	s.memory = transport.NewMemory(cmp.Or(s.MessageMemory, 128<<20))
-	s.max = cmp.Or(s.MaxSessions, DefaultMaxSessions(0))
-	s.waiting, s.leaving = newWaiting(s.max), make(map[*session]struct{})
-	s.turns = make(chan struct{}, cmp.Or(s.MaxHandshakes, runtime.GOMAXPROCS(0)))
+	s.listeners = make(map[net.Listener]listener)
+	s.outbound = newBudget(cmp.Or(s.MaxSessions, DefaultMaxSessions(0)), cmp.Or(s.MessageMemory, 128<<20),
+		cmp.Or(s.MaxHandshakes, runtime.GOMAXPROCS(0)))
+	s.inbound = newBudget(cmp.Or(s.InboundSessions, 125), inboundMemory, max(runtime.GOMAXPROCS(0)/2, 1))
+	s.gate = inbound.NewGate(s.inbound.max)
+	s.waiting, s.leaving = newWaiting(s.outbound.max), make(map[*session]struct{})
 	s.clients = newClientRates(cmp.Or(s.ClientRate, 20))
-}
-
-func (s *Server) addListener(l net.Listener, peer string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.setup()
-	if s.stopping {
-		return false
-	}
-	s.listeners[l] = peer
-	s.running.Add(1)
-	return true
-}
-
-func (s *Server) removeListener(l net.Listener) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.listeners, l)
-}
-
-// listensOn reports whether the server listens on addr.
-func (s *Server) listensOn(addr net.Addr) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for l := range s.listeners {
-		if l.Addr().String() == addr.String() || onAllAddresses(l.Addr(), addr) {
-			return true
-		}
-	}
-	return false
-}
-
-// listensAt reports whether the server listens on the unix socket at path, under this name
-// or another.
-func (s *Server) listensAt(path string) bool {
-	socket, err := os.Stat(path)
-	if err != nil {
-		return false
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for l := range s.listeners {
-		if a, ok := l.Addr().(*net.UnixAddr); ok {
-			if own, err := os.Stat(a.Name); err == nil && os.SameFile(own, socket) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// onAllAddresses reports whether l is the unspecified address and addr one of this host.
-func onAllAddresses(l, addr net.Addr) bool {
-	all, ok1 := l.(*net.TCPAddr)
-	one, ok2 := addr.(*net.TCPAddr)
-	if !ok1 || !ok2 || !all.IP.IsUnspecified() || all.Port != one.Port {
-		return false
-	}
-	if one.IP.IsLoopback() || one.IP.IsUnspecified() {
-		return true
-	}
-	own, _ := net.InterfaceAddrs()
-	return slices.ContainsFunc(own, func(a net.Addr) bool {
-		n, ok := a.(*net.IPNet)
-		return ok && n.IP.Equal(one.IP)
-	})
 }
 
 func (s *Server) stopAccepting() {
@@ -314,16 +207,12 @@ func (s *Server) start(conn net.Conn, peer string, public bool) (tell func()) {
 	}
 	ok, tell, refusal := s.admit(conn, public)
 	if !ok {
-		s.tally.refused[refusalOf(refusal).kind]++
+		s.outbound.tally.refused[refusalOf(refusal).kind]++
 		conn.Close()
 		return tell
 	}
 	s.number++
 	sess := newSession(s, conn, peer, public, s.number)
-	s.sessions[sess] = struct{}{}
-	if s.acks == nil {
-		s.acks = time.AfterFunc(s.ackTimeout()/3, s.watchAcks)
-	}
 	if refusal != nil {
 		s.refusing++
 		sess.refusal = refusal
@@ -331,42 +220,55 @@ func (s *Server) start(conn net.Conn, peer string, public bool) (tell func()) {
 	} else if public {
 		s.waiting.add(sess)
 	}
+	s.run(sess)
+	return tell
+}
+
+// run runs a session until it has ended and is logged. s.mu is held.
+func (s *Server) run(sess *session) {
+	sess.budget.sessions[sess] = struct{}{}
+	if s.acks == nil {
+		s.acks = time.AfterFunc(s.ackTimeout()/3, s.watchAcks)
+	}
 	s.running.Go(func() {
 		err := sess.cause(sess.serve(s.ctx))
+		if sess.peer != nil {
+			sess.peer.place.Leave()
+		}
 		outcome := sess.outcomeOf(err)
 		s.remove(sess, outcome)
 		sess.logOutcome(outcome, err)
 	})
-	return tell
 }
 
 // remove takes an ended session off the live set and counts it.
 func (s *Server) remove(sess *session, o Outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.sessions, sess)
+	tally := &sess.budget.tally
+	delete(sess.budget.sessions, sess)
 	delete(s.leaving, sess)
 	s.waiting.remove(sess)
-	sess.addDropped(s.tally.dropped)
+	sess.addDropped(tally.dropped)
 	if sess.opened() || o.Kind != "" { // else a question was answered
-		s.tally.add(o, sess.info().Traffic)
+		tally.add(o, sess.info().Traffic)
 	}
 	if sess.refusal != nil {
 		s.refusing--
 	}
 }
 
-// count updates the counts.
-func (s *Server) count(add func(*tally)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	add(&s.tally)
+// count updates the counts of the session's direction.
+func (s *session) count(add func(*tally)) {
+	s.server.mu.Lock()
+	defer s.server.mu.Unlock()
+	add(&s.budget.tally)
 }
 
 func (s *Server) live() []*session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Collect(maps.Keys(s.sessions))
+	return slices.AppendSeq(slices.Collect(maps.Keys(s.outbound.sessions)), maps.Keys(s.inbound.sessions))
 }
 
 func (s *Server) log() *slog.Logger { return cmp.Or(s.Log, slog.Default()) }

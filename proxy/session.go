@@ -18,12 +18,15 @@ import (
 	"bip324proxy/v1v2"
 )
 
-// session is a client's connection and the connection made for it.
+// session is a client's connection and the connection made for it, or a peer's connection
+// and the one made to the node for it: then the client is the node.
 type session struct {
 	lifetime
 	server  *Server
+	budget  *budget
 	policy  *Policy
-	client  *stream.Socket
+	peer    *inboundPeer   // nil in a session of a client
+	client  *stream.Socket // nil until the node is connected to
 	from    netip.Prefix   // the clientNetwork of client
 	in      *stream.Reader // reads client; only a relay reads the socket itself
 	public  bool           // the listener accepts clients of other hosts
@@ -44,6 +47,7 @@ func newSession(server *Server, conn net.Conn, fixed string, public bool, number
 	policy, client := server.policy(), stream.NewSocket(conn)
 	s := &session{
 		server: server,
+		budget: &server.outbound,
 		policy: policy,
 		client: client,
 		from:   clientNetwork(client.RemoteAddr()),
@@ -55,7 +59,7 @@ func newSession(server *Server, conn net.Conn, fixed string, public bool, number
 	s.shown = SessionInfo{Number: number, Began: time.Now(), State: StateAsking, Client: clientName(client.RemoteAddr())}
 	s.up.OnDrop = func(d v1v2.Dropped) { s.firstDropped("to_peer", d) }
 	s.down.OnDrop = func(d v1v2.Dropped) { s.firstDropped("to_client", d) }
-	s.in.SetMemory((*stream.Memory)(server.memory))
+	s.in.SetMemory((*stream.Memory)(s.budget.memory))
 	s.own(client)
 	return s
 }
@@ -70,7 +74,11 @@ func (s *session) serve(ctx context.Context) error {
 	settled := make(chan struct{})
 	go func() {
 		defer close(settled)
-		relay, err = s.settle(ctx)
+		if s.peer != nil {
+			relay, err = s.settleInbound(ctx)
+		} else {
+			relay, err = s.settle(ctx)
+		}
 	}()
 	if <-settled; err == nil {
 		err = relay()
@@ -205,10 +213,10 @@ func (s *session) upgrade(ctx context.Context, peer *stream.Socket, first *v1v2.
 		Magic:        s.magic,
 		First:        [][]byte{first.Contents()},
 		Received:     heard,
-		Memory:       s.server.memory,
+		Memory:       s.budget.memory,
 		ReadTimeout:  s.server.idleTimeout(),
 		WriteTimeout: s.server.idleTimeout(),
-		Semaphore:    s.server.turns,
+		Semaphore:    s.budget.turns,
 	})
 	release()
 	switch {
@@ -226,7 +234,7 @@ func (s *session) upgrade(ctx context.Context, peer *stream.Socket, first *v1v2.
 	s.dialer.Resolve = nil // frees the addresses that it remembers
 	dest, conn := s.shown.Dest, link.V2.NetConn()
 	s.onEnd(func() { s.dialer.NoteV2(dest, conn) }) // known for 30 days from then on
-	s.server.count(func(t *tally) { t.observeHandshake(time.Since(began)) })
+	s.count(func(t *tally) { t.observeHandshake(time.Since(began)) })
 	s.up.Add(first.Type, size)
 	return link, nil
 }

@@ -26,8 +26,24 @@ type Snapshot struct {
 	// Sessions are the live ones, by number.
 	Sessions []SessionInfo `json:"sessions"`
 
-	// What follows counts since Started, live sessions included.
+	// Counts are those of clients' sessions.
+	Counts
 
+	// Inbound is nil if no listener takes peers in.
+	Inbound *InboundSnapshot `json:"inbound,omitempty"`
+
+	// Upstream is nil if there is none.
+	Upstream *Upstream `json:"upstream,omitempty"`
+
+	// Peers are the counts of the known peers.
+	Peers fallback.PeerCounts `json:"peers"`
+	// MessageMemory is the budget for large messages of clients' sessions.
+	MessageMemory transport.MemoryUsage `json:"message_memory"`
+}
+
+// Counts counts since Started, live sessions included. Inbound and outbound sessions have
+// counts of their own.
+type Counts struct {
 	// Opened counts sessions by transport: v2, v1 and passthrough.
 	Opened map[string]uint64 `json:"opened"`
 	// Fallbacks counts the sessions on v1 by why they are: see FallbackCauses.
@@ -49,22 +65,33 @@ type Snapshot struct {
 
 	// Failing is about the failures since a session last opened, nil if there are none.
 	Failing *Failing `json:"failing,omitempty"`
-	// Upstream is nil if there is none.
-	Upstream *Upstream `json:"upstream,omitempty"`
+}
 
-	// Peers are the counts of the known peers.
-	Peers fallback.PeerCounts `json:"peers"`
-	// MessageMemory is the budget for large messages.
+// InboundSnapshot is the state of what comes in.
+type InboundSnapshot struct {
+	Listeners   []InboundListener `json:"listeners"`
+	MaxSessions int               `json:"max_sessions"` // at a time
+	Pending     int               `json:"pending"`      // connections that have sent no VERSION yet, which Snapshot.Sessions leaves out
+	Counts
 	MessageMemory transport.MemoryUsage `json:"message_memory"`
+}
+
+// InboundListener is a listener that takes peers in.
+type InboundListener struct {
+	Address string `json:"address"`
+	Node    string `json:"node"`    // HOST:PORT or unix:/PATH
+	Network string `json:"network"` // such as mainnet
 }
 
 // SessionInfo is a live session.
 type SessionInfo struct {
 	Number    uint64    `json:"number"`
+	Inbound   bool      `json:"inbound,omitempty"` // the peer has connected to us
 	Began     time.Time `json:"began"`
 	State     State     `json:"state"`
-	Client    string    `json:"client"`               // its address
-	Dest      string    `json:"dest,omitempty"`       // "host:port"
+	Client    string    `json:"client"`               // its address; inbound that of the node
+	Dest      string    `json:"dest,omitempty"`       // "host:port" that the client asked for; inbound the peer's address
+	Source    string    `json:"source,omitempty"`     // inbound: the peer's address as the node sees it
 	Network   string    `json:"network,omitempty"`    // such as mainnet
 	Transport string    `json:"transport,omitempty"`  // v2, v1 or passthrough, once it is open
 	SessionID string    `json:"session_id,omitempty"` // of v2: 64 hexadecimal digits (BIP324)
@@ -145,27 +172,34 @@ func (s *Server) Snapshot() Snapshot {
 		Stopping:    s.stopping,
 		Listeners:   make([]string, 0, len(s.listeners)),
 		SOCKS:       make([]string, 0, len(s.listeners)),
-		MaxSessions: s.max,
-		Sessions:    make([]SessionInfo, 0, len(s.sessions)),
+		MaxSessions: s.outbound.max,
+		Sessions:    make([]SessionInfo, 0, len(s.outbound.sessions)+len(s.inbound.sessions)),
 	}
-	for l, peer := range s.listeners {
+	in := &InboundSnapshot{MaxSessions: s.inbound.max}
+	for l, about := range s.listeners {
 		now.Listeners = append(now.Listeners, l.Addr().String())
-		if peer == "" {
+		switch {
+		case about.node != nil:
+			in.Listeners = append(in.Listeners, InboundListener{listen.Spelling(l.Addr()), about.node.Node.String(), transport.NetworkName(about.node.Magic)})
+		case about.peer == "":
 			now.SOCKS = append(now.SOCKS, listen.Spelling(l.Addr()))
 		}
 	}
-	s.tally.copyTo(&now)
-	for each := range s.sessions { // under the lock, so that none is counted twice or not at all
-		info := each.info()
-		now.Sessions = append(now.Sessions, info)
-		if info.Transport != "" {
-			t := now.Traffic[info.Transport]
-			t.add(info.Traffic)
-			now.Traffic[info.Transport] = t
+	now.Sessions = s.outbound.appendTo(&now.Counts, now.Sessions)
+	now.Sessions = s.inbound.appendTo(&in.Counts, now.Sessions)
+	now.Sessions = slices.DeleteFunc(now.Sessions, func(each SessionInfo) bool { // most likely a scanner's
+		pending := each.Inbound && each.State == StateHandshake
+		if pending {
+			in.Pending++
 		}
-		each.addDropped(now.Dropped)
-	}
+		return pending
+	})
 	s.mu.Unlock()
+	if in.Listeners != nil {
+		slices.SortFunc(in.Listeners, func(a, b InboundListener) int { return cmp.Compare(a.Address, b.Address) })
+		in.MessageMemory = s.inbound.memory.Usage()
+		now.Inbound = in
+	}
 
 	now.Upstream = s.upstream()
 	if f := now.Failing; f != nil && f.Hint == "" {
@@ -175,7 +209,7 @@ func (s *Server) Snapshot() Snapshot {
 	slices.Sort(now.SOCKS)
 	slices.SortFunc(now.Sessions, func(a, b SessionInfo) int { return cmp.Compare(a.Number, b.Number) })
 	now.Peers = s.policy().Dialer.Peers.Count()
-	now.MessageMemory = s.memory.Usage()
+	now.MessageMemory = s.outbound.memory.Usage()
 	return now
 }
 

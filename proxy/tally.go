@@ -97,7 +97,7 @@ func (t *tally) open(transport string) {
 	t.failing = failing{}
 }
 
-func (t *tally) copyTo(s *Snapshot) {
+func (t *tally) copyTo(s *Counts) {
 	s.Opened, s.Fallbacks, s.Refused = maps.Clone(t.opened), maps.Clone(t.fallbacks), maps.Clone(t.refused)
 	s.Traffic, s.Dropped = maps.Clone(t.traffic), maps.Clone(t.dropped)
 	s.Refusals, s.Closed = t.refusals.newestFirst(), t.closed.newestFirst()

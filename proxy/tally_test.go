@@ -23,7 +23,7 @@ func TestRepeatsAreOneRow(t *testing.T) {
 	}
 	fail(201, "192.0.2.1:8333", "127.0.0.1:9", KindNoV2Answer, "another kind")
 	var s Snapshot
-	tally.copyTo(&s)
+	tally.copyTo(&s.Counts)
 	if len(s.Refusals) != 3 {
 		t.Fatalf("%d rows, want 3", len(s.Refusals))
 	}
@@ -41,12 +41,12 @@ func TestRepeatsAreOneRow(t *testing.T) {
 	for i := range 500 {
 		fail(300+i, fmt.Sprintf("10.0.%d.%d:8333", i/256, i%256), "127.0.0.1:1", KindDial, "x")
 	}
-	tally.copyTo(&s)
+	tally.copyTo(&s.Counts)
 	if len(s.Refusals) != keepOutcomes || s.Refusals[0].Dest != "10.0.1.243:8333" || s.Refusals[49].Dest != "10.0.1.194:8333" {
 		t.Errorf("got %d rows, from %s to %s", len(s.Refusals), s.Refusals[0].Dest, s.Refusals[49].Dest)
 	}
 	tally.open("v2")
-	if tally.copyTo(&s); s.Failing != nil {
+	if tally.copyTo(&s.Counts); s.Failing != nil {
 		t.Errorf("after a session opened: got %+v", s.Failing)
 	}
 }

@@ -97,20 +97,20 @@ func (s *Server) negotiated(sess *session) error {
 // full reports whether there is no place for another session. Public listeners leave an
 // eighth of the places to local ones, if there are any. s.mu is held.
 func (s *Server) full(public bool) bool {
-	taken, ofPublic, local := len(s.sessions)-s.refusing-len(s.leaving), 0, false
-	if taken >= s.max || !public {
-		return taken >= s.max
+	taken, ofPublic, local := len(s.outbound.sessions)-s.refusing-len(s.leaving), 0, false
+	if taken >= s.outbound.max || !public {
+		return taken >= s.outbound.max
 	}
-	for l := range s.listeners {
-		local = local || listen.IsLocal(l.Addr())
+	for l, about := range s.listeners {
+		local = local || about.node == nil && listen.IsLocal(l.Addr())
 	}
-	if !local || taken < s.max-s.max/8 {
+	if !local || taken < s.outbound.max-s.outbound.max/8 {
 		return false
 	}
-	for sess := range s.sessions {
+	for sess := range s.outbound.sessions {
 		if _, leaving := s.leaving[sess]; sess.public && sess.refusal == nil && !leaving {
 			ofPublic++
 		}
 	}
-	return ofPublic >= s.max-s.max/8
+	return ofPublic >= s.outbound.max-s.outbound.max/8
 }

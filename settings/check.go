@@ -84,6 +84,9 @@ func (s *Settings) check() (err error) {
 	if err := s.checkListeners(); err != nil {
 		return err
 	}
+	if err := s.checkInbound(); err != nil {
+		return err
+	}
 	return s.checkStatus()
 }
 

@@ -18,7 +18,7 @@ func (s *Settings) Merge(next *Settings) (merged *Settings, changed, restart []s
 	merged = new(Settings)
 	*merged = *next
 	merged.origins = maps.Clone(next.origins)
-	merged.Token, merged.Hosts, merged.PeerListeners = s.Token, s.Hosts, s.PeerListeners
+	merged.Token, merged.Hosts, merged.PeerListeners, merged.Inbound = s.Token, s.Hosts, s.PeerListeners, s.Inbound
 	for _, t := range table {
 		switch differs := !reflect.DeepEqual(t.value(s), t.value(next)); {
 		case !differs && t.name == "auth-file" && s.AuthFile != "" && !reflect.DeepEqual(s.Policy.Socks.Auth, next.Policy.Socks.Auth):

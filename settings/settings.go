@@ -29,6 +29,12 @@ type Settings struct {
 	allow, deny     []string
 	Passthrough     string
 	peer            []string
+	inbound         []string
+	inboundNetwork  string
+	InboundV1       string
+	inboundSource   string
+	InboundSessions int
+	announceV2      []string
 	MessageMemory   int // MiB
 	MaxSessions     int // 0 for what the descriptor limit is enough for
 	ClientRate      int // connections a second
@@ -44,6 +50,7 @@ type Settings struct {
 	// What check makes of them.
 	Policy        proxy.Policy // without the known peers
 	PeerListeners []PeerListener
+	Inbound       []InboundListener
 	Token         string   // of the status page, or empty
 	Hosts         []string // of the status page
 
@@ -52,6 +59,12 @@ type Settings struct {
 
 // PeerListener is an address, and the peer that clients are connected to there.
 type PeerListener struct{ Listen, Peer string }
+
+// InboundListener is an address, and the node that peers are let in to there.
+type InboundListener struct {
+	Listen string
+	proxy.Inbound
+}
 
 // Error reports an invalid setting. Its text may contain the value.
 type Error struct {

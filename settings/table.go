@@ -29,6 +29,7 @@ type setting struct {
 const (
 	groupClients = "Clients"
 	groupPeers   = "Peers"
+	groupInbound = "Inbound"
 	groupV1      = "v1 and v2"
 	groupStatus  = "Status page"
 	groupLimits  = "Limits"
@@ -36,7 +37,7 @@ const (
 	groupGeneral = "General"
 )
 
-var groups = []string{groupClients, groupPeers, groupV1, groupStatus, groupLimits, groupLog, groupGeneral}
+var groups = []string{groupClients, groupPeers, groupInbound, groupV1, groupStatus, groupLimits, groupLog, groupGeneral}
 
 // table lists all settings, in the order of the documentation.
 var table = []*setting{
@@ -84,6 +85,25 @@ var table = []*setting{
 	{name: "peer", group: groupClients, field: func(s *Settings) any { return &s.peer },
 		usage: "`ADDRESS=PEER`: also listen on ADDRESS, without SOCKS, and connect to PEER; repeatable",
 		more:  "PEER is HOST:PORT."},
+	{name: "inbound", group: groupInbound, field: func(s *Settings) any { return &s.inbound },
+		usage: "`ADDRESS=NODE`: let peers in on ADDRESS, in v2, and connect them to NODE in v1; repeatable",
+		more:  "For example 0.0.0.0:8333=127.0.0.1:8334. NODE is HOST:PORT or unix:/PATH."},
+	{name: "inbound-network", group: groupInbound, field: func(s *Settings) any { return &s.inboundNetwork },
+		usage: "`NETWORK` of --inbound, such as signet or eight hexadecimal digits (default: by the port)",
+		more:  "Peers of other networks cannot complete a handshake."},
+	{name: "inbound-v1", group: groupInbound, field: func(s *Settings) any { return &s.InboundV1 }, preset: "never", reload: true,
+		values: []string{"never", "overlay", "always"},
+		usage:  "`WHERE` peers without v2 may come in: never, overlay (Tor, CJDNS) or always",
+		more:   "overlay is where the network encrypts: from a loopback address, as Tor connects, and from CJDNS."},
+	{name: "inbound-source", group: groupInbound, field: func(s *Settings) any { return &s.inboundSource }, preset: "auto",
+		usage: "`SOURCE` of connections to the node: auto, none or a PREFIX",
+		more:  "auto gives each peer its own address in 127.128.0.0/9 (Linux); with none, one misbehaving peer may make the node ban all."},
+	{name: "inbound-sessions", group: groupInbound, field: func(s *Settings) any { return &s.InboundSessions }, preset: "125",
+		usage: "`NUMBER` of inbound sessions",
+		more:  "Set it to what the node accepts at most."},
+	{name: "announce-v2", group: groupInbound, field: func(s *Settings) any { return &s.announceV2 }, reload: true,
+		usage: "`IP:PORT` where peers reach --inbound: tell them that it speaks v2; repeatable",
+		more:  "Bitcoin Core connects with v2 only to addresses that are known to speak it."},
 	{name: "message-memory", group: groupLimits, field: func(s *Settings) any { return &s.MessageMemory }, preset: "128",
 		usage: "`MIB` of memory for large messages in transit",
 		more:  "It holds messages over 16 KiB of all sessions together; further ones wait."},

@@ -209,7 +209,7 @@ func TestConfFile(t *testing.T) {
 // A program in a container is recognized by its user agent only; a refused client may be it.
 func TestContainer(t *testing.T) {
 	refusals := []proxy.Outcome{{Kind: proxy.KindClientNotAllowed, Reason: "the client 172.30.0.3 is not admitted", Hint: "add --clients 172.30.0.3"}, {Kind: "other"}}
-	m := &machine{proxy: Proxy{Listen: []string{address}, Status: &status.Report{Snapshot: proxy.Snapshot{Refusals: refusals}}}}
+	m := &machine{proxy: Proxy{Listen: []string{address}, Status: &status.Report{Snapshot: proxy.Snapshot{Counts: proxy.Counts{Refusals: refusals}}}}}
 	part := m.plan(&process{kind: kinds[0], pid: 1, apart: "a container"})
 	if len(part.Hints) != 2 || part.Hints[0] != "the proxy refuses a client, perhaps this one: the client 172.30.0.3 is not admitted; add --clients 172.30.0.3" {
 		t.Errorf("got %q", part.Hints)
@@ -311,7 +311,7 @@ func TestWatch(t *testing.T) {
 		{sessions[1:2], nil, ToDo, "the proxy has no session from it"},
 		{nil, &proxy.Failing{Reason: "no route"}, ToDo, "the proxy has no session from it"},
 	} {
-		m := &machine{proxy: Proxy{Status: &status.Report{Snapshot: proxy.Snapshot{Started: time.Now(), Sessions: c.sessions, Failing: c.failing}}}}
+		m := &machine{proxy: Proxy{Status: &status.Report{Snapshot: proxy.Snapshot{Started: time.Now(), Sessions: c.sessions, Counts: proxy.Counts{Failing: c.failing}}}}}
 		if part := planOf(t, m, "Bitcoin Core", conf); part.State != c.state || !strings.HasSuffix(part.What, c.want) || (c.state == ToDo) != (len(part.Hints) > 0) {
 			t.Errorf("got %+v, want %s: %s", part, c.state, c.want)
 		}

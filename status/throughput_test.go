@@ -24,9 +24,9 @@ func TestThroughput(t *testing.T) {
 				asked++
 				up += 2 * uint64(asked) // increasing
 				down += 10
-				return proxy.Snapshot{Time: time.Now(), Traffic: map[string]proxy.Traffic{
+				return proxy.Snapshot{Time: time.Now(), Counts: proxy.Counts{Traffic: map[string]proxy.Traffic{
 					"v2": {BytesToPeer: up - 1, BytesToClient: down}, "passthrough": {BytesToPeer: 1},
-				}}
+				}}}
 			})
 		}()
 		if got := r.throughput(); len(got.ToPeer) != 0 || got.Interval != 2 {
@@ -63,7 +63,7 @@ func TestThroughputIsPerSecond(t *testing.T) {
 		at    time.Duration
 		bytes uint64
 	}{{0, 0}, {2 * time.Second, 100}, {10 * time.Second, 900}, {10 * time.Second, 900}, {11 * time.Second, 900}} {
-		r.add(proxy.Snapshot{Time: began.Add(s.at), Traffic: map[string]proxy.Traffic{"v1": {BytesToClient: s.bytes}}})
+		r.add(proxy.Snapshot{Time: began.Add(s.at), Counts: proxy.Counts{Traffic: map[string]proxy.Traffic{"v1": {BytesToClient: s.bytes}}}})
 	}
 	if got, want := r.throughput().ToClient, []float64{50, 100, 0}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)

@@ -19,7 +19,11 @@ type event struct {
 
 	Addr      string `json:"addr"`
 	Session   int    `json:"session"`
+	Inbound   bool   `json:"inbound"`
 	Client    string `json:"client"`
+	Peer      string `json:"peer"` // of an inbound session
+	Node      string `json:"node"`
+	Source    string `json:"source"`
 	Dest      string `json:"dest"`
 	Network   string `json:"network"`
 	Transport string `json:"transport"`

@@ -61,9 +61,11 @@ var madeTime = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 func madeSnapshot(sessions ...product.SessionInfo) *product.Snapshot {
 	s := &product.Snapshot{
 		Time: madeTime, Started: madeTime.Add(-50 * time.Hour), Listeners: []string{"127.0.0.1:1324", "[::1]:1324"}, SOCKS: []string{"127.0.0.1:1324", "[::1]:1324"}, MaxSessions: 3317,
-		Sessions: sessions, Opened: map[string]uint64{"v2": 0, "v1": 0, "passthrough": 0}, Fallbacks: map[string]uint64{}, Refused: map[string]uint64{},
-		Traffic: map[string]product.Traffic{}, Dropped: map[string]uint64{},
-		Refusals: []product.Outcome{}, Closed: []product.Outcome{},
+		Sessions: sessions, Counts: product.Counts{
+			Opened: map[string]uint64{"v2": 0, "v1": 0, "passthrough": 0}, Fallbacks: map[string]uint64{}, Refused: map[string]uint64{},
+			Traffic: map[string]product.Traffic{}, Dropped: map[string]uint64{},
+			Refusals: []product.Outcome{}, Closed: []product.Outcome{},
+		},
 	}
 	for i := range sessions {
 		s.Sessions[i].Number, s.Sessions[i].Began = uint64(i+1), madeTime.Add(time.Duration(i-len(sessions))*7*time.Second)

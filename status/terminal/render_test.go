@@ -21,7 +21,6 @@ func report() *status.Report {
 	r := &status.Report{
 		Snapshot: proxy.Snapshot{
 			Time: at(11_530), Started: began, Listeners: []string{"127.0.0.1:1324", "[::1]:1324"},
-			Refused: map[string]uint64{"dial": 30, "denied": 1},
 			Sessions: []proxy.SessionInfo{
 				{Number: 7, Began: at(30), State: proxy.StateOpen, Dest: "203.0.113.4:8333", Network: "mainnet", Transport: "v1", Fallback: "hung_up", PeerAgent: "/old:0.1/",
 					Traffic: proxy.Traffic{MessagesToClient: 4, MessagesToPeer: 2}, LastToClient: "inv"},
@@ -33,10 +32,10 @@ func report() *status.Report {
 				{Number: 3, Began: at(10), State: proxy.StateOpen, Dest: "[2001:db8::4]:8333", Network: "mainnet", Transport: "v2", PeerAgent: "/Satoshi:30.0.0(<b>\u202e\x07)/",
 					Traffic: proxy.Traffic{MessagesToClient: 9000, MessagesToPeer: 812, BytesToPeer: 77_000, BytesToClient: 123_000_000_000}, LastToClient: "inv", LastToPeer: "pong"},
 			},
-			Refusals: []proxy.Outcome{
+			Counts: proxy.Counts{Refused: map[string]uint64{"dial": 30, "denied": 1}, Refusals: []proxy.Outcome{
 				{Number: 1206, Time: at(11_500), Dest: "198.51.100.1:8333", Kind: "no_v2_answer", Reason: "the peer hung up during the v2 handshake without an answer", Hint: "it may speak v1 only, or be full"},
 				{Number: 1205, Time: at(11_400), Client: "127.0.0.1:4", Kind: "client", Reason: "the client speaks HTTP\x1b]0;x\x07"},
-			},
+			}},
 		},
 		Version: "1.2.3",
 	}
@@ -242,7 +241,7 @@ func TestAnswer(t *testing.T) {
 		{status.Live{Passthrough: 999}, nil, nil, "Unknown: 999 passed through.", "What passes through is the client's own v2 or another protocol"},
 		{status.Live{Passthrough: 9, V1: 1, V2: 1}, nil, nil, "PARTLY: 1 in plaintext (v1).", "1 plaintext (v1)"},
 	} {
-		r := &status.Report{Snapshot: proxy.Snapshot{Time: at(60), Started: began, Failing: c.failing, Upstream: c.upstream, Listeners: []string{"127.0.0.1:1324", "127.0.0.1:8433"}, SOCKS: []string{"127.0.0.1:1324"}}, Live: c.live}
+		r := &status.Report{Snapshot: proxy.Snapshot{Time: at(60), Started: began, Counts: proxy.Counts{Failing: c.failing}, Upstream: c.upstream, Listeners: []string{"127.0.0.1:1324", "127.0.0.1:8433"}, SOCKS: []string{"127.0.0.1:1324"}}, Live: c.live}
 		for _, width := range []int{40, 60, 80, 200, 0} {
 			lines := Render(r, Screen{Width: width, Height: 24})
 			if lines[0] != "Is my Bitcoin traffic encrypted?" || lines[1] != c.answer || !strings.Contains(strings.Join(strings.Fields(strings.Join(lines, " ")), " "), c.more) {
@@ -266,7 +265,7 @@ func TestFirstSteps(t *testing.T) {
 		{[]string{"127.0.0.1:1324"}, []string{"127.0.0.1:1324"}, map[string]uint64{"client_left": 2}, "Clients connect, but no peer has answered yet."},
 		{nil, nil, none, ""},
 	} {
-		r := &status.Report{Snapshot: proxy.Snapshot{Listeners: c.listeners, SOCKS: c.socks, Refused: c.refused}}
+		r := &status.Report{Snapshot: proxy.Snapshot{Listeners: c.listeners, SOCKS: c.socks, Counts: proxy.Counts{Refused: c.refused}}}
 		if got := strings.Join(trouble(r, 0), "\n"); got != c.want {
 			t.Errorf("%v, %v, %v: got %q, want %q", c.listeners, c.socks, c.refused, got, c.want)
 		}

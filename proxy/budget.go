@@ -1,0 +1,42 @@
+package proxy
+
+import "bip324proxy/transport"
+
+// budget is what the sessions of one direction share: outbound, those of clients, or inbound,
+// those of peers. Strangers who use up theirs take nothing from the user's own connections.
+type budget struct {
+	max      int // sessions
+	sessions map[*session]struct{}
+	memory   *transport.Memory
+	turns    chan struct{} // semaphore of handshakes that compute
+	tally    tally
+}
+
+// newBudget returns a budget of that many sessions, bytes of memory for large messages, and
+// handshakes that compute at a time.
+func newBudget(sessions, memory, turns int) budget {
+	return budget{
+		max:      sessions,
+		sessions: make(map[*session]struct{}),
+		memory:   transport.NewMemory(memory),
+		turns:    make(chan struct{}, turns),
+		tally:    newTally(),
+	}
+}
+
+// appendTo appends the live sessions to all, and sets counts, which include them. Server.mu
+// is held, so that none is counted twice or not at all.
+func (b *budget) appendTo(counts *Counts, all []SessionInfo) []SessionInfo {
+	b.tally.copyTo(counts)
+	for each := range b.sessions {
+		info := each.info()
+		all = append(all, info)
+		if info.Transport != "" {
+			t := counts.Traffic[info.Transport]
+			t.add(info.Traffic)
+			counts.Traffic[info.Transport] = t
+		}
+		each.addDropped(counts.Dropped)
+	}
+	return all
+}

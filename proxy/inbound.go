@@ -1,0 +1,217 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"time"
+
+	"bip324proxy/inbound"
+	"bip324proxy/internal/stream"
+	"bip324proxy/transport"
+	"bip324proxy/v1v2"
+)
+
+// Inbound is where a listener's peers are let in: to one node, on one network, and to nothing
+// else.
+type Inbound struct {
+	Node  *inbound.Node
+	Magic [4]byte
+}
+
+// inboundPeer is what only the session of a peer has.
+type inboundPeer struct {
+	Inbound
+	socket *stream.Socket
+	addr   netip.Addr
+	place  *inbound.Place
+}
+
+const (
+	// inboundMemory is the memory of peers' messages of over 16 KiB, in bytes.
+	inboundMemory = 64 << 20
+
+	// maxVersion is the largest VERSION of a peer, in bytes; Bitcoin Core's has 126 at most
+	// and the user agent.
+	maxVersion = 1 << 10
+
+	// versionTimeout is how long a peer may take from its connection to its VERSION.
+	versionTimeout = 30 * time.Second
+)
+
+var errNoVersion = plainError("the peer did not send a VERSION in time")
+
+// ServeInbound takes peers in on l until Shutdown, Close or a permanent error: it speaks
+// BIP324 with them, as the responder, and v1 with the node. It closes l. The error is never
+// nil.
+func (s *Server) ServeInbound(l net.Listener, in Inbound) error {
+	return s.serve(l, listener{node: &in}, func(conn net.Conn) (tell func()) { return s.letIn(conn, in) })
+}
+
+// letIn starts a session for a peer if the gate lets it in. tell is as in start.
+func (s *Server) letIn(conn net.Conn, in Inbound) (tell func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ending {
+		conn.Close()
+		return nil
+	}
+	sess := newInboundSession(s, conn, in)
+	err := in.Node.Down()
+	if err == nil {
+		sess.peer.place, err = s.gate.Enter(sess.peer.addr, func(err error) { sess.fail(err) })
+	}
+	if err != nil {
+		s.inbound.tally.refused[refusalOf(err).kind]++
+		conn.Close()
+		return nil
+	}
+	s.number++
+	sess.shown.Number = s.number
+	s.run(sess)
+	return nil
+}
+
+func newInboundSession(server *Server, conn net.Conn, in Inbound) *session {
+	socket := stream.NewSocket(conn)
+	s := &session{
+		server: server,
+		budget: &server.inbound,
+		policy: server.policy(),
+		peer:   &inboundPeer{Inbound: in, socket: socket},
+		from:   clientNetwork(conn.RemoteAddr()),
+		magic:  in.Magic,
+	}
+	if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		s.peer.addr = tcp.AddrPort().Addr().Unmap()
+	}
+	s.shown = SessionInfo{Inbound: true, Began: time.Now(), State: StateHandshake, Client: in.Node.String(),
+		Dest: clientName(conn.RemoteAddr()), Network: transport.NetworkName(in.Magic)}
+	s.up.OnDrop = func(d v1v2.Dropped) { s.firstDropped("to_peer", d) }
+	s.down.OnDrop = func(d v1v2.Dropped) { s.firstDropped("to_client", d) }
+	s.own(socket)
+	return s
+}
+
+// settleInbound is the story of a peer's session until both ends are settled:
+//
+//	accept → detect → handshake → VERSION → connect to the node → bridge
+func (s *session) settleInbound(ctx context.Context) (relay func() error, err error) {
+	began := time.Now()
+	ctx, cancel := context.WithTimeoutCause(ctx, versionTimeout, errNoVersion)
+	defer cancel()
+	cfg := transport.Config{
+		Magic:        s.magic,
+		Memory:       s.budget.memory,
+		ReadTimeout:  s.server.idleTimeout(),
+		WriteTimeout: s.server.idleTimeout(),
+		Semaphore:    s.budget.turns,
+	}
+	v1, err := v1v2.Detect(ctx, s.peer.socket, &cfg)
+	switch {
+	case err != nil:
+		return nil, err
+	case v1 && !s.mayComeInV1():
+		return nil, v1v2.V1Refused(&cfg)
+	case v1:
+		return s.takeInV1(ctx, cfg.Received)
+	}
+	v2, err := transport.Server(ctx, s.peer.socket, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.own(v2); err != nil {
+		v2.Wipe()
+		return nil, err
+	}
+	s.count(func(t *tally) { t.observeHandshake(time.Since(began)) })
+	conn := v1v2.NewConn(v2, s.magic)
+	conn.Sent, conn.Received = &s.up, &s.down
+	version, err := s.awaitVersion(ctx, conn)
+	if err == nil {
+		err = s.connectToNode(ctx, version)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	s.watch(progress(&s.up), progress(&s.down))
+	id := v2.SessionID()
+	hexID := hex.EncodeToString(id[:])
+	s.show(func(info *SessionInfo) { info.SessionID = hexID })
+	s.logOpen("v2", "session_id", hexID)
+	return func() error { return s.bridge(v2, conn) }, nil
+}
+
+// mayComeInV1 reports whether the peer may speak v1.
+func (s *session) mayComeInV1() bool { return false }
+
+// takeInV1 opens the session of a peer that speaks v1, and has sent received so far.
+func (s *session) takeInV1(ctx context.Context, received []byte) (relay func() error, err error) {
+	return nil, errors.ErrUnsupported
+}
+
+// awaitVersion reads the peer's first message, which must be a VERSION, from a v1 stream.
+func (s *session) awaitVersion(ctx context.Context, in io.Reader) (version []byte, err error) {
+	stop := context.AfterFunc(ctx, s.peer.socket.Abort)
+	defer func() {
+		if !stop() {
+			err = context.Cause(ctx)
+		}
+	}()
+	version = make([]byte, v1v2.HeaderSize, v1v2.HeaderSize+maxVersion)
+	if _, err := io.ReadFull(in, version); err != nil {
+		return nil, err
+	}
+	size := int(binary.LittleEndian.Uint32(version[16:]))
+	switch {
+	case !bytes.HasPrefix(version[4:], []byte(v1v2.VersionPrefix)):
+		return nil, plainError("the peer's first message is not a VERSION")
+	case size > maxVersion:
+		return nil, plainError(fmt.Sprintf("the peer's VERSION has more than %d bytes", maxVersion))
+	}
+	version = version[:v1v2.HeaderSize+size]
+	_, err = io.ReadFull(in, version[v1v2.HeaderSize:])
+	return version, err
+}
+
+// connectToNode connects to the node, and sends it the peer's VERSION.
+func (s *session) connectToNode(ctx context.Context, version []byte) error {
+	if err := s.peer.place.Establish(); err != nil {
+		return err
+	}
+	s.show(func(info *SessionInfo) { info.State = StateDialing })
+	conn, err := s.peer.Node.Dial(ctx, s.peer.addr)
+	if err != nil {
+		return err
+	}
+	node := stream.NewSocket(conn)
+	if err := s.own(node); err != nil {
+		return err
+	}
+	s.client = node
+	s.in = stream.NewReader(node)
+	s.in.SetMemory((*stream.Memory)(s.budget.memory))
+	s.in.SetIdle(s.server.idleTimeout())
+	s.messages = v1v2.NewReader(s.in, s.magic)
+	s.show(func(info *SessionInfo) { info.Source = clientName(node.LocalAddr()) })
+	node.SetWriteDeadline(time.Now().Add(s.server.idleTimeout()))
+	if _, err := node.Write(version); err != nil {
+		return &v1v2.EndError{Side: v1v2.ClientSide, Err: err}
+	}
+	return nil
+}
+
+// isClient reports whether c is the connection to the client, or to the node.
+func (s *session) isClient(c net.Conn) bool {
+	if s.peer != nil {
+		return c != s.peer.socket.Conn
+	}
+	return c == s.client.Conn
+}
