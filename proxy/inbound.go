@@ -199,7 +199,7 @@ func (s *session) connectToNode(ctx context.Context, version []byte) error {
 	s.in = stream.NewReader(node)
 	s.in.SetMemory((*stream.Memory)(s.budget.memory))
 	s.in.SetIdle(s.server.idleTimeout())
-	s.messages = v1v2.NewReader(s.in, s.magic)
+	s.messages = s.newMessages()
 	s.show(func(info *SessionInfo) { info.Source = clientName(node.LocalAddr()) })
 	node.SetWriteDeadline(time.Now().Add(s.server.idleTimeout()))
 	if _, err := node.Write(version); err != nil {

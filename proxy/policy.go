@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"syscall"
 
+	"bip324proxy/announce"
 	"bip324proxy/rules"
 	"bip324proxy/socks"
 	"bip324proxy/transport/fallback"
@@ -39,6 +40,14 @@ type Policy struct {
 	// There, if Socks.Auth is nil, no others are admitted, unless Clients is empty: then
 	// all are.
 	Clients rules.Clients
+
+	// InboundV1 says which peers without v2 may come in: with Overlay those that come from
+	// a loopback address, as Tor does, or from CJDNS.
+	InboundV1 fallback.Mode
+
+	// Announce are addresses where peers reach the node through ServeInbound. Messages of
+	// clients and nodes say of them that v2 is spoken there.
+	Announce announce.Addresses
 
 	// HideAddresses keeps the addresses and names of clients and peers out of the log,
 	// those of open sessions, too.

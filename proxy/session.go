@@ -185,7 +185,7 @@ func (s *session) limitFirstBytes() {
 
 // firstMessage returns the client's first valid message, a VERSION as a rule.
 func (s *session) firstMessage() (v1v2.Message, error) {
-	s.messages = v1v2.NewReader(s.in, s.magic)
+	s.messages = s.newMessages()
 	for {
 		m, ok, err := s.messages.Next()
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"bip324proxy/announce"
 	"bip324proxy/internal/listen"
 	"bip324proxy/rules"
 	"bip324proxy/socks"
@@ -54,6 +55,12 @@ func (s *Settings) check() (err error) {
 	p.CJDNSReachable = s.cjdnsReachable
 	if p.Dialer.Mode, err = fallback.ParseMode(s.V1Fallback); err != nil {
 		return s.Invalid("v1-fallback", err)
+	}
+	if p.InboundV1, err = fallback.ParseMode(s.InboundV1); err != nil {
+		return s.Invalid("inbound-v1", err)
+	}
+	if p.Announce, err = announce.Parse(s.announceV2); err != nil {
+		return s.Invalid("announce-v2", err)
 	}
 	if err = s.readSecret("auth", s.auth, s.AuthFile, func(pair string) (err error) {
 		p.Socks.Auth, err = parseCredentials(pair)

@@ -94,6 +94,11 @@ func (m *Message) send(peer *transport.Conn, ids *peerIDs) error {
 // Reader reads v1 messages. Most programs do not need this: a Conn has one for what its
 // user writes.
 type Reader struct {
+	// Alter, if not nil, is called with every message that is not dropped. If it returns
+	// another payload, not nil, Next returns the message with that one. It must not change
+	// the payload that it gets.
+	Alter func(t Type, payload []byte) []byte
+
 	r     *stream.Reader
 	magic [4]byte
 	body  stream.Body
@@ -138,6 +143,7 @@ func (r *Reader) Next() (m Message, ok bool, err error) {
 	}
 	r.r.Discard(n)
 	m.drop = head.drop(checksum(m.buf[HeaderSize:]))
+	r.alter(&m)
 	return m, m.drop == 0, nil
 }
 
@@ -158,7 +164,24 @@ func (r *Reader) large(head header) (m Message, ok bool, err error) {
 	var once [sha256.Size]byte
 	twice := sha256.Sum256(r.sum.Sum(once[:0]))
 	m.drop = head.drop([4]byte(twice[:]))
+	r.alter(&m)
 	return m, m.drop == 0, nil
+}
+
+// alter gives m the payload that Alter returns.
+func (r *Reader) alter(m *Message) {
+	if r.Alter == nil || m.drop != 0 {
+		return
+	}
+	payload := r.Alter(m.Type, m.Payload())
+	if payload == nil {
+		return
+	}
+	m.buf = AppendMessage(make([]byte, 0, HeaderSize+len(payload)+transport.Tailroom), r.magic, m.Type, payload)
+	if m.large = len(m.buf) > r.r.Size(); m.large {
+		m.buf = m.buf[:len(m.buf)+transport.Tailroom]
+	}
+	r.body.Release()
 }
 
 // ReleaseLast releases the memory of the last message.
