@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -147,14 +146,6 @@ func (s *session) settleInbound(ctx context.Context) (relay func() error, err er
 	s.show(func(info *SessionInfo) { info.SessionID = hexID })
 	s.logOpen("v2", "session_id", hexID)
 	return func() error { return s.bridge(v2, conn) }, nil
-}
-
-// mayComeInV1 reports whether the peer may speak v1.
-func (s *session) mayComeInV1() bool { return false }
-
-// takeInV1 opens the session of a peer that speaks v1, and has sent received so far.
-func (s *session) takeInV1(ctx context.Context, received []byte) (relay func() error, err error) {
-	return nil, errors.ErrUnsupported
 }
 
 // awaitVersion reads the peer's first message, which must be a VERSION, from a v1 stream.

@@ -99,7 +99,7 @@ func (s *session) relayBuffered(dst *stream.Socket, in *stream.Reader, n *atomic
 	dst.SetWriteDeadline(time.Now().Add(s.server.idleTimeout()))
 	written, err := dst.Write(b)
 	n.Add(uint64(written))
-	in.Discard(len(b))
+	in.Release() // the session may last for months
 	return err
 }
 
@@ -203,7 +203,8 @@ func (s *session) speakV1(link fallback.Link, first *v1v2.Message, heard []byte)
 	s.show(func(info *SessionInfo) { info.Fallback, info.Overlay = cause, link.Overlay })
 	s.logOpen("v1", "cause", why.Error())
 	peer.SetWriteDeadline(time.Now().Add(s.server.idleTimeout()))
-	// Byte for byte what the client sent: its checksum was right.
+	// Byte for byte what the client sent, or what Policy.Announce made of it: its checksum
+	// was right.
 	version := v1v2.AppendMessage(nil, s.magic, first.Type, first.Payload())
 	if _, err := peer.Write(version); err != nil {
 		return nil, &v1v2.EndError{Side: v1v2.PeerSide, Err: err}
@@ -214,7 +215,7 @@ func (s *session) speakV1(link fallback.Link, first *v1v2.Message, heard []byte)
 		s.noteV1(link, r)
 		s.relayDown(r, nil)
 	}()
-	return func() error { return s.relayUp(r) }, nil
+	return func() error { return s.relayV1(r) }, nil
 }
 
 // noteV1 looks at the peer's first bytes, and leaves them to the relay. If they are v1,
