@@ -1,13 +1,10 @@
 package proxy
 
 import (
-	"container/list"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
-
-	"golang.org/x/time/rate"
 )
 
 const (
@@ -23,9 +20,6 @@ const (
 
 	// burst is how many seconds' worth of connections a client may make at once.
 	burst = 5
-
-	// maxClients is how many client networks have a rate limiter at a time.
-	maxClients = 10_000
 )
 
 // ErrTooManySessions reports a client that came when there were Server.MaxSessions sessions.
@@ -45,54 +39,6 @@ func DefaultMaxSessions(reserved int) int { return min(SessionsForDescriptors(re
 // maxRefusing returns how many clients beyond MaxSessions get a reply at a time. The
 // connections of others are closed at once.
 func maxRefusing() int { return min(max(descriptorLimit()/64, 4), 64) }
-
-// clientRates limits the rate of connections from each client network. It is for one
-// goroutine at a time.
-type clientRates struct {
-	perSecond int
-	known     map[netip.Prefix]*list.Element // of recent
-	recent    list.List                      // of *clientRate, the last seen in front
-}
-
-// clientRate is the rate limiter of one network.
-type clientRate struct {
-	from    netip.Prefix
-	limiter *rate.Limiter
-}
-
-func newClientRates(perSecond int) clientRates {
-	return clientRates{perSecond: perSecond, known: make(map[netip.Prefix]*list.Element)}
-}
-
-// allow reports whether a connection from addr is within the rate.
-func (r *clientRates) allow(addr net.Addr) bool {
-	from := clientNetwork(addr)
-	if !from.IsValid() {
-		return true
-	}
-	client := r.known[from]
-	if client == nil {
-		if len(r.known) >= maxClients {
-			r.evict()
-		}
-		client = r.recent.PushFront(&clientRate{from, rate.NewLimiter(rate.Limit(r.perSecond), burst*r.perSecond)})
-		r.known[from] = client
-	}
-	r.recent.MoveToFront(client)
-	return client.Value.(*clientRate).limiter.Allow()
-}
-
-// evict removes the limiter of a network not seen for long: of the last few the one with
-// most of its burst left, so that a busy network does not get a new burst.
-func (r *clientRates) evict() {
-	victim, most := r.recent.Back(), -1.0
-	for e, i := victim, 0; e != nil && i < 16; e, i = e.Prev(), i+1 {
-		if left := e.Value.(*clientRate).limiter.Tokens(); left > most {
-			victim, most = e, left
-		}
-	}
-	delete(r.known, r.recent.Remove(victim).(*clientRate).from)
-}
 
 // clientNetwork returns a client's IPv4 address or the /64 of its IPv6 address, which is
 // what one host has. It is invalid for clients without TCP.
@@ -115,9 +61,9 @@ func clientNetwork(addr net.Addr) netip.Prefix {
 // happened. s.mu is held; tell must be called without it.
 func (s *Server) admit(conn net.Conn, public bool) (ok bool, tell func(), refusal error) {
 	client := conn.RemoteAddr()
-	if public && !s.clients.allow(client) {
+	if from := clientNetwork(client); public && from.IsValid() && !s.clients.Allow(from) {
 		return false, func() {
-			reason := fmt.Sprintf("its address connects more often than %d times a second", s.clients.perSecond)
+			reason := fmt.Sprintf("its address connects more often than %d times a second", s.clientRate())
 			s.logFolded("rate", slog.LevelWarn, client, "connection refused", append([]any{"reason", reason}, s.hintAttr(errTooOften)...)...)
 		}, errTooOften
 	}

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"bip324proxy/inbound"
+	"bip324proxy/internal/rates"
 )
 
 // Server is the proxy. It serves any number of listeners. Set its fields before Serve and
@@ -90,7 +91,7 @@ type Server struct {
 	gate      *inbound.Gate
 	number    uint64 // of the last session
 	refusing  int    // sessions that only tell their client of its refusal
-	clients   clientRates
+	clients   *rates.Limiters
 	waiting   waiting
 	leaving   map[*session]struct{}  // evicted sessions that have not ended
 	acks      *time.Timer            // of watchAcks; nil while there are no sessions
@@ -181,7 +182,7 @@ func (s *Server) setup() { // s.mu is held
 	s.inbound = newBudget(cmp.Or(s.InboundSessions, 125), inboundMemory, max(runtime.GOMAXPROCS(0)/2, 1))
 	s.gate = inbound.NewGate(s.inbound.max)
 	s.waiting, s.leaving = newWaiting(s.outbound.max), make(map[*session]struct{})
-	s.clients = newClientRates(cmp.Or(s.ClientRate, 20))
+	s.clients = rates.New(float64(s.clientRate()), burst*s.clientRate())
 }
 
 func (s *Server) stopAccepting() {
@@ -270,5 +271,7 @@ func (s *Server) live() []*session {
 	defer s.mu.Unlock()
 	return slices.AppendSeq(slices.Collect(maps.Keys(s.outbound.sessions)), maps.Keys(s.inbound.sessions))
 }
+
+func (s *Server) clientRate() int { return cmp.Or(s.ClientRate, 20) }
 
 func (s *Server) log() *slog.Logger { return cmp.Or(s.Log, slog.Default()) }
