@@ -12,13 +12,13 @@ type budget struct {
 	tally    tally
 }
 
-// newBudget returns a budget of that many sessions, bytes of memory for large messages, and
-// handshakes that compute at a time.
-func newBudget(sessions, memory, turns int) budget {
+// newBudget returns a budget of that many sessions and handshakes that compute at a time, with
+// memory for large messages.
+func newBudget(sessions int, memory *transport.Memory, turns int) budget {
 	return budget{
 		max:      sessions,
 		sessions: make(map[*session]struct{}),
-		memory:   transport.NewMemory(memory),
+		memory:   memory,
 		turns:    make(chan struct{}, turns),
 		tally:    newTally(),
 	}

@@ -28,7 +28,7 @@ const errRedacted = plainError("an error that may have an address in it")
 var plainErrors = []error{
 	transport.ErrSilent, transport.ErrNoTerminator, transport.ErrAuthentication, transport.ErrV1Peer, transport.ErrV1OtherNetwork,
 	fallback.ErrKnownV1, fallback.ErrRefusedV2, fallback.ErrNeedsProxy,
-	v1v2.ErrNotVersion, transport.ErrMemory, transport.ErrSlow,
+	v1v2.ErrNotVersion, transport.ErrMemory, transport.ErrSlow, transport.ErrReclaimed,
 	dial.ErrMulticastName,
 	io.EOF, io.ErrUnexpectedEOF, io.ErrClosedPipe, io.ErrNoProgress, io.ErrShortWrite,
 	net.ErrClosed, os.ErrDeadlineExceeded, context.Canceled, context.DeadlineExceeded,

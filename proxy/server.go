@@ -22,6 +22,7 @@ import (
 
 	"bip324proxy/inbound"
 	"bip324proxy/internal/rates"
+	"bip324proxy/transport"
 )
 
 // Server is the proxy. It serves any number of listeners. Set its fields before Serve and
@@ -177,9 +178,9 @@ func (s *Server) setup() { // s.mu is held
 	s.began = time.Now()
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.listeners = make(map[net.Listener]listener)
-	s.outbound = newBudget(cmp.Or(s.MaxSessions, DefaultMaxSessions(0)), cmp.Or(s.MessageMemory, 128<<20),
+	s.outbound = newBudget(cmp.Or(s.MaxSessions, DefaultMaxSessions(0)), transport.NewMemory(cmp.Or(s.MessageMemory, 128<<20)),
 		cmp.Or(s.MaxHandshakes, runtime.GOMAXPROCS(0)))
-	s.inbound = newBudget(cmp.Or(s.InboundSessions, 125), inboundMemory, max(runtime.GOMAXPROCS(0)/2, 1))
+	s.inbound = newBudget(cmp.Or(s.InboundSessions, 125), transport.NewReclaimingMemory(inboundMemory), max(runtime.GOMAXPROCS(0)/2, 1))
 	s.gate = inbound.NewGate(s.inbound.max)
 	s.waiting, s.leaving = newWaiting(s.outbound.max), make(map[*session]struct{})
 	s.clients = rates.New(float64(s.clientRate()), burst*s.clientRate())

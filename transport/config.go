@@ -15,6 +15,12 @@ type Memory stream.Memory
 // packet larger than size ends its connection.
 func NewMemory(size int) *Memory { return (*Memory)(stream.NewMemory(size)) }
 
+// NewReclaimingMemory is NewMemory, but connections that share it cannot keep it from each
+// other: while a packet waits for memory, a connection whose peer sends or takes a packet of
+// over 16 KiB at under 16 KiB/s ends with ErrReclaimed, if its memory is needed. The rate is
+// measured over two seconds, and is twice as high after each ten that a packet has waited.
+func NewReclaimingMemory(size int) *Memory { return (*Memory)(stream.NewReclaimingMemory(size)) }
+
 // MemoryUsage is how much of a Memory is in use.
 type MemoryUsage struct {
 	Size    int `json:"size_bytes"`

@@ -51,8 +51,10 @@ func newConn(ctx context.Context, nc net.Conn, cfg Config, initiator bool) (*Con
 	}
 	w := stream.NewWriter(socket)
 	r.SetMemory((*stream.Memory)(cfg.Memory))
+	r.Reclaim()
 	r.SetIdle(cfg.ReadTimeout)
 	w.SetStall(cfg.WriteTimeout)
+	w.Reclaim((*stream.Memory)(cfg.Memory))
 	session := h.Session()
 	return &Conn{
 		socket:    socket,

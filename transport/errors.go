@@ -57,6 +57,10 @@ var (
 
 	// ErrMemory reports a packet for which Config.Memory had no room in time, or never has.
 	ErrMemory = stream.ErrMemory
+
+	// ErrReclaimed reports a packet that the peer sent or took too slowly while others waited
+	// for its memory: see NewReclaimingMemory.
+	ErrReclaimed = stream.ErrReclaimed
 )
 
 // PendingError reports that a write deadline passed before all of a packet was sent, or

@@ -33,6 +33,7 @@ type Body struct {
 	Bytes  []byte
 	memory *Memory // nil: the heap
 	heap   *[]byte // holds Bytes, if they are on the heap
+	holder holder  // until all bytes have arrived
 
 	partial   atomic.Bool // while ReadBody has yet to finish it
 	have      int         // bytes read, while partial
@@ -75,6 +76,7 @@ func (b *Body) mayFree() {
 }
 
 func (b *Body) free() {
+	b.holder.leave()
 	switch {
 	case b.Bytes == nil:
 	case b.memory != nil:
@@ -99,6 +101,9 @@ func (r *Reader) ReadBody(b *Body, head, n, tail int, sum io.Writer) error {
 	err := r.takeBody(b, head+n+tail, n)
 	if err == nil {
 		err = r.fillBody(b, head, n, tail, sum)
+	}
+	if err == nil && b.holder.leave() || b.holder.reclaimed() {
+		err = ErrReclaimed
 	}
 	switch {
 	case err == nil:
@@ -130,6 +135,9 @@ func (r *Reader) takeBody(b *Body, size, n int) (err error) {
 		b.takeHeap(size, n)
 	}
 	b.until = time.Now().Add(BodyTimeout)
+	if r.reclaim {
+		b.memory.hold(&b.holder, r.socket, false, size)
+	}
 	return nil
 }
 
@@ -179,6 +187,7 @@ func (r *Reader) fillBody(b *Body, head, n, tail int, sum io.Writer) error {
 			sum.Write(piece[:k])
 		}
 		b.have += k
+		b.holder.moved.Add(uint64(k))
 	}
 	return nil
 }

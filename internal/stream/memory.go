@@ -35,6 +35,9 @@ type Memory struct {
 	free    []extent
 	waiting []*waiter
 	expiry  *time.Timer // of expire
+
+	holders  map[*holder]struct{} // nil: no memory is reclaimed
+	watching bool                 // reclaim will be called
 }
 
 // extent is a part of the arena.
@@ -43,6 +46,7 @@ type extent struct{ start, end int }
 // waiter is a body that waits for n bytes.
 type waiter struct {
 	n     int
+	since time.Time
 	given []byte
 	ready chan struct{} // closed with given set
 }
@@ -98,8 +102,9 @@ func (m *Memory) take(n int, until time.Time, stop <-chan struct{}, user *deadli
 			return b, nil
 		}
 	}
-	w := &waiter{n: n, ready: make(chan struct{})}
+	w := &waiter{n: n, since: time.Now(), ready: make(chan struct{})}
 	m.waiting = append(m.waiting, w)
+	m.watch()
 	m.mu.Unlock()
 
 	err := w.wait(until, stop, user)

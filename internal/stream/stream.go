@@ -27,10 +27,11 @@ const (
 // another has read ahead. It waits for the socket with a small buffer, and borrows a
 // large one while more arrives.
 type Reader struct {
-	socket *Socket
-	idle   deadline
-	memory *Memory
-	water  *lowWater // nil before the first body
+	socket  *Socket
+	idle    deadline
+	memory  *Memory
+	reclaim bool      // of the memory of bodies; see Reclaim
+	water   *lowWater // nil before the first body
 
 	buf  []byte // small or large
 	r, w int    // buf[r:w] was read ahead

@@ -29,6 +29,8 @@ type Writer struct {
 	batch  *[BatchSize]byte // holds Buf
 	rest   []byte           // what a deadline has left of a write; then Buf is empty
 	stuck  bool             // nothing of rest was sent
+	memory *Memory          // of what Send sends, if it can be reclaimed
+	holder holder           // while Send sends
 }
 
 // ErrStalled means that the other side had taken nothing for too long when something was
@@ -108,7 +110,11 @@ func (w *Writer) FlushWith(p []byte) error {
 // Send sends p, as FlushWith does, right after Ready.
 func (w *Writer) Send(p []byte) error {
 	w.stall.limit, w.stall.until = time.Now().Add(BodyTimeout), time.Time{}
+	w.memory.hold(&w.holder, w.socket, true, len(p))
 	err := w.send(p)
+	if w.holder.leave() {
+		w.err, w.rest, err = ErrReclaimed, nil, ErrReclaimed
+	}
 	if !w.Pending() {
 		w.stall.limit = time.Time{}
 	}
@@ -134,7 +140,7 @@ func (w *Writer) send(p []byte) error {
 			w.socket.SetWriteDeadline(until)
 		}
 	}
-	n, err := w.socket.Conn.Write(p)
+	n, err := w.write(p)
 	if err == nil && n < len(p) {
 		err = io.ErrShortWrite
 	}
