@@ -68,7 +68,7 @@ func openListeners(s *settings.Settings, o *opening) (all []listener, missing []
 		return nil, nil, err
 	}
 	for _, l := range activated {
-		all = append(all, listener{Listener: l})
+		all = append(all, listener{Listener: l.Listener})
 	}
 	open := func(name, spec, peer string, wait bool) error {
 		l, err := o.open(s, name, spec, wait)

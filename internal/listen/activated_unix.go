@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 )
 
@@ -22,26 +23,31 @@ func restrictNewFiles() (restore func()) {
 const firstActivated = 3
 
 // Activated returns the listeners that systemd's socket activation has passed to this process
-// (sd_listen_fds(3)). It can be called once.
-func Activated() ([]net.Listener, error) {
+// (sd_listen_fds_with_names(3)). It can be called once.
+func Activated() ([]ActivatedListener, error) {
 	pid, _ := strconv.Atoi(os.Getenv("LISTEN_PID"))
 	n, _ := strconv.Atoi(os.Getenv("LISTEN_FDS"))
 	if pid != os.Getpid() {
 		return nil, nil
 	}
+	names := strings.Split(os.Getenv("LISTEN_FDNAMES"), ":")
 	for _, name := range []string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"} {
 		os.Unsetenv(name) // child processes must not inherit them
 	}
-	var all []net.Listener
-	for fd := firstActivated; fd < firstActivated+n; fd++ {
-		l, err := activatedListener(fd)
+	var all []ActivatedListener
+	for i := range n {
+		l, err := activatedListener(firstActivated + i)
 		if err != nil {
 			for _, l := range all {
 				l.Close()
 			}
 			return nil, err
 		}
-		all = append(all, l)
+		name := "" // unknown
+		if len(names) == n {
+			name = names[i]
+		}
+		all = append(all, ActivatedListener{l, name})
 	}
 	return all, nil
 }

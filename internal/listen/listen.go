@@ -33,6 +33,13 @@ func Open(spec string) (net.Listener, error) {
 	return l, err
 }
 
+// ActivatedListener is a listener from systemd, and its name there: that of
+// FileDescriptorName=, by default the .socket unit's.
+type ActivatedListener struct {
+	net.Listener
+	Name string
+}
+
 // IsNoAddress reports whether err, of Open, says that this machine does not have the
 // address, or no address of its family, as where IPv6 is switched off.
 func IsNoAddress(err error) bool {

@@ -122,7 +122,7 @@ func TestActivatedChild(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fmt.Fprint(nc, l.Addr())
+		fmt.Fprint(nc, l.Addr(), l.Name)
 		nc.Close()
 	}
 	again, err := listen.Activated()
@@ -184,21 +184,24 @@ func TestActivated(t *testing.T) {
 	for _, c := range []struct {
 		name, set string // in the child's shell
 		files     []interface{ File() (*os.File, error) }
+		names     [2]string                          // of files
 		other     func(*testing.T) (*os.File, error) // another descriptor, not listening
 		want      []string
 	}{
-		{"two", "LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=a:b", []interface{ File() (*os.File, error) }{tcp.(*net.TCPListener), local.(*net.UnixListener)}, nil,
+		{"two", "LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=a:b", []interface{ File() (*os.File, error) }{tcp.(*net.TCPListener), local.(*net.UnixListener)}, [2]string{"a", "b"}, nil,
 			[]string{`2 listeners, error <nil>, environment """"""`, "then 0, <nil>"}},
-		{"none", "LISTEN_PID= LISTEN_FDS=", nil, nil, []string{"0 listeners, error <nil>", "then 0, <nil>"}},
-		{"another process's", "LISTEN_PID=1 LISTEN_FDS=1", nil, nil, []string{`0 listeners, error <nil>, environment "1""1"""`}},
-		{"zero", "LISTEN_PID=$$ LISTEN_FDS=0", nil, nil, []string{"0 listeners, error <nil>"}},
-		{"no number", "LISTEN_PID=$$ LISTEN_FDS=many", nil, nil, []string{"0 listeners, error <nil>"}},
-		{"no socket", "LISTEN_PID=$$ LISTEN_FDS=1", nil, plainFile, []string{"0 listeners, error cannot listen on descriptor 3, from systemd"}},
-		{"missing", "LISTEN_PID=$$ LISTEN_FDS=1", nil, nil, []string{"0 listeners, error cannot listen on descriptor 3, from systemd"}},
-		{"a connection", "LISTEN_PID=$$ LISTEN_FDS=1", nil, connectedTo("tcp"), []string{"0 listeners, error descriptor 3, from systemd, is a connection, not a listener; in the .socket unit, write Accept=no"}},
-		{"a connection of a unix socket", "LISTEN_PID=$$ LISTEN_FDS=1", nil, connectedTo("unix"), []string{"0 listeners, error descriptor 3, from systemd, is a connection"}},
-		{"only bound", "LISTEN_PID=$$ LISTEN_FDS=1", nil, boundSocket(syscall.SOCK_STREAM), []string{"0 listeners, error descriptor 3, from systemd, does not listen", "write ListenStream= and Accept=no"}},
-		{"a datagram socket", "LISTEN_PID=$$ LISTEN_FDS=1", nil, boundSocket(syscall.SOCK_DGRAM), []string{"0 listeners, error descriptor 3, from systemd, is not a stream socket; in the .socket unit, write ListenStream="}},
+		{"without names", "LISTEN_PID=$$ LISTEN_FDS=2 LISTEN_FDNAMES=a", []interface{ File() (*os.File, error) }{tcp.(*net.TCPListener), local.(*net.UnixListener)}, [2]string{}, nil,
+			[]string{`2 listeners, error <nil>, environment """"""`}},
+		{"none", "LISTEN_PID= LISTEN_FDS=", nil, [2]string{}, nil, []string{"0 listeners, error <nil>", "then 0, <nil>"}},
+		{"another process's", "LISTEN_PID=1 LISTEN_FDS=1", nil, [2]string{}, nil, []string{`0 listeners, error <nil>, environment "1""1"""`}},
+		{"zero", "LISTEN_PID=$$ LISTEN_FDS=0", nil, [2]string{}, nil, []string{"0 listeners, error <nil>"}},
+		{"no number", "LISTEN_PID=$$ LISTEN_FDS=many", nil, [2]string{}, nil, []string{"0 listeners, error <nil>"}},
+		{"no socket", "LISTEN_PID=$$ LISTEN_FDS=1", nil, [2]string{}, plainFile, []string{"0 listeners, error cannot listen on descriptor 3, from systemd"}},
+		{"missing", "LISTEN_PID=$$ LISTEN_FDS=1", nil, [2]string{}, nil, []string{"0 listeners, error cannot listen on descriptor 3, from systemd"}},
+		{"a connection", "LISTEN_PID=$$ LISTEN_FDS=1", nil, [2]string{}, connectedTo("tcp"), []string{"0 listeners, error descriptor 3, from systemd, is a connection, not a listener; in the .socket unit, write Accept=no"}},
+		{"a connection of a unix socket", "LISTEN_PID=$$ LISTEN_FDS=1", nil, [2]string{}, connectedTo("unix"), []string{"0 listeners, error descriptor 3, from systemd, is a connection"}},
+		{"only bound", "LISTEN_PID=$$ LISTEN_FDS=1", nil, [2]string{}, boundSocket(syscall.SOCK_STREAM), []string{"0 listeners, error descriptor 3, from systemd, does not listen", "write ListenStream= and Accept=no"}},
+		{"a datagram socket", "LISTEN_PID=$$ LISTEN_FDS=1", nil, [2]string{}, boundSocket(syscall.SOCK_DGRAM), []string{"0 listeners, error descriptor 3, from systemd, is not a stream socket; in the .socket unit, write ListenStream="}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -227,14 +230,14 @@ func TestActivated(t *testing.T) {
 				t.Fatal(err)
 			}
 			if len(c.files) > 0 {
-				for _, addr := range []net.Addr{tcp.Addr(), local.Addr()} {
+				for i, addr := range []net.Addr{tcp.Addr(), local.Addr()} {
 					nc, err := net.Dial(addr.Network(), addr.String())
 					if err != nil {
 						t.Fatal(err)
 					}
 					nc.SetDeadline(time.Now().Add(patience))
-					if b, err := io.ReadAll(nc); string(b) != addr.String() || err != nil {
-						t.Errorf("the child listens on %q, %v; want %v", b, err, addr)
+					if b, err := io.ReadAll(nc); string(b) != addr.String()+c.names[i] || err != nil {
+						t.Errorf("the child listens on %q, %v; want %v%s", b, err, addr, c.names[i])
 					}
 					nc.Close()
 				}
