@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -14,7 +15,6 @@ import (
 	"bip324proxy/internal/listen"
 	"bip324proxy/proxy"
 	"bip324proxy/settings"
-	"bip324proxy/transport"
 )
 
 // listener is an open listener.
@@ -27,16 +27,15 @@ type listener struct {
 
 // attrs returns the attributes of its line in the log.
 func (l listener) attrs(s *settings.Settings) []any {
+	if l.inbound != nil {
+		return l.inboundAttrs(s)
+	}
 	args := []any{"addr", l.Addr().String()}
 	if l.peer != "" && s.LogAddresses {
 		args = append(args, "peer", l.peer)
 	}
 	if s.Policy.Upstream != nil {
 		args = append(args, "upstream", s.Policy.Upstream.Address)
-	}
-	if l.inbound != nil {
-		return []any{"addr", l.Addr().String(), "inbound", true, "node", l.inbound.Node.String(),
-			"network", transport.NetworkName(l.inbound.Magic), "inbound_v1", s.InboundV1}
 	}
 	return append(args, "v1_fallback", s.V1Fallback, "passthrough", s.Passthrough)
 }
@@ -52,7 +51,7 @@ func socksAddresses(listeners []listener) *[]string {
 	return addresses
 }
 
-// openListeners opens the listeners of --listen, systemd and --peer. Without --listen and
+// openListeners opens the listeners of --listen, systemd, --peer and --inbound. Without --listen and
 // systemd it opens those of the default addresses that this machine has, one at least;
 // missing has the errors of the others.
 func openListeners(s *settings.Settings, o *opening) (all []listener, missing []error, err error) {
@@ -64,12 +63,16 @@ func openListeners(s *settings.Settings, o *opening) (all []listener, missing []
 		}
 	}()
 	activated, err := listen.Activated()
-	if err != nil {
-		return nil, nil, err
-	}
 	for _, l := range activated {
 		all = append(all, listener{Listener: l.Listener})
 	}
+	if err == nil {
+		err = takeInbound(s, activated, all)
+	}
+	if err != nil {
+		return all, nil, err
+	}
+	clients := slices.ContainsFunc(all, func(l listener) bool { return l.inbound == nil })
 	open := func(name, spec, peer string, wait bool) error {
 		l, err := o.open(s, name, spec, wait)
 		if err == nil {
@@ -78,7 +81,7 @@ func openListeners(s *settings.Settings, o *opening) (all []listener, missing []
 		}
 		return err
 	}
-	if given := s.IsGiven("listen"); given || len(activated) == 0 {
+	if given := s.IsGiven("listen"); given || !clients {
 		for _, spec := range s.Listen {
 			switch err := open("listen", spec, "", given); {
 			case err == nil:
@@ -101,11 +104,17 @@ func openListeners(s *settings.Settings, o *opening) (all []listener, missing []
 		}
 	}
 	for _, in := range s.Inbound {
+		if in.Activated != "" {
+			continue
+		}
 		l, err := o.open(s, "inbound", in.Listen, true)
 		if err != nil {
 			return all, nil, err
 		}
 		all = append(all, listener{Listener: l, inbound: &in.Inbound})
+	}
+	if err := checkNodes(s, all); err != nil {
+		return all, nil, err
 	}
 	return all, missing, checkListeners(s, all)
 }
@@ -114,10 +123,13 @@ func openListeners(s *settings.Settings, o *opening) (all []listener, missing []
 // listeners, by its actual address.
 func checkListeners(s *settings.Settings, all []listener) error {
 	for _, l := range all {
+		err := error(nil)
 		if l.inbound != nil {
-			continue
+			err = s.CheckInboundListener(l.Addr())
+		} else {
+			err = s.CheckListener(l.Addr(), l.peer, l.openToAll)
 		}
-		if err := s.CheckListener(l.Addr(), l.peer, l.openToAll); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -174,6 +186,9 @@ func (o *opening) open(s *settings.Settings, name, spec string, wait bool) (net.
 		return nil, fmt.Errorf("%s: %w", s.Where(name), err)
 	}
 	hint := listenHint(err, spec)
+	if name == "inbound" && errno.Is(err, errno.EADDRINUSE) {
+		hint = inboundInUse
+	}
 	if hint != "" {
 		hint += "; "
 	}

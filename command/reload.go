@@ -98,6 +98,10 @@ func (s *service) warnOfLess(before *settings.Settings) {
 	if more || now.Policy.CJDNSReachable && !before.Policy.CJDNSReachable && now.Policy.Dialer.Mode != fallback.Never {
 		s.log.Warn("plaintext v1 is now allowed where it was not", "v1_fallback", now.V1Fallback, "cjdnsreachable", now.Policy.CJDNSReachable)
 	}
+	more = now.Policy.InboundV1 > before.Policy.InboundV1
+	if more || now.Policy.CJDNSReachable && !before.Policy.CJDNSReachable && now.Policy.InboundV1 == fallback.Overlay {
+		s.log.Warn("plaintext v1 is now allowed to peers where it was not", "inbound_v1", now.InboundV1, "cjdnsreachable", now.Policy.CJDNSReachable)
+	}
 }
 
 // warnOfSettings warns of files with passwords that are readable or look wrong, and of a
@@ -113,7 +117,7 @@ func (s *service) warnOfSettings() {
 	for _, n := range s.settings().Policy.Clients.Everybody() {
 		s.log.Warn("--clients admits everyone without a password; list only the networks of your clients", "clients", n.String())
 	}
-	if len(s.settings().Clients) > 0 && !slices.ContainsFunc(s.listeners, func(l listener) bool { return !listen.IsLocal(l.Addr()) }) {
+	if len(s.settings().Clients) > 0 && !slices.ContainsFunc(s.listeners, func(l listener) bool { return l.inbound == nil && !listen.IsLocal(l.Addr()) }) {
 		s.log.Warn("--clients has no effect: all listeners are local; to admit remote clients, add --listen with an address they can reach",
 			"clients", s.settings().Clients)
 	}

@@ -117,6 +117,10 @@ func runService(c *cli.Context, ready func()) error {
 		s.log.Warn("the file descriptor limit is too low for max-sessions; raise it (ulimit -n) to six times max-sessions plus 100",
 			"max_sessions", set.MaxSessions, "enough_for", enough)
 	}
+	if len(set.Inbound) > 0 && set.MaxSessions == 0 && set.Sessions() < fewSessions {
+		s.log.Warn("the file descriptor limit leaves few sessions for clients; raise it (ulimit -n), or lower inbound-sessions",
+			"inbound_sessions", set.InboundSessions, "client_sessions", set.Sessions())
+	}
 	defer runtime.KeepAlive(spareMemory())
 	return s.run(loaded)
 }
@@ -151,6 +155,7 @@ func (s *service) run(loaded <-chan loading) error {
 		}()
 	}
 	s.warnOfSettings()
+	s.adviseInbound()
 	if u := s.settings().Policy.Upstream; u != nil && u.Credentials != nil && s.settings().Policy.Socks.Auth == nil {
 		s.log.Info("the upstream proxy gets the credentials in its URL; those of clients are not passed on")
 	}

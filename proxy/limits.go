@@ -15,6 +15,9 @@ const (
 	// spareDescriptors are for standard files, listeners, the poller, a file being saved.
 	spareDescriptors = 12
 
+	// maxPending is how many peers may be connected without having sent a VERSION.
+	maxPending = 64
+
 	// maxSessions limits the default of Server.MaxSessions.
 	maxSessions = 4096
 
@@ -32,6 +35,9 @@ const errTooOften = plainError("the client's address connects too often")
 func SessionsForDescriptors(reserved int) int {
 	return max((descriptorLimit()-spareDescriptors-maxRefusing()-reserved)/sessionDescriptors, 1)
 }
+
+// InboundDescriptors returns how many descriptors the sessions of peers use at most.
+func InboundDescriptors(sessions int) int { return sessionDescriptors*sessions + maxPending }
 
 // DefaultMaxSessions returns SessionsForDescriptors, at most 4096.
 func DefaultMaxSessions(reserved int) int { return min(SessionsForDescriptors(reserved), maxSessions) }

@@ -136,7 +136,7 @@ func (s *Settings) checkListeners() error {
 func (s *Settings) CheckListener(addr net.Addr, peer string, openToAll bool) error {
 	switch {
 	case s.Policy.Upstream != nil && s.Policy.Upstream.Address == addr.String():
-		return s.Invalid("upstream", fmt.Errorf("%v is this proxy's own address; use Tor's, such as socks5://127.0.0.1:9050", addr))
+		return s.ownUpstream(addr)
 	case openToAll && peer != "":
 		return s.Invalid("peer", fmt.Errorf("any local user could connect to %v, and these clients need no password; use a mode that ends in 0, such as 0660", addr))
 	case openToAll && s.Policy.Socks.Auth == nil:
@@ -150,6 +150,19 @@ func (s *Settings) CheckListener(addr net.Addr, peer string, openToAll bool) err
 			"add --auth USER:PASSWORD, or, for clients that cannot send a password, such as Bitcoin Core, --clients with their addresses, such as 172.30.0.5; or use a loopback address, such as 127.0.0.1:1324", addr))
 	}
 	return nil
+}
+
+// CheckInboundListener returns an error if an inbound listener at addr makes no sense. Any peer
+// may connect there.
+func (s *Settings) CheckInboundListener(addr net.Addr) error {
+	if u := s.Policy.Upstream; u != nil && u.Address == addr.String() {
+		return s.ownUpstream(addr)
+	}
+	return nil
+}
+
+func (s *Settings) ownUpstream(addr net.Addr) error {
+	return s.Invalid("upstream", fmt.Errorf("%v is this proxy's own address; use Tor's, such as socks5://127.0.0.1:9050", addr))
 }
 
 // processMark separates the streams of this process from those of other programs.

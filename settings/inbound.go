@@ -1,52 +1,181 @@
 package settings
 
 import (
+	"errors"
 	"fmt"
 	"net"
+	"net/netip"
+	"reflect"
 	"strings"
 
 	"bip324proxy/inbound"
 	"bip324proxy/internal/listen"
 	"bip324proxy/proxy"
+	"bip324proxy/socks"
 	"bip324proxy/transport"
 )
 
+// InboundListener is an address, and the node that peers are let in to there.
+type InboundListener struct {
+	Listen    string // as the setting has it
+	Activated string // the name of its sockets from systemd; empty: Listen is opened
+	proxy.Inbound
+}
+
+// activatedPrefix begins an ADDRESS of --inbound that names sockets from systemd.
+const activatedPrefix = "systemd:"
+
 // checkInbound checks the settings of what comes in.
 func (s *Settings) checkInbound() error {
+	if s.InboundSessions < 1 || s.InboundSessions > maxMaxSessions {
+		return s.Invalid("inbound-sessions", fmt.Errorf("%d is invalid; must be from 1 to %d", s.InboundSessions, maxMaxSessions))
+	}
 	for _, pair := range s.inbound {
-		i := strings.LastIndexByte(pair, '=') // ADDRESS may have options
-		if i < 0 {
-			return s.Invalid("inbound", fmt.Errorf("%q is not ADDRESS=NODE; write 0.0.0.0:8333=127.0.0.1:8334", pair))
-		}
-		spec := pair[:i]
-		address, err := listen.Parse(spec)
+		l, err := s.parseInbound(pair)
 		if err != nil {
-			return s.Invalid("inbound", err)
+			return err
 		}
-		node, err := listen.Parse(pair[i+1:])
-		if err != nil {
-			return s.Invalid("inbound", err)
+		s.Inbound = append(s.Inbound, l)
+	}
+	if len(s.inbound) == 0 {
+		return s.checkWithoutInbound()
+	}
+	return s.checkDuplicates()
+}
+
+// checkWithoutInbound returns an error if a setting that needs --inbound is not the default.
+func (s *Settings) checkWithoutInbound() error {
+	for _, t := range table {
+		needs := t.group == groupInbound && t.name != "inbound"
+		if needs && !reflect.DeepEqual(t.value(s), t.value(defaults())) {
+			return s.Invalid(t.name, errors.New("has no effect without --inbound; add --inbound ADDRESS=NODE, such as 0.0.0.0:8333=127.0.0.1:8334, or remove this setting"))
 		}
-		network, err := s.networkOf(address)
-		if err != nil {
-			return s.Invalid("inbound-network", err)
-		}
-		s.Inbound = append(s.Inbound, InboundListener{spec, proxy.Inbound{Node: &inbound.Node{Network: node.Network, Address: node.Address}, Magic: network.Magic}})
 	}
 	return nil
 }
 
-// networkOf returns the network of peers that come in at an address.
-func (s *Settings) networkOf(address listen.Address) (transport.Network, error) {
-	if s.inboundNetwork != "" {
-		return transport.ParseNetwork(s.inboundNetwork)
+// parseInbound parses ADDRESS=NODE.
+func (s *Settings) parseInbound(pair string) (l InboundListener, err error) {
+	i := strings.LastIndexByte(pair, '=') // ADDRESS may have options
+	if i < 0 {
+		return l, s.Invalid("inbound", fmt.Errorf("%q is not ADDRESS=NODE; write 0.0.0.0:8333=127.0.0.1:8334", pair))
 	}
-	_, port, _ := net.SplitHostPort(address.Address)
-	for _, n := range transport.Networks {
-		if n.Port == port {
-			return n, nil
+	l.Listen = pair[:i]
+	if l.Node, err = parseNode(pair[i+1:]); err != nil {
+		return l, s.Invalid("inbound", err)
+	}
+	if l.Node.Source, err = inbound.ParseSource(s.InboundSource, l.Node); err != nil {
+		return l, s.Invalid("inbound-source", err)
+	}
+	if name, ok := strings.CutPrefix(l.Listen, activatedPrefix); ok {
+		l.Activated = name
+		if name == "" || strings.Contains(name, ":") {
+			return l, s.Invalid("inbound", fmt.Errorf("%q is not the name of a socket; write systemd:NAME, with the NAME in FileDescriptorName=NAME of the .socket unit", l.Listen))
+		}
+		if s.inboundNetwork != "" { // else the port of the socket decides
+			l.Magic, err = s.InboundMagic("")
+		}
+		return l, err
+	}
+	address, err := listen.Parse(l.Listen)
+	if err != nil {
+		return l, s.Invalid("inbound", err)
+	}
+	if addr := address.NetAddr(); addr != nil {
+		if err := s.CheckInboundListener(addr); err != nil {
+			return l, err
 		}
 	}
-	return transport.Network{}, fmt.Errorf("required: no network uses port %s by default; must be %s, or a magic in eight hexadecimal digits",
-		port, strings.Join(transport.NetworkNames(), ", "))
+	l.Magic, err = s.InboundMagic(address.Address)
+	return l, err
+}
+
+// parseNode parses IP:PORT, NAME:PORT or unix:/PATH.
+func parseNode(text string) (*inbound.Node, error) {
+	if path, ok := strings.CutPrefix(text, "unix:"); ok {
+		if path == "" || strings.Contains(path, "?") {
+			return nil, fmt.Errorf("the node %q is not the path of a socket; write unix:/PATH, without options", text)
+		}
+		return &inbound.Node{Network: "unix", Address: path}, nil
+	}
+	addr, err := socks.ParseAddr(text)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("the node %q is invalid; write IP:PORT, NAME:PORT or unix:/PATH, such as 127.0.0.1:8334", text)
+	case addr.IP.IsUnspecified():
+		return nil, fmt.Errorf("the node %s is no address to connect to; write the one that it listens on, such as 127.0.0.1:%d", text, addr.Port)
+	}
+	node := &inbound.Node{Network: "tcp", Address: addr.String()}
+	return node, node.Check()
+}
+
+// InboundMagic returns the magic of the network of peers that come in at an address: that of
+// --inbound-network, or the one that uses the address's port.
+func (s *Settings) InboundMagic(address string) ([4]byte, error) {
+	if s.inboundNetwork != "" {
+		network, err := transport.ParseNetwork(s.inboundNetwork)
+		if err != nil {
+			err = s.Invalid("inbound-network", err)
+		}
+		return network.Magic, err
+	}
+	_, port, _ := net.SplitHostPort(address)
+	for _, n := range transport.Networks {
+		if n.Port == port && port != "" {
+			return n.Magic, nil
+		}
+	}
+	return [4]byte{}, s.Invalid("inbound-network", fmt.Errorf("required, because the port of %s is not the default one of a network; must be %s, or a magic in eight hexadecimal digits",
+		address, strings.Join(transport.NetworkNames(), ", ")))
+}
+
+// checkDuplicates returns an error if one of the inbound listeners has the address of another
+// listener.
+func (s *Settings) checkDuplicates() error {
+	type taken struct{ setting, spec string }
+	var others []taken
+	for _, spec := range s.Listen {
+		others = append(others, taken{"listen", spec})
+	}
+	for _, p := range s.PeerListeners {
+		others = append(others, taken{"peer", p.Listen})
+	}
+	if s.Status != "" {
+		others = append(others, taken{"status", s.Status})
+	}
+	for _, in := range s.Inbound {
+		for _, other := range others {
+			switch {
+			case !overlap(in.Listen, other.spec):
+			case other.setting == "inbound":
+				return s.Invalid("inbound", fmt.Errorf("%s and %s overlap; each node needs its own address", other.spec, in.Listen))
+			default:
+				return s.Invalid("inbound", fmt.Errorf("%s overlaps %s of --%s; peers need their own address", in.Listen, other.spec, other.setting))
+			}
+		}
+		others = append(others, taken{"inbound", in.Listen})
+	}
+	return nil
+}
+
+// overlap reports whether two listeners cannot both be opened. Names are not looked up.
+func overlap(a, b string) bool {
+	if a == b {
+		return !strings.HasSuffix(a, ":0")
+	}
+	x, err1 := netip.ParseAddrPort(a)
+	y, err2 := netip.ParseAddrPort(b)
+	if err1 != nil || err2 != nil || x.Port() != y.Port() || x.Port() == 0 {
+		return pathOf(a) != "" && pathOf(a) == pathOf(b)
+	}
+	includes := func(all, one netip.Addr) bool { return all.IsUnspecified() && (all.Is6() || one.Is4()) }
+	return includes(x.Addr(), y.Addr()) || includes(y.Addr(), x.Addr())
+}
+
+// pathOf returns the path of a unix socket, or "".
+func pathOf(spec string) string {
+	if address, err := listen.Parse(spec); err == nil && address.Network == "unix" {
+		return address.Address
+	}
+	return ""
 }

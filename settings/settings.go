@@ -32,7 +32,7 @@ type Settings struct {
 	inbound         []string
 	inboundNetwork  string
 	InboundV1       string
-	inboundSource   string
+	InboundSource   string
 	InboundSessions int
 	announceV2      []string
 	MessageMemory   int // MiB
@@ -59,12 +59,6 @@ type Settings struct {
 
 // PeerListener is an address, and the peer that clients are connected to there.
 type PeerListener struct{ Listen, Peer string }
-
-// InboundListener is an address, and the node that peers are let in to there.
-type InboundListener struct {
-	Listen string
-	proxy.Inbound
-}
 
 // Error reports an invalid setting. Its text may contain the value.
 type Error struct {
@@ -104,10 +98,14 @@ func (s *Settings) Sessions() int {
 
 // Descriptors returns how many file descriptors the program needs besides the server's.
 func (s *Settings) Descriptors() int {
-	if s.Status == "" {
-		return 0
+	n := 0
+	if s.Status != "" {
+		n += status.MaxConns + 3 // a new connection before another is closed, the listener, and a file of /proc for the metrics
 	}
-	return status.MaxConns + 3 // a new connection before another is closed, the listener, and a file of /proc for the metrics
+	if len(s.Inbound) > 0 {
+		n += proxy.InboundDescriptors(s.InboundSessions)
+	}
+	return n
 }
 
 // Summary returns a line that says where the settings come from.

@@ -95,7 +95,7 @@ var table = []*setting{
 		values: []string{"never", "overlay", "always"},
 		usage:  "`WHERE` peers without v2 may come in: never, overlay (Tor, CJDNS) or always",
 		more:   "overlay is where the network encrypts: from a loopback address, as Tor connects, and from CJDNS."},
-	{name: "inbound-source", group: groupInbound, field: func(s *Settings) any { return &s.inboundSource }, preset: "auto",
+	{name: "inbound-source", group: groupInbound, field: func(s *Settings) any { return &s.InboundSource }, preset: "auto",
 		usage: "`SOURCE` of connections to the node: auto, none or a PREFIX",
 		more:  "auto gives each peer its own address in 127.128.0.0/9 (Linux); with none, one misbehaving peer may make the node ban all."},
 	{name: "inbound-sessions", group: groupInbound, field: func(s *Settings) any { return &s.InboundSessions }, preset: "125",
