@@ -4,8 +4,6 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"os"
-	"slices"
 	"time"
 
 	"bip324proxy/internal/listen"
@@ -82,50 +80,14 @@ func (s *Server) removeListener(l net.Listener) {
 	delete(s.listeners, l)
 }
 
-// listensOn reports whether the server listens on addr.
+// listensOn reports whether connections to addr reach a listener of the server.
 func (s *Server) listensOn(addr net.Addr) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for l := range s.listeners {
-		if l.Addr().String() == addr.String() || onAllAddresses(l.Addr(), addr) {
+		if listen.Accepts(l.Addr(), addr) {
 			return true
 		}
 	}
 	return false
-}
-
-// listensAt reports whether the server listens on the unix socket at path, under this name
-// or another.
-func (s *Server) listensAt(path string) bool {
-	socket, err := os.Stat(path)
-	if err != nil {
-		return false
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for l := range s.listeners {
-		if a, ok := l.Addr().(*net.UnixAddr); ok {
-			if own, err := os.Stat(a.Name); err == nil && os.SameFile(own, socket) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// onAllAddresses reports whether l is the unspecified address and addr one of this host.
-func onAllAddresses(l, addr net.Addr) bool {
-	all, ok1 := l.(*net.TCPAddr)
-	one, ok2 := addr.(*net.TCPAddr)
-	if !ok1 || !ok2 || !all.IP.IsUnspecified() || all.Port != one.Port {
-		return false
-	}
-	if one.IP.IsLoopback() || one.IP.IsUnspecified() {
-		return true
-	}
-	own, _ := net.InterfaceAddrs()
-	return slices.ContainsFunc(own, func(a net.Addr) bool {
-		n, ok := a.(*net.IPNet)
-		return ok && n.IP.Equal(one.IP)
-	})
 }

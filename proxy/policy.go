@@ -80,7 +80,7 @@ func (s *Server) policy() *Policy { return s.replaced.Load() }
 // every session would begin another, without end.
 func (s *Server) controlUpstream(network, address string, _ syscall.RawConn) error {
 	if network == "unix" {
-		if s.listensOn(&net.UnixAddr{Name: address, Net: network}) || s.listensAt(address) {
+		if s.listensOn(&net.UnixAddr{Name: address, Net: network}) {
 			return errOwnUpstream
 		}
 		return nil
