@@ -178,13 +178,17 @@ func (s *session) connectToNode(ctx context.Context, version []byte) error {
 		return err
 	}
 	s.show(func(info *SessionInfo) { info.State = StateDialing })
-	conn, err := s.peer.Node.Dial(ctx, s.peer.addr)
+	conn, attempt, err := s.peer.Node.Dial(ctx, s.peer.addr)
+	s.server.logNode(s.peer.Node, attempt, err)
 	if err != nil {
 		return err
 	}
 	node := stream.NewSocket(conn)
 	if err := s.own(node); err != nil {
 		return err
+	}
+	if s.server.listensOn(conn.RemoteAddr()) {
+		return errOwnNode
 	}
 	s.client = node
 	s.in = stream.NewReader(node)

@@ -78,7 +78,7 @@ func FuzzParseClients(f *testing.F) {
 			return
 		}
 		for _, ip := range []netip.Addr{n.Addr(), lastAddr(n)} {
-			if !isPrivate(ip) {
+			if !IsPrivate(ip) {
 				t.Errorf("%q admits %v", text, ip)
 			}
 		}

@@ -52,8 +52,8 @@ func inAny(all []netip.Prefix, ip netip.Addr) bool {
 	return slices.ContainsFunc(all, func(p netip.Prefix) bool { return p.Contains(ip) })
 }
 
-// isPrivate reports whether ip, or an IPv4 address that it embeds, is not a public address.
-func isPrivate(ip netip.Addr) bool {
+// IsPrivate reports whether ip, or an IPv4 address that it embeds, is not a public address.
+func IsPrivate(ip netip.Addr) bool {
 	ip = ip.Unmap().WithZone("")
 	switch {
 	case ip.IsPrivate(), ip.IsLoopback(), ip.IsUnspecified(), ip.IsMulticast(), ip.IsLinkLocalUnicast():
@@ -63,7 +63,7 @@ func isPrivate(ip netip.Addr) bool {
 	case inAny(special, ip) && !inAny(reachable, ip):
 		return true
 	}
-	return slices.ContainsFunc(embedded(ip), isPrivate)
+	return slices.ContainsFunc(embedded(ip), IsPrivate)
 }
 
 // embedded returns the IPv4 addresses that an IPv6 address embeds: packets to it may be

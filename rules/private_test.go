@@ -31,7 +31,7 @@ func TestIsPrivate(t *testing.T) {
 			2606:4700::1111 2606:4700::5efe:8.8.8.8 2606:4700::200:5efe:8.8.8.8 2620:4f:8000::1 3ffe::1`,
 	} {
 		for _, ip := range strings.Fields(all) {
-			if got := isPrivate(netip.MustParseAddr(ip)); got != want {
+			if got := IsPrivate(netip.MustParseAddr(ip)); got != want {
 				t.Errorf("%s: got %v, want %v", ip, got, want)
 			}
 		}

@@ -131,7 +131,7 @@ func (r Rule) String() string { return r.text }
 
 // matchesIP reports whether r matches ip. It never matches the zero Addr.
 func (r *Rule) matchesIP(ip netip.Addr) bool {
-	return ip.IsValid() && (r.private && isPrivate(ip) || r.prefix.Contains(ip))
+	return ip.IsValid() && (r.private && IsPrivate(ip) || r.prefix.Contains(ip))
 }
 
 func (r *Rule) matchesName(name string) bool {
@@ -202,7 +202,7 @@ func (r *Rules) CheckAddr(ip netip.Addr, port uint16, public bool) error {
 	switch {
 	case denied != nil:
 		return &DeniedError{Dest: hostPort(ip.String(), port), Rule: denied.text}
-	case public && !allowed && isPrivate(ip):
+	case public && !allowed && IsPrivate(ip):
 		return &DeniedError{Dest: ip.String()}
 	case public && !allowed:
 		if local, err := isLocal(ip); local || err != nil {
