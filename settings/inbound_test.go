@@ -21,15 +21,15 @@ func load(flags ...string) (*Settings, error) {
 }
 
 func TestInbound(t *testing.T) {
-	for _, c := range []struct {
+	for _, c := range []*struct {
 		flags         []string
 		listen, named string
 		node          inbound.Node
 		network       transport.Network
 	}{
 		{[]string{"--inbound", "0.0.0.0:8333=127.0.0.1:8334"}, "0.0.0.0:8333", "", inbound.Node{Network: "tcp", Address: "127.0.0.1:8334"}, transport.Mainnet},
-		{[]string{"--inbound", "[::]:18444=[::1]:18445"}, "[::]:18444", "", inbound.Node{Network: "tcp", Address: "[::1]:18445"}, transport.Regtest},
-		{[]string{"--inbound", "0.0.0.0:38333=bitcoind:38334"}, "0.0.0.0:38333", "", inbound.Node{Network: "tcp", Address: "bitcoind:38334"}, transport.Signet},
+		{[]string{"--inbound", "[::]:18444=[::1]:18445", "--inbound-source", "none"}, "[::]:18444", "", inbound.Node{Network: "tcp", Address: "[::1]:18445"}, transport.Regtest},
+		{[]string{"--inbound", "0.0.0.0:38333=bitcoind:38334", "--inbound-source", "none"}, "0.0.0.0:38333", "", inbound.Node{Network: "tcp", Address: "bitcoind:38334"}, transport.Signet},
 		{[]string{"--inbound", "127.0.0.1:8335=unix:/run/node", "--inbound-network", "mainnet", "--inbound-source", "none"}, "127.0.0.1:8335", "", inbound.Node{Network: "unix", Address: "/run/node"}, transport.Mainnet},
 		{[]string{"--inbound", "unix:/run/peers?mode=0666=127.0.0.1:8334", "--inbound-network", "f9beb4d9"}, "unix:/run/peers?mode=0666", "", inbound.Node{Network: "tcp", Address: "127.0.0.1:8334"}, transport.Mainnet},
 		{[]string{"--inbound", "127.0.0.1:0=127.0.0.1:8334", "--inbound-network", "simnet"}, "127.0.0.1:0", "", inbound.Node{Network: "tcp", Address: "127.0.0.1:8334"}, transport.Simnet},
