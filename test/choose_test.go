@@ -29,6 +29,7 @@ var programTests = []string{
 	"TestEagerRustPeer",
 	"TestElectrum",
 	"TestHandshakesWithRust",
+	"TestInboundBansBcoin",
 	"TestKyoto",
 	"TestLnd",
 	"TestNeutrino",

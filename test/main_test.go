@@ -23,6 +23,7 @@ var binaries struct{ proxy, btcd string }
 
 func TestMain(m *testing.M) {
 	if binaries.proxy = os.Getenv(inNamespace); binaries.proxy != "" {
+		binaries.btcd = filepath.Join(filepath.Dir(binaries.proxy), "btcd"+exe)
 		os.Exit(m.Run())
 	}
 	flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))) // most tests wait for timers and programs; -parallel goes before it

@@ -1,0 +1,86 @@
+package test
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/btcsuite/btcd/chaincfg/v2"
+
+	"bip324proxy/test/hostile"
+)
+
+// A btcd bans one peer. All others come in, since the node sees each from another address; without the source addresses
+// none does.
+func TestInboundBansBtcd(t *testing.T) {
+	t.Parallel()
+	if !namespace(t) {
+		return
+	}
+	giveAddresses(t)
+	mempool := hostile.V2("mempool", nil) // each adds 33 to the score, which may be 100
+	banOne(t, "btcd", func(t *testing.T) string {
+		return startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams)).p2p
+	}, mempool, mempool, mempool, mempool)
+}
+
+// The same with bcoin.
+func TestInboundBansBcoin(t *testing.T) {
+	t.Parallel()
+	toolchain(t, "node", "npm")
+	dir := cached(t, "bcoin", func(dir string) error {
+		return install(t, dir, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund") // runs no package scripts
+	})
+	if !namespace(t) {
+		return
+	}
+	giveAddresses(t)
+	banOne(t, "bcoin", func(t *testing.T) string {
+		node := start(t, "bcoin", "env", "NODE_BACKEND=js", "BCOIN_NO_NATIVE=1", "node", filepath.Join(dir, "node_modules", "bcoin", "bin", "node"),
+			"--network=regtest", "--memory=true", "--prefix="+t.TempDir(), "--no-wallet", "--http-port=8332", "--api-key="+rpcPassword,
+			"--listen=true", "--host=127.0.0.1", "--port=8334", "--max-inbound=60")
+		node.awaitLine(t, "it listens", func(line string) bool { return strings.Contains(line, "Pool server listening on 127.0.0.1 (port=8334)") })
+		return "127.0.0.1:8334"
+	}, hostile.V2("filteradd", append([]byte{0xfd, 700 & 0xff, 700 >> 8}, make([]byte, 700)...)))
+}
+
+// banOne has a node ban a peer for its offence, and counts which of 20 others come in then.
+func banOne(t *testing.T, name string, startNode func(*testing.T) string, offence ...[]byte) {
+	const others = 20
+	for source, want := range map[string]int{"auto": others, "none": 0} {
+		t.Run(source, func(t *testing.T) {
+			p := startForGuests(t, startNode(t), "--inbound-source", source)
+			bad, err := comeIn("66.66.66.66", p.inbound)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, message := range offence {
+				bad.Send(message)
+			}
+			if !bad.isCut() {
+				t.Fatalf("%s does not ban the peer", name)
+			}
+			var in []*guest
+			for i := range others {
+				if g, err := comeIn(fmt.Sprintf("64.%d.1.1", i), p.inbound); err == nil {
+					in = append(in, g)
+				}
+			}
+			stay := 0
+			for _, g := range in {
+				switch {
+				case want == 0 && !g.isCut(), want > 0 && g.ping() && g.ping():
+					stay++
+				}
+			}
+			if stay != want {
+				t.Errorf("%d of %d other peers come in, want %d", stay, others, want)
+			}
+			if again, err := comeIn("66.66.66.66", p.inbound); err == nil && !again.isCut() {
+				t.Errorf("the peer that %s bans comes in again", name)
+			}
+			t.Logf("%s with --inbound-source %s: %d of %d other peers come in", name, source, stay, others)
+		})
+	}
+}
