@@ -96,7 +96,7 @@ func (ends) services(e *env) uint64 {
 // inbound opens the session of a peer. The VERSIONs have arrived.
 func (e *env) inbound(t *testing.T, v1 bool) ends {
 	t.Helper()
-	addr, nodes := e.serveNode(t)
+	addr, nodes := e.serveNode(t, "")
 	peer := e.dialTo(addr)
 	if !v1 {
 		conn, err := v1v2.Client(t.Context(), peer, peerConfig(mainnet))
@@ -115,8 +115,9 @@ func (e *env) inbound(t *testing.T, v1 bool) ends {
 	return both
 }
 
-// serveNode lets peers in at addr, to a node that gives its connections to the channel.
-func (e *env) serveNode(t *testing.T) (addr string, nodes <-chan net.Conn) {
+// serveNode lets peers in at addr, to a node that gives its connections to the channel. The
+// server takes the peers' address for from, if that is not empty.
+func (e *env) serveNode(t *testing.T, from string) (addr string, nodes <-chan net.Conn) {
 	t.Helper()
 	node, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -140,7 +141,7 @@ func (e *env) serveNode(t *testing.T) (addr string, nodes <-chan net.Conn) {
 	}
 	served := make(chan error, 1)
 	go func() {
-		served <- e.server.ServeInbound(l, proxy.Inbound{Node: &inbound.Node{Network: "tcp", Address: node.Addr().String()}, Magic: mainnet})
+		served <- e.server.ServeInbound(fromListener{l, from}, proxy.Inbound{Node: &inbound.Node{Network: "tcp", Address: node.Addr().String()}, Magic: mainnet})
 	}()
 	t.Cleanup(func() {
 		node.Close()
@@ -154,6 +155,27 @@ func (e *env) serveNode(t *testing.T) (addr string, nodes <-chan net.Conn) {
 	})
 	return l.Addr().String(), conns
 }
+
+// fromListener is a listener whose connections come from another address.
+type fromListener struct {
+	net.Listener
+	from string
+}
+
+func (l fromListener) Accept() (net.Conn, error) {
+	nc, err := l.Listener.Accept()
+	if err != nil || l.from == "" {
+		return nc, err
+	}
+	return fromConn{nc.(*net.TCPConn), net.TCPAddrFromAddrPort(netip.MustParseAddrPort(l.from))}, nil
+}
+
+type fromConn struct {
+	*net.TCPConn
+	from net.Addr
+}
+
+func (c fromConn) RemoteAddr() net.Addr { return c.from }
 
 // wantRead checks what r has next.
 func wantRead(t *testing.T, who string, r io.Reader, want []byte) bool {
