@@ -169,3 +169,23 @@ func TestCoreWithoutAnnouncement(t *testing.T) {
 		}
 	})
 }
+
+// A node's own address spreads from the peers that it connects to.
+func TestAnnounceByCoreOutbound(t *testing.T) {
+	_, peer := startCoreNode(t)
+	public := net.JoinHostPort(publicIP, strconv.Itoa(publicPort))
+	addr := freeAddr(t)
+	proxy := startInbound(t, addr, "--announce-v2", public)
+	startBitcoind(t, "node", slices.Concat(recipeArgs(t, "Bitcoin Core", "bitcoind", proxy.addr),
+		[]string{"-listen=1", "-bind=" + addr, "-externalip=" + public, "-connect=localhost:" + port(t, peer.p2p)})...)
+	a := &announcing{peer: peer}
+	if s := a.services(t); s != coreServices|nodeP2PV2 {
+		t.Errorf("the peer knows services %#x, want %#x", s, coreServices|nodeP2PV2)
+	}
+	if opened := proxy.opened(t); opened.Transport != "v2" {
+		t.Errorf("the session is %+v", opened)
+	}
+	if seen := ask[[]struct{ Services string }](t, peer, "getpeerinfo"); len(seen) != 1 || seen[0].Services != "0000000000000c09" {
+		t.Errorf("the peer is connected to %+v", seen)
+	}
+}
