@@ -6,6 +6,7 @@ package inbound
 
 import (
 	"net/netip"
+	"slices"
 	"sync"
 )
 
@@ -15,7 +16,7 @@ type Error string
 func (e Error) Error() string { return string(e) }
 
 const (
-	ErrTooOften         = Error("its address connects too often")
+	ErrTooOften         = Error("its address, its network or all peers together connect too often")
 	ErrTooManyPending   = Error("too many connections have not sent a VERSION yet")
 	ErrTooManyOfAddress = Error("its address has too many sessions")
 	ErrTooManyOfNetwork = Error("its network has too many sessions")
@@ -23,46 +24,122 @@ const (
 	ErrEvicted          = Error("evicted for a peer of another network: the limit of inbound sessions is reached")
 )
 
-// Gate limits the peers of all listeners.
+const (
+	// maxPending limits the peers that have not sent a VERSION.
+	maxPending = 64
+
+	// maxPendingNearby limits those of one /24 or /48.
+	maxPendingNearby = 8
+
+	// maxOfAddress limits the sessions of one address.
+	maxOfAddress = 4
+
+	// groupShare is the part of the sessions, and of the rate, that a network group may
+	// have: an eighth.
+	groupShare = 8
+)
+
+// Gate limits the peers of all listeners. A peer without an address of its own, which comes
+// through Tor or a unix socket, is local: local peers share one half of what there is, and
+// the others the other half; either uses what the other leaves.
 type Gate struct {
-	mu       sync.Mutex
-	sessions int
-	places   map[*Place]struct{}
+	mu          sync.Mutex
+	rates       connectRates
+	sessions    int
+	pending     crowd
+	established crowd
 }
 
 // Place is what a peer takes from when it is accepted until it leaves.
 type Place struct {
-	gate  *Gate
-	peer  netip.Addr
+	gate *Gate
+	networks
 	evict func(error)
+	err   error // why it was evicted; nil if it was not
 }
 
 // NewGate returns a Gate for that many sessions.
 func NewGate(sessions int) *Gate {
-	return &Gate{sessions: sessions, places: make(map[*Place]struct{})}
+	return &Gate{sessions: sessions, rates: newConnectRates()}
 }
 
 // Enter returns a place for a peer that was accepted, or an Error. For a newer peer evict may
-// be called, with an Error, from any goroutine, until Leave is; it must not block or call the
-// Gate.
+// be called, once, with an Error, from any goroutine, until Leave is; it must not block or
+// call the Gate. peer is the zero Addr if it has none.
 func (g *Gate) Enter(peer netip.Addr, evict func(error)) (*Place, error) {
+	from := networksOf(peer)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if len(g.places) >= g.sessions+64 {
-		return nil, ErrTooManyPending
+	if !g.rates.allow(from) {
+		return nil, ErrTooOften
 	}
-	p := &Place{g, peer, evict}
-	g.places[p] = struct{}{}
+	p := &Place{gate: g, networks: from, evict: evict}
+	if victim := g.pending.inTheWay(p); victim != nil {
+		g.pending.remove(victim)
+		victim.end(ErrTooManyPending)
+	}
+	g.pending = append(g.pending, p)
 	return p, nil
 }
 
 // Establish makes the peer, whose VERSION has come, one of the sessions, or returns an Error.
 // It may evict another.
-func (p *Place) Establish() error { return nil }
+func (p *Place) Establish() error {
+	g := p.gate
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.pending.remove(p) {
+		return p.err
+	}
+	if !p.local {
+		ofAddress, ofGroup := 0, 0
+		for _, each := range g.established {
+			if each.address == p.address {
+				ofAddress++
+			}
+			if each.group == p.group {
+				ofGroup++
+			}
+		}
+		switch {
+		case ofAddress >= maxOfAddress:
+			return ErrTooManyOfAddress
+		case ofGroup >= max(g.sessions/groupShare, 1):
+			return ErrTooManyOfNetwork
+		}
+	}
+	if len(g.established) >= g.sessions {
+		victim := g.established.yields(p)
+		if victim == nil {
+			return ErrFull
+		}
+		g.established.remove(victim)
+		victim.end(ErrEvicted)
+	}
+	g.established = append(g.established, p)
+	return nil
+}
 
 // Leave gives the place back.
 func (p *Place) Leave() {
 	p.gate.mu.Lock()
 	defer p.gate.mu.Unlock()
-	delete(p.gate.places, p)
+	if !p.gate.pending.remove(p) {
+		p.gate.established.remove(p)
+	}
+}
+
+// end evicts p, which has been removed. The gate's lock is held.
+func (p *Place) end(err Error) {
+	p.err = err
+	p.evict(err)
+}
+
+// remove removes p and reports whether it was there.
+func (c *crowd) remove(p *Place) bool {
+	i := slices.Index(*c, p)
+	if i >= 0 {
+		*c = slices.Delete(*c, i, i+1)
+	}
+	return i >= 0
 }

@@ -61,20 +61,31 @@ func (s *Server) letIn(conn net.Conn, in Inbound) (tell func()) {
 		conn.Close()
 		return nil
 	}
-	sess := newInboundSession(s, conn, in)
-	err := in.Node.Down()
+	var sess *session // nothing is made for a connection of a flood
+	var place *inbound.Place
+	addr, err := peerAddr(conn), in.Node.Down()
 	if err == nil {
-		sess.peer.place, err = s.gate.Enter(sess.peer.addr, func(err error) { sess.fail(err) })
+		place, err = s.gate.Enter(addr, func(err error) { sess.fail(err) })
 	}
 	if err != nil {
 		s.inbound.tally.refused[refusalOf(err).kind]++
 		conn.Close()
 		return nil
 	}
+	sess = newInboundSession(s, conn, in)
+	sess.peer.addr, sess.peer.place = addr, place
 	s.number++
 	sess.shown.Number = s.number
 	s.run(sess)
 	return nil
+}
+
+// peerAddr returns the address of a peer, or the zero Addr if it has none.
+func peerAddr(conn net.Conn) netip.Addr {
+	if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		return tcp.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
 }
 
 func newInboundSession(server *Server, conn net.Conn, in Inbound) *session {
@@ -86,9 +97,6 @@ func newInboundSession(server *Server, conn net.Conn, in Inbound) *session {
 		peer:   &inboundPeer{Inbound: in, socket: socket},
 		from:   clientNetwork(conn.RemoteAddr()),
 		magic:  in.Magic,
-	}
-	if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
-		s.peer.addr = tcp.AddrPort().Addr().Unmap()
 	}
 	s.shown = SessionInfo{Inbound: true, Began: time.Now(), State: StateHandshake, Client: in.Node.String(),
 		Dest: clientName(conn.RemoteAddr()), Network: transport.NetworkName(in.Magic)}

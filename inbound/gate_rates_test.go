@@ -1,0 +1,70 @@
+package inbound
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A peer that comes too often is refused, and takes nothing from others: not from its /16, and
+// not from the rest of the world or Tor, however fast it comes and from wherever.
+func TestGateRates(t *testing.T) {
+	const seconds, perSecond = 60, 2000
+	for name, c := range map[string]struct {
+		flood  func(int) string
+		honest string
+		in     int // of the flood, about
+	}{
+		"address":         {func(int) string { return "66.6.6.6" }, "66.6.6.7", 10 + 2*seconds},
+		"/64":             {func(i int) string { return fmt.Sprintf("2001:db8::%x", i%65536) }, "2001:db8:0:1::1", 10 + 2*seconds},
+		"/16":             {func(i int) string { return fmt.Sprintf("66.6.%d.%d", i%256, i/256%256) }, "66.7.1.1", 25 + 12*seconds},
+		"/32":             {func(i int) string { return fmt.Sprintf("2001:db8:%x::1", i%65536) }, "2001:db9::1", 25 + 12*seconds},
+		"five groups":     {func(i int) string { return fmt.Sprintf("66.%d.%d.1", i%5, i/5%256) }, "8.8.8.8", 125 + 60*seconds},
+		"all groups":      {func(i int) string { return fmt.Sprintf("%d.%d.1.1", 30+i%64, i/64%256) }, "127.0.0.1", 150 + 100*seconds},
+		"local":           {func(int) string { return "127.0.0.1" }, "8.8.8.8", 150 + 100*seconds},
+		"without address": {func(int) string { return "" }, "8.8.8.8", 150 + 100*seconds},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := NewGate(125)
+				enter := func(address string) bool {
+					var addr netip.Addr
+					if address != "" {
+						addr = netip.MustParseAddr(address)
+					}
+					p, err := g.Enter(addr, func(error) {})
+					if err == nil {
+						p.Leave()
+					} else if err != ErrTooOften {
+						t.Fatal(err)
+					}
+					return err == nil
+				}
+				in := 0
+				for i := range seconds * perSecond {
+					if enter(c.flood(i)) {
+						in++
+					}
+					if i%perSecond == perSecond-1 && !enter(c.honest) { // once a second
+						t.Fatalf("after %d connections an honest peer is refused", i+1)
+					}
+					time.Sleep(time.Second / perSecond)
+				}
+				if in < c.in*9/10 || in > c.in*101/100 {
+					t.Errorf("%d of the flood got in, want about %d", in, c.in)
+				}
+			})
+		})
+	}
+}
+
+// What a connection of a flood costs.
+func BenchmarkGateFlood(b *testing.B) {
+	g := NewGate(125)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		g.Enter(netip.AddrFrom4([4]byte{66, byte(i), byte(i >> 8), 1}), func(error) {})
+	}
+}
