@@ -40,6 +40,10 @@ const (
 	// and the user agent.
 	maxVersion = 1 << 10
 
+	// maxFirst is the largest packet before the VERSION, decoys too, in bytes: it fits the
+	// buffer, so that a stranger is given no memory.
+	maxFirst = 15 << 10
+
 	// versionTimeout is how long a peer may take from its connection to its VERSION.
 	versionTimeout = 30 * time.Second
 )
@@ -140,7 +144,9 @@ func (s *session) settleInbound(ctx context.Context) (relay func() error, err er
 	s.count(func(t *tally) { t.observeHandshake(time.Since(began)) })
 	conn := v1v2.NewConn(v2, s.magic)
 	conn.Sent, conn.Received = &s.up, &s.down
+	v2.LimitContents(maxFirst)
 	version, err := s.awaitVersion(ctx, conn)
+	v2.LimitContents(0)
 	if err == nil {
 		err = s.connectToNode(ctx, version)
 	}

@@ -24,6 +24,7 @@ type receiving struct {
 	r       *stream.Reader
 	ciphers *direction
 	size    int         // of the next packet's contents; -1 before its length is known
+	limit   int         // of contents; see LimitContents
 	body    stream.Body // memory of the last packet, if it was large
 	next    []byte      // contents that PacketBuffered has opened
 	err     error       // of all further reads
@@ -67,6 +68,11 @@ func (c *Conn) ReadPacket() ([]byte, error) {
 		in.body.Release()
 	}
 }
+
+// LimitContents makes packets with contents of more than n bytes, decoys too, end the
+// connection with a *SizeError, before there is memory for them. Zero means MaxContents. Only
+// the reading goroutine may call it. Most programs do not need this.
+func (c *Conn) LimitContents(n int) { c.in.limit = n }
 
 // LastPacket returns the last packet's contents preceded by n ≤ Spare writable bytes,
 // or nil if the packet is small and shares a buffer. Only the reading goroutine may
@@ -145,6 +151,10 @@ func (in *receiving) readLength() error {
 	if err != nil {
 		in.err = err
 		return err
+	}
+	if in.limit > 0 && size > in.limit {
+		in.err = &SizeError{Contents: size, Limit: in.limit}
+		return in.err
 	}
 	in.r.Discard(lengthSize)
 	in.size = size

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -34,13 +35,14 @@ const (
 // sides have different keys.
 var ErrAuthentication = errors.New("packet authentication failed")
 
-// SizeError reports packet contents larger than MaxContents.
+// SizeError reports packet contents larger than MaxContents, or than LimitContents allows.
 type SizeError struct {
 	Contents int // bytes
+	Limit    int // bytes; 0: MaxContents
 }
 
 func (e *SizeError) Error() string {
-	return fmt.Sprintf("packet contents of %d bytes, over the limit of %d", e.Contents, MaxContents)
+	return fmt.Sprintf("packet contents of %d bytes, over the limit of %d", e.Contents, cmp.Or(e.Limit, MaxContents))
 }
 
 // direction has the ciphers of one direction, to seal packets or to open them.
