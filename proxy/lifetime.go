@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"bip324proxy/internal/stream"
 	"bip324proxy/v1v2"
 )
 
@@ -169,14 +170,27 @@ func (s *session) endOther(err error, closeWrite func() error) {
 	time.AfterFunc(s.server.lingerTimeout(), s.close)
 }
 
-// linger gives the client up to d to take what it was sent and to close its side. Closing
-// ours while it still talks would reset the connection, and the reset would overtake the
-// data.
+// linger gives the client up to d to take what it was sent and to close its side, see
+// lingerOn; in a peer's session, the node and the peer: both are owed whole messages.
 func (s *session) linger(d time.Duration) {
 	if s.wasInterrupted() {
 		d = min(d, stopTimeout)
 	}
-	s.client.CloseWrite()
-	s.client.Conn.SetReadDeadline(time.Now().Add(d)) // of the connection underneath: an interrupted client lingers, too
-	io.Copy(io.Discard, s.client.Conn)
+	if s.peer == nil {
+		lingerOn(s.client, d)
+		return
+	}
+	var both sync.WaitGroup
+	for _, c := range []*stream.Socket{s.client, s.peer.socket} {
+		both.Go(func() { lingerOn(c, d) })
+	}
+	both.Wait()
+}
+
+// lingerOn closes our side of c and waits up to d for the other. Closing both while the other
+// end still talks would reset the connection, and the reset would overtake the data.
+func lingerOn(c *stream.Socket, d time.Duration) {
+	c.CloseWrite()
+	c.Conn.SetReadDeadline(time.Now().Add(d)) // of the connection underneath: an interrupted one lingers, too
+	io.Copy(io.Discard, c.Conn)
 }

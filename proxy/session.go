@@ -303,8 +303,11 @@ func (s *session) bridge(v2 *transport.Conn, peer *v1v2.Conn) error {
 
 	first := <-ends
 	<-ends
-	peer.Close()
+	if s.peer == nil {
+		peer.Close()
+	}
 	s.linger(s.server.lingerTimeout())
+	peer.Close()
 	return first
 }
 

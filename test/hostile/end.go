@@ -266,6 +266,9 @@ func (e *End) Receive() ([]byte, error) {
 	}
 }
 
+// Wait waits until something has arrived that was not read.
+func (e *End) Wait() { e.in.Peek(1) }
+
 // ReadSome reads and discards n bytes.
 func (e *End) ReadSome(n int) { io.CopyN(io.Discard, e.in, int64(n)) }
 
