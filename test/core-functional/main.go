@@ -29,6 +29,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.core, "core", "", "source tree of Bitcoin Core, `DIR`")
 	flag.StringVar(&o.logs, "logs", "", "keep in `DIR` what the tests that failed printed, and the proxy's log")
+	flag.BoolVar(&o.inbound, "inbound", false, "put the proxy before every node, which its peers reach in v2")
 	flag.StringVar(&o.conf, "conf", "", "further `SETTINGS` for the nodes' bitcoin.conf, with commas between them")
 	flag.StringVar(&o.microsocks, "microsocks", "", "repeat a test that fails only with the proxy with microsocks, the program at `PATH`")
 	flag.IntVar(&o.jobs, "jobs", 2, "`N` tests at a time")
@@ -47,11 +48,15 @@ func main() {
 type options struct {
 	core, bitcoind, cli, logs, conf, microsocks string
 	jobs                                        int
+	inbound                                     bool
 }
 
 func run(ctx context.Context, o options, names []string) error {
 	if o.core == "" || o.bitcoind == "" || o.jobs < 1 {
 		return errors.New("-core DIR and the path of bitcoind in BITCOIND are required")
+	}
+	if o.inbound && o.microsocks != "" {
+		return errors.New("-microsocks is for what goes out, not with -inbound")
 	}
 	dir, err := os.MkdirTemp("", "core-functional-")
 	if err != nil {
@@ -90,7 +95,7 @@ func run(ctx context.Context, o options, names []string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	printTable(rows)
+	printTable(rows, w.skipped())
 	for _, r := range rows {
 		if r.verdict == failed {
 			return errors.New("tests failed that pass without the proxy")

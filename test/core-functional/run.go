@@ -37,7 +37,7 @@ func (w *workshop) runDirect(ctx context.Context, i int, name string) outcome {
 
 // runThrough runs a test of the changed copy with a new proxy, started as users start it.
 func (w *workshop) runThrough(ctx context.Context, i int, name string) outcome {
-	proxy, addr, err := w.startProxy()
+	proxy, addr, err := w.startProxy(i)
 	if err != nil {
 		return outcome{err: err, proxyFault: true}
 	}
@@ -65,6 +65,9 @@ func (w *workshop) python(ctx context.Context, tree, script string, i int, tmp s
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "python3", filepath.Join(tree, "test/functional", script),
 		"--cachedir="+filepath.Join(w.dir, "cache"), "--tmpdir="+filepath.Join(w.dir, tmp), "--portseed="+strconv.Itoa(i))
+	if w.inbound {
+		cmd.Args = append(cmd.Args, "--v2transport")
+	}
 	cmd.Env = append(append(os.Environ(), "BITCOIND="+w.bitcoind, "BITCOINCLI="+w.cli, "PYTHONDONTWRITEBYTECODE=1"), env...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = time.Minute
@@ -109,8 +112,13 @@ type runningProxy struct {
 	done chan struct{}
 }
 
-func (w *workshop) startProxy() (p *runningProxy, addr string, err error) {
-	p = &runningProxy{cmd: exec.Command(w.proxy, "--listen", "127.0.0.1:0", "--log-format", "json"), done: make(chan struct{})}
+// startProxy starts a proxy for the test number i, and returns the address for clients.
+func (w *workshop) startProxy(i int) (p *runningProxy, addr string, err error) {
+	flags := []string{"--listen", "127.0.0.1:0", "--log-format", "json"}
+	if w.inbound {
+		flags = append(flags, inboundFlags(i)...)
+	}
+	p = &runningProxy{cmd: exec.Command(w.proxy, flags...), done: make(chan struct{})}
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
 		return nil, "", err
@@ -122,13 +130,26 @@ func (w *workshop) startProxy() (p *runningProxy, addr string, err error) {
 	go func() {
 		defer close(p.done)
 		defer close(listening)
+		clients, closed := "", 1 // how many listeners are not open yet
+		if w.inbound {
+			closed += maxNodes
+		}
 		lines := bufio.NewScanner(stderr)
 		for lines.Scan() {
 			p.log.Write(lines.Bytes())
 			p.log.WriteByte('\n')
-			var e struct{ Msg, Addr string }
-			if json.Unmarshal(lines.Bytes(), &e) == nil && e.Msg == "listening" {
-				listening <- e.Addr
+			var e struct {
+				Msg, Addr string
+				Inbound   bool
+			}
+			if json.Unmarshal(lines.Bytes(), &e) != nil || e.Msg != "listening" {
+				continue
+			}
+			if !e.Inbound {
+				clients = e.Addr
+			}
+			if closed--; closed == 0 {
+				listening <- clients
 			}
 		}
 	}()

@@ -36,8 +36,9 @@ func (r row) String() string {
 	return fmt.Sprintf("%s: %v, %d v2 sessions, %d s %s", r.name, r.verdict, r.sessions, r.seconds, r.why)
 }
 
-// printTable prints Markdown: the passed tests with their sessions, and each other test with the reason.
-func printTable(rows []row) {
+// printTable prints Markdown: the passed tests with their sessions, and each other test, also
+// each skipped one, with the reason.
+func printTable(rows []row, skipped map[string]string) {
 	kinds := map[verdict][]row{}
 	sessions := 0
 	for _, r := range rows {

@@ -57,7 +57,11 @@ func newWorkshop(ctx context.Context, o options, dir string) (*workshop, error) 
 	if out, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("%v: %w\n%s", build, err, out)
 	}
-	if err := errors.Join(w.copyTree(w.direct, nil), w.copyTree(w.through, slices.Concat(viaProxy, inV2))); err != nil {
+	changes := slices.Concat(viaProxy, inV2)
+	if o.inbound {
+		changes = beforeNodes
+	}
+	if err := errors.Join(w.copyTree(w.direct, nil), w.copyTree(w.through, changes)); err != nil {
 		return nil, err
 	}
 	if w.microsocks != "" {
@@ -125,10 +129,15 @@ func (w *workshop) configure(tree string) error {
 	return os.WriteFile(filepath.Join(tree, "test/config.ini"), []byte(config), 0o644)
 }
 
-// tests lists the tests of the tree in which a node connects to anything, without the skipped ones.
+// tests lists the tests of the tree in which a node connects to anything, or with -inbound those of peers in which
+// something connects to a node, without the skipped ones.
 func (w *workshop) tests() (names []string, err error) {
 	functional := filepath.Join(w.core, "test/functional")
 	kinds := []string{"p2p_*.py", "feature_*.py", "mempool_*.py", "rpc_*.py", "mining_*.py", "interface_*.py", "wallet_*.py"}
+	matches := connects
+	if w.inbound {
+		kinds, matches = kinds[:1], comesIn
+	}
 	for _, kind := range kinds {
 		paths, err := filepath.Glob(filepath.Join(functional, kind))
 		if err != nil {
@@ -141,7 +150,7 @@ func (w *workshop) tests() (names []string, err error) {
 			if err != nil {
 				return nil, err
 			}
-			if connects.Match(b) && skipped[name] == "" {
+			if matches.Match(b) && w.skipped()[name] == "" {
 				names = append(names, name)
 			}
 		}
