@@ -39,6 +39,7 @@ var programTests = []string{
 	"TestTor",
 	"TestUpstreamDownIsTold", // in Chromium
 	"TestUtreexod",
+	"TestWholeNodeBcoin",
 }
 
 // theirs matches the names of those tests.
