@@ -30,6 +30,7 @@ var programTests = []string{
 	"TestElectrum",
 	"TestHandshakesWithRust",
 	"TestInboundBansBcoin",
+	"TestInboundHandshakesFromRust",
 	"TestKyoto",
 	"TestLnd",
 	"TestNeutrino",
