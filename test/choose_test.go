@@ -31,6 +31,7 @@ var programTests = []string{
 	"TestHandshakesWithRust",
 	"TestInboundBansBcoin",
 	"TestInboundHandshakesFromRust",
+	"TestInboundHandshakesFromTypeScript",
 	"TestKyoto",
 	"TestLnd",
 	"TestNeutrino",

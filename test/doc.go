@@ -18,6 +18,7 @@
 //	bitcoinj      java, javac, mvn; its jars are downloaded once
 //	kyoto         cargo; downloaded and built once
 //	bip324        cargo; the Rust crate, downloaded and built once
+//	bip324ts      node, npm, and the path of the TypeScript library's repository in BIP324_TS
 //	Electrum      electrum in PATH, or its path in ELECTRUM
 //	Chromium      chromium in PATH, or its path in CHROMIUM: web pages, which the proxy must refuse, and the status page
 //	axe-core      npm; downloaded once

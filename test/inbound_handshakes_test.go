@@ -5,11 +5,15 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/btcsuite/btcd/chaincfg/v2"
@@ -109,6 +113,39 @@ func TestInboundHandshakesFromRust(t *testing.T) {
 			hex.EncodeToString(hostile.V2("version", initiatorVersion)))
 	})
 	rust.awaitEnd(t)
+}
+
+// The TypeScript library bip324, which is in no registry.
+func TestInboundHandshakesFromTypeScript(t *testing.T) {
+	t.Parallel()
+	toolchain(t, "node", "npm")
+	source := os.Getenv("BIP324_TS")
+	if source == "" {
+		notRun(t, "the TypeScript library bip324 is missing; BIP324_TS=/path/to/its/repository runs it")
+	}
+	library := make(fstest.MapFS)
+	err := fs.WalkDir(os.DirFS(source), "src", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := os.ReadFile(filepath.Join(source, path))
+		library[path] = &fstest.MapFile{Data: text, Mode: 0o644}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := cachedWith(t, "bip324ts", library, func(dir string) error {
+		return install(t, dir, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund") // runs no package scripts
+	})
+	n := handshakes()
+	var peers *program
+	takeIn(t, n, func(t *testing.T, inbound string) {
+		host, port, _ := net.SplitHostPort(inbound)
+		peers = startIn(t, dir, "bip324ts", "node", "--import", "tsx", "initiator.ts", strconv.Itoa(n), strconv.Itoa(len(echoed())),
+			host, port, hex.EncodeToString(hostile.V2("version", initiatorVersion)))
+	})
+	peers.awaitEnd(t)
 }
 
 // takeIn runs the proxy in front of a node, and has n peers come in that initiate starts.
