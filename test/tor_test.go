@@ -28,6 +28,7 @@ func TestTor(t *testing.T) {
 		"SafeSocks":                       testTorSafeSocks,
 		"OnionServiceBtcd":                testTorOnionBtcd,
 		"OnionServiceCore":                testTorOnionCore,
+		"OnionServiceInFront":             testTorInbound,
 		"Isolation":                       testTorIsolation,
 		"IsolationSurvivesAFallback":      testTorFallback,
 		"CredentialsOfTheURL":             testTorURLCredentials,
@@ -158,6 +159,32 @@ func testTorOnionCore(t *testing.T, n *torNetwork) {
 	}
 }
 
+// An onion service for --inbound: a peer that speaks v2 reaches, over Tor, a btcd that does not.
+func testTorInbound(t *testing.T, n *torNetwork) {
+	w := newWallet(t, &chaincfg.RegressionNetParams)
+	node := startBtcdNode(t, w)
+	node.mine(110)
+	p := startInbound(t, node.p2p)
+	dest := n.onion(t, p.inbound) + ":8333"
+	_, reached := socksRequest{server: n.socks, user: "peer", password: "first", command: socksConnect, dest: dest}.reachOverTor(t)
+	peer := startOnionBtcd(t, w.params, n.socks, reached, "--v2transport", traceSessions)
+	catchUp(t, peer, node)
+	followBlocks(t, peer, node, 3)
+	followTransaction(t, peer, node, w)
+
+	opened := p.opened(t)
+	if !opened.Inbound || opened.Transport != "v2" || opened.Peer == "" {
+		t.Errorf("the proxy logged %+v, want an inbound session in v2", opened)
+	}
+	peer.awaitLine(t, "the session id "+opened.SessionID, func(line string) bool { return strings.Contains(line, "session_id="+opened.SessionID) })
+	if seen := peer.onlyPeer(t); !seen.V2 || seen.Inbound {
+		t.Errorf("to the peer the node is %+v, want v2", seen)
+	}
+	if seen := node.onlyPeer(t); seen.V2 || !seen.Inbound {
+		t.Errorf("the node does not speak v1, so this test proves nothing: %+v", seen)
+	}
+}
+
 // awaitOverTor waits for the proxy's first session, which may need several attempts of the client: see grantedOverTor.
 func awaitOverTor(t *testing.T, proxy *proxy) {
 	t.Helper()
@@ -167,16 +194,16 @@ func awaitOverTor(t *testing.T, proxy *proxy) {
 }
 
 // startOnionBtcd is startBtcdClient for an onion service, with the credentials that have reached it.
-func startOnionBtcd(t *testing.T, params *chaincfg.Params, proxyAddr string, reached socksRequest) *node {
+func startOnionBtcd(t *testing.T, params *chaincfg.Params, proxyAddr string, reached socksRequest, flags ...string) *node {
 	t.Helper()
 	dir := t.TempDir()
 	config := filepath.Join(dir, "empty.conf")
 	writeFile(t, config, "")
-	n := &node{program: start(t, "client", binaries.btcd,
+	n := &node{program: start(t, "client", binaries.btcd, append(flags,
 		"--"+params.Name, "--configfile="+config, "--datadir="+dir, "--logdir="+dir,
 		"--notls", "--rpcuser="+rpcUser, "--rpcpass="+rpcPassword, "--rpclisten=127.0.0.1:0",
 		"--nodnsseed", "--nolisten", "--connect="+reached.dest,
-		"--proxy="+proxyAddr, "--proxyuser="+reached.user, "--proxypass="+reached.password)}
+		"--proxy="+proxyAddr, "--proxyuser="+reached.user, "--proxypass="+reached.password)...)}
 	n.rpc = "http://" + n.awaitAddr(t, "RPC server listening on ")
 	return n
 }
