@@ -49,9 +49,15 @@ func startProgram(t *testing.T, args ...string) *program {
 // launch runs the program until the test ends.
 func launch(t *testing.T, args ...string) *program {
 	t.Helper()
-	p := &program{lines: make(chan map[string]any, 1000)}
-	p.cmd = exec.CommandContext(t.Context(), os.Args[0], args...)
-	p.cmd.Env = append(os.Environ(), "TEST_BIP324_PROXY_MAIN=1")
+	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
+	cmd.Env = append(os.Environ(), "TEST_BIP324_PROXY_MAIN=1")
+	return launchCommand(t, cmd)
+}
+
+// launchCommand runs a command that runs the program, until the test ends.
+func launchCommand(t *testing.T, cmd *exec.Cmd) *program {
+	t.Helper()
+	p := &program{cmd: cmd, lines: make(chan map[string]any, 1000)}
 	stderr, err := p.cmd.StderrPipe()
 	if err == nil {
 		err = p.cmd.Start()
@@ -102,12 +108,17 @@ func (p *program) nextOf(t *testing.T, messages ...string) map[string]any {
 func (p *program) stop(t *testing.T) string {
 	t.Helper()
 	p.cmd.Process.Signal(syscall.SIGTERM)
-	for range p.lines {
-	}
-	if err := p.cmd.Wait(); err != nil {
+	if err := p.ended(); err != nil {
 		t.Errorf("%v\n%s", err, &p.text)
 	}
 	return p.text.String()
+}
+
+// ended waits until the program has exited; text has its whole output then.
+func (p *program) ended() error {
+	for range p.lines {
+	}
+	return p.cmd.Wait()
 }
 
 // exchange connects to addr, sends says and returns the first n bytes received.
