@@ -13,6 +13,7 @@ let
   # Settings that SIGHUP applies. A change of any other restarts the service.
   reloadable = [
     "allow"
+    "announce-v2"
     "auth"
     "auth-file"
     "cjdnsreachable"
@@ -20,6 +21,7 @@ let
     "connect-timeout"
     "deny"
     "grace"
+    "inbound-v1"
     "log-addresses"
     "log-level"
     "passthrough"
@@ -122,7 +124,7 @@ in
     systemd.services.bip324-proxy = {
       # These listen only once the service runs.
       wantedBy = lib.mkIf (
-        cfg.settings ? listen || cfg.settings ? peer || cfg.settings ? status
+        cfg.settings ? inbound || cfg.settings ? listen || cfg.settings ? peer || cfg.settings ? status
       ) [ "multi-user.target" ];
       reloadTriggers = [ checked ];
       restartTriggers = [ (builtins.toJSON (removeAttrs cfg.settings reloadable)) ];
