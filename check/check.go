@@ -5,7 +5,8 @@
 //	Subject → checks, one after another → Report → text or JSON
 //
 // It acts as a client and as a peer, and changes nothing: it opens no listener and does not
-// use the known peers. It contacts only the proxy, its upstream proxy and the given peer;
+// use the known peers. It contacts only the proxy, its upstream proxy, the node behind it and
+// the given peer;
 // and, if the look-up of the peer's name failed or was slow, each DNS server.
 package check
 
@@ -23,6 +24,7 @@ import (
 type Subject struct {
 	Policy      proxy.Policy
 	Listeners   []Listener
+	Inbound     []Inbound
 	MaxSessions int // 0 is the default
 	Descriptors int // reserved for other uses than sessions
 
@@ -56,8 +58,8 @@ const (
 
 // Result is the result of one check.
 type Result struct {
-	// Name is, of a check of the proxy, configuration, listener, upstream, network, names,
-	// sessions or status; of a peer connect, names, v2, version or v1.
+	// Name is, of a check of the proxy, configuration, listener, inbound, inbound_v1, node,
+	// upstream, network, names, sessions or status; of a peer connect, names, v2, version or v1.
 	Name  string `json:"name"`
 	State State  `json:"state"`
 	What  string `json:"what"`           // the finding

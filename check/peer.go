@@ -199,8 +199,11 @@ func (s *Subject) allPublic() bool {
 }
 
 // isPublic reports whether the listener is open to other machines.
-func (l Listener) isPublic() bool {
-	addr, err := netip.ParseAddrPort(l.Address)
+func (l Listener) isPublic() bool { return isPublic(l.Address) }
+
+// isPublic reports whether other machines can reach an address of a listener.
+func isPublic(address string) bool {
+	addr, err := netip.ParseAddrPort(address)
 	return err == nil && !listen.IsLocal(net.TCPAddrFromAddrPort(addr))
 }
 

@@ -22,6 +22,9 @@ func Proxy(ctx context.Context, s *Subject, configuration string) Report {
 	for _, l := range s.Listeners {
 		r.add(s.listener(ctx, l, false))
 	}
+	for _, in := range s.Inbound {
+		r.add(s.inbound(ctx, in)...)
+	}
 	upstream, isTor := s.upstream(ctx)
 	r.add(upstream, s.network(), s.names(isTor), s.sessions())
 	r.add(s.statusPage(ctx)...)

@@ -21,8 +21,8 @@ func checkCommand() *cli.Command {
 		ArgsUsage: "[HOST:PORT]",
 		Usage:     "check that the proxy is up, can get out and leaks no names; or that the peer HOST:PORT speaks v2",
 		Description: `Without HOST:PORT: check that the proxy is up and can get out, whether the
-upstream proxy is Tor, and who sees names. This contacts only the proxy and its
-upstream proxy. With HOST:PORT: connect to that peer as the proxy would, perform the
+upstream proxy is Tor, who sees names, and whether --inbound speaks v2 and refuses
+v1. This contacts only the proxy, its upstream proxy and the node behind it. With HOST:PORT: connect to that peer as the proxy would, perform the
 v2 handshake, and print the outcome, the session id and the peer's VERSION.
 
 With --listeners: check only that the proxy answers, and contact nothing else. The
@@ -97,6 +97,9 @@ func subjectOf(s *settings.Settings) *check.Subject {
 	}
 	for _, p := range s.PeerListeners {
 		subject.Listeners = append(subject.Listeners, check.Listener{Address: p.Listen, Peer: p.Peer})
+	}
+	for _, in := range s.Inbound {
+		subject.Inbound = append(subject.Inbound, check.Inbound{Address: in.Listen, Activated: in.Activated != "", Node: in.Node, Magic: in.Magic})
 	}
 	return subject
 }
