@@ -22,8 +22,9 @@ func checkCommand() *cli.Command {
 		Usage:     "check that the proxy is up, can get out and leaks no names; or that the peer HOST:PORT speaks v2",
 		Description: `Without HOST:PORT: check that the proxy is up and can get out, whether the
 upstream proxy is Tor, who sees names, and whether --inbound speaks v2 and refuses
-v1. This contacts only the proxy, its upstream proxy and the node behind it. With HOST:PORT: connect to that peer as the proxy would, perform the
-v2 handshake, and print the outcome, the session id and the peer's VERSION.
+v1. This contacts only the proxy, its upstream proxy and the node behind it. With
+HOST:PORT: connect to that peer as the proxy would, perform the v2 handshake, and
+print the outcome, the session id and the peer's VERSION.
 
 With --listeners: check only that the proxy answers, and contact nothing else. The
 proxy neither counts nor logs that, so a supervisor may ask every few seconds.
