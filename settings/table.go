@@ -87,7 +87,7 @@ var table = []*setting{
 		more:  "PEER is HOST:PORT."},
 	{name: "inbound", group: groupInbound, field: func(s *Settings) any { return &s.inbound },
 		usage: "`ADDRESS=NODE`: let peers in on ADDRESS, in v2, and connect them to NODE in v1; repeatable",
-		more:  "For example 0.0.0.0:8333=127.0.0.1:8334. NODE is HOST:PORT or unix:/PATH."},
+		more:  "For example 0.0.0.0:8333=127.0.0.1:8334. ADDRESS may be systemd:NAME, a socket of that name. NODE is HOST:PORT or unix:/PATH, on this machine or a private network."},
 	{name: "inbound-network", group: groupInbound, field: func(s *Settings) any { return &s.inboundNetwork },
 		usage: "`NETWORK` of --inbound, such as signet or eight hexadecimal digits (default: by the port)",
 		more:  "Peers of other networks cannot complete a handshake."},
