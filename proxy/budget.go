@@ -13,14 +13,14 @@ type budget struct {
 }
 
 // newBudget returns a budget of that many sessions and handshakes that compute at a time, with
-// memory for large messages.
-func newBudget(sessions int, memory *transport.Memory, turns int) budget {
+// memory for large messages, for sessions with these kinds of refusals.
+func newBudget(sessions int, memory *transport.Memory, turns int, kinds []string) budget {
 	return budget{
 		max:      sessions,
 		sessions: make(map[*session]struct{}),
 		memory:   memory,
 		turns:    make(chan struct{}, turns),
-		tally:    newTally(),
+		tally:    newTally(kinds),
 	}
 }
 

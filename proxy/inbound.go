@@ -72,7 +72,7 @@ func (s *Server) letIn(conn net.Conn, in Inbound) (tell func()) {
 		place, err = s.gate.Enter(addr, func(err error) { sess.fail(err) })
 	}
 	if err != nil {
-		s.inbound.tally.refused[refusalOf(err).kind]++
+		s.inbound.tally.refused[rowOf(inboundRefusals, err).kind]++
 		conn.Close()
 		return nil
 	}

@@ -77,7 +77,10 @@ func (s *session) logLevel(o Outcome, err error) slog.Level {
 	redacted := o.why.explain(redact(err), o.Network) // the log may be redacted by the time of the folded line
 	key, about := foldKey{dest: fallback.CanonicalAddr(o.Dest), kind: o.Kind, level: level}, []any{"dest", fallback.CanonicalAddr(o.Dest)}
 	var failed *requestError
-	if o.why.by == clientCaused {
+	if s.peer != nil { // the node's fault, whoever the peer is
+		key.dest, key.client = "", o.Client
+		about = []any{"node", o.Client}
+	} else if o.why.by == clientCaused {
 		key.dest, key.reason = "", redacted
 		key.client = s.from.String()
 		about = []any{"clients", key.client}
@@ -128,15 +131,16 @@ func (s *session) attrs() []any {
 	args := []any{"session", s.shown.Number}
 	if s.peer != nil {
 		args = append(args, "inbound", true)
-	}
-	if s.redacts() {
-		return args
-	}
-	if s.peer != nil {
-		args = append(args, "peer", s.shown.Dest, "node", s.shown.Client)
-		if s.shown.Source != "" {
+		if !s.redacts() {
+			args = append(args, "peer", s.shown.Dest)
+		}
+		args = append(args, "node", s.shown.Client) // the user's own
+		if !s.redacts() && s.shown.Source != "" {
 			args = append(args, "source", s.shown.Source)
 		}
+		return args
+	}
+	if s.redacts() {
 		return args
 	}
 	args = append(args, "client", s.shown.Client)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"syscall"
 
+	"bip324proxy/inbound"
 	"bip324proxy/internal/dial"
 	"bip324proxy/rules"
 	"bip324proxy/socks"
@@ -65,6 +66,8 @@ func redact(err error) error {
 		return &c
 	case *transport.HandshakeError:
 		return &transport.HandshakeError{Stage: e.Stage, Sent: e.Sent, Received: e.Received, Err: redact(e.Err), First: e.First}
+	case *inbound.NodeError: // the user's own
+		return &inbound.NodeError{Node: e.Node, Err: redact(e.Err)}
 	case *fallback.ProvenV2Error:
 		return &fallback.ProvenV2Error{Err: redact(e.Err)}
 	case *fallback.RedialError:
@@ -81,7 +84,7 @@ func redact(err error) error {
 		return &net.AddrError{Err: e.Err, Addr: Redacted}
 	case *os.SyscallError:
 		return os.NewSyscallError(e.Syscall, redact(e.Err))
-	case plainError, *clientLeftError, *silentClientError, *stalledError, *socks.NotSOCKS5Error, *v1v2.MagicError, *v1v2.LengthError, *transport.SizeError, syscall.Errno:
+	case plainError, *clientLeftError, *silentClientError, *stalledError, *socks.NotSOCKS5Error, *v1v2.MagicError, *v1v2.LengthError, *transport.SizeError, inbound.Error, syscall.Errno:
 		return err
 	}
 	if slices.Contains(plainErrors, err) {

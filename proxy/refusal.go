@@ -19,7 +19,8 @@ import (
 	"bip324proxy/v1v2"
 )
 
-// The kinds of refusals: the values of Outcome.Kind, and the keys of Snapshot.Refused.
+// The kinds of refusals of clients' sessions: the values of Outcome.Kind, and the keys of
+// Snapshot.Refused.
 const (
 	KindDial              = "dial"         // the destination cannot be connected to
 	KindUpstream          = "upstream"     // the upstream proxy cannot be reached or used
@@ -62,7 +63,7 @@ const (
 	clientCaused
 )
 
-// refusals has every cause of a session's end; the first row that recognises an error
+// refusals has every cause of the end of a client's session; the first row that recognises an error
 // counts. A new cause is a row here. A new kind also needs its words in
 // status/page/words.js and docs/status.md, which tests demand, and may have advice in
 // internal/hints.
@@ -100,7 +101,7 @@ var refusals = []refusal{
 	{kind: KindOther, is: func(error) bool { return true }, level: slog.LevelWarn},
 }
 
-// RefusalKinds are all kinds of refusals.
+// RefusalKinds are all kinds of refusals of clients' sessions.
 var RefusalKinds = kindsOf(refusals)
 
 func kindsOf(rows []refusal) (kinds []string) {
@@ -113,8 +114,10 @@ func kindsOf(rows []refusal) (kinds []string) {
 }
 
 // refusalOf returns the row of the table that recognises err.
-func refusalOf(err error) *refusal {
-	return &refusals[slices.IndexFunc(refusals, func(r refusal) bool { return r.is(err) })]
+func refusalOf(err error) *refusal { return rowOf(refusals, err) }
+
+func rowOf(rows []refusal, err error) *refusal {
+	return &rows[slices.IndexFunc(rows, func(r refusal) bool { return r.is(err) })]
 }
 
 // explain returns err in words; network is the client's.

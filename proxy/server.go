@@ -179,8 +179,8 @@ func (s *Server) setup() { // s.mu is held
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.listeners = make(map[net.Listener]listener)
 	s.outbound = newBudget(cmp.Or(s.MaxSessions, DefaultMaxSessions(0)), transport.NewMemory(cmp.Or(s.MessageMemory, 128<<20)),
-		cmp.Or(s.MaxHandshakes, runtime.GOMAXPROCS(0)))
-	s.inbound = newBudget(cmp.Or(s.InboundSessions, 125), transport.NewReclaimingMemory(inboundMemory), max(runtime.GOMAXPROCS(0)/2, 1))
+		cmp.Or(s.MaxHandshakes, runtime.GOMAXPROCS(0)), RefusalKinds)
+	s.inbound = newBudget(cmp.Or(s.InboundSessions, 125), transport.NewReclaimingMemory(inboundMemory), max(runtime.GOMAXPROCS(0)/2, 1), InboundRefusalKinds)
 	s.gate = inbound.NewGate(s.inbound.max)
 	s.waiting, s.leaving = newWaiting(s.outbound.max), make(map[*session]struct{})
 	s.clients = rates.New(float64(s.clientRate()), burst*s.clientRate())

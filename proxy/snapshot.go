@@ -48,7 +48,8 @@ type Counts struct {
 	Opened map[string]uint64 `json:"opened"`
 	// Fallbacks counts the sessions on v1 by why they are: see FallbackCauses.
 	Fallbacks map[string]uint64 `json:"fallbacks"`
-	// Refused counts sessions that failed before they were open, by why: see RefusalKinds.
+	// Refused counts sessions that failed before they were open, by why: see RefusalKinds
+	// and InboundRefusalKinds.
 	Refused map[string]uint64 `json:"refused"`
 	// Traffic is by transport.
 	Traffic map[string]Traffic `json:"traffic"`
@@ -72,15 +73,28 @@ type InboundSnapshot struct {
 	Listeners   []InboundListener `json:"listeners"`
 	MaxSessions int               `json:"max_sessions"` // at a time
 	Pending     int               `json:"pending"`      // connections that have sent no VERSION yet, which Snapshot.Sessions leaves out
+	Evicted     uint64            `json:"evicted"`      // open sessions that were ended for a peer of another network
+	// Counts are those of peers' sessions. Refused has InboundRefusalKinds; connections
+	// that ended before their VERSION are counted there, and listed nowhere.
 	Counts
+	// MessageMemory is the budget for large messages of peers' sessions.
 	MessageMemory transport.MemoryUsage `json:"message_memory"`
 }
 
 // InboundListener is a listener that takes peers in.
 type InboundListener struct {
 	Address string `json:"address"`
-	Node    string `json:"node"`    // HOST:PORT or unix:/PATH
-	Network string `json:"network"` // such as mainnet
+	Node    string `json:"node"`             // HOST:PORT or unix:/PATH
+	Network string `json:"network"`          // such as mainnet
+	Source  string `json:"source,omitempty"` // a prefix, or "none"; empty if the node is a unix socket
+}
+
+func newInboundListener(l net.Listener, in *Inbound) InboundListener {
+	shown := InboundListener{Address: listen.Spelling(l.Addr()), Node: in.Node.String(), Network: transport.NetworkName(in.Magic)}
+	if in.Node.Network != "unix" {
+		shown.Source = in.Node.Source.String()
+	}
+	return shown
 }
 
 // SessionInfo is a live session.
@@ -147,7 +161,7 @@ func (t *Traffic) add(more Traffic) {
 type Failing struct {
 	Count  uint64    `json:"count"`
 	Since  time.Time `json:"since"`   // the first of them
-	Kind   string    `json:"kind"`    // the most frequent, one of RefusalKinds
+	Kind   string    `json:"kind"`    // the most frequent, one of RefusalKinds or InboundRefusalKinds
 	OfKind uint64    `json:"of_kind"` // how many of them are of that kind
 	Dest   string    `json:"dest,omitempty"`
 	Reason string    `json:"reason"` // of the last of that kind
@@ -180,13 +194,14 @@ func (s *Server) Snapshot() Snapshot {
 		now.Listeners = append(now.Listeners, l.Addr().String())
 		switch {
 		case about.node != nil:
-			in.Listeners = append(in.Listeners, InboundListener{listen.Spelling(l.Addr()), about.node.Node.String(), transport.NetworkName(about.node.Magic)})
+			in.Listeners = append(in.Listeners, newInboundListener(l, about.node))
 		case about.peer == "":
 			now.SOCKS = append(now.SOCKS, listen.Spelling(l.Addr()))
 		}
 	}
 	now.Sessions = s.outbound.appendTo(&now.Counts, now.Sessions)
 	now.Sessions = s.inbound.appendTo(&in.Counts, now.Sessions)
+	in.Evicted = s.inbound.tally.evicted
 	now.Sessions = slices.DeleteFunc(now.Sessions, func(each SessionInfo) bool { // most likely a scanner's
 		pending := each.Inbound && each.State == StateHandshake
 		if pending {
@@ -204,6 +219,9 @@ func (s *Server) Snapshot() Snapshot {
 	now.Upstream = s.upstream()
 	if f := now.Failing; f != nil && f.Hint == "" {
 		f.Hint = s.hint(Failure{Kind: f.Kind})
+	}
+	if f := in.Failing; f != nil && f.Hint == "" {
+		f.Hint = s.hint(Failure{Kind: f.Kind, Inbound: true})
 	}
 	slices.Sort(now.Listeners)
 	slices.Sort(now.SOCKS)

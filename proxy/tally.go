@@ -22,6 +22,7 @@ var handshakeBounds = []float64{0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60}
 
 // tally counts what has happened since the server started. Server.mu guards it.
 type tally struct {
+	kinds      []string // of refusals
 	opened     map[string]uint64
 	fallbacks  map[string]uint64
 	refused    map[string]uint64
@@ -31,13 +32,16 @@ type tally struct {
 	refusals   lastOutcomes
 	closed     lastOutcomes
 	failing    failing
+	evicted    uint64 // open sessions of peers
 }
 
-func newTally() tally {
+// newTally returns a tally of refusals of these kinds.
+func newTally(kinds []string) tally {
 	t := tally{
+		kinds:      kinds,
 		opened:     zeros(Transports),
 		fallbacks:  zeros(FallbackCauses),
-		refused:    zeros(RefusalKinds),
+		refused:    zeros(kinds),
 		traffic:    make(map[string]Traffic),
 		dropped:    make(map[string]uint64),
 		handshakes: Histogram{Bounds: handshakeBounds, Buckets: make([]uint64, len(handshakeBounds))},
@@ -81,6 +85,9 @@ func (t *tally) add(o Outcome, traffic Traffic) {
 		all := t.traffic[o.Transport]
 		all.add(traffic)
 		t.traffic[o.Transport] = all
+		if o.evicted {
+			t.evicted++
+		}
 		t.closed.put(o)
 		return
 	}
@@ -101,16 +108,17 @@ func (t *tally) copyTo(s *Counts) {
 	s.Opened, s.Fallbacks, s.Refused = maps.Clone(t.opened), maps.Clone(t.fallbacks), maps.Clone(t.refused)
 	s.Traffic, s.Dropped = maps.Clone(t.traffic), maps.Clone(t.dropped)
 	s.Refusals, s.Closed = t.refusals.newestFirst(), t.closed.newestFirst()
-	s.Failing = t.failing.report()
+	s.Failing = t.failing.report(t.kinds)
 	s.Handshakes = t.handshakes
 	s.Handshakes.Bounds, s.Handshakes.Buckets = slices.Clone(handshakeBounds), slices.Clone(t.handshakes.Buckets)
 }
 
 // alike is what similar outcomes have in common; of these the last is shown.
 type alike struct {
-	kind, transport, dest string
-	client                string // its host, if the client caused the outcome or named no destination
-	reason                string // if it named none
+	kind, transport string
+	dest            string // inbound the network of the peer
+	client          string // its host, if the client caused the outcome or named no destination
+	reason          string // if it named none
 }
 
 // lastOutcomes are the last outcomes, the newest last, of similar ones only one.
@@ -148,13 +156,14 @@ func (f *failing) add(o Outcome) {
 	f.byKind[o.Kind] = Failing{Kind: o.Kind, OfKind: f.byKind[o.Kind].OfKind + 1, Dest: o.Dest, Reason: o.Reason, Hint: o.Hint}
 }
 
-// report returns nil if nothing failed.
-func (f *failing) report() *Failing {
+// report returns nil if nothing failed. kinds are all that there are, in the order of
+// preference.
+func (f *failing) report(kinds []string) *Failing {
 	if f.count == 0 {
 		return nil
 	}
 	var most Failing
-	for _, kind := range RefusalKinds { // the first of several that are as frequent
+	for _, kind := range kinds { // the first of several that are as frequent
 		if of := f.byKind[kind]; of.OfKind > most.OfKind {
 			most = of
 		}

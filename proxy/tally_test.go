@@ -8,7 +8,7 @@ import (
 
 // Repeated failures of one peer are one row, and hide no others.
 func TestRepeatsAreOneRow(t *testing.T) {
-	tally := newTally()
+	tally := newTally(RefusalKinds)
 	began := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	fail := func(i int, dest, client, kind, reason string) {
 		s := &session{server: new(Server), policy: new(Policy), shown: SessionInfo{Dest: dest, Client: client}}
@@ -52,7 +52,7 @@ func TestRepeatsAreOneRow(t *testing.T) {
 }
 
 func BenchmarkDistinctRefusals(b *testing.B) {
-	tally := newTally()
+	tally := newTally(RefusalKinds)
 	all := make([]Outcome, 1000)
 	for i := range all {
 		dest := fmt.Sprintf("10.0.%d.%d:8333", i/256, i%256)

@@ -22,6 +22,9 @@ import (
 
 // For returns what the user can do about f, or nothing. It is a proxy.Server's Hint.
 func For(f proxy.Failure) string {
+	if f.Inbound {
+		return ofPeer[f.Kind]
+	}
 	if f.Err == nil {
 		return ofMost[f.Kind]
 	}
