@@ -79,7 +79,7 @@ func TestInboundSnapshot(t *testing.T) {
 	if r := now.Inbound.Refused; r[proxy.KindScanner] != 3 || r[proxy.KindV1Refused] != 1 || r[proxy.KindOtherNetwork] != 1 || sumOf(now.Refused) != 0 {
 		t.Errorf("refused: got %v, outbound %v", r, now.Refused)
 	}
-	if in := now.Inbound; len(in.Refusals)+len(now.Refusals) != 0 || in.Failing != nil || len(in.Listeners) != 1 || in.Listeners[0].Node != node || in.Listeners[0].Network != "mainnet" || in.MaxSessions != 125 {
+	if in := now.Inbound; len(in.Refusals)+len(now.Refusals) != 0 || in.Failing != nil || len(in.Listeners) != 1 || in.Listeners[0].Node != node || in.Listeners[0].Network != "mainnet" || in.Listeners[0].Source != "none" || in.V1 != "never" || in.MaxSessions != 125 {
 		t.Errorf("got %+v", in)
 	}
 	for _, line := range e.logs.all() {

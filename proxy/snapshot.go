@@ -19,7 +19,7 @@ type Snapshot struct {
 	Started  time.Time `json:"started"`
 	Stopping bool      `json:"stopping"` // no more clients are accepted
 
-	Listeners   []string `json:"listeners"`       // their addresses
+	Listeners   []string `json:"listeners"`       // their addresses, without those for peers
 	SOCKS       []string `json:"socks_listeners"` // those of them for SOCKS, as clients write them: HOST:PORT or unix:/PATH
 	MaxSessions int      `json:"max_sessions"`    // at a time
 
@@ -71,6 +71,7 @@ type Counts struct {
 // InboundSnapshot is the state of what comes in.
 type InboundSnapshot struct {
 	Listeners   []InboundListener `json:"listeners"`
+	V1          string            `json:"v1"`           // where peers without v2 may come in: never, overlay or always
 	MaxSessions int               `json:"max_sessions"` // at a time
 	Pending     int               `json:"pending"`      // connections that have sent no VERSION yet, which Snapshot.Sessions leaves out
 	Evicted     uint64            `json:"evicted"`      // open sessions that were ended for a peer of another network
@@ -191,11 +192,12 @@ func (s *Server) Snapshot() Snapshot {
 	}
 	in := &InboundSnapshot{MaxSessions: s.inbound.max}
 	for l, about := range s.listeners {
-		now.Listeners = append(now.Listeners, l.Addr().String())
-		switch {
-		case about.node != nil:
+		if about.node != nil {
 			in.Listeners = append(in.Listeners, newInboundListener(l, about.node))
-		case about.peer == "":
+			continue
+		}
+		now.Listeners = append(now.Listeners, l.Addr().String())
+		if about.peer == "" {
 			now.SOCKS = append(now.SOCKS, listen.Spelling(l.Addr()))
 		}
 	}
@@ -212,7 +214,7 @@ func (s *Server) Snapshot() Snapshot {
 	s.mu.Unlock()
 	if in.Listeners != nil {
 		slices.SortFunc(in.Listeners, func(a, b InboundListener) int { return cmp.Compare(a.Address, b.Address) })
-		in.MessageMemory = s.inbound.memory.Usage()
+		in.V1, in.MessageMemory = s.policy().InboundV1.String(), s.inbound.memory.Usage()
 		now.Inbound = in
 	}
 

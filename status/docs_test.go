@@ -122,7 +122,7 @@ func TestDocumented(t *testing.T) {
 	for _, m := range regexp.MustCompile(`"([a-z_0-9]+)":`).FindAllSubmatch(report, -1) {
 		documented = append(documented, string(m[1]))
 	}
-	for _, name := range slices.Concat(documented, proxy.RefusalKinds, proxy.FallbackCauses) {
+	for _, name := range slices.Concat(documented, proxy.RefusalKinds, proxy.InboundRefusalKinds, proxy.FallbackCauses) {
 		if !strings.Contains(text, "`"+name+"`") {
 			t.Errorf("docs/status.md lacks `%s`", name)
 		}

@@ -15,7 +15,7 @@ const (
 	None    Verdict = "none"    // no session is open
 )
 
-// Live counts live sessions.
+// Live counts live sessions of both directions.
 type Live struct {
 	All         int `json:"all"`
 	V2          int `json:"v2"`
@@ -23,6 +23,7 @@ type Live struct {
 	V1Overlay   int `json:"v1_overlay"` // of V1: within a network that encrypts
 	Passthrough int `json:"passthrough"`
 	Pending     int `json:"pending"` // not open yet
+	Inbound     int `json:"inbound"` // of All: the peer has connected to us
 }
 
 // Encrypted returns the verdict that the page, /api/status and the terminal show.
@@ -45,6 +46,9 @@ func (l Live) Encrypted() Verdict {
 func countLive(sessions []proxy.SessionInfo) Live {
 	l := Live{All: len(sessions)}
 	for _, s := range sessions {
+		if s.Inbound {
+			l.Inbound++
+		}
 		switch s.Transport {
 		case "v2":
 			l.V2++

@@ -28,6 +28,7 @@ func busy() proxy.Snapshot {
 		{Number: 3, State: proxy.StateOpen, Transport: "v1", Fallback: "hung_up"},
 		{Number: 4, State: proxy.StateOpen, Transport: "passthrough"},
 		{Number: 5, State: proxy.StateDialing, Client: "127.0.0.1:2", Dest: "192.0.2.2:8333"},
+		{Number: 8, Inbound: true, State: proxy.StateOpen, Client: "127.0.0.1:8334", Dest: "203.0.113.1:5000", Source: "127.130.1.2:4000", Transport: "v2"},
 	}
 	s.Opened = map[string]uint64{"v2": 10, "v1": 20, "passthrough": 30}
 	s.Fallbacks["silent"], s.Fallbacks["hung_up"] = 12, 8
@@ -45,56 +46,105 @@ func busy() proxy.Snapshot {
 	s.Upstream = &proxy.Upstream{Address: "socks5://127.0.0.1:9050", State: "failed", Since: s.Started, Reason: "why", Hint: "what to do"}
 	s.Peers = fallback.PeerCounts{V2: 21, V1: 22, RefusedV2: 23}
 	s.MessageMemory = transport.MemoryUsage{Size: 1024, Taken: 512, Waiting: 2}
+	s.Inbound = busyInbound(s.Started)
 	return s
+}
+
+// busyInbound returns the part of busy about peers.
+func busyInbound(began time.Time) *proxy.InboundSnapshot {
+	in := &proxy.InboundSnapshot{
+		Listeners:   []proxy.InboundListener{{Address: "0.0.0.0:8333", Node: "127.0.0.1:8334", Network: "mainnet", Source: "127.128.0.0/9"}},
+		V1:          "never",
+		MaxSessions: 125, Pending: 31, Evicted: 32, Counts: idle().Counts,
+		MessageMemory: transport.MemoryUsage{Size: 2048, Taken: 33, Waiting: 34},
+	}
+	in.Opened["v2"], in.Fallbacks["spoke_v1"], in.Dropped["empty"] = 35, 36, 37
+	in.Refused = map[string]uint64{"scanner": 38, "node": 39}
+	in.Traffic["v2"] = proxy.Traffic{MessagesToPeer: 40, MessagesToClient: 41, BytesToPeer: 42, BytesToClient: 43}
+	in.Handshakes = proxy.Histogram{Count: 3, Sum: 0.5, Bounds: []float64{0.5, 1}, Buckets: []uint64{2, 3}}
+	in.Closed = []proxy.Outcome{{Number: 9, Inbound: true, Count: 1, First: began, Time: began, Client: "127.0.0.1:8334", Dest: "203.0.113.2:5000", Source: "127.130.1.3:4000", Transport: "v2", Reason: "the end"}}
+	return in
 }
 
 // wantMetrics is the whole expected output.
 const wantMetrics = `
 # HELP bip324_proxy_bytes_total Bytes relayed; of translated messages, their size in v1.
 # TYPE bip324_proxy_bytes_total counter
-bip324_proxy_bytes_total{direction="to_client",transport="passthrough"} 19
-bip324_proxy_bytes_total{direction="to_client",transport="v1"} 17
-bip324_proxy_bytes_total{direction="to_client",transport="v2"} 14
-bip324_proxy_bytes_total{direction="to_peer",transport="passthrough"} 18
-bip324_proxy_bytes_total{direction="to_peer",transport="v1"} 16
-bip324_proxy_bytes_total{direction="to_peer",transport="v2"} 13
+bip324_proxy_bytes_total{direction="to_client",inbound="false",transport="passthrough"} 19
+bip324_proxy_bytes_total{direction="to_client",inbound="false",transport="v1"} 17
+bip324_proxy_bytes_total{direction="to_client",inbound="false",transport="v2"} 14
+bip324_proxy_bytes_total{direction="to_client",inbound="true",transport="passthrough"} 0
+bip324_proxy_bytes_total{direction="to_client",inbound="true",transport="v1"} 0
+bip324_proxy_bytes_total{direction="to_client",inbound="true",transport="v2"} 43
+bip324_proxy_bytes_total{direction="to_peer",inbound="false",transport="passthrough"} 18
+bip324_proxy_bytes_total{direction="to_peer",inbound="false",transport="v1"} 16
+bip324_proxy_bytes_total{direction="to_peer",inbound="false",transport="v2"} 13
+bip324_proxy_bytes_total{direction="to_peer",inbound="true",transport="passthrough"} 0
+bip324_proxy_bytes_total{direction="to_peer",inbound="true",transport="v1"} 0
+bip324_proxy_bytes_total{direction="to_peer",inbound="true",transport="v2"} 42
 # HELP bip324_proxy_fallbacks_total Sessions opened on v1, by cause.
 # TYPE bip324_proxy_fallbacks_total counter
-bip324_proxy_fallbacks_total{cause="hung_up"} 8
-bip324_proxy_fallbacks_total{cause="known_v1"} 0
-bip324_proxy_fallbacks_total{cause="refused_v2"} 0
-bip324_proxy_fallbacks_total{cause="silent"} 12
-bip324_proxy_fallbacks_total{cause="spoke_v1"} 0
+bip324_proxy_fallbacks_total{cause="hung_up",inbound="false"} 8
+bip324_proxy_fallbacks_total{cause="hung_up",inbound="true"} 0
+bip324_proxy_fallbacks_total{cause="known_v1",inbound="false"} 0
+bip324_proxy_fallbacks_total{cause="known_v1",inbound="true"} 0
+bip324_proxy_fallbacks_total{cause="refused_v2",inbound="false"} 0
+bip324_proxy_fallbacks_total{cause="refused_v2",inbound="true"} 0
+bip324_proxy_fallbacks_total{cause="silent",inbound="false"} 12
+bip324_proxy_fallbacks_total{cause="silent",inbound="true"} 0
+bip324_proxy_fallbacks_total{cause="spoke_v1",inbound="false"} 0
+bip324_proxy_fallbacks_total{cause="spoke_v1",inbound="true"} 36
 # HELP bip324_proxy_handshake_duration_seconds Duration of v2 handshakes that succeeded.
 # TYPE bip324_proxy_handshake_duration_seconds histogram
-bip324_proxy_handshake_duration_seconds_bucket{le="0.5"} 3
-bip324_proxy_handshake_duration_seconds_bucket{le="1"} 6
-bip324_proxy_handshake_duration_seconds_bucket{le="+Inf"} 7
-bip324_proxy_handshake_duration_seconds_sum 8.5
-bip324_proxy_handshake_duration_seconds_count 7
+bip324_proxy_handshake_duration_seconds_bucket{inbound="false",le="0.5"} 3
+bip324_proxy_handshake_duration_seconds_bucket{inbound="false",le="1"} 6
+bip324_proxy_handshake_duration_seconds_bucket{inbound="false",le="+Inf"} 7
+bip324_proxy_handshake_duration_seconds_sum{inbound="false"} 8.5
+bip324_proxy_handshake_duration_seconds_count{inbound="false"} 7
+bip324_proxy_handshake_duration_seconds_bucket{inbound="true",le="0.5"} 2
+bip324_proxy_handshake_duration_seconds_bucket{inbound="true",le="1"} 3
+bip324_proxy_handshake_duration_seconds_bucket{inbound="true",le="+Inf"} 3
+bip324_proxy_handshake_duration_seconds_sum{inbound="true"} 0.5
+bip324_proxy_handshake_duration_seconds_count{inbound="true"} 3
+# HELP bip324_proxy_inbound_evicted_total Inbound sessions that were ended for a peer of another network.
+# TYPE bip324_proxy_inbound_evicted_total counter
+bip324_proxy_inbound_evicted_total 32
+# HELP bip324_proxy_inbound_pending Inbound connections that have sent no VERSION yet.
+# TYPE bip324_proxy_inbound_pending gauge
+bip324_proxy_inbound_pending 31
 # HELP bip324_proxy_listeners Addresses on which clients are accepted.
 # TYPE bip324_proxy_listeners gauge
 bip324_proxy_listeners 2
 # HELP bip324_proxy_message_memory_bytes Memory that messages of over 16 KiB take.
 # TYPE bip324_proxy_message_memory_bytes gauge
-bip324_proxy_message_memory_bytes 512
+bip324_proxy_message_memory_bytes{inbound="false"} 512
+bip324_proxy_message_memory_bytes{inbound="true"} 33
 # HELP bip324_proxy_message_memory_limit_bytes Memory that messages of over 16 KiB may take, all sessions together.
 # TYPE bip324_proxy_message_memory_limit_bytes gauge
-bip324_proxy_message_memory_limit_bytes 1024
+bip324_proxy_message_memory_limit_bytes{inbound="false"} 1024
+bip324_proxy_message_memory_limit_bytes{inbound="true"} 2048
 # HELP bip324_proxy_message_memory_waiting Messages that wait for memory.
 # TYPE bip324_proxy_message_memory_waiting gauge
-bip324_proxy_message_memory_waiting 2
+bip324_proxy_message_memory_waiting{inbound="false"} 2
+bip324_proxy_message_memory_waiting{inbound="true"} 34
 # HELP bip324_proxy_messages_dropped_total Messages dropped instead of translated, by reason; Bitcoin Core drops them, too.
 # TYPE bip324_proxy_messages_dropped_total counter
-bip324_proxy_messages_dropped_total{reason="empty"} 0
-bip324_proxy_messages_dropped_total{reason="invalid_type"} 0
-bip324_proxy_messages_dropped_total{reason="short_type"} 0
-bip324_proxy_messages_dropped_total{reason="unknown_id"} 14
-bip324_proxy_messages_dropped_total{reason="wrong_checksum"} 1
+bip324_proxy_messages_dropped_total{inbound="false",reason="empty"} 0
+bip324_proxy_messages_dropped_total{inbound="false",reason="invalid_type"} 0
+bip324_proxy_messages_dropped_total{inbound="false",reason="short_type"} 0
+bip324_proxy_messages_dropped_total{inbound="false",reason="unknown_id"} 14
+bip324_proxy_messages_dropped_total{inbound="false",reason="wrong_checksum"} 1
+bip324_proxy_messages_dropped_total{inbound="true",reason="empty"} 37
+bip324_proxy_messages_dropped_total{inbound="true",reason="invalid_type"} 0
+bip324_proxy_messages_dropped_total{inbound="true",reason="short_type"} 0
+bip324_proxy_messages_dropped_total{inbound="true",reason="unknown_id"} 0
+bip324_proxy_messages_dropped_total{inbound="true",reason="wrong_checksum"} 0
 # HELP bip324_proxy_messages_total Messages translated between v1 and v2.
 # TYPE bip324_proxy_messages_total counter
-bip324_proxy_messages_total{direction="to_client"} 12
-bip324_proxy_messages_total{direction="to_peer"} 11
+bip324_proxy_messages_total{direction="to_client",inbound="false"} 12
+bip324_proxy_messages_total{direction="to_client",inbound="true"} 41
+bip324_proxy_messages_total{direction="to_peer",inbound="false"} 11
+bip324_proxy_messages_total{direction="to_peer",inbound="true"} 40
 # HELP bip324_proxy_peers Known peers, by what they speak.
 # TYPE bip324_proxy_peers gauge
 bip324_proxy_peers{speaks="refused_v2"} 23
@@ -102,32 +152,42 @@ bip324_proxy_peers{speaks="v1"} 22
 bip324_proxy_peers{speaks="v2"} 21
 # HELP bip324_proxy_sessions Open sessions.
 # TYPE bip324_proxy_sessions gauge
-bip324_proxy_sessions{transport="passthrough"} 1
-bip324_proxy_sessions{transport="v1"} 2
-bip324_proxy_sessions{transport="v2"} 1
+bip324_proxy_sessions{inbound="false",transport="passthrough"} 1
+bip324_proxy_sessions{inbound="false",transport="v1"} 2
+bip324_proxy_sessions{inbound="false",transport="v2"} 1
+bip324_proxy_sessions{inbound="true",transport="passthrough"} 0
+bip324_proxy_sessions{inbound="true",transport="v1"} 0
+bip324_proxy_sessions{inbound="true",transport="v2"} 1
 # HELP bip324_proxy_sessions_limit Maximum number of live sessions.
 # TYPE bip324_proxy_sessions_limit gauge
-bip324_proxy_sessions_limit 100
+bip324_proxy_sessions_limit{inbound="false"} 100
+bip324_proxy_sessions_limit{inbound="true"} 125
 # HELP bip324_proxy_sessions_opened_total Sessions that were opened.
 # TYPE bip324_proxy_sessions_opened_total counter
-bip324_proxy_sessions_opened_total{transport="passthrough"} 30
-bip324_proxy_sessions_opened_total{transport="v1"} 20
-bip324_proxy_sessions_opened_total{transport="v2"} 10
+bip324_proxy_sessions_opened_total{inbound="false",transport="passthrough"} 30
+bip324_proxy_sessions_opened_total{inbound="false",transport="v1"} 20
+bip324_proxy_sessions_opened_total{inbound="false",transport="v2"} 10
+bip324_proxy_sessions_opened_total{inbound="true",transport="passthrough"} 0
+bip324_proxy_sessions_opened_total{inbound="true",transport="v1"} 0
+bip324_proxy_sessions_opened_total{inbound="true",transport="v2"} 35
 # HELP bip324_proxy_sessions_pending Live sessions that are not open yet.
 # TYPE bip324_proxy_sessions_pending gauge
-bip324_proxy_sessions_pending{state="asking"} 0
-bip324_proxy_sessions_pending{state="dialing"} 1
-bip324_proxy_sessions_pending{state="granted"} 0
-bip324_proxy_sessions_pending{state="handshake"} 0
+bip324_proxy_sessions_pending{inbound="false",state="asking"} 0
+bip324_proxy_sessions_pending{inbound="false",state="dialing"} 1
+bip324_proxy_sessions_pending{inbound="false",state="granted"} 0
+bip324_proxy_sessions_pending{inbound="false",state="handshake"} 0
+bip324_proxy_sessions_pending{inbound="true",state="dialing"} 0
 # HELP bip324_proxy_sessions_v1_overlay Open sessions on v1 within a network that encrypts: .onion or CJDNS.
 # TYPE bip324_proxy_sessions_v1_overlay gauge
-bip324_proxy_sessions_v1_overlay 1
+bip324_proxy_sessions_v1_overlay{inbound="false"} 1
+bip324_proxy_sessions_v1_overlay{inbound="true"} 0
 # HELP bip324_proxy_start_time_seconds Start of the proxy, in seconds since 1970.
 # TYPE bip324_proxy_start_time_seconds gauge
 bip324_proxy_start_time_seconds 1.767323045006e+09
 # HELP bip324_proxy_stopping 1 if no more clients are accepted, else 0.
 # TYPE bip324_proxy_stopping gauge
 bip324_proxy_stopping 1
+
 `
 
 func TestMetrics(t *testing.T) {
@@ -154,13 +214,18 @@ func TestMetrics(t *testing.T) {
 		t.Errorf("got %d, %v, %v", r.StatusCode, r.Header, err)
 	}
 	text := string(b)
-	for _, kind := range proxy.RefusalKinds { // including those that never happened
-		want := map[string]string{"dial": "40", "no_v2_answer": "60"}[kind]
-		if want == "" {
-			want = "0"
+	for inbound, kinds := range map[string][]string{"false": proxy.RefusalKinds, "true": proxy.InboundRefusalKinds} {
+		for _, kind := range kinds { // including those that never happened
+			want := map[string]string{"dial": "40", "no_v2_answer": "60", "scanner": "38", "node": "39"}[kind]
+			if want == "" {
+				want = "0"
+			}
+			if line := `bip324_proxy_sessions_refused_total{inbound="` + inbound + `",reason="` + kind + `"} ` + want + "\n"; !strings.Contains(text, line) {
+				t.Errorf("the metrics lack %s", line)
+			}
 		}
-		if line := `bip324_proxy_sessions_refused_total{reason="` + kind + `"} ` + want + "\n"; !strings.Contains(text, line) {
-			t.Errorf("the metrics lack %s", line)
+		if n := strings.Count(text, `bip324_proxy_sessions_refused_total{inbound="`+inbound+`"`); n != len(kinds) {
+			t.Errorf("inbound=%s: %d kinds of refusals, want %d", inbound, n, len(kinds))
 		}
 	}
 	for _, want := range []string{`bip324_proxy_build_info{goversion="go`, `",version="1.2.3"} 1`, "go_goroutines ", "go_memstats_alloc_bytes "} {
@@ -179,6 +244,14 @@ func registryOf(c prometheus.Collector) *prometheus.Registry {
 	r := prometheus.NewPedanticRegistry()
 	r.MustRegister(c)
 	return r
+}
+
+// Without a listener for peers there is nothing inbound.
+func TestMetricsOutbound(t *testing.T) {
+	b, err := io.ReadAll(get(new(Server), loopback, "GET", "/metrics", "127.0.0.1:1325").Body)
+	if err != nil || strings.Contains(string(b), `inbound="true"`) || strings.Contains(string(b), "inbound_") || !strings.Contains(string(b), `inbound="false"`) {
+		t.Errorf("got %v\n%s", err, b)
+	}
 }
 
 // The names follow Prometheus's conventions.

@@ -24,6 +24,7 @@ var transports = slices.Concat(proxy.Transports, []string{"plaintext", "pending"
 type query struct {
 	sessions  int      // how many to list at most
 	transport string   // one of transports, or empty for all
+	inbound   string   // "true" or "false", or empty for both
 	words     []string // in lower case; a session must have each
 }
 
@@ -41,8 +42,8 @@ func parseQuery(raw string) (query, error) {
 		}
 		value := all[0]
 		switch {
-		case name != "sessions" && name != "transport" && name != "q":
-			return q, fmt.Errorf("unknown parameter %.40q; must be sessions, transport or q", name)
+		case name != "sessions" && name != "transport" && name != "inbound" && name != "q":
+			return q, fmt.Errorf("unknown parameter %.40q; must be sessions, transport, inbound or q", name)
 		case value == "":
 		case name == "sessions":
 			if q.sessions, err = strconv.Atoi(value); err != nil || q.sessions < 0 {
@@ -53,6 +54,11 @@ func parseQuery(raw string) (query, error) {
 				return q, fmt.Errorf("transport=%.40q is invalid; must be one of %s", value, strings.Join(transports, ", "))
 			}
 			q.transport = value
+		case name == "inbound":
+			if value != "true" && value != "false" {
+				return q, fmt.Errorf("inbound=%.40q is invalid; must be true or false", value)
+			}
+			q.inbound = value
 		case len(value) > maxSearch:
 			return q, fmt.Errorf("q has %d bytes; must be at most %d", len(value), maxSearch)
 		default:
@@ -100,10 +106,17 @@ func (q query) matches(s *proxy.SessionInfo) bool {
 	if q.transport != "" && q.transport != transport && q.transport != plaintext {
 		return false
 	}
+	if q.inbound != "" && q.inbound != strconv.FormatBool(s.Inbound) {
+		return false
+	}
 	if len(q.words) == 0 {
 		return true
 	}
-	text := strings.ToLower(strings.Join([]string{s.Dest, s.Client, s.PeerAgent, s.ClientAgent, s.SessionID,
-		s.Network, s.Transport, string(s.State), plaintext}, "\n"))
+	direction := ""
+	if s.Inbound {
+		direction = "inbound"
+	}
+	text := strings.ToLower(strings.Join([]string{s.Dest, s.Client, s.Source, s.PeerAgent, s.ClientAgent, s.SessionID,
+		s.Network, s.Transport, string(s.State), plaintext, direction}, "\n"))
 	return !slices.ContainsFunc(q.words, func(word string) bool { return !strings.Contains(text, word) })
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // crowd returns 1052 sessions: one in plaintext, the oldest; one passed through; one in v1 within
-// an overlay; one connecting; the rest v2.
+// an overlay; one connecting; one inbound; the rest v2.
 func crowd() proxy.Snapshot {
 	s := idle()
 	for i := range 1052 {
@@ -25,6 +25,8 @@ func crowd() proxy.Snapshot {
 			info.Transport, info.SessionID, info.Overlay = "v1", "", true
 		case 3:
 			info.Transport, info.SessionID, info.State = "", "", proxy.StateDialing
+		case 4:
+			info.Inbound, info.Source = true, "127.130.1.2:4000"
 		}
 		s.Sessions = append(s.Sessions, info)
 	}
@@ -58,6 +60,12 @@ func TestPlaintextFirst(t *testing.T) {
 		"?q=OLD":                         "1 / found 1, left out 0",
 		"?q=plaintext+127.0.0.1":         "1 / found 1, left out 0",
 		"?q=dialing":                     "4 / found 1, left out 0",
+		"?q=inbound":                     "5 / found 1, left out 0",
+		"?q=127.130.1.2":                 "5 / found 1, left out 0",
+		"?inbound=true":                  "5 / found 1, left out 0",
+		"?inbound=false&sessions=1":      "1 / found 1051, left out 1050",
+		"?inbound=":                      "1 2 1052 1051 / found 1052, left out 52",
+		"?inbound=true&transport=v1":     " / found 0, left out 0",
 		"?q=10.0.0.0&transport=v2":       " / found 0, left out 0",
 		"?q=198.51.100.1":                " / found 0, left out 0",
 		"?q=++&transport=":               "1 2 1052 1051 / found 1052, left out 52",
@@ -89,6 +97,7 @@ func TestInvalidQuery(t *testing.T) {
 		"?q=%zz":                               "the query is invalid",
 		"?q=a;b":                               "the query is invalid",
 		"?sessions=many":                       `sessions="many" is invalid`,
+		"?inbound=yes":                         `inbound="yes" is invalid; must be true or false`,
 		"?" + strings.Repeat("x", 5000) + "=1": "unknown parameter",
 		"?transport=" + strings.Repeat("x", 5000): "is invalid",
 	} {

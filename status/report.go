@@ -28,7 +28,8 @@ type Report struct {
 	Live      Live    `json:"live"`      // counts all live sessions
 	Encrypted Verdict `json:"encrypted"` // Live.Encrypted()
 
-	// Outcomes count all sessions that were opened or refused, the most frequent first.
+	// Outcomes count all sessions of clients that were opened or refused, the most frequent
+	// first.
 	Outcomes []Outcome `json:"outcomes"`
 
 	Throughput Throughput `json:"throughput"`

@@ -15,13 +15,15 @@ import (
 const wantReport = `{
 	"time": "2026-01-02T03:05:35.006Z", "started": "2026-01-02T03:04:05.006Z", "uptime_seconds": 90, "version": "1.2.3",
 	"stopping": true, "listeners": ["127.0.0.1:1324", "/run/socket"], "socks_listeners": ["unix:/run/socket"], "max_sessions": 100,
-	"live": {"all": 5, "v2": 1, "v1": 2, "v1_overlay": 1, "passthrough": 1, "pending": 1},
+	"live": {"all": 6, "v2": 2, "v1": 2, "v1_overlay": 1, "passthrough": 1, "pending": 1, "inbound": 1},
 	"encrypted": "partly",
-	"sessions_found": 5, "sessions_left_out": 0,
+	"sessions_found": 6, "sessions_left_out": 0,
 	"sessions": [
 		{"number": 3, "began": "0001-01-01T00:00:00Z", "state": "open", "client": "", "transport": "v1", "fallback": "hung_up",
 			"messages_to_peer": 0, "messages_to_client": 0, "bytes_to_peer": 0, "bytes_to_client": 0, "dropped": 0},
 		{"number": 4, "began": "0001-01-01T00:00:00Z", "state": "open", "client": "", "transport": "passthrough",
+			"messages_to_peer": 0, "messages_to_client": 0, "bytes_to_peer": 0, "bytes_to_client": 0, "dropped": 0},
+		{"number": 8, "began": "0001-01-01T00:00:00Z", "inbound": true, "state": "open", "client": "127.0.0.1:8334", "dest": "203.0.113.1:5000", "source": "127.130.1.2:4000", "transport": "v2",
 			"messages_to_peer": 0, "messages_to_client": 0, "bytes_to_peer": 0, "bytes_to_client": 0, "dropped": 0},
 		{"number": 5, "began": "0001-01-01T00:00:00Z", "state": "dialing", "client": "127.0.0.1:2", "dest": "192.0.2.2:8333",
 			"messages_to_peer": 0, "messages_to_client": 0, "bytes_to_peer": 0, "bytes_to_client": 0, "dropped": 0},
@@ -48,6 +50,24 @@ const wantReport = `{
 		"kind": "dial", "reason": "why", "hint": "what to do"}],
 	"closed": [{"number": 7, "count": 1, "first": "2026-01-02T03:05:35.006Z", "time": "2026-01-02T03:05:35.006Z", "seconds": 2.5, "client": "127.0.0.1:4", "dest": "192.0.2.4:8333", "network": "mainnet",
 		"transport": "v2", "peer_agent": "/peer:2/", "reason": "the end"}],
+	"inbound": {
+		"listeners": [{"address": "0.0.0.0:8333", "node": "127.0.0.1:8334", "network": "mainnet", "source": "127.128.0.0/9"}],
+		"v1": "never", "max_sessions": 125, "pending": 31, "evicted": 32,
+		"opened": {"v2": 35, "v1": 0, "passthrough": 0},
+		"fallbacks": {"silent": 0, "hung_up": 0, "spoke_v1": 36, "known_v1": 0, "refused_v2": 0},
+		"refused": {"scanner": 38, "node": 39},
+		"traffic": {
+			"v2": {"messages_to_peer": 40, "messages_to_client": 41, "bytes_to_peer": 42, "bytes_to_client": 43, "dropped": 0},
+			"v1": {"messages_to_peer": 0, "messages_to_client": 0, "bytes_to_peer": 0, "bytes_to_client": 0, "dropped": 0},
+			"passthrough": {"messages_to_peer": 0, "messages_to_client": 0, "bytes_to_peer": 0, "bytes_to_client": 0, "dropped": 0}
+		},
+		"dropped": {"unknown_id": 0, "empty": 37, "short_type": 0, "invalid_type": 0, "wrong_checksum": 0},
+		"handshakes": {"count": 3, "sum_seconds": 0.5, "bounds_seconds": [0.5, 1], "buckets": [2, 3]},
+		"refusals": [],
+		"closed": [{"number": 9, "inbound": true, "count": 1, "first": "2026-01-02T03:04:05.006Z", "time": "2026-01-02T03:04:05.006Z", "seconds": 0, "client": "127.0.0.1:8334", "dest": "203.0.113.2:5000", "source": "127.130.1.3:4000",
+			"transport": "v2", "reason": "the end"}],
+		"message_memory": {"size_bytes": 2048, "taken_bytes": 33, "waiting": 34}
+	},
 	"peers": {"v2": 21, "v1": 22, "refused_v2": 23},
 	"message_memory": {"size_bytes": 1024, "taken_bytes": 512, "waiting": 2},
 	"throughput": {"interval_seconds": 2, "until": "0001-01-01T00:00:00Z", "bytes_to_peer_per_second": [], "bytes_to_client_per_second": []},

@@ -45,9 +45,15 @@ func (r *recent) sample(ctx context.Context, snapshot func() proxy.Snapshot) {
 
 func (r *recent) add(s proxy.Snapshot) {
 	var toPeer, toClient uint64
-	for _, t := range s.Traffic {
-		toPeer += t.BytesToPeer
-		toClient += t.BytesToClient
+	all := []map[string]proxy.Traffic{s.Traffic}
+	if s.Inbound != nil {
+		all = append(all, s.Inbound.Traffic)
+	}
+	for _, byTransport := range all {
+		for _, t := range byTransport {
+			toPeer += t.BytesToPeer
+			toClient += t.BytesToClient
+		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -25,8 +25,8 @@ func TestThroughput(t *testing.T) {
 				up += 2 * uint64(asked) // increasing
 				down += 10
 				return proxy.Snapshot{Time: time.Now(), Counts: proxy.Counts{Traffic: map[string]proxy.Traffic{
-					"v2": {BytesToPeer: up - 1, BytesToClient: down}, "passthrough": {BytesToPeer: 1},
-				}}}
+					"v2": {BytesToPeer: up - 2, BytesToClient: down - 10}, "passthrough": {BytesToPeer: 1},
+				}}, Inbound: &proxy.InboundSnapshot{Counts: proxy.Counts{Traffic: map[string]proxy.Traffic{"v2": {BytesToPeer: 1, BytesToClient: 10}}}}}
 			})
 		}()
 		if got := r.throughput(); len(got.ToPeer) != 0 || got.Interval != 2 {

@@ -21,6 +21,17 @@ export const refusals = {
 	other: "other",
 };
 
+export const inboundRefusals = {
+	node: "the node did not take the connection",
+	inbound_full: "all inbound sessions were in use",
+	inbound_limit: "too many or too frequent connections",
+	v1_refused: "peers without v2, refused",
+	other_network: "nodes of another network",
+	scanner: "no v2 handshake and VERSION: port scanners, as a rule",
+	stopping: "proxy was shutting down",
+	other: "other",
+};
+
 // advice returns what to do about a session that ended. A dead peer needs no action unless all are
 // dead.
 export function advice(e, report) {
