@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"bip324proxy/internal/testkit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -172,9 +174,7 @@ func TestBackOffOfMany(t *testing.T) {
 // A node that cannot be connected to is down; a peer that leaves during the attempt does
 // not make it so.
 func TestDialFails(t *testing.T) {
-	l := listenTCP(t, "127.0.0.1")
-	l.Close()
-	n := &Node{Network: "tcp", Address: l.Addr().String()}
+	n := &Node{Network: "tcp", Address: testkit.Nobody(t)}
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, attempt, err := n.Dial(gone, netip.Addr{}); err == nil || attempt.Down || n.Down() != nil {

@@ -22,6 +22,8 @@ import (
 type Inbound struct {
 	Node  *inbound.Node
 	Magic [4]byte
+
+	replyTimeout time.Duration // of tests; 0 is nodeReplyTimeout
 }
 
 // inboundPeer is what only the session of a peer has.
@@ -159,7 +161,10 @@ func (s *session) settleInbound(ctx context.Context) (relay func() error, err er
 	hexID := hex.EncodeToString(id[:])
 	s.show(func(info *SessionInfo) { info.SessionID = hexID })
 	s.logOpen("v2", "session_id", hexID)
-	return func() error { return s.bridge(v2, conn) }, nil
+	return func() error {
+		defer s.awaitReply().Stop()
+		return s.bridge(v2, conn)
+	}, nil
 }
 
 // awaitVersion reads the peer's first message, which must be a VERSION, from a v1 stream.
@@ -202,7 +207,7 @@ func (s *session) connectToNode(ctx context.Context, version []byte) error {
 		return err
 	}
 	if s.server.listensOn(conn.RemoteAddr()) {
-		return errOwnNode
+		return s.server.ownNode(s.peer.Node)
 	}
 	s.client = node
 	s.in = stream.NewReader(node)
