@@ -35,7 +35,7 @@ func (s *Server) logNode(node *inbound.Node, attempt inbound.Attempt, err error)
 	switch {
 	case attempt.Down:
 		args := []any{"node", node.String(), "reason", plain.Words(err.(*inbound.NodeError).Err)}
-		s.log().Log(context.Background(), slog.LevelWarn, cannotConnect, append(args, s.hintAttr(err)...)...)
+		s.log().Log(context.Background(), slog.LevelWarn, cannotConnect, append(args, hintAttr(s.hint(Failure{Inbound: true, Kind: KindNode, Err: err}))...)...)
 	case attempt.Back > 0:
 		s.log().Info("the node is back", "node", node.String(), "after", attempt.Back.Round(time.Millisecond))
 	}

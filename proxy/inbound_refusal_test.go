@@ -43,7 +43,7 @@ func TestInboundKindsAndWords(t *testing.T) {
 		{&v1v2.EndError{Side: v1v2.ClientSide, Err: io.EOF}, KindNode, true, "the node closed the connection"},
 		{&v1v2.EndError{Side: v1v2.ClientSide, Err: errUnacknowledged}, KindNode, true, "the node does not acknowledge data"},
 		{inbound.ErrFull, KindInboundFull, false, "the limit of inbound sessions is reached"},
-		{inbound.ErrTooOften, KindInboundLimit, false, "its address connects too often"},
+		{inbound.ErrTooOften, KindInboundLimit, false, "connect too often"},
 		{inbound.ErrEvicted, KindInboundLimit, false, "evicted for a peer of another network"},
 		{&transport.HandshakeError{Received: 16, Err: transport.ErrV1Peer}, KindV1Refused, false, "the peer speaks v1: it sent a VERSION of mainnet"},
 		{&transport.HandshakeError{Received: 16, First: []byte("\x0b\x11\x09\x07version\x00\x00\x00\x00\x00"), Err: transport.ErrV1OtherNetwork}, KindOtherNetwork, false, "on another network than mainnet: testnet3"},

@@ -128,9 +128,10 @@ func TestInboundNodeDown(t *testing.T) {
 	e := start(t, &proxy.Server{Policy: proxy.Policy{HideAddresses: true}})
 	node := testkit.Nobody(t)
 	addr := e.comeIn(node)
-	for range 5 {
-		nc, _ := e.peer(addr)
-		io.Copy(io.Discard, nc)
+	nc, _ := e.peer(addr)
+	io.Copy(io.Discard, nc)
+	for range 5 { // closed at once, until the node is dialed again
+		io.Copy(io.Discard, e.dialTo(addr))
 	}
 	now := e.until("the refusals", func(s proxy.Snapshot) bool { return len(s.Inbound.Refusals) == 1 && s.Inbound.Pending == 0 })
 	r, f := now.Inbound.Refusals[0], now.Inbound.Failing

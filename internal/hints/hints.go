@@ -9,7 +9,6 @@ import (
 	"strings"
 	"syscall"
 
-	"bip324proxy/inbound"
 	"bip324proxy/internal/errno"
 	"bip324proxy/internal/plain"
 	"bip324proxy/internal/terminal"
@@ -23,17 +22,13 @@ import (
 // For returns what the user can do about f, or nothing. It is a proxy.Server's Hint.
 func For(f proxy.Failure) string {
 	if f.Inbound {
-		return ofPeer[f.Kind]
+		return peer(f)
 	}
 	if f.Err == nil {
 		return ofMost[f.Kind]
 	}
 	if errors.Is(f.Err, transport.ErrMemory) {
 		return "if there is enough RAM, run with a larger --message-memory"
-	}
-	var node *inbound.NodeError
-	if errors.As(f.Err, &node) {
-		return nodeDown(node)
 	}
 	switch f.Kind {
 	case proxy.KindOwnAddress:
@@ -82,19 +77,6 @@ var ofMost = map[string]string{
 	proxy.KindHandshake: "if it goes on: check that the client is on the same network as its peers",
 	proxy.KindResolve:   "check that the name is right, and that name resolution works on this machine (bip324-proxy check)",
 	proxy.KindClient:    "set the client's SOCKS5 proxy to this proxy's address",
-}
-
-// nodeDown is about the node of --inbound, which cannot be connected to.
-func nodeDown(e *inbound.NodeError) string {
-	switch {
-	case errors.As(e, new(*inbound.PublicNodeError)):
-		return "name another NODE in --inbound"
-	case e.Source != nil && errno.Is(e, errno.EADDRNOTAVAIL, errno.EINVAL):
-		return fmt.Sprintf("this machine does not have the addresses of --inbound-source, or cannot connect to the node from them; run, as root: ip route add local %s dev lo", e.Source)
-	case errno.Is(e, errno.EMFILE):
-		return "raise the file descriptor limit (ulimit -n)"
-	}
-	return "start the node, and have it listen there"
 }
 
 // upstreamDown is about an upstream proxy that cannot be reached or used.

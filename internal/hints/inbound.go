@@ -1,6 +1,13 @@
 package hints
 
-import "bip324proxy/proxy"
+import (
+	"errors"
+	"fmt"
+
+	"bip324proxy/inbound"
+	"bip324proxy/internal/errno"
+	"bip324proxy/proxy"
+)
 
 // ofPeer has what the user can do about a peer's session, or several, that failed in one way.
 var ofPeer = map[string]string{
@@ -8,4 +15,19 @@ var ofPeer = map[string]string{
 	proxy.KindInboundFull:  "if the node accepts more, run with a higher --inbound-sessions",
 	proxy.KindV1Refused:    "nothing was sent in plaintext; with --announce-v2 newer nodes learn to come in with v2; to let v1 peers in, in plaintext, run with --inbound-v1 always",
 	proxy.KindOtherNetwork: "if many peers are on that network, check --inbound-network",
+}
+
+// peer is about a peer's session.
+func peer(f proxy.Failure) string {
+	var node *inbound.NodeError
+	switch {
+	case !errors.As(f.Err, &node):
+	case errors.As(node, new(*inbound.PublicNodeError)):
+		return "name another NODE in --inbound"
+	case node.Source != nil && errno.Is(node, errno.EADDRNOTAVAIL, errno.EINVAL):
+		return fmt.Sprintf("this machine does not have the addresses of --inbound-source, or cannot connect to the node from them; run, as root: ip route add local %s dev lo", node.Source)
+	case errno.Is(node, errno.EMFILE):
+		return "raise the file descriptor limit (ulimit -n)"
+	}
+	return ofPeer[f.Kind]
 }
