@@ -23,6 +23,7 @@
 //	Chromium      chromium in PATH, or its path in CHROMIUM: web pages, which the proxy must refuse, and the status page
 //	axe-core      npm; downloaded once
 //	Bitcoin Core  the path of bitcoind in BITCOIND
+//	gocoin        the path of the program, built by go build ./client, in GOCOIN
 //	Tor           tor in PATH, or its path in TOR: a private network; strace to record its traffic
 //
 // Downloads have exact versions, see testdata, and are kept, with what is built from them, in bip324-proxy-test in the

@@ -2,9 +2,12 @@ package test
 
 import (
 	"fmt"
+	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/btcsuite/btcd/chaincfg/v2"
 
@@ -20,7 +23,7 @@ func TestInboundBansBtcd(t *testing.T) {
 	}
 	giveAddresses(t)
 	mempool := hostile.V2("mempool", nil) // each adds 33 to the score, which may be 100
-	banOne(t, "btcd", func(t *testing.T) string {
+	banOne(t, "regtest", regtestMagic, "btcd", func(t *testing.T) string {
 		return startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams)).p2p
 	}, mempool, mempool, mempool, mempool)
 }
@@ -36,22 +39,55 @@ func TestInboundBansBcoin(t *testing.T) {
 		return
 	}
 	giveAddresses(t)
-	banOne(t, "bcoin", func(t *testing.T) string {
+	banOne(t, "regtest", regtestMagic, "bcoin", func(t *testing.T) string {
 		node := start(t, "bcoin", "env", "NODE_BACKEND=js", "BCOIN_NO_NATIVE=1", "node", filepath.Join(dir, "node_modules", "bcoin", "bin", "node"),
 			"--network=regtest", "--memory=true", "--prefix="+t.TempDir(), "--no-wallet", "--http-port=8332", "--api-key="+rpcPassword,
 			"--listen=true", "--host=127.0.0.1", "--port=8334", "--max-inbound=60")
-		node.awaitLine(t, "it listens", func(line string) bool { return strings.Contains(line, "Pool server listening on 127.0.0.1 (port=8334)") })
+		node.awaitLine(t, "it listens", func(line string) bool {
+			return strings.Contains(line, "Pool server listening on 127.0.0.1 (port=8334)")
+		})
 		return "127.0.0.1:8334"
 	}, hostile.V2("filteradd", append([]byte{0xfd, 700 & 0xff, 700 >> 8}, make([]byte, 700)...)))
 }
 
+// The same with gocoin, which cannot be installed as a module.
+func TestInboundBansGocoin(t *testing.T) {
+	program := os.Getenv("GOCOIN")
+	if program == "" {
+		notRun(t, "gocoin is missing; GOCOIN=/path/to/client, built by go build ./client, runs it")
+	}
+	t.Parallel()
+	if !namespace(t) {
+		return
+	}
+	giveAddresses(t)
+	testnet4 := [4]byte{0x1c, 0x16, 0x3f, 0x28}
+	banOne(t, "testnet4", testnet4, "gocoin", func(t *testing.T) string {
+		const addr = "127.0.0.1:8334"
+		dir := t.TempDir()
+		config := filepath.Join(dir, "gocoin.conf")
+		writeFile(t, config, `{"Net": {"ListenTCP": true, "BindToIF": "127.0.0.1", "TCPPort": 8334, "MaxInCons": 40, "MaxOutCons": 0}}`)
+		start(t, "gocoin", program, "-cfg", config, "-d", dir, "-t", "-textui=false", "-nowallet")
+		for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+			nc, err := net.Dial("tcp", addr)
+			if err == nil {
+				nc.Close()
+				return addr
+			}
+			if time.Now().After(deadline) {
+				t.Fatal(err)
+			}
+		}
+	}, hostile.V2("getblocktxn", make([]byte, 4)))
+}
+
 // banOne has a node ban a peer for its offence, and counts which of 20 others come in then.
-func banOne(t *testing.T, name string, startNode func(*testing.T) string, offence ...[]byte) {
+func banOne(t *testing.T, network string, magic [4]byte, name string, startNode func(*testing.T) string, offence ...[]byte) {
 	const others = 20
 	for source, want := range map[string]int{"auto": others, "none": 0} {
 		t.Run(source, func(t *testing.T) {
-			p := startForGuests(t, startNode(t), "--inbound-source", source)
-			bad, err := comeIn("66.66.66.66", p.inbound)
+			p := startForGuests(t, network, startNode(t), "--inbound-source", source)
+			bad, err := comeInOn(magic, "66.66.66.66", p.inbound)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -63,7 +99,7 @@ func banOne(t *testing.T, name string, startNode func(*testing.T) string, offenc
 			}
 			var in []*guest
 			for i := range others {
-				if g, err := comeIn(fmt.Sprintf("64.%d.1.1", i), p.inbound); err == nil {
+				if g, err := comeInOn(magic, fmt.Sprintf("64.%d.1.1", i), p.inbound); err == nil {
 					in = append(in, g)
 				}
 			}
@@ -77,7 +113,7 @@ func banOne(t *testing.T, name string, startNode func(*testing.T) string, offenc
 			if stay != want {
 				t.Errorf("%d of %d other peers come in, want %d", stay, others, want)
 			}
-			if again, err := comeIn("66.66.66.66", p.inbound); err == nil && !again.isCut() {
+			if again, err := comeInOn(magic, "66.66.66.66", p.inbound); err == nil && !again.isCut() {
 				t.Errorf("the peer that %s bans comes in again", name)
 			}
 			t.Logf("%s with --inbound-source %s: %d of %d other peers come in", name, source, stay, others)

@@ -19,8 +19,11 @@ type guest struct {
 	nc *net.TCPConn
 }
 
-// comeIn connects in v2 from an address, and completes the handshake of VERSION and VERACK with the node.
-func comeIn(from, to string) (*guest, error) {
+// comeIn connects in v2 from an address, and completes the handshake of VERSION and VERACK with the node, on regtest.
+func comeIn(from, to string) (*guest, error) { return comeInOn(regtestMagic, from, to) }
+
+// comeInOn is comeIn on the network with that magic.
+func comeInOn(magic [4]byte, from, to string) (*guest, error) {
 	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: patience}
 	nc, err := d.Dial("tcp", to)
 	if err != nil {
@@ -28,19 +31,20 @@ func comeIn(from, to string) (*guest, error) {
 	}
 	nc.SetDeadline(time.Now().Add(patience))
 	g := &guest{nc: nc.(*net.TCPConn)}
-	if err := g.greet(); err != nil {
+	if err := g.greet(magic); err != nil {
 		nc.Close()
 		return nil, err
 	}
 	return g, nil
 }
 
-func (g *guest) greet() (err error) {
-	if g.End, err = (hostile.Script{Magic: regtestMagic}).Shake(g.nc, true); err != nil {
+func (g *guest) greet(magic [4]byte) (err error) {
+	if g.End, err = (hostile.Script{Magic: magic}).Shake(g.nc, true); err != nil {
 		return err
 	}
 	me := wire.NewNetAddressIPPort(net.IPv4zero, 0, 0)
 	version := wire.NewMsgVersion(me, me, uint64(time.Now().UnixNano()), 0)
+	version.Services = wire.SFNodeNetwork | wire.SFNodeWitness // gocoin takes no others
 	version.AddUserAgent("guest", "1")
 	var payload bytes.Buffer
 	if err := version.BtcEncode(&payload, wire.ProtocolVersion, wire.BaseEncoding); err != nil {
@@ -96,8 +100,8 @@ func giveAddresses(t *testing.T) {
 	command(t, "ip", "route", "add", "local", "64.0.0.0/6", "dev", "lo")
 }
 
-// startForGuests is startInbound at publicAddress.
-func startForGuests(t *testing.T, node string, flags ...string) *inboundProxy {
+// startForGuests runs the proxy in front of a node, at publicAddress.
+func startForGuests(t *testing.T, network, node string, flags ...string) *inboundProxy {
 	t.Helper()
-	return &inboundProxy{startProxy(t, append([]string{"--inbound", publicAddress + "=" + node, "--inbound-network", "regtest"}, flags...)...), publicAddress}
+	return &inboundProxy{startProxy(t, append([]string{"--inbound", publicAddress + "=" + node, "--inbound-network", network}, flags...)...), publicAddress}
 }

@@ -30,7 +30,7 @@ func TestInboundSources(t *testing.T) {
 	} {
 		t.Run(c.source+" "+c.node, func(t *testing.T) {
 			node, seen := sourceNode(t, c.node)
-			p := startForGuests(t, node, "--inbound-source", c.source)
+			p := startForGuests(t, "regtest", node, "--inbound-source", c.source)
 			from := func(address string) netip.Addr {
 				t.Helper()
 				g, err := comeIn(address, publicAddress)
