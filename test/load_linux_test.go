@@ -161,7 +161,7 @@ func requireGood(t *testing.T, proxy, dest string) (took time.Duration) {
 	return time.Since(began)
 }
 
-// durations collects measurements; at returns a quantile.
+// durations collects measurements.
 type durations struct {
 	mu  sync.Mutex
 	all []time.Duration
@@ -173,17 +173,23 @@ func (d *durations) add(took time.Duration) {
 	d.all = append(d.all, took)
 }
 
-func (d *durations) String() string {
+// at returns a quantile.
+func (d *durations) at(share float64) time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	slices.Sort(d.all)
-	at := func(share float64) time.Duration {
-		if len(d.all) == 0 {
-			return 0
-		}
-		return d.all[int(share*float64(len(d.all)-1))].Round(time.Millisecond)
+	if len(d.all) == 0 {
+		return 0
 	}
-	return fmt.Sprintf("%d: median %v, p99 %v, most %v", len(d.all), at(0.5), at(0.99), at(1))
+	slices.Sort(d.all)
+	return d.all[int(share*float64(len(d.all)-1))]
+}
+
+func (d *durations) String() string {
+	at := func(share float64) time.Duration { return d.at(share).Round(time.Millisecond) }
+	d.mu.Lock()
+	n := len(d.all)
+	d.mu.Unlock()
+	return fmt.Sprintf("%d: median %v, p99 %v, most %v", n, at(0.5), at(0.99), at(1))
 }
 
 // settled returns the number of open descriptors of a proxy without sessions.

@@ -36,7 +36,10 @@ func BadChecksum(name string, payload []byte) []byte {
 }
 
 // ReadV1 reads and fully checks one mainnet message. The error is io.EOF only between messages.
-func ReadV1(r io.Reader) (name string, payload []byte, err error) {
+func ReadV1(r io.Reader) (name string, payload []byte, err error) { return ReadV1On(mainnet, r) }
+
+// ReadV1On is ReadV1 on another network.
+func ReadV1On(magic [4]byte, r io.Reader) (name string, payload []byte, err error) {
 	var head [HeaderSize]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
 		return "", nil, err
@@ -53,7 +56,7 @@ func ReadV1(r io.Reader) (name string, payload []byte, err error) {
 		return "", nil, fmt.Errorf("after %d of %d bytes: %w", got, n, err)
 	}
 	name = string(bytes.TrimRight(head[4:16], "\x00"))
-	if !bytes.Equal(V1(name, payload)[:HeaderSize], head[:]) {
+	if !bytes.Equal(V1On(magic, name, payload)[:HeaderSize], head[:]) {
 		return "", nil, fmt.Errorf("v1 header % x of %d bytes", head, n)
 	}
 	return name, payload, nil
