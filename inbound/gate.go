@@ -16,7 +16,7 @@ type Error string
 func (e Error) Error() string { return string(e) }
 
 const (
-	ErrTooOften         = Error("its address, its network or all peers together connect too often")
+	ErrTooOften         = Error("its address connects too often, or its network or all peers together do")
 	ErrTooManyPending   = Error("too many connections have not sent a VERSION yet")
 	ErrTooManyOfAddress = Error("its address has too many sessions")
 	ErrTooManyOfNetwork = Error("its network has too many sessions")
