@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"bip324proxy/internal/stream"
+	"bip324proxy/transport"
 	"bip324proxy/v1v2"
 )
 
@@ -158,11 +159,12 @@ func (s *session) watch(up, down uint64) {
 func progress(c *v1v2.Counts) uint64 { return c.Messages.Load() + c.Dropped() }
 
 // endOther ends the session after one direction has ended with err: at once if the
-// client is gone; otherwise closeWrite passes on the end of the stream, and the other
-// direction has LingerTimeout to finish.
+// client is gone, or the peer too slow while others wait for memory; otherwise closeWrite
+// passes on the end of the stream, and the other direction has LingerTimeout to finish.
 func (s *session) endOther(err error, closeWrite func() error) {
 	var end *v1v2.EndError
-	if errors.As(err, &end) && end.Side == v1v2.ClientSide && end.Err != io.EOF && !s.wasInterrupted() {
+	clientLeft := errors.As(err, &end) && end.Side == v1v2.ClientSide && end.Err != io.EOF && !s.wasInterrupted()
+	if clientLeft || errors.Is(err, transport.ErrReclaimed) {
 		s.close()
 		return
 	}

@@ -297,6 +297,7 @@ func (s *session) bridge(v2 *transport.Conn, peer *v1v2.Conn) error {
 		s.endOther(err, s.client.CloseWrite)
 	}()
 	_, err := peer.ReadFrom(s.messages)
+	s.messages.ReleaseLast()
 	err = ended(v1v2.ClientSide, err)
 	ends <- err
 	s.endOther(err, peer.CloseWrite)
