@@ -179,14 +179,14 @@ func (s *session) awaitVersion(ctx context.Context, in io.Reader) (version []byt
 	if _, err := io.ReadFull(in, version); err != nil {
 		return nil, err
 	}
-	size := int(binary.LittleEndian.Uint32(version[16:]))
+	size := binary.LittleEndian.Uint32(version[16:]) // an int has 32 bits on some systems
 	switch {
 	case !bytes.HasPrefix(version[4:], []byte(v1v2.VersionPrefix)):
 		return nil, plainError("the peer's first message is not a VERSION")
 	case size > maxVersion:
 		return nil, plainError(fmt.Sprintf("the peer's VERSION has more than %d bytes", maxVersion))
 	}
-	version = version[:v1v2.HeaderSize+size]
+	version = version[:v1v2.HeaderSize+int(size)]
 	_, err = io.ReadFull(in, version[v1v2.HeaderSize:])
 	return version, err
 }
