@@ -148,14 +148,19 @@ func (c peerCase) comingIn(first message) (in peerCase, node []message) {
 	in = c
 	in.sends = append([]message{first}, c.sends...)
 	switch {
+	case strings.HasPrefix(c.want.why, "v2 handshake failed"): // it hangs up, or promises a random size
+		in.want.why = "v2 handshake"
 	case c.want.msg == refused:
+		if _, what, ok := strings.Cut(c.want.why, "received): "); ok {
+			in.want.why = what
+		}
 	case c.script.Mangle != nil, c.script.AAD != nil && len(c.want.got) == 0:
 		in.sends = in.sends[:3]
 		node = in.sends[:len(c.want.got)]
 	default:
 		node = append([]message{first}, c.want.got...)
 	}
-	if len(node) == 0 {
+	if len(node) == 0 && c.want.msg == closed {
 		in.want.msg, in.want.why = refused, strings.TrimSuffix(c.want.why, "the peer") // any error will do
 	}
 	return in, node
