@@ -49,7 +49,8 @@ func demoCommand() *cli.Command {
 	})
 }
 
-// demo runs a v2 node, the proxy and a v1 client on loopback, and prints what they send.
+// demo runs a v2 node, the proxy and a v1 client on loopback, then a v1 node and a v2 peer, and
+// prints what they send.
 func demo(ctx context.Context, out io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, demoTimeout)
 	defer cancel()
@@ -92,7 +93,10 @@ func demo(ctx context.Context, out io.Writer) error {
 	if err := <-node; err != nil {
 		return fmt.Errorf("the node failed: %w", err)
 	}
-	return client.tell(out, wire, <-ids, nodeID)
+	if err := client.tell(out, wire, <-ids, nodeID); err != nil {
+		return err
+	}
+	return demoInbound(ctx, out, server, ids)
 }
 
 // clientReport has what the client sent and received.
@@ -204,9 +208,7 @@ func runNode(ctx context.Context, l net.Listener) (sessionID string, err error) 
 
 // tell prints the report, and fails if plaintext left or the session ids differ.
 func (r *clientReport) tell(out io.Writer, wire *wiretap, proxyID, nodeID string) error {
-	wire.mu.Lock()
-	sent := slices.Clone(wire.sent)
-	wire.mu.Unlock()
+	sent := wire.bytes()
 	fmt.Fprintf(out, `
 The client said, in v1 plaintext (magic, "version", length, checksum, ...):
 %s
@@ -219,9 +221,8 @@ What left the proxy for the node instead (the first bytes of %d):
 	}
 	fmt.Fprintf(out, "The magic %x, the words \"version\" and \"verack\" and the client's name are not in it.\n", demoMagic)
 
-	fmt.Fprintf(out, "\nSession id, as the proxy has it: %s\n            as the node has it:  %s\n", proxyID, nodeID)
-	if nodeID != proxyID {
-		return errors.New("the session ids differ: there is a man in the middle")
+	if err := tellSession(out, proxyID, "node", nodeID); err != nil {
+		return err
 	}
 
 	once := sha256.Sum256(r.block[:80])
@@ -231,6 +232,15 @@ What left the proxy for the node instead (the first bytes of %d):
 		r.userAgent, hash, r.block[131:200])
 	fmt.Fprintf(out, "\nThroughput: %d blocks, %d MB, in %v: %.0f MB/s through client, proxy and node on this machine.\n",
 		r.bytes/demoBlockSize, r.bytes/1e6, r.took.Round(time.Millisecond), float64(r.bytes)/1e6/r.took.Seconds())
+	return nil
+}
+
+// tellSession prints the session id as the proxy and the other end have it, and fails if they differ.
+func tellSession(out io.Writer, proxyID, other, otherID string) error {
+	fmt.Fprintf(out, "\nSession id, as the proxy has it: %s\n            as the %s has it:  %s\n", proxyID, other, otherID)
+	if otherID != proxyID {
+		return errors.New("the session ids differ: there is a man in the middle")
+	}
 	return nil
 }
 
@@ -247,7 +257,7 @@ func hexdump(b []byte, n int) (s string) {
 	return s
 }
 
-// wiretap records what the proxy sends to the node: a few kilobytes.
+// wiretap records what is sent on connections that it dials: a few kilobytes.
 type wiretap struct {
 	mu   sync.Mutex
 	sent []byte
@@ -256,6 +266,13 @@ type wiretap struct {
 func (w *wiretap) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, network, addr)
 	return &tappedConn{conn, w}, err
+}
+
+// bytes returns a copy of what was sent so far.
+func (w *wiretap) bytes() []byte {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.sent)
 }
 
 type tappedConn struct {

@@ -174,6 +174,8 @@ func TestDemo(t *testing.T) {
 		"000000000019d6689c085ae165831e934ff763ae46a2a6c172b3f1b60a8ce26f",
 		`"The Times 03/Jan/2009 Chancellor on brink of second bailout for banks"`,
 		"MB/s",
+		"as the node has it:  ",
+		"as the peer has it:  ",
 	} {
 		if !strings.Contains(stdout.String(), word) {
 			t.Errorf("the demo does not show %q:\n%s", word, &stdout)
