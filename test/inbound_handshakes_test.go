@@ -9,14 +9,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
 
-	"github.com/btcsuite/btcd/chaincfg/v2"
 	"github.com/btcsuite/btcd/v2transport"
 	"github.com/btcsuite/btcd/wire/v2"
 
@@ -281,23 +279,4 @@ func meetCore(nc net.Conn) error {
 			return nil
 		}
 	}
-}
-
-// Core's own connection, out through the SOCKS side and in again at an address that the proxy does not know as its own:
-// the nonce in VERSION passes unaltered, so Core recognises itself and hangs up.
-func TestInboundSelfConnection(t *testing.T) {
-	t.Parallel()
-	addr := freeAddr(t)
-	p := startInbound(t, addr, "--allow", "127.0.0.1")
-	router := startRecorder(t, p.inbound)
-	core := startBitcoind(t, "node", slices.Concat(recipeArgs(t, "Bitcoin Core", "bitcoind", p.addr),
-		[]string{"-bind=" + addr, "-addnode=localhost:" + port(t, router.addr), "-debug=net"})...)
-	core.awaitLine(t, "it recognises itself", func(line string) bool { return strings.Contains(line, "connected to self at") })
-	for _, inbound := range []bool{false, true} {
-		e := p.await(t, "a session", func(e event) bool { return e.Msg == "session opened" && e.Inbound == inbound })
-		if e.Transport != "v2" {
-			t.Errorf("the session is %+v, want v2", e)
-		}
-	}
-	requireUnreadable(t, router.connections()[0], &chaincfg.RegressionNetParams)
 }
