@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -116,6 +117,27 @@ func nodeArgs(t *testing.T, program, addr string) []string {
 	return strings.Fields(strings.NewReplacer(proxyOnPage, addr, machineOnPage, machine).Replace(line))[1:]
 }
 
+// What the page has for a file are the flags of the command line.
+func TestWholeNodeFiles(t *testing.T) {
+	for _, c := range []struct{ section, program, begin, header, is string }{
+		{"Bitcoin Core", "bitcoind", "proxy=", "", "="},
+		{"btcd", "btcd", "[Application Options]", "[Application Options]\n", "="},
+		{"bcoin", "bcoin", "plugins:", "", ": "},
+	} {
+		want := c.header
+		for _, flag := range strings.Fields(codeOn(t, "inbound.md", c.section, c.program+" "))[1:] {
+			name, value, found := strings.Cut(strings.TrimLeft(flag, "-"), "=")
+			if !found {
+				value = "1"
+			}
+			want += name + c.is + value + "\n"
+		}
+		if got := codeOn(t, "inbound.md", c.section, c.begin); got != want {
+			t.Errorf("docs/inbound.md, section %q: the file has\n%s\nwant\n%s", c.section, got, want)
+		}
+	}
+}
+
 // followWholeNode runs the proxy, a node that startNode starts, and its peers. Blocks and a transaction pass the node in
 // both directions, in v2.
 func followWholeNode(t *testing.T, startNode func(proxy string) *node) {
@@ -157,11 +179,27 @@ func followWholeNode(t *testing.T, startNode func(proxy string) *node) {
 		if peer := n.onlyPeer(t); !peer.V2 || peer.Inbound == inbound {
 			t.Errorf("the peer of %s is %+v, want v2", n.name, peer)
 		}
+		if peer := ask[[]struct{ Services string }](t, n, "getpeerinfo")[0]; !announcesV2(t, peer.Services) {
+			t.Errorf("to %s the node has the services %s, want NODE_P2P_V2 among them", n.name, peer.Services)
+		}
+		if source, _, _ := net.SplitHostPort(opened.Source); inbound && !netip.MustParsePrefix("127.128.0.0/9").Contains(netip.MustParseAddr(source)) {
+			t.Errorf("the node sees the peer at %s, want an address in 127.128.0.0/9", source)
+		}
 	}
 	knock(t)
 	above.kill()
 	below.kill()
 	requireEncrypted(t, wire, w.params)
+}
+
+// announcesV2 reports whether services, in decimal as btcd has them, include NODE_P2P_V2.
+func announcesV2(t *testing.T, services string) bool {
+	t.Helper()
+	n, err := strconv.ParseUint(services, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n&(1<<11) != 0
 }
 
 // knock connects as a peer that speaks v1, which gets nothing.
