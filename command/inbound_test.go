@@ -12,6 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"bip324proxy/inbound"
+	"bip324proxy/proxy"
+	"bip324proxy/settings"
 	"bip324proxy/transport"
 )
 
@@ -89,6 +92,42 @@ func TestInboundInUse(t *testing.T) {
 	checkOneLine(t, "an address in use", stderr, "to use another address, set --inbound")
 }
 
+// A node that is one of the proxy's own listeners would have peers go round in circles.
+func TestInboundNodeIsOwnListener(t *testing.T) {
+	for listens, nodes := range map[string][]string{
+		"127.0.0.1:0": {"127.0.0.1", "localhost", "[::ffff:127.0.0.1]"},
+		"0.0.0.0:0":   {"127.0.0.1", "127.0.0.2", "localhost"},
+		"[::]:0":      {"127.0.0.1", "[::1]", "localhost"},
+	} {
+		l, err := net.Listen("tcp", listens)
+		if err != nil {
+			t.Logf("%s: not run: %v", listens, err)
+			continue
+		}
+		defer l.Close()
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		for _, host := range nodes {
+			for _, own := range []bool{true, false} {
+				node := host + ":" + port
+				if !own {
+					node = host + ":9"
+				}
+				s := &settings.Settings{Inbound: []settings.InboundListener{{Inbound: proxy.Inbound{Node: &inbound.Node{Network: "tcp", Address: node}}}}}
+				err := checkNodes(s, []listener{{Listener: l}})
+				if (err != nil) != own || own && !strings.Contains(err.Error(), "is this proxy's own listener at "+l.Addr().String()) {
+					t.Errorf("node %s, listener %v: got %v", node, l.Addr(), err)
+				}
+			}
+		}
+	}
+	socket := filepath.Join(t.TempDir(), "socket")
+	code, _, stderr := runProgram("--listen", "unix:"+socket, "--inbound", "127.0.0.1:0=unix:"+socket, "--inbound-network", "regtest", "--inbound-source", "none")
+	if code != 2 {
+		t.Errorf("exit code %d, want 2", code)
+	}
+	checkOneLine(t, "a unix socket", stderr, "--inbound: the node unix:"+socket+" is this proxy's own listener at "+socket)
+}
+
 // Sockets from systemd let peers in if --inbound has their name, and clients if not.
 func TestInboundActivated(t *testing.T) {
 	socket := func() (*os.File, string) {
@@ -141,6 +180,8 @@ func TestInboundActivated(t *testing.T) {
 		{"a:b:c", "--inbound systemd:inbound=127.0.0.1:9" + regtest, `--inbound: systemd passes no socket named "inbound"; start its .socket unit, which needs FileDescriptorName=inbound, before the service`},
 		{"a:inbound:c", "--inbound systemd:a=127.0.0.1:9" + regtest, `--inbound: systemd passes the socket ` + twoAddr + ` for peers, which no --inbound takes; add systemd:inbound=NODE`},
 		{"a:b:inbound", "", `for peers, which no --inbound takes`},
+		{"a:inbound:c", "--inbound systemd:inbound=" + twoAddr + regtest, "--inbound: the node " + twoAddr + " is this proxy's own listener"},
+		{"a:inbound:c", "--inbound systemd:inbound=" + oneAddr + regtest, "--inbound: the node " + oneAddr + " is this proxy's own listener"},
 		{"a:inbound:c", "--inbound-source none --inbound systemd:inbound=127.0.0.1:9", `--inbound-network: required, because the port of ` + twoAddr},
 	} {
 		p := start(c.names, c.flags)

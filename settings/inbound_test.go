@@ -79,6 +79,8 @@ func TestWrongInbound(t *testing.T) {
 		{[]string{"--inbound", "0.0.0.0:8333=127.0.0.1:0"}, `--inbound: the node "127.0.0.1:0" is invalid; write`},
 		{[]string{"--inbound", "0.0.0.0:8333=0.0.0.0:8334"}, `--inbound: the node 0.0.0.0:8334 is no address to connect to; write the one that it listens on, such as 127.0.0.1:8334`},
 		{[]string{"--inbound", "0.0.0.0:8333=[::]:8334"}, `is no address to connect to`},
+		{[]string{"--inbound", "0.0.0.0:8333=8.8.8.8:8333"}, `--inbound: 8.8.8.8 is a public address`},
+		{[]string{"--inbound", "0.0.0.0:8333=[2600::1]:8333"}, `--inbound: 2600::1 is a public address`},
 		{[]string{"--inbound", "0.0.0.0:8333=unix:"}, `--inbound: the node "unix:" is not the path of a socket; write unix:/PATH, without options`},
 		{[]string{"--inbound", "0.0.0.0:8333=unix:/s?group"}, `without options`},
 		{[]string{"--inbound", "systemd:=127.0.0.1:8334"}, `--inbound: "systemd:" is not the name of a socket; write systemd:NAME, with the NAME in FileDescriptorName=NAME of the .socket unit`},
