@@ -10,10 +10,11 @@ import (
 )
 
 // The compose files have valid settings, connect bitcoind and btcd to the proxy's address once it
-// is healthy, and publish no port. btcd cannot use a unix socket.
+// is healthy, and publish no port but that of inbound.yaml, where peers come in. btcd cannot use a
+// unix socket.
 func TestComposeFiles(t *testing.T) {
 	files, err := filepath.Glob("../packaging/compose/*.yaml")
-	if err != nil || len(files) != 3 {
+	if err != nil || len(files) != 4 {
 		t.Fatalf("got %v, %v", files, err)
 	}
 	variable := regexp.MustCompile(`(?m)^      (BIP324_PROXY_[A-Z0-9_]+): (\S+)$`)
@@ -25,6 +26,7 @@ func TestComposeFiles(t *testing.T) {
 		}
 		text := string(content)
 		var environ []string
+		text = strings.ReplaceAll(text, "${ANNOUNCE_V2:?}", "203.0.113.7:8333")
 		for _, match := range variable.FindAllStringSubmatch(text, -1) {
 			environ = append(environ, match[1]+"="+match[2])
 		}
@@ -55,8 +57,17 @@ func TestComposeFiles(t *testing.T) {
 		if n := strings.Count(text, "condition: service_healthy"); len(clients) != want || n != want {
 			t.Errorf("%s: %d clients, %d of them wait for the proxy; want %d", file, len(clients), n, want)
 		}
+		if len(s.Inbound) > 0 {
+			node := s.Inbound[0].Node.Address
+			for _, must := range []string{"\n    ports: [\"8333:8333\"]\n", "\"-bind=" + node + "\"", "\"--listen=" + node + "\"", "\"-externalip=203.0.113.7:8333\"", "\"--externalip=203.0.113.7:8333\""} {
+				if !strings.Contains(text, must) {
+					t.Errorf("%s lacks %s", file, must)
+				}
+			}
+			text = strings.Replace(text, "\n    ports: [", "\n    ", 1)
+		}
 		for _, line := range strings.Split(text, "\n") {
-			if key := strings.TrimSpace(line); slices.Contains([]string{"ports:", "expose:", "privileged:"}, key) || strings.HasPrefix(key, "network_mode: host") || strings.Contains(line, "\t") {
+			if key := strings.TrimSpace(line); slices.Contains([]string{"ports:", "expose:", "privileged:"}, strings.Fields(key + " -")[0]) || strings.HasPrefix(key, "network_mode: host") || strings.Contains(line, "\t") {
 				t.Errorf("%s has %q", file, line)
 			}
 		}
