@@ -1,0 +1,77 @@
+package test
+
+import (
+	"io"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+// silentNode accepts connections, and counts them and what they send.
+func silentNode(t *testing.T) (addr string, conns, sent *atomic.Int64) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	conns, sent = new(atomic.Int64), new(atomic.Int64)
+	go func() {
+		for {
+			nc, err := l.Accept()
+			if err != nil {
+				return
+			}
+			conns.Add(1)
+			go func() {
+				defer nc.Close()
+				n, _ := io.Copy(io.Discard, nc)
+				sent.Add(n)
+			}()
+		}
+	}()
+	return l.Addr().String(), conns, sent
+}
+
+// check says what the inbound listeners of the running program do, without a session there and without a byte to the
+// node; and that a node in v1 in its place is none.
+func TestCheckInbound(t *testing.T) {
+	t.Parallel()
+	for mode, want := range map[string][2]string{
+		"never":   {"ok", "it refuses v1, and sends nothing"},
+		"overlay": {"ok", "v1 is allowed from loopback addresses"},
+		"always":  {"warning", "v1 is allowed: peers that do not speak v2 are connected in plaintext"},
+	} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			node, conns, sent := silentNode(t)
+			p := startInbound(t, node, "--inbound-v1", mode)
+			c := check(t, "--listen", p.addr, "--inbound", p.inbound+"="+node, "--inbound-network", "regtest", "--inbound-v1", mode)
+			c.require(t, "inbound", "ok", "it speaks v2, on regtest; the session id was ")
+			c.require(t, "inbound_v1", want[0], want[1])
+			c.require(t, "node", "ok", "the node accepts connections")
+			if !c.OK {
+				t.Error("the check has failed")
+			}
+			eventually(t, "the check's own connection to the node", func() bool { return conns.Load() > 0 })
+			p.kill()
+			if conns.Load() != 1 || sent.Load() != 0 {
+				t.Errorf("the node had %d connections and %d bytes, want one of the check, and none", conns.Load(), sent.Load())
+			}
+			for _, line := range p.out.all() {
+				if strings.Contains(line, `"session `) && strings.Contains(line, `"inbound":true`) {
+					t.Errorf("the log says %s", line)
+				}
+			}
+		})
+	}
+	t.Run("the node itself", func(t *testing.T) {
+		t.Parallel()
+		node, _, _ := silentNode(t)
+		p := startProxy(t)
+		c := check(t, "--listen", p.addr, "--inbound", node+"=127.0.0.1:9", "--inbound-network", "regtest", "--inbound-source", "none")
+		c.require(t, "inbound", "failed", "it does not speak v2 on regtest")
+		c.require(t, "node", "failed", "cannot connect to the node")
+	})
+}
