@@ -114,8 +114,8 @@ func runService(c *cli.Context, ready func()) error {
 		s.log.Info("default address skipped: this machine does not have it", "err", errors.Unwrap(err))
 	}
 	if enough := proxy.SessionsForDescriptors(set.Descriptors()); set.MaxSessions > enough {
-		s.log.Warn("the file descriptor limit is too low for max-sessions; raise it (ulimit -n) to six times max-sessions plus 100",
-			"max_sessions", set.MaxSessions, "enough_for", enough)
+		s.log.Warn("the file descriptor limit is too low for max-sessions; raise it (ulimit -n)",
+			"max_sessions", set.MaxSessions, "enough_for", enough, "needs", 6*set.MaxSessions+set.Descriptors()+100)
 	}
 	if len(set.Inbound) > 0 && set.MaxSessions == 0 && set.Sessions() < fewSessions {
 		s.log.Warn("the file descriptor limit leaves few sessions for clients; raise it (ulimit -n), or lower inbound-sessions",
