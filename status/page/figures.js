@@ -130,16 +130,47 @@ settingRow.fill = (node, i, [name, value, origin]) => {
 
 const mib = n => words.number(Math.round(n / (1 << 20) * 10) / 10) + " MiB";
 
+// average returns how many handshakes there were, and how long they took.
+function average(h) { return words.number(h.count) + (h.count ? `, ${Math.round(1000 * h.sum_seconds / h.count)} ms on average` : ""); }
+
+function used(memory) { return `${mib(memory.taken_bytes)} of ${mib(memory.size_bytes)}` + (memory.waiting ? `, ${words.number(memory.waiting)} waiting` : ""); }
+
+const withoutV2 = {
+	never: "refused, and nothing is sent to them: --inbound-v1 is never",
+	overlay: "only within Tor or CJDNS: --inbound-v1 is overlay",
+	always: "come in, in plaintext: --inbound-v1 is always",
+};
+
+export function inbound(report) {
+	const all = report.inbound, lines = list => list.filter(Boolean).join("\n");
+	$("inbound-panel").hidden = !all;
+	if (!all) return;
+	const refused = Object.entries(all.refused).filter(([, n]) => n > 0).sort(([, a], [, b]) => b - a);
+	const announced = words.setting(report, "announce-v2");
+	text($("inbound-count"), words.count(report.live.inbound, "session", "sessions"));
+	pairs($("inbound-facts"), [
+		["Peers come in", lines(all.listeners.map(l => `${l.address} → node ${l.node} (${l.network})`)) || "nowhere: shutting down"],
+		["The node sees them from", lines(all.listeners.map(l => l.source === "none" ? `${l.node}: one address for all, so that it may ban all for one` : l.source && `${l.node}: addresses in ${l.source}`)) || "a unix socket"],
+		["Peers without v2", withoutV2[all.v1] || all.v1],
+		["Announced to speak v2", announced?.length ? lines([].concat(announced)) : "nothing, so that Bitcoin Core's automatic connections do not use v2: see --announce-v2"],
+		["Sessions", `${words.number(report.live.inbound)} of at most ${words.number(all.max_sessions)}` + (all.pending ? `; ${words.count(all.pending, "connection has", "connections have")} sent no VERSION yet` : "")],
+		["Since the start", lines([`${words.number(all.opened.v2)} on v2, ${words.number(all.opened.v1)} on v1`, all.evicted && `${words.number(all.evicted)} ended for peers of other networks`])],
+		["Refused", lines(refused.map(([kind, n]) => `${words.number(n)}: ${words.inboundRefusals[kind] || kind}`)) || "none"],
+		["v2 handshakes", average(all.handshakes)],
+		["Memory for large messages", used(all.message_memory)],
+	], fact);
+}
+
 export function facts(report) {
 	const { peers, handshakes, message_memory: memory } = report;
 	pairs($("facts"), [
 		["Known to speak v2", words.count(peers.v2, "peer", "peers") + ", never downgraded to v1"],
 		["Known to speak v1", words.count(peers.v1, "peer", "peers")],
 		["Recently refused v2", words.count(peers.refused_v2, "peer", "peers")],
-		["v2 handshakes", words.number(handshakes.count) + (handshakes.count ? `, ${Math.round(1000 * handshakes.sum_seconds / handshakes.count)} ms on average` : "")],
-		["Memory for large messages", `${mib(memory.taken_bytes)} of ${mib(memory.size_bytes)}` + (memory.waiting ? `, ${words.number(memory.waiting)} waiting` : "")],
-		["Sessions", `${words.number(report.live.all)} of at most ${words.number(report.max_sessions)}`],
-		["Listening on", report.listeners.join("\n") || "nothing: shutting down"],
+		["v2 handshakes", average(handshakes)],
+		["Memory for large messages", used(memory)],
+		["Sessions", `${words.number(report.live.all - report.live.inbound)} of at most ${words.number(report.max_sessions)}`],
+		["Listening on", report.listeners.join("\n") || (report.inbound?.listeners.length ? "nothing" : "nothing: shutting down")],
 	], fact);
 	settings(report.settings);
 }

@@ -10,7 +10,7 @@ const every = 2000, longest = 30000; // milliseconds
 const tables = { sessions, failed: refused, ended: closed }; // by their names in the address
 
 let timer, failures = 0, lastGood, paused = false, state, polling = false;
-let transport = "", typed, last; // selected; timer since the last key; last report, and its query
+let transport = "", direction = "", typed, last; // selected, "true" is inbound; timer since the last key; last report, and its query
 
 // query returns the query of the next request. The proxy searches all sessions, not only those shown,
 // and lists plaintext ones first; for another order the page needs all of them.
@@ -18,13 +18,14 @@ function query() {
 	const q = new URLSearchParams({ sessions: sessions.order ? 1e6 : sessions.most });
 	const words = $("filter").value.trim();
 	if (transport) q.set("transport", transport);
+	if (direction) q.set("inbound", direction);
 	if (words) q.set("q", words);
 	return String(q);
 }
 
 // remember stores the user's choices in the page's URL; recall restores them.
 function remember() {
-	const chosen = { find: $("filter").value.trim(), transport };
+	const chosen = { find: $("filter").value.trim(), transport, inbound: direction };
 	for (const [name, table] of Object.entries(tables)) chosen[name] = table.order;
 	const all = new URLSearchParams(Object.entries(chosen).filter(([, value]) => value));
 	history.replaceState(null, "", all.size ? "#" + all : location.pathname + location.search);
@@ -34,6 +35,7 @@ function recall() {
 	const chosen = new URLSearchParams(location.hash.slice(1));
 	for (const [name, table] of Object.entries(tables)) table.sort(chosen.get(name) || "");
 	$("filter").value = (chosen.get("find") || "").slice(0, $("filter").maxLength);
+	direction = $("direction").value = ["true", "false"].includes(chosen.get("inbound")) ? chosen.get("inbound") : "";
 	press(document.querySelector(`.tile button[value="${CSS.escape(chosen.get("transport") || "")}"]`)?.value || "");
 }
 
@@ -64,9 +66,10 @@ function show(report) {
 	for (const [name, n] of Object.entries({ v2, v1, passthrough })) {
 		const overlay = name === "v1" && report.live.v1_overlay;
 		text($("live-" + name), words.number(n));
-		text($("opened-" + name), (overlay ? words.number(overlay) + " within Tor or CJDNS, " : "") + words.number(report.opened[name]) + " since the start");
+		text($("opened-" + name), (overlay ? words.number(overlay) + " within Tor or CJDNS, " : "") + words.number(words.opened(report, name)) + " since the start");
 	}
-	text($("refused-last"), report.refusals.length ? `last ${words.duration(words.since(report, report.refusals[0].time))} ago` : "");
+	const [failed] = words.both(report, "refusals");
+	text($("refused-last"), failed ? `last ${words.duration(words.since(report, failed.time))} ago` : "");
 
 	text($("refused"), words.number(words.failed(report)));
 	text($("refused-count"), words.failedCount(report));
@@ -77,6 +80,8 @@ function show(report) {
 	figures.throughput(report);
 	figures.outcomes(report);
 	figures.facts(report);
+	figures.inbound(report);
+	$("directions").hidden = !report.inbound;
 	text($("version"), report.version);
 	text($("uptime"), `Up for ${words.duration(report.uptime_seconds)}.`);
 }
@@ -85,7 +90,8 @@ function show(report) {
 function filter(report) {
 	const wanted = $("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
 	sessions.show(report.sessions, report, wanted, report.sessions_found);
-	const [failed, ended] = [refused.show(report.refusals, report, wanted), closed.show(report.closed, report, wanted)];
+	const ofDirection = list => list.filter(e => !direction || String(e.inbound === true) === direction);
+	const [failed, ended] = [[refused, "refusals"], [closed, "closed"]].map(([table, name]) => table.show(ofDirection(words.both(report, name)), report, wanted));
 	if (last.query !== query()) { // the proxy has not searched yet
 		text($("found"), wanted.length ? "Searching…" : "");
 		return;
@@ -197,6 +203,10 @@ document.addEventListener("keydown", e => {
 	$("filter").select();
 });
 for (const button of document.querySelectorAll(".tile button")) button.onclick = () => choose(button.value);
+$("direction").onchange = () => {
+	direction = $("direction").value;
+	changed();
+};
 $("all").onclick = () => choose(transport);
 $("find").onsubmit = e => e.preventDefault();
 document.addEventListener("visibilitychange", resume);

@@ -41,21 +41,21 @@ async function copy(code, button) {
 
 function buildSession() {
 	const tr = newRow(), row = { tr };
-	for (const part of ["dest", "peerAgent", "transport", "network", "client", "clientAgent", "up", "upCount", "upLast", "down", "downCount", "downLast", "age", "noId"]) row[part] = line("");
+	for (const part of ["dest", "peerAgent", "direction", "transport", "network", "client", "source", "clientAgent", "up", "upCount", "upLast", "down", "downCount", "downLast", "age", "noId"]) row[part] = line("");
 	row.dest.className = "main";
 	for (const part of ["peerAgent", "clientAgent"]) row[part].className = "quiet agent";
 	for (const part of ["upCount", "upLast", "downCount", "downLast"]) row[part].className = "quiet more-of";
-	row.network.className = row.noId.className = "quiet";
+	row.network.className = row.noId.className = row.direction.className = row.source.className = "quiet";
 	row.code = make("code");
 	row.button = make("button", "", "Copy");
 	row.button.type = "button";
 	row.button.onclick = () => copy(row.code, row.button);
 	row.chip = make("span", "chip");
 	row.transport.append(row.chip);
-	cell(tr, "Peer", "peer", row.dest, row.peerAgent);
+	cell(tr, "Peer", "peer", row.dest, row.peerAgent, row.direction);
 	cell(tr, "Transport", "speaks", row.transport, row.network);
 	cell(tr, "Session id", "session-id", make("div", "id", row.code, row.button), row.noId);
-	cell(tr, "Client", "client", row.client, row.clientAgent);
+	cell(tr, "Client", "client", row.client, row.source, row.clientAgent);
 	cell(tr, "To the peer", "up", row.up, row.upCount, row.upLast);
 	cell(tr, "To the client", "down", row.down, row.downCount, row.downLast);
 	cell(tr, "Age", "age", row.age);
@@ -83,7 +83,9 @@ function updateSession(row, s, report) {
 	text(row.noId, s.session_id ? "" : words.withoutId(s, report));
 	row.noId.classList.toggle("late", late !== "");
 	row.button.setAttribute("aria-label", "Copy the session id of " + (s.dest || "session " + s.number));
-	short(row.client, s.client, true);
+	text(row.direction, s.inbound ? words.inbound : "");
+	short(row.client, (s.inbound ? "node " : "") + s.client, true);
+	text(row.source, s.source ? "sees " + s.source : "");
 	short(row.clientAgent, s.client_agent || "");
 	text(row.up, words.bytes(s.bytes_to_peer));
 	text(row.upCount, translated ? messages(s.messages_to_peer) : "");
@@ -95,7 +97,7 @@ function updateSession(row, s, report) {
 	if (!s.session_id) reachable(row);
 }
 
-function what(e) { return e.kind ? words.refusals[e.kind] || e.kind : words.speaks[e.transport] || e.transport; }
+function what(e) { return e.kind ? (e.inbound ? words.inboundRefusals : words.refusals)[e.kind] || e.kind : words.speaks[e.transport] || e.transport; }
 
 // buildEnded builds the row of an ended session and its repetitions.
 function buildEnded(e) {
@@ -111,8 +113,8 @@ function buildEnded(e) {
 
 function updateEnded(row, e, report) {
 	short(row.dest, e.dest || "not known yet", true);
-	short(row.agent, [e.peer_agent, e.network].filter(Boolean).join(" · "));
-	short(row.client, "client " + e.client, true);
+	short(row.agent, [e.inbound ? words.inbound : "", e.peer_agent, e.network].filter(Boolean).join(" · "));
+	short(row.client, (e.inbound ? "node " : "client ") + e.client, true);
 	text(row.when, words.duration(words.since(report, e.time)) + " ago");
 	const clock = time => words.clock(new Date(time), Date.parse(report.time));
 	text(row.exact, clock(e.time) + (e.kind ? "" : ", lasted " + words.duration(e.seconds)));
@@ -125,14 +127,14 @@ function updateEnded(row, e, report) {
 }
 
 // endedKey returns the key that an ended session and its repetitions share.
-const endedKey = e => [e.first, e.kind, e.transport, e.dest].join(" ");
+const endedKey = e => [e.first, e.kind, e.transport, e.inbound ? "" : e.dest].join(" "); // of peers that come in the port differs
 
 const ended = { peer: e => e.dest || "", when: e => Date.parse(e.time), what };
 const exposed = ["v1", "passthrough", "overlay", "v2"]; // the most exposed first
 
 const lower = parts => parts.join(" ").toLowerCase();
-const ofEnded = e => lower([e.dest, e.client, e.peer_agent, e.reason, e.kind, what(e)]);
-const ofSession = s => lower([s.dest, s.client, s.peer_agent, s.client_agent, s.session_id, s.network, s.transport, s.state, s.transport === "v1" && !s.overlay ? "plaintext" : ""]);
+const ofEnded = e => lower([e.dest, e.client, e.source, e.peer_agent, e.reason, e.kind, what(e), e.inbound ? "inbound" : ""]);
+const ofSession = s => lower([s.dest, s.client, s.source, s.inbound ? "inbound" : "", s.peer_agent, s.client_agent, s.session_id, s.network, s.transport, s.state, s.transport === "v1" && !s.overlay ? "plaintext" : ""]);
 
 export const sessions = new Table("session", {
 	peer: s => s.dest || "",

@@ -40,6 +40,18 @@ export function advice(e, report) {
 	return e.kind === "dial" && !wrong ? "No action needed: clients try many addresses, and most are out of date." : "";
 }
 
+// inbound marks what a peer has begun.
+export const inbound = "← inbound";
+
+// both returns a list of both directions, the newest first.
+export function both(report, name) {
+	if (!report.inbound) return report[name];
+	return [...report[name], ...report.inbound[name]].sort((a, b) => Date.parse(b.time) - Date.parse(a.time));
+}
+
+// opened returns how many sessions of both directions were opened on a transport.
+export function opened(report, transport) { return report.opened[transport] + (report.inbound?.opened[transport] || 0); }
+
 export const fallbacks = {
 	hung_up: "the peer hung up on the v2 handshake",
 	silent: "the peer was silent",
@@ -144,7 +156,7 @@ function none(report) {
 	return { ...wrong, headline: `No connections: ${which} failed.`, title: "attempts fail" };
 }
 
-function ever(report) { return report.opened.v2 + report.opened.v1 + report.opened.passthrough; }
+function ever(report) { return opened(report, "v2") + opened(report, "v1") + opened(report, "passthrough"); }
 
 // capital returns s with a capital. Names, addresses and options keep their case.
 export function capital(s) { return s.replace(/^[a-z]+(?=[ ,]|$)/, word => word[0].toUpperCase() + word.slice(1)); }
@@ -164,7 +176,7 @@ function trouble(report, open) {
 // detail returns the lines below the answer, one idea each: first what is wrong, followed by what to
 // do about it, marked todo; then the others.
 export function detail(report) {
-	const live = report.live, lines = [], fallback = setting(report, "v1-fallback");
+	const live = report.live, lines = [], fallback = setting(report, "v1-fallback"), comesInPlain = report.inbound?.v1 === "always";
 	const open = live.v2 + live.v1 + live.passthrough, plain = live.v1 > live.v1_overlay, [wrong, hint] = trouble(report, open);
 	const say = (...said) => lines.push(...said.filter(Boolean).map(said => ({ said })));
 	const todo = said => said && lines.push({ said, todo: true });
@@ -176,7 +188,12 @@ export function detail(report) {
 	todo(hint);
 	if (plain) {
 		say("Anyone on the path can read the plaintext connections.");
-		todo(fallback && `Set --v1-fallback to never to refuse them; it is ${fallback}.`);
+		if (!comesInPlain || fallback !== "never") todo(fallback && `Set --v1-fallback to never to refuse them; it is ${fallback}.`);
+		if (comesInPlain) todo("Set --inbound-v1 to never to refuse peers that come in without v2; it is always.");
+	}
+	if (report.inbound?.failing?.kind === "node") {
+		say("No peer can come in: " + sentence(report.inbound.failing.reason));
+		todo(sentence(report.inbound.failing.hint));
 	}
 	if (live.passthrough > 0) {
 		say("What passes through is the client's own v2 or another protocol; the proxy does not look into it.");
@@ -192,12 +209,13 @@ export function detail(report) {
 			todo("If it is set already, restart the client.");
 		}
 	}
-	if (open === 0 && ever(report)) say(`Since the start: ${number(report.opened.v2)} on v2, ${number(report.opened.v1)} on v1, ${number(report.opened.passthrough)} passed through.`);
+	if (open === 0 && ever(report)) say(`Since the start: ${number(opened(report, "v2"))} on v2, ${number(opened(report, "v1"))} on v1, ${number(opened(report, "passthrough"))} passed through.`);
 	if (live.pending > 0) say(number(live.pending) + " connecting.");
 	if (fallback === "never" && !plain) say("Traffic from v1 clients is encrypted or not sent at all: --v1-fallback is never.");
 	if (fallback === "always" && !plain) say("Connections to peers without v2 are in plaintext, because --v1-fallback is always" + (report.opened.v1 ? `: ${number(report.opened.v1)} since the start.` : "."));
+	if (comesInPlain && !plain) say("Peers without v2 come in, in plaintext, because --inbound-v1 is always.");
 	if (live.v2 > 0) say("Encryption does not authenticate the peer: compare session ids at both ends to rule out a man in the middle.");
-	if (open > 0) say("Not shown: inbound connections to your node, and peers on this machine or the local network, which Bitcoin Core connects to without a proxy.");
+	if (open > 0) say((report.inbound ? "Not shown: connections past this proxy, such as those to" : "Not shown: inbound connections to your node, and") + " peers on this machine or the local network, which Bitcoin Core connects to without a proxy.");
 	return lines;
 }
 
@@ -210,7 +228,7 @@ export function noAnswer(last, why) {
 
 // why returns the text of the link to the reasons, or "" if no connection failed recently.
 export function why(report) {
-	const recent = report.refusals.filter(r => since(report, r.time) < 600);
+	const recent = both(report, "refusals").filter(r => since(report, r.time) < 600);
 	if (recent.length === 0) return "";
 	return (recent.length >= listed ? "At least " : "") + destinations(recent) + " failed in the last ten minutes: see why";
 }
@@ -219,16 +237,20 @@ const listed = 50; // rows that the proxy keeps of failed and of ended sessions
 
 function destinations(rows) { return count(new Set(rows.map(r => r.dest)).size, "destination", "destinations"); }
 
-function failures(report) { return report.refusals.reduce((n, e) => n + e.count, 0); }
+function failures(report) { return both(report, "refusals").reduce((n, e) => n + e.count, 0); }
 
 function unlisted(report) { return Math.max(failed(report) - failures(report), 0); }
 
-// failed returns how many sessions failed since the start.
-export function failed(report) { return Object.values(report.refused).reduce((a, b) => a + b, 0); }
+// failed returns how many sessions failed since the start, without those of strangers, which
+// never open.
+export function failed(report) {
+	const { node = 0, other = 0 } = report.inbound?.refused || {};
+	return Object.values(report.refused).reduce((a, b) => a + b, node + other);
+}
 
 // failedCount returns what the list of failed sessions has, and what it lacks.
 export function failedCount(report) {
-	const rows = report.refusals, more = unlisted(report);
+	const rows = both(report, "refusals"), more = unlisted(report);
 	if (rows.length === 0) return "";
 	return (rows.length >= listed ? "the last " : "") + destinations(rows) + ", " + count(failures(report), "failure", "failures")
 		+ (more ? `; ${number(more)} more are not listed: older ones and routine failures` : "");
@@ -237,11 +259,12 @@ export function failedCount(report) {
 // noneFailed returns what the list of failed sessions says if it has no rows. The proxy then keeps no older ones.
 export function noneFailed(report) {
 	const more = unlisted(report);
-	if (report.refusals.length > 0 || more === 0) return "None.";
+	if (both(report, "refusals").length > 0 || more === 0) return "None.";
 	return `None but ${count(more, "routine failure", "routine failures")}, such as a client that only checks whether the port is open.`;
 }
 
 // closedCount returns what the list of ended sessions has.
 export function closedCount(report) {
-	return report.closed.length >= listed ? `the last ${listed} peers` : number(report.closed.reduce((n, e) => n + e.count, 0));
+	const rows = both(report, "closed");
+	return rows.length >= listed ? `the last ${listed} peers` : number(rows.reduce((n, e) => n + e.count, 0));
 }
