@@ -43,9 +43,9 @@ function buildSession() {
 	const tr = newRow(), row = { tr };
 	for (const part of ["dest", "peerAgent", "direction", "transport", "network", "client", "source", "clientAgent", "up", "upCount", "upLast", "down", "downCount", "downLast", "age", "noId"]) row[part] = line("");
 	row.dest.className = "main";
-	for (const part of ["peerAgent", "clientAgent"]) row[part].className = "quiet agent";
+	for (const part of ["peerAgent", "source", "clientAgent"]) row[part].className = "quiet agent";
 	for (const part of ["upCount", "upLast", "downCount", "downLast"]) row[part].className = "quiet more-of";
-	row.network.className = row.noId.className = row.direction.className = row.source.className = "quiet";
+	row.network.className = row.noId.className = row.direction.className = "quiet";
 	row.code = make("code");
 	row.button = make("button", "", "Copy");
 	row.button.type = "button";
@@ -84,8 +84,8 @@ function updateSession(row, s, report) {
 	row.noId.classList.toggle("late", late !== "");
 	row.button.setAttribute("aria-label", "Copy the session id of " + (s.dest || "session " + s.number));
 	text(row.direction, s.inbound ? words.inbound : "");
-	short(row.client, (s.inbound ? "node " : "") + s.client, true);
-	text(row.source, s.source ? "sees " + s.source : "");
+	short(row.client, s.client, true);
+	text(row.source, s.inbound ? "the node" + (s.source ? "; it sees " + s.source : "") : "");
 	short(row.clientAgent, s.client_agent || "");
 	text(row.up, words.bytes(s.bytes_to_peer));
 	text(row.upCount, translated ? messages(s.messages_to_peer) : "");

@@ -82,8 +82,11 @@ func Render(r *status.Report, screen Screen) []string {
 	add("", trouble(r, screen.Width)...)
 	add("", terminal.Fold("", counts(r), screen.Width)...)
 	add("", terminal.Fold("", about(r), screen.Width)...)
+	if r.Inbound != nil {
+		add("", terminal.Fold("", inbound(r), screen.Width)...)
+	}
 	// The sessions leave a third of the height to the failures, unless fewer than four lines are left for them.
-	failed := failures(r.Refusals, screen.Width)
+	failed := failures(refusals(r), screen.Width)
 	room := max(height-len(lines)-len(r.Sessions)-3, min(height/3, height-len(lines)-4))
 	if room > 2 { // else there is only the title
 		add("", failed[:min(len(failed), room)]...)
@@ -149,7 +152,7 @@ func failures(last []proxy.Outcome, width int) (lines []string) {
 			times = fmt.Sprintf(" (%d times since %s)", e.Count, e.First.Local().Format("15:04:05"))
 		}
 		head := e.Time.Local().Format("15:04:05") + gap
-		lines = append(lines, terminal.Advise(head, ascii(to)+": "+e.Reason+times, e.Hint, width)...)
+		lines = append(lines, terminal.Advise(head, arrow(e.Inbound)+ascii(to)+": "+e.Reason+times, e.Hint, width)...)
 	}
 	return lines
 }

@@ -281,3 +281,41 @@ func TestMisdirected(t *testing.T) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
+
+// Both directions are shown: inbound peers have an arrow, and what comes in has a line.
+func TestRenderInbound(t *testing.T) {
+	r := report()
+	r.Sessions, r.Refusals = []proxy.SessionInfo{
+		{Number: 9, Inbound: true, Began: at(11_000), State: proxy.StateOpen, Client: "127.0.0.1:8334", Dest: "203.0.113.9:50000", Network: "mainnet", Transport: "v2", PeerAgent: "/a:1/"},
+	}, r.Refusals[:1]
+	r.Live = status.Live{All: 1, V2: 1, Inbound: 1}
+	for _, kind := range proxy.InboundRefusalKinds {
+		if refusalWords[kind] == "" && kind != proxy.KindStopping && kind != proxy.KindOther {
+			t.Errorf("the terminal has no words for %s", kind)
+		}
+	}
+	down := proxy.Failing{Kind: proxy.KindNode, Reason: "cannot connect to the node at 127.0.0.1:8334: connection refused", Hint: "check that the node is running"}
+	r.Inbound = &proxy.InboundSnapshot{
+		Listeners: []proxy.InboundListener{{Address: "0.0.0.0:8333", Node: "127.0.0.1:8334"}}, MaxSessions: 125, Pending: 2,
+		Counts: proxy.Counts{Opened: map[string]uint64{"v2": 40}, Refused: map[string]uint64{"scanner": 1000, "v1_refused": 3, "node": 2}, Failing: &down,
+			Refusals: []proxy.Outcome{{Inbound: true, Count: 2, First: at(11_400), Time: at(11_510), Client: "127.0.0.1:8334", Dest: "203.0.113.8:50000", Kind: "node", Reason: down.Reason, Hint: down.Hint}}},
+	}
+	wantLines(t, Render(r, Screen{}), `
+Is my Bitcoin traffic encrypted?
+Yes: 1 encrypted, none in plaintext.
+No peer can come in: cannot connect to the node at 127.0.0.1:8334: connection refused
+-> check that the node is running
+1 encrypted (v2), 0 plaintext (v1), 0 passed through, 33 failed
+bip324-proxy 1.2.3 on 127.0.0.1:1324, [::1]:1324, up 3h12m, at 2026-09-01 15:12:10
+inbound on 0.0.0.0:8333 -> node 127.0.0.1:8334: 1 of 125 sessions, 40 opened, 2 without VERSION yet; refused: 2 while the node was down, 3 without v2, 1000 scanners
+
+The last connections that failed:
+15:11:50  <- 203.0.113.8:50000: cannot connect to the node at 127.0.0.1:8334: connection refused (2 times since 15:10:00)
+          -> check that the node is running
+15:11:40  198.51.100.1:8333: the peer hung up during the v2 handshake without an answer
+          -> it may speak v1 only, or be full
+
+NO    AGE  TRANSPORT  NETWORK  DESTINATION            IN  OUT  MESSAGES  LAST  PEER
+ 9  8m50s  v2         mainnet  <- 203.0.113.9:50000  0 B  0 B       0/0  -/-   /a:1/
+`)
+}

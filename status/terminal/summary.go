@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"bip324proxy/internal/terminal"
+	"bip324proxy/proxy"
 	"bip324proxy/status"
 )
 
@@ -42,6 +43,10 @@ func trouble(r *status.Report, width int) []string {
 		lines = terminal.Advise("", what, hint, width)
 	}
 	lines = append(lines, noConnection(r, width)...)
+	if in := r.Inbound; in != nil && in.Failing != nil && in.Failing.Kind == proxy.KindNode {
+		f := in.Failing
+		lines = append(lines, terminal.Advise("", "No peer can come in: "+f.Reason, f.Hint, width)...)
+	}
 	if verdict := r.Live.Encrypted(); verdict == status.Unknown || verdict == status.Partly && r.Live.V1 == r.Live.V1Overlay {
 		lines = append(lines, terminal.Advise("", "What passes through is the client's own v2 or another protocol; the proxy does not look into it.",
 			"compare session ids in getpeerinfo of both ends: the client's own v2 has one", width)...)
@@ -94,7 +99,7 @@ func counts(r *status.Report) string {
 	if live.Pending > 0 {
 		parts = append(parts, fmt.Sprintf("%d connecting", live.Pending))
 	}
-	parts = append(parts, fmt.Sprintf("%d failed", sum(r.Refused)))
+	parts = append(parts, fmt.Sprintf("%d failed", failed(r)))
 	return strings.Join(parts, ", ")
 }
 
@@ -104,6 +109,8 @@ func about(r *status.Report) string {
 	switch {
 	case r.Stopping:
 		state = "shutting down, no new clients"
+	case len(r.Listeners) == 0 && r.Inbound != nil:
+		state = "without clients"
 	case len(r.Listeners) == 0:
 		state = "not listening yet"
 	}

@@ -34,7 +34,7 @@ var columns = []column{
 	{title: "AGE", right: true, leave: 3, cell: func(s *proxy.SessionInfo, now time.Time) string { return age(now.Sub(s.Began)) }},
 	{title: "TRANSPORT", cell: func(s *proxy.SessionInfo, _ time.Time) string { return transport(s) }},
 	{title: "NETWORK", leave: 5, cell: func(s *proxy.SessionInfo, _ time.Time) string { return s.Network }},
-	{title: "DESTINATION", least: 15, leave: 1, cell: func(s *proxy.SessionInfo, _ time.Time) string { return s.Dest }},
+	{title: "DESTINATION", least: 15, leave: 1, cell: func(s *proxy.SessionInfo, _ time.Time) string { return arrow(s.Inbound) + s.Dest }},
 	{title: "IN", right: true, leave: 4, cell: func(s *proxy.SessionInfo, _ time.Time) string { return amount(s.BytesToClient) }},
 	{title: "OUT", right: true, leave: 4, cell: func(s *proxy.SessionInfo, _ time.Time) string { return amount(s.BytesToPeer) }},
 	{title: "MESSAGES", right: true, leave: 6, cell: func(s *proxy.SessionInfo, _ time.Time) string {
@@ -44,6 +44,14 @@ var columns = []column{
 		return cmp.Or(s.LastToClient, "-") + "/" + cmp.Or(s.LastToPeer, "-")
 	}},
 	{title: "PEER", least: 8, leave: 8, cell: func(s *proxy.SessionInfo, _ time.Time) string { return s.PeerAgent }},
+}
+
+// arrow marks a peer that has connected to the node.
+func arrow(inbound bool) string {
+	if inbound {
+		return "<- "
+	}
+	return ""
 }
 
 // transport returns what the two ends of a session speak, or the state of one that is not open.
