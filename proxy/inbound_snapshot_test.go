@@ -107,7 +107,9 @@ func TestInboundSnapshot(t *testing.T) {
 	close(leave)
 	io.Copy(io.Discard, nc)
 	nc.Close()
-	now = e.until("its end", func(s proxy.Snapshot) bool { return len(s.Inbound.Closed) == 1 })
+	now = e.until("its end", func(s proxy.Snapshot) bool {
+		return len(s.Inbound.Closed) == 1 && strings.Contains(e.logs.text(), `"session closed"`)
+	})
 	if c := now.Inbound.Closed[0]; !c.Inbound || c.Source == "" || c.Client != node || c.Reason != "the node closed the connection" || len(now.Closed) != 0 {
 		t.Errorf("got %+v", c)
 	}
@@ -138,10 +140,20 @@ func TestInboundNodeDown(t *testing.T) {
 	if r.Kind != proxy.KindNode || !strings.Contains(r.Reason, node) || !strings.Contains(r.Hint, "check that the node is running") || f == nil || f.Hint != r.Hint || now.Failing != nil {
 		t.Errorf("got %+v, %+v", r, f)
 	}
+	warnings := 0
 	for _, line := range e.logs.all() {
 		if line["peer"] != nil || line["source"] != nil {
 			t.Errorf("a redacted line has addresses: %v", line)
 		}
+		if line["level"] != "DEBUG" {
+			warnings++
+			if line["level"] != "WARN" || line["node"] != node || line["hint"] != r.Hint {
+				t.Errorf("got %v", line)
+			}
+		}
+	}
+	if warnings != 1 {
+		t.Errorf("%d lines about the node, want 1", warnings)
 	}
 }
 

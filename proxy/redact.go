@@ -67,7 +67,7 @@ func redact(err error) error {
 	case *transport.HandshakeError:
 		return &transport.HandshakeError{Stage: e.Stage, Sent: e.Sent, Received: e.Received, Err: redact(e.Err), First: e.First}
 	case *inbound.NodeError: // the user's own
-		return &inbound.NodeError{Node: e.Node, Err: redact(e.Err)}
+		return &inbound.NodeError{Node: e.Node, Source: e.Source, Err: redact(e.Err)}
 	case *fallback.ProvenV2Error:
 		return &fallback.ProvenV2Error{Err: redact(e.Err)}
 	case *fallback.RedialError:
@@ -84,7 +84,7 @@ func redact(err error) error {
 		return &net.AddrError{Err: e.Err, Addr: Redacted}
 	case *os.SyscallError:
 		return os.NewSyscallError(e.Syscall, redact(e.Err))
-	case plainError, *clientLeftError, *silentClientError, *stalledError, *socks.NotSOCKS5Error, *v1v2.MagicError, *v1v2.LengthError, *transport.SizeError, inbound.Error, syscall.Errno:
+	case plainError, *clientLeftError, *silentClientError, *stalledError, *socks.NotSOCKS5Error, *v1v2.MagicError, *v1v2.LengthError, *transport.SizeError, inbound.Error, *inbound.PublicNodeError, syscall.Errno:
 		return err
 	}
 	if slices.Contains(plainErrors, err) {
