@@ -6,6 +6,7 @@ import (
 	"net"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -76,13 +77,14 @@ func callServer(t *testing.T) (nc net.Conn, took <-chan time.Duration, sent func
 	})
 	// What the server sends is read at once, for the peer to read when it likes.
 	r, w := io.Pipe()
-	lasted, sofar := make(chan time.Duration, 1), 0
+	lasted := make(chan time.Duration, 1)
+	var total atomic.Int64
 	received := make(chan []byte, 10_000)
 	go func() {
 		b := make([]byte, 64<<10)
 		for {
 			n, err := ours.Read(b)
-			sofar += n
+			total.Add(int64(n))
 			received <- append([]byte(nil), b[:n]...)
 			if err != nil {
 				lasted <- time.Since(began)
@@ -98,7 +100,10 @@ func callServer(t *testing.T) (nc net.Conn, took <-chan time.Duration, sent func
 		w.Close()
 	}()
 	t.Cleanup(func() { r.Close() })
-	return readFrom{eager{ours, out}, r}, lasted, func() int { synctest.Wait(); return sofar }
+	return readFrom{eager{ours, out}, r}, lasted, func() int {
+		synctest.Wait()
+		return int(total.Load())
+	}
 }
 
 type readFrom struct {
