@@ -71,16 +71,17 @@ function percent(share) {
 	return (n > 0 && n < 1 ? "under 1" : Math.round(n)) + " %";
 }
 
-function shares(list) {
+function shares(list, report) {
 	const sum = (outcome, part) => list.filter(o => !outcome || o.outcome === outcome).reduce((n, o) => n + o[part], 0);
-	return `Of ${words.count(sum("", "count"), "connection", "connections")} ${percent(sum("v1", "share"))} fell back to v1, and ${percent(sum("refused", "share"))} failed.`;
+	const which = report.inbound ? "outbound " : ""; // those that come in have a panel
+	return `Of ${words.count(sum("", "count"), which + "connection", which + "connections")} ${percent(sum("v1", "share"))} fell back to v1, and ${percent(sum("refused", "share"))} failed.`;
 }
 
 const bars = new Map();
 
 export function outcomes(report) {
 	const list = report.outcomes.filter(o => o.count > 0);
-	if (list.length > 0) text($("shares"), shares(list));
+	if (list.length > 0) text($("shares"), shares(list, report));
 	for (const [key, bar] of bars) {
 		if (!list.some(o => label(o) === key)) { bar.li.remove(); bars.delete(key); }
 	}
