@@ -26,11 +26,8 @@ func (l listener) inboundAttrs(s *settings.Settings) []any {
 	if l.inbound.Node.Network == "tcp" {
 		args = append(args, "source", s.InboundSource)
 	}
-	if !s.LogAddresses {
-		return args
-	}
 	args = append(args, "node", l.inbound.Node.String())
-	if announced := announced(s); announced != "" {
+	if announced := announced(s); s.LogAddresses && announced != "" { // it is this machine's, which others see
 		args = append(args, "announce_v2", announced)
 	}
 	return args
