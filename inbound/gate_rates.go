@@ -15,11 +15,17 @@ const (
 	// at once. A handshake takes half a millisecond of a processor.
 	rateInAll = 100
 	burst     = 2
+
+	// secondsOfNew is how long after a connection its network group counts as new again.
+	// Half of the burst is kept for new groups, so that a flood from many does not keep out
+	// the others.
+	secondsOfNew = 10
 )
 
 // connectRates limits how often peers connect.
 type connectRates struct {
 	addresses, groups *rates.Limiters
+	newGroups         *rates.Limiters
 	local, remote     *rate.Limiter // half of rateInAll each
 }
 
@@ -27,6 +33,7 @@ func newConnectRates() connectRates {
 	return connectRates{
 		addresses: rates.New(ratePerAddress, burstPerAddress),
 		groups:    rates.New(rateInAll/groupShare, burst*rateInAll/groupShare),
+		newGroups: rates.New(1.0/secondsOfNew, 1),
 		local:     rate.NewLimiter(rateInAll/2, burst*rateInAll/2),
 		remote:    rate.NewLimiter(rateInAll/2, burst*rateInAll/2),
 	}
@@ -35,12 +42,13 @@ func newConnectRates() connectRates {
 // allow reports whether a connection is within the rates. A connection that an address or a
 // group has too many of takes nothing from others.
 func (r *connectRates) allow(from networks) bool {
-	own, other := r.local, r.remote
+	own, other, isNew := r.local, r.remote, true // local ones all look the same
 	if !from.local {
 		if !r.addresses.Allow(from.address) || !r.groups.Allow(from.group) {
 			return false
 		}
-		own, other = other, own
+		own, other, isNew = other, own, r.newGroups.Allow(from.group)
 	}
-	return own.Allow() || other.Tokens() > burst*rateInAll/4 && other.Allow()
+	const whole = burst * rateInAll / 2
+	return (isNew || own.Tokens() > whole/2) && own.Allow() || other.Tokens() > whole*3/4 && other.Allow()
 }

@@ -3,6 +3,7 @@ package inbound
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,7 +12,8 @@ import (
 // A peer that comes too often is refused, and takes nothing from others: not from its /16, and
 // not from the rest of the world or Tor, however fast it comes and from wherever.
 func TestGateRates(t *testing.T) {
-	const seconds, perSecond = 60, 2000
+	const seconds, perSecond = 20, 2000
+	const honestEvery = 1913 // connections; in step with the limiters it would always be lucky
 	for name, c := range map[string]struct {
 		flood  func(int) string
 		honest string
@@ -22,9 +24,10 @@ func TestGateRates(t *testing.T) {
 		"/16":             {func(i int) string { return fmt.Sprintf("66.6.%d.%d", i%256, i/256%256) }, "66.7.1.1", 25 + 12*seconds},
 		"/32":             {func(i int) string { return fmt.Sprintf("2001:db8:%x::1", i%65536) }, "2001:db9::1", 25 + 12*seconds},
 		"five groups":     {func(i int) string { return fmt.Sprintf("66.%d.%d.1", i%5, i/5%256) }, "8.8.8.8", 125 + 60*seconds},
-		"all groups":      {func(i int) string { return fmt.Sprintf("%d.%d.1.1", 30+i%64, i/64%256) }, "127.0.0.1", 150 + 100*seconds},
-		"local":           {func(int) string { return "127.0.0.1" }, "8.8.8.8", 150 + 100*seconds},
-		"without address": {func(int) string { return "" }, "8.8.8.8", 150 + 100*seconds},
+		"all groups":      {func(i int) string { return fmt.Sprintf("%d.%d.1.1", 30+i%64, i/64%256) }, "127.0.0.1", 125 + 100*seconds},
+		"many groups":     {func(i int) string { return fmt.Sprintf("%d.%d.%d.1", 30+i%64, i/64%3, i/192%250) }, "8.%d.8.8", 125 + 100*seconds},
+		"local":           {func(int) string { return "127.0.0.1" }, "8.8.8.8", 125 + 100*seconds},
+		"without address": {func(int) string { return "" }, "8.8.8.8", 125 + 100*seconds},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -47,10 +50,17 @@ func TestGateRates(t *testing.T) {
 					if enter(c.flood(i)) {
 						in++
 					}
-					if i%perSecond == perSecond-1 && !enter(c.honest) { // once a second
+					time.Sleep(time.Second / perSecond)
+					if i%honestEvery != honestEvery-1 {
+						continue
+					}
+					honest := c.honest
+					if strings.Contains(honest, "%") {
+						honest = fmt.Sprintf(honest, i/honestEvery)
+					}
+					if !enter(honest) {
 						t.Fatalf("after %d connections an honest peer is refused", i+1)
 					}
-					time.Sleep(time.Second / perSecond)
 				}
 				if in < c.in*9/10 || in > c.in*101/100 {
 					t.Errorf("%d of the flood got in, want about %d", in, c.in)
