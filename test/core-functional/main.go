@@ -9,6 +9,8 @@
 // a test that fails only with the proxy is run once more with microsocks, a SOCKS5 server that only copies bytes, in the
 // proxy's place: if it fails at the same line, it fails with any proxy.
 //
+// With -inbound, the proxy is before every node instead: peers come in through it in v2, see inbound.go.
+//
 // Without names, Core-functional runs the tests that connect a node to anything, except those in skipped.go, and prints
 // a table. BITCOINCLI may hold the path of bitcoin-cli, for the few tests that use it.
 package main
