@@ -42,7 +42,7 @@ func TestInboundKindsAndWords(t *testing.T) {
 		{down, KindNode, true, "cannot connect to the node at 127.0.0.1:8334: "},
 		{&v1v2.EndError{Side: v1v2.ClientSide, Err: io.EOF}, KindNode, true, "the node closed the connection"},
 		{&v1v2.EndError{Side: v1v2.ClientSide, Err: errUnacknowledged}, KindNode, true, "the node does not acknowledge data"},
-		{errOwnNode, KindNode, true, "the node of --inbound is the proxy itself"},
+		{&inbound.NodeError{Node: "127.0.0.1:8333", Err: errOwnNode}, KindNode, true, "the node of --inbound is the proxy itself"},
 		{&inbound.NodeError{Node: "node:8333", Err: new(inbound.PublicNodeError)}, KindNode, true, "public address"},
 		{inbound.ErrFull, KindInboundFull, false, "the limit of inbound sessions is reached"},
 		{inbound.ErrTooOften, KindInboundLimit, false, inbound.ErrTooOften.Error()},
