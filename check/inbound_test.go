@@ -60,7 +60,7 @@ func TestInbound(t *testing.T) {
 		"the node itself":     {testkit.Serve(t, v1Peer), fallback.Never, node, false, []string{"failed inbound ADDR: the v2 handshake was cut off", "such as the node itself"}},
 		"another v2 listener": {testkit.Serve(t, func(nc net.Conn) { newV2Peer(mainnet).handle(nc) }), fallback.Never, node, true, []string{speaks}},
 		"another network":     {testkit.Serve(t, func(nc net.Conn) { newV2Peer(transport.Regtest.Magic).handle(nc) }), fallback.Never, node, false, []string{"failed inbound ADDR: ", "--inbound-network"}},
-		"another program":     {testkit.Serve(t, says("220 mail.example ESMTP\r\n" + strings.Repeat("x", 5000))), fallback.Never, node, false, []string{"failed inbound ADDR: it does not speak v2 on mainnet"}},
+		"another program":     {testkit.Serve(t, says("220 mail.example ESMTP\r\n"+strings.Repeat("x", 5000))), fallback.Never, node, false, []string{"failed inbound ADDR: it does not speak v2 on mainnet"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
