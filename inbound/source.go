@@ -44,14 +44,14 @@ var sourceRanges = []netip.Prefix{
 const costOfNone = "; with none the node sees all peers come from one address: one that misbehaves makes bcoin and btcd ban " +
 	"all of them for 24 h, and gocoin accepts one peer at a time; Bitcoin Core is safe"
 
-// ParseSource returns the Source of the setting auto, none or PREFIX for a node. The error
-// says what to write instead.
+// ParseSource returns the Source of the setting auto, none or PREFIX for a node; none for one
+// on a unix socket, which sees no addresses. The error says what to write instead.
 func ParseSource(setting string, node *Node) (*Source, error) {
 	switch {
 	case setting == "none":
 		return nil, nil
 	case setting == "auto" && node.Network == "unix":
-		return nil, nil // such a node sees no addresses
+		return nil, nil
 	case setting == "auto" && runtime.GOOS != "linux":
 		return nil, fmt.Errorf("auto needs Linux; write none, or a PREFIX of addresses that this machine has%s", costOfNone)
 	case setting == "auto" && !node.isLoopback4():
@@ -72,7 +72,7 @@ func ParseSource(setting string, node *Node) (*Source, error) {
 	case !slices.ContainsFunc(sourceRanges, func(r netip.Prefix) bool { return r.Contains(prefix.Addr()) && r.Bits() <= prefix.Bits() }):
 		return nil, fmt.Errorf("%q has addresses that nodes take for public ones, and would announce; write one within 127.0.0.0/8, 198.18.0.0/15, fd00::/8 or a private network", setting)
 	case node.Network == "unix":
-		return nil, fmt.Errorf("%q is for a node with an address, and %s has none; write auto or none", setting, node)
+		return nil, nil
 	}
 	if ip, _, ok := node.literal(); ok {
 		switch {
