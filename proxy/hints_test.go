@@ -10,11 +10,13 @@ import (
 	"syscall"
 	"testing"
 
+	"bip324proxy/inbound"
 	"bip324proxy/internal/hints"
 	"bip324proxy/proxy"
 	"bip324proxy/rules"
 	"bip324proxy/socks"
 	"bip324proxy/transport"
+	"bip324proxy/v1v2"
 )
 
 // explain returns the reason and the hint of a session that ended with err.
@@ -144,5 +146,17 @@ func TestHintsNameAHeading(t *testing.T) {
 	}
 	if !strings.HasSuffix(hints.OnePeer, "docs/fallback.md#one-old-peer") || !strings.Contains(string(page), "\n## One old peer\n") {
 		t.Errorf("docs/fallback.md lacks the heading of %q", hints.OnePeer)
+	}
+}
+
+// Only about a node that could not be connected to there is advice to look whether it runs.
+func TestHintsAboutTheNode(t *testing.T) {
+	down := &inbound.NodeError{Node: "127.0.0.1:8334", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+	left := &v1v2.EndError{Side: v1v2.ClientSide, Err: io.EOF}
+	for err, want := range map[error]bool{down: true, left: false, nil: true} {
+		hint := hints.For(proxy.Failure{Inbound: true, Kind: proxy.KindNode, Err: err})
+		if got := strings.Contains(hint, "check that the node is running"); got != want {
+			t.Errorf("%v: got %q", err, hint)
+		}
 	}
 }

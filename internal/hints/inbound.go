@@ -7,6 +7,7 @@ import (
 	"bip324proxy/inbound"
 	"bip324proxy/internal/errno"
 	"bip324proxy/proxy"
+	"bip324proxy/v1v2"
 )
 
 // ofPeer has what the user can do about a peer's session, or several, that failed in one way.
@@ -21,6 +22,8 @@ var ofPeer = map[string]string{
 func peer(f proxy.Failure) string {
 	var node *inbound.NodeError
 	switch {
+	case errors.As(f.Err, new(*v1v2.EndError)):
+		return "" // the node was connected to
 	case !errors.As(f.Err, &node):
 	case errors.As(node, new(*inbound.PublicNodeError)):
 		return "name another NODE in --inbound"
