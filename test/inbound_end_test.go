@@ -13,7 +13,7 @@ import (
 	"bip324proxy/test/hostile"
 )
 
-// A thousand peers come and go, each in another way, and leave no descriptor and no goroutine.
+// Hundreds of peers, or ten thousand, come and go in different ways, and leave no descriptor and no goroutine.
 func TestInboundChurn(t *testing.T) {
 	t.Parallel()
 	b := startLobby(t)

@@ -54,7 +54,7 @@ func startLobby(t *testing.T, flags ...string) *lobby {
 		l.Close()
 		b.all.Wait()
 	})
-	b.under = startUnder(t, append([]string{"--inbound", "127.0.0.1:0=" + l.Addr().String(), "--inbound-network", "mainnet"}, flags...)...)
+	b.under = startUnder(t, slices.Concat(inboundFlags(l.Addr().String(), "mainnet"), flags)...)
 	b.inbound = (&proxy{program: b.program}).await(t, "listening for peers", func(e event) bool { return e.Msg == "listening" && e.Inbound }).Addr
 	return b
 }

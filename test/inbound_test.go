@@ -1,6 +1,8 @@
 package test
 
 import (
+	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/btcsuite/btcd/chaincfg/v2"
@@ -15,9 +17,18 @@ type inboundProxy struct {
 // startInbound runs the proxy in front of the node that listens at an address.
 func startInbound(t *testing.T, node string, flags ...string) *inboundProxy {
 	t.Helper()
-	p := &inboundProxy{proxy: startProxy(t, append([]string{"--inbound", "127.0.0.1:0=" + node, "--inbound-network", "regtest"}, flags...)...)}
+	p := &inboundProxy{proxy: startProxy(t, slices.Concat(inboundFlags(node, "regtest"), flags)...)}
 	p.inbound = p.await(t, "listening for peers", func(e event) bool { return e.Msg == "listening" && e.Inbound }).Addr
 	return p
+}
+
+// inboundFlags has the flags of a listener for peers in front of the node that listens at an address.
+func inboundFlags(node, network string) []string {
+	flags := []string{"--inbound", "127.0.0.1:0=" + node, "--inbound-network", network}
+	if runtime.GOOS != "linux" {
+		flags = append(flags, "--inbound-source", "none")
+	}
+	return flags
 }
 
 // A btcd that speaks v2 connects to one that does not, and both get each other's blocks.
