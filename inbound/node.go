@@ -82,8 +82,18 @@ func (n *Node) Check() error {
 	return nil
 }
 
-// mayBeNode reports whether v1 with ip stays on this machine or in a private network.
-func mayBeNode(ip netip.Addr) bool { return rules.IsPrivate(ip) && !ip.IsMulticast() }
+// relays6to4 are addresses of deprecated relays to the IPv6 internet.
+var relays6to4 = netip.MustParsePrefix("192.88.99.0/24")
+
+// mayBeNode reports whether v1 with ip stays on this machine or in a private network. To
+// deny an IPv6 address, package rules counts one as private that embeds a private IPv4
+// address; but it is reached through a public network, or a translator or tunnel in one.
+func mayBeNode(ip netip.Addr) bool {
+	if ip = ip.Unmap(); ip.Is4() {
+		return rules.IsPrivate(ip) && !ip.IsMulticast() && !relays6to4.Contains(ip)
+	}
+	return ip.IsLoopback() || ip.IsUnspecified() || ip.IsPrivate() || ip.IsLinkLocalUnicast()
+}
 
 // ListensAt reports whether connections to the node reach a listener at addr, one of this
 // program. It looks up the node's name, if it has one.

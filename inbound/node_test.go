@@ -81,11 +81,18 @@ func TestDial(t *testing.T) {
 // No public address is connected to.
 func TestDialPublic(t *testing.T) {
 	for address, public := range map[string]bool{"8.8.8.8:8333": true, "[2600::1]:8333": true, "224.0.0.1:8333": true,
-		"127.0.0.1:8333": false, "10.0.0.1:8333": false, "[fd00::1]:8333": false, "bitcoind:8333": false} {
+		"[64:ff9b::10.0.0.1]:8333": true, "[64:ff9b:1::10.0.0.1]:8333": true, // NAT64
+		"[2002:a00:1::1]:8333": true, "192.88.99.1:8333": true, // 6to4
+		"[2001:0:808:808::f5ff:fffe]:8333": true, // Teredo
+		"[2600::5efe:10.0.0.1]:8333":       true, // ISATAP
+		"[::ffff:8.8.8.8]:8333":            true, "[4000::1]:8333": true,
+		"127.0.0.1:8333": false, "10.0.0.1:8333": false, "[fd00::1]:8333": false, "bitcoind:8333": false,
+		"[::1]:8333": false, "[fe80::1%eth0]:8333": false, "[::ffff:127.0.0.1]:8333": false, "100.64.0.1:8333": false} {
 		n := &Node{Network: "tcp", Address: address}
 		err := n.Check()
 		if got := errors.As(err, new(*PublicNodeError)); got != public || !public && err != nil {
 			t.Errorf("Check of %s: %v", address, err)
+			continue // and do not dial it
 		}
 		if !public {
 			continue
