@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"bip324proxy/internal/testkit"
 	"bip324proxy/proxy"
 	"bip324proxy/transport"
 	"bip324proxy/v1v2"
@@ -90,5 +91,40 @@ func TestDroppedBeforeOpen(t *testing.T) {
 	}
 	if n := e.server.Snapshot().Dropped["wrong_checksum"]; n != 3 {
 		t.Errorf("%d drops counted", n)
+	}
+}
+
+// What a peer that came in has dropped, before its VERSION, too, has the right direction, and is
+// no warning: strangers could cause any number. What the node has dropped is one.
+func TestDroppedOfPeer(t *testing.T) {
+	t.Parallel()
+	e := start(t, &proxy.Server{})
+	node := testkit.Serve(t, func(nc net.Conn) {
+		readV1(nc)
+		nc.Write(spoilt("tx"))
+		nc.Write(v1Message(mainnet, "version", version))
+		nc.Write(v1Message(mainnet, "verack", nil))
+		readV1(nc)
+	})
+	nc, v2 := e.peerV2(e.comeIn(node))
+	v2.WritePacket([]byte("\xff"))
+	v2.WritePacket(v1v2.AppendContents(nil, v1v2.TypeOf("version"), version))
+	for range 2 {
+		v2.ReadPacket()
+	}
+	v2.WritePacket(nil)
+	v2.WritePacket(v1v2.AppendContents(nil, v1v2.TypeOf("verack"), nil))
+	v2.ReadPacket() // to the end
+	nc.Close()
+	e.until("the end", func(s proxy.Snapshot) bool { return s.Inbound.Traffic["v2"].Dropped == 3 && len(s.Sessions) == 0 })
+	var got []string
+	for _, l := range e.logs.all() {
+		if strings.HasPrefix(l["msg"].(string), "message dropped") {
+			got = append(got, fmt.Sprint(l["level"], " ", l["direction"], " ", l["reason"]))
+		}
+	}
+	slices.Sort(got)
+	if want := []string{"DEBUG to_client empty", "DEBUG to_client unknown_id", "WARN to_peer wrong_checksum"}; !slices.Equal(got, want) {
+		t.Errorf("logged %q, want %q", got, want)
 	}
 }

@@ -26,8 +26,8 @@ func (s *session) logOpen(transport string, more ...any) {
 		level = slog.LevelWarn
 	}
 	s.server.log().Log(context.Background(), level, "session opened", append(args, more...)...)
-	for _, d := range s.early {
-		s.logDropped("to_peer", d)
+	for _, logEarly := range s.early {
+		logEarly()
 	}
 	s.early = nil
 }
@@ -155,21 +155,26 @@ func (s *session) attrs() []any {
 // in the log, which may be folded: that one has what it dropped.
 func (s *session) firstDropped(direction string, d v1v2.Dropped) {
 	if !s.opened() {
-		s.early = append(s.early, d)
+		s.early = append(s.early, func() { s.logDropped(direction, d) })
 		return
 	}
 	s.logDropped(direction, d)
 }
 
-// logDropped logs a dropped message. The sender chose its type, so that is escaped.
+// logDropped logs a dropped message. The sender chose its type, so that is escaped. One of a
+// peer that came in is no warning: strangers could cause any number of them.
 func (s *session) logDropped(direction string, d v1v2.Dropped) {
+	level := slog.LevelWarn
+	if s.peer != nil && direction == "to_client" {
+		level = slog.LevelDebug
+	}
 	args := append(s.attrs(), "direction", direction, "reason", d.Reason.String())
 	if d.Reason == v1v2.UnknownID {
 		args = append(args, "id", d.ID)
 	} else if d.Reason != v1v2.Empty {
 		args = append(args, "type", d.Type.Quoted())
 	}
-	s.server.log().Warn("message dropped; more of its kind in this session are only counted", args...)
+	s.server.log().Log(context.Background(), level, "message dropped; more of its kind in this session are only counted", args...)
 }
 
 // droppedFor returns the attribute with how many messages the session dropped by reason,

@@ -34,10 +34,10 @@ type session struct {
 	refusal error          // if not nil: why the client is only told that it is refused
 	dialer  fallback.Dialer
 
-	magic    [4]byte        // of a client that speaks v1
-	messages *v1v2.Reader   // from such a client, on in
-	up, down v1v2.Counts    // to the peer, to the client
-	early    []v1v2.Dropped // dropped before the session opened, the first of each kind
+	magic    [4]byte      // of a client that speaks v1
+	messages *v1v2.Reader // from such a client, on in
+	up, down v1v2.Counts  // to the peer, to the client
+	early    []func()     // log what was dropped before the session opened, the first of each kind
 
 	mu    sync.Mutex  // guards shown
 	shown SessionInfo // see show
