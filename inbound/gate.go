@@ -5,9 +5,13 @@
 package inbound
 
 import (
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // Error is why a peer does not get in, or has to leave for another.
@@ -34,6 +38,10 @@ const (
 	// maxOfAddress limits the sessions of one address.
 	maxOfAddress = 4
 
+	// turnover is how often one of the younger sessions ends for a newcomer of a network that
+	// has no fewer; local ones and others have a turn each.
+	turnover = 30 * time.Second
+
 	// groupShare is the part of the sessions, and of the rate, that a network group may
 	// have: an eighth.
 	groupShare = 8
@@ -48,6 +56,8 @@ type Gate struct {
 	sessions    int
 	pending     crowd
 	established crowd
+
+	localTurnover, remoteTurnover *rate.Limiter
 }
 
 // Place is what a peer takes from when it is accepted until it leaves.
@@ -60,7 +70,8 @@ type Place struct {
 
 // NewGate returns a Gate for that many sessions.
 func NewGate(sessions int) *Gate {
-	return &Gate{sessions: sessions, rates: newConnectRates()}
+	turns := func() *rate.Limiter { return rate.NewLimiter(rate.Every(turnover), 1) }
+	return &Gate{sessions: sessions, rates: newConnectRates(), localTurnover: turns(), remoteTurnover: turns()}
 }
 
 // Enter returns a place for a peer that was accepted, or an Error. For a newer peer evict may
@@ -111,6 +122,9 @@ func (p *Place) Establish() error {
 	if len(g.established) >= g.sessions {
 		victim := g.established.yields(p)
 		if victim == nil {
+			victim = g.replaceable(p)
+		}
+		if victim == nil {
 			return ErrFull
 		}
 		g.established.remove(victim)
@@ -118,6 +132,21 @@ func (p *Place) Establish() error {
 	}
 	g.established = append(g.established, p)
 	return nil
+}
+
+// replaceable returns a peer whose session ends for the newcomer's although its network has
+// no more: otherwise silent peers of enough networks, or of Tor, would keep out all others
+// for ever. It is nil if there is none, or another had to go for that lately.
+func (g *Gate) replaceable(newcomer *Place) *Place {
+	turns := g.remoteTurnover
+	if newcomer.local {
+		turns = g.localTurnover
+	}
+	young := g.established.replaceable(newcomer)
+	if len(young) == 0 || !turns.Allow() {
+		return nil
+	}
+	return young[rand.IntN(len(young))]
 }
 
 // Leave gives the place back.

@@ -54,6 +54,22 @@ func (c crowd) yields(newcomer *Place) *Place {
 	return most[0]
 }
 
+// replaceable returns the peers of which one may be replaced by the newcomer when nobody
+// yields. Those who came first, half of them all, stay, so that a flood does not drive out
+// everybody. The newcomer's group must not become bigger than the one's that goes.
+func (c crowd) replaceable(newcomer *Place) crowd {
+	alike := c.where(func(p *Place) bool { return p.local == newcomer.local })
+	young := alike[(len(alike)+1)/2:]
+	if newcomer.local {
+		return young
+	}
+	counts := make(map[netip.Prefix]int)
+	for _, p := range alike {
+		counts[p.group]++
+	}
+	return young.where(func(p *Place) bool { return counts[p.group] > counts[newcomer.group] })
+}
+
 // localYields reports whether a local peer has to yield to the newcomer, or another: one of
 // those that have more than their half, else one of the newcomer's.
 func (c crowd) localYields(newcomer *Place) bool {

@@ -164,7 +164,7 @@ func TestGateEvictsTheYoungest(t *testing.T) {
 }
 
 // An address has four sessions, a network group an eighth; other spellings of an address do
-// not help, and local peers are exempt.
+// not help, and local peers are exempt. When all are in use one more takes the place of another.
 func TestGateLimitsSessions(t *testing.T) {
 	for name, c := range map[string]struct {
 		sessions int
@@ -179,10 +179,10 @@ func TestGateLimitsSessions(t *testing.T) {
 		"/32":            {125, "2001:db8:%x::1", 15, ErrTooManyOfNetwork},
 		"few sessions":   {8, "192.0.2.1", 1, ErrTooManyOfNetwork},
 		"fewer":          {3, "192.0.%d.1", 1, ErrTooManyOfNetwork},
-		"local":          {125, "127.0.0.1", 125, ErrFull},
-		"local IPv6":     {125, "::1", 125, ErrFull},
-		"without":        {125, "", 125, ErrFull},
-		"many groups":    {100, "%d.1.1.1", 100, ErrFull},
+		"local":          {125, "127.0.0.1", 126, ErrFull},
+		"local IPv6":     {125, "::1", 126, ErrFull},
+		"without":        {125, "", 126, ErrFull},
+		"many groups":    {100, "%d.1.1.1", 101, ErrFull},
 		"link-local":     {125, "fe80::%x%%eth0", 4, ErrTooManyOfAddress},
 		"the one in all": {1, "%d.1.1.1", 1, ErrFull},
 	} {
@@ -214,6 +214,70 @@ func TestGateLimitsSessions(t *testing.T) {
 	}
 }
 
+// Silent peers that have taken all places, on Tor or in as many network groups, do not keep
+// out others for ever, who come now and then.
+func TestGateSquatters(t *testing.T) {
+	for name, format := range map[string]string{"local": "127.0.0.%d", "without address": "", "many groups": "66.%d.1.1", "many /32s": "2001:%x::1"} {
+		for _, sessions := range []int{2, 8, 125} {
+			t.Run(fmt.Sprint(name, " in ", sessions), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					g := newGatehouse(t, sessions)
+					address := func(i int) string {
+						if format == "" {
+							return ""
+						}
+						return fmt.Sprintf(format, i)
+					}
+					for i := range sessions {
+						g.establish(address(i))
+					}
+					in := 0
+					var last *guest
+					for i := range 20 {
+						time.Sleep(time.Minute)
+						var err error
+						if last, err = g.establish(address(sessions + i)); err == nil {
+							in++
+						}
+					}
+					if in != 20 || last.end != nil {
+						t.Errorf("%d of 20 others got in, and the last ended with %v", in, last.end)
+					}
+				})
+			})
+		}
+	}
+}
+
+// A flood of peers that each want a session, on Tor or of many network groups, ends few of the
+// others' sessions, and none of the older half.
+func TestGateTurnover(t *testing.T) {
+	for name, address := range map[string]func(int) string{
+		"local":       func(int) string { return "127.0.0.1" },
+		"many groups": func(i int) string { return fmt.Sprintf("%d.%d.1.1", 20+i/250%100, i%250) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const sessions = 124
+				g := newGatehouse(t, sessions)
+				for i := range sessions {
+					g.establish(address(i))
+				}
+				good := slices.Clone(g.inside)
+				for i := range 240 { // 20 minutes
+					g.establish(address(sessions + i))
+				}
+				if got := held(good[:sessions/2]); got != sessions/2 {
+					t.Errorf("%d of the older %d are in", got, sessions/2)
+				}
+				if got := held(good); got < sessions-41 || got > sessions-20 {
+					t.Errorf("%d of %d are left, want one less every 30 s at most", got, sessions)
+				}
+			})
+		})
+	}
+}
+
 // Neither local peers nor others have more than half of the sessions if the others want them.
 func TestGateHalves(t *testing.T) {
 	for _, sessions := range []int{2, 50, 125} {
@@ -222,17 +286,17 @@ func TestGateHalves(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					g := newGatehouse(t, sessions)
 					first := g.fill(formats[0], 200)
-					if len(first) != sessions {
-						t.Fatalf("%d are in at first, want %d", len(first), sessions)
+					if held(first) != sessions {
+						t.Fatalf("%d are in at first, want %d", held(first), sessions)
 					}
 					second := g.fill(formats[1], 200)
 					if a, b := held(first), held(second); a < sessions/2 || b < sessions/2 || a+b != sessions {
 						t.Errorf("%d of the first and %d of the others are in, want half of %d each", a, b, sessions)
 					}
-					evicted := sessions - held(first)
+					others := held(second)
 					g.fill(formats[0], 200) // must not go on for ever
-					if now := sessions - held(first); now != evicted || held(second) != len(second) {
-						t.Errorf("%d were evicted, then %d, and %d of the others", evicted, now, len(second)-held(second))
+					if now := held(second); now != others {
+						t.Errorf("%d of the others were in, then %d", others, now)
 					}
 				})
 			})
