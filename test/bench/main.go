@@ -25,6 +25,7 @@ var scenarios = []scenario{
 	{"ping", (*bench).ping},
 	{"connect", (*bench).connects},
 	{"idle", (*bench).idle},
+	{"inbound", (*bench).inbound},
 	{"stalled", (*bench).stalled},
 	{"library", (*bench).library},
 }

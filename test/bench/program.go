@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,9 +16,10 @@ import (
 
 // program is a running process that relays sessions.
 type program struct {
-	cmd  *exec.Cmd
-	addr string // its SOCKS5 address
-	proc *process.Process
+	cmd   *exec.Cmd
+	addr  string // its SOCKS5 address
+	peers string // where it takes peers in, with --inbound
+	proc  *process.Process
 }
 
 // bench is the state that all scenarios share.
@@ -91,11 +93,20 @@ func (b *bench) startProxy(flags ...string) (*program, error) {
 	for until := time.Now().Add(10 * time.Second); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
 		text, _ := os.ReadFile(log.Name())
 		for line := range strings.Lines(string(text)) {
-			var event struct{ Msg, Addr string }
-			if json.Unmarshal([]byte(line), &event) == nil && event.Msg == "listening" {
-				p.addr = event.Addr
-				return p, nil
+			var event struct {
+				Msg, Addr string
+				Inbound   bool
 			}
+			switch {
+			case json.Unmarshal([]byte(line), &event) != nil || event.Msg != "listening":
+			case event.Inbound:
+				p.peers = event.Addr
+			default:
+				p.addr = event.Addr
+			}
+		}
+		if p.addr != "" && (p.peers != "" || !slices.Contains(flags, "--inbound")) {
+			return p, nil
 		}
 	}
 	p.stop()
