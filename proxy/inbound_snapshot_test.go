@@ -110,7 +110,7 @@ func TestInboundSnapshot(t *testing.T) {
 	now = e.until("its end", func(s proxy.Snapshot) bool {
 		return len(s.Inbound.Closed) == 1 && strings.Contains(e.logs.text(), `"session closed"`)
 	})
-	if c := now.Inbound.Closed[0]; !c.Inbound || c.Source == "" || c.Client != node || c.Reason != "the node closed the connection" || len(now.Closed) != 0 {
+	if c := now.Inbound.Closed[0]; !c.Inbound || c.Source == "" || c.Client != node || c.Reason != "the node closed the connection" || c.Hint != "" || len(now.Closed) != 0 {
 		t.Errorf("got %+v", c)
 	}
 	lines := slices.DeleteFunc(e.logs.all(), func(l logLine) bool { return l["level"] == "DEBUG" })
@@ -118,7 +118,7 @@ func TestInboundSnapshot(t *testing.T) {
 		t.Fatalf("got %v", lines)
 	}
 	for i, msg := range []string{"session opened", "session closed"} {
-		if l := lines[i]; l["msg"] != msg || l["inbound"] != true || l["peer"] != s.Dest || l["node"] != node || l["source"] != s.Source || l["client"] != nil || l["dest"] != nil || l["transport"] != "v2" {
+		if l := lines[i]; l["msg"] != msg || l["inbound"] != true || l["peer"] != s.Dest || l["node"] != node || l["source"] != s.Source || l["client"] != nil || l["dest"] != nil || l["transport"] != "v2" || l["hint"] != nil {
 			t.Errorf("got %v", l)
 		}
 	}

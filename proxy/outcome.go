@@ -140,7 +140,10 @@ func (s *session) explain(why *refusal, err error, redacted bool) (reason, hint 
 		if redacted {
 			err = redact(err)
 		}
-		return why.explain(err, s.shown.Network), s.server.hint(Failure{Kind: why.kind, Inbound: true, Err: err})
+		if s.up.Bytes.Load() == 0 { // a node that has sent something is up, and may close a connection
+			hint = s.server.hint(Failure{Kind: why.kind, Inbound: true, Err: err})
+		}
+		return why.explain(err, s.shown.Network), hint
 	}
 	f := Failure{Kind: why.kind, Dest: s.shown.Dest, V1: s.dialer.MayFallBack(s.shown.Dest), NotOverlay: s.notOverlay(err)}
 	var negotiation *socks.NegotiationError
