@@ -153,16 +153,25 @@ func (s *Subject) node(ctx context.Context, in Inbound) Result {
 	d := net.Dialer{Timeout: askTimeout}
 	conn, err := d.DialContext(ctx, in.Node.Network, in.Node.Address)
 	if err != nil {
-		return Result{name, Failed, fmt.Sprintf("%v: cannot connect to the node: %v", in.Node, reason(err)), "start it, and let it listen there, in v1: Bitcoin Core has bind=127.0.0.1:8334, btcd listen=127.0.0.1:8334"}
+		return Result{name, Failed, fmt.Sprintf("%v: cannot connect to the node: %v", in.Node, reason(err)), "start it, and let it listen there, in v1" + nodeSettings(in.Node.Network, in.Node.Address)}
 	}
 	conn.Close()
 	if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok && tcp.IP.IsLoopback() {
 		if public := alsoAt(ctx, tcp.Port); public != "" {
 			return Result{name, Warning, fmt.Sprintf("%v: the node accepts connections, also on %s, where other machines may reach it in plaintext", in.Node, public),
-				"let it listen on a loopback address only: Bitcoin Core has bind=127.0.0.1:8334, btcd listen=127.0.0.1:8334"}
+				"let it listen on a loopback address only" + nodeSettings(in.Node.Network, in.Node.Address)}
 		}
 	}
 	return Result{name, OK, in.Node.String() + ": the node accepts connections", ""}
+}
+
+// nodeSettings says which settings let nodes listen at an address, if it is one of a socket that
+// they can have.
+func nodeSettings(network, address string) string {
+	if network != "tcp" {
+		return ""
+	}
+	return fmt.Sprintf(": Bitcoin Core has bind=%[1]s, btcd listen=%[1]s", address)
 }
 
 // alsoAt returns where on this machine, besides loopback, something listens on a port, or "".
