@@ -180,7 +180,7 @@ func TestInboundActivated(t *testing.T) {
 		{"a:b:inbound", "", `for peers, which no --inbound takes`},
 		{"a:inbound:c", "--inbound systemd:inbound=" + twoAddr + regtest, "--inbound: the node " + twoAddr + " is this proxy's own listener"},
 		{"a:inbound:c", "--inbound systemd:inbound=" + oneAddr + regtest, "--inbound: the node " + oneAddr + " is this proxy's own listener"},
-		{"a:inbound:c", "--inbound-source none --inbound systemd:inbound=127.0.0.1:9", `--inbound-network: required, because the port of ` + twoAddr},
+		{"a:inbound:c", "--inbound-source none --inbound systemd:inbound=127.0.0.1:9", `--inbound-network: required, because ` + twoAddr},
 	} {
 		p := start(c.names, c.flags)
 		if err := p.ended(); err == nil || p.cmd.ProcessState.ExitCode() != 2 {

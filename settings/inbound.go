@@ -125,7 +125,7 @@ func (s *Settings) InboundMagic(address string) ([4]byte, error) {
 			return n.Magic, nil
 		}
 	}
-	return [4]byte{}, s.Invalid("inbound-network", fmt.Errorf("required, because the port of %s is not the default one of a network; must be %s, or a magic in eight hexadecimal digits",
+	return [4]byte{}, s.Invalid("inbound-network", fmt.Errorf("required, because %s does not have the default port of a network; must be %s, or a magic in eight hexadecimal digits",
 		address, strings.Join(transport.NetworkNames(), ", ")))
 }
 
@@ -148,7 +148,7 @@ func (s *Settings) checkDuplicates() error {
 			switch {
 			case !overlap(in.Listen, other.spec):
 			case other.setting == "inbound":
-				return s.Invalid("inbound", fmt.Errorf("%s and %s overlap; each node needs its own address", other.spec, in.Listen))
+				return s.Invalid("inbound", fmt.Errorf("%s and %s overlap; each --inbound needs its own address, and [::] includes 0.0.0.0", other.spec, in.Listen))
 			default:
 				return s.Invalid("inbound", fmt.Errorf("%s overlaps %s of --%s; peers need their own address", in.Listen, other.spec, other.setting))
 			}
