@@ -128,14 +128,14 @@ func TestNodeDown(t *testing.T) {
 }
 
 // nodeEnds runs a session with a played node, which ends for that reason; the node's connection was
-// closed.
+// closed. The hint is not that it is down.
 func nodeEnds(t *testing.T, in proxy.Inbound, reason string) {
 	t.Helper()
 	e := start(t, &proxy.Server{})
 	turnedAway(t, e.inFront(in))
 	now := e.until("the end", func(s proxy.Snapshot) bool { return len(s.Inbound.Closed) == 1 })
-	if o := now.Inbound.Closed[0]; !strings.Contains(o.Reason, reason) {
-		t.Errorf("the session ended because %q, want %q", o.Reason, reason)
+	if o := now.Inbound.Closed[0]; !strings.Contains(o.Reason, reason) || !strings.Contains(o.Hint, "see the node's log") {
+		t.Errorf("the session ended because %q, hint %q; want %q", o.Reason, o.Hint, reason)
 	}
 }
 

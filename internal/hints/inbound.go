@@ -22,8 +22,8 @@ var ofPeer = map[string]string{
 func peer(f proxy.Failure) string {
 	var node *inbound.NodeError
 	switch {
-	case errors.As(f.Err, new(*v1v2.EndError)):
-		return "" // the node was connected to
+	case f.Kind == proxy.KindNode && errors.As(f.Err, new(*v1v2.EndError)):
+		return "see the node's log; it may be full, be on another network than --inbound-network, or have banned the source address; or it is not a Bitcoin node"
 	case !errors.As(f.Err, &node):
 	case errors.As(node, new(*inbound.PublicNodeError)):
 		return "name another NODE in --inbound"
