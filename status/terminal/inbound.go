@@ -12,7 +12,7 @@ import (
 
 // refusalWords are what the line about inbound sessions calls the kinds of refusals.
 var refusalWords = map[string]string{
-	proxy.KindScanner:      "scanners",
+	proxy.KindScanner:      "from scanners",
 	proxy.KindV1Refused:    "without v2",
 	proxy.KindOtherNetwork: "of another network",
 	proxy.KindInboundLimit: "over a limit",

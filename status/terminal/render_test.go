@@ -307,7 +307,7 @@ No peer can come in: cannot connect to the node at 127.0.0.1:8334: connection re
 -> check that the node is running
 1 encrypted (v2), 0 plaintext (v1), 0 passed through, 33 failed
 bip324-proxy 1.2.3 on 127.0.0.1:1324, [::1]:1324, up 3h12m, at 2026-09-01 15:12:10
-inbound on 0.0.0.0:8333 -> node 127.0.0.1:8334: 1 of 125 sessions, 40 opened, 2 without VERSION yet; refused: 2 while the node was down, 3 without v2, 1000 scanners
+inbound on 0.0.0.0:8333 -> node 127.0.0.1:8334: 1 of 125 sessions, 40 opened, 2 without VERSION yet; refused: 2 while the node was down, 3 without v2, 1000 from scanners
 
 The last connections that failed:
 15:11:50  <- 203.0.113.8:50000: cannot connect to the node at 127.0.0.1:8334: connection refused (2 times since 15:10:00)
