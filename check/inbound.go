@@ -11,10 +11,14 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"syscall"
 	"time"
 
 	"bip324proxy/inbound"
+	"bip324proxy/internal/errno"
+	"bip324proxy/internal/hints"
 	"bip324proxy/internal/listen"
+	"bip324proxy/proxy"
 	"bip324proxy/transport"
 	"bip324proxy/transport/fallback"
 	"bip324proxy/v1v2"
@@ -147,13 +151,18 @@ func (s *Subject) inboundV1(ctx context.Context, in Inbound, address listen.Addr
 	return result(OK, "it refuses v1, and sends nothing", "")
 }
 
-// node checks whether the node behind a listener accepts connections, from this machine only.
+// node checks whether the node behind a listener accepts connections, as from a peer, and
+// from this machine only.
 func (s *Subject) node(ctx context.Context, in Inbound) Result {
 	const name = "node"
-	d := net.Dialer{Timeout: askTimeout}
-	conn, err := d.DialContext(ctx, in.Node.Network, in.Node.Address)
+	conn, _, err := in.Node.Dial(ctx, netip.Addr{})
 	if err != nil {
-		return Result{name, Failed, fmt.Sprintf("%v: cannot connect to the node: %v", in.Node, reason(err)), "start it, and let it listen there, in v1" + nodeSettings(in.Node.Network, in.Node.Address)}
+		hint := hints.For(proxy.Failure{Kind: proxy.KindNode, Inbound: true, Err: err})
+		if errno.Is(err, errno.ECONNREFUSED, syscall.ENOENT) {
+			hint = "start it, and let it listen there, in v1" + nodeSettings(in.Node.Network, in.Node.Address)
+		}
+		why := errors.Unwrap(err) // of *inbound.NodeError
+		return Result{name, Failed, fmt.Sprintf("%v: cannot connect to the node: %v", in.Node, reason(why)), hint}
 	}
 	conn.Close()
 	if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok && tcp.IP.IsLoopback() {

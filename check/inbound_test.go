@@ -94,6 +94,22 @@ func TestInboundSkipped(t *testing.T) {
 	}
 }
 
+// The node is connected to as a peer's session is: not at a public address, and from the source.
+func TestInboundNodeAsPeer(t *testing.T) {
+	r := new(Subject).node(within(t), Inbound{Node: tcpNode("224.0.0.1:8333")})
+	if r.State != Failed || !strings.Contains(r.What, "is a public address") {
+		t.Errorf("got %+v", r)
+	}
+	node := tcpNode(testkit.Serve(t, silent))
+	var err error
+	if node.Source, err = inbound.ParseSource("198.18.0.0/15", node); err != nil { // needs a route
+		t.Fatal(err)
+	}
+	if r := new(Subject).node(within(t), Inbound{Node: node}); r.State != Failed || !strings.Contains(r.Hint, "--inbound-source") {
+		t.Errorf("from an address that this machine does not have: got %+v", r)
+	}
+}
+
 // A node that other machines can reach takes plaintext from them.
 func TestInboundNodeExposed(t *testing.T) {
 	l, err := net.Listen("tcp", "0.0.0.0:0")
