@@ -25,7 +25,7 @@ const (
 	ErrTooManyOfAddress = Error("its address has too many sessions")
 	ErrTooManyOfNetwork = Error("its network has too many sessions")
 	ErrFull             = Error("the limit of inbound sessions is reached")
-	ErrEvicted          = Error("evicted for a peer of another network: the limit of inbound sessions is reached")
+	ErrEvicted          = Error("evicted for another peer: the limit of inbound sessions is reached")
 )
 
 const (
@@ -53,6 +53,7 @@ const (
 type Gate struct {
 	mu          sync.Mutex
 	rates       connectRates
+	logged      logRates
 	sessions    int
 	pending     crowd
 	established crowd
@@ -71,7 +72,7 @@ type Place struct {
 // NewGate returns a Gate for that many sessions.
 func NewGate(sessions int) *Gate {
 	turns := func() *rate.Limiter { return rate.NewLimiter(rate.Every(turnover), 1) }
-	return &Gate{sessions: sessions, rates: newConnectRates(), localTurnover: turns(), remoteTurnover: turns()}
+	return &Gate{sessions: sessions, rates: newConnectRates(), logged: newLogRates(), localTurnover: turns(), remoteTurnover: turns()}
 }
 
 // Enter returns a place for a peer that was accepted, or an Error. For a newer peer evict may
@@ -147,6 +148,14 @@ func (g *Gate) replaceable(newcomer *Place) *Place {
 		return nil
 	}
 	return young[rand.IntN(len(young))]
+}
+
+// MayLog reports whether the log is to have lines about the peer's session, and counts it if
+// so: strangers can begin and end sessions without end.
+func (p *Place) MayLog() bool {
+	p.gate.mu.Lock()
+	defer p.gate.mu.Unlock()
+	return p.gate.logged.allow(p.networks)
 }
 
 // Leave gives the place back.

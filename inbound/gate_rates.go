@@ -20,6 +20,11 @@ const (
 	// Half of the burst is kept for new groups, so that a flood from many does not keep out
 	// the others.
 	secondsOfNew = 10
+
+	// loggedPerMinute and burstLogged limit the sessions that the log has lines about, and
+	// loggedOfGroup and burstOfGroup those of one network group.
+	loggedPerMinute, burstLogged = 6, 250
+	loggedOfGroup, burstOfGroup  = 1, 30
 )
 
 // connectRates limits how often peers connect.
@@ -51,4 +56,23 @@ func (r *connectRates) allow(from networks) bool {
 	}
 	const whole = burst * rateInAll / 2
 	return (isNew || own.Tokens() > whole/2) && own.Allow() || other.Tokens() > whole*3/4 && other.Allow()
+}
+
+// logRates limits the sessions that the log has lines about.
+type logRates struct {
+	all    *rate.Limiter
+	groups *rates.Limiters
+}
+
+func newLogRates() logRates {
+	return logRates{
+		all:    rate.NewLimiter(loggedPerMinute/60.0, burstLogged),
+		groups: rates.New(loggedOfGroup/60.0, burstOfGroup),
+	}
+}
+
+// allow reports whether one more session is within the rates. Those that a group has too many
+// of take nothing from others.
+func (r *logRates) allow(from networks) bool {
+	return (from.local || r.groups.Allow(from.group)) && r.all.Allow()
 }

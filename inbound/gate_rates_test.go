@@ -70,6 +70,54 @@ func TestGateRates(t *testing.T) {
 	}
 }
 
+// However many sessions strangers begin, few have lines in the log, and one network takes those
+// of no other.
+func TestGateLogs(t *testing.T) {
+	for name, c := range map[string]struct {
+		flood func(int) string
+		most  int // in an hour
+		other int // of 5 peers of another network at the end
+	}{
+		"address":     {func(int) string { return "66.6.6.6" }, 30 + 60, 5},
+		"/16":         {func(i int) string { return fmt.Sprintf("66.6.%d.1", i%250) }, 30 + 60, 5},
+		"many groups": {func(i int) string { return fmt.Sprintf("%d.%d.1.1", 20+i%100, i/100%250) }, 250 + 6*60, 0},
+		"local":       {func(int) string { return "127.0.0.1" }, 250 + 6*60, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := NewGate(125)
+				mayLog := func(address string) bool {
+					p, err := g.Enter(netip.MustParseAddr(address), func(error) {})
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer p.Leave()
+					return p.MayLog()
+				}
+				logged := 0
+				for i := range 7200 {
+					if mayLog(c.flood(i)) {
+						logged++
+					}
+					time.Sleep(time.Second / 2)
+				}
+				if logged < c.most-1 || logged > c.most {
+					t.Errorf("%d sessions have lines, want %d", logged, c.most)
+				}
+				other := 0
+				for range 5 {
+					if mayLog("8.8.8.8") {
+						other++
+					}
+				}
+				if other < c.other {
+					t.Errorf("%d of 5 of another network have lines, want %d", other, c.other)
+				}
+			})
+		})
+	}
+}
+
 // What a connection of a flood costs.
 func BenchmarkGateFlood(b *testing.B) {
 	g := NewGate(125)

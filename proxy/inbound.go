@@ -32,6 +32,7 @@ type inboundPeer struct {
 	socket *stream.Socket
 	addr   netip.Addr
 	place  *inbound.Place
+	quiet  bool // the lines about the session are at slog.LevelDebug
 }
 
 const (

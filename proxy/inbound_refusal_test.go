@@ -46,7 +46,7 @@ func TestInboundKindsAndWords(t *testing.T) {
 		{&inbound.NodeError{Node: "node:8333", Err: new(inbound.PublicNodeError)}, KindNode, true, "public address"},
 		{inbound.ErrFull, KindInboundFull, false, "the limit of inbound sessions is reached"},
 		{inbound.ErrTooOften, KindInboundLimit, false, inbound.ErrTooOften.Error()},
-		{inbound.ErrEvicted, KindInboundLimit, false, "evicted for a peer of another network"},
+		{inbound.ErrEvicted, KindInboundLimit, false, "evicted for another peer"},
 		{&transport.HandshakeError{Received: 16, Err: transport.ErrV1Peer}, KindV1Refused, false, "the peer speaks v1: it sent a VERSION of mainnet"},
 		{&transport.HandshakeError{Received: 16, First: []byte("\x0b\x11\x09\x07version\x00\x00\x00\x00\x00"), Err: transport.ErrV1OtherNetwork}, KindOtherNetwork, false, "on another network than mainnet: testnet3"},
 		{&transport.HandshakeError{Received: 4, Err: errNoVersion}, KindScanner, false, "did not complete the v2 handshake in time: it sent 4 bytes"},

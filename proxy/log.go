@@ -25,11 +25,29 @@ func (s *session) logOpen(transport string, more ...any) {
 	if s.shown.Plaintext() {
 		level = slog.LevelWarn
 	}
-	s.server.log().Log(context.Background(), level, "session opened", append(args, more...)...)
+	s.limitLines()
+	s.server.log().Log(context.Background(), s.lineLevel(level), "session opened", append(args, more...)...)
 	for _, logEarly := range s.early {
 		logEarly()
 	}
 	s.early = nil
+}
+
+// limitLines decides whether a peer's session has lines in the log.
+func (s *session) limitLines() {
+	if s.peer == nil || s.peer.place.MayLog() {
+		return
+	}
+	s.peer.quiet = true
+	s.server.logFolded("quiet sessions", slog.LevelInfo, nil, "more peers come in than the log has lines for; the others' sessions are logged at level debug", "inbound", true)
+}
+
+// lineLevel returns the level of a line about an open session.
+func (s *session) lineLevel(level slog.Level) slog.Level {
+	if s.peer != nil && s.peer.quiet {
+		return slog.LevelDebug
+	}
+	return level
 }
 
 // transportAttrs returns the attributes that say how an open session reaches its peer.
@@ -60,7 +78,7 @@ func (s *session) logOutcome(o Outcome, err error) {
 			"bytes_to_peer", t.BytesToPeer,
 			"bytes_to_client", t.BytesToClient,
 			"dropped", t.Dropped)
-		s.server.log().Info("session closed", append(args, s.droppedFor()...)...)
+		s.server.log().Log(context.Background(), s.lineLevel(slog.LevelInfo), "session closed", append(args, s.droppedFor()...)...)
 	} else if err != nil { // else a question was answered
 		s.server.log().Log(context.Background(), s.logLevel(o, err), "session refused", append(args, s.droppedFor()...)...)
 	}
@@ -174,7 +192,7 @@ func (s *session) logDropped(direction string, d v1v2.Dropped) {
 	} else if d.Reason != v1v2.Empty {
 		args = append(args, "type", d.Type.Quoted())
 	}
-	s.server.log().Log(context.Background(), level, "message dropped; more of its kind in this session are only counted", args...)
+	s.server.log().Log(context.Background(), s.lineLevel(level), "message dropped; more of its kind in this session are only counted", args...)
 }
 
 // droppedFor returns the attribute with how many messages the session dropped by reason,

@@ -167,7 +167,7 @@ func TestInboundEviction(t *testing.T) {
 			eventually(t, "the node has these peers only", func() bool { return node.now.Load() == int64(left+honest) })
 			evicted := 0
 			for _, line := range p.out.all() {
-				if strings.Contains(line, `"session closed"`) && strings.Contains(line, "evicted for a peer of another network") {
+				if strings.Contains(line, `"session closed"`) && strings.Contains(line, "evicted for another peer") {
 					evicted++
 				}
 			}

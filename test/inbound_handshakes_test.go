@@ -150,7 +150,7 @@ func TestInboundHandshakesFromTypeScript(t *testing.T) {
 func takeIn(t *testing.T, n int, initiate func(t *testing.T, inbound string)) {
 	t.Helper()
 	node := listenNode(t)
-	p := startProxy(t, "--inbound", "127.0.0.1:0="+node.Addr().String(), "--inbound-network", "mainnet")
+	p := startProxy(t, "--inbound", "127.0.0.1:0="+node.Addr().String(), "--inbound-network", "mainnet", "--log-level", "debug")
 	inbound := p.await(t, "listening for peers", func(e event) bool { return e.Msg == "listening" && e.Inbound }).Addr
 	initiate(t, inbound)
 	pace := time.NewTicker(inboundPace)
@@ -230,7 +230,7 @@ func TestInboundHandshakesFromCore(t *testing.T) {
 	n := handshakes()
 	core := startBitcoind(t, "initiator", "-listen=0", "-connect=0", "-v2transport=1")
 	node := listenNode(t)
-	p := startInbound(t, node.Addr().String())
+	p := startInbound(t, node.Addr().String(), "--log-level", "debug")
 	pace := time.NewTicker(inboundPace)
 	defer pace.Stop()
 	for i := range n {
