@@ -25,7 +25,7 @@ const (
 	ErrTooManyOfAddress = Error("its address has too many sessions")
 	ErrTooManyOfNetwork = Error("its network has too many sessions")
 	ErrFull             = Error("the limit of inbound sessions is reached")
-	ErrEvicted          = Error("evicted for another peer: the limit of inbound sessions is reached")
+	ErrEvicted          = Error("evicted for another peer: the limit of inbound sessions, or of its network, is reached")
 )
 
 const (
@@ -103,31 +103,28 @@ func (p *Place) Establish() error {
 	if !g.pending.remove(p) {
 		return p.err
 	}
+	var victim *Place
 	if !p.local {
-		ofAddress, ofGroup := 0, 0
-		for _, each := range g.established {
-			if each.address == p.address {
-				ofAddress++
-			}
-			if each.group == p.group {
-				ofGroup++
-			}
-		}
-		switch {
-		case ofAddress >= maxOfAddress:
+		ofGroup := g.established.where(func(each *Place) bool { return each.group == p.group })
+		ofAddress := ofGroup.where(func(each *Place) bool { return each.address == p.address })
+		if len(ofAddress) >= maxOfAddress {
 			return ErrTooManyOfAddress
-		case ofGroup >= max(g.sessions/groupShare, 1):
-			return ErrTooManyOfNetwork
+		}
+		if len(ofGroup) >= max(g.sessions/groupShare, 1) {
+			if victim = ofGroup.yieldsNearby(p); victim == nil {
+				return ErrTooManyOfNetwork
+			}
 		}
 	}
-	if len(g.established) >= g.sessions {
-		victim := g.established.yields(p)
-		if victim == nil {
+	if victim == nil && len(g.established) >= g.sessions {
+		if victim = g.established.yields(p); victim == nil {
 			victim = g.replaceable(p)
 		}
 		if victim == nil {
 			return ErrFull
 		}
+	}
+	if victim != nil {
 		g.established.remove(victim)
 		victim.end(ErrEvicted)
 	}

@@ -70,6 +70,20 @@ func (c crowd) replaceable(newcomer *Place) crowd {
 	return young.where(func(p *Place) bool { return counts[p.group] > counts[newcomer.group] })
 }
 
+// yieldsNearby returns the one of c, the newcomer's network group, whose session ends for the
+// newcomer's as the group has no more: the youngest of the /24 or /48 with the most. It is nil
+// if the newcomer's would have as many.
+func (c crowd) yieldsNearby(newcomer *Place) *Place {
+	youngestFirst := slices.Clone(c)
+	slices.Reverse(youngestFirst)
+	most := youngestFirst.ofMost(nearby)
+	own := c.where(func(p *Place) bool { return p.nearby == newcomer.nearby })
+	if len(most) <= len(own)+1 {
+		return nil
+	}
+	return most[0]
+}
+
 // localYields reports whether a local peer has to yield to the newcomer, or another: one of
 // those that have more than their half, else one of the newcomer's.
 func (c crowd) localYields(newcomer *Place) bool {

@@ -140,6 +140,43 @@ func TestGateEvictsForOthers(t *testing.T) {
 	}
 }
 
+// Neither do those of one /24 or /48 keep out others of their network group.
+func TestGateEvictsForNeighbours(t *testing.T) {
+	for name, c := range map[string]struct {
+		first, others string
+		in            int // of 20 others
+	}{
+		"a /24":             {"66.6.6.%d", "66.6.%d.7", 14},
+		"a /48":             {"2001:db8:6:%x::1", "2001:db8:%x::1", 14},
+		"others of its /24": {"66.6.6.%d", "66.6.6.%d", 0},
+		"others of one /24": {"66.6.6.%d", "66.6.7.%d", 7},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newGatehouse(t, 125)
+				first := g.fill(c.first, 200)
+				if len(first) != 15 {
+					t.Fatalf("%d of the first are in, want 15", len(first))
+				}
+				var others []*guest
+				for i := range 20 {
+					if peer, err := g.establish(fmt.Sprintf(c.others, 100+i)); err == nil {
+						others = append(others, peer)
+					} else if err != ErrTooManyOfNetwork {
+						t.Errorf("number %d: %v", i+1, err)
+					}
+				}
+				if held(others) != c.in || held(first) != 15-c.in {
+					t.Errorf("%d others are in, and %d of the first; want %d, and the rest of 15", held(others), held(first), c.in)
+				}
+				if c.in > 0 && first[0].end != nil {
+					t.Error("the oldest had to go")
+				}
+			})
+		})
+	}
+}
+
 // The one that goes is the youngest of the network group with the most.
 func TestGateEvictsTheYoungest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
