@@ -12,16 +12,40 @@ import (
 // inboundPace is the time between two peers that come in: the proxy takes 100 a second.
 const inboundPace = 11 * time.Millisecond
 
-// inbound measures peers that come in, in a proxy of its own: sessions that close as soon as the VERSIONs have been
-// exchanged, and idle ones.
+// inbound compares sessions of peers that come in with as many of clients, opened at the same pace: idle ones, after a
+// message each way, and ones that close at once.
 func (b *bench) inbound() ([]row, error) {
 	connects, sessions := b.size(2_000), b.size(1_000)
-	proxy, err := b.startProxy("--inbound", "127.0.0.1:0="+b.v1.addr, "--inbound-network", "regtest",
-		"--inbound-sessions", fmt.Sprint(sessions+1))
-	if err != nil {
-		return nil, err
+	var kib, us [2]float64
+	for i := range kib {
+		proxy, err := b.startProxy("--inbound", "127.0.0.1:0="+b.v1.addr, "--inbound-network", "regtest",
+			"--inbound-sessions", fmt.Sprint(sessions+1))
+		if err != nil {
+			return nil, err
+		}
+		defer proxy.stop()
+		open := func() (client, peer end, err error) { return path{proxy, b.v2}.talk() }
+		if i == 1 {
+			open = func() (client, peer end, err error) {
+				peer, err = comeIn(proxy.peers)
+				if err != nil {
+					return nil, nil, err
+				}
+				return <-b.v1.ends, peer, nil
+			}
+		}
+		if kib[i], us[i], err = paced(proxy, open, sessions, connects); err != nil {
+			return nil, err
+		}
 	}
-	defer proxy.stop()
+	return []row{
+		{what: fmt.Sprintf("%d idle inbound sessions", sessions), unit: "resident KiB each", got: kib[1], limit: kib[0], of: "(outbound)"},
+		{what: "inbound connect, 90 a second", unit: "CPU µs", got: us[1], limit: us[0], of: "(outbound)"},
+	}, nil
+}
+
+// paced returns the memory of an idle session, and the CPU time of one that closes at once.
+func paced(p *program, open func() (client, peer end, err error), sessions, connects int) (kib, us float64, err error) {
 	var ends []end
 	closeAll := func() {
 		for _, e := range ends {
@@ -32,37 +56,46 @@ func (b *bench) inbound() ([]row, error) {
 	defer closeAll()
 	enter := func() error {
 		time.Sleep(inboundPace)
-		peer, err := comeIn(proxy.peers)
+		client, peer, err := open()
 		if err != nil {
-			return err
+			return fmt.Errorf("after %d sessions: %w", len(ends)/2, err)
 		}
-		ends = append(ends, peer, <-b.v1.ends)
+		ends = append(ends, client, peer)
 		return nil
 	}
 	if err := enter(); err != nil { // the first session also allocates shared state
-		return nil, err
+		return 0, 0, err
 	}
-	empty := settled(proxy)
+	empty := settled(p)
 	for range sessions {
 		if err := enter(); err != nil {
-			return nil, fmt.Errorf("after %d sessions: %w", len(ends)/2, err)
+			return 0, 0, err
 		}
 	}
-	each := (settled(proxy) - empty) / float64(sessions) / (1 << 10)
+	kib = (settled(p) - empty) / float64(sessions) / (1 << 10)
 	closeAll()
 	time.Sleep(time.Second)
-	before := proxy.cpu()
+	before := p.cpu()
 	for range connects {
 		if err := enter(); err != nil {
-			return nil, err
+			return 0, 0, err
 		}
 		closeAll()
 	}
-	used := proxy.cpu() - before
-	return []row{
-		{what: fmt.Sprintf("%d idle inbound sessions", sessions), unit: "resident KiB each", got: each},
-		{what: "inbound connect, one at a time", unit: "CPU µs", got: used / float64(connects) * 1e6},
-	}, nil
+	return kib, (p.cpu() - before) / float64(connects) * 1e6, nil
+}
+
+// talk opens a session in which the client has sent a message after its VERSION.
+func (p path) talk() (client, peer end, err error) {
+	c, err := p.greet(512)
+	if err != nil {
+		return nil, nil, err
+	}
+	peer = <-p.to.ends
+	if err := c.send(traffic{{"ping", make([]byte, 8)}}, 1); err != nil {
+		return nil, nil, err
+	}
+	return c, peer, peer.receive(1)
 }
 
 // comeIn connects a peer to the proxy's listener for peers, and exchanges VERSIONs.
