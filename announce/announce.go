@@ -37,11 +37,11 @@ func parse(text string) (netip.AddrPort, error) {
 	case err != nil:
 		return addr, errors.New("not an IP address and a port")
 	case ip.Zone() != "":
-		return addr, errors.New("a zone means something on this machine only")
+		return addr, errors.New("a zone is valid on this machine only")
 	case ip.IsUnspecified(), ip.IsMulticast(), ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-		return addr, fmt.Errorf("%v is not the address of one machine", ip)
+		return addr, fmt.Errorf("%v is not a unicast address", ip)
 	case addr.Port() == 0:
-		return addr, errors.New("port 0 cannot be connected to")
+		return addr, errors.New("port 0 is invalid")
 	}
 	return netip.AddrPortFrom(ip, addr.Port()), nil
 }

@@ -30,11 +30,11 @@ func TestParse(t *testing.T) {
 		"203.0.113.7":          "not an IP address and a port",
 		"node.example:8333":    "not an IP address and a port",
 		"203.0.113.7:0":        "port 0",
-		"0.0.0.0:8333":         "0.0.0.0 is not the address of one machine",
-		"[::]:8333":            ":: is not the address of one machine",
-		"[::ffff:0.0.0.0]:1":   "0.0.0.0 is not the address of one machine",
-		"224.0.0.1:8333":       "224.0.0.1 is not the address of one machine",
-		"255.255.255.255:8333": "255.255.255.255 is not the address of one machine",
+		"0.0.0.0:8333":         "0.0.0.0 is not a unicast address",
+		"[::]:8333":            ":: is not a unicast address",
+		"[::ffff:0.0.0.0]:1":   "0.0.0.0 is not a unicast address",
+		"224.0.0.1:8333":       "224.0.0.1 is not a unicast address",
+		"255.255.255.255:8333": "255.255.255.255 is not a unicast address",
 		"[fe80::1%eth0]:8333":  "zone",
 	} {
 		if _, err := Parse([]string{"203.0.113.7:8333", text}); err == nil || !strings.Contains(err.Error(), want) {

@@ -41,7 +41,7 @@ func (s *Subject) inbound(ctx context.Context, in Inbound) []Result {
 	ctx, cancel := context.WithTimeout(ctx, 4*askTimeout)
 	defer cancel()
 	if in.Activated {
-		return []Result{{"inbound", Skipped, in.Address + ": systemd has its address", "run check with that address: --inbound HOST:PORT=" + in.Node.String()}, s.node(ctx, in)}
+		return []Result{{"inbound", Skipped, in.Address + ": systemd opens it", "run check with that address: --inbound HOST:PORT=" + in.Node.String()}, s.node(ctx, in)}
 	}
 	address, err := listen.Parse(in.Address)
 	switch {
@@ -101,7 +101,7 @@ func (s *Subject) inboundV2(ctx context.Context, in Inbound, address listen.Addr
 	}
 	id := v2.SessionID()
 	v2.Wipe()
-	who := "other machines can reach it, as far as firewalls and routers let them"
+	who := "other machines can reach it, if firewalls and routers allow it"
 	if address.Network == "unix" || !isPublic(in.Address) {
 		who = "only programs on this machine can reach it, such as Tor"
 	}
@@ -136,15 +136,15 @@ func (s *Subject) inboundV1(ctx context.Context, in Inbound, address listen.Addr
 	const other = "the running proxy has other settings, or another program is listening there; compare bip324-proxy status"
 	switch mode := s.Policy.InboundV1; {
 	case n > 0:
-		return result(Failed, "it answers in plaintext before it has a VERSION, as bip324-proxy does not", "another program is listening there, perhaps the node itself")
+		return result(Failed, "it answers in plaintext before it has a VERSION; bip324-proxy does not", "another program is listening there, perhaps the node itself")
 	case !open && err != io.EOF:
 		return result(Failed, fmt.Sprintf("the connection broke: %v", reason(err)), "see the proxy's log")
 	case open && mode == fallback.Never, open && mode == fallback.Overlay && !local:
 		return result(Failed, "it accepts v1, which --inbound-v1 "+mode.String()+" forbids", other)
 	case open && mode == fallback.Overlay:
-		return result(OK, "v1 is allowed from loopback addresses, as Tor's connections and this one; from others it is refused", "the network below encrypts it only if these connections are Tor's")
+		return result(OK, "v1 is allowed from loopback addresses, which Tor and this check use; from others it is refused", "the connections are encrypted only if Tor makes them")
 	case open:
-		return result(Warning, "v1 is allowed: peers that do not speak v2 are connected in plaintext", "to refuse them, set --inbound-v1 never")
+		return result(Warning, "v1 is allowed: connections of peers without v2 are plaintext", "to refuse them, set --inbound-v1 never")
 	case mode == fallback.Always, mode == fallback.Overlay && local:
 		return result(Warning, "it refuses v1, which --inbound-v1 "+mode.String()+" allows here", other)
 	}

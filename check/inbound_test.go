@@ -51,8 +51,8 @@ func TestInbound(t *testing.T) {
 		says  []string
 	}{
 		"strict":              {startInbound(t, fallback.Never, node), fallback.Never, node, true, []string{speaks, "ok inbound_v1 ADDR: it refuses v1, and sends nothing", there}},
-		"overlay":             {startInbound(t, fallback.Overlay, node), fallback.Overlay, node, true, []string{speaks, "ok inbound_v1 ADDR: v1 is allowed from loopback addresses, as Tor's connections and this one; from others it is refused", there}},
-		"always":              {startInbound(t, fallback.Always, node), fallback.Always, node, true, []string{speaks, "warning inbound_v1 ADDR: v1 is allowed: peers that do not speak v2 are connected in plaintext", "set --inbound-v1 never", there}},
+		"overlay":             {startInbound(t, fallback.Overlay, node), fallback.Overlay, node, true, []string{speaks, "ok inbound_v1 ADDR: v1 is allowed from loopback addresses, which Tor and this check use; from others it is refused", there}},
+		"always":              {startInbound(t, fallback.Always, node), fallback.Always, node, true, []string{speaks, "warning inbound_v1 ADDR: v1 is allowed: connections of peers without v2 are plaintext", "set --inbound-v1 never", there}},
 		"always, not known":   {startInbound(t, fallback.Always, node), fallback.Never, node, false, []string{speaks, "failed inbound_v1 ADDR: it accepts v1, which --inbound-v1 never forbids", there}},
 		"strict, not known":   {startInbound(t, fallback.Never, node), fallback.Always, node, true, []string{speaks, "warning inbound_v1 ADDR: it refuses v1, which --inbound-v1 always allows here", there}},
 		"no node":             {startInbound(t, fallback.Never, nobody), fallback.Never, nobody, false, []string{speaks, "refuses v1", "failed node ADDR: cannot connect to the node: connection refused"}},

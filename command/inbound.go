@@ -60,7 +60,7 @@ func takeInbound(s *settings.Settings, activated []listen.ActivatedListener, all
 			taken[socket.Name] = true
 		}
 		if all[i].inbound == nil && socket.Name == usualInboundName {
-			return s.Invalid("inbound", fmt.Errorf("systemd passes the socket %v for peers, which no --inbound takes; "+
+			return s.Invalid("inbound", fmt.Errorf("systemd passes the socket %v for peers, which no --inbound uses; "+
 				"add systemd:%s=NODE with the node's address, such as 127.0.0.1:8334, or disable the .socket unit", socket.Addr(), usualInboundName))
 		}
 	}
@@ -96,6 +96,6 @@ func (s *service) adviseInbound() {
 		s.log.Info("announce-v2 is not set, so Bitcoin Core's automatic connections to the node will not use v2; set it to the address where peers reach --inbound")
 	}
 	if now.Policy.InboundV1 == fallback.Always {
-		s.log.Warn("peers without v2 come in as plaintext v1; to refuse them, set inbound-v1 to never", "inbound_v1", now.InboundV1)
+		s.log.Warn("peers without v2 are accepted in plaintext v1; to refuse them, set inbound-v1 to never", "inbound_v1", now.InboundV1)
 	}
 }

@@ -69,7 +69,7 @@ func TestInboundAdvice(t *testing.T) {
 		p.next(t, "listening")
 		handshake(t, p.next(t, "listening")["addr"].(string))
 		text := p.stop(t)
-		if got := [2]bool{strings.Contains(text, "announce-v2 is not set"), strings.Contains(text, "peers without v2 come in as plaintext v1")}; got != want {
+		if got := [2]bool{strings.Contains(text, "announce-v2 is not set"), strings.Contains(text, "peers without v2 are accepted in plaintext v1")}; got != want {
 			t.Errorf("%s: got %v, want %v:\n%s", flags, got, want, text)
 		}
 	}
@@ -176,8 +176,8 @@ func TestInboundActivated(t *testing.T) {
 
 	for _, c := range []struct{ names, flags, says string }{
 		{"a:b:c", "--inbound systemd:inbound=127.0.0.1:9" + regtest, `--inbound: systemd passes no socket named "inbound"; start its .socket unit, which needs FileDescriptorName=inbound, before the service`},
-		{"a:inbound:c", "--inbound systemd:a=127.0.0.1:9" + regtest, `--inbound: systemd passes the socket ` + twoAddr + ` for peers, which no --inbound takes; add systemd:inbound=NODE`},
-		{"a:b:inbound", "", `for peers, which no --inbound takes`},
+		{"a:inbound:c", "--inbound systemd:a=127.0.0.1:9" + regtest, `--inbound: systemd passes the socket ` + twoAddr + ` for peers, which no --inbound uses; add systemd:inbound=NODE`},
+		{"a:b:inbound", "", `for peers, which no --inbound uses`},
 		{"a:inbound:c", "--inbound systemd:inbound=" + twoAddr + regtest, "--inbound: the node " + twoAddr + " is this proxy's own listener"},
 		{"a:inbound:c", "--inbound systemd:inbound=" + oneAddr + regtest, "--inbound: the node " + oneAddr + " is this proxy's own listener"},
 		{"a:inbound:c", "--inbound-source none --inbound systemd:inbound=127.0.0.1:9", `--inbound-network: required, because ` + twoAddr},

@@ -20,12 +20,12 @@ type Error string
 func (e Error) Error() string { return string(e) }
 
 const (
-	ErrTooOften         = Error("its address connects too often, or its network or all peers together do")
-	ErrTooManyPending   = Error("too many connections have not sent a VERSION yet")
+	ErrTooOften         = Error("too many connections a second from its address, its network or all peers")
+	ErrTooManyPending   = Error("too many connections without a VERSION")
 	ErrTooManyOfAddress = Error("its address has too many sessions")
 	ErrTooManyOfNetwork = Error("its network has too many sessions")
-	ErrFull             = Error("the limit of inbound sessions is reached")
-	ErrEvicted          = Error("evicted for another peer: the limit of inbound sessions, or of its network, is reached")
+	ErrFull             = Error("all inbound sessions are in use")
+	ErrEvicted          = Error("evicted for another peer: all inbound sessions, or those of its network, are in use")
 )
 
 const (

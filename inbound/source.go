@@ -41,8 +41,8 @@ var sourceRanges = []netip.Prefix{
 }
 
 // costOfNone ends errors that leave none as the choice.
-const costOfNone = "; with none the node sees all peers come from one address: one that misbehaves makes bcoin and btcd ban " +
-	"all of them for 24 h, and gocoin accepts one peer at a time; Bitcoin Core is safe"
+const costOfNone = "; with none, the node sees all peers at one address: if one misbehaves, bcoin and btcd ban " +
+	"all of them for 24 h; gocoin accepts one peer at a time; Bitcoin Core is unaffected"
 
 // ParseSource returns the Source of the setting auto, none or PREFIX for a node; none for one
 // on a unix socket, which sees no addresses. The error says what to write instead.
@@ -65,23 +65,23 @@ func ParseSource(setting string, node *Node) (*Source, error) {
 	case err != nil:
 		return nil, fmt.Errorf("%q is invalid; must be auto, none or a PREFIX such as 198.18.0.0/15", setting)
 	case prefix != prefix.Masked():
-		return nil, fmt.Errorf("%q has bits after the prefix; write %s", setting, prefix.Masked())
+		return nil, fmt.Errorf("%q has host bits set; write %s", setting, prefix.Masked())
 	case prefix.Addr().BitLen()-prefix.Bits() < minHostBits:
-		return nil, fmt.Errorf("%q has too few addresses; write one with at least %d more bits, as in /%d",
+		return nil, fmt.Errorf("%q has too few addresses; must have at least %d host bits, as in /%d",
 			setting, minHostBits, prefix.Addr().BitLen()-minHostBits)
 	case !slices.ContainsFunc(sourceRanges, func(r netip.Prefix) bool { return r.Contains(prefix.Addr()) && r.Bits() <= prefix.Bits() }):
-		return nil, fmt.Errorf("%q has addresses that nodes take for public ones, and would announce; write one within 127.0.0.0/8, 198.18.0.0/15, fd00::/8 or a private network", setting)
+		return nil, fmt.Errorf("%q has addresses that nodes treat as public and would announce; must be within 127.0.0.0/8, 198.18.0.0/15, fd00::/8 or a private network", setting)
 	case node.Network == "unix":
 		return nil, nil
 	}
 	if ip, _, ok := node.literal(); ok {
 		switch {
 		case ip.Is4() != prefix.Addr().Is4():
-			return nil, fmt.Errorf("%q is not of the address family of the node at %s; write one that is", setting, node)
+			return nil, fmt.Errorf("%q is not of the address family of the node at %s; write a PREFIX that is", setting, node)
 		case prefix.Contains(ip) && !ip.IsLoopback():
-			return nil, fmt.Errorf("%q has the address of the node at %s; write one that has not", setting, node)
+			return nil, fmt.Errorf("%q contains the address of the node at %s; write a PREFIX that does not", setting, node)
 		case prefix.Addr().IsLoopback() && !ip.IsLoopback():
-			return nil, fmt.Errorf("%q is for nodes on this machine only, and %s is not; write a PREFIX that the node routes to this machine", setting, node)
+			return nil, fmt.Errorf("%q is only for a node on this machine, and %s is not; write a PREFIX that the node routes to this machine", setting, node)
 		}
 	}
 	return newSource(prefix), nil

@@ -147,15 +147,15 @@ func TestParseSource(t *testing.T) {
 		{"198.18.0.0/25", tcp("127.0.0.1:8334"), "", "as in /24"},
 		{"fd00::/121", tcp("[::1]:8334"), "", "as in /120"},
 		{"fd00::/8", tcp("127.0.0.1:8334"), "", "not of the address family"},
-		{"10.99.0.0/16", tcp("10.99.0.2:8334"), "", "has the address of the node"},
-		{"127.128.0.0/9", tcp("10.99.0.2:8334"), "", "for nodes on this machine only"},
+		{"10.99.0.0/16", tcp("10.99.0.2:8334"), "", "contains the address of the node"},
+		{"127.128.0.0/9", tcp("10.99.0.2:8334"), "", "only for a node on this machine"},
 		{"198.18.0.0/15", unix, "none", ""},
-		{"240.0.0.0/4", unix, "", "take for public"},
-		{"240.0.0.0/4", tcp("127.0.0.1:8334"), "", "take for public"},
-		{"2002::/16", tcp("[::1]:8334"), "", "take for public"},
-		{"8.0.0.0/8", tcp("127.0.0.1:8334"), "", "take for public"},
-		{"0.0.0.0/0", tcp("127.0.0.1:8334"), "", "take for public"},
-		{"10.0.0.0/7", tcp("127.0.0.1:8334"), "", "take for public"},
+		{"240.0.0.0/4", unix, "", "treat as public"},
+		{"240.0.0.0/4", tcp("127.0.0.1:8334"), "", "treat as public"},
+		{"2002::/16", tcp("[::1]:8334"), "", "treat as public"},
+		{"8.0.0.0/8", tcp("127.0.0.1:8334"), "", "treat as public"},
+		{"0.0.0.0/0", tcp("127.0.0.1:8334"), "", "treat as public"},
+		{"10.0.0.0/7", tcp("127.0.0.1:8334"), "", "treat as public"},
 	} {
 		s, err := ParseSource(c.setting, c.node)
 		switch {

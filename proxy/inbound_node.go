@@ -27,7 +27,7 @@ func (s *Server) ownNode(node *inbound.Node) error {
 }
 
 // cannotConnect is the line about a node that is down.
-const cannotConnect = "cannot connect to the node; peers are not let in"
+const cannotConnect = "cannot connect to the node; inbound peers are refused"
 
 // logNode logs what an attempt to connect to a node, which err ended, has changed: once that
 // it cannot be reached, and once that it can again.

@@ -44,7 +44,7 @@ func TestInboundKindsAndWords(t *testing.T) {
 		{&v1v2.EndError{Side: v1v2.ClientSide, Err: errUnacknowledged}, KindNode, true, "the node does not acknowledge data"},
 		{&inbound.NodeError{Node: "127.0.0.1:8333", Err: errOwnNode}, KindNode, true, "the node of --inbound is the proxy itself"},
 		{&inbound.NodeError{Node: "node:8333", Err: new(inbound.PublicNodeError)}, KindNode, true, "public address"},
-		{inbound.ErrFull, KindInboundFull, false, "the limit of inbound sessions is reached"},
+		{inbound.ErrFull, KindInboundFull, false, "all inbound sessions are in use"},
 		{inbound.ErrTooOften, KindInboundLimit, false, inbound.ErrTooOften.Error()},
 		{inbound.ErrEvicted, KindInboundLimit, false, "evicted for another peer"},
 		{&transport.HandshakeError{Received: 16, Err: transport.ErrV1Peer}, KindV1Refused, false, "the peer speaks v1: it sent a VERSION of mainnet"},

@@ -58,7 +58,7 @@ func (s *Settings) checkWithoutInbound() error {
 func (s *Settings) parseInbound(pair string) (l InboundListener, err error) {
 	i := strings.LastIndexByte(pair, '=') // ADDRESS may have options
 	if i < 0 {
-		return l, s.Invalid("inbound", fmt.Errorf("%q is not ADDRESS=NODE; write 0.0.0.0:8333=127.0.0.1:8334", pair))
+		return l, s.Invalid("inbound", fmt.Errorf("%q is invalid; must be ADDRESS=NODE, such as 0.0.0.0:8333=127.0.0.1:8334", pair))
 	}
 	l.Listen = pair[:i]
 	if l.Node, err = parseNode(pair[i+1:]); err != nil {
@@ -70,7 +70,7 @@ func (s *Settings) parseInbound(pair string) (l InboundListener, err error) {
 	if name, ok := strings.CutPrefix(l.Listen, activatedPrefix); ok {
 		l.Activated = name
 		if name == "" || strings.Contains(name, ":") {
-			return l, s.Invalid("inbound", fmt.Errorf("%q is not the name of a socket; write systemd:NAME, with the NAME in FileDescriptorName=NAME of the .socket unit", l.Listen))
+			return l, s.Invalid("inbound", fmt.Errorf("%q is invalid; must be systemd:NAME, where the .socket unit has FileDescriptorName=NAME", l.Listen))
 		}
 		if s.inboundNetwork != "" { // else the port of the socket decides
 			l.Magic, err = s.InboundMagic("")
@@ -94,7 +94,7 @@ func (s *Settings) parseInbound(pair string) (l InboundListener, err error) {
 func parseNode(text string) (*inbound.Node, error) {
 	if path, ok := strings.CutPrefix(text, "unix:"); ok {
 		if path == "" || strings.Contains(path, "?") {
-			return nil, fmt.Errorf("the node %q is not the path of a socket; write unix:/PATH, without options", text)
+			return nil, fmt.Errorf("the node %q is invalid; must be unix:/PATH, without options", text)
 		}
 		return &inbound.Node{Network: "unix", Address: path}, nil
 	}
@@ -103,7 +103,7 @@ func parseNode(text string) (*inbound.Node, error) {
 	case err != nil:
 		return nil, fmt.Errorf("the node %q is invalid; write IP:PORT, NAME:PORT or unix:/PATH, such as 127.0.0.1:8334", text)
 	case addr.IP.IsUnspecified():
-		return nil, fmt.Errorf("the node %s is no address to connect to; write the one that it listens on, such as 127.0.0.1:%d", text, addr.Port)
+		return nil, fmt.Errorf("the node %s is not an address to connect to; write the one that the node listens on, such as 127.0.0.1:%d", text, addr.Port)
 	}
 	node := &inbound.Node{Network: "tcp", Address: addr.String()}
 	return node, node.Check()

@@ -41,7 +41,7 @@ func TestCheckInbound(t *testing.T) {
 	for mode, want := range map[string][2]string{
 		"never":   {"ok", "it refuses v1, and sends nothing"},
 		"overlay": {"ok", "v1 is allowed from loopback addresses"},
-		"always":  {"warning", "v1 is allowed: peers that do not speak v2 are connected in plaintext"},
+		"always":  {"warning", "v1 is allowed: connections of peers without v2 are plaintext"},
 	} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()

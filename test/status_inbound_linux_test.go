@@ -49,16 +49,16 @@ func TestStatusPageInbound(t *testing.T) {
 		tab.until(fmt.Sprintf(`document.getElementById(%q)?.textContent.includes(%q)`, id, what))
 	}
 	says("headline", "Yes. All 3 connections through this proxy are encrypted.")
-	says("detail", "No peer can come in: Cannot connect to the node at 127.0.0.1:8334: connection refused.Check that the node is running.")
+	says("detail", "No peer can connect: Cannot connect to the node at 127.0.0.1:8334: connection refused.Check that the node is running.")
 	says("opened-v2", "1,201 since the start")
 	says("refused", "12")
 	says("session-rows", "203.0.113.3:50000/Satoshi:30.0.0/← inbound")
 	says("session-rows", "127.0.0.1:8334the node; it sees 127.130.7.3:41234")
-	says("refusal-rows", "The node did not take the connection")
+	says("refusal-rows", "The node did not accept the connection")
 	says("closed-rows", "The node closed the connection")
 	says("inbound-facts", "0.0.0.0:8333 → node 127.0.0.1:8334 (mainnet)")
 	says("inbound-facts", "2 of at most 125; 3 connections have sent no VERSION yet")
-	says("inbound-facts", "98,765: no v2 handshake and VERSION: port scanners, as a rule\n321: peers without v2, refused\n12:")
+	says("inbound-facts", "98,765: no v2 handshake and VERSION: mostly port scanners\n321: peers without v2, refused\n12:")
 
 	choose := func(direction, want string) {
 		t.Helper()

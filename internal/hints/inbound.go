@@ -12,9 +12,9 @@ import (
 
 // ofPeer has what the user can do about a peer's session, or several, that failed in one way.
 var ofPeer = map[string]string{
-	proxy.KindNode:         "check that the node is running and listens where --inbound says (Bitcoin Core: bind=127.0.0.1:8334); until then no peer can come in",
-	proxy.KindInboundFull:  "if the node accepts more, run with a higher --inbound-sessions",
-	proxy.KindV1Refused:    "nothing was sent in plaintext; with --announce-v2 newer nodes learn to come in with v2; to let v1 peers in, in plaintext, run with --inbound-v1 always",
+	proxy.KindNode:         "check that the node is running and listens where --inbound says (Bitcoin Core: bind=127.0.0.1:8334); until then inbound peers are refused",
+	proxy.KindInboundFull:  "if the node accepts more peers, run with a higher --inbound-sessions",
+	proxy.KindV1Refused:    "nothing was sent in plaintext; --announce-v2 tells newer nodes to use v2; to accept v1 peers, in plaintext, run with --inbound-v1 always",
 	proxy.KindOtherNetwork: "if many peers are on that network, check --inbound-network",
 }
 
@@ -26,7 +26,7 @@ func peer(f proxy.Failure) string {
 		return "see the node's log; it may be full, be on another network than --inbound-network, or have banned the source address; or it is not a Bitcoin node"
 	case !errors.As(f.Err, &node):
 	case errors.As(node, new(*inbound.PublicNodeError)):
-		return "name another NODE in --inbound"
+		return "write a NODE on loopback or a private network in --inbound"
 	case node.Source != nil && errno.Is(node, errno.EADDRNOTAVAIL, errno.EINVAL):
 		return fmt.Sprintf("this machine does not have the addresses of --inbound-source, or cannot connect to the node from them; run, as root: ip route add local %s dev lo", node.Source)
 	case errno.Is(node, errno.EMFILE):

@@ -73,7 +73,7 @@ function percent(share) {
 
 function shares(list, report) {
 	const sum = (outcome, part) => list.filter(o => !outcome || o.outcome === outcome).reduce((n, o) => n + o[part], 0);
-	const which = report.inbound ? "outbound " : ""; // those that come in have a panel
+	const which = report.inbound ? "outbound " : ""; // inbound ones have a panel
 	return `Of ${words.count(sum("", "count"), which + "connection", which + "connections")} ${percent(sum("v1", "share"))} fell back to v1, and ${percent(sum("refused", "share"))} failed.`;
 }
 
@@ -138,8 +138,8 @@ function used(memory) { return `${mib(memory.taken_bytes)} of ${mib(memory.size_
 
 const withoutV2 = {
 	never: "refused, and nothing is sent to them: --inbound-v1 is never",
-	overlay: "only within Tor or CJDNS: --inbound-v1 is overlay",
-	always: "come in, in plaintext: --inbound-v1 is always",
+	overlay: "accepted only from Tor or CJDNS: --inbound-v1 is overlay",
+	always: "accepted in plaintext: --inbound-v1 is always",
 };
 
 export function inbound(report) {
@@ -150,12 +150,12 @@ export function inbound(report) {
 	const announced = words.setting(report, "announce-v2");
 	text($("inbound-count"), words.count(report.live.inbound, "session", "sessions"));
 	pairs($("inbound-facts"), [
-		["Peers come in", lines(all.listeners.map(l => `${l.address} → node ${l.node} (${l.network})`)) || "nowhere: shutting down"],
-		["The node sees them from", lines(all.listeners.map(l => l.source === "none" ? `${l.node}: one address for all, so that it may ban all for one` : l.source && `${l.node}: addresses in ${l.source}`)) || "a unix socket"],
+		["Listening on", lines(all.listeners.map(l => `${l.address} → node ${l.node} (${l.network})`)) || "nowhere: shutting down"],
+		["The node sees them from", lines(all.listeners.map(l => l.source === "none" ? `${l.node}: one address for all peers; a node that bans one bans all` : l.source && `${l.node}: addresses in ${l.source}`)) || "a unix socket"],
 		["Peers without v2", withoutV2[all.v1] || all.v1],
-		["Announced to speak v2", announced?.length ? lines([].concat(announced)) : "nothing, so that Bitcoin Core's automatic connections do not use v2: see --announce-v2"],
+		["Announced with v2", announced?.length ? lines([].concat(announced)) : "nothing, so Bitcoin Core's automatic connections do not use v2: set --announce-v2"],
 		["Sessions", `${words.number(report.live.inbound)} of at most ${words.number(all.max_sessions)}` + (all.pending ? `; ${words.count(all.pending, "connection has", "connections have")} sent no VERSION yet` : "")],
-		["Since the start", lines([`${words.number(all.opened.v2)} on v2, ${words.number(all.opened.v1)} on v1`, all.evicted && `${words.number(all.evicted)} ended for peers of other networks`])],
+		["Since the start", lines([`${words.number(all.opened.v2)} on v2, ${words.number(all.opened.v1)} on v1`, all.evicted && `${words.number(all.evicted)} evicted for peers of other networks`])],
 		["Refused", lines(refused.map(([kind, n]) => `${words.number(n)}: ${words.inboundRefusals[kind] || kind}`)) || "none"],
 		["v2 handshakes", average(all.handshakes)],
 		["Memory for large messages", used(all.message_memory)],

@@ -127,7 +127,7 @@ function updateEnded(row, e, report) {
 }
 
 // endedKey returns the key that an ended session and its repetitions share.
-const endedKey = e => [e.first, e.kind, e.transport, e.inbound ? "" : e.dest].join(" "); // of peers that come in the port differs
+const endedKey = e => [e.first, e.kind, e.transport, e.inbound ? "" : e.dest].join(" "); // the port of an inbound peer differs each time
 
 const ended = { peer: e => e.dest || "", when: e => Date.parse(e.time), what };
 const exposed = ["v1", "passthrough", "overlay", "v2"]; // the most exposed first

@@ -22,12 +22,12 @@ export const refusals = {
 };
 
 export const inboundRefusals = {
-	node: "the node did not take the connection",
+	node: "the node did not accept the connection",
 	inbound_full: "all inbound sessions were in use",
 	inbound_limit: "too many or too frequent connections",
 	v1_refused: "peers without v2, refused",
-	other_network: "nodes of another network",
-	scanner: "no v2 handshake and VERSION: port scanners, as a rule",
+	other_network: "peers of another network",
+	scanner: "no v2 handshake and VERSION: mostly port scanners",
 	stopping: "proxy was shutting down",
 	other: "other",
 };
@@ -176,7 +176,7 @@ function trouble(report, open) {
 // detail returns the lines below the answer, one idea each: first what is wrong, followed by what to
 // do about it, marked todo; then the others.
 export function detail(report) {
-	const live = report.live, lines = [], fallback = setting(report, "v1-fallback"), comesInPlain = report.inbound?.v1 === "always";
+	const live = report.live, lines = [], fallback = setting(report, "v1-fallback"), acceptsV1 = report.inbound?.v1 === "always";
 	const open = live.v2 + live.v1 + live.passthrough, plain = live.v1 > live.v1_overlay, [wrong, hint] = trouble(report, open);
 	const say = (...said) => lines.push(...said.filter(Boolean).map(said => ({ said })));
 	const todo = said => said && lines.push({ said, todo: true });
@@ -188,11 +188,11 @@ export function detail(report) {
 	todo(hint);
 	if (plain) {
 		say("Anyone on the path can read the plaintext connections.");
-		if (!comesInPlain || fallback !== "never") todo(fallback && `Set --v1-fallback to never to refuse them; it is ${fallback}.`);
-		if (comesInPlain) todo("Set --inbound-v1 to never to refuse peers that come in without v2; it is always.");
+		if (!acceptsV1 || fallback !== "never") todo(fallback && `Set --v1-fallback to never to refuse them; it is ${fallback}.`);
+		if (acceptsV1) todo("Set --inbound-v1 to never to refuse inbound peers without v2; it is always.");
 	}
 	if (report.inbound?.failing?.kind === "node") {
-		say("No peer can come in: " + sentence(report.inbound.failing.reason));
+		say("No peer can connect: " + sentence(report.inbound.failing.reason));
 		todo(sentence(report.inbound.failing.hint));
 	}
 	if (live.passthrough > 0) {
@@ -213,7 +213,7 @@ export function detail(report) {
 	if (live.pending > 0) say(number(live.pending) + " connecting.");
 	if (fallback === "never" && !plain) say("Traffic from v1 clients is encrypted or not sent at all: --v1-fallback is never.");
 	if (fallback === "always" && !plain) say("Connections to peers without v2 are in plaintext, because --v1-fallback is always" + (report.opened.v1 ? `: ${number(report.opened.v1)} since the start.` : "."));
-	if (comesInPlain && !plain) say("Peers without v2 come in, in plaintext, because --inbound-v1 is always.");
+	if (acceptsV1 && !plain) say("Inbound peers without v2 are accepted in plaintext, because --inbound-v1 is always.");
 	if (live.v2 > 0) say("Encryption does not authenticate the peer: compare session ids at both ends to rule out a man in the middle.");
 	if (open > 0) say((report.inbound ? "Not shown: connections past this proxy, such as those to" : "Not shown: inbound connections to your node, and") + " peers on this machine or the local network, which Bitcoin Core connects to without a proxy.");
 	return lines;

@@ -303,7 +303,7 @@ func TestRenderInbound(t *testing.T) {
 	wantLines(t, Render(r, Screen{}), `
 Is my Bitcoin traffic encrypted?
 Yes: 1 encrypted, none in plaintext.
-No peer can come in: cannot connect to the node at 127.0.0.1:8334: connection refused
+No peer can connect: cannot connect to the node at 127.0.0.1:8334: connection refused
 -> check that the node is running
 1 encrypted (v2), 0 plaintext (v1), 0 passed through, 33 failed
 bip324-proxy 1.2.3 on 127.0.0.1:1324, [::1]:1324, up 3h12m, at 2026-09-01 15:12:10

@@ -45,7 +45,7 @@ func trouble(r *status.Report, width int) []string {
 	lines = append(lines, noConnection(r, width)...)
 	if in := r.Inbound; in != nil && in.Failing != nil && in.Failing.Kind == proxy.KindNode {
 		f := in.Failing
-		lines = append(lines, terminal.Advise("", "No peer can come in: "+f.Reason, f.Hint, width)...)
+		lines = append(lines, terminal.Advise("", "No peer can connect: "+f.Reason, f.Hint, width)...)
 	}
 	if verdict := r.Live.Encrypted(); verdict == status.Unknown || verdict == status.Partly && r.Live.V1 == r.Live.V1Overlay {
 		lines = append(lines, terminal.Advise("", "What passes through is the client's own v2 or another protocol; the proxy does not look into it.",
