@@ -1,5 +1,6 @@
-// Package announce sets NODE_P2P_V2 (BIP324) in what a node says about itself: where a proxy
-// speaks v2 for it, peers would otherwise not try. Nothing else of a message changes.
+// Package announce sets the service bit NODE_P2P_V2 (BIP324) where a node describes itself: if
+// a proxy speaks v2 for it, peers would otherwise not try v2. Nothing else of a message
+// changes.
 package announce
 
 import (
@@ -12,7 +13,8 @@ import (
 	"bip324proxy/v1v2"
 )
 
-// Addresses are those where v2 is spoken for the node. With none nothing is announced.
+// Addresses are those at which the proxy speaks v2 for the node. If there are none, nothing is
+// altered.
 type Addresses []netip.AddrPort
 
 // Parse parses addresses, each IP:PORT.
@@ -54,7 +56,7 @@ const (
 )
 
 // announced returns services with NODE_P2P_V2, if they are those of a node that serves
-// blocks: nobody looks for others, and services that are all 0 hide which program it is.
+// blocks: peers do not seek others, and a program with no services wants to blend in.
 func announced(services uint64) uint64 {
 	if services&(network|networkLimited) == 0 {
 		return services
@@ -140,7 +142,7 @@ func (a Addresses) alterAddr(payload []byte) []byte {
 	}
 	c := copied{of: payload}
 	for ; count > 0 && len(rest) >= size; count-- {
-		if a.have(netip.AddrFrom16([16]byte(rest[ip:])).Unmap(), rest[port:]) {
+		if a.contain(netip.AddrFrom16([16]byte(rest[ip:])).Unmap(), rest[port:]) {
 			c.setFixed(len(payload) - len(rest) + services)
 		}
 		rest = rest[size:]
@@ -162,7 +164,7 @@ func (a Addresses) alterAddrV2(payload []byte) []byte {
 			break
 		}
 		services := announced(e.services)
-		if services != e.services && a.have(e.ip, e.port) {
+		if services != e.services && a.contain(e.ip, e.port) {
 			from := len(payload) - len(rest) + len(entryTime{})
 			altered = append(altered, payload[done:from]...)
 			altered = appendCompactSize(altered, services)
@@ -176,8 +178,8 @@ func (a Addresses) alterAddrV2(payload []byte) []byte {
 	return append(altered, payload[done:]...)
 }
 
-// have reports whether the address is one of a; port is big-endian.
-func (a Addresses) have(ip netip.Addr, port []byte) bool {
+// contain reports whether the address is one of a; port is big-endian.
+func (a Addresses) contain(ip netip.Addr, port []byte) bool {
 	return slices.Contains(a, netip.AddrPortFrom(ip, binary.BigEndian.Uint16(port)))
 }
 

@@ -24,7 +24,7 @@ import (
 	"bip324proxy/v1v2"
 )
 
-// Inbound is a listener of the proxy where peers come in.
+// Inbound is a listener of the proxy for peers.
 type Inbound struct {
 	Address   string // HOST:PORT or unix:/PATH; or systemd:NAME
 	Activated bool   // the address is systemd's

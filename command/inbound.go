@@ -10,8 +10,8 @@ import (
 	"bip324proxy/transport/fallback"
 )
 
-// usualInboundName is the name of the socket of the packaged unit bip324-proxy-inbound.socket.
-const usualInboundName = "inbound"
+// inboundSocketName is the name of the socket of the packaged unit bip324-proxy-inbound.socket.
+const inboundSocketName = "inbound"
 
 // fewSessions are fewer than a node that makes connections may want.
 const fewSessions = 64
@@ -42,9 +42,9 @@ func announced(s *settings.Settings) string {
 	return strings.Join(all, ",")
 }
 
-// takeInbound lets peers in at those of the listeners from systemd that --inbound names. The
-// others are for clients.
-func takeInbound(s *settings.Settings, activated []listen.ActivatedListener, all []listener) (err error) {
+// assignInbound makes those of the listeners from systemd that --inbound names listeners for
+// peers. The others are for clients.
+func assignInbound(s *settings.Settings, activated []listen.ActivatedListener, all []listener) (err error) {
 	taken := make(map[string]bool)
 	for i, socket := range activated {
 		for _, in := range s.Inbound {
@@ -59,9 +59,9 @@ func takeInbound(s *settings.Settings, activated []listen.ActivatedListener, all
 			all[i].inbound = &in.Inbound
 			taken[socket.Name] = true
 		}
-		if all[i].inbound == nil && socket.Name == usualInboundName {
+		if all[i].inbound == nil && socket.Name == inboundSocketName {
 			return s.Invalid("inbound", fmt.Errorf("systemd passes the socket %v for peers, which no --inbound uses; "+
-				"add systemd:%s=NODE with the node's address, such as 127.0.0.1:8334, or disable the .socket unit", socket.Addr(), usualInboundName))
+				"add systemd:%s=NODE with the node's address, such as 127.0.0.1:8334, or disable the .socket unit", socket.Addr(), inboundSocketName))
 		}
 	}
 	for _, in := range s.Inbound {
@@ -86,7 +86,7 @@ func checkNodes(s *settings.Settings, all []listener) error {
 	return nil
 }
 
-// adviseInbound logs what peers will not do, and which of them speak plaintext.
+// adviseInbound logs which peers will not use v2, and whether peers may use plaintext.
 func (s *service) adviseInbound() {
 	now := s.settings()
 	if len(now.Inbound) == 0 {

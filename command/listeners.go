@@ -21,7 +21,7 @@ import (
 type listener struct {
 	net.Listener
 	peer      string         // its clients are connected to that peer; empty for SOCKS
-	inbound   *proxy.Inbound // its peers are let in to that node; nil for clients
+	inbound   *proxy.Inbound // nil: a listener for clients
 	openToAll bool           // it is a unix socket that any local user may connect to
 }
 
@@ -51,9 +51,9 @@ func socksAddresses(listeners []listener) *[]string {
 	return addresses
 }
 
-// openListeners opens the listeners of --listen, systemd, --peer and --inbound. Without --listen and
-// systemd it opens those of the default addresses that this machine has, one at least;
-// missing has the errors of the others.
+// openListeners opens the listeners of --listen, systemd, --peer and --inbound. Without
+// --listen and systemd it opens those of the default addresses that this machine has, one at
+// least; missing has the errors of the others.
 func openListeners(s *settings.Settings, o *opening) (all []listener, missing []error, err error) {
 	defer func() {
 		if err != nil {
@@ -67,7 +67,7 @@ func openListeners(s *settings.Settings, o *opening) (all []listener, missing []
 		all = append(all, listener{Listener: l.Listener})
 	}
 	if err == nil {
-		err = takeInbound(s, activated, all)
+		err = assignInbound(s, activated, all)
 	}
 	if err != nil {
 		return all, nil, err

@@ -1,5 +1,5 @@
-// Package inbound decides which peers may come in from the network, and as whom the node
-// behind sees them.
+// Package inbound limits the peers that connect from the network, and connects them to the
+// node, each from a source address of its own.
 //
 //	accept → Gate.Enter → handshake, VERSION → Place.Establish → Node.Dial → … → Place.Leave
 package inbound
@@ -14,7 +14,7 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Error is why a peer does not get in, or has to leave for another.
+// Error is why a peer is refused or evicted.
 type Error string
 
 func (e Error) Error() string { return string(e) }
@@ -42,14 +42,14 @@ const (
 	// has no fewer; local ones and others have a turn each.
 	turnover = 30 * time.Second
 
-	// groupShare is the part of the sessions, and of the rate, that a network group may
+	// groupShare divides the sessions, and the rate, into what one network group may
 	// have: an eighth.
 	groupShare = 8
 )
 
-// Gate limits the peers of all listeners. A peer without an address of its own, which comes
+// Gate limits the peers of all listeners. A peer without an address of its own, which connects
 // through Tor or a unix socket, is local: local peers share one half of what there is, and
-// the others the other half; either uses what the other leaves.
+// remote peers the other; either may use what the other leaves.
 type Gate struct {
 	mu          sync.Mutex
 	rates       connectRates
@@ -61,7 +61,7 @@ type Gate struct {
 	localTurnover, remoteTurnover *rate.Limiter
 }
 
-// Place is what a peer takes from when it is accepted until it leaves.
+// Place is a peer's share of a Gate's limits, from Enter until Leave.
 type Place struct {
 	gate *Gate
 	networks
@@ -86,7 +86,7 @@ func (g *Gate) Enter(peer netip.Addr, evict func(error)) (*Place, error) {
 		return nil, ErrTooOften
 	}
 	p := &Place{gate: g, networks: from, evict: evict}
-	if victim := g.pending.inTheWay(p); victim != nil {
+	if victim := g.pending.pendingVictim(p); victim != nil {
 		g.pending.remove(victim)
 		victim.end(ErrTooManyPending)
 	}
@@ -117,7 +117,7 @@ func (p *Place) Establish() error {
 		}
 	}
 	if victim == nil && len(g.established) >= g.sessions {
-		if victim = g.established.yields(p); victim == nil {
+		if victim = g.established.sessionVictim(p); victim == nil {
 			victim = g.replaceable(p)
 		}
 		if victim == nil {

@@ -10,10 +10,10 @@ import (
 // a hundred or a few; all that it does goes through all of them.
 type crowd []*Place
 
-// inTheWay returns the pending peer that has to go for a newcomer; nil if there is room.
+// pendingVictim returns the pending peer that has to go for a newcomer; nil if there is room.
 // Newcomers are not refused instead: then a few silent peers would keep out all others of
 // their network, or of the world. The oldest has had the most time to send its VERSION.
-func (c crowd) inTheWay(newcomer *Place) *Place {
+func (c crowd) pendingVictim(newcomer *Place) *Place {
 	if !newcomer.local {
 		nearby := c.where(func(p *Place) bool { return p.nearby == newcomer.nearby })
 		if len(nearby) >= maxPendingNearby {
@@ -32,10 +32,10 @@ func (c crowd) inTheWay(newcomer *Place) *Place {
 	return c.where(isRemote).ofMost(group).ofMost(nearby).ofMost(address)[0]
 }
 
-// yields returns the peer whose session ends for the newcomer's, as all are in use: the
+// sessionVictim returns the peer whose session ends for the newcomer's, as all are in use: the
 // youngest of the network group with the most, so that those who came first and fill it from
 // few networks keep nobody out. It is nil if the newcomer's group would have as many.
-func (c crowd) yields(newcomer *Place) *Place {
+func (c crowd) sessionVictim(newcomer *Place) *Place {
 	local, remote := c.where(isLocal), c.where(isRemote)
 	if c.localYields(newcomer) {
 		if newcomer.local {
@@ -54,8 +54,8 @@ func (c crowd) yields(newcomer *Place) *Place {
 	return most[0]
 }
 
-// replaceable returns the peers of which one may be replaced by the newcomer when nobody
-// yields. Those who came first, half of them all, stay, so that a flood does not drive out
+// replaceable returns the peers of which one may be replaced by the newcomer when nobody has to
+// make room. Those who came first, half of them all, stay, so that a flood does not drive out
 // everybody. The newcomer's group must not become bigger than the one's that goes.
 func (c crowd) replaceable(newcomer *Place) crowd {
 	alike := c.where(func(p *Place) bool { return p.local == newcomer.local })

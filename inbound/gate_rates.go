@@ -11,7 +11,7 @@ const (
 	// at once.
 	ratePerAddress, burstPerAddress = 2, 10
 
-	// rateInAll limits the connections of all peers a second; burst seconds' worth may come
+	// rateInAll limits the connections of all peers a second; burst seconds' worth are allowed
 	// at once. A handshake takes half a millisecond of a processor.
 	rateInAll = 100
 	burst     = 2

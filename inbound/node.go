@@ -25,7 +25,7 @@ const (
 	backOffMin, backOffMax = time.Second, 30 * time.Second
 )
 
-// Node is the node that peers are let in to.
+// Node is the node behind a listener for peers.
 type Node struct {
 	Network string  // "tcp" or "unix"
 	Address string  // HOST:PORT, or the path of a socket
@@ -121,7 +121,7 @@ func (e *NodeError) Error() string {
 }
 func (e *NodeError) Unwrap() error { return e.Err }
 
-// Down returns a *NodeError while the node is not to be dialed because that has just failed,
+// Down returns the *NodeError of the last attempt while the Node backs off,
 // else nil.
 func (n *Node) Down() error {
 	n.mu.Lock()
@@ -132,7 +132,7 @@ func (n *Node) Down() error {
 	return nil
 }
 
-// Attempt is what dialing the node has changed.
+// Attempt is what a call of Dial has changed.
 type Attempt struct {
 	Down bool          // the node was up, or not dialed yet, and this attempt failed
 	Back time.Duration // the attempt succeeded after the node was down for that long
@@ -154,7 +154,7 @@ func (n *Node) Dial(ctx context.Context, peer netip.Addr) (net.Conn, Attempt, er
 	return conn, n.end(nil, true), nil
 }
 
-// begin begins an attempt, unless it is too early for one.
+// begin begins an attempt, or returns the last failure if it is too early for one.
 func (n *Node) begin() error {
 	if err := n.Down(); err != nil {
 		return err
@@ -168,7 +168,7 @@ func (n *Node) begin() error {
 	return nil
 }
 
-// end notes how an attempt ended; counts is whether that says something about the node.
+// end records how an attempt ended; counts is false if that says nothing about the node.
 func (n *Node) end(failure *NodeError, counts bool) (changed Attempt) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

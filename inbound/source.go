@@ -12,7 +12,7 @@ import (
 	"syscall"
 )
 
-// Source chooses the address that the node sees a peer come from: as long as the process
+// Source chooses the address that the node sees for a peer: as long as the process
 // runs, a peer keeps its own, and most of it is the same for peers of one network group. So
 // a node that bans by address bans one peer. Nil leaves the address to the system, which
 // gives all peers the same: then the node bans all of them for one.
@@ -24,12 +24,12 @@ type Source struct {
 // minHostBits is the least length of the part of an address that Source chooses.
 const minHostBits = 8
 
-// loopbackSources are the addresses of auto: half of those that Linux has without any
+// loopbackSources are the addresses of auto: half of those that Linux has without
 // setup, away from 127.0.0.1.
 var loopbackSources = netip.MustParsePrefix("127.128.0.0/9")
 
-// sourceRanges are what a PREFIX must be in. A node takes others for public addresses: it
-// would tell a peer that this is the peer's own, and the peer would announce it.
+// sourceRanges are the networks that a PREFIX must be within. A node takes others for public
+// addresses: it would tell a peer that this is the peer's own, and the peer would announce it.
 var sourceRanges = []netip.Prefix{
 	netip.MustParsePrefix("127.0.0.0/8"),
 	netip.MustParsePrefix("10.0.0.0/8"),
@@ -40,7 +40,7 @@ var sourceRanges = []netip.Prefix{
 	netip.MustParsePrefix("fd00::/8"),
 }
 
-// costOfNone ends errors that leave none as the choice.
+// costOfNone ends errors that suggest none.
 const costOfNone = "; with none, the node sees all peers at one address: if one misbehaves, bcoin and btcd ban " +
 	"all of them for 24 h; gocoin accepts one peer at a time; Bitcoin Core is unaffected"
 
@@ -101,7 +101,7 @@ func (s *Source) String() string {
 	return s.prefix.String()
 }
 
-// Addr returns the address for a peer: two thirds of its bits after the prefix are by the
+// Addr returns the source address for a peer: two thirds of its bits after the prefix are by the
 // peer's network group, the others by its address. Peers on loopback (Tor, for one) and
 // those without an address are unknown: each call returns a random one, so that a ban of
 // one does not concern the others.
@@ -138,7 +138,7 @@ func (s *Source) hash(p netip.Prefix) (sum [sha256.Size]byte) {
 	return sum
 }
 
-// sourceGroup returns what addresses of one operator mostly have in common.
+// sourceGroup returns the network group of an address: /16, or /32 of IPv6.
 func sourceGroup(ip netip.Addr) netip.Prefix {
 	bits := 16
 	if ip.Is6() {

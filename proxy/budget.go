@@ -12,8 +12,8 @@ type budget struct {
 	tally    tally
 }
 
-// newBudget returns a budget of that many sessions and handshakes that compute at a time, with
-// memory for large messages, for sessions with these kinds of refusals.
+// newBudget returns a budget of that many sessions and turns: handshakes that compute at a
+// time; with memory for large messages, for sessions with these kinds of refusals.
 func newBudget(sessions int, memory *transport.Memory, turns int, kinds []string) budget {
 	return budget{
 		max:      sessions,

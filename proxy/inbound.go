@@ -17,7 +17,7 @@ import (
 	"bip324proxy/v1v2"
 )
 
-// Inbound is where a listener's peers are let in: to one node, on one network, and to nothing
+// Inbound is what the peers of a listener reach: one node, on one network, and nothing
 // else.
 type Inbound struct {
 	Node  *inbound.Node
@@ -26,7 +26,7 @@ type Inbound struct {
 	replyTimeout time.Duration // of tests; 0 is nodeReplyTimeout
 }
 
-// inboundPeer is what only the session of a peer has.
+// inboundPeer is the part of a session that only an inbound one has.
 type inboundPeer struct {
 	Inbound
 	socket *stream.Socket
@@ -53,15 +53,16 @@ const (
 
 var errNoVersion = plainError("the peer did not send a VERSION in time")
 
-// ServeInbound takes peers in on l until Shutdown, Close or a permanent error: it speaks
+// ServeInbound accepts peers on l until Shutdown, Close or a permanent error: it speaks
 // BIP324 with them, as the responder, and v1 with the node. It closes l. The error is never
 // nil.
 func (s *Server) ServeInbound(l net.Listener, in Inbound) error {
-	return s.serve(l, listener{node: &in}, func(conn net.Conn) (tell func()) { return s.letIn(conn, in) })
+	return s.serve(l, listener{node: &in}, func(conn net.Conn) (tell func()) { return s.acceptPeer(conn, in) })
 }
 
-// letIn starts a session for a peer if the gate lets it in. tell is as in start.
-func (s *Server) letIn(conn net.Conn, in Inbound) (tell func()) {
+// acceptPeer starts a session for a peer, unless the node is down or the gate refuses it. tell
+// is as in start.
+func (s *Server) acceptPeer(conn net.Conn, in Inbound) (tell func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ending {
@@ -113,7 +114,7 @@ func newInboundSession(server *Server, conn net.Conn, in Inbound) *session {
 	return s
 }
 
-// settleInbound is the story of a peer's session until both ends are settled:
+// settleInbound sets up an inbound session, until both ends are ready to relay:
 //
 //	accept → detect → handshake → VERSION → connect to the node → bridge
 func (s *session) settleInbound(ctx context.Context) (relay func() error, err error) {
@@ -131,10 +132,10 @@ func (s *session) settleInbound(ctx context.Context) (relay func() error, err er
 	switch {
 	case err != nil:
 		return nil, err
-	case v1 && !s.mayComeInV1():
+	case v1 && !s.mayUseV1():
 		return nil, v1v2.V1Refused(&cfg)
 	case v1:
-		return s.takeInV1(ctx, cfg.Received)
+		return s.settleInboundV1(ctx, cfg.Received)
 	}
 	v2, err := transport.Server(ctx, s.peer.socket, cfg)
 	if err != nil {

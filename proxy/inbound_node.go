@@ -16,7 +16,7 @@ import (
 // VERSION: Bitcoin Core's handshake timeout.
 const nodeReplyTimeout = time.Minute
 
-// errOwnNode reports a node that is a listener of the server: every session would begin
+// errOwnNode reports a node that is a listener of the server: every session would start
 // another, without end.
 const errOwnNode = plainError("the node of --inbound is the proxy itself")
 
@@ -29,7 +29,7 @@ func (s *Server) ownNode(node *inbound.Node) error {
 // cannotConnect is the line about a node that is down.
 const cannotConnect = "cannot connect to the node; inbound peers are refused"
 
-// logNode logs what an attempt to connect to a node, which err ended, has changed: once that
+// logNode logs what an attempt to connect to a node, which ended with err, has changed: once that
 // it cannot be reached, and once that it can again.
 func (s *Server) logNode(node *inbound.Node, attempt inbound.Attempt, err error) {
 	switch {

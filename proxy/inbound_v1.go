@@ -10,26 +10,26 @@ import (
 	"bip324proxy/v1v2"
 )
 
-// mayComeInV1 reports whether the peer may speak v1.
-func (s *session) mayComeInV1() bool {
+// mayUseV1 reports whether the peer may speak v1.
+func (s *session) mayUseV1() bool {
 	switch s.policy.InboundV1 {
 	case fallback.Always:
 		return true
 	case fallback.Overlay:
-		return s.policy.comesFromOverlay(s.peer.addr)
+		return s.policy.isOverlayPeer(s.peer.addr)
 	}
 	return false
 }
 
-// comesFromOverlay reports whether a peer with that address, invalid for one on a unix
-// socket, comes from a network that encrypts: a local program, most likely Tor, has
+// isOverlayPeer reports whether a peer with that address, invalid for one on a unix
+// socket, connects through a network that encrypts: a local program, most likely Tor, has
 // connected for it, or it is on CJDNS.
-func (p *Policy) comesFromOverlay(peer netip.Addr) bool {
+func (p *Policy) isOverlayPeer(peer netip.Addr) bool {
 	return !peer.IsValid() || peer.IsLoopback() || p.CJDNSReachable && cjdns.Contains(peer)
 }
 
-// takeInV1 opens the session of a peer that speaks v1, and has sent received so far.
-func (s *session) takeInV1(ctx context.Context, received []byte) (relay func() error, err error) {
+// settleInboundV1 opens the session of a peer that speaks v1, and has sent received so far.
+func (s *session) settleInboundV1(ctx context.Context, received []byte) (relay func() error, err error) {
 	peer := s.peer.socket
 	in := stream.NewReader(peer)
 	in.Unread(received)
@@ -45,7 +45,7 @@ func (s *session) takeInV1(ctx context.Context, received []byte) (relay func() e
 	r := s.newRelay(peer)
 	r.opening.in = in
 	s.count(func(t *tally) { t.fallbacks[causeSpokeV1]++ })
-	overlay := s.policy.comesFromOverlay(s.peer.addr)
+	overlay := s.policy.isOverlayPeer(s.peer.addr)
 	s.show(func(info *SessionInfo) { info.Fallback, info.Overlay = causeSpokeV1, overlay })
 	s.logOpen("v1", "cause", transport.ErrV1Peer.Error())
 	go s.relayDown(r, nil)

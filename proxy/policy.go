@@ -41,7 +41,7 @@ type Policy struct {
 	// all are.
 	Clients rules.Clients
 
-	// InboundV1 says which peers without v2 may come in: with Overlay those that come from
+	// InboundV1 is which inbound peers may use v1: with Overlay those that connect from
 	// a loopback address, as Tor does, or from CJDNS.
 	InboundV1 fallback.Mode
 

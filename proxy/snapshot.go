@@ -29,7 +29,7 @@ type Snapshot struct {
 	// Counts are those of clients' sessions.
 	Counts
 
-	// Inbound is nil if no listener takes peers in.
+	// Inbound is nil if no listener accepts peers.
 	Inbound *InboundSnapshot `json:"inbound,omitempty"`
 
 	// Upstream is nil if there is none.
@@ -68,10 +68,10 @@ type Counts struct {
 	Failing *Failing `json:"failing,omitempty"`
 }
 
-// InboundSnapshot is the state of what comes in.
+// InboundSnapshot is the state of inbound sessions.
 type InboundSnapshot struct {
 	Listeners   []InboundListener `json:"listeners"`
-	V1          string            `json:"v1"`           // where peers without v2 may come in: never, overlay or always
+	V1          string            `json:"v1"`           // where inbound peers may use v1: never, overlay or always
 	MaxSessions int               `json:"max_sessions"` // at a time
 	Pending     int               `json:"pending"`      // connections that have sent no VERSION yet, which Snapshot.Sessions leaves out
 	Evicted     uint64            `json:"evicted"`      // open sessions that were ended for a peer of another network
@@ -82,7 +82,7 @@ type InboundSnapshot struct {
 	MessageMemory transport.MemoryUsage `json:"message_memory"`
 }
 
-// InboundListener is a listener that takes peers in.
+// InboundListener is a listener for peers.
 type InboundListener struct {
 	Address string `json:"address"`
 	Node    string `json:"node"`             // HOST:PORT or unix:/PATH

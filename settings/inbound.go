@@ -15,7 +15,7 @@ import (
 	"bip324proxy/transport"
 )
 
-// InboundListener is an address, and the node that peers are let in to there.
+// InboundListener is an address to listen on for peers, and the node behind it.
 type InboundListener struct {
 	Listen    string // as the setting has it
 	Activated string // the name of its sockets from systemd; empty: Listen is opened
@@ -25,7 +25,7 @@ type InboundListener struct {
 // activatedPrefix begins an ADDRESS of --inbound that names sockets from systemd.
 const activatedPrefix = "systemd:"
 
-// checkInbound checks the settings of what comes in.
+// checkInbound checks the settings of inbound sessions.
 func (s *Settings) checkInbound() error {
 	if s.InboundSessions < 1 || s.InboundSessions > maxMaxSessions {
 		return s.Invalid("inbound-sessions", fmt.Errorf("%d is invalid; must be from 1 to %d", s.InboundSessions, maxMaxSessions))
@@ -109,7 +109,7 @@ func parseNode(text string) (*inbound.Node, error) {
 	return node, node.Check()
 }
 
-// InboundMagic returns the magic of the network of peers that come in at an address: that of
+// InboundMagic returns the magic of the network of the inbound listener at an address: that of
 // --inbound-network, or the one that uses the address's port.
 func (s *Settings) InboundMagic(address string) ([4]byte, error) {
 	if s.inboundNetwork != "" {

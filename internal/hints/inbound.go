@@ -10,7 +10,7 @@ import (
 	"bip324proxy/v1v2"
 )
 
-// ofPeer has what the user can do about a peer's session, or several, that failed in one way.
+// ofPeer has, by kind, what the user can do about inbound sessions that failed.
 var ofPeer = map[string]string{
 	proxy.KindNode:         "check that the node is running and listens where --inbound says (Bitcoin Core: bind=127.0.0.1:8334); until then inbound peers are refused",
 	proxy.KindInboundFull:  "if the node accepts more peers, run with a higher --inbound-sessions",
@@ -18,7 +18,7 @@ var ofPeer = map[string]string{
 	proxy.KindOtherNetwork: "if many peers are on that network, check --inbound-network",
 }
 
-// peer is about a peer's session.
+// peer returns the hint about an inbound session that failed.
 func peer(f proxy.Failure) string {
 	var node *inbound.NodeError
 	switch {

@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// Accepts reports whether connections to addr reach a listener at l: it is the same address,
+// Accepts reports whether connections to addr reach a listener at l: they are the same address,
 // l is all addresses and addr one of this host, addr is unspecified and l on loopback, or
 // both name the same socket file.
 func Accepts(l, addr net.Addr) bool {

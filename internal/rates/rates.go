@@ -26,7 +26,7 @@ type limiter struct {
 	*rate.Limiter
 }
 
-// New returns Limiters that allow each network so many connections a second, and burst at
+// New returns Limiters that allow each network perSecond connections a second, and burst at
 // once.
 func New(perSecond float64, burst int) *Limiters {
 	return &Limiters{perSecond: rate.Limit(perSecond), burst: burst, known: make(map[netip.Prefix]*list.Element)}

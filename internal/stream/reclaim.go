@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// MinRate is how many bytes a second the peer must send or take of a body whose memory
-	// others wait for, in a Memory that NewReclaimingMemory made.
+	// MinRate is the least rate, in bytes a second, at which the peer must send or take a body
+	// whose memory others wait for, in a Memory that NewReclaimingMemory made.
 	MinRate = 16 << 10
 
 	// ReclaimWindow is the time over which the rate is measured.
@@ -56,7 +56,7 @@ func NewReclaimingMemory(size int) *Memory {
 	return m
 }
 
-// hold makes h one of the holders.
+// hold makes the memory of h reclaimable until leave.
 func (m *Memory) hold(h *holder, socket *Socket, writes bool, size int) {
 	if m == nil || m.holders == nil || h.memory != nil {
 		return
@@ -109,10 +109,10 @@ func (h *holder) progress() uint64 {
 	return h.moved.Load()
 }
 
-// look begins a window.
+// look begins a window of the rate's measurement.
 func (h *holder) look(now time.Time) { h.seen, h.since = h.progress(), now }
 
-// watch has reclaim called while a body waits. m.mu is held.
+// watch schedules reclaim while a body waits. m.mu is held.
 func (m *Memory) watch() {
 	if m.holders == nil || m.watching {
 		return
@@ -125,7 +125,8 @@ func (m *Memory) watch() {
 	time.AfterFunc(reclaimEvery, m.reclaim)
 }
 
-// reclaim ends holders that are too slow for those who wait.
+// reclaim ends the slowest holders below the minimum rate, until enough memory is free for all
+// waiting bodies.
 func (m *Memory) reclaim() {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -20,7 +20,7 @@ var refusalWords = map[string]string{
 	proxy.KindNode:         "while the node was down",
 }
 
-// inbound returns the line about what comes in.
+// inbound returns the line about inbound sessions.
 func inbound(r *status.Report) string {
 	in := r.Inbound
 	var where, refused []string

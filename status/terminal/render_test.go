@@ -113,7 +113,8 @@ The last connections that failed:
 `)
 }
 
-// Session ids are for comparing: whole in a terminal of any width, and left out where the height is limited.
+// Session ids are for comparing: whole in a terminal of any width, and left out where the
+// height is limited.
 func TestRenderSessionIDs(t *testing.T) {
 	r := report()
 	r.Sessions = r.Sessions[4:]
@@ -282,7 +283,7 @@ func TestMisdirected(t *testing.T) {
 	}
 }
 
-// Both directions are shown: inbound peers have an arrow, and what comes in has a line.
+// Both directions are shown: inbound peers have an arrow and a line.
 func TestRenderInbound(t *testing.T) {
 	r := report()
 	r.Sessions, r.Refusals = []proxy.SessionInfo{
