@@ -66,7 +66,15 @@ func runSetup(c *cli.Context) error {
 			p.Status = nil
 		}
 	}
+	for _, in := range s.Inbound {
+		p.Nodes = append(p.Nodes, in.Node.Address)
+	}
 	if p.Status != nil {
+		if p.Status.Inbound != nil {
+			for _, l := range p.Status.Inbound.Listeners {
+				p.Nodes = append(p.Nodes, l.Node)
+			}
+		}
 		p.Upstream = ""
 		if p.Status.Upstream != nil {
 			p.Upstream = p.Status.Upstream.Address

@@ -293,7 +293,7 @@ func (m *machine) planCore(p *process, part *Part) {
 	case m.proxy.Upstream == "":
 		add("noonion=1", "without an --upstream such as Tor the proxy reaches no .onion peer; Core does not try them")
 	}
-	if !listens {
+	if !listens || m.takesPeersFor(c) {
 		if !v2Set {
 			add("v2transport=0", "leaves encryption to the proxy, which does not fall back to plaintext as Core does")
 		}
@@ -307,6 +307,14 @@ func (m *machine) planCore(p *process, part *Part) {
 			}
 		}
 	}
+}
+
+// takesPeersFor reports whether the proxy lets peers in to a Core that listens where c says.
+func (m *machine) takesPeersFor(c *coreConfig) bool {
+	return slices.ContainsFunc(c.all, func(o option) bool {
+		address, _, _ := strings.Cut(o.value, "=") // bind=ADDRESS=onion
+		return o.key == "bind" && slices.Contains(m.proxy.Nodes, address)
+	})
 }
 
 // keepListening adds what proxy= would turn off in a Core that listens. If Core does so only by

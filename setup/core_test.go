@@ -43,6 +43,9 @@ func TestPlanCore(t *testing.T) {
 		{name: "its own v2", conf: use + "\nnoonion=1\nv2transport=1"},
 		{name: "listens, configured", conf: use + "\nnoonion=1\nlisten=1\ndiscover=1"},
 		{name: "inbound in plaintext", conf: use + "\nnoonion=1\nlisten=1\nv2transport=0", remove: "v2transport=0"},
+		{name: "inbound through the proxy", conf: configured + "bind=127.0.0.1:8334\nexternalip=192.0.2.1:8333"},
+		{name: "inbound through the proxy, not configured", conf: "bind=127.0.0.1:8334=onion\nexternalip=192.0.2.1:8333", add: strict},
+		{name: "inbound past the proxy", conf: configured + "bind=127.0.0.1:8335\nexternalip=192.0.2.1:8333", remove: "v2transport=0"},
 		{name: "inbound in plaintext, by negation", conf: use + "\nnoonion=1\nlisten=1\nnov2transport=1", remove: "nov2transport=1"},
 		{name: "by default it listens, inbound in plaintext", conf: "v2transport=0", remove: "v2transport=0", add: use + " noonion=1 listen=1 discover=1 natpmp=1 #v2transport=0"},
 		{name: "inbound in plaintext, in a word", conf: use + "\nnoonion=1\nlisten=1\nv2transport=no", unclear: "v2transport: must be 0 or 1"},
@@ -97,7 +100,7 @@ func TestPlanCore(t *testing.T) {
 			}
 			path := filepath.Join(dir, "bitcoin.conf")
 			write(t, path, c.conf+"\n")
-			m := &machine{proxy: Proxy{Listen: []string{address}, Page: page, Upstream: c.upstream, Status: new(status.Report)}}
+			m := &machine{proxy: Proxy{Listen: []string{address}, Page: page, Upstream: c.upstream, Status: new(status.Report), Nodes: []string{"127.0.0.1:8334"}}}
 			part := m.plan(&process{kind: kinds[0], pid: 1, args: append(strings.Fields(c.flags), "-datadir="+dir)})
 			hints := strings.Join(part.Hints, "\n")
 			if texts(part.Add) != c.add || texts(part.Remove) != c.remove {

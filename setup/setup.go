@@ -26,6 +26,7 @@ import (
 type Proxy struct {
 	Listen   []string       // its addresses, HOST:PORT or unix:/PATH
 	Upstream string         // the URL of its upstream proxy, or empty
+	Nodes    []string       // those of --inbound, HOST:PORT
 	Page     string         // the address of its status page
 	Status   *status.Report // nil if the page does not answer,
 	Err      error          // and why
