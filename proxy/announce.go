@@ -66,9 +66,10 @@ func (s *session) relayConcerned(out *stream.Writer, t v1v2.Type, size int) erro
 	if err := s.flushBefore(out, size); err != nil {
 		return err
 	}
-	message := make([]byte, size)
-	n, err := io.ReadFull(s.in, message)
-	if message = message[:n]; err == nil {
+	var arrived bytes.Buffer // grows with the message: a header alone costs nothing
+	_, err := io.CopyN(&arrived, s.in, int64(size))
+	message := arrived.Bytes()
+	if err == nil {
 		message = s.announceIn(message, t)
 	}
 	s.up.Bytes.Add(uint64(len(message)))
