@@ -14,7 +14,7 @@ import (
 
 // Two thousand connections a second, each with 64 bytes that are a key, from thousands of addresses of fifty networks, cost
 // the proxy little: sessions and outbound handshakes go on as if the same flood hit a listener that only closes what
-// it accepts. Peers of other networks get in, the log does not grow, and no descriptor is lost.
+// it accepts, before and after. Peers of other networks get in, the log does not grow, and no descriptor is lost.
 func TestInboundFlood(t *testing.T) {
 	t.Parallel()
 	if !namespace(t) {
@@ -46,8 +46,12 @@ func TestInboundFlood(t *testing.T) {
 			nc.Close()
 		}
 	}()
-	base := floodAnd(t, p, closing.Addr().String(), out, inside, lasts)
-	t.Logf("flood of another listener: %v", base)
+	other := func() *flooded {
+		f := floodAnd(t, p, closing.Addr().String(), out, inside, lasts)
+		t.Logf("flood of another listener: %v", f)
+		return f
+	}
+	before := other()
 	lines := len(p.out.all())
 	used := p.usage(t)
 	var late []*inboundPeer
@@ -63,8 +67,9 @@ func TestInboundFlood(t *testing.T) {
 	t.Logf("flood of the proxy: %v; it used %.0f%% of a core, and has %d KiB resident, %d more; %d lines logged about it", flood,
 		100*(after.cpu-used.cpu).Seconds()/flood.took.Seconds(), after.rss>>10, (after.rss-used.rss)>>10, logged)
 
-	if flood.failed > 0 || base.failed > 0 {
-		t.Errorf("%d and %d pings or outbound handshakes failed", base.failed, flood.failed)
+	again := other() // the load of the machine may have changed
+	if before.failed+flood.failed+again.failed > 0 {
+		t.Errorf("%d, %d and %d pings or outbound handshakes failed", before.failed, flood.failed, again.failed)
 	}
 	if n := alive(inside); n != len(inside) {
 		t.Errorf("%d of %d sessions are left", n, len(inside))
@@ -72,9 +77,13 @@ func TestInboundFlood(t *testing.T) {
 	if n := alive(late); n != len(late) {
 		t.Errorf("%d of %d peers of other networks got in during the flood", n, len(late))
 	}
-	for what, took := range map[string][2]*durations{"pings": {&base.pings, &flood.pings}, "outbound handshakes": {&base.outbound, &flood.outbound}} {
-		if limit := 5*took[0].at(0.99) + 500*time.Millisecond; took[1].at(0.99) > limit {
-			t.Errorf("p99 of %s is %v, and was %v", what, took[1].at(0.99), took[0].at(0.99))
+	for what, took := range map[string][3]*durations{
+		"pings":               {&before.pings, &again.pings, &flood.pings},
+		"outbound handshakes": {&before.outbound, &again.outbound, &flood.outbound},
+	} {
+		beside := max(took[0].at(0.99), took[1].at(0.99))
+		if p99 := took[2].at(0.99); p99 > 5*beside+500*time.Millisecond {
+			t.Errorf("p99 of %s is %v, and beside a flood of another listener %v", what, p99, beside)
 		}
 	}
 	if n := node.accepted.Load(); n != int64(len(inside)+len(late)) {
