@@ -81,10 +81,32 @@ func TestInboundBansGocoin(t *testing.T) {
 	}, hostile.V2("getblocktxn", make([]byte, 4)))
 }
 
+// Bitcoin Core disconnects a peer that comes from loopback, and bans none: it needs no source addresses, and they do no
+// harm.
+func TestInboundBansCore(t *testing.T) {
+	t.Parallel()
+	if !namespace(t) {
+		return
+	}
+	giveAddresses(t)
+	misbehave(t, "regtest", regtestMagic, "Bitcoin Core", map[string]int{"auto": others, "none": others}, func(t *testing.T) string {
+		addr := freeAddr(t)
+		startBitcoind(t, "node", "-v2transport=0", "-bind="+addr)
+		return addr
+	}, hostile.V2("headers", []byte{0xfd, 2001 & 0xff, 2001 >> 8})) // one more than there may be
+}
+
+const others = 20
+
 // banOne has a node ban a peer for its offence, and counts which of 20 others come in then.
 func banOne(t *testing.T, network string, magic [4]byte, name string, startNode func(*testing.T) string, offence ...[]byte) {
-	const others = 20
-	for source, want := range map[string]int{"auto": others, "none": 0} {
+	misbehave(t, network, magic, name, map[string]int{"auto": others, "none": 0}, startNode, offence...)
+}
+
+// misbehave has a node disconnect a peer for its offence, and counts which of 20 others come in then; wants has how many
+// for each source. The node bans peers if it is none for one of them.
+func misbehave(t *testing.T, network string, magic [4]byte, name string, wants map[string]int, startNode func(*testing.T) string, offence ...[]byte) {
+	for source, want := range wants {
 		t.Run(source, func(t *testing.T) {
 			p := startForGuests(t, network, startNode(t), "--inbound-source", source)
 			bad, err := comeInOn(magic, "66.66.66.66", p.inbound)
@@ -95,7 +117,7 @@ func banOne(t *testing.T, network string, magic [4]byte, name string, startNode 
 				bad.Send(message)
 			}
 			if !bad.isCut() {
-				t.Fatalf("%s does not ban the peer", name)
+				t.Fatalf("%s does not disconnect the peer", name)
 			}
 			var in []*guest
 			for i := range others {
@@ -113,7 +135,7 @@ func banOne(t *testing.T, network string, magic [4]byte, name string, startNode 
 			if stay != want {
 				t.Errorf("%d of %d other peers come in, want %d", stay, others, want)
 			}
-			if again, err := comeInOn(magic, "66.66.66.66", p.inbound); err == nil && !again.isCut() {
+			if again, err := comeInOn(magic, "66.66.66.66", p.inbound); wants["none"] == 0 && err == nil && !again.isCut() {
 				t.Errorf("the peer that %s bans comes in again", name)
 			}
 			t.Logf("%s with --inbound-source %s: %d of %d other peers come in", name, source, stay, others)
