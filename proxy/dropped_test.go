@@ -106,7 +106,7 @@ func TestDroppedOfPeer(t *testing.T) {
 		nc.Write(v1Message(mainnet, "verack", nil))
 		readV1(nc)
 	})
-	nc, v2 := e.peerV2(e.comeIn(node))
+	nc, v2 := e.peerV2(e.listenInbound(node))
 	v2.WritePacket([]byte("\xff"))
 	v2.WritePacket(v1v2.AppendContents(nil, v1v2.TypeOf("version"), version))
 	for range 2 {

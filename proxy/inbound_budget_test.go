@@ -19,7 +19,7 @@ func TestInboundLeavesOutboundAlone(t *testing.T) {
 	const clients, peers = 8, 16
 	e := start(t, &proxy.Server{MaxSessions: clients, MaxHandshakes: 1, InboundSessions: peers})
 	e.net.peer("node.example:8333", v2Peer(readAll))
-	addr := e.comeIn(testkit.Serve(t, func(nc net.Conn) {
+	addr := e.listenInbound(testkit.Serve(t, func(nc net.Conn) {
 		readV1(nc)
 		nc.Write(v1Message(mainnet, "version", version))
 		io.Copy(io.Discard, nc)

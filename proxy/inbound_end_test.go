@@ -103,7 +103,7 @@ func TestInboundEnds(t *testing.T) {
 				}
 				c.node(nc)
 			})
-			nc, v2 := e.peerV2(e.comeIn(node))
+			nc, v2 := e.peerV2(e.listenInbound(node))
 			c.peer(nc, v2)
 			if _, err := v2.ReadPacket(); err == nil {
 				stay(nc)

@@ -18,8 +18,15 @@ import (
 	"bip324proxy/v1v2"
 )
 
-// inFront makes the server take peers in to a node, and returns where.
-func (e *env) inFront(in proxy.Inbound) (addr string) {
+// listenInbound makes the server accept peers for a node, and returns the address.
+func (e *env) listenInbound(node string) (addr string) {
+	e.t.Helper()
+	return e.serveInbound(proxy.Inbound{Node: &inbound.Node{Network: "tcp", Address: node}})
+}
+
+// serveInbound makes the server accept peers on mainnet, and returns the address. Without a
+// node it is the listener itself.
+func (e *env) serveInbound(in proxy.Inbound) (addr string) {
 	e.t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -35,7 +42,9 @@ func (e *env) inFront(in proxy.Inbound) (addr string) {
 		l.Close()
 		receive(e.t, served, "ServeInbound to return")
 	})
-	e.until("the listener for peers", func(s proxy.Snapshot) bool { return s.Inbound != nil && len(s.Inbound.Listeners) > 0 })
+	e.until("the listener for peers", func(s proxy.Snapshot) bool {
+		return s.Inbound != nil && slices.ContainsFunc(s.Inbound.Listeners, func(in proxy.InboundListener) bool { return in.Address == l.Addr().String() })
+	})
 	return l.Addr().String()
 }
 
@@ -82,7 +91,7 @@ func TestNodeDown(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{})
 	path := filepath.Join(t.TempDir(), "node")
-	addr := e.inFront(proxy.Inbound{Node: &inbound.Node{Network: "unix", Address: path}})
+	addr := e.serveInbound(proxy.Inbound{Node: &inbound.Node{Network: "unix", Address: path}})
 	for range 1000 {
 		turnedAway(t, addr)
 	}
@@ -132,7 +141,7 @@ func TestNodeDown(t *testing.T) {
 func nodeEnds(t *testing.T, in proxy.Inbound, reason string) {
 	t.Helper()
 	e := start(t, &proxy.Server{})
-	turnedAway(t, e.inFront(in))
+	turnedAway(t, e.serveInbound(in))
 	now := e.until("the end", func(s proxy.Snapshot) bool { return len(s.Inbound.Closed) == 1 })
 	if o := now.Inbound.Closed[0]; !strings.Contains(o.Reason, reason) || !strings.Contains(o.Hint, "see the node's log") {
 		t.Errorf("the session ended because %q, hint %q; want %q", o.Reason, o.Hint, reason)
@@ -168,7 +177,7 @@ func TestNodeSpeaksFirst(t *testing.T) {
 		name, _, _ := readV1(nc)
 		got <- name
 	})
-	conn, err := peerAt(t, e.inFront(proxy.Inbound{Node: node}))
+	conn, err := peerAt(t, e.serveInbound(proxy.Inbound{Node: node}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +194,7 @@ func TestNodeSpeaksFirst(t *testing.T) {
 func TestNodeIsProxy(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{Policy: proxy.Policy{InboundV1: fallback.Always}})
-	turnedAway(t, e.inFront(proxy.Inbound{}))
+	turnedAway(t, e.serveInbound(proxy.Inbound{}))
 	now := e.until("the end", func(s proxy.Snapshot) bool { return s.Inbound.Pending == 0 })
 	if len(now.Inbound.Closed) > 0 || now.Inbound.Opened["v1"]+now.Inbound.Opened["v2"] > 0 {
 		t.Errorf("sessions were opened: %+v", now.Inbound)

@@ -8,33 +8,11 @@ import (
 	"strings"
 	"testing"
 
-	"bip324proxy/inbound"
 	"bip324proxy/internal/testkit"
 	"bip324proxy/proxy"
 	"bip324proxy/transport"
 	"bip324proxy/v1v2"
 )
-
-// comeIn makes the server take peers in to a node, and returns where.
-func (e *env) comeIn(node string) (addr string) {
-	e.t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		e.t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() {
-		served <- e.server.ServeInbound(l, proxy.Inbound{Node: &inbound.Node{Network: "tcp", Address: node}, Magic: mainnet})
-	}()
-	e.t.Cleanup(func() {
-		l.Close()
-		receive(e.t, served, "ServeInbound to return")
-	})
-	e.until("the inbound listener", func(s proxy.Snapshot) bool {
-		return s.Inbound != nil && slices.ContainsFunc(s.Inbound.Listeners, func(in proxy.InboundListener) bool { return in.Address == l.Addr().String() })
-	})
-	return l.Addr().String()
-}
 
 // peer connects to addr with v2 and sends VERSION.
 func (e *env) peer(addr string) (nc net.Conn, conn *v1v2.Conn) {
@@ -66,7 +44,7 @@ func TestInboundSnapshot(t *testing.T) {
 		nc.Write(v1Message(mainnet, "verack", nil))
 		<-leave
 	})
-	addr := e.comeIn(node)
+	addr := e.listenInbound(node)
 
 	for i, first := range []string{"", "GET / HTTP/1.0\r\n\r\n", string(v1Message(mainnet, "version", version)), string(v1Message(signet, "version", version)), strings.Repeat("x", 5000)} {
 		nc := e.dialTo(addr)
@@ -129,7 +107,7 @@ func TestInboundNodeDown(t *testing.T) {
 	t.Parallel()
 	e := start(t, &proxy.Server{Policy: proxy.Policy{HideAddresses: true}})
 	node := testkit.Nobody(t)
-	addr := e.comeIn(node)
+	addr := e.listenInbound(node)
 	nc, _ := e.peer(addr)
 	io.Copy(io.Discard, nc)
 	for range 5 { // closed at once, until the node is dialed again
