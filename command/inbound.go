@@ -18,7 +18,7 @@ const fewSessions = 64
 
 // inboundInUse is the hint about an address of --inbound that is in use.
 var inboundInUse = "another program uses that address, perhaps the node: let it listen on an address of its own, " +
-	"such as 127.0.0.1:8334 (Bitcoin Core: bind=127.0.0.1:8334; btcd: listen=127.0.0.1:8334), and name that as NODE; " + showListeners + " shows which program it is"
+	"such as 127.0.0.1:8335 (Bitcoin Core: bind=127.0.0.1:8335; btcd: listen=127.0.0.1:8335), and name that as NODE; " + showListeners + " shows which program it is"
 
 // inboundAttrs is attrs of an inbound listener.
 func (l listener) inboundAttrs(s *settings.Settings) []any {
@@ -61,7 +61,7 @@ func assignInbound(s *settings.Settings, activated []listen.ActivatedListener, a
 		}
 		if all[i].inbound == nil && socket.Name == inboundSocketName {
 			return s.Invalid("inbound", fmt.Errorf("systemd passes the socket %v for peers, which no --inbound uses; "+
-				"add systemd:%s=NODE with the node's address, such as 127.0.0.1:8334, or disable the .socket unit", socket.Addr(), inboundSocketName))
+				"add systemd:%s=NODE with the node's address, such as 127.0.0.1:8335, or disable the .socket unit", socket.Addr(), inboundSocketName))
 		}
 	}
 	for _, in := range s.Inbound {
@@ -79,7 +79,7 @@ func checkNodes(s *settings.Settings, all []listener) error {
 	for _, in := range s.Inbound {
 		for _, l := range all {
 			if in.Node.ListensAt(l.Addr()) {
-				return s.Invalid("inbound", fmt.Errorf("the node %v is this proxy's own listener at %v; write the address that the node listens on, such as 127.0.0.1:8334", in.Node, l.Addr()))
+				return s.Invalid("inbound", fmt.Errorf("the node %v is this proxy's own listener at %v; write the address that the node listens on, such as 127.0.0.1:8335", in.Node, l.Addr()))
 			}
 		}
 	}

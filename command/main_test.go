@@ -83,7 +83,7 @@ func TestWrongInput(t *testing.T) {
 		{"--status-token 0123456789abcdef --status-token-file f", "--status-token and --status-token-file: mutually exclusive; give one of them"},
 		{"--status-host *", `--status-host: "*" is not a valid host`},
 		{"--status-host status.example:1325", "without port"},
-		{"--inbound 0.0.0.0:8333", `--inbound: "0.0.0.0:8333" is invalid; must be ADDRESS=NODE, such as 0.0.0.0:8333=127.0.0.1:8334`},
+		{"--inbound 0.0.0.0:8333", `--inbound: "0.0.0.0:8333" is invalid; must be ADDRESS=NODE, such as 0.0.0.0:8333=127.0.0.1:8335`},
 		{"--inbound-v1 yes", `--inbound-v1: "yes" is invalid; must be never, overlay or always`},
 		{"--inbound-sessions 8", "--inbound-sessions: has no effect without --inbound; add --inbound"},
 		{"--no-such-flag", "no-such-flag"},

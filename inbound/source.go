@@ -55,7 +55,7 @@ func ParseSource(setting string, node *Node) (*Source, error) {
 	case setting == "auto" && runtime.GOOS != "linux":
 		return nil, fmt.Errorf("auto needs Linux; write none, or a PREFIX of addresses that this machine has%s", costOfNone)
 	case setting == "auto" && !node.isLoopback4():
-		return nil, fmt.Errorf("auto needs a node on an IPv4 loopback address, such as 127.0.0.1:8334, and %s is not; "+
+		return nil, fmt.Errorf("auto needs a node on an IPv4 loopback address, such as 127.0.0.1:8335, and %s is not; "+
 			"write a PREFIX that the node routes to this machine, or none%s", node, costOfNone)
 	case setting == "auto":
 		return newSource(loopbackSources), nil

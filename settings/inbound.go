@@ -48,7 +48,7 @@ func (s *Settings) checkWithoutInbound() error {
 	for _, t := range table {
 		needs := t.group == groupInbound && t.name != "inbound"
 		if needs && !reflect.DeepEqual(t.value(s), t.value(defaults())) {
-			return s.Invalid(t.name, errors.New("has no effect without --inbound; add --inbound ADDRESS=NODE, such as 0.0.0.0:8333=127.0.0.1:8334, or remove this setting"))
+			return s.Invalid(t.name, errors.New("has no effect without --inbound; add --inbound ADDRESS=NODE, such as 0.0.0.0:8333=127.0.0.1:8335, or remove this setting"))
 		}
 	}
 	return nil
@@ -58,7 +58,7 @@ func (s *Settings) checkWithoutInbound() error {
 func (s *Settings) parseInbound(pair string) (l InboundListener, err error) {
 	i := strings.LastIndexByte(pair, '=') // ADDRESS may have options
 	if i < 0 {
-		return l, s.Invalid("inbound", fmt.Errorf("%q is invalid; must be ADDRESS=NODE, such as 0.0.0.0:8333=127.0.0.1:8334", pair))
+		return l, s.Invalid("inbound", fmt.Errorf("%q is invalid; must be ADDRESS=NODE, such as 0.0.0.0:8333=127.0.0.1:8335", pair))
 	}
 	l.Listen = pair[:i]
 	if l.Node, err = parseNode(pair[i+1:]); err != nil {
@@ -101,7 +101,7 @@ func parseNode(text string) (*inbound.Node, error) {
 	addr, err := socks.ParseAddr(text)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("the node %q is invalid; write IP:PORT, NAME:PORT or unix:/PATH, such as 127.0.0.1:8334", text)
+		return nil, fmt.Errorf("the node %q is invalid; write IP:PORT, NAME:PORT or unix:/PATH, such as 127.0.0.1:8335", text)
 	case addr.IP.IsUnspecified():
 		return nil, fmt.Errorf("the node %s is not an address to connect to; write the one that the node listens on, such as 127.0.0.1:%d", text, addr.Port)
 	}

@@ -87,7 +87,7 @@ var table = []*setting{
 		more:  "PEER is HOST:PORT."},
 	{name: "inbound", group: groupInbound, field: func(s *Settings) any { return &s.inbound },
 		usage: "`ADDRESS=NODE`: accept v2 peers on ADDRESS, and connect them to NODE with v1; repeatable",
-		more:  "For example 0.0.0.0:8333=127.0.0.1:8334. ADDRESS may also be systemd:NAME, a socket that systemd passes. NODE is HOST:PORT or unix:/PATH, on this machine or a private network."},
+		more:  "For example 0.0.0.0:8333=127.0.0.1:8335. ADDRESS may also be systemd:NAME, a socket that systemd passes. NODE is HOST:PORT or unix:/PATH, on this machine or a private network."},
 	{name: "inbound-network", group: groupInbound, field: func(s *Settings) any { return &s.inboundNetwork },
 		usage: "`NETWORK` of --inbound, such as signet or eight hexadecimal digits (default: by ADDRESS's port)",
 		more:  "Peers of other networks cannot complete a handshake."},

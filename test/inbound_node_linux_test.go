@@ -22,7 +22,7 @@ import (
 // The whole nodes of docs/inbound.md, in a namespace with the network's addresses: peers connect to the machine, and the
 // node connects to a peer, each in v2.
 //
-//	below ──v2─▶ 9.9.9.9:8333 proxy ──v1─▶ 127.0.0.1:8334 node ──v1─▶ 127.0.0.1 proxy ──v2─▶ 5.5.5.5:18444 above
+//	below ──v2─▶ 9.9.9.9:8333 proxy ──v1─▶ 127.0.0.1:8335 node ──v1─▶ 127.0.0.1 proxy ──v2─▶ 5.5.5.5:18444 above
 const (
 	machineOnPage = "203.0.113.7"
 	machine       = "9.9.9.9"
@@ -96,7 +96,7 @@ func TestWholeNodeBcoin(t *testing.T) {
 				"--network=regtest", "--memory=true", "--prefix=" + t.TempDir(), "--no-wallet", "--nodes=" + aboveAddr,
 				"--http-port=8332", "--api-key=" + rpcPassword})...)}
 			node.awaitLine(t, "it listens", func(line string) bool {
-				return strings.Contains(line, "Pool server listening on 127.0.0.1 (port=8334)")
+				return strings.Contains(line, "Pool server listening on 127.0.0.1 (port=8335)")
 			})
 			return node
 		})

@@ -12,7 +12,7 @@ import (
 
 // ofPeer has, by kind, what the user can do about inbound sessions that failed.
 var ofPeer = map[string]string{
-	proxy.KindNode:         "check that the node is running and listens where --inbound says (Bitcoin Core: bind=127.0.0.1:8334); until then inbound peers are refused",
+	proxy.KindNode:         "check that the node is running and listens where --inbound says (Bitcoin Core: bind=127.0.0.1:8335); until then inbound peers are refused",
 	proxy.KindInboundFull:  "if the node accepts more peers, run with a higher --inbound-sessions",
 	proxy.KindV1Refused:    "nothing was sent in plaintext; --announce-v2 tells newer nodes to use v2; to accept v1 peers, in plaintext, run with --inbound-v1 always",
 	proxy.KindOtherNetwork: "if many peers are on that network, check --inbound-network",
