@@ -45,7 +45,7 @@ func afterKey(nc *net.TCPConn, garbage int) error {
 }
 
 // Peers that stop before their VERSION is complete, from one address or from many of one network, as many as they
-// can, do not reach the node, and do not keep out others.
+// can, do not reach the node, are sent no v1, and do not keep out others.
 func TestInboundHalfOpen(t *testing.T) {
 	t.Parallel()
 	if !namespace(t) {
@@ -56,6 +56,7 @@ func TestInboundHalfOpen(t *testing.T) {
 	for stage, play := range halfOpen {
 		for where, from := range map[string][]string{"an address": {"66.6.6.6"}, "a /16": addresses("66.6.%d.6", 200)} {
 			t.Run(stage+" from "+where, func(t *testing.T) {
+				wire := startCapture(t)
 				node := startCountingNode(t)
 				startPublic(t, node.addr)
 				ctx, stop := context.WithCancel(t.Context())
@@ -98,8 +99,29 @@ func TestInboundHalfOpen(t *testing.T) {
 				if slowest := took.at(1); slowest > 10*time.Second { // without load it is a tenth of a second
 					t.Errorf("others take up to %v", slowest)
 				}
+				requireNoV1(t, wire, stage == "nothing sent" || strings.HasPrefix(stage, "part of v1's"))
 			})
 		}
+	}
+}
+
+// requireNoV1 checks that no peer was sent v1, and if attackers have not shown that they speak v2, nothing to them.
+func requireNoV1(t *testing.T, wire *capture, attackersGetNothing bool) {
+	t.Helper()
+	sent := 0
+	for f, b := range wire.streams() {
+		switch {
+		case f.from.Port() != 8333 && f.from.Port() != 8335: // not the proxy's
+			continue
+		case bytes.HasPrefix(b, regtestMagic[:]), bytes.Contains(b, []byte("version\x00\x00")):
+			t.Errorf("%v was sent v1", f.to)
+		case attackersGetNothing && strings.HasPrefix(f.to.String(), "66.") && len(b) > 0:
+			t.Errorf("%v was sent %d bytes", f.to, len(b))
+		}
+		sent += len(b)
+	}
+	if sent == 0 {
+		t.Error("the capture lacks what peers were sent")
 	}
 }
 
@@ -131,6 +153,7 @@ func TestInboundEviction(t *testing.T) {
 		"Tor":      {slices.Repeat([]string{"127.0.0.1"}, 80), sessions},
 	} {
 		t.Run(name, func(t *testing.T) {
+			wire := startCapture(t)
 			node := startCountingNode(t)
 			to, flags := inboundAddr, []string{"--inbound-sessions", fmt.Sprint(sessions)}
 			switch name {
@@ -174,6 +197,7 @@ func TestInboundEviction(t *testing.T) {
 			if evicted == 0 && left < c.in {
 				t.Error("the log does not say that peers were evicted")
 			}
+			requireNoV1(t, wire, false)
 		})
 	}
 }
