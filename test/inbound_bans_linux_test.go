@@ -14,14 +14,14 @@ import (
 	"bip324proxy/test/hostile"
 )
 
-// A btcd bans one peer. All others come in, since the node sees each from another address; without the source addresses
+// A btcd bans one peer. All others get sessions, since the node sees each from another address; without the source addresses
 // none does.
 func TestInboundBansBtcd(t *testing.T) {
 	t.Parallel()
 	if !namespace(t) {
 		return
 	}
-	giveAddresses(t)
+	takeAddresses(t, publicNetworks...)
 	mempool := hostile.V2("mempool", nil) // each adds 33 to the score, which may be 100
 	banOne(t, "regtest", regtestMagic, "btcd", func(t *testing.T) string {
 		return startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams)).p2p
@@ -38,7 +38,7 @@ func TestInboundBansBcoin(t *testing.T) {
 	if !namespace(t) {
 		return
 	}
-	giveAddresses(t)
+	takeAddresses(t, publicNetworks...)
 	banOne(t, "regtest", regtestMagic, "bcoin", func(t *testing.T) string {
 		node := start(t, "bcoin", "env", "NODE_BACKEND=js", "BCOIN_NO_NATIVE=1", "node", filepath.Join(dir, "node_modules", "bcoin", "bin", "node"),
 			"--network=regtest", "--memory=true", "--prefix="+t.TempDir(), "--no-wallet", "--http-port=8332", "--api-key="+rpcPassword,
@@ -60,7 +60,7 @@ func TestInboundBansGocoin(t *testing.T) {
 	if !namespace(t) {
 		return
 	}
-	giveAddresses(t)
+	takeAddresses(t, publicNetworks...)
 	testnet4 := [4]byte{0x1c, 0x16, 0x3f, 0x28}
 	banOne(t, "testnet4", testnet4, "gocoin", func(t *testing.T) string {
 		const addr = "127.0.0.1:8334"
@@ -88,7 +88,7 @@ func TestInboundBansCore(t *testing.T) {
 	if !namespace(t) {
 		return
 	}
-	giveAddresses(t)
+	takeAddresses(t, publicNetworks...)
 	misbehave(t, "regtest", regtestMagic, "Bitcoin Core", map[string]int{"auto": others, "none": others}, func(t *testing.T) string {
 		addr := freeAddr(t)
 		startBitcoind(t, "node", "-v2transport=0", "-bind="+addr)
@@ -98,18 +98,18 @@ func TestInboundBansCore(t *testing.T) {
 
 const others = 20
 
-// banOne has a node ban a peer for its offence, and counts which of 20 others come in then.
+// banOne has a node ban a peer for its offence, and counts which of 20 others get sessions then.
 func banOne(t *testing.T, network string, magic [4]byte, name string, startNode func(*testing.T) string, offence ...[]byte) {
 	misbehave(t, network, magic, name, map[string]int{"auto": others, "none": 0}, startNode, offence...)
 }
 
-// misbehave has a node disconnect a peer for its offence, and counts which of 20 others come in then; wants has how many
+// misbehave has a node disconnect a peer for its offence, and counts which of 20 others get sessions then; wants has how many
 // for each source. The node bans peers if it is none for one of them.
 func misbehave(t *testing.T, network string, magic [4]byte, name string, wants map[string]int, startNode func(*testing.T) string, offence ...[]byte) {
 	for source, want := range wants {
 		t.Run(source, func(t *testing.T) {
-			p := startForGuests(t, network, startNode(t), "--inbound-source", source)
-			bad, err := comeInOn(magic, "66.66.66.66", p.inbound)
+			p := startPublic(t, network, startNode(t), "--inbound-source", source)
+			bad, err := joinNodeOn(magic, "66.66.66.66", p.inbound)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -119,26 +119,26 @@ func misbehave(t *testing.T, network string, magic [4]byte, name string, wants m
 			if !bad.isCut() {
 				t.Fatalf("%s does not disconnect the peer", name)
 			}
-			var in []*guest
+			var in []*inboundPeer
 			for i := range others {
-				if g, err := comeInOn(magic, fmt.Sprintf("64.%d.1.1", i), p.inbound); err == nil {
+				if g, err := joinNodeOn(magic, fmt.Sprintf("64.%d.1.1", i), p.inbound); err == nil {
 					in = append(in, g)
 				}
 			}
 			stay := 0
 			for _, g := range in {
 				switch {
-				case want == 0 && !g.isCut(), want > 0 && g.ping() && g.ping():
+				case want == 0 && !g.isCut(), want > 0 && g.answers() && g.answers():
 					stay++
 				}
 			}
 			if stay != want {
-				t.Errorf("%d of %d other peers come in, want %d", stay, others, want)
+				t.Errorf("%d of %d other peers have sessions, want %d", stay, others, want)
 			}
-			if again, err := comeInOn(magic, "66.66.66.66", p.inbound); wants["none"] == 0 && err == nil && !again.isCut() {
-				t.Errorf("the peer that %s bans comes in again", name)
+			if again, err := joinNodeOn(magic, "66.66.66.66", p.inbound); wants["none"] == 0 && err == nil && !again.isCut() {
+				t.Errorf("the peer that %s bans has a session again", name)
 			}
-			t.Logf("%s with --inbound-source %s: %d of %d other peers come in", name, source, stay, others)
+			t.Logf("%s with --inbound-source %s: %d of %d other peers have sessions", name, source, stay, others)
 		})
 	}
 }

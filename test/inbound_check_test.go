@@ -11,27 +11,13 @@ import (
 // silentNode accepts connections, and counts them and what they send.
 func silentNode(t *testing.T) (addr string, conns, sent *atomic.Int64) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
 	conns, sent = new(atomic.Int64), new(atomic.Int64)
-	go func() {
-		for {
-			nc, err := l.Accept()
-			if err != nil {
-				return
-			}
-			conns.Add(1)
-			go func() {
-				defer nc.Close()
-				n, _ := io.Copy(io.Discard, nc)
-				sent.Add(n)
-			}()
-		}
-	}()
-	return l.Addr().String(), conns, sent
+	addr = listen(t, func(nc *net.TCPConn) {
+		conns.Add(1)
+		n, _ := io.Copy(io.Discard, nc)
+		sent.Add(n)
+	})
+	return addr, conns, sent
 }
 
 // check says what the inbound listeners of the running program do, without a session there and without a byte to the

@@ -26,7 +26,7 @@ func TestInboundFlood(t *testing.T) {
 		lasts = time.Minute
 	}
 	node := startCountingNode(t)
-	p := startPublic(t, node.addr, "--grace", "0")
+	p := startPublic(t, "regtest", node.addr, "--grace", "0")
 	out := startV2Peer(t)
 	requireGood(t, p.addr, out)
 	eventually(t, "that session has ended", func() bool { return p.says(`"session closed"`) == 1 })

@@ -32,7 +32,7 @@ var halfOpen = map[string]func(*net.TCPConn) error{
 	"half a VERSION": func(nc *net.TCPConn) error {
 		end, err := hostile.Script{Magic: regtestMagic}.Shake(nc, true)
 		if err == nil {
-			_, err = end.Write(end.Seal(peerVersion, 0)[:40])
+			_, err = end.Write(end.Seal(hostile.V2("version", hostile.Version("/peer:1/")), 0)[:40])
 		}
 		return err
 	},
@@ -58,7 +58,7 @@ func TestInboundHalfOpen(t *testing.T) {
 			t.Run(stage+" from "+where, func(t *testing.T) {
 				wire := startCapture(t)
 				node := startCountingNode(t)
-				startPublic(t, node.addr)
+				startPublic(t, "regtest", node.addr)
 				ctx, stop := context.WithCancel(t.Context())
 				var begun, attack sync.WaitGroup
 				defer attack.Wait()
@@ -170,7 +170,7 @@ func TestInboundEviction(t *testing.T) {
 			if to != inboundAddr {
 				flags = append(flags, "--inbound", to+"="+node.addr)
 			}
-			p := startPublic(t, node.addr, flags...)
+			p := startPublic(t, "regtest", node.addr, flags...)
 			var attackers []*inboundPeer
 			for some := range slices.Chunk(c.attackers, 8) { // few at a time, or the proxy ends pending ones
 				attackers = append(attackers, joinAll(some, to, nil)...)

@@ -17,7 +17,7 @@ func TestInboundLogLines(t *testing.T) {
 	}
 	takeAddresses(t, publicNetworks...)
 	node := startCountingNode(t)
-	p := startPublic(t, node.addr)
+	p := startPublic(t, "regtest", node.addr)
 	const sessions = 50
 	in := 0
 	visit := func(from string) {

@@ -3,11 +3,15 @@ package test
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/btcsuite/btcd/wire/v2"
 
 	"bip324proxy/test/hostile"
 )
@@ -16,9 +20,9 @@ import (
 const inboundAddr = "9.9.9.9:8333"
 
 // startPublic is startInbound at inboundAddr, in a namespace that has all IPv4 addresses of public networks.
-func startPublic(t *testing.T, node string, flags ...string) *inboundProxy {
+func startPublic(t *testing.T, network, node string, flags ...string) *inboundProxy {
 	t.Helper()
-	return &inboundProxy{startProxy(t, append([]string{"--inbound", inboundAddr + "=" + node, "--inbound-network", "regtest"}, flags...)...), inboundAddr}
+	return &inboundProxy{startProxy(t, append([]string{"--inbound", inboundAddr + "=" + node, "--inbound-network", network}, flags...)...), inboundAddr}
 }
 
 // takeAddresses makes all addresses of networks this namespace's.
@@ -71,46 +75,87 @@ func startCountingNode(t *testing.T) *countingNode {
 	return n
 }
 
-// inboundPeer is a peer with a session.
+// inboundPeer is a peer with an address of its own that has a session.
 type inboundPeer struct {
 	*hostile.End
 	nc *net.TCPConn
 }
 
-var peerVersion = hostile.V2("version", hostile.Version("/peer:1/"))
+// joinNode connects to the proxy in v2 from an address, and completes the handshake of VERSION and VERACK with the node,
+// on regtest.
+func joinNode(from, to string) (*inboundPeer, error) { return joinNodeOn(regtestMagic, from, to) }
 
-// joinNode connects to the proxy from an address, and waits for the node's VERACK.
-func joinNode(from, to string) (*inboundPeer, error) {
+// joinNodeOn is joinNode on the network with that magic.
+func joinNodeOn(magic [4]byte, from, to string) (*inboundPeer, error) {
 	nc, err := dialFrom(from, to)
 	if err != nil {
 		return nil, err
 	}
-	end, err := hostile.Script{Magic: regtestMagic}.Shake(nc, true)
-	if err == nil {
-		err = end.Send(peerVersion)
+	p := &inboundPeer{nc: nc}
+	if err := p.greet(magic); err != nil {
+		nc.Close()
+		return nil, err
 	}
-	for err == nil {
-		var contents []byte
-		if contents, err = end.Receive(); err == nil && bytes.HasPrefix(contents, []byte("\x00verack\x00")) {
-			return &inboundPeer{end, nc}, nil
+	return p, nil
+}
+
+func (p *inboundPeer) greet(magic [4]byte) (err error) {
+	if p.End, err = (hostile.Script{Magic: magic}).Shake(p.nc, true); err != nil {
+		return err
+	}
+	me := wire.NewNetAddressIPPort(net.IPv4zero, 0, 0)
+	version := wire.NewMsgVersion(me, me, uint64(time.Now().UnixNano()), 0)
+	version.Services = wire.SFNodeNetwork | wire.SFNodeWitness // gocoin takes no others
+	version.AddUserAgent("peer", "1")
+	var payload bytes.Buffer
+	if err := version.BtcEncode(&payload, wire.ProtocolVersion, wire.BaseEncoding); err != nil {
+		return err
+	}
+	if err := p.Send(hostile.V2("version", payload.Bytes())); err != nil {
+		return err
+	}
+	for {
+		contents, err := p.Receive()
+		switch {
+		case err != nil:
+			return err
+		case bytes.HasPrefix(contents, []byte("\x00version\x00")):
+			if err := p.Send(hostile.V2("verack", nil)); err != nil {
+				return err
+			}
+		case bytes.HasPrefix(contents, []byte("\x00verack\x00")):
+			return nil
 		}
 	}
-	nc.Close()
-	return nil, err
 }
 
 // ping sends a PING to the node and returns how long the PONG took.
 func (p *inboundPeer) ping() (time.Duration, error) {
 	began := time.Now()
 	p.nc.SetDeadline(began.Add(patience))
-	if err := p.Send([]byte("\x12nonce567")); err != nil {
+	if err := p.Send(hostile.V2("ping", []byte("nonce567"))); err != nil {
 		return 0, err
 	}
-	contents, err := p.Receive()
-	if err == nil && !bytes.Equal(contents, []byte("\x13nonce567")) {
-		err = fmt.Errorf("got %q instead of a PONG", contents)
+	for {
+		contents, err := p.Receive()
+		if err != nil || bytes.Equal(contents, hostile.V2("pong", []byte("nonce567"))) {
+			return time.Since(began), err
+		}
 	}
-	return time.Since(began), err
+}
+
+// answers reports whether the node answers a PING.
+func (p *inboundPeer) answers() bool {
+	_, err := p.ping()
+	return err == nil
+}
+
+// isCut reports whether the peer's connection ends before long.
+func (p *inboundPeer) isCut() bool {
+	p.nc.SetDeadline(time.Now().Add(patience))
+	_, err := io.Copy(io.Discard, p.nc)
+	p.nc.Close()
+	return !os.IsTimeout(err)
 }
 
 // joinAll is joinNode from all addresses at the same time; those that do not get in are nil.
@@ -137,10 +182,8 @@ func joinAll(addresses []string, to string, took *durations) []*inboundPeer {
 // alive returns how many of the peers have a session.
 func alive(peers []*inboundPeer) (n int) {
 	for _, p := range peers {
-		if p != nil {
-			if _, err := p.ping(); err == nil {
-				n++
-			}
+		if p != nil && p.answers() {
+			n++
 		}
 	}
 	return n

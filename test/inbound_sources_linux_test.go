@@ -15,7 +15,7 @@ func TestInboundSources(t *testing.T) {
 	if !namespace(t) {
 		return
 	}
-	giveAddresses(t)
+	takeAddresses(t, publicNetworks...)
 	command(t, "ip", "route", "add", "local", "198.18.0.0/15", "dev", "lo")
 	command(t, "ip", "-6", "route", "add", "local", "fd00::/8", "dev", "lo")
 	for _, c := range []struct {
@@ -30,10 +30,10 @@ func TestInboundSources(t *testing.T) {
 	} {
 		t.Run(c.source+" "+c.node, func(t *testing.T) {
 			node, seen := sourceNode(t, c.node)
-			p := startForGuests(t, "regtest", node, "--inbound-source", c.source)
+			p := startPublic(t, "regtest", node, "--inbound-source", c.source)
 			from := func(address string) netip.Addr {
 				t.Helper()
-				g, err := comeIn(address, publicAddress)
+				g, err := joinNode(address, inboundAddr)
 				if err != nil {
 					t.Fatal(err)
 				}
