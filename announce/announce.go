@@ -90,7 +90,7 @@ func (a Addresses) Concerns(t v1v2.Type, size int) bool {
 // Alter returns an altered copy of a message's payload, or nil if it stays as it is. The copy
 // has NODE_P2P_V2 in both fields of VERSION with the node's services, and in the entries of
 // ADDR and ADDRV2 for these addresses, where the services are those of a node that serves
-// blocks. From where a payload is invalid nothing is altered.
+// blocks. Nothing is altered from the first invalid entry on.
 func (a Addresses) Alter(t v1v2.Type, payload []byte) []byte {
 	if !a.Concerns(t, len(payload)) {
 		return nil

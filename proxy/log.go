@@ -39,7 +39,7 @@ func (s *session) limitLines() {
 		return
 	}
 	s.peer.quiet = true
-	s.server.logFolded("quiet sessions", slog.LevelInfo, nil, "more peers come in than the log has lines for; the others' sessions are logged at level debug", "inbound", true)
+	s.server.logFolded("quiet sessions", slog.LevelInfo, nil, "too many inbound sessions for a log line each; the others are logged at level debug", "inbound", true)
 }
 
 // lineLevel returns the level of a line about an open session.
@@ -180,7 +180,7 @@ func (s *session) firstDropped(direction string, d v1v2.Dropped) {
 }
 
 // logDropped logs a dropped message. The sender chose its type, so that is escaped. One of a
-// peer that came in is no warning: strangers could cause any number of them.
+// inbound peer is no warning: strangers could cause any number of them.
 func (s *session) logDropped(direction string, d v1v2.Dropped) {
 	level := slog.LevelWarn
 	if s.peer != nil && direction == "to_client" {

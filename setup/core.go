@@ -293,7 +293,7 @@ func (m *machine) planCore(p *process, part *Part) {
 	case m.proxy.Upstream == "":
 		add("noonion=1", "without an --upstream such as Tor the proxy reaches no .onion peer; Core does not try them")
 	}
-	if !listens || m.takesPeersFor(c) {
+	if !listens || m.acceptsPeersFor(c) {
 		if !v2Set {
 			add("v2transport=0", "leaves encryption to the proxy, which does not fall back to plaintext as Core does")
 		}
@@ -309,8 +309,8 @@ func (m *machine) planCore(p *process, part *Part) {
 	}
 }
 
-// takesPeersFor reports whether the proxy lets peers in to a Core that listens where c says.
-func (m *machine) takesPeersFor(c *coreConfig) bool {
+// acceptsPeersFor reports whether the proxy accepts peers for a Core that listens where c says.
+func (m *machine) acceptsPeersFor(c *coreConfig) bool {
 	return slices.ContainsFunc(c.all, func(o option) bool {
 		address, _, _ := strings.Cut(o.value, "=") // bind=ADDRESS=onion
 		return o.key == "bind" && slices.Contains(m.proxy.Nodes, address)

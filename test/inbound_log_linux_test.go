@@ -52,7 +52,7 @@ func TestInboundLogLines(t *testing.T) {
 	if n := p.says("message dropped"); n > 0 {
 		t.Errorf("%d lines about what peers sent", n)
 	}
-	if n := p.says("the log has lines for"); n != 1 {
+	if n := p.says("too many inbound sessions for a log line each"); n != 1 {
 		t.Errorf("%d lines say that there are more sessions, want 1", n)
 	}
 }

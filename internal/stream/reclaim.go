@@ -46,10 +46,10 @@ type holder struct {
 	since time.Time // of the window; zero: nothing was seen
 }
 
-// NewReclaimingMemory is NewMemory, but while a body waits those are ended that hold memory
-// and whose peers send or take less than MinRate, with ErrReclaimed: the slowest first, and
-// as many as the waiting ones need. Only Readers and Writers are concerned of which Reclaim
-// was called.
+// NewReclaimingMemory is NewMemory, but while a body waits for memory, bodies that hold some
+// and whose peers send or take them at under MinRate end with ErrReclaimed: the slowest
+// first, until enough is free for those that wait. It affects only Readers and Writers whose
+// Reclaim was called.
 func NewReclaimingMemory(size int) *Memory {
 	m := NewMemory(size)
 	m.holders = make(map[*holder]struct{})
