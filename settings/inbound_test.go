@@ -73,7 +73,7 @@ func TestWrongInbound(t *testing.T) {
 	}{
 		{[]string{"--inbound", "0.0.0.0:8333"}, `--inbound: "0.0.0.0:8333" is invalid; must be ADDRESS=NODE, such as 0.0.0.0:8333=127.0.0.1:8335`},
 		{[]string{"--inbound", ""}, `--inbound: "" is invalid; must be ADDRESS=NODE`},
-		{[]string{"--inbound", ":8333=127.0.0.1:8335"}, `--inbound: ":8333" is not a valid address; write HOST:PORT`},
+		{[]string{"--inbound", ":8333=127.0.0.1:8335"}, `--inbound: ":8333" has no host; write HOST:PORT, with 127.0.0.1 or [::1] for programs on this machine only, or 0.0.0.0 or [::] for all`},
 		{[]string{"--inbound", "0.0.0.0:8333="}, `--inbound: the node "" is invalid; write IP:PORT, NAME:PORT or unix:/PATH, such as 127.0.0.1:8335`},
 		{[]string{"--inbound", "0.0.0.0:8333=127.0.0.1"}, `--inbound: the node "127.0.0.1" is invalid; write`},
 		{[]string{"--inbound", "0.0.0.0:8333=127.0.0.1:0"}, `--inbound: the node "127.0.0.1:0" is invalid; write`},

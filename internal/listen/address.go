@@ -43,8 +43,11 @@ func Parse(spec string) (Address, error) {
 	if err == nil {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
-	if err != nil || host == "" {
+	switch {
+	case err != nil:
 		return Address{}, &SpecError{spec, "is not a valid address" + forms}
+	case host == "":
+		return Address{}, &SpecError{spec, "has no host; write HOST:PORT, with 127.0.0.1 or [::1] for programs on this machine only, or 0.0.0.0 or [::] for all"}
 	}
 	return Address{Network: "tcp", Address: spec}, nil
 }

@@ -68,6 +68,7 @@ func noConnection(r *status.Report, width int) []string {
 		what = fmt.Sprintf("%d failed since %s, most often (%d): %s", f.Count, f.Since.Local().Format("15:04:05"), f.OfKind, what)
 		return terminal.Advise("", what, f.Hint, width)
 	case sum(r.Opened) > 0 || len(r.Listeners) == 0:
+	case r.Inbound != nil && sum(r.Inbound.Opened) > 0: // the proxy may be for peers only
 	case r.Live.Pending+int(sum(r.Refused)) > 0:
 		return terminal.Fold("", "Clients connect, but no peer has answered yet.", width)
 	case len(r.SOCKS) > 0:
