@@ -5,11 +5,12 @@
 package inbound
 
 import (
-	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"sync"
 	"time"
+
+	"bip324proxy/internal/random"
 
 	"golang.org/x/time/rate"
 )
@@ -144,7 +145,7 @@ func (g *Gate) replaceable(newcomer *Place) *Place {
 	if len(young) == 0 || !turns.Allow() {
 		return nil
 	}
-	return young[rand.IntN(len(young))]
+	return young[random.N(len(young))]
 }
 
 // MayLog reports whether the log is to have lines about the peer's session, and counts it if

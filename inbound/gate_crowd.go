@@ -1,9 +1,10 @@
 package inbound
 
 import (
-	"math/rand/v2"
 	"net/netip"
 	"slices"
+
+	"bip324proxy/internal/random"
 )
 
 // crowd is the peers that are pending, or those that have sessions, the oldest first. It has
@@ -27,7 +28,7 @@ func (c crowd) pendingVictim(newcomer *Place) *Place {
 		// They all look the same, so that the oldest would be a slow one on Tor, whoever
 		// floods.
 		local := c.where(isLocal)
-		return local[rand.IntN(len(local))]
+		return local[random.N(len(local))]
 	}
 	return c.where(isRemote).ofMost(group).ofMost(nearby).ofMost(address)[0]
 }
