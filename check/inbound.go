@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -151,8 +152,8 @@ func (s *Subject) inboundV1(ctx context.Context, in Inbound, address listen.Addr
 	return result(OK, "it refuses v1, and sends nothing", "")
 }
 
-// node checks whether the node behind a listener accepts connections, as from a peer, and
-// from this machine only.
+// node checks whether the node behind a listener answers a VERSION of its network, as that of
+// a peer, and accepts connections from this machine only.
 func (s *Subject) node(ctx context.Context, in Inbound) Result {
 	const name = "node"
 	conn, _, err := in.Node.Dial(ctx, netip.Addr{})
@@ -164,14 +165,22 @@ func (s *Subject) node(ctx context.Context, in Inbound) Result {
 		why := errors.Unwrap(err) // of *inbound.NodeError
 		return Result{name, Failed, fmt.Sprintf("%v: cannot connect to the node: %v", in.Node, reason(why)), hint}
 	}
+	conn.SetDeadline(time.Now().Add(askTimeout))
+	version, err := introduce(conn, in.Magic, maxMessagesToAnswer)
+	goodbye(conn)
 	conn.Close()
+	network := transport.NetworkName(in.Magic)
+	if err != nil {
+		return Result{name, Failed, fmt.Sprintf("%v: the node accepts connections, but does not answer a VERSION of %s: %v", in.Node, network, reason(err)),
+			"it may be on another network than --inbound-network says, be full, or not be a Bitcoin node; see its log"}
+	}
 	if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok && tcp.IP.IsLoopback() {
 		if public := alsoAt(ctx, tcp.Port); public != "" {
 			return Result{name, Warning, fmt.Sprintf("%v: the node accepts connections, also on %s, where other machines may reach it in plaintext", in.Node, public),
 				"let it listen on a loopback address only" + nodeSettings(in.Node.Network, in.Node.Address)}
 		}
 	}
-	return Result{name, OK, in.Node.String() + ": the node accepts connections", ""}
+	return Result{name, OK, fmt.Sprintf("%v: the node answers: %s, on %s, at block %d", in.Node, cmp.Or(version.UserAgent, "no user agent"), network, version.Height), ""}
 }
 
 // nodeSettings says which settings let nodes listen at an address, if it is one of a socket that

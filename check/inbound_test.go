@@ -37,11 +37,11 @@ func tcpNode(addr string) *inbound.Node { return &inbound.Node{Network: "tcp", A
 
 // Inbound listeners speak v2, and v1 where --inbound-v1 says so; anything else is a failure.
 func TestInbound(t *testing.T) {
-	node := testkit.Serve(t, silent)
-	nobody := testkit.Nobody(t)
+	node := testkit.Serve(t, v1Peer)
+	nobody, mute := testkit.Nobody(t), testkit.Serve(t, closing)
 	const (
 		speaks = "ok inbound ADDR: it speaks v2, on mainnet; the session id was ID; only programs on this machine can reach it, such as Tor"
-		there  = "ok node ADDR: the node accepts connections"
+		there  = "ok node ADDR: the node answers: /Satoshi:30.0.0/, on mainnet, at block 917231"
 	)
 	for name, c := range map[string]struct {
 		addr  string
@@ -56,6 +56,7 @@ func TestInbound(t *testing.T) {
 		"always, not known":   {startInbound(t, fallback.Always, node), fallback.Never, node, false, []string{speaks, "failed inbound_v1 ADDR: it accepts v1, which --inbound-v1 never forbids", there}},
 		"strict, not known":   {startInbound(t, fallback.Never, node), fallback.Always, node, true, []string{speaks, "warning inbound_v1 ADDR: it refuses v1, which --inbound-v1 always allows here", there}},
 		"no node":             {startInbound(t, fallback.Never, nobody), fallback.Never, nobody, false, []string{speaks, "refuses v1", "failed node ADDR: cannot connect to the node: connection refused"}},
+		"silent node":         {startInbound(t, fallback.Never, mute), fallback.Never, mute, false, []string{speaks, "failed node ADDR: the node accepts connections, but does not answer a VERSION of mainnet: the connection was closed", "another network"}},
 		"nothing":             {nobody, fallback.Never, node, false, []string{"failed inbound ADDR: nothing is listening there: connection refused", there}},
 		"the node itself":     {testkit.Serve(t, v1Peer), fallback.Never, node, false, []string{"failed inbound ADDR: the v2 handshake was cut off", "such as the node itself"}},
 		"another v2 listener": {testkit.Serve(t, func(nc net.Conn) { newV2Peer(mainnet).handle(nc) }), fallback.Never, node, true, []string{speaks}},
@@ -82,7 +83,7 @@ func TestInbound(t *testing.T) {
 
 // Nothing is asked of a listener whose address is unknown; its node is checked all the same.
 func TestInboundSkipped(t *testing.T) {
-	node := testkit.Serve(t, silent)
+	node := testkit.Serve(t, v1Peer)
 	for _, in := range []Inbound{
 		{Address: "systemd:inbound", Activated: true, Node: tcpNode(node), Magic: mainnet},
 		{Address: "127.0.0.1:0", Node: tcpNode(node), Magic: mainnet},
@@ -117,11 +118,19 @@ func TestInboundNodeExposed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
+	go func() {
+		for nc, err := l.Accept(); err == nil; nc, err = l.Accept() {
+			go func() {
+				defer nc.Close()
+				v1Peer(nc)
+			}()
+		}
+	}()
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	if alsoAt(t.Context(), l.Addr().(*net.TCPAddr).Port) == "" {
 		t.Skip("this machine has only loopback addresses")
 	}
-	r := new(Subject).node(within(t), Inbound{Node: tcpNode("127.0.0.1:" + port)})
+	r := new(Subject).node(within(t), Inbound{Node: tcpNode("127.0.0.1:" + port), Magic: mainnet})
 	if r.State != Warning || !strings.Contains(r.What, "where other machines may reach it in plaintext") {
 		t.Errorf("got %+v", r)
 	}

@@ -345,11 +345,7 @@ func (p *prober) tryV1(ctx context.Context, dialer *fallback.Dialer) {
 	defer nc.Close()
 	defer context.AfterFunc(ctx, func() { nc.Close() })()
 	nc.SetDeadline(time.Now().Add(p.version))
-	_, err = nc.Write(v1v2.AppendMessage(nil, p.target.Magic, versionType, ourVersion()))
-	var v v1v2.Version
-	if err == nil {
-		v, err = awaitVersion(nc, p.target.Magic, 1)
-	}
+	v, err := introduce(nc, p.target.Magic, 1)
 	if err != nil {
 		p.fail(name, fmt.Sprintf("the peer does not answer in v1 either: %v", reason(err)), "it is full, bans this address, or is not a Bitcoin node of "+p.report.Peer.Network)
 		return

@@ -29,6 +29,14 @@ func ourVersion() []byte {
 	return v1v2.AppendVersion(nil, v1v2.Version{Protocol: 70016, UserAgent: "/pynode:0.0.1/"}, binary.LittleEndian.Uint64(nonce[:]))
 }
 
+// introduce sends our VERSION in v1, and returns the one that answers it.
+func introduce(nc net.Conn, magic [4]byte, messages int) (v1v2.Version, error) {
+	if _, err := nc.Write(v1v2.AppendMessage(nil, magic, versionType, ourVersion())); err != nil {
+		return v1v2.Version{}, err
+	}
+	return awaitVersion(nc, magic, messages)
+}
+
 var errNoVersion = errors.New("what it sent was not VERSION")
 
 // awaitVersion reads the peer's VERSION, which answers ours, from the first messages on nc.

@@ -6,22 +6,25 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"bip324proxy/test/hostile"
 )
 
-// silentNode accepts connections, and counts them and what they send.
-func silentNode(t *testing.T) (addr string, conns, sent *atomic.Int64) {
+// countedNode answers a VERSION, and counts its connections and the bytes that they bring.
+func countedNode(t *testing.T) (addr string, conns, received *atomic.Int64) {
 	t.Helper()
-	conns, sent = new(atomic.Int64), new(atomic.Int64)
+	conns, received = new(atomic.Int64), new(atomic.Int64)
 	addr = listen(t, func(nc *net.TCPConn) {
 		conns.Add(1)
+		nc.Write(hostile.V1On(regtestMagic, "version", hostile.Version("/node:1/")))
 		n, _ := io.Copy(io.Discard, nc)
-		sent.Add(n)
+		received.Add(n)
 	})
-	return addr, conns, sent
+	return addr, conns, received
 }
 
-// check says what the inbound listeners of the running program do, without a session there and without a byte to the
-// node; and that a node in v1 in its place is none.
+// check says what the inbound listeners of the running program do, without a session there; and that a node in v1 in its
+// place is none. The node gets one VERSION.
 func TestCheckInbound(t *testing.T) {
 	t.Parallel()
 	for mode, want := range map[string][2]string{
@@ -31,19 +34,19 @@ func TestCheckInbound(t *testing.T) {
 	} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
-			node, conns, sent := silentNode(t)
+			node, conns, received := countedNode(t)
 			p := startInbound(t, node, "--inbound-v1", mode)
 			c := check(t, "--listen", p.addr, "--inbound", p.inbound+"="+node, "--inbound-network", "regtest", "--inbound-v1", mode)
 			c.require(t, "inbound", "ok", "it speaks v2, on regtest; the session id was ")
 			c.require(t, "inbound_v1", want[0], want[1])
-			c.require(t, "node", "ok", "the node accepts connections")
+			c.require(t, "node", "ok", "the node answers: /node:1/, on regtest, at block")
 			if !c.OK {
 				t.Error("the check has failed")
 			}
-			eventually(t, "the check's own connection to the node", func() bool { return conns.Load() > 0 })
+			eventually(t, "the check's own connection to the node", func() bool { return received.Load() > 0 })
 			p.kill()
-			if conns.Load() != 1 || sent.Load() != 0 {
-				t.Errorf("the node had %d connections and %d bytes, want one of the check, and none", conns.Load(), sent.Load())
+			if conns.Load() != 1 || received.Load() > 200 {
+				t.Errorf("the node had %d connections and %d bytes, want one of the check, with a VERSION", conns.Load(), received.Load())
 			}
 			for _, line := range p.out.all() {
 				if strings.Contains(line, `"session `) && strings.Contains(line, `"inbound":true`) {
@@ -54,7 +57,7 @@ func TestCheckInbound(t *testing.T) {
 	}
 	t.Run("the node itself", func(t *testing.T) {
 		t.Parallel()
-		node, _, _ := silentNode(t)
+		node, _, _ := countedNode(t)
 		p := startProxy(t)
 		c := check(t, "--listen", p.addr, "--inbound", node+"=127.0.0.1:9", "--inbound-network", "regtest", "--inbound-source", "none")
 		c.require(t, "inbound", "failed", "it does not speak v2 on regtest")
