@@ -99,6 +99,8 @@ func TestInboundHalfOpen(t *testing.T) {
 				if slowest := took.at(1); slowest > 10*time.Second { // without load it is a tenth of a second
 					t.Errorf("others take up to %v", slowest)
 				}
+				stop() // a capture ends when nothing is sent any more
+				attack.Wait()
 				requireNoV1(t, wire, stage == "nothing sent" || strings.HasPrefix(stage, "part of v1's"))
 			})
 		}

@@ -191,7 +191,9 @@ func TestInboundMemory(t *testing.T) {
 			took := arrived.Sub(began)
 			t.Logf("a client's block of 4 MB: %v alone, %v beside %d peers; a peer's: %.1f s, limit %v; resident memory grew by %.1f MiB",
 				alone[2], middle, crowd, took.Seconds(), limit, float64(most-rest)/(1<<20))
-			if middle > 10*alone[2]+500*time.Millisecond {
+			// The ends of the test share the processors with the crowd; the race detector makes them far slower. A
+			// block that waited for memory would take as long as a peer's.
+			if raceFlag() == nil && middle > 10*alone[2]+took/2 {
 				t.Errorf("a client's block took %v, %v with no peers", middle, alone[2])
 			}
 			if took > limit {
