@@ -29,6 +29,7 @@ type lobby struct {
 	all   sync.WaitGroup
 	conns int
 	got   map[string][]message // by the first message, as its peer sent it
+	ends  map[int]bool         // the sessions that endOf has returned
 	more  chan struct{}        // closed when a connection has ended
 }
 
@@ -40,7 +41,7 @@ func startLobby(t *testing.T, flags ...string) *lobby {
 	}
 	tick := time.NewTicker(12 * time.Millisecond)
 	t.Cleanup(tick.Stop)
-	b := &lobby{node: l, pace: tick.C, got: make(map[string][]message), more: make(chan struct{})}
+	b := &lobby{node: l, pace: tick.C, got: make(map[string][]message), ends: make(map[int]bool), more: make(chan struct{})}
 	b.all.Go(func() {
 		for {
 			nc, err := l.Accept()
@@ -108,17 +109,19 @@ func (b *lobby) visits() int {
 func (b *lobby) call(t *testing.T) *overheard {
 	t.Helper()
 	<-b.pace
+	began := time.Now()
 	nc, err := hostile.Dial(b.inbound, patience)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &overheard{TCPConn: nc}
+	return &overheard{TCPConn: nc, began: began}
 }
 
 // overheard is a peer's connection that keeps what was read.
 type overheard struct {
 	*net.TCPConn
-	read []byte
+	began time.Time
+	read  []byte
 }
 
 func (o *overheard) Read(p []byte) (int, error) {
@@ -208,7 +211,7 @@ func TestHostileInbound(t *testing.T) {
 				t.Errorf("%s: the node: %v", c.name, err)
 			}
 		}
-		if e := b.endOf(t, nc.LocalAddr()); e.Msg != c.want.msg || !strings.Contains(e.Reason, c.want.why) || e.Dropped != c.want.dropped {
+		if e := b.endOf(t, nc); e.Msg != c.want.msg || !strings.Contains(e.Reason, c.want.why) || e.Dropped != c.want.dropped {
 			t.Errorf("%s: got %s, %q, %d dropped; want %s, %q, %d", c.name, e.Msg, e.Reason, e.Dropped, c.want.msg, c.want.why, c.want.dropped)
 		}
 	})
@@ -219,11 +222,21 @@ func TestHostileInbound(t *testing.T) {
 	b.requireFreed(t)
 }
 
-// endOf waits for the last line about a peer that came in.
-func (b *lobby) endOf(t *testing.T, peer net.Addr) event {
+// endOf waits for the last line about a peer's session: an earlier connection may have had the same port.
+func (b *lobby) endOf(t *testing.T, peer *overheard) event {
 	t.Helper()
 	return (&proxy{program: b.program}).await(t, "the end of a session", func(e event) bool {
-		return e.Inbound && e.Peer == peer.String() && (e.Msg == closed || e.Msg == refused)
+		if !e.Inbound || e.Peer != peer.LocalAddr().String() || e.Msg != closed && e.Msg != refused ||
+			e.Time.Add(-e.Duration).Before(peer.began.Add(-2*time.Millisecond)) { // durations are rounded
+			return false
+		}
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.ends[e.Session] {
+			return false
+		}
+		b.ends[e.Session] = true
+		return true
 	})
 }
 
@@ -265,7 +278,7 @@ func TestInboundStrictSendsNoV1(t *testing.T) {
 		}
 		end.do(nc.TCPConn)
 		nc.Close()
-		if e := b.endOf(t, nc.LocalAddr()); e.Msg != refused {
+		if e := b.endOf(t, nc); e.Msg != refused {
 			t.Errorf("%s, %s: got %s, %q", w.name, end.name, e.Msg, e.Reason)
 		}
 	})

@@ -31,6 +31,7 @@ type event struct {
 	Reason    string `json:"reason"`
 	Hint      string `json:"hint"`
 
+	Time     time.Time     `json:"time"`
 	Duration time.Duration `json:"duration"`
 
 	MessagesToPeer   int64 `json:"messages_to_peer"`
