@@ -17,7 +17,7 @@ const inboundSocketName = "inbound"
 const fewSessions = 64
 
 // inboundInUse is the hint about an address of --inbound that is in use.
-var inboundInUse = "another program uses that address, perhaps the node: let it listen on an address of its own, " +
+var inboundInUse = "another program uses that address, perhaps the node: let the node listen on another one, " +
 	"such as 127.0.0.1:8335 (Bitcoin Core: bind=127.0.0.1:8335; btcd: listen=127.0.0.1:8335), and name that as NODE; " + showListeners + " shows which program it is"
 
 // inboundAttrs is attrs of an inbound listener.

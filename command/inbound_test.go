@@ -86,7 +86,7 @@ func TestInboundInUse(t *testing.T) {
 	if code != 1 {
 		t.Errorf("exit code %d, want 1", code)
 	}
-	checkOneLine(t, "an address in use", stderr, "perhaps the node: let it listen on an address of its own, such as 127.0.0.1:8335 (Bitcoin Core: bind=127.0.0.1:8335;")
+	checkOneLine(t, "an address in use", stderr, "perhaps the node: let the node listen on another one, such as 127.0.0.1:8335 (Bitcoin Core: bind=127.0.0.1:8335;")
 	checkOneLine(t, "an address in use", stderr, "to use another address, set --inbound")
 }
 

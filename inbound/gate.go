@@ -1,5 +1,5 @@
 // Package inbound limits the peers that connect from the network, and connects them to the
-// node, each from a source address of its own.
+// node, each from its own source address.
 //
 //	accept → Gate.Enter → handshake, VERSION → Place.Establish → Node.Dial → … → Place.Leave
 package inbound
@@ -48,7 +48,7 @@ const (
 	groupShare = 8
 )
 
-// Gate limits the peers of all listeners. A peer without an address of its own, which connects
+// Gate limits the peers of all listeners. A peer without its own address, which connects
 // through Tor or a unix socket, is local: local peers share one half of what there is, and
 // remote peers the other; either may use what the other leaves.
 type Gate struct {
