@@ -111,7 +111,7 @@ func (s *Source) Addr(peer netip.Addr) netip.Addr {
 		rand.Read(byGroup[:])
 		rand.Read(byAddr[:])
 	} else {
-		byGroup, byAddr = s.hash(sourceGroup(peer)), s.hash(netip.PrefixFrom(peer, peer.BitLen()))
+		byGroup, byAddr = s.hash(networksOf(peer).group), s.hash(netip.PrefixFrom(peer, peer.BitLen()))
 	}
 	addr := s.prefix.Addr().AsSlice()
 	first, end := s.prefix.Bits(), s.prefix.Addr().BitLen()
@@ -136,16 +136,6 @@ func (s *Source) hash(p netip.Prefix) (sum [sha256.Size]byte) {
 	mac.Write(b)
 	mac.Sum(sum[:0])
 	return sum
-}
-
-// sourceGroup returns the network group of an address: /16, or /32 of IPv6.
-func sourceGroup(ip netip.Addr) netip.Prefix {
-	bits := 16
-	if ip.Is6() {
-		bits = 32
-	}
-	group, _ := ip.Prefix(bits)
-	return group
 }
 
 // setBit sets bit i of to, which is 0, to bit j of from, both from the left.

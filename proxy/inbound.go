@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"net"
@@ -121,13 +120,7 @@ func (s *session) settleInbound(ctx context.Context) (relay func() error, err er
 	began := time.Now()
 	ctx, cancel := context.WithTimeoutCause(ctx, versionTimeout, errNoVersion)
 	defer cancel()
-	cfg := transport.Config{
-		Magic:        s.magic,
-		Memory:       s.budget.memory,
-		ReadTimeout:  s.server.idleTimeout(),
-		WriteTimeout: s.server.idleTimeout(),
-		Semaphore:    s.budget.turns,
-	}
+	cfg := s.transportConfig()
 	v1, err := v1v2.Detect(ctx, s.peer.socket, &cfg)
 	switch {
 	case err != nil:
@@ -158,11 +151,7 @@ func (s *session) settleInbound(ctx context.Context) (relay func() error, err er
 		conn.Close()
 		return nil, err
 	}
-	s.watch(progress(&s.up), progress(&s.down))
-	id := v2.SessionID()
-	hexID := hex.EncodeToString(id[:])
-	s.show(func(info *SessionInfo) { info.SessionID = hexID })
-	s.logOpen("v2", "session_id", hexID)
+	s.openV2(v2)
 	return func() error {
 		defer s.awaitReply().Stop()
 		return s.bridge(v2, conn)

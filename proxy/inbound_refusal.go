@@ -27,7 +27,7 @@ const (
 var inboundRefusals = []refusal{
 	{is: func(err error) bool { return err == nil }, words: func(error, string) string { return "both sides closed the connection" }},
 	{kind: KindStopping, is: isOneOf(errStopping), level: slog.LevelDebug, routine: true},
-	{kind: KindNode, is: isA[*inbound.NodeError], level: slog.LevelDebug}, // it has a line of its own
+	{kind: KindNode, is: isA[*inbound.NodeError], level: slog.LevelDebug}, // logNode logs it
 	{kind: KindNode, is: isFrom(v1v2.ClientSide), by: peerCaused, level: slog.LevelWarn, words: inboundEndWords},
 	{kind: KindInboundFull, is: isOneOf(inbound.ErrFull), level: slog.LevelDebug, routine: true},
 	{kind: KindInboundLimit, is: isA[inbound.Error], level: slog.LevelDebug, routine: true},

@@ -179,8 +179,8 @@ func (s *session) firstDropped(direction string, d v1v2.Dropped) {
 	s.logDropped(direction, d)
 }
 
-// logDropped logs a dropped message. The sender chose its type, so that is escaped. One of a
-// inbound peer is no warning: strangers could cause any number of them.
+// logDropped logs a dropped message. The sender chose its type, so that is escaped. One of an
+// inbound peer is logged at Debug: strangers could cause any number of warnings.
 func (s *session) logDropped(direction string, d v1v2.Dropped) {
 	level := slog.LevelWarn
 	if s.peer != nil && direction == "to_client" {

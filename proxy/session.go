@@ -209,15 +209,9 @@ func (s *session) upgrade(ctx context.Context, peer *stream.Socket, first *v1v2.
 	size := len(first.Raw())
 	began := time.Now()
 	ctx, release := s.contextUntilClientLeaves(ctx)
-	link, err := s.dialer.Upgrade(ctx, peer, s.shown.Dest, transport.Config{
-		Magic:        s.magic,
-		First:        [][]byte{first.Contents()},
-		Received:     heard,
-		Memory:       s.budget.memory,
-		ReadTimeout:  s.server.idleTimeout(),
-		WriteTimeout: s.server.idleTimeout(),
-		Semaphore:    s.budget.turns,
-	})
+	cfg := s.transportConfig()
+	cfg.First, cfg.Received = [][]byte{first.Contents()}, heard
+	link, err := s.dialer.Upgrade(ctx, peer, s.shown.Dest, cfg)
 	release()
 	switch {
 	case err != nil && isA[*clientLeftError](context.Cause(ctx)):
@@ -237,6 +231,17 @@ func (s *session) upgrade(ctx context.Context, peer *stream.Socket, first *v1v2.
 	s.count(func(t *tally) { t.observeHandshake(time.Since(began)) })
 	s.up.Add(first.Type, size)
 	return link, nil
+}
+
+// transportConfig returns what the v2 connections of both directions have in common.
+func (s *session) transportConfig() transport.Config {
+	return transport.Config{
+		Magic:        s.magic,
+		Memory:       s.budget.memory,
+		ReadTimeout:  s.server.idleTimeout(),
+		WriteTimeout: s.server.idleTimeout(),
+		Semaphore:    s.budget.turns,
+	}
 }
 
 // contextUntilClientLeaves returns a context that ends when the client closes its
@@ -273,14 +278,19 @@ func (s *session) whyClientLeft(err error, took time.Duration) error {
 
 // speakV2 opens the session between a v1 client and a v2 peer.
 func (s *session) speakV2(peer *transport.Conn) (relay func() error) {
+	s.openV2(peer)
+	conn := v1v2.NewConn(peer, s.magic)
+	conn.Sent, conn.Received = &s.up, &s.down
+	return func() error { return s.bridge(peer, conn) }
+}
+
+// openV2 opens the session, whose peer speaks v2.
+func (s *session) openV2(peer *transport.Conn) {
 	s.watch(progress(&s.up), progress(&s.down))
 	id := peer.SessionID()
 	hexID := hex.EncodeToString(id[:])
 	s.show(func(info *SessionInfo) { info.SessionID = hexID })
 	s.logOpen("v2", "session_id", hexID)
-	conn := v1v2.NewConn(peer, s.magic)
-	conn.Sent, conn.Received = &s.up, &s.down
-	return func() error { return s.bridge(peer, conn) }
 }
 
 // bridge translates until either side ends; peer is on v2. It passes on the end of one
