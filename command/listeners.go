@@ -20,9 +20,10 @@ import (
 // listener is an open listener.
 type listener struct {
 	net.Listener
-	peer      string         // its clients are connected to that peer; empty for SOCKS
-	inbound   *proxy.Inbound // nil: a listener for clients
-	openToAll bool           // it is a unix socket that any local user may connect to
+	peer        string         // its clients are connected to that peer; empty for SOCKS
+	transparent bool           // its clients are redirected there
+	inbound     *proxy.Inbound // nil: a listener for clients
+	openToAll   bool           // it is a unix socket that any local user may connect to
 }
 
 // attrs returns the attributes of its line in the log.
@@ -31,6 +32,9 @@ func (l listener) attrs(s *settings.Settings) []any {
 		return l.inboundAttrs(s)
 	}
 	args := []any{"addr", l.Addr().String()}
+	if l.transparent {
+		args = append(args, "transparent", true)
+	}
 	if l.peer != "" && s.LogAddresses {
 		args = append(args, "peer", l.peer)
 	}
@@ -44,14 +48,15 @@ func (l listener) attrs(s *settings.Settings) []any {
 func socksAddresses(listeners []listener) *[]string {
 	addresses := new([]string)
 	for _, l := range listeners {
-		if l.peer == "" && l.inbound == nil {
+		if l.peer == "" && !l.transparent && l.inbound == nil {
 			*addresses = append(*addresses, listen.Spelling(l.Addr()))
 		}
 	}
 	return addresses
 }
 
-// openListeners opens the listeners of --listen, systemd, --peer and --inbound. Without
+// openListeners opens the listeners of --listen, systemd, --peer, --transparent and
+// --inbound. Without
 // --listen and systemd it opens those of the default addresses that this machine has, one at
 // least; missing has the errors of the others.
 func openListeners(s *settings.Settings, o *opening) (all []listener, missing []error, err error) {
@@ -102,6 +107,13 @@ func openListeners(s *settings.Settings, o *opening) (all []listener, missing []
 		if err := open("peer", p.Listen, p.Peer, true); err != nil {
 			return all, nil, err
 		}
+	}
+	for _, spec := range s.Transparent {
+		l, err := o.open(s, "transparent", spec, true)
+		if err != nil {
+			return all, nil, err
+		}
+		all = append(all, listener{Listener: l, transparent: true})
 	}
 	for _, in := range s.Inbound {
 		if in.Activated != "" {

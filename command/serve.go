@@ -147,9 +147,12 @@ func (s *service) run(loaded <-chan loading) error {
 	for _, l := range s.listeners {
 		s.log.Info("listening", l.attrs(s.settings())...)
 		go func() {
-			if l.inbound != nil {
+			switch {
+			case l.inbound != nil:
 				failed <- s.server.ServeInbound(l, *l.inbound)
-			} else {
+			case l.transparent:
+				failed <- s.server.ServeTransparent(l)
+			default:
 				failed <- s.server.ServePeer(l, l.peer)
 			}
 		}()

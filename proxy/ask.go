@@ -14,16 +14,19 @@ import (
 	"bip324proxy/v1v2"
 )
 
-// ask finds out where the client wants to go, in one of three ways: its listener
-// has a fixed peer; it says so in SOCKS5; or it speaks v1 at once, and its VERSION
-// says whom it takes the proxy for.
+// ask finds out where the client wants to go, in one of four ways: its listener has a fixed
+// peer; the system redirected it; it says so in SOCKS5; or it speaks v1 at once, and its
+// VERSION says whom it takes the proxy for.
 func (s *session) ask() (*socks.Request, error) {
 	auth, refused := s.admission()
-	if s.fixed != "" {
-		if refused != nil {
-			return nil, refused
-		}
-		dest, err := socks.ParseAddr(s.fixed)
+	switch {
+	case s.about.isSOCKS():
+	case refused != nil:
+		return nil, refused
+	case s.about.transparent:
+		return s.askSystem()
+	default:
+		dest, err := socks.ParseAddr(s.about.peer)
 		return &socks.Request{Command: socks.CommandConnect, Dest: dest}, err
 	}
 	negotiation := s.policy.Socks
@@ -74,11 +77,11 @@ func (s *session) ask() (*socks.Request, error) {
 // not admitted at all. A public listener admits Policy.Clients without, and others with it.
 func (s *session) admission() (auth bool, err error) {
 	p := s.policy
-	if !s.public || len(p.Clients) == 0 && (p.Socks.Auth == nil || s.fixed == "") {
+	if !s.public || len(p.Clients) == 0 && (p.Socks.Auth == nil || s.about.isSOCKS()) {
 		return p.Socks.Auth != nil, nil
 	}
 	err = p.Clients.Check(s.client.RemoteAddr())
-	if err != nil && p.Socks.Auth != nil && s.fixed == "" {
+	if err != nil && p.Socks.Auth != nil && s.about.isSOCKS() {
 		return true, nil
 	}
 	return false, err

@@ -10,11 +10,15 @@ import (
 	"bip324proxy/internal/plain"
 )
 
-// listener is what a listener is for: SOCKS if it has neither.
+// listener is what a listener is for: SOCKS if it has none of these.
 type listener struct {
-	peer string   // of ServePeer
-	node *Inbound // of ServeInbound
+	peer        string   // of ServePeer
+	node        *Inbound // of ServeInbound
+	transparent bool     // of ServeTransparent
 }
+
+// isSOCKS reports whether clients of the listener speak SOCKS.
+func (l listener) isSOCKS() bool { return l.peer == "" && !l.transparent }
 
 // Serve accepts clients on l until Shutdown, Close or a permanent error. It closes l. The
 // error is never nil.
@@ -22,8 +26,13 @@ func (s *Server) Serve(l net.Listener) error { return s.ServePeer(l, "") }
 
 // ServePeer is like Serve, but connects all clients to peer, "host:port", without SOCKS.
 func (s *Server) ServePeer(l net.Listener, peer string) error {
+	return s.serveClients(l, listener{peer: peer})
+}
+
+// serveClients accepts clients on l.
+func (s *Server) serveClients(l net.Listener, about listener) error {
 	public := !listen.IsLocal(l.Addr())
-	return s.serve(l, listener{peer: peer}, func(conn net.Conn) (tell func()) { return s.start(conn, peer, public) })
+	return s.serve(l, about, func(conn net.Conn) (tell func()) { return s.start(conn, about, public) })
 }
 
 // serve accepts connections on l and starts a session with each.

@@ -77,7 +77,7 @@ var refusals = []refusal{
 	{kind: KindClientNotAllowed, is: isA[*rules.ClientError], by: clientCaused, level: slog.LevelWarn},
 	{kind: KindDenied, is: isA[*rules.DeniedError], by: clientCaused, level: slog.LevelWarn},
 	{kind: KindNoEgress, is: isOneOf(ErrNoEgress), by: peerCaused},
-	{kind: KindOwnAddress, is: isOneOf(errOwnAddress, errOwnUpstream), by: clientCaused, level: slog.LevelWarn},
+	{kind: KindOwnAddress, is: isOneOf(errOwnAddress, errOwnUpstream, errNotRedirected), by: clientCaused, level: slog.LevelWarn},
 	{kind: KindUpstream, is: when(isUpstreamDown), by: peerCaused, level: slog.LevelWarn},
 	{kind: KindResolve, is: when((*requestError).resolves), by: peerCaused},
 	{kind: KindDial, is: when((*requestError).isLocal), by: peerCaused, level: slog.LevelWarn},

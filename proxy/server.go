@@ -200,7 +200,7 @@ func (s *Server) stopAccepting() {
 // start starts a session for conn if it is admitted. A client that was accepted just
 // before stopAccepting is still served. tell, if not nil, logs what happened; it must be
 // called without s.mu, for a log may be slow.
-func (s *Server) start(conn net.Conn, peer string, public bool) (tell func()) {
+func (s *Server) start(conn net.Conn, about listener, public bool) (tell func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ending {
@@ -214,7 +214,7 @@ func (s *Server) start(conn net.Conn, peer string, public bool) (tell func()) {
 		return tell
 	}
 	s.number++
-	sess := newSession(s, conn, peer, public, s.number)
+	sess := newSession(s, conn, about, public, s.number)
 	if refusal != nil {
 		s.refusing++
 		sess.refusal = refusal

@@ -30,7 +30,7 @@ type session struct {
 	from    netip.Prefix   // the clientNetwork of client
 	in      *stream.Reader // reads client; only a relay reads the socket itself
 	public  bool           // the listener accepts clients of other hosts
-	fixed   string         // destination of all clients of the listener, if not ""
+	about   listener       // that accepted the client
 	refusal error          // if not nil: why the client is only told that it is refused
 	dialer  fallback.Dialer
 
@@ -43,7 +43,7 @@ type session struct {
 	shown SessionInfo // see show
 }
 
-func newSession(server *Server, conn net.Conn, fixed string, public bool, number uint64) *session {
+func newSession(server *Server, conn net.Conn, about listener, public bool, number uint64) *session {
 	policy, client := server.policy(), stream.NewSocket(conn)
 	s := &session{
 		server: server,
@@ -52,7 +52,7 @@ func newSession(server *Server, conn net.Conn, fixed string, public bool, number
 		client: client,
 		from:   clientNetwork(client.RemoteAddr()),
 		in:     stream.NewReader(client),
-		fixed:  fixed,
+		about:  about,
 		public: public,
 		dialer: policy.Dialer,
 	}
@@ -82,6 +82,9 @@ func (s *session) serve(ctx context.Context) error {
 	}()
 	if <-settled; err == nil {
 		err = relay()
+	}
+	if err != nil && s.about.transparent && !s.opened() {
+		s.resetClient()
 	}
 	failure := s.fail(nil)
 	if s.messages != nil {

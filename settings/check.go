@@ -114,6 +114,11 @@ func (s *Settings) checkListeners() error {
 			return err
 		}
 	}
+	for _, spec := range s.Transparent {
+		if err := check("transparent", spec, ""); err != nil {
+			return err
+		}
+	}
 	for _, pair := range s.peer {
 		spec, peer, err := splitPeer(pair)
 		if err != nil {

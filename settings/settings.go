@@ -29,6 +29,7 @@ type Settings struct {
 	allow, deny     []string
 	Passthrough     string
 	peer            []string
+	Transparent     []string
 	inbound         []string
 	inboundNetwork  string
 	InboundV1       string

@@ -1,0 +1,55 @@
+package transparent
+
+import (
+	"encoding/binary"
+	"net"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+)
+
+// originalDst is SO_ORIGINAL_DST of IPv4, and IP6T_SO_ORIGINAL_DST of IPv6.
+const originalDst = 80
+
+// destination asks connection tracking, which knows a connection that a REDIRECT changed.
+// TPROXY changes none: there the local address is the destination.
+func destination(conn *net.TCPConn) (dest netip.AddrPort, err error) {
+	local := conn.LocalAddr().(*net.TCPAddr).AddrPort()
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return dest, err
+	}
+	failed := raw.Control(func(fd uintptr) {
+		if local.Addr().Unmap().Is4() {
+			dest, err = original4(int(fd))
+		} else {
+			dest, err = original6(int(fd))
+		}
+	})
+	switch {
+	case failed != nil:
+		return dest, failed
+	case err != nil: // not tracked, or no connection tracking
+		return local, nil
+	}
+	return dest, nil
+}
+
+// original4 reads a sockaddr_in into a structure that has room for it.
+func original4(fd int) (netip.AddrPort, error) {
+	b, err := unix.GetsockoptIPv6Mreq(fd, unix.SOL_IP, originalDst)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte(b.Multiaddr[4:8])), binary.BigEndian.Uint16(b.Multiaddr[2:])), nil
+}
+
+// original6 reads a sockaddr_in6 into a structure that begins with one.
+func original6(fd int) (netip.AddrPort, error) {
+	b, err := unix.GetsockoptIPv6MTUInfo(fd, unix.SOL_IPV6, originalDst)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	port := binary.BigEndian.Uint16(binary.NativeEndian.AppendUint16(nil, b.Addr.Port))
+	return netip.AddrPortFrom(netip.AddrFrom16(b.Addr.Addr), port), nil
+}
