@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"bip324proxy/internal/journal"
+	"bip324proxy/internal/netns"
 	"bip324proxy/internal/signals"
 	"bip324proxy/internal/terminal"
 	"bip324proxy/settings"
@@ -25,6 +26,9 @@ func (e usageError) Unwrap() error { return e.error }
 // Run runs the program and returns its exit code: 0, 1 if something failed, or 2 if an
 // argument or a setting is invalid.
 func Run(args []string, stdout, stderr io.Writer) int {
+	if len(args) == 2 && args[1] == netns.HolderCommand {
+		return hold()
+	}
 	app := newApp(stdout, stderr)
 	if !mayServe(app, args[1:]) {
 		signals.Release()
@@ -35,6 +39,9 @@ func Run(args []string, stdout, stderr io.Writer) int {
 	}
 	if err == nil || err == errStopped {
 		return 0
+	}
+	if code := exitError(0); errors.As(err, &code) {
+		return int(code)
 	}
 	writeError(stderr, err.Error(), time.Second)
 	return exitCode(err)
@@ -84,6 +91,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 		Flags:   append(settings.Flags(), cli.HelpFlag),
 		Commands: []*cli.Command{
 			demoCommand(),
+			runCommand(),
 			configCommand(),
 			setupCommand(),
 			checkCommand(),
