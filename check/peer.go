@@ -322,7 +322,7 @@ func (p *prober) ifFallingBack(ctx context.Context) string {
 		return ""
 	}
 	const would, unless = "; the proxy, with its --v1-fallback, would ", ", unless it knows that this peer speaks v2"
-	why := p.subject.Policy.Overlay(ctx, p.target.Addr.Host, p.reached)
+	why := p.subject.Policy.Overlay(ctx, p.target.Addr, p.reached)
 	switch {
 	case why == nil:
 		return would + "go on in v1 within a network that encrypts" + unless

@@ -56,19 +56,20 @@ func (s *session) dial(ctx context.Context, request *socks.Request) (*stream.Soc
 }
 
 // DialerTo returns a Dialer to dest, and nowhere else, for a client with the given
-// credentials: directly or through the upstream proxy, which gets them. It connects only
+// credentials: directly or through its upstream proxy, which gets them. It connects only
 // where the rules allow; public is whether the client's listener is open to other hosts.
 // The error is ErrNoEgress, or a *rules.DeniedError if dest is denied whatever its
 // address.
 func (p *Policy) DialerTo(dest socks.Addr, client socks.Credentials, public bool) (fallback.Dialer, error) {
 	d := p.Dialer
+	upstream := p.UpstreamFor(dest)
 	switch {
-	case p.Upstream != nil:
-		through(p.Upstream, &d, dest, client)
+	case upstream != nil:
+		through(upstream, &d, dest, client)
 	case d.Dial == nil && d.Resolve == nil:
 		d.Resolve = dial.Once(dial.Lookup)
 	}
-	if p.Upstream == nil && fallback.NeedsProxy(dest.Host) {
+	if upstream == nil && fallback.NeedsProxy(dest.Host) {
 		// This also keeps Bitcoin Core from taking this proxy for Tor and sending its private
 		// broadcasts through it.
 		return d, ErrNoEgress
@@ -79,8 +80,8 @@ func (p *Policy) DialerTo(dest socks.Addr, client socks.Credentials, public bool
 	if d.Dial == nil {
 		d.Dial, d.Direct = dialWithin(&p.Rules, public), true
 	}
-	if d.Overlay == nil && p.mayBeOverlay(dest.Host) == nil {
-		d.Overlay = p.Overlay
+	if d.Overlay == nil && p.mayBeOverlay(dest) == nil {
+		d.Overlay = func(ctx context.Context, _ string, via net.Addr) error { return p.Overlay(ctx, dest, via) }
 	}
 	return d, nil
 }
@@ -142,6 +143,7 @@ func through(u *socks.Upstream, d *fallback.Dialer, dest socks.Addr, client sock
 		return u.Dial(ctx, dest, client)
 	}
 	d.Direct = false // so names are the upstream's to resolve
+	d.DialTimeout = u.Timeout
 }
 
 // ProbeAddr is what a program may RESOLVE to learn whether this proxy answers. It is in
@@ -190,13 +192,17 @@ func (s *session) resolve(ctx context.Context, request *socks.Request) error {
 }
 
 // lookup returns any address of the request's host, IPv4 if it has one: some clients take
-// no other. Electrum asks for 0.0.0.0 to see whether the proxy is Tor; without an upstream
-// it is not.
+// no other. Electrum asks for 0.0.0.0 to see whether the proxy is Tor; unless all goes
+// through an upstream it is not.
 func (s *session) lookup(ctx context.Context, request *socks.Request) (netip.Addr, error) {
 	host, ip := request.Dest.Host, request.Dest.IP
+	upstream := s.policy.UpstreamFor(request.Dest)
+	if ip.IsUnspecified() {
+		upstream = s.policy.Upstream
+	}
 	switch {
-	case s.policy.Upstream != nil && (!ip.IsValid() || ip.IsUnspecified()):
-		return s.policy.Upstream.Resolve(ctx, request.Dest, request.Credentials)
+	case upstream != nil && (!ip.IsValid() || ip.IsUnspecified()):
+		return upstream.Resolve(ctx, request.Dest, request.Credentials)
 	case ip.IsUnspecified():
 		return ip, errNotTor
 	case ip.IsValid():

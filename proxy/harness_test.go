@@ -82,8 +82,8 @@ func startOn(t *testing.T, server *proxy.Server, fake bool) *env {
 	mine := func(string) bool { return true }
 	if fake {
 		ends := []string{e.addr, e.net.l.Addr().String()}
-		if server.Upstream != nil {
-			ends = append(ends, server.Upstream.Address)
+		for _, r := range server.AllRoutes() {
+			ends = append(ends, r.Upstream.Address)
 		}
 		mine = func(addr string) bool { return slices.Contains(ends, addr) }
 	}

@@ -164,8 +164,8 @@ func (s *session) notOverlay(err error) error {
 	if errors.As(err, &overlay) {
 		return overlay.Err
 	}
-	host, _, _ := net.SplitHostPort(s.shown.Dest)
-	if why := s.policy.mayBeOverlay(host); s.dialer.Mode == fallback.Overlay && why != errClearnet {
+	dest, _ := socks.ParseAddr(s.shown.Dest)
+	if why := s.policy.mayBeOverlay(dest); s.dialer.Mode == fallback.Overlay && why != errClearnet {
 		return why
 	}
 	return nil

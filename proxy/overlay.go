@@ -8,6 +8,7 @@ import (
 
 	"bip324proxy/internal/listen"
 	"bip324proxy/rules"
+	"bip324proxy/socks"
 )
 
 // ErrNotCJDNS reports an address in the range of CJDNS where Policy.CJDNSReachable is not set.
@@ -24,44 +25,45 @@ var (
 // cjdns is the range of CJDNS.
 var cjdns = netip.MustParsePrefix("fc00::/8")
 
-// mayBeOverlay returns nil if host may be in an overlay, as far as can be told without
-// asking the upstream proxy, or else why it is not.
-func (p *Policy) mayBeOverlay(host string) error {
-	ip, err := netip.ParseAddr(host)
+// mayBeOverlay returns nil if dest may be in an overlay, as far as can be told without
+// asking its upstream proxy, or else why it is not.
+func (p *Policy) mayBeOverlay(dest socks.Addr) error {
 	switch {
-	case isOnion(host):
-	case err != nil || !cjdns.Contains(ip):
+	case isOnion(dest.Host):
+	case !cjdns.Contains(dest.IP):
 		return errClearnet
 	case !p.CJDNSReachable:
 		return ErrNotCJDNS
 	}
-	if p.Upstream == nil || p.Upstream.Network == "unix" {
+	u := p.UpstreamFor(dest)
+	if u == nil || u.Network == "unix" {
 		return nil
 	}
-	address, _, _ := net.SplitHostPort(p.Upstream.Address)
+	address, _, _ := net.SplitHostPort(u.Address)
 	if ip, err := netip.ParseAddr(address); err == nil && !ip.Unmap().IsLoopback() {
 		return errUpstreamIsRemote
 	}
 	return nil // a name may lead anywhere
 }
 
-// Overlay returns nil if host is in an overlay, or else why it is not. For .onion it asks
-// the upstream proxy whether it is Tor. via is the address connected to: the upstream
-// proxy's, if there is one. It is for fallback.Dialer.
-func (p *Policy) Overlay(ctx context.Context, host string, via net.Addr) error {
-	if err := p.mayBeOverlay(host); err != nil {
+// Overlay returns nil if dest is in an overlay, or else why it is not. For .onion it asks
+// its upstream proxy whether that is Tor. via is the address connected to: the upstream
+// proxy's, if dest has one.
+func (p *Policy) Overlay(ctx context.Context, dest socks.Addr, via net.Addr) error {
+	if err := p.mayBeOverlay(dest); err != nil {
 		return err
 	}
-	if p.Upstream != nil && !listen.IsLocal(via) {
+	u := p.UpstreamFor(dest)
+	if u != nil && !listen.IsLocal(via) {
 		return errUpstreamIsRemote
 	}
-	if !isOnion(host) {
+	if !isOnion(dest.Host) {
 		return nil
 	}
-	if p.Upstream == nil {
+	if u == nil {
 		return ErrNoEgress
 	}
-	if _, err := p.Upstream.ProbeTor(ctx); err != nil {
+	if _, err := u.ProbeTor(ctx); err != nil {
 		return errUpstreamIsNotTor
 	}
 	return nil

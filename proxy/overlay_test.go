@@ -90,6 +90,10 @@ func TestOverlayAt(t *testing.T) {
 	tcp := func(ip string) net.Addr {
 		return net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(ip), 9050))
 	}
+	at := func(host string) socks.Addr {
+		ip, _ := netip.ParseAddr(host)
+		return socks.Addr{Host: host, IP: ip, Port: 8333}
+	}
 	for _, c := range []struct {
 		host string
 		via  net.Addr
@@ -108,15 +112,15 @@ func TestOverlayAt(t *testing.T) {
 		{"node.example", tcp("127.0.0.1"), false},
 	} {
 		p := proxy.Policy{Upstream: u.Upstream, CJDNSReachable: true}
-		if err := p.Overlay(t.Context(), c.host, c.via); (err == nil) != c.ok {
+		if err := p.Overlay(t.Context(), at(c.host), c.via); (err == nil) != c.ok {
 			t.Errorf("%s via %v: got %v, want encrypted: %v", c.host, c.via, err, c.ok)
 		}
 	}
 	direct := proxy.Policy{CJDNSReachable: true}
-	if err := direct.Overlay(t.Context(), "fc00::1", tcp("fc00::1")); err != nil {
+	if err := direct.Overlay(t.Context(), at("fc00::1"), tcp("fc00::1")); err != nil {
 		t.Error(err)
 	}
-	if err := direct.Overlay(t.Context(), "a.onion", tcp("127.0.0.1")); err == nil {
+	if err := direct.Overlay(t.Context(), at("a.onion"), tcp("127.0.0.1")); err == nil {
 		t.Error("without Tor, .onion counts as encrypted")
 	}
 
@@ -129,7 +133,7 @@ func TestOverlayAt(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	p := proxy.Policy{Upstream: u.Upstream}
-	if err := p.Overlay(ctx, "a.onion", tcp("127.0.0.1")); err == nil {
+	if err := p.Overlay(ctx, at("a.onion"), tcp("127.0.0.1")); err == nil {
 		t.Error("without an answer the proxy counts as Tor")
 	}
 }

@@ -3,6 +3,7 @@ package proxy
 import (
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 
 	"bip324proxy/announce"
@@ -14,12 +15,17 @@ import (
 // Policy is the part of a server's configuration that SetPolicy can replace while it runs; a
 // session keeps the one that it began with. The zero value of each field is the default.
 type Policy struct {
-	// Dialer connects to destinations and decides between v2 and v1.
+	// Dialer connects to destinations and decides between v2 and v1. Its DialTimeout is for
+	// direct connections; those through an upstream proxy have its Timeout, or a minute.
 	Dialer fallback.Dialer
 
 	// Upstream is the SOCKS5 proxy, such as Tor, for all that leaves: dials, look-ups
 	// and retries. Nil means direct connections.
 	Upstream *socks.Upstream
+
+	// Routes have upstream proxies of some destinations, which go through the first that
+	// matches instead of through Upstream.
+	Routes []Route
 
 	// CJDNSReachable says that addresses in fc00::/8 lead to CJDNS, which encrypts.
 	// Otherwise they may be any private network's.
@@ -30,7 +36,7 @@ type Policy struct {
 	DenyPassthrough bool
 
 	// Rules limit where clients may go. The addresses of names are checked only where
-	// Dialer.Dial and Upstream are nil.
+	// Dialer.Dial and UpstreamFor are nil.
 	Rules rules.Rules
 
 	// Socks configures the negotiation with clients.
@@ -53,24 +59,39 @@ type Policy struct {
 	// those of open sessions, too.
 	HideAddresses bool
 
-	reach *reach // of Upstream; nil without one
+	reaches map[string]*reach // of all upstream proxies, by address
 }
 
 // SetPolicy sets the policy of sessions that begin from now on. It may be called at any
 // time. The server's Policy field does not change.
 func (s *Server) SetPolicy(p Policy) {
-	p.reach = nil
+	p.reaches = make(map[string]*reach)
 	if p.Upstream != nil {
-		u := *p.Upstream
-		u.Control = s.controlUpstream
-		p.reach = &reach{address: u.String(), now: Upstream{Address: u.String(), State: "unknown"}}
-		if old := s.replaced.Load(); old != nil && old.reach != nil && old.reach.address == p.reach.address {
-			p.reach = old.reach
-		}
-		u.Reached = func(err error) { s.noteReach(p.reach, err) }
-		p.Upstream = &u
+		p.Upstream = s.watched(p.Upstream, p.reaches)
+	}
+	p.Routes = slices.Clone(p.Routes)
+	for i, r := range p.Routes {
+		p.Routes[i].Upstream = s.watched(r.Upstream, p.reaches)
 	}
 	s.replaced.Store(&p)
+}
+
+// watched returns a copy of u that notes in reaches whether it can be reached, as of the
+// policy before if that has u, too.
+func (s *Server) watched(u *socks.Upstream, reaches map[string]*reach) *socks.Upstream {
+	address := u.String()
+	r := reaches[address]
+	if before := s.replaced.Load(); r == nil && before != nil {
+		r = before.reaches[address]
+	}
+	if r == nil {
+		r = &reach{address: address, now: Upstream{Address: address, State: "unknown"}}
+	}
+	reaches[address] = r
+	watched := *u
+	watched.Control = s.controlUpstream
+	watched.Reached = func(err error) { s.noteReach(r, err) }
+	return &watched
 }
 
 // policy returns the policy in force, once setup has been called.

@@ -11,11 +11,12 @@ import (
 	"bip324proxy/socks"
 )
 
-// Upstream is whether the upstream proxy could be reached when it was last tried.
+// Upstream is whether an upstream proxy could be reached when it was last tried.
 type Upstream struct {
-	Address string    `json:"address"` // its URL, without credentials
-	State   string    `json:"state"`   // unknown, reached or failed
-	Since   time.Time `json:"since"`   // of the first attempt that came out so
+	To      string    `json:"to,omitempty"` // the rule of a route
+	Address string    `json:"address"`      // its URL, without credentials
+	State   string    `json:"state"`        // unknown, reached or failed
+	Since   time.Time `json:"since"`        // of the first attempt that came out so
 	Reason  string    `json:"reason,omitempty"`
 	Hint    string    `json:"hint,omitempty"` // what the user can do about it
 }
@@ -28,16 +29,26 @@ type reach struct {
 	now Upstream
 }
 
-// upstream returns whether the upstream proxy can be reached, or nil if there is none.
-func (s *Server) upstream() *Upstream {
-	r := s.policy().reach
-	if r == nil {
-		return nil
+// upstreams returns whether the Upstream of the policy, nil if there is none, and those of
+// its Routes can be reached.
+func (s *Server) upstreams() (upstream *Upstream, routes []Upstream) {
+	p := s.policy()
+	if p.Upstream != nil {
+		now := p.reaches[p.Upstream.String()].get()
+		upstream = &now
 	}
+	for _, r := range p.Routes {
+		now := p.reaches[r.Upstream.String()].get()
+		now.To = r.To.String()
+		routes = append(routes, now)
+	}
+	return upstream, routes
+}
+
+func (r *reach) get() Upstream {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := r.now
-	return &now
+	return r.now
 }
 
 // unreachable says what is wrong with the upstream proxy.
@@ -66,20 +77,22 @@ func (s *Server) noteReach(r *reach, err error) {
 	switch {
 	case now.State == before.State:
 	case failed != nil:
-		s.logFolded("upstream failed", slog.LevelWarn, nil, "the upstream proxy cannot be used",
+		s.logFolded("upstream failed "+r.address, slog.LevelWarn, nil, "the upstream proxy cannot be used",
 			append([]any{"reason", now.Reason}, hintAttr(now.Hint)...)...)
 	case before.State == "failed":
-		s.logFolded("upstream reached", slog.LevelInfo, nil, "the upstream proxy is reached again", "upstream", r.address)
+		s.logFolded("upstream reached "+r.address, slog.LevelInfo, nil, "the upstream proxy is reached again", "upstream", r.address)
 	}
 }
 
-// ProbeUpstream tries whether the upstream proxy answers, if there is one: it greets it
-// and asks for nothing. The log and the Snapshot have the outcome.
+// ProbeUpstream tries whether the upstream proxies answer: it greets each and asks for
+// nothing. The log and the Snapshot have the outcome.
 func (s *Server) ProbeUpstream(ctx context.Context) {
 	s.mu.Lock()
 	s.setup()
 	s.mu.Unlock()
-	if u := s.policy().Upstream; u != nil {
-		u.Probe(ctx)
+	var probes sync.WaitGroup
+	for _, r := range s.policy().AllRoutes() {
+		probes.Go(func() { r.Upstream.Probe(ctx) })
 	}
+	probes.Wait()
 }

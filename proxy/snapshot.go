@@ -32,8 +32,11 @@ type Snapshot struct {
 	// Inbound is nil if no listener accepts peers.
 	Inbound *InboundSnapshot `json:"inbound,omitempty"`
 
-	// Upstream is nil if there is none.
+	// Upstream is that of all destinations without a route; nil if there is none.
 	Upstream *Upstream `json:"upstream,omitempty"`
+
+	// Routes are the upstream proxies of some destinations; the first that matches counts.
+	Routes []Upstream `json:"routes,omitempty"`
 
 	// Peers are the counts of the known peers.
 	Peers fallback.PeerCounts `json:"peers"`
@@ -218,7 +221,7 @@ func (s *Server) Snapshot() Snapshot {
 		now.Inbound = in
 	}
 
-	now.Upstream = s.upstream()
+	now.Upstream, now.Routes = s.upstreams()
 	if f := now.Failing; f != nil && f.Hint == "" {
 		f.Hint = s.hint(Failure{Kind: f.Kind})
 	}

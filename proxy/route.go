@@ -1,0 +1,43 @@
+package proxy
+
+import (
+	"slices"
+
+	"bip324proxy/rules"
+	"bip324proxy/socks"
+)
+
+// Route is the upstream proxy of some destinations.
+type Route struct {
+	// To are the destinations. A rule about addresses is about those that clients ask for:
+	// the addresses of names are unknown before a lookup.
+	To rules.Rule
+
+	Upstream *socks.Upstream
+}
+
+// UpstreamFor returns the upstream proxy for dest, that of the first of the Routes that
+// matches or else Upstream. Nil means that the way is direct.
+func (p *Policy) UpstreamFor(dest socks.Addr) *socks.Upstream {
+	for i := range p.Routes {
+		if p.Routes[i].To.Matches(dest) {
+			return p.Routes[i].Upstream
+		}
+	}
+	return p.Upstream
+}
+
+// AllRoutes returns the Routes and, if there is an Upstream, the route to all others.
+func (p *Policy) AllRoutes() []Route {
+	if p.Upstream == nil {
+		return p.Routes
+	}
+	return append(slices.Clone(p.Routes), Route{rules.Any, p.Upstream})
+}
+
+// OnlyOnion reports whether .onion is reached through an upstream proxy and clearnet
+// directly. Bitcoin Core's private broadcast then shows the address of this host: it
+// connects to clearnet, too, through the proxy that has connected it to an onion peer.
+func (p *Policy) OnlyOnion() bool {
+	return p.Upstream == nil && slices.ContainsFunc(p.Routes, func(r Route) bool { return r.To.MatchesUnder(".onion") })
+}

@@ -1,0 +1,54 @@
+package rules
+
+import (
+	"net/netip"
+	"strings"
+
+	"bip324proxy/socks"
+)
+
+// Any is the rule "*", which matches every destination.
+var Any = Rule{text: "*", any: true}
+
+// Matches reports whether r matches dest, a destination as a client asks for it: a rule about
+// addresses matches no name. Port 0, of a RESOLVE, stands for any port.
+func (r *Rule) Matches(dest socks.Addr) bool {
+	matches := r.any || r.matchesIP(dest.IP.WithZone(""))
+	if !dest.IP.IsValid() {
+		matches = r.any || r.matchesName(PlainName(dest.Host))
+	}
+	return matches && (dest.Port == 0 || r.matchesPort(dest.Port))
+}
+
+// Covers reports whether r matches all that other matches.
+func (r *Rule) Covers(other *Rule) bool {
+	if r.last != 0 && (other.last == 0 || other.first < r.first || r.last < other.last) {
+		return false
+	}
+	switch {
+	case r.any:
+		return true
+	case r.private:
+		return other.private || other.prefix.IsSingleIP() && IsPrivate(other.prefix.Addr()) || privateNetwork(other.prefix)
+	case r.prefix.IsValid():
+		return other.prefix.IsValid() && r.prefix.Bits() <= other.prefix.Bits() && r.prefix.Contains(other.prefix.Addr())
+	}
+	return other.name == r.name || r.name[0] == '.' && strings.HasSuffix(other.name, r.name)
+}
+
+// privateNetwork reports whether p lies in one of the private networks.
+func privateNetwork(p netip.Prefix) bool {
+	for _, network := range privateNetworks {
+		if p.IsValid() && network.Bits() <= p.Bits() && network.Contains(p.Addr()) {
+			return true
+		}
+	}
+	return false
+}
+
+var privateNetworks = prefixes("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "169.254.0.0/16", "100.64.0.0/10", "fc00::/7", "fe80::/10")
+
+// MatchesUnder reports whether r matches a name that ends in suffix, such as ".onion".
+func (r *Rule) MatchesUnder(suffix string) bool {
+	return r.any || strings.HasSuffix(r.name, suffix) || r.name != "" && r.name[0] == '.' && strings.HasSuffix(suffix, r.name)
+}
