@@ -70,7 +70,7 @@ func TestHelpIsComplete(t *testing.T) {
 			t.Errorf("the command %s is in the help: %v; hidden: %v", c.Name, !c.Hidden, c.Hidden)
 		}
 	}
-	for _, words := range []string{"\nClients:\n  --listen ADDRESS ", "\nPeers:\n  --upstream URL ", "BIP324_PROXY_V1_FALLBACK", "bip324-proxy --upstream socks5://127.0.0.1:9050 "} {
+	for _, words := range []string{"\nClients:\n  --listen ADDRESS ", "\nPeers:\n  --upstream [PATTERN=]URL", "BIP324_PROXY_V1_FALLBACK", "bip324-proxy --upstream socks5://127.0.0.1:9050 "} {
 		if !strings.Contains(help, words) {
 			t.Errorf("the help lacks %q", words)
 		}

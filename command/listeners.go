@@ -38,8 +38,8 @@ func (l listener) attrs(s *settings.Settings) []any {
 	if l.peer != "" && s.LogAddresses {
 		args = append(args, "peer", l.peer)
 	}
-	if s.Policy.Upstream != nil {
-		args = append(args, "upstream", s.Policy.Upstream.Address)
+	if upstreams := s.Upstreams(); upstreams != "" {
+		args = append(args, "upstream", upstreams)
 	}
 	return append(args, "v1_fallback", s.V1Fallback, "passthrough", s.Passthrough)
 }

@@ -88,8 +88,12 @@ func (s *service) checkReload(next *settings.Settings) error {
 // warnOfLess warns if new sessions have less protection than before.
 func (s *service) warnOfLess(before *settings.Settings) {
 	now := s.settings()
-	if before.Policy.Upstream != nil && now.Policy.Upstream == nil {
-		s.log.Warn("upstream proxy removed: new sessions connect directly, and peers see this machine's address")
+	if direct := now.DirectSince(before); direct != nil {
+		var args []any
+		if now.LogAddresses {
+			args = []any{"destinations", strings.Join(direct, ", ")}
+		}
+		s.log.Warn("upstream proxy removed: new sessions connect directly, and peers see this machine's address", args...)
 	}
 	if !now.Policy.Clients.Within(before.Policy.Clients) {
 		s.log.Warn("more clients than before need no password")
@@ -104,9 +108,13 @@ func (s *service) warnOfLess(before *settings.Settings) {
 	}
 }
 
-// warnOfSettings warns of files with passwords that are readable or look wrong, and of a
-// --clients that admits everyone or has no effect.
+// warnOfSettings warns of files with passwords that are readable or look wrong, of a
+// --clients that admits everyone or has no effect, and of an upstream proxy for .onion only.
 func (s *service) warnOfSettings() {
+	if s.settings().Policy.OnlyOnion() {
+		s.log.Warn("only some connections go through an upstream proxy, .onion among them: Bitcoin Core sends private broadcasts to clearnet " +
+			"through the proxy that has reached an onion peer, here from your own IP address; keep Core's -onion= at Tor itself")
+	}
 	for _, file := range s.settings().ExposedFiles() {
 		s.log.Warn("any local user can read this file, which contains a password; chown it to the proxy's user and chmod it to 600", "file", file)
 	}

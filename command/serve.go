@@ -159,7 +159,7 @@ func (s *service) run(loaded <-chan loading) error {
 	}
 	s.warnOfSettings()
 	s.adviseInbound()
-	if u := s.settings().Policy.Upstream; u != nil && u.Credentials != nil && s.settings().Policy.Socks.Auth == nil {
+	if s.settings().HasUpstreamCredentials() && s.settings().Policy.Socks.Auth == nil {
 		s.log.Info("the upstream proxy gets the credentials in its URL; those of clients are not passed on")
 	}
 	s.notify("READY=1")

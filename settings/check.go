@@ -71,16 +71,8 @@ func (s *Settings) check() (err error) {
 	if p.Clients, err = rules.ParseClients(s.Clients); err != nil {
 		return s.Invalid("clients", err)
 	}
-	if s.upstream == "" {
-		p.Dialer.DialTimeout = s.connectTimeout
-	} else { // which has its own time to connect to a peer
-		if p.Upstream, err = socks.ParseUpstream(s.upstream); err != nil {
-			return s.Invalid("upstream", err)
-		}
-		p.Upstream.ConnectTimeout = s.connectTimeout
-		if p.Socks.Auth != nil { // clients' credentials are this proxy's, so they separate no streams there
-			p.Upstream.Mark = processMark()
-		}
+	if err := s.checkUpstreams(); err != nil {
+		return err
 	}
 	if p.Rules.Allow, err = parseAll(s.allow, parseRule); err != nil {
 		return s.Invalid("allow", err)
@@ -124,7 +116,7 @@ func (s *Settings) checkListeners() error {
 		if err != nil {
 			return s.Invalid("peer", err)
 		}
-		if addr, _ := socks.ParseAddr(peer); s.upstream != "" && addr.IP.Zone() != "" {
+		if addr, _ := socks.ParseAddr(peer); addr.IP.Zone() != "" && s.Policy.UpstreamFor(addr) != nil {
 			return s.Invalid("peer", fmt.Errorf("%s is a link-local address, which the upstream proxy cannot reach; remove the peer or --upstream", peer))
 		}
 		if err := check("peer", spec, peer); err != nil {
@@ -140,7 +132,7 @@ func (s *Settings) checkListeners() error {
 // local users may connect to the unix socket.
 func (s *Settings) CheckListener(addr net.Addr, peer string, openToAll bool) error {
 	switch {
-	case s.Policy.Upstream != nil && s.Policy.Upstream.Address == addr.String():
+	case s.isUpstream(addr):
 		return s.ownUpstream(addr)
 	case openToAll && peer != "":
 		return s.Invalid("peer", fmt.Errorf("any local user could connect to %v, and these clients need no password; use a mode that ends in 0, such as 0660", addr))
@@ -160,7 +152,7 @@ func (s *Settings) CheckListener(addr net.Addr, peer string, openToAll bool) err
 // CheckInboundListener returns an error if an inbound listener at addr makes no sense. Any peer
 // may connect there.
 func (s *Settings) CheckInboundListener(addr net.Addr) error {
-	if u := s.Policy.Upstream; u != nil && u.Address == addr.String() {
+	if s.isUpstream(addr) {
 		return s.ownUpstream(addr)
 	}
 	return nil

@@ -93,6 +93,9 @@ func lineOf(content []byte, line int) string {
 // value of the setting's type.
 func (t *setting) isOfType(e *unstable.Node) bool {
 	kind, _ := t.inFile()
+	if e.Kind == unstable.KeyValue && t.orOne && e.Value().Kind == unstable.Array {
+		kind = unstable.Array
+	}
 	if e.Kind != unstable.KeyValue || e.Value().Kind != kind {
 		return false
 	}
@@ -122,6 +125,9 @@ func (t *setting) inFile() (kind unstable.Kind, name string) {
 	case []string:
 		return unstable.Array, "a list of strings"
 	case string:
+		if t.orOne {
+			return unstable.String, "a string, in quotes, or a list of strings"
+		}
 		return unstable.String, "a string, in quotes"
 	case int:
 		return unstable.Integer, "an integer, without quotes"

@@ -197,6 +197,10 @@ func (t *setting) split(texts []string) (all []string) {
 		return texts
 	}
 	for _, text := range texts {
+		if t.orOne {
+			all = append(all, splitUpstreams(text)...)
+			continue
+		}
 		for each := range strings.SplitSeq(text, ",") {
 			all = append(all, strings.TrimSpace(each))
 		}

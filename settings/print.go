@@ -29,9 +29,8 @@ func (s *Settings) inForce() []inForce {
 			f.note, f.comment = "not allowed in a file", true
 		case t.secret && text != "":
 			f.Value, f.note, f.comment = "(set)", "not shown", true
-		case t.name == "upstream" && s.Policy.Upstream != nil && s.Policy.Upstream.Credentials != nil:
-			// With the address alone, a copy of the file does not connect past the upstream.
-			f.Value, f.note = s.Policy.Upstream.String(), "its user name and password are not shown"
+		case t.name == "upstream" && s.HasUpstreamCredentials():
+			f.Value, f.note = s.shownUpstreams(), "its user name and password are not shown"
 		case t.name == "listen" && f.Origin == "default":
 			f.note, f.comment = "unless systemd passes sockets", true
 		case t.name == "max-sessions" && s.MaxSessions == 0:

@@ -21,7 +21,7 @@ type Settings struct {
 	auth            string
 	AuthFile        string
 	Clients         []string
-	upstream        string
+	upstream        []string
 	connectTimeout  time.Duration
 	V1Fallback      string
 	cjdnsReachable  bool
@@ -132,7 +132,7 @@ func (s *Settings) ExposedFiles() (files []string) {
 		return nil
 	}
 	inFile := func(name string) bool { return s.origins[name].line > 0 }
-	secret := s.auth != "" && inFile("auth") || s.statusToken != "" && inFile("status-token") || s.Policy.Upstream != nil && s.Policy.Upstream.Credentials != nil && inFile("upstream")
+	secret := s.auth != "" && inFile("auth") || s.statusToken != "" && inFile("status-token") || s.HasUpstreamCredentials() && inFile("upstream")
 	for file, has := range map[string]bool{s.config: secret, s.AuthFile: s.AuthFile != "", s.statusTokenFile: s.statusTokenFile != ""} {
 		if info, err := os.Stat(file); has && err == nil && info.Mode().IsRegular() && info.Mode()&0o004 != 0 {
 			files = append(files, file)

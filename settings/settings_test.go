@@ -111,7 +111,7 @@ func FuzzListenSpec(f *testing.F) {
 	})
 }
 
-// --connect-timeout applies to direct connections, or to the one to the upstream proxy, but not to
+// --connect-timeout applies to direct connections, and to the one to the upstream proxy, but not to
 // that proxy's connections.
 func TestConnectTimeout(t *testing.T) {
 	for value, valid := range map[string]bool{"1s": true, "5s": true, "60s": true, "1m": true, "999ms": false, "61s": false, "0s": false, "-5s": false} {
@@ -120,7 +120,10 @@ func TestConnectTimeout(t *testing.T) {
 			if err := lookUp("connect-timeout").set(s, []string{value}); err != nil {
 				t.Fatal(err)
 			}
-			s.upstream = upstream
+			s.upstream = nil
+			if upstream != "" {
+				s.upstream = []string{upstream}
+			}
 			if err := s.check(); (err == nil) != valid {
 				t.Errorf("%s: got %v", value, err)
 			}
@@ -129,10 +132,12 @@ func TestConnectTimeout(t *testing.T) {
 			}
 			want, direct := s.connectTimeout, s.Policy.Dialer.DialTimeout
 			if upstream != "" {
-				if got := s.Policy.Upstream.ConnectTimeout; got != want || direct != 0 {
-					t.Errorf("%s: timeout of the upstream proxy %v, of a connection through it %v", value, got, direct)
+				through, err := s.Policy.DialerTo(socks.Addr{Host: "node.example", Port: 8333}, socks.Credentials{}, false)
+				if got := s.Policy.Upstream.ConnectTimeout; got != want || err != nil || through.DialTimeout != 0 {
+					t.Errorf("%s: timeout of the upstream proxy %v, of a connection through it %v, %v", value, got, through.DialTimeout, err)
 				}
-			} else if direct != want {
+			}
+			if direct != want {
 				t.Errorf("%s: timeout of a direct connection %v", value, direct)
 			}
 		}

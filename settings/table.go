@@ -23,6 +23,7 @@ type setting struct {
 	reload bool                // SIGHUP changes it while the proxy runs
 	guard  string              // of one that protects unless it has its default: the setting to write to drop that protection
 	secret bool                // never shown
+	orOne  bool                // a list of URLs that may be one string in a file
 }
 
 // The groups of settings, in the order of the help and the manual page.
@@ -56,12 +57,12 @@ var table = []*setting{
 	{name: "clients", group: groupClients, field: func(s *Settings) any { return &s.Clients }, reload: true, guard: "clients",
 		usage: "`CIDR` of remote clients that need no password; repeatable",
 		more:  "Write public:CIDR if it is not a private network."},
-	{name: "upstream", group: groupPeers, field: func(s *Settings) any { return &s.upstream }, reload: true, guard: "upstream",
-		usage: "`URL` of a SOCKS5 proxy for all connections; for Tor socks5://127.0.0.1:9050",
-		more:  "Write socks5://[USER:PASSWORD@]HOST:PORT or socks5+unix:///PATH. Names are looked up by that proxy."},
+	{name: "upstream", group: groupPeers, field: func(s *Settings) any { return &s.upstream }, reload: true, guard: "upstream", orOne: true,
+		usage: "`[PATTERN=]URL` of a SOCKS5 proxy for all connections, or for PATTERN; for Tor socks5://127.0.0.1:9050; repeatable",
+		more:  "Write socks5://[USER:PASSWORD@]HOST:PORT or socks5+unix:///PATH. Names are looked up by that proxy. PATTERN is a RULE as in --deny; *.onion=socks5://127.0.0.1:9050 is for Tor addresses only. The first that matches counts; without a match the connection is direct."},
 	{name: "connect-timeout", group: groupPeers, field: func(s *Settings) any { return &s.connectTimeout }, preset: "5s", reload: true,
 		usage: "`TIME` for connecting, 1s to 60s",
-		more:  "It applies to each peer or, with --upstream, to the upstream proxy."},
+		more:  "It applies to each peer or, through an upstream proxy, to that proxy."},
 	{name: "v1-fallback", group: groupV1, field: func(s *Settings) any { return &s.V1Fallback }, preset: "never", reload: true,
 		values: []string{"never", "overlay", "always"},
 		usage:  "`WHERE` peers without v2 may get plaintext v1: never, overlay (.onion, CJDNS) or always",
@@ -179,6 +180,9 @@ func (t *setting) set(s *Settings, given []string) (err error) {
 	switch field := t.field(s).(type) {
 	case *[]string:
 		*field = given
+		if t.orOne && len(given) == 1 && last == "" {
+			*field = nil
+		}
 	case *string:
 		*field = last
 		if t.values != nil && !slices.Contains(t.values, last) {
@@ -213,6 +217,9 @@ func orList(values []string) string {
 func (t *setting) value(s *Settings) any {
 	switch v := reflect.ValueOf(t.field(s)).Elem().Interface().(type) {
 	case []string:
+		if t.orOne && len(v) < 2 {
+			return strings.Join(v, "")
+		}
 		return append([]string{}, v...) // not nil
 	case time.Duration:
 		return v.String()
