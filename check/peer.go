@@ -213,7 +213,7 @@ func (p *prober) cannotConnect(err error) {
 	kind, why := proxy.Explain(err, p.report.Peer.Network)
 	what, hint := dest+why, hints.For(proxy.Failure{Kind: kind, Err: err, Dest: p.target.String()})
 	switch {
-	case kind == proxy.KindNoEgress, kind == proxy.KindUpstream:
+	case kind == proxy.KindNoEgress, kind == proxy.KindUpstream, kind == proxy.KindBind, errors.Is(err, proxy.ErrBindFamily):
 	case kind == proxy.KindDenied:
 		what = why
 	case errors.As(err, new(*socks.UpstreamError)):

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"bip324proxy/internal/hints"
+	"bip324proxy/internal/plain"
 	"bip324proxy/proxy"
 )
 
@@ -47,6 +49,9 @@ func (s *Subject) network() Result {
 	if s.Policy.Upstream != nil {
 		return Result{name, Skipped, "all connections go through the upstream proxy", "to test a real connection: bip324-proxy check HOST:PORT"}
 	}
+	if err := s.Policy.Bind.Check(); err != nil {
+		return Result{name, Failed, plain.Words(err), hints.For(proxy.Failure{Kind: proxy.KindBind, Err: err})}
+	}
 	route := s.Route
 	if route == nil {
 		route = systemRoute
@@ -60,6 +65,9 @@ func (s *Subject) network() Result {
 		}
 	}
 	const hint = "no packet was sent; to test a real connection: bip324-proxy check HOST:PORT"
+	if s.Policy.Bind.IsSet() {
+		return Result{name, OK, "direct connections leave from " + s.Policy.Bind.String() + ", which this machine has", hint}
+	}
 	switch len(routes) {
 	case 0:
 		return Result{name, Warning, "this machine has no route to the internet, by IPv4 or IPv6", "connect it to a network, unless all peers are on a local one; to test one of those: bip324-proxy check HOST:PORT"}

@@ -41,6 +41,9 @@ func (l listener) attrs(s *settings.Settings) []any {
 	if upstreams := s.Upstreams(); upstreams != "" {
 		args = append(args, "upstream", upstreams)
 	}
+	if s.Policy.Bind.IsSet() && s.LogAddresses {
+		args = append(args, "bind", s.Policy.Bind.String())
+	}
 	return append(args, "v1_fallback", s.V1Fallback, "passthrough", s.Passthrough)
 }
 
@@ -208,18 +211,30 @@ func (o *opening) open(s *settings.Settings, name, spec string, wait bool) (net.
 }
 
 // await opens a listener at spec; with wait it waits for its address.
-func (o *opening) await(spec string, wait bool) (net.Listener, error) {
+func (o *opening) await(spec string, wait bool) (l net.Listener, err error) {
+	if !wait {
+		return o.listen(spec)
+	}
+	err = o.retry(spec, func() (err error) {
+		l, err = o.listen(spec)
+		return err
+	})
+	return l, err
+}
+
+// retry calls try until its error is not that this machine does not have the address spec yet.
+func (o *opening) retry(spec string, try func() error) error {
 	for told := false; ; told = true {
-		l, err := o.listen(spec)
-		if err == nil || !wait || !isAbsent(err, spec) {
-			return l, err
+		err := try()
+		if err == nil || !isAbsent(err, spec) {
+			return err
 		}
 		if o.until.IsZero() {
 			o.until = time.Now().Add(addressTimeout)
 		}
 		left := time.Until(o.until)
 		if left <= 0 {
-			return nil, err
+			return err
 		}
 		if !told {
 			o.log.Warn("waiting for an address that this machine does not have yet", "addr", spec, "at_most", left.Round(time.Second))
@@ -227,7 +242,7 @@ func (o *opening) await(spec string, wait bool) (net.Listener, error) {
 		select {
 		case <-time.After(min(left, addressInterval)):
 		case <-o.stop:
-			return nil, errStopped
+			return errStopped
 		}
 	}
 }

@@ -75,12 +75,18 @@ func (s *service) reload(next *settings.Settings, err error) {
 	}
 	s.warnOfLess(before)
 	s.warnOfSettings()
+	s.warnOfBind()
 }
 
 // checkReload returns an error if next does not fit the open listeners and known peers.
 func (s *service) checkReload(next *settings.Settings) error {
 	if mode := next.Policy.Dialer.Mode; s.peersLost != nil && mode != fallback.Never {
 		return fmt.Errorf("v1-fallback: %v needs the file of known peers, which could not be opened at the start; fix that and restart: %w", mode, s.peersLost)
+	}
+	if next.Policy.Bind != s.settings().Policy.Bind {
+		if err := checkBind(next); err != nil {
+			return err
+		}
 	}
 	return checkListeners(next, s.listeners)
 }
@@ -94,6 +100,9 @@ func (s *service) warnOfLess(before *settings.Settings) {
 			args = []any{"destinations", strings.Join(direct, ", ")}
 		}
 		s.log.Warn("upstream proxy removed: new sessions connect directly, and peers see this machine's address", args...)
+	}
+	if before.Policy.Bind.IsSet() && !now.Policy.Bind.IsSet() {
+		s.log.Warn("bind removed: new sessions connect from any address of this machine")
 	}
 	if !now.Policy.Clients.Within(before.Policy.Clients) {
 		s.log.Warn("more clients than before need no password")

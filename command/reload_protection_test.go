@@ -26,6 +26,7 @@ func TestReloadDropsNoProtection(t *testing.T) {
 		{"deny = [\"private\"]", "deny = []", "deny"},
 		{"passthrough = \"deny\"", "passthrough = \"allow\"", "passthrough"},
 		{"log-addresses = false", "log-addresses = true", "log-addresses"},
+		{"bind = [\"127.0.0.1\"]", "bind = []", "bind"},
 	}
 	for _, c := range all {
 		t.Run(c.name, func(t *testing.T) {

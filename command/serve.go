@@ -105,6 +105,9 @@ func runService(c *cli.Context, ready func()) error {
 		Log:             s.log,
 	}
 	defer s.showStatus()() // from before the wait for an address until all sessions have ended
+	if err := opening.awaitBind(set); err != nil {
+		return err
+	}
 	var missing []error
 	if s.listeners, missing, err = openListeners(set, opening); err != nil {
 		return err
@@ -158,6 +161,7 @@ func (s *service) run(loaded <-chan loading) error {
 		}()
 	}
 	s.warnOfSettings()
+	s.warnOfBind()
 	s.adviseInbound()
 	if s.settings().HasUpstreamCredentials() && s.settings().Policy.Socks.Auth == nil {
 		s.log.Info("the upstream proxy gets the credentials in its URL; those of clients are not passed on")

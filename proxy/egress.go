@@ -45,6 +45,8 @@ func (s *session) dial(ctx context.Context, request *socks.Request) (*stream.Soc
 		return nil, refuse(request, socks.NotAllowed, errOwnUpstream)
 	case errors.As(err, new(*rules.DeniedError)):
 		return nil, fail(request, socks.NotAllowed, err)
+	case errors.Is(err, ErrBindFamily):
+		return nil, fail(request, socks.NetworkUnreachable, err)
 	case err != nil:
 		return nil, fail(request, code, err)
 	case s.server.listensOn(conn.RemoteAddr()):
@@ -78,7 +80,7 @@ func (p *Policy) DialerTo(dest socks.Addr, client socks.Credentials, public bool
 		return d, err
 	}
 	if d.Dial == nil {
-		d.Dial, d.Direct = dialWithin(&p.Rules, public), true
+		d.Dial, d.Direct = dialWithin(&p.Rules, p.Bind, public), true
 	}
 	if d.Overlay == nil && p.mayBeOverlay(dest) == nil {
 		d.Overlay = func(ctx context.Context, _ string, via net.Addr) error { return p.Overlay(ctx, dest, via) }
@@ -95,10 +97,11 @@ func (p *Policy) checkRequest(dest socks.Addr, public bool) error {
 	return p.Rules.CheckAddr(dest.IP, dest.Port, public)
 }
 
-// dialWithin returns a net.Dialer's DialContext that connects only where the rules allow.
+// dialWithin returns a net.Dialer's DialContext that connects only where the rules allow, to
+// IP addresses, and from where bind says.
 // It checks the very address that it connects to, whatever a name resolved to before. It
 // uses no TCP keepalive: neither does Bitcoin Core.
-func dialWithin(r *rules.Rules, public bool) func(ctx context.Context, network, addr string) (net.Conn, error) {
+func dialWithin(r *rules.Rules, bind Bind, public bool) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		d := net.Dialer{KeepAlive: -1, Control: func(_, address string, _ syscall.RawConn) error {
 			to, err := netip.ParseAddrPort(address)
@@ -107,12 +110,21 @@ func dialWithin(r *rules.Rules, public bool) func(ctx context.Context, network, 
 			}
 			return r.CheckAddr(to.Addr(), to.Port(), public)
 		}}
-		if to, err := netip.ParseAddrPort(addr); err == nil {
-			if why := wrongZone(to.Addr()); why != "" {
-				return nil, &net.OpError{Op: "dial", Net: network, Err: &net.AddrError{Err: why, Addr: addr}}
-			}
+		to, err := netip.ParseAddrPort(addr)
+		if err != nil {
+			return nil, &net.OpError{Op: "dial", Net: network, Err: &net.AddrError{Err: "not an IP address and a port", Addr: addr}}
 		}
-		return d.DialContext(ctx, network, addr)
+		if why := wrongZone(to.Addr()); why != "" {
+			return nil, &net.OpError{Op: "dial", Net: network, Err: &net.AddrError{Err: why, Addr: addr}}
+		}
+		if err := bind.apply(&d, to.Addr().Unmap()); err != nil {
+			return nil, &net.OpError{Op: "dial", Net: network, Err: err}
+		}
+		conn, err := d.DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, bind.explain(&d, err)
+		}
+		return conn, nil
 	}
 }
 

@@ -39,6 +39,11 @@ type Policy struct {
 	// Dialer.Dial and UpstreamFor are nil.
 	Rules rules.Rules
 
+	// Bind is where direct connections of clients leave this machine. It has no effect where
+	// Dialer.Dial or Upstream is not nil, nor on look-ups of names and connections to the
+	// node of an Inbound.
+	Bind Bind
+
 	// Socks configures the negotiation with clients.
 	Socks socks.Config
 

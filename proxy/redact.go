@@ -51,6 +51,8 @@ func redact(err error) error {
 		return &rules.DeniedError{Dest: Redacted, Rule: Redacted}
 	case *rules.ClientError:
 		return &rules.ClientError{Own: e.Own, Relays: e.Relays}
+	case *BindError:
+		return &BindError{Interface: e.Interface, Err: redact(e.Err)}
 	case *NoDestinationError:
 		if !e.addr.IsValid() {
 			return e

@@ -27,6 +27,7 @@ const (
 	KindNoV2Answer        = "no_v2_answer" // not one byte came back: v1 only, full, or cut off
 	KindHandshake         = "handshake"    // something came back, but no valid handshake
 	KindSecondDial        = "second_dial"  // the second connection, for v2 again or for v1, failed
+	KindBind              = "bind"         // the source address or interface of connections is missing
 	KindResolve           = "resolve"
 	KindDenied            = "denied"      // by the rules
 	KindNoEgress          = "no_egress"   // .onion and .i2p without an upstream
@@ -80,6 +81,7 @@ var refusals = []refusal{
 	{kind: KindOwnAddress, is: isOneOf(errOwnAddress, errOwnUpstream, errNotRedirected), by: clientCaused, level: slog.LevelWarn},
 	{kind: KindUpstream, is: when(isUpstreamDown), by: peerCaused, level: slog.LevelWarn},
 	{kind: KindResolve, is: when((*requestError).resolves), by: peerCaused},
+	{kind: KindBind, is: isA[*BindError], by: peerCaused, level: slog.LevelWarn},
 	{kind: KindDial, is: when((*requestError).isLocal), by: peerCaused, level: slog.LevelWarn},
 	{kind: KindDial, is: isA[*requestError], by: peerCaused}, // most addresses that a node hears of are dead, full or old
 	{kind: KindPassthroughDenied, is: isOneOf(errPassthroughDenied), by: clientCaused, level: slog.LevelWarn},

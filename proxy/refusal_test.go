@@ -31,6 +31,8 @@ func TestKindsAndLevels(t *testing.T) {
 		{&requestError{socks.CommandConnect, socks.GeneralFailure, &socks.UpstreamError{Stage: socks.StageDial, Err: io.EOF}}, KindUpstream, slog.LevelWarn},
 		{&requestError{socks.CommandResolve, socks.HostUnreachable, &socks.UpstreamError{Stage: socks.StageGreeting, Err: io.EOF}}, KindUpstream, slog.LevelWarn},
 		{&requestError{socks.CommandConnect, socks.HostUnreachable, &socks.UpstreamError{Stage: socks.StageRequest, Code: socks.HostUnreachable}}, KindDial, slog.LevelInfo},
+		{&requestError{socks.CommandConnect, socks.GeneralFailure, &net.OpError{Op: "dial", Err: &BindError{Interface: "wg0", Err: errInterfaceDown}}}, KindBind, slog.LevelWarn},
+		{&requestError{socks.CommandConnect, socks.NetworkUnreachable, ErrBindFamily}, KindDial, slog.LevelInfo}, // as is any IPv6 peer
 		{silent, KindNoV2Answer, slog.LevelInfo},
 		{broken, KindHandshake, slog.LevelWarn},
 		{&fallback.RedialError{Err: io.EOF, First: silent}, KindSecondDial, slog.LevelInfo},

@@ -12,6 +12,7 @@ import (
 
 	"bip324proxy/announce"
 	"bip324proxy/internal/listen"
+	"bip324proxy/proxy"
 	"bip324proxy/rules"
 	"bip324proxy/socks"
 	"bip324proxy/status"
@@ -79,6 +80,9 @@ func (s *Settings) check() (err error) {
 	}
 	if p.Rules.Deny, err = parseAll(s.deny, parseRule); err != nil {
 		return s.Invalid("deny", err)
+	}
+	if p.Bind, err = proxy.ParseBind(s.bind); err != nil {
+		return s.Invalid("bind", err)
 	}
 	if err := s.checkListeners(); err != nil {
 		return err

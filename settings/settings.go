@@ -22,6 +22,7 @@ type Settings struct {
 	AuthFile        string
 	Clients         []string
 	upstream        []string
+	bind            []string
 	connectTimeout  time.Duration
 	V1Fallback      string
 	cjdnsReachable  bool

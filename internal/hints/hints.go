@@ -37,6 +37,8 @@ func For(f proxy.Failure) string {
 		}
 	case proxy.KindUpstream:
 		return upstreamDown(f.Err)
+	case proxy.KindBind:
+		return bind(f.Err)
 	case proxy.KindDial, proxy.KindResolve:
 		return dial(f)
 	case proxy.KindNoV2Answer, proxy.KindHandshake:
@@ -98,6 +100,21 @@ func upstreamDown(err error) string {
 	return "start that proxy, or correct --upstream" + until
 }
 
+// bind is about the source of direct connections.
+func bind(err error) string {
+	var e *proxy.BindError
+	const until = "; until then direct connections fail, and none leaves another way"
+	switch {
+	case !errors.As(err, &e):
+		return ""
+	case errno.Is(e, errno.EACCES, syscall.EPERM):
+		return "Linux before 5.7 requires the capability CAP_NET_RAW for an interface in --bind; write its address instead"
+	case e.Interface != "":
+		return "bring up that interface, such as a VPN's, or correct --bind" + until
+	}
+	return "give this machine that address, or correct --bind" + until
+}
+
 // dial is about a destination that could not be connected to or resolved.
 func dial(f proxy.Failure) string {
 	err := f.Err
@@ -105,6 +122,8 @@ func dial(f proxy.Failure) string {
 	var dns *net.DNSError
 	var number syscall.Errno
 	switch {
+	case errors.Is(err, proxy.ErrBindFamily):
+		return "add an address of the other family to --bind, or stop the client from asking (Bitcoin Core: onlynet=ipv4)"
 	case isInvalidName(f.Dest):
 		return "names in .invalid never resolve, and nothing is wrong: Bitcoin Core asks for one where a network has no DNS seeds"
 	case errors.As(err, &upstream) && upstream.Code == socks.ConnectionRefused, errno.Is(err, errno.ECONNREFUSED):

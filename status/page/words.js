@@ -6,6 +6,7 @@ export const refusals = {
 	no_v2_answer: "no answer to the v2 handshake",
 	handshake: "v2 handshake failed",
 	second_dial: "second connection failed",
+	bind: "source address or interface missing",
 	resolve: "name not resolved",
 	denied: "denied by a rule",
 	no_egress: ".onion or .i2p without an upstream",
