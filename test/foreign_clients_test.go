@@ -13,10 +13,7 @@ import (
 // bcoin's SPV node, in JavaScript.
 func TestBcoin(t *testing.T) {
 	t.Parallel()
-	toolchain(t, "node", "npm")
-	dir := cached(t, "bcoin", func(dir string) error {
-		return install(t, dir, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund") // runs no package scripts
-	})
+	dir := installBcoin(t)
 	for _, byFile := range []bool{false, true} {
 		t.Run(map[bool]string{false: "flags", true: "file"}[byFile], func(t *testing.T) {
 			follow(t, headersOnly, func(proxy, node string) *program {
@@ -34,6 +31,15 @@ func TestBcoin(t *testing.T) {
 			})
 		})
 	}
+}
+
+// installBcoin returns the directory of bcoin and its driver.
+func installBcoin(t *testing.T) string {
+	t.Helper()
+	toolchain(t, "node", "npm")
+	return cached(t, "bcoin", func(dir string) error {
+		return install(t, dir, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund") // runs no package scripts
+	})
 }
 
 // kyoto, in Rust, speaks v2 itself, but not through a proxy.
@@ -85,6 +91,17 @@ func TestKyoto(t *testing.T) {
 // bitcoinj, in Java, has no proxy setting: all its connections go through the Java runtime's proxy.
 func TestBitcoinj(t *testing.T) {
 	t.Parallel()
+	path := installBitcoinj(t)
+	follow(t, headersOnly, func(proxy, node string) *program {
+		line := strings.TrimSuffix(recipe(t, "bitcoinj", "java "), " …\n") // the port is a separate option
+		flags := strings.Fields(strings.Replace(line, "Port=1324", "Port="+port(t, proxy), 1))[1:]
+		return start(t, "bitcoinj", "java", append(flags, "-cp", path, "Client", node, strconv.Itoa(lastTip))...)
+	})
+}
+
+// installBitcoinj returns the class path of bitcoinj and the tests' client.
+func installBitcoinj(t *testing.T) (path string) {
+	t.Helper()
 	toolchain(t, "java", "javac", "mvn")
 	file := fstest.MapFS{"ThroughProxy.java": {Data: []byte(recipe(t, "bitcoinj", "import ")), Mode: 0o644}}
 	dir := cachedWith(t, "bitcoinj", file, func(dir string) error {
@@ -96,12 +113,7 @@ func TestBitcoinj(t *testing.T) {
 		}
 		return nil
 	})
-	follow(t, headersOnly, func(proxy, node string) *program {
-		line := strings.TrimSuffix(recipe(t, "bitcoinj", "java "), " …\n") // the port is a separate option
-		flags := strings.Fields(strings.Replace(line, "Port=1324", "Port="+port(t, proxy), 1))[1:]
-		return start(t, "bitcoinj", "java", append(flags, "-cp", dir+string(filepath.ListSeparator)+filepath.Join(dir, "*"),
-			"Client", node, strconv.Itoa(lastTip))...)
-	})
+	return dir + string(filepath.ListSeparator) + filepath.Join(dir, "*")
 }
 
 // headersOnly returns what a client prints that has only headers, or only the requested part of a block.

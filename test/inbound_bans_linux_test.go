@@ -31,10 +31,7 @@ func TestInboundBansBtcd(t *testing.T) {
 // The same with bcoin.
 func TestInboundBansBcoin(t *testing.T) {
 	t.Parallel()
-	toolchain(t, "node", "npm")
-	dir := cached(t, "bcoin", func(dir string) error {
-		return install(t, dir, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund") // runs no package scripts
-	})
+	dir := installBcoin(t)
 	if !namespace(t) {
 		return
 	}

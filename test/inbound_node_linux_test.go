@@ -77,10 +77,7 @@ func TestWholeNodeCore(t *testing.T) {
 // bcoin has only v1.
 func TestWholeNodeBcoin(t *testing.T) {
 	t.Parallel()
-	toolchain(t, "node", "npm")
-	dir := cached(t, "bcoin", func(dir string) error {
-		return install(t, dir, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund") // runs no package scripts
-	})
+	dir := installBcoin(t)
 	if namespace(t) {
 		followWholeNode(t, func(proxy string) *node {
 			args := nodeArgs(t, "bcoin", proxy)

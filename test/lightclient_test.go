@@ -40,12 +40,17 @@ func follow(t *testing.T, tells func(nodes tip) tip, startClient func(proxy, nod
 	}
 }
 
-// followDirectly tests a light client whose only peer is a v2 node. The client syncs the existing chain, follows it
-// block by block, and exits cleanly; the node sees a v2 peer. startClient runs it, with the address of the node. For
-// each block the client prints exactly what tells picks of the node's answers.
+// followDirectly is followNode with a node on loopback.
 func followDirectly(t *testing.T, tells func(nodes tip) tip, startClient func(node string) *program) {
 	t.Helper()
-	node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams), "--v2transport")
+	followNode(t, startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams), "--v2transport"), tells, startClient)
+}
+
+// followNode tests a light client whose only peer is a v2 node. The client syncs the existing chain, follows it block by
+// block, and exits cleanly; the node sees a v2 peer. startClient runs it, with the address of the node. For each block
+// the client prints exactly what tells picks of the node's answers.
+func followNode(t *testing.T, node *node, tells func(nodes tip) tip, startClient func(node string) *program) {
+	t.Helper()
 	node.mine(firstTip)
 	client := startClient(node.p2p)
 

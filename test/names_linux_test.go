@@ -63,12 +63,18 @@ func serveZone(t *testing.T, names map[string][]string) (asked func() []string) 
 				m.RCode = dnsmessage.RCodeNameError
 			}
 			for _, ip := range names[name] {
-				if q.Type == dnsmessage.TypeA {
-					m.Answers = append(m.Answers, dnsmessage.Resource{
-						Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class, TTL: 60},
-						Body:   &dnsmessage.AResource{A: netip.MustParseAddr(ip).As4()},
-					})
+				var body dnsmessage.ResourceBody
+				switch ip := netip.MustParseAddr(ip); {
+				case q.Type == dnsmessage.TypeA && ip.Is4():
+					body = &dnsmessage.AResource{A: ip.As4()}
+				case q.Type == dnsmessage.TypeAAAA && ip.Is6():
+					body = &dnsmessage.AAAAResource{AAAA: ip.As16()}
+				default:
+					continue
 				}
+				m.Answers = append(m.Answers, dnsmessage.Resource{
+					Header: dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class, TTL: 60}, Body: body,
+				})
 			}
 			if answer, err := m.Pack(); err == nil {
 				c.WriteTo(answer, from)

@@ -1,6 +1,7 @@
 // The light client of the tests: bitcoinj with one peer. The SOCKS5 proxy is the Java runtime's own, set by
-// -DsocksProxyHost and -DsocksProxyPort; the test writes ThroughProxy.java, which uses it. It prints a line of JSON for
-// every block that becomes its tip, and ends at the height that it is given.
+// -DsocksProxyHost and -DsocksProxyPort; the test writes ThroughProxy.java, which uses it. With a third argument it is
+// bitcoinj's default PeerGroup, which knows no proxy. It prints a line of JSON for every block that becomes its tip, and
+// ends at the height that it is given.
 
 import java.net.InetAddress;
 import java.util.concurrent.CountDownLatch;
@@ -27,7 +28,7 @@ class Client {
                 done.countDown();
             }
         });
-        PeerGroup group = ThroughProxy.peerGroup(params.network(), chain);
+        PeerGroup group = args.length > 2 ? new PeerGroup(params.network(), chain) : ThroughProxy.peerGroup(params.network(), chain);
         // btcd does not take bitcoinj's sendaddrv2 from a peer whose protocol version is older than that message.
         VersionMessage version = new VersionMessage(params, 0);
         version.clientVersion = 70016;
