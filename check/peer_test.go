@@ -241,7 +241,7 @@ func TestCannotConnect(t *testing.T) {
 				"failed connect the upstream proxy at ADDR did not connect to 192.0.2.1:1: host unreachable " +
 				"-> the address may be wrong, or the peer not running; or the upstream proxy has no connection itself: see its log"},
 		"there is no Tor": {"192.0.2.1", proxy.Policy{Upstream: &socks.Upstream{Network: "tcp", Address: gone}},
-			"failed upstream ADDR: nothing is listening there: connection refused -> start that proxy, or correct --upstream; until then all connections fail " +
+			"failed upstream ADDR: nothing is listening there: connection refused -> start that proxy, or correct --upstream; until then all connections through it fail " +
 				"skipped connect 192.0.2.1:8333: nothing goes around the upstream proxy"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -200,7 +200,7 @@ func TestUpstream(t *testing.T) {
 		"HTTP":     {newUpstream(testkit.Serve(t, says("HTTP/1.1 400 Bad Request\r\n\r\n"))), "failed upstream ADDR: this is not a SOCKS5 proxy: it does not speak SOCKS5: its first byte is 0x48, not 0x05" + give + byProxy},
 		"closing":  {newUpstream(testkit.Serve(t, closing)), "failed upstream ADDR: something is listening there, but it does not answer like a SOCKS5 proxy: the connection was closed prematurely" + give + byProxy},
 		"laconic":  {newUpstream(testkit.Serve(t, laconic)), "warning upstream ADDR: this is a SOCKS5 proxy, but not Tor (it does not answer Tor's RESOLVE: unexpected EOF)" + notTor + byProxy},
-		"nobody":   {newUpstream(testkit.Nobody(t)), "failed upstream ADDR: nothing is listening there: connection refused -> start that proxy, or correct --upstream; until then all connections fail" + byProxy},
+		"nobody":   {newUpstream(testkit.Nobody(t)), "failed upstream ADDR: nothing is listening there: connection refused -> start that proxy, or correct --upstream; until then all connections through it fail" + byProxy},
 		"password": {newUpstream(authed), "failed upstream ADDR: this is a SOCKS5 proxy, but it requires a user name and password: write them into its URL, as in socks5://user:password@host:port" + byProxy},
 		"wrong":    {withAuth, "failed upstream ADDR: this is a SOCKS5 proxy, but it refused the user name and password" + byProxy},
 		"too much": {plainAuth, "failed upstream ADDR: this is a SOCKS5 proxy, but it does not support a user name and password -> omit them from --upstream" + byProxy},

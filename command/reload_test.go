@@ -230,6 +230,53 @@ func TestReloadKeepsAnUpstream(t *testing.T) {
 	p.stop(t)
 }
 
+// A reload drops one of several upstream proxies only if it is written so, and tells which connections
+// are direct from then on; .onion never is. It warns, as the start does, where only .onion is left.
+func TestReloadDropsARoute(t *testing.T) {
+	dead, echo := testkit.Nobody(t), testkit.Echo(t)
+	both := fmt.Sprintf("upstream = [\"*.onion=socks5://%s\", \"127.0.0.0/8=socks5://%s\", \"*=socks5://%s\"]\n", dead, dead, dead)
+	onion := fmt.Sprintf("upstream = [\"*.onion=socks5://%s\"]\n", dead)
+	file := testkit.WriteFile(t, both)
+	p := startProgram(t, "--listen", "127.0.0.1:0", "--config", file)
+	line := p.next(t, "listening")
+	if want := fmt.Sprintf("*.onion=%s, 127.0.0.0/8=%s, *=%s", dead, dead, dead); line["upstream"] != want {
+		t.Errorf("the log says %v", line)
+	}
+	addr := line["addr"].(string)
+	reaches := func(code byte) {
+		t.Helper()
+		nc, got := socksTo(t, addr, echo)
+		if got != code {
+			t.Errorf("reply %d, want %d", got, code)
+		}
+		nc.Close()
+	}
+	reaches(1)
+	for _, content := range []string{"", "upstream = [\"*.onion=socks5://" + dead + "\",\n"} {
+		if line := p.hangUp(t, file, content); line["level"] != "ERROR" {
+			t.Errorf("%q: the log says %v", content, line)
+		}
+		reaches(1)
+	}
+	if line := p.hangUp(t, file, onion); line["changed"] != "upstream" {
+		t.Errorf("the log says %v", line)
+	}
+	if line := p.await(t, "upstream proxy removed"); line["level"] != "WARN" || line["destinations"] != "127.0.0.0/8, *" {
+		t.Errorf("the log says %v", line)
+	}
+	if line := p.await(t, "Bitcoin Core sends private broadcasts to clearnet"); line["level"] != "WARN" {
+		t.Errorf("the log says %v", line)
+	}
+	reaches(0)
+	if line := p.hangUp(t, file, "upstream = []\n"); line["changed"] != "upstream" {
+		t.Errorf("the log says %v", line)
+	}
+	text := p.stop(t)
+	if strings.Count(text, "upstream proxy removed") != 1 {
+		t.Errorf("without .onion, which is never reached directly, the log says\n%s", text)
+	}
+}
+
 // A reload that waits for a file, such as a pipe, does not block a signal that stops the program.
 func TestReloadFromAPipe(t *testing.T) {
 	file := testkit.WriteFile(t, "")

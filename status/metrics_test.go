@@ -44,6 +44,7 @@ func busy() proxy.Snapshot {
 	s.Closed = []proxy.Outcome{{Number: 7, Count: 1, First: s.Time, Time: s.Time, Seconds: 2.5, Client: "127.0.0.1:4", Dest: "192.0.2.4:8333", Network: "mainnet", Transport: "v2", PeerAgent: "/peer:2/", Reason: "the end"}}
 	s.Failing = &proxy.Failing{Count: 9, Since: s.Started, Kind: "upstream", OfKind: 8, Dest: "192.0.2.3:8333", Reason: "why", Hint: "what to do"}
 	s.Upstream = &proxy.Upstream{Address: "socks5://127.0.0.1:9050", State: "failed", Since: s.Started, Reason: "why", Hint: "what to do"}
+	s.Routes = []proxy.Upstream{{To: "*.onion", Address: "socks5://127.0.0.1:9150", State: "reached", Since: s.Started}}
 	s.Peers = fallback.PeerCounts{V2: 21, V1: 22, RefusedV2: 23}
 	s.MessageMemory = transport.MemoryUsage{Size: 1024, Taken: 512, Waiting: 2}
 	s.Inbound = busyInbound(s.Started)

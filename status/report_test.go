@@ -46,6 +46,7 @@ const wantReport = `{
 	"handshakes": {"count": 7, "sum_seconds": 8.5, "bounds_seconds": [0.5, 1], "buckets": [3, 6]},
 	"failing": {"count": 9, "since": "2026-01-02T03:04:05.006Z", "kind": "upstream", "of_kind": 8, "dest": "192.0.2.3:8333", "reason": "why", "hint": "what to do"},
 	"upstream": {"address": "socks5://127.0.0.1:9050", "state": "failed", "since": "2026-01-02T03:04:05.006Z", "reason": "why", "hint": "what to do"},
+	"routes": [{"to": "*.onion", "address": "socks5://127.0.0.1:9150", "state": "reached", "since": "2026-01-02T03:04:05.006Z"}],
 	"refusals": [{"number": 6, "count": 3, "first": "2026-01-02T03:04:05.006Z", "time": "2026-01-02T03:05:35.006Z", "seconds": 1.5, "client": "127.0.0.1:3", "dest": "192.0.2.3:8333",
 		"kind": "dial", "reason": "why", "hint": "what to do"}],
 	"closed": [{"number": 7, "count": 1, "first": "2026-01-02T03:05:35.006Z", "time": "2026-01-02T03:05:35.006Z", "seconds": 2.5, "client": "127.0.0.1:4", "dest": "192.0.2.4:8333", "network": "mainnet",

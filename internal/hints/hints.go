@@ -87,7 +87,7 @@ func upstreamDown(err error) string {
 	if !errors.As(err, &e) {
 		return ""
 	}
-	const until = "; until then all connections fail"
+	const until = "; until then all connections through it fail"
 	_, port, _ := net.SplitHostPort(e.Upstream)
 	switch {
 	case e.Stage != socks.StageDial:

@@ -187,6 +187,11 @@ export function detail(report) {
 	}
 	say(wrong);
 	todo(hint);
+	for (const route of report.routes ?? []) {
+		if (route.state !== "failed") continue;
+		say(`Connections to ${route.to} fail: ${sentence(route.reason)}`);
+		todo(sentence(route.hint));
+	}
 	if (plain) {
 		say("Anyone on the path can read the plaintext connections.");
 		if (!acceptsV1 || fallback !== "never") todo(fallback && `Set --v1-fallback to never to refuse them; it is ${fallback}.`);

@@ -252,6 +252,19 @@ func TestAnswer(t *testing.T) {
 	}
 }
 
+// An upstream proxy of some destinations that is down is told beside the answer.
+func TestRouteDown(t *testing.T) {
+	r := &status.Report{Snapshot: proxy.Snapshot{Time: at(60), Started: began, Listeners: []string{"127.0.0.1:1324"}, SOCKS: []string{"127.0.0.1:1324"}, Routes: []proxy.Upstream{
+		{To: "*.onion", State: "failed", Reason: "the upstream proxy 127.0.0.1:9050 cannot be reached: connection refused", Hint: "start Tor"},
+		{To: "*.i2p", State: "reached"}}}, Live: status.Live{V2: 1}}
+	for _, width := range []int{40, 80, 0} {
+		text := strings.Join(strings.Fields(strings.Join(Render(r, Screen{Width: width, Height: 24}), " ")), " ")
+		if !strings.Contains(text, "Yes: 1 encrypted, none in plaintext. Connections to *.onion fail: the upstream proxy 127.0.0.1:9050 cannot be reached: connection refused -> start Tor") || strings.Contains(text, "i2p") {
+			t.Errorf("%d columns:\n%s", width, text)
+		}
+	}
+}
+
 // Without a connection, it says what to do next: which depends on whether clients connect, and how.
 func TestFirstSteps(t *testing.T) {
 	none := map[string]uint64{}

@@ -43,6 +43,11 @@ func trouble(r *status.Report, width int) []string {
 		lines = terminal.Advise("", what, hint, width)
 	}
 	lines = append(lines, noConnection(r, width)...)
+	for _, route := range r.Routes {
+		if route.State == "failed" {
+			lines = append(lines, terminal.Advise("", "Connections to "+ascii(route.To)+" fail: "+route.Reason, route.Hint, width)...)
+		}
+	}
 	if in := r.Inbound; in != nil && in.Failing != nil && in.Failing.Kind == proxy.KindNode {
 		f := in.Failing
 		lines = append(lines, terminal.Advise("", "No peer can connect: "+f.Reason, f.Hint, width)...)
