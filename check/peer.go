@@ -60,14 +60,15 @@ type Peer struct {
 // "/pynode:0.0.1/". The session ends with the peer's VERSION.
 func PeerReport(ctx context.Context, s *Subject, t Target) Report {
 	p := prober{subject: s, target: t, limits: direct, report: Report{OK: true, Peer: &Peer{Peer: t.String(), Network: transport.NetworkName(t.Magic)}}}
-	if s.Policy.Upstream != nil {
+	p.upstream = s.Policy.UpstreamFor(t.Addr)
+	if p.upstream != nil {
 		p.limits = throughUpstream
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.total)
 	defer cancel()
-	if s.Policy.Upstream != nil {
+	if p.upstream != nil {
 		var upstream Result
-		upstream, p.isTor = s.upstream(ctx)
+		upstream, p.isTor = s.upstream(ctx, s.Policy.RouteFor(t.Addr))
 		p.report.add(upstream)
 		if upstream.State == Failed {
 			p.report.add(Result{"connect", Skipped, t.String() + ": nothing goes around the upstream proxy", ""})
@@ -83,6 +84,7 @@ type prober struct {
 	subject *Subject
 	target  Target
 	limits
+	upstream   *socks.Upstream
 	isTor      bool          // the upstream proxy is
 	reached    net.Addr      // the peer's address, or the upstream proxy's
 	lookupTook time.Duration // of the peer's name, on this machine
@@ -103,7 +105,7 @@ func (p *prober) run(ctx context.Context) {
 		return
 	}
 	if p.isLookedUp() {
-		p.report.add(p.subject.names(p.isTor))
+		p.report.add(p.subject.names(p.upstream, p.isTor))
 	}
 	if resolve := dialer.Resolve; resolve != nil {
 		dialer.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
@@ -151,7 +153,7 @@ func (p *prober) run(ctx context.Context) {
 // proxy. No DNS server is asked for localhost and names in .local.
 func (p *prober) isLookedUp() bool {
 	host := strings.TrimSuffix(p.target.Addr.Host, ".")
-	return !p.target.Addr.IP.IsValid() && (p.subject.Policy.Upstream != nil || !dial.IsLocalhost(host) && !dial.IsMulticast(host))
+	return !p.target.Addr.IP.IsValid() && (p.upstream != nil || !dial.IsLocalhost(host) && !dial.IsMulticast(host))
 }
 
 // isOwn reports whether one of the addresses is a listener of the proxy, and adds that
@@ -219,7 +221,7 @@ func (p *prober) cannotConnect(err error) {
 	case errors.As(err, new(*socks.UpstreamError)):
 		what, hint = why, "the address may be wrong, or the peer not running; or the upstream proxy has no connection itself: see its log"
 	case errors.As(err, new(*socks.AddrError)):
-		what, hint = why, "leave out --upstream to connect to it directly"
+		what, hint = why, "connect to it directly: leave out --upstream, or give it a pattern that does not match"
 	case errors.Is(err, dial.ErrMulticastName):
 		what, hint = fmt.Sprintf("%sthe name cannot be resolved: %v", dest, dial.ErrMulticastName), "no DNS server was asked"
 	case errors.As(err, new(*net.DNSError)):
@@ -236,7 +238,7 @@ func (p *prober) connected(nc net.Conn, took time.Duration) {
 	p.report.Peer.ConnectSeconds = took.Seconds()
 	p.reached = nc.RemoteAddr()
 	to := "through the upstream proxy"
-	if p.subject.Policy.Upstream == nil {
+	if p.upstream == nil {
 		p.report.Peer.Address = nc.RemoteAddr().String()
 		to = "to " + p.report.Peer.Address
 	}
@@ -248,7 +250,7 @@ func (p *prober) handshakeDone(c *transport.Conn, took time.Duration) {
 	peer := p.report.Peer
 	peer.Speaks, peer.HandshakeSeconds, peer.SessionID = "v2", took.Seconds(), hex.EncodeToString(id[:])
 	with := ""
-	if to := c.NetConn().RemoteAddr().String(); p.subject.Policy.Upstream == nil && to != peer.Address {
+	if to := c.NetConn().RemoteAddr().String(); p.upstream == nil && to != peer.Address {
 		peer.Address, with = to, " with "+to+", another address of that name," // the first has failed
 	}
 	p.report.add(Result{"v2", OK, fmt.Sprintf("handshake complete%s in %v, on %s; the session id is %s", with, rounded(took), peer.Network, peer.SessionID),

@@ -12,6 +12,7 @@ import (
 	"bip324proxy/internal/hints"
 	"bip324proxy/internal/plain"
 	"bip324proxy/proxy"
+	"bip324proxy/socks"
 )
 
 // askTimeout bounds a request to a program on this machine or nearby.
@@ -27,8 +28,9 @@ func Proxy(ctx context.Context, s *Subject, configuration string) Report {
 	for _, in := range s.Inbound {
 		r.add(s.inbound(ctx, in)...)
 	}
-	upstream, isTor := s.upstream(ctx)
-	r.add(upstream, s.network(), s.names(isTor), s.sessions())
+	upstreams, isTor := s.upstreams(ctx)
+	r.add(upstreams...)
+	r.add(s.network(), s.names(s.Policy.Upstream, isTor), s.sessions())
 	r.add(s.statusPage(ctx)...)
 	return r
 }
@@ -88,12 +90,14 @@ func systemRoute(network, to string) (from string, err error) {
 	return from, err
 }
 
-// names checks who sees the names that clients ask for.
-func (s *Subject) names(isTor bool) Result {
+// names checks who sees the names that clients ask for, where u is their upstream proxy.
+func (s *Subject) names(u *socks.Upstream, isTor bool) Result {
 	const name = "names"
-	u := s.Policy.Upstream
 	isLiteral := func(hostport string) bool { _, err := netip.ParseAddrPort(hostport); return err == nil }
 	switch {
+	case u == nil && len(s.Policy.Routes) > 0:
+		return Result{name, Warning, "this machine's resolver looks up the names that clients ask for, except those with an upstream proxy, so your DNS server sees them",
+			"clients that connect to addresses, as nodes do for most peers, are not affected; to avoid it, end --upstream with socks5://127.0.0.1:9050 (Tor)"}
 	case u == nil:
 		return Result{name, Warning, "this machine's resolver looks up the names that clients ask for, so your DNS server sees them",
 			"clients that connect to addresses, as nodes do for most peers, are not affected; to avoid it, run with --upstream socks5://127.0.0.1:9050 (Tor)"}

@@ -10,25 +10,52 @@ import (
 	"bip324proxy/internal/hints"
 	"bip324proxy/internal/listen"
 	"bip324proxy/proxy"
+	"bip324proxy/rules"
 	"bip324proxy/socks"
 	"bip324proxy/transport/fallback"
 )
 
-// upstream checks the upstream proxy, and whether it is Tor.
-func (s *Subject) upstream(ctx context.Context) (r Result, isTor bool) {
-	u := s.Policy.Upstream
-	if u == nil {
-		return Result{"upstream", Skipped, "none: the proxy connects to peers directly, and they see this machine's address", ""}, false
+// upstreams checks all upstream proxies. isTor is about the one of connections without a route.
+func (s *Subject) upstreams(ctx context.Context) (all []Result, isTor bool) {
+	for _, route := range s.Policy.Routes {
+		r, _ := s.upstream(ctx, route)
+		all = append(all, r)
 	}
-	at, err := u.ProbeTor(ctx)
-	state, what, hint := s.describeUpstream(at, err)
-	return Result{"upstream", state, u.Address + ": " + what, hint}, err == nil
+	r := Result{"upstream", Skipped, "none: the proxy connects to peers directly, and they see this machine's address", ""}
+	switch {
+	case s.Policy.Upstream != nil:
+		r, isTor = s.upstream(ctx, proxy.Route{To: rules.Any, Upstream: s.Policy.Upstream})
+	case len(all) > 0:
+		r.What = "none for all others: the proxy connects to these peers directly, and they see this machine's address"
+	}
+	if s.Policy.OnlyOnion() {
+		r.Hint = "keep Bitcoin Core's -onion= at Tor itself: its private broadcast goes to clearnet, too, through the proxy that has reached an onion peer"
+	}
+	return append(all, r), isTor
+}
+
+// upstream checks an upstream proxy, and whether it is Tor.
+func (s *Subject) upstream(ctx context.Context, route proxy.Route) (r Result, isTor bool) {
+	at, err := route.Upstream.ProbeTor(ctx)
+	state, what, hint := s.describeUpstream(route, at, err)
+	where := route.Upstream.Address + ": "
+	if len(s.Policy.Routes) > 0 {
+		where = route.To.String() + " through " + where
+	}
+	return Result{"upstream", state, where + what, hint}, err == nil
 }
 
 // describeUpstream explains the result of ProbeTor.
-func (s *Subject) describeUpstream(at net.Addr, err error) (state State, what, hint string) {
-	u, inV1 := s.Policy.Upstream, onionInV1[s.Policy.Dialer.Mode]
+func (s *Subject) describeUpstream(route proxy.Route, at net.Addr, err error) (state State, what, hint string) {
+	u, inV1 := route.Upstream, onionInV1[s.Policy.Dialer.Mode]
 	notTor := "everything goes through it anyway; it probably cannot reach .onion peers, and it sees whom you connect to"
+	isOther := Warning // than Tor
+	switch {
+	case !route.To.MatchesUnder(".onion"):
+		notTor, isOther, inV1 = "", OK, ""
+	case len(s.Policy.Routes) > 0:
+		notTor = "these connections go through it anyway; it probably cannot reach .onion peers, and it sees whom you connect to"
+	}
 	if inV1 != "" {
 		notTor += "; " + inV1
 	}
@@ -48,7 +75,7 @@ func (s *Subject) describeUpstream(at net.Addr, err error) (state State, what, h
 	case refused.Stage == socks.StageDial:
 		return Failed, fmt.Sprintf("nothing is listening there: %v", reason(refused.Err)), hints.For(proxy.Failure{Kind: proxy.KindUpstream, Err: err})
 	case refused.Code != socks.Succeeded:
-		return Warning, fmt.Sprintf("this is a SOCKS5 proxy, but not Tor (its answer to Tor's RESOLVE: %v)", refused.Code), notTor
+		return isOther, fmt.Sprintf("this is a SOCKS5 proxy, but not Tor (its answer to Tor's RESOLVE: %v)", refused.Code), notTor
 	case errors.As(err, new(*socks.NotSOCKS5Error)):
 		return Failed, fmt.Sprintf("this is not a SOCKS5 proxy: %v", refused.Err), notSocksHint(u.Address)
 	case errors.Is(err, socks.ErrCredentialsRequired), errors.Is(err, socks.ErrCredentialsRejected):
@@ -56,7 +83,7 @@ func (s *Subject) describeUpstream(at net.Addr, err error) (state State, what, h
 	case errors.Is(err, socks.ErrCredentialsUnsupported):
 		return Failed, "this is a SOCKS5 proxy, but it does not support a user name and password", "omit them from --upstream"
 	case refused.Stage == socks.StageRequest && !errors.Is(err, context.DeadlineExceeded):
-		return Warning, fmt.Sprintf("this is a SOCKS5 proxy, but not Tor (it does not answer Tor's RESOLVE: %v)", refused.Err), notTor
+		return isOther, fmt.Sprintf("this is a SOCKS5 proxy, but not Tor (it does not answer Tor's RESOLVE: %v)", refused.Err), notTor
 	}
 	return Failed, fmt.Sprintf("something is listening there, but it does not answer like a SOCKS5 proxy: %v", reason(refused.Err)), notSocksHint(u.Address)
 }

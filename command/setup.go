@@ -13,8 +13,11 @@ import (
 
 	"bip324proxy/internal/listen"
 	"bip324proxy/internal/terminal"
+	"bip324proxy/proxy"
+	"bip324proxy/rules"
 	"bip324proxy/settings"
 	"bip324proxy/setup"
+	"bip324proxy/socks"
 	"bip324proxy/status"
 )
 
@@ -51,6 +54,8 @@ func runSetup(c *cli.Context) error {
 	p := setup.Proxy{Listen: s.Listen, Page: page.Address}
 	if s.Policy.Upstream != nil {
 		p.Upstream = s.Policy.Upstream.String()
+	} else if u := s.Policy.UpstreamFor(anyOnion); u != nil {
+		p.Onion = u.String()
 	}
 	if address, _ := listen.Parse(page.Address); !listen.IsLocal(address.NetAddr()) {
 		p.Err = fmt.Errorf("the status page at %s is not on loopback, and setup contacts nothing else; set --status to a loopback address", page.Address)
@@ -75,9 +80,11 @@ func runSetup(c *cli.Context) error {
 				p.Nodes = append(p.Nodes, l.Node)
 			}
 		}
-		p.Upstream = ""
+		p.Upstream, p.Onion = "", ""
 		if p.Status.Upstream != nil {
 			p.Upstream = p.Status.Upstream.Address
+		} else {
+			p.Onion = onionOf(p.Status.Routes)
 		}
 	}
 	report, err := setup.Look(p, file)
@@ -93,6 +100,19 @@ func runSetup(c *cli.Context) error {
 		err = errors.New("something is left to do")
 	}
 	return err
+}
+
+// anyOnion is a peer in .onion.
+var anyOnion = socks.Addr{Host: "any.onion", Port: 8333}
+
+// onionOf returns the URL of the first upstream proxy of a running proxy that is for .onion.
+func onionOf(routes []proxy.Upstream) string {
+	for _, r := range routes {
+		if rule, err := rules.ParseRule(r.To); err == nil && rule.Matches(anyOnion) {
+			return r.Address
+		}
+	}
+	return ""
 }
 
 // listenOf returns the addresses that a running proxy listens on, without those of --peer; or

@@ -16,16 +16,19 @@ type Route struct {
 	Upstream *socks.Upstream
 }
 
-// UpstreamFor returns the upstream proxy for dest, that of the first of the Routes that
-// matches or else Upstream. Nil means that the way is direct.
-func (p *Policy) UpstreamFor(dest socks.Addr) *socks.Upstream {
-	for i := range p.Routes {
-		if p.Routes[i].To.Matches(dest) {
-			return p.Routes[i].Upstream
+// RouteFor returns the first of the Routes that matches dest, or else the one through
+// Upstream, which may be nil: then the way is direct.
+func (p *Policy) RouteFor(dest socks.Addr) Route {
+	for _, r := range p.Routes {
+		if r.To.Matches(dest) {
+			return r
 		}
 	}
-	return p.Upstream
+	return Route{rules.Any, p.Upstream}
 }
+
+// UpstreamFor returns the upstream proxy for dest, or nil if the way is direct.
+func (p *Policy) UpstreamFor(dest socks.Addr) *socks.Upstream { return p.RouteFor(dest).Upstream }
 
 // AllRoutes returns the Routes and, if there is an Upstream, the route to all others.
 func (p *Policy) AllRoutes() []Route {

@@ -134,7 +134,7 @@ func (m *machine) planBtcd(p *process, part *Part) {
 			m.unclearOnion(part, o)
 		}
 	}
-	addNoOnion := m.proxy.Upstream == "" && noonion != "1"
+	addNoOnion := m.proxy.Upstream == "" && m.proxy.Onion == "" && noonion != "1"
 	if part.File != "" && (!uses || addNoOnion) {
 		part.add("[Application Options]", "")
 	}

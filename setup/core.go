@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -210,6 +211,7 @@ const foundWithin = time.Hour
 
 const (
 	strictCore    = "the proxy encrypts every connection, and its status page shows each session id"
+	ownAddress    = "through a proxy that connects to clearnet directly, Core's private broadcast would show your IP address"
 	inboundBypass = "keeps accepting inbound connections, which proxy= would turn off; they bypass the proxy"
 )
 
@@ -262,8 +264,12 @@ func (m *machine) planCore(p *process, part *Part) {
 		if why := uncertainCore[o.key]; why != "" {
 			part.unclear(o, why)
 		}
-		if o.key == "onion" && o.value != "0" {
+		switch {
+		case o.key != "onion" || o.value == "0":
+		case m.proxy.Onion == "":
 			m.unclearOnion(part, o)
+		case o.value != m.onionProxy():
+			part.unclear(o, "must be Tor itself ("+cmp.Or(m.onionProxy(), "the upstream for .onion")+"): "+ownAddress)
 		}
 	}
 	_, onionSet := part.one(c.all, "onion", anyText)
@@ -288,13 +294,17 @@ func (m *machine) planCore(p *process, part *Part) {
 	case onionSet:
 	case m.proxy.Upstream != "" && listens:
 		add("onion="+m.address(), "connections to onion peers use the proxy, too; Core would make them through Tor itself if it found Tor's control port")
+	case m.proxy.Onion != "" && m.onionProxy() == "":
+		part.unknown = append(part.unknown, "the proxy's upstream for .onion, whose address is not of plain characters")
+	case m.proxy.Onion != "":
+		add("onion="+m.onionProxy(), "connections to onion peers use Tor itself: "+ownAddress)
 	case m.proxy.Upstream == "" && listens && listenOnion != "0" && (c.has("torcontrol") || isOpen(m.sockets, "9051")):
 		part.unknown = append(part.unknown, "Tor's control port, through which this Core may connect to onion peers: noonion=1 would end that. Write it if you want that, and run this again; else "+besideProxy)
 	case m.proxy.Upstream == "":
 		add("noonion=1", "without an --upstream such as Tor the proxy reaches no .onion peer; Core does not try them")
 	}
 	if !listens || m.acceptsPeersFor(c) {
-		if !v2Set {
+		if !v2Set && m.proxy.Onion == "" { // connections through Tor itself have only Core's own v2
 			add("v2transport=0", "leaves encryption to the proxy, which does not fall back to plaintext as Core does")
 		}
 		return

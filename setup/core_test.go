@@ -20,6 +20,7 @@ func TestPlanCore(t *testing.T) {
 	const tor = "socks5://127.0.0.1:9050"
 	for _, c := range []struct {
 		name, conf, flags, upstream string
+		onion                       string // upstream of .onion only
 		files                       map[string]string
 		add, remove                 string
 		unclear                     string // what its settings are said to be, or where
@@ -57,6 +58,14 @@ func TestPlanCore(t *testing.T) {
 		{name: "IPv4 by its network, in capitals", conf: configured + "proxy=127.0.0.1:9050=IPv4", unclear: "line 4 of"},
 		{name: "onion through the proxy", conf: use + "\nonion=" + address + "\nv2transport=0", unclear: "without an --upstream such as Tor"},
 		{name: "onion through the proxy and Tor", conf: use + "\nonion=" + address + "\nv2transport=0", upstream: tor},
+		{name: "Tor for .onion in the proxy", onion: tor, conf: "listen=0", add: use + " onion=127.0.0.1:9050"},
+		{name: "Tor for .onion in the proxy, listens", onion: tor, conf: "listen=1", add: use + " onion=127.0.0.1:9050 discover=1 natpmp=1"},
+		{name: "Tor for .onion in the proxy, and a control port", onion: tor, conf: "torcontrol=127.0.0.1:9051\nlisten=0", add: use + " onion=127.0.0.1:9050"},
+		{name: "Tor's socket for .onion in the proxy", onion: "socks5+unix:///run/tor/socks", conf: "listen=0", add: use + " onion=unix:/run/tor/socks"},
+		{name: "Tor for .onion in the proxy, configured", onion: tor, conf: use + "\nonion=127.0.0.1:9050\nlisten=0"},
+		{name: "onion through the proxy, which would show the own address", onion: tor, conf: use + "\nonion=" + address + "\nlisten=0", unclear: "must be Tor itself (127.0.0.1:9050): through a proxy that connects to clearnet directly"},
+		{name: "Tor for all, though it is the upstream for .onion only", onion: tor, conf: "proxy=127.0.0.1:9050\nlisten=0", unclear: "proxy=127.0.0.1:9050: neither bip324-proxy nor its upstream"},
+		{name: "a shell's words for .onion", onion: "socks5+unix:///run/$(touch%20x)", conf: "listen=0", unclear: "not of plain characters"},
 		{name: "Tor", conf: "# mine\nproxy=127.0.0.1:9050 # tor", unclear: "line 2 of DIR/bitcoin.conf: proxy=127.0.0.1:9050: neither bip324-proxy nor its upstream"},
 		{name: "Tor without a port", conf: "proxy=127.0.0.1", unclear: "proxy: neither"},
 		{name: "Tor's socket", conf: "proxy=unix:/run/tor/socks", unclear: "proxy: neither"},
@@ -100,7 +109,7 @@ func TestPlanCore(t *testing.T) {
 			}
 			path := filepath.Join(dir, "bitcoin.conf")
 			write(t, path, c.conf+"\n")
-			m := &machine{proxy: Proxy{Listen: []string{address}, Page: page, Upstream: c.upstream, Status: new(status.Report), Nodes: []string{"127.0.0.1:8334"}}}
+			m := &machine{proxy: Proxy{Listen: []string{address}, Page: page, Upstream: c.upstream, Onion: c.onion, Status: new(status.Report), Nodes: []string{"127.0.0.1:8334"}}}
 			part := m.plan(&process{kind: kinds[0], pid: 1, args: append(strings.Fields(c.flags), "-datadir="+dir)})
 			hints := strings.Join(part.Hints, "\n")
 			if texts(part.Add) != c.add || texts(part.Remove) != c.remove {

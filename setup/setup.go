@@ -25,7 +25,8 @@ import (
 // Proxy is the proxy that the programs are to use.
 type Proxy struct {
 	Listen   []string       // its addresses, HOST:PORT or unix:/PATH
-	Upstream string         // the URL of its upstream proxy, or empty
+	Upstream string         // the URL of its upstream proxy for all connections, or empty
+	Onion    string         // that of its upstream proxy for .onion, if there is none for all
 	Nodes    []string       // those of --inbound, HOST:PORT
 	Page     string         // the address of its status page
 	Status   *status.Report // nil if the page does not answer,
@@ -234,7 +235,7 @@ func (m *machine) unclearOnion(part *Part, o option) {
 		part.unclear(o, "points at the status page ("+m.proxy.Page+"); must be "+m.address())
 	case !m.isProxy(o.value):
 		part.unclear(o, "connections to onion peers bypass this proxy; "+besideProxy)
-	case m.proxy.Upstream == "":
+	case m.proxy.Upstream == "" && m.proxy.Onion == "":
 		part.unclear(o, "without an --upstream such as Tor the proxy reaches no .onion peer; remove it, and run this again")
 	}
 }

@@ -102,7 +102,10 @@ func TestPlanOthers(t *testing.T) {
 	const tor = "socks5://127.0.0.1:9050"
 	const lnd = "[tor] tor.active=true tor.socks=" + address
 	const neutrino = "bitcoin.node=neutrino\n"
-	for _, c := range []struct{ name, conf, flags, upstream, add, remove, what string }{
+	for _, c := range []struct{ name, conf, flags, upstream, add, remove, what, onion string }{
+		{name: "btcd", conf: "proxy=" + address, onion: tor, what: "configured"},
+		{name: "btcd", conf: "proxy=" + address + "\nnoonion=1", onion: tor, what: "configured"},
+		{name: "btcd", conf: "proxy=127.0.0.1:9050", onion: tor, what: "setup prints no lines"},
 		{name: "btcd", conf: "proxy=127.0.0.1:9050", what: "setup prints no lines"},
 		{name: "btcd", conf: "proxy=127.0.0.1:9050", upstream: tor, add: "[Application Options] proxy=" + address, remove: "proxy=127.0.0.1:9050"},
 		{name: "btcd", flags: "--proxy 127.0.0.1:1324 --noonion", what: "configured"},
@@ -144,7 +147,7 @@ func TestPlanOthers(t *testing.T) {
 		{name: "bcoin", conf: "pro-xy: 10.0.0.1:9050", what: "setup prints no lines"},
 		{name: "bcoin", conf: "proxy: 127.0.0.1:9050", upstream: tor, add: "proxy: " + address, remove: "proxy: 127.0.0.1:9050"},
 	} {
-		m := &machine{proxy: Proxy{Page: page, Upstream: c.upstream, Status: new(status.Report)}}
+		m := &machine{proxy: Proxy{Page: page, Upstream: c.upstream, Onion: c.onion, Status: new(status.Report)}}
 		part := planOf(t, m, c.name, c.conf+"\n", strings.Fields(c.flags)...)
 		if c.flags != "" {
 			part = m.plan(&process{kind: kindNamed(c.name), pid: 1, home: t.TempDir(), args: strings.Fields(c.flags)})

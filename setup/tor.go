@@ -23,12 +23,31 @@ func (m *machine) torPart(all []*process) []Part {
 	}
 	p := Part{Name: "Tor", State: Note, What: "its SOCKS port is " + address + "; the proxy does not use it"}
 	switch {
-	case strings.Replace(m.proxy.Upstream, "localhost:", "127.0.0.1:", 1) == "socks5://"+address:
+	case isAtURL(m.proxy.Upstream, address):
 		p.State, p.What = OK, address+" is the proxy's upstream: all connections and lookups go through Tor"
-	case m.proxy.Upstream == "":
+	case isAtURL(m.proxy.Onion, address):
+		p.State, p.What = OK, address+" is the proxy's upstream for .onion peers"
+	case m.proxy.Upstream == "" && m.proxy.Onion == "":
 		p.hint("optional: with --upstream socks5://" + address + " all connections and lookups of the proxy go through Tor; .onion peers then work, so leave out noonion")
 	}
 	return []Part{p}
+}
+
+// isAtURL reports whether url, of an upstream proxy, has that address.
+func isAtURL(url, address string) bool {
+	return strings.Replace(url, "localhost:", "127.0.0.1:", 1) == "socks5://"+address
+}
+
+// onionProxy returns the address of the proxy's upstream for .onion as Core writes it, or empty if it
+// is not of plain characters.
+func (m *machine) onionProxy() string {
+	if path, ok := strings.CutPrefix(m.proxy.Onion, "socks5+unix://"); ok && isPath(path) {
+		return "unix:" + path
+	}
+	if address, ok := strings.CutPrefix(m.proxy.Onion, "socks5://"); ok && isAddress(address) {
+		return address
+	}
+	return ""
 }
 
 // torSocks returns the first TCP address at which Tor's configuration offers SOCKS, or empty.
