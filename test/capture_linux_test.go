@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// capture records all TCP streams on the loopback interface of a namespace, as tcpdump would.
+// capture records all TCP streams that leave through an interface of a namespace, as tcpdump would.
 type capture struct {
 	stopping sync.Once
 	stop     chan struct{}
@@ -25,17 +25,23 @@ type flow struct{ from, to netip.AddrPort }
 // outside reports whether the flow is not within 127.0.0.0/8.
 func (f flow) outside() bool { return !f.from.Addr().IsLoopback() || !f.to.Addr().IsLoopback() }
 
-// startCapture captures until streams is called.
+// startCapture captures on the loopback interface until streams is called.
 func startCapture(t *testing.T) *capture {
+	t.Helper()
+	return startCaptureOn(t, "lo")
+}
+
+// startCaptureOn is startCapture for another interface.
+func startCaptureOn(t *testing.T, name string) *capture {
 	t.Helper()
 	const everyProtocol = unix.ETH_P_ALL<<8&0xff00 | unix.ETH_P_ALL>>8 // in network byte order, on a little-endian machine
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, everyProtocol)
 	if err != nil {
 		t.Fatal(err)
 	}
-	lo, err := net.InterfaceByName("lo")
+	on, err := net.InterfaceByName(name)
 	if err == nil {
-		err = unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: everyProtocol, Ifindex: lo.Index})
+		err = unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: everyProtocol, Ifindex: on.Index})
 	}
 	if err == nil {
 		err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 256<<20)
