@@ -39,9 +39,9 @@ type Policy struct {
 	// Dialer.Dial and UpstreamFor are nil.
 	Rules rules.Rules
 
-	// Bind is where direct connections of clients leave this machine. It has no effect where
-	// Dialer.Dial or Upstream is not nil, nor on look-ups of names and connections to the
-	// node of an Inbound.
+	// Bind is where direct connections of clients leave this machine. It has no effect on
+	// connections to upstream proxies and to the node of an Inbound, on look-ups of names, and
+	// where Dialer.Dial is not nil.
 	Bind Bind
 
 	// Socks configures the negotiation with clients.
