@@ -222,16 +222,12 @@ func (s *session) lookup(ctx context.Context, request *socks.Request) (netip.Add
 	case fallback.NeedsProxy(host):
 		return ip, ErrNoEgress
 	}
-	ips, err := dial.Lookup(ctx, host)
+	ips, err := lookupDirectly(ctx, host)
 	if err != nil {
 		return netip.Addr{}, err
 	}
-	ips = slices.DeleteFunc(ips, func(ip netip.Addr) bool { return ip.Zone() != "" }) // no reply has room for it
 	if i := slices.IndexFunc(ips, netip.Addr.Is4); i >= 0 {
 		return ips[i], nil
-	}
-	if len(ips) == 0 {
-		return netip.Addr{}, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
 	}
 	return ips[0], nil
 }

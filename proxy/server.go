@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"bip324proxy/inbound"
+	"bip324proxy/internal/dns"
 	"bip324proxy/internal/rates"
 	"bip324proxy/transport"
 )
@@ -102,6 +103,7 @@ type Server struct {
 	running   sync.WaitGroup         // accept loops and sessions
 
 	folded foldedLog
+	names  dns.Names // that Lookup gave addresses to
 }
 
 // ErrServerClosed is what Serve returns after Shutdown or Close.

@@ -26,6 +26,9 @@ func (s *session) askSystem() (*socks.Request, error) {
 		return nil, errNotRedirected
 	}
 	ip := dest.Addr()
+	if name, ok := s.server.names.Name(ip); ok {
+		return &socks.Request{Command: socks.CommandConnect, Dest: socks.Addr{Host: name, Port: dest.Port()}}, nil
+	}
 	return &socks.Request{Command: socks.CommandConnect, Dest: socks.Addr{Host: ip.String(), IP: ip, Port: dest.Port()}}, nil
 }
 
