@@ -48,7 +48,7 @@ func (s *Server) addressesOf(ctx context.Context, p *Policy, name string) ([]net
 	if err := p.checkRequest(dest, false); err != nil {
 		return nil, err
 	}
-	upstream := p.Upstream
+	upstream := p.UpstreamFor(dest)
 	var ips []netip.Addr
 	switch {
 	case dest.IP.IsValid():
