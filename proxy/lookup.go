@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"bip324proxy/internal/dial"
-	"bip324proxy/rules"
+	"bip324proxy/internal/plain"
 	"bip324proxy/socks"
 	"bip324proxy/transport/fallback"
 )
@@ -104,23 +104,21 @@ func lookupDirectly(ctx context.Context, name string) ([]netip.Addr, error) {
 // noteLookup logs that name was not resolved, and counts it like a RESOLVE unless there is
 // no such name: programs try many that do not exist.
 func (s *Server) noteLookup(p *Policy, name string, err error) {
-	var notFound *net.DNSError
-	failed := error(&requestError{socks.CommandResolve, socks.HostUnreachable, err})
-	if errors.As(err, new(*rules.DeniedError)) {
-		failed = &requestError{socks.CommandResolve, socks.NotAllowed, err}
-	}
-	why := refusalOf(failed)
-	if !errors.As(err, &notFound) || !notFound.IsNotFound {
-		o := Outcome{Time: time.Now(), Dest: name, Kind: why.kind, Reason: why.explain(failed, ""), why: why}
-		o.Hint = s.hint(Failure{Kind: why.kind, Dest: name, Err: failed})
-		o.Count, o.like = 1, alike{kind: why.kind, dest: name}
+	var dns *net.DNSError
+	if !errors.As(err, &dns) || !dns.IsNotFound {
+		why := refusalOf(&requestError{socks.CommandResolve, socks.HostUnreachable, err})
+		o := Outcome{Time: time.Now(), Dest: name, Kind: why.kind, Reason: plain.Words(err), why: why}
+		o.Hint = s.hint(Failure{Kind: why.kind, Dest: name, Err: err})
+		o.like = alike{kind: why.kind, dest: name}
 		s.mu.Lock()
 		s.outbound.tally.add(o, Traffic{})
 		s.mu.Unlock()
 	}
+	var args []any
 	if p.HideAddresses {
-		s.log().Debug("name not resolved", "reason", why.explain(redact(failed), ""))
-		return
+		err = redact(err)
+	} else {
+		args = append(args, "dest", name)
 	}
-	s.log().Debug("name not resolved", "dest", name, "reason", why.explain(failed, ""))
+	s.log().Debug("name not resolved", append(args, "reason", plain.Words(err))...)
 }
