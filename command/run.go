@@ -72,7 +72,7 @@ func runGuest(c *cli.Context) error {
 	}
 	defer ns.Close()
 	defer s.server.Close()
-	for _, l := range ns.Redirected {
+	for _, l := range serveNames(s.server.Lookup, ns.DNS, ns.Redirected) {
 		go s.server.ServeTransparent(l)
 	}
 	process, err := ns.Start(args)

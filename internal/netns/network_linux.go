@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
@@ -61,7 +62,8 @@ func attribute(kind uint16, data []byte) []byte {
 	return b
 }
 
-// redirect redirects TCP connections, except to loopback and Addr, to a port of loopback.
+// redirect redirects TCP connections, except to loopback and Addr but for their port 53, to a
+// port of loopback.
 func redirect(port uint16) error {
 	conn, err := nftables.New()
 	if err != nil {
@@ -86,11 +88,18 @@ func redirect(port uint16) error {
 			&expr.Cmp{Register: 1, Op: expr.CmpOpEq, Data: dest},
 			&expr.Verdict{Kind: expr.VerdictAccept})...)
 	}
+	toPort := []expr.Any{
+		&expr.Immediate{Register: 1, Data: binaryutil.BigEndian.PutUint16(port)},
+		&expr.Redir{RegisterProtoMin: 1},
+	}
+	dns := []expr.Any{ // by TCP, of resolvers that ask Addr, too
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
+		&expr.Cmp{Register: 1, Op: expr.CmpOpEq, Data: binaryutil.BigEndian.PutUint16(53)},
+	}
+	rule(slices.Concat(is(expr.MetaKeyL4PROTO, unix.IPPROTO_TCP), dns, toPort)...)
 	exempt(unix.NFPROTO_IPV4, 16, []byte{127, 0, 0, 0}, net.CIDRMask(8, 32))
 	exempt(unix.NFPROTO_IPV4, 16, Addr.AsSlice(), net.CIDRMask(32, 32))
 	exempt(unix.NFPROTO_IPV6, 24, net.IPv6loopback, net.CIDRMask(128, 128))
-	rule(append(is(expr.MetaKeyL4PROTO, unix.IPPROTO_TCP),
-		&expr.Immediate{Register: 1, Data: binaryutil.BigEndian.PutUint16(port)},
-		&expr.Redir{RegisterProtoMin: 1})...)
+	rule(append(is(expr.MetaKeyL4PROTO, unix.IPPROTO_TCP), toPort...)...)
 	return conn.Flush()
 }
