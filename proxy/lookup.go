@@ -16,8 +16,9 @@ import (
 
 // Lookup returns the addresses of name, found the way that a connection to it would take: by
 // this machine's resolver, without those that the rules deny, or by the upstream proxy, which
-// finds one. A name in .onion or .i2p, and any name if the upstream proxy does not resolve
-// names, gets an address that has a meaning for ServeTransparent only: it leads to the name.
+// finds one. A name in .onion or .i2p gets an address that has a meaning for ServeTransparent
+// only: it leads to the name. So does a name whose upstream proxy does not resolve names, or
+// is not that of the address.
 // The error is a *rules.DeniedError if the rules deny the name or all addresses, and a
 // *net.DNSError with IsNotFound if there are none.
 func (s *Server) Lookup(ctx context.Context, name string) ([]netip.Addr, error) {
@@ -65,6 +66,9 @@ func (s *Server) addressesOf(ctx context.Context, p *Policy, name string) ([]net
 		}
 		if err != nil {
 			return nil, err
+		}
+		if p.UpstreamFor(socks.Addr{Host: ip.String(), IP: ip}) != upstream { // a connection would go another way
+			return []netip.Addr{s.names.Addr(name)}, nil
 		}
 		ips = append(ips, ip)
 	default:
