@@ -13,6 +13,7 @@ import (
 
 	"bip324proxy/internal/errno"
 	"bip324proxy/internal/listen"
+	"bip324proxy/internal/transparent"
 	"bip324proxy/proxy"
 	"bip324proxy/settings"
 )
@@ -21,7 +22,7 @@ import (
 type listener struct {
 	net.Listener
 	peer        string         // its clients are connected to that peer; empty for SOCKS
-	transparent bool           // its clients are redirected there
+	transparent string         // the ways that its clients are redirected there; empty: none
 	inbound     *proxy.Inbound // nil: a listener for clients
 	openToAll   bool           // it is a unix socket that any local user may connect to
 }
@@ -32,8 +33,8 @@ func (l listener) attrs(s *settings.Settings) []any {
 		return l.inboundAttrs(s)
 	}
 	args := []any{"addr", l.Addr().String()}
-	if l.transparent {
-		args = append(args, "transparent", true)
+	if l.transparent != "" {
+		args = append(args, "transparent", l.transparent)
 	}
 	if l.peer != "" && s.LogAddresses {
 		args = append(args, "peer", l.peer)
@@ -51,7 +52,7 @@ func (l listener) attrs(s *settings.Settings) []any {
 func socksAddresses(listeners []listener) *[]string {
 	addresses := new([]string)
 	for _, l := range listeners {
-		if l.peer == "" && !l.transparent && l.inbound == nil {
+		if l.peer == "" && l.transparent == "" && l.inbound == nil {
 			*addresses = append(*addresses, listen.Spelling(l.Addr()))
 		}
 	}
@@ -59,9 +60,8 @@ func socksAddresses(listeners []listener) *[]string {
 }
 
 // openListeners opens the listeners of --listen, systemd, --peer, --transparent and
-// --inbound. Without
-// --listen and systemd it opens those of the default addresses that this machine has, one at
-// least; missing has the errors of the others.
+// --inbound. Without --listen and systemd it opens those of the default addresses that this
+// machine has, one at least; missing has the errors of the others.
 func openListeners(s *settings.Settings, o *opening) (all []listener, missing []error, err error) {
 	defer func() {
 		if err != nil {
@@ -116,7 +116,11 @@ func openListeners(s *settings.Settings, o *opening) (all []listener, missing []
 		if err != nil {
 			return all, nil, err
 		}
-		all = append(all, listener{Listener: l, transparent: true})
+		ways, err := transparent.Prepare(l)
+		all = append(all, listener{Listener: l, transparent: ways})
+		if err != nil {
+			return all, nil, s.Invalid("transparent", err)
+		}
 	}
 	for _, in := range s.Inbound {
 		if in.Activated != "" {
@@ -139,9 +143,12 @@ func openListeners(s *settings.Settings, o *opening) (all []listener, missing []
 func checkListeners(s *settings.Settings, all []listener) error {
 	for _, l := range all {
 		err := error(nil)
-		if l.inbound != nil {
+		switch {
+		case l.inbound != nil:
 			err = s.CheckInboundListener(l.Addr())
-		} else {
+		case l.transparent != "":
+			err = s.CheckTransparentListener(l.Addr())
+		default:
 			err = s.CheckListener(l.Addr(), l.peer, l.openToAll)
 		}
 		if err != nil {

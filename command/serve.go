@@ -153,7 +153,7 @@ func (s *service) run(loaded <-chan loading) error {
 			switch {
 			case l.inbound != nil:
 				failed <- s.server.ServeInbound(l, *l.inbound)
-			case l.transparent:
+			case l.transparent != "":
 				failed <- s.server.ServeTransparent(l)
 			default:
 				failed <- s.server.ServePeer(l, l.peer)

@@ -11,6 +11,7 @@ import (
 
 	"bip324proxy/internal/dial"
 	"bip324proxy/internal/stream"
+	"bip324proxy/internal/transparent"
 	"bip324proxy/rules"
 	"bip324proxy/socks"
 	"bip324proxy/transport/fallback"
@@ -80,7 +81,7 @@ func (p *Policy) DialerTo(dest socks.Addr, client socks.Credentials, public bool
 		return d, err
 	}
 	if d.Dial == nil {
-		d.Dial, d.Direct = dialWithin(&p.Rules, p.Bind, public), true
+		d.Dial, d.Direct = dialWithin(&p.Rules, p.Bind, p.dials, public), true
 	}
 	if d.Overlay == nil && p.mayBeOverlay(dest) == nil {
 		d.Overlay = func(ctx context.Context, _ string, via net.Addr) error { return p.Overlay(ctx, dest, via) }
@@ -100,15 +101,18 @@ func (p *Policy) checkRequest(dest socks.Addr, public bool) error {
 // dialWithin returns a net.Dialer's DialContext that connects only where the rules allow, to
 // IP addresses, and from where bind says.
 // It checks the very address that it connects to, whatever a name resolved to before. It
-// uses no TCP keepalive: neither does Bitcoin Core.
-func dialWithin(r *rules.Rules, bind Bind, public bool) func(ctx context.Context, network, addr string) (net.Conn, error) {
+// uses no TCP keepalive: neither does Bitcoin Core. It adds the sockets to dials.
+func dialWithin(r *rules.Rules, bind Bind, dials *transparent.Dials, public bool) func(ctx context.Context, network, addr string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		d := net.Dialer{KeepAlive: -1, Control: func(_, address string, _ syscall.RawConn) error {
+		d := net.Dialer{KeepAlive: -1, Control: func(_, address string, socket syscall.RawConn) error {
 			to, err := netip.ParseAddrPort(address)
-			if err != nil {
-				return err
+			if err == nil {
+				err = r.CheckAddr(to.Addr(), to.Port(), public)
 			}
-			return r.CheckAddr(to.Addr(), to.Port(), public)
+			if err == nil {
+				dials.Add(to, socket)
+			}
+			return err
 		}}
 		to, err := netip.ParseAddrPort(addr)
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"bip324proxy/announce"
+	"bip324proxy/internal/transparent"
 	"bip324proxy/rules"
 	"bip324proxy/socks"
 	"bip324proxy/transport/fallback"
@@ -64,13 +65,14 @@ type Policy struct {
 	// those of open sessions, too.
 	HideAddresses bool
 
-	reaches map[string]*reach // of all upstream proxies, by address
+	reaches map[string]*reach  // of all upstream proxies, by address
+	dials   *transparent.Dials // the server's
 }
 
 // SetPolicy sets the policy of sessions that begin from now on. It may be called at any
 // time. The server's Policy field does not change.
 func (s *Server) SetPolicy(p Policy) {
-	p.reaches = make(map[string]*reach)
+	p.reaches, p.dials = make(map[string]*reach), &s.dials
 	if p.Upstream != nil {
 		p.Upstream = s.watched(p.Upstream, p.reaches)
 	}
@@ -104,7 +106,7 @@ func (s *Server) policy() *Policy { return s.replaced.Load() }
 
 // controlUpstream refuses to connect to an upstream proxy that is a listener of the server:
 // every session would begin another, without end.
-func (s *Server) controlUpstream(network, address string, _ syscall.RawConn) error {
+func (s *Server) controlUpstream(network, address string, socket syscall.RawConn) error {
 	if network == "unix" {
 		if s.listensOn(&net.UnixAddr{Name: address, Net: network}) {
 			return errOwnUpstream
@@ -114,6 +116,9 @@ func (s *Server) controlUpstream(network, address string, _ syscall.RawConn) err
 	addr, err := netip.ParseAddrPort(address)
 	if err == nil && s.listensOn(net.TCPAddrFromAddrPort(netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()))) {
 		return errOwnUpstream
+	}
+	if err == nil {
+		s.dials.Add(addr, socket)
 	}
 	return err
 }

@@ -29,9 +29,11 @@ const (
 	KindSecondDial        = "second_dial"  // the second connection, for v2 again or for v1, failed
 	KindBind              = "bind"         // the source address or interface of connections is missing
 	KindResolve           = "resolve"
-	KindDenied            = "denied"      // by the rules
-	KindNoEgress          = "no_egress"   // .onion and .i2p without an upstream
-	KindOwnAddress        = "own_address" // the destination or the upstream is the proxy
+	KindDenied            = "denied"         // by the rules
+	KindNoEgress          = "no_egress"      // .onion and .i2p without an upstream
+	KindOwnAddress        = "own_address"    // the destination or the upstream is the proxy
+	KindNotRedirected     = "not_redirected" // to the transparent listener that it came to
+	KindRedirectLoop      = "redirect_loop"  // the proxy's own connection was redirected to it
 	KindPassthroughDenied = "passthrough_denied"
 	KindPeer              = "peer"               // spoke first, or hung up at once
 	KindClient            = "client"             // said nothing, or nothing valid
@@ -78,7 +80,9 @@ var refusals = []refusal{
 	{kind: KindClientNotAllowed, is: isA[*rules.ClientError], by: clientCaused, level: slog.LevelWarn},
 	{kind: KindDenied, is: isA[*rules.DeniedError], by: clientCaused, level: slog.LevelWarn},
 	{kind: KindNoEgress, is: isOneOf(ErrNoEgress), by: peerCaused},
-	{kind: KindOwnAddress, is: isOneOf(errOwnAddress, errOwnUpstream, errNotRedirected), by: clientCaused, level: slog.LevelWarn},
+	{kind: KindOwnAddress, is: isOneOf(errOwnAddress, errOwnUpstream), by: clientCaused, level: slog.LevelWarn},
+	{kind: KindNotRedirected, is: isOneOf(errNotRedirected), by: clientCaused, level: slog.LevelWarn},
+	{kind: KindRedirectLoop, is: isOneOf(errRedirectLoop), by: peerCaused, level: slog.LevelWarn},
 	{kind: KindUpstream, is: when(isUpstreamDown), by: peerCaused, level: slog.LevelWarn},
 	{kind: KindResolve, is: when((*requestError).resolves), by: peerCaused},
 	{kind: KindBind, is: isA[*BindError], by: peerCaused, level: slog.LevelWarn},
@@ -155,7 +159,7 @@ const (
 	errPeerFirst = plainError("the peer sent data before the client's VERSION")
 
 	errNotTor            = plainError("0.0.0.0 is not a name; the client asks for it to learn whether this is Tor, and it is not")
-	errProbe             = plainError("192.0.2.1 belongs to nobody; the client, such as bip324-proxy check, asks for it to learn who answers")
+	errProbe             = plainError("192.0.2.1 and 2001:db8::1 belong to nobody; the client, such as bip324-proxy check, asks for one to learn who answers")
 	errOwnAddress        = plainError("the destination is the proxy itself")
 	errOwnUpstream       = plainError("the upstream proxy is the proxy itself")
 	errClientLeft        = plainError("the client closed the connection before the session was open")

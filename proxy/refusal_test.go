@@ -42,6 +42,8 @@ func TestKindsAndLevels(t *testing.T) {
 		{ErrNoEgress, KindNoEgress, slog.LevelInfo},
 		{errOwnAddress, KindOwnAddress, slog.LevelWarn},
 		{errOwnUpstream, KindOwnAddress, slog.LevelWarn},
+		{errNotRedirected, KindNotRedirected, slog.LevelWarn},
+		{errRedirectLoop, KindRedirectLoop, slog.LevelWarn},
 		{errPassthroughDenied, KindPassthroughDenied, slog.LevelWarn},
 		{ErrPeerClosed, KindPeer, slog.LevelInfo},
 		{errPeerFirst, KindPeer, slog.LevelWarn},

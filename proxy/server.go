@@ -23,6 +23,7 @@ import (
 	"bip324proxy/inbound"
 	"bip324proxy/internal/dns"
 	"bip324proxy/internal/rates"
+	"bip324proxy/internal/transparent"
 	"bip324proxy/transport"
 )
 
@@ -81,6 +82,7 @@ type Server struct {
 	Log *slog.Logger
 
 	replaced atomic.Pointer[Policy] // by SetPolicy
+	dials    transparent.Dials      // what it connects with; on once there is a transparent listener
 
 	mu        sync.Mutex
 	init      bool
@@ -206,13 +208,13 @@ func (s *Server) start(conn net.Conn, about listener, public bool) (tell func())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ending {
-		conn.Close()
+		about.reject(conn)
 		return nil
 	}
 	ok, tell, refusal := s.admit(conn, public)
 	if !ok {
 		s.outbound.tally.refused[refusalOf(refusal).kind]++
-		conn.Close()
+		about.reject(conn)
 		return tell
 	}
 	s.number++

@@ -1,41 +1,85 @@
 package proxy
 
 import (
+	"io"
 	"net"
+	"net/netip"
+	"time"
 
 	"bip324proxy/internal/transparent"
 	"bip324proxy/socks"
 )
 
-// errNotRedirected reports a connection to a transparent listener itself.
-const errNotRedirected = plainError("the connection was not redirected to this transparent listener; it leads nowhere")
+// ProbeAddr6 is like ProbeAddr, in the documentation prefix of IPv6 (RFC 3849).
+var ProbeAddr6 = netip.MustParseAddr("2001:db8::1")
+
+// TransparentAnswer is what a program that connects to ProbeAddr or ProbeAddr6, at any port,
+// receives from this proxy if the system redirects it to a transparent listener.
+const TransparentAnswer = "bip324-proxy: redirected\n"
+
+const (
+	errNotRedirected = plainError("the connection was not redirected: the client connected to the transparent listener itself, which cannot know its destination")
+	errRedirectLoop  = plainError("the system redirects the proxy's own connections back to it")
+)
 
 // ServeTransparent is like Serve, but without SOCKS: the system redirects connections to l,
-// and they go where they were meant to go. It works on Linux and FreeBSD.
+// and they go where they were meant to go. It works on Linux and FreeBSD. On Linux it
+// sets IP_TRANSPARENT, for TPROXY, if the process may.
 func (s *Server) ServeTransparent(l net.Listener) error {
+	if _, err := transparent.Prepare(l); err != nil {
+		l.Close()
+		return err
+	}
+	s.dials.Start()
 	return s.serveClients(l, listener{transparent: true})
 }
 
 // askSystem returns the request of a client that was redirected.
 func (s *session) askSystem() (*socks.Request, error) {
 	dest, err := transparent.Destination(s.client.Conn)
-	switch {
-	case err != nil:
+	if err != nil {
 		return nil, err
-	case s.server.listensOn(net.TCPAddrFromAddrPort(dest)):
-		return nil, errNotRedirected
 	}
 	ip := dest.Addr()
+	from, _ := s.client.RemoteAddr().(*net.TCPAddr)
+	switch {
+	case ip == ProbeAddr || ip == ProbeAddr6:
+		io.WriteString(s.client, TransparentAnswer)
+		s.linger(rejectLinger)
+		return nil, errProbe
+	case s.server.listensOn(net.TCPAddrFromAddrPort(dest)):
+		return nil, s.notRedirected()
+	case from != nil && s.server.dials.Has(from.AddrPort(), dest):
+		return nil, errRedirectLoop
+	}
 	if name, ok := s.server.names.Name(ip); ok {
 		return &socks.Request{Command: socks.CommandConnect, Dest: socks.Addr{Host: name, Port: dest.Port()}}, nil
 	}
 	return &socks.Request{Command: socks.CommandConnect, Dest: socks.Addr{Host: ip.String(), IP: ip, Port: dest.Port()}}, nil
 }
 
-// resetClient makes the client, which was connected before its destination was, see a reset
-// when its connection is closed.
-func (s *session) resetClient() {
-	if tcp, ok := s.client.Conn.(*net.TCPConn); ok {
+// notRedirected returns why a client that was not redirected is refused: it left at once if
+// it only looked whether the port is open, such as a health check.
+func (s *session) notRedirected() error {
+	s.client.SetReadDeadline(time.Now().Add(authTimeout))
+	if _, err := s.in.Peek(1); err == io.EOF {
+		return errClientLeft
+	}
+	return errNotRedirected
+}
+
+// reject closes a connection that gets no session.
+func (l listener) reject(conn net.Conn) {
+	if l.transparent {
+		resetOnClose(conn)
+	}
+	conn.Close()
+}
+
+// resetOnClose makes the client of a transparent listener, which was connected before its
+// destination was, see a reset when its connection is closed.
+func resetOnClose(conn net.Conn) {
+	if tcp, ok := conn.(*net.TCPConn); ok {
 		tcp.SetLinger(0)
 	}
 }

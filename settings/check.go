@@ -12,6 +12,7 @@ import (
 
 	"bip324proxy/announce"
 	"bip324proxy/internal/listen"
+	"bip324proxy/internal/transparent"
 	"bip324proxy/proxy"
 	"bip324proxy/rules"
 	"bip324proxy/socks"
@@ -111,7 +112,7 @@ func (s *Settings) checkListeners() error {
 		}
 	}
 	for _, spec := range s.Transparent {
-		if err := check("transparent", spec, ""); err != nil {
+		if err := s.checkTransparent(spec); err != nil {
 			return err
 		}
 	}
@@ -149,6 +150,35 @@ func (s *Settings) CheckListener(addr net.Addr, peer string, openToAll bool) err
 	case s.Policy.Socks.Auth == nil:
 		return s.Invalid("listen", fmt.Errorf("%v is not a loopback address, and any program that reaches it could use the proxy; "+
 			"add --auth USER:PASSWORD, or, for clients that cannot send a password, such as Bitcoin Core, --clients with their addresses, such as 172.30.0.5; or use a loopback address, such as 127.0.0.1:1324", addr))
+	}
+	return nil
+}
+
+// checkTransparent checks an address of --transparent before it is opened.
+func (s *Settings) checkTransparent(spec string) error {
+	address, err := listen.Parse(spec)
+	switch {
+	case transparent.Supported() != nil:
+		return s.Invalid("transparent", transparent.ErrUnsupported)
+	case err == nil && address.Network == "unix":
+		err = fmt.Errorf("%q is invalid: no connection is redirected to a unix socket; write HOST:PORT, such as 127.0.0.1:1326", spec)
+	}
+	if err != nil {
+		return s.Invalid("transparent", err)
+	}
+	if addr := address.NetAddr(); addr != nil {
+		return s.CheckTransparentListener(addr)
+	}
+	return nil
+}
+
+// CheckTransparentListener is like CheckListener, for redirected clients.
+func (s *Settings) CheckTransparentListener(addr net.Addr) error {
+	switch {
+	case s.Policy.Upstream != nil && s.Policy.Upstream.Address == addr.String():
+		return s.ownUpstream(addr)
+	case !listen.IsLocal(addr) && len(s.Policy.Clients) == 0:
+		return s.Invalid("transparent", fmt.Errorf("%v is not a loopback address, and redirected clients cannot send a password; add --clients with their addresses, such as 192.168.1.0/24, or, for programs on this machine, use a loopback address, such as 127.0.0.1:1326", addr))
 	}
 	return nil
 }

@@ -35,6 +35,10 @@ func For(f proxy.Failure) string {
 		if errors.As(f.Err, new(*socks.UpstreamError)) {
 			return "name another proxy in --upstream"
 		}
+	case proxy.KindNotRedirected:
+		return "a client with a proxy setting needs an address of --listen; for others, bip324-proxy transparent-rules prints rules that redirect them"
+	case proxy.KindRedirectLoop:
+		return "exclude the user that the proxy runs as from the rules that redirect, or run the proxy as another user than its clients"
 	case proxy.KindUpstream:
 		return upstreamDown(f.Err)
 	case proxy.KindBind:

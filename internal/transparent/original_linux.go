@@ -4,12 +4,43 @@ import (
 	"encoding/binary"
 	"net"
 	"net/netip"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
 // originalDst is SO_ORIGINAL_DST of IPv4, and IP6T_SO_ORIGINAL_DST of IPv6.
 const originalDst = 80
+
+// Supported returns nil.
+func Supported() error { return nil }
+
+// The ways that connections reach a listener.
+const (
+	usual      = "redirect"
+	withTPROXY = usual + ",tproxy"
+)
+
+// prepare sets IP_TRANSPARENT, which TPROXY demands of a listener. It needs CAP_NET_ADMIN or
+// CAP_NET_RAW; without it, TPROXY drops the connections.
+func prepare(l syscall.Conn, six bool) (ways string, err error) {
+	raw, err := l.SyscallConn()
+	if err != nil {
+		return "", err
+	}
+	failed := raw.Control(func(fd uintptr) {
+		if err = unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_TRANSPARENT, 1); err == nil && six {
+			err = unix.SetsockoptInt(int(fd), unix.SOL_IPV6, unix.IPV6_TRANSPARENT, 1)
+		}
+	})
+	switch {
+	case failed != nil:
+		return "", failed
+	case err != nil:
+		return usual, nil
+	}
+	return withTPROXY, nil
+}
 
 // destination asks connection tracking, which knows a connection that a REDIRECT changed.
 // TPROXY changes none: there the local address is the destination.
@@ -40,6 +71,9 @@ func original4(fd int) (netip.AddrPort, error) {
 	b, err := unix.GetsockoptIPv6Mreq(fd, unix.SOL_IP, originalDst)
 	if err != nil {
 		return netip.AddrPort{}, err
+	}
+	if binary.NativeEndian.Uint16(b.Multiaddr[:]) != unix.AF_INET {
+		return netip.AddrPort{}, unix.EAFNOSUPPORT
 	}
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte(b.Multiaddr[4:8])), binary.BigEndian.Uint16(b.Multiaddr[2:])), nil
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"syscall"
 )
 
 // ErrUnsupported reports a system where the destination of a redirected connection cannot be
@@ -23,4 +24,19 @@ func Destination(conn net.Conn) (netip.AddrPort, error) {
 	}
 	dest, err := destination(tcp)
 	return netip.AddrPortFrom(dest.Addr().Unmap(), dest.Port()), err
+}
+
+// Prepare makes l take redirected connections in all ways that the system allows this
+// process, and returns them. It may be called again. A listener without SyscallConn is left
+// as it is.
+func Prepare(l net.Listener) (ways string, err error) {
+	if err := Supported(); err != nil {
+		return "", err
+	}
+	socket, ok := l.(syscall.Conn)
+	addr, isTCP := l.Addr().(*net.TCPAddr)
+	if !ok || !isTCP {
+		return usual, nil
+	}
+	return prepare(socket, addr.IP.To4() == nil)
 }

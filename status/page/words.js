@@ -11,6 +11,8 @@ export const refusals = {
 	denied: "denied by a rule",
 	no_egress: ".onion or .i2p without an upstream",
 	own_address: "destination is this proxy",
+	not_redirected: "client was not redirected",
+	redirect_loop: "the proxy was redirected to itself",
 	passthrough_denied: "client does not speak v1; --passthrough is deny",
 	peer: "peer hung up or spoke first",
 	client: "client sent nothing, or nothing valid",
