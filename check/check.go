@@ -43,6 +43,8 @@ type Listener struct {
 	Address string // HOST:PORT or unix:/PATH
 	Peer    string // of --peer: where its clients are connected to
 	Spare   bool   // a default listener that may be missing
+
+	Transparent bool // of --transparent
 }
 
 // State is the outcome of a check.
@@ -59,7 +61,8 @@ const (
 // Result is the result of one check.
 type Result struct {
 	// Name is, of a check of the proxy, configuration, listener, inbound, inbound_v1, node,
-	// upstream, network, names, sessions or status; of a peer connect, names, v2, version or v1.
+	// upstream, network, names, sessions or status; with --redirected redirected or
+	// other_protocols; of a peer connect, names, v2, version or v1.
 	Name  string `json:"name"`
 	State State  `json:"state"`
 	What  string `json:"what"`           // the finding

@@ -31,13 +31,16 @@ func (s *Subject) listener(ctx context.Context, l Listener, alone bool) Result {
 	if l.Peer != "" && alone {
 		return result(Skipped, "the proxy would connect to "+l.Peer, "")
 	}
-	if l.Peer != "" { // anything sent would go to the peer
+	if l.Peer != "" || l.Transparent { // anything sent would go to the peer, or count as a mistake
 		d := net.Dialer{Timeout: askTimeout}
 		conn, err := d.DialContext(ctx, address.Network, address.Address)
 		if err != nil {
 			return notListening(l, err)
 		}
 		conn.Close()
+		if l.Transparent {
+			return result(OK, "something is listening there; it should take connections that the system redirects", "to test that, as the user whose connections are redirected: bip324-proxy check --redirected")
+		}
 		return result(OK, "something is listening there; it should connect clients to "+l.Peer, "to test that: bip324-proxy check "+l.Peer)
 	}
 	server := socks.Upstream{Network: address.Network, Address: address.Address, Credentials: s.Policy.Socks.Auth, Timeout: askTimeout}

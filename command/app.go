@@ -95,6 +95,7 @@ func newApp(stdout, stderr io.Writer) *cli.App {
 			configCommand(),
 			setupCommand(),
 			checkCommand(),
+			transparentRulesCommand(),
 			statusCommand(),
 			serviceCommand(),
 			manCommand(),

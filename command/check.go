@@ -29,12 +29,17 @@ print the outcome, the session id and the peer's VERSION.
 With --listeners: check only that the proxy answers, and contact nothing else. The
 proxy neither counts nor logs that, so a supervisor may ask every few seconds.
 
+With --redirected: check only that the rules of bip324-proxy transparent-rules hold
+for the user that runs the command. It connects to 192.0.2.1 and 2001:db8::1, which
+belong to nobody, and where the proxy itself answers.
+
 Give the same settings as to the proxy, by flags, environment or --config. The exit
 code is 0 if all checks passed, 1 if one failed, 2 if the input was invalid.`,
 		Flags: append(settings.Flags(),
 			&cli.StringFlag{Name: "network", Usage: "`NETWORK` of the peer: " + strings.Join(transport.NetworkNames(), ", ") + ", or a magic in hexadecimal (default: by its port)"},
 			&cli.BoolFlag{Name: "v1", Usage: "if the peer does not speak v2, try v1, in plaintext"},
 			&cli.BoolFlag{Name: "listeners", Usage: "check only that the proxy answers, as a container's health check"},
+			&cli.BoolFlag{Name: "redirected", Usage: "check only that this user's connections are redirected to --transparent"},
 			&cli.BoolFlag{Name: "json", Usage: "print the outcome in JSON"}),
 		Action: runCheck,
 	})
@@ -47,6 +52,9 @@ func runCheck(c *cli.Context) error {
 	}
 	if peer == "" && (c.IsSet("network") || c.IsSet("v1")) {
 		return usageError{errors.New("check: --network and --v1 need a peer; add its HOST:PORT")}
+	}
+	if c.Bool("redirected") && (peer != "" || c.Bool("listeners")) {
+		return usageError{fmt.Errorf("check: --redirected is about this user's connections; remove it, or %s", cmp.Or(shown(peer), "--listeners"))}
 	}
 	if peer != "" && c.Bool("listeners") {
 		return usageError{fmt.Errorf("check: --listeners is about the proxy; remove it or %q", peer)}
@@ -68,6 +76,8 @@ func runCheck(c *cli.Context) error {
 	switch {
 	case peer != "":
 		report = check.PeerReport(ctx, subjectOf(s), target)
+	case c.Bool("redirected"):
+		report = check.Redirected(ctx)
 	case c.Bool("listeners"):
 		report = check.Listeners(ctx, subjectOf(s))
 	default:
@@ -98,6 +108,9 @@ func subjectOf(s *settings.Settings) *check.Subject {
 	}
 	for _, p := range s.PeerListeners {
 		subject.Listeners = append(subject.Listeners, check.Listener{Address: p.Listen, Peer: p.Peer})
+	}
+	for _, spec := range s.Transparent {
+		subject.Listeners = append(subject.Listeners, check.Listener{Address: spec, Transparent: true})
 	}
 	for _, in := range s.Inbound {
 		subject.Inbound = append(subject.Inbound, check.Inbound{Address: in.Listen, Activated: in.Activated != "", Node: in.Node, Magic: in.Magic})
