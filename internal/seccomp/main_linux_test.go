@@ -1,0 +1,155 @@
+//go:build amd64 || arm64 || 386 || arm
+
+package seccomp
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestMain runs the test binary also as the stage within the new process, and as the
+// programs whose sockets are redirected.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 2 && os.Args[1] == Stage {
+		fmt.Fprintln(os.Stderr, Exec(os.Args[2:]))
+		os.Exit(1)
+	}
+	if len(os.Args) > 2 && os.Args[1] == "program" {
+		if err := programs[os.Args[2]](os.Args[3:]); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// proxy stands in for the proxy: it answers a connection with its destination, then with
+// what it receives.
+type proxy struct {
+	ports      Ports
+	supervisor chan *Supervisor
+	tcp        []net.Listener
+}
+
+// newProxy listens on 127.0.0.1 and ::1, on one port for TCP and one for UDP.
+func newProxy(t *testing.T) *proxy {
+	t.Helper()
+	p := &proxy{supervisor: make(chan *Supervisor, 1)}
+	for range 100 { // until a port is free for both
+		four, err := net.Listen("tcp4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.ports.TCP = netip.MustParseAddrPort(four.Addr().String()).Port()
+		six, err := net.Listen("tcp6", fmt.Sprintf("[::1]:%d", p.ports.TCP))
+		if err == nil {
+			p.tcp = []net.Listener{four, six}
+			break
+		}
+		four.Close()
+	}
+	if p.tcp == nil {
+		t.Fatal("no port is free for 127.0.0.1 and ::1")
+	}
+	dns, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.ports.DNS = netip.MustParseAddrPort(dns.LocalAddr().String()).Port()
+	t.Cleanup(func() { dns.Close() })
+	go answerDatagrams(dns)
+	for _, l := range p.tcp {
+		t.Cleanup(func() { l.Close() })
+		go p.accept(l)
+	}
+	return p
+}
+
+func answerDatagrams(c net.PacketConn) {
+	b := make([]byte, 65536)
+	for {
+		n, from, err := c.ReadFrom(b)
+		if err != nil {
+			return
+		}
+		c.WriteTo(append([]byte("answer to "), b[:n]...), from)
+	}
+}
+
+func (p *proxy) accept(l net.Listener) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer c.Close()
+			s := <-p.supervisor
+			p.supervisor <- s
+			client := netip.MustParseAddrPort(c.RemoteAddr().String())
+			destination, ok := s.Destination(client)
+			if _, again := s.Destination(client); !ok || again {
+				fmt.Fprintf(c, "known: %v, known twice: %v\n", ok, again)
+				return
+			}
+			fmt.Fprintln(c, destination)
+			io.Copy(c, c)
+		}()
+	}
+}
+
+// start starts a command under a supervisor.
+func (p *proxy) start(t *testing.T, cmd *exec.Cmd) *Supervisor {
+	t.Helper()
+	s, err := Start(cmd, p.ports)
+	if unavailable := new(UnavailableError); errors.As(err, &unavailable) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.supervisor <- s
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// output runs a command and returns what it writes, without the last newline. A command that
+// fails fails the test.
+func output(t *testing.T, cmd *exec.Cmd) string {
+	t.Helper()
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	p := newProxy(t)
+	p.start(t, cmd)
+	timer := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
+	defer timer.Stop()
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("%v: %s", err, out.Bytes())
+	}
+	return strings.TrimSuffix(out.String(), "\n")
+}
+
+// program returns the command that runs one of programs.
+func program(name string, args ...string) *exec.Cmd {
+	return exec.Command(os.Args[0], append([]string{"program", name}, args...)...)
+}
+
+// python returns the command that runs a script.
+func python(t *testing.T, script string, args ...string) *exec.Cmd {
+	t.Helper()
+	path, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip("python3 is missing")
+	}
+	return exec.Command(path, append([]string{"-c", script}, args...)...)
+}

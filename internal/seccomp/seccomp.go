@@ -1,0 +1,57 @@
+// Package seccomp runs a command whose own sockets it redirects: TCP to a listener on
+// loopback, DNS over UDP to a server on loopback. It needs no user namespace. The kernel
+// suspends the command's calls to connect(2) and its like and asks this process
+// (SECCOMP_RET_USER_NOTIF), which connects a duplicate of the socket.
+//
+// What the command may do:
+//   - TCP and MPTCP: a connection to loopback is made as it is, except to port 53; every
+//     other one is redirected. TCP Fast Open is refused.
+//   - UDP: connect(2) to port 53 of any address is redirected; loopback is left as it is;
+//     everything else is ENETUNREACH. So is a datagram that names an address outside
+//     loopback or port 53: resolvers that do not connect their sockets, such as musl's,
+//     get no answer.
+//   - Unix and netlink sockets, bind(2) and listen(2): anything.
+//   - Raw, packet, ping, SCTP and vsock sockets: EPERM. io_uring: ENOSYS. A program for
+//     another architecture, such as a 32-bit one: it is killed.
+//
+// When this process ends, each of these calls fails with ENOSYS: nothing goes around it.
+//
+// It is no fence against a program that means to get out:
+//   - Another thread can swap a descriptor while the kernel lets a call on a unix or
+//     netlink socket pass, or the address of a datagram in sendmsg(2) while none was
+//     there. Where the kernel has Landlock for TCP (Linux 6.7), it refuses such a TCP
+//     connection.
+//   - Sockets that were connected before the command started, or that it is given over a
+//     unix socket, are not seen; nor is what daemons do that it asks over unix sockets,
+//     such as a system resolver (systemd-resolved, nscd).
+//   - Accepted connections, and answers from sockets that are bound, are not redirected.
+//
+// The command notices: getpeername(2) returns a loopback address, connect(2) succeeds
+// before the peer is dialled, and set-user-ID programs gain no privileges.
+package seccomp
+
+import "fmt"
+
+// Stage is the first argument with which Start runs this program again, inside the new
+// process. The program must then call Exec with the arguments that follow.
+const Stage = "seccomp-exec"
+
+// Ports are the ports on loopback to which a command's sockets are redirected: 127.0.0.1
+// for IPv4, ::1 for IPv6. A zero DNS refuses DNS over UDP.
+type Ports struct {
+	TCP uint16
+	DNS uint16
+}
+
+// UnavailableError reports that the system does not allow sockets to be redirected; the
+// command was not started.
+type UnavailableError struct {
+	Step string // what failed, such as "pidfd_getfd"
+	Err  error
+}
+
+func (e *UnavailableError) Error() string {
+	return fmt.Sprintf("sockets cannot be redirected by seccomp: %s: %v", e.Step, e.Err)
+}
+
+func (e *UnavailableError) Unwrap() error { return e.Err }

@@ -1,0 +1,194 @@
+//go:build amd64 || arm64 || 386 || arm
+
+package seccomp
+
+import (
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Supervisor redirects the sockets of a command.
+type Supervisor struct {
+	ports    Ports
+	listener *os.File
+	ended    chan struct{}
+	blocking chan struct{} // a semaphore: connections that are waited for in goroutines
+
+	mu           sync.Mutex
+	destinations map[netip.AddrPort]netip.AddrPort // by the address that the listener on loopback sees
+	interrupted  map[uint64]string                 // by socket: where it was connected to when a signal came
+}
+
+// Connections that are waited for are to loopback: each takes a thread. What is
+// remembered about interrupted ones is small, and of use only for an instant.
+const (
+	maxBlocking    = 256
+	maxInterrupted = 1024
+)
+
+// notification is struct seccomp_notif.
+type notification struct {
+	id         uint64
+	pid, flags uint32 // pid is the thread
+	number     int32
+	arch       uint32
+	ip         uint64
+	args       arguments
+}
+
+// response is struct seccomp_notif_resp.
+type response struct {
+	id    uint64
+	value int64
+	errno int32
+	flags uint32
+}
+
+func newSupervisor(listener *os.File, ports Ports) *Supervisor {
+	s := &Supervisor{
+		ports: ports, listener: listener,
+		ended: make(chan struct{}), blocking: make(chan struct{}, maxBlocking),
+		destinations: make(map[netip.AddrPort]netip.AddrPort),
+		interrupted:  make(map[uint64]string),
+	}
+	go s.serve()
+	return s
+}
+
+// Destination returns the address to which the command meant to connect the socket whose
+// address is client, as a connection accepted on Ports.TCP shows it, and forgets it.
+func (s *Supervisor) Destination(client netip.AddrPort) (netip.AddrPort, bool) {
+	client = unmap(client)
+	s.mu.Lock() // connect holds it, so a connection that was accepted is known
+	defer s.mu.Unlock()
+	destination, ok := s.destinations[client]
+	delete(s.destinations, client)
+	return destination, ok
+}
+
+// Close stops redirecting: from now on the command cannot connect. It waits until no call
+// is being handled but those that wait for a connection to loopback.
+func (s *Supervisor) Close() error {
+	err := s.listener.Close()
+	<-s.ended
+	return err
+}
+
+// serve handles calls, one after the other, until Close or until no process is left.
+func (s *Supervisor) serve() {
+	defer close(s.ended)
+	defer s.listener.Close()
+	raw, err := s.listener.SyscallConn()
+	if err != nil {
+		return
+	}
+	raw.Read(func(fd uintptr) (done bool) {
+		for {
+			poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+			if n, err := unix.Poll(poll, 0); err == unix.EINTR {
+				continue
+			} else if err != nil || n == 0 {
+				return err != nil
+			}
+			if poll[0].Revents&unix.POLLIN == 0 {
+				return true // no process is left
+			}
+			c := &call{listener: raw}
+			switch ioctl(fd, unix.SECCOMP_IOCTL_NOTIF_RECV, unsafe.Pointer(&c.notification)) {
+			case 0:
+				s.handle(c)
+			case unix.EINTR, unix.ENOENT: // the thread was interrupted, or has ended
+			default:
+				return true
+			}
+		}
+	})
+}
+
+func ioctl(fd uintptr, request uintptr, data unsafe.Pointer) unix.Errno {
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, fd, request, uintptr(data))
+	return errno
+}
+
+// call is a call that waits for its answer.
+type call struct {
+	notification
+	listener syscall.RawConn
+}
+
+// ioctl reports whether the request to the listener succeeded.
+func (c *call) ioctl(request uintptr, data unsafe.Pointer) (ok bool) {
+	c.listener.Control(func(fd uintptr) { ok = ioctl(fd, request, data) == 0 })
+	return ok
+}
+
+// valid reports whether the thread still waits: if so, its number was not reused.
+func (c *call) valid() bool { return c.ioctl(unix.SECCOMP_IOCTL_NOTIF_ID_VALID, unsafe.Pointer(&c.id)) }
+
+// answer ends the call with value, or with errno if that is not 0. It reports whether the
+// thread still waited.
+func (c *call) answer(value int, errno unix.Errno) bool {
+	r := response{id: c.id, value: int64(value), errno: -int32(errno)}
+	return c.ioctl(unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&r))
+}
+
+// pass has the kernel execute the call as it is.
+func (c *call) pass() {
+	r := response{id: c.id, flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE}
+	c.ioctl(unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&r))
+}
+
+// read returns n bytes of the process's memory.
+func (c *call) read(address uint64, n int) ([]byte, unix.Errno) {
+	b := make([]byte, n)
+	if n == 0 {
+		return b, 0
+	}
+	local := []unix.Iovec{{Base: &b[0]}}
+	local[0].SetLen(n)
+	got, err := unix.ProcessVMReadv(int(c.pid), local, []unix.RemoteIovec{{Base: uintptr(address), Len: n}}, 0)
+	if err != nil {
+		return nil, errnoFrom(err)
+	}
+	if got != n {
+		return nil, unix.EFAULT
+	}
+	return b, 0
+}
+
+// socket returns a duplicate of a socket of the process.
+func (c *call) socket(fd uint64) (socket, unix.Errno) {
+	process, err := leader(int(c.pid))
+	if err != nil {
+		return -1, unix.EPERM
+	}
+	s, err := duplicate(process, int(int32(fd)))
+	return socket(s), errnoFrom(err)
+}
+
+// leader returns the number of the process that the thread is of.
+func leader(thread int) (int, error) {
+	status, err := os.ReadFile("/proc/" + strconv.Itoa(thread) + "/status")
+	if err != nil {
+		return 0, err
+	}
+	_, after, _ := strings.Cut(string(status), "\nTgid:")
+	line, _, _ := strings.Cut(after, "\n")
+	return strconv.Atoi(strings.TrimSpace(line))
+}
+
+// errnoFrom returns the errno of a system call's error, 0 if it is nil.
+func errnoFrom(err error) unix.Errno {
+	errno, ok := err.(unix.Errno)
+	if err != nil && !ok {
+		return unix.EPERM
+	}
+	return errno
+}
