@@ -27,7 +27,9 @@
 //   - Accepted connections, and answers from sockets that are bound, are not redirected.
 //
 // The command notices: getpeername(2) returns a loopback address, connect(2) succeeds
-// before the peer is dialled, and set-user-ID programs gain no privileges.
+// before the peer is dialled, and set-user-ID programs gain no privileges. If a signal
+// interrupts connect(2) with EINTR before this process has seen the call, the socket is
+// not connected; without a supervisor the kernel would go on connecting.
 package seccomp
 
 import "fmt"
