@@ -182,7 +182,7 @@ func errnoOf(err error) error {
 const errInterfaceDown = plainError("the interface is down")
 
 // ErrBindFamily reports a destination for which Policy.Bind has no address of the same family.
-var ErrBindFamily error = plainError("connections leave from an address of the other family, IPv4 or IPv6, only")
+var ErrBindFamily error = plainError("no source address of the destination's family, IPv4 or IPv6, is set")
 
 // BindError reports that connections cannot leave from where Policy.Bind says.
 type BindError struct {

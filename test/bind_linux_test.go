@@ -125,7 +125,7 @@ func TestBind(t *testing.T) {
 	wire := startCaptureOn(t, "eth0")
 	fails(four, 6)
 	four.await(t, "a reason for IPv6", func(e event) bool {
-		return e.Msg == "session refused" && strings.Contains(e.Reason, "other family") && strings.Contains(e.Hint, "--bind")
+		return e.Msg == "session refused" && strings.Contains(e.Reason, "no source address of the destination's family") && strings.Contains(e.Hint, "--bind")
 	})
 	command(t, "ip", "link", "set", "wg0", "down")
 	fails(device, 4)

@@ -30,6 +30,9 @@ func For(f proxy.Failure) string {
 	if errors.Is(f.Err, transport.ErrMemory) {
 		return "if there is enough RAM, run with a larger --message-memory"
 	}
+	if errors.Is(f.Err, proxy.ErrBindFamily) {
+		return "add an address of that family to --bind, or stop the client from asking (Bitcoin Core: onlynet=ipv4)"
+	}
 	switch f.Kind {
 	case proxy.KindOwnAddress:
 		if errors.As(f.Err, new(*socks.UpstreamError)) {
@@ -126,8 +129,6 @@ func dial(f proxy.Failure) string {
 	var dns *net.DNSError
 	var number syscall.Errno
 	switch {
-	case errors.Is(err, proxy.ErrBindFamily):
-		return "add an address of the other family to --bind, or stop the client from asking (Bitcoin Core: onlynet=ipv4)"
 	case isInvalidName(f.Dest):
 		return "names in .invalid never resolve, and nothing is wrong: Bitcoin Core asks for one where a network has no DNS seeds"
 	case errors.As(err, &upstream) && upstream.Code == socks.ConnectionRefused, errno.Is(err, errno.ECONNREFUSED):
