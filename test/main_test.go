@@ -22,6 +22,9 @@ const inNamespace = "TEST_IN_NAMESPACE"
 var binaries struct{ proxy, btcd string }
 
 func TestMain(m *testing.M) {
+	if name := os.Getenv(lookUp); name != "" {
+		os.Exit(lookUpName(name))
+	}
 	if binaries.proxy = os.Getenv(inNamespace); binaries.proxy != "" {
 		binaries.btcd = filepath.Join(filepath.Dir(binaries.proxy), "btcd"+exe)
 		os.Exit(m.Run())
