@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -24,8 +25,12 @@ const probePort = 8333
 // proxy answers itself. Connections that are not redirected leave this machine for there.
 func Redirected(ctx context.Context) Report {
 	r := Report{OK: true}
-	tcp := []Result{redirected(ctx, "IPv4", proxy.ProbeAddr), redirected(ctx, "IPv6", proxy.ProbeAddr6)}
-	r.add(tcp...)
+	var tcp [2]Result
+	var both sync.WaitGroup // each waits for a time limit if its rule is missing
+	both.Go(func() { tcp[0] = redirected(ctx, "IPv4", proxy.ProbeAddr) })
+	both.Go(func() { tcp[1] = redirected(ctx, "IPv6", proxy.ProbeAddr6) })
+	both.Wait()
+	r.add(tcp[:]...)
 	if tcp[0].State == Skipped && tcp[1].State == Skipped {
 		r.add(Result{"redirected", Failed, "this machine has no route by IPv4 or IPv6, so no connection gets as far as the rules", "connect it to a network"})
 		return r

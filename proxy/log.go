@@ -15,6 +15,7 @@ import (
 
 // logOpen logs, once, that both ends are settled.
 func (s *session) logOpen(transport string, more ...any) {
+	s.endsInOrder()
 	s.count(func(t *tally) { t.open(transport) })
 	s.show(func(info *SessionInfo) { info.State, info.Transport = StateOpen, transport })
 	args := append(s.attrs(), s.transportAttrs()...)

@@ -49,6 +49,9 @@ func (s *session) startRelay(peer *stream.Socket) *rawRelay {
 			r.down <- err
 			return
 		}
+		if err == nil {
+			s.endsInOrder()
+		}
 		s.relayDown(r, err)
 	}()
 	return r

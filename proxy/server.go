@@ -207,14 +207,17 @@ func (s *Server) stopAccepting() {
 func (s *Server) start(conn net.Conn, about listener, public bool) (tell func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if about.transparent {
+		resetOnClose(conn, true)
+	}
 	if s.ending {
-		about.reject(conn)
+		conn.Close()
 		return nil
 	}
 	ok, tell, refusal := s.admit(conn, public)
 	if !ok {
 		s.outbound.tally.refused[refusalOf(refusal).kind]++
-		about.reject(conn)
+		conn.Close()
 		return tell
 	}
 	s.number++

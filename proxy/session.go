@@ -83,9 +83,6 @@ func (s *session) serve(ctx context.Context) error {
 	if <-settled; err == nil {
 		err = relay()
 	}
-	if err != nil && s.about.transparent && !s.opened() && err != errProbe {
-		resetOnClose(s.client.Conn)
-	}
 	failure := s.fail(nil)
 	if s.messages != nil {
 		s.messages.Release()

@@ -44,6 +44,7 @@ func (s *session) askSystem() (*socks.Request, error) {
 	from, _ := s.client.RemoteAddr().(*net.TCPAddr)
 	switch {
 	case ip == ProbeAddr || ip == ProbeAddr6:
+		s.endsInOrder()
 		io.WriteString(s.client, TransparentAnswer)
 		s.linger(rejectLinger)
 		return nil, errProbe
@@ -68,18 +69,22 @@ func (s *session) notRedirected() error {
 	return errNotRedirected
 }
 
-// reject closes a connection that gets no session.
-func (l listener) reject(conn net.Conn) {
-	if l.transparent {
-		resetOnClose(conn)
+// resetOnClose sets whether closing a connection resets it. The client of a transparent
+// listener is connected before its destination is; a reset tells it that this failed.
+func resetOnClose(conn net.Conn, reset bool) {
+	linger := -1
+	if reset {
+		linger = 0
 	}
-	conn.Close()
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		tcp.SetLinger(linger)
+	}
 }
 
-// resetOnClose makes the client of a transparent listener, which was connected before its
-// destination was, see a reset when its connection is closed.
-func resetOnClose(conn net.Conn) {
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		tcp.SetLinger(0)
+// endsInOrder makes the client of a transparent listener see the end of the stream from now
+// on, not a reset, which could overtake data.
+func (s *session) endsInOrder() {
+	if s.about.transparent {
+		resetOnClose(s.client.Conn, false)
 	}
 }

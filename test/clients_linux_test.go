@@ -52,13 +52,23 @@ func inBridge(t *testing.T, f func(dial func(from, to string) net.Conn)) {
 // dialIn connects from another network namespace.
 func dialIn(t *testing.T, name, from, to string) net.Conn {
 	t.Helper()
+	nc, err := tryIn(t, name, from, to)
+	if err != nil {
+		t.Fatalf("from %s to %s: %v", from, to, err)
+	}
+	return nc
+}
+
+// tryIn is dialIn for connections that may fail.
+func tryIn(t *testing.T, name, from, to string) (net.Conn, error) {
+	t.Helper()
 	ip := net.ParseIP(from)
 	to4 := net.ParseIP(strings.Trim(to[:strings.LastIndex(to, ":")], "[]")).To4() != nil
 	var fd int
 	var err error
 	inNetwork(t, name, func() { fd, err = socketTo(ip, to, to4) })
 	if err != nil {
-		t.Fatalf("from %s to %s: %v", from, to, err)
+		return nil, err
 	}
 	file := os.NewFile(uintptr(fd), "client")
 	defer file.Close()
@@ -68,7 +78,7 @@ func dialIn(t *testing.T, name, from, to string) net.Conn {
 	}
 	t.Cleanup(func() { nc.Close() })
 	nc.SetDeadline(time.Now().Add(patience))
-	return nc
+	return nc, nil
 }
 
 // socketTo connects on this OS thread, which package net does not guarantee.

@@ -2,6 +2,7 @@ package test
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 	"time"
 )
@@ -45,6 +46,12 @@ type event struct {
 // a panic or a race report, fails the test.
 func startProxy(t *testing.T, flags ...string) *proxy {
 	t.Helper()
+	return startProxyBy(t, nil, flags...)
+}
+
+// startProxyBy is startProxy by a command, such as setpriv.
+func startProxyBy(t *testing.T, by []string, flags ...string) *proxy {
+	t.Helper()
 	p := &proxy{}
 	t.Cleanup(func() { // runs after start's cleanup, so the log is complete
 		if p.program == nil {
@@ -57,8 +64,8 @@ func startProxy(t *testing.T, flags ...string) *proxy {
 			}
 		}
 	})
-	p.program = start(t, "bip324-proxy", binaries.proxy,
-		append([]string{"--listen", "127.0.0.1:0", "--log-level", "info", "--log-format", "json"}, flags...)...)
+	args := slices.Concat(by, []string{binaries.proxy, "--listen", "127.0.0.1:0", "--log-level", "info", "--log-format", "json"}, flags)
+	p.program = start(t, "bip324-proxy", args[0], args[1:]...)
 	p.addr = p.await(t, "listening", func(e event) bool { return e.Msg == "listening" }).Addr
 	return p
 }
