@@ -24,7 +24,7 @@ type usageError struct{ error }
 func (e usageError) Unwrap() error { return e.error }
 
 // Run runs the program and returns its exit code: 0, 1 if something failed, or 2 if an
-// argument or a setting is invalid.
+// argument or a setting is invalid. The command run has codes of its own.
 func Run(args []string, stdout, stderr io.Writer) int {
 	if len(args) == 2 && args[1] == netns.HolderCommand {
 		return hold()
@@ -33,17 +33,27 @@ func Run(args []string, stdout, stderr io.Writer) int {
 	if !mayServe(app, args[1:]) {
 		signals.Release()
 	}
-	checked, err := checkArguments(app, args[1:])
+	checked, c, err := checkArguments(app, args[1:])
 	if err == nil {
 		err = app.Run(append(args[:1:1], checked...))
 	}
 	if err == nil || err == errStopped {
 		return 0
 	}
-	if code := exitError(0); errors.As(err, &code) {
-		return int(code)
+	var end *exitError
+	if errors.As(err, &end) && end.err == nil {
+		if end.signal != 0 {
+			endBy(end.signal)
+		}
+		return end.code
 	}
 	writeError(stderr, err.Error(), time.Second)
+	switch {
+	case end != nil:
+		return end.code
+	case c != nil && c.Name == "run":
+		return exitRunFailed
+	}
 	return exitCode(err)
 }
 

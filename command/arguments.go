@@ -15,18 +15,18 @@ import (
 
 // checkArguments returns the arguments for the library to parse: args without those after --help.
 // It returns an error for an unknown flag, a flag without its value, and a boolean flag followed by
-// its value. Unlike the library's errors, these say what to write instead.
-func checkArguments(app *cli.App, args []string) ([]string, error) {
-	var c *cli.Command
+// its value. Unlike the library's errors, these say what to write instead. c is the command, if one
+// is named.
+func checkArguments(app *cli.App, args []string) (checked []string, c *cli.Command, err error) {
 	flags := append(slices.Clone(app.Flags), cli.HelpFlag, cli.VersionFlag)
 	for i := 0; i < len(args); i++ {
 		arg := args[i]
 		if !strings.HasPrefix(arg, "-") || arg == "-" {
 			if c != nil { // it is the command's argument
-				return args, nil
+				return args, c, nil
 			}
 			if c = app.Command(arg); c == nil {
-				return args, nil // serve reports it
+				return args, nil, nil // serve reports it
 			}
 			flags = append(slices.Clone(c.Flags), cli.HelpFlag)
 			continue
@@ -40,30 +40,30 @@ func checkArguments(app *cli.App, args []string) ([]string, error) {
 		}
 		switch {
 		case arg == "--" || strings.HasPrefix(name, "-") || name == "":
-			return args, nil
+			return args, c, nil
 		case f == nil && c != nil && c.Name == "help": // help --v1-fallback is help v1-fallback
 			args = slices.Clone(args)
 			args[i] = name
-			return args, nil
+			return args, c, nil
 		case f == nil:
-			return nil, usageError{unknownFlag(app, c, flags, written)}
+			return nil, c, usageError{unknownFlag(app, c, flags, written)}
 		case hasValue && groupOf(f) == "" && !takesValue(f) && !isBool(value):
-			return nil, usageError{fmt.Errorf("%s: %q is invalid; must be true or false", dashed(name), value)}
+			return nil, c, usageError{fmt.Errorf("%s: %q is invalid; must be true or false", dashed(name), value)}
 		case hasValue:
 		case name == "help" || name == "h":
 			if c != nil || app.Command(next) == nil { // --help COMMAND is help COMMAND
 				args = args[:i+1]
 			}
-			return args, nil
+			return args, c, nil
 		case takesValue(f):
 			if i++; i == len(args) || isFlag(flags, next) {
-				return nil, usageError{fmt.Errorf("--%s needs a value; write --%s %s", name, name, valueName(f))}
+				return nil, c, usageError{fmt.Errorf("--%s needs a value; write --%s %s", name, name, valueName(f))}
 			}
 		case asBool(next) != "":
-			return nil, usageError{fmt.Errorf("--%s %s: this flag takes its value after =; write --%s=%s", name, next, name, asBool(next))}
+			return nil, c, usageError{fmt.Errorf("--%s %s: this flag takes its value after =; write --%s=%s", name, next, name, asBool(next))}
 		}
 	}
-	return args, nil
+	return args, c, nil
 }
 
 // isBool reports whether the library accepts value for a boolean flag.
@@ -161,7 +161,7 @@ func unknownCommand(app *cli.App, word string) error {
 		return fmt.Errorf("unknown command %q; did you mean %s?", shown(word), dashed(flag))
 	case near != "":
 		return fmt.Errorf("unknown command %q; did you mean %s?", word, near)
-	case slices.Contains([]string{"serve", "run", "start"}, word):
+	case slices.Contains([]string{"serve", "start"}, word):
 		return fmt.Errorf("unknown command %q; leave it out: without a command, the proxy runs", word)
 	case notPort == nil && shown(word) == word:
 		return fmt.Errorf("unknown command %q; to listen on that address, write --listen %s; to check that peer, check %s", word, word, word)

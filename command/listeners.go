@@ -61,7 +61,8 @@ func socksAddresses(listeners []listener) *[]string {
 
 // openListeners opens the listeners of --listen, systemd, --peer, --transparent and
 // --inbound. Without --listen and systemd it opens those of the default addresses that this
-// machine has, one at least; missing has the errors of the others.
+// machine has, one at least; missing has the errors of the others. With o.onlyGiven it opens
+// neither systemd's nor the default ones.
 func openListeners(s *settings.Settings, o *opening) (all []listener, missing []error, err error) {
 	defer func() {
 		if err != nil {
@@ -70,7 +71,10 @@ func openListeners(s *settings.Settings, o *opening) (all []listener, missing []
 			}
 		}
 	}()
-	activated, err := listen.Activated()
+	var activated []listen.ActivatedListener
+	if !o.onlyGiven {
+		activated, err = listen.Activated()
+	}
 	for _, l := range activated {
 		all = append(all, listener{Listener: l.Listener})
 	}
@@ -89,7 +93,7 @@ func openListeners(s *settings.Settings, o *opening) (all []listener, missing []
 		}
 		return err
 	}
-	if given := s.IsGiven("listen"); given || !clients {
+	if given := s.IsGiven("listen"); given || !clients && !o.onlyGiven {
 		for _, spec := range s.Listen {
 			switch err := open("listen", spec, "", given); {
 			case err == nil:
@@ -190,6 +194,8 @@ type opening struct {
 	listen func(spec string) (net.Listener, error) // listen.Open
 	log    *slog.Logger
 	stop   <-chan struct{} // ends the wait
+
+	onlyGiven bool // open neither systemd's listeners nor those of the default addresses
 
 	until time.Time // when the wait is over, once it has begun
 }

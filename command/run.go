@@ -3,31 +3,54 @@ package command
 import (
 	"errors"
 	"fmt"
-	"log/slog"
+	"io/fs"
 	"os"
 	"os/exec"
+	"slices"
+	"syscall"
 
 	"github.com/urfave/cli/v2"
 
-	"bip324proxy/internal/hints"
 	"bip324proxy/internal/netns"
-	"bip324proxy/proxy"
 	"bip324proxy/settings"
+	"bip324proxy/socks"
+)
+
+// The exit codes of run where COMMAND has none, as those of env(1) and timeout(1).
+const (
+	exitRunFailed     = 125
+	exitNotExecutable = 126
+	exitNotFound      = 127
 )
 
 func runCommand() *cli.Command {
 	return command(&cli.Command{
 		Name:      "run",
-		ArgsUsage: "-- COMMAND [ARG…]",
+		ArgsUsage: "[--] COMMAND [ARG…]",
 		Usage:     "run a program whose TCP connections all go through the proxy, without a proxy setting",
-		Description: `COMMAND runs in a network namespace with this process as its only way out. It needs Linux, and
-no privilege.`,
-		Flags:  settings.Flags(),
-		Action: runGuest,
+		Description: `COMMAND runs in a network namespace with this process as its only way out: TCP connections become the proxy's, under the same settings, names are looked up by the proxy, and everything else is unreachable. It needs Linux, and no privilege. Loopback is the namespace's own: with --publish, programs outside reach a port of COMMAND.
+
+Examples:
+
+  bip324-proxy run -- btcd --nolisten
+  bip324-proxy run --publish 127.0.0.1:8332=8332 -- gocoin
+  bip324-proxy run --proxy 127.0.0.1:1324 -- ./crawler
+
+The proxy's warnings, and a summary at the end, go to stderr with the prefix bip324-proxy:, or to --log-file. It listens only where --listen, --peer, --transparent, --inbound or --status say so; for --inbound, publish the port of the node.
+
+Signals are COMMAND's, SIGHUP as well: run does not reload. run ends when COMMAND does; children that COMMAND leaves behind are cut off from the network. The exit code is COMMAND's, and a signal that kills COMMAND ends run, too. 127 means that COMMAND was not found, 126 that it cannot be executed, 125 that run itself failed.`,
+		Flags: append([]cli.Flag{
+			&cli.StringSliceFlag{Name: "publish", Usage: "`HOST:PORT=PORT`: listen on HOST:PORT and connect to that PORT of COMMAND; repeatable"},
+			&cli.StringFlag{Name: "proxy", Usage: "`ADDRESS` of a running bip324-proxy that makes the connections: HOST:PORT, unix:/PATH or a URL as of --upstream"},
+			&cli.StringFlag{Name: "log-file", Usage: "`FILE` to append the log and the summary to, instead of stderr"},
+			&cli.StringFlag{Name: "fence", Value: "namespace", Usage: "`WAY` in which connections are taken: namespace, seccomp or auto"},
+		}, settings.Flags()...),
+		HideHelpCommand: true, // help is the name of a COMMAND
+		Action:          runGuest,
 	})
 }
 
-// hold is the process inside the namespace of run, which starts it.
+// hold is the process inside the namespace of run, which starts COMMAND.
 func hold() int {
 	if netns.Hold() != nil {
 		return 1 // the process outside says what failed
@@ -35,56 +58,86 @@ func hold() int {
 	return 0
 }
 
-// exitError is the exit code of a command that ran.
-type exitError int
+// exitError ends the program with the exit code of COMMAND, or of the failure to start it.
+type exitError struct {
+	code   int
+	signal syscall.Signal // that killed COMMAND, or 0
+	err    error          // to report, or nil
+}
 
-func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+func (e *exitError) Unwrap() error { return e.err }
 
-func runGuest(c *cli.Context) error {
-	args := c.Args().Slice()
-	if len(args) == 0 {
-		return usageError{errors.New("run needs a command; write run -- COMMAND [ARG…]")}
+func (e *exitError) Error() string {
+	if e.err != nil {
+		return e.err.Error()
 	}
-	path, err := exec.LookPath(args[0])
-	if err != nil {
-		return err
+	return fmt.Sprintf("exit code %d", e.code)
+}
+
+// runOptions are what the command line of run gives besides the settings.
+type runOptions struct {
+	args    []string // COMMAND's, which begin with its name
+	path    string   // of COMMAND
+	fence   string
+	logFile string
+	publish []published
+	proxy   *socks.Upstream // nil: this process is the proxy
+}
+
+// readRunOptions reads and checks them.
+func readRunOptions(c *cli.Context) (o runOptions, err error) {
+	if o.args = c.Args().Slice(); len(o.args) == 0 {
+		return o, usageError{errors.New("run needs a command: write bip324-proxy run -- COMMAND [ARG…]; to run only the proxy, write bip324-proxy without run")}
 	}
-	args[0] = path
-	set, err := settings.Load(c)
-	if err != nil {
-		return err
+	if o.fence = c.String("fence"); !slices.Contains(fences, o.fence) {
+		return o, usageError{fmt.Errorf("--fence: %q is invalid; must be namespace, seccomp or auto", o.fence)}
 	}
-	s := &service{level: new(slog.LevelVar), stderr: c.App.ErrWriter, ready: func() {}}
-	s.current.Store(set)
-	s.setLevel()
-	s.log, s.queue = newLog(s.stderr, set.LogFormat, s.level)
-	defer s.endLog()
-	s.server = &proxy.Server{
-		Policy:        s.policy(),
-		MaxSessions:   set.Sessions(),
-		MessageMemory: set.MessageMemory << 20,
-		Hint:          hints.For,
-		Log:           s.log,
+	if o.logFile = c.String("log-file"); c.IsSet("log-file") && o.logFile == "" {
+		return o, usageError{errors.New("--log-file: must not be empty; omit it for stderr")}
 	}
-	ns, err := netns.New()
-	if err != nil {
-		return err
+	if o.publish, err = parsePublished(c.StringSlice("publish")); err != nil {
+		return o, usageError{err}
 	}
-	defer ns.Close()
-	defer s.server.Close()
-	for _, l := range serveNames(s.server.Lookup, ns.DNS, ns.Redirected) {
-		go s.server.ServeTransparent(l)
+	if c.IsSet("proxy") {
+		if o.proxy, err = parseProxy(c.String("proxy")); err != nil {
+			return o, usageError{err}
+		}
 	}
-	process, err := ns.Start(args)
-	if err != nil {
-		return err
+	if len(o.publish) > 0 && o.fence == "seccomp" {
+		return o, usageError{errors.New("--publish: has no effect with --fence seccomp, where loopback is this machine's; remove it")}
 	}
-	state, err := process.Wait()
-	if err != nil {
-		return os.NewSyscallError("wait", err)
+	o.path, err = lookPath(o.args[0])
+	return o, err
+}
+
+// lookPath returns the path of COMMAND.
+func lookPath(name string) (string, error) {
+	path, err := exec.LookPath(name)
+	switch {
+	case err == nil || errors.Is(err, exec.ErrDot): // which PATH has, so the user wants it
+		return path, nil
+	case name == "":
+		return "", &exitError{code: exitNotFound, err: errors.New("run: the name of the command is empty; write run -- COMMAND [ARG…]")}
+	case errors.Is(err, exec.ErrNotFound):
+		return "", &exitError{code: exitNotFound, err: fmt.Errorf("run: command %q not found; correct its name, or write its path", name)}
+	case errors.Is(err, fs.ErrNotExist):
+		return "", &exitError{code: exitNotFound, err: fmt.Errorf("run: %s does not exist; correct the path", name)}
 	}
-	if code := state.ExitCode(); code != 0 {
-		return exitError(code)
+	return "", &exitError{code: exitNotExecutable, err: cannotExecute(name, err)}
+}
+
+// cannotExecute returns the error for a COMMAND that exists.
+func cannotExecute(name string, err error) error {
+	var why *fs.PathError
+	var cause *exec.Error
+	var step *os.SyscallError
+	switch {
+	case errors.As(err, &why):
+		err = why.Err
+	case errors.As(err, &cause):
+		err = cause.Err
+	case errors.As(err, &step):
+		err = step.Err
 	}
-	return nil
+	return fmt.Errorf("run: cannot execute %s: %w", name, err)
 }

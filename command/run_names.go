@@ -6,23 +6,20 @@ import (
 	"net/netip"
 
 	"bip324proxy/internal/dns"
-	"bip324proxy/internal/transparent"
 )
 
 // dnsPort is the port of DNS servers.
 const dnsPort = 53
 
-// serveNames answers DNS queries with what lookup finds: those that conns receive until they
-// are closed, and those of connections to port 53 that the listeners accept. It returns the
-// listeners, which accept the other connections.
-func serveNames(lookup func(ctx context.Context, name string) ([]netip.Addr, error), conns []*net.UDPConn, listeners []net.Listener) []net.Listener {
+// serveNames answers the DNS queries that the fence takes with what lookup finds: those by UDP,
+// and those of connections to port 53. It returns listeners that accept the other connections.
+func serveNames(lookup func(ctx context.Context, name string) ([]netip.Addr, error), f *fence) (others []net.Listener) {
 	server := &dns.Server{Lookup: lookup}
-	for _, c := range conns {
+	for _, c := range f.dns {
 		go server.ServeUDP(c)
 	}
-	var others []net.Listener
-	for _, l := range listeners {
-		others = append(others, &withoutDNS{l, server})
+	for _, l := range f.redirected {
+		others = append(others, &withoutDNS{l, server, f.destination})
 	}
 	return others
 }
@@ -31,7 +28,8 @@ func serveNames(lookup func(ctx context.Context, name string) ([]netip.Addr, err
 // server serves them.
 type withoutDNS struct {
 	net.Listener
-	server *dns.Server
+	server      *dns.Server
+	destination func(net.Conn) (netip.AddrPort, error)
 }
 
 // Accept accepts the next connection that is not for a DNS server.
@@ -41,7 +39,7 @@ func (l *withoutDNS) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if dest, err := transparent.Destination(conn); err != nil || dest.Port() != dnsPort {
+		if dest, err := l.destination(conn); err != nil || dest.Port() != dnsPort {
 			return conn, nil // the proxy says what is wrong
 		}
 		go l.server.ServeConn(context.Background(), conn)

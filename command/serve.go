@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -39,6 +40,11 @@ type service struct {
 	level     *slog.LevelVar // log's
 	stderr    io.Writer
 
+	// Of the command run; zero for the service.
+	prefix    string // of each line of the log
+	onlyGiven bool   // neither systemd's listeners nor those of the default addresses are opened
+	reserved  int    // descriptors besides those of the settings
+
 	stops   stops
 	reloads chan os.Signal            // SIGHUP, if it asks for a reload
 	end     atomic.Pointer[time.Time] // when the process ends at the latest; nil before it is stopped
@@ -76,9 +82,15 @@ func runService(c *cli.Context, ready func()) error {
 	if err != nil {
 		return err
 	}
+	return s.with(set, func() error { return s.run(loaded) })
+}
+
+// with calls run between the set-up of all but the sessions, by the settings in force, and its
+// end.
+func (s *service) with(set *settings.Settings, run func() error) (err error) {
 	s.current.Store(set)
 	s.setLevel()
-	s.log, s.queue = newLog(s.stderr, set.LogFormat, s.level)
+	s.log, s.queue = newLog(s.stderr, s.prefix, set.LogFormat, s.level)
 	defer s.endLog()
 	if err := s.openPeers(); err != nil {
 		return err
@@ -88,7 +100,7 @@ func runService(c *cli.Context, ready func()) error {
 		s.savePeers()
 		s.unsaved.Store(false)
 	}()
-	opening := &opening{listen: listen.Open, log: s.log, stop: s.stops.first}
+	opening := &opening{listen: listen.Open, log: s.log, stop: s.stops.first, onlyGiven: s.onlyGiven}
 	if s.page, err = openStatus(set, opening); err != nil {
 		return err
 	}
@@ -97,7 +109,7 @@ func runService(c *cli.Context, ready func()) error {
 	}
 	s.server = &proxy.Server{
 		Policy:          s.policy(),
-		MaxSessions:     set.Sessions(),
+		MaxSessions:     cmp.Or(set.MaxSessions, proxy.DefaultMaxSessions(set.Descriptors()+s.reserved)),
 		MessageMemory:   set.MessageMemory << 20,
 		ClientRate:      set.ClientRate,
 		InboundSessions: set.InboundSessions,
@@ -125,7 +137,7 @@ func runService(c *cli.Context, ready func()) error {
 			"inbound_sessions", set.InboundSessions, "client_sessions", set.Sessions())
 	}
 	defer runtime.KeepAlive(spareMemory())
-	return s.run(loaded)
+	return run()
 }
 
 // spareMemory makes the garbage collector run early, unless the environment configures
@@ -144,9 +156,10 @@ func spareMemory() (ballast []byte) {
 	return ballast
 }
 
-// run serves until a signal stops it or a listener fails.
-func (s *service) run(loaded <-chan loading) error {
-	failed := make(chan error, len(s.listeners))
+// serve serves the listeners until stop is called and the server is closed. failed receives the
+// errors of those that fail.
+func (s *service) serve() (failed chan error, stop func()) {
+	failed = make(chan error, len(s.listeners))
 	for _, l := range s.listeners {
 		s.log.Info("listening", l.attrs(s.settings())...)
 		go func() {
@@ -166,11 +179,17 @@ func (s *service) run(loaded <-chan loading) error {
 	if s.settings().HasUpstreamCredentials() && s.settings().Policy.Socks.Auth == nil {
 		s.log.Info("the upstream proxy gets the credentials in its URL; those of clients are not passed on")
 	}
+	probing, stop := context.WithCancel(context.Background())
+	go s.server.ProbeUpstream(probing)
+	return failed, stop
+}
+
+// run serves until a signal stops it or a listener fails.
+func (s *service) run(loaded <-chan loading) error {
+	failed, stop := s.serve()
+	defer stop()
 	s.notify("READY=1")
 	s.ready()
-	probing, stopProbing := context.WithCancel(context.Background())
-	defer stopProbing()
-	go s.server.ProbeUpstream(probing)
 	for {
 		select {
 		case err := <-failed:

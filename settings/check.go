@@ -38,8 +38,8 @@ func (s *Settings) check() (err error) {
 	switch {
 	case s.Grace < 0:
 		return s.Invalid("grace", errors.New("must not be negative; 0 ends sessions at once"))
-	case s.connectTimeout < minConnectTimeout || s.connectTimeout > maxConnectTimeout:
-		return s.Invalid("connect-timeout", fmt.Errorf("%v is invalid; must be from %v to %v", s.connectTimeout, minConnectTimeout, maxConnectTimeout))
+	case s.ConnectTimeout < minConnectTimeout || s.ConnectTimeout > maxConnectTimeout:
+		return s.Invalid("connect-timeout", fmt.Errorf("%v is invalid; must be from %v to %v", s.ConnectTimeout, minConnectTimeout, maxConnectTimeout))
 	case s.MessageMemory < minMessageMemory || s.MessageMemory > maxMessageMemory:
 		return s.Invalid("message-memory", fmt.Errorf("%d is invalid; must be from %d to %d (MiB)", s.MessageMemory, minMessageMemory, maxMessageMemory))
 	case s.IsGiven("max-sessions") && s.MaxSessions < 1:

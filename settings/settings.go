@@ -23,7 +23,7 @@ type Settings struct {
 	Clients         []string
 	upstream        []string
 	bind            []string
-	connectTimeout  time.Duration
+	ConnectTimeout  time.Duration
 	V1Fallback      string
 	cjdnsReachable  bool
 	KnownPeers      string

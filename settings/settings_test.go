@@ -130,7 +130,7 @@ func TestConnectTimeout(t *testing.T) {
 			if !valid {
 				continue
 			}
-			want, direct := s.connectTimeout, s.Policy.Dialer.DialTimeout
+			want, direct := s.ConnectTimeout, s.Policy.Dialer.DialTimeout
 			if upstream != "" {
 				through, err := s.Policy.DialerTo(socks.Addr{Host: "node.example", Port: 8333}, socks.Credentials{}, false)
 				if got := s.Policy.Upstream.ConnectTimeout; got != want || err != nil || through.DialTimeout != 0 {

@@ -63,7 +63,7 @@ var table = []*setting{
 	{name: "bind", group: groupPeers, field: func(s *Settings) any { return &s.bind }, reload: true, guard: "bind",
 		usage: "`ADDRESS` or interface that direct connections leave from; repeatable",
 		more:  "Write one IPv4 and one IPv6 address at most, or an interface (Linux, macOS). It does not apply to lookups and to --upstream."},
-	{name: "connect-timeout", group: groupPeers, field: func(s *Settings) any { return &s.connectTimeout }, preset: "5s", reload: true,
+	{name: "connect-timeout", group: groupPeers, field: func(s *Settings) any { return &s.ConnectTimeout }, preset: "5s", reload: true,
 		usage: "`TIME` for connecting, 1s to 60s",
 		more:  "It applies to each peer or, through an upstream proxy, to that proxy."},
 	{name: "v1-fallback", group: groupV1, field: func(s *Settings) any { return &s.V1Fallback }, preset: "never", reload: true,

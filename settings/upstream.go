@@ -31,7 +31,7 @@ func splitUpstreams(text string) (all []string) {
 // checkUpstreams makes the policy's upstream proxies.
 func (s *Settings) checkUpstreams() error {
 	p := &s.Policy
-	p.Dialer.DialTimeout = s.connectTimeout
+	p.Dialer.DialTimeout = s.ConnectTimeout
 	routes, err := parseAll(s.upstream, parseUpstream)
 	if err != nil {
 		return s.Invalid("upstream", err)
@@ -43,7 +43,7 @@ func (s *Settings) checkUpstreams() error {
 				return s.Invalid("upstream", neverMatches(r.To, *before))
 			}
 		}
-		r.Upstream.ConnectTimeout = s.connectTimeout
+		r.Upstream.ConnectTimeout = s.ConnectTimeout
 		if p.Socks.Auth != nil { // clients' credentials are this proxy's, so they separate no streams there
 			r.Upstream.Mark = processMark()
 		}

@@ -68,6 +68,9 @@ func (h handler) with(change func(slog.Handler) slog.Handler) handler {
 	return changed
 }
 
+// Prefixed returns a writer that writes text before each line, which must come in one Write.
+func Prefixed(w io.Writer, text string) io.Writer { return prefixed{w, text} }
+
 // prefixed writes text before each line, which must come in one Write.
 type prefixed struct {
 	w    io.Writer

@@ -21,8 +21,15 @@ var (
 	// would end the program.
 	pipes = make(chan os.Signal, 1)
 
-	hangupsIgnored = signal.Ignored(syscall.SIGHUP)
+	hangupsIgnored    = signal.Ignored(syscall.SIGHUP)
+	interruptsIgnored = signal.Ignored(os.Interrupt)
 )
+
+// Ignored reports whether the program was started with a signal ignored. It knows that of
+// SIGHUP and SIGINT, which shells and nohup(1) ignore for programs in the background.
+func Ignored(s os.Signal) bool {
+	return s == syscall.SIGHUP && hangupsIgnored || s == os.Interrupt && interruptsIgnored
+}
 
 func init() { Catch() }
 

@@ -1,0 +1,158 @@
+package command
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"bip324proxy/internal/listen"
+	"bip324proxy/internal/stream"
+)
+
+const (
+	// maxPublished is how many connections to COMMAND's published ports there may be at a time.
+	maxPublished = 256
+
+	// maxIdle is how long a connection may carry nothing that this program only relays: ends
+	// that have gone are found by TCP's keepalive, and those that talk have limits themselves.
+	maxIdle = 24 * time.Hour
+)
+
+// published is a port of COMMAND's loopback that programs outside reach.
+type published struct {
+	spec string // where to listen
+	port uint16
+}
+
+// parsePublished parses the values of --publish.
+func parsePublished(texts []string) (all []published, err error) {
+	specs := make(map[string]bool)
+	for _, text := range texts {
+		i := strings.LastIndexByte(text, '=') // a socket may have options
+		if i < 0 {
+			return nil, fmt.Errorf("--publish: %q is invalid; must be HOST:PORT=PORT, such as 127.0.0.1:8332=8332", text)
+		}
+		p := published{spec: text[:i]}
+		address, err := listen.Parse(p.spec)
+		if err != nil {
+			return nil, fmt.Errorf("--publish: %w; then =PORT, such as 127.0.0.1:8332=8332", err)
+		}
+		port, err := strconv.ParseUint(text[i+1:], 10, 16)
+		if err != nil || port == 0 {
+			return nil, fmt.Errorf("--publish: %q ends with an invalid port; must be from 1 to 65535, as in 127.0.0.1:8332=8332", text)
+		}
+		p.port = uint16(port)
+		if specs[p.spec] && !address.AnyPort() {
+			return nil, fmt.Errorf("--publish: %s is given twice; remove one, or use another port", p.spec)
+		}
+		specs[p.spec] = true
+		all = append(all, p)
+	}
+	return all, nil
+}
+
+// open opens the listener.
+func (p published) open() (net.Listener, error) {
+	l, err := listen.Open(p.spec)
+	if err != nil {
+		hint := listenHint(err, p.spec)
+		if hint != "" {
+			hint = "; " + hint
+		}
+		return nil, fmt.Errorf("--publish: cannot listen: %w%s", err, hint)
+	}
+	return l, nil
+}
+
+// serve connects the clients of l to the port by dial until l is closed.
+func (p published) serve(l net.Listener, log *slog.Logger, dial func(port uint16) (net.Conn, error)) {
+	places := make(chan struct{}, maxPublished)
+	failing := new(once)
+	accept(l, func(conn net.Conn) {
+		select {
+		case places <- struct{}{}:
+		default:
+			conn.Close()
+			failing.warn(log, "a connection to a published port was refused: too many at a time", "at_most", maxPublished)
+			return
+		}
+		go func() {
+			defer func() { <-places }()
+			to, err := dial(p.port)
+			if err != nil {
+				reset(conn)
+				failing.warn(log, "cannot connect to a published port of the command", "port", p.port, "err", err)
+				return
+			}
+			failing.over()
+			relay(conn, to)
+		}()
+	})
+}
+
+// once warns of something that goes on once, until it is over.
+type once struct{ told atomic.Bool }
+
+func (o *once) warn(log *slog.Logger, msg string, args ...any) {
+	level := slog.LevelDebug
+	if !o.told.Swap(true) {
+		level = slog.LevelWarn
+	}
+	log.Log(nil, level, msg, args...)
+}
+
+func (o *once) over() { o.told.Store(false) }
+
+// accept calls serve for each connection that l accepts until l is closed.
+func accept(l net.Listener, serve func(net.Conn)) error {
+	const longest = time.Second
+	var wait time.Duration
+	for {
+		conn, err := l.Accept()
+		if err == nil {
+			wait = 0
+			serve(conn)
+			continue
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		wait = min(cmp.Or(2*wait, 5*time.Millisecond), longest) // there may be no descriptor left
+		time.Sleep(wait)
+	}
+}
+
+// relay copies both ways until both have ended, and closes both.
+func relay(a, b net.Conn) {
+	defer a.Close()
+	defer b.Close()
+	r := stream.NewRelay(stream.NewSocket(a), stream.NewSocket(b), maxIdle)
+	var n atomic.Uint64
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if r.AToB(&n) != nil {
+			reset(a)
+			reset(b)
+		}
+	}()
+	if r.BToA(&n, func() {}) != nil {
+		reset(a)
+		reset(b)
+	}
+	<-done
+}
+
+// reset closes a connection so that its other end sees that it was cut.
+func reset(conn net.Conn) {
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		tcp.SetLinger(0)
+	}
+	conn.Close()
+}

@@ -1,0 +1,66 @@
+package command
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"bip324proxy/proxy"
+)
+
+// summary is what became of the connections of COMMAND, as counts with their names in the order
+// in which they are told.
+type summary struct {
+	counts []count
+	more   string // a sentence
+}
+
+type count struct {
+	n    uint64
+	name string // as an attribute in the log
+	text string // after the number
+}
+
+func serverSummary(now proxy.Snapshot) summary {
+	var refused uint64
+	var kinds []string
+	for _, kind := range slices.Sorted(maps.Keys(now.Refused)) {
+		if n := now.Refused[kind]; n > 0 {
+			refused += n
+			kinds = append(kinds, fmt.Sprintf("%d %s", n, kind))
+		}
+	}
+	return summary{counts: []count{
+		{now.Opened["v2"], "v2", "on v2"},
+		{now.Opened["v1"], "v1", "on v1 by fallback"},
+		{now.Opened["passthrough"], "passthrough", "passed through"},
+		{refused, "refused", "refused (" + strings.Join(kinds, ", ") + ")"},
+	}}
+}
+
+// tellSummary writes the summary: to stderr as a sentence, to the file of --log-file as a line of
+// the log.
+func (g *guest) tellSummary() {
+	s := g.summary()
+	if n := g.lookups.Load(); n > 0 {
+		s.counts = append(s.counts, count{n, "lookups", "looked up by name"})
+	}
+	var parts []string
+	var args []any
+	for _, c := range s.counts {
+		args = append(args, c.name, c.n)
+		if c.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", c.n, c.text))
+		}
+	}
+	if g.logFile != "" {
+		g.log.Info("command ended", args...)
+		return
+	}
+	text := "connections: " + strings.Join(parts, ", ")
+	if parts == nil {
+		text = "the command made no connection"
+	}
+	fmt.Fprintf(g.lines, "%s%s%s\n", logPrefix, text, s.more)
+}

@@ -1,0 +1,14 @@
+//go:build !linux
+
+package command
+
+import (
+	"errors"
+	"os"
+	"syscall"
+)
+
+// supervise returns an error: run needs Linux.
+func supervise(func() (*os.Process, error)) error { return errors.ErrUnsupported }
+
+func endBy(syscall.Signal) {}
