@@ -58,6 +58,7 @@ func helpCommand() *cli.Command {
 // one file serves the proxy and the commands.
 var relevant = map[string][]string{
 	"check":  {"config", "listen", "auth", "auth-file", "peer", "upstream", "connect-timeout", "status", "status-token", "status-token-file"},
+	"run":    {"config", "listen", "upstream", "deny", "v1-fallback", "known-peers", "passthrough", "status", "log-level", "log-format"},
 	"status": {"config", "status", "status-token", "status-token-file"},
 }
 
@@ -86,6 +87,7 @@ Without a command it serves clients until Ctrl-C. Examples:
   bip324-proxy --status 127.0.0.1:1325             with a status page
   bip324-proxy --upstream socks5://127.0.0.1:9050  through Tor
   bip324-proxy check                               is all well, and if not, why?
+  bip324-proxy run -- btcd                         btcd, without a proxy setting
 
 Commands:
 `)

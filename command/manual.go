@@ -31,7 +31,7 @@ func completionCommand() *cli.Command {
 			if c.NArg() != 1 || !slices.Contains(manual.Shells(), shell) {
 				return usageError{fmt.Errorf("completion: name one shell, of %s", strings.Join(manual.Shells(), ", "))}
 			}
-			words := manual.Words{"completion": manual.Shells(), "help": commandNames(c.App), "--network": transport.NetworkNames()}
+			words := manual.Words{"completion": manual.Shells(), "help": commandNames(c.App), "--network": transport.NetworkNames(), "--fence": fences}
 			maps.Copy(words, settings.Values())
 			return manual.Completion(c.App.Writer, c.App, words, shell)
 		},

@@ -43,11 +43,8 @@ func serverSummary(now proxy.Snapshot) summary {
 // the log.
 func (g *guest) tellSummary() {
 	s := g.summary()
-	if n := g.lookups.Load(); n > 0 {
-		s.counts = append(s.counts, count{n, "lookups", "looked up by name"})
-	}
 	var parts []string
-	var args []any
+	args := []any{"lookups", g.lookups.Load()}
 	for _, c := range s.counts {
 		args = append(args, c.name, c.n)
 		if c.n > 0 {
@@ -61,6 +58,9 @@ func (g *guest) tellSummary() {
 	text := "connections: " + strings.Join(parts, ", ")
 	if parts == nil {
 		text = "the command made no connection"
+	}
+	if n := g.lookups.Load(); n > 0 {
+		text += fmt.Sprintf("; names looked up: %d", n)
 	}
 	fmt.Fprintf(g.lines, "%s%s%s\n", logPrefix, text, s.more)
 }

@@ -59,6 +59,10 @@ var completions = []struct {
 	{"--listen 127.0.0.1:0 --pass", "--passthrough"},
 	{"--listen 127.0.0.1:0 demo --h", "--help"},
 	{"", "completion demo man version ..."},
+	{"run --fence ", "auto namespace seccomp"},
+	{"run --publ", "--publish"},
+	{"run -- test", "test ..."},
+	{"run some-", "some-file"},
 	{"--listen ", ""},
 	{"demo ", ""},
 }

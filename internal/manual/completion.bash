@@ -37,6 +37,12 @@
 		[[ $cur == -* ]] && words='--help{{range names .Options "all"}} {{.}}{{end}}'
 {{- if .File}}
 		[[ $cur == -* ]] || return
+{{- else if .Program}}
+		if [[ $cur != -* ]]; then
+			# shellcheck disable=SC2207
+			COMPREPLY=($(compgen -c -f -- "$cur"))
+			return
+		fi
 {{- end}} ;;
 	{{- end}}
 	*)

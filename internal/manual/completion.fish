@@ -19,6 +19,9 @@ complete -c {{$name}} -n "__fish_seen_subcommand_from {{$command}}" -a '{{join .
 {{if .File -}}
 complete -c {{$name}} -n "__fish_seen_subcommand_from {{$command}}" -F
 {{end -}}
+{{if .Program -}}
+complete -c {{$name}} -n "__fish_seen_subcommand_from {{$command}}" -a '(__fish_complete_command)'
+{{end -}}
 {{range .Options -}}
 complete -c {{$name}} -n "__fish_seen_subcommand_from {{$command}}"{{template "option" .}}
 {{end -}}

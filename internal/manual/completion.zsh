@@ -26,7 +26,7 @@ _{{.Name}}() {
 {{- range .Options}}
 				{{spec .}} \
 {{- end}}
-				{{if .Words}}'1:{{zsh .Args}}:({{join .Words " "}})'{{else if .File}}'*:{{zsh .Args}}:_files'{{else if .Args}}'*:{{zsh .Args}}: '{{else}}'*: :'{{end}} ;;
+				{{if .Words}}'1:{{zsh .Args}}:({{join .Words " "}})'{{else if .Program}}'(-)1:command: _command_names -e' '*::argument: _normal'{{else if .File}}'*:{{zsh .Args}}:_files'{{else if .Args}}'*:{{zsh .Args}}: '{{else}}'*: :'{{end}} ;;
 {{- end}}
 		esac ;;
 	esac

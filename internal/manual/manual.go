@@ -50,6 +50,9 @@ type command struct {
 // File reports whether its arguments are file names.
 func (c command) File() bool { return strings.Contains(c.Args, "FILE") }
 
+// Program reports whether its arguments are a command of the system and that one's arguments.
+func (c command) Program() bool { return strings.Contains(c.Args, "COMMAND") }
+
 // Shared reports whether it also has options of the program.
 func (c command) Shared() bool { return len(c.Own) < len(c.Options) }
 
