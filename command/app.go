@@ -26,7 +26,7 @@ func (e usageError) Unwrap() error { return e.error }
 // Run runs the program and returns its exit code: 0, 1 if something failed, or 2 if an
 // argument or a setting is invalid. The command run has codes of its own.
 func Run(args []string, stdout, stderr io.Writer) int {
-	if len(args) == 2 && args[1] == netns.HolderCommand {
+	if len(args) > 1 && args[1] == netns.HolderCommand {
 		return hold()
 	}
 	app := newApp(stdout, stderr)

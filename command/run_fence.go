@@ -1,6 +1,7 @@
 package command
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -22,16 +23,16 @@ type fence struct {
 	dns         []*net.UDPConn // where its queries of DNS arrive
 	destination func(net.Conn) (netip.AddrPort, error)
 	start       func(path string, args []string) (*os.Process, error)
-	dial        func(port uint16) (net.Conn, error) // to COMMAND's loopback; nil if that is this machine's
+	dial        func(ctx context.Context, port uint16) (net.Conn, error) // to COMMAND's loopback; nil if that is this machine's
 	close       func()
 }
 
-// openFence opens the fence of that name.
-func openFence(name string, log *slog.Logger) (*fence, error) {
+// openFence opens the fence of that name; dial is whether its dial is needed.
+func openFence(name string, dial bool, log *slog.Logger) (*fence, error) {
 	if name == "seccomp" {
 		return openSeccomp()
 	}
-	f, err := openNamespace()
+	f, err := openNamespace(dial)
 	if err == nil || name != "auto" {
 		return f, err
 	}
@@ -43,8 +44,8 @@ func openFence(name string, log *slog.Logger) (*fence, error) {
 	return f, nil
 }
 
-func openNamespace() (*fence, error) {
-	ns, err := netns.New()
+func openNamespace(dial bool) (*fence, error) {
+	ns, err := netns.New(netns.Options{Dial: dial})
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +54,7 @@ func openNamespace() (*fence, error) {
 		dns:         ns.DNS,
 		destination: transparent.Destination,
 		start: func(path string, args []string) (*os.Process, error) {
-			process, err := ns.Start(append([]string{path}, args[1:]...))
+			process, err := ns.Start(path, args)
 			return process, startError(args[0], err)
 		},
 		dial:  ns.Dial,

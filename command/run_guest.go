@@ -103,7 +103,7 @@ func (g *guest) run() error {
 		defer l.Close()
 		listeners = append(listeners, l)
 	}
-	f, err := openFence(g.fence, g.log)
+	f, err := openFence(g.fence, len(g.publish) > 0, g.log)
 	if err != nil {
 		return err
 	}

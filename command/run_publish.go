@@ -2,6 +2,7 @@ package command
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -71,7 +72,7 @@ func (p published) open() (net.Listener, error) {
 }
 
 // serve connects the clients of l to the port by dial until l is closed.
-func (p published) serve(l net.Listener, log *slog.Logger, dial func(port uint16) (net.Conn, error)) {
+func (p published) serve(l net.Listener, log *slog.Logger, dial func(ctx context.Context, port uint16) (net.Conn, error)) {
 	places := make(chan struct{}, maxPublished)
 	failing := new(once)
 	accept(l, func(conn net.Conn) {
@@ -84,7 +85,7 @@ func (p published) serve(l net.Listener, log *slog.Logger, dial func(port uint16
 		}
 		go func() {
 			defer func() { <-places }()
-			to, err := dial(p.port)
+			to, err := dial(context.Background(), p.port)
 			if err != nil {
 				reset(conn)
 				failing.warn(log, "cannot connect to a published port of the command", "port", p.port, "err", err)

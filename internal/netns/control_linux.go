@@ -6,93 +6,150 @@ import (
 	"io"
 	"net"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// message is what the two processes tell each other; files may come with it.
-type message struct {
-	Err       *Error   `json:",omitempty"`
-	Text      string   `json:",omitempty"` // of Err's cause
-	Errno     int      `json:",omitempty"` // of Err's cause
-	Listeners int      `json:",omitempty"` // of the files with it, the others are DNS sockets
-	Start     []string `json:",omitempty"` // the command to start
-	Group     int      `json:",omitempty"` // its process group
-	PID       int      `json:",omitempty"`
-	Port      uint16   `json:",omitempty"` // to connect to
-}
-
-// control is one end of a socket pair. A message is at most maxMessage long.
+// control is one end of a socket pair between this program and the holder. The holder says
+// that the namespace is set up, and passes its sockets; it gets the command to execute. The
+// end of the stream then says that it has executed it.
 type control struct{ *net.UnixConn }
 
-const maxMessage = 2 << 20 // more than the arguments of a command may have
+// controlTimeout is the longest that a message may take. Steps take milliseconds.
+const controlTimeout = time.Minute
 
-// newControl returns the end of this process, and that of the holder.
-func newControl() (*control, *os.File, error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+// report is what the holder says. Files come with it, in this order.
+type report struct {
+	Redirected, DNS  int  // how many
+	Sockets          int  // the id of the process that makes sockets, or 0
+	Failed           bool // and why:
+	Step, Text, Help string
+	Errno            unix.Errno
+}
+
+// order is the command to execute.
+type order struct {
+	Path string
+	Args []string
+}
+
+// newControl returns this process's end, and the other.
+func newControl(kind int) (*control, *os.File, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, os.NewSyscallError("socketpair", err)
 	}
-	ours := os.NewFile(uintptr(fds[0]), "control")
-	defer ours.Close()
-	c, err := controlOn(ours)
-	return c, os.NewFile(uintptr(fds[1]), "control"), err
+	theirs := os.NewFile(uintptr(fds[1]), "control")
+	c, err := controlOn(os.NewFile(uintptr(fds[0]), "control"))
+	if err != nil {
+		theirs.Close()
+		return nil, nil, err
+	}
+	return c, theirs, nil
 }
 
+// controlOn takes over f.
 func controlOn(f *os.File) (*control, error) {
+	defer f.Close()
 	c, err := net.FileConn(f)
 	if err != nil {
 		return nil, err
 	}
-	return &control{c.(*net.UnixConn)}, nil
+	unixConn, ok := c.(*net.UnixConn)
+	if !ok {
+		c.Close()
+		return nil, errors.New("not a unix socket")
+	}
+	return &control{unixConn}, nil
 }
 
-func (c *control) send(m message, files ...*os.File) error {
-	b, err := json.Marshal(m)
-	if err != nil {
-		return err
-	}
+func (c *control) send(b []byte, files ...*os.File) error {
 	var fds []int
 	for _, f := range files {
 		fds = append(fds, int(f.Fd()))
 	}
-	_, _, err = c.WriteMsgUnix(b, unix.UnixRights(fds...), nil)
+	_, _, err := c.WriteMsgUnix(b, unix.UnixRights(fds...), nil)
 	return err
 }
 
-// receive receives a message and its files. The error is also that of the other process.
-func (c *control) receive(m *message) (files []*os.File, err error) {
-	b, oob := make([]byte, maxMessage), make([]byte, unix.CmsgSpace(8*4))
-	n, oobn, _, _, err := c.ReadMsgUnix(b, oob)
-	if err == nil && n == 0 {
-		err = io.EOF
+// receive receives a message and its files.
+func (c *control) receive(b []byte) (n int, files []*os.File, err error) {
+	c.SetReadDeadline(time.Now().Add(controlTimeout))
+	oob := make([]byte, unix.CmsgSpace(16*4))
+	n, oobn, flags, _, err := c.ReadMsgUnix(b, oob)
+	switch {
+	case errors.Is(err, io.EOF):
+		return 0, nil, io.EOF
+	case err != nil:
+		return 0, nil, err
 	}
+	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
-	all, err := unix.ParseSocketControlMessage(oob[:oobn])
-	if err != nil {
-		return nil, err
-	}
-	for _, one := range all {
-		fds, err := unix.ParseUnixRights(&one)
+	for _, m := range messages {
+		fds, err := unix.ParseUnixRights(&m)
 		if err != nil {
-			return nil, err
+			return 0, nil, err
 		}
 		for _, fd := range fds {
-			unix.CloseOnExec(fd)
 			files = append(files, os.NewFile(uintptr(fd), "passed"))
 		}
 	}
-	if err := json.Unmarshal(b[:n], m); err != nil {
-		return files, err
+	if flags&unix.MSG_CTRUNC != 0 { // there is no room for more files
+		closeAll(files)
+		return 0, nil, unix.EMFILE
 	}
-	if m.Err != nil {
-		m.Err.Err = errors.New(m.Text)
-		if m.Errno != 0 {
-			m.Err.Err = unix.Errno(m.Errno)
+	return n, files, nil
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
+}
+
+// sendReport sends what the holder says.
+func (c *control) sendReport(r report, files ...*os.File) error {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	return c.send(b, files...)
+}
+
+// fail reports err.
+func (c *control) fail(err error) error {
+	r := report{Failed: true, Step: "set up the network namespace", Text: err.Error()}
+	if e := (*Error)(nil); errors.As(err, &e) {
+		r.Step, r.Text, r.Help = e.Step, e.Err.Error(), e.Help
+	}
+	errors.As(err, &r.Errno)
+	return c.sendReport(r)
+}
+
+// receiveReport receives what the holder says. The error is the holder's, or io.EOF.
+func (c *control) receiveReport() (r report, files []*os.File, err error) {
+	b := make([]byte, 16<<10)
+	n, files, err := c.receive(b)
+	switch {
+	case err != nil:
+		return r, nil, err
+	case n == 0:
+		return r, nil, io.EOF
+	}
+	if err := json.Unmarshal(b[:n], &r); err != nil {
+		closeAll(files)
+		return r, nil, err
+	}
+	if r.Failed {
+		closeAll(files)
+		e := &Error{Step: r.Step, Err: errors.New(r.Text), Help: r.Help}
+		if r.Errno != 0 {
+			e.Err = r.Errno
 		}
-		return files, m.Err
+		return r, nil, e
 	}
-	return files, nil
+	return r, files, nil
 }

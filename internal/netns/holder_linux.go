@@ -2,7 +2,9 @@ package netns
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"runtime"
@@ -13,151 +15,118 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Hold is the process inside. It returns when the process outside has ended.
+// Hold is the process inside. It becomes the command, or returns why not. Its role is the
+// program's second argument.
 func Hold() error {
-	// Capabilities are a thread's; the command is started from this one.
+	// Capabilities are a thread's. This one executes the command.
 	runtime.LockOSThread()
-	c, err := controlOn(os.NewFile(3, "control"))
+	var r role
+	if len(os.Args) != 3 || json.Unmarshal([]byte(os.Args[2]), &r) != nil || r.Control <= 0 {
+		return errors.New(HolderCommand + " is for the program itself to start")
+	}
+	unix.CloseOnExec(r.Control)
+	c, err := controlOn(os.NewFile(uintptr(r.Control), "control"))
 	if err != nil {
 		return err
 	}
-	if err := setUp(c); err != nil {
+	if r.Sockets {
+		return makeSockets(c)
+	}
+	if err := c.setUp(r); err != nil {
 		return c.fail(err)
 	}
-	for {
-		var m message
-		if _, err := c.receive(&m); err != nil {
-			return nil // the process outside has ended
-		}
-		switch {
-		case m.Start != nil:
-			err = start(c, m)
-		default:
-			err = dial(c, m.Port)
-		}
-		if err != nil {
-			c.fail(err)
-		}
+	b, err := io.ReadAll(c) // the order, or nothing, if the process outside has ended
+	if err != nil {
+		return err
 	}
+	var o order
+	if err := json.Unmarshal(b, &o); err != nil {
+		return err
+	}
+	return c.fail(execute(o))
 }
 
-// fail tells the process outside what failed.
-func (c *control) fail(err error) error {
-	m := message{Err: new(Error), Text: err.Error()}
-	if e := (*Error)(nil); errors.As(err, &e) {
-		m.Err.Step, m.Text = e.Step, e.Err.Error()
+// setUp sets up the namespace and passes its sockets.
+func (c *control) setUp(r role) error {
+	six, err := setUpLoopback(r.IPv6)
+	if err != nil {
+		return explain("set up the loopback interface of a network namespace", err)
 	}
-	var number unix.Errno
-	if errors.As(err, &number) {
-		m.Errno = int(number)
-	}
-	return c.send(m)
-}
-
-// setUp sets up the namespace and sends its sockets.
-func setUp(c *control) error {
+	var said report
 	var files []*os.File
-	for _, step := range []struct {
-		name string
-		do   func() error
+	families := []family{{"4", "127.0.0.1", "0.0.0.0"}, {"6", "::1", "::"}}
+	if !six {
+		families = families[:1]
+	}
+	for _, open := range []struct {
+		count *int
+		open  func(family) (*os.File, error)
 	}{
-		{"set up the loopback interface", setUpLoopback},
-		{"open sockets in the namespace", func() (err error) { files, err = openSockets(); return err }},
-		{"replace the system's name lookup in the namespace", replaceLookup},
+		{&said.Redirected, func(f family) (*os.File, error) { return f.listen(f.loopback, redirectPort) }},
+		{&said.DNS, func(f family) (*os.File, error) { return f.packets(f.any, dnsPort) }},
 	} {
-		if err := step.do(); err != nil {
-			return &Error{step.name, err}
+		for _, family := range families {
+			f, err := open.open(family)
+			if err != nil {
+				return explain("open sockets in a network namespace", err)
+			}
+			files = append(files, f)
+			*open.count++
 		}
 	}
-	listeners := len(files) / 2
-	addr, err := net.FileListener(files[0])
-	if err != nil {
-		return err
+	if err := redirect(); err != nil {
+		return explain("redirect connections with nftables", err)
 	}
-	port := addr.Addr().(*net.TCPAddr).Port
-	addr.Close()
-	if err := redirect(uint16(port)); err != nil {
-		return &Error{"redirect connections with nftables", err}
+	if err := replaceLookup(); err != nil {
+		return explain("replace the system's name lookup", err)
 	}
-	return c.send(message{Listeners: listeners}, files...)
+	if r.Dial {
+		f, pid, err := startSocketMaker()
+		if err != nil {
+			return explain("start a process in a network namespace", err)
+		}
+		files, said.Sockets = append(files, f), pid
+	}
+	c.SetWriteDeadline(time.Now().Add(controlTimeout))
+	defer closeAll(files)
+	return c.sendReport(said, files...)
 }
 
-// openSockets opens the listeners and then the sockets for DNS, one for each family.
-func openSockets() (files []*os.File, err error) {
-	four, err := net.Listen("tcp4", "127.0.0.1:0")
+// execute executes the command in this process. Like execvp(3), it lets sh run what has no
+// format.
+func execute(o order) error {
+	err := dropCapabilities(commandMayNot)
+	if err != nil {
+		return explain("drop capabilities", err)
+	}
+	err = syscall.Exec(o.Path, o.Args, os.Environ())
+	if err == unix.ENOEXEC {
+		err = syscall.Exec("/bin/sh", append([]string{"sh", o.Path}, o.Args[1:]...), os.Environ())
+	}
+	return &Error{Step: "execute " + o.Path, Err: err}
+}
+
+// family is IPv4 or IPv6.
+type family struct{ version, loopback, any string }
+
+// listen returns a listener. It is not for Multipath TCP, of which the kernel does not tell
+// where a connection was meant to go.
+func (f family) listen(host string, port int) (*os.File, error) {
+	config := net.ListenConfig{}
+	config.SetMultipathTCP(false)
+	l, err := config.Listen(context.Background(), "tcp"+f.version, net.JoinHostPort(host, strconv.Itoa(port)))
 	if err != nil {
 		return nil, err
 	}
-	tcp := []net.Listener{four}
-	port := strconv.Itoa(four.Addr().(*net.TCPAddr).Port)
-	six, err := net.Listen("tcp6", "[::1]:"+port)
-	if err == nil {
-		tcp = append(tcp, six)
-	} else if !errors.Is(err, syscall.EADDRNOTAVAIL) && !errors.Is(err, syscall.EAFNOSUPPORT) {
+	defer l.Close()
+	return l.(*net.TCPListener).File()
+}
+
+func (f family) packets(host string, port int) (*os.File, error) {
+	c, err := net.ListenPacket("udp"+f.version, net.JoinHostPort(host, strconv.Itoa(port)))
+	if err != nil {
 		return nil, err
 	}
-	for _, l := range tcp {
-		f, err := l.(*net.TCPListener).File()
-		if err != nil {
-			return nil, err
-		}
-		files = append(files, f)
-	}
-	for i, spec := range []string{"0.0.0.0:53", "[::]:53"}[:len(tcp)] {
-		c, err := net.ListenPacket([]string{"udp4", "udp6"}[i], spec)
-		if err != nil {
-			return nil, err
-		}
-		f, err := c.(*net.UDPConn).File()
-		if err != nil {
-			return nil, err
-		}
-		files = append(files, f)
-	}
-	return files, nil
-}
-
-// start starts the command, without capabilities and as a child of the process outside.
-func start(c *control, m message) error {
-	if err := dropCapabilities(); err != nil {
-		return &Error{"drop capabilities", err}
-	}
-	process, err := os.StartProcess(m.Start[0], m.Start, &os.ProcAttr{
-		Files: []*os.File{os.Stdin, os.Stdout, os.Stderr},
-		Sys:   &syscall.SysProcAttr{Cloneflags: unix.CLONE_PARENT, Setpgid: true, Pgid: m.Group},
-	})
-	if err != nil {
-		return &Error{"start " + m.Start[0], err}
-	}
-	return c.send(message{PID: process.Pid})
-}
-
-// dropCapabilities drops what the command must not have: the ways to change its namespaces.
-func dropCapabilities() error {
-	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
-		return err
-	}
-	for _, c := range []uintptr{unix.CAP_NET_ADMIN, unix.CAP_NET_RAW, unix.CAP_SYS_ADMIN, unix.CAP_SYS_PTRACE, unix.CAP_SYS_MODULE, unix.CAP_BPF} {
-		if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); err != nil && !errors.Is(err, unix.EINVAL) {
-			return err
-		}
-	}
-	return nil
-}
-
-// dial connects to a port of loopback, and sends the connection.
-func dial(c *control, port uint16) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort("localhost", strconv.Itoa(int(port))))
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	f, err := conn.(*net.TCPConn).File()
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return c.send(message{}, f)
+	defer c.Close()
+	return c.(*net.UDPConn).File()
 }

@@ -2,52 +2,75 @@ package netns
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
+	"regexp"
 
 	"golang.org/x/sys/unix"
 )
 
-// lookupSockets are sockets of programs that look up names for others, outside.
-var lookupSockets = []string{
-	"/run/systemd/resolve/io.systemd.Resolve",
-	"/run/systemd/resolve/io.systemd.Resolve.Monitor",
-	"/run/nscd/socket",
-	"/var/run/nscd/socket",
-	"/run/avahi-daemon/socket",
-}
+// lookupDirs have the sockets of programs that look up names for others, outside.
+var lookupDirs = []string{"/run/systemd/resolve", "/run/nscd", "/var/run/nscd", "/run/avahi-daemon"}
 
-// replaceLookup makes the namespace's own DNS sockets the only way to look up names, in a mount
-// namespace.
-func replaceLookup() error {
+// staging is where the replacements are made. Where there is no /proc, there is no namespace.
+const staging = "/proc"
+
+// replaceLookup makes the namespace's DNS sockets the only way to look up names, in the mount
+// namespace. A resolv.conf that is missing needs no replacement: resolvers ask 127.0.0.1 then.
+func replaceLookup() (err error) {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
+		return fmt.Errorf("keep mounts in the namespace: %w", err)
+	}
+	switches, err := os.ReadFile("/etc/nsswitch.conf")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	for _, path := range lookupSockets {
-		if err := cover("/dev/null", path); err != nil {
+	if err := unix.Mount("tmpfs", staging, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=755,size=64k"); err != nil {
+		return fmt.Errorf("mount a tmpfs: %w", err)
+	}
+	defer func() { // what is bound elsewhere stays
+		err = errors.Join(err, unix.Unmount(staging, unix.MNT_DETACH))
+	}()
+	nameserver := []byte("nameserver " + Addr.String() + "\n")
+	for name, content := range map[string][]byte{
+		"resolv.conf": nameserver, "stub-resolv.conf": nameserver, // the names in systemd-resolved's directory
+		"nsswitch.conf": byDNS(switches),
+	} {
+		path := staging + "/" + name
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			return err
+		}
+		if err := os.Chmod(path, 0o444); err != nil { // whatever the umask
 			return err
 		}
 	}
-	f, err := os.CreateTemp("", "resolv.conf")
-	if err != nil {
+	for _, dir := range lookupDirs {
+		if err := cover(staging, dir); err != nil {
+			return err
+		}
+	}
+	if err := cover(staging+"/nsswitch.conf", "/etc/nsswitch.conf"); err != nil {
 		return err
 	}
-	defer f.Close()
-	defer os.Remove(f.Name())
-	if err := f.Chmod(0o444); err != nil {
-		return err
-	}
-	if _, err := f.WriteString("nameserver " + Addr.String() + "\n"); err != nil {
-		return err
-	}
-	return cover(f.Name(), "/etc/resolv.conf") // without one, resolvers ask 127.0.0.1
+	return cover(staging+"/resolv.conf", "/etc/resolv.conf")
 }
 
-// cover puts a file in the place of another, if that exists.
-func cover(file, path string) error {
-	err := unix.Mount(file, path, "", unix.MS_BIND, "")
-	if errors.Is(err, fs.ErrNotExist) {
+// cover puts a file or directory in the place of another, if that exists.
+func cover(with, path string) error {
+	err := unix.Mount(with, path, "", unix.MS_BIND, "")
+	if err == unix.ENOENT {
 		return nil
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("cover %s: %w", path, err)
+	}
+	return nil
+}
+
+var hostsLine = regexp.MustCompile(`(?m)^[ \t]*hosts:.*$`)
+
+// byDNS returns an nsswitch.conf with which hosts are looked up in /etc/hosts and by DNS only.
+func byDNS(conf []byte) []byte {
+	return hostsLine.ReplaceAllLiteral(conf, []byte("hosts: files myhostname dns"))
 }

@@ -1,41 +1,32 @@
 package netns
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
-	"os/exec"
-	"strings"
-	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// New makes a namespace. Its listeners accept already; what nobody accepts waits.
-func New() (*Namespace, error) {
-	ours, theirs, err := newControl()
+// New makes a namespace. Its listeners accept already; connections wait until they are served.
+func New(o Options) (*Namespace, error) {
+	ours, theirs, err := newControl(unix.SOCK_STREAM)
 	if err != nil {
 		return nil, err
 	}
 	defer theirs.Close()
-	self, err := os.Executable()
+	holder, err := startHolder(theirs, role{Dial: o.Dial, IPv6: reachesIPv6()})
 	if err != nil {
 		ours.Close()
-		return nil, err
+		return nil, explain("create a network namespace", err)
 	}
-	cmd := exec.Command(self, HolderCommand)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr // for the command
-	cmd.ExtraFiles = []*os.File{theirs}
-	cmd.SysProcAttr, err = holderAttr()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		ours.Close()
-		return nil, &Error{"create a network namespace", err}
-	}
-	n := &Namespace{holder: cmd.Process, control: ours}
+	theirs.Close() // or the end of the holder would not end the stream
+	n := &Namespace{holder: holder, control: ours}
 	if err := n.takeSockets(); err != nil {
 		n.Close()
 		return nil, err
@@ -43,105 +34,103 @@ func New() (*Namespace, error) {
 	return n, nil
 }
 
-// holderAttr returns the attributes of the holder's process: its namespaces, in which users are
-// who they are outside, and the capabilities to set them up.
-func holderAttr() (*syscall.SysProcAttr, error) {
-	uids, err := idMap("uid_map", os.Geteuid())
+// reachesIPv6 reports whether the system has a route to IPv6 addresses elsewhere. It sends
+// nothing.
+func reachesIPv6() bool {
+	c, err := net.Dial("udp6", "[2001:db8::1]:9")
 	if err != nil {
-		return nil, err
+		return false
 	}
-	gids, err := idMap("gid_map", os.Getegid())
-	return &syscall.SysProcAttr{
-		Cloneflags:                 unix.CLONE_NEWUSER | unix.CLONE_NEWNET | unix.CLONE_NEWNS,
-		UidMappings:                uids,
-		GidMappings:                gids,
-		GidMappingsEnableSetgroups: maySetGroups(),
-		AmbientCaps:                []uintptr{unix.CAP_NET_ADMIN, unix.CAP_SYS_ADMIN, unix.CAP_NET_BIND_SERVICE, unix.CAP_SETPCAP},
-		Setpgid:                    true, // the signals of the terminal are not for it
-	}, err
-}
-
-// maySetGroups reports whether the command may change its supplementary groups: root may, unless
-// this process is in a user namespace itself where nobody may.
-func maySetGroups() bool {
-	setting, _ := os.ReadFile("/proc/self/setgroups")
-	return os.Geteuid() == 0 && strings.TrimSpace(string(setting)) != "deny"
-}
-
-// idMap returns a mapping of ids to themselves: of all for root, else of own.
-func idMap(file string, own int) (all []syscall.SysProcIDMap, err error) {
-	if os.Geteuid() != 0 {
-		return []syscall.SysProcIDMap{{ContainerID: own, HostID: own, Size: 1}}, nil
-	}
-	f, err := os.Open("/proc/self/" + file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	for {
-		var inside, outside, size int
-		if n, _ := fmt.Fscan(f, &inside, &outside, &size); n != 3 {
-			return all, nil
-		}
-		all = append(all, syscall.SysProcIDMap{ContainerID: inside, HostID: inside, Size: size})
-	}
+	c.Close()
+	return true
 }
 
 // takeSockets receives the sockets of the namespace once it is set up.
 func (n *Namespace) takeSockets() error {
-	var m message
-	files, err := n.control.receive(&m)
+	r, files, err := n.control.receiveReport()
+	if err == io.EOF {
+		state, err := n.holder.Wait()
+		if err != nil {
+			return os.NewSyscallError("wait", err)
+		}
+		return fmt.Errorf("the process that sets up the network namespace ended: %v", state)
+	}
 	if err != nil {
 		return err
 	}
-	for _, f := range files[:m.Listeners] {
-		l, err := net.FileListener(f)
-		if err != nil {
+	defer closeAll(files)
+	next := func() (f *os.File) {
+		f, files = files[0], files[1:]
+		return f
+	}
+	if len(files) < r.Redirected+r.DNS {
+		return errors.New("the network namespace's sockets are missing")
+	}
+	for range r.Redirected {
+		if n.Redirected, err = appendListener(n.Redirected, next()); err != nil {
 			return err
 		}
-		n.Redirected = append(n.Redirected, l)
 	}
-	for _, f := range files[m.Listeners:] {
+	for range r.DNS {
+		f := next()
 		c, err := net.FilePacketConn(f)
+		f.Close()
 		if err != nil {
 			return err
 		}
 		n.DNS = append(n.DNS, c.(*net.UDPConn))
 	}
-	for _, f := range files {
-		f.Close()
+	if r.Sockets != 0 && len(files) > 0 {
+		n.sockets, err = newSocketMaker(next(), r.Sockets)
 	}
-	return nil
+	return err
 }
 
-// Start starts a command inside. args begin with its path.
-func (n *Namespace) Start(args []string) (*os.Process, error) {
-	if err := n.control.send(message{Start: args, Group: unix.Getpgrp()}); err != nil {
-		return nil, err
+// appendListener appends the listener f, which it takes over.
+func appendListener(all []net.Listener, f *os.File) ([]net.Listener, error) {
+	defer f.Close()
+	l, err := net.FileListener(f)
+	if err != nil {
+		return all, err
 	}
-	var m message
-	if _, err := n.control.receive(&m); err != nil {
-		return nil, err
-	}
-	return os.FindProcess(m.PID)
+	return append(all, l), nil
 }
 
-// Dial connects to a port of the namespace's loopback.
-func (n *Namespace) Dial(port uint16) (net.Conn, error) {
-	if err := n.control.send(message{Port: port}); err != nil {
-		return nil, err
+// Start starts the command at path inside; args begin with its name. It can be called once.
+// The command is a child of this process.
+func (n *Namespace) Start(path string, args []string) (*os.Process, error) {
+	if n.holder == nil {
+		return nil, errors.New("the command of the namespace has been started")
 	}
-	var m message
-	files, err := n.control.receive(&m)
+	b, err := json.Marshal(order{path, args})
 	if err != nil {
 		return nil, err
 	}
-	defer files[0].Close()
-	return net.FileConn(files[0])
+	n.control.SetWriteDeadline(time.Now().Add(controlTimeout))
+	if _, err := n.control.Write(b); err != nil {
+		return nil, err
+	}
+	if err := n.control.CloseWrite(); err != nil {
+		return nil, err
+	}
+	if _, _, err := n.control.receiveReport(); err != io.EOF {
+		return nil, err
+	}
+	process := n.holder
+	n.holder = nil
+	return process, nil
 }
 
-// Close closes the sockets of the namespace and ends the holder. The namespace itself lasts as
-// long as processes in it.
+// Dial connects to a port of the namespace's loopback.
+func (n *Namespace) Dial(ctx context.Context, port uint16) (net.Conn, error) {
+	if n.sockets == nil {
+		return nil, errors.New("the namespace was made without Options.Dial")
+	}
+	return n.sockets.dial(ctx, port)
+}
+
+// Close closes the sockets of the namespace, and ends the holder if it has not become the
+// command. The namespace itself lasts as long as processes in it.
 func (n *Namespace) Close() error {
 	for _, l := range n.Redirected {
 		l.Close()
@@ -150,9 +139,12 @@ func (n *Namespace) Close() error {
 		c.Close()
 	}
 	n.control.Close()
-	_, err := n.holder.Wait()
-	if errors.Is(err, syscall.ECHILD) {
-		err = nil
+	if n.sockets != nil {
+		n.sockets.close()
 	}
-	return err
+	if n.holder != nil {
+		n.holder.Wait()
+		n.holder = nil
+	}
+	return nil
 }

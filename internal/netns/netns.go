@@ -1,45 +1,71 @@
 // Package netns runs a command in a network namespace from which nothing leaves but what this
 // program lets out.
 //
-// A process inside, the holder, is this program once more: [Hold]. It sets up the namespace,
-// where every address is the namespace's, and TCP connections to any are redirected to
-// listeners that it passes out to this process. A socket stays in its namespace, whoever
-// accepts on it. Then the holder starts the command, as a child of this process. When this
-// process ends, its listeners do, too: the command is cut off, and has no other way out.
+//	this program                          the namespace: every address is its own
+//	Namespace.Redirected  <- sockets --   TCP to any address, redirected by nftables
+//	Namespace.DNS         <- sockets --   UDP to port 53 of any address
+//	Namespace.Dial        -- sockets ->   ports on which the command listens
+//
+// A socket stays in the namespace where it was made, wherever the process is that uses it. So
+// [New] starts this program once more in a new namespace, the holder: [Hold]. That sets up the
+// namespace, makes the sockets and passes them out. [Namespace.Start] then has the holder drop
+// its capabilities and execute the command, which is so a child of this process from the start,
+// with its files, terminal and process group. Only for [Namespace.Dial] another process stays
+// inside, without a capability, to make sockets.
+//
+// When this process ends, its listeners do, too. The command has no other way out.
 package netns
 
 import (
-	"fmt"
 	"net"
 	"net/netip"
 	"os"
 )
 
-// HolderCommand is the name of the hidden command of the program that calls [Hold].
+// HolderCommand is the first argument of the program to run as the holder, with [Hold].
 const HolderCommand = "netns-holder"
 
-// Addr is the namespace's IPv4 address besides 127.0.0.1, in a range for benchmarks (RFC 2544):
-// resolvers look up only addresses of families of which the machine has more than loopback.
-var Addr = netip.AddrFrom4([4]byte{198, 18, 0, 1})
+// Addr and Addr6 are the namespace's addresses besides loopback, in ranges for benchmarks (RFC
+// 2544 and 5180): resolvers look up only addresses of families of which the system has more
+// than loopback. A namespace has Addr6 if this system can reach IPv6 addresses.
+var (
+	Addr  = netip.MustParseAddr("198.18.0.1")
+	Addr6 = netip.MustParseAddr("2001:2::1")
+)
 
-// Error reports a step in setting up a namespace that failed.
-type Error struct {
-	Step string // such as "create a user namespace"
-	Err  error
+// Options are what a namespace is made for.
+type Options struct {
+	Dial bool // [Namespace.Dial] is needed
 }
 
-func (e *Error) Error() string { return fmt.Sprintf("cannot %s: %v", e.Step, e.Err) }
+// Error reports a step that failed.
+type Error struct {
+	Step string // such as "create a network namespace"
+	Err  error
+	Help string // what to do about it, if that is known
+}
+
+func (e *Error) Error() string {
+	text := "cannot " + e.Step + ": " + e.Err.Error()
+	if e.Help != "" {
+		text += "; " + e.Help
+	}
+	return text
+}
+
 func (e *Error) Unwrap() error { return e.Err }
 
 // Namespace is a network namespace.
 type Namespace struct {
-	// Redirected are the listeners where the TCP connections of the namespace arrive, one for
-	// IPv4 and, if the system has IPv6, one for that.
+	// Redirected are the listeners where the TCP connections of the namespace arrive, those to
+	// port 53 of its own addresses included: one for IPv4 and, if the system has IPv6, one for
+	// that.
 	Redirected []net.Listener
 
-	// DNS are the namespace's UDP sockets of port 53, at any address.
+	// DNS are the UDP sockets of port 53, for any address, of the same families.
 	DNS []*net.UDPConn
 
-	holder  *os.Process
-	control *control
+	holder  *os.Process // until the command has started
+	control *control    // to the holder
+	sockets *socketMaker
 }

@@ -3,6 +3,7 @@
 package netns
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -10,21 +11,27 @@ import (
 	"runtime"
 )
 
-type control struct{}
+type (
+	control     struct{}
+	socketMaker struct{}
+)
+
+var errUnsupported = fmt.Errorf("network namespaces exist on Linux only, not on %s: %w", runtime.GOOS, errors.ErrUnsupported)
 
 // New returns an error: the system has no network namespaces.
-func New() (*Namespace, error) {
-	return nil, fmt.Errorf("run needs the network namespaces of Linux, which %s does not have: %w", runtime.GOOS, errors.ErrUnsupported)
-}
+func New(Options) (*Namespace, error) { return nil, errUnsupported }
 
-// Start is for Linux.
-func (n *Namespace) Start([]string) (*os.Process, error) { return nil, errors.ErrUnsupported }
+// Start returns an error.
+func (n *Namespace) Start(string, []string) (*os.Process, error) { return nil, errUnsupported }
 
-// Dial is for Linux.
-func (n *Namespace) Dial(uint16) (net.Conn, error) { return nil, errors.ErrUnsupported }
+// Dial returns an error.
+func (n *Namespace) Dial(context.Context, uint16) (net.Conn, error) { return nil, errUnsupported }
 
-// Close is for Linux.
+// Close does nothing.
 func (n *Namespace) Close() error { return nil }
 
-// Hold is for Linux.
-func Hold() error { return errors.ErrUnsupported }
+// Hold returns an error.
+func Hold() error { return errUnsupported }
+
+// ReleaseFiles does nothing.
+func ReleaseFiles() error { return nil }

@@ -1,0 +1,40 @@
+package netns
+
+import (
+	"errors"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+// commandMayNot are the capabilities that the command does not get, not even as root: with them
+// it could change the namespace, enter another, or trace processes that may. A program of an
+// ordinary user has no capability anyway.
+func commandMayNot(c uintptr) bool {
+	return slices.Contains([]uintptr{unix.CAP_NET_ADMIN, unix.CAP_NET_RAW, unix.CAP_SYS_ADMIN, unix.CAP_SYS_PTRACE, unix.CAP_SYS_MODULE, unix.CAP_BPF}, c)
+}
+
+// dropCapabilities drops capabilities of what this thread executes: of an ordinary user's
+// programs all, of root's those that are dropped.
+func dropCapabilities(dropped func(c uintptr) bool) error {
+	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
+		return err
+	}
+	for c := uintptr(0); ; c++ {
+		has, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, c, 0, 0, 0)
+		if errors.Is(err, unix.EINVAL) {
+			break // the kernel has no more
+		}
+		if err != nil {
+			return err
+		}
+		if has == 0 || !dropped(c) {
+			continue
+		}
+		if err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); err != nil {
+			return err
+		}
+	}
+	none := [2]unix.CapUserData{} // version 3 has two
+	return unix.Capset(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &none[0])
+}

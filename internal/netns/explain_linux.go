@@ -1,0 +1,3 @@
+package netns
+
+func explain(step string, err error) error { return &Error{Step: step, Err: err} }
