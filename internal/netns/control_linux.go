@@ -28,6 +28,15 @@ type report struct {
 	Errno            unix.Errno
 }
 
+// holderError is an error of the holder, with its number.
+type holderError struct {
+	text string
+	unix.Errno
+}
+
+func (e holderError) Error() string { return e.text }
+func (e holderError) Unwrap() error { return e.Errno }
+
 // order is the command to execute.
 type order struct {
 	Path string
@@ -145,11 +154,7 @@ func (c *control) receiveReport() (r report, files []*os.File, err error) {
 	}
 	if r.Failed {
 		closeAll(files)
-		e := &Error{Step: r.Step, Err: errors.New(r.Text), Help: r.Help}
-		if r.Errno != 0 {
-			e.Err = r.Errno
-		}
-		return r, nil, e
+		return r, nil, &Error{Step: r.Step, Err: holderError{r.Text, r.Errno}, Help: r.Help}
 	}
 	return r, files, nil
 }

@@ -75,7 +75,7 @@ func (c *control) setUp(r role) error {
 		}
 	}
 	if err := redirect(); err != nil {
-		return explain("redirect connections with nftables", err)
+		return explain(stepRedirect, err)
 	}
 	if err := replaceLookup(); err != nil {
 		return explain("replace the system's name lookup", err)
