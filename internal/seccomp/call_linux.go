@@ -51,7 +51,7 @@ func (s *Supervisor) handle(c *call) {
 		c.pass()
 	case number == unix.SYS_CONNECT:
 		keep = s.connect(c, sock, args)
-	case number == unix.SYS_SENDTO && !sock.stream():
+	case number == unix.SYS_SENDTO && args[4] != 0 && !sock.stream():
 		c.answer(c.sendto(sock, args))
 	default:
 		if errno := c.checkMessages(sock, number, args); errno != 0 {

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -144,9 +145,18 @@ func program(name string, args ...string) *exec.Cmd {
 	return exec.Command(os.Args[0], append([]string{"program", name}, args...)...)
 }
 
+// needsNative skips the test if the system's programs may be of another architecture.
+func needsNative(t *testing.T) {
+	t.Helper()
+	if runtime.GOARCH == "386" || runtime.GOARCH == "arm" {
+		t.Skip("the system's programs may be 64-bit ones, which are killed")
+	}
+}
+
 // python returns the command that runs a script.
 func python(t *testing.T, script string, args ...string) *exec.Cmd {
 	t.Helper()
+	needsNative(t)
 	path, err := exec.LookPath("python3")
 	if err != nil {
 		t.Skip("python3 is missing")

@@ -28,6 +28,8 @@ var programs = map[string]func(args []string) error{
 	"full":       connectToFullQueue,
 	"repeat":     connectRepeatedly,
 	"swap":       swapAddress,
+	"swap-fd":    swapDescriptor,
+	"leak":       leak,
 	"calls":      tryCalls,
 	"datagrams":  tryDatagrams,
 	"supervise":  supervise,
@@ -197,6 +199,45 @@ func swapAddress(args []string) error {
 		unix.Close(fd)
 	}
 	return nil
+}
+
+// swapDescriptor connects a unix socket to the address args[0], in place of which another
+// thread puts a TCP socket.
+func swapDescriptor(args []string) error {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return err
+	}
+	var stop atomic.Bool
+	swapped := make(chan struct{})
+	fd, other := pair[0], pair[1]
+	go func() {
+		defer close(swapped)
+		for !stop.Load() {
+			tcp, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
+			if err != nil {
+				return
+			}
+			unix.Dup3(tcp, fd, 0)
+			unix.Close(tcp)
+			unix.Dup3(other, fd, 0)
+		}
+	}()
+	for range 5000 {
+		unix.Connect(fd, sockaddrOf(unix.AF_INET, args[0]))
+	}
+	stop.Store(true)
+	<-swapped
+	return nil
+}
+
+// leak sends a datagram to args[0].
+func leak(args []string) error {
+	c, err := net.Dial("udp", args[0])
+	if err == nil {
+		_, err = c.Write([]byte("data"))
+	}
+	return err
 }
 
 // tryCalls writes the result of calls that could go around the proxy.

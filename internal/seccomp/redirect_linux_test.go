@@ -213,12 +213,12 @@ func TestKilledSupervisor(t *testing.T) {
 	cmd.Wait()
 	stdin.Close()
 	rest, err := io.ReadAll(out)
-	if want := "ENOSYS\ndial tcp " + l.Addr().String() + ": connect: function not implemented\n"; string(rest) != want {
-		t.Errorf("%q, %v; want %q", rest, err, want)
+	if got := string(rest); !strings.HasPrefix(got, "ENOSYS\n") || !strings.HasSuffix(got, unix.ENOSYS.Error()+"\n") {
+		t.Errorf("%q, %v; want ENOSYS, from the command and from its child", got, err)
 	}
 }
 
-// Close cuts the command off; what Start cannot start is a clear error.
+// What Start cannot start is an error that names it.
 func TestStartErrors(t *testing.T) {
 	dir := t.TempDir()
 	script := filepath.Join(dir, "script")
@@ -243,6 +243,7 @@ func TestStartErrors(t *testing.T) {
 
 // The command has the process's id, its arguments, environment, descriptors and exit code.
 func TestCommandIsUntouched(t *testing.T) {
+	needsNative(t)
 	p := newProxy(t)
 	results := make(map[bool]string)
 	for _, supervised := range []bool{false, true} {
