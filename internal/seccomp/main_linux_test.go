@@ -15,6 +15,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
+	"golang.org/x/sys/unix"
 )
 
 // TestMain runs the test binary also as the stage within the new process, and as the
@@ -39,43 +42,53 @@ func TestMain(m *testing.M) {
 type proxy struct {
 	ports      Ports
 	supervisor chan *Supervisor
-	tcp        []net.Listener
 }
 
 // newProxy listens on 127.0.0.1 and ::1, on one port for TCP and one for UDP.
 func newProxy(t *testing.T) *proxy {
 	t.Helper()
 	p := &proxy{supervisor: make(chan *Supervisor, 1)}
-	for range 100 { // until a port is free for both
+	for p.ports.TCP == 0 { // until a port is free for both
 		four, err := net.Listen("tcp4", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.ports.TCP = netip.MustParseAddrPort(four.Addr().String()).Port()
-		six, err := net.Listen("tcp6", fmt.Sprintf("[::1]:%d", p.ports.TCP))
-		if err == nil {
-			p.tcp = []net.Listener{four, six}
-			break
+		t.Cleanup(func() { four.Close() })
+		port := netip.MustParseAddrPort(four.Addr().String()).Port()
+		six, err := net.Listen("tcp6", fmt.Sprintf("[::1]:%d", port))
+		if errors.Is(err, unix.EADDRINUSE) {
+			continue
+		} else if err != nil {
+			t.Skipf("IPv6 is missing: %v", err)
 		}
-		four.Close()
+		t.Cleanup(func() { six.Close() })
+		p.ports.TCP = port
+		go p.accept(four)
+		go p.accept(six)
 	}
-	if p.tcp == nil {
-		t.Fatal("no port is free for 127.0.0.1 and ::1")
-	}
-	dns, err := net.ListenPacket("udp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.ports.DNS = netip.MustParseAddrPort(dns.LocalAddr().String()).Port()
-	t.Cleanup(func() { dns.Close() })
-	go answerDatagrams(dns)
-	for _, l := range p.tcp {
-		t.Cleanup(func() { l.Close() })
-		go p.accept(l)
+	for p.ports.DNS == 0 {
+		four, err := net.ListenPacket("udp4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { four.Close() })
+		port := netip.MustParseAddrPort(four.LocalAddr().String()).Port()
+		six, err := net.ListenPacket("udp6", fmt.Sprintf("[::1]:%d", port))
+		if errors.Is(err, unix.EADDRINUSE) {
+			continue
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { six.Close() })
+		p.ports.DNS = port
+		go answerDatagrams(four)
+		go answerDatagrams(six)
 	}
 	return p
 }
 
+// answerDatagrams answers DNS queries for any name with 203.0.113.9 and 2001:db8::9, and
+// other datagrams with themselves.
 func answerDatagrams(c net.PacketConn) {
 	b := make([]byte, 65536)
 	for {
@@ -83,7 +96,22 @@ func answerDatagrams(c net.PacketConn) {
 		if err != nil {
 			return
 		}
-		c.WriteTo(append([]byte("answer to "), b[:n]...), from)
+		answer := append([]byte("answer to "), b[:n]...)
+		var m dnsmessage.Message
+		if m.Unpack(b[:n]) == nil && len(m.Questions) == 1 {
+			q := m.Questions[0]
+			header := dnsmessage.ResourceHeader{Name: q.Name, Type: q.Type, Class: q.Class}
+			m.Response, m.Additionals = true, nil
+			switch q.Type {
+			case dnsmessage.TypeA:
+				m.Answers = []dnsmessage.Resource{{Header: header, Body: &dnsmessage.AResource{A: [4]byte{203, 0, 113, 9}}}}
+			case dnsmessage.TypeAAAA:
+				body := &dnsmessage.AAAAResource{AAAA: netip.MustParseAddr("2001:db8::9").As16()}
+				m.Answers = []dnsmessage.Resource{{Header: header, Body: body}}
+			}
+			answer, _ = m.Pack()
+		}
+		c.WriteTo(answer, from)
 	}
 }
 

@@ -4,6 +4,7 @@ package seccomp
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,8 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,18 +25,20 @@ import (
 
 // programs run with their sockets redirected.
 var programs = map[string]func(args []string) error{
-	"dial":       dial,
-	"many":       dialMany,
-	"blocking":   connectBlocking,
-	"full":       connectToFullQueue,
-	"repeat":     connectRepeatedly,
-	"swap":       swapAddress,
-	"swap-fd":    swapDescriptor,
-	"leak":       leak,
-	"calls":      tryCalls,
-	"datagrams":  tryDatagrams,
-	"supervise":  supervise,
-	"dial-after": dialAfter,
+	"dial":        dial,
+	"many":        dialMany,
+	"blocking":    connectBlocking,
+	"full":        connectToFullQueue,
+	"repeat":      connectRepeatedly,
+	"swap":        swapAddress,
+	"swap-fd":     swapDescriptor,
+	"leak":        leak,
+	"lookup":      lookup,
+	"untraceable": superviseUntraceable,
+	"calls":       tryCalls,
+	"datagrams":   tryDatagrams,
+	"supervise":   supervise,
+	"dial-after":  dialAfter,
 }
 
 // dial connects through package net, which does not block, and writes the first line that
@@ -238,6 +243,31 @@ func leak(args []string) error {
 		_, err = c.Write([]byte("data"))
 	}
 	return err
+}
+
+// lookup writes the addresses of args[0], by Go's own resolver.
+func lookup(args []string) error {
+	addrs, err := (&net.Resolver{PreferGo: true}).LookupNetIP(context.Background(), "ip", args[0])
+	slices.SortFunc(addrs, netip.Addr.Compare)
+	fmt.Println(addrs)
+	return err
+}
+
+// superviseUntraceable runs supervise where pidfd_getfd(2) is forbidden, as it is by
+// Docker's default profile.
+func superviseUntraceable(args []string) error {
+	runtime.LockOSThread()
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return err
+	}
+	f := join(load(dataNumber), is(unix.SYS_PIDFD_GETFD, refuse(unix.EPERM)), allow)
+	program := unix.SockFprog{Len: uint16(len(f)), Filter: &f[0]}
+	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC,
+		uintptr(unsafe.Pointer(&program)))
+	if errno != 0 {
+		return errno
+	}
+	return supervise(args)
 }
 
 // tryCalls writes the result of calls that could go around the proxy.

@@ -178,6 +178,23 @@ sendmmsg with an address: ENETUNREACH`, "LOCAL", local)
 	}
 }
 
+// Names are looked up through the proxy, whatever the system's DNS server is.
+func TestLookup(t *testing.T) {
+	if got := output(t, program("lookup", "node.example.")); got != "[203.0.113.9 2001:db8::9]" {
+		t.Errorf("%q", got)
+	}
+}
+
+// Where the supervisor may not trace the command, an error says what to allow, and the
+// command does not start.
+func TestUntraceable(t *testing.T) {
+	out, err := program("untraceable", "1", "127.0.0.1:1").Output()
+	if err == nil || !strings.Contains(string(out), "pidfd_getfd") || !strings.Contains(string(out), "--cap-add SYS_PTRACE") ||
+		strings.Contains(string(out), "ready") {
+		t.Errorf("%q, %v", out, err)
+	}
+}
+
 // When the supervisor is killed, the command and its children connect nowhere.
 func TestKilledSupervisor(t *testing.T) {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")

@@ -32,7 +32,11 @@
 // not connected; without a supervisor the kernel would go on connecting.
 package seccomp
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+)
 
 // Stage is the first argument with which Start runs this program again, inside the new
 // process. The program must then call Exec with the arguments that follow.
@@ -48,12 +52,20 @@ type Ports struct {
 // UnavailableError reports that the system does not allow sockets to be redirected; the
 // command was not started.
 type UnavailableError struct {
-	Step string // what failed, such as "pidfd_getfd"
+	Step string // what failed, such as pidfd_getfd
 	Err  error
 }
 
+// stepGetfd is the step that needs the permission to trace the command.
+const stepGetfd = "pidfd_getfd"
+
 func (e *UnavailableError) Error() string {
-	return fmt.Sprintf("sockets cannot be redirected by seccomp: %s: %v", e.Step, e.Err)
+	text := fmt.Sprintf("sockets cannot be redirected by seccomp: %s: %v", e.Step, e.Err)
+	if e.Step == stepGetfd && errors.Is(e.Err, fs.ErrPermission) {
+		text += "; allow this program to trace its children: docker run --cap-add SYS_PTRACE, or sysctl kernel.yama.ptrace_scope=1"
+	}
+	return text
 }
 
+// Unwrap returns Err.
 func (e *UnavailableError) Unwrap() error { return e.Err }

@@ -98,7 +98,7 @@ func awaitExec(pid int, reports *os.File, path string) (listener *os.File, err e
 func takeListener(pid, fd int) (*os.File, error) {
 	fd, err := duplicate(pid, fd)
 	if err != nil {
-		return nil, &UnavailableError{"pidfd_getfd", err}
+		return nil, &UnavailableError{stepGetfd, err}
 	}
 	if err := unix.SetNonblock(fd, true); err != nil { // so that Close ends a wait for a call
 		unix.Close(fd)
