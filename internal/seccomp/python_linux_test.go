@@ -2,7 +2,11 @@
 
 package seccomp
 
-import "testing"
+import (
+	"net"
+	"path/filepath"
+	"testing"
+)
 
 // Programs in Python connect as libc does.
 func TestPython(t *testing.T) {
@@ -120,5 +124,37 @@ print(s.makefile().readline(), end="")`, "203.0.113.7:8333"},
 				t.Errorf("got %q, want %q", got, c.want)
 			}
 		})
+	}
+}
+
+// Unix sockets connect, but those of the system's resolvers are not there.
+func TestUnixSockets(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"resolver", "other"} {
+		l, err := net.Listen("unix", filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Close() })
+	}
+	before := resolverDirs
+	t.Cleanup(func() { resolverDirs = before })
+	resolverDirs = append([]string{filepath.Join(dir, "resolver")}, before...)
+
+	const script = `
+import socket, sys
+for path in sys.argv[1:]:
+    try:
+        socket.socket(socket.AF_UNIX).connect(path)
+        print("ok")
+    except OSError as e:
+        print(e.errno)
+abstract = socket.socket(socket.AF_UNIX)
+abstract.bind(b"")
+abstract.listen()
+socket.socket(socket.AF_UNIX).connect(abstract.getsockname())`
+	got := output(t, python(t, script, filepath.Join(dir, "other"), filepath.Join(dir, "resolver"), "/var"+filepath.Join(dir, "resolver")))
+	if want := "ok\n2\n2"; got != want { // ENOENT
+		t.Errorf("%q, want %q", got, want)
 	}
 }

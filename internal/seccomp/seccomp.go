@@ -10,7 +10,8 @@
 //     everything else is ENETUNREACH. So is a datagram that names an address outside
 //     loopback or port 53: resolvers that do not connect their sockets, such as musl's,
 //     get no answer.
-//   - Unix and netlink sockets, bind(2) and listen(2): anything.
+//   - Unix sockets: anything but the system's resolvers (systemd-resolved, nscd, Avahi),
+//     which look names up outside. Netlink sockets, bind(2) and listen(2): anything.
 //   - Raw, packet, ping, SCTP and vsock sockets: EPERM. io_uring: ENOSYS. A program for
 //     another architecture, such as a 32-bit one: it is killed.
 //
@@ -23,7 +24,7 @@
 //     connection.
 //   - Sockets that were connected before the command started, or that it is given over a
 //     unix socket, are not seen; nor is what daemons do that it asks over unix sockets,
-//     such as a system resolver (systemd-resolved, nscd).
+//     such as D-Bus.
 //   - Accepted connections, and answers from sockets that are bound, are not redirected.
 //
 // The command notices: getpeername(2) returns a loopback address, connect(2) succeeds
