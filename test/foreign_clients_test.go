@@ -81,12 +81,20 @@ func TestKyoto(t *testing.T) {
 		{"name", func(node string) string { return "localhost:" + port(t, node) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			follow(t, func(block tip) tip { block.FilterHeader = ""; return block }, func(proxy, node string) *program {
+			follow(t, filtersOnly, func(proxy, node string) *program {
 				return start(t, "kyoto", filepath.Join(dir, "kyoto"+exe), proxy, c.connect(node), strconv.Itoa(lastTip))
 			})
 		})
 	}
+	t.Run("onion", func(t *testing.T) {
+		followOnion(t, filtersOnly, func(proxy string) *program {
+			return start(t, "kyoto", filepath.Join(dir, "kyoto"+exe), proxy, "onion:8333", strconv.Itoa(lastTip))
+		})
+	})
 }
+
+// filtersOnly returns what a client prints that does not keep the headers of filters.
+func filtersOnly(block tip) tip { block.FilterHeader = ""; return block }
 
 // bitcoinj, in Java, has no proxy setting: all its connections go through the Java runtime's proxy.
 func TestBitcoinj(t *testing.T) {

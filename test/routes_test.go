@@ -71,6 +71,24 @@ func TestUpstreamByDestination(t *testing.T) {
 	})
 }
 
+// followOnion is follow with an onion peer: the proxy's upstream for .onion has it.
+func followOnion(t *testing.T, tells func(nodes tip) tip, startClient func(proxy string) *program) {
+	t.Helper()
+	node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams), "--v2transport")
+	upstream, asked := startUpstream(t, "127.0.0.1:0", true, func(dest string) played {
+		if !strings.HasSuffix(dest, ".onion:8333") {
+			return nil
+		}
+		return connectTo(node.p2p)
+	})
+	proxy := startProxy(t, "--upstream", "*.onion=socks5://"+upstream)
+	followNode(t, node, tells, func(string) *program { return startClient(proxy.addr) })
+	opened := proxy.opened(t)
+	if opened.Transport != "v2" || len(asked()) != 1 || opened.Dest != asked()[0].dest {
+		t.Errorf("the proxy logged %+v, want transport v2, dest %+v", opened, asked())
+	}
+}
+
 // Bitcoin Core sends private broadcasts to clearnet through the proxy that has connected it to an onion peer. Where that
 // proxy has an upstream for .onion only, they would leave from the own address: this is what the log and docs/tor.md warn
 // of. With -onion= at Tor itself, as in the recipe, they go to Tor.

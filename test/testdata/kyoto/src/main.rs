@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bip157::{Builder, Event, Network, TrustedPeer};
+use bip157::{AddrV2, Builder, Event, Network, ServiceFlags, TrustedPeer};
 use bitcoin::consensus::encode::serialize_hex;
 
 #[path = "bin/recipe.rs"]
@@ -27,7 +27,11 @@ async fn main() -> Result<(), Failure> {
         Ok(addr) => TrustedPeer::from_socket_addr(addr),
         Err(_) => {
             let (host, port) = peer.rsplit_once(':').ok_or("a peer is HOST:PORT")?;
-            TrustedPeer::from_hostname(host, port.parse()?)
+            let port = port.parse()?;
+            match host {
+                "onion" => TrustedPeer::new(AddrV2::TorV3([7; 32]), Some(port), ServiceFlags::NONE), // an onion service
+                _ => TrustedPeer::from_hostname(host, port),
+            }
         }
     };
 
