@@ -37,7 +37,12 @@ var programTests = []string{
 	"TestNeutrino",
 	"TestNeutrinoWithDialer",
 	"TestProgramOnLibraryPage", // downloads neutrino
-	"TestStatusPage.*",         // in Chromium
+	"TestRunBcoin",
+	"TestRunBitcoinj",
+	"TestRunLnd",
+	"TestRunNakamoto",
+	"TestRunUtreexod",
+	"TestStatusPage.*", // in Chromium
 	"TestTor",
 	"TestUpstreamDownIsTold", // in Chromium
 	"TestUtreexod",

@@ -27,15 +27,20 @@ type node struct {
 // startBtcd runs btcd with an empty configuration and a new data directory. It opens no connection by itself.
 func startBtcd(t *testing.T, name string, params *chaincfg.Params, flags ...string) *node {
 	t.Helper()
-	dir := t.TempDir()
+	return startBtcdIn(t, t.TempDir(), "127.0.0.1:0", name, binaries.btcd, params, flags...)
+}
+
+// startBtcdIn is startBtcd with a data directory, the address of the RPC server and the path of btcd.
+func startBtcdIn(t *testing.T, dir, rpc, name, path string, params *chaincfg.Params, flags ...string) *node {
+	t.Helper()
 	config := filepath.Join(dir, "empty.conf")
-	if err := os.WriteFile(config, nil, 0o600); err != nil {
+	if err := os.WriteFile(config, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	n := &node{}
-	n.program = start(t, name, binaries.btcd, append([]string{
+	n.program = start(t, name, path, append([]string{
 		"--" + params.Name, "--configfile=" + config, "--datadir=" + dir, "--logdir=" + dir,
-		"--notls", "--rpcuser=" + rpcUser, "--rpcpass=" + rpcPassword, "--rpclisten=127.0.0.1:0",
+		"--notls", "--rpcuser=" + rpcUser, "--rpcpass=" + rpcPassword, "--rpclisten=" + rpc,
 		"--nodnsseed", "--trickleinterval=100ms", "--utxocachemaxsize=10",
 	}, flags...)...)
 	n.rpc = "http://" + n.awaitAddr(t, "RPC server listening on ")

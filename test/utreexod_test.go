@@ -13,7 +13,7 @@ import (
 func TestUtreexod(t *testing.T) {
 	t.Parallel()
 	path := buildUtreexod(t)
-	bridge := startBridge(t, path)
+	bridge := startBridge(t, path, "127.0.0.1:0")
 	for _, byFile := range []bool{false, true} {
 		t.Run(map[bool]string{false: "flags", true: "file"}[byFile], func(t *testing.T) {
 			proxy := startProxy(t)
@@ -43,11 +43,11 @@ func buildUtreexod(t *testing.T) (path string) {
 	return path
 }
 
-// startBridge runs a utreexod that serves proofs, accepts v2 peers, and has mined 30 blocks.
-func startBridge(t *testing.T, path string) *node {
+// startBridge runs a utreexod that serves proofs, accepts v2 peers at an address, and has mined 30 blocks.
+func startBridge(t *testing.T, path, listen string) *node {
 	t.Helper()
 	w := newWallet(t, &chaincfg.RegressionNetParams)
-	bridge := startUtreexod(t, path, "bridge", "", "--v2transport", "--flatutreexoproofindex", "--prune=0", "--listen=127.0.0.1:0",
+	bridge := startUtreexod(t, path, "bridge", "", "--v2transport", "--flatutreexoproofindex", "--prune=0", "--listen="+listen,
 		"--miningaddr="+w.address.EncodeAddress())
 	bridge.p2p = bridge.awaitAddr(t, "CMGR: Server listening on ")
 	bridge.mine = func(n int) []string { return ask[[]string](t, bridge, "generate", n) }
