@@ -45,6 +45,7 @@ type Listener struct {
 	Spare   bool   // a default listener that may be missing
 
 	Transparent bool // of --transparent
+	Activated   bool // Address is systemd:NAME
 }
 
 // State is the outcome of a check.

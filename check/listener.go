@@ -21,6 +21,9 @@ func (s *Subject) listener(ctx context.Context, l Listener, alone bool) Result {
 	result := func(state State, what, hint string) Result {
 		return Result{"listener", state, l.Address + ": " + what, hint}
 	}
+	if l.Activated {
+		return result(Skipped, "systemd passes this socket to the proxy", "to test it, as the user whose connections are redirected: bip324-proxy check --redirected")
+	}
 	address, err := listen.Parse(l.Address)
 	if err != nil {
 		return Result{"listener", Failed, err.Error(), ""}

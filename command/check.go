@@ -110,7 +110,8 @@ func subjectOf(s *settings.Settings) *check.Subject {
 		subject.Listeners = append(subject.Listeners, check.Listener{Address: p.Listen, Peer: p.Peer})
 	}
 	for _, spec := range s.Transparent {
-		subject.Listeners = append(subject.Listeners, check.Listener{Address: spec, Transparent: true})
+		_, activated := settings.Activated(spec)
+		subject.Listeners = append(subject.Listeners, check.Listener{Address: spec, Transparent: true, Activated: activated})
 	}
 	for _, in := range s.Inbound {
 		subject.Inbound = append(subject.Inbound, check.Inbound{Address: in.Listen, Activated: in.Activated != "", Node: in.Node, Magic: in.Magic})

@@ -13,7 +13,6 @@ import (
 
 	"bip324proxy/internal/errno"
 	"bip324proxy/internal/listen"
-	"bip324proxy/internal/transparent"
 	"bip324proxy/proxy"
 	"bip324proxy/settings"
 )
@@ -81,10 +80,13 @@ func openListeners(s *settings.Settings, o *opening) (all []listener, missing []
 	if err == nil {
 		err = assignInbound(s, activated, all)
 	}
+	if err == nil {
+		err = assignTransparent(s, activated, all)
+	}
 	if err != nil {
 		return all, nil, err
 	}
-	clients := slices.ContainsFunc(all, func(l listener) bool { return l.inbound == nil })
+	clients := slices.ContainsFunc(all, func(l listener) bool { return l.inbound == nil && l.transparent == "" })
 	open := func(name, spec, peer string, wait bool) error {
 		l, err := o.open(s, name, spec, wait)
 		if err == nil {
@@ -116,14 +118,16 @@ func openListeners(s *settings.Settings, o *opening) (all []listener, missing []
 		}
 	}
 	for _, spec := range s.Transparent {
+		if _, ok := settings.Activated(spec); ok {
+			continue
+		}
 		l, err := o.open(s, "transparent", spec, true)
 		if err != nil {
 			return all, nil, err
 		}
-		ways, err := transparent.Prepare(l)
-		all = append(all, listener{Listener: l, transparent: ways})
-		if err != nil {
-			return all, nil, s.Invalid("transparent", err)
+		all = append(all, listener{Listener: l})
+		if err := all[len(all)-1].makeTransparent(s); err != nil {
+			return all, nil, err
 		}
 	}
 	for _, in := range s.Inbound {

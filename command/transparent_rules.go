@@ -23,8 +23,9 @@ import (
 	"bip324proxy/settings"
 )
 
-// serviceUser is the user that the packages' service runs as.
-const serviceUser = "bip324-proxy"
+// serviceUser is the user that the packages' service runs as. Most systems know it only while
+// the service runs.
+const serviceUser = "bip324-proxyd"
 
 func transparentRulesCommand() *cli.Command {
 	return command(&cli.Command{
@@ -113,10 +114,7 @@ func transparentListeners(s *settings.Settings) (all []netip.AddrPort, err error
 		return nil, s.Invalid("transparent", errors.New("the proxy needs a transparent listener; add --transparent 127.0.0.1:1326 --transparent '[::1]:1326', here and to the proxy"))
 	}
 	for _, spec := range s.Transparent {
-		address, err := listen.Parse(spec)
-		if err != nil {
-			return nil, s.Invalid("transparent", err)
-		}
+		address, _ := listen.Parse(spec) // Load has parsed it, unless it is systemd:NAME
 		addr, ok := address.NetAddr().(*net.TCPAddr)
 		if !ok || addr.Port == 0 {
 			return nil, s.Invalid("transparent", fmt.Errorf("a rule needs the address and the port, which %q does not have; write them, such as 127.0.0.1:1326", spec))

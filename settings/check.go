@@ -156,10 +156,17 @@ func (s *Settings) CheckListener(addr net.Addr, peer string, openToAll bool) err
 
 // checkTransparent checks an address of --transparent before it is opened.
 func (s *Settings) checkTransparent(spec string) error {
+	if transparent.Supported() != nil {
+		return s.Invalid("transparent", transparent.ErrUnsupported)
+	}
+	if name, ok := Activated(spec); ok {
+		if name == "" || strings.Contains(name, ":") {
+			return s.Invalid("transparent", fmt.Errorf("%q is invalid; must be systemd:NAME, where the .socket unit has FileDescriptorName=NAME", spec))
+		}
+		return nil
+	}
 	address, err := listen.Parse(spec)
 	switch {
-	case transparent.Supported() != nil:
-		return s.Invalid("transparent", transparent.ErrUnsupported)
 	case err == nil && address.Network == "unix":
 		err = fmt.Errorf("%q is invalid: no connection is redirected to a unix socket; write HOST:PORT, such as 127.0.0.1:1326", spec)
 	}

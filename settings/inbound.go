@@ -22,8 +22,11 @@ type InboundListener struct {
 	proxy.Inbound
 }
 
-// activatedPrefix begins an ADDRESS of --inbound that names sockets from systemd.
+// activatedPrefix begins an ADDRESS that names sockets from systemd.
 const activatedPrefix = "systemd:"
+
+// Activated returns NAME of systemd:NAME, an ADDRESS of --inbound or --transparent.
+func Activated(spec string) (name string, ok bool) { return strings.CutPrefix(spec, activatedPrefix) }
 
 // checkInbound checks the settings of inbound sessions.
 func (s *Settings) checkInbound() error {
@@ -67,7 +70,7 @@ func (s *Settings) parseInbound(pair string) (l InboundListener, err error) {
 	if l.Node.Source, err = inbound.ParseSource(s.InboundSource, l.Node); err != nil {
 		return l, s.Invalid("inbound-source", err)
 	}
-	if name, ok := strings.CutPrefix(l.Listen, activatedPrefix); ok {
+	if name, ok := Activated(l.Listen); ok {
 		l.Activated = name
 		if name == "" || strings.Contains(name, ":") {
 			return l, s.Invalid("inbound", fmt.Errorf("%q is invalid; must be systemd:NAME, where the .socket unit has FileDescriptorName=NAME", l.Listen))

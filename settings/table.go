@@ -91,7 +91,7 @@ var table = []*setting{
 		more:  "PEER is HOST:PORT."},
 	{name: "transparent", group: groupClients, field: func(s *Settings) any { return &s.Transparent },
 		usage: "`ADDRESS` to listen on for connections that the system redirects; repeatable",
-		more:  "They go where they were meant to go, without SOCKS. It works on Linux and FreeBSD; bip324-proxy transparent-rules prints the rules."},
+		more:  "They go where they were meant to go, without SOCKS. ADDRESS is HOST:PORT, or systemd:NAME, a socket that systemd passes. It works on Linux and FreeBSD; bip324-proxy transparent-rules prints the rules."},
 	{name: "inbound", group: groupInbound, field: func(s *Settings) any { return &s.inbound },
 		usage: "`ADDRESS=NODE`: accept v2 peers on ADDRESS, and connect them to NODE with v1; repeatable",
 		more:  "For example 0.0.0.0:8333=127.0.0.1:8335. ADDRESS may also be systemd:NAME, a socket that systemd passes. NODE is HOST:PORT or unix:/PATH, on this machine or a private network."},

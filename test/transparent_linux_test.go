@@ -198,7 +198,7 @@ func addUser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	useFile(t, "/etc/passwd", fmt.Sprintf("%sbitcoin:x:%d:%[2]d::/nonexistent:/bin/false\nbip324-proxy:x:%d:%[3]d::/nonexistent:/bin/false\n", users, redirectedUser, proxyUser))
+	useFile(t, "/etc/passwd", fmt.Sprintf("%sbitcoin:x:%d:%[2]d::/nonexistent:/bin/false\nbip324-proxyd:x:%d:%[3]d::/nonexistent:/bin/false\n", users, redirectedUser, proxyUser))
 	os.Chmod("/etc/passwd", 0o644)
 }
 
@@ -453,7 +453,7 @@ func TestTransparentService(t *testing.T) {
 		"systemd has no unit":  "LoadState=not-found\nUser=\nDynamicUser=no\n",
 		"runs as root":         "LoadState=loaded\nUser=\nDynamicUser=no\n",
 		"DynamicUser=yes":      "LoadState=loaded\nUser=\nDynamicUser=yes\n",
-		"the proxy itself run": "LoadState=loaded\nUser=bip324-proxy\nDynamicUser=no\n",
+		"the proxy itself run": "LoadState=loaded\nUser=bip324-proxyd\nDynamicUser=no\n",
 	} {
 		writeFile(t, unit, state)
 		if out, err := shell(t, script); err == nil || !strings.Contains(out, says) {

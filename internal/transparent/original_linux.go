@@ -21,22 +21,29 @@ const (
 	withTPROXY = usual + ",tproxy"
 )
 
-// prepare sets IP_TRANSPARENT, which TPROXY demands of a listener. It needs CAP_NET_ADMIN or
-// CAP_NET_RAW; without it, TPROXY drops the connections.
+// prepare sets IP_TRANSPARENT, which TPROXY demands of a listener: without it, TPROXY drops the
+// connections. It needs CAP_NET_ADMIN or CAP_NET_RAW, unless systemd has set it.
 func prepare(l syscall.Conn, six bool) (ways string, err error) {
 	raw, err := l.SyscallConn()
 	if err != nil {
 		return "", err
 	}
+	level, option := unix.SOL_IP, unix.IP_TRANSPARENT
+	if six {
+		level, option = unix.SOL_IPV6, unix.IPV6_TRANSPARENT // one flag for both
+	}
+	var is int
 	failed := raw.Control(func(fd uintptr) {
-		if err = unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_TRANSPARENT, 1); err == nil && six {
-			err = unix.SetsockoptInt(int(fd), unix.SOL_IPV6, unix.IPV6_TRANSPARENT, 1)
+		if err = unix.SetsockoptInt(int(fd), level, option, 1); err != nil {
+			is, err = unix.GetsockoptInt(int(fd), level, option)
+		} else {
+			is = 1
 		}
 	})
 	switch {
 	case failed != nil:
 		return "", failed
-	case err != nil:
+	case err != nil || is == 0:
 		return usual, nil
 	}
 	return withTPROXY, nil
