@@ -31,20 +31,26 @@ func TestRunReachesNode(t *testing.T) {
 			for name, client := range clients {
 				for _, host := range []string{runNode4, runNode6, runName4, runName6} {
 					t.Run(fmt.Sprintf("%s/user %d/%s", name, uid, host), func(t *testing.T) {
-						r, code, stdout := runOnce(t, uid, versionFrom(t), nil, append(slices.Clone(client), host, w.port)...)
-						if code != 0 {
-							t.Fatalf("got exit code %d", code)
-						}
-						got, payload, err := hostile.ReadV1On(regtestMagic, bytes.NewReader(stdout))
-						if err != nil || got != "version" || !bytes.Contains(payload, []byte("/btcd")) {
-							t.Errorf("the client got %s (%v) %q", got, err, payload)
-						}
-						w.requireV2(t, r, w.at(addressOf(host)))
+						w.reach(t, uid, client, host)
 					})
 				}
 			}
 		}
 	})
+}
+
+// reach runs a client of plainClients, which must reach the node at host in v2.
+func (w *runWorld) reach(t *testing.T, uid int, client []string, host string, more ...string) {
+	t.Helper()
+	r, code, stdout := runOnce(t, uid, versionFrom(t), nil, slices.Concat(client, []string{host, w.port}, more)...)
+	if code != 0 {
+		t.Fatalf("got exit code %d", code)
+	}
+	name, payload, err := hostile.ReadV1On(regtestMagic, bytes.NewReader(stdout))
+	if err != nil || name != "version" || !bytes.Contains(payload, []byte("/btcd")) {
+		t.Errorf("the client got %s (%v) %q", name, err, payload)
+	}
+	w.requireV2(t, r, w.at(addressOf(host)))
 }
 
 // addressOf returns the address of the node to which a name leads, or the address itself.
