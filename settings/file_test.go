@@ -12,7 +12,7 @@ import (
 // are printed as a file with the same settings.
 func FuzzConfigFile(f *testing.F) {
 	for _, s := range []string{"", "listen = [\"127.0.0.1:1\"]\n", "grace = \"1s\"\ngrace = \"2s\"", "[a]\nb=1", "a.b = {c = [1]}", "auth = \"a:b\"\nupstream = 'socks5://u:p@h:1'",
-		"v1-fallback = \"\"\"\nalways\"\"\"", "deny = [\n'a', # one\n\"\\u0062\",\n]\nmax-sessions = 0x10\nclient-rate = 1_000", "\xef\xbb\xbfpassthrough = 'deny'", "x", strings.Repeat("a=1\n", 9000), strings.Repeat("[", 3000), "allow = {" + strings.Repeat("a={", 3000), "\"\" = 1", "known-peers = '\\'", "allow = []"} {
+		"v1-fallback = \"\"\"\nalways\"\"\"", "deny = [\n'a', # one\n\"\\u0062\",\n]\nmax-sessions = 0x10\nclient-rate = 1_000", "\xef\xbb\xbfpassthrough = 'deny'", "x", strings.Repeat("a=1\n", 9000), strings.Repeat("[", 3000), "allow = {" + strings.Repeat("a={", 3000), "\"\" = 1", "known-peers = '\\'", "allow = []", "upstream = ['*.onion=socks5://u:p=@h:1', 'socks5://h:2']"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, content []byte) {

@@ -13,6 +13,8 @@ import (
 	"bip324proxy/socks"
 )
 
+const maxUpstreams = 100 // each connection compares its destination with all
+
 // nextUpstream matches what separates two values of --upstream: a URL may have a comma, too.
 var nextUpstream = regexp.MustCompile(`,\s*([^,@/]*=)?[A-Za-z0-9+.-]*://`)
 
@@ -32,6 +34,9 @@ func splitUpstreams(text string) (all []string) {
 func (s *Settings) checkUpstreams() error {
 	p := &s.Policy
 	p.Dialer.DialTimeout = s.ConnectTimeout
+	if len(s.upstream) > maxUpstreams {
+		return s.Invalid("upstream", fmt.Errorf("%d are too many; must be at most %d", len(s.upstream), maxUpstreams))
+	}
 	routes, err := parseAll(s.upstream, parseUpstream)
 	if err != nil {
 		return s.Invalid("upstream", err)

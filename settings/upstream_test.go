@@ -70,6 +70,7 @@ func TestUpstreams(t *testing.T) {
 func TestWrongUpstreams(t *testing.T) {
 	const tor = "socks5://127.0.0.1:9050"
 	for _, c := range []struct{ texts, want string }{
+		{strings.Repeat("*.onion="+tor+"|", 101), "102 are too many; must be at most 100"},
 		{"tor", "--upstream: the URL of the upstream proxy is invalid; write socks5://"},
 		{"*.onion", "not PATTERN=URL; write *.onion=socks5://127.0.0.1:9050"},
 		{"*.onion " + tor, "not PATTERN=URL; write *.onion=socks5://127.0.0.1:9050"},
