@@ -24,8 +24,8 @@ type Policy struct {
 	// and retries. Nil means direct connections.
 	Upstream *socks.Upstream
 
-	// Routes have upstream proxies of some destinations, which go through the first that
-	// matches instead of through Upstream.
+	// Routes are the ways to some destinations: the first that matches counts, instead of
+	// Upstream.
 	Routes []Route
 
 	// CJDNSReachable says that addresses in fc00::/8 lead to CJDNS, which encrypts.
@@ -78,7 +78,9 @@ func (s *Server) SetPolicy(p Policy) {
 	}
 	p.Routes = slices.Clone(p.Routes)
 	for i, r := range p.Routes {
-		p.Routes[i].Upstream = s.watched(r.Upstream, p.reaches)
+		if r.Upstream != nil {
+			p.Routes[i].Upstream = s.watched(r.Upstream, p.reaches)
+		}
 	}
 	s.replaced.Store(&p)
 }

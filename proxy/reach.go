@@ -38,6 +38,9 @@ func (s *Server) upstreams() (upstream *Upstream, routes []Upstream) {
 		upstream = &now
 	}
 	for _, r := range p.Routes {
+		if r.Upstream == nil {
+			continue
+		}
 		now := p.reaches[r.Upstream.String()].get()
 		now.To = r.To.String()
 		routes = append(routes, now)

@@ -7,12 +7,13 @@ import (
 	"bip324proxy/socks"
 )
 
-// Route is the upstream proxy of some destinations.
+// Route is the way to some destinations.
 type Route struct {
 	// To are the destinations. A rule about addresses is about those that clients ask for:
 	// the addresses of names are unknown before a lookup.
 	To rules.Rule
 
+	// Upstream is nil for direct connections.
 	Upstream *socks.Upstream
 }
 
@@ -30,17 +31,16 @@ func (p *Policy) RouteFor(dest socks.Addr) Route {
 // UpstreamFor returns the upstream proxy for dest, or nil if the way is direct.
 func (p *Policy) UpstreamFor(dest socks.Addr) *socks.Upstream { return p.RouteFor(dest).Upstream }
 
-// AllRoutes returns the Routes and, if there is an Upstream, the route to all others.
+// AllRoutes returns the routes that have an upstream proxy; the last is that of all other
+// destinations, if they have one.
 func (p *Policy) AllRoutes() []Route {
-	if p.Upstream == nil {
-		return p.Routes
-	}
-	return append(slices.Clone(p.Routes), Route{rules.Any, p.Upstream})
+	all := append(slices.Clone(p.Routes), Route{rules.Any, p.Upstream})
+	return slices.DeleteFunc(all, func(r Route) bool { return r.Upstream == nil })
 }
 
 // OnlyOnion reports whether .onion is reached through an upstream proxy and clearnet
 // directly. Bitcoin Core's private broadcast then shows the address of this host: it
 // connects to clearnet, too, through the proxy that has connected it to an onion peer.
 func (p *Policy) OnlyOnion() bool {
-	return p.Upstream == nil && slices.ContainsFunc(p.Routes, func(r Route) bool { return r.To.MatchesUnder(".onion") })
+	return p.Upstream == nil && slices.ContainsFunc(p.AllRoutes(), func(r Route) bool { return r.To.MatchesUnder(".onion") })
 }

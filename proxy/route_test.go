@@ -29,9 +29,9 @@ func TestRoutes(t *testing.T) {
 	tor, i2p := newUpstream(t, "tcp", "127.0.0.1:0"), newUpstream(t, "tcp", "127.0.0.1:0")
 	tor.resolve["0.0.0.0"] = netip.MustParseAddr("0.0.0.0")
 	routes := []proxy.Route{{To: rule(t, "*.onion"), Upstream: tor.Upstream}, {To: rule(t, "*.i2p"), Upstream: i2p.Upstream},
-		{To: rule(t, "192.0.2.0/24"), Upstream: i2p.Upstream}, {To: rule(t, "*:18333"), Upstream: tor.Upstream}}
+		{To: rule(t, "192.0.2.8")}, {To: rule(t, "192.0.2.0/24"), Upstream: i2p.Upstream}, {To: rule(t, "*:18333"), Upstream: tor.Upstream}}
 	e := start(t, &proxy.Server{Policy: proxy.Policy{Routes: routes, Dialer: fallback.Dialer{Mode: fallback.Overlay}}})
-	const direct = "203.0.113.1:8333"
+	const direct, exception = "203.0.113.1:8333", "192.0.2.8:8333"
 	for _, c := range []struct {
 		dest string
 		way  *fakeUpstream // nil: direct
@@ -43,6 +43,7 @@ func TestRoutes(t *testing.T) {
 		{"192.0.2.7:18333", i2p}, // the first that matches counts
 		{"203.0.113.1:18333", tor},
 		{direct, nil},
+		{exception, nil},
 	} {
 		t.Run(c.dest, func(t *testing.T) {
 			var want []asked
@@ -63,8 +64,8 @@ func TestRoutes(t *testing.T) {
 			}
 		})
 	}
-	if all := e.net.dials; !maps.Equal(all, map[string]int{direct: 1}) {
-		t.Errorf("dialled %v directly, want only %s", all, direct)
+	if all := e.net.dials; !maps.Equal(all, map[string]int{direct: 1, exception: 1}) {
+		t.Errorf("dialled %v directly, want only %s and %s", all, direct, exception)
 	}
 
 	// v1 may be spoken to .onion, since that upstream is Tor on this machine, and nowhere else.
