@@ -370,16 +370,15 @@ func sendmmsg(fd int, to *unix.RawSockaddrInet4) error {
 	return nil
 }
 
-// supervise runs dial-after under a supervisor, which never ends by itself. The ports are
-// args[0].
+// supervise runs dial-after under a supervisor.
 func supervise(args []string) error {
-	var ports Ports
-	if _, err := fmt.Sscan(args[0], &ports.TCP); err != nil {
+	s, err := New()
+	if err != nil {
 		return err
 	}
-	cmd := program("dial-after", args[1])
+	cmd := program("dial-after", args[0])
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	if _, err := Start(cmd, ports); err != nil {
+	if err := s.Start(cmd); err != nil {
 		return err
 	}
 	return cmd.Wait()
