@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+	"golang.org/x/sys/unix"
 )
 
 // TestMain runs the test binary also as the stage within the new process, and as the
@@ -36,46 +37,54 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// newSupervisor returns a Supervisor whose connections are answered with their destinations,
-// then with what arrives.
-func newSupervisor(t *testing.T) *Supervisor {
-	t.Helper()
-	s, err := New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Close)
-	if len(s.Redirected) != len(s.DNS) || len(s.DNS) != len(s.DNSStreams) {
-		t.Fatalf("%+v; IPv6 is missing in some", s.Sockets)
-	}
-	for i := range s.Redirected {
-		go accept(s.Redirected[i], func(c net.Conn) string {
-			destination, err := s.Destination(c)
-			again, _ := s.Destination(c)
-			if err != nil || again.String() != c.LocalAddr().String() {
-				return fmt.Sprintf("%v; then %v", err, again)
-			}
-			return destination.String()
-		})
-		go accept(s.DNSStreams[i], func(net.Conn) string { return "DNS" })
-		go answerDatagrams(s.DNS[i])
-	}
-	return s
+// proxy stands in for the proxy: it answers a connection with its destination, then with
+// what it receives.
+type proxy struct {
+	ports      Ports
+	supervisor chan *Supervisor
 }
 
-// accept answers connections with a line, then with what arrives.
-func accept(l net.Listener, line func(net.Conn) string) {
-	for {
-		c, err := l.Accept()
+// newProxy listens on 127.0.0.1 and ::1, on one port for TCP and one for UDP.
+func newProxy(t *testing.T) *proxy {
+	t.Helper()
+	p := &proxy{supervisor: make(chan *Supervisor, 1)}
+	for p.ports.TCP == 0 { // until a port is free for both
+		four, err := net.Listen("tcp4", "127.0.0.1:0")
 		if err != nil {
-			return
+			t.Fatal(err)
 		}
-		go func() {
-			defer c.Close()
-			fmt.Fprintln(c, line(c))
-			io.Copy(c, c)
-		}()
+		t.Cleanup(func() { four.Close() })
+		port := netip.MustParseAddrPort(four.Addr().String()).Port()
+		six, err := net.Listen("tcp6", fmt.Sprintf("[::1]:%d", port))
+		if errors.Is(err, unix.EADDRINUSE) {
+			continue
+		} else if err != nil {
+			t.Skipf("IPv6 is missing: %v", err)
+		}
+		t.Cleanup(func() { six.Close() })
+		p.ports.TCP = port
+		go p.accept(four)
+		go p.accept(six)
 	}
+	for p.ports.DNS == 0 {
+		four, err := net.ListenPacket("udp4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { four.Close() })
+		port := netip.MustParseAddrPort(four.LocalAddr().String()).Port()
+		six, err := net.ListenPacket("udp6", fmt.Sprintf("[::1]:%d", port))
+		if errors.Is(err, unix.EADDRINUSE) {
+			continue
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { six.Close() })
+		p.ports.DNS = port
+		go answerDatagrams(four)
+		go answerDatagrams(six)
+	}
+	return p
 }
 
 // answerDatagrams answers DNS queries for any name with 203.0.113.9 and 2001:db8::9, and
@@ -106,17 +115,40 @@ func answerDatagrams(c net.PacketConn) {
 	}
 }
 
+func (p *proxy) accept(l net.Listener) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer c.Close()
+			s := <-p.supervisor
+			p.supervisor <- s
+			client := netip.MustParseAddrPort(c.RemoteAddr().String())
+			destination, ok := s.Destination(client)
+			if _, again := s.Destination(client); !ok || again {
+				fmt.Fprintf(c, "known: %v, known twice: %v\n", ok, again)
+				return
+			}
+			fmt.Fprintln(c, destination)
+			io.Copy(c, c)
+		}()
+	}
+}
+
 // start starts a command under a supervisor.
-func start(t *testing.T, cmd *exec.Cmd) *Supervisor {
+func (p *proxy) start(t *testing.T, cmd *exec.Cmd) *Supervisor {
 	t.Helper()
-	s := newSupervisor(t)
-	err := s.Start(cmd)
+	s, err := Start(cmd, p.ports)
 	if unavailable := new(UnavailableError); errors.As(err, &unavailable) {
 		t.Skip(err)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
+	p.supervisor <- s
+	t.Cleanup(func() { s.Close() })
 	return s
 }
 
@@ -126,7 +158,8 @@ func output(t *testing.T, cmd *exec.Cmd) string {
 	t.Helper()
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	start(t, cmd)
+	p := newProxy(t)
+	p.start(t, cmd)
 	timer := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
 	defer timer.Stop()
 	if err := cmd.Wait(); err != nil {

@@ -4,31 +4,27 @@ package seccomp
 
 import (
 	"errors"
-	"net"
 	"net/netip"
 	"os/exec"
 	"runtime"
 )
 
 // Supervisor redirects the sockets of a command.
-type Supervisor struct{ Sockets }
+type Supervisor struct{}
 
-// New returns an UnavailableError: seccomp exists only on Linux.
-func New() (*Supervisor, error) { return nil, unavailable() }
+// Start returns an UnavailableError: seccomp exists only on Linux.
+func Start(*exec.Cmd, Ports) (*Supervisor, error) { return nil, unavailable() }
 
-// Start returns an UnavailableError.
-func (s *Supervisor) Start(*exec.Cmd) error { return unavailable() }
+// Exec returns an UnavailableError: seccomp exists only on Linux.
+func Exec([]string) error { return unavailable() }
 
-// Destination returns an UnavailableError.
-func (s *Supervisor) Destination(net.Conn) (netip.AddrPort, error) {
-	return netip.AddrPort{}, unavailable()
+// Destination reports false.
+func (s *Supervisor) Destination(netip.AddrPort) (netip.AddrPort, bool) {
+	return netip.AddrPort{}, false
 }
 
-// Close does nothing.
-func (s *Supervisor) Close() {}
-
-// Exec returns an UnavailableError.
-func Exec([]string) error { return unavailable() }
+// Close returns nil.
+func (s *Supervisor) Close() error { return nil }
 
 func unavailable() error {
 	return &UnavailableError{runtime.GOOS + "/" + runtime.GOARCH, errors.ErrUnsupported}

@@ -370,15 +370,16 @@ func sendmmsg(fd int, to *unix.RawSockaddrInet4) error {
 	return nil
 }
 
-// supervise runs dial-after under a supervisor.
+// supervise runs dial-after under a supervisor, which never ends by itself. The ports are
+// args[0].
 func supervise(args []string) error {
-	s, err := New()
-	if err != nil {
+	var ports Ports
+	if _, err := fmt.Sscan(args[0], &ports.TCP); err != nil {
 		return err
 	}
-	cmd := program("dial-after", args[0])
+	cmd := program("dial-after", args[1])
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	if err := s.Start(cmd); err != nil {
+	if _, err := Start(cmd, ports); err != nil {
 		return err
 	}
 	return cmd.Wait()

@@ -22,8 +22,8 @@ import (
 
 // A connection of a program in Go arrives with its destination.
 func TestRedirect(t *testing.T) {
-	const want = "203.0.113.7:8333\n[2001:db8::7]:18444\nDNS\nDNS\nDNS"
-	got := output(t, program("dial", "203.0.113.7:8333", "[2001:db8::7]:18444", "203.0.113.7:53", "[2001:db8::7]:53", "127.0.0.1:53"))
+	const want = "203.0.113.7:8333\n[2001:db8::7]:18444\n203.0.113.7:53\n127.0.0.1:53"
+	got := output(t, program("dial", "203.0.113.7:8333", "[2001:db8::7]:18444", "203.0.113.7:53", "127.0.0.1:53"))
 	if got != want {
 		t.Errorf("the proxy saw\n%s\nwant\n%s", got, want)
 	}
@@ -88,7 +88,7 @@ func TestFullQueueHoldsUpNone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	supervisor := start(t, cmd)
+	supervisor := newProxy(t).start(t, cmd)
 	for len(supervisor.blocking) == 0 {
 		runtime.Gosched()
 	}
@@ -178,16 +178,6 @@ sendmmsg with an address: ENETUNREACH`, "LOCAL", local)
 	}
 }
 
-// A connection to the listener that the command did not make has no other destination.
-func TestNotRedirected(t *testing.T) {
-	s := newSupervisor(t)
-	for _, l := range s.Redirected {
-		if line, err := firstLine(l.Addr().String()); line != l.Addr().String() {
-			t.Errorf("%q, %v; want %s", line, err, l.Addr())
-		}
-	}
-}
-
 // Names are looked up through the proxy, whatever the system's DNS server is.
 func TestLookup(t *testing.T) {
 	if got := output(t, program("lookup", "node.example.")); got != "[203.0.113.9 2001:db8::9]" {
@@ -198,7 +188,7 @@ func TestLookup(t *testing.T) {
 // Where the supervisor may not trace the command, an error says what to allow, and the
 // command does not start.
 func TestUntraceable(t *testing.T) {
-	out, err := program("untraceable", "127.0.0.1:1").Output()
+	out, err := program("untraceable", "1", "127.0.0.1:1").Output()
 	if err == nil || !strings.Contains(string(out), "pidfd_getfd") || !strings.Contains(string(out), "--cap-add SYS_PTRACE") ||
 		strings.Contains(string(out), "ready") {
 		t.Errorf("%q, %v", out, err)
@@ -212,7 +202,8 @@ func TestKilledSupervisor(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	cmd := program("supervise", l.Addr().String()) // even a connection to loopback
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	cmd := program("supervise", port, l.Addr().String()) // even a connection to loopback
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -257,11 +248,11 @@ func TestStartErrors(t *testing.T) {
 		script:                        unix.ENOEXEC,
 		"no-such-command":             exec.ErrNotFound,
 	} {
-		err := newSupervisor(t).Start(exec.Command(path))
+		s, err := Start(exec.Command(path), Ports{TCP: 1})
 		if unavailable := new(UnavailableError); errors.As(err, &unavailable) {
 			t.Skip(err)
 		}
-		if !errors.Is(err, want) || !strings.Contains(err.Error(), path) {
+		if s != nil || !errors.Is(err, want) || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: %v; want %v", path, err, want)
 		}
 	}
@@ -270,6 +261,7 @@ func TestStartErrors(t *testing.T) {
 // The command has the process's id, its arguments, environment, descriptors and exit code.
 func TestCommandIsUntouched(t *testing.T) {
 	needsNative(t)
+	p := newProxy(t)
 	results := make(map[bool]string)
 	for _, supervised := range []bool{false, true} {
 		r, w, err := os.Pipe()
@@ -280,7 +272,7 @@ func TestCommandIsUntouched(t *testing.T) {
 		cmd.Env = append(os.Environ(), "NAME=value")
 		cmd.ExtraFiles = []*os.File{w}
 		if supervised {
-			start(t, cmd)
+			p.start(t, cmd)
 		} else if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}

@@ -1,11 +1,11 @@
 // Package seccomp runs a command whose own sockets it redirects: TCP to a listener on
-// loopback, DNS to a server on loopback. It needs no user namespace. The kernel
+// loopback, DNS over UDP to a server on loopback. It needs no user namespace. The kernel
 // suspends the command's calls to connect(2) and its like and asks this process
 // (SECCOMP_RET_USER_NOTIF), which connects a duplicate of the socket.
 //
 // What the command may do:
-//   - TCP and MPTCP: a connection to loopback is made as it is; every other one is
-//     redirected, and so is one to port 53 of any address. TCP Fast Open is refused.
+//   - TCP and MPTCP: a connection to loopback is made as it is, except to port 53; every
+//     other one is redirected. TCP Fast Open is refused.
 //   - UDP: connect(2) to port 53 of any address is redirected; loopback is left as it is;
 //     everything else is ENETUNREACH. So is a datagram that names an address outside
 //     loopback or port 53: resolvers that do not connect their sockets, such as musl's,
@@ -37,19 +37,17 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 )
 
 // Stage is the first argument with which Start runs this program again, inside the new
 // process. The program must then call Exec with the arguments that follow.
 const Stage = "seccomp-exec"
 
-// Sockets are where the command's connections and queries arrive: at 127.0.0.1 and, if the
-// system has IPv6, at ::1. The caller serves and closes them.
-type Sockets struct {
-	Redirected []net.Listener // TCP; see Supervisor.Destination
-	DNS        []*net.UDPConn // UDP to port 53 of any address
-	DNSStreams []net.Listener // TCP to port 53 of any address
+// Ports are the ports on loopback to which a command's sockets are redirected: 127.0.0.1
+// for IPv4, ::1 for IPv6. A zero DNS refuses DNS over UDP.
+type Ports struct {
+	TCP uint16
+	DNS uint16
 }
 
 // UnavailableError reports that the system does not allow sockets to be redirected; the

@@ -29,19 +29,19 @@ const (
 	reportExec                // the command could not be executed, with this errno
 )
 
-// Start starts cmd with the sockets of its process and of all descendants redirected, once
-// per Supervisor. The caller calls cmd.Wait as after cmd.Start, and Close once no descendant
-// is to connect any more; a descendant that this process may not trace, such as a daemon
-// whose parent has ended (unless this process is a subreaper), cannot connect. An
-// UnavailableError says that the system does not allow it; a fs.PathError or cmd.Err, that
-// the command cannot be executed.
-func (s *Supervisor) Start(cmd *exec.Cmd) error {
+// Start starts cmd with the sockets of its process and of all descendants redirected to
+// ports. The caller calls cmd.Wait as after cmd.Start, and Close once no descendant is to
+// connect any more; a descendant that this process may not trace, such as a daemon whose
+// parent has ended (unless this process is a subreaper), cannot connect. An
+// UnavailableError says that the system does not allow it; a fs.PathError or cmd.Err,
+// that there is no such command.
+func Start(cmd *exec.Cmd, ports Ports) (*Supervisor, error) {
 	if cmd.Err != nil {
-		return cmd.Err
+		return nil, cmd.Err
 	}
 	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	unix.SetNonblock(ends[0], true)
 	reports, inherited := os.NewFile(uintptr(ends[0]), "reports"), os.NewFile(uintptr(ends[1]), "reports")
@@ -55,18 +55,16 @@ func (s *Supervisor) Start(cmd *exec.Cmd) error {
 	cmd.Args = append([]string{os.Args[0], Stage, fd, path}, cmd.Args...)
 	cmd.Path = "/proc/self/exe"
 	if err := cmd.Start(); err != nil {
-		return err
+		return nil, err
 	}
 	inherited.Close()
 	listener, err := awaitExec(cmd.Process.Pid, reports, path)
 	if err != nil {
 		cmd.Process.Kill()
 		cmd.Wait()
-		return err
+		return nil, err
 	}
-	s.listener = listener
-	go s.serve()
-	return nil
+	return newSupervisor(listener, ports), nil
 }
 
 // awaitExec returns the filter's listener of the process pid once it executes the command.

@@ -4,7 +4,6 @@ package seccomp
 
 import (
 	"math"
-	"net"
 	"net/netip"
 	"os"
 	"strconv"
@@ -18,9 +17,8 @@ import (
 
 // Supervisor redirects the sockets of a command.
 type Supervisor struct {
-	Sockets
-	ports    ports
-	listener *os.File // of the calls; nil until a command has started
+	ports    Ports
+	listener *os.File
 	ended    chan struct{}
 	blocking chan struct{} // a semaphore: connections that are waited for in goroutines
 
@@ -54,45 +52,34 @@ type response struct {
 	flags uint32
 }
 
-// New returns a Supervisor with open sockets and no command.
-func New() (*Supervisor, error) {
+func newSupervisor(listener *os.File, ports Ports) *Supervisor {
 	s := &Supervisor{
+		ports: ports, listener: listener,
 		ended: make(chan struct{}), blocking: make(chan struct{}, maxBlocking),
 		destinations: make(map[netip.AddrPort]netip.AddrPort),
 		interrupted:  make(map[uint64]string),
 	}
-	if err := s.open(); err != nil {
-		s.Sockets.close()
-		return nil, err
-	}
-	return s, nil
+	go s.serve()
+	return s
 }
 
-// Destination returns where a connection that one of Redirected accepted was meant to go,
-// and forgets it. If the command did not make it, that is its local address.
-func (s *Supervisor) Destination(conn net.Conn) (netip.AddrPort, error) {
-	from, err := netip.ParseAddrPort(conn.RemoteAddr().String())
-	if err != nil {
-		return netip.AddrPort{}, err
-	}
-	from = unmap(from)
-	s.mu.Lock() // connectTo holds it, so a connection that was accepted is known
+// Destination returns the address to which the command meant to connect the socket whose
+// address is client, as a connection accepted on Ports.TCP shows it, and forgets it.
+func (s *Supervisor) Destination(client netip.AddrPort) (netip.AddrPort, bool) {
+	client = unmap(client)
+	s.mu.Lock() // connect holds it, so a connection that was accepted is known
 	defer s.mu.Unlock()
-	if destination, ok := s.destinations[from]; ok {
-		delete(s.destinations, from)
-		return destination, nil
-	}
-	local, err := netip.ParseAddrPort(conn.LocalAddr().String())
-	return unmap(local), err
+	destination, ok := s.destinations[client]
+	delete(s.destinations, client)
+	return destination, ok
 }
 
-// Close closes the sockets and stops redirecting: from now on the command cannot connect.
-func (s *Supervisor) Close() {
-	s.Sockets.close()
-	if s.listener != nil {
-		s.listener.Close()
-		<-s.ended
-	}
+// Close stops redirecting: from now on the command cannot connect. It waits until no call
+// is being handled but those that wait for a connection to loopback.
+func (s *Supervisor) Close() error {
+	err := s.listener.Close()
+	<-s.ended
+	return err
 }
 
 // serve handles calls, one after the other, until Close or until no process is left.
