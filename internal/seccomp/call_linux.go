@@ -165,10 +165,10 @@ func (s *Supervisor) redirect(sock socket, asked sockaddr) (to sockaddr, destina
 		return nil, destination, unix.ENETUNREACH
 	case isLocal(addr):
 		return asked, destination, 0
-	case sock.stream():
-		return asked.onLoopback(s.ports.TCP), addr, 0
 	case addr.Port() == dnsPort && s.ports.DNS != 0:
 		return asked.onLoopback(s.ports.DNS), destination, 0
+	case sock.stream():
+		return asked.onLoopback(s.ports.TCP), addr, 0
 	}
 	return nil, destination, unix.ENETUNREACH
 }

@@ -44,47 +44,81 @@ type proxy struct {
 	supervisor chan *Supervisor
 }
 
-// newProxy listens on 127.0.0.1 and ::1, on one port for TCP and one for UDP.
+// newProxy listens on 127.0.0.1 and ::1.
 func newProxy(t *testing.T) *proxy {
 	t.Helper()
 	p := &proxy{supervisor: make(chan *Supervisor, 1)}
-	for p.ports.TCP == 0 { // until a port is free for both
-		four, err := net.Listen("tcp4", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { four.Close() })
-		port := netip.MustParseAddrPort(four.Addr().String()).Port()
-		six, err := net.Listen("tcp6", fmt.Sprintf("[::1]:%d", port))
-		if errors.Is(err, unix.EADDRINUSE) {
-			continue
-		} else if err != nil {
-			t.Skipf("IPv6 is missing: %v", err)
-		}
-		t.Cleanup(func() { six.Close() })
-		p.ports.TCP = port
-		go p.accept(four)
-		go p.accept(six)
+	var redirected, streams []net.Listener
+	var datagrams []net.PacketConn
+	for redirected == nil {
+		p.ports.TCP, redirected = listenOnLoopback(t)
 	}
-	for p.ports.DNS == 0 {
-		four, err := net.ListenPacket("udp4", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
+	for datagrams == nil {
+		p.ports.DNS, streams = listenOnLoopback(t)
+		for _, l := range streams {
+			c, err := net.ListenPacket("udp", l.Addr().String())
+			if errors.Is(err, unix.EADDRINUSE) {
+				datagrams = nil
+				break
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { c.Close() })
+			datagrams = append(datagrams, c)
 		}
-		t.Cleanup(func() { four.Close() })
-		port := netip.MustParseAddrPort(four.LocalAddr().String()).Port()
-		six, err := net.ListenPacket("udp6", fmt.Sprintf("[::1]:%d", port))
-		if errors.Is(err, unix.EADDRINUSE) {
-			continue
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { six.Close() })
-		p.ports.DNS = port
-		go answerDatagrams(four)
-		go answerDatagrams(six)
+	}
+	for i := range redirected {
+		go accept(redirected[i], p.destination)
+		go accept(streams[i], func(net.Conn) string { return "DNS" })
+		go answerDatagrams(datagrams[i])
 	}
 	return p
+}
+
+// listenOnLoopback listens on a port that is free at 127.0.0.1 and ::1, or returns none.
+func listenOnLoopback(t *testing.T) (port uint16, listeners []net.Listener) {
+	t.Helper()
+	four, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { four.Close() })
+	port = netip.MustParseAddrPort(four.Addr().String()).Port()
+	six, err := net.Listen("tcp6", fmt.Sprintf("[::1]:%d", port))
+	if errors.Is(err, unix.EADDRINUSE) {
+		return 0, nil
+	} else if err != nil {
+		t.Skipf("IPv6 is missing: %v", err)
+	}
+	t.Cleanup(func() { six.Close() })
+	return port, []net.Listener{four, six}
+}
+
+// accept answers connections with a line, then with what arrives.
+func accept(l net.Listener, line func(net.Conn) string) {
+	for {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer c.Close()
+			fmt.Fprintln(c, line(c))
+			io.Copy(c, c)
+		}()
+	}
+}
+
+// destination returns where the command meant to go.
+func (p *proxy) destination(c net.Conn) string {
+	s := <-p.supervisor
+	p.supervisor <- s
+	client := netip.MustParseAddrPort(c.RemoteAddr().String())
+	destination, ok := s.Destination(client)
+	if _, again := s.Destination(client); !ok || again {
+		return fmt.Sprintf("known: %v, known twice: %v", ok, again)
+	}
+	return destination.String()
 }
 
 // answerDatagrams answers DNS queries for any name with 203.0.113.9 and 2001:db8::9, and
@@ -112,28 +146,6 @@ func answerDatagrams(c net.PacketConn) {
 			answer, _ = m.Pack()
 		}
 		c.WriteTo(answer, from)
-	}
-}
-
-func (p *proxy) accept(l net.Listener) {
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			return
-		}
-		go func() {
-			defer c.Close()
-			s := <-p.supervisor
-			p.supervisor <- s
-			client := netip.MustParseAddrPort(c.RemoteAddr().String())
-			destination, ok := s.Destination(client)
-			if _, again := s.Destination(client); !ok || again {
-				fmt.Fprintf(c, "known: %v, known twice: %v\n", ok, again)
-				return
-			}
-			fmt.Fprintln(c, destination)
-			io.Copy(c, c)
-		}()
 	}
 }
 

@@ -22,8 +22,8 @@ import (
 
 // A connection of a program in Go arrives with its destination.
 func TestRedirect(t *testing.T) {
-	const want = "203.0.113.7:8333\n[2001:db8::7]:18444\n203.0.113.7:53\n127.0.0.1:53"
-	got := output(t, program("dial", "203.0.113.7:8333", "[2001:db8::7]:18444", "203.0.113.7:53", "127.0.0.1:53"))
+	const want = "203.0.113.7:8333\n[2001:db8::7]:18444\nDNS\nDNS\nDNS"
+	got := output(t, program("dial", "203.0.113.7:8333", "[2001:db8::7]:18444", "203.0.113.7:53", "[2001:db8::7]:53", "127.0.0.1:53"))
 	if got != want {
 		t.Errorf("the proxy saw\n%s\nwant\n%s", got, want)
 	}
@@ -176,6 +176,23 @@ sendmmsg with an address: ENETUNREACH`, "LOCAL", local)
 	if got := output(t, program("datagrams", local)); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
+}
+
+// A connection to the listener that the command did not make has no destination.
+func TestNotRedirected(t *testing.T) {
+	cmd := program("dial-after", "203.0.113.7:8333")
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newProxy(t)
+	p.start(t, cmd)
+	line, err := firstLine(fmt.Sprintf("127.0.0.1:%d", p.ports.TCP))
+	if line != "known: false, known twice: false" {
+		t.Errorf("%q, %v", line, err)
+	}
+	stdin.Close()
+	cmd.Wait()
 }
 
 // Names are looked up through the proxy, whatever the system's DNS server is.

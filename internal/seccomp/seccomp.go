@@ -1,15 +1,16 @@
 // Package seccomp runs a command whose own sockets it redirects: TCP to a listener on
-// loopback, DNS over UDP to a server on loopback. It needs no user namespace. The kernel
-// suspends the command's calls to connect(2) and its like and asks this process
-// (SECCOMP_RET_USER_NOTIF), which connects a duplicate of the socket.
+// loopback, DNS to a server on loopback. It needs no user namespace. The kernel suspends the
+// command's calls to connect(2) and its like and asks this process (SECCOMP_RET_USER_NOTIF),
+// which connects a duplicate of the socket.
 //
 // What the command may do:
-//   - TCP and MPTCP: a connection to loopback is made as it is, except to port 53; every
-//     other one is redirected. TCP Fast Open is refused.
+//   - TCP and MPTCP: a connection to loopback is made as it is; every other one is
+//     redirected, and so is one to port 53 of any address, to the DNS server. TCP Fast Open
+//     is refused.
 //   - UDP: connect(2) to port 53 of any address is redirected; loopback is left as it is;
-//     everything else is ENETUNREACH. So is a datagram that names an address outside
-//     loopback or port 53: resolvers that do not connect their sockets, such as musl's,
-//     get no answer.
+//     everything else is ENETUNREACH. So is a datagram that names its address, unless
+//     sendto(2) sends it to another port of loopback: resolvers that do not connect their
+//     sockets, such as musl's, get no answer.
 //   - Unix sockets: anything but the system's resolvers (systemd-resolved, nscd, Avahi),
 //     which look names up outside. Netlink sockets, bind(2) and listen(2): anything.
 //   - Raw, packet, ping, SCTP and vsock sockets: EPERM. io_uring: ENOSYS. A program for
@@ -44,7 +45,8 @@ import (
 const Stage = "seccomp-exec"
 
 // Ports are the ports on loopback to which a command's sockets are redirected: 127.0.0.1
-// for IPv4, ::1 for IPv6. A zero DNS refuses DNS over UDP.
+// for IPv4, ::1 for IPv6. DNS is that of port 53, by UDP and TCP. A zero DNS refuses DNS over
+// UDP, and redirects that over TCP like the rest.
 type Ports struct {
 	TCP uint16
 	DNS uint16
