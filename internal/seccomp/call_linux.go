@@ -116,14 +116,12 @@ func (s *Supervisor) connect(c *call, sock socket, args arguments) (kept bool) {
 		c.answer(0, errno)
 		return false
 	}
-	finish := func(errno unix.Errno) { s.finish(c, sock.cookie(), string(asked), errno) }
-
 	flags, err := unix.FcntlInt(uintptr(sock), unix.F_GETFL, 0)
 	blocks := err == nil && flags&unix.O_NONBLOCK == 0
 	if blocks { // this process handles other calls meanwhile
 		unix.FcntlInt(uintptr(sock), unix.F_SETFL, flags|unix.O_NONBLOCK)
 	}
-	errno = s.connectTo(sock, to, destination)
+	errno = s.connectTo(sock, to, asked, destination)
 	if blocks {
 		if errno == unix.EINPROGRESS { // on loopback it is connected by now
 			errno = sock.connect(to)
@@ -131,13 +129,13 @@ func (s *Supervisor) connect(c *call, sock socket, args arguments) (kept bool) {
 		unix.FcntlInt(uintptr(sock), unix.F_SETFL, flags)
 	}
 	if !blocks || errno != unix.EALREADY && errno != unix.EINPROGRESS {
-		finish(errno)
+		s.finish(c, sock, asked, errno)
 		return false
 	}
 	select {
 	case s.blocking <- struct{}{}:
 	default:
-		finish(unix.EAGAIN)
+		s.finish(c, sock, asked, unix.EAGAIN)
 		return false
 	}
 	go func() { // a listener on loopback whose queue is full
@@ -145,7 +143,7 @@ func (s *Supervisor) connect(c *call, sock socket, args arguments) (kept bool) {
 		for errno == unix.EINTR {
 			errno = sock.connect(to)
 		}
-		finish(errno)
+		s.finish(c, sock, asked, errno)
 		sock.close()
 		<-s.blocking
 	}()
@@ -182,25 +180,30 @@ func isLocal(addr netip.AddrPort) bool {
 }
 
 // connectTo connects a socket and records where the connection was meant to go.
-func (s *Supervisor) connectTo(sock socket, to sockaddr, destination netip.AddrPort) unix.Errno {
+func (s *Supervisor) connectTo(sock socket, to, asked sockaddr, destination netip.AddrPort) unix.Errno {
 	s.mu.Lock() // until recorded, Destination waits
 	defer s.mu.Unlock()
 	errno := sock.connect(to)
-	if destination.IsValid() && (errno == 0 || errno == unix.EINPROGRESS) {
-		if local, ok := sock.local(); ok {
-			s.destinations[local] = destination
-		}
+	if errno != 0 && errno != unix.EINPROGRESS {
+		return errno
+	}
+	if len(s.unanswered) >= maxUnanswered {
+		clear(s.unanswered)
+	}
+	s.unanswered[sock.cookie()] = string(asked)
+	if local, ok := sock.local(); ok && destination.IsValid() {
+		s.destinations[local] = destination
 	}
 	return errno
 }
 
-// finish answers a connect(2). If a signal has interrupted the thread, the program will
-// repeat the call or be told EINTR, though the socket is connected: the repetition then
-// succeeds.
-func (s *Supervisor) finish(c *call, cookie uint64, asked string, errno unix.Errno) {
+// finish answers a connect(2). If a signal interrupted an earlier one, which has connected the
+// socket nevertheless, this one repeats it and succeeds.
+func (s *Supervisor) finish(c *call, sock socket, asked sockaddr, errno unix.Errno) {
+	cookie := sock.cookie()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.interrupted[cookie] == asked {
+	if s.unanswered[cookie] == string(asked) {
 		switch errno {
 		case unix.EISCONN:
 			errno = 0
@@ -208,12 +211,8 @@ func (s *Supervisor) finish(c *call, cookie uint64, asked string, errno unix.Err
 			errno = unix.EINPROGRESS
 		}
 	}
-	delete(s.interrupted, cookie)
-	if !c.answer(0, errno) && (errno == 0 || errno == unix.EINPROGRESS) {
-		if len(s.interrupted) >= maxInterrupted {
-			clear(s.interrupted)
-		}
-		s.interrupted[cookie] = asked
+	if c.answer(0, errno) {
+		delete(s.unanswered, cookie)
 	}
 }
 

@@ -31,7 +31,8 @@
 // The command notices: getpeername(2) returns a loopback address, connect(2) succeeds
 // before the peer is dialled, and set-user-ID programs gain no privileges. If a signal
 // interrupts connect(2) with EINTR before this process has seen the call, the socket is
-// not connected; without a supervisor the kernel would go on connecting.
+// not connected; without a supervisor the kernel would go on connecting. Before Linux 5.19 a
+// signal can interrupt it later, too: the repeated call then fails with EISCONN at worst.
 package seccomp
 
 import (

@@ -24,14 +24,14 @@ type Supervisor struct {
 
 	mu           sync.Mutex
 	destinations map[netip.AddrPort]netip.AddrPort // by the address that the listener on loopback sees
-	interrupted  map[uint64]string                 // by socket: where it was connected to when a signal came
+	unanswered   map[uint64]string                 // by socket: what it was connected to for a call without an answer yet
 }
 
-// Connections that are waited for are to loopback: each takes a thread. What is
-// remembered about interrupted ones is small, and of use only for an instant.
+// Connections that are waited for are to loopback: each takes a thread. Calls remain without
+// an answer when a signal interrupts them, and matter only until they are repeated.
 const (
-	maxBlocking    = 256
-	maxInterrupted = 1024
+	maxBlocking   = 256
+	maxUnanswered = 4096
 )
 
 // notification is struct seccomp_notif.
@@ -57,7 +57,7 @@ func newSupervisor(listener *os.File, ports Ports) *Supervisor {
 		ports: ports, listener: listener,
 		ended: make(chan struct{}), blocking: make(chan struct{}, maxBlocking),
 		destinations: make(map[netip.AddrPort]netip.AddrPort),
-		interrupted:  make(map[uint64]string),
+		unanswered:   make(map[uint64]string),
 	}
 	go s.serve()
 	return s
