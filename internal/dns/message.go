@@ -1,7 +1,6 @@
 package dns
 
 import (
-	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -110,36 +109,36 @@ func (q *query) parseRest(p *dnsmessage.Parser) error {
 	}
 }
 
-// reply returns the reply to q, or nil if ctx has ended.
-func (s *Server) reply(ctx context.Context, q *query, limit int) []byte {
-	var ips []netip.Addr
-	rcode := q.rcode
-	if t := q.question.Type; rcode == dnsmessage.RCodeSuccess && (t == dnsmessage.TypeA || t == dnsmessage.TypeAAAA) {
-		all, err := s.addresses(ctx, strings.ToLower(strings.TrimSuffix(q.question.Name.String(), ".")))
-		if ctx.Err() != nil {
-			return nil
-		}
-		rcode = rcodeOf(err)
-		for _, ip := range all {
-			if ip = ip.Unmap(); ip.Is4() == (t == dnsmessage.TypeA) && ip.Zone() == "" {
-				ips = append(ips, ip)
-			}
-		}
+// answer calls send with the reply to q, at once or after a lookup. It returns false, and does
+// not call it, if too many queries wait for lookups.
+func (s *Server) answer(q *query, limit int, send func(reply []byte)) bool {
+	kind, name := q.question.Type, strings.ToLower(strings.TrimSuffix(q.question.Name.String(), "."))
+	switch {
+	case q.rcode != dnsmessage.RCodeSuccess, kind != dnsmessage.TypeA && kind != dnsmessage.TypeAAAA, name == "": // the root has no address
+		send(q.build(q.rcode, nil, limit))
+		return true
+	case dial.IsLocalhost(name):
+		send(q.build(dnsmessage.RCodeSuccess, q.family(loopback), limit))
+		return true
+	case !isHostName(name):
+		send(q.build(dnsmessage.RCodeNameError, nil, limit))
+		return true
 	}
-	return q.build(rcode, ips, limit)
+	return s.answers.get(name, s.Lookup, func(ips []netip.Addr, err error) {
+		send(q.build(rcodeOf(err), q.family(ips), limit))
+	})
 }
 
-// addresses returns the addresses of name.
-func (s *Server) addresses(ctx context.Context, name string) ([]netip.Addr, error) {
-	switch {
-	case dial.IsLocalhost(name):
-		return []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}, nil
-	case name == "": // the root has no address
-		return nil, nil
-	case !isHostName(name):
-		return nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
+var loopback = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
+
+// family returns those of ips that q asks for.
+func (q *query) family(ips []netip.Addr) (some []netip.Addr) {
+	for _, ip := range ips {
+		if ip = ip.Unmap(); ip.Is4() == (q.question.Type == dnsmessage.TypeA) && ip.Zone() == "" {
+			some = append(some, ip)
+		}
 	}
-	return s.answers.get(ctx, name, s.Lookup)
+	return some
 }
 
 // isHostName reports whether name can be a host's. No top-level domain is a number: "127.1" is

@@ -74,6 +74,16 @@ func edns(size int, version byte) dnsmessage.Resource {
 	}
 }
 
+// answerNow returns the reply to q.
+func answerNow(t testing.TB, s *Server, q *query, limit int) []byte {
+	t.Helper()
+	replies := make(chan []byte, 1)
+	if !s.answer(q, limit, func(reply []byte) { replies <- reply }) {
+		t.Fatal("too many queries wait")
+	}
+	return <-replies
+}
+
 // addresses returns the addresses in a reply, and checks the form of their records.
 func addresses(t testing.TB, m *dnsmessage.Message) (ips []string) {
 	t.Helper()
@@ -105,7 +115,6 @@ func unpack(t testing.TB, reply []byte) *dnsmessage.Message {
 
 func TestReplies(t *testing.T) {
 	s := &Server{Lookup: world}
-	s.setup()
 	const a, aaaa = dnsmessage.TypeA, dnsmessage.TypeAAAA
 	for _, c := range []struct {
 		name string
@@ -141,7 +150,7 @@ func TestReplies(t *testing.T) {
 		{"1.2.0.192.in-addr.arpa.", dnsmessage.TypePTR, 0, ""},
 	} {
 		for _, opt := range []bool{false, true} {
-			m := unpack(t, s.reply(t.Context(), parse(question(t, c.name, c.kind, func(m *dnsmessage.Message) {
+			m := unpack(t, answerNow(t, s, parse(question(t, c.name, c.kind, func(m *dnsmessage.Message) {
 				if opt {
 					m.Additionals = append(m.Additionals, edns(4096, 0))
 				}
@@ -167,7 +176,6 @@ func TestOtherMessages(t *testing.T) {
 		t.Errorf("lookup of %s", name)
 		return nil, nil
 	}}
-	s.setup()
 	plain := question(t, "both.example.", dnsmessage.TypeA, nil)
 	changed := func(change func(*dnsmessage.Message)) []byte {
 		return question(t, "both.example.", dnsmessage.TypeA, change)
@@ -198,7 +206,7 @@ func TestOtherMessages(t *testing.T) {
 			}
 			continue
 		}
-		m := unpack(t, s.reply(t.Context(), q, q.limit()))
+		m := unpack(t, answerNow(t, s, q, q.limit()))
 		code := m.RCode
 		for _, r := range m.Additionals {
 			code = r.Header.ExtendedRCode(code)
@@ -212,14 +220,13 @@ func TestOtherMessages(t *testing.T) {
 // A reply has at most the size that the client accepts, and says if addresses are missing.
 func TestTruncation(t *testing.T) {
 	s := &Server{Lookup: world}
-	s.setup()
 	for _, c := range []struct{ size, limit int }{{0, 512}, {100, 512}, {512, 512}, {1000, 1000}, {1232, 1232}, {4096, 1232}, {65535, 1232}} {
 		q := parse(question(t, "many.example.", dnsmessage.TypeA, func(m *dnsmessage.Message) {
 			if c.size > 0 {
 				m.Additionals = append(m.Additionals, edns(c.size, 0))
 			}
 		}))
-		reply := s.reply(t.Context(), q, q.limit())
+		reply := answerNow(t, s, q, q.limit())
 		m := unpack(t, reply)
 		if !m.Truncated || len(reply) > c.limit || len(reply) < c.limit-16 {
 			t.Errorf("EDNS %d: %d bytes, truncated %v; want up to %d", c.size, len(reply), m.Truncated, c.limit)
@@ -230,7 +237,7 @@ func TestTruncation(t *testing.T) {
 			}
 		}
 	}
-	reply := s.reply(t.Context(), parse(question(t, "many.example.", dnsmessage.TypeA, nil)), maxTCP)
+	reply := answerNow(t, s, parse(question(t, "many.example.", dnsmessage.TypeA, nil)), maxTCP)
 	if m := unpack(t, reply); !m.Truncated || len(reply) > maxTCP || len(m.Answers) < 4000 {
 		t.Errorf("by TCP: %d bytes, %d addresses", len(reply), len(m.Answers))
 	}
@@ -252,13 +259,12 @@ func FuzzDNS(f *testing.F) {
 			}
 			return world(ctx, "many.example")
 		}}
-		s.setup()
 		q := parse(message)
 		if q == nil {
 			return
 		}
 		for _, limit := range []int{q.limit(), maxTCP} {
-			reply := s.reply(t.Context(), q, limit)
+			reply := answerNow(t, s, q, limit)
 			if reply == nil || len(reply) > limit {
 				t.Errorf("reply of %d bytes, want up to %d", len(reply), limit)
 			}

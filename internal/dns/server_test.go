@@ -165,14 +165,16 @@ func TestServeConn(t *testing.T) {
 func TestServeConnCanceled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
 		conn := startConn(t, ctx, &Server{Lookup: func(ctx context.Context, _ string) ([]netip.Addr, error) {
-			<-ctx.Done()
+			<-ended
 			return nil, ctx.Err()
 		}})
 		ask(t, conn, question(t, "both.example.", dnsmessage.TypeA, nil))
 		synctest.Wait()
 		cancel()
 		wantEnd(t, conn)
+		close(ended)
 	})
 }
 
