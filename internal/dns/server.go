@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	maxQuery      = 4096 // bytes; a name has at most 255
-	maxConns      = 256  // TCP connections at a time
+	maxQuery      = 4096             // bytes; a name has at most 255
+	maxConns      = 256              // TCP connections at a time
 	receiveBuffer = 4 << 20          // bytes
 	ioTimeout     = 10 * time.Second // for the next query of a TCP connection, and for a reply to it
 )
