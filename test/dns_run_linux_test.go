@@ -159,6 +159,37 @@ func TestRunNames(t *testing.T) {
 	}
 }
 
+// Under "run", the proxy answers for every DNS server, by UDP and TCP.
+func TestRunDNSServers(t *testing.T) {
+	t.Parallel()
+	if !namespace(t) {
+		return
+	}
+	if _, err := exec.LookPath("python3"); err != nil {
+		notRun(t, "python3 is missing")
+	}
+	useFile(t, "/etc/nsswitch.conf", "hosts: files dns\n")
+	useNameservers(t, "127.0.0.53")
+	serveZone(t, map[string][]string{"a.example.": {"203.0.113.7"}})
+	const client = `
+import socket, struct
+query = struct.pack(">6H", 7, 0x100, 1, 0, 0, 0) + b"\1a\7example\0\0\1\0\1"
+for ip in "8.8.8.8", "198.18.0.1", "127.0.0.1", "127.0.0.53", "2001:4860:4860::8888", "::1", "::ffff:8.8.8.8":
+    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+    for kind in socket.SOCK_DGRAM, socket.SOCK_STREAM:
+        s = socket.socket(family, kind)
+        s.settimeout(60)
+        s.connect((ip, 53)) # so that an answer from another address is none
+        s.sendall(query if kind == socket.SOCK_DGRAM else struct.pack(">H", len(query)) + query)
+        answer = s.recv(1000)
+        assert answer.endswith(socket.inet_aton("203.0.113.7")), (ip, kind, answer)
+        s.close()
+`
+	if code, _ := runGuest(t, []string{"--log-level", "debug"}, []string{"python3", "-c", client}); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
 // Under "run", a program without SOCKS reaches names that only an upstream proxy resolves.
 func TestRunOnionName(t *testing.T) {
 	t.Parallel()

@@ -1,12 +1,14 @@
 package dns
 
 import (
+	"errors"
 	"net"
 
 	"golang.org/x/sys/unix"
 )
 
-// receiveAsked makes the system tell which address each query was sent to.
+// receiveAsked makes the system tell which address each query was sent to, and lets replies
+// leave from there.
 func receiveAsked(conn *net.UDPConn) error {
 	raw, err := conn.SyscallConn()
 	if err != nil {
@@ -18,7 +20,9 @@ func receiveAsked(conn *net.UDPConn) error {
 			return
 		}
 		if domain == unix.AF_INET6 { // also of IPv4, which it may receive, too
-			err = unix.SetsockoptInt(int(fd), unix.SOL_IPV6, unix.IPV6_RECVPKTINFO, 1)
+			err = errors.Join(
+				unix.SetsockoptInt(int(fd), unix.SOL_IPV6, unix.IPV6_RECVPKTINFO, 1),
+				unix.SetsockoptInt(int(fd), unix.SOL_IPV6, unix.IPV6_FREEBIND, 1)) // an address by a route is no interface's
 		} else {
 			err = unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_PKTINFO, 1)
 		}
