@@ -105,13 +105,16 @@ func lookupDirectly(ctx context.Context, name string) ([]netip.Addr, error) {
 	return ips, nil
 }
 
+// lookupClient is the client in the Outcome of a lookup.
+const lookupClient = "dns"
+
 // noteLookup logs that name was not resolved, and counts it like a RESOLVE unless there is
 // no such name: programs try many that do not exist.
 func (s *Server) noteLookup(p *Policy, name string, err error) {
 	var dns *net.DNSError
 	if !errors.As(err, &dns) || !dns.IsNotFound {
 		why := refusalOf(&requestError{socks.CommandResolve, socks.HostUnreachable, err})
-		o := Outcome{Time: time.Now(), Dest: name, Kind: why.kind, Reason: plain.Words(err), why: why}
+		o := Outcome{Time: time.Now(), Client: lookupClient, Dest: name, Kind: why.kind, Reason: plain.Words(err), why: why}
 		o.Hint = s.hint(Failure{Kind: why.kind, Dest: name, Err: err})
 		o.like = alike{kind: why.kind, dest: name}
 		s.mu.Lock()

@@ -84,6 +84,7 @@ var refusals = []refusal{
 	{kind: KindNotRedirected, is: isOneOf(errNotRedirected), by: clientCaused, level: slog.LevelWarn},
 	{kind: KindRedirectLoop, is: isOneOf(errRedirectLoop), by: peerCaused, level: slog.LevelWarn},
 	{kind: KindUpstream, is: when(isUpstreamDown), by: peerCaused, level: slog.LevelWarn},
+	{kind: KindResolve, is: isOneOf(errForgottenName), by: clientCaused},
 	{kind: KindResolve, is: when((*requestError).resolves), by: peerCaused},
 	{kind: KindBind, is: isA[*BindError], by: peerCaused, level: slog.LevelWarn},
 	{kind: KindDial, is: when((*requestError).isLocal), by: peerCaused, level: slog.LevelWarn},

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"bip324proxy/internal/dns"
 	"bip324proxy/internal/transparent"
 	"bip324proxy/socks"
 )
@@ -19,6 +20,7 @@ const TransparentAnswer = "bip324-proxy: redirected\n"
 
 const (
 	errNotRedirected = plainError("the connection was not redirected: the client connected to the transparent listener itself, which cannot know its destination")
+	errForgottenName = plainError("the address stood for a name in an earlier run of the proxy; the client must look the name up again")
 	errRedirectLoop  = plainError("the system redirects the proxy's own connections back to it")
 )
 
@@ -55,6 +57,9 @@ func (s *session) askSystem() (*socks.Request, error) {
 	}
 	if name, ok := s.server.names.Name(ip); ok {
 		return &socks.Request{Command: socks.CommandConnect, Dest: socks.Addr{Host: name, Port: dest.Port()}}, nil
+	}
+	if dns.Pool.Contains(ip) { // on the internet nobody has it
+		return nil, errForgottenName
 	}
 	return &socks.Request{Command: socks.CommandConnect, Dest: socks.Addr{Host: ip.String(), IP: ip, Port: dest.Port()}}, nil
 }

@@ -212,6 +212,11 @@ for name in sys.argv[1:]:
     s.sendall(b"GET / HTTP/1.0\r\n\r\n")
     assert s.recv(100), name
     s.close()
+try:
+    socket.create_connection(("198.19.77.77", 8444), 60).recv(1)
+    assert False, "an address without a name"
+except ConnectionError:
+    pass
 `
 	code, _ := runGuest(t, []string{"--log-level", "debug", "--upstream", "socks5://" + upstream},
 		[]string{"python3", "-c", client, "name.onion", "node.example", "NAME.ONION"})
