@@ -60,6 +60,23 @@ func TestLnd(t *testing.T) {
 			client.awaitTip(t, node, firstTip+5)
 		})
 	}
+	t.Run("onion", func(t *testing.T) {
+		const onion = "pg6mmjiyjmcrsslvykfwnntlaru7p5svn6y2ymmju6nubxndf4pscryd.onion:18444"
+		node := startBtcdNode(t, newWallet(t, &chaincfg.RegressionNetParams), "--v2transport")
+		node.mine(firstTip)
+		upstream, _ := startUpstream(t, "127.0.0.1:0", true, func(dest string) played {
+			if dest != onion {
+				return nil
+			}
+			return connectTo(node.p2p)
+		})
+		proxy := startProxy(t, "--upstream", "*.onion=socks5://"+upstream)
+		client := startLnd(t, path, "", append(recipeArgs(t, "lnd", "lnd", proxy.addr), "--neutrino.connect="+onion)...)
+		client.awaitTip(t, node, firstTip)
+		if p, opened := node.onlyPeer(t), proxy.opened(t); !p.V2 || opened.Transport != "v2" || opened.Dest != onion {
+			t.Errorf("to the node lnd is %+v, and the proxy logged %+v; want v2, dest %s", p, opened, onion)
+		}
+	})
 }
 
 // lndProgram returns the path of lnd, which takes minutes to build.
