@@ -35,7 +35,7 @@ func Redirected(ctx context.Context) Report {
 		r.add(Result{"redirected", Failed, "this machine has no route by IPv4 or IPv6, so no connection gets as far as the rules", "connect it to a network"})
 		return r
 	}
-	r.add(blocked("UDP", proxy.ProbeAddr))
+	r.add(blocked(proxy.ProbeAddr))
 	return r
 }
 
@@ -71,11 +71,11 @@ func redirected(ctx context.Context, family string, to netip.Addr) Result {
 	return result(Failed, fmt.Sprintf("something else than the proxy takes the connection, and answers %q", answer), rules)
 }
 
-// blocked checks whether a packet that no listener can take is refused. It sends two of a few
+// blocked checks whether UDP, which no listener takes, is refused. It sends two of a few
 // bytes: the answer to the first may come back with the second.
-func blocked(protocol string, to netip.Addr) Result {
+func blocked(to netip.Addr) Result {
 	result := func(state State, what, hint string) Result {
-		return Result{"other_protocols", state, protocol + ": " + what, hint}
+		return Result{"udp", state, what, hint}
 	}
 	conn, err := net.Dial("udp", netip.AddrPortFrom(to, probePort).String())
 	if err == nil {

@@ -26,7 +26,9 @@ const (
 
 // ServeTransparent is like Serve, but without SOCKS: the system redirects connections to l,
 // and they go where they were meant to go. It works on Linux and FreeBSD. On Linux it
-// sets IP_TRANSPARENT, for TPROXY, if the process may.
+// sets IP_TRANSPARENT, for TPROXY, if the process may. A listener for Multipath TCP, which is
+// net.Listen's default, knows no destination of clients that use it: open l with a
+// net.ListenConfig after SetMultipathTCP(false).
 func (s *Server) ServeTransparent(l net.Listener) error {
 	if _, err := transparent.Prepare(l); err != nil {
 		l.Close()

@@ -267,7 +267,7 @@ func TestTransparentUser(t *testing.T) {
 		t.Error("without rules, check says that connections are redirected")
 	} else {
 		c.requireAll(t, "redirected", "failed", "not redirected")
-		c.requireAll(t, "other_protocols", "warning", "leave")
+		c.requireAll(t, "udp", "warning", "leave")
 	}
 
 	p := startTransparent(t, proxyUser, onPage(t, "One user", "bip324-proxy --transparent"))
@@ -278,7 +278,7 @@ func TestTransparentUser(t *testing.T) {
 		t.Error("check does not pass")
 	} else {
 		c.requireAll(t, "redirected", "ok", "redirected to the proxy")
-		c.requireAll(t, "other_protocols", "ok", "refused")
+		c.requireAll(t, "udp", "ok", "refused")
 	}
 	for i, nc := range before {
 		wantReset(t, "a connection from before the rules to "+worldHosts[i], nc, nil, "more")
@@ -315,6 +315,26 @@ func TestTransparentUser(t *testing.T) {
 		t.Errorf("this machine: %v", err)
 	} else if accepted, err := local.Accept(); err != nil || accepted.RemoteAddr().String() != nc.LocalAddr().String() {
 		t.Errorf("this machine: got %v, %v; want a direct connection", accepted, err)
+	}
+
+	// A client that offers Multipath TCP, too, which the listener does not take.
+	var d net.Dialer
+	d.SetMultipathTCP(true)
+	last := p.openedTo(t, net.JoinHostPort(worldHosts[1], "7")).Session
+	for _, host := range worldHosts {
+		withUser(redirectedUser, func() {
+			nc, err := d.Dial("tcp", net.JoinHostPort(host, "7"))
+			if err != nil {
+				t.Errorf("Multipath TCP to %s: %v", host, err)
+				return
+			}
+			defer nc.Close()
+			nc.SetDeadline(time.Now().Add(patience))
+			wantEcho(t, nc)
+		})
+		p.await(t, "a passthrough of Multipath TCP", func(e event) bool {
+			return e.Msg == "session opened" && e.Session > last && e.Dest == net.JoinHostPort(host, "7")
+		})
 	}
 
 	// Other users are not concerned.

@@ -3,6 +3,7 @@
 package listen
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -26,7 +27,9 @@ func Open(spec string) (net.Listener, error) {
 	if addr, err := netip.ParseAddrPort(spec); err == nil && addr.Addr().Is4() {
 		network = "tcp4" // 0.0.0.0 does not include IPv6
 	}
-	l, err := net.Listen(network, spec)
+	var config net.ListenConfig
+	config.SetMultipathTCP(false) // the system does not tell where such a connection was redirected from
+	l, err := config.Listen(context.Background(), network, spec)
 	if errors.As(err, new(*net.DNSError)) {
 		return nil, &SpecError{spec, "has an unknown host" + forms}
 	}
