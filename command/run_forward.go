@@ -116,6 +116,9 @@ func (f *forwarder) forward(conn net.Conn, destination func(net.Conn) (netip.Add
 	if err == nil && conn.LocalAddr().String() == dest.String() {
 		err = errors.New("the connection was not redirected")
 	}
+	if _, known := f.names.Name(dest.Addr()); err == nil && !known && dns.Pool.Contains(dest.Addr()) {
+		err = errors.New("the address stood for a name in an earlier run")
+	}
 	var to net.Conn
 	if err == nil {
 		to, err = f.up.Dial(f.ctx, f.request(dest), socks.Credentials{})

@@ -202,9 +202,6 @@ func TestRunOnionName(t *testing.T) {
 	useFile(t, "/etc/nsswitch.conf", "hosts: files dns\n")
 	useNameservers(t, "127.0.0.53")
 	zone := serveZone(t, nil)
-	upstream, asked := startUpstream(t, "127.0.0.1:0", false, func(string) played {
-		return func(nc *net.TCPConn) { io.Copy(nc, nc) }
-	})
 	const client = `
 import socket, sys
 for name in sys.argv[1:]:
@@ -218,19 +215,29 @@ try:
 except ConnectionError:
     pass
 `
-	code, _ := runGuest(t, []string{"--log-level", "debug", "--upstream", "socks5://" + upstream},
-		[]string{"python3", "-c", client, "name.onion", "node.example", "NAME.ONION"})
-	if code != 0 {
-		t.Errorf("exit code %d", code)
-	}
-	var dests []string
-	for _, a := range asked() {
-		if a.command == socksConnect {
-			dests = append(dests, a.dest)
-		}
-	}
-	if want := []string{"name.onion:8444", "node.example:8444", "name.onion:8444"}; !slices.Equal(dests, want) {
-		t.Errorf("the upstream proxy was asked for %v, want %v", dests, want)
+	for what, flags := range map[string]func(upstream string) []string{
+		"upstream":      func(upstream string) []string { return []string{"--upstream", "socks5://" + upstream} },
+		"running proxy": func(upstream string) []string { return []string{"--proxy", upstream} },
+	} {
+		t.Run(what, func(t *testing.T) {
+			upstream, asked := startUpstream(t, "127.0.0.1:0", false, func(string) played {
+				return func(nc *net.TCPConn) { io.Copy(nc, nc) }
+			})
+			code, _ := runGuest(t, append(flags(upstream), "--log-level", "debug"),
+				[]string{"python3", "-c", client, "name.onion", "node.example", "NAME.ONION"})
+			if code != 0 {
+				t.Errorf("exit code %d", code)
+			}
+			var dests []string
+			for _, a := range asked() {
+				if a.command == socksConnect {
+					dests = append(dests, a.dest)
+				}
+			}
+			if want := []string{"name.onion:8444", "node.example:8444", "name.onion:8444"}; !slices.Equal(dests, want) {
+				t.Errorf("the proxy there was asked for %v, want %v", dests, want)
+			}
+		})
 	}
 	if names := zone(); len(names) > 0 {
 		t.Errorf("the system's resolver was asked for %v", names)
