@@ -135,7 +135,7 @@ func (s *Supervisor) connect(c *call, sock socket, args arguments) (kept bool) {
 	select {
 	case s.blocking <- struct{}{}:
 	default:
-		s.finish(c, sock, asked, unix.EAGAIN)
+		s.finish(c, sock, asked, unix.ENOBUFS)
 		return false
 	}
 	go func() { // a listener on loopback whose queue is full

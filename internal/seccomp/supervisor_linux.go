@@ -3,6 +3,7 @@
 package seccomp
 
 import (
+	"errors"
 	"math"
 	"net/netip"
 	"os"
@@ -158,7 +159,7 @@ func (c *call) read(address uint64, n int) ([]byte, unix.Errno) {
 	}
 	memory, err := os.Open("/proc/" + strconv.Itoa(int(c.pid)) + "/mem")
 	if err != nil {
-		return nil, unix.EPERM
+		return nil, errnoFrom(err)
 	}
 	defer memory.Close()
 	if _, err := memory.ReadAt(b, int64(address)); err != nil {
@@ -171,7 +172,7 @@ func (c *call) read(address uint64, n int) ([]byte, unix.Errno) {
 func (c *call) socket(fd uint64) (socket, unix.Errno) {
 	process, err := leader(int(c.pid))
 	if err != nil {
-		return -1, unix.EPERM
+		return -1, errnoFrom(err)
 	}
 	s, err := duplicate(process, int(int32(fd)))
 	return socket(s), errnoFrom(err)
@@ -188,11 +189,15 @@ func leader(thread int) (int, error) {
 	return strconv.Atoi(strings.TrimSpace(line))
 }
 
-// errnoFrom returns the errno of a system call's error, 0 if it is nil.
+// errnoFrom returns the errno to answer with for an error of this process, 0 if it is nil.
 func errnoFrom(err error) unix.Errno {
-	errno, ok := err.(unix.Errno)
-	if err != nil && !ok {
-		return unix.EPERM
+	errno := unix.EPERM
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE): // it is not the command's limit
+		return unix.ENOBUFS // EAGAIN means in progress to some
 	}
+	errors.As(err, &errno)
 	return errno
 }
