@@ -32,7 +32,8 @@ func replaceLookup() (err error) {
 	defer func() { // what is bound elsewhere stays
 		err = errors.Join(err, unix.Unmount(staging, unix.MNT_DETACH))
 	}()
-	nameserver := []byte("nameserver " + Addr.String() + "\n")
+	// A lookup through Tor may take 20 seconds. A query that is lost here is rare.
+	nameserver := []byte("nameserver " + Addr.String() + "\noptions timeout:25 attempts:2\n")
 	for name, content := range map[string][]byte{
 		"resolv.conf": nameserver, "stub-resolv.conf": nameserver, // the names in systemd-resolved's directory
 		"nsswitch.conf": byDNS(switches),
