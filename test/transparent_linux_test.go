@@ -383,29 +383,36 @@ func TestTransparentLoop(t *testing.T) {
 	w := newWorld(t)
 	flags := "--transparent 127.0.0.1:1326 --transparent [::1]:1326"
 	mustShell(t, fmt.Sprintf("bip324-proxy transparent-rules --user %d %s | nft -f -", redirectedUser, flags))
-	p := startTransparent(t, redirectedUser, "bip324-proxy "+flags)
-	const each = 20
-	for _, host := range worldHosts {
-		for range each {
-			nc, err := dialAs(t, redirectedUser, "tcp", net.JoinHostPort(host, "8333"))
-			wantReset(t, host, nc, err, string(hostile.V1("version", hostile.Version("/client:1/"))))
+	for more, each := range map[string]int{"": 20, " --upstream socks5://9.9.9.5:1080": 20, " --v1-fallback always": 2} {
+		p := startTransparent(t, redirectedUser, "bip324-proxy "+flags+more)
+		for _, host := range worldHosts {
+			for range each {
+				nc, err := dialAs(t, redirectedUser, "tcp", net.JoinHostPort(host, "8333"))
+				if err == nil {
+					err = exchangeV1(nc)
+				}
+				// A session in v1 may be open before the peer, which is the proxy, resets it.
+				if !errors.Is(err, syscall.ECONNRESET) && (err != io.EOF || !strings.Contains(more, "always")) {
+					t.Errorf("%s%s: got %v, want a reset", host, more, err)
+				}
+			}
 		}
-	}
-	if e := p.refused(t, "redirects the proxy's own connections"); !strings.Contains(e.Hint, "user") {
-		t.Errorf("got the hint %q", e.Hint)
-	}
-	p.cmd.Process.Signal(syscall.SIGTERM)
-	<-p.done
-	last := 0
-	for _, line := range p.out.all() {
-		var e event
-		if json.Unmarshal([]byte(line), &e) == nil {
-			last = max(last, e.Session)
+		if e := p.refused(t, "redirects the proxy's own connections"); !strings.Contains(e.Hint, "user") {
+			t.Errorf("%s: got the hint %q", more, e.Hint)
 		}
-	}
-	// Each connection of a client makes one of the proxy, or two if v2 is tried again.
-	if n := len(worldHosts) * each; last > 3*n {
-		t.Errorf("%d connections made %d sessions", n, last)
+		p.cmd.Process.Signal(syscall.SIGTERM)
+		<-p.done
+		last := 0
+		for _, line := range p.out.all() {
+			var e event
+			if json.Unmarshal([]byte(line), &e) == nil {
+				last = max(last, e.Session)
+			}
+		}
+		// Each connection of a client makes one of the proxy, or a few if it tries again.
+		if n := len(worldHosts) * each; last > 4*n {
+			t.Errorf("%s: %d connections made %d sessions", more, n, last)
+		}
 	}
 	if n := w.conns.Load(); n != 0 {
 		t.Errorf("%d connections got out", n)
