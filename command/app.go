@@ -13,6 +13,7 @@ import (
 
 	"bip324proxy/internal/journal"
 	"bip324proxy/internal/netns"
+	"bip324proxy/internal/seccomp"
 	"bip324proxy/internal/signals"
 	"bip324proxy/internal/terminal"
 	"bip324proxy/settings"
@@ -26,8 +27,11 @@ func (e usageError) Unwrap() error { return e.error }
 // Run runs the program and returns its exit code: 0, 1 if something failed, or 2 if an
 // argument or a setting is invalid. The command run has codes of its own.
 func Run(args []string, stdout, stderr io.Writer) int {
-	if len(args) > 1 && args[1] == netns.HolderCommand {
-		return hold()
+	switch {
+	case len(args) > 1 && args[1] == netns.HolderCommand:
+		return exitWithout(netns.Hold())
+	case len(args) > 1 && args[1] == seccomp.Stage:
+		return exitWithout(seccomp.Exec(args[2:]))
 	}
 	app := newApp(stdout, stderr)
 	if !mayServe(app, args[1:]) {
@@ -55,6 +59,15 @@ func Run(args []string, stdout, stderr io.Writer) int {
 		return exitRunFailed
 	}
 	return exitCode(err)
+}
+
+// exitWithout returns the exit code of a process that prepares for COMMAND of run: the process
+// that started it says what failed.
+func exitWithout(err error) int {
+	if err != nil {
+		return exitRunFailed
+	}
+	return 0
 }
 
 // exitCode returns the exit code for an error.

@@ -271,6 +271,9 @@ func isAbsent(err error, spec string) bool {
 	return errno.Is(err, errno.EADDRNOTAVAIL, errno.ENODEV) || zone && errno.Is(err, errno.EINVAL)
 }
 
+// isNoFamily reports whether listening failed because the system lacks the address family.
+func isNoFamily(err error) bool { return errno.Is(err, errno.EAFNOSUPPORT) }
+
 // listenHint returns why listening at spec failed with err and what can be done, or
 // "" if err says enough.
 func listenHint(err error, spec string) string {
@@ -288,7 +291,7 @@ func listenHint(err error, spec string) string {
 		return "ports below 1024 need a privilege; use a higher one, such as 1324"
 	case errno.Is(err, errno.EACCES, syscall.EPERM):
 		return "the system does not allow this program to use that port"
-	case errno.Is(err, errno.EAFNOSUPPORT):
+	case isNoFamily(err):
 		return "this address family, IPv4 or IPv6, is unavailable on this machine or in the service's sandbox; use the other"
 	case errno.Is(err, errno.EMFILE, syscall.ENFILE):
 		return "too many open files; raise the limit (ulimit -n)"

@@ -11,7 +11,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"bip324proxy/internal/netns"
 	"bip324proxy/settings"
 	"bip324proxy/socks"
 )
@@ -48,14 +47,6 @@ Signals are COMMAND's, SIGHUP as well: run does not reload. run ends when COMMAN
 		HideHelpCommand: true, // help is the name of a COMMAND
 		Action:          runGuest,
 	})
-}
-
-// hold is the process inside the namespace of run, which starts COMMAND.
-func hold() int {
-	if netns.Hold() != nil {
-		return 1 // the process outside says what failed
-	}
-	return 0
 }
 
 // exitError ends the program with the exit code of COMMAND, or of the failure to start it.

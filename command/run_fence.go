@@ -3,15 +3,15 @@ package command
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"syscall"
 
 	"bip324proxy/internal/netns"
-	"bip324proxy/internal/transparent"
+	"bip324proxy/internal/seccomp"
 )
 
 // fences are the values of --fence.
@@ -19,60 +19,58 @@ var fences = []string{"namespace", "seccomp", "auto"}
 
 // fence takes the connections of COMMAND.
 type fence struct {
-	redirected  []net.Listener // where its TCP connections arrive
-	dns         []*net.UDPConn // where its queries of DNS arrive
-	destination func(net.Conn) (netip.AddrPort, error)
-	start       func(path string, args []string) (*os.Process, error)
-	dial        func(ctx context.Context, port uint16) (net.Conn, error) // to COMMAND's loopback; nil if that is this machine's
-	close       func()
+	redirected []net.Listener // where its TCP connections arrive
+	dns        []*net.UDPConn // where its DNS queries arrive
+	dnsStreams []net.Listener // and those by TCP; nil if they arrive among redirected
+	start      func(path string, args []string) (*os.Process, error)
+	dial       func(ctx context.Context, port uint16) (net.Conn, error) // to COMMAND's loopback; nil if that is this machine's
+	close      func()
 }
 
-// openFence opens the fence of that name; dial is whether its dial is needed.
-func openFence(name string, dial bool, log *slog.Logger) (*fence, error) {
+// openFence opens the fence of that name.
+func openFence(name string, publish bool, log *slog.Logger) (*fence, error) {
 	if name == "seccomp" {
 		return openSeccomp()
 	}
-	f, err := openNamespace(dial)
+	f, err := openNamespace(publish)
 	if err == nil || name != "auto" {
 		return f, err
 	}
+	log.Warn("no network namespace, so connections are redirected by seccomp, which is no fence: "+
+		"a program that means to get out can, and other daemons, such as the system's resolver, are reached", "err", err)
 	f, second := openSeccomp()
 	if second != nil {
-		return nil, errors.Join(err, second)
+		return nil, fmt.Errorf("%w; %w", err, second)
 	}
-	log.Warn("no network namespace, so connections are redirected by seccomp, which is no fence: see bip324-proxy help run", "err", err)
 	return f, nil
 }
 
-func openNamespace(dial bool) (*fence, error) {
-	ns, err := netns.New(netns.Options{Dial: dial})
+func openNamespace(publish bool) (*fence, error) {
+	ns, err := netns.New(netns.Options{Dial: publish})
 	if err != nil {
 		return nil, err
 	}
 	return &fence{
-		redirected:  ns.Redirected,
-		dns:         ns.DNS,
-		destination: transparent.Destination,
+		redirected: ns.Redirected,
+		dns:        ns.DNS,
 		start: func(path string, args []string) (*os.Process, error) {
 			process, err := ns.Start(path, args)
-			return process, startError(args[0], err)
+			if err != nil {
+				return nil, startError(args[0], err)
+			}
+			return process, nil
 		},
 		dial:  ns.Dial,
 		close: func() { ns.Close() },
 	}, nil
 }
 
-// openSeccomp is where internal/seccomp will be.
-func openSeccomp() (*fence, error) {
-	return nil, errors.New("--fence: seccomp is not available yet; write --fence namespace")
-}
-
-// startError returns the error with which run ends if COMMAND could not be executed because of
-// err: its file, or the interpreter that this names, is not what it should be.
+// startError returns the error with which run ends if COMMAND could not be started: because its
+// file, or the interpreter that this names, is not what it should be, unless err says otherwise.
 func startError(name string, err error) error {
 	var number syscall.Errno
 	switch {
-	case err == nil || !errors.As(err, &number):
+	case errors.As(err, new(*seccomp.UnavailableError)) || !errors.As(err, &number):
 		return err
 	case errors.Is(err, fs.ErrNotExist):
 		return &exitError{code: exitNotFound, err: cannotExecute(name, errors.New("the interpreter in its first line, or its dynamic loader, does not exist"))}

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 
 	"bip324proxy/internal/dns"
+	"bip324proxy/internal/transparent"
 	"bip324proxy/proxy"
 	"bip324proxy/rules"
 	"bip324proxy/settings"
@@ -91,8 +92,12 @@ func forwardGuest(s *service, set *settings.Settings, o runOptions) error {
 }
 
 // serve serves the connections that listeners accept.
-func (f *forwarder) serve(listeners []net.Listener, from *fence) {
+func (f *forwarder) serve(listeners []net.Listener) {
 	for _, l := range listeners {
+		destination := transparent.Destination
+		if r, ok := l.(proxy.Redirector); ok {
+			destination = r.Destination
+		}
 		go accept(l, func(conn net.Conn) {
 			select {
 			case f.places <- struct{}{}:
@@ -104,7 +109,7 @@ func (f *forwarder) serve(listeners []net.Listener, from *fence) {
 			}
 			go func() {
 				defer func() { <-f.places }()
-				f.forward(conn, from.destination)
+				f.forward(conn, destination)
 			}()
 		})
 	}

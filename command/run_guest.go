@@ -27,7 +27,7 @@ type guest struct {
 	lines   io.Writer // takes lines in the order of the log's
 	lookups atomic.Uint64
 
-	serve   func([]net.Listener, *fence) // its connections
+	serve   func([]net.Listener) // its connections
 	lookup  func(ctx context.Context, name string) ([]netip.Addr, error)
 	end     func() // ends its sessions
 	summary func() summary
@@ -62,7 +62,7 @@ func runGuest(c *cli.Context) error {
 	}
 	return s.with(set, func() error {
 		g := &guest{runOptions: o, log: s.log, lines: s.queue, lookup: s.server.Lookup}
-		g.serve = func(listeners []net.Listener, f *fence) {
+		g.serve = func(listeners []net.Listener) {
 			for _, l := range listeners {
 				go s.server.ServeTransparent(l)
 			}
@@ -116,7 +116,7 @@ func (g *guest) run() error {
 		}
 		go p.serve(listeners[i], g.log, f.dial)
 	}
-	g.serve(serveNames(g.countedLookup, f), f)
+	g.serve(serveNames(g.countedLookup, f))
 	started := false
 	err = supervise(func() (*os.Process, error) {
 		process, err := f.start(g.path, g.args)

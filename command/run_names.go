@@ -6,20 +6,27 @@ import (
 	"net/netip"
 
 	"bip324proxy/internal/dns"
+	"bip324proxy/internal/transparent"
 )
 
 // dnsPort is the port of DNS servers.
 const dnsPort = 53
 
-// serveNames answers the DNS queries that the fence takes with what lookup finds: those by UDP,
-// and those of connections to port 53. It returns listeners that accept the other connections.
+// serveNames answers the DNS queries that the fence takes with what lookup finds. It returns
+// listeners that accept its other connections.
 func serveNames(lookup func(ctx context.Context, name string) ([]netip.Addr, error), f *fence) (others []net.Listener) {
 	server := &dns.Server{Lookup: lookup}
 	for _, c := range f.dns {
 		go server.ServeUDP(c)
 	}
+	for _, l := range f.dnsStreams {
+		go accept(l, func(conn net.Conn) { go server.ServeConn(context.Background(), conn) })
+	}
+	if f.dnsStreams != nil {
+		return f.redirected
+	}
 	for _, l := range f.redirected {
-		others = append(others, &withoutDNS{l, server, f.destination})
+		others = append(others, &withoutDNS{l, server})
 	}
 	return others
 }
@@ -28,8 +35,7 @@ func serveNames(lookup func(ctx context.Context, name string) ([]netip.Addr, err
 // server serves them.
 type withoutDNS struct {
 	net.Listener
-	server      *dns.Server
-	destination func(net.Conn) (netip.AddrPort, error)
+	server *dns.Server
 }
 
 // Accept accepts the next connection that is not for a DNS server.
@@ -39,7 +45,7 @@ func (l *withoutDNS) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if dest, err := l.destination(conn); err != nil || dest.Port() != dnsPort {
+		if dest, err := transparent.Destination(conn); err != nil || dest.Port() != dnsPort {
 			return conn, nil // the proxy says what is wrong
 		}
 		go l.server.ServeConn(context.Background(), conn)

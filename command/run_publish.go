@@ -20,6 +20,9 @@ const (
 	// maxPublished is how many connections to COMMAND's published ports there may be at a time.
 	maxPublished = 256
 
+	// publishTimeout bounds connecting to a port of COMMAND.
+	publishTimeout = 10 * time.Second
+
 	// maxIdle is how long a connection may carry nothing that this program only relays: ends
 	// that have gone are found by TCP's keepalive, and those that talk have limits themselves.
 	maxIdle = 24 * time.Hour
@@ -85,7 +88,9 @@ func (p published) serve(l net.Listener, log *slog.Logger, dial func(ctx context
 		}
 		go func() {
 			defer func() { <-places }()
-			to, err := dial(context.Background(), p.port)
+			ctx, cancel := context.WithTimeout(context.Background(), publishTimeout)
+			defer cancel()
+			to, err := dial(ctx, p.port)
 			if err != nil {
 				reset(conn)
 				failing.warn(log, "cannot connect to a published port of the command", "port", p.port, "err", err)
@@ -105,7 +110,7 @@ func (o *once) warn(log *slog.Logger, msg string, args ...any) {
 	if !o.told.Swap(true) {
 		level = slog.LevelWarn
 	}
-	log.Log(nil, level, msg, args...)
+	log.Log(context.Background(), level, msg, args...)
 }
 
 func (o *once) over() { o.told.Store(false) }

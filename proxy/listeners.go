@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/netip"
 	"time"
 
 	"bip324proxy/internal/listen"
@@ -12,9 +13,10 @@ import (
 
 // listener is what a listener is for: SOCKS if it has none of these.
 type listener struct {
-	peer        string   // of ServePeer
-	node        *Inbound // of ServeInbound
-	transparent bool     // of ServeTransparent
+	peer        string                                 // of ServePeer
+	node        *Inbound                               // of ServeInbound
+	transparent bool                                   // of ServeTransparent
+	destination func(net.Conn) (netip.AddrPort, error) // where a connection was meant to go, if transparent
 }
 
 // isSOCKS reports whether clients of the listener speak SOCKS.

@@ -24,23 +24,33 @@ const (
 	errRedirectLoop  = plainError("the system redirects the proxy's own connections back to it")
 )
 
+// Redirector is a listener that knows where the connections that it has accepted were meant to
+// go. Destination is called once for each.
+type Redirector interface {
+	net.Listener
+	Destination(conn net.Conn) (netip.AddrPort, error)
+}
+
 // ServeTransparent is like Serve, but without SOCKS: the system redirects connections to l,
-// and they go where they were meant to go. It works on Linux and FreeBSD. On Linux it
-// sets IP_TRANSPARENT, for TPROXY, if the process may. A listener for Multipath TCP, which is
-// net.Listen's default, knows no destination of clients that use it: open l with a
-// net.ListenConfig after SetMultipathTCP(false).
+// and they go where they were meant to go, which the system tells unless l is a Redirector. It
+// works on Linux and FreeBSD. On Linux it sets IP_TRANSPARENT, for TPROXY, if the process may. A
+// listener for Multipath TCP, which is net.Listen's default, knows no destination of clients that
+// use it: open l with a net.ListenConfig after SetMultipathTCP(false).
 func (s *Server) ServeTransparent(l net.Listener) error {
-	if _, err := transparent.Prepare(l); err != nil {
+	destination := transparent.Destination
+	if r, ok := l.(Redirector); ok {
+		destination = r.Destination
+	} else if _, err := transparent.Prepare(l); err != nil {
 		l.Close()
 		return err
 	}
 	s.dials.Start()
-	return s.serveClients(l, listener{transparent: true})
+	return s.serveClients(l, listener{transparent: true, destination: destination})
 }
 
 // askSystem returns the request of a client that was redirected.
 func (s *session) askSystem() (*socks.Request, error) {
-	dest, err := transparent.Destination(s.client.Conn)
+	dest, err := s.about.destination(s.client.Conn)
 	if err != nil {
 		return nil, err
 	}
