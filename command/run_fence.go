@@ -36,8 +36,7 @@ func openFence(name string, publish bool, log *slog.Logger) (*fence, error) {
 	if err == nil || name != "auto" {
 		return f, err
 	}
-	log.Warn("no network namespace, so connections are redirected by seccomp, which is no fence: "+
-		"a program that means to get out can, and other daemons, such as the system's resolver, are reached", "err", err)
+	log.Warn("no network namespace, so connections are redirected by seccomp, which is no fence: a program that means to get out can", "err", err)
 	f, second := openSeccomp()
 	if second != nil {
 		return nil, fmt.Errorf("%w; %w", err, second)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"bip324proxy/internal/netns"
 	"bip324proxy/proxy"
 	"bip324proxy/settings"
 )
@@ -120,7 +121,11 @@ func (g *guest) run() error {
 	started := false
 	err = supervise(func() (*os.Process, error) {
 		process, err := f.start(g.path, g.args)
-		started = err == nil
+		if started = err == nil; started {
+			if err := netns.ReleaseFiles(); err != nil {
+				g.log.Warn("the proxy keeps files of the command open", "err", err)
+			}
+		}
 		return process, err
 	})
 	g.end()
