@@ -25,6 +25,9 @@ func useFile(t *testing.T, path, text string) {
 	t.Helper()
 	source := filepath.Join(t.TempDir(), "file")
 	writeFile(t, source, text)
+	if err := os.Chmod(source, 0o644); err != nil { // for any user
+		t.Fatal(err)
+	}
 	if err := syscall.Mount(source, path, "", syscall.MS_BIND, ""); err != nil {
 		t.Fatal(err)
 	}

@@ -42,6 +42,8 @@ func TestRunReachesNode(t *testing.T) {
 // reach runs a client of plainClients, which must reach the node at host in v2.
 func (w *runWorld) reach(t *testing.T, uid int, client []string, host string, more ...string) {
 	t.Helper()
+	w.moves++ // btcd admits few handshakes a second from one network
+	w.moveTo(t, fmt.Sprintf("198.51.%d.1", w.moves), fmt.Sprintf("2001:db8:1:%x::1", w.moves))
 	r, code, stdout := runOnce(t, uid, versionFrom(t), nil, slices.Concat(client, []string{host, w.port}, more)...)
 	if code != 0 {
 		t.Fatalf("got exit code %d", code)

@@ -31,6 +31,7 @@ type runWorld struct {
 	wire  *capture
 	port  string          // of the node
 	asked func() []string // the names that were looked up in DNS
+	moves int
 }
 
 // at returns the address of the node at host.
@@ -47,16 +48,15 @@ func inRunWorld(t *testing.T, params *chaincfg.Params, f func(w *runWorld)) {
 	}
 	useFile(t, "/etc/resolv.conf", "nameserver 127.0.0.53\n")
 	useFile(t, "/etc/nsswitch.conf", "hosts: files dns\n")
-	for _, line := range []string{
-		"addr add 198.51.100.1/32 dev lo",
-		"addr add " + runNode4 + "/32 dev lo",
-		"addr add " + runNode6 + "/128 dev lo nodad",
-		"route replace local " + runNode4 + "/32 dev lo table local src 198.51.100.1",
-	} {
-		command(t, "ip", strings.Fields(line)...)
-	}
+	command(t, "ip", "addr", "add", runNode4+"/32", "dev", "lo")
+	command(t, "ip", "addr", "add", runNode6+"/128", "dev", "lo", "nodad")
+	eventually(t, "the system's route to the node", func() bool { // moveTo makes another
+		return exec.Command("ip", "-6", "route", "del", "local", runNode6, "dev", "lo", "table", "local").Run() == nil
+	})
+	command(t, "ip", "-6", "route", "add", "default", "dev", "lo") // so the machine has IPv6
 	w := &runWorld{wire: startCapture(t), port: params.DefaultPort}
 	w.asked = serveZone(t, map[string][]string{runName4 + ".": {runNode4}, runName6 + ".": {runNode6}})
+	w.moveTo(t, "198.51.100.1", "2001:db8:1::1")
 	w.node = startBtcd(t, "node", params, "--listen="+w.at(runNode4), "--listen="+w.at(runNode6), "--v2transport", traceSessions,
 		"--miningaddr="+newWallet(t, params).address.EncodeAddress(), "--connect=127.0.0.1:9") // it connects to no address that it hears of
 	w.node.awaitLine(t, "it listens", func(line string) bool { return strings.Contains(line, "Server listening on "+runNode4) })
@@ -65,6 +65,15 @@ func inRunWorld(t *testing.T, params *chaincfg.Params, f func(w *runWorld)) {
 	f(w)
 	w.node.kill()
 	w.requireEncrypted(t, params)
+}
+
+// moveTo gives the machine other addresses.
+func (w *runWorld) moveTo(t *testing.T, four, six string) {
+	t.Helper()
+	command(t, "ip", "addr", "add", four+"/32", "dev", "lo")
+	command(t, "ip", "addr", "add", six+"/128", "dev", "lo", "nodad")
+	command(t, "ip", "route", "replace", "local", runNode4, "dev", "lo", "table", "local", "src", four)
+	command(t, "ip", "-6", "route", "replace", "local", runNode6, "dev", "lo", "table", "local", "src", six)
 }
 
 // requireEncrypted checks that the eavesdropper heard the node and can read nothing of it.
@@ -166,7 +175,7 @@ func runLine(t *testing.T, uid int, flags, command []string) (r *underRun, line 
 		}
 	})
 	id := strconv.Itoa(uid)
-	return r, slices.Concat([]string{"setpriv", "--reuid=" + id, "--regid=" + id, "--clear-groups", "env", "HOME=" + home,
+	return r, slices.Concat([]string{"setpriv", "--reuid=" + id, "--regid=" + id, "--clear-groups", "env", "HOME=" + home, "LOCALAPPDATA=" + home, "APPDATA=" + home,
 		binaries.proxy, "run", "--log-file", r.log, "--log-format", "json", "--log-level", "info"}, flags, []string{"--"}, command)
 }
 

@@ -17,9 +17,10 @@ with socket.create_connection((hosts[0], port)) as peer:
     print("cut off", flush=True)
 for host in hosts:
     try:
-        with socket.create_connection((host, port), timeout=60) as peer:
+        with socket.create_connection((host, port), timeout=60) as peer:  # to a listener that is just closing
             peer.sendall(version)
-            print("connected again to", host, flush=True)
+            if peer.recv(1):
+                print("heard from", host, "again", flush=True)
     except OSError as err:
         print(f"{host}: {err}", flush=True)
 print("the end", flush=True)
