@@ -49,10 +49,10 @@ func TestRunUtreexod(t *testing.T) {
 	t.Parallel()
 	otherProgram(t)
 	path := buildUtreexod(t)
-	inRunWorld(t, &chaincfg.RegressionNetParams, func(w *runWorld) {
-		bridge := startBridge(t, path, runNode4+":18555")
+	inRunWorld(t, &chaincfg.SimNetParams, func(*runWorld) { // on regtest it gets blocks only from loopback
+		bridge := startBridge(t, path, &chaincfg.SimNetParams, runNode4+":18666")
 		script, r := underRunAt(t, 0, published, path)
-		client := startUtreexod(t, script, "client", "", "--nolisten", "--connect="+bridge.p2p, "--rpclisten="+rpcInside)
+		client := startUtreexod(t, script, &chaincfg.SimNetParams, "client", "", "--nolisten", "--connect="+bridge.p2p, "--rpclisten="+rpcInside)
 		client.rpc = "http://" + rpcInside // it has two
 		r.program = client.program
 		t.Cleanup(func() { r.end(t) })

@@ -13,7 +13,7 @@ import (
 func TestUtreexod(t *testing.T) {
 	t.Parallel()
 	path := buildUtreexod(t)
-	bridge := startBridge(t, path, "127.0.0.1:0")
+	bridge := startBridge(t, path, &chaincfg.RegressionNetParams, "127.0.0.1:0")
 	for _, byFile := range []bool{false, true} {
 		t.Run(map[bool]string{false: "flags", true: "file"}[byFile], func(t *testing.T) {
 			proxy := startProxy(t)
@@ -21,7 +21,7 @@ func TestUtreexod(t *testing.T) {
 			if byFile {
 				flags, conf = nil, recipeAt(t, "utreexod", "[Application Options]", proxy.addr)
 			}
-			client := startUtreexod(t, path, "client", conf, append(flags, "--nolisten", "--connect="+bridge.p2p)...)
+			client := startUtreexod(t, path, &chaincfg.RegressionNetParams, "client", conf, append(flags, "--nolisten", "--connect="+bridge.p2p)...)
 			catchUp(t, client, bridge)
 			followBlocks(t, client, bridge, 3)
 
@@ -44,10 +44,10 @@ func buildUtreexod(t *testing.T) (path string) {
 }
 
 // startBridge runs a utreexod that serves proofs, accepts v2 peers at an address, and has mined 30 blocks.
-func startBridge(t *testing.T, path, listen string) *node {
+func startBridge(t *testing.T, path string, params *chaincfg.Params, listen string) *node {
 	t.Helper()
-	w := newWallet(t, &chaincfg.RegressionNetParams)
-	bridge := startUtreexod(t, path, "bridge", "", "--v2transport", "--flatutreexoproofindex", "--prune=0", "--listen="+listen,
+	w := newWallet(t, params)
+	bridge := startUtreexod(t, path, params, "bridge", "", "--v2transport", "--flatutreexoproofindex", "--prune=0", "--listen="+listen,
 		"--miningaddr="+w.address.EncodeAddress())
 	bridge.p2p = bridge.awaitAddr(t, "CMGR: Server listening on ")
 	bridge.mine = func(n int) []string { return ask[[]string](t, bridge, "generate", n) }
@@ -55,15 +55,15 @@ func startBridge(t *testing.T, path, listen string) *node {
 	return bridge
 }
 
-// startUtreexod runs a utreexod on regtest with the text of a utreexod.conf.
-func startUtreexod(t *testing.T, path, name, conf string, flags ...string) *node {
+// startUtreexod runs a utreexod with the text of a utreexod.conf.
+func startUtreexod(t *testing.T, path string, params *chaincfg.Params, name, conf string, flags ...string) *node {
 	t.Helper()
 	dir := t.TempDir()
 	config := filepath.Join(dir, "utreexod.conf")
 	writeFile(t, config, conf)
 	n := &node{}
 	n.program = start(t, name, path, append([]string{
-		"--regtest", "--configfile=" + config, "--datadir=" + dir, "--logdir=" + dir, "--nobdkwallet", "--disableelectrum",
+		"--" + params.Name, "--configfile=" + config, "--datadir=" + dir, "--logdir=" + dir, "--nobdkwallet", "--disableelectrum",
 		"--notls", "--rpcuser=" + rpcUser, "--rpcpass=" + rpcPassword, "--rpclisten=127.0.0.1:0", "--nodnsseed",
 	}, flags...)...)
 	n.rpc = "http://" + n.awaitAddr(t, "RPC server listening on ")
