@@ -44,7 +44,7 @@ func (w *runWorld) reach(t *testing.T, uid int, client []string, host string, mo
 	t.Helper()
 	w.moves++ // btcd admits few handshakes a second from one network
 	w.moveTo(t, fmt.Sprintf("198.51.%d.1", w.moves), fmt.Sprintf("2001:db8:1:%x::1", w.moves))
-	r, code, stdout := runOnce(t, uid, versionFrom(t), nil, slices.Concat(client, []string{host, w.port}, more)...)
+	r, code, stdout := runOnce(t, uid, versionFrom(t), w.flags, slices.Concat(client, []string{host, w.port}, more)...)
 	if code != 0 {
 		t.Fatalf("got exit code %d", code)
 	}

@@ -32,6 +32,7 @@ type runWorld struct {
 	port  string          // of the node
 	asked func() []string // the names that were looked up in DNS
 	moves int
+	flags []string // of run
 }
 
 // at returns the address of the node at host.

@@ -1,0 +1,82 @@
+package test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/btcsuite/btcd/chaincfg/v2"
+)
+
+// bySeccomp has the flags of run for sockets that are redirected by seccomp.
+var bySeccomp = []string{"--fence", "seccomp"}
+
+// What TestRunReachesNode tests is so by seccomp, too.
+func TestRunSeccompReachesNode(t *testing.T) {
+	t.Parallel()
+	requireInstalled(t, "gcc", python, "setpriv")
+	inRunWorld(t, &chaincfg.RegressionNetParams, func(w *runWorld) {
+		w.flags = bySeccomp
+		clients := plainClients(t)
+		for _, uid := range []int{0, ordinaryUser} {
+			for name, client := range clients {
+				for _, host := range []string{runNode4, runNode6, runName4, runName6} {
+					t.Run(fmt.Sprintf("%s/user %d/%s", name, uid, host), func(t *testing.T) {
+						w.reach(t, uid, client, host)
+					})
+				}
+			}
+		}
+	})
+}
+
+// btcd without --proxy follows the node's chain by seccomp; its RPC server needs no --publish.
+func TestRunSeccompBtcd(t *testing.T) {
+	t.Parallel()
+	requireInstalled(t, "setpriv")
+	inRunWorld(t, &chaincfg.RegressionNetParams, func(w *runWorld) {
+		w.node.mine(firstTip)
+		for _, host := range []string{runNode4, runNode6, runName4} {
+			t.Run(host, func(t *testing.T) {
+				path, r := underRunAt(t, ordinaryUser, bySeccomp, binaries.btcd)
+				client := startBtcdIn(t, dirOf(t, ordinaryUser), rpcInside, "client", path, &chaincfg.RegressionNetParams,
+					"--connect="+w.at(host), "--nolisten")
+				r.program = client.program
+				t.Cleanup(func() { r.end(t) })
+				catchUp(t, client, w.node)
+				followBlocks(t, client, w.node, 3)
+				w.requireV2(t, r, w.at(addressOf(host)))
+			})
+		}
+	})
+}
+
+// When the proxy is killed, the client is cut off by seccomp, too.
+func TestRunSeccompKilledProxy(t *testing.T) {
+	t.Parallel()
+	requireInstalled(t, python, "setpriv")
+	inRunWorld(t, &chaincfg.RegressionNetParams, func(w *runWorld) {
+		version := filepath.Join(dirOf(t, ordinaryUser), "version")
+		writeFile(t, version, string(versionFrom(t)))
+		os.Chmod(version, 0o644)
+		script := copyTo(t, dirOf(t, ordinaryUser), "testdata/direct/killed.py")
+		r := startRun(t, ordinaryUser, bySeccomp, "sh", "-c", `version=$1; shift; exec "$@" <"$version"`, "sh", version,
+			python, script, w.port, runNode4, runNode6, runName4)
+		is := func(want string) func(string) bool { return func(line string) bool { return line == want } }
+		r.awaitLine(t, "it is connected", is("connected"))
+		w.requireV2(t, r, w.at(runNode4))
+		before := len(w.asked())
+		r.cmd.Process.Kill()
+		r.awaitLine(t, "it has tried again", is("the end"))
+		for _, line := range r.out.all() {
+			if strings.HasPrefix(line, "connected again") {
+				t.Errorf("without the proxy the client %s", line)
+			}
+		}
+		if asked := w.asked(); len(asked) != before {
+			t.Errorf("without the proxy DNS was asked for %q", asked)
+		}
+	})
+}
