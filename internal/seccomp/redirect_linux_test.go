@@ -90,7 +90,12 @@ func TestFullQueueHoldsUpNone(t *testing.T) {
 	}
 	supervisor := newProxy(t).start(t, cmd)
 	for len(supervisor.blocking) == 0 {
-		runtime.Gosched()
+		select {
+		case <-supervisor.ended:
+			t.Fatal("the program ended")
+		default:
+			runtime.Gosched()
+		}
 	}
 	stdin.Close()
 	out, err := io.ReadAll(stdout)

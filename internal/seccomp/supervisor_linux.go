@@ -68,7 +68,7 @@ func newSupervisor(listener *os.File, ports Ports) *Supervisor {
 // address is client, as a connection accepted on Ports.TCP shows it, and forgets it.
 func (s *Supervisor) Destination(client netip.AddrPort) (netip.AddrPort, bool) {
 	client = unmap(client)
-	s.mu.Lock() // connect holds it, so a connection that was accepted is known
+	s.mu.Lock() // connectTo holds it, so a connection that was accepted is known
 	defer s.mu.Unlock()
 	destination, ok := s.destinations[client]
 	delete(s.destinations, client)
