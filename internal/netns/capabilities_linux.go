@@ -35,6 +35,12 @@ func dropCapabilities(dropped func(c uintptr) bool) error {
 			return err
 		}
 	}
-	none := [2]unix.CapUserData{} // version 3 has two
-	return unix.Capset(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &none[0])
+	// A program that got a capability that this thread has not could not be traced or dumped: so
+	// the thread keeps its own.
+	header, sets := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, [2]unix.CapUserData{}
+	if err := unix.Capget(&header, &sets[0]); err != nil {
+		return err
+	}
+	sets[0].Inheritable, sets[1].Inheritable = 0, 0
+	return unix.Capset(&header, &sets[0])
 }
