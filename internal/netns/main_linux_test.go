@@ -120,8 +120,11 @@ type user struct {
 
 func users() []user {
 	all := []user{{"self", nil}}
-	if os.Geteuid() == 0 {
-		all = append(all, user{"nobody", &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}})
+	nobody := user{"nobody", &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}}
+	probe := exec.Command("/bin/true")
+	probe.SysProcAttr = nobody.attr
+	if probe.Run() == nil {
+		all = append(all, nobody)
 	}
 	return all
 }
