@@ -113,7 +113,7 @@ func TestLookupReplaced(t *testing.T) {
 	for _, u := range users() {
 		t.Run(u.name, func(t *testing.T) {
 			got := u.run(t, []string{"sh", "-c", `umask 077; exec "$@"`, "sh"}, "/bin/cat", "/etc/resolv.conf")
-			if _, err := os.Stat("/etc/resolv.conf"); err == nil && got != "nameserver 198.18.0.1\n" {
+			if _, err := os.Stat("/etc/resolv.conf"); err == nil && !strings.HasPrefix(got, "nameserver 198.18.0.1\n") {
 				t.Errorf("resolv.conf: %q", got)
 			}
 		})
