@@ -108,7 +108,9 @@ func TestCommandCannotEscape(t *testing.T) {
 
 // Names are looked up in /etc/hosts and by the namespace's DNS sockets, and mounts stay inside.
 func TestLookupReplaced(t *testing.T) {
-	covered := func() int { return strings.Count(string(must(os.ReadFile("/proc/self/mountinfo"))), " /nsswitch.conf /etc/") }
+	covered := func() int {
+		return strings.Count(string(must(os.ReadFile("/proc/self/mountinfo"))), " /nsswitch.conf /etc/")
+	}
 	before := covered()
 	for _, u := range users() {
 		t.Run(u.name, func(t *testing.T) {

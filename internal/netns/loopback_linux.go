@@ -56,7 +56,8 @@ func (l loopback) up() error {
 // own makes all addresses of a family local, and gives the interface one, if it is valid.
 func (l loopback) own(family byte, addr netip.Addr) error {
 	if addr.IsValid() {
-		address := append([]byte{family, byte(addr.BitLen()), 0, unix.RT_SCOPE_UNIVERSE}, l.index...)
+		// Without duplicate address detection: until that has ended, no route may name the address.
+		address := append([]byte{family, byte(addr.BitLen()), unix.IFA_F_NODAD, unix.RT_SCOPE_UNIVERSE}, l.index...)
 		err := l.execute(unix.RTM_NEWADDR, netlink.Create, append(address, attribute(unix.IFA_LOCAL, addr.AsSlice())...))
 		if err != nil {
 			return fmt.Errorf("address %v: %w", addr, err)

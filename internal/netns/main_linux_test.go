@@ -73,9 +73,6 @@ func serve(n *Namespace) {
 			return fmt.Sprint(dest, err)
 		})
 	}
-	for _, l := range n.DNSStreams {
-		go answer(l, func(c net.Conn) string { return "DNS stream " + c.LocalAddr().String() })
-	}
 	for _, c := range n.DNS {
 		go func() {
 			b := make([]byte, 512)
