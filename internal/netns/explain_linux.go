@@ -9,7 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const stepRedirect = "redirect connections with nftables"
+const (
+	stepCreate   = "create a network namespace"
+	stepRedirect = "redirect connections with nftables"
+)
 
 // explain returns an Error that says what to do about a step that failed with err.
 func explain(step string, err error) error {
@@ -66,7 +69,7 @@ func (s system) help(step string, err error) string {
 		return "a container, a chroot or a security module may forbid it"
 	case step == stepRedirect:
 		return "the kernel needs nf_tables with nat; as root, write: modprobe -a nf_tables nft_chain_nat nft_redir"
-	case is(unix.EINVAL, unix.ENOSYS):
+	case step == stepCreate && is(unix.EINVAL, unix.ENOSYS):
 		return "the kernel may have been built without user or network namespaces (CONFIG_USER_NS, CONFIG_NET_NS)"
 	}
 	return ""

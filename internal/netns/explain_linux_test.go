@@ -33,7 +33,8 @@ func TestHelp(t *testing.T) {
 		{true, stepRedirect, unix.EOPNOTSUPP, nil, "the kernel needs nf_tables"},
 		{true, stepRedirect, unix.ENOENT, nil, "the kernel needs nf_tables"},
 		{true, stepRedirect, unix.EPROTONOSUPPORT, nil, "the kernel needs nf_tables"},
-		{true, "", unix.EINVAL, nil, "the kernel may have been built without"},
+		{true, "", unix.EINVAL, nil, ""},
+		{true, stepCreate, unix.EINVAL, nil, "the kernel may have been built without"},
 		{true, "", unix.EIO, nil, ""},
 	} {
 		s := system{root: test.root, read: func(path string) string {

@@ -23,7 +23,7 @@ func New(o Options) (*Namespace, error) {
 	holder, err := startHolder(theirs, role{Dial: o.Dial, IPv6: reachesIPv6()})
 	if err != nil {
 		ours.Close()
-		return nil, explain("create a network namespace", err)
+		return nil, explain(stepCreate, err)
 	}
 	theirs.Close() // or the end of the holder would not end the stream
 	n := &Namespace{holder: holder, control: ours}
