@@ -10,6 +10,9 @@
 // For misbehaviour that no program offers, package hostile plays the client, the node, or both: one table entry breaks
 // one rule of SOCKS5, v1 or BIP324 and states what the other end must observe. LONG=1 runs every case.
 //
+// Under `bip324-proxy run`, clients without a proxy setting reach nodes with public addresses, in namespaces that play
+// the internet: btcd, small ones in C and Python, by gcc and /usr/bin/python3, and those below.
+//
 // btcd, at both ends, is built from its Go module for every run. Tests with other programs run with -programs, or by
 // name with -run: utreexod and neutrino, with lnd's dialer for Tor, are built from Go modules, and the others run if
 // their requirements are installed:
@@ -17,6 +20,7 @@
 //	bcoin         node, npm; downloaded once
 //	bitcoinj      java, javac, mvn; its jars are downloaded once
 //	kyoto         cargo; downloaded and built once
+//	nakamoto      cargo; downloaded and built once
 //	bip324        cargo; the Rust crate, downloaded and built once
 //	bip324ts      node, npm, and the path of the TypeScript library's repository in BIP324_TS
 //	Electrum      electrum in PATH, or its path in ELECTRUM

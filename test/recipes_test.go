@@ -2,6 +2,7 @@ package test
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -91,6 +92,18 @@ func recipeArgs(t *testing.T, section, program, addr string) []string {
 		t.Fatalf("docs/clients.md, section %q: the command line has several lines", section)
 	}
 	return strings.Fields(line)[1:]
+}
+
+// runRecipe returns what the section's `bip324-proxy run` command has before and after the program.
+func runRecipe(t *testing.T, section, program string) (flags, args []string) {
+	t.Helper()
+	line, rest, _ := strings.Cut(recipe(t, section, "bip324-proxy run "), "\n")
+	words := strings.Fields(line)
+	i := slices.Index(words, "--")
+	if rest != "" || i < 0 || i+1 == len(words) || words[i+1] != program {
+		t.Fatalf("docs/clients.md, section %q: the command line does not run %s: %s", section, program, line)
+	}
+	return words[2:i], words[i+2:]
 }
 
 func TestCodeBlocks(t *testing.T) {

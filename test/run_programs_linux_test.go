@@ -1,7 +1,10 @@
 package test
 
 import (
+	"bytes"
 	"errors"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -20,6 +23,10 @@ func TestRunNakamoto(t *testing.T) {
 			os.Rename(filepath.Join(target, "debug", "nakamoto"), filepath.Join(dir, "nakamoto")),
 			os.RemoveAll(target)) // much larger than the program
 	})
+	flags, args := runRecipe(t, "nakamoto", "nakamoto-node") // which the program here is but for its network
+	if len(flags)+len(args) > 0 {
+		t.Errorf("the test knows no settings, but the recipe has %q, %q", flags, args)
+	}
 	followUnderRun(t, func(node string) []string {
 		return []string{filepath.Join(dir, "nakamoto"), t.TempDir(), node, strconv.Itoa(lastTip)}
 	})
@@ -66,11 +73,21 @@ func TestRunGocoin(t *testing.T) {
 	t.Parallel()
 	inRunWorld(t, &chaincfg.TestNet4Params, func(w *runWorld) {
 		dir := t.TempDir()
-		r := startRun(t, 0, nil, program, "-t", "-cfg", filepath.Join(dir, "gocoin.conf"), "-d", dir, "-c", w.node.p2p, "-l=false", "-textui=false", "-nowallet")
+		flags, args := runRecipe(t, "gocoin", "./client")
+		r := startRun(t, 0, flags, append(append([]string{program}, args...), "-t", "-cfg", filepath.Join(dir, "gocoin.conf"), "-d", dir,
+			"-c", w.node.p2p, "-textui=false", "-nowallet")...)
 		w.requireV2(t, r, w.node.p2p)
 		eventually(t, "gocoin is the node's peer", func() bool { return len(ask[[]peer](t, w.node, "getpeerinfo")) == 1 })
 		if p := w.node.onlyPeer(t); !p.V2 || !p.Inbound {
 			t.Errorf("to the node gocoin is %+v, want an inbound v2 peer", p)
+		}
+		page, err := http.Get("http://127.0.0.1:8833/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer page.Body.Close()
+		if text, err := io.ReadAll(page.Body); err != nil || !bytes.Contains(text, []byte("Gocoin")) {
+			t.Errorf("its web interface is (%v):\n%s", err, text)
 		}
 	})
 }
