@@ -81,13 +81,13 @@ func TestRunGocoin(t *testing.T) {
 		if p := w.node.onlyPeer(t); !p.V2 || !p.Inbound {
 			t.Errorf("to the node gocoin is %+v, want an inbound v2 peer", p)
 		}
-		page, err := http.Get("http://127.0.0.1:8833/")
+		page, err := http.Get("http://127.0.0.1:8833/netcon.json")
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer page.Body.Close()
-		if text, err := io.ReadAll(page.Body); err != nil || !bytes.Contains(text, []byte("Gocoin")) {
-			t.Errorf("its web interface is (%v):\n%s", err, text)
+		if text, err := io.ReadAll(page.Body); err != nil || !bytes.Contains(text, []byte(w.node.p2p)) {
+			t.Errorf("its web interface says of its connections (%v):\n%s", err, text)
 		}
 	})
 }
