@@ -263,7 +263,7 @@ func TestRefused(t *testing.T) {
 		"name of 0 bytes": {noAuth + "05 01 00 03 00 208d", []string{"0500", refused1}, StageRequest, GeneralFailure, `""`},
 	}
 	for _, bad := range []string{"a\x00b", "a b", "a\nb", "a\x7fb", "a\x80", "h\xc3\xb4te", "a:1", "1.2.3.4:8333", ":",
-		"[1.2.3.4]", "[localhost]", "[]", "[", "]", "[::1", "::1]", "[[::1]]", "2001:db8::1%eth0", "[::1%eth0]", "::ffff:169.254.1.1%eth0", "fe80::1%", "fe80::1%a b", "fe80::1%a%b", "ff02::1%eth0", "::g", "127.0.0.1%lo", "node.example%eth0", "%", "a%"} {
+		"[1.2.3.4]", "[localhost]", "[]", "[", "]", "[::1", "::1]", "[[::1]]", "2001:db8::1%eth0", "[::1%eth0]", "::ffff:169.254.1.1%eth0", "fe80::1%", "fe80::1%a b", "fe80::1%a%b", "ff02::1%eth0", "::g", "127.0.0.1%lo", "node.example%eth0", "%", "a%", `node.exampl\101`, `\`} {
 		in := noAuth + "05010003" + hex.EncodeToString([]byte{byte(len(bad))}) + hex.EncodeToString([]byte(bad)) + "208d"
 		tests["name "+bad] = struct {
 			in     string

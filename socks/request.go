@@ -174,12 +174,13 @@ func inetAton(text string) netip.Addr {
 
 // validName reports whether name is printable ASCII without colons and brackets, which
 // would change the meaning of "host:port" ("[127.0.0.1]" would pass for a name and be
-// dialed as an address), without '%', which begins a zone, and without a number at its end.
+// dialed as an address), without '%', which begins a zone, without a backslash, with which
+// resolvers escape any character (a.onio\110 is a.onion), and without a number at its end.
 func validName(name string) bool {
 	return name != "" && !strings.ContainsFunc(name, isReserved) && !EndsInNumber(name)
 }
 
-func isReserved(c rune) bool { return c <= ' ' || c > '~' || strings.ContainsRune(":[]%", c) }
+func isReserved(c rune) bool { return c <= ' ' || c > '~' || strings.ContainsRune(`:[]%\`, c) }
 
 // ParseAddr parses "host:port", with an IPv6 host in brackets. It resolves nothing. An
 // upstream proxy is sent an address as text.

@@ -22,7 +22,8 @@ var ErrMulticastName = errors.New("names in .local need systemd-resolved or Avah
 
 // Lookup returns the addresses of host, IPv6 first, each family in random order. The
 // system's search domains apply only to names without a dot. localhost is this machine, and
-// no DNS server is queried for names in .local. The error is a *net.DNSError.
+// no DNS server is queried for names in .local. There are no names with a backslash, which
+// begins an escape in some resolvers: to them a.onio\110 is a.onion. The error is a *net.DNSError.
 func Lookup(ctx context.Context, host string) ([]netip.Addr, error) {
 	ips, err := lookup(ctx, host)
 	if err != nil {
@@ -32,6 +33,9 @@ func Lookup(ctx context.Context, host string) ([]netip.Addr, error) {
 }
 
 func lookup(ctx context.Context, host string) ([]netip.Addr, error) {
+	if strings.Contains(host, `\`) {
+		return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+	}
 	bare := strings.TrimSuffix(host, ".")
 	if IsLocalhost(bare) {
 		return []netip.Addr{netip.IPv6Loopback(), netip.AddrFrom4([4]byte{127, 0, 0, 1})}, nil

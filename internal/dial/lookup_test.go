@@ -211,6 +211,26 @@ func TestNamesOfTheNameService(t *testing.T) {
 	}
 }
 
+// A name with an escape is sent to no resolver: it would resolve another name, which rules
+// about names did not see.
+func TestEscapedNames(t *testing.T) {
+	asked := dnsServer(t, "192.0.2.1")
+	os.WriteFile(nsswitch, []byte("hosts: files resolve dns\n"), 0o600)
+	serveUnix(t, resolvedSocket, 0, func(question string) string {
+		t.Errorf("systemd-resolved received %q", question)
+		return "{}\x00"
+	})
+	for _, name := range []string{`name.onio\110`, `name.onio\n`, `umbrel.loca\l`, `name\`, `\110ame.test.`} {
+		var dns *net.DNSError
+		if ips, err := Lookup(t.Context(), name); !errors.As(err, &dns) || !dns.IsNotFound || dns.Name != name {
+			t.Errorf("%s: got %v, %v", name, ips, err)
+		}
+	}
+	if got := asked(); len(got) > 0 {
+		t.Errorf("DNS queries for %q", got)
+	}
+}
+
 // Lookup returns the addresses of a name in random order, grouped by family.
 func TestAnyAddress(t *testing.T) {
 	var ips []string
