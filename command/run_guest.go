@@ -8,7 +8,9 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/signal"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -44,6 +46,7 @@ func runGuest(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // a log that nobody reads must not end the proxy
 	s := &service{level: new(slog.LevelVar), stderr: c.App.ErrWriter, prefix: logPrefix, onlyGiven: true, ready: func() {}}
 	if o.logFile != "" {
 		f, err := os.OpenFile(o.logFile, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)

@@ -32,7 +32,6 @@ func supervise(start func() (*os.Process, error)) error {
 			signal.Notify(caught, s)
 		}
 	}
-	signal.Notify(caught, unix.SIGPIPE) // a log that nobody reads must not end the proxy
 	process, err := start()
 	if err != nil {
 		signal.Reset(passedOn...)
@@ -45,7 +44,7 @@ func supervise(start func() (*os.Process, error)) error {
 		for {
 			select {
 			case s := <-caught:
-				if s != unix.SIGPIPE && !(slices.Contains(ofTerminal, s) && inForeground()) {
+				if !slices.Contains(ofTerminal, s) || !inForeground() {
 					process.Signal(s)
 				}
 			case <-ended:

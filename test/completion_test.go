@@ -61,7 +61,6 @@ var completions = []struct {
 	{"", "completion demo man version ..."},
 	{"run --fence ", "auto namespace seccomp"},
 	{"run --publ", "--publish"},
-	{"run -- test", "test ..."},
 	{"run some-", "some-file"},
 	{"--listen ", ""},
 	{"demo ", ""},
