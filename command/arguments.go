@@ -56,7 +56,7 @@ func checkArguments(app *cli.App, args []string) (checked []string, c *cli.Comma
 			}
 			return args, c, nil
 		case takesValue(f):
-			if i++; i == len(args) || isFlag(flags, next) {
+			if i++; i == len(args) || next == "--" || isFlag(flags, next) {
 				return nil, c, usageError{fmt.Errorf("--%s needs a value; write --%s %s", name, name, valueName(f))}
 			}
 		case asBool(next) != "":
