@@ -15,7 +15,7 @@ func TestRunArguments(t *testing.T) {
 		"run":                                        "run needs a command: write bip324-proxy run -- COMMAND [ARG…]; to run only the proxy, write bip324-proxy without run",
 		"run --":                                     "run needs a command",
 		"run --pulbish x -- true":                    "unknown flag --pulbish; did you mean --publish?",
-		"run --publish -- true":                      "run needs a command", // the value is "--"
+		"run --publish -- true":                      "--publish needs a value; write --publish HOST:PORT=PORT",
 		"run --fence jail -- true":                   `--fence: "jail" is invalid; must be namespace, seccomp or auto`,
 		"run --log-file= -- true":                    "--log-file: must not be empty; omit it for stderr",
 		"run --publish 8332 -- true":                 `--publish: "8332" is invalid; must be HOST:PORT=PORT, such as 127.0.0.1:8332=8332`,
