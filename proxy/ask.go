@@ -23,7 +23,7 @@ func (s *session) ask() (*socks.Request, error) {
 	case s.about.isSOCKS():
 	case refused != nil:
 		return nil, refused
-	case s.about.transparent:
+	case s.about.transparent != nil:
 		return s.askSystem()
 	default:
 		dest, err := socks.ParseAddr(s.about.peer)

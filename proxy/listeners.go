@@ -15,12 +15,12 @@ import (
 type listener struct {
 	peer        string                                 // of ServePeer
 	node        *Inbound                               // of ServeInbound
-	transparent bool                                   // of ServeTransparent
+	transparent net.Addr                               // of ServeTransparent: the listener's own address
 	destination func(net.Conn) (netip.AddrPort, error) // where a connection was meant to go, if transparent
 }
 
 // isSOCKS reports whether clients of the listener speak SOCKS.
-func (l listener) isSOCKS() bool { return l.peer == "" && !l.transparent }
+func (l listener) isSOCKS() bool { return l.peer == "" && l.transparent == nil }
 
 // Serve accepts clients on l until Shutdown, Close or a permanent error. It closes l. The
 // error is never nil.

@@ -72,7 +72,7 @@ const (
 // internal/hints.
 var refusals = []refusal{
 	{is: func(err error) bool { return err == nil }, words: func(error, string) string { return "both sides closed the connection" }},
-	{is: isOneOf(errNotTor, errProbe), level: slog.LevelDebug}, // a question that was answered
+	{is: isOneOf(errNotTor, errProbe, errOnlyLooked), level: slog.LevelDebug}, // a question that was answered
 	{kind: KindStopping, is: isOneOf(errStopping)},
 	{kind: KindTooManySessions, is: isOneOf(ErrTooManySessions, errMadeRoom), level: slog.LevelDebug, routine: true}, // folded elsewhere
 	{kind: KindClientRate, is: isOneOf(errTooOften, errTooManyWaiting), level: slog.LevelWarn},

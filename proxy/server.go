@@ -207,7 +207,7 @@ func (s *Server) stopAccepting() {
 func (s *Server) start(conn net.Conn, about listener, public bool) (tell func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if about.transparent {
+	if about.transparent != nil {
 		resetOnClose(conn, true)
 	}
 	if s.ending {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"bip324proxy/internal/dns"
+	"bip324proxy/internal/listen"
 	"bip324proxy/internal/transparent"
 	"bip324proxy/socks"
 )
@@ -21,6 +22,7 @@ const TransparentAnswer = "bip324-proxy: redirected\n"
 const (
 	errNotRedirected = plainError("the connection was not redirected: the client connected to the transparent listener itself, which cannot know its destination")
 	errForgottenName = plainError("the address stood for a name in an earlier run of the proxy; the client must look the name up again")
+	errOnlyLooked    = plainError("the client only looked whether the port is open")
 	errRedirectLoop  = plainError("the system redirects the proxy's own connections back to it")
 )
 
@@ -45,7 +47,7 @@ func (s *Server) ServeTransparent(l net.Listener) error {
 		return err
 	}
 	s.dials.Start()
-	return s.serveClients(l, listener{transparent: true, destination: destination})
+	return s.serveClients(l, listener{transparent: l.Addr(), destination: destination})
 }
 
 // askSystem returns the request of a client that was redirected.
@@ -62,8 +64,8 @@ func (s *session) askSystem() (*socks.Request, error) {
 		io.WriteString(s.client, TransparentAnswer)
 		s.linger(rejectLinger)
 		return nil, errProbe
-	case s.server.listensOn(net.TCPAddrFromAddrPort(dest)):
-		return nil, s.notRedirected()
+	case listen.Accepts(s.about.transparent, net.TCPAddrFromAddrPort(dest)), s.server.listensOn(net.TCPAddrFromAddrPort(dest)):
+		return nil, s.notRedirected() // the first is known while the server stops, too
 	case from != nil && s.server.dials.Has(from.AddrPort(), dest):
 		return nil, errRedirectLoop
 	}
@@ -76,12 +78,12 @@ func (s *session) askSystem() (*socks.Request, error) {
 	return &socks.Request{Command: socks.CommandConnect, Dest: socks.Addr{Host: ip.String(), IP: ip, Port: dest.Port()}}, nil
 }
 
-// notRedirected returns why a client that was not redirected is refused: it left at once if
-// it only looked whether the port is open, such as a health check.
+// notRedirected returns why a client that was not redirected is refused. One that leaves at
+// once, such as a health check, does not count.
 func (s *session) notRedirected() error {
 	s.client.SetReadDeadline(time.Now().Add(authTimeout))
 	if _, err := s.in.Peek(1); err == io.EOF {
-		return errClientLeft
+		return errOnlyLooked
 	}
 	return errNotRedirected
 }
@@ -101,7 +103,7 @@ func resetOnClose(conn net.Conn, reset bool) {
 // endsInOrder makes the client of a transparent listener see the end of the stream from now
 // on, not a reset, which could overtake data.
 func (s *session) endsInOrder() {
-	if s.about.transparent {
+	if s.about.transparent != nil {
 		resetOnClose(s.client.Conn, false)
 	}
 }
