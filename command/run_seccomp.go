@@ -17,12 +17,7 @@ import (
 func openSeccomp() (f *fence, err error) {
 	f = new(fence)
 	closeAll := func() {
-		for _, l := range append(f.redirected, f.dnsStreams...) {
-			l.Close()
-		}
-		for _, c := range f.dns {
-			c.Close()
-		}
+		closeSockets(append(f.redirected, f.dnsStreams...), f.dns)
 	}
 	defer func() {
 		if err != nil {
@@ -30,18 +25,11 @@ func openSeccomp() (f *fence, err error) {
 		}
 	}()
 	var ports seccomp.Ports
-	if f.redirected, ports.TCP, err = listenOnLoopback(); err != nil {
+	if f.redirected, _, ports.TCP, err = listenOnLoopback(false); err != nil {
 		return nil, err
 	}
-	if f.dnsStreams, ports.DNS, err = listenOnLoopback(); err != nil {
+	if f.dnsStreams, f.dns, ports.DNS, err = listenOnLoopback(true); err != nil {
 		return nil, err
-	}
-	for _, l := range f.dnsStreams {
-		c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(l.Addr().(*net.TCPAddr).AddrPort()))
-		if err != nil {
-			return nil, err
-		}
-		f.dns = append(f.dns, c)
 	}
 	s := &supervision{ready: make(chan struct{})}
 	for i, l := range f.redirected {
@@ -68,23 +56,41 @@ func openSeccomp() (f *fence, err error) {
 }
 
 // listenOnLoopback listens on a free port of 127.0.0.1 and, if the system has IPv6, the same of
-// ::1.
-func listenOnLoopback() (all []net.Listener, port uint16, err error) {
-	for range 20 { // the port may be in use on ::1
-		var four, six net.Listener
-		if four, err = net.Listen("tcp4", "127.0.0.1:0"); err != nil {
-			return nil, 0, err
+// ::1, by UDP as well if udp is true.
+func listenOnLoopback(udp bool) (tcp []net.Listener, datagrams []*net.UDPConn, port uint16, err error) {
+	for range 20 { // the port may be in use at ::1 or by UDP
+		tcp, datagrams, port = nil, nil, 0
+		for _, host := range []string{"127.0.0.1", "::1"} {
+			var l net.Listener
+			if l, err = net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(int(port)))); err != nil {
+				break
+			}
+			tcp = append(tcp, l)
+			addr := l.Addr().(*net.TCPAddr).AddrPort()
+			port = addr.Port()
+			if udp {
+				var c *net.UDPConn
+				if c, err = net.ListenUDP("udp", net.UDPAddrFromAddrPort(addr)); err != nil {
+					break
+				}
+				datagrams = append(datagrams, c)
+			}
 		}
-		port = four.Addr().(*net.TCPAddr).AddrPort().Port()
-		if six, err = net.Listen("tcp6", net.JoinHostPort("::1", strconv.Itoa(int(port)))); err == nil {
-			return []net.Listener{four, six}, port, nil
+		if err == nil || len(tcp) == 1 && (isAbsent(err, "") || isNoFamily(err)) { // without IPv6
+			return tcp, datagrams, port, nil
 		}
-		if isAbsent(err, "") || isNoFamily(err) {
-			return []net.Listener{four}, port, nil
-		}
-		four.Close()
+		closeSockets(tcp, datagrams)
 	}
-	return nil, 0, err
+	return nil, nil, 0, err
+}
+
+func closeSockets(tcp []net.Listener, datagrams []*net.UDPConn) {
+	for _, l := range tcp {
+		l.Close()
+	}
+	for _, c := range datagrams {
+		c.Close()
+	}
 }
 
 // supervision has the supervisor of COMMAND once that is started.
