@@ -217,6 +217,17 @@ func TestUntraceable(t *testing.T) {
 	}
 }
 
+// A process has one supervisor.
+func TestSupervisedTwice(t *testing.T) {
+	cmd := program("supervise", "1", "127.0.0.1:1")
+	var out strings.Builder
+	cmd.Stdout = &out
+	newProxy(t).start(t, cmd)
+	if err := cmd.Wait(); err == nil || !strings.Contains(out.String(), "runs under another supervisor") {
+		t.Errorf("%v: %s", err, out.String())
+	}
+}
+
 // When the supervisor is killed, the command and its children connect nowhere.
 func TestKilledSupervisor(t *testing.T) {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")

@@ -39,6 +39,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"syscall"
 )
 
 // Stage is the first argument with which Start runs this program again, inside the new
@@ -65,8 +66,11 @@ const stepGetfd = "pidfd_getfd"
 
 func (e *UnavailableError) Error() string {
 	text := fmt.Sprintf("sockets cannot be redirected by seccomp: %s: %v", e.Step, e.Err)
-	if e.Step == stepGetfd && errors.Is(e.Err, fs.ErrPermission) {
+	switch {
+	case e.Step == stepGetfd && errors.Is(e.Err, fs.ErrPermission):
 		text += "; allow this program to trace its children: docker run --cap-add SYS_PTRACE, or sysctl kernel.yama.ptrace_scope=1"
+	case errors.Is(e.Err, syscall.EBUSY):
+		text += "; this program runs under another supervisor, such as bip324-proxy run; start it outside"
 	}
 	return text
 }
