@@ -179,14 +179,14 @@ func (s *session) resolve(ctx context.Context, request *socks.Request) error {
 	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
 	defer cancel()
 	dest := request.Dest
-	dest.Port = 0 // means nothing
+	dest.Port = 0 // means nothing; a route or rule for one port is for the name, too
 	if err := s.policy.checkRequest(dest, s.public); err != nil {
 		if dest.IP == ProbeAddr && onThisMachine(s.client.RemoteAddr(), s.client.LocalAddr()) {
 			err = errProbe // a health check every few seconds, most likely
 		}
 		return fail(request, socks.NotAllowed, err)
 	}
-	ip, err := s.lookup(ctx, request)
+	ip, err := s.lookup(ctx, dest, request.Credentials)
 	if errors.Is(err, errOwnUpstream) {
 		return refuse(request, socks.NotAllowed, errOwnUpstream)
 	}
@@ -207,18 +207,18 @@ func (s *session) resolve(ctx context.Context, request *socks.Request) error {
 	return nil
 }
 
-// lookup returns any address of the request's host, IPv4 if it has one: some clients take
-// no other. Electrum asks for 0.0.0.0 to see whether the proxy is Tor; unless all goes
-// through an upstream it is not.
-func (s *session) lookup(ctx context.Context, request *socks.Request) (netip.Addr, error) {
-	host, ip := request.Dest.Host, request.Dest.IP
-	upstream := s.policy.UpstreamFor(request.Dest)
+// lookup returns any address of dest's host, IPv4 if it has one: some clients take no other.
+// The port of dest is 0. Electrum asks for 0.0.0.0 to see whether the proxy is Tor; unless all
+// goes through an upstream it is not.
+func (s *session) lookup(ctx context.Context, dest socks.Addr, client socks.Credentials) (netip.Addr, error) {
+	host, ip := dest.Host, dest.IP
+	upstream := s.policy.UpstreamFor(dest)
 	if ip.IsUnspecified() {
 		upstream = s.policy.Upstream
 	}
 	switch {
 	case upstream != nil && (!ip.IsValid() || ip.IsUnspecified()):
-		return upstream.Resolve(ctx, request.Dest, request.Credentials)
+		return upstream.Resolve(ctx, dest, client)
 	case ip.IsUnspecified():
 		return ip, errNotTor
 	case ip.IsValid():

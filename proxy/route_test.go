@@ -108,11 +108,15 @@ func TestResolveByRoute(t *testing.T) {
 		{"192.0.2.7", answer, false},
 		{"0.0.0.0", cannotResolve, false},
 	} {
-		if got := askResolve(t, e.dial(), resolveName(c.name)); !bytes.Equal(got, c.want) {
-			t.Errorf("%s: answer % x, want % x", c.name, got, c.want)
-		}
-		if all := tor.requests(); (len(all) == 1) != c.asks {
-			t.Errorf("%s: requests to the upstream proxy: %v", c.name, all)
+		for _, port := range []byte{0, 80} { // of the request; it means nothing
+			request := resolveName(c.name)
+			request[len(request)-1] = port
+			if got := askResolve(t, e.dial(), request); !bytes.Equal(got, c.want) {
+				t.Errorf("%s, port %d: answer % x, want % x", c.name, port, got, c.want)
+			}
+			if all := tor.requests(); (len(all) == 1) != c.asks {
+				t.Errorf("%s, port %d: requests to the upstream proxy: %v", c.name, port, all)
+			}
 		}
 	}
 	other := newUpstream(t, "tcp", "127.0.0.1:0")
