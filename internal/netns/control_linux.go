@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -37,10 +38,19 @@ type holderError struct {
 func (e holderError) Error() string { return e.text }
 func (e holderError) Unwrap() error { return e.Errno }
 
-// order is the command to execute.
-type order struct {
-	Path string
-	Args []string
+// order is the path of the command to execute, and its arguments. Each ends with a zero byte: as
+// in execve(2), they may have any others, not only those of UTF-8.
+type order []string
+
+func (o order) encode() []byte { return []byte(strings.Join(o, "\x00") + "\x00") }
+
+// decodeOrder returns nothing if b is not a whole order: the process outside has ended.
+func decodeOrder(b []byte) order {
+	text, whole := strings.CutSuffix(string(b), "\x00")
+	if !whole {
+		return nil
+	}
+	return strings.Split(text, "\x00")
 }
 
 // newControl returns this process's end, and the other.

@@ -39,11 +39,11 @@ func Hold() error {
 	if err != nil {
 		return err
 	}
-	var o order
-	if err := json.Unmarshal(b, &o); err != nil {
-		return err
+	o := decodeOrder(b)
+	if len(o) < 2 {
+		return errors.New("there is no command to execute")
 	}
-	return c.fail(execute(o))
+	return c.fail(execute(o[0], o[1:]))
 }
 
 // setUp sets up the namespace and passes its sockets.
@@ -94,16 +94,16 @@ func (c *control) setUp(r role) error {
 
 // execute executes the command in this process. Like execvp(3), it lets sh run what has no
 // format.
-func execute(o order) error {
+func execute(path string, args []string) error {
 	err := dropCapabilities(commandMayNot)
 	if err != nil {
 		return explain("drop capabilities", err)
 	}
-	err = syscall.Exec(o.Path, o.Args, os.Environ())
+	err = syscall.Exec(path, args, os.Environ())
 	if err == unix.ENOEXEC {
-		err = syscall.Exec("/bin/sh", append([]string{"sh", o.Path}, o.Args[1:]...), os.Environ())
+		err = syscall.Exec("/bin/sh", append([]string{"sh", path}, args[1:]...), os.Environ())
 	}
-	return &Error{Step: "execute " + o.Path, Err: err}
+	return &Error{Step: "execute " + path, Err: err}
 }
 
 // family is IPv4 or IPv6.

@@ -2,7 +2,6 @@ package netns
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -102,12 +101,8 @@ func (n *Namespace) Start(path string, args []string) (*os.Process, error) {
 	if n.holder == nil {
 		return nil, errors.New("the command of the namespace has been started")
 	}
-	b, err := json.Marshal(order{path, args})
-	if err != nil {
-		return nil, err
-	}
 	n.control.SetWriteDeadline(time.Now().Add(controlTimeout))
-	if _, err := n.control.Write(b); err != nil {
+	if _, err := n.control.Write(append(order{path}, args...).encode()); err != nil {
 		return nil, err
 	}
 	if err := n.control.CloseWrite(); err != nil {
