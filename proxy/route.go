@@ -18,10 +18,11 @@ type Route struct {
 }
 
 // RouteFor returns the first of the Routes that matches dest, or else the one through
-// Upstream, which may be nil: then the way is direct.
+// Upstream, which may be nil: then the way is direct. A route through an upstream proxy to an
+// IPv4 address is also that to the IPv6 addresses that lead there, such as NAT64's.
 func (p *Policy) RouteFor(dest socks.Addr) Route {
 	for _, r := range p.Routes {
-		if r.To.Matches(dest) {
+		if r.To.Matches(dest) || r.Upstream != nil && r.To.MatchesEmbedded(dest) {
 			return r
 		}
 	}

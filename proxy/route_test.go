@@ -31,7 +31,7 @@ func TestRoutes(t *testing.T) {
 	routes := []proxy.Route{{To: rule(t, "*.onion"), Upstream: tor.Upstream}, {To: rule(t, "*.i2p"), Upstream: i2p.Upstream},
 		{To: rule(t, "192.0.2.8")}, {To: rule(t, "192.0.2.0/24"), Upstream: i2p.Upstream}, {To: rule(t, "*:18333"), Upstream: tor.Upstream}}
 	e := start(t, &proxy.Server{Policy: proxy.Policy{Routes: routes, Dialer: fallback.Dialer{Mode: fallback.Overlay}}})
-	const direct, exception = "203.0.113.1:8333", "192.0.2.8:8333"
+	const direct, exception, other = "203.0.113.1:8333", "192.0.2.8:8333", "[64:ff9b::cb00:7101]:8333"
 	for _, c := range []struct {
 		dest string
 		way  *fakeUpstream // nil: direct
@@ -42,8 +42,12 @@ func TestRoutes(t *testing.T) {
 		{"192.0.2.7:8333", i2p},
 		{"192.0.2.7:18333", i2p}, // the first that matches counts
 		{"203.0.113.1:18333", tor},
+		{"[64:ff9b::c000:207]:8333", i2p}, // NAT64: the same host
+		{"[2002:c000:207::1]:8333", i2p},
+		{"[64:ff9b::c000:208]:8333", i2p}, // an exception is literal
 		{direct, nil},
 		{exception, nil},
+		{other, nil},
 	} {
 		t.Run(c.dest, func(t *testing.T) {
 			var want []asked
@@ -64,8 +68,8 @@ func TestRoutes(t *testing.T) {
 			}
 		})
 	}
-	if all := e.net.dials; !maps.Equal(all, map[string]int{direct: 1, exception: 1}) {
-		t.Errorf("dialled %v directly, want only %s and %s", all, direct, exception)
+	if all := e.net.dials; !maps.Equal(all, map[string]int{direct: 1, exception: 1, other: 1}) {
+		t.Errorf("dialled %v directly, want only %s, %s and %s", all, direct, exception, other)
 	}
 
 	// v1 may be spoken to .onion, since that upstream is Tor on this machine, and nowhere else.

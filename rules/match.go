@@ -2,6 +2,7 @@ package rules
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"bip324proxy/socks"
@@ -18,6 +19,14 @@ func (r *Rule) Matches(dest socks.Addr) bool {
 		matches = r.any || r.matchesName(PlainName(dest.Host))
 	}
 	return matches && (dest.Port == 0 || r.matchesPort(dest.Port))
+}
+
+// MatchesEmbedded reports whether r matches an IPv4 address that dest, an IPv6 address,
+// embeds: packets to it may be translated to IPv4.
+func (r *Rule) MatchesEmbedded(dest socks.Addr) bool {
+	return slices.ContainsFunc(embedded(dest.IP.WithZone("")), func(ip netip.Addr) bool {
+		return r.Matches(socks.Addr{IP: ip, Port: dest.Port})
+	})
 }
 
 // Covers reports whether r matches all that other matches.
