@@ -27,24 +27,29 @@ func inOwnNetwork(t *testing.T, commands string, f func(ip func(string))) {
 			command(t, "ip", args...)
 			if args[0] == "addr" && args[1] == "add" && strings.Contains(args[2], ":") {
 				host, _, _ := strings.Cut(args[2], "/")
-				// A packet to a new address can still get lost, and the next find no route: wait for a connection.
-				l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
-				if err != nil {
-					t.Fatal(err)
-				}
-				eventually(t, "a connection to "+host, func() bool {
-					nc, err := net.Dial("tcp", l.Addr().String())
-					if err == nil {
-						nc.Close()
-					}
-					return err == nil
-				})
-				l.Close()
+				awaitAddress(t, host)
 			}
 		}
 	}
 	ip(commands)
 	f(ip)
+}
+
+// awaitAddress waits until a new address can be connected to: a packet to it can still get lost, and the next find no route.
+func awaitAddress(t *testing.T, host string) {
+	t.Helper()
+	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	eventually(t, "a connection to "+host, func() bool {
+		nc, err := net.Dial("tcp", l.Addr().String())
+		if err == nil {
+			nc.Close()
+		}
+		return err == nil
+	})
 }
 
 // Clients of a public listener reach neither this host nor its networks, at any address, including one added later;

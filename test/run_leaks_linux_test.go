@@ -20,7 +20,7 @@ import (
 // When the proxy is killed, the client under run is cut off: it gets no other connection, and no name is looked up.
 func TestRunKilledProxy(t *testing.T) {
 	t.Parallel()
-	requireInstalled(t, python, "setpriv")
+	requireInstalled(t, python)
 	inRunWorld(t, &chaincfg.RegressionNetParams, func(w *runWorld) {
 		for name, uid := range map[string]int{"root": 0, "ordinary user": ordinaryUser} {
 			t.Run(name, func(t *testing.T) {
@@ -54,7 +54,7 @@ func TestRunKilledProxy(t *testing.T) {
 // Under run, nothing but TCP gets out, and there is no way to the machine's loopback and abstract sockets.
 func TestRunOtherWays(t *testing.T) {
 	t.Parallel()
-	requireInstalled(t, python, "setpriv")
+	requireInstalled(t, python)
 	inRunWorld(t, &chaincfg.RegressionNetParams, func(w *runWorld) {
 		outside := port(t, testkit.Echo(t))
 		l, err := net.Listen("unix", "@other ways "+outside)
@@ -82,7 +82,7 @@ func TestRunOtherWays(t *testing.T) {
 // Other kinds of TCP go through the proxy, too.
 func TestRunOtherTCP(t *testing.T) {
 	t.Parallel()
-	requireInstalled(t, python, "setpriv")
+	requireInstalled(t, python)
 	inRunWorld(t, &chaincfg.RegressionNetParams, func(w *runWorld) {
 		client := []string{python, copyTo(t, dirOf(t, ordinaryUser), "testdata/direct/client.py")}
 		for _, host := range []string{runNode4, runNode6} {
@@ -98,7 +98,7 @@ func TestRunOtherTCP(t *testing.T) {
 // the proxy talks to the machine's DNS server and to that peer.
 func TestRunTraced(t *testing.T) {
 	t.Parallel()
-	requireInstalled(t, "gcc", python, "setpriv", "strace")
+	requireInstalled(t, "gcc", python, "strace")
 	inRunWorld(t, &chaincfg.RegressionNetParams, func(w *runWorld) {
 		for name, client := range plainClients(t) {
 			t.Run(name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package test
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -24,7 +25,7 @@ const ordinaryUser = 4242
 // ordinary user. Go programs are in TestRunBtcd.
 func TestRunReachesNode(t *testing.T) {
 	t.Parallel()
-	requireInstalled(t, "gcc", python, "setpriv")
+	requireInstalled(t, "gcc", python)
 	inRunWorld(t, &chaincfg.RegressionNetParams, func(w *runWorld) {
 		clients := plainClients(t)
 		for _, uid := range []int{0, ordinaryUser} {
@@ -42,9 +43,7 @@ func TestRunReachesNode(t *testing.T) {
 // reach runs a client of plainClients, which must reach the node at host in v2.
 func (w *runWorld) reach(t *testing.T, uid int, client []string, host string, more ...string) {
 	t.Helper()
-	w.moves++ // btcd admits few handshakes a second from one network
-	w.moveTo(t, fmt.Sprintf("198.51.%d.1", w.moves), fmt.Sprintf("2001:db8:1:%x::1", w.moves))
-	r, code, stdout := runOnce(t, uid, versionFrom(t), w.flags, slices.Concat(client, []string{host, w.port}, more)...)
+	r, code, stdout := runOnce(t, uid, versionFrom(t), append(w.move(), w.flags...), slices.Concat(client, []string{host, w.port}, more)...)
 	if code != 0 {
 		t.Fatalf("got exit code %d", code)
 	}
@@ -110,7 +109,7 @@ func requireInstalled(t *testing.T, programs ...string) {
 	t.Helper()
 	for _, name := range programs {
 		if _, err := exec.LookPath(name); err != nil {
-			notRun(t, "%s is missing; apt-get install it", name)
+			notRun(t, "%s is missing; apt-get install %s", name, cmp.Or(map[string]string{"setpriv": "util-linux", python: "python3"}[name], name))
 		}
 	}
 }

@@ -15,7 +15,6 @@ var published = []string{"--publish", rpcInside + "=18332"}
 // btcd without --proxy follows the node's chain under run, as root and as an ordinary user; its RPC server is published.
 func TestRunBtcd(t *testing.T) {
 	t.Parallel()
-	requireInstalled(t, "setpriv")
 	inRunWorld(t, &chaincfg.RegressionNetParams, func(w *runWorld) {
 		w.node.mine(firstTip)
 		for name, uid := range map[string]int{"root": 0, "ordinary user": ordinaryUser} {

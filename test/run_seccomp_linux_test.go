@@ -19,7 +19,7 @@ var bySeccomp = []string{"--fence", "seccomp"}
 // What TestRunReachesNode tests is so by seccomp, too.
 func TestRunSeccompReachesNode(t *testing.T) {
 	t.Parallel()
-	requireInstalled(t, "gcc", python, "setpriv")
+	requireInstalled(t, "gcc", python)
 	inRunWorld(t, &chaincfg.RegressionNetParams, func(w *runWorld) {
 		w.flags = bySeccomp
 		clients := plainClients(t)
@@ -38,7 +38,6 @@ func TestRunSeccompReachesNode(t *testing.T) {
 // btcd without --proxy follows the node's chain by seccomp; its RPC server needs no --publish.
 func TestRunSeccompBtcd(t *testing.T) {
 	t.Parallel()
-	requireInstalled(t, "setpriv")
 	inRunWorld(t, &chaincfg.RegressionNetParams, func(w *runWorld) {
 		w.node.mine(firstTip)
 		for _, host := range []string{runNode4, runNode6, runName4} {
@@ -59,7 +58,7 @@ func TestRunSeccompBtcd(t *testing.T) {
 // When the proxy is killed, the client is cut off by seccomp, too.
 func TestRunSeccompKilledProxy(t *testing.T) {
 	t.Parallel()
-	requireInstalled(t, python, "setpriv")
+	requireInstalled(t, python)
 	inRunWorld(t, &chaincfg.RegressionNetParams, func(w *runWorld) {
 		version := filepath.Join(dirOf(t, ordinaryUser), "version")
 		writeFile(t, version, string(versionFrom(t)))
@@ -87,7 +86,7 @@ func TestRunSeccompKilledProxy(t *testing.T) {
 // By seccomp, too, nothing but TCP gets out. But loopback and abstract sockets stay the machine's, as documented.
 func TestRunSeccompOtherWays(t *testing.T) {
 	t.Parallel()
-	requireInstalled(t, python, "setpriv")
+	requireInstalled(t, python)
 	inRunWorld(t, &chaincfg.RegressionNetParams, func(w *runWorld) {
 		w.flags = bySeccomp
 		outside := port(t, testkit.Echo(t))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -41,6 +42,7 @@ func (w *runWorld) at(host string) string { return net.JoinHostPort(host, w.port
 // inRunWorld calls f in namespaces with a runWorld.
 func inRunWorld(t *testing.T, params *chaincfg.Params, f func(w *runWorld)) {
 	t.Helper()
+	requireInstalled(t, "setpriv")
 	if !namespace(t, syscall.CLONE_NEWPID) { // so nothing is left running
 		return
 	}
@@ -51,13 +53,21 @@ func inRunWorld(t *testing.T, params *chaincfg.Params, f func(w *runWorld)) {
 	useFile(t, "/etc/nsswitch.conf", "hosts: files dns\n")
 	command(t, "ip", "addr", "add", runNode4+"/32", "dev", "lo")
 	command(t, "ip", "addr", "add", runNode6+"/128", "dev", "lo", "nodad")
-	eventually(t, "the system's route to the node", func() bool { // moveTo makes another
-		return exec.Command("ip", "-6", "route", "del", "local", runNode6, "dev", "lo", "table", "local").Run() == nil
-	})
 	command(t, "ip", "-6", "route", "add", "default", "dev", "lo") // so the machine has IPv6
+	var addrs strings.Builder
+	for n := range runMoves {
+		four, six := runSources(n)
+		fmt.Fprintf(&addrs, "addr add %s/32 dev lo\naddr add %s/128 dev lo nodad\n", four, six)
+	}
+	batch := filepath.Join(t.TempDir(), "addresses")
+	writeFile(t, batch, addrs.String())
+	command(t, "ip", "-batch", batch)
+	for n := range runMoves {
+		_, six := runSources(n)
+		awaitAddress(t, six)
+	}
 	w := &runWorld{wire: startCapture(t), port: params.DefaultPort}
 	w.asked = serveZone(t, map[string][]string{runName4 + ".": {runNode4}, runName6 + ".": {runNode6}})
-	w.moveTo(t, "198.51.100.1", "2001:db8:1::1")
 	w.node = startBtcd(t, "node", params, "--listen="+w.at(runNode4), "--listen="+w.at(runNode6), "--v2transport", traceSessions,
 		"--miningaddr="+newWallet(t, params).address.EncodeAddress(), "--connect=127.0.0.1:9") // it connects to no address that it hears of
 	w.node.awaitLine(t, "it listens", func(line string) bool { return strings.Contains(line, "Server listening on "+runNode4) })
@@ -68,13 +78,20 @@ func inRunWorld(t *testing.T, params *chaincfg.Params, f func(w *runWorld)) {
 	w.requireEncrypted(t, params)
 }
 
-// moveTo gives the machine other addresses.
-func (w *runWorld) moveTo(t *testing.T, four, six string) {
-	t.Helper()
-	command(t, "ip", "addr", "add", four+"/32", "dev", "lo")
-	command(t, "ip", "addr", "add", six+"/128", "dev", "lo", "nodad")
-	command(t, "ip", "route", "replace", "local", runNode4, "dev", "lo", "table", "local", "src", four)
-	command(t, "ip", "-6", "route", "replace", "local", runNode6, "dev", "lo", "table", "local", "src", six)
+// runMoves is how often the machine of a runWorld can move to another network.
+const runMoves = 40
+
+// runSources returns the n-th addresses of the machine, each in a network of its own.
+func runSources(n int) (four, six string) {
+	return fmt.Sprintf("198.51.%d.1", n), fmt.Sprintf("2001:db8:1:%x::1", n)
+}
+
+// move returns the flags with which the proxy connects from other networks than before: btcd admits few handshakes a
+// second from one.
+func (w *runWorld) move() (flags []string) {
+	w.moves++
+	four, six := runSources(w.moves % runMoves)
+	return []string{"--bind", four, "--bind", six}
 }
 
 // requireEncrypted checks that the eavesdropper heard the node and can read nothing of it.
