@@ -29,8 +29,10 @@ func (e usageError) Unwrap() error { return e.error }
 func Run(args []string, stdout, stderr io.Writer) int {
 	switch {
 	case len(args) > 1 && args[1] == netns.HolderCommand:
+		signals.Release() // what is ignored is COMMAND's
 		return exitWithout(netns.Hold())
 	case len(args) > 1 && args[1] == seccomp.Stage:
+		signals.Release()
 		return exitWithout(seccomp.Exec(args[2:]))
 	}
 	app := newApp(stdout, stderr)
