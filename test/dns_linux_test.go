@@ -2,35 +2,13 @@ package test
 
 import (
 	"bytes"
-	"encoding/binary"
-	"io"
 	"net"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"bip324proxy/test/hostile"
 )
-
-// askByName requests a name by SOCKS and returns the reply's code and address.
-func askByName(t *testing.T, proxy string, command byte, host, port string) (code byte, ip net.IP) {
-	t.Helper()
-	nc, err := net.Dial("tcp", proxy)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	nc.SetDeadline(time.Now().Add(patience))
-	n, _ := strconv.Atoi(port)
-	request := append([]byte{5, 1, 0, 5, command, 0, 3, byte(len(host))}, host...)
-	nc.Write(binary.BigEndian.AppendUint16(request, uint16(n)))
-	var reply [12]byte
-	if _, err := io.ReadFull(nc, reply[:]); err != nil {
-		t.Fatal(err)
-	}
-	return reply[3], net.IP(reply[6:10])
-}
 
 // A DNS server that does not answer, or not for IPv6, does not make lookups fail; check says which server it is.
 func TestDeadNameserver(t *testing.T) {

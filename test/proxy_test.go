@@ -1,8 +1,12 @@
 package test
 
 import (
+	"encoding/binary"
 	"encoding/json"
+	"io"
+	"net"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -91,4 +95,23 @@ func (p *proxy) opened(t *testing.T) event {
 func (p *proxy) closed(t *testing.T, session int) event {
 	t.Helper()
 	return p.await(t, "session closed", func(e event) bool { return e.Msg == "session closed" && e.Session == session })
+}
+
+// askByName requests a name by SOCKS and returns the reply's code and address.
+func askByName(t *testing.T, proxy string, command byte, host, port string) (code byte, ip net.IP) {
+	t.Helper()
+	nc, err := net.Dial("tcp", proxy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	nc.SetDeadline(time.Now().Add(patience))
+	n, _ := strconv.Atoi(port)
+	request := append([]byte{5, 1, 0, 5, command, 0, 3, byte(len(host))}, host...)
+	nc.Write(binary.BigEndian.AppendUint16(request, uint16(n)))
+	var reply [12]byte
+	if _, err := io.ReadFull(nc, reply[:]); err != nil {
+		t.Fatal(err)
+	}
+	return reply[3], net.IP(reply[6:10])
 }

@@ -40,6 +40,26 @@ func TestRunReachesNode(t *testing.T) {
 	})
 }
 
+// Without run, the eavesdropper reads what the same clients send: else the other tests would prove nothing.
+func TestRunWorldHearsPlaintext(t *testing.T) {
+	t.Parallel()
+	requireInstalled(t, "gcc", python)
+	inRunWorld(t, &chaincfg.RegressionNetParams, func(w *runWorld) {
+		w.bare = true
+		clients := plainClients(t)
+		for name, client := range clients {
+			cmd := exec.Command(client[0], append(client[1:], runName4, w.port)...)
+			cmd.Stdin = bytes.NewReader(versionFrom(t))
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("%s: %v\n%s", name, err, out)
+			}
+		}
+		if _, plain := w.heard(&chaincfg.RegressionNetParams); len(plain) != 2*len(clients) { // two directions
+			t.Errorf("of %d clients the eavesdropper reads %d streams:\n%s", len(clients), len(plain), strings.Join(plain, "\n"))
+		}
+	})
+}
+
 // reach runs a client of plainClients, which must reach the node at host in v2.
 func (w *runWorld) reach(t *testing.T, uid int, client []string, host string, more ...string) {
 	t.Helper()
