@@ -1,8 +1,10 @@
 package test
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/btcsuite/btcd/chaincfg/v2"
@@ -34,9 +36,16 @@ func TestUtreexod(t *testing.T) {
 	}
 }
 
+// buildUtreexod returns the path of utreexod, which is built once per run of the tests.
 func buildUtreexod(t *testing.T) (path string) {
 	t.Helper()
-	path = filepath.Join(t.TempDir(), "utreexod"+exe)
+	path = filepath.Join(filepath.Dir(binaries.proxy), "utreexod"+exe)
+	one, _ := installing.LoadOrStore(path, new(sync.Mutex))
+	one.(*sync.Mutex).Lock()
+	defer one.(*sync.Mutex).Unlock()
+	if _, err := os.Stat(path); err == nil {
+		return path
+	}
 	if out, err := exec.Command("go", "-C", "utreexo", "build", "-o", path, "github.com/utreexo/utreexod").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
