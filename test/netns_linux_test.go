@@ -80,6 +80,31 @@ func TestRunAllPortsTaken(t *testing.T) {
 	})
 }
 
+// The namespace has an IPv6 address besides loopback, so that resolvers look up IPv6 addresses, only if the machine
+// reaches such.
+func TestRunIPv6Address(t *testing.T) {
+	t.Parallel()
+	inQuietNamespace(t, func() {
+		addresses := func() string {
+			_, _, out := runOnce(t, ordinaryUser, nil, nil, "ip", "-6", "-o", "address")
+			return string(out)
+		}
+		if out := addresses(); !strings.Contains(out, " ::1/128 ") || strings.Contains(out, " 2001:2::1/128 ") {
+			t.Errorf("without IPv6: %s", out)
+		}
+		command(t, "ip", "-6", "route", "add", "default", "dev", "lo")
+		if out := addresses(); !strings.Contains(out, " 2001:2::1/128 ") {
+			t.Errorf("with IPv6: %s", out)
+		}
+		if err := os.WriteFile("/proc/sys/net/ipv6/conf/all/disable_ipv6", []byte("1"), 0); err != nil {
+			t.Fatal(err)
+		}
+		if out := addresses(); strings.Contains(out, " 2001:2::1/128 ") {
+			t.Errorf("with IPv6 off: %s", out)
+		}
+	})
+}
+
 // Where no namespace is allowed, run says what forbids it, and does not start the command.
 func TestRunForbidden(t *testing.T) {
 	t.Parallel()

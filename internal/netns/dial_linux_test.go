@@ -36,12 +36,13 @@ func init() {
 		if err := os.WriteFile("/proc/sys/net/ipv4/ip_local_port_range", []byte("40000 40009"), 0); err != nil {
 			panic(err)
 		}
-		ready()
-		l := must(net.Listen("tcp4", "127.0.0.1:8332"))
 		for port := 40000; port < 40010; port++ {
 			must(net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", port)))
 		}
-		fmt.Fprint(must(l.Accept()), "never")
+		must(net.Listen("tcp4", "127.0.0.1:8332"))
+		d := net.Dialer{LocalAddr: &net.TCPAddr{Port: 39999}}
+		must(d.Dial("tcp4", "192.0.2.1:8333")).Close()
+		select {}
 	}
 }
 
@@ -105,6 +106,17 @@ func TestDialFull(t *testing.T) {
 			return
 		}
 		defer c.Close()
+	}
+}
+
+func TestDialAllPortsTaken(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can change which ports connections get")
+	}
+	n := newNamespace(t)
+	startGuest(t, n, "greedy")
+	if _, err := n.Dial(context.Background(), 8332); !errors.Is(err, unix.EADDRNOTAVAIL) {
+		t.Error(err)
 	}
 }
 
