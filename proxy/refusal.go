@@ -95,6 +95,7 @@ var refusals = []refusal{
 	{kind: KindClientLeft, is: isOneOf(errClientLeft), level: slog.LevelDebug, routine: true},
 	{kind: KindClientLeft, is: when(func(e *socks.NegotiationError) bool { return e.Err == io.EOF }), level: slog.LevelDebug, routine: true}, // it looked whether the port is open
 	{kind: KindClient, is: isA[*socks.NegotiationError], by: clientCaused, level: slog.LevelWarn},
+	{kind: KindClient, is: isA[*socks.AddrError], by: clientCaused, level: slog.LevelWarn}, // of a transparent listener
 	{kind: KindClient, is: isA[*NoDestinationError], by: clientCaused, level: slog.LevelWarn},
 	{kind: KindClient, is: isA[*silentClientError], by: clientCaused, level: slog.LevelWarn},
 	{kind: KindClient, is: when(func(e *v1v2.EndError) bool { return e.Side == v1v2.ClientSide }), by: clientCaused, level: slog.LevelWarn, words: endWords},

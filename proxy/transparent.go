@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"bip324proxy/internal/dns"
@@ -70,12 +71,14 @@ func (s *session) askSystem() (*socks.Request, error) {
 		return nil, errRedirectLoop
 	}
 	if name, ok := s.server.names.Name(ip); ok {
-		return &socks.Request{Command: socks.CommandConnect, Dest: socks.Addr{Host: name, Port: dest.Port()}}, nil
+		to, err := socks.ParseAddr(net.JoinHostPort(name, strconv.Itoa(int(dest.Port()))))
+		return &socks.Request{Command: socks.CommandConnect, Dest: to}, err
 	}
 	if dns.Pool.Contains(ip) { // on the internet nobody has it
 		return nil, errForgottenName
 	}
-	return &socks.Request{Command: socks.CommandConnect, Dest: socks.Addr{Host: ip.String(), IP: ip, Port: dest.Port()}}, nil
+	to, err := socks.ParseAddr(dest.String()) // TCP has a port 0, which rules take for any
+	return &socks.Request{Command: socks.CommandConnect, Dest: to}, err
 }
 
 // notRedirected returns why a client that was not redirected is refused. One that leaves at

@@ -70,6 +70,11 @@ func TestTransparentUser(t *testing.T) {
 		nc, err := dialAs(t, redirectedUser, "tcp", net.JoinHostPort(host, "9"))
 		wantReset(t, "a dead peer", nc, err, "")
 
+		// Port 0, which rules take for any port.
+		nc, err = dialAs(t, redirectedUser, "tcp", net.JoinHostPort(host, "0"))
+		wantReset(t, "port 0", nc, err, "")
+		p.refused(t, net.JoinHostPort(host, "0")+`" has no port`)
+
 		// UDP is refused, but for DNS.
 		for _, c := range []struct {
 			port    string
