@@ -152,6 +152,45 @@ func TestTransparentUser(t *testing.T) {
 	wantEcho(t, mustDialAs(t, redirectedUser, "9.9.9.5:7"))
 }
 
+// A socket of the user that is bound to an interface sends nothing there, not even what is for this machine.
+func TestTransparentInterface(t *testing.T) {
+	t.Parallel()
+	if !namespace(t) {
+		return
+	}
+	newWorld(t)
+	mustShell(t, fmt.Sprintf("bip324-proxy transparent-rules --user %d --transparent 127.0.0.1:1326 --transparent [::1]:1326 | nft -f -", redirectedUser))
+	captured := startCaptureOn(t, "wan0")
+	d := net.Dialer{Timeout: time.Second / 2, Control: func(_, _ string, socket syscall.RawConn) (err error) {
+		failed := socket.Control(func(fd uintptr) { err = unix.BindToDevice(int(fd), "wan0") })
+		return errors.Join(failed, err)
+	}}
+	withUser(redirectedUser, func() {
+		for _, host := range worldHosts {
+			if nc, err := d.Dial("tcp", net.JoinHostPort(host, "7")); err == nil {
+				nc.Close()
+				t.Errorf("%s: connected", host)
+			}
+		}
+		for _, to := range []string{"127.0.0.1:9", "[::1]:9"} {
+			nc, err := d.Dial("udp", to)
+			if err != nil {
+				t.Fatal(err)
+			}
+			io.WriteString(nc, "query")
+			nc.Close()
+		}
+	})
+	for f := range captured.streams() {
+		t.Errorf("TCP from %v to %v leaves", f.from, f.to)
+	}
+	for _, f := range captured.other {
+		if f.to.Addr().IsLoopback() {
+			t.Errorf("UDP from %v to %v leaves", f.from, f.to)
+		}
+	}
+}
+
 // A proxy that the rules redirect to itself refuses its own connections before it makes more.
 func TestTransparentLoop(t *testing.T) {
 	t.Parallel()

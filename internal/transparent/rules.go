@@ -97,6 +97,12 @@ func (r *Rules) writeUsers(b *strings.Builder) {
 		meta l4proto tcp reject with tcp reset # connections from before these rules
 		reject # UDP, ICMP and all else
 	}
+
+	chain fence_interfaces {
+		type filter hook postrouting priority 0; policy accept;
+		# A socket that is bound to an interface sends there what is for this machine, too.
+		meta skuid @users fib daddr type local oiftype != loopback drop
+	}
 `, strings.Join(ids, ", "), strings.Join(names, ", "), r.redirects(false))
 }
 
