@@ -152,9 +152,9 @@ func findUser(name string) (u transparent.User, err error) {
 	return u, nil
 }
 
-// unitUser returns the user of a systemd unit.
+// unitUser returns the user of a systemd unit. With a pattern systemctl shows several.
 func unitUser(ctx context.Context, unit string) (string, error) {
-	if strings.HasPrefix(unit, "-") || strings.ContainsAny(unit, " \n\t") {
+	if strings.HasPrefix(unit, "-") || strings.ContainsAny(unit, " \n\t*?[") {
 		return "", fmt.Errorf("%q is not the name of a unit", unit)
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
