@@ -30,7 +30,7 @@ func TestWrongTransparent(t *testing.T) {
 		rules + "--user root" + local:                      "--user: root runs the system's own programs",
 		rules + "--user 0" + local:                         "--user: root runs the system's own programs",
 		rules + "--service=-x" + local:                     `--service: "-x" is not the name of a unit`,
-		rules + "--service=bitcoin*" + local:              `--service: "bitcoin*" is not the name of a unit`,
+		rules + "--service=bitcoin*" + local:               `--service: "bitcoin*" is not the name of a unit`,
 		rules + "--router eth0;x" + local:                  `--router: "eth0;x" is not the name of an interface`,
 		rules + "--router eth0" + local:                    "connections of eth0 cannot be redirected to a loopback address; add --transparent 0.0.0.0:1326",
 		rules + "now --user bin" + local:                   `transparent-rules takes no arguments; remove "now"`,
