@@ -131,3 +131,15 @@ func TestDialNotAskedFor(t *testing.T) {
 		t.Error("no error")
 	}
 }
+
+// A command may stop the process that makes sockets, which has its user: the namespace ends nevertheless.
+func TestCloseStopped(t *testing.T) {
+	n := newNamespace(t)
+	if err := n.sockets.process.Signal(unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	n.Close() // or the test ends with its timeout
+	if err := n.sockets.process.Signal(unix.Signal(0)); !errors.Is(err, os.ErrProcessDone) {
+		t.Errorf("the process is still there: %v", err)
+	}
+}

@@ -163,8 +163,9 @@ func (s *socketMaker) connect(ctx context.Context, family int, to unix.Sockaddr)
 	return net.FileConn(f)
 }
 
-// close ends the process.
+// close ends the process, even if the command has stopped it.
 func (s *socketMaker) close() {
 	s.control.Close()
+	s.process.Kill()
 	s.process.Wait()
 }
