@@ -48,7 +48,7 @@ func redirected(ctx context.Context, family string, to netip.Addr) Result {
 	d := net.Dialer{Timeout: askTimeout}
 	conn, err := d.DialContext(ctx, "tcp", netip.AddrPortFrom(to, probePort).String())
 	switch {
-	case errno.Is(err, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+	case errno.Is(err, unreachable...) && !routed(to):
 		return result(Skipped, fmt.Sprintf("nothing can leave: %v", reason(err)), "")
 	case errno.Is(err, errno.ECONNREFUSED):
 		return result(Failed, "the connection is refused: nothing leaves, but the proxy does not take it", "start the proxy with the --transparent that the rules have; if it is running, a firewall refuses the connection")
@@ -77,6 +77,7 @@ func blocked(to netip.Addr) Result {
 	result := func(state State, what, hint string) Result {
 		return Result{"udp", state, what, hint}
 	}
+	const hint = "the rules that bip324-proxy transparent-rules --user prints refuse them, except for DNS"
 	conn, err := net.Dial("udp", netip.AddrPortFrom(to, probePort).String())
 	if err == nil {
 		defer conn.Close()
@@ -88,10 +89,22 @@ func blocked(to netip.Addr) Result {
 	}
 	switch {
 	case err == nil:
-		return result(Warning, "packets leave this machine; the proxy takes TCP only",
-			"the rules that bip324-proxy transparent-rules --user prints refuse them, except for DNS")
+		return result(Warning, "packets leave this machine; the proxy takes TCP only", hint)
 	case errno.Is(err, errno.ECONNREFUSED, errno.EACCES, syscall.EPERM):
 		return result(OK, "packets are refused", "")
 	}
+	if errno.Is(err, unreachable...) && routed(to) {
+		return result(Warning, "packets leave this machine: a router answers that it cannot forward them", hint)
+	}
 	return result(Skipped, fmt.Sprintf("nothing can leave: %v", reason(err)), "")
+}
+
+// unreachable are the errors of a destination without a route. A router's answer is one of them,
+// too, and it answers only what has left this machine.
+var unreachable = []syscall.Errno{errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+
+// routed reports whether this machine has a route to an address. It sends no packet.
+func routed(to netip.Addr) bool {
+	_, err := systemRoute("udp", netip.AddrPortFrom(to, probePort).String())
+	return err == nil
 }

@@ -36,6 +36,8 @@ func TestTransparentUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer local.Close()
+	// A router that answers that it has no route has received the packet.
+	command(t, "ip", "-n", w.name, "-6", "route", "add", "unreachable", "2001:db8::/32")
 	if c := checkRedirected(t); c.OK {
 		t.Error("without rules, check says that connections are redirected")
 	} else {
