@@ -8,10 +8,9 @@ import (
 	"regexp"
 
 	"golang.org/x/sys/unix"
-)
 
-// lookupDirs have the sockets of programs that look up names for others, outside.
-var lookupDirs = []string{"/run/systemd/resolve", "/run/nscd", "/var/run/nscd", "/run/avahi-daemon"}
+	"bip324proxy/internal/dns"
+)
 
 // staging is where the replacements are made. Where there is no /proc, there is no namespace.
 const staging = "/proc"
@@ -46,8 +45,8 @@ func replaceLookup() (err error) {
 			return err
 		}
 	}
-	for _, dir := range lookupDirs {
-		if err := cover(staging, dir); err != nil {
+	for _, dir := range dns.Daemons { // they would look names up outside
+		if err := errors.Join(cover(staging, dir), cover(staging, "/var"+dir)); err != nil {
 			return err
 		}
 	}

@@ -11,6 +11,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"bip324proxy/internal/dns"
 )
 
 // arguments are those of a call on a socket.
@@ -49,7 +51,7 @@ func (s *Supervisor) handle(c *call) {
 	switch {
 	case err != nil:
 		c.answer(0, errnoFrom(err)) // not a socket
-	case domain == unix.AF_UNIX && number == unix.SYS_CONNECT && c.isResolver(args):
+	case domain == unix.AF_UNIX && number == unix.SYS_CONNECT && c.isDaemon(args):
 		c.answer(0, unix.ENOENT) // libc then asks DNS servers
 	case domain != unix.AF_INET && domain != unix.AF_INET6:
 		c.pass()
@@ -66,19 +68,16 @@ func (s *Supervisor) handle(c *call) {
 	}
 }
 
-// resolverDirs have the sockets of systemd-resolved, nscd and Avahi, which would look names
-// up outside.
-var resolverDirs = []string{"/run/systemd/resolve/", "/run/nscd/", "/run/avahi-daemon/"}
-
-// isResolver reports whether a unix socket is to be connected to one of them.
-func (c *call) isResolver(args arguments) bool {
+// isDaemon reports whether a unix socket is to be connected to one of dns.Daemons, which would
+// look names up outside.
+func (c *call) isDaemon(args arguments) bool {
 	to, errno := c.sockaddr(args[1], args[2])
 	if errno != 0 || to.family() != unix.AF_UNIX {
 		return false
 	}
 	path, _, _ := strings.Cut(string(to[2:]), "\x00")
 	path = strings.TrimPrefix(path, "/var")
-	return slices.ContainsFunc(resolverDirs, func(dir string) bool { return strings.HasPrefix(path, dir) })
+	return slices.ContainsFunc(dns.Daemons, func(dir string) bool { return strings.HasPrefix(path, dir+"/") })
 }
 
 // unpack returns the call that a socketcall(2) makes.

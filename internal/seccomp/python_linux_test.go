@@ -4,11 +4,14 @@ package seccomp
 
 import (
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"bip324proxy/internal/dns"
 )
 
 // Programs in Python connect as libc does.
@@ -144,16 +147,19 @@ func waitsKillable() bool {
 // Unix sockets connect, but those of the system's resolvers are not there.
 func TestUnixSockets(t *testing.T) {
 	dir := t.TempDir()
-	for _, name := range []string{"resolver", "other"} {
+	if err := os.Mkdir(filepath.Join(dir, "daemon"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"daemon/socket", "other"} {
 		l, err := net.Listen("unix", filepath.Join(dir, name))
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { l.Close() })
 	}
-	before := resolverDirs
-	t.Cleanup(func() { resolverDirs = before })
-	resolverDirs = append([]string{filepath.Join(dir, "resolver")}, before...)
+	before := dns.Daemons
+	t.Cleanup(func() { dns.Daemons = before })
+	dns.Daemons = append([]string{filepath.Join(dir, "daemon")}, before...)
 
 	const script = `
 import socket, sys
@@ -167,7 +173,7 @@ abstract = socket.socket(socket.AF_UNIX)
 abstract.bind(b"")
 abstract.listen()
 socket.socket(socket.AF_UNIX).connect(abstract.getsockname())`
-	got := output(t, python(t, script, filepath.Join(dir, "other"), filepath.Join(dir, "resolver"), "/var"+filepath.Join(dir, "resolver")))
+	got := output(t, python(t, script, filepath.Join(dir, "other"), filepath.Join(dir, "daemon/socket"), "/var"+filepath.Join(dir, "daemon/socket")))
 	if want := "ok\n2\n2"; got != want { // ENOENT
 		t.Errorf("%q, want %q", got, want)
 	}
