@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // All connections of a user go through the proxy, by IPv4 and IPv6, and nothing of the user leaves otherwise, whether
