@@ -129,6 +129,7 @@ func TestRunTraced(t *testing.T) {
 var (
 	tracedCall = regexp.MustCompile(`^(\d+) +(connect|sendto|sendmsg|sendmmsg|execve)\((.*)`)
 	tracedRest = regexp.MustCompile(`^(\d+) +<\.\.\. \w+ resumed>(.*)`)
+	tracedExec = regexp.MustCompile(`^(\d+) +\+\+\+ superseded by execve in pid (\d+)`)
 	tracedInet = regexp.MustCompile(`sin6?_port=htons\((\d+)\), .*(?:sin_addr=inet_addr\(|inet_pton\(AF_INET6, )"([^"]*)"`)
 	tracedAny  = regexp.MustCompile(`\{sa_family=AF_[^}]*\}`)
 )
@@ -143,6 +144,9 @@ func destinations(record, command string) (inside, outside []string) {
 		if m := tracedRest.FindStringSubmatch(line); m != nil {
 			line = unfinished[m[1]] + m[2]
 			delete(unfinished, m[1])
+		}
+		if m := tracedExec.FindStringSubmatch(line); m != nil && m[2] == client { // the thread has the process's id now
+			client = m[1]
 		}
 		m := tracedCall.FindStringSubmatch(line)
 		if m == nil {
