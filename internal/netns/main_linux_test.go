@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 		}
 	}
 	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP, unix.SIGINT) // or what tests start would ignore them under nohup(1)
-	os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0") // with -race, hundreds of processes would end a second late
+	os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0")    // with -race, hundreds of processes would end a second late
 	os.Exit(m.Run())
 }
 
