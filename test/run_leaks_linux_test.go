@@ -9,7 +9,9 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/btcsuite/btcd/chaincfg/v2"
@@ -49,6 +51,41 @@ func TestRunKilledProxy(t *testing.T) {
 			})
 		}
 	})
+}
+
+// The same with btcd, which goes on trying.
+func TestRunKilledProxyOfBtcd(t *testing.T) {
+	t.Parallel()
+	inRunWorld(t, &chaincfg.RegressionNetParams, func(w *runWorld) {
+		client, r := startBtcdUnderRun(t, ordinaryUser, "--connect="+w.node.p2p, "--debuglevel=CMGR=debug")
+		w.requireV2(t, r, w.node.p2p)
+		btcd := childOf(t, r.cmd.Process.Pid, binaries.btcd)
+		r.cmd.Process.Kill()
+		client.awaitLine(t, "it cannot connect", func(line string) bool {
+			return strings.Contains(line, "Failed to connect") && strings.Contains(line, "connection refused")
+		})
+		if peers := ask[[]peer](t, w.node, "getpeerinfo"); len(peers) > 0 {
+			t.Errorf("without the proxy the node has the peers %+v", peers)
+		}
+		syscall.Kill(btcd, syscall.SIGKILL) // it would never end
+	})
+}
+
+// childOf returns the id of the process's child that runs the program.
+func childOf(t *testing.T, parent int, program string) (child int) {
+	t.Helper()
+	dirs, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range dirs {
+		pid, _ := strconv.Atoi(filepath.Base(dir))
+		if exe, _ := os.Readlink(dir + "/exe"); filepath.Base(exe) == filepath.Base(program) && procStatus(pid, "PPid") == int64(parent) {
+			return pid
+		}
+	}
+	t.Fatalf("process %d has no child that runs %s", parent, program)
+	return 0
 }
 
 // Under run, nothing but TCP gets out, and there is no way to the machine's loopback and abstract sockets.
