@@ -1,6 +1,7 @@
 package transparent
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -12,10 +13,14 @@ import (
 type Dials struct {
 	mu      sync.Mutex
 	on      bool
-	sockets map[netip.AddrPort][]syscall.RawConn // by destination
-	size    int                                  // of sockets
-	sweepAt int                                  // the size at which closed ones are removed
+	begun   map[netip.AddrPort][]syscall.RawConn // by destination; they may have no address yet
+	sockets map[connection]syscall.RawConn
+	size    int // of begun and sockets
+	sweepAt int // the size at which closed ones are removed
 }
+
+// connection is one of a program.
+type connection struct{ from, to netip.AddrPort }
 
 // minSweep is the least number of sockets for which the closed ones are removed.
 const minSweep = 256
@@ -25,7 +30,8 @@ func (d *Dials) Start() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if !d.on {
-		d.on, d.sockets, d.sweepAt = true, make(map[netip.AddrPort][]syscall.RawConn), minSweep
+		d.on, d.sweepAt = true, minSweep
+		d.begun, d.sockets = make(map[netip.AddrPort][]syscall.RawConn), make(map[connection]syscall.RawConn)
 	}
 }
 
@@ -43,20 +49,21 @@ func (d *Dials) Add(dest netip.AddrPort, socket syscall.RawConn) {
 		d.sweep()
 	}
 	dest = plain(dest)
-	d.sockets[dest] = append(d.sockets[dest], socket)
+	d.begun[dest] = append(d.begun[dest], socket)
 	d.size++
 }
 
 // sweep removes the sockets that are closed.
 func (d *Dials) sweep() {
-	d.size = 0
-	for dest, sockets := range d.sockets {
+	maps.DeleteFunc(d.sockets, func(_ connection, socket syscall.RawConn) bool { return isClosed(socket) })
+	d.size = len(d.sockets)
+	for dest, sockets := range d.begun {
 		sockets = slices.DeleteFunc(sockets, isClosed)
 		if len(sockets) == 0 {
-			delete(d.sockets, dest)
+			delete(d.begun, dest)
 			continue
 		}
-		d.sockets[dest] = sockets
+		d.begun[dest] = sockets
 		d.size += len(sockets)
 	}
 	d.sweepAt = max(2*d.size, minSweep)
@@ -66,14 +73,38 @@ func (d *Dials) sweep() {
 // socket has its address before its first packet leaves, so a connection that came back is
 // always found, unless the system has changed its port.
 func (d *Dials) Has(from, dest netip.AddrPort) bool {
-	from, dest = plain(from), plain(dest)
+	c := connection{plain(from), plain(dest)}
 	d.mu.Lock()
-	sockets := slices.Clone(d.sockets[dest])
-	d.mu.Unlock()
-	return slices.ContainsFunc(sockets, func(socket syscall.RawConn) bool {
+	defer d.mu.Unlock()
+	d.learn(c.to)
+	socket, ok := d.sockets[c]
+	return ok && !isClosed(socket)
+}
+
+// learn finds the addresses of the sockets that have begun to connect to dest, each once.
+// d.mu is held.
+func (d *Dials) learn(dest netip.AddrPort) {
+	sockets := slices.DeleteFunc(d.begun[dest], func(socket syscall.RawConn) bool {
 		local, err := localAddr(socket)
-		return err == nil && plain(local) == from
+		if err == nil && (local.Port() == 0 || local.Addr().IsUnspecified()) {
+			return false
+		}
+		d.size--
+		if err != nil { // closed
+			return true
+		}
+		c := connection{plain(local), dest}
+		if _, reused := d.sockets[c]; !reused {
+			d.size++
+		}
+		d.sockets[c] = socket
+		return true
 	})
+	if len(sockets) == 0 {
+		delete(d.begun, dest)
+		return
+	}
+	d.begun[dest] = sockets
 }
 
 // isClosed reports whether a socket is closed.

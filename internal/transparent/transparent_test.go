@@ -87,9 +87,21 @@ func TestDials(t *testing.T) {
 		t.Errorf("%v: got %v, %v; another destination: %v; another source: %v", from,
 			dials.Has(from, to), dials.Has(from, mapped), dials.Has(from, other), dials.Has(to, to))
 	}
+	if len(dials.begun) > 0 || dials.size != 1 {
+		t.Errorf("the addresses of %v are still unknown; %d sockets", dials.begun, dials.size)
+	}
 	client.Close()
 	if dials.Has(from, to) {
 		t.Error("a closed connection was found")
+	}
+
+	// Another socket has the address of a closed one.
+	closed := dials.sockets[connection{from, to}]
+	_, _, from = dial()
+	dials.sockets[connection{from, to}] = closed
+	dials.size++
+	if !dials.Has(from, to) || dials.size != 2 {
+		t.Errorf("the address of a closed connection: got %v; %d sockets", dials.Has(from, to), dials.size)
 	}
 	(*Dials)(nil).Add(to, nil)
 }
@@ -119,7 +131,7 @@ func TestDialsSwept(t *testing.T) {
 	for range dials.sweepAt - dials.size + 1 {
 		dials.Add(netip.AddrPortFrom(to.Addr(), 1), raw)
 	}
-	if _, kept := dials.sockets[to]; kept || dials.size > minSweep {
+	if _, kept := dials.begun[to]; kept || dials.size > minSweep {
 		t.Errorf("has %d sockets, those of %v: %v", dials.size, to, kept)
 	}
 }
