@@ -272,13 +272,13 @@ func TestKilledSupervisor(t *testing.T) {
 func TestStartErrors(t *testing.T) {
 	dir := t.TempDir()
 	script := filepath.Join(dir, "script")
-	if err := os.WriteFile(script, []byte("not a program"), 0o755); err != nil {
+	if err := os.WriteFile(script, []byte("#!/no/such/interpreter\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]error{
 		filepath.Join(dir, "missing"): fs.ErrNotExist,
 		dir:                           fs.ErrPermission,
-		script:                        unix.ENOEXEC,
+		script:                        fs.ErrNotExist,
 		"no-such-command":             exec.ErrNotFound,
 	} {
 		s, err := Start(exec.Command(path), Ports{TCP: 1})

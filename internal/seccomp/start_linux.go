@@ -50,8 +50,10 @@ func Start(cmd *exec.Cmd, ports Ports) (*Supervisor, error) {
 	reports.SetDeadline(time.Now().Add(startTimeout))
 
 	path := cmd.Path
-	fd := strconv.Itoa(3 + len(cmd.ExtraFiles))
-	cmd.ExtraFiles = append(cmd.ExtraFiles, inherited)
+	kept := inheritedFiles(3+len(cmd.ExtraFiles), ends[1])
+	defer closeAll(kept)
+	cmd.ExtraFiles = append(append(cmd.ExtraFiles, kept...), inherited)
+	fd := strconv.Itoa(2 + len(cmd.ExtraFiles))
 	cmd.Args = append([]string{os.Args[0], Stage, fd, path}, cmd.Args...)
 	cmd.Path = "/proc/self/exe"
 	if err := cmd.Start(); err != nil {
@@ -65,6 +67,27 @@ func Start(cmd *exec.Cmd, ports Ports) (*Supervisor, error) {
 		return nil, err
 	}
 	return newSupervisor(listener, ports), nil
+}
+
+// inheritedFiles returns duplicates of the descriptors from first up to end that were open when
+// this program started, and so are the command's, in their places; nil stands for the others.
+func inheritedFiles(first, end int) (files []*os.File) {
+	for fd := first; fd < end; fd++ {
+		var f *os.File
+		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
+			if d, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, end); err == nil {
+				f = os.NewFile(uintptr(d), "inherited")
+			}
+		}
+		files = append(files, f)
+	}
+	return files
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		f.Close() // of nil, it does nothing
+	}
 }
 
 // awaitExec returns the filter's listener of the process pid once it executes the command.
@@ -151,6 +174,9 @@ func Exec(args []string) error {
 		return fmt.Errorf("seccomp-exec: the supervisor has ended: %w", err)
 	}
 	err = syscall.Exec(args[1], args[2:], os.Environ())
+	if err == unix.ENOEXEC { // like execvp(3), have sh run what has no format
+		err = syscall.Exec("/bin/sh", append([]string{"sh", args[1]}, args[3:]...), os.Environ())
+	}
 	report(reports, reportExec, uint32(errnoFrom(err)))
 	return err
 }
