@@ -19,9 +19,10 @@ type Snapshot struct {
 	Started  time.Time `json:"started"`
 	Stopping bool      `json:"stopping"` // no more clients are accepted
 
-	Listeners   []string `json:"listeners"`       // their addresses, without those for peers
-	SOCKS       []string `json:"socks_listeners"` // those of them for SOCKS, as clients write them: HOST:PORT or unix:/PATH
-	MaxSessions int      `json:"max_sessions"`    // at a time
+	Listeners   []string `json:"listeners"`             // their addresses, without those for peers
+	SOCKS       []string `json:"socks_listeners"`       // those of them for SOCKS, as clients write them: HOST:PORT or unix:/PATH
+	Transparent []string `json:"transparent_listeners"` // those of them for connections that the system redirects
+	MaxSessions int      `json:"max_sessions"`          // at a time
 
 	// Sessions are the live ones, by number.
 	Sessions []SessionInfo `json:"sessions"`
@@ -190,6 +191,7 @@ func (s *Server) Snapshot() Snapshot {
 		Stopping:    s.stopping,
 		Listeners:   make([]string, 0, len(s.listeners)),
 		SOCKS:       make([]string, 0, len(s.listeners)),
+		Transparent: []string{},
 		MaxSessions: s.outbound.max,
 		Sessions:    make([]SessionInfo, 0, len(s.outbound.sessions)+len(s.inbound.sessions)),
 	}
@@ -200,7 +202,10 @@ func (s *Server) Snapshot() Snapshot {
 			continue
 		}
 		now.Listeners = append(now.Listeners, l.Addr().String())
-		if about.peer == "" {
+		switch {
+		case about.transparent != nil:
+			now.Transparent = append(now.Transparent, l.Addr().String())
+		case about.peer == "":
 			now.SOCKS = append(now.SOCKS, listen.Spelling(l.Addr()))
 		}
 	}
@@ -230,6 +235,7 @@ func (s *Server) Snapshot() Snapshot {
 	}
 	slices.Sort(now.Listeners)
 	slices.Sort(now.SOCKS)
+	slices.Sort(now.Transparent)
 	slices.SortFunc(now.Sessions, func(a, b SessionInfo) int { return cmp.Compare(a.Number, b.Number) })
 	now.Peers = s.policy().Dialer.Peers.Count()
 	now.MessageMemory = s.outbound.memory.Usage()

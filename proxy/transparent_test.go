@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -49,7 +50,11 @@ func TestClientNotRedirected(t *testing.T) {
 		t.Errorf("got %q, %v; want a reset", b, err)
 	}
 	e.wantEnd(client, "refused", "the connection was not redirected: the client connected to the transparent listener itself, which cannot know its destination")
-	refused := e.server.Snapshot().Refused
+	now := e.server.Snapshot()
+	if !slices.Equal(now.Transparent, []string{addr}) || slices.Contains(now.SOCKS, addr) {
+		t.Errorf("transparent listeners %v, SOCKS %v; want %s among the first only", now.Transparent, now.SOCKS, addr)
+	}
+	refused := now.Refused
 	total := uint64(0)
 	for _, n := range refused {
 		total += n

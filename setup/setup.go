@@ -243,6 +243,9 @@ func (m *machine) unclearOnion(part *Part, o option) {
 func (m *machine) proxyPart() Part {
 	p := Part{Name: "proxy", State: OK, What: m.address() + ": listening; the status page answers at " + m.proxy.Page}
 	switch {
+	case m.proxy.Status != nil && len(m.proxy.Status.Listeners) > 0 && len(m.proxy.Status.SOCKS) == 0:
+		p.State, p.What = Note, "the status page at "+m.proxy.Page+" is that of a proxy without --listen, such as that of run"
+		p.hint("a program with a proxy setting needs a proxy that listens: bip324-proxy")
 	case m.proxy.Status != nil:
 	case !m.isListening():
 		p.State, p.What = ToDo, m.address()+": nothing is listening there"

@@ -227,6 +227,22 @@ func TestContainer(t *testing.T) {
 	}
 }
 
+// A proxy without --listen, such as that of run, does not serve programs with a proxy setting.
+func TestNoListener(t *testing.T) {
+	for _, c := range []struct {
+		listeners, socks []string
+		want             State
+	}{
+		{[]string{"127.0.0.1:1"}, nil, Note},
+		{[]string{address}, []string{address}, OK},
+	} {
+		m := &machine{proxy: Proxy{Listen: []string{address}, Page: page, Status: &status.Report{Snapshot: proxy.Snapshot{Listeners: c.listeners, SOCKS: c.socks}}}}
+		if part := m.proxyPart(); part.State != c.want || strings.Contains(part.What, "listening;") != (c.want == OK) {
+			t.Errorf("%v: got %+v", c.listeners, part)
+		}
+	}
+}
+
 func TestAddress(t *testing.T) {
 	for _, c := range []struct {
 		listen []string

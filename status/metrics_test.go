@@ -21,6 +21,7 @@ func busy() proxy.Snapshot {
 	s.Time = s.Started.Add(90 * time.Second)
 	s.Stopping, s.Listeners, s.MaxSessions = true, []string{"127.0.0.1:1324", "/run/socket"}, 100
 	s.SOCKS = []string{"unix:/run/socket"}
+	s.Transparent = []string{"127.0.0.1:1324"}
 	s.Sessions = []proxy.SessionInfo{
 		{Number: 1, Began: s.Started, State: proxy.StateOpen, Client: "127.0.0.1:1", Dest: "192.0.2.1:8333", Network: "mainnet", Transport: "v2", SessionID: strings.Repeat("ab", 32),
 			ClientAgent: "/client:1/", PeerAgent: "/peer:1/", Traffic: proxy.Traffic{MessagesToPeer: 1, MessagesToClient: 2, BytesToPeer: 3, BytesToClient: 4, Dropped: 5}, LastToPeer: "ping", LastToClient: "pong"},

@@ -14,7 +14,7 @@ import (
 // wantReport is /api/status for busy, without what is counted by kind.
 const wantReport = `{
 	"time": "2026-01-02T03:05:35.006Z", "started": "2026-01-02T03:04:05.006Z", "uptime_seconds": 90, "version": "1.2.3",
-	"stopping": true, "listeners": ["127.0.0.1:1324", "/run/socket"], "socks_listeners": ["unix:/run/socket"], "max_sessions": 100,
+	"stopping": true, "listeners": ["127.0.0.1:1324", "/run/socket"], "socks_listeners": ["unix:/run/socket"], "transparent_listeners": ["127.0.0.1:1324"], "max_sessions": 100,
 	"live": {"all": 6, "v2": 2, "v1": 2, "v1_overlay": 1, "passthrough": 1, "pending": 1, "inbound": 1},
 	"encrypted": "partly",
 	"sessions_found": 6, "sessions_left_out": 0,

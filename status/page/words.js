@@ -211,10 +211,14 @@ export function detail(report) {
 	else if (open === 0 && !ever(report) && !wrong) {
 		if (live.pending > 0 || Object.values(report.refused).some(n => n > 0)) say("Clients connect, but no peer has answered yet.");
 		else {
-			todo(report.socks_listeners.length || !report.listeners.length
-				? `Set your Bitcoin client's SOCKS5 proxy to ${report.socks_listeners.join(" or ") || "this proxy"}; its connections then appear here.`
-				: `Connect your Bitcoin client to ${report.listeners.join(" or ")} in place of the peer; its connections then appear here.`);
-			todo("If it is set already, restart the client.");
+			const redirected = report.transparent_listeners?.length;
+			if (redirected && redirected === report.listeners.length) say("No connection has been redirected to the proxy yet.");
+			else {
+				todo(report.socks_listeners.length || !report.listeners.length
+					? `Set your Bitcoin client's SOCKS5 proxy to ${report.socks_listeners.join(" or ") || "this proxy"}; its connections then appear here.`
+					: `Connect your Bitcoin client to ${report.listeners.join(" or ")} in place of the peer; its connections then appear here.`);
+				todo("If it is set already, restart the client.");
+			}
 		}
 	}
 	if (open === 0 && ever(report)) say(`Since the start: ${number(opened(report, "v2"))} on v2, ${number(opened(report, "v1"))} on v1, ${number(opened(report, "passthrough"))} passed through.`);

@@ -286,6 +286,22 @@ func TestFirstSteps(t *testing.T) {
 	}
 }
 
+// A proxy that takes only redirected connections, such as that of run, names no address, since
+// its listeners may be in another network namespace.
+func TestOnlyRedirected(t *testing.T) {
+	r := &status.Report{Snapshot: proxy.Snapshot{Listeners: []string{"127.0.0.1:1"}, Transparent: []string{"127.0.0.1:1"}}}
+	if got := strings.Join(trouble(r, 0), "\n"); got != "No connection has been redirected to the proxy yet." {
+		t.Errorf("first steps: got %q", got)
+	}
+	if got := about(r); !strings.HasPrefix(got, "bip324-proxy for redirected connections, up ") {
+		t.Errorf("got %q", got)
+	}
+	r.Listeners = append(r.Listeners, "127.0.0.1:1324")
+	if got := about(r); !strings.HasPrefix(got, "bip324-proxy on 127.0.0.1:1, 127.0.0.1:1324, up ") {
+		t.Errorf("with another listener: got %q", got)
+	}
+}
+
 // A client that uses the page as its proxy is named, with the address that it should use.
 func TestMisdirected(t *testing.T) {
 	r := &status.Report{Snapshot: proxy.Snapshot{Listeners: []string{"127.0.0.1:1324"}, SOCKS: []string{"127.0.0.1:1324"}},

@@ -78,6 +78,8 @@ func noConnection(r *status.Report, width int) []string {
 		return terminal.Fold("", "Clients connect, but no peer has answered yet.", width)
 	case len(r.SOCKS) > 0:
 		return terminal.Advise("", "No client has connected yet.", "set your client's SOCKS5 proxy to "+strings.Join(r.SOCKS, " or "), width)
+	case onlyRedirected(r):
+		return terminal.Fold("", "No connection has been redirected to the proxy yet.", width)
 	default:
 		return terminal.Advise("", "No client has connected yet.", "connect your client to "+strings.Join(r.Listeners, " or ")+" in place of the peer", width)
 	}
@@ -109,6 +111,12 @@ func counts(r *status.Report) string {
 	return strings.Join(parts, ", ")
 }
 
+// onlyRedirected reports whether the proxy takes only connections that the system redirects, as
+// that of run does, whose addresses are those of another network namespace.
+func onlyRedirected(r *status.Report) bool {
+	return len(r.Transparent) > 0 && len(r.Transparent) == len(r.Listeners)
+}
+
 // about returns the line about the proxy.
 func about(r *status.Report) string {
 	state := "on " + strings.Join(r.Listeners, ", ")
@@ -119,6 +127,8 @@ func about(r *status.Report) string {
 		state = "without clients"
 	case len(r.Listeners) == 0:
 		state = "not listening yet"
+	case onlyRedirected(r):
+		state = "for redirected connections"
 	}
 	return terminal.Clean(fmt.Sprintf("%s %s, up %s, at %s", strings.TrimSpace("bip324-proxy "+r.Version), state,
 		age(r.Time.Sub(r.Started)), r.Time.Local().Format("2006-01-02 15:04:05")))
