@@ -25,30 +25,7 @@ func TestRunKilledProxy(t *testing.T) {
 	requireInstalled(t, python)
 	inRunWorld(t, &chaincfg.RegressionNetParams, func(w *runWorld) {
 		for name, uid := range map[string]int{"root": 0, "ordinary user": ordinaryUser} {
-			t.Run(name, func(t *testing.T) {
-				version := filepath.Join(dirOf(t, uid), "version")
-				writeFile(t, version, string(versionFrom(t)))
-				os.Chmod(version, 0o644)
-				script := copyTo(t, dirOf(t, uid), "testdata/direct/killed.py")
-				r := startRun(t, uid, nil, "sh", "-c", `version=$1; shift; exec "$@" <"$version"`, "sh", version,
-					python, script, w.port, runNode4, runNode6, runName4)
-				is := func(want string) func(string) bool { return func(line string) bool { return line == want } }
-				r.awaitLine(t, "it is connected", is("connected"))
-				w.requireV2(t, r, w.at(runNode4))
-				before := len(w.asked())
-				r.cmd.Process.Kill()
-				r.awaitLine(t, "it is cut off", is("cut off"))
-				r.awaitLine(t, "it has tried again", is("the end"))
-				for _, line := range r.out.all() {
-					if strings.HasPrefix(line, "heard from") {
-						t.Errorf("without the proxy the client %s", line)
-					}
-				}
-				if asked := w.asked(); len(asked) != before {
-					t.Errorf("without the proxy DNS was asked for %q", asked)
-				}
-				eventually(t, "the node has no peer", func() bool { return len(ask[[]peer](t, w.node, "getpeerinfo")) == 0 })
-			})
+			t.Run(name, func(t *testing.T) { w.killProxy(t, uid, nil) })
 		}
 	})
 }
@@ -86,6 +63,33 @@ func childOf(t *testing.T, parent int, program string) (child int) {
 	}
 	t.Fatalf("process %d has no child that runs %s", parent, program)
 	return 0
+}
+
+// killProxy kills the proxy of a connected client under run with flags, and requires that the client is cut off.
+func (w *runWorld) killProxy(t *testing.T, uid int, flags []string) {
+	t.Helper()
+	version := filepath.Join(dirOf(t, uid), "version")
+	writeFile(t, version, string(versionFrom(t)))
+	os.Chmod(version, 0o644)
+	script := copyTo(t, dirOf(t, uid), "testdata/direct/killed.py")
+	r := startRun(t, uid, flags, "sh", "-c", `version=$1; shift; exec "$@" <"$version"`, "sh", version,
+		python, script, w.port, runNode4, runNode6, runName4)
+	is := func(want string) func(string) bool { return func(line string) bool { return line == want } }
+	r.awaitLine(t, "it is connected", is("connected"))
+	w.requireV2(t, r, w.at(runNode4))
+	before := len(w.asked())
+	r.cmd.Process.Kill()
+	r.awaitLine(t, "it is cut off", is("cut off"))
+	r.awaitLine(t, "it has tried again", is("the end"))
+	for _, line := range r.out.all() {
+		if strings.HasPrefix(line, "heard from") {
+			t.Errorf("without the proxy the client %s", line)
+		}
+	}
+	if asked := w.asked(); len(asked) != before {
+		t.Errorf("without the proxy DNS was asked for %q", asked)
+	}
+	eventually(t, "the node has no peer", func() bool { return len(ask[[]peer](t, w.node, "getpeerinfo")) == 0 })
 }
 
 // Under run, nothing but TCP gets out, and there is no way to the machine's loopback and abstract sockets.

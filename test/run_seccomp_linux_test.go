@@ -3,9 +3,6 @@ package test
 import (
 	"fmt"
 	"net"
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/btcsuite/btcd/chaincfg/v2"
@@ -59,28 +56,7 @@ func TestRunSeccompBtcd(t *testing.T) {
 func TestRunSeccompKilledProxy(t *testing.T) {
 	t.Parallel()
 	requireInstalled(t, python)
-	inRunWorld(t, &chaincfg.RegressionNetParams, func(w *runWorld) {
-		version := filepath.Join(dirOf(t, ordinaryUser), "version")
-		writeFile(t, version, string(versionFrom(t)))
-		os.Chmod(version, 0o644)
-		script := copyTo(t, dirOf(t, ordinaryUser), "testdata/direct/killed.py")
-		r := startRun(t, ordinaryUser, bySeccomp, "sh", "-c", `version=$1; shift; exec "$@" <"$version"`, "sh", version,
-			python, script, w.port, runNode4, runNode6, runName4)
-		is := func(want string) func(string) bool { return func(line string) bool { return line == want } }
-		r.awaitLine(t, "it is connected", is("connected"))
-		w.requireV2(t, r, w.at(runNode4))
-		before := len(w.asked())
-		r.cmd.Process.Kill()
-		r.awaitLine(t, "it has tried again", is("the end"))
-		for _, line := range r.out.all() {
-			if strings.HasPrefix(line, "heard from") {
-				t.Errorf("without the proxy the client %s", line)
-			}
-		}
-		if asked := w.asked(); len(asked) != before {
-			t.Errorf("without the proxy DNS was asked for %q", asked)
-		}
-	})
+	inRunWorld(t, &chaincfg.RegressionNetParams, func(w *runWorld) { w.killProxy(t, ordinaryUser, bySeccomp) })
 }
 
 // By seccomp, too, nothing but TCP gets out. But loopback and abstract sockets stay the machine's, as documented.
