@@ -38,6 +38,8 @@ func TestWrongTransparent(t *testing.T) {
 		"check --redirected --listeners":                   "--redirected is about this user's connections; remove it, or --listeners",
 		rules + "--router eth0 --transparent 0.0.0.0:1326": "add --clients",
 		rules + "--user bin --transparent unix:/s":         "no connection is redirected to a unix socket",
+
+		"--transparent 127.0.0.1:9 --upstream *.onion=socks5://127.0.0.1:9": "--upstream: 127.0.0.1:9 is this proxy's own address",
 	} {
 		var stdout, stderr bytes.Buffer
 		if code := Run(append([]string{"bip324-proxy"}, strings.Fields(args)...), &stdout, &stderr); code != 2 {

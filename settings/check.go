@@ -166,8 +166,7 @@ func (s *Settings) checkTransparent(spec string) error {
 		return nil
 	}
 	address, err := listen.Parse(spec)
-	switch {
-	case err == nil && address.Network == "unix":
+	if err == nil && address.Network == "unix" {
 		err = fmt.Errorf("%q is invalid: no connection is redirected to a unix socket; write HOST:PORT, such as 127.0.0.1:1326", spec)
 	}
 	if err != nil {
@@ -182,7 +181,7 @@ func (s *Settings) checkTransparent(spec string) error {
 // CheckTransparentListener is like CheckListener, for redirected clients.
 func (s *Settings) CheckTransparentListener(addr net.Addr) error {
 	switch {
-	case s.Policy.Upstream != nil && s.Policy.Upstream.Address == addr.String():
+	case s.isUpstream(addr):
 		return s.ownUpstream(addr)
 	case !listen.IsLocal(addr) && len(s.Policy.Clients) == 0:
 		return s.Invalid("transparent", fmt.Errorf("%v is not a loopback address, and redirected clients cannot send a password; add --clients with their addresses, such as 192.168.1.0/24, or, for programs on this machine, use a loopback address, such as 127.0.0.1:1326", addr))

@@ -24,8 +24,8 @@ func TestNotRedirected(t *testing.T) {
 	for _, on := range addresses {
 		l := listen(t, "tcp", on)
 		ways, err := Prepare(l)
-		if again, err := Prepare(l); ways == "" || again != ways || err != nil {
-			t.Errorf("%s: got %q, then %q, %v", on, ways, again, err)
+		if again, errAgain := Prepare(l); ways == "" || again != ways || err != nil || errAgain != nil {
+			t.Errorf("%s: got %q, %v, then %q, %v", on, ways, err, again, errAgain)
 		}
 		to := l.Addr().(*net.TCPAddr)
 		if to.IP.IsUnspecified() {
