@@ -58,8 +58,8 @@ type forwarder struct {
 	ctx    context.Context // of requests
 	cancel context.CancelFunc
 	places chan struct{}
-	down   once // the proxy
-	full   once
+	down   condition // the proxy cannot be used
+	full   condition
 	names  dns.Names // of hosts without an address
 	passed atomic.Uint64
 	failed atomic.Uint64
@@ -93,25 +93,17 @@ func forwardGuest(s *service, set *settings.Settings, o runOptions) error {
 
 // serve serves the connections that listeners accept.
 func (f *forwarder) serve(listeners []net.Listener) {
+	full := func(conn net.Conn) {
+		f.failed.Add(1)
+		reset(conn)
+		f.full.warn(f.log, "too many connections at a time; the others are refused", "max_sessions", cap(f.places))
+	}
 	for _, l := range listeners {
 		destination := transparent.Destination
 		if r, ok := l.(proxy.Redirector); ok {
 			destination = r.Destination
 		}
-		go accept(l, func(conn net.Conn) {
-			select {
-			case f.places <- struct{}{}:
-			default:
-				f.failed.Add(1)
-				reset(conn)
-				f.full.warn(f.log, "too many connections at a time; the others are refused", "max_sessions", cap(f.places))
-				return
-			}
-			go func() {
-				defer func() { <-f.places }()
-				f.forward(conn, destination)
-			}()
-		})
+		go acceptAtMost(f.places, full, l, func(conn net.Conn) { f.forward(conn, destination) })
 	}
 }
 

@@ -76,36 +76,29 @@ func (p published) open() (net.Listener, error) {
 
 // serve connects the clients of l to the port by dial until l is closed.
 func (p published) serve(l net.Listener, log *slog.Logger, dial func(ctx context.Context, port uint16) (net.Conn, error)) {
-	places := make(chan struct{}, maxPublished)
-	failing := new(once)
-	accept(l, func(conn net.Conn) {
-		select {
-		case places <- struct{}{}:
-		default:
-			conn.Close()
-			failing.warn(log, "a connection to a published port was refused: too many at a time", "at_most", maxPublished)
+	failing := new(condition)
+	full := func(conn net.Conn) {
+		reset(conn)
+		failing.warn(log, "a connection to a published port was refused: too many at a time", "at_most", maxPublished)
+	}
+	acceptAtMost(make(chan struct{}, maxPublished), full, l, func(conn net.Conn) {
+		ctx, cancel := context.WithTimeout(context.Background(), publishTimeout)
+		defer cancel()
+		to, err := dial(ctx, p.port)
+		if err != nil {
+			reset(conn)
+			failing.warn(log, "cannot connect to a published port of the command", "port", p.port, "err", err)
 			return
 		}
-		go func() {
-			defer func() { <-places }()
-			ctx, cancel := context.WithTimeout(context.Background(), publishTimeout)
-			defer cancel()
-			to, err := dial(ctx, p.port)
-			if err != nil {
-				reset(conn)
-				failing.warn(log, "cannot connect to a published port of the command", "port", p.port, "err", err)
-				return
-			}
-			failing.over()
-			relay(conn, to)
-		}()
+		failing.over()
+		relay(conn, to)
 	})
 }
 
-// once warns of something that goes on once, until it is over.
-type once struct{ told atomic.Bool }
+// condition is something that a warning tells only the first time, until it is over.
+type condition struct{ told atomic.Bool }
 
-func (o *once) warn(log *slog.Logger, msg string, args ...any) {
+func (o *condition) warn(log *slog.Logger, msg string, args ...any) {
 	level := slog.LevelDebug
 	if !o.told.Swap(true) {
 		level = slog.LevelWarn
@@ -113,10 +106,27 @@ func (o *once) warn(log *slog.Logger, msg string, args ...any) {
 	log.Log(context.Background(), level, msg, args...)
 }
 
-func (o *once) over() { o.told.Store(false) }
+func (o *condition) over() { o.told.Store(false) }
+
+// acceptAtMost calls serve, in a goroutine, for each connection that l accepts until l is closed,
+// or full while places has no room.
+func acceptAtMost(places chan struct{}, full func(net.Conn), l net.Listener, serve func(net.Conn)) {
+	accept(l, func(conn net.Conn) {
+		select {
+		case places <- struct{}{}:
+		default:
+			full(conn)
+			return
+		}
+		go func() {
+			defer func() { <-places }()
+			serve(conn)
+		}()
+	})
+}
 
 // accept calls serve for each connection that l accepts until l is closed.
-func accept(l net.Listener, serve func(net.Conn)) error {
+func accept(l net.Listener, serve func(net.Conn)) {
 	const longest = time.Second
 	var wait time.Duration
 	for {
@@ -127,7 +137,7 @@ func accept(l net.Listener, serve func(net.Conn)) error {
 			continue
 		}
 		if errors.Is(err, net.ErrClosed) {
-			return err
+			return
 		}
 		wait = min(cmp.Or(2*wait, 5*time.Millisecond), longest) // there may be no descriptor left
 		time.Sleep(wait)
