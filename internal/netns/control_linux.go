@@ -53,14 +53,22 @@ func decodeOrder(b []byte) order {
 	return strings.Split(text, "\x00")
 }
 
-// newControl returns this process's end, and the other.
-func newControl(kind int) (*control, *os.File, error) {
+// socketPair returns the ends of a control.
+func socketPair(kind int) (ours, theirs *os.File, err error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, nil, os.NewSyscallError("socketpair", err)
 	}
-	theirs := os.NewFile(uintptr(fds[1]), "control")
-	c, err := controlOn(os.NewFile(uintptr(fds[0]), "control"))
+	return os.NewFile(uintptr(fds[0]), "control"), os.NewFile(uintptr(fds[1]), "control"), nil
+}
+
+// newControl returns this process's end of a stream, and the other.
+func newControl() (*control, *os.File, error) {
+	ours, theirs, err := socketPair(unix.SOCK_STREAM)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := controlOn(ours)
 	if err != nil {
 		theirs.Close()
 		return nil, nil, err

@@ -52,7 +52,7 @@ func TestHelp(t *testing.T) {
 
 // An error of the holder keeps its words and its number on the way.
 func TestReport(t *testing.T) {
-	ours, theirs, err := newControl(unix.SOCK_STREAM)
+	ours, theirs, err := newControl()
 	if err != nil {
 		t.Fatal(err)
 	}

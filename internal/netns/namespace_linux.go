@@ -8,13 +8,11 @@ import (
 	"net"
 	"os"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // New makes a namespace. Its listeners accept already; connections wait until they are served.
 func New(o Options) (*Namespace, error) {
-	ours, theirs, err := newControl(unix.SOCK_STREAM)
+	ours, theirs, err := newControl()
 	if err != nil {
 		return nil, err
 	}

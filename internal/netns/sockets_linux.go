@@ -27,11 +27,10 @@ const dialTimeout = 10 * time.Second
 // startSocketMaker starts the process, with no capability and as a child of the process
 // outside. It returns the other end of its control.
 func startSocketMaker() (ours *os.File, pid int, err error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	ours, theirs, err := socketPair(unix.SOCK_SEQPACKET)
 	if err != nil {
 		return nil, 0, err
 	}
-	ours, theirs := os.NewFile(uintptr(fds[0]), "control"), os.NewFile(uintptr(fds[1]), "control")
 	defer theirs.Close()
 	done := make(chan struct{})
 	go func() {
