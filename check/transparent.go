@@ -16,13 +16,12 @@ import (
 	"bip324proxy/proxy"
 )
 
-// probePort is the port to which Redirected connects: the one that rules for Bitcoin would
-// not leave out.
+// probePort is the port to which Redirected connects: rules for Bitcoin cover it.
 const probePort = 8333
 
 // Redirected checks whether the system redirects the connections of the user that runs it to
-// the proxy. It connects to addresses that belong to nobody (RFC 5737, RFC 3849), where the
-// proxy answers itself. Connections that are not redirected leave this machine for there.
+// the proxy. It connects to addresses reserved for documentation (RFC 5737, RFC 3849), where the
+// proxy itself answers. Connections that are not redirected leave this machine.
 func Redirected(ctx context.Context) Report {
 	r := Report{OK: true}
 	var tcp [2]Result
@@ -66,9 +65,9 @@ func redirected(ctx context.Context, family string, to netip.Addr) Result {
 	case len(answer) == 0 && errno.Is(err, errno.ECONNRESET):
 		return result(Failed, "something takes the connection and resets it, as the proxy does with clients that it does not admit", "see its log")
 	case len(answer) == 0 && err == nil, strings.HasPrefix(proxy.TransparentAnswer, string(answer)):
-		return result(Failed, "something else than the proxy takes the connection, and says nothing", rules)
+		return result(Failed, "something other than the proxy takes the connection, and says nothing", rules)
 	}
-	return result(Failed, fmt.Sprintf("something else than the proxy takes the connection, and answers %q", answer), rules)
+	return result(Failed, fmt.Sprintf("something other than the proxy takes the connection, and answers %q", answer), rules)
 }
 
 // blocked checks whether UDP, which no listener takes, is refused. It sends two of a few

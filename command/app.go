@@ -31,7 +31,7 @@ func Run(args []string, stdout, stderr io.Writer) int {
 	case len(args) > 1 && args[1] == netns.HolderCommand:
 		signals.Release() // what is ignored is COMMAND's
 		return exitWithout(netns.Hold())
-	case len(args) > 1 && args[1] == seccomp.Stage:
+	case len(args) > 1 && args[1] == seccomp.ExecCommand:
 		signals.Release()
 		return exitWithout(seccomp.Exec(args[2:]))
 	}

@@ -42,7 +42,7 @@ Signals are COMMAND's, SIGHUP as well: run does not reload. run ends when COMMAN
 			&cli.StringSliceFlag{Name: "publish", Usage: "`HOST:PORT=PORT`: listen on HOST:PORT and connect to that PORT of COMMAND; repeatable"},
 			&cli.StringFlag{Name: "proxy", Usage: "`ADDRESS` of a running bip324-proxy that makes the connections: HOST:PORT, unix:/PATH or a URL as of --upstream"},
 			&cli.StringFlag{Name: "log-file", Usage: "`FILE` to append the log and the summary to, instead of stderr"},
-			&cli.StringFlag{Name: "fence", Value: "namespace", Usage: "`WAY` in which connections are taken: namespace, seccomp or auto"},
+			&cli.StringFlag{Name: "fence", Value: "namespace", Usage: "`WAY` to redirect connections: namespace, seccomp or auto"},
 		}, settings.Flags()...),
 		HideHelpCommand: true, // help is the name of a COMMAND
 		Action:          runGuest,
@@ -65,7 +65,7 @@ func (e *exitError) Error() string {
 	return fmt.Sprintf("exit code %d", e.code)
 }
 
-// runOptions are what the command line of run gives besides the settings.
+// runOptions are the options of run, and its COMMAND.
 type runOptions struct {
 	args    []string // COMMAND's, which begin with its name
 	path    string   // of COMMAND
@@ -75,7 +75,7 @@ type runOptions struct {
 	proxy   *socks.Upstream // nil: this process is the proxy
 }
 
-// readRunOptions reads and checks them.
+// readRunOptions returns the options once they are checked.
 func readRunOptions(c *cli.Context) (o runOptions, err error) {
 	if o.args = c.Args().Slice(); len(o.args) == 0 {
 		return o, usageError{errors.New("run needs a command: write bip324-proxy run -- COMMAND [ARG…]; to run only the proxy, write bip324-proxy without run")}

@@ -36,7 +36,7 @@ func openFence(name string, publish bool, log *slog.Logger) (*fence, error) {
 	if err == nil || name != "auto" {
 		return f, err
 	}
-	log.Warn("no network namespace, so connections are redirected by seccomp, which is no fence: a program that means to get out can", "err", err)
+	log.Warn("no network namespace; connections are redirected by seccomp, which does not stop a program that tries to bypass it", "err", err)
 	f, second := openSeccomp()
 	if second != nil {
 		return nil, fmt.Errorf("%w; %w", err, second)
@@ -64,8 +64,8 @@ func openNamespace(publish bool) (*fence, error) {
 	}, nil
 }
 
-// startError returns the error with which run ends if COMMAND could not be started: because its
-// file, or the interpreter that this names, is not what it should be, unless err says otherwise.
+// startError returns the error of run for a COMMAND that could not be started: an exitError if
+// its file, or the interpreter that this names, is the cause.
 func startError(name string, err error) error {
 	var number syscall.Errno
 	switch {

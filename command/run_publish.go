@@ -23,8 +23,8 @@ const (
 	// publishTimeout bounds connecting to a port of COMMAND.
 	publishTimeout = 10 * time.Second
 
-	// maxIdle is how long a connection may carry nothing that this program only relays: ends
-	// that have gone are found by TCP's keepalive, and those that talk have limits themselves.
+	// maxIdle is how long a relayed connection may be idle. TCP's keepalive finds ends that are
+	// gone, and the programs at both ends have time limits themselves.
 	maxIdle = 24 * time.Hour
 )
 
@@ -144,7 +144,7 @@ func accept(l net.Listener, serve func(net.Conn)) {
 	}
 }
 
-// relay copies both ways until both have ended, and closes both.
+// relay copies in both directions until both have ended, and closes both connections.
 func relay(a, b net.Conn) {
 	defer a.Close()
 	defer b.Close()

@@ -93,7 +93,7 @@ func closeSockets(tcp []net.Listener, datagrams []*net.UDPConn) {
 	}
 }
 
-// supervision has the supervisor of COMMAND once that is started.
+// supervision has the supervisor of COMMAND once COMMAND has started.
 type supervision struct {
 	once       sync.Once
 	ready      chan struct{} // closed once supervisor is set, or never will be

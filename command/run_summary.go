@@ -9,8 +9,7 @@ import (
 	"bip324proxy/proxy"
 )
 
-// summary is what became of the connections of COMMAND, as counts with their names in the order
-// in which they are told.
+// summary is what became of the connections of COMMAND.
 type summary struct {
 	counts []count
 	more   string // a sentence

@@ -13,14 +13,13 @@ import (
 	"bip324proxy/internal/signals"
 )
 
-// passedOn are the signals that COMMAND gets if they are sent to this process.
+// passedOn are the signals that this process forwards to COMMAND.
 var passedOn = []os.Signal{
 	unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2, unix.SIGALRM,
 	unix.SIGWINCH, unix.SIGCONT, unix.SIGTSTP,
 }
 
-// ofTerminal are those that the terminal sends to all processes of the foreground group, and so
-// to COMMAND itself.
+// ofTerminal are those that the terminal sends to the whole foreground group, COMMAND included.
 var ofTerminal = []os.Signal{unix.SIGINT, unix.SIGQUIT, unix.SIGWINCH, unix.SIGTSTP}
 
 // supervise starts COMMAND by start, which makes it a child in the process group of this process,
@@ -55,8 +54,8 @@ func supervise(start func() (*os.Process, error)) error {
 	return wait(process.Pid)
 }
 
-// wait waits for the end of COMMAND. When the terminal stops COMMAND, this process stops, too:
-// its shell waits for it alone.
+// wait waits for the end of COMMAND. When the terminal stops COMMAND, this process stops, too,
+// since the shell waits only for this process.
 func wait(pid int) error {
 	for {
 		var status unix.WaitStatus
@@ -88,7 +87,7 @@ func inForeground() bool {
 	return err == nil && int(group) == unix.Getpgrp()
 }
 
-// endBy ends this process by the signal that killed COMMAND, without a core dump of its own. It
+// endBy ends this process by the signal that killed COMMAND, without another core dump. It
 // returns if that fails.
 func endBy(s syscall.Signal) {
 	unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)

@@ -134,7 +134,7 @@ func findUser(name string) (u transparent.User, err error) {
 	} else {
 		known, err := user.Lookup(name)
 		if err != nil {
-			return u, fmt.Errorf("there is no user %q; getent passwd lists them; a user whom a directory service has needs its number", name)
+			return u, fmt.Errorf("unknown user %q; getent passwd lists users; for one of a directory service, write the number", name)
 		}
 		number, err := strconv.ParseUint(known.Uid, 10, 32)
 		if err != nil {

@@ -121,7 +121,7 @@ func (b Bind) Check() error {
 	return nil
 }
 
-// apply makes d's connections to the address to leave from b's.
+// apply binds d's connections to the address to.
 func (b Bind) apply(d *net.Dialer, to netip.Addr) error {
 	if !b.IsSet() || to.IsLoopback() {
 		return nil

@@ -12,8 +12,7 @@ import (
 // HasInterfaces reports whether ThroughInterface works on this system.
 const HasInterfaces = true
 
-// ThroughInterface makes the connections of a socket leave through the interface of that name. network
-// is the socket's, such as tcp4.
+// ThroughInterface binds a socket, whose network is one such as tcp4, to the interface of that name.
 func ThroughInterface(socket syscall.RawConn, network, name string) error {
 	on, err := net.InterfaceByName(name)
 	if err != nil {

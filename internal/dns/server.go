@@ -1,5 +1,5 @@
-// Package dns answers a program's DNS queries for addresses with what a function finds, such
-// as the proxy's own lookup. It is for programs that have no other way to resolve names.
+// Package dns answers a program's DNS queries for addresses by a function, such as the proxy's
+// own lookup. It is for programs that have no other way to resolve names.
 package dns
 
 import (

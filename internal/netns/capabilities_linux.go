@@ -7,15 +7,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// commandMayNot are the capabilities that the command does not get, not even as root: with them
-// it could change the namespace, enter another, or trace processes that may. A program of an
-// ordinary user has no capability anyway.
-func commandMayNot(c uintptr) bool {
+// isDenied reports whether the command loses capability c even as root: with it, it could change
+// the namespace, enter another, or trace a process that can. Programs of an ordinary user have no
+// capability anyway.
+func isDenied(c uintptr) bool {
 	return slices.Contains([]uintptr{unix.CAP_NET_ADMIN, unix.CAP_NET_RAW, unix.CAP_SYS_ADMIN, unix.CAP_SYS_PTRACE, unix.CAP_SYS_MODULE, unix.CAP_BPF}, c)
 }
 
-// dropCapabilities drops capabilities of what this thread executes: of an ordinary user's
-// programs all, of root's those that are dropped.
+// dropCapabilities takes capabilities from the programs that this thread will execute: all from
+// an ordinary user's, those that are dropped from root's.
 func dropCapabilities(dropped func(c uintptr) bool) error {
 	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
 		return err
@@ -35,8 +35,7 @@ func dropCapabilities(dropped func(c uintptr) bool) error {
 			return err
 		}
 	}
-	// A program that got a capability that this thread has not could not be traced or dumped: so
-	// the thread keeps its own.
+	// This thread keeps its own: a program that gains one by exec cannot be traced or dumped.
 	header, sets := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, [2]unix.CapUserData{}
 	if err := unix.Capget(&header, &sets[0]); err != nil {
 		return err

@@ -22,7 +22,7 @@ func init() {
 		for _, set := range regexp.MustCompile(`Cap(Inh|Prm|Eff|Amb):\t(\w+)`).FindAllStringSubmatch(status, -1) {
 			mask := must(strconv.ParseUint(set[2], 16, 64))
 			for c := range 64 {
-				if mask>>c&1 == 1 && (os.Geteuid() != 0 || set[1] == "Inh" || set[1] == "Amb" || commandMayNot(uintptr(c))) {
+				if mask>>c&1 == 1 && (os.Geteuid() != 0 || set[1] == "Inh" || set[1] == "Amb" || isDenied(uintptr(c))) {
 					fmt.Println("has capability", c, set[1])
 				}
 			}

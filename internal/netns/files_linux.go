@@ -8,8 +8,8 @@ import (
 )
 
 // ReleaseFiles closes the files that this process has inherited, except stderr: they are the
-// command's, and a reader of its output sees the end only when nobody else has it open. In the
-// place of stdin and stdout comes the null device.
+// command's, and a reader of its output sees the end only once no other process has it open. It
+// opens stdin and stdout on the null device.
 func ReleaseFiles() error {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {

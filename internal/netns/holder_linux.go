@@ -15,14 +15,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Hold is the process inside. It becomes the command, or returns why not. Its role is the
-// program's second argument.
+// Hold runs the process inside. It becomes the command, or returns why it cannot. Its role is
+// the program's second argument.
 func Hold() error {
 	// Capabilities are a thread's. This one executes the command.
 	runtime.LockOSThread()
 	var r role
 	if len(os.Args) != 3 || json.Unmarshal([]byte(os.Args[2]), &r) != nil || r.Control <= 0 {
-		return errors.New(HolderCommand + " is for the program itself to start")
+		return errors.New(HolderCommand + ": this command is internal")
 	}
 	unix.CloseOnExec(r.Control)
 	c, err := controlOn(os.NewFile(uintptr(r.Control), "control"))
@@ -95,7 +95,7 @@ func (c *control) setUp(r role) error {
 // execute executes the command in this process. Like execvp(3), it lets sh run what has no
 // format.
 func execute(path string, args []string) error {
-	err := dropCapabilities(commandMayNot)
+	err := dropCapabilities(isDenied)
 	if err != nil {
 		return explain("drop capabilities", err)
 	}

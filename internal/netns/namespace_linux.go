@@ -97,7 +97,7 @@ func appendListener(all []net.Listener, f *os.File) ([]net.Listener, error) {
 // The command is a child of this process.
 func (n *Namespace) Start(path string, args []string) (*os.Process, error) {
 	if n.holder == nil {
-		return nil, errors.New("the command of the namespace has been started")
+		return nil, errors.New("the command has already been started")
 	}
 	n.control.SetWriteDeadline(time.Now().Add(controlTimeout))
 	if _, err := n.control.Write(append(order{path}, args...).encode()); err != nil {

@@ -1,5 +1,4 @@
-// Package netns runs a command in a network namespace from which nothing leaves but what this
-// program lets out.
+// Package netns runs a command in a network namespace whose only way out is this program.
 //
 //	this program                          the namespace: every address is its own
 //	Namespace.Redirected  <- sockets --   TCP to any address, redirected by nftables

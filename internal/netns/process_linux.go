@@ -43,8 +43,8 @@ func startHolder(control *os.File, r role) (*os.Process, error) {
 	return os.FindProcess(pid)
 }
 
-// startSelf starts this program with a role. The control keeps its number, so that it takes the
-// place of no inherited file; with inherit, those are the process's, too.
+// startSelf starts this program with a role. The control keeps its number, so that it replaces
+// no inherited file; with inherit, the process gets those, too.
 func startSelf(control *os.File, r role, inherit bool, attr *syscall.SysProcAttr) (pid int, err error) {
 	r.Control = int(control.Fd())
 	files := make([]uintptr, r.Control+1)
@@ -71,7 +71,7 @@ func isInherited(fd int) bool {
 }
 
 // maySetGroups reports whether the command may change its supplementary groups: root may, unless
-// this process is in a user namespace itself where nobody may.
+// the user namespace of this process forbids it.
 func maySetGroups() bool {
 	setting, _ := os.ReadFile("/proc/self/setgroups")
 	return os.Geteuid() == 0 && strings.TrimSpace(string(setting)) != "deny"

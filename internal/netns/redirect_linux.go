@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// redirectPort is where TCP connections arrive. The command, except as root, cannot take it.
+	// redirectPort is where TCP connections arrive. Only a command that runs as root could take it.
 	redirectPort = 1
 	dnsPort      = 53
 )

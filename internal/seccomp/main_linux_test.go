@@ -23,7 +23,7 @@ import (
 // TestMain runs the test binary also as the stage within the new process, and as the
 // programs whose sockets are redirected.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 2 && os.Args[1] == Stage {
+	if len(os.Args) > 2 && os.Args[1] == ExecCommand {
 		fmt.Fprintln(os.Stderr, Exec(os.Args[2:]))
 		os.Exit(1)
 	}

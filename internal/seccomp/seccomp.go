@@ -1,5 +1,5 @@
 // Package seccomp runs a command whose own sockets it redirects: TCP to a listener on
-// loopback, DNS to a server on loopback. It needs no user namespace. The kernel suspends the
+// loopback, DNS to a server on loopback. It works without user namespaces. The kernel suspends the
 // command's calls to connect(2) and its like and asks this process (SECCOMP_RET_USER_NOTIF),
 // which connects a duplicate of the socket.
 //
@@ -18,7 +18,7 @@
 //
 // When this process ends, each of these calls fails with ENOSYS: nothing goes around it.
 //
-// It is no fence against a program that means to get out:
+// It does not stop a program that tries to bypass it:
 //   - Another thread can swap a descriptor while the kernel lets a call on a unix or
 //     netlink socket pass, or the address of a datagram in sendmsg(2) while none was
 //     there. Where the kernel has Landlock for TCP (Linux 6.7), it refuses such a TCP
@@ -42,9 +42,9 @@ import (
 	"syscall"
 )
 
-// Stage is the first argument with which Start runs this program again, inside the new
-// process. The program must then call Exec with the arguments that follow.
-const Stage = "seccomp-exec"
+// ExecCommand is the first argument of the program to run as the new process of Start, with Exec
+// and the arguments that follow.
+const ExecCommand = "seccomp-exec"
 
 // Ports are the ports on loopback to which a command's sockets are redirected: 127.0.0.1
 // for IPv4, ::1 for IPv6. DNS is that of port 53, by UDP and TCP. A zero DNS refuses DNS over

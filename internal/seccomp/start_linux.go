@@ -54,7 +54,7 @@ func Start(cmd *exec.Cmd, ports Ports) (*Supervisor, error) {
 	defer closeAll(kept)
 	cmd.ExtraFiles = append(append(cmd.ExtraFiles, kept...), inherited)
 	fd := strconv.Itoa(2 + len(cmd.ExtraFiles))
-	cmd.Args = append([]string{os.Args[0], Stage, fd, path}, cmd.Args...)
+	cmd.Args = append([]string{os.Args[0], ExecCommand, fd, path}, cmd.Args...)
 	cmd.Path = "/proc/self/exe"
 	if err := cmd.Start(); err != nil {
 		return nil, err
@@ -153,14 +153,15 @@ func report(fd int, step, value uint32) {
 }
 
 // Exec installs the filter and executes the command in args, as Start gives them after
-// Stage. It returns only if that fails.
+// ExecCommand. It returns only if that fails.
 func Exec(args []string) error {
+	internal := errors.New(ExecCommand + ": this command is internal")
 	if len(args) < 3 {
-		return errors.New("seccomp-exec: arguments are missing; this command is internal")
+		return internal
 	}
 	reports, err := strconv.Atoi(args[0])
 	if err != nil {
-		return fmt.Errorf("seccomp-exec: %q is not a file descriptor; this command is internal", args[0])
+		return internal
 	}
 	unix.CloseOnExec(reports)
 	runtime.LockOSThread() // the filter is this thread's; it becomes the process's by exec
@@ -171,7 +172,7 @@ func Exec(args []string) error {
 	}
 	report(reports, reportListener, uint32(listener))
 	if n, err := unix.Read(reports, make([]byte, 1)); n != 1 {
-		return fmt.Errorf("seccomp-exec: the supervisor has ended: %w", err)
+		return fmt.Errorf("%s: the supervisor has ended: %w", ExecCommand, err)
 	}
 	err = syscall.Exec(args[1], args[2:], os.Environ())
 	if err == unix.ENOEXEC { // like execvp(3), have sh run what has no format
