@@ -33,6 +33,9 @@ const (
 	viaProxy = "via proxy" // the same, through the proxy
 	withConn = "Conn"      // the same, on a v1v2.Conn
 	withBtcd = "btcd"      // btcd's v2transport
+
+	viaRun     = "via run"     // a net.Conn, under run
+	viaSeccomp = "via seccomp" // likewise, by seccomp
 )
 
 // orders are the actions that the parent asks of a client, by name.

@@ -8,6 +8,9 @@
 // pass), each measured separately on buffers of the same sizes, and a SOCKS relay whose kernel copies the same v1
 // bytes. The table shows each figure, its limit, their ratio, and the target for the ratio.
 //
+// The scenario under run has clients without a proxy setting, under `bip324-proxy run`, and compares them with one that
+// speaks SOCKS.
+//
 // The library scenario measures programs instead, each a process of its own: with a bare net.Conn, with v1v2.Conn, with
 // a net.Conn through the proxy, whose CPU time counts, too, and with btcd's v2transport. The programs alternate.
 //

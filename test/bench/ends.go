@@ -135,7 +135,7 @@ type node struct {
 }
 
 func listenV1() (*node, error) {
-	return listen(func(conn net.Conn) (end, error) {
+	return listen("127.0.0.1", func(conn net.Conn) (end, error) {
 		e := newV1End(conn, 256<<10)
 		if err := e.receive(1); err != nil {
 			return nil, err
@@ -144,9 +144,9 @@ func listenV1() (*node, error) {
 	})
 }
 
-func listenV2() (*node, error) {
+func listenV2(host string) (*node, error) {
 	first := traffic{version}.contents()
-	return listen(func(conn net.Conn) (end, error) {
+	return listen(host, func(conn net.Conn) (end, error) {
 		c, err := transport.Server(context.Background(), conn, transport.Config{Magic: magic, First: first})
 		if err != nil {
 			return nil, err
@@ -157,11 +157,11 @@ func listenV2() (*node, error) {
 }
 
 func listenRaw() (*node, error) {
-	return listen(func(conn net.Conn) (end, error) { return newV1End(conn, 256<<10), nil })
+	return listen("127.0.0.1", func(conn net.Conn) (end, error) { return newV1End(conn, 256<<10), nil })
 }
 
-func listen(greet func(net.Conn) (end, error)) (*node, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func listen(host string, greet func(net.Conn) (end, error)) (*node, error) {
+	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		return nil, err
 	}

@@ -34,19 +34,26 @@ func (p *participant) cpu() (total, proxy float64) {
 	return p.program.cpu() + proxy, proxy
 }
 
-func (b *bench) participant(kind string) (*participant, error) {
+func (b *bench) participant(kind string, node *node) (*participant, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	p := &participant{kind: kind, node: b.v2}
+	p := &participant{kind: kind, node: node}
 	switch kind {
 	case bareV1:
 		p.node = b.v1
 	case viaProxy:
 		p.proxy = b.proxy
 	}
-	p.program = &program{cmd: exec.Command(self, clientCommand, kind, p.node.addr, b.proxy.addr)}
+	line := []string{self, clientCommand, kind, p.node.addr, b.proxy.addr}
+	if fence := fences[kind]; fence != "" {
+		line = b.underRun(fence, line...)
+	}
+	p.program = &program{cmd: exec.Command(line[0], line[1:]...)}
+	if fences[kind] != "" {
+		p.proxy = p.program
+	}
 	p.cmd.Stderr = os.Stderr
 	in, err1 := p.cmd.StdinPipe()
 	out, err2 := p.cmd.StdoutPipe()
@@ -130,7 +137,7 @@ func (b *bench) library() (rows []row, err error) {
 		}
 	}()
 	for _, kind := range kinds {
-		p, err := b.participant(kind)
+		p, err := b.participant(kind, b.v2)
 		if p != nil {
 			all = append(all, p)
 		}

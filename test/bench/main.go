@@ -27,6 +27,7 @@ var scenarios = []scenario{
 	{"idle", (*bench).idle},
 	{"inbound", (*bench).inbound},
 	{"stalled", (*bench).stalled},
+	{"under run", (*bench).run},
 	{"library", (*bench).library},
 }
 

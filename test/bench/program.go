@@ -52,7 +52,7 @@ func newBench(quick bool) (b *bench, err error) {
 	if b.v1, err = listenV1(); err != nil {
 		return b, err
 	}
-	if b.v2, err = listenV2(); err != nil {
+	if b.v2, err = listenV2("127.0.0.1"); err != nil {
 		return b, err
 	}
 	if b.relay, err = b.startRelay(); err != nil {
