@@ -129,10 +129,8 @@ func unknownFlag(app *cli.App, c *cli.Command, flags []cli.Flag, written string)
 	for _, f := range flags {
 		names = append(names, f.Names()...)
 	}
-	for _, of := range app.Commands {
-		if c == nil && flagNamed(of.Flags, name) != nil {
-			having = append(having, of.Name)
-		}
+	if c == nil {
+		having = commandsWith(app, name)
 	}
 	switch near := settings.Nearest(name, names); {
 	case len(having) > 0:
@@ -141,6 +139,16 @@ func unknownFlag(app *cli.App, c *cli.Command, flags []cli.Flag, written string)
 		return fmt.Errorf("unknown flag %.60s; did you mean %s?", written, dashed(near))
 	}
 	return fmt.Errorf("unknown flag %.60s; %s lists all", written, help)
+}
+
+// commandsWith returns the names of the commands that have a flag.
+func commandsWith(app *cli.App, flag string) (names []string) {
+	for _, c := range app.Commands {
+		if flagNamed(c.Flags, flag) != nil {
+			names = append(names, c.Name)
+		}
+	}
+	return names
 }
 
 // unknownCommand returns the error for a word that is not the name of a command.

@@ -52,6 +52,8 @@ func TestTypos(t *testing.T) {
 		"check --json=maybe":           `--json: "maybe" is invalid; must be true or false`,
 		"serve":                        `unknown command "serve"; leave it out: without a command, the proxy runs`,
 		"help nosuch":                  `help: unknown command or setting "nosuch"; bip324-proxy --help lists all`,
+		"help publish":                 `help: --publish is a flag of run; write bip324-proxy help run`,
+		"help --watch":                 `help: --watch is a flag of status; write bip324-proxy help status`,
 		"help chekc":                   `help: unknown command or setting "chekc"; did you mean check?`,
 		"help v1-falback":              "did you mean v1-fallback?",
 		"help --v1-falback":            `help: unknown command or setting "v1-falback"; did you mean v1-fallback?`,

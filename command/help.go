@@ -46,6 +46,9 @@ func helpCommand() *cli.Command {
 					return nil
 				}
 			}
+			if having := commandsWith(c.App, name); len(having) > 0 {
+				return usageError{fmt.Errorf("help: %s is a flag of %s; write bip324-proxy help %s", dashed(name), strings.Join(having, ", "), having[0])}
+			}
 			if near := settings.Nearest(name, names); near != "" {
 				return usageError{fmt.Errorf("help: unknown command or setting %q; did you mean %s?", name, near)}
 			}

@@ -27,15 +27,15 @@ func runCommand() *cli.Command {
 		Name:      "run",
 		ArgsUsage: "[--] COMMAND [ARG…]",
 		Usage:     "run a program whose TCP connections all go through the proxy, without a proxy setting",
-		Description: `COMMAND runs in a network namespace with this process as its only way out: TCP connections become the proxy's, under the same settings, names are looked up by the proxy, and everything else is unreachable. It needs Linux, and no privilege. Loopback is the namespace's own: with --publish, programs outside reach a port of COMMAND.
+		Description: `COMMAND runs in a network namespace with this process as its only way out: TCP connections become the proxy's, under the same settings, names are looked up by the proxy, and everything else is unreachable. It needs Linux with user namespaces, and no privilege. Loopback is the namespace's own: with --publish, programs outside reach a port of COMMAND.
 
 Examples:
 
   bip324-proxy run -- btcd --nolisten
-  bip324-proxy run --publish 127.0.0.1:8332=8332 -- gocoin
+  bip324-proxy run --publish 127.0.0.1:8332=8332 -- bitcoind
   bip324-proxy run --proxy 127.0.0.1:1324 -- ./crawler
 
-The proxy's warnings, and a summary at the end, go to stderr with the prefix bip324-proxy:, or to --log-file. It listens only where --listen, --peer, --transparent, --inbound or --status say so; for --inbound, publish the port of the node.
+The proxy's warnings, and a summary at the end, go to stderr with the prefix bip324-proxy:, or to --log-file; --log-level info adds a line for each connection. The proxy listens only where --listen, --peer, --transparent, --inbound or --status say so, and not at the default addresses; for --inbound, publish the port of the node.
 
 Signals are COMMAND's, SIGHUP as well: run does not reload. run ends when COMMAND does; children that COMMAND leaves behind are cut off from the network. The exit code is COMMAND's, and a signal that kills COMMAND ends run, too. 127 means that COMMAND was not found, 126 that it cannot be executed, 125 that run itself failed.`,
 		Flags: append([]cli.Flag{

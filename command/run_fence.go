@@ -33,8 +33,13 @@ func openFence(name string, publish bool, log *slog.Logger) (*fence, error) {
 		return openSeccomp()
 	}
 	f, err := openNamespace(publish)
-	if err == nil || name != "auto" {
-		return f, err
+	switch {
+	case err == nil:
+		return f, nil
+	case name != "auto" && errors.As(err, new(*netns.Error)):
+		return nil, fmt.Errorf("%w; or write --fence seccomp, which a program that means to get out can evade", err)
+	case name != "auto":
+		return nil, err
 	}
 	log.Warn("no network namespace; connections are redirected by seccomp, which does not stop a program that tries to bypass it", "err", err)
 	f, second := openSeccomp()
