@@ -5,6 +5,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 
@@ -217,7 +218,7 @@ func writeFlag(b *strings.Builder, f cli.Flag) {
 // writeEntry writes a name and the text about it, in two columns.
 func writeEntry(b *strings.Builder, name, text string) {
 	head := fmt.Sprintf("  %-*s", helpIndent-2, strings.TrimSpace(name))
-	if len(head) > helpIndent {
+	if utf8.RuneCountInString(head) > helpIndent {
 		b.WriteString(head + "\n")
 		head = strings.Repeat(" ", helpIndent)
 	}

@@ -26,7 +26,8 @@ func hasFlag(help string, f cli.Flag) bool {
 	return len(entry.FindAllString(help, -1)) == 1
 }
 
-// No line of any help is wider than a terminal of 80 columns, and none is cut before a default.
+// No line of any help is wider than a terminal of 80 columns, none is cut before a default, and none
+// ends with spaces.
 func TestHelpFits(t *testing.T) {
 	all := [][]string{{"--help"}, {"help"}}
 	for _, c := range helpApp().Commands {
@@ -38,7 +39,7 @@ func TestHelpFits(t *testing.T) {
 	for _, args := range all {
 		text := output(t, args...)
 		for line := range strings.Lines(text) {
-			if utf8.RuneCountInString(strings.TrimRight(line, "\n")) > 80 || strings.HasSuffix(line, "(default:\n") {
+			if utf8.RuneCountInString(strings.TrimRight(line, "\n")) > 80 || strings.HasSuffix(line, "(default:\n") || strings.HasSuffix(line, " \n") {
 				t.Errorf("%s: line %q", args, line)
 			}
 		}
