@@ -18,14 +18,12 @@ func TestRunEntered(t *testing.T) {
 				r := startRun(t, uid, nil, "sh", "-c", "echo $$; exec sleep 1000")
 				pid := r.awaitLine(t, "its PID", func(line string) bool { _, err := strconv.Atoi(line); return err == nil })
 				id := strconv.Itoa(uid)
-				for _, enter := range [][]string{
-					{"nsenter", "--net", "--target", pid},
-					{"setpriv", "--reuid=" + id, "--regid=" + id, "--clear-groups", "nsenter", "--net", "--user", "--preserve-credentials", "--target", pid},
-				} {
-					cmd := exec.Command(enter[0], append(enter[1:], "ip", "address")...)
+				for _, as := range []string{"0", id} {
+					enter := []string{"--reuid=" + as, "--regid=" + as, "--clear-groups", "nsenter", "--net", "--user", "--preserve-credentials", "--target", pid}
+					cmd := exec.Command("setpriv", append(enter, "ip", "address")...)
 					cmd.Stderr = os.Stderr
 					if out, err := cmd.Output(); err != nil || !strings.Contains(string(out), "198.18.0.1") {
-						t.Errorf("%q: %v, %s", enter, err, out)
+						t.Errorf("as user %s: %v, %s", as, err, out)
 					}
 				}
 			})
