@@ -50,6 +50,8 @@ func ParseBind(texts []string) (b Bind, err error) {
 			b.Interface = text
 		case ip.Zone() != "", ip.IsUnspecified(), ip.IsMulticast(), ip.IsLinkLocalUnicast() && ip.Is6():
 			return Bind{}, fmt.Errorf("%s cannot be the source of connections; write an address of this machine, such as 192.0.2.1", text)
+		case ip.IsLoopback():
+			return Bind{}, fmt.Errorf("%s is a loopback address, from which no connection leaves this machine; write another address of this machine, such as 192.0.2.1", text)
 		case family.IsValid():
 			return Bind{}, fmt.Errorf("%s and %s are of the same family; write at most one IPv4 and one IPv6 address", *family, ip)
 		default:

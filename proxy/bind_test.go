@@ -16,7 +16,7 @@ import (
 // ParseBind takes one address of each family or one interface, and the error about anything else
 // names it.
 func TestParseBind(t *testing.T) {
-	for _, valid := range [][]string{{}, {"192.0.2.1"}, {"2001:db8::1"}, {"2001:db8::1", "192.0.2.1"}, {"127.0.0.1"}} {
+	for _, valid := range [][]string{{}, {"192.0.2.1"}, {"2001:db8::1"}, {"2001:db8::1", "192.0.2.1"}} {
 		b, err := ParseBind(valid)
 		if err != nil || len(b.Addresses()) != len(valid) || b.IsSet() != (len(valid) > 0) {
 			t.Errorf("%q: got %+v, %v", valid, b, err)
@@ -30,7 +30,7 @@ func TestParseBind(t *testing.T) {
 		t.Errorf("an interface: got %+v, %v", b, err)
 	}
 	for _, invalid := range [][]string{
-		{""}, {"192.0.2"}, {"192.0.2.0/24"}, {"192.0.2.1:0"}, {"0.0.0.0"}, {"::"}, {"224.0.0.1"}, {"fe80::1%eth0"}, {"fe80::1"},
+		{""}, {"192.0.2"}, {"192.0.2.0/24"}, {"192.0.2.1:0"}, {"0.0.0.0"}, {"::"}, {"224.0.0.1"}, {"127.0.0.1"}, {"::1"}, {"fe80::1%eth0"}, {"fe80::1"},
 		{"eth0/1"}, {"eth 0"}, {"an-interface-of-16"}, {"192.0.2.1", "192.0.2.2"}, {"2001:db8::1", "2001:db8::2"}, {"wg0", "192.0.2.1"}, {"wg0", "wg1"},
 	} {
 		b, err := ParseBind(invalid)

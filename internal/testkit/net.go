@@ -41,3 +41,20 @@ func NoLeaks(t *testing.T) {
 		}
 	})
 }
+
+// OwnAddress returns an IPv4 address of this machine that is not loopback. It skips the test if there
+// is none.
+func OwnAddress(t testing.TB) string {
+	t.Helper()
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, each := range all {
+		if n, ok := each.(*net.IPNet); ok && n.IP.To4() != nil && !n.IP.IsLoopback() {
+			return n.IP.String()
+		}
+	}
+	t.Skip("this machine has no IPv4 address but loopback")
+	return ""
+}
