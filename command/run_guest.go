@@ -76,7 +76,7 @@ func runGuest(c *cli.Context) error {
 			defer cancel()
 			s.server.Shutdown(ctx)
 		}
-		g.summary = func() summary { return serverSummary(s.server.Snapshot()) }
+		g.summary = func() summary { return serverSummary(s.server.Snapshot(), !set.LogAddresses) }
 		failed, stop := s.serve()
 		defer stop()
 		go func() {

@@ -21,7 +21,9 @@ type count struct {
 	text string // after the number
 }
 
-func serverSummary(now proxy.Snapshot) summary {
+// serverSummary returns the summary of a proxy. If no connection opened, it has the most frequent
+// reason, which may contain a name, unless addresses are hidden.
+func serverSummary(now proxy.Snapshot, hideAddresses bool) summary {
 	var refused uint64
 	var kinds []string
 	for _, kind := range slices.Sorted(maps.Keys(now.Refused)) {
@@ -30,11 +32,15 @@ func serverSummary(now proxy.Snapshot) summary {
 			kinds = append(kinds, fmt.Sprintf("%d %s", n, kind))
 		}
 	}
+	text := "refused (" + strings.Join(kinds, ", ") + ")"
+	if f := now.Failing; f != nil && now.Opened["v2"]+now.Opened["v1"]+now.Opened["passthrough"] == 0 && !hideAddresses {
+		text += ", most often: " + f.Reason
+	}
 	return summary{counts: []count{
 		{now.Opened["v2"], "v2", "on v2"},
 		{now.Opened["v1"], "v1", "on v1 by fallback"},
 		{now.Opened["passthrough"], "passthrough", "passed through"},
-		{refused, "refused", "refused (" + strings.Join(kinds, ", ") + ")"},
+		{refused, "refused", text},
 	}}
 }
 

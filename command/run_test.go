@@ -74,17 +74,26 @@ func TestParseProxy(t *testing.T) {
 func TestRunSummary(t *testing.T) {
 	for _, test := range []struct {
 		opened, refused map[string]uint64
+		failing         string
+		hide            bool
 		lookups         uint64
 		want            string
 	}{
-		{nil, map[string]uint64{"dial": 0}, 0, "bip324-proxy: the command made no connection\n"},
-		{map[string]uint64{"v2": 3, "v1": 0}, nil, 2, "bip324-proxy: connections: 3 on v2; names looked up: 2\n"},
-		{map[string]uint64{"v2": 3, "v1": 1, "passthrough": 2}, map[string]uint64{"dial": 4, "denied": 1}, 0,
+		{nil, map[string]uint64{"dial": 0}, "", false, 0, "bip324-proxy: the command made no connection\n"},
+		{map[string]uint64{"v2": 3, "v1": 0}, nil, "", false, 2, "bip324-proxy: connections: 3 on v2; names looked up: 2\n"},
+		{map[string]uint64{"v2": 3, "v1": 1, "passthrough": 2}, map[string]uint64{"dial": 4, "denied": 1}, "cannot connect", false, 0,
 			"bip324-proxy: connections: 3 on v2, 1 on v1 by fallback, 2 passed through, 5 refused (1 denied, 4 dial)\n"},
+		{nil, map[string]uint64{"dial": 4}, "cannot connect: connection refused", false, 1,
+			"bip324-proxy: connections: 4 refused (4 dial), most often: cannot connect: connection refused; names looked up: 1\n"},
+		{nil, map[string]uint64{"resolve": 4}, "a name", true, 0, "bip324-proxy: connections: 4 refused (4 resolve)\n"},
 	} {
 		var lines bytes.Buffer
 		g := &guest{lines: &lines, summary: func() summary {
-			return serverSummary(proxy.Snapshot{Counts: proxy.Counts{Opened: test.opened, Refused: test.refused}})
+			now := proxy.Snapshot{Counts: proxy.Counts{Opened: test.opened, Refused: test.refused}}
+			if test.failing != "" {
+				now.Failing = &proxy.Failing{Reason: test.failing}
+			}
+			return serverSummary(now, test.hide)
 		}}
 		g.lookups.Store(test.lookups)
 		if g.tellSummary(); lines.String() != test.want {
