@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"bip324proxy/internal/seccomp"
 )
 
 // Hold runs the process inside. It becomes the command, or returns why it cannot. Its role is
@@ -95,8 +97,11 @@ func (c *control) setUp(r role) error {
 // execute executes the command in this process. Like execvp(3), it lets sh run what has no
 // format.
 func execute(path string, args []string) error {
-	err := dropCapabilities(isDenied)
+	err := seccomp.RefuseFamilies()
 	if err != nil {
+		return explain("refuse sockets that no network namespace confines", err)
+	}
+	if err = dropCapabilities(isDenied); err != nil {
 		return explain("drop capabilities", err)
 	}
 	err = syscall.Exec(path, args, os.Environ())

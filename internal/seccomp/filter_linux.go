@@ -73,12 +73,14 @@ func join(pieces ...code) (all code) {
 	return all
 }
 
+// archs are the kernel's numbers of architectures.
+var archs = map[string]uint32{
+	"amd64": unix.AUDIT_ARCH_X86_64, "arm64": unix.AUDIT_ARCH_AARCH64,
+	"386": unix.AUDIT_ARCH_I386, "arm": unix.AUDIT_ARCH_ARM,
+}
+
 // filter returns the filter for programs of this program's architecture.
 func filter() code {
-	arch := map[string]uint32{
-		"amd64": unix.AUDIT_ARCH_X86_64, "arm64": unix.AUDIT_ARCH_AARCH64,
-		"386": unix.AUDIT_ARCH_I386, "arm": unix.AUDIT_ARCH_ARM,
-	}[runtime.GOARCH]
 	fastOpen := has(unix.MSG_FASTOPEN, refuse(unix.EOPNOTSUPP))
 	calls := join(
 		load(dataNumber),
@@ -113,7 +115,7 @@ func filter() code {
 			is(socketcallSendmmsg, notify),
 			allow)))
 	}
-	return join(load(dataArch), is(arch, join(calls, allow)), kill)
+	return join(load(dataArch), is(archs[runtime.GOARCH], join(calls, allow)), kill)
 }
 
 // internetRules decides on socket(2) for IPv4 and IPv6: TCP, MPTCP and UDP are allowed.

@@ -18,6 +18,9 @@ func Start(*exec.Cmd, Ports) (*Supervisor, error) { return nil, unavailable() }
 // Exec returns an UnavailableError: seccomp exists only on Linux.
 func Exec([]string) error { return unavailable() }
 
+// RefuseFamilies returns nil: this package has no filter for this architecture.
+func RefuseFamilies() error { return nil }
+
 // Destination reports false.
 func (s *Supervisor) Destination(netip.AddrPort) (netip.AddrPort, bool) {
 	return netip.AddrPort{}, false

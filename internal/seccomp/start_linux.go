@@ -190,21 +190,22 @@ func install() (int, error) {
 	}
 	refuseTCP()
 	f := filter()
-	program := unix.SockFprog{Len: uint16(len(f)), Filter: &f[0]}
-	set := func(flags uintptr) (int, error) {
-		fd, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER,
-			unix.SECCOMP_FILTER_FLAG_NEW_LISTENER|flags, uintptr(unsafe.Pointer(&program)))
-		if errno != 0 {
-			return -1, errno
-		}
-		return int(fd), nil
-	}
 	// After the supervisor has received a call, only a fatal signal interrupts it (Linux 5.19).
-	fd, err := set(unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV)
+	fd, err := f.set(unix.SECCOMP_FILTER_FLAG_NEW_LISTENER | unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV)
 	if err == unix.EINVAL {
-		fd, err = set(0)
+		fd, err = f.set(unix.SECCOMP_FILTER_FLAG_NEW_LISTENER)
 	}
 	return fd, err
+}
+
+// set makes the code a filter of this thread, and returns what seccomp(2) does.
+func (c code) set(flags uintptr) (int, error) {
+	program := unix.SockFprog{Len: uint16(len(c)), Filter: &c[0]}
+	value, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&program)))
+	if errno != 0 {
+		return -1, errno
+	}
+	return int(value), nil
 }
 
 // refuseTCP has Landlock refuse all TCP connections of this thread, where the kernel can

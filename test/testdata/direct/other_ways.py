@@ -29,6 +29,13 @@ for fd in range(256):
             print("inherited socket", fd)
     except OSError:
         pass
+for family in set(range(64)) - {socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK, socket.AF_ALG}:
+    for kind in socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_RAW, socket.SOCK_SEQPACKET:  # such as vsock's
+        try:
+            socket.socket(family, kind).close()
+            print("a socket of family", family, "type", kind)
+        except OSError:
+            pass
 attempt("UDP", socket.AF_INET, socket.SOCK_DGRAM)
 attempt("ping", socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP, send=b"\x08\0\xf7\xff\0\0\0\0")
 attempt("raw", socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP, send=b"\x08\0\xf7\xff\0\0\0\0")
