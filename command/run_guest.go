@@ -15,7 +15,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"bip324proxy/internal/netns"
+	"bip324proxy/internal/inherited"
 	"bip324proxy/proxy"
 	"bip324proxy/settings"
 )
@@ -125,7 +125,7 @@ func (g *guest) run() error {
 	err = supervise(func() (*os.Process, error) {
 		process, err := f.start(g.path, g.args)
 		if started = err == nil; started {
-			if err := netns.ReleaseFiles(); err != nil {
+			if err := inherited.Release(); err != nil {
 				g.log.Warn("the proxy keeps files of the command open", "err", err)
 			}
 		}

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"bip324proxy/internal/inherited"
 	"bip324proxy/internal/transparent"
 )
 
@@ -60,7 +61,7 @@ func runner(args []string) int {
 	if unix.Getpgrp() != must(unix.Getpgid(process.Pid)) {
 		fmt.Println("the command is in another process group")
 	}
-	if err := ReleaseFiles(); err != nil {
+	if err := inherited.Release(); err != nil {
 		return 1
 	}
 	return must(process.Wait()).ExitCode()

@@ -32,6 +32,3 @@ func (n *Namespace) Close() error { return nil }
 
 // Hold returns an error.
 func Hold() error { return errUnsupported }
-
-// ReleaseFiles does nothing.
-func ReleaseFiles() error { return nil }

@@ -9,6 +9,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"bip324proxy/internal/inherited"
 )
 
 // role says what a process with HolderCommand is for: it is the holder, or makes sockets.
@@ -50,7 +52,7 @@ func startSelf(control *os.File, r role, inherit bool, attr *syscall.SysProcAttr
 	files := make([]uintptr, r.Control+1)
 	for fd := range files {
 		files[fd] = uintptr(fd)
-		if fd != r.Control && !(inherit && isInherited(fd)) {
+		if fd != r.Control && !(inherit && inherited.Is(fd)) {
 			files[fd] = ^uintptr(0) // none
 		}
 	}
@@ -61,13 +63,6 @@ func startSelf(control *os.File, r role, inherit bool, attr *syscall.SysProcAttr
 	pid, _, err = syscall.StartProcess("/proc/self/exe", []string{os.Args[0], HolderCommand, string(b)},
 		&syscall.ProcAttr{Files: files, Env: os.Environ(), Sys: attr})
 	return pid, err
-}
-
-// isInherited reports whether a descriptor was open when this program started, and so is the
-// command's: all others are closed when a program is executed.
-func isInherited(fd int) bool {
-	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
-	return err == nil && flags&unix.FD_CLOEXEC == 0
 }
 
 // maySetGroups reports whether the command may change its supplementary groups: root may, unless

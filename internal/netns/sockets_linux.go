@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"bip324proxy/internal/inherited"
 )
 
 // socketMaker is the process outside of one that stays in the namespace to make sockets. A
@@ -56,7 +58,7 @@ func makeSockets(c *control) error {
 	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
 		return err
 	}
-	if err := ReleaseFiles(); err != nil {
+	if err := inherited.Release(); err != nil {
 		return err
 	}
 	b := make([]byte, 1)

@@ -17,6 +17,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"bip324proxy/internal/inherited"
 )
 
 // startTimeout bounds how long the new process may take until it executes the command.
@@ -44,22 +46,22 @@ func Start(cmd *exec.Cmd, ports Ports) (*Supervisor, error) {
 		return nil, err
 	}
 	unix.SetNonblock(ends[0], true)
-	reports, inherited := os.NewFile(uintptr(ends[0]), "reports"), os.NewFile(uintptr(ends[1]), "reports")
+	reports, theirs := os.NewFile(uintptr(ends[0]), "reports"), os.NewFile(uintptr(ends[1]), "reports")
 	defer reports.Close()
-	defer inherited.Close()
+	defer theirs.Close()
 	reports.SetDeadline(time.Now().Add(startTimeout))
 
 	path := cmd.Path
 	kept := inheritedFiles(3+len(cmd.ExtraFiles), ends[1])
 	defer closeAll(kept)
-	cmd.ExtraFiles = append(append(cmd.ExtraFiles, kept...), inherited)
+	cmd.ExtraFiles = append(append(cmd.ExtraFiles, kept...), theirs)
 	fd := strconv.Itoa(2 + len(cmd.ExtraFiles))
 	cmd.Args = append([]string{os.Args[0], ExecCommand, fd, path}, cmd.Args...)
 	cmd.Path = "/proc/self/exe"
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	inherited.Close()
+	theirs.Close()
 	listener, err := awaitExec(cmd.Process.Pid, reports, path)
 	if err != nil {
 		cmd.Process.Kill()
@@ -69,12 +71,12 @@ func Start(cmd *exec.Cmd, ports Ports) (*Supervisor, error) {
 	return newSupervisor(listener, ports), nil
 }
 
-// inheritedFiles returns duplicates of the descriptors from first up to end that were open when
-// this program started, and so are the command's, in their places; nil stands for the others.
+// inheritedFiles returns duplicates of the inherited descriptors from first up to end, in their
+// places; nil stands for the others.
 func inheritedFiles(first, end int) (files []*os.File) {
 	for fd := first; fd < end; fd++ {
 		var f *os.File
-		if flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err == nil && flags&unix.FD_CLOEXEC == 0 {
+		if inherited.Is(fd) {
 			if d, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, end); err == nil {
 				f = os.NewFile(uintptr(d), "inherited")
 			}
