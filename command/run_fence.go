@@ -37,7 +37,7 @@ func openFence(name string, publish bool, log *slog.Logger) (*fence, error) {
 	case err == nil:
 		return f, nil
 	case name != "auto" && errors.As(err, new(*netns.Error)):
-		return nil, fmt.Errorf("%w; or write --fence seccomp, which a program that means to get out can evade", err)
+		return nil, fmt.Errorf("%w; or write --fence seccomp, which does not stop a program that tries to bypass it", err)
 	case name != "auto":
 		return nil, err
 	}
