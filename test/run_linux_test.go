@@ -26,18 +26,22 @@ const ordinaryUser = 4242
 func TestRunReachesNode(t *testing.T) {
 	t.Parallel()
 	requireInstalled(t, "gcc", python)
-	inRunWorld(t, &chaincfg.RegressionNetParams, func(w *runWorld) {
-		clients := plainClients(t)
-		for _, uid := range []int{0, ordinaryUser} {
-			for name, client := range clients {
-				for _, host := range []string{runNode4, runNode6, runName4, runName6} {
-					t.Run(fmt.Sprintf("%s/user %d/%s", name, uid, host), func(t *testing.T) {
-						w.reach(t, uid, client, host)
-					})
-				}
+	inRunWorld(t, &chaincfg.RegressionNetParams, func(w *runWorld) { w.reachByAll(t) })
+}
+
+// reachByAll lets all plain clients reach the node, by each address and name, as root and not.
+func (w *runWorld) reachByAll(t *testing.T) {
+	t.Helper()
+	clients := plainClients(t)
+	for _, uid := range []int{0, ordinaryUser} {
+		for name, client := range clients {
+			for _, host := range []string{runNode4, runNode6, runName4, runName6} {
+				t.Run(fmt.Sprintf("%s/user %d/%s", name, uid, host), func(t *testing.T) {
+					w.reach(t, uid, client, host)
+				})
 			}
 		}
-	})
+	}
 }
 
 // Without run, the eavesdropper reads what the same clients send: else the other tests would prove nothing.

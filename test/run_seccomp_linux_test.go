@@ -19,16 +19,7 @@ func TestRunSeccompReachesNode(t *testing.T) {
 	requireInstalled(t, "gcc", python)
 	inRunWorld(t, &chaincfg.RegressionNetParams, func(w *runWorld) {
 		w.flags = bySeccomp
-		clients := plainClients(t)
-		for _, uid := range []int{0, ordinaryUser} {
-			for name, client := range clients {
-				for _, host := range []string{runNode4, runNode6, runName4, runName6} {
-					t.Run(fmt.Sprintf("%s/user %d/%s", name, uid, host), func(t *testing.T) {
-						w.reach(t, uid, client, host)
-					})
-				}
-			}
-		}
+		w.reachByAll(t)
 	})
 }
 
