@@ -31,7 +31,7 @@ func resolvers(t *testing.T) map[string]func(name string) []string {
 			return []string{"sh", "-c", `getent ahosts "$0" >"$1" && sort "$1" | cut -d' ' -f1 | uniq`, name, filepath.Join(t.TempDir(), "out")}
 		},
 		"python3": func(name string) []string {
-			return []string{"python3", "-c", "import socket, sys\nfor a in socket.getaddrinfo(sys.argv[1], 8333, type=socket.SOCK_STREAM): print(a[4][0])", name}
+			return []string{python, "-c", "import socket, sys\nfor a in socket.getaddrinfo(sys.argv[1], 8333, type=socket.SOCK_STREAM): print(a[4][0])", name}
 		},
 		"busybox": func(name string) []string {
 			return []string{"sh", "-c", `busybox nslookup "$0" >"$1" && sed -n 's/^Address: //p' "$1"`, name, filepath.Join(t.TempDir(), "out")}
@@ -165,9 +165,7 @@ func TestRunDNSServers(t *testing.T) {
 	if !namespace(t) {
 		return
 	}
-	if _, err := exec.LookPath("python3"); err != nil {
-		notRun(t, "python3 is missing")
-	}
+	requireInstalled(t, python)
 	useFile(t, "/etc/nsswitch.conf", "hosts: files dns\n")
 	useNameservers(t, "127.0.0.53")
 	serveZone(t, map[string][]string{"a.example.": {"203.0.113.7"}})
@@ -185,7 +183,7 @@ for ip in "8.8.8.8", "198.18.0.1", "127.0.0.1", "127.0.0.53", "2001:4860:4860::8
         assert answer.endswith(socket.inet_aton("203.0.113.7")), (ip, kind, answer)
         s.close()
 `
-	if code, _ := runGuest(t, []string{"--log-level", "debug"}, []string{"python3", "-c", client}); code != 0 {
+	if code, _ := runGuest(t, []string{"--log-level", "debug"}, []string{python, "-c", client}); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 }
@@ -196,9 +194,7 @@ func TestRunOnionName(t *testing.T) {
 	if !namespace(t) {
 		return
 	}
-	if _, err := exec.LookPath("python3"); err != nil {
-		notRun(t, "python3 is missing")
-	}
+	requireInstalled(t, python)
 	useFile(t, "/etc/nsswitch.conf", "hosts: files dns\n")
 	useNameservers(t, "127.0.0.53")
 	zone := serveZone(t, nil)
@@ -224,7 +220,7 @@ except ConnectionError:
 				return func(nc *net.TCPConn) { io.Copy(nc, nc) }
 			})
 			code, _ := runGuest(t, append(flags(upstream), "--log-level", "debug"),
-				[]string{"python3", "-c", client, "name.onion", "node.example", "NAME.ONION"})
+				[]string{python, "-c", client, "name.onion", "node.example", "NAME.ONION"})
 			if code != 0 {
 				t.Errorf("exit code %d", code)
 			}
