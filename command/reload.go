@@ -120,7 +120,8 @@ func (s *service) warnOfLess(before *settings.Settings) {
 // warnOfSettings warns of files with passwords that are readable or look wrong, of a
 // --clients that admits everyone or has no effect, and of an upstream proxy for .onion only.
 func (s *service) warnOfSettings() {
-	if s.settings().Policy.OnlyOnion() {
+	guestOnly := s.onlyGiven && len(s.listeners) == 0 // no client takes this proxy for Tor
+	if s.settings().Policy.OnlyOnion() && !guestOnly {
 		s.log.Warn("only some connections go through an upstream proxy, .onion among them: Bitcoin Core sends private broadcasts to clearnet " +
 			"through the proxy that has reached an onion peer, here from your own IP address; keep Core's -onion= at Tor itself")
 	}

@@ -3,11 +3,13 @@ package test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -69,6 +71,32 @@ func TestRunExitCodes(t *testing.T) {
 			}
 		} else {
 			requireOneLine(t, stderr, test.says)
+		}
+	}
+}
+
+// Where namespaces are forbidden, the error says what forbids them, and the other way.
+func TestRunWithoutNamespaces(t *testing.T) {
+	t.Parallel()
+	requireRun(t)
+	requireInstalled(t, "unshare")
+	const forbid = `echo 0 > /proc/sys/user/max_user_namespaces || exit 77; "$0" run -- true` // in the new user namespace only
+	out, err := exec.CommandContext(t.Context(), "unshare", "-Ur", "sh", "-c", forbid, binaries.proxy).CombinedOutput()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 125 || !strings.Contains(string(out), "user.max_user_namespaces is 0; ") || !strings.Contains(string(out), "--fence seccomp") {
+		t.Errorf("got %v, %q", err, out)
+	}
+}
+
+// The warning about Bitcoin Core's private broadcast is for clients that have a proxy setting.
+func TestRunWithOnionUpstream(t *testing.T) {
+	t.Parallel()
+	requireRun(t)
+	flags := []string{"run", "--upstream", "*.onion=socks5://" + freeAddr(t)}
+	for _, listen := range [][]string{nil, {"--listen", freeAddr(t)}} {
+		code, _, stderr := run(t, append(append(slices.Clone(flags), listen...), "--", "true")...)
+		if warned := strings.Contains(stderr, "private broadcasts"); code != 0 || warned != (listen != nil) {
+			t.Errorf("%q: got exit code %d, %q", listen, code, stderr)
 		}
 	}
 }
