@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -57,6 +58,9 @@ func (m *machine) plan(p *process) Part {
 		where += " on " + part.Network
 	}
 	switch {
+	case part.What == "" && m.isRedirected(p, &part):
+		part = Part{Name: part.Name, PID: part.PID, Network: part.Network}
+		m.watch(p, &part, where+": redirected to the proxy by the system")
 	case part.What != "": // it needs nothing
 		part.What = where + ": " + part.What
 	case part.State == ToDo:
@@ -74,17 +78,29 @@ func (m *machine) plan(p *process) Part {
 			part.hint("it needs a TCP address: run the proxy with --listen 127.0.0.1:1324, too")
 		}
 	default:
+		if p.pid > 0 || p.conf != "" { // its file was read
+			where += ": configured"
+		}
 		m.watch(p, &part, where)
 	}
 	return part
 }
 
+// isRedirected reports whether the system redirects the program's connections to the proxy: their
+// client has not connected from a loopback address, as one with a proxy setting has.
+func (m *machine) isRedirected(p *process, part *Part) bool {
+	if m.proxy.Status == nil || len(m.proxy.Status.Transparent) == 0 || p.inodes == nil {
+		return false
+	}
+	return slices.ContainsFunc(m.proxy.Status.Sessions, func(s proxy.SessionInfo) bool {
+		client, err := netip.ParseAddrPort(s.Client)
+		return err == nil && !client.Addr().IsLoopback() && s.Transport != "" && m.isFrom(p, part, &s)
+	})
+}
+
 // watch reports the sessions of a configured program.
 func (m *machine) watch(p *process, part *Part, where string) {
 	part.State, part.What = ToDo, where
-	if p.pid > 0 || p.conf != "" { // its file was read
-		part.What += ": configured"
-	}
 	if m.proxy.Status == nil {
 		part.hint("its sessions are unknown, because the proxy's status page does not answer")
 		return

@@ -3,6 +3,7 @@ package setup
 import (
 	"bytes"
 	"encoding/json"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -239,6 +240,27 @@ func TestNoListener(t *testing.T) {
 		m := &machine{proxy: Proxy{Listen: []string{address}, Page: page, Status: &status.Report{Snapshot: proxy.Snapshot{Listeners: c.listeners, SOCKS: c.socks}}}}
 		if part := m.proxyPart(); part.State != c.want || strings.Contains(part.What, "listening;") != (c.want == OK) {
 			t.Errorf("%v: got %+v", c.listeners, part)
+		}
+	}
+}
+
+// A program whose connections the system redirects needs no setting; one that has connected to the
+// proxy itself does.
+func TestRedirected(t *testing.T) {
+	dir := t.TempDir()
+	conf := filepath.Join(dir, "btcd.conf")
+	write(t, conf, "")
+	for client, want := range map[string]State{"192.0.2.1:4001": OK, "127.0.0.1:4001": ToDo} {
+		m := &machine{
+			proxy: Proxy{Listen: []string{address}, Page: page, Status: &status.Report{Snapshot: proxy.Snapshot{
+				Listeners: []string{address, "127.0.0.1:1326"}, SOCKS: []string{address}, Transparent: []string{"127.0.0.1:1326"},
+				Sessions: []proxy.SessionInfo{{Client: client, Transport: "v2"}},
+			}}},
+			sockets: []socket{{local: netip.MustParseAddrPort(client), inode: 7}},
+		}
+		part := m.plan(&process{kind: kindNamed("btcd"), pid: 1, home: dir, dir: dir, conf: conf, inodes: []uint64{7}})
+		if part.State != want || strings.HasSuffix(part.What, "redirected to the proxy by the system; 1 session: 1 v2") != (want == OK) || (len(part.Add) == 0) != (want == OK) {
+			t.Errorf("%s: got %+v", client, part)
 		}
 	}
 }
