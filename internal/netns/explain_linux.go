@@ -12,6 +12,7 @@ import (
 const (
 	stepCreate   = "create a network namespace"
 	stepRedirect = "redirect connections with nftables"
+	stepFamilies = "refuse sockets that no network namespace confines"
 )
 
 // explain returns an Error that says what to do about a step that failed with err.
@@ -69,6 +70,8 @@ func (s system) help(step string, err error) string {
 		return "a container, a chroot or a security module may forbid it"
 	case step == stepRedirect:
 		return "the kernel needs nf_tables with nat; as root, write: modprobe -a nf_tables nft_chain_nat nft_redir"
+	case step == stepFamilies:
+		return "the kernel needs seccomp filters (CONFIG_SECCOMP_FILTER)"
 	case step == stepCreate && is(unix.EINVAL, unix.ENOSYS):
 		return "the kernel may have been built without user or network namespaces (CONFIG_USER_NS, CONFIG_NET_NS)"
 	}

@@ -33,6 +33,7 @@ func TestHelp(t *testing.T) {
 		{true, stepRedirect, unix.EOPNOTSUPP, nil, "the kernel needs nf_tables"},
 		{true, stepRedirect, unix.ENOENT, nil, "the kernel needs nf_tables"},
 		{true, stepRedirect, unix.EPROTONOSUPPORT, nil, "the kernel needs nf_tables"},
+		{true, stepFamilies, unix.EINVAL, nil, "the kernel needs seccomp filters"},
 		{true, "", unix.EINVAL, nil, ""},
 		{true, stepCreate, unix.EINVAL, nil, "the kernel may have been built without"},
 		{true, "", unix.EIO, nil, ""},

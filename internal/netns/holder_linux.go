@@ -89,6 +89,9 @@ func (c *control) setUp(r role) error {
 		}
 		files, said.Sockets = append(files, f), pid
 	}
+	if err := seccomp.RefuseFamilies(); err != nil { // this thread, and so the command
+		return explain(stepFamilies, err)
+	}
 	c.SetWriteDeadline(time.Now().Add(controlTimeout))
 	defer closeAll(files)
 	return c.sendReport(said, files...)
@@ -97,11 +100,8 @@ func (c *control) setUp(r role) error {
 // execute executes the command in this process. Like execvp(3), it lets sh run what has no
 // format.
 func execute(path string, args []string) error {
-	err := seccomp.RefuseFamilies()
+	err := dropCapabilities(isDenied)
 	if err != nil {
-		return explain("refuse sockets that no network namespace confines", err)
-	}
-	if err = dropCapabilities(isDenied); err != nil {
 		return explain("drop capabilities", err)
 	}
 	err = syscall.Exec(path, args, os.Environ())
