@@ -12,7 +12,7 @@ buildGoModule {
   inherit src version;
 
   # Of the modules that `go mod vendor` writes; .ci/nix prints the new hash after a change of go.mod.
-  vendorHash = "sha256-TdawWEzp7rJ/9AG+ALgLupTrE9F09QtWbARUNBn9F8M=";
+  vendorHash = "sha256-zb2AZJpFBhfSgtza4RbUMv+3EXFI8b04XLvVO+5dnq8=";
 
   subPackages = [ "." ];
   env.CGO_ENABLED = 0;
