@@ -33,11 +33,10 @@ func transparentRulesCommand() *cli.Command {
 		Usage: "print the nft rules that redirect a user's connections to --transparent",
 		Description: `Print the rules of nftables that redirect the TCP connections of a user of this
 machine, or of the hosts behind an interface of this router, to the proxy's
---transparent listeners. The rules also refuse what would go around the proxy: of a
-user everything else but DNS, and of hosts TCP connections from before. They are a
-table of their own; loading them again replaces it. This command changes nothing:
-load the rules with | nft -f -, and test them with bip324-proxy check --redirected
-as that user.
+--transparent listeners. The rules also refuse what would bypass the proxy: a user's
+other traffic except DNS, and older TCP connections of hosts. They are one table;
+loading them again replaces it. This command changes nothing: load the rules with
+| nft -f -, and test them with bip324-proxy check --redirected as that user.
 
 Give the same settings as to the proxy, by flags, environment or --config.`,
 		Flags: append(settings.Flags(),
