@@ -16,6 +16,7 @@ let
     "announce-v2"
     "auth"
     "auth-file"
+    "bind"
     "cjdnsreachable"
     "clients"
     "connect-timeout"
