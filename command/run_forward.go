@@ -83,10 +83,14 @@ func forwardGuest(s *service, set *settings.Settings, o runOptions) error {
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	f.guest = &guest{runOptions: o, log: s.log, lines: s.queue, serve: f.serve, lookup: f.resolve, end: f.close}
 	f.guest.summary = func() summary {
-		return summary{counts: []count{
+		s := summary{counts: []count{
 			{f.passed.Load(), "passed_on", "passed on to " + o.proxy.Address},
 			{f.failed.Load(), "refused", "refused"},
-		}, more: "; bip324-proxy status shows what became of them there"}
+		}}
+		if f.passed.Load() > 0 {
+			s.more = "; bip324-proxy status shows what became of them there"
+		}
+		return s
 	}
 	return f.run()
 }

@@ -160,6 +160,10 @@ func unitUser(ctx context.Context, unit string) (string, error) {
 	defer cancel()
 	out, err := exec.CommandContext(ctx, "systemctl", "show", "--property=LoadState,User,DynamicUser", unit).Output()
 	if err != nil {
+		if failed := (*exec.ExitError)(nil); errors.As(err, &failed) && len(failed.Stderr) > 0 {
+			said, _, _ := strings.Cut(string(failed.Stderr), "\n")
+			err = errors.New(said)
+		}
 		return "", fmt.Errorf("cannot ask systemd about %s: %w; use --user instead", unit, err)
 	}
 	properties := make(map[string]string)

@@ -15,13 +15,19 @@ const (
 	stepFamilies = "refuse sockets that no network namespace confines"
 )
 
+var errLimit = errors.New("a limit of the kernel is reached")
+
 // explain returns an Error that says what to do about a step that failed with err.
 func explain(step string, err error) error {
 	s := system{root: os.Geteuid() == 0, read: func(path string) string {
 		b, _ := os.ReadFile(path)
 		return string(b)
 	}}
-	return &Error{Step: step, Err: err, Help: s.help(step, err)}
+	help := s.help(step, err)
+	if errors.Is(err, unix.ENOSPC) {
+		err = errLimit // the number's words speak of a device
+	}
+	return &Error{Step: step, Err: err, Help: help}
 }
 
 // system is what help depends on.
