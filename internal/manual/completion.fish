@@ -20,7 +20,7 @@ complete -c {{$name}} -n "__fish_seen_subcommand_from {{$command}}" -a '{{join .
 complete -c {{$name}} -n "__fish_seen_subcommand_from {{$command}}" -F
 {{end -}}
 {{if .Program -}}
-complete -c {{$name}} -n "__fish_seen_subcommand_from {{$command}}" -a '(__fish_complete_command)'
+complete -c {{$name}} -n "__fish_seen_subcommand_from {{$command}}" -F -a '(__fish_complete_command)'
 {{end -}}
 {{range .Options -}}
 complete -c {{$name}} -n "__fish_seen_subcommand_from {{$command}}"{{template "option" .}}

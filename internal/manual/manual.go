@@ -168,7 +168,7 @@ func write(w io.Writer, text string, app *cli.App, words Words) error {
 	return t.Execute(w, describe(app, words))
 }
 
-var roffEscapes = strings.NewReplacer(`\`, `\e`, `-`, `\-`, `'`, `\(aq`, `^`, `\(ha`, `~`, `\(ti`, "`", `\(ga`)
+var roffEscapes = strings.NewReplacer(`\`, `\e`, `-`, `\-`, `'`, `\(aq`, `^`, `\(ha`, `~`, `\(ti`, "`", `\(ga`, `…`, `...`)
 
 // roff escapes text for man(1), except at the beginning of a line.
 func roff(text string) string { return roffEscapes.Replace(text) }
