@@ -21,7 +21,7 @@ func TestWrongTransparent(t *testing.T) {
 		"--transparent systemd:a:b":                        `"systemd:a:b" is invalid; must be systemd:NAME`,
 		"--transparent systemd:a":                          `systemd passes no socket named "a"`,
 		rules:                                              "add --user USER, --service UNIT or --router INTERFACE",
-		rules + "--user bin":                               "--transparent: the proxy needs a transparent listener; add --transparent 127.0.0.1:1326",
+		rules + "--router eth0":                            "connections of eth0 cannot be redirected to a loopback address; add --transparent 0.0.0.0:1326",
 		rules + "--user bin --transparent 127.0.0.1:0":     "a rule needs the address and the port",
 		rules + "--user bin --transparent localhost:1326":  "a rule needs the address and the port",
 		rules + "--user bin --transparent systemd:a":       "a rule needs the address and the port",
@@ -49,6 +49,18 @@ func TestWrongTransparent(t *testing.T) {
 		if stdout.Len() > 0 {
 			t.Errorf("%s: printed %q, want nothing", args, &stdout)
 		}
+	}
+}
+
+// Without --transparent the rules are for the addresses of the documentation.
+func TestUsualTransparentRules(t *testing.T) {
+	var usual, given, stderr bytes.Buffer
+	rules := strings.Fields("bip324-proxy transparent-rules --user 4000000000")
+	if code := Run(rules, &usual, &stderr) + Run(append(rules, "--transparent", "127.0.0.1:1326", "--transparent", "[::1]:1326"), &given, &stderr); code != 0 {
+		t.Fatal(&stderr)
+	}
+	if usual.String() != given.String() || !strings.Contains(usual.String(), "127.0.0.1:1326") {
+		t.Errorf("got\n%swant\n%s", &usual, &given)
 	}
 }
 

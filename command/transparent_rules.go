@@ -38,7 +38,8 @@ other traffic except DNS, and older TCP connections of hosts. They are one table
 loading them again replaces it. This command changes nothing: load the rules with
 | nft -f -, and test them with bip324-proxy check --redirected as that user.
 
-Give the same settings as to the proxy, by flags, environment or --config.`,
+Give the same settings as to the proxy, by flags, environment or --config. Without
+--transparent the rules are for 127.0.0.1:1326 and [::1]:1326.`,
 		Flags: append(settings.Flags(),
 			&cli.StringSliceFlag{Name: "user", Usage: "`USER`, a name or a number, whose connections to redirect; repeatable"},
 			&cli.StringSliceFlag{Name: "service", Usage: "systemd `UNIT` whose user's connections to redirect; repeatable"},
@@ -107,12 +108,16 @@ func rulesOf(c *cli.Context) (*transparent.Rules, error) {
 // interfaceName matches the names of interfaces that a rule can have.
 var interfaceName = regexp.MustCompile(`^[A-Za-z0-9_.@-]{1,15}$`)
 
-// transparentListeners returns the addresses of --transparent.
+// usualTransparent are the listeners of the documentation.
+var usualTransparent = []string{"127.0.0.1:1326", "[::1]:1326"}
+
+// transparentListeners returns the addresses of --transparent, by default the usual ones.
 func transparentListeners(s *settings.Settings) (all []netip.AddrPort, err error) {
-	if len(s.Transparent) == 0 {
-		return nil, s.Invalid("transparent", errors.New("the proxy needs a transparent listener; add --transparent 127.0.0.1:1326 --transparent '[::1]:1326', here and to the proxy"))
+	specs := s.Transparent
+	if len(specs) == 0 {
+		specs = usualTransparent
 	}
-	for _, spec := range s.Transparent {
+	for _, spec := range specs {
 		address, _ := listen.Parse(spec) // Load has parsed it, unless it is systemd:NAME
 		addr, ok := address.NetAddr().(*net.TCPAddr)
 		if !ok || addr.Port == 0 {

@@ -51,7 +51,11 @@ func (r *Rules) Target(six, routed bool) string {
 // Script returns the rules for nft -f. Loading them again replaces them.
 func (r *Rules) Script() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Redirects connections to bip324-proxy, whose --transparent listeners take them.\n")
+	fmt.Fprintf(&b, "# Redirects connections to a bip324-proxy that listens there:")
+	for _, l := range r.Listeners {
+		fmt.Fprintf(&b, " --transparent %v", l)
+	}
+	fmt.Fprintln(&b)
 	fmt.Fprintf(&b, "# Load:   nft -f FILE, or pipe this into nft -f -\n# Remove: nft delete table inet %s\n\n", Table)
 	fmt.Fprintf(&b, "table inet %[1]s {} # so that the next line finds it\ndelete table inet %[1]s\n\ntable inet %[1]s {\n", Table)
 	if len(r.Users) > 0 {
