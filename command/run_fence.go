@@ -35,6 +35,9 @@ func openFence(name string, publish bool, log *slog.Logger) (*fence, error) {
 	f, err := openNamespace(publish)
 	switch {
 	case err == nil:
+		if name == "auto" {
+			log.Info("connections are redirected in a network namespace")
+		}
 		return f, nil
 	case name != "auto" && errors.As(err, new(*netns.Error)):
 		return nil, fmt.Errorf("%w; or write --fence seccomp, which does not stop a program that tries to bypass it", err)
