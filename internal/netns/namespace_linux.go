@@ -136,6 +136,7 @@ func (n *Namespace) Close() error {
 		n.sockets.close()
 	}
 	if n.holder != nil {
+		n.holder.Kill() // it may hang
 		n.holder.Wait()
 		n.holder = nil
 	}
