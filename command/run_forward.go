@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"bip324proxy/internal/dns"
 	"bip324proxy/internal/transparent"
@@ -60,7 +61,8 @@ type forwarder struct {
 	places chan struct{}
 	down   condition // the proxy cannot be used
 	full   condition
-	names  dns.Names // of hosts without an address
+	taken  []net.Listener // from which connections come
+	names  dns.Names      // of hosts without an address
 	passed atomic.Uint64
 	failed atomic.Uint64
 
@@ -81,7 +83,7 @@ func forwardGuest(s *service, set *settings.Settings, o runOptions) error {
 	f := &forwarder{up: o.proxy, shows: set.LogAddresses, places: make(chan struct{}, max), conns: make(map[net.Conn]struct{})}
 	f.up.ConnectTimeout = set.ConnectTimeout
 	f.ctx, f.cancel = context.WithCancel(context.Background())
-	f.guest = &guest{runOptions: o, log: s.log, lines: s.queue, serve: f.serve, lookup: f.resolve, end: f.close}
+	f.guest = &guest{runOptions: o, log: s.log, lines: s.queue, serve: f.serve, lookup: f.resolve, end: func() { f.close(leaveTimeout) }}
 	f.guest.summary = func() summary {
 		s := summary{counts: []count{
 			{f.passed.Load(), "passed_on", "passed on to " + o.proxy.Address},
@@ -97,6 +99,7 @@ func forwardGuest(s *service, set *settings.Settings, o runOptions) error {
 
 // serve serves the connections that listeners accept.
 func (f *forwarder) serve(listeners []net.Listener) {
+	f.taken = listeners
 	full := func(conn net.Conn) {
 		f.failed.Add(1)
 		reset(conn)
@@ -204,8 +207,20 @@ func (f *forwarder) release(conns ...net.Conn) {
 	}
 }
 
-// close ends all connections.
-func (f *forwarder) close() {
+// close takes no more connections, and cuts those that do not end within timeout: what COMMAND
+// wrote last may still be on its way.
+func (f *forwarder) close(timeout time.Duration) {
+	for _, l := range f.taken {
+		l.Close()
+	}
+	late := time.After(timeout)
+	for ended := 0; ended < cap(f.places); ended++ {
+		select {
+		case f.places <- struct{}{}:
+		case <-late:
+			ended = cap(f.places)
+		}
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.cancel()
