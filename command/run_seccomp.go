@@ -36,13 +36,13 @@ func openSeccomp() (f *fence, err error) {
 		f.redirected[i] = supervised{l, s}
 	}
 	f.start = func(path string, args []string) (*os.Process, error) {
+		defer s.begin() // if it fails, too: sessions of other programs wait for it
 		cmd := &exec.Cmd{Path: path, Args: args, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
 		supervisor, err := seccomp.Start(cmd, ports)
 		if err != nil {
 			return nil, startError(args[0], err)
 		}
 		s.supervisor = supervisor
-		s.begin()
 		return cmd.Process, nil
 	}
 	f.close = func() {
