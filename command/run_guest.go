@@ -120,7 +120,7 @@ func (g *guest) run() error {
 		}
 		go p.serve(listeners[i], g.log, f.dial)
 	}
-	g.serve(serveNames(g.countedLookup, f))
+	g.serve(serveNames(g.countedLookup, f, g.log))
 	started := false
 	err = supervise(func() (*os.Process, error) {
 		process, err := f.start(g.path, g.args)

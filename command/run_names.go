@@ -2,6 +2,8 @@ package command
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"net"
 	"net/netip"
 
@@ -14,10 +16,14 @@ const dnsPort = 53
 
 // serveNames answers the DNS queries that the fence takes with what lookup finds. It returns
 // listeners that accept its other connections.
-func serveNames(lookup func(ctx context.Context, name string) ([]netip.Addr, error), f *fence) (others []net.Listener) {
+func serveNames(lookup func(ctx context.Context, name string) ([]netip.Addr, error), f *fence, log *slog.Logger) (others []net.Listener) {
 	server := &dns.Server{Lookup: lookup}
 	for _, c := range f.dns {
-		go server.ServeUDP(c)
+		go func() {
+			if err := server.ServeUDP(c); !errors.Is(err, net.ErrClosed) {
+				log.Error("the command cannot look up names", "err", err)
+			}
+		}()
 	}
 	for _, l := range f.dnsStreams {
 		go accept(l, func(conn net.Conn) { go server.ServeConn(context.Background(), conn) })
