@@ -7,7 +7,7 @@ import "golang.org/x/sys/unix"
 // RefuseFamilies refuses this thread, and what it executes, sockets of the families that no
 // network namespace confines, such as vsock, which leads from a virtual machine to its host, and
 // Bluetooth. It needs the capability SYS_ADMIN. It does not see a socketcall(2), with which a
-// 32-bit program may make sockets.
+// 32-bit program may make sockets, nor the sockets that io_uring makes.
 func RefuseFamilies() error {
 	_, err := familyFilter().set(0)
 	return err
