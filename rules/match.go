@@ -13,8 +13,8 @@ var Any = Rule{text: "*", any: true}
 
 // Matches reports whether r matches dest, a destination as a client asks for it: a rule about
 // addresses matches no name. Port 0, of a RESOLVE, stands for any port.
-func (r *Rule) Matches(dest socks.Addr) bool {
-	matches := r.any || r.matchesIP(dest.IP.WithZone(""))
+func (r Rule) Matches(dest socks.Addr) bool {
+	matches := r.any || r.matchesIP(dest.IP.Unmap().WithZone(""))
 	if !dest.IP.IsValid() {
 		matches = r.any || r.matchesName(PlainName(dest.Host))
 	}
@@ -23,14 +23,14 @@ func (r *Rule) Matches(dest socks.Addr) bool {
 
 // MatchesEmbedded reports whether r matches an IPv4 address that dest, an IPv6 address,
 // embeds: packets to it may be translated to IPv4.
-func (r *Rule) MatchesEmbedded(dest socks.Addr) bool {
+func (r Rule) MatchesEmbedded(dest socks.Addr) bool {
 	return slices.ContainsFunc(embedded(dest.IP.WithZone("")), func(ip netip.Addr) bool {
 		return r.Matches(socks.Addr{IP: ip, Port: dest.Port})
 	})
 }
 
 // Covers reports whether r matches all that other matches.
-func (r *Rule) Covers(other *Rule) bool {
+func (r Rule) Covers(other Rule) bool {
 	if r.last != 0 && (other.last == 0 || other.first < r.first || r.last < other.last) {
 		return false
 	}
@@ -42,7 +42,7 @@ func (r *Rule) Covers(other *Rule) bool {
 	case r.prefix.IsValid():
 		return other.prefix.IsValid() && r.prefix.Bits() <= other.prefix.Bits() && r.prefix.Contains(other.prefix.Addr())
 	}
-	return other.name == r.name || r.name[0] == '.' && strings.HasSuffix(other.name, r.name)
+	return r.matchesName(other.name)
 }
 
 // privateNetwork reports whether p lies in one of the private networks.
@@ -58,6 +58,6 @@ func privateNetwork(p netip.Prefix) bool {
 var privateNetworks = prefixes("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "169.254.0.0/16", "100.64.0.0/10", "fc00::/7", "fe80::/10")
 
 // MatchesUnder reports whether r matches a name that ends in suffix, such as ".onion".
-func (r *Rule) MatchesUnder(suffix string) bool {
+func (r Rule) MatchesUnder(suffix string) bool {
 	return r.any || strings.HasSuffix(r.name, suffix) || r.name != "" && r.name[0] == '.' && strings.HasSuffix(suffix, r.name)
 }

@@ -1,18 +1,19 @@
 package rules
 
 import (
+	"net/netip"
 	"testing"
 
 	"bip324proxy/socks"
 )
 
-func parsed(t *testing.T, text string) *Rule {
+func parsed(t *testing.T, text string) Rule {
 	t.Helper()
 	r, err := ParseRule(text)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &r
+	return r
 }
 
 func TestMatches(t *testing.T) {
@@ -36,6 +37,9 @@ func TestMatches(t *testing.T) {
 	}
 	if !parsed(t, "a.test:8333").Matches(socks.Addr{Host: "a.test"}) {
 		t.Error("a RESOLVE is not for any port")
+	}
+	if mapped := netip.MustParseAddr("::ffff:10.1.2.3"); !parsed(t, "10.0.0.0/8").Matches(socks.Addr{Host: mapped.String(), IP: mapped, Port: 8333}) {
+		t.Error("a route to IPv4 addresses is not for a mapped one")
 	}
 }
 
@@ -71,6 +75,21 @@ func TestCovers(t *testing.T) {
 	} {
 		if r := parsed(t, c.rule); r.Covers(parsed(t, c.other)) != c.covers || r.MatchesUnder(".onion") != c.under {
 			t.Errorf("%s covers %s: want %v; matches under .onion: want %v", c.rule, c.other, c.covers, c.under)
+		}
+	}
+}
+
+// The zero Rule matches nothing.
+func TestZeroRule(t *testing.T) {
+	var zero Rule
+	for _, other := range []Rule{Any, parsed(t, "192.0.2.1"), parsed(t, "a.test"), parsed(t, "private")} {
+		if zero.Covers(other) {
+			t.Errorf("it covers %s", other)
+		}
+	}
+	for _, dest := range []socks.Addr{{Host: "a.test", Port: 8333}, {Host: "192.0.2.1", IP: netip.MustParseAddr("192.0.2.1"), Port: 8333}} {
+		if zero.Matches(dest) {
+			t.Errorf("it matches %v", dest)
 		}
 	}
 }

@@ -44,8 +44,8 @@ func (s *Settings) checkUpstreams() error {
 	for i := range routes {
 		r := &routes[i]
 		for j := range routes[:i] {
-			if before := &routes[j].To; before.Covers(&r.To) {
-				return s.Invalid("upstream", neverMatches(r.To, *before))
+			if before := routes[j].To; before.Covers(r.To) {
+				return s.Invalid("upstream", neverMatches(r.To, before))
 			}
 		}
 		r.Upstream.ConnectTimeout = s.ConnectTimeout
@@ -53,7 +53,7 @@ func (s *Settings) checkUpstreams() error {
 			r.Upstream.Mark = processMark()
 		}
 	}
-	if last := len(routes) - 1; last >= 0 && rules.Any.Covers(&routes[last].To) && routes[last].To.Covers(&rules.Any) {
+	if last := len(routes) - 1; last >= 0 && rules.Any.Covers(routes[last].To) && routes[last].To.Covers(rules.Any) {
 		p.Upstream, routes = routes[last].Upstream, routes[:last]
 	}
 	p.Routes = routes
@@ -62,7 +62,7 @@ func (s *Settings) checkUpstreams() error {
 
 // neverMatches returns the error about a pattern after another that covers it.
 func neverMatches(pattern, before rules.Rule) error {
-	if pattern.Covers(&before) {
+	if pattern.Covers(before) {
 		return fmt.Errorf("the pattern %s is given twice; remove one (a URL without a pattern is *=URL)", pattern)
 	}
 	return fmt.Errorf("the pattern %s never matches, because %s before it matches all of it; put %s first", pattern, before, pattern)
@@ -130,7 +130,7 @@ func (s *Settings) Upstreams() string {
 func (s *Settings) DirectSince(before *Settings) (patterns []string) {
 	proxied := s.Policy.AllRoutes()
 	for _, r := range before.Policy.AllRoutes() {
-		covers := func(now proxy.Route) bool { return now.To.Covers(&r.To) }
+		covers := func(now proxy.Route) bool { return now.To.Covers(r.To) }
 		if !neverDirect(r.To) && !slices.ContainsFunc(proxied, covers) {
 			patterns = append(patterns, r.To.String())
 		}
@@ -141,7 +141,7 @@ func (s *Settings) DirectSince(before *Settings) (patterns []string) {
 // neverDirect reports whether all that r matches needs an upstream proxy.
 func neverDirect(r rules.Rule) bool {
 	for _, names := range []string{"*.onion", "*.i2p"} {
-		if rule, err := rules.ParseRule(names); err == nil && rule.Covers(&r) {
+		if rule, err := rules.ParseRule(names); err == nil && rule.Covers(r) {
 			return true
 		}
 	}
