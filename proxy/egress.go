@@ -226,7 +226,7 @@ func (s *session) lookup(ctx context.Context, dest socks.Addr, client socks.Cred
 	case fallback.NeedsProxy(host):
 		return ip, ErrNoEgress
 	}
-	ips, err := lookupDirectly(ctx, host)
+	ips, err := s.policy.lookupDirectly(ctx, host)
 	if err != nil {
 		return netip.Addr{}, err
 	}

@@ -15,8 +15,8 @@ import (
 )
 
 // Lookup returns the addresses of name, found the way that a connection to it would take: by
-// this machine's resolver, without those that the rules deny, or by the upstream proxy, which
-// finds one. A name in .onion or .i2p gets an address that has a meaning for ServeTransparent
+// Dialer.Resolve or this machine's resolver, without those that the rules deny, or by the
+// upstream proxy, which finds one. A name in .onion or .i2p gets an address that has a meaning for ServeTransparent
 // only: it leads to the name. So does a name whose upstream proxy does not resolve names, or
 // is not that of the address.
 // The error is a *rules.DeniedError if the rules deny the name or all addresses, and a
@@ -73,7 +73,7 @@ func (s *Server) addressesOf(ctx context.Context, p *Policy, name string) ([]net
 		ips = append(ips, ip)
 	default:
 		var err error
-		if ips, err = lookupDirectly(ctx, name); err != nil {
+		if ips, err = p.lookupDirectly(ctx, name); err != nil {
 			return nil, err
 		}
 	}
@@ -91,14 +91,18 @@ func (s *Server) addressesOf(ctx context.Context, p *Policy, name string) ([]net
 	return ips, nil
 }
 
-// lookupDirectly returns the addresses of name by this machine's resolver, those without a
-// zone: no reply has room for it.
-func lookupDirectly(ctx context.Context, name string) ([]netip.Addr, error) {
-	ips, err := dial.Lookup(ctx, name)
+// lookupDirectly returns the addresses of name by the dialer's Resolve or this machine's
+// resolver, those without a zone: no reply has room for it.
+func (p *Policy) lookupDirectly(ctx context.Context, name string) ([]netip.Addr, error) {
+	resolve := p.Dialer.Resolve
+	if resolve == nil {
+		resolve = dial.Lookup
+	}
+	ips, err := resolve(ctx, name)
 	if err != nil {
 		return nil, err
 	}
-	ips = slices.DeleteFunc(ips, func(ip netip.Addr) bool { return ip.Zone() != "" })
+	ips = slices.DeleteFunc(slices.Clone(ips), func(ip netip.Addr) bool { return ip.Zone() != "" })
 	if len(ips) == 0 {
 		return nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
 	}

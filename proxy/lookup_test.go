@@ -1,6 +1,8 @@
 package proxy_test
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -12,6 +14,7 @@ import (
 	"bip324proxy/proxy"
 	"bip324proxy/rules"
 	"bip324proxy/socks"
+	"bip324proxy/transport/fallback"
 )
 
 // texts returns addresses as texts, in order.
@@ -128,6 +131,24 @@ func TestLookupUpstream(t *testing.T) {
 				t.Errorf("%s: %d counted as %s, before %d", c.name, n, kind, before[kind])
 			}
 		}
+	}
+}
+
+// Names are looked up by the dialer's Resolve, if there is one, and not by the system.
+func TestLookupByDialer(t *testing.T) {
+	asked := resolver(t, func(int) []netip.Addr { return []netip.Addr{netip.MustParseAddr("192.0.2.1")} })
+	ip := netip.MustParseAddr("192.0.2.9")
+	e := start(t, &proxy.Server{Policy: proxy.Policy{Dialer: fallback.Dialer{Resolve: func(context.Context, string) ([]netip.Addr, error) {
+		return []netip.Addr{ip}, nil
+	}}}})
+	if ips, err := e.server.Lookup(t.Context(), "node.example"); err != nil || !slices.Equal(ips, []netip.Addr{ip}) {
+		t.Errorf("Lookup: got %v, %v", ips, err)
+	}
+	if got, want := askResolve(t, e.dial(), resolveName("node.example")), []byte{5, 0, 0, 1, 192, 0, 2, 9, 0, 0}; !bytes.Equal(got, want) {
+		t.Errorf("RESOLVE: got % x, want % x", got, want)
+	}
+	if n := asked.Load(); n != 0 {
+		t.Errorf("the system's resolver was asked %d times", n)
 	}
 }
 

@@ -17,11 +17,13 @@ import (
 // session keeps the one that it began with. The zero value of each field is the default.
 type Policy struct {
 	// Dialer connects to destinations and decides between v2 and v1. Its DialTimeout is for
-	// direct connections; those through an upstream proxy have its Timeout, or a minute.
+	// direct connections; those through an upstream proxy have its Timeout, or a minute. Its
+	// Resolve also answers a RESOLVE and Lookup where the way is direct; nil means this
+	// machine's resolver, even if Dial is set.
 	Dialer fallback.Dialer
 
-	// Upstream is the SOCKS5 proxy, such as Tor, for all that leaves: dials, look-ups
-	// and retries. Nil means direct connections.
+	// Upstream is the SOCKS5 proxy, such as Tor, for all that leaves to destinations without
+	// a route: dials, look-ups and retries. Nil means direct connections.
 	Upstream *socks.Upstream
 
 	// Routes are the ways to some destinations: the first that matches counts, instead of
@@ -36,8 +38,8 @@ type Policy struct {
 	// that speak v2 themselves, and everything that is not Bitcoin.
 	DenyPassthrough bool
 
-	// Rules limit where clients may go. The addresses of names are checked only where
-	// Dialer.Dial and UpstreamFor are nil.
+	// Rules limit where clients may go. The addresses that a name is dialed at are checked
+	// only where the way is direct and Dialer.Dial is nil.
 	Rules rules.Rules
 
 	// Bind is where direct connections of clients leave this machine. It has no effect on
