@@ -15,11 +15,11 @@ import (
 	"bip324proxy/internal/plain"
 )
 
-// Bind is where direct connections leave this machine: from one address of each family at most, or
-// through an interface. The zero value leaves that to the system. Connections to loopback addresses
-// are not bound: they do not leave.
+// Bind is where direct connections leave this machine: from one address of each family at most,
+// through an interface, or both. The zero value leaves that to the system. Connections to loopback
+// addresses are not bound: they do not leave.
 //
-// An address is only the source: the routing table still has the choice of the interface.
+// An address is only the source: without Interface the routing table chooses the interface.
 type Bind struct {
 	// IPv4 and IPv6 are source addresses. If only one is valid, destinations of the other
 	// family cannot be connected to.
@@ -123,7 +123,7 @@ func (b Bind) Check() error {
 	return nil
 }
 
-// apply binds d's connections to the address to.
+// apply binds d's connections to the address to. d has a Control.
 func (b Bind) apply(d *net.Dialer, to netip.Addr) error {
 	if !b.IsSet() || to.IsLoopback() {
 		return nil
@@ -139,6 +139,8 @@ func (b Bind) apply(d *net.Dialer, to netip.Addr) error {
 			}
 			return nil
 		}
+	}
+	if len(b.Addresses()) == 0 {
 		return nil
 	}
 	from := b.IPv6

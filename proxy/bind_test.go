@@ -68,6 +68,7 @@ func TestMissingSource(t *testing.T) {
 		"of a mapped destination": {Bind{IPv4: four}, "[::ffff:203.0.113.1]:8333", errno.EADDRNOTAVAIL},
 		"IPv6 with IPv4 only":     {Bind{IPv4: four}, "[2001:db8::2]:8333", ErrBindFamily},
 		"IPv4 with IPv6 only":     {Bind{IPv6: six}, "203.0.113.1:8333", ErrBindFamily},
+		"an address of both":      {Bind{IPv4: four, Interface: "bip324-none"}, "[2001:db8::2]:8333", ErrBindFamily},
 		"an interface":            {Bind{Interface: "bip324-none"}, "203.0.113.1:8333", missingInterface()},
 	} {
 		conn, err := dialFrom(t, c.bind, c.dest)
@@ -77,7 +78,6 @@ func TestMissingSource(t *testing.T) {
 		var e *BindError
 		isBind := errors.As(err, &e)
 		switch {
-
 		case !errors.Is(err, c.want), isBind != (c.want != ErrBindFamily):
 			t.Errorf("%s: got %v", name, err)
 		case isBind && e.Address.IsValid() == (e.Interface != ""):
