@@ -129,7 +129,7 @@ func TestUnixSockets(t *testing.T) {
 			t.Errorf("got %+v", r)
 		}
 		s.Policy.Upstream = &socks.Upstream{Network: "unix", Address: path}
-		if r, _ := s.upstream(within(t), s.Policy.AllRoutes()[0]); r.State != Failed || !strings.Contains(r.What, "this user may not connect") {
+		if r, _ := s.upstream(within(t), s.Policy.UpstreamRoutes()[0]); r.State != Failed || !strings.Contains(r.What, "this user may not connect") {
 			t.Errorf("got %+v", r)
 		}
 	}
@@ -164,7 +164,7 @@ func TestUpstreamAndV1(t *testing.T) {
 	} {
 		for upstream, isTor := range map[string]bool{plainSOCKS5(t): false, newFakeTor(t).addr: true} {
 			s := &Subject{Policy: proxy.Policy{Upstream: newUpstream(upstream), Dialer: fallback.Dialer{Mode: mode}}}
-			result, got := s.upstream(within(t), s.Policy.AllRoutes()[0])
+			result, got := s.upstream(within(t), s.Policy.UpstreamRoutes()[0])
 			if got != isTor || !isTor && !strings.HasSuffix(result.Hint, want) || isTor && result.State != OK {
 				t.Errorf("%v: %+v, Tor %v", mode, result, got)
 			}
@@ -217,7 +217,7 @@ func TestUpstream(t *testing.T) {
 	for addr, want := range map[string]string{"h:9050": "systemctl start tor", "h:9150": "start the Tor Browser, and", "h:1080": "start that proxy"} {
 		s := &Subject{Policy: proxy.Policy{Upstream: newUpstream(addr)}}
 		gone := &socks.UpstreamError{Upstream: addr, Stage: socks.StageDial, Err: io.EOF}
-		if _, _, got := s.describeUpstream(s.Policy.AllRoutes()[0], nil, gone); !strings.Contains(got, want) {
+		if _, _, got := s.describeUpstream(s.Policy.UpstreamRoutes()[0], nil, gone); !strings.Contains(got, want) {
 			t.Errorf("%s: %s", addr, got)
 		}
 	}

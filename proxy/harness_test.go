@@ -82,7 +82,7 @@ func startOn(t *testing.T, server *proxy.Server, fake bool) *env {
 	mine := func(string) bool { return true }
 	if fake {
 		ends := []string{e.addr, e.net.l.Addr().String()}
-		for _, r := range server.AllRoutes() {
+		for _, r := range server.UpstreamRoutes() {
 			ends = append(ends, r.Upstream.Address)
 		}
 		mine = func(addr string) bool { return slices.Contains(ends, addr) }

@@ -94,7 +94,7 @@ func (s *Server) ProbeUpstream(ctx context.Context) {
 	s.setup()
 	s.mu.Unlock()
 	var probes sync.WaitGroup
-	for _, r := range s.policy().AllRoutes() {
+	for _, r := range s.policy().UpstreamRoutes() {
 		probes.Go(func() { r.Upstream.Probe(ctx) })
 	}
 	probes.Wait()

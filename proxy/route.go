@@ -32,9 +32,9 @@ func (p *Policy) RouteFor(dest socks.Addr) Route {
 // UpstreamFor returns the upstream proxy for dest, or nil if the way is direct.
 func (p *Policy) UpstreamFor(dest socks.Addr) *socks.Upstream { return p.RouteFor(dest).Upstream }
 
-// AllRoutes returns the routes that have an upstream proxy; the last is that of all other
+// UpstreamRoutes returns the routes that have an upstream proxy; the last is that of all other
 // destinations, if they have one.
-func (p *Policy) AllRoutes() []Route {
+func (p *Policy) UpstreamRoutes() []Route {
 	all := append(slices.Clone(p.Routes), Route{rules.Any, p.Upstream})
 	return slices.DeleteFunc(all, func(r Route) bool { return r.Upstream == nil })
 }
@@ -43,5 +43,5 @@ func (p *Policy) AllRoutes() []Route {
 // directly. Bitcoin Core's private broadcast then shows the address of this host: it
 // connects to clearnet, too, through the proxy that has connected it to an onion peer.
 func (p *Policy) OnlyOnion() bool {
-	return p.Upstream == nil && slices.ContainsFunc(p.AllRoutes(), func(r Route) bool { return r.To.MatchesUnder(".onion") })
+	return p.Upstream == nil && slices.ContainsFunc(p.UpstreamRoutes(), func(r Route) bool { return r.To.MatchesUnder(".onion") })
 }

@@ -103,19 +103,19 @@ var hasScheme = regexp.MustCompile(`^[A-Za-z0-9+.-]*://`)
 
 // isUpstream reports whether addr is the address of an upstream proxy.
 func (s *Settings) isUpstream(addr net.Addr) bool {
-	return slices.ContainsFunc(s.Policy.AllRoutes(), func(r proxy.Route) bool { return r.Upstream.Address == addr.String() })
+	return slices.ContainsFunc(s.Policy.UpstreamRoutes(), func(r proxy.Route) bool { return r.Upstream.Address == addr.String() })
 }
 
 // HasUpstreamCredentials reports whether the URL of an upstream proxy has credentials.
 func (s *Settings) HasUpstreamCredentials() bool {
-	return slices.ContainsFunc(s.Policy.AllRoutes(), func(r proxy.Route) bool { return r.Upstream.Credentials != nil })
+	return slices.ContainsFunc(s.Policy.UpstreamRoutes(), func(r proxy.Route) bool { return r.Upstream.Credentials != nil })
 }
 
 // Upstreams returns the addresses of the upstream proxies for the log, with their patterns if those
 // may be logged and there are any.
 func (s *Settings) Upstreams() string {
 	var all []string
-	for _, r := range s.Policy.AllRoutes() {
+	for _, r := range s.Policy.UpstreamRoutes() {
 		pattern := ""
 		if s.LogAddresses && len(s.Policy.Routes) > 0 {
 			pattern = r.To.String() + "="
@@ -128,8 +128,8 @@ func (s *Settings) Upstreams() string {
 // DirectSince returns the patterns of before whose destinations may be reached directly now.
 // Names in .onion and .i2p never are.
 func (s *Settings) DirectSince(before *Settings) (patterns []string) {
-	proxied := s.Policy.AllRoutes()
-	for _, r := range before.Policy.AllRoutes() {
+	proxied := s.Policy.UpstreamRoutes()
+	for _, r := range before.Policy.UpstreamRoutes() {
 		covers := func(now proxy.Route) bool { return now.To.Covers(r.To) }
 		if !neverDirect(r.To) && !slices.ContainsFunc(proxied, covers) {
 			patterns = append(patterns, r.To.String())
@@ -152,7 +152,7 @@ func neverDirect(r rules.Rule) bool {
 // copy of the file does not connect past an upstream proxy.
 func (s *Settings) shownUpstreams() any {
 	shown := make([]string, len(s.upstream))
-	for i, r := range s.Policy.AllRoutes() {
+	for i, r := range s.Policy.UpstreamRoutes() {
 		if pattern, _ := splitUpstream(s.upstream[i]); pattern != "" {
 			shown[i] = pattern + "="
 		}

@@ -61,7 +61,7 @@ func TestUpstreams(t *testing.T) {
 			t.Fatal(err)
 		}
 		again, err := combine([]map[string]given{file})
-		if err != nil || len(again.Policy.AllRoutes()) != len(s.Policy.AllRoutes()) {
+		if err != nil || len(again.Policy.UpstreamRoutes()) != len(s.Policy.UpstreamRoutes()) {
 			t.Errorf("%q: %v, read again from\n%s", c.texts, err, &printed)
 		}
 	}
@@ -119,7 +119,7 @@ func TestUpstreamsInFile(t *testing.T) {
 			t.Fatalf("%s: %v", content, err)
 		}
 		var got []string
-		for _, r := range s.Policy.AllRoutes() {
+		for _, r := range s.Policy.UpstreamRoutes() {
 			got = append(got, r.To.String()+" "+r.Upstream.Address)
 		}
 		if !slices.Equal(got, want) {
