@@ -74,20 +74,28 @@ func rulesOf(c *cli.Context) (*transparent.Rules, error) {
 	if rules.Listeners, err = transparentListeners(s); err != nil {
 		return nil, err
 	}
+	add := func(flag, name string) error {
+		u, err := findUser(name)
+		if err != nil {
+			return usageError{fmt.Errorf("%s: %w", flag, err)}
+		}
+		if !slices.Contains(rules.Users, u) {
+			rules.Users = append(rules.Users, u)
+		}
+		return nil
+	}
+	for _, name := range names {
+		if err := add("--user", name); err != nil {
+			return nil, err
+		}
+	}
 	for _, unit := range units {
 		name, err := unitUser(c.Context, unit)
 		if err != nil {
 			return nil, usageError{fmt.Errorf("--service: %w", err)}
 		}
-		names = append(names, name)
-	}
-	for _, name := range names {
-		u, err := findUser(name)
-		if err != nil {
-			return nil, usageError{fmt.Errorf("--user: %w", err)}
-		}
-		if !slices.Contains(rules.Users, u) {
-			rules.Users = append(rules.Users, u)
+		if err := add("--service "+unit, name); err != nil {
+			return nil, err
 		}
 	}
 	for _, name := range interfaces {
