@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -140,18 +141,37 @@ func (b Bind) apply(d *net.Dialer, to netip.Addr) error {
 			return nil
 		}
 	}
-	if len(b.Addresses()) == 0 {
-		return nil
-	}
-	from := b.IPv6
-	if to.Is4() {
-		from = b.IPv4
-	}
-	if !from.IsValid() {
+	switch from := b.source(to); {
+	case from.IsValid():
+		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
+	case len(b.Addresses()) > 0:
 		return ErrBindFamily
 	}
-	d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
 	return nil
+}
+
+// source returns the address of the family of to, if it is set.
+func (b Bind) source(to netip.Addr) netip.Addr {
+	if to.Is4() {
+		return b.IPv4
+	}
+	return b.IPv6
+}
+
+// reachable returns resolve without the addresses of the family that has no source, unless there
+// are no others: a failed connection is then not explained by the missing source.
+func (b Bind) reachable(resolve func(context.Context, string) ([]netip.Addr, error)) func(context.Context, string) ([]netip.Addr, error) {
+	if len(b.Addresses()) != 1 {
+		return resolve
+	}
+	return func(ctx context.Context, host string) ([]netip.Addr, error) {
+		all, err := resolve(ctx, host)
+		some := slices.DeleteFunc(slices.Clone(all), func(ip netip.Addr) bool { return !ip.IsLoopback() && !b.source(ip.Unmap()).IsValid() })
+		if len(some) == 0 {
+			return all, err
+		}
+		return some, err
+	}
 }
 
 // explain returns err, the outcome of a dial with d, as a *BindError if b is its cause.

@@ -1,9 +1,11 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -11,6 +13,7 @@ import (
 	"bip324proxy/internal/dial"
 	"bip324proxy/internal/errno"
 	"bip324proxy/socks"
+	"bip324proxy/transport/fallback"
 )
 
 // ParseBind takes one address of each family or one interface, and the error about anything else
@@ -82,6 +85,34 @@ func TestMissingSource(t *testing.T) {
 			t.Errorf("%s: got %v", name, err)
 		case isBind && e.Address.IsValid() == (e.Interface != ""):
 			t.Errorf("%s: got %+v", name, e)
+		}
+	}
+}
+
+// A name with addresses of both families is connected to at those that have a source, so the error
+// is about them.
+func TestNameWithSource(t *testing.T) {
+	four, six := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")
+	all := []netip.Addr{netip.MustParseAddr("2001:db8::2"), netip.MustParseAddr("203.0.113.1")}
+	for _, c := range []struct {
+		bind     Bind
+		resolved []netip.Addr
+		want     []netip.Addr
+	}{
+		{Bind{IPv4: four}, all, all[1:]},
+		{Bind{IPv6: six}, all, all[:1]},
+		{Bind{IPv4: four}, all[:1], all[:1]}, // ErrBindFamily says why it fails
+		{Bind{IPv4: four, IPv6: six}, all, all},
+		{Bind{Interface: "wg0"}, all, all},
+		{Bind{IPv4: four}, []netip.Addr{netip.IPv6Loopback()}, []netip.Addr{netip.IPv6Loopback()}},
+	} {
+		p := Policy{Bind: c.bind, Dialer: fallback.Dialer{Resolve: func(context.Context, string) ([]netip.Addr, error) { return c.resolved, nil }}}
+		d, err := p.DialerTo(socks.Addr{Host: "node.example", Port: 8333}, socks.Credentials{}, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := d.Resolve(t.Context(), "node.example"); err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("%v: got %v, %v; want %v", c.bind, got, err, c.want)
 		}
 	}
 }

@@ -82,6 +82,7 @@ func (p *Policy) DialerTo(dest socks.Addr, client socks.Credentials, public bool
 	}
 	if d.Dial == nil {
 		d.Dial, d.Direct = dialWithin(&p.Rules, p.Bind, p.dials, public), true
+		d.Resolve = p.Bind.reachable(d.Resolve)
 	}
 	if d.Overlay == nil && p.mayBeOverlay(dest) == nil {
 		d.Overlay = func(ctx context.Context, _ string, via net.Addr) error { return p.Overlay(ctx, dest, via) }
