@@ -85,6 +85,35 @@ func TestTransparentRules(t *testing.T) {
 	}
 }
 
+// The user of a unit is looked up like another; an error names the unit.
+func TestTransparentRulesOfUnit(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("PATH", dir)
+	for user, says := range map[string]string{
+		"4000000000":        "",
+		"no-such-user-here": `--service node.service: unknown user "no-such-user-here"`,
+		"root":              "--service node.service: root runs the system's own programs",
+		"":                  "--service: node.service runs as root; set User= in the unit",
+	} {
+		systemctl := "#!/bin/sh\necho LoadState=loaded\necho User=" + user + "\necho DynamicUser=no\n"
+		if err := os.WriteFile(dir+"/systemctl", []byte(systemctl), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		var stdout, stderr bytes.Buffer
+		code := Run(strings.Fields("bip324-proxy transparent-rules --service node.service"), &stdout, &stderr)
+		if says == "" {
+			if code != 0 || !strings.Contains(stdout.String(), "elements = { "+user+" }") {
+				t.Errorf("exit code %d: %s%s", code, &stdout, &stderr)
+			}
+			continue
+		}
+		if code != 2 {
+			t.Errorf("%q: exit code %d, want 2", user, code)
+		}
+		checkOneLine(t, user, stderr.String(), says)
+	}
+}
+
 // Sockets from systemd take redirected connections if --transparent has their name, and SOCKS
 // clients if not.
 func TestTransparentActivated(t *testing.T) {
