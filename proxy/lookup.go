@@ -16,9 +16,9 @@ import (
 
 // Lookup returns the addresses of name, found the way that a connection to it would take: by
 // Dialer.Resolve or this machine's resolver, without those that the rules deny, or by the
-// upstream proxy, which finds one. A name in .onion or .i2p gets an address that has a meaning for ServeTransparent
-// only: it leads to the name. So does a name whose upstream proxy does not resolve names, or
-// is not that of the address.
+// upstream proxy, which finds one. A name in .onion or .i2p gets an address that has a meaning
+// for ServeTransparent only: it leads to the name. So does a name whose upstream proxy does not
+// resolve names, or is not that of the address.
 // The error is a *rules.DeniedError if the rules deny the name or all addresses, and a
 // *net.DNSError with IsNotFound if there are none.
 func (s *Server) Lookup(ctx context.Context, name string) ([]netip.Addr, error) {
