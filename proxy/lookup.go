@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"bip324proxy/internal/dial"
+	"bip324proxy/internal/dns"
 	"bip324proxy/internal/plain"
 	"bip324proxy/socks"
 	"bip324proxy/transport/fallback"
@@ -80,6 +81,9 @@ func (s *Server) addressesOf(ctx context.Context, p *Policy, name string) ([]net
 	var denied error
 	ips = slices.DeleteFunc(ips, func(ip netip.Addr) bool {
 		err := p.Rules.CheckAddr(ip, 0, false)
+		if dns.Pool.Contains(ip) { // a connection to it would go to another name
+			err = &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
+		}
 		if err != nil {
 			denied = err
 		}

@@ -39,10 +39,10 @@ func (e *env) lastLine(msg string) logLine {
 	return nil
 }
 
-// Lookup returns all addresses that the rules allow.
+// Lookup returns all addresses that the rules allow, but none that may stand for another name.
 func TestLookup(t *testing.T) {
 	resolver(t, func(int) []netip.Addr {
-		return []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("198.51.100.1")}
+		return []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("198.51.100.1"), dns.Pool.Addr().Next()}
 	})
 	for _, c := range []struct {
 		rules []string
