@@ -14,21 +14,15 @@ import (
 
 // openSeccomp opens listeners on this machine's loopback, to which COMMAND's sockets will be
 // redirected.
-func openSeccomp() (f *fence, err error) {
-	f = new(fence)
-	closeAll := func() {
-		closeSockets(append(f.redirected, f.dnsStreams...), f.dns)
-	}
-	defer func() {
-		if err != nil {
-			closeAll()
-		}
-	}()
+func openSeccomp() (*fence, error) {
+	f := new(fence)
 	var ports seccomp.Ports
+	var err error
 	if f.redirected, _, ports.TCP, err = listenOnLoopback(false); err != nil {
 		return nil, err
 	}
 	if f.dnsStreams, f.dns, ports.DNS, err = listenOnLoopback(true); err != nil {
+		closeSockets(f.redirected, nil)
 		return nil, err
 	}
 	s := &supervision{ready: make(chan struct{})}
@@ -50,7 +44,7 @@ func openSeccomp() (f *fence, err error) {
 		if s.supervisor != nil {
 			s.supervisor.Close()
 		}
-		closeAll()
+		closeSockets(append(f.redirected, f.dnsStreams...), f.dns)
 	}
 	return f, nil
 }
@@ -81,7 +75,7 @@ func listenOnLoopback(udp bool) (tcp []net.Listener, datagrams []*net.UDPConn, p
 		}
 		closeSockets(tcp, datagrams)
 	}
-	return nil, nil, 0, err
+	return nil, nil, 0, fmt.Errorf("cannot listen on loopback: %w", err)
 }
 
 func closeSockets(tcp []net.Listener, datagrams []*net.UDPConn) {
