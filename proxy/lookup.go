@@ -81,15 +81,16 @@ func (s *Server) addressesOf(ctx context.Context, p *Policy, name string) ([]net
 	var denied error
 	ips = slices.DeleteFunc(ips, func(ip netip.Addr) bool {
 		err := p.Rules.CheckAddr(ip, 0, false)
-		if dns.Pool.Contains(ip) { // a connection to it would go to another name
-			err = &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
-		}
 		if err != nil {
 			denied = err
 		}
-		return err != nil
+		return err != nil || dns.Pool.Contains(ip) // a connection to that would go to another name
 	})
-	if len(ips) == 0 {
+	switch {
+	case len(ips) > 0:
+	case denied == nil:
+		return nil, &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
+	default:
 		return nil, denied
 	}
 	return ips, nil
