@@ -70,7 +70,7 @@ func wait(pid int) error {
 			return nil
 		case status.Exited():
 			return &exitError{code: status.ExitStatus()}
-		case status.Stopped() && slices.Contains([]syscall.Signal{unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU}, status.StopSignal()):
+		case status.Stopped() && slices.Contains([]syscall.Signal{unix.SIGTSTP, unix.SIGTTIN, unix.SIGTTOU}, status.StopSignal()) && openTerminal() == nil:
 			unix.Kill(os.Getpid(), unix.SIGSTOP)
 		}
 	}
