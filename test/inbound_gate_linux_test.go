@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -190,6 +191,8 @@ func TestInboundEviction(t *testing.T) {
 				t.Errorf("%d of the first are left, want %d", n, left)
 			}
 			eventually(t, "the node has these peers only", func() bool { return node.now.Load() == int64(left+honest) })
+			runtime.KeepAlive(attackers) // the garbage collector closes connections that nothing refers to
+			runtime.KeepAlive(good)
 			evicted := 0
 			for _, line := range p.out.all() {
 				if strings.Contains(line, `"session closed"`) && strings.Contains(line, "evicted for another peer") {
