@@ -170,7 +170,7 @@ func TestRunTraced(t *testing.T) {
 var (
 	tracedCall = regexp.MustCompile(`^(\d+) +(connect|sendto|sendmsg|sendmmsg|execve)\((.*)`)
 	tracedRest = regexp.MustCompile(`^(\d+) +<\.\.\. \w+ resumed>(.*)`)
-	tracedExec = regexp.MustCompile(`^(\d+) +\+\+\+ superseded by execve in pid (\d+)`)
+	tracedExec = regexp.MustCompile(`(\d+) +\+\+\+ superseded by execve in pid (\d+)`)
 	tracedInet = regexp.MustCompile(`sin6?_port=htons\((\d+)\), .*(?:sin_addr=inet_addr\(|inet_pton\(AF_INET6, )"([^"]*)"`)
 	tracedAny  = regexp.MustCompile(`\{sa_family=AF_[^}]*\}`)
 )
