@@ -25,7 +25,7 @@ type usageError struct{ error }
 func (e usageError) Unwrap() error { return e.error }
 
 // Run runs the program and returns its exit code: 0, 1 if something failed, or 2 if an
-// argument or a setting is invalid. The command run has codes of its own.
+// argument or a setting is invalid. The command run has other codes.
 func Run(args []string, stdout, stderr io.Writer) int {
 	switch {
 	case len(args) > 1 && args[1] == netns.HolderCommand:

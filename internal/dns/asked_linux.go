@@ -22,7 +22,7 @@ func receiveAsked(conn *net.UDPConn) error {
 		if domain == unix.AF_INET6 { // also of IPv4, which it may receive, too
 			err = errors.Join(
 				unix.SetsockoptInt(int(fd), unix.SOL_IPV6, unix.IPV6_RECVPKTINFO, 1),
-				unix.SetsockoptInt(int(fd), unix.SOL_IPV6, unix.IPV6_FREEBIND, 1)) // an address by a route is no interface's
+				unix.SetsockoptInt(int(fd), unix.SOL_IPV6, unix.IPV6_FREEBIND, 1)) // no interface has an address that is local by a route
 		} else {
 			err = unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_PKTINFO, 1)
 		}
