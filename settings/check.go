@@ -160,8 +160,8 @@ func (s *Settings) checkTransparent(spec string) error {
 		return s.Invalid("transparent", transparent.ErrUnsupported)
 	}
 	if name, ok := Activated(spec); ok {
-		if name == "" || strings.Contains(name, ":") {
-			return s.Invalid("transparent", fmt.Errorf("%q is invalid; must be systemd:NAME, where the .socket unit has FileDescriptorName=NAME", spec))
+		if err := checkActivated(spec, name); err != nil {
+			return s.Invalid("transparent", err)
 		}
 		return nil
 	}

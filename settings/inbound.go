@@ -28,6 +28,14 @@ const activatedPrefix = "systemd:"
 // Activated returns NAME of systemd:NAME, an ADDRESS of --inbound or --transparent.
 func Activated(spec string) (name string, ok bool) { return strings.CutPrefix(spec, activatedPrefix) }
 
+// checkActivated returns an error if NAME, in spec, is not one that systemd passes.
+func checkActivated(spec, name string) error {
+	if name == "" || strings.Contains(name, ":") {
+		return fmt.Errorf("%q is invalid; must be systemd:NAME, where the .socket unit has FileDescriptorName=NAME", spec)
+	}
+	return nil
+}
+
 // checkInbound checks the settings of inbound sessions.
 func (s *Settings) checkInbound() error {
 	if s.InboundSessions < 1 || s.InboundSessions > maxMaxSessions {
@@ -72,8 +80,8 @@ func (s *Settings) parseInbound(pair string) (l InboundListener, err error) {
 	}
 	if name, ok := Activated(l.Listen); ok {
 		l.Activated = name
-		if name == "" || strings.Contains(name, ":") {
-			return l, s.Invalid("inbound", fmt.Errorf("%q is invalid; must be systemd:NAME, where the .socket unit has FileDescriptorName=NAME", l.Listen))
+		if err := checkActivated(l.Listen, name); err != nil {
+			return l, s.Invalid("inbound", err)
 		}
 		if s.inboundNetwork != "" { // else the port of the socket decides
 			l.Magic, err = s.InboundMagic("")
