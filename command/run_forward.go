@@ -116,16 +116,17 @@ func (f *forwarder) serve(listeners []net.Listener) {
 
 // forward connects conn to its destination by the proxy.
 func (f *forwarder) forward(conn net.Conn, destination func(net.Conn) (netip.AddrPort, error)) {
+	var to net.Conn
+	var request socks.Addr
 	dest, err := destination(conn)
 	if err == nil && conn.LocalAddr().String() == dest.String() {
 		err = errors.New("the connection was not redirected")
 	}
-	if _, known := f.names.Name(dest.Addr()); err == nil && !known && dns.Pool.Contains(dest.Addr()) {
-		err = errors.New("the address stood for a name in an earlier run")
-	}
-	var to net.Conn
 	if err == nil {
-		to, err = f.up.Dial(f.ctx, f.request(dest), socks.Credentials{})
+		request, err = f.request(dest)
+	}
+	if err == nil {
+		to, err = f.up.Dial(f.ctx, request, socks.Credentials{})
 	}
 	if err != nil {
 		f.failed.Add(1)
@@ -157,11 +158,15 @@ func (f *forwarder) report(msg string, err error, args ...any) {
 }
 
 // request is where a connection to dest goes.
-func (f *forwarder) request(dest netip.AddrPort) socks.Addr {
-	if name, ok := f.names.Name(dest.Addr()); ok {
-		return socks.Addr{Host: name, Port: dest.Port()}
+func (f *forwarder) request(dest netip.AddrPort) (socks.Addr, error) {
+	ip := dest.Addr()
+	if name, ok := f.names.Name(ip); ok {
+		return socks.Addr{Host: name, Port: dest.Port()}, nil
 	}
-	return socks.Addr{Host: dest.Addr().String(), IP: dest.Addr(), Port: dest.Port()}
+	if dns.Pool.Contains(ip) {
+		return socks.Addr{}, errors.New("the address stood for a name in an earlier run")
+	}
+	return socks.Addr{Host: ip.String(), IP: ip, Port: dest.Port()}, nil
 }
 
 // resolve looks a name up by the proxy. One that the proxy cannot resolve but may connect to has

@@ -98,15 +98,15 @@ func (p published) serve(l net.Listener, log *slog.Logger, dial func(ctx context
 // condition is something that a warning tells only the first time, until it is over.
 type condition struct{ told atomic.Bool }
 
-func (o *condition) warn(log *slog.Logger, msg string, args ...any) {
+func (c *condition) warn(log *slog.Logger, msg string, args ...any) {
 	level := slog.LevelDebug
-	if !o.told.Swap(true) {
+	if !c.told.Swap(true) {
 		level = slog.LevelWarn
 	}
 	log.Log(context.Background(), level, msg, args...)
 }
 
-func (o *condition) over() { o.told.Store(false) }
+func (c *condition) over() { c.told.Store(false) }
 
 // acceptAtMost calls serve, in a goroutine, for each connection that l accepts until l is closed,
 // or full while places has no room.
