@@ -12,18 +12,23 @@ import (
 // awaitBind waits for the addresses of --bind that this machine does not have yet. An interface may
 // come and go.
 func (o *opening) awaitBind(s *settings.Settings) error {
-	if b := s.Policy.Bind; b.Interface == "" {
-		if err := o.retry(b.String(), b.Check); err == errStopped {
-			return err
-		}
+	b := s.Policy.Bind
+	if b.Interface != "" {
+		return checkBind(s)
 	}
-	return checkBind(s)
+	err := o.retry(b.String(), b.Check)
+	if err == errStopped {
+		return err
+	}
+	return bindError(s, err)
 }
 
 // checkBind returns an error if this machine does not have an address of --bind, or may not use its
 // interface.
-func checkBind(s *settings.Settings) error {
-	err := s.Policy.Bind.Check()
+func checkBind(s *settings.Settings) error { return bindError(s, s.Policy.Bind.Check()) }
+
+// bindError returns the error about --bind for that of a check. An interface may be missing.
+func bindError(s *settings.Settings, err error) error {
 	if err == nil || isAbsentInterface(err) {
 		return nil
 	}
