@@ -97,20 +97,7 @@ func TestRunOtherWays(t *testing.T) {
 	t.Parallel()
 	requireInstalled(t, python)
 	inRunWorld(t, &chaincfg.RegressionNetParams, func(w *runWorld) {
-		outside := port(t, testkit.Echo(t))
-		l, err := net.Listen("unix", "@other ways "+outside)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		for name, uid := range map[string]int{"root": 0, "ordinary user": ordinaryUser} {
-			t.Run(name, func(t *testing.T) {
-				script := copyTo(t, dirOf(t, uid), "testdata/direct/other_ways.py")
-				if _, code, out := runOnce(t, uid, nil, nil, python, script, runNode4, w.port, outside); code != 0 || len(out) > 0 {
-					t.Errorf("exit code %d, want 0; got out by:\n%s", code, out)
-				}
-			})
-		}
+		outside := w.otherWays(t, "")
 		// The script is right: outside the namespace it finds ways.
 		out, err := exec.Command(python, "testdata/direct/other_ways.py", "127.0.0.1", w.port, outside).CombinedOutput()
 		if err != nil || !bytes.Contains(out, []byte("loopback connected")) || !bytes.Contains(out, []byte("abstract socket connected")) {
@@ -118,6 +105,28 @@ func TestRunOtherWays(t *testing.T) {
 		}
 		w.reach(t, ordinaryUser, []string{python, copyTo(t, dirOf(t, ordinaryUser), "testdata/direct/client.py")}, runNode4)
 	})
+}
+
+// otherWays requires that a program under run finds only the ways in want, in which OUTSIDE stands for the port that a
+// service has on the machine's loopback, and in the name of an abstract socket. It returns that.
+func (w *runWorld) otherWays(t *testing.T, want string) (outside string) {
+	t.Helper()
+	outside = port(t, testkit.Echo(t))
+	l, err := net.Listen("unix", "@other ways "+outside)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	want = strings.ReplaceAll(want, "OUTSIDE", outside)
+	for name, uid := range map[string]int{"root": 0, "ordinary user": ordinaryUser} {
+		t.Run(name, func(t *testing.T) {
+			script := copyTo(t, dirOf(t, uid), "testdata/direct/other_ways.py")
+			if _, code, out := runOnce(t, uid, nil, w.flags, python, script, runNode4, w.port, outside); code != 0 || string(out) != want {
+				t.Errorf("exit code %d, want 0; got out by\n%q, want\n%q", code, out, want)
+			}
+		})
+	}
+	return outside
 }
 
 // Other kinds of TCP go through the proxy, too.

@@ -1,13 +1,9 @@
 package test
 
 import (
-	"fmt"
-	"net"
 	"testing"
 
 	"github.com/btcsuite/btcd/chaincfg/v2"
-
-	"bip324proxy/internal/testkit"
 )
 
 // bySeccomp has the flags of run for sockets that are redirected by seccomp.
@@ -56,22 +52,7 @@ func TestRunSeccompOtherWays(t *testing.T) {
 	requireInstalled(t, python)
 	inRunWorld(t, &chaincfg.RegressionNetParams, func(w *runWorld) {
 		w.flags = bySeccomp
-		outside := port(t, testkit.Echo(t))
-		l, err := net.Listen("unix", "@other ways "+outside)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		for name, uid := range map[string]int{"root": 0, "ordinary user": ordinaryUser} {
-			t.Run(name, func(t *testing.T) {
-				script := copyTo(t, dirOf(t, uid), "testdata/direct/other_ways.py")
-				_, code, out := runOnce(t, uid, nil, w.flags, python, script, runNode4, w.port, outside)
-				want := fmt.Sprintf("loopback connected to ('127.0.0.1', %s)\nabstract socket connected to \x00other ways %s\n", outside, outside)
-				if code != 0 || string(out) != want {
-					t.Errorf("exit code %d, want 0; got out by\n%q, want\n%q", code, out, want)
-				}
-			})
-		}
+		w.otherWays(t, "loopback connected to ('127.0.0.1', OUTSIDE)\nabstract socket connected to \x00other ways OUTSIDE\n")
 		w.reach(t, ordinaryUser, []string{python, copyTo(t, dirOf(t, ordinaryUser), "testdata/direct/client.py")}, runNode4)
 	})
 }
