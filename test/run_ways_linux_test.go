@@ -2,6 +2,7 @@ package test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -69,11 +70,14 @@ func echoAt(network, addr string) error {
 	defer nc.Close()
 	nc.SetDeadline(time.Now().Add(patience))
 	sent := bytes.Repeat([]byte(addr), 20_000)
+	wrote := make(chan error, 1)
 	go func() {
-		nc.Write(sent)
+		_, err := nc.Write(sent)
 		nc.(interface{ CloseWrite() error }).CloseWrite()
+		wrote <- err
 	}()
 	got, err := io.ReadAll(nc)
+	err = errors.Join(err, <-wrote) // a reset is an error of only one of them
 	if err == nil && !bytes.Equal(got, sent) {
 		err = fmt.Errorf("got %d bytes, not the %d that were sent", len(got), len(sent))
 	}
