@@ -82,6 +82,10 @@ type Config struct {
 	// later ones with ErrStalled, when the peer takes nothing for so long, give or take an
 	// eighth, or has not taken a packet of over 16 KiB within ten minutes.
 	WriteTimeout time.Duration
+
+	// Shape hides the sizes and the times of what is sent; see the modes. It begins in the
+	// handshake: from the second write on. A Handshake without a Conn has that part only.
+	Shape Shape
 }
 
 // check returns an error if the peer, by BIP324 or Bitcoin Core, would refuse c.
@@ -101,6 +105,9 @@ func (c *Config) check() error {
 		if n < 0 || n > MaxContents {
 			return &SizeError{Contents: n}
 		}
+	}
+	if err := c.Shape.check(); err != nil {
+		return fmt.Errorf("shape: %w", err)
 	}
 	return nil
 }

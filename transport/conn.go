@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"sync"
 	"time"
 
 	"bip324proxy/internal/stream"
@@ -27,14 +26,8 @@ type receiving struct {
 	limit   int         // of contents; see LimitContents
 	body    stream.Body // memory of the last packet, if it was large
 	next    []byte      // contents that PacketBuffered has opened
-	err     error       // of all further reads
-}
-
-// sending is the direction to the peer.
-type sending struct {
-	mu      sync.Mutex
-	w       *stream.Writer
-	ciphers *direction
+	decoys  decoys
+	err     error // of all further reads
 }
 
 // SessionID returns BIP324's session id. If it is the same at both ends, there is no
@@ -65,6 +58,7 @@ func (c *Conn) ReadPacket() ([]byte, error) {
 		if !decoy {
 			return contents, nil
 		}
+		c.receivedDecoy(contents)
 		in.body.Release()
 	}
 }
@@ -112,7 +106,12 @@ func (c *Conn) PacketBuffered() bool {
 		if in.readLength() == nil && in.r.Buffered() < in.rest() {
 			return false
 		}
-		if contents, decoy, err := in.read(); err == nil && !decoy {
+		switch contents, decoy, err := in.read(); {
+		case err != nil:
+		case decoy:
+			c.receivedDecoy(contents)
+			in.body.Release()
+		default:
 			in.next = contents
 		}
 	}
@@ -122,7 +121,10 @@ func (c *Conn) PacketBuffered() bool {
 // Interrupt makes ReadPacket fail with os.ErrDeadlineExceeded when it would
 // next wait for the socket, for good. It is safe to call from any goroutine. Most
 // programs do not need this.
-func (c *Conn) Interrupt() { c.socket.Interrupt() }
+func (c *Conn) Interrupt() {
+	c.socket.Interrupt()
+	c.out.hurry()
+}
 
 // releaseLast frees the last packet's memory, but not what has arrived of the next.
 func (in *receiving) releaseLast() {
@@ -246,62 +248,19 @@ func (c *Conn) WriteInPlace(b []byte) error {
 	}
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
+	if c.out.shaped() {
+		return c.out.pending(c.out.sendAll(contents))
+	}
 	if err := c.out.w.Ready(); err != nil {
 		return err
 	}
 	return c.out.pending(c.out.w.Send(c.out.ciphers.seal(b[:0], contents, nil, false)))
 }
 
-func (s *sending) queue(decoy bool, parts ...[]byte) error {
-	size := 0
-	for _, p := range parts {
-		size += len(p)
-	}
-	n := packetSize(size)
-	switch {
-	case size > MaxContents:
-		return &SizeError{Contents: size}
-	case n > stream.BatchSize:
-		if err := s.w.Ready(); err != nil {
-			return err
-		}
-		large := stream.HeapBody(n)
-		defer stream.PutHeapBody(large)
-		if err := s.w.Send(s.seal((*large)[:0], size, decoy, parts)); !s.w.Pending() {
-			return err
-		}
-		return nil
-	}
-	if err := s.w.Reserve(n); err != nil {
-		return err
-	}
-	s.w.Buf = s.seal(s.w.Buf, size, decoy, parts)
-	return nil
-}
-
-func (s *sending) flush() error { return s.pending(s.w.Flush()) }
-
-// pending returns err, as a *PendingError if what was to be sent is kept.
-func (s *sending) pending(err error) error {
-	if err != nil && s.w.Pending() {
-		return &PendingError{Err: err}
-	}
-	return err
-}
-
-// seal appends a packet to dst, which has room for it.
-func (s *sending) seal(dst []byte, size int, decoy bool, parts [][]byte) []byte {
-	at := len(dst) + Headroom
-	for _, p := range parts {
-		at += stream.Copy(dst[at:at+len(p)], p)
-	}
-	return s.ciphers.sealInPlace(dst, size, nil, decoy)
-}
-
 // CloseWrite sends what was queued and closes the direction to the peer. After a
 // *PendingError it has not closed it, and can be called again.
 func (c *Conn) CloseWrite() error {
-	if err := c.Flush(); err != nil {
+	if err := c.out.drain(); err != nil {
 		return err
 	}
 	return c.socket.CloseWrite()
@@ -326,12 +285,13 @@ func (c *Conn) SetWriteDeadline(t time.Time) error { return c.socket.LimitWrites
 // packet that has arrived in part, but not that of the last packet, which may be in use.
 func (c *Conn) Close() error {
 	defer c.in.body.Abandon()
+	c.out.stop()
 	return c.socket.Close()
 }
 
 // Wipe zeroes the connection's keys. Nothing may read or write any more.
 func (c *Conn) Wipe() {
 	c.in.ciphers.wipe()
-	c.out.ciphers.wipe()
+	c.out.wipe()
 	scrubStack()
 }

@@ -56,12 +56,14 @@ func newConn(ctx context.Context, nc net.Conn, cfg Config, initiator bool) (*Con
 	w.SetStall(cfg.WriteTimeout)
 	w.Reclaim((*stream.Memory)(cfg.Memory))
 	session := h.Session()
-	return &Conn{
+	c := &Conn{
 		socket:    socket,
 		sessionID: session.id,
 		in:        receiving{r: r, ciphers: session.in, size: -1},
 		out:       sending{w: w, ciphers: session.out},
-	}, nil
+	}
+	c.startShape(cfg.Shape, initiator)
+	return c, nil
 }
 
 // drive performs the handshake h on nc, of which r reads. It leaves nc without a

@@ -206,6 +206,7 @@ func (h *Handshake) deriveSession() (err error) {
 // appendVersion appends our terminator, decoys, version packet and first messages to
 // b. The first packet authenticates our garbage.
 func (h *Handshake) appendVersion(b []byte) []byte {
+	later := len(b) == 0 // the key was sent before
 	b = append(b, h.keys.sendTerminator[:]...)
 	aad := h.garbage
 	for _, n := range h.cfg.Decoys {
@@ -216,6 +217,9 @@ func (h *Handshake) appendVersion(b []byte) []byte {
 	b = h.out.seal(b, h.cfg.Version, aad, false)
 	for _, contents := range h.cfg.First {
 		b = h.out.seal(b, contents, nil, false)
+	}
+	if later {
+		b = h.cfg.Shape.fillHandshake(b, h.out, &h.keys.sessionID, h.initiator)
 	}
 	return b
 }

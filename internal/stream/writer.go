@@ -82,6 +82,15 @@ func (w *Writer) Ready() error {
 	return nil
 }
 
+// Err returns the error of all further calls, or os.ErrDeadlineExceeded if the user's deadline
+// has passed.
+func (w *Writer) Err() error {
+	if w.err == nil && w.socket.writes.passed() {
+		return os.ErrDeadlineExceeded
+	}
+	return w.err
+}
+
 // Pending reports whether a deadline has left something to be sent.
 func (w *Writer) Pending() bool { return len(w.rest) > 0 }
 

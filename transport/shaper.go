@@ -1,0 +1,222 @@
+package transport
+
+import (
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"bip324proxy/internal/stream"
+)
+
+const (
+	// minFiller is the size of the smallest decoy, in bytes: a smaller gap cannot be filled.
+	minFiller = Headroom + Tailroom
+
+	// maxFiller is the size of the largest decoy that fills a gap, in bytes: a receiver needs
+	// no memory for it.
+	maxFiller = 15 << 10
+
+	// maxBatch is the size, in bytes, of what one write gathers: a decoy must fit, too.
+	maxBatch = stream.BatchSize - minFiller
+)
+
+// shaper is what a connection with a Shape sends. The sending's mutex guards it.
+type shaper struct {
+	*sending
+	shape Shape     // with the defaults
+	mode  ShapeMode // in force; off until the other end asks for a tunnel
+	cells cells
+	tunnel
+
+	real, filler, overflows atomic.Uint64
+	inForce                 atomic.Value // mode, for Shaping
+}
+
+// startShape begins to shape c, whose handshake is done.
+func (c *Conn) startShape(shape Shape, initiator bool) {
+	if shape.Mode == ShapeOff || shape.Mode == ShapeCore {
+		return
+	}
+	s := &shaper{sending: &c.out, shape: shape.withDefaults()}
+	c.out.shaper = s
+	s.tunnel.begin(c.sessionID, initiator)
+	s.setMode(shape.Mode)
+	if shape.Mode == ShapeTunnel && !initiator {
+		s.setMode(ShapeOff)
+	}
+	if shape.Mode != ShapePad {
+		s.startCells()
+	}
+}
+
+func (s *shaper) setMode(m ShapeMode) {
+	s.mode = m
+	s.inForce.Store(m)
+}
+
+// change is setMode, and tells the user.
+func (s *shaper) change(m ShapeMode, why ShapeReason) {
+	s.setMode(m)
+	if s.shape.Changed != nil {
+		s.shape.Changed(ShapeChange{m, why})
+	}
+}
+
+// Shaping returns what the connection's shape has cost so far. It is safe to call from any
+// goroutine.
+func (c *Conn) Shaping() Shaping {
+	now := Shaping{ReceivedFiller: c.in.decoys.bytes.Load()}
+	if s := c.out.shaper; s != nil {
+		now.Mode = s.inForce.Load().(ShapeMode)
+		now.SentReal, now.SentFiller, now.Overflows = s.real.Load(), s.filler.Load(), s.overflows.Load()
+	}
+	return now
+}
+
+// queue seals a packet for the next write, and sends what has no room in it.
+func (s *shaper) queue(size int, decoy bool, parts [][]byte) error {
+	n := packetSize(size)
+	if s.inCells() {
+		return s.queueCells(n, size, decoy, parts)
+	}
+	if len(s.w.Buf)+n > maxBatch {
+		if err := s.flushPadded(); err != nil {
+			return err
+		}
+	}
+	if n > maxBatch {
+		if err := s.w.Ready(); err != nil {
+			return err
+		}
+		return s.sendLarge(s.bucket(n), n, func(b []byte) []byte { return s.sealReal(b, size, decoy, parts) })
+	}
+	if err := s.w.Reserve(n); err != nil {
+		return err
+	}
+	s.w.Buf = s.sealReal(s.w.Buf, size, decoy, parts)
+	return nil
+}
+
+// flush sends what was queued, or leaves it to the cells.
+func (s *shaper) flush() error {
+	if s.inCells() {
+		return s.flushCells()
+	}
+	return s.flushPadded()
+}
+
+// flushPadded sends the batch in one write, filled up to a bucket.
+func (s *shaper) flushPadded() error {
+	if n := len(s.w.Buf); n > 0 {
+		s.w.Buf = s.fill(s.w.Buf, s.bucket(n)-n)
+		s.startIfSent()
+	}
+	return s.w.Flush()
+}
+
+// sendLarge sends, in one write of size bytes, n that put appends, and filler. The writer is
+// ready.
+func (s *shaper) sendLarge(size, n int, put func([]byte) []byte) error {
+	body := stream.HeapBody(size)
+	defer stream.PutHeapBody(body)
+	err := s.w.Send(s.fill(put((*body)[:0]), size-n))
+	if s.w.Pending() {
+		return nil
+	}
+	return err
+}
+
+// bucket returns the size of the write that n bytes are filled up to.
+func (s *shaper) bucket(n int) int { return bucket(n, s.shape.Bucket, 0) }
+
+// bucket returns the size that n bytes are filled up to: a power of two from smallest, or a
+// multiple of 16 KiB. The gap has room for a decoy with contents of at least least bytes,
+// unless that is zero and there is no gap.
+func bucket(n, smallest, least int) int {
+	fits := func(size int) bool { return size == n && least == 0 || size-n >= minFiller+least }
+	size := smallest
+	for size < stream.BatchSize && !fits(size) {
+		size *= 2
+	}
+	if fits(size) {
+		return size
+	}
+	size = (n + stream.BatchSize - 1) / stream.BatchSize * stream.BatchSize
+	if !fits(size) {
+		size += stream.BatchSize
+	}
+	return size
+}
+
+// sealReal appends a packet of the user.
+func (s *shaper) sealReal(dst []byte, size int, decoy bool, parts [][]byte) []byte {
+	s.real.Add(uint64(packetSize(size)))
+	return s.seal(dst, size, decoy, parts)
+}
+
+// fill appends decoys of n bytes, which is zero or at least minFiller. The first has what a
+// tunnel has to say.
+func (s *shaper) fill(dst []byte, n int) []byte {
+	if n == 0 {
+		return dst
+	}
+	s.filler.Add(uint64(n))
+	return s.ciphers.fill(dst, n, s.tunnel.say())
+}
+
+// fill appends decoys of n bytes, which is at least minFiller and what the first one's
+// contents begin with, say, needs. The rest of the contents is zero.
+func (d *direction) fill(dst []byte, n int, say []byte) []byte {
+	dst = slices.Grow(dst, n)
+	for n > 0 {
+		k := min(n, maxFiller)
+		if rest := n - k; 0 < rest && rest < minFiller {
+			k -= minFiller
+		}
+		contents := dst[len(dst)+Headroom : len(dst)+k-Tailroom]
+		clear(contents[copy(contents, say):])
+		dst = d.sealInPlace(dst, len(contents), nil, true)
+		n, say = n-k, nil
+	}
+	return dst
+}
+
+// fillHandshake fills b, the write with our version packet, up to a bucket.
+func (s Shape) fillHandshake(b []byte, out *direction, sessionID *[32]byte, initiator bool) []byte {
+	var say []byte
+	switch s.Mode {
+	case ShapePad, ShapeCover:
+	case ShapeTunnel:
+		if !initiator {
+			return b // which is not asked for a tunnel yet
+		}
+		say = s.withDefaults().offer(sessionID)
+	default:
+		return b
+	}
+	return out.fill(b, bucket(len(b), s.withDefaults().Bucket, len(say))-len(b), say)
+}
+
+// decoys counts what the peer has sent of them.
+type decoys struct {
+	bytes atomic.Uint64
+	seen  bool // one was received
+}
+
+// receivedDecoy counts a decoy, and looks into the first one for the other end of a tunnel.
+func (c *Conn) receivedDecoy(contents []byte) {
+	d := &c.in.decoys
+	d.bytes.Add(uint64(packetSize(len(contents))))
+	if first := !d.seen; first {
+		d.seen = true
+		if s := c.out.shaper; s != nil {
+			s.hear(contents)
+		}
+	}
+}
+
+// startsAfter and startsAt are when cells begin, unless that much was sent before.
+const (
+	startsAfter = 20 * time.Second
+	startsAt    = 64 << 10 // bytes
+)
