@@ -36,7 +36,9 @@ func TestInboundLogLines(t *testing.T) {
 	for i := 0; in < sessions && i < 10_000; i++ { // some connect too often
 		visit(fmt.Sprintf("66.6.%d.6", i%200))
 	}
-	visit("8.8.8.8")
+	for i := 0; in == sessions && i < 10; i++ { // a busy machine may let one attempt time out
+		visit("8.8.8.8")
+	}
 	p.await(t, "the line of another network's peer", func(e event) bool {
 		return e.Msg == "session closed" && strings.HasPrefix(e.Peer, "8.8.8.8:")
 	})
