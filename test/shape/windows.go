@@ -1,0 +1,114 @@
+package main
+
+import (
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// What the attacker looks at.
+const (
+	span   = 7 * time.Second         // of a window
+	stride = 1500 * time.Millisecond // between windows without an event, on average
+	// A window begins lead before its event, give or take half of it: its phase says nothing.
+	lead = time.Second
+	// guard is how long before a window without an event none may be: an event's last packets come seconds after it.
+	guard = 5 * time.Second
+	// turn is how far, at least, labels are turned round within a session to see what chance does.
+	turn = span + lead
+)
+
+// view is what of a session an eavesdropper sees.
+type view string
+
+const (
+	viewBoth view = "both"
+	viewUp   view = "up"
+	viewDown view = "down"
+)
+
+var views = []view{viewBoth, viewUp, viewDown}
+
+// of returns what of segments is seen.
+func (v view) of(segments []Segment) []Segment {
+	if v == viewBoth {
+		return segments
+	}
+	seen := make([]Segment, 0, len(segments))
+	for _, s := range segments {
+		if s.Up == (v == viewUp) {
+			seen = append(seen, s)
+		}
+	}
+	return seen
+}
+
+// window is span of one of a cell's sessions.
+type window struct {
+	session  int // its index in the cell
+	start    time.Duration
+	positive bool // the event is in it
+}
+
+// cell holds the sessions of one mode and one kind of client.
+type cell struct {
+	mode, client string
+	sessions     []*Session
+}
+
+// cellsOf returns the cells of r in the order of their first sessions.
+func cellsOf(r *Recording) []*cell {
+	var cells []*cell
+	for i := range r.Sessions {
+		s := &r.Sessions[i]
+		at := slices.IndexFunc(cells, func(c *cell) bool { return c.mode == s.Mode && c.client == s.Client })
+		if at < 0 {
+			at = len(cells)
+			cells = append(cells, &cell{mode: s.Mode, client: s.Client})
+		}
+		cells[at].sessions = append(cells[at].sessions, s)
+	}
+	return cells
+}
+
+// windows returns windows around each event of a kind, and windows far from all events of it. If turned, the
+// events of each session are first moved by one random time, round its end: what was said about the traffic is wrong then.
+func (c *cell) windows(kind string, turned bool, rng *rand.Rand) []window {
+	var all []window
+	for i, s := range c.sessions {
+		var by time.Duration
+		if turned && s.Length > 2*turn {
+			by = turn + time.Duration(rng.Int64N(int64(s.Length-2*turn)))
+		}
+		var events []time.Duration
+		for _, a := range s.Actions {
+			if a.Kind == kind && a.At >= 0 && a.At < s.Length {
+				events = append(events, (a.At+by)%s.Length)
+			}
+		}
+		slices.Sort(events)
+		for _, at := range events {
+			start := at - lead/2 - time.Duration(rng.Int64N(int64(lead)))
+			if start >= 0 && start+span <= s.Length {
+				all = append(all, window{session: i, start: start, positive: true})
+			}
+		}
+		for at := time.Duration(0); at < s.Length; at += stride {
+			start := at + time.Duration(rng.Int64N(int64(stride)))
+			next, _ := slices.BinarySearch(events, start-guard)
+			if start+span <= s.Length && (next == len(events) || events[next] >= start+span) {
+				all = append(all, window{session: i, start: start})
+			}
+		}
+	}
+	return all
+}
+
+// folds returns in which of n parts of about the same size each session of c is, at random.
+func (c *cell) folds(n int, rng *rand.Rand) []int {
+	parts := make([]int, len(c.sessions))
+	for i, at := range rng.Perm(len(parts)) {
+		parts[at] = i % n
+	}
+	return parts
+}
