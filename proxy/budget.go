@@ -37,6 +37,7 @@ func (b *budget) appendTo(counts *Counts, all []SessionInfo) []SessionInfo {
 			counts.Traffic[info.Transport] = t
 		}
 		each.addDropped(counts.Dropped)
+		counts.ShapingTotals.add(info.Shaping)
 	}
 	return all
 }

@@ -259,6 +259,7 @@ func (s *Server) remove(sess *session, o Outcome) {
 	delete(s.leaving, sess)
 	s.waiting.remove(sess)
 	sess.addDropped(tally.dropped)
+	tally.shaping.add(sess.shapingNow())
 	if sess.opened() || o.Kind != "" { // else a question was answered
 		tally.add(o, sess.info().Traffic)
 	}

@@ -60,6 +60,7 @@ type Counts struct {
 	// Dropped counts messages that were not translated by why: see v1v2.Reasons. Those
 	// of sessions that did not open are not in Traffic.
 	Dropped map[string]uint64 `json:"dropped"`
+	ShapingTotals
 	// Handshakes are the v2 handshakes that succeeded, by how long they took.
 	Handshakes Histogram `json:"handshakes"`
 
@@ -121,6 +122,7 @@ type SessionInfo struct {
 	PeerAgent   string `json:"peer_agent,omitempty"`
 
 	Traffic
+	Shaping
 	LastToPeer   string `json:"last_to_peer,omitempty"` // the last message's type
 	LastToClient string `json:"last_to_client,omitempty"`
 }
@@ -278,6 +280,7 @@ func (s *session) info() SessionInfo {
 		BytesToClient:    s.down.Bytes.Load(),
 		Dropped:          s.up.Dropped() + s.down.Dropped(),
 	}
+	info.Shaping = s.shapingNow()
 	info.ClientAgent, info.PeerAgent = s.up.UserAgent(), s.down.UserAgent()
 	info.LastToPeer, info.LastToClient = s.up.LastType(), s.down.LastType()
 	return info

@@ -28,6 +28,7 @@ type tally struct {
 	refused    map[string]uint64
 	traffic    map[string]Traffic // of sessions that have ended
 	dropped    map[string]uint64  // by them
+	shaping    ShapingTotals      // of them
 	handshakes Histogram
 	refusals   lastOutcomes
 	closed     lastOutcomes
@@ -107,6 +108,7 @@ func (t *tally) open(transport string) {
 func (t *tally) copyTo(s *Counts) {
 	s.Opened, s.Fallbacks, s.Refused = maps.Clone(t.opened), maps.Clone(t.fallbacks), maps.Clone(t.refused)
 	s.Traffic, s.Dropped = maps.Clone(t.traffic), maps.Clone(t.dropped)
+	s.ShapingTotals = t.shaping
 	s.Refusals, s.Closed = t.refusals.newestFirst(), t.closed.newestFirst()
 	s.Failing = t.failing.report(t.kinds)
 	s.Handshakes = t.handshakes

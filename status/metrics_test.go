@@ -24,7 +24,8 @@ func busy() proxy.Snapshot {
 	s.Transparent = []string{"127.0.0.1:1324"}
 	s.Sessions = []proxy.SessionInfo{
 		{Number: 1, Began: s.Started, State: proxy.StateOpen, Client: "127.0.0.1:1", Dest: "192.0.2.1:8333", Network: "mainnet", Transport: "v2", SessionID: strings.Repeat("ab", 32),
-			ClientAgent: "/client:1/", PeerAgent: "/peer:1/", Traffic: proxy.Traffic{MessagesToPeer: 1, MessagesToClient: 2, BytesToPeer: 3, BytesToClient: 4, Dropped: 5}, LastToPeer: "ping", LastToClient: "pong"},
+			ClientAgent: "/client:1/", PeerAgent: "/peer:1/", Traffic: proxy.Traffic{MessagesToPeer: 1, MessagesToClient: 2, BytesToPeer: 3, BytesToClient: 4, Dropped: 5},
+			Shaping: proxy.Shaping{Shape: "cover", FillerToPeer: 51, FillerFromPeer: 52, ShapeOverflows: 53}, LastToPeer: "ping", LastToClient: "pong"},
 		{Number: 2, State: proxy.StateOpen, Transport: "v1", Fallback: "silent", Overlay: true},
 		{Number: 3, State: proxy.StateOpen, Transport: "v1", Fallback: "hung_up"},
 		{Number: 4, State: proxy.StateOpen, Transport: "passthrough"},
@@ -40,6 +41,7 @@ func busy() proxy.Snapshot {
 		"passthrough": {BytesToPeer: 18, BytesToClient: 19},
 	}
 	s.Dropped["unknown_id"], s.Dropped["wrong_checksum"] = 14, 1
+	s.ShapingTotals = proxy.ShapingTotals{Filler: proxy.Filler{ToPeer: 54, FromPeer: 55}, ShapeOverflows: 56}
 	s.Handshakes = proxy.Histogram{Count: 7, Sum: 8.5, Bounds: []float64{0.5, 1}, Buckets: []uint64{3, 6}}
 	s.Refusals = []proxy.Outcome{{Number: 6, Count: 3, First: s.Started, Time: s.Time, Seconds: 1.5, Client: "127.0.0.1:3", Dest: "192.0.2.3:8333", Kind: "dial", Reason: "why", Hint: "what to do"}}
 	s.Closed = []proxy.Outcome{{Number: 7, Count: 1, First: s.Time, Time: s.Time, Seconds: 2.5, Client: "127.0.0.1:4", Dest: "192.0.2.4:8333", Network: "mainnet", Transport: "v2", PeerAgent: "/peer:2/", Reason: "the end"}}
@@ -63,6 +65,7 @@ func busyInbound(began time.Time) *proxy.InboundSnapshot {
 	in.Opened["v2"], in.Fallbacks["spoke_v1"], in.Dropped["empty"] = 35, 36, 37
 	in.Refused = map[string]uint64{"scanner": 38, "node": 39}
 	in.Traffic["v2"] = proxy.Traffic{MessagesToPeer: 40, MessagesToClient: 41, BytesToPeer: 42, BytesToClient: 43}
+	in.ShapingTotals = proxy.ShapingTotals{Filler: proxy.Filler{ToPeer: 57, FromPeer: 58}, ShapeOverflows: 59}
 	in.Handshakes = proxy.Histogram{Count: 3, Sum: 0.5, Bounds: []float64{0.5, 1}, Buckets: []uint64{2, 3}}
 	in.Closed = []proxy.Outcome{{Number: 9, Inbound: true, Count: 1, First: began, Time: began, Client: "127.0.0.1:8334", Dest: "203.0.113.2:5000", Source: "127.130.1.3:4000", Transport: "v2", Reason: "the end"}}
 	return in

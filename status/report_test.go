@@ -33,6 +33,7 @@ const wantReport = `{
 			"transport": "v2", "session_id": "abababababababababababababababababababababababababababababababab",
 			"client_agent": "/client:1/", "peer_agent": "/peer:1/",
 			"messages_to_peer": 1, "messages_to_client": 2, "bytes_to_peer": 3, "bytes_to_client": 4, "dropped": 5,
+			"shape": "cover", "filler_to_peer": 51, "filler_from_peer": 52, "shape_overflows": 53,
 			"last_to_peer": "ping", "last_to_client": "pong"}
 	],
 	"opened": {"v2": 10, "v1": 20, "passthrough": 30},
@@ -43,6 +44,7 @@ const wantReport = `{
 		"passthrough": {"messages_to_peer": 0, "messages_to_client": 0, "bytes_to_peer": 18, "bytes_to_client": 19, "dropped": 0}
 	},
 	"dropped": {"unknown_id": 14, "empty": 0, "short_type": 0, "invalid_type": 0, "wrong_checksum": 1},
+	"filler": {"to_peer": 54, "from_peer": 55}, "shape_overflows": 56,
 	"handshakes": {"count": 7, "sum_seconds": 8.5, "bounds_seconds": [0.5, 1], "buckets": [3, 6]},
 	"failing": {"count": 9, "since": "2026-01-02T03:04:05.006Z", "kind": "upstream", "of_kind": 8, "dest": "192.0.2.3:8333", "reason": "why", "hint": "what to do"},
 	"upstream": {"address": "socks5://127.0.0.1:9050", "state": "failed", "since": "2026-01-02T03:04:05.006Z", "reason": "why", "hint": "what to do"},
@@ -63,6 +65,7 @@ const wantReport = `{
 			"passthrough": {"messages_to_peer": 0, "messages_to_client": 0, "bytes_to_peer": 0, "bytes_to_client": 0, "dropped": 0}
 		},
 		"dropped": {"unknown_id": 0, "empty": 37, "short_type": 0, "invalid_type": 0, "wrong_checksum": 0},
+		"filler": {"to_peer": 57, "from_peer": 58}, "shape_overflows": 59,
 		"handshakes": {"count": 3, "sum_seconds": 0.5, "bounds_seconds": [0.5, 1], "buckets": [2, 3]},
 		"refusals": [],
 		"closed": [{"number": 9, "inbound": true, "count": 1, "first": "2026-01-02T03:04:05.006Z", "time": "2026-01-02T03:04:05.006Z", "seconds": 0, "client": "127.0.0.1:8334", "dest": "203.0.113.2:5000", "source": "127.130.1.3:4000",

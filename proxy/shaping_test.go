@@ -1,0 +1,49 @@
+package proxy
+
+import "testing"
+
+// The totals have what shaping did in live sessions and in those that have ended, and do not
+// change when a session ends.
+func TestShapingTotals(t *testing.T) {
+	server := new(Server)
+	server.Snapshot() // sets it up
+	shapings := map[bool]Shaping{
+		false: {Shape: "cover", FillerToPeer: 100, FillerFromPeer: 20, ShapeOverflows: 3},
+		true:  {Shape: "pad", FillerToPeer: 7},
+	}
+	var all []*session
+	for inbound, shaping := range shapings {
+		s := &session{server: server, budget: &server.outbound, shown: SessionInfo{Inbound: inbound, State: StateOpen, Transport: "v2"}}
+		if inbound {
+			s.budget = &server.inbound
+		}
+		s.budget.sessions[s] = struct{}{}
+		s.setShaping(func() Shaping { return shaping })
+		all = append(all, s)
+	}
+	check := func(when string, live int) {
+		t.Helper()
+		now := server.Snapshot()
+		var inbound Counts
+		server.inbound.appendTo(&inbound, nil)
+		if got, want := now.ShapingTotals, (ShapingTotals{Filler{100, 20}, 3}); got != want {
+			t.Errorf("%s: outbound %+v, want %+v", when, got, want)
+		}
+		if got, want := inbound.ShapingTotals, (ShapingTotals{Filler{7, 0}, 0}); got != want {
+			t.Errorf("%s: inbound %+v, want %+v", when, got, want)
+		}
+		if len(now.Sessions) != live {
+			t.Errorf("%s: %d sessions, want %d", when, len(now.Sessions), live)
+		}
+		for _, s := range now.Sessions {
+			if s.Shaping != shapings[s.Inbound] {
+				t.Errorf("%s: %+v, want %+v", when, s.Shaping, shapings[s.Inbound])
+			}
+		}
+	}
+	check("live", 2)
+	for _, s := range all {
+		server.remove(s, Outcome{Transport: "v2"})
+	}
+	check("ended", 0)
+}
