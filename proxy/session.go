@@ -39,9 +39,9 @@ type session struct {
 	up, down v1v2.Counts  // to the peer, to the client
 	early    []func()     // log what was dropped before the session opened, the first of each kind
 
-	mu      sync.Mutex     // guards shown and shaping
-	shown   SessionInfo    // see show
-	shaping func() Shaping // of the v2 connection; nil without one
+	mu      sync.Mutex               // guards shown and shaping
+	shown   SessionInfo              // see show
+	shaping func() transport.Shaping // of the v2 connection; nil without one
 }
 
 func newSession(server *Server, conn net.Conn, about listener, public bool, number uint64) *session {

@@ -1,11 +1,17 @@
 package proxy
 
+import (
+	"slices"
+
+	"bip324proxy/transport"
+)
+
 // Shapes are all that Shaping.Shape may be, besides empty.
-var Shapes = []string{"core", "pad", "cover", "tunnel"}
+var Shapes = slices.DeleteFunc(slices.Clone(transport.ShapeModes), func(mode string) bool { return mode == transport.ShapeOff.String() })
 
 // Shaping is what traffic shaping does in a session. Sessions on v1 and passthroughs have none.
 type Shaping struct {
-	Shape          string `json:"shape,omitempty"`            // the one in force, of Shapes; empty if off
+	Shape          string `json:"shape,omitempty"`            // the mode in force, one of Shapes; empty if off
 	FillerToPeer   uint64 `json:"filler_to_peer,omitempty"`   // bytes in decoys
 	FillerFromPeer uint64 `json:"filler_from_peer,omitempty"` // bytes in decoys, also if the peer sends them unasked
 	ShapeOverflows uint64 `json:"shape_overflows,omitempty"`  // times that a backlog was too large for the shape
@@ -23,8 +29,8 @@ type Filler struct {
 	FromPeer uint64 `json:"from_peer"`
 }
 
-// setShaping sets the function that returns what shaping does in the session from now on.
-func (s *session) setShaping(f func() Shaping) {
+// setShaping sets the function that returns what the session's shape does: transport.Conn's.
+func (s *session) setShaping(f func() transport.Shaping) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.shaping = f
@@ -38,7 +44,8 @@ func (s *session) shapingNow() Shaping {
 	if f == nil {
 		return Shaping{}
 	}
-	return f()
+	now := f()
+	return Shaping{string(now.Mode), now.SentFiller, now.ReceivedFiller, now.Overflows}
 }
 
 func (t *ShapingTotals) add(s Shaping) {

@@ -1,6 +1,11 @@
 package proxy
 
-import "testing"
+import (
+	"slices"
+	"testing"
+
+	"bip324proxy/transport"
+)
 
 // The totals have what shaping did in live sessions and in those that have ended, and do not
 // change when a session ends.
@@ -18,7 +23,10 @@ func TestShapingTotals(t *testing.T) {
 			s.budget = &server.inbound
 		}
 		s.budget.sessions[s] = struct{}{}
-		s.setShaping(func() Shaping { return shaping })
+		s.setShaping(func() transport.Shaping {
+			return transport.Shaping{Mode: transport.ShapeMode(shaping.Shape), SentReal: 1 << 40,
+				SentFiller: shaping.FillerToPeer, ReceivedFiller: shaping.FillerFromPeer, Overflows: shaping.ShapeOverflows}
+		})
 		all = append(all, s)
 	}
 	check := func(when string, live int) {
@@ -46,4 +54,15 @@ func TestShapingTotals(t *testing.T) {
 		server.remove(s, Outcome{Transport: "v2"})
 	}
 	check("ended", 0)
+}
+
+func TestShapes(t *testing.T) {
+	for _, name := range Shapes {
+		if shape, err := transport.ParseShape(name); err != nil || string(shape.Mode) != name {
+			t.Errorf("%s: got %q, %v", name, shape.Mode, err)
+		}
+	}
+	if !slices.Contains(Shapes, "tunnel") || len(Shapes) != len(transport.ShapeModes)-1 {
+		t.Errorf("got %v", Shapes)
+	}
 }
