@@ -81,6 +81,15 @@ func (d direction) collect(s sender) {
 			d.Dropped[reason.String()], "reason", reason.String())
 	}
 
+	shaped := countShaped(d.sessions)
+	for _, shape := range proxy.Shapes {
+		s.gauge("sessions_shaped", "Open sessions whose traffic is shaped, by the shape in force.", float64(shaped[shape]), "shape", shape)
+	}
+	const filler, fillerHelp = "filler_bytes_total", "Bytes of decoys, which bytes_total leaves out."
+	s.counter(filler, fillerHelp, d.Filler.ToPeer, "direction", "to_peer")
+	s.counter(filler, fillerHelp, d.Filler.FromPeer, "direction", "from_peer")
+	s.counter("shape_overflows_total", "Times that a backlog was too large for the shape of its session.", d.ShapeOverflows)
+
 	s.histogram("handshake_duration_seconds", "Duration of v2 handshakes that succeeded.", d.Handshakes)
 	s.gauge("message_memory_limit_bytes", "Memory that messages of over 16 KiB may take, all sessions together.", float64(d.memory.Size))
 	s.gauge("message_memory_bytes", "Memory that messages of over 16 KiB take.", float64(d.memory.Taken))

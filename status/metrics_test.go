@@ -99,6 +99,12 @@ bip324_proxy_fallbacks_total{cause="silent",inbound="false"} 12
 bip324_proxy_fallbacks_total{cause="silent",inbound="true"} 0
 bip324_proxy_fallbacks_total{cause="spoke_v1",inbound="false"} 0
 bip324_proxy_fallbacks_total{cause="spoke_v1",inbound="true"} 36
+# HELP bip324_proxy_filler_bytes_total Bytes of decoys, which bytes_total leaves out.
+# TYPE bip324_proxy_filler_bytes_total counter
+bip324_proxy_filler_bytes_total{direction="from_peer",inbound="false"} 55
+bip324_proxy_filler_bytes_total{direction="from_peer",inbound="true"} 58
+bip324_proxy_filler_bytes_total{direction="to_peer",inbound="false"} 54
+bip324_proxy_filler_bytes_total{direction="to_peer",inbound="true"} 57
 # HELP bip324_proxy_handshake_duration_seconds Duration of v2 handshakes that succeeded.
 # TYPE bip324_proxy_handshake_duration_seconds histogram
 bip324_proxy_handshake_duration_seconds_bucket{inbound="false",le="0.5"} 3
@@ -182,10 +188,24 @@ bip324_proxy_sessions_pending{inbound="false",state="dialing"} 1
 bip324_proxy_sessions_pending{inbound="false",state="granted"} 0
 bip324_proxy_sessions_pending{inbound="false",state="handshake"} 0
 bip324_proxy_sessions_pending{inbound="true",state="dialing"} 0
+# HELP bip324_proxy_sessions_shaped Open sessions whose traffic is shaped, by the shape in force.
+# TYPE bip324_proxy_sessions_shaped gauge
+bip324_proxy_sessions_shaped{inbound="false",shape="core"} 0
+bip324_proxy_sessions_shaped{inbound="false",shape="cover"} 1
+bip324_proxy_sessions_shaped{inbound="false",shape="pad"} 0
+bip324_proxy_sessions_shaped{inbound="false",shape="tunnel"} 0
+bip324_proxy_sessions_shaped{inbound="true",shape="core"} 0
+bip324_proxy_sessions_shaped{inbound="true",shape="cover"} 0
+bip324_proxy_sessions_shaped{inbound="true",shape="pad"} 0
+bip324_proxy_sessions_shaped{inbound="true",shape="tunnel"} 0
 # HELP bip324_proxy_sessions_v1_overlay Open sessions on v1 within a network that encrypts: .onion or CJDNS.
 # TYPE bip324_proxy_sessions_v1_overlay gauge
 bip324_proxy_sessions_v1_overlay{inbound="false"} 1
 bip324_proxy_sessions_v1_overlay{inbound="true"} 0
+# HELP bip324_proxy_shape_overflows_total Times that a backlog was too large for the shape of its session.
+# TYPE bip324_proxy_shape_overflows_total counter
+bip324_proxy_shape_overflows_total{inbound="false"} 56
+bip324_proxy_shape_overflows_total{inbound="true"} 59
 # HELP bip324_proxy_start_time_seconds Start of the proxy, in seconds since 1970.
 # TYPE bip324_proxy_start_time_seconds gauge
 bip324_proxy_start_time_seconds 1.767323045006e+09

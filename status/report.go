@@ -32,6 +32,7 @@ type Report struct {
 	// first.
 	Outcomes []Outcome `json:"outcomes"`
 
+	Shaped     Shaped     `json:"shaped"`
 	Throughput Throughput `json:"throughput"`
 	Settings   []Setting  `json:"settings"`
 }
@@ -47,6 +48,7 @@ type Outcome struct {
 // newReport returns a report with the sessions that q selects.
 func newReport(now proxy.Snapshot, q query) *Report {
 	r := &Report{Snapshot: now, Uptime: now.Time.Sub(now.Started).Seconds(), Live: countLive(now.Sessions), Outcomes: outcomes(now), Settings: []Setting{}}
+	r.Shaped.Live = countShaped(now.Sessions)
 	r.Encrypted = r.Live.Encrypted()
 	r.Sessions, r.Found = q.find(now.Sessions)
 	r.LeftOut = r.Found - len(r.Sessions)
@@ -84,6 +86,7 @@ func (s *Server) serveReport(w http.ResponseWriter, r *http.Request, recent *rec
 	}
 	now := newReport(s.Snapshot(), q)
 	now.Version, now.Throughput, now.Misdirected = s.Version, recent.throughput(), conns.lastMisdirected(time.Now())
+	now.Shaped.LastDay = recent.fillerLastDay(fillerOf(&now.Snapshot))
 	if s.Settings != nil {
 		now.Settings = append(now.Settings, s.Settings()...)
 	}

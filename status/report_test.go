@@ -74,6 +74,7 @@ const wantReport = `{
 	},
 	"peers": {"v2": 21, "v1": 22, "refused_v2": 23},
 	"message_memory": {"size_bytes": 1024, "taken_bytes": 512, "waiting": 2},
+	"shaped": {"live": {"core": 0, "pad": 0, "cover": 1, "tunnel": 0}, "filler_last_day": {"to_peer": 111, "from_peer": 113}},
 	"throughput": {"interval_seconds": 2, "until": "0001-01-01T00:00:00Z", "bytes_to_peer_per_second": [], "bytes_to_client_per_second": []},
 	"settings": [
 		{"name": "listen", "value": ["127.0.0.1:1324"], "origin": "default"},

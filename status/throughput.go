@@ -22,9 +22,10 @@ type Throughput struct {
 	ToClient []float64 `json:"bytes_to_client_per_second"`
 }
 
-// recent measures the throughput.
+// recent measures the throughput, and the filler of the last day.
 type recent struct {
 	mu               sync.Mutex
+	filler           fillerDay
 	last             Throughput // Until is the time of the last sample
 	toPeer, toClient uint64     // bytes since the start, at that time
 }
@@ -65,6 +66,7 @@ func (r *recent) add(s proxy.Snapshot) {
 		r.last.ToPeer = add(r.last.ToPeer, toPeer-r.toPeer)
 		r.last.ToClient = add(r.last.ToClient, toClient-r.toClient)
 	}
+	r.filler.add(s.Time, fillerOf(&s))
 	r.last.Until, r.toPeer, r.toClient = s.Time, toPeer, toClient
 }
 
@@ -73,4 +75,11 @@ func (r *recent) throughput() Throughput {
 	defer r.mu.Unlock()
 	// The slices are copied, and never nil, which JSON would have as null.
 	return Throughput{sampleInterval.Seconds(), r.last.Until, append([]float64{}, r.last.ToPeer...), append([]float64{}, r.last.ToClient...)}
+}
+
+// fillerLastDay returns the filler of the last day. all is that since the start.
+func (r *recent) fillerLastDay(all proxy.Filler) proxy.Filler {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.filler.of(all)
 }
