@@ -89,7 +89,7 @@ func TestDashboard(t *testing.T) {
 	for _, v := range dashboard.Templating.List {
 		check(v.Name, v.Query.Query)
 	}
-	for _, name := range []string{"sessions", "sessions_refused_total", "fallbacks_total", "bytes_total", "handshake_duration_seconds_bucket", "message_memory_bytes"} {
+	for _, name := range []string{"sessions", "sessions_refused_total", "fallbacks_total", "bytes_total", "handshake_duration_seconds_bucket", "message_memory_bytes", "sessions_shaped", "filler_bytes_total"} {
 		if !asked["bip324_proxy_"+name] {
 			t.Errorf("no panel shows %s", name)
 		}
