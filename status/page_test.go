@@ -70,7 +70,7 @@ func TestPageHasWords(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, kind := range slices.Concat(proxy.RefusalKinds, proxy.InboundRefusalKinds, proxy.FallbackCauses, proxy.Transports, []string{"asking", "dialing", "granted", "handshake"}) {
+	for _, kind := range slices.Concat(proxy.RefusalKinds, proxy.InboundRefusalKinds, proxy.FallbackCauses, proxy.Transports, proxy.Shapes, []string{"asking", "dialing", "granted", "handshake"}) {
 		if !regexp.MustCompile(`(?m)^\t` + kind + `: "`).Match(words) {
 			t.Errorf("words.js lacks words for %s", kind)
 		}

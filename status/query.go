@@ -117,6 +117,6 @@ func (q query) matches(s *proxy.SessionInfo) bool {
 		direction = "inbound"
 	}
 	text := strings.ToLower(strings.Join([]string{s.Dest, s.Client, s.Source, s.PeerAgent, s.ClientAgent, s.SessionID,
-		s.Network, s.Transport, string(s.State), plaintext, direction}, "\n"))
+		s.Network, s.Shape, s.Transport, string(s.State), plaintext, direction}, "\n"))
 	return !slices.ContainsFunc(q.words, func(word string) bool { return !strings.Contains(text, word) })
 }

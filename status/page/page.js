@@ -81,6 +81,7 @@ function show(report) {
 	figures.outcomes(report);
 	figures.facts(report);
 	figures.inbound(report);
+	figures.shaping(report);
 	$("directions").hidden = !report.inbound;
 	text($("version"), report.version);
 	text($("uptime"), `Up for ${words.duration(report.uptime_seconds)}.`);

@@ -41,10 +41,10 @@ async function copy(code, button) {
 
 function buildSession() {
 	const tr = newRow(), row = { tr };
-	for (const part of ["dest", "peerAgent", "direction", "transport", "network", "client", "source", "clientAgent", "up", "upCount", "upLast", "down", "downCount", "downLast", "age", "noId"]) row[part] = line("");
+	for (const part of ["dest", "peerAgent", "direction", "transport", "network", "client", "source", "clientAgent", "up", "upCount", "upFiller", "upLast", "down", "downCount", "downFiller", "downLast", "age", "noId"]) row[part] = line("");
 	row.dest.className = "main";
 	for (const part of ["peerAgent", "source", "clientAgent"]) row[part].className = "quiet agent";
-	for (const part of ["upCount", "upLast", "downCount", "downLast"]) row[part].className = "quiet more-of";
+	for (const part of ["upCount", "upFiller", "upLast", "downCount", "downFiller", "downLast"]) row[part].className = "quiet more-of";
 	row.network.className = row.noId.className = row.direction.className = "quiet";
 	row.code = make("code");
 	row.button = make("button", "", "Copy");
@@ -56,8 +56,8 @@ function buildSession() {
 	cell(tr, "Transport", "speaks", row.transport, row.network);
 	cell(tr, "Session id", "session-id", make("div", "id", row.code, row.button), row.noId);
 	cell(tr, "Client", "client", row.client, row.source, row.clientAgent);
-	cell(tr, "To the peer", "up", row.up, row.upCount, row.upLast);
-	cell(tr, "To the client", "down", row.down, row.downCount, row.downLast);
+	cell(tr, "To the peer", "up", row.up, row.upCount, row.upFiller, row.upLast);
+	cell(tr, "To the client", "down", row.down, row.downCount, row.downFiller, row.downLast);
 	cell(tr, "Age", "age", row.age);
 	return row;
 }
@@ -65,6 +65,9 @@ function buildSession() {
 function messages(n, dropped) {
 	return words.count(n, "message", "messages") + (dropped ? ", " + words.number(dropped) + " dropped" : "");
 }
+
+// filler returns how much filler a shaped session has. A peer may send some to any.
+function filler(s, n) { return s.shape && n ? "+ " + words.bytes(n) + " filler" : ""; }
 
 // reachable makes a row without a button focusable if some of its text is cut.
 function reachable(row) {
@@ -78,7 +81,7 @@ function updateSession(row, s, report) {
 	short(row.peerAgent, s.peer_agent || "");
 	row.chip.dataset.kind = kind;
 	text(row.chip, words.speaks[kind] || (late ? "! " : "… ") + (words.states[s.state] || s.state));
-	text(row.network, s.network || "");
+	text(row.network, [s.network, s.shape].filter(Boolean).join(" · "));
 	text(row.code, s.session_id || "");
 	text(row.noId, s.session_id ? "" : words.withoutId(s, report));
 	row.noId.classList.toggle("late", late !== "");
@@ -91,6 +94,8 @@ function updateSession(row, s, report) {
 	text(row.upCount, translated ? messages(s.messages_to_peer) : "");
 	text(row.down, words.bytes(s.bytes_to_client));
 	text(row.downCount, translated ? messages(s.messages_to_client, s.dropped) : "");
+	text(row.upFiller, filler(s, s.filler_to_peer));
+	text(row.downFiller, filler(s, s.filler_from_peer));
 	text(row.upLast, s.last_to_peer ? "last " + s.last_to_peer : "");
 	text(row.downLast, s.last_to_client ? "last " + s.last_to_client : "");
 	text(row.age, words.duration(words.since(report, s.began)));
@@ -134,7 +139,7 @@ const exposed = ["v1", "passthrough", "overlay", "v2"]; // the most exposed firs
 
 const lower = parts => parts.join(" ").toLowerCase();
 const ofEnded = e => lower([e.dest, e.client, e.source, e.peer_agent, e.reason, e.kind, what(e), e.inbound ? "inbound" : ""]);
-const ofSession = s => lower([s.dest, s.client, s.source, s.inbound ? "inbound" : "", s.peer_agent, s.client_agent, s.session_id, s.network, s.transport, s.state, s.transport === "v1" && !s.overlay ? "plaintext" : ""]);
+const ofSession = s => lower([s.dest, s.client, s.source, s.inbound ? "inbound" : "", s.peer_agent, s.client_agent, s.session_id, s.network, s.shape, s.transport, s.state, s.transport === "v1" && !s.overlay ? "plaintext" : ""]);
 
 export const sessions = new Table("session", {
 	peer: s => s.dest || "",

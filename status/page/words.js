@@ -63,6 +63,26 @@ export const fallbacks = {
 	refused_v2: "the peer recently refused v2",
 };
 
+// shapes says what each shape of traffic does.
+export const shapes = {
+	core: "VERSION leaves when Bitcoin Core's would; no size or time is hidden",
+	pad: "the sizes of what is sent to the peer are filled up; times are not hidden",
+	cover: "what is sent to the peer has one size, at random times",
+	tunnel: "what both ends send has one size, at random times",
+};
+
+// shaped reports whether the traffic of sessions is shaped, was since the start, or is to be.
+export function shaped(report) {
+	const set = [setting(report, "shape") ?? []].flat().some(shape => shape && !/(^|=)off$/.test(shape));
+	return set || filler(report).to_peer > 0 || Object.values(report.shaped.live).some(n => n > 0);
+}
+
+// filler returns the bytes of decoys since the start, in sessions of both directions.
+export function filler(report) {
+	const all = report.filler, inbound = report.inbound?.filler;
+	return { to_peer: all.to_peer + (inbound?.to_peer || 0), from_peer: all.from_peer + (inbound?.from_peer || 0) };
+}
+
 export const states = {
 	asking: "waiting for the destination",
 	dialing: "connecting",

@@ -85,6 +85,9 @@ func Render(r *status.Report, screen Screen) []string {
 	if r.Inbound != nil {
 		add("", terminal.Fold("", inbound(r), screen.Width)...)
 	}
+	if text := shaping(r); text != "" {
+		add("", terminal.Fold("", text, screen.Width)...)
+	}
 	// The sessions leave a third of the height to the failures, unless fewer than four lines are left for them.
 	failed := failures(refusals(r), screen.Width)
 	room := max(height-len(lines)-len(r.Sessions)-3, min(height/3, height-len(lines)-4))

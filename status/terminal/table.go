@@ -19,6 +19,7 @@ type column struct {
 	right bool // aligned
 	least int  // how narrow it may be made; 0 if it may not
 	leave int  // the column with the highest is left out first; 0 is never left out
+	some  bool // left out if all its cells are empty
 
 	cells []string // the title first
 	width int      // of the widest cell, until made narrower
@@ -33,10 +34,17 @@ var columns = []column{
 	{title: "NO", right: true, leave: 2, cell: func(s *proxy.SessionInfo, _ time.Time) string { return strconv.FormatUint(s.Number, 10) }},
 	{title: "AGE", right: true, leave: 3, cell: func(s *proxy.SessionInfo, now time.Time) string { return age(now.Sub(s.Began)) }},
 	{title: "TRANSPORT", cell: func(s *proxy.SessionInfo, _ time.Time) string { return transport(s) }},
+	{title: "SHAPE", leave: 3, some: true, cell: func(s *proxy.SessionInfo, _ time.Time) string { return s.Shape }},
 	{title: "NETWORK", leave: 5, cell: func(s *proxy.SessionInfo, _ time.Time) string { return s.Network }},
 	{title: "DESTINATION", least: 15, leave: 1, cell: func(s *proxy.SessionInfo, _ time.Time) string { return arrow(s.Inbound) + s.Dest }},
 	{title: "IN", right: true, leave: 4, cell: func(s *proxy.SessionInfo, _ time.Time) string { return amount(s.BytesToClient) }},
 	{title: "OUT", right: true, leave: 4, cell: func(s *proxy.SessionInfo, _ time.Time) string { return amount(s.BytesToPeer) }},
+	{title: "FILLER", right: true, leave: 4, some: true, cell: func(s *proxy.SessionInfo, _ time.Time) string {
+		if s.Shape == "" {
+			return ""
+		}
+		return amount(s.FillerToPeer)
+	}},
 	{title: "MESSAGES", right: true, leave: 6, cell: func(s *proxy.SessionInfo, _ time.Time) string {
 		return fmt.Sprintf("%d/%d", s.MessagesToClient, s.MessagesToPeer)
 	}},
@@ -77,14 +85,18 @@ const (
 // table returns the titles and the sessions as lines of at most width characters; 0 is
 // unlimited.
 func table(sessions []proxy.SessionInfo, now time.Time, width int) []string {
-	shown := slices.Clone(columns)
-	for i := range shown {
-		c := &shown[i]
+	var shown []column
+	for _, c := range columns {
 		c.cells, c.width = []string{c.title}, len(c.title)
+		filled := false
 		for row := range sessions {
 			cell := terminal.Cut(ascii(c.cell(&sessions[row], now)), maxCell)
 			c.cells = append(c.cells, cell)
 			c.width = max(c.width, len(cell))
+			filled = filled || cell != ""
+		}
+		if filled || !c.some {
+			shown = append(shown, c)
 		}
 	}
 	if width > 0 {
