@@ -56,12 +56,13 @@ var errNoVersion = plainError("the peer did not send a VERSION in time")
 // BIP324 with them, as the responder, and v1 with the node. It closes l. The error is never
 // nil.
 func (s *Server) ServeInbound(l net.Listener, in Inbound) error {
-	return s.serve(l, listener{node: &in}, func(conn net.Conn) (tell func()) { return s.acceptPeer(conn, in) })
+	about := listener{address: l.Addr().String(), node: &in}
+	return s.serve(l, about, func(conn net.Conn) (tell func()) { return s.acceptPeer(conn, about) })
 }
 
 // acceptPeer starts a session for a peer, unless the node is down or the gate refuses it. tell
 // is as in start.
-func (s *Server) acceptPeer(conn net.Conn, in Inbound) (tell func()) {
+func (s *Server) acceptPeer(conn net.Conn, about listener) (tell func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ending {
@@ -70,7 +71,7 @@ func (s *Server) acceptPeer(conn net.Conn, in Inbound) (tell func()) {
 	}
 	var sess *session // nothing is made for a connection of a flood
 	var place *inbound.Place
-	addr, err := peerAddr(conn), in.Node.Down()
+	addr, err := peerAddr(conn), about.node.Node.Down()
 	if err == nil {
 		place, err = s.gate.Enter(addr, func(err error) { sess.fail(err) })
 	}
@@ -79,7 +80,7 @@ func (s *Server) acceptPeer(conn net.Conn, in Inbound) (tell func()) {
 		conn.Close()
 		return nil
 	}
-	sess = newInboundSession(s, conn, in)
+	sess = newInboundSession(s, conn, about)
 	sess.peer.addr, sess.peer.place = addr, place
 	s.number++
 	sess.shown.Number = s.number
@@ -95,14 +96,15 @@ func peerAddr(conn net.Conn) netip.Addr {
 	return netip.Addr{}
 }
 
-func newInboundSession(server *Server, conn net.Conn, in Inbound) *session {
-	socket := stream.NewSocket(conn)
+func newInboundSession(server *Server, conn net.Conn, about listener) *session {
+	socket, in := stream.NewSocket(conn), *about.node
 	s := &session{
 		server: server,
 		budget: &server.inbound,
 		policy: server.policy(),
 		peer:   &inboundPeer{Inbound: in, socket: socket},
 		from:   clientNetwork(conn.RemoteAddr()),
+		about:  about,
 		magic:  in.Magic,
 	}
 	s.shown = SessionInfo{Inbound: true, Began: time.Now(), State: StateHandshake, Client: in.Node.String(),

@@ -93,7 +93,7 @@ func FuzzInbound(f *testing.F) {
 		server.mu.Unlock()
 		defer server.Close()
 		peer, accepted := testkit.TCPPair(t)
-		sess := newInboundSession(server, accepted, Inbound{Node: &inbound.Node{Network: "tcp", Address: node.Addr().String()}, Magic: fuzzMagic})
+		sess := newInboundSession(server, accepted, listener{node: &Inbound{Node: &inbound.Node{Network: "tcp", Address: node.Addr().String()}, Magic: fuzzMagic}})
 		sess.peer.place, err = inbound.NewGate(1).Enter(netip.MustParseAddr("127.0.0.1"), func(error) {})
 		if err != nil {
 			t.Fatal(err)

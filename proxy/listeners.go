@@ -11,8 +11,9 @@ import (
 	"bip324proxy/internal/plain"
 )
 
-// listener is what a listener is for: SOCKS if it has none of these.
+// listener is what a listener is for: SOCKS if it has none but an address.
 type listener struct {
+	address     string                                 // net.Addr.String of its own
 	peer        string                                 // of ServePeer
 	node        *Inbound                               // of ServeInbound
 	transparent net.Addr                               // of ServeTransparent: the listener's own address
@@ -34,6 +35,7 @@ func (s *Server) ServePeer(l net.Listener, peer string) error {
 // serveClients accepts clients on l.
 func (s *Server) serveClients(l net.Listener, about listener) error {
 	public := !listen.IsLocal(l.Addr())
+	about.address = l.Addr().String()
 	return s.serve(l, about, func(conn net.Conn) (tell func()) { return s.start(conn, about, public) })
 }
 

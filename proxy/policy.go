@@ -10,6 +10,7 @@ import (
 	"bip324proxy/internal/transparent"
 	"bip324proxy/rules"
 	"bip324proxy/socks"
+	"bip324proxy/transport"
 	"bip324proxy/transport/fallback"
 )
 
@@ -62,6 +63,14 @@ type Policy struct {
 	// Announce are addresses where peers reach the node through ServeInbound. Messages of
 	// clients and nodes say of them that v2 is spoken there.
 	Announce announce.Addresses
+
+	// Shape hides the sizes and the times of what is sent to v2 peers, in sessions of clients. Its
+	// Changed is not called.
+	Shape transport.Shape
+
+	// Shapes are those of the sessions of some listeners, by net.Addr.String of their address,
+	// instead of Shape: those of ServeInbound have none but these.
+	Shapes map[string]transport.Shape
 
 	// HideAddresses keeps the addresses and names of clients and peers out of the log,
 	// those of open sessions, too.
