@@ -109,8 +109,7 @@ func (c *Conn) PacketBuffered() bool {
 		switch contents, decoy, err := in.read(); {
 		case err != nil:
 		case decoy:
-			c.receivedDecoy(contents)
-			in.body.Release()
+			c.receivedDecoy(contents) // which is in the reader's buffer: body may be in use
 		default:
 			in.next = contents
 		}
