@@ -248,7 +248,7 @@ func (c *Conn) WriteInPlace(b []byte) error {
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
 	if c.out.shaped() {
-		return c.out.pending(c.out.sendAll(contents))
+		return c.out.shaper.writeInPlace(b)
 	}
 	if err := c.out.w.Ready(); err != nil {
 		return err

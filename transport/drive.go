@@ -62,7 +62,7 @@ func newConn(ctx context.Context, nc net.Conn, cfg Config, initiator bool) (*Con
 		in:        receiving{r: r, ciphers: session.in, size: -1},
 		out:       sending{w: w, ciphers: session.out},
 	}
-	c.startShape(cfg.Shape, initiator)
+	c.startShape(h)
 	return c, nil
 }
 

@@ -49,6 +49,7 @@ type Handshake struct {
 
 	keys     *sessionKeys
 	out      *direction
+	filler   int        // bytes of decoys that Config.Shape has added
 	verifier *verifier  // until StageDone
 	in       *direction // from StageDone on
 
@@ -219,7 +220,9 @@ func (h *Handshake) appendVersion(b []byte) []byte {
 		b = h.out.seal(b, contents, nil, false)
 	}
 	if later {
+		n := len(b)
 		b = h.cfg.Shape.fillHandshake(b, h.out, &h.keys.sessionID, h.initiator)
+		h.filler = len(b) - n
 	}
 	return b
 }

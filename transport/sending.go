@@ -61,14 +61,6 @@ func (s *sending) drain() error {
 	return s.flush()
 }
 
-// sendAll sends contents and what was queued, if the direction is shaped.
-func (s *sending) sendAll(contents []byte) error {
-	if err := s.shaper.queue(len(contents), false, [][]byte{contents}); err != nil {
-		return err
-	}
-	return s.shaper.flush()
-}
-
 // shaped reports whether the direction is shaped now.
 func (s *sending) shaped() bool { return s.shaper != nil && s.shaper.mode != ShapeOff }
 

@@ -89,8 +89,8 @@ const (
 type Shaping struct {
 	Mode           ShapeMode // in force
 	SentReal       uint64    // bytes of packets that are no filler, since the handshake
-	SentFiller     uint64    // bytes of filler
-	ReceivedFiller uint64    // bytes of the peer's decoys since the handshake
+	SentFiller     uint64    // bytes of filler, the handshake's too
+	ReceivedFiller uint64    // bytes of the peer's decoys after its version packet
 	Overflows      uint64    // how often a backlog has left without cells, since it was too large
 }
 

@@ -32,13 +32,15 @@ type shaper struct {
 	inForce                 atomic.Value // mode, for Shaping
 }
 
-// startShape begins to shape c, whose handshake is done.
-func (c *Conn) startShape(shape Shape, initiator bool) {
+// startShape begins to shape c, whose handshake h is done.
+func (c *Conn) startShape(h *Handshake) {
+	shape, initiator := h.cfg.Shape, h.initiator
 	if shape.Mode == ShapeOff || shape.Mode == ShapeCore {
 		return
 	}
 	s := &shaper{sending: &c.out, shape: shape.withDefaults()}
 	c.out.shaper = s
+	s.filler.Store(uint64(h.filler))
 	s.tunnel.begin(c.sessionID, initiator)
 	s.setMode(shape.Mode)
 	if shape.Mode == ShapeTunnel && !initiator {
@@ -97,6 +99,42 @@ func (s *shaper) queue(size int, decoy bool, parts [][]byte) error {
 	return nil
 }
 
+// writeInPlace sends what was queued and the packet that b becomes: see Conn.WriteInPlace.
+func (s *shaper) writeInPlace(b []byte) error {
+	contents := b[Headroom : len(b)-Tailroom]
+	if s.inCells() || len(b) <= maxBatch {
+		if err := s.queue(len(contents), false, [][]byte{contents}); err != nil {
+			return err
+		}
+		return s.pending(s.flush())
+	}
+	if err := s.flushPadded(); err != nil {
+		return err
+	}
+	if err := s.w.Ready(); err != nil {
+		return err
+	}
+	s.real.Add(uint64(len(b)))
+	b = s.ciphers.seal(b[:0], contents, nil, false)
+	return s.pending(s.sendSealed(b, s.bucket(len(b))))
+}
+
+// sendSealed sends b, and filler up to size, in writes of whole buckets. Only the end of b is
+// copied, which gets the filler. The writer is ready.
+func (s *shaper) sendSealed(b []byte, size int) error {
+	whole := len(b) / stream.BatchSize * stream.BatchSize
+	if whole == size {
+		return s.w.Send(b)
+	}
+	end := stream.HeapBody(size - whole)
+	defer stream.PutHeapBody(end)
+	filled := s.fill(append((*end)[:0], b[whole:]...), size-len(b))
+	if whole == 0 {
+		return s.w.Send(filled)
+	}
+	return s.w.Send(b[:whole], filled)
+}
+
 // flush sends what was queued, or leaves it to the cells.
 func (s *shaper) flush() error {
 	if s.inCells() {
@@ -109,8 +147,8 @@ func (s *shaper) flush() error {
 func (s *shaper) flushPadded() error {
 	if n := len(s.w.Buf); n > 0 {
 		s.w.Buf = s.fill(s.w.Buf, s.bucket(n)-n)
-		s.startIfSent()
 	}
+	s.startIfSent()
 	return s.w.Flush()
 }
 

@@ -116,11 +116,24 @@ func (w *Writer) FlushWith(p []byte) error {
 	return w.Send(p)
 }
 
-// Send sends p, as FlushWith does, right after Ready.
-func (w *Writer) Send(p []byte) error {
+// Send sends a large message, as FlushWith does, right after Ready: its parts in turn, each in
+// one write.
+func (w *Writer) Send(parts ...[]byte) error {
+	size := 0
+	for _, p := range parts {
+		size += len(p)
+	}
 	w.stall.limit, w.stall.until = time.Now().Add(BodyTimeout), time.Time{}
-	w.memory.hold(&w.holder, w.socket, true, len(p))
-	err := w.send(p)
+	w.memory.hold(&w.holder, w.socket, true, size)
+	var err error
+	for _, p := range parts {
+		switch {
+		case err == nil:
+			err = w.send(p)
+		case w.Pending():
+			w.rest = append(w.rest, p...)
+		}
+	}
 	if w.holder.leave() {
 		w.err, w.rest, err = ErrReclaimed, nil, ErrReclaimed
 	}
