@@ -4,48 +4,67 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
+	"math"
 	"sync/atomic"
 	"time"
 )
 
 const (
-	tunnelLabel  = "bip324-proxy shape 1"
-	tunnelTag    = 16 // bytes
-	tunnelParams = 4 * 4
+	tunnelLabel = "bip324-proxy shape 1"
+	tunnelTag   = 16 // bytes
+	offerSize   = tunnelTag + 4*4
 
 	// grantTimeout is how long the other end of a tunnel may take to answer.
 	grantTimeout = 30 * time.Second
 )
 
 // tunnel is the agreement of both ends, in the first decoy that each sends after its version
-// packet. Nobody else recognises it: its tag needs the session id.
+// packet: an offer of the initiator, and the responder's answer, in the same form. Programs
+// that do not know it ignore it, as they do all decoys.
 //
 //	HMAC-SHA256(session id, label)[:16] | cell | every, ms | burst | fakes, ms | zeros
 type tunnel struct {
 	sessionID [32]byte
 	initiator bool
 	began     time.Time
-	toSay     []byte       // begins our next decoy's contents
-	heard     atomic.Bool  // the other end has said that it has the mode tunnel
-	asks      tunnelParam4 // what it wants; read after heard
+	asked     terms       // by the other end; read it after heard
+	heard     atomic.Bool // the other end has the mode tunnel
 	agreed    bool
-	gaveUp    bool
+	gaveUp    bool // the other end has not answered in time
 }
 
-type tunnelParam4 struct{ cell, everyMillis, burst, fakesMillis uint32 }
+// terms are what an offer asks for.
+type terms struct {
+	cell, burst  int
+	every, fakes time.Duration // no fakes: 0
+}
 
 func (t *tunnel) begin(sessionID [32]byte, initiator bool) {
 	t.sessionID, t.initiator, t.began = sessionID, initiator, time.Now()
 }
 
-// offer returns what the contents of a decoy begin with to agree to a tunnel with shape s, which
-// has the defaults.
+// offer returns what the contents of a decoy begin with that offers a tunnel with s, which has
+// the defaults.
 func (s Shape) offer(sessionID *[32]byte) []byte {
 	b := tunnelMark(sessionID)
-	b = binary.LittleEndian.AppendUint32(b, uint32(s.Cell))
-	b = binary.LittleEndian.AppendUint32(b, uint32(s.Every/time.Millisecond))
-	b = binary.LittleEndian.AppendUint32(b, uint32(s.Burst))
-	return binary.LittleEndian.AppendUint32(b, uint32(max(0, s.Fakes)/time.Millisecond))
+	for _, n := range []int64{int64(s.Cell), s.Every.Milliseconds(), int64(s.Burst), s.Fakes.Milliseconds()} {
+		b = binary.LittleEndian.AppendUint32(b, uint32(max(0, min(n, math.MaxUint32))))
+	}
+	return b
+}
+
+// parseOffer returns what contents ask for, and whether they are an offer in this session.
+func parseOffer(contents []byte, sessionID *[32]byte) (terms, bool) {
+	if len(contents) < offerSize || !hmac.Equal(contents[:tunnelTag], tunnelMark(sessionID)) {
+		return terms{}, false
+	}
+	number := func(i int) int64 { return int64(binary.LittleEndian.Uint32(contents[tunnelTag+4*i:])) }
+	return terms{
+		cell:  int(min(number(0), maxCell)),
+		every: time.Duration(number(1)) * time.Millisecond,
+		burst: int(min(number(2), maxBurst)),
+		fakes: time.Duration(number(3)) * time.Millisecond,
+	}, true
 }
 
 func tunnelMark(sessionID *[32]byte) []byte {
@@ -54,56 +73,77 @@ func tunnelMark(sessionID *[32]byte) []byte {
 	return mac.Sum(nil)[:tunnelTag]
 }
 
-// say returns what the next decoy has to say, once.
-func (t *tunnel) say() []byte {
-	say := t.toSay
-	t.toSay = nil
-	return say
+// granted returns s, which has the defaults, as the other end asks for it, where that sends no
+// more filler than s.
+func (s Shape) granted(asked terms) Shape {
+	s.Cell = max(minCell, min(asked.cell, s.Cell))
+	s.Every = max(s.Every, min(asked.every, maxEvery))
+	s.Burst = max(s.Burst, min(asked.burst, maxBurst))
+	switch {
+	case asked.fakes == 0:
+		s.Fakes = -1
+	case s.Fakes > 0:
+		s.Fakes = max(s.Fakes, asked.fakes)
+	}
+	return s
 }
 
-// hear looks into the first decoy of the peer. The reading goroutine calls it.
+// hear looks into the first decoy of the peer. The reading goroutine calls it, which must not
+// wait for a writer.
 func (s *shaper) hear(contents []byte) {
-	if s.shape.Mode != ShapeTunnel || len(contents) < tunnelTag+tunnelParams ||
-		!hmac.Equal(contents[:tunnelTag], tunnelMark(&s.sessionID)) {
+	if s.shape.Mode != ShapeTunnel {
 		return
 	}
-	p := contents[tunnelTag:]
-	s.asks = tunnelParam4{binary.LittleEndian.Uint32(p), binary.LittleEndian.Uint32(p[4:]),
-		binary.LittleEndian.Uint32(p[8:]), binary.LittleEndian.Uint32(p[12:])}
+	asked, ok := parseOffer(contents, &s.sessionID)
+	if !ok {
+		return
+	}
+	s.asked = asked
 	s.heard.Store(true)
 	if !s.initiator {
-		s.cells.timer.Reset(0) // this goroutine must not wait for a writer
+		s.cells.timer.Reset(0) // for grant
 	}
 }
 
-// awaitGrant notes whether the other end has agreed, or will not. An initiator has cells
+// grant answers the other end, which asks for a tunnel, and begins to fill what is sent. Cells
+// begin later.
+func (s *shaper) grant(now time.Time) {
+	shape := s.shape.granted(s.asked)
+	if s.w.Ready() != nil || s.w.Reserve(shape.Bucket) != nil {
+		if now.Sub(s.began) < grantTimeout {
+			s.cells.timer.Reset(time.Second)
+		}
+		return
+	}
+	s.shape, s.agreed = shape, true
+	s.cells.dayBegan = now
+	s.cells.timer.Reset(startsAfter)
+	s.change(ShapeTunnel, ShapeAgreed)
+	s.filler.Add(uint64(shape.Bucket))
+	s.w.Buf = s.ciphers.fill(s.w.Buf, shape.Bucket, shape.offer(&s.sessionID))
+	s.w.Flush()
+}
+
+// awaitAnswer notes whether the other end has agreed, or will not. An initiator has cells
 // meanwhile.
-func (s *shaper) awaitGrant(now time.Time) {
+func (s *shaper) awaitAnswer(now time.Time) {
 	t := &s.tunnel
 	if s.shape.Mode != ShapeTunnel || !t.initiator || t.agreed || t.gaveUp {
 		return
 	}
+	reason := ShapeAgreed
 	switch {
 	case t.heard.Load():
 		t.agreed = true
-		s.change(ShapeTunnel, ShapeAgreed)
 	case now.Sub(t.began) > grantTimeout:
-		t.gaveUp = true
-		s.change(ShapeCover, ShapeNotAgreed)
+		t.gaveUp, reason = true, ShapeNotAgreed
+	default:
+		return
+	}
+	if s.inCells() { // or the budget is used
+		s.change(t.mode(ShapeTunnel), reason)
 	}
 }
-
-// grant clamps s to what the other end asks for, and answers.
-func (s *shaper) grant() {
-	t := &s.tunnel
-	s.shape.Cell = clamp(int(min(t.asks.cell, maxCell)), minCell, s.shape.Cell)
-	s.shape.Every = clamp(time.Duration(t.asks.everyMillis)*time.Millisecond, s.shape.Every, maxEvery)
-	s.shape.Burst = clamp(int(min(t.asks.burst, maxBurst)), minBurst, s.shape.Burst)
-	t.agreed = true
-	t.toSay = s.shape.offer(&t.sessionID)
-}
-
-func clamp[T int | time.Duration](v, low, high T) T { return max(low, min(v, max(low, high))) }
 
 // mode returns the mode in force while there is budget.
 func (t *tunnel) mode(m ShapeMode) ShapeMode {

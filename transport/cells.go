@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"math/bits"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -74,7 +73,7 @@ func (s *shaper) tick() {
 		return
 	}
 	s.renewBudget(now)
-	s.awaitGrant(now)
+	s.awaitAnswer(now)
 	if s.inCells() && s.w.Flush() == nil {
 		s.sendCell()
 	}
@@ -92,15 +91,7 @@ func (s *shaper) tick() {
 func (s *shaper) start(now time.Time) bool {
 	c := &s.cells
 	if s.mode == ShapeOff { // the other end asks for a tunnel
-		s.grant()
-		s.change(ShapeTunnel, ShapeAgreed)
-		c.dayBegan = now
-		s.flushPadded()
-		if len(s.tunnel.toSay) > 0 && s.w.Reserve(s.shape.Bucket) == nil {
-			s.w.Buf = s.fill(s.w.Buf, s.shape.Bucket)
-			s.w.Flush()
-		}
-		c.timer.Reset(startsAfter)
+		s.grant(now)
 		return false
 	}
 	s.flushPadded()
@@ -188,7 +179,10 @@ func (s *shaper) fakeBurst() int {
 
 // burstSize returns the size that a burst of n bytes is filled up to.
 func burstSize(n int) int {
-	size := max(smallestBurst, 1<<bits.Len(uint(n-1)))
+	size := smallestBurst
+	for size < n {
+		size *= 2
+	}
 	if gap := size - n; 0 < gap && gap < minFiller {
 		size *= 2
 	}

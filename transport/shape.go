@@ -303,4 +303,4 @@ func formatDuration(d time.Duration) string {
 }
 
 // meanFake is the mean size of a false burst, in bytes.
-const meanFake = 56 << 10
+const meanFake = 64 << 10

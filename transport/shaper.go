@@ -192,14 +192,13 @@ func (s *shaper) sealReal(dst []byte, size int, decoy bool, parts [][]byte) []by
 	return s.seal(dst, size, decoy, parts)
 }
 
-// fill appends decoys of n bytes, which is zero or at least minFiller. The first has what a
-// tunnel has to say.
+// fill appends decoys of n bytes, which is zero or at least minFiller.
 func (s *shaper) fill(dst []byte, n int) []byte {
 	if n == 0 {
 		return dst
 	}
 	s.filler.Add(uint64(n))
-	return s.ciphers.fill(dst, n, s.tunnel.say())
+	return s.ciphers.fill(dst, n, nil)
 }
 
 // fill appends decoys of n bytes, which is at least minFiller and what the first one's
