@@ -18,6 +18,7 @@ type deadlines struct {
 	limit   time.Time     // of the connection's user
 	closed  bool          // the connection is
 	changed chan struct{} // if not nil, closed by the next change of limit or closed
+	calls   calls
 }
 
 // set changes one of the deadlines, and has apply set the earlier one.
@@ -29,7 +30,15 @@ func (d *deadlines) set(which *time.Time, t time.Time, apply func(time.Time) err
 		d.limited.Store(true)
 		d.notify()
 	}
-	return apply(earlier(d.own, d.limit))
+	return apply(d.until())
+}
+
+// until returns the deadline that counts. d.mu is held.
+func (d *deadlines) until() time.Time {
+	if d.calls.exempt() {
+		return d.own
+	}
+	return earlier(d.own, d.limit)
 }
 
 // close ends the waits for memory.
@@ -55,7 +64,7 @@ func (d *deadlines) passed() bool {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return !d.limit.IsZero() && !time.Now().Before(d.limit)
+	return !d.limit.IsZero() && !d.calls.exempt() && !time.Now().Before(d.limit)
 }
 
 // await returns the user's deadline, whether the connection is closed, and a channel that

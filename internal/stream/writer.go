@@ -91,6 +91,9 @@ func (w *Writer) Err() error {
 	return w.err
 }
 
+// Failed returns the error of all further calls.
+func (w *Writer) Failed() error { return w.err }
+
 // Pending reports whether a deadline has left something to be sent.
 func (w *Writer) Pending() bool { return len(w.rest) > 0 }
 
