@@ -41,6 +41,8 @@ func (c *Conn) startShape(h *Handshake) {
 	s := &shaper{sending: &c.out, shape: shape.withDefaults()}
 	c.out.shaper = s
 	s.filler.Store(uint64(h.filler))
+	s.mu.Lock() // a tick follows
+	defer s.mu.Unlock()
 	s.tunnel.begin(c.sessionID, initiator)
 	s.setMode(shape.Mode)
 	if shape.Mode == ShapeTunnel && !initiator {
