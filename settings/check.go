@@ -91,6 +91,9 @@ func (s *Settings) check() (err error) {
 	if err := s.checkInbound(); err != nil {
 		return err
 	}
+	if err := s.checkShapes(); err != nil {
+		return err
+	}
 	return s.checkStatus()
 }
 

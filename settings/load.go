@@ -197,8 +197,8 @@ func (t *setting) split(texts []string) (all []string) {
 		return texts
 	}
 	for _, text := range texts {
-		if t.orOne {
-			all = append(all, splitUpstreams(text)...)
+		if t.splitList != nil {
+			all = append(all, t.splitList(text)...)
 			continue
 		}
 		for each := range strings.SplitSeq(text, ",") {

@@ -12,6 +12,7 @@ import (
 
 	"bip324proxy/proxy"
 	"bip324proxy/status"
+	"bip324proxy/transport"
 )
 
 // Settings has all settings. To add one, add a field, a row to the table, and a check.
@@ -28,6 +29,7 @@ type Settings struct {
 	cjdnsReachable  bool
 	KnownPeers      string
 	allow, deny     []string
+	shape           []string
 	Passthrough     string
 	peer            []string
 	Transparent     []string
@@ -53,8 +55,9 @@ type Settings struct {
 	Policy        proxy.Policy // without the known peers
 	PeerListeners []PeerListener
 	Inbound       []InboundListener
-	Token         string   // of the status page, or empty
-	Hosts         []string // of the status page
+	Shapes        map[string]transport.Shape // of listeners, by their addresses as the settings have them
+	Token         string                     // of the status page, or empty
+	Hosts         []string                   // of the status page
 
 	origins map[string]origin // of those that are not the default
 }

@@ -23,7 +23,9 @@ type setting struct {
 	reload bool                // SIGHUP changes it while the proxy runs
 	guard  string              // of one that protects unless it has its default: the setting to write to drop that protection
 	secret bool                // never shown
-	orOne  bool                // a list of URLs that may be one string in a file
+	orOne  bool                // a list that may be one string in a file
+
+	splitList func(text string) []string // at the commas between its values; nil: each comma is one
 }
 
 // The groups of settings, in the order of the help and the manual page.
@@ -57,7 +59,7 @@ var table = []*setting{
 	{name: "clients", group: groupClients, field: func(s *Settings) any { return &s.Clients }, reload: true, guard: "clients",
 		usage: "`CIDR` of remote clients that need no password; repeatable",
 		more:  "Write public:CIDR if it is not a private network."},
-	{name: "upstream", group: groupPeers, field: func(s *Settings) any { return &s.upstream }, reload: true, guard: "upstream", orOne: true,
+	{name: "upstream", group: groupPeers, field: func(s *Settings) any { return &s.upstream }, reload: true, guard: "upstream", orOne: true, splitList: splitUpstreams,
 		usage: "`[PATTERN=]URL` of a SOCKS5 proxy for all connections, or for PATTERN; for Tor socks5://127.0.0.1:9050; repeatable",
 		more:  "Write socks5://[USER:PASSWORD@]HOST:PORT or socks5+unix:///PATH. Names are looked up by that proxy. PATTERN is a RULE as in --deny; *.onion=socks5://127.0.0.1:9050 is for Tor addresses only. The first that matches counts; without a match the connection is direct."},
 	{name: "bind", group: groupPeers, field: func(s *Settings) any { return &s.bind }, reload: true, guard: "bind",
@@ -82,6 +84,9 @@ var table = []*setting{
 	{name: "deny", group: groupPeers, field: func(s *Settings) any { return &s.deny }, reload: true, guard: "deny",
 		usage: "`RULE` for destinations to deny, such as private, 10.0.0.0/8, *.onion or *:25; repeatable",
 		more:  "A rule is HOST or HOST:PORT. HOST is an address, a network, NAME, *.NAME, private or *."},
+	{name: "shape", group: groupPeers, field: func(s *Settings) any { return &s.shape }, reload: true, guard: "shape", orOne: true, splitList: splitShapes,
+		usage: "`[LISTENER=]SHAPE` of the traffic to v2 peers: off, core, pad, cover or tunnel; repeatable",
+		more:  "pad hides the sizes of messages, cover and tunnel their times, too; this costs bytes, and cover and tunnel delay messages. core hides nothing: VERSION leaves when Bitcoin Core's would. SHAPE may go on with ,key=value, as in cover,cell=2048,every=4s. LISTENER is an address of --listen, --peer, --transparent or --inbound, as it is written there; without it, SHAPE is for all of these but --inbound."},
 	{name: "passthrough", group: groupV1, field: func(s *Settings) any { return &s.Passthrough }, preset: "allow", reload: true, guard: "passthrough",
 		values: []string{"allow", "deny"},
 		usage:  "`POLICY` for clients that do not speak v1: allow or deny",
@@ -212,6 +217,9 @@ func (t *setting) set(s *Settings, given []string) (err error) {
 // orList returns "a, b or c".
 func orList(values []string) string {
 	last := len(values) - 1
+	if last == 0 {
+		return values[0]
+	}
 	return strings.Join(values[:last], ", ") + " or " + values[last]
 }
 

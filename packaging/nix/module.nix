@@ -26,6 +26,7 @@ let
     "log-addresses"
     "log-level"
     "passthrough"
+    "shape"
     "upstream"
     "v1-fallback"
   ];
