@@ -56,7 +56,7 @@ func assignInbound(s *settings.Settings, activated []listen.ActivatedListener, a
 					return err
 				}
 			}
-			all[i].inbound = &in.Inbound
+			all[i].spec, all[i].inbound = in.Listen, &in.Inbound
 			taken[socket.Name] = true
 		}
 		if all[i].inbound == nil && socket.Name == inboundSocketName {

@@ -20,6 +20,7 @@ import (
 // listener is an open listener.
 type listener struct {
 	net.Listener
+	spec        string         // its address as the setting has it; empty for clients' sockets from systemd
 	peer        string         // its clients are connected to that peer; empty for SOCKS
 	transparent string         // the ways that its clients are redirected there; empty: none
 	inbound     *proxy.Inbound // nil: a listener for clients
@@ -91,7 +92,7 @@ func openListeners(s *settings.Settings, o *opening) (all []listener, missing []
 		l, err := o.open(s, name, spec, wait)
 		if err == nil {
 			address, _ := listen.Parse(spec) // which Open has parsed
-			all = append(all, listener{Listener: l, peer: peer, openToAll: address.OpenToAll()})
+			all = append(all, listener{Listener: l, spec: spec, peer: peer, openToAll: address.OpenToAll()})
 		}
 		return err
 	}
@@ -125,7 +126,7 @@ func openListeners(s *settings.Settings, o *opening) (all []listener, missing []
 		if err != nil {
 			return all, nil, err
 		}
-		all = append(all, listener{Listener: l})
+		all = append(all, listener{Listener: l, spec: spec})
 		if err := all[len(all)-1].makeTransparent(s); err != nil {
 			return all, nil, err
 		}
@@ -138,7 +139,7 @@ func openListeners(s *settings.Settings, o *opening) (all []listener, missing []
 		if err != nil {
 			return all, nil, err
 		}
-		all = append(all, listener{Listener: l, inbound: &in.Inbound})
+		all = append(all, listener{Listener: l, spec: in.Listen, inbound: &in.Inbound})
 	}
 	if err := checkNodes(s, all); err != nil {
 		return all, nil, err

@@ -70,6 +70,9 @@ func (s *service) reload(next *settings.Settings, err error) {
 		go s.server.ProbeUpstream(context.Background()) // for 5 s at most
 	}
 	s.log.Info("configuration reloaded", "changed", cmp.Or(strings.Join(changed, ", "), "nothing"))
+	if slices.Contains(changed, "shape") {
+		s.logShapes()
+	}
 	if len(restart) > 0 {
 		s.log.Warn("these changes take effect after a restart", "settings", strings.Join(restart, ", "))
 	}
@@ -103,6 +106,9 @@ func (s *service) warnOfLess(before *settings.Settings) {
 	}
 	if before.Policy.Bind.IsSet() && !now.Policy.Bind.IsSet() {
 		s.log.Warn("bind removed: new sessions connect from any address of this machine")
+	}
+	if unshaped := s.unshaped(before); unshaped != nil {
+		s.log.Warn("traffic shaping removed: new sessions show the sizes and times of messages", "listeners", strings.Join(unshaped, ", "))
 	}
 	if !now.Policy.Clients.Within(before.Policy.Clients) {
 		s.log.Warn("more clients than before need no password")

@@ -124,6 +124,7 @@ func (s *service) with(set *settings.Settings, run func() error) (err error) {
 	if s.listeners, missing, err = openListeners(set, opening); err != nil {
 		return err
 	}
+	s.server.SetPolicy(s.policy()) // now with the shapes of listeners
 	s.socks.Store(socksAddresses(s.listeners))
 	for _, err := range missing {
 		s.log.Info("default address skipped: this machine does not have it", "err", errors.Unwrap(err))
@@ -176,6 +177,7 @@ func (s *service) serve() (failed chan error, stop func()) {
 	s.warnOfSettings()
 	s.warnOfBind()
 	s.adviseInbound()
+	s.logShapes()
 	if s.settings().HasUpstreamCredentials() && s.settings().Policy.Socks.Auth == nil {
 		s.log.Info("the upstream proxy gets the credentials in its URL; those of clients are not passed on")
 	}
@@ -211,10 +213,12 @@ func (s *service) run(loaded <-chan loading) error {
 	}
 }
 
-// policy returns the policy of the settings, with the known peers.
+// policy returns the policy of the settings, with the known peers and the shapes of the listeners
+// that are open.
 func (s *service) policy() proxy.Policy {
 	p := s.settings().Policy
 	p.Dialer.Peers = s.peers
+	p.Shapes = s.shapes()
 	return p
 }
 

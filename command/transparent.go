@@ -23,19 +23,21 @@ func (l *listener) makeTransparent(s *settings.Settings) (err error) {
 // listeners for redirected clients.
 func assignTransparent(s *settings.Settings, activated []listen.ActivatedListener, all []listener) error {
 	taken := make(map[string]bool)
-	wanted := make(map[string]bool)
+	wanted := make(map[string]string) // the setting by name
 	for _, spec := range s.Transparent {
 		if name, ok := settings.Activated(spec); ok {
-			wanted[name] = true
+			wanted[name] = spec
 		}
 	}
 	for i, socket := range activated {
+		spec := wanted[socket.Name]
 		switch {
-		case wanted[socket.Name] && socket.Addr().Network() != "tcp":
+		case spec != "" && socket.Addr().Network() != "tcp":
 			return s.Invalid("transparent", fmt.Errorf("no connection is redirected to the unix socket %v that systemd passes; in the .socket unit, write ListenStream=IP:PORT", socket.Addr()))
-		case wanted[socket.Name] && all[i].inbound != nil:
+		case spec != "" && all[i].inbound != nil:
 			return s.Invalid("transparent", fmt.Errorf("the socket %v from systemd is also for --inbound; give it another FileDescriptorName", socket.Addr()))
-		case wanted[socket.Name]:
+		case spec != "":
+			all[i].spec = spec
 			if err := all[i].makeTransparent(s); err != nil {
 				return err
 			}

@@ -1,0 +1,85 @@
+package command
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"bip324proxy/settings"
+	"bip324proxy/transport"
+)
+
+// shapes returns the shapes of the open listeners that have their own, by their addresses.
+func (s *service) shapes() map[string]transport.Shape {
+	all := make(map[string]transport.Shape)
+	for _, l := range s.listeners {
+		if shape, ok := s.settings().Shapes[l.spec]; ok {
+			all[l.Addr().String()] = shape
+		}
+	}
+	return all
+}
+
+// logShapes logs the shapes in force and what they cost.
+func (s *service) logShapes() {
+	now := s.settings()
+	if clients := now.Policy.Shape; clients.Mode != transport.ShapeOff {
+		s.log.Info("traffic shaping", append([]any{"shape", clients.String()}, costOf(clients, false)...)...)
+	}
+	for _, spec := range slices.Sorted(maps.Keys(now.Shapes)) {
+		i := slices.IndexFunc(s.listeners, func(l listener) bool { return l.spec == spec })
+		if i < 0 {
+			if !s.onlyGiven {
+				s.log.Warn("a shape has no effect: no open listener has this address", "shape", now.Shapes[spec].String(), "listener", spec)
+			}
+			continue
+		}
+		shape := now.Shapes[spec]
+		args := append([]any{"shape", shape.String(), "listener", spec}, costOf(shape, s.listeners[i].inbound != nil)...)
+		s.log.Info("traffic shaping", args...)
+	}
+}
+
+// shapeOf returns the shape of sessions of l.
+func (l listener) shapeOf(s *settings.Settings) transport.Shape {
+	shape, ok := s.Shapes[l.spec]
+	if !ok && l.inbound == nil {
+		shape = s.Policy.Shape
+	}
+	return shape
+}
+
+// unshaped returns the addresses of the listeners whose sessions had a shape that hides something,
+// and now have none.
+func (s *service) unshaped(before *settings.Settings) (addresses []string) {
+	hides := func(shape transport.Shape) bool {
+		return shape.Mode != transport.ShapeOff && shape.Mode != transport.ShapeCore
+	}
+	for _, l := range s.listeners {
+		if hides(l.shapeOf(before)) && !hides(l.shapeOf(s.settings())) {
+			addresses = append(addresses, l.Addr().String())
+		}
+	}
+	return addresses
+}
+
+// costOf returns the attribute with what a shape costs, if it costs anything.
+func costOf(shape transport.Shape, inbound bool) []any {
+	const mb = 1_000_000
+	cost := "depends on the traffic: each write is filled up to a power of two"
+	switch perDay := float64(shape.FillerPerDay()) / mb; {
+	case shape.Mode == transport.ShapeOff, shape.Mode == transport.ShapeCore:
+		return nil
+	case perDay >= 10:
+		cost = fmt.Sprintf("up to %.0f MB a day for each connection", perDay)
+	case perDay > 0:
+		cost = fmt.Sprintf("up to %.1f MB a day for each connection", perDay)
+	}
+	if shape.Mode == transport.ShapeTunnel {
+		cost += ", each way"
+		if inbound {
+			cost += ", for peers that ask for it"
+		}
+	}
+	return []any{"cost", cost}
+}
