@@ -140,6 +140,7 @@ func (s *session) settleInbound(ctx context.Context) (relay func() error, err er
 		v2.Wipe()
 		return nil, err
 	}
+	s.setShaping(v2.Shaping)
 	s.count(func(t *tally) { t.observeHandshake(time.Since(began)) })
 	conn := v1v2.NewConn(v2, s.magic)
 	conn.Sent, conn.Received = &s.up, &s.down

@@ -159,17 +159,22 @@ func (s *session) watch(up, down uint64) {
 func progress(c *v1v2.Counts) uint64 { return c.Messages.Load() + c.Dropped() }
 
 // endOther ends the session after one direction has ended with err: at once if the
-// client is gone, or the peer too slow while others wait for memory; otherwise closeWrite
-// passes on the end of the stream, and the other direction has LingerTimeout to finish.
+// client is gone and nothing of it waits, or the peer too slow while others wait for memory;
+// otherwise closeWrite passes on the end of the stream, and the other direction has
+// LingerTimeout to finish.
 func (s *session) endOther(err error, closeWrite func() error) {
-	var end *v1v2.EndError
-	clientLeft := errors.As(err, &end) && end.Side == v1v2.ClientSide && end.Err != io.EOF && !s.wasInterrupted()
-	if clientLeft || errors.Is(err, transport.ErrReclaimed) {
+	if s.clientLeft(err) && !s.holdsBack() || errors.Is(err, transport.ErrReclaimed) {
 		s.close()
 		return
 	}
 	closeWrite()
 	time.AfterFunc(s.server.lingerTimeout(), s.close)
+}
+
+// clientLeft reports whether a direction has ended with err because the client is gone.
+func (s *session) clientLeft(err error) bool {
+	var end *v1v2.EndError
+	return errors.As(err, &end) && end.Side == v1v2.ClientSide && end.Err != io.EOF && !s.wasInterrupted()
 }
 
 // linger gives the client up to d to take what it was sent and to close its side, see

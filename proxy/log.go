@@ -32,6 +32,7 @@ func (s *session) logOpen(transport string, more ...any) {
 		logEarly()
 	}
 	s.early = nil
+	s.logShapes()
 }
 
 // limitLines decides whether a peer's session has lines in the log.
@@ -79,6 +80,9 @@ func (s *session) logOutcome(o Outcome, err error) {
 			"bytes_to_peer", t.BytesToPeer,
 			"bytes_to_client", t.BytesToClient,
 			"dropped", t.Dropped)
+		if shaping := s.shapingNow(); shaping.Shape != "" {
+			args = append(args, "shape", shaping.Shape, "filler", shaping.FillerToPeer)
+		}
 		s.server.log().Log(context.Background(), s.lineLevel(slog.LevelInfo), "session closed", append(args, s.droppedFor()...)...)
 	} else if err != nil { // else a question was answered
 		s.server.log().Log(context.Background(), s.logLevel(o, err), "session refused", append(args, s.droppedFor()...)...)

@@ -39,9 +39,11 @@ type session struct {
 	up, down v1v2.Counts  // to the peer, to the client
 	early    []func()     // log what was dropped before the session opened, the first of each kind
 
-	mu      sync.Mutex               // guards shown and shaping
+	mu      sync.Mutex               // guards what follows
 	shown   SessionInfo              // see show
 	shaping func() transport.Shaping // of the v2 connection; nil without one
+	changes []transport.ShapeChange  // that are logged once the session is open
+	told    bool                     // it is
 }
 
 func newSession(server *Server, conn net.Conn, about listener, public bool, number uint64) *session {
@@ -242,6 +244,7 @@ func (s *session) transportConfig() transport.Config {
 		ReadTimeout:  s.server.idleTimeout(),
 		WriteTimeout: s.server.idleTimeout(),
 		Semaphore:    s.budget.turns,
+		Shape:        s.shape(),
 	}
 }
 
@@ -279,6 +282,7 @@ func (s *session) whyClientLeft(err error, took time.Duration) error {
 
 // speakV2 opens the session between a v1 client and a v2 peer.
 func (s *session) speakV2(peer *transport.Conn) (relay func() error) {
+	s.setShaping(peer.Shaping)
 	s.openV2(peer)
 	conn := v1v2.NewConn(peer, s.magic)
 	conn.Sent, conn.Received = &s.up, &s.down
@@ -291,7 +295,11 @@ func (s *session) openV2(peer *transport.Conn) {
 	id := peer.SessionID()
 	hexID := hex.EncodeToString(id[:])
 	s.show(func(info *SessionInfo) { info.SessionID = hexID })
-	s.logOpen("v2", "session_id", hexID)
+	args := []any{"session_id", hexID}
+	if shape := s.shapingNow().Shape; shape != "" {
+		args = append(args, "shape", shape)
+	}
+	s.logOpen("v2", args...)
 }
 
 // bridge translates until either side ends; peer is on v2. It passes on the end of one
@@ -304,6 +312,9 @@ func (s *session) bridge(v2 *transport.Conn, peer *v1v2.Conn) error {
 		_, err := peer.WriteTo(out)
 		v2.Release() // not when the session has lingered
 		err = ended(v1v2.PeerSide, err)
+		if s.clientLeft(err) && s.holdsBack() {
+			s.awaitSent(v2)
+		}
 		ends <- err
 		s.endOther(err, s.client.CloseWrite)
 	}()
