@@ -3,6 +3,7 @@ package transport
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -204,14 +205,12 @@ var shapeKeys = []struct {
 // "tunnel,fakes=off". The keys are the fields of Shape in lower case; budget is in MiB.
 func ParseShape(text string) (Shape, error) {
 	mode, rest, more := strings.Cut(text, ",")
+	if !slices.Contains(ShapeModes, mode) {
+		return Shape{}, &ShapeError{Word: mode, Valid: ShapeModes}
+	}
 	s := Shape{Mode: ShapeMode(mode)}
 	if mode == "off" {
 		s.Mode = ShapeOff
-	} else if mode == "" {
-		return s, fmt.Errorf("%q is invalid; must be one of %s, and may go on with ,key=value", text, strings.Join(ShapeModes, ", "))
-	}
-	if err := s.check(); err != nil {
-		return Shape{}, err
 	}
 	seen := make(map[string]bool)
 	for more {
@@ -247,10 +246,25 @@ func (s *Shape) set(name, value string) error {
 		}
 		valid = append(valid, k.name)
 	}
-	if len(valid) == 0 {
-		return fmt.Errorf("%s=%s is invalid; %s has no keys", name, value, s.Mode)
+	return &ShapeError{Word: name, Valid: valid, Mode: s.Mode.String()}
+}
+
+// ShapeError is an unknown mode, or a key that the mode does not have.
+type ShapeError struct {
+	Word  string   // the unknown one
+	Valid []string // the known ones
+	Mode  string   // whose key it is; empty if it is a mode
+}
+
+func (e *ShapeError) Error() string {
+	switch {
+	case e.Mode == "":
+		last := len(e.Valid) - 1
+		return fmt.Sprintf("%q is invalid; must be %s or %s", e.Word, strings.Join(e.Valid[:last], ", "), e.Valid[last])
+	case len(e.Valid) == 0:
+		return fmt.Sprintf("%q is invalid; %s has no keys", e.Word, e.Mode)
 	}
-	return fmt.Errorf("%s=%s is invalid; the keys of %s are %s", name, value, s.Mode, strings.Join(valid, ", "))
+	return fmt.Sprintf("%q is invalid; the keys of %s are %s", e.Word, e.Mode, strings.Join(e.Valid, ", "))
 }
 
 // String returns s as ParseShape has it, without what is the default.
