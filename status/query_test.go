@@ -27,6 +27,8 @@ func crowd() proxy.Snapshot {
 			info.Transport, info.SessionID, info.State = "", "", proxy.StateDialing
 		case 4:
 			info.Inbound, info.Source = true, "127.130.1.2:4000"
+		case 5:
+			info.Shape = "tunnel"
 		}
 		s.Sessions = append(s.Sessions, info)
 	}
@@ -60,6 +62,7 @@ func TestPlaintextFirst(t *testing.T) {
 		"?q=OLD":                         "1 / found 1, left out 0",
 		"?q=plaintext+127.0.0.1":         "1 / found 1, left out 0",
 		"?q=dialing":                     "4 / found 1, left out 0",
+		"?q=tunnel":                      "6 / found 1, left out 0",
 		"?q=inbound":                     "5 / found 1, left out 0",
 		"?q=127.130.1.2":                 "5 / found 1, left out 0",
 		"?inbound=true":                  "5 / found 1, left out 0",

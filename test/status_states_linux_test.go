@@ -149,6 +149,7 @@ var madeStates = map[string]func() *product.Snapshot{
 		return s
 	},
 	"inbound": madeInbound,
+	"shaped":  madeShaped,
 	"failing": func() *product.Snapshot {
 		s := madeSnapshot()
 		kinds := []string{"dial", "no_v2_answer", "resolve", "denied"}

@@ -166,12 +166,13 @@ export function shaping(report) {
 	const { live, shaped } = report, lines = list => list.filter(Boolean).join("\n");
 	$("shape-panel").hidden = !words.shaped(report);
 	if (!words.shaped(report)) return;
-	const counts = Object.entries(shaped.live).filter(([, n]) => n > 0), all = counts.reduce((sum, [, n]) => sum + n, 0);
+	const all = Object.values(shaped.live).reduce((sum, n) => sum + n, 0);
+	const modes = Object.entries(words.shapes).filter(([shape]) => shaped.live[shape] > 0).map(([shape, does]) => `${words.number(shaped.live[shape])} ${shape}: ${does}`);
 	const others = live.v2 + live.v1 + live.passthrough - all, overflows = report.shape_overflows + (report.inbound?.shape_overflows || 0);
 	const amounts = f => `${words.bytes(f.to_peer)} to peers, ${words.bytes(f.from_peer)} from peers`;
 	text($("shape-count"), words.count(all, "session", "sessions"));
 	pairs($("shape-facts"), [
-		["Live sessions", lines([...counts.map(([shape, n]) => `${words.number(n)} ${shape}: ${words.shapes[shape] || shape}`), others > 0 && words.number(others) + " not shaped"]) || "none"],
+		["Live sessions", lines([...modes, others > 0 && words.number(others) + " not shaped"]) || "none"],
 		["Filler in the last 24 hours", amounts(shaped.filler_last_day)],
 		["Filler since the start", amounts(words.filler(report))],
 		overflows && ["Backlogs too large for the shape", words.number(overflows) + ", which left at once: their times were not hidden"],

@@ -66,8 +66,8 @@ export const fallbacks = {
 // shapes says what each shape of traffic does.
 export const shapes = {
 	core: "VERSION leaves when Bitcoin Core's would; no size or time is hidden",
-	pad: "the sizes of what is sent to the peer are filled up; times are not hidden",
-	cover: "what is sent to the peer has one size, at random times",
+	pad: "the sizes of what is sent to the peer are filled up; its times, and what the peer sends, are not hidden",
+	cover: "what is sent to the peer has one size, at random times; what the peer sends is not hidden",
 	tunnel: "what both ends send has one size, at random times",
 };
 
