@@ -32,14 +32,16 @@ type MemoryUsage struct {
 func (m *Memory) Usage() MemoryUsage { return MemoryUsage((*stream.Memory)(m).Usage()) }
 
 // Config configures a handshake and its connection. Only Magic is required, and in a
-// fallback.Dialer not even that; with all else zero the connection looks like one of
-// Bitcoin Core.
+// fallback.Dialer not even that. With all else zero the sizes on the wire are those of
+// Bitcoin Core's connections. The times are not always: over a short round trip Core sends
+// VERSION up to 100 ms after its version packet, while First leaves with it; see ShapeCore.
 type Config struct {
 	// Magic is the network's message start, in wire order.
 	Magic [4]byte
 
 	// First has the contents of packets, each at most MaxContents bytes, that are sent
-	// together with our version packet: an initiator's VERSION message.
+	// together with our version packet, or with ShapeCore up to 100 ms later: an
+	// initiator's VERSION message.
 	First [][]byte
 
 	// Received has what was read from the connection before, at most MaxReceived

@@ -105,14 +105,20 @@ func exchange(ctx context.Context, h *Handshake, nc *stream.Socket, r *stream.Re
 		return err
 	}
 	err = write(h.Start())
+	first := h.holdFirst()
 	r.Expect()
 	if d := h.cfg.FirstByteTimeout; err == nil && d > 0 {
 		err = awaitFirstByte(nc, r, d)
 	}
 	for err == nil && h.Stage() < StageDone {
 		r.Expect() // up to 4 KiB of garbage
-		if _, err := r.Peek(1); err != nil {
-			return sent, err
+		_, ended := r.Peek(1)
+		if first.timedOut(ended, nc) {
+			err = write(first.release(nc))
+			continue
+		}
+		if ended != nil {
+			return sent, ended
 		}
 		in, _ := r.Peek(r.Buffered())
 		var n int
@@ -125,8 +131,14 @@ func exchange(ctx context.Context, h *Handshake, nc *stream.Socket, r *stream.Re
 		}
 		r.Discard(n)
 		if err == nil {
-			err = write(send)
+			err = write(first.split(send, nc))
 		}
+	}
+	if err == nil {
+		err = first.wait(ctx)
+	}
+	if err == nil {
+		err = write(first.release(nc))
 	}
 	return sent, err
 }
