@@ -47,9 +47,9 @@ func (f *heldFirst) split(flight []byte, nc *stream.Socket) []byte {
 	return flight[:n]
 }
 
-// timedOut reports whether err, of a read from nc, only says that the rest is due.
-func (f *heldFirst) timedOut(err error, nc *stream.Socket) bool {
-	return f.held != nil && errors.Is(err, os.ErrDeadlineExceeded) && !nc.Interrupted() && !time.Now().Before(f.due)
+// timedOut reports whether err, of a read, only says that the rest is due.
+func (f *heldFirst) timedOut(err error) bool {
+	return f.held != nil && errors.Is(err, os.ErrDeadlineExceeded) && !time.Now().Before(f.due)
 }
 
 // wait waits until the rest, if there is one, is due. The error is the context's cause.

@@ -113,7 +113,7 @@ func exchange(ctx context.Context, h *Handshake, nc *stream.Socket, r *stream.Re
 	for err == nil && h.Stage() < StageDone {
 		r.Expect() // up to 4 KiB of garbage
 		_, ended := r.Peek(1)
-		if first.timedOut(ended, nc) {
+		if first.timedOut(ended) {
 			err = write(first.release(nc))
 			continue
 		}
