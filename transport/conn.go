@@ -16,6 +16,7 @@ type Conn struct {
 	sessionID [32]byte
 	in        receiving
 	out       sending
+	unshaped  ShapeMode // without a shaper: ShapeOff or ShapeCore
 }
 
 // receiving is the direction from the peer.

@@ -134,6 +134,9 @@ func TestCoreShape(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				if got := c.Shaping(); got != (Shaping{Mode: ShapeCore}) {
+					t.Errorf("the shaping is %+v", got)
+				}
 				// No deadline is left.
 				go func() {
 					time.Sleep(time.Hour)
@@ -225,9 +228,12 @@ func TestCoreShapeResponder(t *testing.T) {
 	a, b := net.Pipe()
 	wb := watch(b, 0)
 	core := Config{Magic: mainnet, First: coreFirst, Garbage: []byte{}, Shape: Shape{Mode: ShapeCore}}
-	client, _ := connPair(t, a, wb, Config{Magic: mainnet}, core)
+	client, server := connPair(t, a, wb, Config{Magic: mainnet}, core)
 	go client.ReadPacket()
 	if want := KeySize + coreFlight + coreRest; len(wb.writes) != 1 || wb.writes[0] != want {
 		t.Errorf("the responder wrote %v bytes, want %v", wb.writes, want)
+	}
+	if got := server.Shaping(); got != (Shaping{}) {
+		t.Errorf("the responder's shaping is %+v", got)
 	}
 }

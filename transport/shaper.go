@@ -35,7 +35,11 @@ type shaper struct {
 // startShape begins to shape c, whose handshake h is done.
 func (c *Conn) startShape(h *Handshake) {
 	shape, initiator := h.cfg.Shape, h.initiator
-	if shape.Mode == ShapeOff || shape.Mode == ShapeCore {
+	switch {
+	case shape.Mode == ShapeCore && initiator:
+		c.unshaped = ShapeCore
+		return
+	case shape.Mode == ShapeOff || shape.Mode == ShapeCore:
 		return
 	}
 	s := &shaper{sending: &c.out, shape: shape.withDefaults()}
@@ -69,7 +73,7 @@ func (s *shaper) change(m ShapeMode, why ShapeReason) {
 // Shaping returns what the connection's shape has cost so far. It is safe to call from any
 // goroutine.
 func (c *Conn) Shaping() Shaping {
-	now := Shaping{ReceivedFiller: c.in.decoys.bytes.Load()}
+	now := Shaping{Mode: c.unshaped, ReceivedFiller: c.in.decoys.bytes.Load()}
 	if s := c.out.shaper; s != nil {
 		now.Mode = s.inForce.Load().(ShapeMode)
 		now.SentReal, now.SentFiller, now.Overflows = s.real.Load(), s.filler.Load(), s.overflows.Load()
