@@ -72,6 +72,32 @@ func v2Node() (addr string) {
 	return l.Addr().String()
 }
 
+// A shape hides sizes or times of what is sent; docs/shape.md says what it does not hide.
+func ExampleDialer_shape() {
+	shape, err := transport.ParseShape("pad,bucket=2048")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	dialer := fallback.Dialer{Config: transport.Config{Magic: regtest, Shape: shape}}
+	conn, err := dialer.DialContext(ctx, "tcp", v2Node())
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer conn.Close()
+	if _, err := conn.Write(version); err != nil { // 2,048 bytes on the wire
+		fmt.Println(err)
+		return
+	}
+	answer := make([]byte, v1v2.HeaderSize)
+	_, err = io.ReadFull(conn, answer)
+	fmt.Println(strings.TrimRight(string(answer[4:16]), "\x00"), err)
+	// Output: verack <nil>
+}
+
 // Everything goes through Tor, names and onion services, too: nothing is looked up or connected to
 // directly.
 func ExampleDialer_tor() {
