@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"time"
@@ -26,9 +27,7 @@ const (
 
 // features returns what a window that begins at start shows. Segments are all that is seen of the session.
 func features(segments []Segment, start time.Duration) []float32 {
-	from, _ := slices.BinarySearchFunc(segments, start, func(s Segment, at time.Duration) int { return int(s.At - at) })
-	to, _ := slices.BinarySearchFunc(segments, start+span, func(s Segment, at time.Duration) int { return int(s.At - at) })
-	segments = segments[from:to]
+	segments = between(segments, start, start+span)
 	row := make([]float32, 0, 150)
 	var bytes [2]float32
 	for i, up := range []bool{true, false} {
@@ -47,13 +46,21 @@ func features(segments []Segment, start time.Duration) []float32 {
 	return appendPatterns(row, segments)
 }
 
+// between returns the segments from one time to just before another.
+func between(segments []Segment, from, to time.Duration) []Segment {
+	byTime := func(s Segment, at time.Duration) int { return cmp.Compare(s.At, at) }
+	first, _ := slices.BinarySearchFunc(segments, from, byTime)
+	last, _ := slices.BinarySearchFunc(segments, to, byTime)
+	return segments[first:max(first, last)]
+}
+
 // appendDirection appends the features of one direction.
 func appendDirection(row []float32, segments []Segment, start time.Duration) []float32 {
 	var bins [18]float32
 	var halves [parts]float32
 	sizes := make([]int, len(segments))
 	var sum, squares float64
-	var run, longest, runs int
+	var run, longest, writes int
 	var peak time.Duration
 	top := 0
 	for i, s := range segments {
@@ -65,7 +72,7 @@ func appendDirection(row []float32, segments []Segment, start time.Duration) []f
 		squares += float64(s.Bytes) * float64(s.Bytes)
 		if i == 0 || s.At-segments[i-1].At > joinGap {
 			run = 0
-			runs++
+			writes++
 		}
 		run += s.Bytes
 		longest = max(longest, run)
@@ -81,7 +88,7 @@ func appendDirection(row []float32, segments []Segment, start time.Duration) []f
 		least, median = sizes[0], sizes[len(sizes)/2]
 	}
 	row = append(row, float32(len(sizes)), float32(sum), float32(mean), float32(math.Sqrt(max(0, squares/n-mean*mean))),
-		float32(least), float32(median), float32(runs), float32(longest), seconds(peak))
+		float32(least), float32(median), float32(writes), float32(longest), seconds(peak))
 	row = append(row, bins[:]...)
 	for i := range largest {
 		var size int

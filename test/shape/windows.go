@@ -16,6 +16,8 @@ const (
 	guard = 5 * time.Second
 	// turn is how far, at least, labels are turned round within a session to see what chance does.
 	turn = span + lead
+	// minLength is the shortest session that is attacked.
+	minLength = 4 * turn
 )
 
 // view is what of a session an eavesdropper sees.
@@ -56,11 +58,14 @@ type cell struct {
 	sessions     []*Session
 }
 
-// cellsOf returns the cells of r in the order of their first sessions.
-func cellsOf(r *Recording) []*cell {
-	var cells []*cell
+// cellsOf returns the cells of r in the order of their first sessions, and how many sessions are too short for them.
+func cellsOf(r *Recording) (cells []*cell, short int) {
 	for i := range r.Sessions {
 		s := &r.Sessions[i]
+		if s.Length < minLength {
+			short++
+			continue
+		}
 		at := slices.IndexFunc(cells, func(c *cell) bool { return c.mode == s.Mode && c.client == s.Client })
 		if at < 0 {
 			at = len(cells)
@@ -68,7 +73,7 @@ func cellsOf(r *Recording) []*cell {
 		}
 		cells[at].sessions = append(cells[at].sessions, s)
 	}
-	return cells
+	return cells, short
 }
 
 // windows returns windows around each event of a kind, and windows far from all events of it. If turned, the
@@ -77,7 +82,7 @@ func (c *cell) windows(kind string, turned bool, rng *rand.Rand) []window {
 	var all []window
 	for i, s := range c.sessions {
 		var by time.Duration
-		if turned && s.Length > 2*turn {
+		if turned {
 			by = turn + time.Duration(rng.Int64N(int64(s.Length-2*turn)))
 		}
 		var events []time.Duration

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"slices"
+	"time"
+)
+
+// Cost is what shaping costs a cell.
+type Cost struct {
+	Mode, Client, Shape string
+	Sessions            int
+	Up, Down            float64 // bytes a second, one session's
+	Factor              float64 // bytes in both directions, compared with the same client without shaping; 0 unknown
+	MBPerDay            float64 // upstream, at the recording's pace
+	Transaction         Delay   // until the node accepted an own transaction
+	Announce            Delay   // until the wallet heard of a block
+	CPU                 float64 // seconds for an hour of a session, at both ends
+	Overflows           uint64
+	Disconnected        int
+	MinPing             Delay // the node's least ping times
+}
+
+// Delay is what half and 19 of 20 of some times are not over, and how many there were and should have been.
+type Delay struct {
+	Median, Most time.Duration
+	Count, Of    int
+}
+
+func delayOf(times []time.Duration, of int) Delay {
+	d := Delay{Count: len(times), Of: of}
+	if len(times) == 0 {
+		return d
+	}
+	values := make([]float64, len(times))
+	for i, t := range times {
+		values[i] = float64(t)
+	}
+	d.Median, d.Most = time.Duration(quantile(values, 0.5)), time.Duration(quantile(values, 0.95))
+	return d
+}
+
+// costsOf returns the costs of c; off has the same client's sessions without shaping, or is nil.
+func costsOf(r *Recording, c, off *cell) Cost {
+	cost := Cost{Mode: c.mode, Client: c.client, Sessions: len(c.sessions)}
+	cost.Up, cost.Down = c.pace()
+	cost.MBPerDay = cost.Up * 86400 / 1e6
+	if off != nil {
+		if up, down := off.pace(); up+down > 0 {
+			cost.Factor = (cost.Up + cost.Down) / (up + down)
+		}
+	}
+	cost.Transaction, cost.Announce = c.delay("tx"), c.delay("announce")
+	if at := slices.IndexFunc(r.Cells, func(o Cell) bool { return o.Mode == c.mode && o.Client == c.client }); at >= 0 {
+		extra := r.Cells[at]
+		cost.Shape, cost.Overflows, cost.Disconnected = extra.Shape, extra.Overflows, extra.Disconnected
+		cost.MinPing = delayOf(extra.MinPings, len(extra.MinPings))
+		var hours float64
+		for _, s := range c.sessions {
+			hours += s.Length.Hours()
+		}
+		if hours > 0 {
+			cost.CPU = (extra.CPU + extra.CPUFar).Seconds() / hours
+		}
+	}
+	return cost
+}
+
+// pace returns the bytes that a session of c sends and receives in a second.
+func (c *cell) pace() (up, down float64) {
+	var length float64
+	for _, s := range c.sessions {
+		length += s.Length.Seconds()
+		for _, segment := range s.Segments {
+			if segment.Up {
+				up += float64(segment.Bytes)
+			} else {
+				down += float64(segment.Bytes)
+			}
+		}
+	}
+	if length == 0 {
+		return 0, 0
+	}
+	return up / length, down / length
+}
+
+// delay returns how long one kind of action took, those apart that did not end.
+func (c *cell) delay(kind string) Delay {
+	var times []time.Duration
+	of := 0
+	for _, s := range c.sessions {
+		for _, a := range s.Actions {
+			if a.Kind == kind {
+				of++
+				if a.Until > 0 {
+					times = append(times, a.Until-a.At)
+				}
+			}
+		}
+	}
+	return delayOf(times, of)
+}
