@@ -47,8 +47,8 @@ func attack(r *Recording, seeds []uint64) *Report {
 	}
 	each(len(report.Results), func(i int) { report.Results[i].find(seeds) })
 	report.compare()
+	report.Sizes = sizesLeft(cells, transactionSizes)
 	for _, c := range cells {
-		report.Sizes = append(report.Sizes, sizesLeft(c))
 		report.Costs = append(report.Costs, costsOf(r, c, unshaped[c.client]))
 	}
 	for _, task := range tasks {

@@ -1,6 +1,10 @@
 package main
 
-import "math"
+import (
+	"cmp"
+	"math"
+	"slices"
+)
 
 // SizeResult is what is left of the sizes of own transactions for an attacker who knows when each was sent.
 type SizeResult struct {
@@ -9,16 +13,63 @@ type SizeResult struct {
 	Bits         float64 // what the sizes of these transactions say: their entropy
 	Left         float64 // what the sizes of the writes that carried them say
 	Alone        float64 // the share of transactions that no other size of transaction looks like
+	// ListBits and ListLeft are Bits and Left of the list that wallets draw sizes from, if each of it is carried as the
+	// recorded transaction with the nearest size was, in any cell of the same mode.
+	ListBits, ListLeft float64
 }
 
 // carried is a transaction's size, and that of the write that carried it.
 type carried struct{ size, write int }
 
-// sizesLeft compares the sizes of the own transactions of a cell with the writes that carried them.
-func sizesLeft(c *cell) SizeResult {
-	result := leftOf(carriedBy(c))
-	result.Mode, result.Client = c.mode, c.client
-	return result
+// sizesLeft compares the sizes of the own transactions of each cell with the writes that carried them.
+func sizesLeft(cells []*cell, list []int) []SizeResult {
+	modes := map[string][]carried{}
+	var all []SizeResult
+	for _, c := range cells {
+		own := carriedBy(c)
+		modes[c.mode] = append(modes[c.mode], own...)
+		result := leftOf(own)
+		result.Mode, result.Client = c.mode, c.client
+		all = append(all, result)
+	}
+	for i := range all {
+		listed := leftOf(carryLike(modes[all[i].Mode], list))
+		all[i].ListBits, all[i].ListLeft = listed.Bits, listed.Left
+	}
+	return all
+}
+
+// carryLike returns the list of sizes with writes as those of known. If nearly all of known are carried by writes that are
+// larger by the same, all sizes are.
+func carryLike(known []carried, list []int) []carried {
+	if len(known) == 0 {
+		return nil
+	}
+	more := map[int]int{}
+	for _, tx := range known {
+		more[tx.write-tx.size]++
+	}
+	sorted := slices.Clone(known)
+	slices.SortStableFunc(sorted, func(a, b carried) int { return cmp.Compare(a.size, b.size) })
+	all := make([]carried, len(list))
+	for i, size := range list {
+		all[i] = carried{size, nearest(sorted, size).write}
+		for by, n := range more {
+			if 10*n >= 9*len(known) {
+				all[i].write = size + by
+			}
+		}
+	}
+	return all
+}
+
+// nearest returns the one of sorted, which is not empty, whose size is nearest.
+func nearest(sorted []carried, size int) carried {
+	at, _ := slices.BinarySearchFunc(sorted, size, func(tx carried, size int) int { return cmp.Compare(tx.size, size) })
+	if at == len(sorted) || at > 0 && size-sorted[at-1].size < sorted[at].size-size {
+		return sorted[at-1]
+	}
+	return sorted[at]
 }
 
 // carriedBy returns all own transactions of a cell. The largest write upstream between an announcement and the node's
