@@ -216,3 +216,11 @@ func mean(curves []curve, weights []int) *figures {
 	}
 	return &sum
 }
+
+// class returns 1 for windows with the event, else 0.
+func class(positive bool) int {
+	if positive {
+		return 1
+	}
+	return 0
+}

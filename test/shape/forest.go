@@ -2,12 +2,13 @@ package main
 
 import (
 	"math"
+	"math/bits"
 	"math/rand/v2"
 	"slices"
 )
 
 const (
-	maxBins = 48 // values of a feature that a forest tells apart
+	maxBins = 64 // values of a feature that a forest tells apart: a power of two, 64 at most
 	minLeaf = 2  // rows in a leaf
 )
 
@@ -97,7 +98,7 @@ type forest struct{ trees [][]node }
 // train returns a forest that has learned from the given rows of t. Both classes weigh the same, however many rows they have.
 func train(t *table, positive []bool, rows []int, trees int, rng *rand.Rand) *forest {
 	g := &grower{table: t, positive: positive, rng: rng, order: slices.Clone(t.varied),
-		tries: max(1, int(math.Sqrt(float64(len(t.varied))))), weights: make([]float32, t.rows)}
+		tries: max(1, int(math.Sqrt(float64(len(t.varied))))), weights: make([]weight, t.rows)}
 	f := &forest{trees: make([][]node, trees)}
 	for i := range f.trees {
 		f.trees[i] = g.tree(rows)
@@ -133,25 +134,43 @@ type grower struct {
 	rng      *rand.Rand
 	order    []int // the columns that can be split at, in random order
 	tries    int   // columns to choose a split from
-	weights  []float32
+	weights  []weight
 	nodes    []node
-	sums     [maxBins][2]float32 // weights of a column's bins, by class
-	counts   [maxBins]int32
+	bins     [maxBins]weight // of a column: all zero between uses
+}
+
+// weight is that of rows by class, and their number.
+type weight struct {
+	negative, positive float32
+	rows               int32
+}
+
+func (w *weight) add(other weight) {
+	w.negative += other.negative
+	w.positive += other.positive
+	w.rows += other.rows
 }
 
 // tree returns a tree that has learned from as many of rows as there are, drawn with replacement.
 func (g *grower) tree(rows []int) []node {
 	clear(g.weights)
-	var drawn [2]float32
+	var drawn weight
 	for range rows {
 		row := rows[g.rng.IntN(len(rows))]
-		g.weights[row]++
-		drawn[class(g.positive[row])]++
+		g.weights[row].rows = 1
+		if g.positive[row] {
+			g.weights[row].positive++
+			drawn.positive++
+		} else {
+			g.weights[row].negative++
+			drawn.negative++
+		}
 	}
 	used := make([]int32, 0, len(rows))
 	for _, row := range rows {
-		if g.weights[row] > 0 {
-			g.weights[row] /= drawn[class(g.positive[row])]
+		if w := &g.weights[row]; w.rows > 0 {
+			w.negative /= max(1, drawn.negative)
+			w.positive /= max(1, drawn.positive)
 			used = append(used, int32(row))
 		}
 	}
@@ -160,22 +179,15 @@ func (g *grower) tree(rows []int) []node {
 	return g.nodes
 }
 
-func class(positive bool) int {
-	if positive {
-		return 1
-	}
-	return 0
-}
-
 // grow adds the node for rows and all under it, and returns its index.
 func (g *grower) grow(rows []int32) int32 {
-	var total [2]float32
+	var total weight
 	for _, row := range rows {
-		total[class(g.positive[row])] += g.weights[row]
+		total.add(g.weights[row])
 	}
 	at := int32(len(g.nodes))
-	g.nodes = append(g.nodes, node{column: -1, share: share(total)})
-	if len(rows) < 2*minLeaf || total[0] == 0 || total[1] == 0 {
+	g.nodes = append(g.nodes, node{column: -1, share: total.positive / (total.negative + total.positive)})
+	if len(rows) < 2*minLeaf || total.negative == 0 || total.positive == 0 {
 		return at
 	}
 	column, cut := g.split(rows, total)
@@ -195,67 +207,46 @@ func (g *grower) grow(rows []int32) int32 {
 	return at
 }
 
-func share(total [2]float32) float32 {
-	if total[0]+total[1] == 0 {
-		return 0.5
-	}
-	return total[1] / (total[0] + total[1])
-}
-
 // split returns the split of rows with the least Gini impurity among a few random columns that have two values here; or -1.
-func (g *grower) split(rows []int32, total [2]float32) (column int, cut uint8) {
+func (g *grower) split(rows []int32, total weight) (column int, cut uint8) {
 	column = -1
-	// best is the impurity to get below: that of rows.
-	best := impurity(total)
-	best -= best * 1e-6
+	// best is the impurity to get below: that of rows, but for what rounding does.
+	all := total.negative + total.positive
+	best := total.negative * total.positive / all * (1 - 1e-5)
 	tried := 0
 	for i := range g.order {
 		j := i + g.rng.IntN(len(g.order)-i)
 		g.order[i], g.order[j] = g.order[j], g.order[i]
 		c := g.order[i]
-		last := len(g.table.cuts[c]) // the last bin
-		clear(g.sums[:last+1])
-		clear(g.counts[:last+1])
-		bins := g.table.columns[c]
+		values := g.table.columns[c]
+		var used uint64 // bins with rows
 		for _, row := range rows {
-			b := bins[row]
-			g.sums[b][class(g.positive[row])] += g.weights[row]
-			g.counts[b]++
+			b := values[row]
+			g.bins[b&(maxBins-1)].add(g.weights[row])
+			used |= 1 << b
 		}
-		var left [2]float32
-		var n int32
-		for b := range last {
-			if g.counts[b] == 0 {
-				continue
-			}
-			left[0] += g.sums[b][0]
-			left[1] += g.sums[b][1]
-			n += g.counts[b]
-			if n == int32(len(rows)) {
-				break
-			}
-			if n < minLeaf || int32(len(rows))-n < minLeaf {
-				continue
-			}
-			if rest := [2]float32{total[0] - left[0], total[1] - left[1]}; impurity(left)+impurity(rest) < best {
-				best, column, cut = impurity(left)+impurity(rest), c, uint8(b)
-			}
-		}
-		if n > 0 && n < int32(len(rows)) || g.counts[last] > 0 && g.counts[last] < int32(len(rows)) {
+		if used&(used-1) != 0 {
 			tried++ // more than one value here
+		}
+		var left weight
+		for used != 0 {
+			b := bits.TrailingZeros64(used)
+			used &= used - 1
+			left.add(g.bins[b])
+			g.bins[b] = weight{}
+			if left.rows < minLeaf || total.rows-left.rows < minLeaf {
+				continue
+			}
+			negative, positive := max(0, total.negative-left.negative), max(0, total.positive-left.positive)
+			l, r := left.negative+left.positive, negative+positive
+			// The sum of both sides' impurities is over l·r here.
+			if sum := left.negative*left.positive*r + negative*positive*l; sum < best*l*r {
+				best, column, cut = sum/(l*r), c, uint8(b)
+			}
 		}
 		if tried == g.tries {
 			break
 		}
 	}
 	return column, cut
-}
-
-// impurity returns the Gini impurity of rows with these weights, times their weight.
-func impurity(sums [2]float32) float32 {
-	all := sums[0] + sums[1]
-	if all <= 0 {
-		return 0
-	}
-	return 2 * max(sums[0], 0) * max(sums[1], 0) / all
 }
