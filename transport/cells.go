@@ -1,23 +1,22 @@
 package transport
 
 import (
+	"net"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
+	"weak"
 
 	"bip324proxy/internal/random"
+	"bip324proxy/internal/stream"
 )
 
 const (
 	// maxBacklog is how much waits for cells, in bytes.
 	maxBacklog = 64 << 10
 
-	// minBurst is the size of the smallest burst of a tunnel, in bytes.
+	// smallestBurst is the size of the smallest burst of a tunnel, and largestFake that of the
+	// largest false one, in bytes.
 	smallestBurst, largestFake = 16 << 10, 1 << 20
-
-	// drainTimeout is how long the end of the stream waits for the backlog to leave in cells.
-	drainTimeout = 30 * time.Second
 
 	day = 24 * time.Hour
 )
@@ -29,82 +28,109 @@ const (
 // Packets straddle cells. Nothing of the rhythm depends on what is queued, unless the backlog
 // overflows.
 type cells struct {
+	socket  *stream.Socket // nil: the mode is pad
 	timer   *time.Timer
+	next    time.Time // when the next tick is due
 	started bool
-	early   bool      // enough was sent to start before startsAfter
-	next    time.Time // when the next cell is due
-	backlog []byte    // packets that wait for cells
-	direct  bool      // the backlog has overflowed: everything leaves at once
-	wrote   bool      // something was queued since the last cell
+	early   bool // enough was sent to start before startsAfter
+
+	backlog []byte // packets that wait for cells
+	direct  bool   // the backlog has overflowed: everything leaves at once
+	written int    // bytes that were queued since the last cell
 
 	dayBegan time.Time
 	spent    uint64 // the filler that was sent before that
 
-	drained  chan struct{} // closed when the backlog is empty; nil unless drain waits
-	hurried  chan struct{} // closed by hurry
-	hurrying sync.Once
-	stopped  atomic.Bool
+	ending
 }
 
-// startCells begins to wait for the first cell.
-func (s *shaper) startCells() {
-	c := &s.cells
-	c.hurried = make(chan struct{})
-	c.dayBegan = time.Now()
-	c.timer = time.AfterFunc(startsAfter, s.tick)
+// startCells begins to wait for the first cell, unless the other end has to ask for a tunnel.
+// The timer leaves c to the garbage collector.
+func (s *shaper) startCells(c *Conn) {
+	s.cells.socket = c.socket
+	s.cells.socket.LimitCalls()
+	s.cells.hurried = make(chan struct{})
+	s.cells.dayBegan = time.Now()
+	conn := weak.Make(c)
+	s.cells.timer = time.AfterFunc(startsAfter, func() {
+		if c := conn.Value(); c != nil {
+			c.out.shaper.tick()
+		}
+	})
 	if s.mode == ShapeOff {
-		c.timer.Stop() // until the other end asks for a tunnel
+		s.cells.timer.Stop()
 	}
 }
 
 // inCells reports whether what is queued leaves in cells.
-func (s *shaper) inCells() bool { return s.cells.started && s.mode != ShapePad }
+func (s *shaper) inCells() bool {
+	return s.cells.started && !s.cells.ended && s.mode != ShapePad
+}
 
-// tick sends a cell, and schedules the next one.
+// tick does what is due, and schedules the next tick.
 func (s *shaper) tick() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := &s.cells
-	if c.stopped.Load() {
-		return
-	}
 	now := time.Now()
-	if !c.started && !s.start(now) {
+	switch {
+	case c.ended || c.stopped.Load():
 		return
+	case s.mode == ShapeOff:
+		if s.heard.Load() {
+			s.grant(now)
+		}
+		return
+	case now.Before(c.next): // it was put off after the timer had fired
+		c.schedule(c.next)
+		return
+	case !c.started:
+		c.started, c.next = true, now
 	}
 	s.renewBudget(now)
 	s.awaitAnswer(now)
-	if s.inCells() && s.w.Flush() == nil {
-		s.sendCell()
+	s.sendDue()
+	if s.w.Failed() != nil {
+		c.backlog = nil
+		c.wakeDrains()
+		return
 	}
-	if len(c.backlog) == 0 && c.drained != nil {
-		close(c.drained)
-		c.drained = nil
+	if len(c.backlog) == 0 {
+		c.wakeDrains()
 	}
-	if c.next = c.next.Add(s.draw()); c.next.Before(now) {
-		c.next = now.Add(s.draw()) // it is not caught up with
-	}
-	c.timer.Reset(time.Until(c.next))
+	s.scheduleNext()
 }
 
-// start begins the cells, and reports whether one is due now.
-func (s *shaper) start(now time.Time) bool {
-	c := &s.cells
-	if s.mode == ShapeOff { // the other end asks for a tunnel
-		s.grant(now)
-		return false
+// schedule makes the next tick due at a time.
+func (c *cells) schedule(at time.Time) {
+	c.next = at
+	c.timer.Reset(time.Until(at))
+	if c.stopped.Load() { // perhaps just before
+		c.timer.Stop()
 	}
-	s.flushPadded()
-	c.started, c.next = true, now
-	return true
+}
+
+// scheduleNext schedules the next tick after one that has sent what was due.
+func (s *shaper) scheduleNext() {
+	c, now := &s.cells, time.Now()
+	at := c.next.Add(s.draw())
+	switch {
+	case s.mode == ShapePad && !s.w.Pending():
+		at = c.dayBegan.Add(day)
+	case at.Before(now): // a write was blocked: its cells are not caught up with
+		at = now.Add(s.draw())
+	}
+	c.schedule(at)
 }
 
 // startIfSent moves the first cell forward if enough was sent.
 func (s *shaper) startIfSent() {
-	if c := &s.cells; c.timer != nil && !c.started && !c.early && s.real.Load()+s.filler.Load() >= startsAt {
-		c.early = true
-		c.timer.Reset(s.draw())
+	c := &s.cells
+	if c.timer == nil || c.started || c.early || s.mode == ShapeOff || s.real.Load()+s.filler.Load() < startsAt {
+		return
 	}
+	c.early = true
+	c.schedule(time.Now().Add(s.draw()))
 }
 
 // draw returns the time between two cells, whatever is sent.
@@ -122,18 +148,26 @@ func (s *shaper) renewBudget(now time.Time) {
 	}
 }
 
-// sendCell sends what is due.
+// sendDue sends what is due at a tick, in one write.
+func (s *shaper) sendDue() {
+	switch {
+	case s.w.Pending() || len(s.w.Buf) > 0: // a deadline has left it, or it was queued before the cells began
+		s.flushPadded()
+	case !s.inCells():
+	case s.filler.Load()-s.cells.spent < uint64(s.shape.Budget):
+		s.sendCell()
+	case len(s.cells.backlog) == 0 || s.sendBacklog(s.bucket) == nil:
+		s.change(ShapePad, ShapeBudgetUsed)
+	}
+}
+
+// sendCell sends a cell, or a burst of a tunnel.
 func (s *shaper) sendCell() {
 	c := &s.cells
-	if s.filler.Load()-c.spent >= uint64(s.shape.Budget) {
-		s.change(ShapePad, ShapeBudgetUsed)
-		s.sendBacklog(s.bucket)
-		return
-	}
-	if !c.wrote {
+	if c.written <= s.shape.Cell { // which cells can carry
 		c.direct = false
 	}
-	c.wrote = false
+	c.written = 0
 	switch fake := s.fakeBurst(); {
 	case s.bursts() && len(c.backlog) > s.shape.Burst:
 		s.sendBacklog(burstSize)
@@ -189,35 +223,43 @@ func burstSize(n int) int {
 	return size
 }
 
-// sendBacklog sends the backlog in one write, filled up to size of it.
+// sendBacklog sends the backlog in one write, filled up to size of it. After an error it waits
+// on, or the connection has failed.
 func (s *shaper) sendBacklog(size func(n int) int) error {
+	c := &s.cells
+	if c.stopped.Load() {
+		return net.ErrClosed
+	}
 	if err := s.w.Ready(); err != nil {
 		return err
 	}
-	c := &s.cells
-	n := len(c.backlog)
 	backlog := c.backlog
 	c.backlog = nil
+	n := len(backlog)
 	return s.sendLarge(size(n), n, func(b []byte) []byte { return append(b, backlog...) })
 }
 
 // queueCells puts a packet of n bytes into the backlog.
 func (s *shaper) queueCells(n, size int, decoy bool, parts [][]byte) error {
+	c := &s.cells
+	if c.stopped.Load() {
+		return net.ErrClosed
+	}
 	if err := s.w.Err(); err != nil {
 		return err
 	}
-	c := &s.cells
-	c.wrote = true
 	if len(c.backlog)+n <= maxBacklog {
+		c.written += n
 		c.backlog = s.sealReal(slices.Grow(c.backlog, n), size, decoy, parts)
 		return nil
 	}
+	if err := s.w.Ready(); err != nil {
+		return err
+	}
+	c.written += n
 	if !c.direct {
 		c.direct = true
 		s.overflows.Add(1)
-	}
-	if err := s.w.Ready(); err != nil {
-		return err
 	}
 	backlog := c.backlog
 	c.backlog = nil
@@ -234,62 +276,24 @@ func (s *shaper) overflowSize(n int) int {
 	return s.bucket(n)
 }
 
-// flushCells sends the backlog if it does not wait for cells.
+// flushCells sends the backlog if it does not wait for cells. It reports a deadline only if it
+// has left something that does not.
 func (s *shaper) flushCells() error {
 	c := &s.cells
 	least := 0
 	if s.bursts() {
 		least = s.shape.Burst
 	}
-	if !c.direct || len(c.backlog) <= least {
-		if err := s.w.Err(); err != nil && !s.w.Pending() {
+	if !c.direct {
+		return s.w.Failed()
+	}
+	if len(c.backlog) > least {
+		if err := s.sendBacklog(s.overflowSize); err != nil {
 			return err
 		}
-		return nil
 	}
-	return s.sendBacklog(s.overflowSize)
+	return s.w.Flush()
 }
 
-// drain waits until the backlog has left, and ends the rhythm.
-func (s *shaper) drain() error {
-	c := &s.cells
-	if s.inCells() && len(c.backlog) > 0 && s.w.Err() == nil {
-		drained := make(chan struct{})
-		c.drained = drained
-		s.mu.Unlock()
-		timeout := time.NewTimer(drainTimeout)
-		select {
-		case <-drained:
-		case <-c.hurried:
-		case <-timeout.C:
-		}
-		timeout.Stop()
-		s.mu.Lock()
-		c.drained = nil
-	}
-	var err error
-	if len(c.backlog) > 0 {
-		err = s.sendBacklog(s.overflowSize)
-	} else {
-		err = s.flushPadded()
-	}
-	if err == nil {
-		s.stop()
-	}
-	return err
-}
-
-func (s *shaper) hurry() {
-	if c := &s.cells; c.hurried != nil {
-		c.hurrying.Do(func() { close(c.hurried) })
-	}
-}
-
-func (s *shaper) stop() {
-	c := &s.cells
-	c.stopped.Store(true)
-	if c.timer != nil {
-		c.timer.Stop()
-	}
-	s.hurry()
-}
+// waits reports whether something waits for cells.
+func (s *shaper) waits() bool { return len(s.cells.backlog) > 0 && s.w.Failed() == nil }

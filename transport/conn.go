@@ -208,8 +208,8 @@ func (c *Conn) WritePacket(contents []byte) error { return c.write(contents, fal
 func (c *Conn) WriteDecoy(contents []byte) error { return c.write(contents, true) }
 
 func (c *Conn) write(contents []byte, decoy bool) error {
-	c.out.mu.Lock()
-	defer c.out.mu.Unlock()
+	c.out.lock()
+	defer c.out.unlock()
 	if err := c.out.queue(decoy, contents); err != nil {
 		return err
 	}
@@ -223,16 +223,16 @@ func (c *Conn) write(contents []byte, decoy bool) error {
 // sent; otherwise it will be sent, and Flush reports a deadline that has passed
 // meanwhile. Most programs do not need this.
 func (c *Conn) Queue(parts ...[]byte) error {
-	c.out.mu.Lock()
-	defer c.out.mu.Unlock()
+	c.out.lock()
+	defer c.out.unlock()
 	return c.out.queue(false, parts...)
 }
 
 // Flush sends what was queued, in one write. After a *PendingError the next call that
 // writes sends the rest first. Most programs do not need this.
 func (c *Conn) Flush() error {
-	c.out.mu.Lock()
-	defer c.out.mu.Unlock()
+	c.out.lock()
+	defer c.out.unlock()
 	return c.out.flush()
 }
 
@@ -246,8 +246,8 @@ func (c *Conn) WriteInPlace(b []byte) error {
 	if len(contents) > MaxContents {
 		return &SizeError{Contents: len(contents)}
 	}
-	c.out.mu.Lock()
-	defer c.out.mu.Unlock()
+	c.out.lock()
+	defer c.out.unlock()
 	if c.out.shaped() {
 		return c.out.shaper.writeInPlace(b)
 	}

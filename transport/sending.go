@@ -1,6 +1,8 @@
 package transport
 
 import (
+	"errors"
+	"os"
 	"sync"
 
 	"bip324proxy/internal/stream"
@@ -12,6 +14,22 @@ type sending struct {
 	w       *stream.Writer
 	ciphers *direction
 	shaper  *shaper // nil: Config.Shape is zero
+}
+
+// lock begins a call of the user.
+func (s *sending) lock() {
+	if s.shaper != nil && s.shaper.cells.socket != nil {
+		s.shaper.cells.socket.BeginCall() // for which a tick must not wait longer than the user's deadline
+	}
+	s.mu.Lock()
+}
+
+// unlock ends what lock began.
+func (s *sending) unlock() {
+	s.mu.Unlock()
+	if s.shaper != nil && s.shaper.cells.socket != nil {
+		s.shaper.cells.socket.EndCall()
+	}
 }
 
 func (s *sending) queue(decoy bool, parts ...[]byte) error {
@@ -53,8 +71,8 @@ func (s *sending) flush() error {
 
 // drain sends all that was queued, before the direction is closed.
 func (s *sending) drain() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.lock()
+	defer s.unlock()
 	if s.shaped() {
 		return s.pending(s.shaper.drain())
 	}
@@ -90,7 +108,7 @@ func (s *sending) wipe() {
 
 // pending returns err, as a *PendingError if what was to be sent is kept.
 func (s *sending) pending(err error) error {
-	if err != nil && s.w.Pending() {
+	if err != nil && s.w.Pending() || errors.Is(err, os.ErrDeadlineExceeded) && s.shaped() && s.shaper.waits() {
 		return &PendingError{Err: err}
 	}
 	return err

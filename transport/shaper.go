@@ -53,7 +53,7 @@ func (c *Conn) startShape(h *Handshake) {
 		s.setMode(ShapeOff)
 	}
 	if shape.Mode != ShapePad {
-		s.startCells()
+		s.startCells(c)
 	}
 }
 

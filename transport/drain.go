@@ -1,0 +1,105 @@
+package transport
+
+import (
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// drainTimeout is how long the end of the stream waits for the backlog to leave in cells.
+const drainTimeout = 30 * time.Second
+
+// ending is the end of the cells, by drain or stop.
+type ending struct {
+	drained  chan struct{} // closed when the backlog is empty; nil unless a drain waits
+	hurried  chan struct{} // closed by hurry
+	hurrying sync.Once
+	ended    bool        // by drain
+	stopped  atomic.Bool // by stop
+}
+
+// drain sends all that was queued, and ends the rhythm.
+func (s *shaper) drain() error {
+	if err := s.awaitDrained(); err != nil {
+		return err
+	}
+	if len(s.cells.backlog) > 0 {
+		if err := s.sendBacklog(s.overflowSize); err != nil {
+			return err
+		}
+	}
+	if err := s.flushPadded(); err != nil { // also what a deadline has left
+		return err
+	}
+	s.cells.ended = true
+	return nil
+}
+
+// awaitDrained waits until the backlog has left in cells, but no longer than drainTimeout. It
+// releases the mutex meanwhile.
+func (s *shaper) awaitDrained() error {
+	c := &s.cells
+	until := time.Now().Add(drainTimeout)
+	for s.inCells() && !c.direct && len(c.backlog) > 0 && !c.isHurried() && time.Now().Before(until) {
+		limit, changed := c.socket.AwaitLimit()
+		if err := s.w.Err(); err != nil {
+			return err
+		}
+		if c.drained == nil {
+			c.drained = make(chan struct{})
+		}
+		drained := c.drained
+		if limit.IsZero() || until.Before(limit) {
+			limit = until
+		}
+		passed := time.NewTimer(time.Until(limit))
+		s.mu.Unlock()
+		select {
+		case <-drained:
+		case <-c.hurried:
+		case <-changed:
+		case <-passed.C:
+		}
+		passed.Stop()
+		s.mu.Lock()
+	}
+	if c.stopped.Load() {
+		return net.ErrClosed
+	}
+	return nil
+}
+
+// wakeDrains makes drains look at the backlog.
+func (e *ending) wakeDrains() {
+	if e.drained != nil {
+		close(e.drained)
+		e.drained = nil
+	}
+}
+
+func (e *ending) isHurried() bool {
+	select {
+	case <-e.hurried:
+		return true
+	default:
+		return false
+	}
+}
+
+// hurry makes drains send the backlog at once. It does not block.
+func (s *shaper) hurry() {
+	if c := &s.cells; c.hurried != nil {
+		c.hurrying.Do(func() { close(c.hurried) })
+	}
+}
+
+// stop ends the rhythm. It does not block: a tick may be in progress.
+func (s *shaper) stop() {
+	c := &s.cells
+	c.stopped.Store(true)
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	s.hurry()
+}
