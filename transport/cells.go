@@ -126,7 +126,7 @@ func (s *shaper) scheduleNext() {
 // startIfSent moves the first cell forward if enough was sent.
 func (s *shaper) startIfSent() {
 	c := &s.cells
-	if c.timer == nil || c.started || c.early || s.mode == ShapeOff || s.real.Load()+s.filler.Load() < startsAt {
+	if c.timer == nil || c.started || c.early || s.real.Load()+s.filler.Load() < startsAt {
 		return
 	}
 	c.early = true

@@ -26,6 +26,9 @@ func (s *sending) lock() {
 
 // unlock ends what lock began.
 func (s *sending) unlock() {
+	if s.shaped() {
+		s.shaper.startIfSent()
+	}
 	s.mu.Unlock()
 	if s.shaper != nil && s.shaper.cells.socket != nil {
 		s.shaper.cells.socket.EndCall()

@@ -154,7 +154,6 @@ func (s *shaper) flushPadded() error {
 	if n := len(s.w.Buf); n > 0 {
 		s.w.Buf = s.fill(s.w.Buf, s.bucket(n)-n)
 	}
-	s.startIfSent()
 	return s.w.Flush()
 }
 
