@@ -26,6 +26,7 @@ func TestReloadDropsNoProtection(t *testing.T) {
 		{"deny = [\"private\"]", "deny = []", "deny"},
 		{"passthrough = \"deny\"", "passthrough = \"allow\"", "passthrough"},
 		{"log-addresses = false", "log-addresses = true", "log-addresses"},
+		{"shape = [\"pad\"]", "shape = \"\"", "shape"},
 		{"bind = [OWN]", "bind = []", "bind"},
 	}
 	for _, c := range all {
