@@ -18,19 +18,19 @@ import (
 // rpcUser is the name and the password of the node's RPC.
 const rpcUser = "shape"
 
-// node is the one node of all sessions: Bitcoin Core where the environment has BITCOIND, else btcd.
-type node struct {
+// fullNode is the one node of all sessions: Bitcoin Core where the environment has BITCOIND, else btcd.
+type fullNode struct {
 	*program
-	core  bool
-	rpc   string // URL
-	addr  string // where peers connect
-	agent string
+	core bool
+	rpc  string // URL
+	addr string // where peers connect
+
 	miner string // address that blocks are mined to
 }
 
 // startNode runs a node that takes peers of v2, has filters, and makes no connections.
-func startNode(ctx context.Context, dir string, peers int) (*node, error) {
-	n := &node{core: os.Getenv("BITCOIND") != ""}
+func startNode(ctx context.Context, dir string, peers int) (*fullNode, error) {
+	n := &fullNode{core: os.Getenv("BITCOIND") != ""}
 	rpc, err := freeAddr()
 	if err != nil {
 		return nil, err
@@ -56,20 +56,10 @@ func startNode(ctx context.Context, dir string, peers int) (*node, error) {
 		n.stop()
 		return nil, err
 	}
-	var info struct {
-		Agent string `json:"subversion"`
-	}
-	if err := n.call(ctx, &info, "getnetworkinfo"); err != nil {
-		n.stop()
-		return nil, err
-	}
-	if n.agent = info.Agent; n.agent == "" {
-		n.agent = "btcd"
-	}
 	return n, nil
 }
 
-func (n *node) startCore(_ context.Context, dir, rpc string, peers int) (*program, error) {
+func (n *fullNode) startCore(_ context.Context, dir, rpc string, peers int) (*program, error) {
 	_, port, err := net.SplitHostPort(rpc)
 	if err != nil {
 		return nil, err
@@ -85,7 +75,7 @@ func (n *node) startCore(_ context.Context, dir, rpc string, peers int) (*progra
 		"-blockfilterindex=1", "-peerblockfilters=1", "-datacarriersize=100000")
 }
 
-func (n *node) startBtcd(ctx context.Context, dir, rpc string, peers int) (*program, error) {
+func (n *fullNode) startBtcd(ctx context.Context, dir, rpc string, peers int) (*program, error) {
 	path, err := build(ctx, dir, "btcd-program", "github.com/btcsuite/btcd")
 	if err != nil {
 		return nil, err
@@ -104,7 +94,7 @@ func (n *node) startBtcd(ctx context.Context, dir, rpc string, peers int) (*prog
 var rpcClient = &http.Client{Timeout: patience}
 
 // call makes a JSON-RPC call and decodes the answer into result.
-func (n *node) call(ctx context.Context, result any, method string, params ...any) error {
+func (n *fullNode) call(ctx context.Context, result any, method string, params ...any) error {
 	if params == nil {
 		params = []any{}
 	}
@@ -140,7 +130,7 @@ func (n *node) call(ctx context.Context, result any, method string, params ...an
 }
 
 // mine mines blocks of what is in the mempool and returns their hashes.
-func (n *node) mine(ctx context.Context, count int) (hashes []string, err error) {
+func (n *fullNode) mine(ctx context.Context, count int) (hashes []string, err error) {
 	if n.core {
 		return hashes, n.call(ctx, &hashes, "generatetoaddress", count, n.miner)
 	}
@@ -148,7 +138,7 @@ func (n *node) mine(ctx context.Context, count int) (hashes []string, err error)
 }
 
 // send gives the node a transaction.
-func (n *node) send(ctx context.Context, tx *wire.MsgTx) error {
+func (n *fullNode) send(ctx context.Context, tx *wire.MsgTx) error {
 	var raw bytes.Buffer
 	if err := tx.Serialize(&raw); err != nil {
 		return err
@@ -158,7 +148,7 @@ func (n *node) send(ctx context.Context, tx *wire.MsgTx) error {
 }
 
 // block returns a block.
-func (n *node) block(ctx context.Context, hash string) (*wire.MsgBlock, error) {
+func (n *fullNode) block(ctx context.Context, hash string) (*wire.MsgBlock, error) {
 	var text string
 	if err := n.call(ctx, &text, "getblock", hash, 0); err != nil {
 		return nil, err
@@ -168,7 +158,7 @@ func (n *node) block(ctx context.Context, hash string) (*wire.MsgBlock, error) {
 }
 
 // mempool returns the ids of the transactions that the node has accepted and not mined.
-func (n *node) mempool(ctx context.Context) (ids []string, err error) {
+func (n *fullNode) mempool(ctx context.Context) (ids []string, err error) {
 	return ids, n.call(ctx, &ids, "getrawmempool", false)
 }
 
@@ -176,7 +166,7 @@ func (n *node) mempool(ctx context.Context) (ids []string, err error) {
 type peerPing struct{ last, least time.Duration }
 
 // pings returns the pings of the node's peers by their user agents.
-func (n *node) pings(ctx context.Context) (map[string]peerPing, error) {
+func (n *fullNode) pings(ctx context.Context) (map[string]peerPing, error) {
 	var peers []struct {
 		SubVer   string  `json:"subver"`
 		PingTime float64 `json:"pingtime"`

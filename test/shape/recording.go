@@ -24,12 +24,13 @@ type Recording struct {
 // Cell holds the costs of all sessions of one mode and one kind of client that the sessions themselves do not show.
 type Cell struct {
 	Mode, Client string
-	Shape        string        // the value of --shape
-	CPU          time.Duration // what the cell's proxy used while the recording lasted
-	CPUFar       time.Duration // tunnel: what the proxy at the node used
-	Overflows    uint64        // how often a backlog left at once
-	Disconnected int           // sessions that ended before the recording did
-	MinPings     []time.Duration
+	Shape        string          // the value of --shape
+	CPU          time.Duration   // what the cell's proxy used while the recording lasted
+	CPUFar       time.Duration   // tunnel: what the proxy at the node used
+	Overflows    uint64          // how often a backlog left at once
+	Disconnected int             // sessions that ended before the recording did
+	MinPings     []time.Duration // of each session, as the node tells them at the end
+	Pings        []time.Duration // likewise the last ones
 }
 
 // Session is one connection of a wallet through the proxy to the node.

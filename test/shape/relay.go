@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 )
@@ -133,7 +135,7 @@ func (r *relay) seen(began time.Time, length time.Duration) (segments []Segment)
 			segments = append(segments, Segment{At: at, Up: s.up, Bytes: s.bytes})
 		}
 	}
-	sortSegments(segments) // the two directions may have appended in the other order
+	slices.SortStableFunc(segments, func(a, b Segment) int { return cmp.Compare(a.At, b.At) }) // both directions append
 	return segments
 }
 

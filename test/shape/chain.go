@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/btcsuite/btcd/chainhash/v2"
+	"github.com/btcsuite/btcd/wire/v2"
+)
+
+const (
+	firstBlocks  = 440  // btcd's regtest has segwit from block 432 on
+	coinsPerTx   = 1000 // made of one coinbase
+	pollInterval = 20 * time.Millisecond
+)
+
+// chain is what happens at the node: it mines, and notes when the node has accepted which transaction.
+type chain struct {
+	node *fullNode
+
+	seed     uint64
+	mu       sync.Mutex
+	coins    []coin
+	accepted map[chainhash.Hash]time.Time
+	blocks   []mined
+}
+
+// mined is a block, and when it was made.
+type mined struct {
+	hash chainhash.Hash
+	at   time.Time
+}
+
+// newChain mines blocks and makes coins of them.
+func newChain(ctx context.Context, n *fullNode, coins int, seed uint64) (*chain, error) {
+	c := &chain{node: n, seed: seed, accepted: map[chainhash.Hash]time.Time{}}
+	hashes, err := n.mine(ctx, firstBlocks)
+	if err != nil {
+		return nil, err
+	}
+	for i := 0; len(c.coins) < coins; i++ {
+		block, err := n.block(ctx, hashes[i])
+		if err != nil {
+			return nil, err
+		}
+		base := block.Transactions[0]
+		source := coin{value: base.TxOut[0].Value, number: minerNumber}
+		source.point = wire.OutPoint{Hash: base.TxHash()}
+		tx, made := source.split(coinsPerTx, uint64(1+len(c.coins)))
+		if err := n.send(ctx, tx); err != nil {
+			return nil, err
+		}
+		c.coins = append(c.coins, made...)
+		if _, err := n.mine(ctx, 1); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+var errNoCoins = errors.New("no coins are left")
+
+// next returns a transaction of a size that is drawn from the list.
+func (c *chain) next(random *rand.Rand) (*wire.MsgTx, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.coins) == 0 {
+		return nil, errNoCoins
+	}
+	last := len(c.coins) - 1
+	spent := c.coins[last]
+	c.coins = c.coins[:last]
+	return spent.spend(transactionSizes[random.IntN(len(transactionSizes))], random)
+}
+
+// run mines, and sends the node other people's transactions at a rate per second, until ctx ends.
+func (c *chain) run(ctx context.Context, rate float64) error {
+	var all sync.WaitGroup
+	errs := make(chan error, 3)
+	all.Go(func() { errs <- c.watch(ctx) })
+	all.Go(func() { errs <- c.mineAll(ctx) })
+	all.Go(func() { errs <- c.relayOthers(ctx, rate) })
+	all.Wait()
+	return errors.Join(<-errs, <-errs, <-errs)
+}
+
+// mineAll mines a block now and then.
+func (c *chain) mineAll(ctx context.Context) error {
+	random := rand.New(rand.NewPCG(c.seed, 1<<32))
+	wait := between(random, blockEvery/10, blockEvery)
+	for pause(ctx, wait) {
+		at := time.Now()
+		hashes, err := c.node.mine(context.WithoutCancel(ctx), 1)
+		if err != nil {
+			return err
+		}
+		block, err := c.node.block(context.WithoutCancel(ctx), hashes[0])
+		if err != nil {
+			return err
+		}
+		c.mu.Lock()
+		c.blocks = append(c.blocks, mined{block.BlockHash(), at})
+		for _, tx := range block.Transactions {
+			c.accept(tx.TxHash(), at)
+		}
+		c.mu.Unlock()
+		wait = between(random, blockEvery*7/10, blockEvery*13/10)
+	}
+	return nil
+}
+
+// watch notes when the node accepts transactions.
+func (c *chain) watch(ctx context.Context) error {
+	for pause(ctx, pollInterval) {
+		ids, err := c.node.mempool(context.WithoutCancel(ctx))
+		if err != nil {
+			return err
+		}
+		now := time.Now()
+		c.mu.Lock()
+		for _, id := range ids {
+			hash, err := chainhash.NewHashFromStr(id)
+			if err != nil {
+				c.mu.Unlock()
+				return fmt.Errorf("getrawmempool: %w", err)
+			}
+			c.accept(*hash, now)
+		}
+		c.mu.Unlock()
+	}
+	return nil
+}
+
+// accept notes that the node has a transaction, unless it had it before. c.mu is held.
+func (c *chain) accept(id chainhash.Hash, at time.Time) {
+	if _, known := c.accepted[id]; !known {
+		c.accepted[id] = at
+	}
+}
+
+// relayOthers sends the node transactions that belong to no session.
+func (c *chain) relayOthers(ctx context.Context, rate float64) error {
+	if rate <= 0 {
+		return nil
+	}
+	random := rand.New(rand.NewPCG(c.seed, 1<<32+1))
+	for pause(ctx, time.Duration(random.ExpFloat64()/rate*float64(time.Second))) {
+		tx, err := c.next(random)
+		if err != nil {
+			return err
+		}
+		if err := c.node.send(context.WithoutCancel(ctx), tx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pause waits, and reports whether ctx has not ended meanwhile.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
