@@ -7,14 +7,22 @@ import (
 	"sync"
 )
 
-// The attackers, fixed before any recording was made.
 const (
-	trees      = 100
 	maxFolds   = 5    // parts that the sessions of a cell are split into: a session is scored by trees that saw no window of it
-	turns      = 20   // how often labels are turned round within sessions, for each seed
 	resamples  = 1000 // of the sessions, for the intervals
 	confidence = 0.95
 )
+
+// effort is how much attackers compute.
+type effort struct {
+	trees     int // of a forest
+	turnTrees int // of the forests that learn from turned labels: with more than 25, their figures spread no less
+	turns     int // how often labels are turned round within sessions, for each seed
+}
+
+// full is the effort of the figures that are published, fixed before any recording was made. Two cores need about two
+// minutes for 120 sessions of four minutes and three seeds.
+var full = effort{trees: 200, turnTrees: 25, turns: 34}
 
 // tasks are the kinds of actions that attackers look for, and what the tables call them.
 var tasks = []task{
@@ -25,12 +33,14 @@ var tasks = []task{
 
 type task struct{ Kind, Question string }
 
-// attack looks for the actions of r in what an eavesdropper saw, once for each of seeds.
-func attack(r *Recording, seeds []uint64) *Report {
+// attack looks for the actions of r in what an eavesdropper saw, once for each of seeds, which must not be empty.
+func attack(r *Recording, seeds []uint64) *Report { return full.attack(r, seeds) }
+
+func (e effort) attack(r *Recording, seeds []uint64) *Report {
 	cells, short := cellsOf(r)
 	report := &Report{
 		Node: r.Node, Commit: r.Commit, Began: r.Began, RTT: r.RTT, Length: r.Length, Sessions: len(r.Sessions), TooShort: short,
-		Seeds: seeds, Trees: trees, Folds: maxFolds, Turns: turns * len(seeds), Features: len(features(nil, 0)),
+		Seeds: seeds, Trees: e.trees, Folds: maxFolds, Turns: e.turns * len(seeds), Features: len(features(nil, 0)),
 	}
 	unshaped := map[string]*cell{}
 	for _, c := range cells {
@@ -45,7 +55,7 @@ func attack(r *Recording, seeds []uint64) *Report {
 			}
 		}
 	}
-	each(len(report.Results), func(i int) { report.Results[i].find(seeds) })
+	each(len(report.Results), func(i int) { report.Results[i].find(seeds, e) })
 	report.compare()
 	report.Sizes = sizesLeft(cells, transactionSizes)
 	for _, c := range cells {
@@ -89,9 +99,9 @@ func newRand(seed uint64, purpose ...string) *rand.Rand {
 }
 
 // find fills r with what forests find.
-func (r *Result) find(seeds []uint64) {
+func (r *Result) find(seeds []uint64, e effort) {
 	seen := r.cell.seen(r.View)
-	var curves, naive []curve
+	var curves, unadapted []curve
 	var chance []figures
 	for _, seed := range seeds {
 		// Views share windows and folds: they differ in nothing but what is seen.
@@ -99,19 +109,19 @@ func (r *Result) find(seeds []uint64) {
 		windows := r.cell.windows(r.Task, false, rng)
 		folds := r.cell.folds(min(maxFolds, len(r.cell.sessions)), rng)
 		own := newRand(seed, r.Task, r.Mode, r.Client, string(r.View))
-		c, ok := adaptive(seen, windows, folds, own)
+		c, ok := adaptive(seen, windows, folds, e.trees, own)
 		if !ok {
 			return
 		}
 		curves = append(curves, c)
 		r.count(windows)
 		if r.off != nil && r.off != r.cell {
-			if c, ok := r.naive(seen, windows, seed, own); ok {
-				naive = append(naive, c)
+			if c, ok := r.naive(seen, windows, seed, e.trees, own); ok {
+				unadapted = append(unadapted, c)
 			}
 		}
-		for range turns {
-			if c, ok := adaptive(seen, r.cell.windows(r.Task, true, own), folds, own); ok {
+		for range e.turns {
+			if c, ok := adaptive(seen, r.cell.windows(r.Task, true, own), folds, e.turnTrees, own); ok {
 				if f, ok := c.figures(nil); ok {
 					chance = append(chance, f)
 				}
@@ -119,7 +129,7 @@ func (r *Result) find(seeds []uint64) {
 		}
 	}
 	r.estimate(curves, chance, newRand(seeds[0], "bootstrap", r.Mode, r.Client))
-	r.Naive = mean(naive, nil)
+	r.Naive = mean(unadapted, nil)
 }
 
 // seen returns what of each session of c is seen.
@@ -133,7 +143,7 @@ func (c *cell) seen(v view) [][]Segment {
 
 // adaptive scores each window by a forest that learned from the sessions of the other folds. It is false where such a
 // forest has nothing to learn from.
-func adaptive(seen [][]Segment, windows []window, folds []int, rng *rand.Rand) (curve, bool) {
+func adaptive(seen [][]Segment, windows []window, folds []int, trees int, rng *rand.Rand) (curve, bool) {
 	t := newTable(rowsOf(seen, windows))
 	positive := labels(windows)
 	scores := make([]float64, len(windows))
@@ -162,7 +172,7 @@ func adaptive(seen [][]Segment, windows []window, folds []int, rng *rand.Rand) (
 }
 
 // naive scores windows by a forest that learned from all sessions of the same kind of client that are not shaped.
-func (r *Result) naive(seen [][]Segment, windows []window, seed uint64, rng *rand.Rand) (curve, bool) {
+func (r *Result) naive(seen [][]Segment, windows []window, seed uint64, trees int, rng *rand.Rand) (curve, bool) {
 	known := r.off.windows(r.Task, false, newRand(seed, r.Task, r.off.mode, r.off.client))
 	positive := labels(known)
 	t := newTable(rowsOf(r.off.seen(r.View), known))

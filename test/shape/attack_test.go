@@ -1,10 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"math/rand/v2"
+	"runtime"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 )
@@ -29,8 +30,8 @@ func invent(n int, length time.Duration, cells [][2]string, leak func(mode, clie
 					s.Segments = append(s.Segments, leak(c[0], c[1], a, rng)...)
 				}
 			}
-			slices.SortStableFunc(s.Segments, func(a, b Segment) int { return int((a.At - b.At) / time.Microsecond) })
-			slices.SortStableFunc(s.Actions, func(a, b Action) int { return int((a.At - b.At) / time.Microsecond) })
+			slices.SortStableFunc(s.Segments, func(a, b Segment) int { return cmp.Compare(a.At, b.At) })
+			slices.SortStableFunc(s.Actions, func(a, b Action) int { return cmp.Compare(a.At, b.At) })
 			r.Sessions = append(r.Sessions, s)
 		}
 	}
@@ -41,19 +42,113 @@ func uniform(rng *rand.Rand, from, to time.Duration) time.Duration {
 	return from + time.Duration(rng.Int64N(int64(to-from)))
 }
 
-func TestSpeed(t *testing.T) {
-	r := invent(10, 240*time.Second, [][2]string{{"off", "inv"}, {"cover", "inv"}}, func(mode, client string, a Action, rng *rand.Rand) []Segment {
-		if mode == "off" {
-			return []Segment{{At: a.At + 10*time.Millisecond, Up: a.Kind == "tx", Bytes: a.Size}}
+// little is enough effort for a test.
+var little = effort{trees: 60, turnTrees: 20, turns: 20}
+
+// TestAttackFindsLeak attacks sessions in which each action adds one segment that nothing else looks like, and the same
+// with nothing added. The leak is found in the views that see it; nothing is found where there is nothing.
+func TestAttackFindsLeak(t *testing.T) {
+	r := invent(6, 3*time.Minute, [][2]string{{modeOff, "inv"}, {modeCover, "inv"}}, func(mode, _ string, a Action, rng *rand.Rand) []Segment {
+		if mode == modeCover || a.Kind == "block" {
+			return nil
 		}
-		return nil
+		return []Segment{{At: a.At + uniform(rng, 0, time.Second), Up: a.Kind == "tx", Bytes: map[string]int{"tx": 777, "announce": 103}[a.Kind]}}
 	})
-	began := time.Now()
-	report := attack(r, []uint64{1})
-	t.Log(time.Since(began))
-	t.Log("\n" + report.Markdown())
-	if _, err := json.Marshal(report); err != nil {
-		t.Error(err)
+	report := little.attack(r, []uint64{1, 2})
+	seen := map[string]view{"tx": viewUp, "announce": viewDown}
+	for _, result := range report.Results {
+		leaks := result.Mode == modeOff && (result.View == seen[result.Task] || seen[result.Task] != "" && result.View == viewBoth)
+		what := result.Task + " " + result.Mode + " " + string(result.View)
+		if result.Positive < 20 || result.Negative < 200 || len(result.AUC.Seeds) != 2 {
+			t.Errorf("%s: %d windows with and %d without the action, %d seeds", what, result.Positive, result.Negative, len(result.AUC.Seeds))
+		}
+		switch {
+		case leaks && (result.AUC.Low < 0.97 || result.TPR.Low < 0.8 || result.AtChance):
+			t.Errorf("%s: AUC %s, TPR %s, at chance %v; must be found", what, result.AUC, result.TPR, result.AtChance)
+		case !leaks && (result.AUC.Mean > 0.6 || result.TPR.Mean > 0.1):
+			t.Errorf("%s: AUC %s, TPR %s; must be guessing", what, result.AUC, result.TPR)
+		}
+		if result.Chance.AUC < 0.5 || result.Chance.AUC > 0.7 {
+			t.Errorf("%s: forests that learned from turned labels have an AUC of up to %.2f", what, result.Chance.AUC)
+		}
+		if (result.Naive == nil) != (result.Mode == modeOff) {
+			t.Errorf("%s: learned from unshaped sessions %v", what, result.Naive)
+		}
+		if result.Improved != (result.Mode == modeCover && report.result(result.Task, modeOff, "inv", result.View).TPR.Low > 0.8) || result.Worse {
+			t.Errorf("%s: improved %v, worse %v", what, result.Improved, result.Worse)
+		}
 	}
-	_ = strings.Repeat
+	chance := 0
+	for _, result := range report.Results {
+		if result.Mode == modeCover && result.AtChance {
+			chance++
+		}
+	}
+	if chance < 7 { // of 9, each of which may be over chance once in 40
+		t.Errorf("%d of 9 results for sessions that show nothing are at chance", chance)
+	}
+}
+
+// TestAttackAdapts attacks shaped sessions that leak otherwise than unshaped ones do: a forest that learned from unshaped
+// ones does not find that, one that learned from other shaped ones does.
+func TestAttackAdapts(t *testing.T) {
+	r := invent(6, 3*time.Minute, [][2]string{{modeOff, "push"}, {modePad, "push"}}, func(mode, _ string, a Action, _ *rand.Rand) []Segment {
+		if a.Kind != "tx" {
+			return nil
+		}
+		return []Segment{{At: a.At, Up: true, Bytes: map[string]int{modeOff: 777, modePad: 2048}[mode]}}
+	})
+	result := little.attack(r, []uint64{1}).result("tx", modePad, "push", viewUp)
+	if result.AUC.Mean < 0.97 || result.Naive.TPR > 0.5 {
+		t.Errorf("AUC %s if learned from shaped sessions, TPR %.2f if from unshaped ones", result.AUC, result.Naive.TPR)
+	}
+}
+
+// TestAttackRepeats attacks a recording twice, once with one processor: the reports are the same.
+func TestAttackRepeats(t *testing.T) {
+	r := invent(4, 90*time.Second, [][2]string{{modeOff, "inv"}, {modeTunnel, "inv"}}, func(_, _ string, a Action, _ *rand.Rand) []Segment {
+		return []Segment{{At: a.At, Up: true, Bytes: a.Size}}
+	})
+	small := effort{trees: 5, turnTrees: 2, turns: 3}
+	var texts []string
+	for _, n := range []int{0, 1} {
+		before := runtime.GOMAXPROCS(n)
+		text, err := json.Marshal(small.attack(r, []uint64{1, 2}))
+		runtime.GOMAXPROCS(before)
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts = append(texts, string(text))
+	}
+	if texts[0] != texts[1] {
+		t.Error("the reports differ")
+	}
+}
+
+// TestAttackOfLittle attacks recordings with nothing to learn from: the report says so.
+func TestAttackOfLittle(t *testing.T) {
+	silent := func(string, string, Action, *rand.Rand) []Segment { return nil }
+	few := invent(1, time.Minute, [][2]string{{modeOff, "inv"}}, silent)
+	short := invent(2, 20*time.Second, [][2]string{{modePad, "inv"}}, silent)
+	idle := invent(3, time.Minute, [][2]string{{modeCover, "push"}}, silent)
+	for i := range idle.Sessions {
+		idle.Sessions[i].Actions, idle.Sessions[i].Segments = nil, nil
+	}
+	for name, r := range map[string]*Recording{"empty": {}, "one session": few, "short": short, "idle": idle} {
+		report := little.attack(r, []uint64{1})
+		for _, result := range report.Results {
+			if !result.none() || result.AtChance || result.Improved {
+				t.Errorf("%s: %+v", name, result)
+			}
+		}
+		if len(report.Markdown()) == 0 {
+			t.Errorf("%s: there are no tables", name)
+		}
+		if _, err := json.Marshal(report); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if want := map[string]int{"short": 2}[name]; report.TooShort != want {
+			t.Errorf("%s: %d sessions are too short; must be %d", name, report.TooShort, want)
+		}
+	}
 }

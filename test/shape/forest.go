@@ -7,10 +7,8 @@ import (
 	"slices"
 )
 
-const (
-	maxBins = 64 // values of a feature that a forest tells apart: a power of two, 64 at most
-	minLeaf = 2  // rows in a leaf
-)
+// maxBins is how many values of a feature a forest tells apart, at most.
+const maxBins = 64
 
 // table holds the features of many windows by column, in few values: bin b of a column holds what is over the column's
 // cuts before b and not over its cut b.
@@ -136,19 +134,16 @@ type grower struct {
 	tries    int   // columns to choose a split from
 	weights  []weight
 	nodes    []node
+	own      []weight        // of a node's rows
 	bins     [maxBins]weight // of a column: all zero between uses
 }
 
-// weight is that of rows by class, and their number.
-type weight struct {
-	negative, positive float32
-	rows               int32
-}
+// weight is that of rows, by class.
+type weight struct{ negative, positive float32 }
 
 func (w *weight) add(other weight) {
 	w.negative += other.negative
 	w.positive += other.positive
-	w.rows += other.rows
 }
 
 // tree returns a tree that has learned from as many of rows as there are, drawn with replacement.
@@ -157,7 +152,6 @@ func (g *grower) tree(rows []int) []node {
 	var drawn weight
 	for range rows {
 		row := rows[g.rng.IntN(len(rows))]
-		g.weights[row].rows = 1
 		if g.positive[row] {
 			g.weights[row].positive++
 			drawn.positive++
@@ -168,7 +162,7 @@ func (g *grower) tree(rows []int) []node {
 	}
 	used := make([]int32, 0, len(rows))
 	for _, row := range rows {
-		if w := &g.weights[row]; w.rows > 0 {
+		if w := &g.weights[row]; *w != (weight{}) {
 			w.negative /= max(1, drawn.negative)
 			w.positive /= max(1, drawn.positive)
 			used = append(used, int32(row))
@@ -187,7 +181,7 @@ func (g *grower) grow(rows []int32) int32 {
 	}
 	at := int32(len(g.nodes))
 	g.nodes = append(g.nodes, node{column: -1, share: total.positive / (total.negative + total.positive)})
-	if len(rows) < 2*minLeaf || total.negative == 0 || total.positive == 0 {
+	if total.negative == 0 || total.positive == 0 {
 		return at
 	}
 	column, cut := g.split(rows, total)
@@ -213,6 +207,11 @@ func (g *grower) split(rows []int32, total weight) (column int, cut uint8) {
 	// best is the impurity to get below: that of rows, but for what rounding does.
 	all := total.negative + total.positive
 	best := total.negative * total.positive / all * (1 - 1e-5)
+	g.own = g.own[:0]
+	for _, row := range rows {
+		g.own = append(g.own, g.weights[row])
+	}
+	weights := g.own[:len(rows)]
 	tried := 0
 	for i := range g.order {
 		j := i + g.rng.IntN(len(g.order)-i)
@@ -220,9 +219,11 @@ func (g *grower) split(rows []int32, total weight) (column int, cut uint8) {
 		c := g.order[i]
 		values := g.table.columns[c]
 		var used uint64 // bins with rows
-		for _, row := range rows {
-			b := values[row]
-			g.bins[b&(maxBins-1)].add(g.weights[row])
+		for i, row := range rows {
+			b := values[row] & (maxBins - 1)
+			w, bin := weights[i], &g.bins[b]
+			bin.negative += w.negative
+			bin.positive += w.positive
 			used |= 1 << b
 		}
 		if used&(used-1) != 0 {
@@ -234,8 +235,8 @@ func (g *grower) split(rows []int32, total weight) (column int, cut uint8) {
 			used &= used - 1
 			left.add(g.bins[b])
 			g.bins[b] = weight{}
-			if left.rows < minLeaf || total.rows-left.rows < minLeaf {
-				continue
+			if used == 0 {
+				break // nothing is on the other side
 			}
 			negative, positive := max(0, total.negative-left.negative), max(0, total.positive-left.positive)
 			l, r := left.negative+left.positive, negative+positive

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strings"
@@ -27,6 +28,9 @@ const (
 	timer = 5 * time.Millisecond
 )
 
+// everyByDefault is the mean time between cells where --shape does not say it.
+var everyByDefault = map[string]time.Duration{modeCover: 2 * time.Second, modeTunnel: time.Second}
+
 // Goal is a figure that was fixed before any recording was made.
 type Goal struct {
 	Mode, What string
@@ -47,9 +51,9 @@ func goals(report *Report, cells []*cell) []Goal {
 	j.pad()
 	j.cover()
 	j.tunnel()
-	j.each(modePad, "sessions that ended early: 0", func(c Cost) (string, bool) { return fmt.Sprint(c.Disconnected), c.Disconnected == 0 })
-	j.each(modeCover, "sessions that ended early: 0", func(c Cost) (string, bool) { return fmt.Sprint(c.Disconnected), c.Disconnected == 0 })
-	j.each(modeTunnel, "sessions that ended early: 0", func(c Cost) (string, bool) { return fmt.Sprint(c.Disconnected), c.Disconnected == 0 })
+	for _, mode := range []string{modePad, modeCover, modeTunnel} {
+		j.each(mode, "sessions that ended early: 0", func(c Cost) (string, bool) { return fmt.Sprint(c.Disconnected), c.Disconnected == 0 })
+	}
 	return j.all
 }
 
@@ -133,7 +137,7 @@ func (j *judge) ping(mode string) {
 		if c.Mode != mode || c.MinPing.Count == 0 || err != nil {
 			continue
 		}
-		limit := j.RTT + shape.Every/4
+		limit := j.RTT + cmp.Or(shape.Every, everyByDefault[mode])/4
 		j.add(mode+" "+c.Client, fmt.Sprintf("the node's min ping, median of sessions: ≤ %.2f s", limit.Seconds()),
 			fmt.Sprintf("%.2f s", c.MinPing.Median.Seconds()), c.MinPing.Median <= limit)
 	}
