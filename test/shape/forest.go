@@ -80,8 +80,8 @@ func cutsOf(sorted []float32) []float32 {
 	return cuts
 }
 
-// node is a split of a tree or a leaf.
-type node struct {
+// branch is a split of a tree or a leaf.
+type branch struct {
 	column int32 // -1: a leaf
 	cut    uint8 // rows with bins up to it go left
 	left   int32
@@ -91,13 +91,13 @@ type node struct {
 
 // forest is a random forest: trees that each learned from rows drawn with replacement, and that chose each split
 // among a few random columns.
-type forest struct{ trees [][]node }
+type forest struct{ trees [][]branch }
 
 // train returns a forest that has learned from the given rows of t. Both classes weigh the same, however many rows they have.
 func train(t *table, positive []bool, rows []int, trees int, rng *rand.Rand) *forest {
 	g := &grower{table: t, positive: positive, rng: rng, order: slices.Clone(t.varied),
 		tries: max(1, int(math.Sqrt(float64(len(t.varied))))), weights: make([]weight, t.rows)}
-	f := &forest{trees: make([][]node, trees)}
+	f := &forest{trees: make([][]branch, trees)}
 	for i := range f.trees {
 		f.trees[i] = g.tree(rows)
 	}
@@ -133,8 +133,8 @@ type grower struct {
 	order    []int // the columns that can be split at, in random order
 	tries    int   // columns to choose a split from
 	weights  []weight
-	nodes    []node
-	own      []weight        // of a node's rows
+	branches []branch
+	own      []weight        // of a branch's rows
 	bins     [maxBins]weight // of a column: all zero between uses
 }
 
@@ -147,7 +147,7 @@ func (w *weight) add(other weight) {
 }
 
 // tree returns a tree that has learned from as many of rows as there are, drawn with replacement.
-func (g *grower) tree(rows []int) []node {
+func (g *grower) tree(rows []int) []branch {
 	clear(g.weights)
 	var drawn weight
 	for range rows {
@@ -168,19 +168,19 @@ func (g *grower) tree(rows []int) []node {
 			used = append(used, int32(row))
 		}
 	}
-	g.nodes = nil
+	g.branches = nil
 	g.grow(used)
-	return g.nodes
+	return g.branches
 }
 
-// grow adds the node for rows and all under it, and returns its index.
+// grow adds the branch for rows and all under it, and returns its index.
 func (g *grower) grow(rows []int32) int32 {
 	var total weight
 	for _, row := range rows {
 		total.add(g.weights[row])
 	}
-	at := int32(len(g.nodes))
-	g.nodes = append(g.nodes, node{column: -1, share: total.positive / (total.negative + total.positive)})
+	at := int32(len(g.branches))
+	g.branches = append(g.branches, branch{column: -1, share: total.positive / (total.negative + total.positive)})
 	if total.negative == 0 || total.positive == 0 {
 		return at
 	}
@@ -197,7 +197,7 @@ func (g *grower) grow(rows []int32) int32 {
 	}
 	left := g.grow(rows[:n])
 	right := g.grow(rows[n:])
-	g.nodes[at].column, g.nodes[at].cut, g.nodes[at].left, g.nodes[at].right = int32(column), cut, left, right
+	g.branches[at].column, g.branches[at].cut, g.branches[at].left, g.branches[at].right = int32(column), cut, left, right
 	return at
 }
 
