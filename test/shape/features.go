@@ -27,7 +27,7 @@ const (
 
 // features returns what a window that begins at start shows. Segments are all that is seen of the session.
 func features(segments []Segment, start time.Duration) []float32 {
-	segments = between(segments, start, start+span)
+	segments = within(segments, start, start+span)
 	row := make([]float32, 0, 150)
 	var bytes [2]float32
 	for i, up := range []bool{true, false} {
@@ -46,8 +46,8 @@ func features(segments []Segment, start time.Duration) []float32 {
 	return appendPatterns(row, segments)
 }
 
-// between returns the segments from one time to just before another.
-func between(segments []Segment, from, to time.Duration) []Segment {
+// within returns the segments from one time to just before another.
+func within(segments []Segment, from, to time.Duration) []Segment {
 	byTime := func(s Segment, at time.Duration) int { return cmp.Compare(s.At, at) }
 	first, _ := slices.BinarySearchFunc(segments, from, byTime)
 	last, _ := slices.BinarySearchFunc(segments, to, byTime)

@@ -84,7 +84,7 @@ func carriedBy(c *cell) []carried {
 				continue
 			}
 			largest := 0
-			for _, write := range writes(between(up, a.At, a.Until)) {
+			for _, write := range writes(within(up, a.At, a.Until)) {
 				largest = max(largest, write)
 			}
 			if largest > 0 {
