@@ -91,7 +91,7 @@ func (c *chain) run(ctx context.Context, rate float64) error {
 // mineAll mines a block now and then.
 func (c *chain) mineAll(ctx context.Context) error {
 	random := rand.New(rand.NewPCG(c.seed, 1<<32))
-	wait := between(random, blockEvery/10, blockEvery)
+	wait := drawTime(random, blockEvery/10, blockEvery)
 	for pause(ctx, wait) {
 		at := time.Now()
 		hashes, err := c.node.mine(context.WithoutCancel(ctx), 1)
@@ -108,7 +108,7 @@ func (c *chain) mineAll(ctx context.Context) error {
 			c.accept(tx.TxHash(), at)
 		}
 		c.mu.Unlock()
-		wait = between(random, blockEvery*7/10, blockEvery*13/10)
+		wait = drawTime(random, blockEvery*7/10, blockEvery*13/10)
 	}
 	return nil
 }

@@ -23,15 +23,15 @@ type group struct {
 }
 
 // startGroup starts the proxies of a group.
-func startGroup(ctx context.Context, dir, path string, n *fullNode, mode, client, shape string) (*group, error) {
+func startGroup(ctx context.Context, dir, logs, path string, n *fullNode, mode, client, shape string) (*group, error) {
 	g := &group{mode: mode, client: client, shape: shape}
 	name := mode + "-" + client
 	var err error
-	if g.near, err = startProxy(ctx, dir, name, path, shape, ""); err != nil {
+	if g.near, err = startProxy(ctx, dir, logs, name, path, shape, ""); err != nil {
 		return nil, err
 	}
 	if mode == "tunnel" {
-		if g.far, err = startProxy(ctx, dir, name+"-far", path, shape, n.addr); err != nil {
+		if g.far, err = startProxy(ctx, dir, logs, name+"-far", path, shape, n.addr); err != nil {
 			g.stop()
 			return nil, err
 		}

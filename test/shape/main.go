@@ -27,6 +27,7 @@ func run(ctx context.Context) error {
 	modes := flag.String("modes", "off pad cover tunnel", "values of --shape")
 	clients := flag.String("clients", "inv push noisy", "kinds of clients")
 	recordTo := flag.String("record", "", "record to `FILE`, and do not attack")
+	flag.StringVar(&p.Logs, "logs", "", "`DIRECTORY` for the output of the node and of the proxies")
 	flag.Parse()
 	p.Modes, p.Clients = strings.Fields(*modes), strings.Fields(*clients)
 	r, err := record(ctx, p, os.Stderr)

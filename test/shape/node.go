@@ -29,7 +29,7 @@ type fullNode struct {
 }
 
 // startNode runs a node that takes peers of v2, has filters, and makes no connections.
-func startNode(ctx context.Context, dir string, peers int) (*fullNode, error) {
+func startNode(ctx context.Context, dir, logs string, peers int) (*fullNode, error) {
 	n := &fullNode{core: os.Getenv("BITCOIND") != ""}
 	rpc, err := freeAddr()
 	if err != nil {
@@ -46,7 +46,7 @@ func startNode(ctx context.Context, dir string, peers int) (*fullNode, error) {
 	if n.core {
 		launch = n.startCore
 	}
-	if n.program, err = launch(ctx, dir, rpc, peers); err != nil {
+	if n.program, err = launch(ctx, dir, logs, rpc, peers); err != nil {
 		return nil, err
 	}
 	if err := n.await(ctx, func() bool {
@@ -59,7 +59,7 @@ func startNode(ctx context.Context, dir string, peers int) (*fullNode, error) {
 	return n, nil
 }
 
-func (n *fullNode) startCore(_ context.Context, dir, rpc string, peers int) (*program, error) {
+func (n *fullNode) startCore(_ context.Context, dir, logs, rpc string, peers int) (*program, error) {
 	_, port, err := net.SplitHostPort(rpc)
 	if err != nil {
 		return nil, err
@@ -68,14 +68,14 @@ func (n *fullNode) startCore(_ context.Context, dir, rpc string, peers int) (*pr
 	if err := os.Mkdir(data, 0o700); err != nil {
 		return nil, err
 	}
-	return start(dir, "bitcoind", os.Getenv("BITCOIND"), "-regtest", "-datadir="+data, "-printtoconsole=1", "-nodebuglogfile",
+	return start(dir, logs, "bitcoind", os.Getenv("BITCOIND"), "-regtest", "-datadir="+data, "-printtoconsole=1", "-nodebuglogfile",
 		"-server=1", "-rpcport="+port, "-rpcuser="+rpcUser, "-rpcpassword="+rpcUser, "-rpcthreads=4",
 		"-natpmp=0", "-discover=0", "-dnsseed=0", "-fixedseeds=0", "-listenonion=0", "-connect=0",
 		"-listen=1", "-bind="+n.addr, "-v2transport=1", fmt.Sprintf("-maxconnections=%d", peers+50),
 		"-blockfilterindex=1", "-peerblockfilters=1", "-datacarriersize=100000")
 }
 
-func (n *fullNode) startBtcd(ctx context.Context, dir, rpc string, peers int) (*program, error) {
+func (n *fullNode) startBtcd(ctx context.Context, dir, logs, rpc string, peers int) (*program, error) {
 	path, err := build(ctx, dir, "btcd-program", "github.com/btcsuite/btcd")
 	if err != nil {
 		return nil, err
@@ -85,7 +85,7 @@ func (n *fullNode) startBtcd(ctx context.Context, dir, rpc string, peers int) (*
 	if err := os.WriteFile(config, nil, 0o600); err != nil {
 		return nil, err
 	}
-	return start(dir, "btcd", path, "--regtest", "--configfile="+config, "--datadir="+data, "--logdir="+data,
+	return start(dir, logs, "btcd", path, "--regtest", "--configfile="+config, "--datadir="+data, "--logdir="+data,
 		"--notls", "--rpcuser="+rpcUser, "--rpcpass="+rpcUser, "--rpclisten="+rpc, "--nodnsseed",
 		"--listen="+n.addr, "--v2transport", fmt.Sprintf("--maxpeers=%d", peers+50), "--rpcmaxclients=50",
 		"--miningaddr="+n.miner)

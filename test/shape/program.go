@@ -39,13 +39,13 @@ func build(ctx context.Context, dir, name, pkg string) (string, error) {
 	return path, nil
 }
 
-// start runs a program with a directory of dir as its home.
-func start(dir, name, path string, args ...string) (*program, error) {
+// start runs a program with a directory of dir as its home; its output goes to a file in logs.
+func start(dir, logs, name, path string, args ...string) (*program, error) {
 	home := filepath.Join(dir, name)
 	if err := os.Mkdir(home, 0o700); err != nil {
 		return nil, err
 	}
-	log, err := os.Create(filepath.Join(dir, name+".log"))
+	log, err := os.Create(filepath.Join(logs, name+".log"))
 	if err != nil {
 		return nil, err
 	}

@@ -21,7 +21,7 @@ type proxy struct {
 }
 
 // startProxy runs a proxy. With a node it takes peers for it; with a shape it shapes those, else its clients' sessions.
-func startProxy(ctx context.Context, dir, name, path, shape, node string) (*proxy, error) {
+func startProxy(ctx context.Context, dir, logs, name, path, shape, node string) (*proxy, error) {
 	args := []string{"--listen", "127.0.0.1:0", "--status", "127.0.0.1:0", "--log-format", "json"}
 	p := &proxy{}
 	if node != "" {
@@ -36,7 +36,7 @@ func startProxy(ctx context.Context, dir, name, path, shape, node string) (*prox
 		args = append(args, "--shape", shape)
 	}
 	var err error
-	if p.program, err = start(dir, name, path, args...); err != nil {
+	if p.program, err = start(dir, logs, name, path, args...); err != nil {
 		return nil, err
 	}
 	if err := p.await(ctx, p.findAddresses); err != nil {

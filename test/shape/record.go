@@ -35,12 +35,13 @@ type plan struct {
 	Seed     uint64
 	Modes    []string // off, or values of --shape: the mode is what stands before the first comma
 	Clients  []string
+	Logs     string // directory for the output of all programs, or ""
 }
 
 // world is a recording under way.
 type world struct {
 	plan
-	dir        string
+	dir, logs  string
 	node       *fullNode
 	groups     []*group
 	noisyShare float64
@@ -57,6 +58,9 @@ func record(ctx context.Context, p plan, log io.Writer) (*Recording, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(w.dir)
+	if w.logs = p.Logs; w.logs == "" {
+		w.logs = w.dir
+	}
 	defer w.stop()
 	total := p.Sessions * len(p.Modes) * len(p.Clients)
 	ownRate := float64(total) / txEvery.Seconds()
@@ -68,7 +72,7 @@ func record(ctx context.Context, p plan, log io.Writer) (*Recording, error) {
 	if err != nil {
 		return nil, err
 	}
-	if w.node, err = startNode(ctx, w.dir, total); err != nil {
+	if w.node, err = startNode(ctx, w.dir, w.logs, total); err != nil {
 		return nil, err
 	}
 	c, err := newChain(ctx, w.node, coins, p.Seed)
@@ -78,7 +82,7 @@ func record(ctx context.Context, p plan, log io.Writer) (*Recording, error) {
 	for _, client := range p.Clients {
 		for _, shape := range p.Modes {
 			mode, _, _ := strings.Cut(shape, ",")
-			g, err := startGroup(ctx, w.dir, proxyPath, w.node, mode, client, shape)
+			g, err := startGroup(ctx, w.dir, w.logs, proxyPath, w.node, mode, client, shape)
 			if err != nil {
 				return nil, err
 			}

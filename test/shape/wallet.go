@@ -110,6 +110,7 @@ func (w *wallet) greet() error {
 	none := wire.NewNetAddressIPPort(net.IPv4zero, 0, 0)
 	version := wire.NewMsgVersion(none, none, w.number(), 0)
 	version.ProtocolVersion = int32(protocolVersion)
+	version.Services = wire.SFNodeWitness // or btcd reads no transaction with a witness
 	version.UserAgent = userAgent(w.id)
 	version.DisableRelayTx = w.client != "noisy"
 	return w.write(version)
@@ -283,7 +284,7 @@ func (w *wallet) soon(f func() error) {
 }
 
 func (w *wallet) soonLocked(f func() error) {
-	time.AfterFunc(between(w.random, 10*time.Millisecond, 60*time.Millisecond), func() {
+	time.AfterFunc(drawTime(w.random, 10*time.Millisecond, 60*time.Millisecond), func() {
 		if f() != nil {
 			w.conn.Close() // run sees it
 		}
@@ -326,7 +327,7 @@ func (w *wallet) script(ctx context.Context, nextTx func(*rand.Rand) (*wire.MsgT
 func (w *wallet) wait(least, most time.Duration) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return between(w.random, least, most)
+	return drawTime(w.random, least, most)
 }
 
 func (w *wallet) chance(p float64) bool {
@@ -341,7 +342,7 @@ func (w *wallet) number() uint64 {
 	return w.random.Uint64()
 }
 
-// between draws a time.
-func between(random *rand.Rand, least, most time.Duration) time.Duration {
+// drawTime draws a time.
+func drawTime(random *rand.Rand, least, most time.Duration) time.Duration {
 	return least + time.Duration(random.Int64N(int64(most-least)))
 }
