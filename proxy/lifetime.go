@@ -163,12 +163,16 @@ func progress(c *v1v2.Counts) uint64 { return c.Messages.Load() + c.Dropped() }
 // otherwise closeWrite passes on the end of the stream, and the other direction has
 // LingerTimeout to finish.
 func (s *session) endOther(err error, closeWrite func() error) {
-	if s.clientLeft(err) && !s.holdsBack() || errors.Is(err, transport.ErrReclaimed) {
+	linger := s.server.lingerTimeout()
+	switch left := s.clientLeft(err); {
+	case left && !s.holdsBack(), errors.Is(err, transport.ErrReclaimed):
 		s.close()
 		return
+	case left:
+		time.AfterFunc(maxHeldBack+linger, s.close) // the peer may take nothing
 	}
 	closeWrite()
-	time.AfterFunc(s.server.lingerTimeout(), s.close)
+	time.AfterFunc(linger, s.close)
 }
 
 // clientLeft reports whether a direction has ended with err because the client is gone.
