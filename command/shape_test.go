@@ -65,7 +65,8 @@ func TestShapesAreLogged(t *testing.T) {
 		}
 	}
 	want("traffic shaping", "cover,every=4s", "", "up to 22 MB a day for each connection")
-	want("traffic shaping", "tunnel", "localhost:0", "up to 97 MB a day for each connection, each way, for peers that ask for it")
+	perDay := float64(transport.Shape{Mode: transport.ShapeTunnel}.FillerPerDay()) / 1e6
+	want("traffic shaping", "tunnel", "localhost:0", fmt.Sprintf("up to %.0f MB a day for each connection, each way, for peers that ask for it", perDay))
 	if n := receivedFiller(t, peers); n != 0 {
 		t.Errorf("%d bytes of filler for a peer that does not ask for a tunnel", n)
 	}
