@@ -22,9 +22,12 @@ const (
 type chain struct {
 	node *fullNode
 
-	seed     uint64
+	outputs int // in each block, besides those of its transactions
+	seed    uint64
+
 	mu       sync.Mutex
 	coins    []coin
+	numbered uint64 // coins so far
 	accepted map[chainhash.Hash]time.Time
 	blocks   []mined
 }
@@ -36,8 +39,8 @@ type mined struct {
 }
 
 // newChain mines blocks and makes coins of them.
-func newChain(ctx context.Context, n *fullNode, coins int, seed uint64) (*chain, error) {
-	c := &chain{node: n, seed: seed, accepted: map[chainhash.Hash]time.Time{}}
+func newChain(ctx context.Context, n *fullNode, coins, outputs int, seed uint64) (*chain, error) {
+	c := &chain{node: n, outputs: outputs, seed: seed, accepted: map[chainhash.Hash]time.Time{}}
 	hashes, err := n.mine(ctx, firstBlocks)
 	if err != nil {
 		return nil, err
@@ -50,7 +53,7 @@ func newChain(ctx context.Context, n *fullNode, coins int, seed uint64) (*chain,
 		base := block.Transactions[0]
 		source := coin{value: base.TxOut[0].Value, number: minerNumber}
 		source.point = wire.OutPoint{Hash: base.TxHash()}
-		tx, made := source.split(coinsPerTx, uint64(1+len(c.coins)))
+		tx, made := c.split(source, coinsPerTx)
 		if err := n.send(ctx, tx); err != nil {
 			return nil, err
 		}
@@ -68,13 +71,22 @@ var errNoCoins = errors.New("no coins are left")
 func (c *chain) next(random *rand.Rand) (*wire.MsgTx, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.coins) == 0 {
+	spent := c.take()
+	if spent == nil {
 		return nil, errNoCoins
 	}
-	last := len(c.coins) - 1
-	spent := c.coins[last]
-	c.coins = c.coins[:last]
 	return spent.spend(transactionSizes[random.IntN(len(transactionSizes))], random)
+}
+
+// take returns a coin that nobody else gets, or nil. c.mu is held.
+func (c *chain) take() *coin {
+	if len(c.coins) == 0 {
+		return nil
+	}
+	last := len(c.coins) - 1
+	taken := c.coins[last]
+	c.coins = c.coins[:last]
+	return &taken
 }
 
 // run mines, and sends the node other people's transactions at a rate per second, until ctx ends.
@@ -93,6 +105,9 @@ func (c *chain) mineAll(ctx context.Context) error {
 	random := rand.New(rand.NewPCG(c.seed, 1<<32))
 	wait := drawTime(random, blockEvery/10, blockEvery)
 	for pause(ctx, wait) {
+		if err := c.enlarge(context.WithoutCancel(ctx)); err != nil {
+			return err
+		}
 		at := time.Now()
 		hashes, err := c.node.mine(context.WithoutCancel(ctx), 1)
 		if err != nil {
@@ -109,6 +124,32 @@ func (c *chain) mineAll(ctx context.Context) error {
 		}
 		c.mu.Unlock()
 		wait = drawTime(random, blockEvery*7/10, blockEvery*13/10)
+	}
+	return nil
+}
+
+// split splits a coin into n with other scripts than all before.
+func (c *chain) split(source coin, n int) (*wire.MsgTx, []coin) {
+	c.mu.Lock()
+	first := c.numbered + 1
+	c.numbered += uint64(n)
+	c.mu.Unlock()
+	return source.split(n, first)
+}
+
+// enlarge sends the node transactions with many outputs, so that the next block has a large filter.
+func (c *chain) enlarge(ctx context.Context) error {
+	for rest := c.outputs; rest > 0; rest -= coinsPerTx {
+		c.mu.Lock()
+		spent := c.take()
+		c.mu.Unlock()
+		if spent == nil {
+			return errNoCoins
+		}
+		tx, _ := c.split(*spent, min(rest, coinsPerTx))
+		if err := c.node.send(ctx, tx); err != nil {
+			return err
+		}
 	}
 	return nil
 }

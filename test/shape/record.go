@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -35,7 +36,43 @@ type plan struct {
 	Seed     uint64
 	Modes    []string // off, or values of --shape: the mode is what stands before the first comma
 	Clients  []string
+	Outputs  int    // outputs in each block besides those of its transactions: they make its filter larger
 	Logs     string // directory for the output of all programs, or ""
+}
+
+// check returns an error if p cannot be recorded.
+func (p plan) check() error {
+	switch {
+	case p.Sessions < 1 || p.Sessions > 50:
+		return fmt.Errorf("sessions: %d is invalid; must be from 1 to 50", p.Sessions)
+	case p.Length < time.Second:
+		return fmt.Errorf("length: %v is invalid; must be at least 1s", p.Length)
+	case p.Outputs < 0 || p.Outputs > 50_000:
+		return fmt.Errorf("outputs: %d is invalid; must be from 0 to 50000", p.Outputs)
+	case len(p.Modes) == 0 || len(p.Clients) == 0:
+		return errors.New("there is no session without a mode and a kind of client")
+	}
+	seen := map[string]bool{}
+	for _, shape := range p.Modes {
+		mode := modeOf(shape)
+		if seen[mode] {
+			return fmt.Errorf("modes: %q is there twice; each may be there once", mode)
+		}
+		seen[mode] = true
+	}
+	for _, client := range p.Clients {
+		if !slices.Contains([]string{"inv", "push", "noisy"}, client) || seen[client] {
+			return fmt.Errorf("clients: %q is invalid or there twice; must be inv, push or noisy", client)
+		}
+		seen[client] = true
+	}
+	return nil
+}
+
+// modeOf returns the mode of a value of --shape.
+func modeOf(shape string) string {
+	mode, _, _ := strings.Cut(shape, ",")
+	return mode
 }
 
 // world is a recording under way.
@@ -65,7 +102,8 @@ func record(ctx context.Context, p plan, log io.Writer) (*Recording, error) {
 	total := p.Sessions * len(p.Modes) * len(p.Clients)
 	ownRate := float64(total) / txEvery.Seconds()
 	w.noisyShare = min(1, noisyRate/ownRate)
-	coins := int((max(ownRate, noisyRate)*1.3)*p.Length.Seconds()) + 2*total + 100
+	coins := int((max(ownRate, noisyRate)*1.3)*p.Length.Seconds()) + 2*total + 100 +
+		int(2*p.Length/blockEvery+1)*(p.Outputs/coinsPerTx+1)
 
 	fmt.Fprintf(log, "building; starting the node and %d proxies\n", len(p.Modes)*len(p.Clients))
 	proxyPath, err := build(ctx, w.dir, "proxy-program", "bip324proxy")
@@ -75,13 +113,13 @@ func record(ctx context.Context, p plan, log io.Writer) (*Recording, error) {
 	if w.node, err = startNode(ctx, w.dir, w.logs, total); err != nil {
 		return nil, err
 	}
-	c, err := newChain(ctx, w.node, coins, p.Seed)
+	c, err := newChain(ctx, w.node, coins, p.Outputs, p.Seed)
 	if err != nil {
 		return nil, err
 	}
 	for _, client := range p.Clients {
 		for _, shape := range p.Modes {
-			mode, _, _ := strings.Cut(shape, ",")
+			mode := modeOf(shape)
 			g, err := startGroup(ctx, w.dir, w.logs, proxyPath, w.node, mode, client, shape)
 			if err != nil {
 				return nil, err
