@@ -25,6 +25,7 @@ type Subject struct {
 	Policy      proxy.Policy
 	Listeners   []Listener
 	Inbound     []Inbound
+	Shapes      []Shape
 	MaxSessions int // 0 is the default
 	Descriptors int // reserved for other uses than sessions
 
@@ -62,7 +63,7 @@ const (
 // Result is the result of one check.
 type Result struct {
 	// Name is, of a check of the proxy, configuration, listener, inbound, inbound_v1, node,
-	// upstream, network, names, sessions or status; with --redirected redirected or
+	// upstream, network, names, shape, sessions or status; with --redirected redirected or
 	// udp; of a peer connect, names, v2, version or v1.
 	Name  string `json:"name"`
 	State State  `json:"state"`

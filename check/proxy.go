@@ -30,7 +30,9 @@ func Proxy(ctx context.Context, s *Subject, configuration string) Report {
 	}
 	upstreams, isTor := s.upstreams(ctx)
 	r.add(upstreams...)
-	r.add(s.network(), s.names(s.Policy.Upstream, isTor), s.sessions())
+	r.add(s.network(), s.names(s.Policy.Upstream, isTor))
+	r.add(s.shapes()...)
+	r.add(s.sessions())
 	r.add(s.statusPage(ctx)...)
 	return r
 }

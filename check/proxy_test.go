@@ -19,6 +19,7 @@ import (
 	"bip324proxy/proxy"
 	"bip324proxy/rules"
 	"bip324proxy/socks"
+	"bip324proxy/transport"
 	"bip324proxy/transport/fallback"
 )
 
@@ -321,10 +322,11 @@ func TestStatusPage(t *testing.T) {
 func TestProxy(t *testing.T) {
 	s := &Subject{
 		Listeners: []Listener{{Address: startProxy(t, new(proxy.Server))}, {Address: testkit.Nobody(t)}},
+		Shapes:    []Shape{{Shape: transport.Shape{Mode: transport.ShapePad}}},
 		Route:     func(string, string) (string, error) { return "192.168.1.2", nil },
 	}
 	r := Proxy(within(t), s, "valid: the defaults")
-	all := []string{"configuration", "listener", "upstream", "network", "names", "sessions", "status"}
+	all := []string{"configuration", "listener", "upstream", "network", "names", "shape", "sessions", "status"}
 	var names []string
 	for _, result := range r.Checks {
 		names = append(names, result.Name)

@@ -100,7 +100,7 @@ func runCheck(c *cli.Context) error {
 // subjectOf returns what to check of a proxy with these settings.
 func subjectOf(s *settings.Settings) *check.Subject {
 	subject := &check.Subject{
-		Policy: s.Policy, MaxSessions: s.MaxSessions, Descriptors: s.Descriptors(),
+		Policy: s.Policy, Shapes: shapesToCheck(s), MaxSessions: s.MaxSessions, Descriptors: s.Descriptors(),
 		Status: cmp.Or(s.Status, usualPage), Guessed: s.Status == "", Token: s.Token, InForce: s.Shown(),
 	}
 	for i, spec := range s.Listen {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"bip324proxy/check"
 	"bip324proxy/settings"
 	"bip324proxy/transport"
 )
@@ -63,13 +64,31 @@ func (s *service) unshaped(before *settings.Settings) (addresses []string) {
 	return addresses
 }
 
+// shapesToCheck returns the shapes of clients and of listeners, and what they cost.
+func shapesToCheck(s *settings.Settings) []check.Shape {
+	all := []check.Shape{{Shape: s.Policy.Shape, Cost: shapeCost(s.Policy.Shape, false)}}
+	for _, spec := range slices.Sorted(maps.Keys(s.Shapes)) {
+		inbound := slices.ContainsFunc(s.Inbound, func(in settings.InboundListener) bool { return in.Listen == spec })
+		all = append(all, check.Shape{Shape: s.Shapes[spec], Listener: spec, Cost: shapeCost(s.Shapes[spec], inbound)})
+	}
+	return all
+}
+
 // costOf returns the attribute with what a shape costs, if it costs anything.
 func costOf(shape transport.Shape, inbound bool) []any {
+	if cost := shapeCost(shape, inbound); cost != "" {
+		return []any{"cost", cost}
+	}
+	return nil
+}
+
+// shapeCost says what a shape costs, if it costs anything.
+func shapeCost(shape transport.Shape, inbound bool) string {
 	const mb = 1_000_000
 	cost := "depends on the traffic: each write is filled up to a power of two"
 	switch perDay := float64(shape.FillerPerDay()) / mb; {
 	case shape.Mode == transport.ShapeOff, shape.Mode == transport.ShapeCore:
-		return nil
+		return ""
 	case perDay >= 10:
 		cost = fmt.Sprintf("up to %.0f MB a day for each connection", perDay)
 	case perDay > 0:
@@ -81,5 +100,5 @@ func costOf(shape transport.Shape, inbound bool) []any {
 			cost += ", for peers that ask for it"
 		}
 	}
-	return []any{"cost", cost}
+	return cost
 }
