@@ -39,7 +39,7 @@ type cells struct {
 	written int    // bytes that were queued since the last cell
 
 	dayBegan time.Time
-	spent    uint64 // the filler that was sent before that
+	spent    uint64 // filler of cells and of false bursts since then
 
 	ending
 }
@@ -142,7 +142,7 @@ func (s *shaper) renewBudget(now time.Time) {
 	if now.Sub(c.dayBegan) < day {
 		return
 	}
-	c.dayBegan, c.spent = now, s.filler.Load()
+	c.dayBegan, c.spent = now, 0
 	if s.mode == ShapePad {
 		s.change(s.tunnel.mode(s.shape.Mode), ShapeBudgetRenewed)
 	}
@@ -154,7 +154,7 @@ func (s *shaper) sendDue() {
 	case s.w.Pending() || len(s.w.Buf) > 0: // a deadline has left it, or it was queued before the cells began
 		s.flushPadded()
 	case !s.inCells():
-	case s.filler.Load()-s.cells.spent < uint64(s.shape.Budget):
+	case s.cells.spent < uint64(s.shape.Budget):
 		s.sendCell()
 	case len(s.cells.backlog) == 0 || s.sendBacklog(s.bucket) == nil:
 		s.change(ShapePad, ShapeBudgetUsed)
@@ -168,14 +168,17 @@ func (s *shaper) sendCell() {
 		c.direct = false
 	}
 	c.written = 0
+	before := s.filler.Load()
 	switch fake := s.fakeBurst(); {
 	case s.bursts() && len(c.backlog) > s.shape.Burst:
 		s.sendBacklog(burstSize)
+		return
 	case fake > 0:
 		s.sendBacklog(func(n int) int { return max(fake, burstSize(n)) })
 	default:
 		s.sendOne()
 	}
+	c.spent += s.filler.Load() - before
 }
 
 // sendOne sends one cell.

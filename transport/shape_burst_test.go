@@ -201,6 +201,41 @@ func repeated(size, n int) []int {
 	return sizes
 }
 
+// Downloads do not use up the budget: only cells and false bursts do.
+func TestTunnelBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var near, far changes
+		shape := Shape{Fakes: noFakes, Every: maxEvery, Budget: minBudget}
+		nearShape, farShape := shape, shape
+		nearShape.Changed, farShape.Changed = near.add, far.add
+		a, b, _, down, received := tunnelPair(t, nearShape, farShape)
+		defer a.Close()
+		defer b.Close()
+		for range 500 {
+			if err := b.WritePacket(make([]byte, 20_000)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 500 {
+			<-received
+		}
+		if filler := b.Shaping().SentFiller; filler < 2*minBudget {
+			t.Fatalf("only %d bytes of filler", filler)
+		}
+		time.Sleep(16 * time.Hour) // over 800 cells
+		far.check(t, ShapeChange{ShapeTunnel, ShapeAgreed})
+		down.tunnelSizes(t)
+		time.Sleep(3 * time.Hour)
+		agreed, used := ShapeChange{ShapeTunnel, ShapeAgreed}, ShapeChange{ShapePad, ShapeBudgetUsed}
+		near.check(t, agreed, used)
+		far.check(t, agreed, used)
+		time.Sleep(6 * time.Hour)
+		renewed := ShapeChange{ShapeTunnel, ShapeBudgetRenewed}
+		near.check(t, agreed, used, renewed)
+		far.check(t, agreed, used, renewed)
+	})
+}
+
 // A small message waits for the next cell, and no longer.
 func TestTunnelDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
