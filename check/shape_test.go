@@ -16,17 +16,21 @@ func TestShape(t *testing.T) {
 		{transport.Shape{Mode: transport.ShapeCore}, "127.0.0.1:3", ""},
 		{transport.Shape{Mode: transport.ShapeTunnel}, "0.0.0.0:8333", "as much"},
 	}, Policy: proxy.Policy{DenyPassthrough: true}}
-	r := Report{Checks: s.shapes()}
-	const want = `ok shape clients' sessions: cover; cost: up to 44 MB a day -> it does not hide anything that the peer sends
-ok shape ADDR: pad,bucket=512; cost: depends -> it does not hide when something is sent, nor anything that the peer sends
-ok shape ADDR: core -> it hides no size and no time
-ok shape 0.0.0.0:8333: tunnel; cost: as much -> it hides what the peer sends only if the peer is a bip324-proxy with such a shape, too`
-	if got := text(t, &r); got != want {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
+	if n := len(s.shapes()); n != 4 {
+		t.Fatalf("%d lines, want one for each shape that is set", n)
+	}
+	for i, want := range []string{
+		"ok shape clients' sessions: cover; cost: up to 44 MB a day -> it does not hide anything that the peer sends",
+		"ok shape ADDR: pad,bucket=512; cost: depends -> it does not hide when something is sent, nor anything that the peer sends",
+		"ok shape ADDR: core -> it hides no size and no time",
+		"ok shape 0.0.0.0:8333: tunnel; cost: as much -> it hides what the peer sends only if the peer is a bip324-proxy with such a shape, too",
+	} {
+		if got := text(t, &Report{Checks: s.shapes()[i : i+1]}); got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
 	}
 	s.Shapes, s.Policy.DenyPassthrough = s.Shapes[3:4], false
-	r = Report{Checks: s.shapes()}
-	if got, want := text(t, &r), "ok shape ADDR: core -> it hides no size and no time; only sessions on v2 are shaped"; got != want {
+	if got, want := text(t, &Report{Checks: s.shapes()}), "ok shape ADDR: core -> it hides no size and no time; only sessions on v2 are shaped"; got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	product "bip324proxy/proxy"
+	"bip324proxy/test/hostile"
 )
 
 // madeShaped returns a snapshot of sessions in each shape, one of them inbound, and one in none.
@@ -69,4 +70,20 @@ func TestStatusPageShaping(t *testing.T) {
 	if all := tab.complaints(); len(all) > 0 {
 		t.Errorf("unexpected console output %s", all)
 	}
+}
+
+// The page of a proxy with --shape says so before there is a session, and shows that a session is
+// shaped.
+func TestStatusPageOfShapedProxy(t *testing.T) {
+	t.Parallel()
+	browserPath(t)
+	proxy := startProxy(t, "--status", "127.0.0.1:0", "--shape", "pad,bucket=2048", "--upstream", "socks5://"+startWorld(t, map[string]played{
+		"192.0.2.17:8333": hostile.Node("/Satoshi:30.0.0/"),
+	}))
+	tab := openStatus(t, proxy.statusAddr(t))
+	tab.until(`document.getElementById("shape-facts").innerText.startsWith("Live sessions\nnone")`)
+	v1Client(t, proxy.addr, "192.0.2.17:8333", clientAgent)
+	tab.until(row(0) + `?.innerText.includes("mainnet · pad")`)
+	tab.until(row(0) + `.innerText.match(/\+ [1-9].* filler/) !== null`)
+	tab.until(`document.getElementById("shape-facts").innerText.startsWith("Live sessions\n1 pad: ")`)
 }
