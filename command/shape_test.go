@@ -114,14 +114,14 @@ func TestSmallCost(t *testing.T) {
 // check has a line for each shape that is set, with what the start says of its cost.
 func TestCheckShapes(t *testing.T) {
 	at := testkit.Nobody(t)
-	_, stdout, _ := runProgram("check", "--listen", "127.0.0.1:0", "--inbound", at+"="+testkit.Nobody(t), "--shape", "cover", "--shape", at+"=tunnel,fakes=off")
+	_, stdout, stderr := runProgram("check", "--listen", "127.0.0.1:0", "--inbound", at+"="+testkit.Nobody(t), "--inbound-network", "regtest", "--shape", "cover", "--shape", at+"=tunnel,fakes=off")
 	stdout = strings.Join(strings.Fields(stdout), " ")
 	for _, want := range []string{
 		"ok shape clients' sessions: cover; cost: up to 44 MB a day for each connection -> ",
 		"ok shape " + at + ": tunnel,fakes=off; cost: up to 88 MB a day for each connection, each way, for peers that ask for it -> ",
 	} {
 		if !strings.Contains(stdout, want) {
-			t.Errorf("want %q in\n%s", want, stdout)
+			t.Errorf("want %q in\n%s%s", want, stdout, stderr)
 		}
 	}
 	if _, stdout, _ := runProgram("check", "--listen", "127.0.0.1:0"); strings.Contains(stdout, "shape") {
