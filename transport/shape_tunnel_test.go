@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bytes"
+	"cmp"
 	"math"
 	"slices"
 	"sync"
@@ -35,7 +36,7 @@ func (c *changes) check(t *testing.T, want ...ShapeChange) {
 func (r *writesRecorder) since(at time.Duration) []written {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	i, _ := slices.BinarySearchFunc(r.writes, at, func(w written, at time.Duration) int { return int(w.at - at) })
+	i, _ := slices.BinarySearchFunc(r.writes, at, func(w written, at time.Duration) int { return cmp.Compare(w.at, at) })
 	return slices.Clone(r.writes[i:])
 }
 
