@@ -39,7 +39,7 @@ type cells struct {
 	written int    // bytes that were queued since the last cell
 
 	dayBegan time.Time
-	spent    uint64 // filler of cells and of false bursts since then
+	spent    int64 // bytes of cells and of false bursts since then, whatever was in them
 
 	ending
 }
@@ -154,7 +154,7 @@ func (s *shaper) sendDue() {
 	case s.w.Pending() || len(s.w.Buf) > 0: // a deadline has left it, or it was queued before the cells began
 		s.flushPadded()
 	case !s.inCells():
-	case s.cells.spent < uint64(s.shape.Budget):
+	case s.cells.spent < s.shape.Budget:
 		s.sendCell()
 	case len(s.cells.backlog) == 0 || s.sendBacklog(s.bucket) == nil:
 		s.change(ShapePad, ShapeBudgetUsed)
@@ -168,17 +168,16 @@ func (s *shaper) sendCell() {
 		c.direct = false
 	}
 	c.written = 0
-	before := s.filler.Load()
 	switch fake := s.fakeBurst(); {
 	case s.bursts() && len(c.backlog) > s.shape.Burst:
 		s.sendBacklog(burstSize)
-		return
 	case fake > 0:
 		s.sendBacklog(func(n int) int { return max(fake, burstSize(n)) })
+		c.spent += int64(fake)
 	default:
 		s.sendOne()
+		c.spent += int64(s.shape.Cell)
 	}
-	c.spent += s.filler.Load() - before
 }
 
 // sendOne sends one cell.

@@ -59,10 +59,10 @@ type Shape struct {
 	// default ten minutes. If negative there are none.
 	Fakes time.Duration
 
-	// Budget is how many bytes of filler a day's cells and false bursts may have, at least a
-	// MiB; by default 100 MiB. Then the mode is pad, until the day has passed that began with
-	// the connection or with the last renewal. What fills up bursts and overflows depends on
-	// what is sent, as in pad, and does not count.
+	// Budget is how many bytes a day's cells and false bursts may have, at least a MiB; by
+	// default 100 MiB. Then the mode is pad, until the day has passed that began with the
+	// connection or with the last renewal. Messages in cells count like filler: otherwise the
+	// last cell's time would tell how much was sent. Bursts and overflows do not count.
 	Budget int64
 
 	// Changed, if not nil, is called when the mode in force changes during the connection. It

@@ -265,7 +265,7 @@ func TestCellsBudget(t *testing.T) {
 			}
 			time.Sleep(10 * time.Minute)
 			c.check(t, ShapeChange{ShapePad, ShapeBudgetUsed})
-			if got := a.Shaping(); got.Mode != ShapePad || got.SentFiller < minBudget || got.SentFiller > minBudget+2*maxCell {
+			if got := a.Shaping(); got.Mode != ShapePad || got.SentFiller < minBudget-maxCell || got.SentFiller > minBudget+maxCell {
 				t.Errorf("%v: %+v", mode, got)
 			}
 			from := time.Since(up.began)
@@ -291,7 +291,7 @@ func TestCellsBudget(t *testing.T) {
 			}
 			want = append(want, ShapeChange{ShapePad, ShapeBudgetUsed})
 			c.check(t, want...)
-			if got := a.Shaping().SentFiller - used; got < minBudget || got > minBudget+2*maxCell {
+			if got := a.Shaping().SentFiller - used; got < minBudget || got > minBudget+maxCell {
 				t.Errorf("%v: %d bytes of filler on the second day", mode, got)
 			}
 			up.sizesIn(t, day, maxCell)
@@ -299,6 +299,32 @@ func TestCellsBudget(t *testing.T) {
 				t.Errorf("%v: the first cell leaves at %v", mode, first.at)
 			}
 		})
+	}
+}
+
+// When the budget is used up does not tell how much was sent.
+func TestCellsBudgetDoesNotTell(t *testing.T) {
+	var ends []time.Duration
+	for _, talks := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			used := make(chan time.Time, 1)
+			a, _, up, _ := coverPair(t, Shape{Mode: ShapeCover, Cell: maxCell, Budget: minBudget, Changed: func(ShapeChange) { used <- time.Now() }})
+			drawFrom(t, a, 7)
+			time.Sleep(startsAfter)
+			for talks && len(used) == 0 {
+				time.Sleep(coverEvery)
+				if err := a.WritePacket(make([]byte, maxCell/2)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			ends = append(ends, (<-used).Sub(up.began))
+			if s := a.Shaping(); talks && s.SentReal < minBudget/4 {
+				t.Errorf("only %d bytes were sent", s.SentReal)
+			}
+		})
+	}
+	if ends[0] != ends[1] {
+		t.Errorf("the budget was used up after %v, and after %v with traffic", ends[0], ends[1])
 	}
 }
 
