@@ -40,6 +40,15 @@ func shapedSessions(t *testing.T, addr string) (open []shapedSession) {
 	return open
 }
 
+// awaitShape waits until the proxy logs that the shape in force is another one, and why.
+func (p *proxy) awaitShape(t *testing.T, shape, cause string) {
+	t.Helper()
+	p.awaitLine(t, "the shape is "+shape, func(line string) bool {
+		var e struct{ Shape, Cause string }
+		return json.Unmarshal([]byte(line), &e) == nil && e.Shape == shape && e.Cause == cause
+	})
+}
+
 // shapeUnit divides all sizes of pad, of cells and of bursts.
 const shapeUnit = 1024
 
@@ -78,12 +87,8 @@ func TestShapeTunnel(t *testing.T) {
 	client := startBtcdClient(t, w.params, near.addr, wire.addr)
 	catchUp(t, client, node)
 
-	for _, p := range []*proxy{near, far.proxy} {
-		p.awaitLine(t, "the tunnel is agreed on", func(line string) bool {
-			var e struct{ Shape, Cause string }
-			return json.Unmarshal([]byte(line), &e) == nil && e.Shape == "tunnel" && e.Cause == "agreed"
-		})
-	}
+	near.awaitShape(t, "tunnel", "agreed")
+	far.awaitShape(t, "tunnel", "agreed")
 	sentUp := func() int { b, _ := wire.last().bytes(); return len(b) }
 	sentDown := func() int { _, b := wire.last().bytes(); return len(b) }
 	up, down := aligned(t, "cells up", -1, sentUp), aligned(t, "cells down", -1, sentDown)
@@ -119,4 +124,29 @@ func TestShapeTunnel(t *testing.T) {
 		}
 	}
 	requireUnreadable(t, wire.last(), w.params)
+}
+
+// A node that does not know of tunnels ignores the offer, and the session continues as with cover.
+func TestShapeTunnelNotAgreed(t *testing.T) {
+	t.Parallel()
+	w := newWallet(t, &chaincfg.RegressionNetParams)
+	node := startBtcdNode(t, w, "--v2transport")
+	node.mine(firstTip)
+	wire := startRecorder(t, node.p2p)
+	p := startProxy(t, "--shape", "tunnel,every=200ms", "--status", "127.0.0.1:0")
+	status := p.await(t, "the status page", func(e event) bool { return e.Msg == "status page" }).Addr
+	client := startBtcdClient(t, w.params, p.addr, wire.addr)
+	catchUp(t, client, node)
+	p.awaitShape(t, "cover", "not_agreed")
+	sentUp := func() int { b, _ := wire.last().bytes(); return len(b) }
+	up := aligned(t, "cells", -1, sentUp)
+	followBlocks(t, client, node, 3)
+	followTransaction(t, client, node, w)
+	aligned(t, "after blocks: cells", up, sentUp)
+	if s := shapedSessions(t, status); len(s) != 1 || s[0].Shape != "cover" || s[0].FillerFromPeer > 0 {
+		t.Errorf("the sessions are %+v", s)
+	}
+	if n := len(wire.connections()); n != 1 {
+		t.Errorf("%d connections", n)
+	}
 }

@@ -263,6 +263,43 @@ func TestTunnelDelay(t *testing.T) {
 	})
 }
 
+// The filler of the largest burst needs no memory at the receiver: it fits the limit for peers
+// that have not sent a VERSION.
+func TestTunnelFillerIsSmall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shape := Shape{Mode: ShapeTunnel, Every: minEvery, Fakes: minFakes, Budget: maxBudget}
+		a, b, up, down := shapedPair(t, shape, shape)
+		defer a.Close()
+		defer b.Close()
+		ended := make(chan error, 2)
+		for _, c := range []*Conn{a, b} {
+			c.LimitContents(15 << 10)
+			go func() {
+				for {
+					if _, err := c.ReadPacket(); err != nil {
+						ended <- err
+						return
+					}
+				}
+			}()
+		}
+		largest := func(r *writesRecorder) (n int) {
+			for _, w := range r.since(startsAfter) {
+				n = max(n, w.size)
+			}
+			return n
+		}
+		for largest(up) < largestFake || largest(down) < largestFake {
+			time.Sleep(time.Minute)
+			select {
+			case err := <-ended:
+				t.Fatal(err)
+			default:
+			}
+		}
+	})
+}
+
 // Messages that wait leave with a false burst.
 func TestTunnelFalseBurstTakesBacklog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
