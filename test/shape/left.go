@@ -40,15 +40,19 @@ func sizesLeft(cells []*cell, list []int) []SizeResult {
 	return all
 }
 
-// carryLike returns the list of sizes with writes as those of known. If nearly all of known are carried by writes that are
-// larger by the same, all sizes are.
+// carryLike returns the list of sizes with writes as those of known. If nearly all of known, of several sizes, are carried
+// by writes that are larger by the same, all sizes are.
 func carryLike(known []carried, list []int) []carried {
 	if len(known) == 0 {
 		return nil
 	}
-	more := map[int]int{}
+	more, sizes := map[int]int{}, map[int]map[int]bool{}
 	for _, tx := range known {
-		more[tx.write-tx.size]++
+		by := tx.write - tx.size
+		if more[by]++; sizes[by] == nil {
+			sizes[by] = map[int]bool{}
+		}
+		sizes[by][tx.size] = true
 	}
 	sorted := slices.Clone(known)
 	slices.SortStableFunc(sorted, func(a, b carried) int { return cmp.Compare(a.size, b.size) })
@@ -56,7 +60,7 @@ func carryLike(known []carried, list []int) []carried {
 	for i, size := range list {
 		all[i] = carried{size, nearest(sorted, size).write}
 		for by, n := range more {
-			if 10*n >= 9*len(known) {
+			if 10*n >= 9*len(known) && len(sizes[by]) > 1 {
 				all[i].write = size + by
 			}
 		}
