@@ -50,7 +50,9 @@ func TestSnapshotOfShapes(t *testing.T) {
 	if name, _, err := readV1(client); name != "ping" || err != nil {
 		t.Errorf("got %s, %v", name, err)
 	}
-	now := e.until("filler", func(s proxy.Snapshot) bool { return min(s.Sessions[0].FillerFromPeer, s.Sessions[0].FillerToPeer) > 512 })
+	now := e.until("filler", func(s proxy.Snapshot) bool {
+		return min(s.Sessions[0].FillerFromPeer, s.Sessions[0].FillerToPeer) > 512
+	})
 	live := now.Sessions[0]
 	if want := uint64(2*24 + len(version) + 8); live.Shape != "pad" || live.ShapeOverflows != 0 || live.BytesToPeer != want || live.BytesToClient != want {
 		t.Errorf("got %+v, want %d bytes each way", live, want)
