@@ -228,13 +228,10 @@ func burstSize(n int) int {
 // sendBacklog sends the backlog in one write, filled up to size of it. After an error it waits
 // on, or the connection has failed.
 func (s *shaper) sendBacklog(size func(n int) int) error {
-	c := &s.cells
-	if c.stopped.Load() {
-		return net.ErrClosed
-	}
 	if err := s.w.Ready(); err != nil {
 		return err
 	}
+	c := &s.cells
 	backlog := c.backlog
 	c.backlog = nil
 	n := len(backlog)
@@ -286,7 +283,10 @@ func (s *shaper) flushCells() error {
 	if s.bursts() {
 		least = s.shape.Burst
 	}
-	if !c.direct {
+	switch {
+	case c.stopped.Load():
+		return net.ErrClosed
+	case !c.direct:
 		return s.w.Failed()
 	}
 	if len(c.backlog) > least {

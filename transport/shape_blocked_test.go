@@ -98,6 +98,9 @@ func TestCellsStall(t *testing.T) {
 func TestCellsClosedWhileBlocked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, _, up := blockedPair(t, Config{})
+		if err := a.Queue([]byte("before the cells")); err != nil {
+			t.Error(err)
+		}
 		time.Sleep(time.Hour)
 		if err := a.Close(); err != nil {
 			t.Error(err)
@@ -108,7 +111,7 @@ func TestCellsClosedWhileBlocked(t *testing.T) {
 		if more := up.number() - n; more > 0 {
 			t.Errorf("then %d writes", more)
 		}
-		for name, err := range map[string]error{"WritePacket": a.WritePacket(nil), "CloseWrite": a.CloseWrite()} {
+		for name, err := range map[string]error{"WritePacket": a.WritePacket(nil), "Queue": a.Queue(nil), "Flush": a.Flush(), "CloseWrite": a.CloseWrite()} {
 			if err == nil || isTimeout(err) {
 				t.Errorf("%s: %v", name, err)
 			}
@@ -205,6 +208,23 @@ func TestDeadlineWhileCellBlocked(t *testing.T) {
 			}
 		}
 		a.Close()
+	}
+}
+
+// What a deadline has left of a cell leaves in the turn of the next one.
+func TestCellsRest(t *testing.T) {
+	conn := &fitsConn{}
+	up := &writesRecorder{Conn: conn, began: time.Now()}
+	c := shapedTo(t, up, Shape{Mode: ShapeCover, Every: maxEvery})
+	defer c.out.stop()
+	c.SetWriteDeadline(time.Now().Add(time.Hour))
+	for i, test := range []struct{ fits, want int }{{-1, 1024}, {1000, 1024}, {20, 24}, {-1, 4}, {-1, 1024}} {
+		conn.fits = test.fits
+		tickNow(c)
+		writes := up.since(0)
+		if got := writes[len(writes)-1].size; got != test.want || len(writes) != i+1 {
+			t.Errorf("%+v: %d writes, the last of %d bytes", test, len(writes), got)
+		}
 	}
 }
 

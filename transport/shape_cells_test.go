@@ -232,10 +232,10 @@ func TestCellsOverflow(t *testing.T) {
 		if n := a.Shaping().Overflows; n != 1 {
 			t.Errorf("%d overflows", n)
 		}
-		time.Sleep(2 * coverEvery) // at most one cell's worth is sent meanwhile
-		send(100)
-		time.Sleep(2 * coverEvery)
-		send(100)
+		for range 20 { // at most one cell's worth from one cell to the next
+			time.Sleep(coverEvery / 4)
+			send(100)
+		}
 		if got := outside(); len(got) != 0 {
 			t.Errorf("after the overflow: %v", got)
 		}
@@ -381,4 +381,23 @@ func TestDecoysReceived(t *testing.T) {
 	if got := after.Mallocs - before.Mallocs; got > n/20 { // a new key needs a few
 		t.Errorf("%d allocations for %d decoys", got, n)
 	}
+}
+
+// A tick that comes before it is due, as when it was put off meanwhile, sends nothing.
+func TestCellsTickEarly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, _, up, _ := coverPair(t, Shape{Mode: ShapeCover})
+		time.Sleep(startsAfter + time.Millisecond)
+		n := up.number()
+		for range 3 {
+			a.out.shaper.tick()
+		}
+		if more := up.number() - n; more > 0 {
+			t.Errorf("%d writes", more)
+		}
+		time.Sleep(coverEvery * 3 / 2)
+		if up.number() == n {
+			t.Error("the cell that is due does not leave")
+		}
+	})
 }
