@@ -257,8 +257,9 @@ func (c *Conn) WriteInPlace(b []byte) error {
 	return c.out.pending(c.out.w.Send(c.out.ciphers.seal(b[:0], contents, nil, false)))
 }
 
-// CloseWrite sends what was queued and closes the direction to the peer. After a
-// *PendingError it has not closed it, and can be called again.
+// CloseWrite sends what was queued and closes the direction to the peer. What waits for
+// cells, see Shape, leaves in cells for half a minute, or until Interrupt, and then at once.
+// After a *PendingError it has not closed the direction, and can be called again.
 func (c *Conn) CloseWrite() error {
 	if err := c.out.drain(); err != nil {
 		return err
@@ -278,18 +279,20 @@ func (c *Conn) SetDeadline(t time.Time) error {
 func (c *Conn) SetReadDeadline(t time.Time) error { return c.socket.LimitReads(t) }
 
 // SetWriteDeadline is like SetReadDeadline, for writes and Config.WriteTimeout. It ends no
-// connection: see WritePacket.
+// connection: see WritePacket. Cells, see Shape, leave after it, too.
 func (c *Conn) SetWriteDeadline(t time.Time) error { return c.socket.LimitWrites(t) }
 
-// Close closes the connection at once, in both directions. It frees the memory of a
-// packet that has arrived in part, but not that of the last packet, which may be in use.
+// Close closes the connection at once, in both directions, and drops what waits for cells,
+// see Shape. It frees the memory of a packet that has arrived in part, but not that of the
+// last packet, which may be in use.
 func (c *Conn) Close() error {
 	defer c.in.body.Abandon()
 	c.out.stop()
 	return c.socket.Close()
 }
 
-// Wipe zeroes the connection's keys. Nothing may read or write any more.
+// Wipe zeroes the connection's keys. Nothing may read or write any more. A connection with a
+// Shape must be closed before.
 func (c *Conn) Wipe() {
 	c.in.ciphers.wipe()
 	c.out.wipe()

@@ -119,6 +119,28 @@ func TestCellsClosedWhileBlocked(t *testing.T) {
 	})
 }
 
+// Close drops the backlog, and later calls say so.
+func TestCellsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, _, up, _ := cellsBegun(t)
+		if err := a.WritePacket(make([]byte, 5000)); err != nil {
+			t.Error(err)
+		}
+		a.Close()
+		n := up.number()
+		for name, err := range map[string]error{"WritePacket": a.WritePacket(nil), "Queue": a.Queue(nil), "Flush": a.Flush(),
+			"WriteInPlace": a.WriteInPlace(make([]byte, 100)), "CloseWrite": a.CloseWrite()} {
+			if !errors.Is(err, net.ErrClosed) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		time.Sleep(time.Hour)
+		if more := up.number() - n; more > 0 {
+			t.Errorf("then %d writes", more)
+		}
+	})
+}
+
 // Cells leave whether or not the user's last write deadline has passed; calls that the user makes then
 // fail, and nothing of theirs is sent.
 func TestCellsAfterDeadline(t *testing.T) {
