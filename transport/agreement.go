@@ -27,8 +27,9 @@ type tunnel struct {
 	sessionID [32]byte
 	initiator bool
 	began     time.Time
-	asked     terms       // by the other end; read it after heard
-	heard     atomic.Bool // the other end has the mode tunnel
+	longest   time.Duration // from a tick to the next, by the own shape
+	asked     terms         // by the other end; read it after heard
+	heard     atomic.Bool   // the other end has the mode tunnel
 	agreed    bool
 	gaveUp    bool // the other end has not answered in time
 }
@@ -39,8 +40,8 @@ type terms struct {
 	every, fakes time.Duration // no fakes: 0
 }
 
-func (t *tunnel) begin(sessionID [32]byte, initiator bool) {
-	t.sessionID, t.initiator, t.began = sessionID, initiator, time.Now()
+func (t *tunnel) begin(sessionID [32]byte, initiator bool, every time.Duration) {
+	t.sessionID, t.initiator, t.began, t.longest = sessionID, initiator, time.Now(), every*3/2
 }
 
 // offer returns what the contents of a decoy begin with that offers a tunnel with s, which has

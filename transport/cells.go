@@ -14,10 +14,6 @@ const (
 	// maxBacklog is how much waits for cells, in bytes.
 	maxBacklog = 64 << 10
 
-	// smallestBurst is the size of the smallest burst of a tunnel, and largestFake that of the
-	// largest false one, in bytes.
-	smallestBurst, largestFake = 16 << 10, 1 << 20
-
 	day = 24 * time.Hour
 )
 
@@ -40,6 +36,8 @@ type cells struct {
 
 	dayBegan time.Time
 	spent    int64 // bytes of cells and of false bursts since then, whatever was in them
+
+	turn chan struct{} // closed by the next tick; nil unless a message waits for it
 
 	ending
 }
@@ -90,6 +88,7 @@ func (s *shaper) tick() {
 	s.renewBudget(now)
 	s.awaitAnswer(now)
 	s.sendDue()
+	c.giveTurn()
 	if s.w.Failed() != nil {
 		c.backlog = nil
 		c.wakeDrains()
@@ -168,15 +167,16 @@ func (s *shaper) sendCell() {
 		c.direct = false
 	}
 	c.written = 0
-	switch fake := s.fakeBurst(); {
+	fake := s.fakeBurst()
+	c.spent += int64(max(fake, s.shape.Cell))
+	switch {
+	case c.turn != nil: // a large message takes its place
 	case s.bursts() && len(c.backlog) > s.shape.Burst:
 		s.sendBacklog(burstSize)
 	case fake > 0:
 		s.sendBacklog(func(n int) int { return max(fake, burstSize(n)) })
-		c.spent += int64(fake)
 	default:
 		s.sendOne()
-		c.spent += int64(s.shape.Cell)
 	}
 }
 
@@ -196,33 +196,6 @@ func (s *shaper) sendOne() {
 	}
 	s.w.Buf = s.fill(s.w.Buf, s.shape.Cell-n)
 	s.w.Flush()
-}
-
-// bursts reports whether a large backlog leaves at once.
-func (s *shaper) bursts() bool { return s.mode == ShapeTunnel && s.tunnel.agreed }
-
-// fakeBurst returns the size of a false burst, if one is due, in bytes.
-func (s *shaper) fakeBurst() int {
-	if !s.bursts() || s.shape.Fakes <= 0 || random.N(s.shape.Fakes) >= s.shape.Every {
-		return 0
-	}
-	size := smallestBurst
-	for size < largestFake && random.N(2) == 0 {
-		size *= 2
-	}
-	return size
-}
-
-// burstSize returns the size that a burst of n bytes is filled up to.
-func burstSize(n int) int {
-	size := smallestBurst
-	for size < n {
-		size *= 2
-	}
-	if gap := size - n; 0 < gap && gap < minFiller {
-		size *= 2
-	}
-	return size
 }
 
 // sendBacklog sends the backlog in one write, filled up to size of it. After an error it waits
@@ -265,14 +238,6 @@ func (s *shaper) queueCells(n, size int, decoy bool, parts [][]byte) error {
 	return s.sendLarge(s.overflowSize(len(backlog)+n), len(backlog)+n, func(b []byte) []byte {
 		return s.sealReal(append(b, backlog...), size, decoy, parts)
 	})
-}
-
-// overflowSize returns the size that n bytes are filled up to that leave without cells.
-func (s *shaper) overflowSize(n int) int {
-	if s.bursts() {
-		return burstSize(n)
-	}
-	return s.bucket(n)
 }
 
 // flushCells sends the backlog if it does not wait for cells. It reports a deadline only if it

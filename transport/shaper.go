@@ -47,7 +47,7 @@ func (c *Conn) startShape(h *Handshake) {
 	s.filler.Store(uint64(h.filler))
 	s.mu.Lock() // a tick follows
 	defer s.mu.Unlock()
-	s.tunnel.begin(c.sessionID, initiator)
+	s.tunnel.begin(c.sessionID, initiator, s.shape.Every)
 	s.setMode(shape.Mode)
 	if shape.Mode == ShapeTunnel && !initiator {
 		s.setMode(ShapeOff)
@@ -84,6 +84,11 @@ func (c *Conn) Shaping() Shaping {
 // queue seals a packet for the next write, and sends what has no room in it.
 func (s *shaper) queue(size int, decoy bool, parts [][]byte) error {
 	n := packetSize(size)
+	if s.inCells() && s.bursts() {
+		if err := s.awaitTurn(n); err != nil {
+			return err
+		}
+	}
 	if s.inCells() {
 		return s.queueCells(n, size, decoy, parts)
 	}

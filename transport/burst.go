@@ -1,0 +1,92 @@
+package transport
+
+import (
+	"time"
+
+	"bip324proxy/internal/random"
+)
+
+const (
+	// smallestBurst is the size of the smallest burst of a tunnel, and largestFake that of the
+	// largest false one, in bytes.
+	smallestBurst, largestFake = 16 << 10, 1 << 20
+)
+
+// bursts reports whether a large backlog leaves at once.
+func (s *shaper) bursts() bool { return s.mode == ShapeTunnel && s.tunnel.agreed }
+
+// fakeBurst returns the size of a false burst, if one is due, in bytes.
+func (s *shaper) fakeBurst() int {
+	if !s.bursts() || s.shape.Fakes <= 0 || random.N(s.shape.Fakes) >= s.shape.Every {
+		return 0
+	}
+	size := smallestBurst
+	for size < largestFake && random.N(2) == 0 {
+		size *= 2
+	}
+	return size
+}
+
+// burstSize returns the size that a burst of n bytes is filled up to.
+func burstSize(n int) int {
+	size := smallestBurst
+	for size < n {
+		size *= 2
+	}
+	if gap := size - n; 0 < gap && gap < minFiller {
+		size *= 2
+	}
+	return size
+}
+
+// overflowSize returns the size that n bytes are filled up to that leave without cells.
+func (s *shaper) overflowSize(n int) int {
+	if s.bursts() {
+		return burstSize(n)
+	}
+	return s.bucket(n)
+}
+
+// awaitTurn waits for the next tick, whose place a message of n bytes takes that makes the backlog
+// overflow: at another time it would be told from false bursts. It releases the mutex meanwhile.
+// Messages that follow at once do not wait, and none waits longer than the own shape has it.
+func (s *shaper) awaitTurn(n int) error {
+	c := &s.cells
+	until := time.Now().Add(s.longest)
+	for s.inCells() && s.bursts() && !c.direct && len(c.backlog)+n > maxBacklog && !c.isHurried() && time.Now().Before(until) {
+		limit, changed := c.socket.AwaitLimit()
+		if err := s.w.Err(); err != nil {
+			return err
+		}
+		if c.turn == nil {
+			c.turn = make(chan struct{})
+		}
+		turn := c.turn
+		if limit.IsZero() || until.Before(limit) {
+			limit = until
+		}
+		passed := time.NewTimer(time.Until(limit))
+		s.mu.Unlock()
+		select {
+		case <-turn:
+		case <-c.hurried:
+		case <-changed:
+		case <-passed.C:
+		}
+		passed.Stop()
+		s.mu.Lock()
+		if c.turn != turn { // the tick has left its place
+			return nil
+		}
+		c.turn = nil
+	}
+	return nil
+}
+
+// giveTurn lets the messages leave that wait for a tick.
+func (c *cells) giveTurn() {
+	if c.turn != nil {
+		close(c.turn)
+		c.turn = nil
+	}
+}
