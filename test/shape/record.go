@@ -82,6 +82,7 @@ type world struct {
 	node       *fullNode
 	groups     []*group
 	noisyShare float64
+	commit     string
 	began      time.Time
 }
 
@@ -89,7 +90,7 @@ type world struct {
 func record(ctx context.Context, p plan, log io.Writer) (*Recording, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	w := &world{plan: p}
+	w := &world{plan: p, commit: commit(ctx)}
 	var err error
 	if w.dir, err = os.MkdirTemp("", "bip324-shape-"); err != nil {
 		return nil, err
@@ -224,7 +225,7 @@ func (w *world) run(ctx context.Context, c *chain, others float64) error {
 
 // result puts the recording together.
 func (w *world) result(ctx context.Context, c *chain, log io.Writer) (*Recording, error) {
-	r := &Recording{Began: w.began.UTC(), RTT: w.RTT, Length: w.Length, Commit: commit(ctx)}
+	r := &Recording{Began: w.began.UTC(), RTT: w.RTT, Length: w.Length, Commit: w.commit}
 	pings, err := w.node.pings(ctx)
 	if err != nil {
 		return nil, err
