@@ -16,13 +16,13 @@ const (
 // effort is how much attackers compute.
 type effort struct {
 	trees     int // of a forest
-	turnTrees int // of the forests that learn from turned labels: with more than 25, their figures spread no less
-	turns     int // how often labels are turned round within sessions, for each seed
+	turns     int // how often labels are turned round within sessions
+	turnTrees int // of the forests that learn from turned labels: with more, their figures spread no less
 }
 
-// full is the effort of the figures that are published, fixed before any recording was made. Two cores need about two
-// minutes for 120 sessions of four minutes and three seeds.
-var full = effort{trees: 200, turnTrees: 25, turns: 34}
+// full is the effort of the figures that are published, fixed before any recording was made. Two cores need two and a
+// half minutes for 120 sessions of four minutes and three seeds.
+var full = effort{trees: 200, turns: 60, turnTrees: 15}
 
 // tasks are the kinds of actions that attackers look for, and what the tables call them.
 var tasks = []task{
@@ -40,7 +40,7 @@ func (e effort) attack(r *Recording, seeds []uint64) *Report {
 	cells, short := cellsOf(r)
 	report := &Report{
 		Node: r.Node, Commit: r.Commit, Began: r.Began, RTT: r.RTT, Length: r.Length, Sessions: len(r.Sessions), TooShort: short,
-		Seeds: seeds, Trees: e.trees, Folds: maxFolds, Turns: e.turns * len(seeds), Features: len(features(nil, 0)),
+		Seeds: seeds, Trees: e.trees, Folds: maxFolds, Turns: e.turns, Features: len(features(nil, 0)),
 	}
 	unshaped := map[string]*cell{}
 	for _, c := range cells {
@@ -102,11 +102,11 @@ func newRand(seed uint64, purpose ...string) *rand.Rand {
 func (r *Result) find(seeds []uint64, e effort) {
 	seen := r.cell.seen(r.View)
 	var curves, unadapted []curve
-	var chance []figures
+	chance := make([][]curve, e.turns) // of each turn, by seed
 	for _, seed := range seeds {
 		// Views share windows and folds: they differ in nothing but what is seen.
 		rng := newRand(seed, r.Task, r.Mode, r.Client)
-		windows := r.cell.windows(r.Task, false, rng)
+		windows := r.cell.windows(r.Task, nil, rng)
 		folds := r.cell.folds(min(maxFolds, len(r.cell.sessions)), rng)
 		own := newRand(seed, r.Task, r.Mode, r.Client, string(r.View))
 		c, ok := adaptive(seen, windows, folds, e.trees, own)
@@ -120,11 +120,11 @@ func (r *Result) find(seeds []uint64, e effort) {
 				unadapted = append(unadapted, c)
 			}
 		}
-		for range e.turns {
-			if c, ok := adaptive(seen, r.cell.windows(r.Task, true, own), folds, e.turnTrees, own); ok {
-				if f, ok := c.figures(nil); ok {
-					chance = append(chance, f)
-				}
+		for i := range e.turns {
+			// All seeds turn labels by the same, so that the means of their figures can be compared with those of true labels.
+			turned := r.cell.turned(newRand(uint64(i), "turn", r.Task, r.Mode, r.Client))
+			if c, ok := adaptive(seen, r.cell.windows(r.Task, turned, own), folds, e.turnTrees, own); ok {
+				chance[i] = append(chance[i], c)
 			}
 		}
 	}
@@ -173,7 +173,7 @@ func adaptive(seen [][]Segment, windows []window, folds []int, trees int, rng *r
 
 // naive scores windows by a forest that learned from all sessions of the same kind of client that are not shaped.
 func (r *Result) naive(seen [][]Segment, windows []window, seed uint64, trees int, rng *rand.Rand) (curve, bool) {
-	known := r.off.windows(r.Task, false, newRand(seed, r.Task, r.off.mode, r.off.client))
+	known := r.off.windows(r.Task, nil, newRand(seed, r.Task, r.off.mode, r.off.client))
 	positive := labels(known)
 	t := newTable(rowsOf(r.off.seen(r.View), known))
 	all := make([]int, len(known))

@@ -28,10 +28,10 @@ func (r *Report) method(b *strings.Builder) {
 	if r.TooShort > 0 {
 		fmt.Fprintf(b, "; %d of them ended too soon to be attacked", r.TooShort)
 	}
-	fmt.Fprintf(b, ".\nAttacked: forests of %d trees on %d features of windows of %s, in %d folds by session, seeds %s.\n",
+	fmt.Fprintf(b, ".\nAttacked: forests of %d trees on %d features of windows of %s, in %d folds by session, seeds %s.\n\n",
 		r.Trees, r.Features, span, r.Folds, strings.Trim(fmt.Sprint(r.Seeds), "[]"))
-	fmt.Fprintf(b, "Chance: what 39 of 40 forests stay under that learn from labels turned round within sessions, anew for each of %d turns.\n\n", r.Turns)
 	b.WriteString("Figures are AUC / TPR at 1 % FPR, the means of the seeds; in brackets what 95 % of 1,000 draws of sessions give.\n")
+	fmt.Fprintf(b, "Chance: what the same means stay under in 39 of 40 turns of the labels round within sessions, of which there are %d; forests learn from each anew.\n", r.Turns)
 	b.WriteString("`both`, `up` and `down` are the directions that the attacker sees. It learns from other sessions of the same mode, but in the last column from unshaped ones.\n\n")
 }
 

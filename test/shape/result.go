@@ -2,7 +2,6 @@ package main
 
 import (
 	"math/rand/v2"
-	"slices"
 	"time"
 )
 
@@ -18,7 +17,7 @@ type Report struct {
 	Seeds    []uint64
 	Trees    int
 	Folds    int
-	Turns    int // how often labels were turned for each band of chance, all seeds together
+	Turns    int // how often labels were turned round within sessions to see what chance does
 	Features int
 	Results  []*Result
 	Rules    []RuleResult
@@ -41,10 +40,10 @@ type Result struct {
 	Positive, Negative int      // windows, of one seed
 	AUC, TPR, TPR0     Estimate // of forests that learned from other sessions of the same cell
 	Naive              *figures // of forests that learned from unshaped sessions; nil for off
-	// Chance is what 39 in 40 forests stay under that learned from labels turned round within sessions.
+	// Chance is what the means of the seeds stay under in 39 of 40 turns of the labels round within sessions, from which
+	// forests learn anew.
 	Chance figures
-	// AtChance reports that no seed's AUC is over Chance, and the mean TPR is not. TPR has few steps: the largest of three
-	// seeds would be over it too often where there is nothing to find.
+	// AtChance reports that the means of AUC and TPR are not over Chance.
 	AtChance bool
 	// Improved reports that the interval of TPR is under that of the same client without shaping; Worse that it is over it.
 	Improved, Worse bool
@@ -66,8 +65,8 @@ func (r *Result) count(windows []window) {
 	}
 }
 
-// estimate fills r from the curves of the seeds and from what forests find in turned labels.
-func (r *Result) estimate(curves []curve, chance []figures, rng *rand.Rand) {
+// estimate fills r from the curves of the seeds, and from those of each turn of the labels.
+func (r *Result) estimate(curves []curve, turned [][]curve, rng *rand.Rand) {
 	fields := []struct {
 		to     *Estimate
 		of     func(figures) float64
@@ -85,6 +84,12 @@ func (r *Result) estimate(curves []curve, chance []figures, rng *rand.Rand) {
 		}
 		own = append(own, f)
 	}
+	var chance []figures
+	for _, curves := range turned {
+		if f := mean(curves, nil); f != nil {
+			chance = append(chance, *f)
+		}
+	}
 	draws := r.draws(curves, rng)
 	for _, field := range fields {
 		var sum float64
@@ -97,7 +102,7 @@ func (r *Result) estimate(curves []curve, chance []figures, rng *rand.Rand) {
 		field.to.High = quantile(pick(draws, field.of), (1+confidence)/2)
 		*field.chance = quantile(pick(chance, field.of), (1+confidence)/2)
 	}
-	r.AtChance = slices.Max(r.AUC.Seeds) <= r.Chance.AUC && r.TPR.Mean <= r.Chance.TPR
+	r.AtChance = r.AUC.Mean <= r.Chance.AUC && r.TPR.Mean <= r.Chance.TPR
 }
 
 // draws returns the mean figures of curves for sessions that are drawn with replacement, again and again.

@@ -27,7 +27,7 @@ type RuleResult struct {
 
 // tryRules tries the rules on the windows that forests get with seed.
 func tryRules(c *cell, kind string, seed uint64) []RuleResult {
-	windows := c.windows(kind, false, newRand(seed, kind, c.mode, c.client))
+	windows := c.windows(kind, nil, newRand(seed, kind, c.mode, c.client))
 	rules := []struct {
 		name string
 		of   func(*Session) []time.Duration

@@ -77,7 +77,7 @@ func TestWindows(t *testing.T) {
 	}
 	for seed := range uint64(20) {
 		var count [2]int
-		for _, w := range c.windows("tx", false, newRand(seed)) {
+		for _, w := range c.windows("tx", nil, newRand(seed)) {
 			count[class(w.positive)]++
 			if w.start < 0 || w.start+span > 2*time.Minute {
 				t.Fatalf("a window at %v goes beyond the session", w.start)
@@ -103,7 +103,7 @@ func TestWindows(t *testing.T) {
 func TestWindowsTurned(t *testing.T) {
 	c := &cell{sessions: []*Session{{Length: 2 * time.Minute, Actions: []Action{{At: time.Minute, Kind: "tx"}}}}}
 	for seed := range uint64(100) {
-		for _, w := range c.windows("tx", true, newRand(seed)) {
+		for _, w := range c.windows("tx", c.turned(newRand(seed)), newRand(seed)) {
 			if w.positive && w.start < time.Minute+lead && w.start+span > time.Minute {
 				t.Fatalf("a window at %v has the true event", w.start)
 			}

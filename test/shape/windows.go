@@ -76,14 +76,24 @@ func cellsOf(r *Recording) (cells []*cell, short int) {
 	return cells, short
 }
 
-// windows returns windows around each event of a kind, and windows far from all events of it. If turned, the
-// events of each session are first moved by one random time, round its end: what was said about the traffic is wrong then.
-func (c *cell) windows(kind string, turned bool, rng *rand.Rand) []window {
+// turned returns for each session of c by how much to move its events, round its end: at random, but so far that what was said
+// about the traffic is wrong then.
+func (c *cell) turned(rng *rand.Rand) []time.Duration {
+	by := make([]time.Duration, len(c.sessions))
+	for i, s := range c.sessions {
+		by[i] = turn + time.Duration(rng.Int64N(int64(s.Length-2*turn)))
+	}
+	return by
+}
+
+// windows returns windows around each event of a kind, and windows far from all events of it. If turned is not nil, the events
+// of each session are first moved by so much.
+func (c *cell) windows(kind string, turned []time.Duration, rng *rand.Rand) []window {
 	var all []window
 	for i, s := range c.sessions {
 		var by time.Duration
-		if turned {
-			by = turn + time.Duration(rng.Int64N(int64(s.Length-2*turn)))
+		if turned != nil {
+			by = turned[i]
 		}
 		var events []time.Duration
 		for _, a := range s.Actions {
