@@ -3,7 +3,9 @@ package command
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
+	"time"
 
 	"bip324proxy/check"
 	"bip324proxy/settings"
@@ -100,5 +102,20 @@ func shapeCost(shape transport.Shape, inbound bool) string {
 			cost += ", for peers that ask for it"
 		}
 	}
+	if lasts := budgetLasts(shape); lasts < day {
+		cost += fmt.Sprintf("; the budget lasts about %.1f hours, then the rest of the day is only padded", lasts.Hours())
+	}
 	return cost
+}
+
+const day = 24 * time.Hour
+
+// budgetLasts returns for how much of a day the shape's budget pays for its cells and false bursts.
+func budgetLasts(shape transport.Shape) time.Duration {
+	unlimited := shape
+	unlimited.Budget = math.MaxInt64
+	if n := unlimited.FillerPerDay(); n > 0 {
+		return time.Duration(float64(day) * float64(shape.FillerPerDay()) / float64(n))
+	}
+	return day
 }

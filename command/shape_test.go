@@ -111,6 +111,22 @@ func TestSmallCost(t *testing.T) {
 	}
 }
 
+// A budget that is smaller than a day's cells is said to be.
+func TestShortBudget(t *testing.T) {
+	for text, want := range map[string]string{
+		"cover,every=500ms":    "up to 105 MB a day for each connection; the budget lasts about 14.2 hours, then the rest of the day is only padded",
+		"tunnel,fakes=off":     "up to 88 MB a day for each connection, each way",
+		"cover,cell=16384":     "up to 105 MB a day for each connection; the budget lasts about 3.6 hours, then the rest of the day is only padded",
+		"cover,budget=10":      "up to 10 MB a day for each connection; the budget lasts about 5.7 hours, then the rest of the day is only padded",
+		"tunnel,budget=100000": "up to 98 MB a day for each connection, each way",
+	} {
+		shape, err := transport.ParseShape(text)
+		if got := shapeCost(shape, false); err != nil || got != want {
+			t.Errorf("%s costs %q, %v, want %q", text, got, err, want)
+		}
+	}
+}
+
 // check has a line for each shape that is set, with what the start says of its cost.
 func TestCheckShapes(t *testing.T) {
 	at := testkit.Nobody(t)
