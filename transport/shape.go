@@ -187,7 +187,10 @@ var shapeKeys = []struct {
 			s.Fakes = -1
 			return nil
 		}
-		return parseDuration(&s.Fakes, strings.TrimPrefix(v, "1/"))
+		if parseDuration(&s.Fakes, strings.TrimPrefix(v, "1/")) != nil {
+			return errors.New("must be a positive duration, such as 10m, or off")
+		}
+		return nil
 	}, func(s *Shape) string {
 		if s.Fakes < 0 {
 			return "off"
