@@ -86,7 +86,7 @@ var table = []*setting{
 		more:  "A rule is HOST or HOST:PORT. HOST is an address, a network, NAME, *.NAME, private or *."},
 	{name: "shape", group: groupPeers, field: func(s *Settings) any { return &s.shape }, reload: true, guard: "shape", orOne: true, splitList: splitShapes,
 		usage: "`[LISTENER=]SHAPE` of the traffic to v2 peers: off, core, pad, cover or tunnel; repeatable",
-		more:  "pad hides the sizes of messages, cover and tunnel their times, too; this costs bytes, and cover and tunnel delay messages. core hides nothing: VERSION leaves when Bitcoin Core's would. SHAPE may go on with ,key=value, as in cover,cell=2048,every=4s. LISTENER is an address of --listen, --peer, --transparent or --inbound, as it is written there; without it, SHAPE is for all of these but --inbound."},
+		more:  "pad hides the sizes of the messages that are sent, cover their times, too. tunnel hides those of both directions, if this program is at the other end and its listener also has tunnel. This costs bytes, and cover and tunnel delay messages. core hides nothing: VERSION leaves when Bitcoin Core's would. SHAPE may go on with ,key=value, as in cover,cell=2048,every=4s. LISTENER is an address of --listen, --peer, --transparent or --inbound, as it is written there; without it, SHAPE is for all of these but --inbound."},
 	{name: "passthrough", group: groupV1, field: func(s *Settings) any { return &s.Passthrough }, preset: "allow", reload: true, guard: "passthrough",
 		values: []string{"allow", "deny"},
 		usage:  "`POLICY` for clients that do not speak v1: allow or deny",

@@ -42,7 +42,7 @@ func TestStatusPageShaping(t *testing.T) {
 	}
 	says("shape-count", "4 sessions")
 	says("shape-facts", "1 core: VERSION leaves when Bitcoin Core's would")
-	says("shape-facts", "1 cover: what is sent to the peer has one size, at random times; what the peer sends is not hidden\n1 tunnel: what both ends send has one size, at random times\n1 not shaped")
+	says("shape-facts", "1 cover: what is sent to the peer has one size, at random times; what the peer sends is not hidden\n1 tunnel: what both ends send has one size, at random times; large amounts remain visible\n1 not shaped")
 	says("shape-facts", "Filler since the start\n92 MB to peers, 2.0 kB from peers")
 	says("shape-facts", "3, which left at once")
 	rowOf := func(dest string) string {

@@ -68,7 +68,7 @@ export const shapes = {
 	core: "VERSION leaves when Bitcoin Core's would; no size or time is hidden",
 	pad: "the sizes of what is sent to the peer are filled up; its times, and what the peer sends, are not hidden",
 	cover: "what is sent to the peer has one size, at random times; what the peer sends is not hidden",
-	tunnel: "what both ends send has one size, at random times",
+	tunnel: "what both ends send has one size, at random times; large amounts remain visible",
 };
 
 // shaped reports whether the traffic of sessions is shaped, was since the start, or is to be.
