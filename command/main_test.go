@@ -59,7 +59,7 @@ func TestWrongInput(t *testing.T) {
 		{"--deny *:http", "has an invalid port or range"},
 		{"--deny 10.0.0.0/8,*.node..example", `--deny: "*.node..example" has an invalid host`},
 		{"--shape covr", `--shape: "covr" is invalid; must be off, core, pad, cover or tunnel; did you mean cover?`},
-		{"--shape cover,cel=512", `--shape: "cel" is invalid; the keys of cover are bucket, cell, every, budget; did you mean cell?`},
+		{"--shape cover,cel=512", `--shape: "cel" is not a key of cover; must be bucket, cell, every or budget; did you mean cell?`},
 		{"--shape 127.0.0.1:8333=pad", `--shape: "127.0.0.1:8333" is not the address of a listener; must be 127.0.0.1:1324 or [::1]:1324, as in --listen,`},
 		{"--max-sessions 0", "--max-sessions: must be at least 1; omit it"},
 		{"--max-sessions many", "max-sessions"},

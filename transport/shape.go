@@ -261,14 +261,17 @@ type ShapeError struct {
 }
 
 func (e *ShapeError) Error() string {
+	valid := strings.Join(e.Valid, ", ")
+	if last := len(e.Valid) - 1; last > 0 {
+		valid = strings.Join(e.Valid[:last], ", ") + " or " + e.Valid[last]
+	}
 	switch {
 	case e.Mode == "":
-		last := len(e.Valid) - 1
-		return fmt.Sprintf("%q is invalid; must be %s or %s", e.Word, strings.Join(e.Valid[:last], ", "), e.Valid[last])
+		return fmt.Sprintf("%q is invalid; must be %s", e.Word, valid)
 	case len(e.Valid) == 0:
 		return fmt.Sprintf("%q is invalid; %s has no keys", e.Word, e.Mode)
 	}
-	return fmt.Sprintf("%q is invalid; the keys of %s are %s", e.Word, e.Mode, strings.Join(e.Valid, ", "))
+	return fmt.Sprintf("%q is not a key of %s; must be %s", e.Word, e.Mode, valid)
 }
 
 // String returns s as ParseShape has it, without what is the default.
