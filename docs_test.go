@@ -245,7 +245,7 @@ func TestNamesInDesign(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := regexp.MustCompile("`(?:(\\w+)\\.)?(\\w+)`").FindAllStringSubmatch(section(t, "Six ways through"), -1)
+	names := regexp.MustCompile("`(?:(\\w+)\\.)?(\\w+)`").FindAllStringSubmatch(section(t, "Seven ways through"), -1)
 	if len(names) < 40 {
 		t.Errorf("only %d names found", len(names))
 	}
