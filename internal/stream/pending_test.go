@@ -42,7 +42,13 @@ func TestWriterGoesOn(t *testing.T) {
 			return w.FlushWith(large)
 		},
 		"FlushWith, gathered": func(w *Writer) error { return w.FlushWith(large) },
-		"Reserve":             func(w *Writer) error { return w.Reserve(BatchSize) },
+		"Flush and Send parts": func(w *Writer) error {
+			if err := w.Ready(); err != nil {
+				return err
+			}
+			return w.Send(large[:300], large[300:301], large[301:])
+		},
+		"Reserve": func(w *Writer) error { return w.Reserve(BatchSize) },
 	} {
 		for fits := range len(gathered) + len(large) {
 			for _, more := range []int{0, 1, 100} {
