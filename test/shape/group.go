@@ -147,7 +147,7 @@ func (g *group) result(ctx context.Context, w *world, c *chain, pings map[string
 			fmt.Fprintf(log, "session %d (%s, %s) ended %v after the recording began: %v\n",
 				wallet.id, g.mode, g.client, wallet.ended.Sub(w.began).Round(time.Millisecond), wallet.err)
 		}
-		if ping, ok := pings[userAgent(wallet.id)]; ok {
+		if ping := pings[userAgent(wallet.id)]; ping.least > 0 {
 			cell.MinPings = append(cell.MinPings, ping.least)
 			cell.Pings = append(cell.Pings, ping.last)
 		}

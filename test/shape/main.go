@@ -16,16 +16,14 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM) // it ends the programs that it has started
-	defer stop()
-	if err := run(ctx); err != nil {
+	if err := run(); err != nil {
 		fmt.Fprintf(os.Stderr, "shape: %v\n", err)
 		os.Exit(1)
 	}
 }
 
 // run does what the flags say.
-func run(ctx context.Context) error {
+func run() error {
 	p := plan{RTT: 50 * time.Millisecond}
 	recordTo := flag.String("record", "", "record to `FILE`, and do not attack")
 	attackOf := flag.String("attack", "", "attack the recording in `FILE`, and do not record")
@@ -65,7 +63,9 @@ func run(ctx context.Context) error {
 		}
 		return attackAndReport(r, *count, *out)
 	}
-	r, err := record(ctx, p, os.Stderr)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	r, err := record(ctx, p, os.Stderr) // a signal ends the programs that it has started
+	stop()
 	if err != nil {
 		return err
 	}

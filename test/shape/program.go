@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -111,12 +113,17 @@ func (p *program) fail(err error) error {
 	return fmt.Errorf("%s: %w; its last lines:\n%s", p.name, err, strings.Join(lines[max(0, len(lines)-10):], "\n"))
 }
 
-// freeAddr returns an unused loopback address, for programs that cannot be given port 0.
+// freeAddr returns an unused loopback address, for programs that cannot be given port 0. The port is below the range of
+// ephemeral ports, so that no connection takes it first.
 func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	const lowest, end = 10_000, 32_000
+	var err error
+	for range 100 {
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(lowest+rand.IntN(end-lowest)))
+		var l net.Listener
+		if l, err = net.Listen("tcp", addr); err == nil {
+			return addr, l.Close()
+		}
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	return "", fmt.Errorf("no port is free: %w", err)
 }
