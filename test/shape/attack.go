@@ -24,14 +24,18 @@ type effort struct {
 // half minutes for 120 sessions of four minutes and three seeds.
 var full = effort{trees: 200, turns: 60, turnTrees: 15}
 
-// tasks are the kinds of actions that attackers look for, and what the tables call them.
+// task is a kind of action that attackers look for.
+type task struct {
+	Kind     string
+	Control  string // if not empty: the kind of action that it follows at once, or does not
+	Question string // what the tables call it
+}
+
 var tasks = []task{
 	{Kind: "tx", Question: "own transaction sent"},
 	{Kind: "announce", Question: "block announced"},
-	{Kind: "block", Question: "block fetched"},
+	{Kind: "block", Control: "filters", Question: "block fetched after its filter"},
 }
-
-type task struct{ Kind, Question string }
 
 // attack looks for the actions of r in what an eavesdropper saw, once for each of seeds, which must not be empty.
 func attack(r *Recording, seeds []uint64) *Report { return full.attack(r, seeds) }
@@ -51,7 +55,7 @@ func (e effort) attack(r *Recording, seeds []uint64) *Report {
 	for _, task := range tasks {
 		for _, c := range cells {
 			for _, v := range views {
-				report.Results = append(report.Results, &Result{Task: task.Kind, Mode: c.mode, Client: c.client, View: v, cell: c, off: unshaped[c.client]})
+				report.Results = append(report.Results, &Result{Task: task.Kind, task: task, Mode: c.mode, Client: c.client, View: v, cell: c, off: unshaped[c.client]})
 			}
 		}
 	}
@@ -63,7 +67,7 @@ func (e effort) attack(r *Recording, seeds []uint64) *Report {
 	}
 	for _, task := range tasks {
 		for _, c := range cells {
-			report.Rules = append(report.Rules, tryRules(c, task.Kind, seeds[0])...)
+			report.Rules = append(report.Rules, tryRules(c, task, seeds[0])...)
 		}
 	}
 	report.Goals = goals(report, cells)
@@ -106,7 +110,7 @@ func (r *Result) find(seeds []uint64, e effort) {
 	for _, seed := range seeds {
 		// Views share windows and folds: they differ in nothing but what is seen.
 		rng := newRand(seed, r.Task, r.Mode, r.Client)
-		windows := r.cell.windows(r.Task, nil, rng)
+		windows := r.cell.windows(r.task, nil, rng)
 		folds := r.cell.folds(min(maxFolds, len(r.cell.sessions)), rng)
 		own := newRand(seed, r.Task, r.Mode, r.Client, string(r.View))
 		c, ok := adaptive(seen, windows, folds, e.trees, own)
@@ -123,7 +127,7 @@ func (r *Result) find(seeds []uint64, e effort) {
 		for i := range e.turns {
 			// All seeds turn labels by the same, so that the means of their figures can be compared with those of true labels.
 			turned := r.cell.turned(newRand(uint64(i), "turn", r.Task, r.Mode, r.Client))
-			if c, ok := adaptive(seen, r.cell.windows(r.Task, turned, own), folds, e.turnTrees, own); ok {
+			if c, ok := adaptive(seen, r.cell.windows(r.task, turned, own), folds, e.turnTrees, own); ok {
 				chance[i] = append(chance[i], c)
 			}
 		}
@@ -173,7 +177,7 @@ func adaptive(seen [][]Segment, windows []window, folds []int, trees int, rng *r
 
 // naive scores windows by a forest that learned from all sessions of the same kind of client that are not shaped.
 func (r *Result) naive(seen [][]Segment, windows []window, seed uint64, trees int, rng *rand.Rand) (curve, bool) {
-	known := r.off.windows(r.Task, nil, newRand(seed, r.Task, r.off.mode, r.off.client))
+	known := r.off.windows(r.task, nil, newRand(seed, r.Task, r.off.mode, r.off.client))
 	positive := labels(known)
 	t := newTable(rowsOf(r.off.seen(r.View), known))
 	all := make([]int, len(known))

@@ -24,7 +24,11 @@ func shaped(rng *rand.Rand) *Recording {
 				}
 				for at := 10 * time.Second; at < s.Length-span; at += 20 * time.Second {
 					s.Actions = append(s.Actions, Action{At: at, Kind: "tx", Size: 225, Until: at + 1500*time.Millisecond},
-						Action{At: at + time.Second, Kind: "announce", Size: 1000, Until: at + 2*time.Second})
+						Action{At: at + time.Second, Kind: "announce", Size: 1000, Until: at + 2*time.Second},
+						Action{At: at + 2*time.Second, Kind: "filters", Size: 1000, Until: at + 3*time.Second})
+					if at%(40*time.Second) == 10*time.Second {
+						s.Actions = append(s.Actions, Action{At: at + 3*time.Second, Kind: "block", Size: 1000})
+					}
 				}
 				r.Sessions = append(r.Sessions, s)
 			}

@@ -48,6 +48,7 @@ type Result struct {
 	// Improved reports that the interval of TPR is under that of the same client without shaping; Worse that it is over it.
 	Improved, Worse bool
 
+	task      task
 	cell, off *cell
 }
 

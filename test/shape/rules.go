@@ -26,8 +26,9 @@ type RuleResult struct {
 }
 
 // tryRules tries the rules on the windows that forests get with seed.
-func tryRules(c *cell, kind string, seed uint64) []RuleResult {
-	windows := c.windows(kind, nil, newRand(seed, kind, c.mode, c.client))
+func tryRules(c *cell, t task, seed uint64) []RuleResult {
+	kind := t.Kind
+	windows := c.windows(t, nil, newRand(seed, kind, c.mode, c.client))
 	rules := []struct {
 		name string
 		of   func(*Session) []time.Duration

@@ -77,7 +77,7 @@ func TestWindows(t *testing.T) {
 	}
 	for seed := range uint64(20) {
 		var count [2]int
-		for _, w := range c.windows("tx", nil, newRand(seed)) {
+		for _, w := range c.windows(task{Kind: "tx"}, nil, newRand(seed)) {
 			count[class(w.positive)]++
 			if w.start < 0 || w.start+span > 2*time.Minute {
 				t.Fatalf("a window at %v goes beyond the session", w.start)
@@ -103,9 +103,49 @@ func TestWindows(t *testing.T) {
 func TestWindowsTurned(t *testing.T) {
 	c := &cell{sessions: []*Session{{Length: 2 * time.Minute, Actions: []Action{{At: time.Minute, Kind: "tx"}}}}}
 	for seed := range uint64(100) {
-		for _, w := range c.windows("tx", c.turned(newRand(seed)), newRand(seed)) {
+		for _, w := range c.windows(task{Kind: "tx"}, c.turned(newRand(seed)), newRand(seed)) {
 			if w.positive && w.start < time.Minute+lead && w.start+span > time.Minute {
 				t.Fatalf("a window at %v has the true event", w.start)
+			}
+		}
+	}
+}
+
+// TestWindowsControlled draws windows around the ends of actions: some with the event, some without, at the same times after
+// what came before. Turned labels are as many, and other ones.
+func TestWindowsControlled(t *testing.T) {
+	s := &Session{Length: 4 * time.Minute}
+	fetched := map[time.Duration]bool{}
+	for i := range 10 {
+		at := time.Duration(i+1) * 20 * time.Second
+		s.Actions = append(s.Actions, Action{At: at, Kind: "filters", Until: at + time.Second})
+		if i%5 == 0 {
+			s.Actions = append(s.Actions, Action{At: at + time.Second + 30*ms, Kind: "block"})
+			fetched[at+time.Second] = true
+		}
+	}
+	s.Actions = append(s.Actions, Action{At: 225 * time.Second, Kind: "filters"}) // without an answer
+	c := &cell{sessions: []*Session{s}}
+	of := task{Kind: "block", Control: "filters"}
+	for seed := range uint64(20) {
+		for _, turned := range [][]time.Duration{nil, c.turned(newRand(seed))} {
+			var count [2]int
+			same := 0
+			for _, w := range c.windows(of, turned, newRand(seed)) {
+				count[class(w.positive)]++
+				end := (w.start + 2*lead) / (20 * time.Second) * (20 * time.Second)
+				if end+time.Second < w.start || end+time.Second > w.start+2*lead {
+					t.Fatalf("a window at %v is not around the end of an action", w.start)
+				}
+				if w.positive && fetched[end+time.Second] {
+					same++
+				}
+			}
+			if count != [2]int{8 * repeats, 2 * repeats} {
+				t.Fatalf("there are %d windows without and with the event", count)
+			}
+			if turned == nil && same != count[1] {
+				t.Fatalf("%d of %d windows have the event", same, count[1])
 			}
 		}
 	}

@@ -16,6 +16,8 @@ const (
 	guard = 5 * time.Second
 	// turn is how far, at least, labels are turned round within a session to see what chance does.
 	turn = span + lead
+	// repeats is how many windows there are around each moment at which an event may have followed or not.
+	repeats = 4
 	// minLength is the shortest session that is attacked.
 	minLength = 4 * turn
 )
@@ -86,34 +88,82 @@ func (c *cell) turned(rng *rand.Rand) []time.Duration {
 	return by
 }
 
-// windows returns windows around each event of a kind, and windows far from all events of it. If turned is not nil, the events
-// of each session are first moved by so much.
-func (c *cell) windows(kind string, turned []time.Duration, rng *rand.Rand) []window {
+// windows returns windows with and without the event that t is about. If turned is not nil, the labels of each session are first
+// moved by so much.
+func (c *cell) windows(t task, turned []time.Duration, rng *rand.Rand) []window {
 	var all []window
 	for i, s := range c.sessions {
 		var by time.Duration
 		if turned != nil {
 			by = turned[i]
 		}
-		var events []time.Duration
-		for _, a := range s.Actions {
-			if a.Kind == kind && a.At >= 0 && a.At < s.Length {
-				events = append(events, (a.At+by)%s.Length)
+		var found []window
+		if t.Control == "" {
+			found = s.around(t.Kind, by, rng)
+		} else {
+			found = s.controlled(t, by, rng)
+		}
+		for _, w := range found {
+			if w.start >= 0 && w.start+span <= s.Length {
+				w.session = i
+				all = append(all, w)
 			}
 		}
-		slices.Sort(events)
-		for _, at := range events {
-			start := at - lead/2 - time.Duration(rng.Int64N(int64(lead)))
-			if start >= 0 && start+span <= s.Length {
-				all = append(all, window{session: i, start: start, positive: true})
-			}
+	}
+	return all
+}
+
+// before returns when a window begins that is to have an event at that time.
+func before(at time.Duration, rng *rand.Rand) time.Duration {
+	return at - lead/2 - time.Duration(rng.Int64N(int64(lead)))
+}
+
+// around returns windows around each event of a kind, moved by so much, and windows far from all of them.
+func (s *Session) around(kind string, by time.Duration, rng *rand.Rand) []window {
+	var all []window
+	var events []time.Duration
+	for _, a := range s.Actions {
+		if a.Kind == kind && a.At >= 0 && a.At < s.Length {
+			events = append(events, (a.At+by)%s.Length)
 		}
-		for at := time.Duration(0); at < s.Length; at += stride {
-			start := at + time.Duration(rng.Int64N(int64(stride)))
-			next, _ := slices.BinarySearch(events, start-guard)
-			if start+span <= s.Length && (next == len(events) || events[next] >= start+span) {
-				all = append(all, window{session: i, start: start})
-			}
+	}
+	slices.Sort(events)
+	for _, at := range events {
+		all = append(all, window{start: before(at, rng), positive: true})
+	}
+	for at := time.Duration(0); at < s.Length; at += stride {
+		start := at + time.Duration(rng.Int64N(int64(stride)))
+		next, _ := slices.BinarySearch(events, start-guard)
+		if next == len(events) || events[next] >= start+span {
+			all = append(all, window{start: start})
+		}
+	}
+	return all
+}
+
+// controlled returns windows around the end of each action that the event may follow at once, whether it did or not.
+// The event's time depends on that of a cell, as it follows an answer: windows around events alone would show by the
+// times of cells that they are some.
+func (s *Session) controlled(t task, by time.Duration, rng *rand.Rand) []window {
+	var ends []time.Duration
+	var followed []bool
+	for i, a := range s.Actions {
+		if a.Kind != t.Control || a.Until == 0 {
+			continue
+		}
+		ends = append(ends, a.Until)
+		followed = append(followed, slices.ContainsFunc(s.Actions[i:], func(b Action) bool {
+			return b.Kind == t.Kind && b.At >= a.Until && b.At < a.Until+lead
+		}))
+	}
+	var all []window
+	for i, at := range ends {
+		from := i
+		if by != 0 && len(ends) > 1 { // never by nothing
+			from = (i + 1 + int(by/time.Millisecond)%(len(ends)-1)) % len(ends)
+		}
+		for range repeats {
+			all = append(all, window{start: before(at, rng), positive: followed[from]})
 		}
 	}
 	return all
