@@ -24,17 +24,20 @@ type effort struct {
 // half minutes for 120 sessions of four minutes and three seeds.
 var full = effort{trees: 200, turns: 60, turnTrees: 15}
 
-// task is a kind of action that attackers look for.
+// task is what attackers look for.
 type task struct {
-	Kind     string
+	Name     string // in a Result
+	Kind     string // of the action
 	Control  string // if not empty: the kind of action that it follows at once, or does not
+	Without  string // if not empty: it does not count if an action of this kind follows within a window
 	Question string // what the tables call it
 }
 
 var tasks = []task{
-	{Kind: "tx", Question: "own transaction sent"},
-	{Kind: "announce", Question: "block announced"},
-	{Kind: "block", Control: "filters", Question: "block fetched after its filter"},
+	{Name: "tx", Kind: "tx", Question: "own transaction sent"},
+	{Name: "announce", Kind: "announce", Question: "block announced"},
+	{Name: "announce alone", Kind: "announce", Without: "block", Question: "block announced that the wallet does not fetch"},
+	{Name: "block", Kind: "block", Control: "filters", Question: "block fetched after its filter"},
 }
 
 // attack looks for the actions of r in what an eavesdropper saw, once for each of seeds, which must not be empty.
@@ -55,7 +58,7 @@ func (e effort) attack(r *Recording, seeds []uint64) *Report {
 	for _, task := range tasks {
 		for _, c := range cells {
 			for _, v := range views {
-				report.Results = append(report.Results, &Result{Task: task.Kind, task: task, Mode: c.mode, Client: c.client, View: v, cell: c, off: unshaped[c.client]})
+				report.Results = append(report.Results, &Result{Task: task.Name, task: task, Mode: c.mode, Client: c.client, View: v, cell: c, off: unshaped[c.client]})
 			}
 		}
 	}

@@ -59,7 +59,7 @@ func TestAttackFindsLeak(t *testing.T) {
 		return []Segment{{At: a.At + uniform(rng, 0, time.Second), Up: a.Kind == "tx", Bytes: map[string]int{"tx": 777, "announce": 103, "block": 9999}[a.Kind]}}
 	})
 	report := little.attack(r, []uint64{1, 2})
-	seen := map[string]view{"tx": viewUp, "announce": viewDown, "block": viewDown}
+	seen := map[string]view{"tx": viewUp, "announce": viewDown, "announce alone": viewDown, "block": viewDown}
 	for _, result := range report.Results {
 		leaks := result.Mode == modeOff && (result.View == seen[result.Task] || result.View == viewBoth)
 		what := result.Task + " " + result.Mode + " " + string(result.View)
@@ -88,8 +88,8 @@ func TestAttackFindsLeak(t *testing.T) {
 			chance++
 		}
 	}
-	if chance < 7 { // of 9, each of which may be over chance once in 40
-		t.Errorf("%d of 9 results for sessions that show nothing are at chance", chance)
+	if chance < 9 { // of 12: some are over chance by chance
+		t.Errorf("%d of 12 results for sessions that show nothing are at chance", chance)
 	}
 }
 

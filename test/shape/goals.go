@@ -100,7 +100,7 @@ func (j *judge) pad() {
 
 func (j *judge) cover() {
 	for _, task := range tasks {
-		j.results(modeCover, task.Kind, []view{viewUp}, fmt.Sprintf("%s, upstream alone: at chance", task.Question), func(r *Result) (string, bool) {
+		j.results(modeCover, task.Name, []view{viewUp}, fmt.Sprintf("%s, upstream alone: at chance", task.Question), func(r *Result) (string, bool) {
 			return fmt.Sprintf("AUC %.2f, seeds %s, chance ≤ %.2f", r.AUC.Mean, list(r.AUC.Seeds), r.Chance.AUC), r.AUC.Mean <= r.Chance.AUC
 		})
 	}

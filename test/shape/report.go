@@ -40,7 +40,7 @@ func (r *Report) method(b *strings.Builder) {
 func (r *Report) results(b *strings.Builder, t task) {
 	head(b, upper(t.Question)+"?", "mode", "client", "windows with and without", "both", "chance", "up", "chance", "down", "chance", "TPR against off", "learned from off: both")
 	for _, result := range r.Results {
-		if result.Task != t.Kind || result.View != viewBoth {
+		if result.Task != t.Name || result.View != viewBoth {
 			continue
 		}
 		if result.none() {
@@ -49,7 +49,7 @@ func (r *Report) results(b *strings.Builder, t task) {
 		}
 		cells := []string{result.Mode, result.Client, fmt.Sprintf("%d, %d", result.Positive, result.Negative)}
 		for _, v := range views {
-			cells = append(cells, r.result(t.Kind, result.Mode, result.Client, v).columns()...)
+			cells = append(cells, r.result(t.Name, result.Mode, result.Client, v).columns()...)
 		}
 		row(b, append(cells, result.against(), naive(result.Naive))...)
 	}
@@ -191,13 +191,13 @@ func row(b *strings.Builder, cells ...string) {
 	b.WriteString("| " + strings.Join(cells, " | ") + " |\n")
 }
 
-func question(kind string) string {
+func question(name string) string {
 	for _, t := range tasks {
-		if t.Kind == kind {
+		if t.Name == name {
 			return t.Question
 		}
 	}
-	return kind
+	return name
 }
 
 func upper(text string) string { return strings.ToUpper(text[:1]) + text[1:] }

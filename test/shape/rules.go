@@ -28,7 +28,7 @@ type RuleResult struct {
 // tryRules tries the rules on the windows that forests get with seed.
 func tryRules(c *cell, t task, seed uint64) []RuleResult {
 	kind := t.Kind
-	windows := c.windows(t, nil, newRand(seed, kind, c.mode, c.client))
+	windows := c.windows(t, nil, newRand(seed, t.Name, c.mode, c.client))
 	rules := []struct {
 		name string
 		of   func(*Session) []time.Duration
@@ -59,7 +59,7 @@ func tryRules(c *cell, t task, seed uint64) []RuleResult {
 		if seen[0] == 0 || seen[1] == 0 {
 			continue
 		}
-		all = append(all, RuleResult{Rule: rule.name, Task: kind, Mode: c.mode, Client: c.client,
+		all = append(all, RuleResult{Rule: rule.name, Task: t.Name, Mode: c.mode, Client: c.client,
 			TPR: float64(hits[1]) / float64(seen[1]), FPR: float64(hits[0]) / float64(seen[0])})
 	}
 	return all

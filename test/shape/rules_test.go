@@ -76,7 +76,7 @@ func TestRules(t *testing.T) {
 	} {
 		c := &cell{mode: modeOff, client: "inv", sessions: []*Session{session(test.tx, test.headers), session(test.tx, test.headers)}}
 		for _, kind := range []string{"tx", "announce"} {
-			results := tryRules(c, task{Kind: kind}, 1)
+			results := tryRules(c, task{Name: kind, Kind: kind}, 1)
 			if len(results) != 3 {
 				t.Errorf("%s: %d rules", kind, len(results))
 			}

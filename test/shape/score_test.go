@@ -111,6 +111,24 @@ func TestWindowsTurned(t *testing.T) {
 	}
 }
 
+// TestWindowsWithout draws windows of events that nothing else follows: the others are neither with nor without.
+func TestWindowsWithout(t *testing.T) {
+	c := &cell{sessions: []*Session{{Length: 2 * time.Minute, Actions: []Action{{At: 30 * time.Second, Kind: "announce"}, {At: 33 * time.Second, Kind: "block"},
+		{At: 80 * time.Second, Kind: "announce"}, {At: 88 * time.Second, Kind: "block"}}}}}
+	for seed := range uint64(20) {
+		count := 0
+		for _, w := range c.windows(task{Kind: "announce", Without: "block"}, nil, newRand(seed)) {
+			if w.start > 23*time.Second && w.start < 30*time.Second || w.positive && (w.start < 78*time.Second || w.start > 80*time.Second) {
+				t.Fatalf("a window at %v, with the event %v", w.start, w.positive)
+			}
+			count += class(w.positive)
+		}
+		if count != 1 {
+			t.Fatalf("%d windows have the event", count)
+		}
+	}
+}
+
 // TestWindowsControlled draws windows around the ends of actions: some with the event, some without, at the same times after
 // what came before. Turned labels are as many, and other ones.
 func TestWindowsControlled(t *testing.T) {

@@ -99,7 +99,7 @@ func (c *cell) windows(t task, turned []time.Duration, rng *rand.Rand) []window 
 		}
 		var found []window
 		if t.Control == "" {
-			found = s.around(t.Kind, by, rng)
+			found = s.around(t, by, rng)
 		} else {
 			found = s.controlled(t, by, rng)
 		}
@@ -118,19 +118,21 @@ func before(at time.Duration, rng *rand.Rand) time.Duration {
 	return at - lead/2 - time.Duration(rng.Int64N(int64(lead)))
 }
 
-// around returns windows around each event of a kind, moved by so much, and windows far from all of them.
-func (s *Session) around(kind string, by time.Duration, rng *rand.Rand) []window {
+// around returns windows around each event, moved by so much, and windows far from all of them.
+func (s *Session) around(t task, by time.Duration, rng *rand.Rand) []window {
 	var all []window
 	var events []time.Duration
-	for _, a := range s.Actions {
-		if a.Kind == kind && a.At >= 0 && a.At < s.Length {
-			events = append(events, (a.At+by)%s.Length)
+	for i, a := range s.Actions {
+		if a.Kind != t.Kind || a.At < 0 || a.At >= s.Length {
+			continue
+		}
+		at := (a.At + by) % s.Length
+		events = append(events, at)
+		if t.Without == "" || !follows(s.Actions[i:], t.Without, a.At, span) {
+			all = append(all, window{start: before(at, rng), positive: true})
 		}
 	}
 	slices.Sort(events)
-	for _, at := range events {
-		all = append(all, window{start: before(at, rng), positive: true})
-	}
 	for at := time.Duration(0); at < s.Length; at += stride {
 		start := at + time.Duration(rng.Int64N(int64(stride)))
 		next, _ := slices.BinarySearch(events, start-guard)
@@ -139,6 +141,11 @@ func (s *Session) around(kind string, by time.Duration, rng *rand.Rand) []window
 		}
 	}
 	return all
+}
+
+// follows reports whether actions have one of a kind from at on, within some time.
+func follows(actions []Action, kind string, at, within time.Duration) bool {
+	return slices.ContainsFunc(actions, func(a Action) bool { return a.Kind == kind && a.At >= at && a.At < at+within })
 }
 
 // controlled returns windows around the end of each action that the event may follow at once, whether it did or not.
@@ -152,9 +159,7 @@ func (s *Session) controlled(t task, by time.Duration, rng *rand.Rand) []window 
 			continue
 		}
 		ends = append(ends, a.Until)
-		followed = append(followed, slices.ContainsFunc(s.Actions[i:], func(b Action) bool {
-			return b.Kind == t.Kind && b.At >= a.Until && b.At < a.Until+lead
-		}))
+		followed = append(followed, follows(s.Actions[i:], t.Kind, a.Until, lead))
 	}
 	var all []window
 	for i, at := range ends {
