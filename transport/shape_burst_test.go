@@ -120,8 +120,10 @@ func TestTunnelFalseBursts(t *testing.T) {
 		for _, r := range []*writesRecorder{up, down} {
 			r.gaps(t)
 			bursts := r.tunnelSizes(t)
-			if n := len(bursts); n < 350 || n > 650 { // 500 ± 7 sigma
-				t.Errorf("%d false bursts in 10,000 seconds", n)
+			writes := len(r.since(startsAfter))
+			want := writes / 20
+			if n := len(bursts); n < want*2/3 || n > want*4/3 { // 500 ± 7 sigma
+				t.Errorf("%d false bursts in %d writes, want about %d", n, writes, want)
 			}
 			smallest := 0
 			for _, w := range bursts {
