@@ -101,9 +101,7 @@ func (s *shaper) hear(contents []byte) {
 	}
 	s.asked = asked
 	s.heard.Store(true)
-	if !s.initiator {
-		s.cells.timer.Reset(0) // for grant
-	}
+	s.cells.timer.Reset(0) // for grant or awaitAnswer
 }
 
 // grant answers the other end, which asks for a tunnel, and begins to fill what is sent. Cells
@@ -118,7 +116,7 @@ func (s *shaper) grant(now time.Time) {
 	}
 	s.shape, s.agreed = shape, true
 	s.cells.dayBegan = now
-	s.cells.timer.Reset(startsAfter)
+	s.cells.schedule(now.Add(startsAfter))
 	s.change(ShapeTunnel, ShapeAgreed)
 	s.filler.Add(uint64(shape.Bucket))
 	s.w.Buf = s.ciphers.fill(s.w.Buf, shape.Bucket, shape.offer(&s.sessionID))
@@ -141,7 +139,7 @@ func (s *shaper) awaitAnswer(now time.Time) {
 	default:
 		return
 	}
-	if s.inCells() { // or the budget is used
+	if s.mode != ShapePad { // since the budget is used
 		s.change(t.mode(ShapeTunnel), reason)
 	}
 }

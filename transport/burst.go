@@ -9,7 +9,7 @@ import (
 const (
 	// smallestBurst is the size of the smallest burst of a tunnel, and largestFake that of the
 	// largest false one, in bytes.
-	smallestBurst, largestFake = 16 << 10, 1 << 20
+	smallestBurst, largestFake = 16 << 10, 2 << 20
 )
 
 // bursts reports whether a large backlog leaves at once.
@@ -53,32 +53,12 @@ func (s *shaper) overflowSize(n int) int {
 func (s *shaper) awaitTurn(n int) error {
 	c := &s.cells
 	until := time.Now().Add(s.longest)
+	c.waiting++
+	defer func() { c.waiting-- }()
 	for s.inCells() && s.bursts() && !c.direct && len(c.backlog)+n > maxBacklog && !c.isHurried() && time.Now().Before(until) {
-		limit, changed := c.socket.AwaitLimit()
-		if err := s.w.Err(); err != nil {
+		if ticked, err := s.await(&c.turn, until); ticked || err != nil {
 			return err
 		}
-		if c.turn == nil {
-			c.turn = make(chan struct{})
-		}
-		turn := c.turn
-		if limit.IsZero() || until.Before(limit) {
-			limit = until
-		}
-		passed := time.NewTimer(time.Until(limit))
-		s.mu.Unlock()
-		select {
-		case <-turn:
-		case <-c.hurried:
-		case <-changed:
-		case <-passed.C:
-		}
-		passed.Stop()
-		s.mu.Lock()
-		if c.turn != turn { // the tick has left its place
-			return nil
-		}
-		c.turn = nil
 	}
 	return nil
 }

@@ -37,7 +37,8 @@ type cells struct {
 	dayBegan time.Time
 	spent    int64 // bytes of cells and of false bursts since then, whatever was in them
 
-	turn chan struct{} // closed by the next tick; nil unless a message waits for it
+	turn    chan struct{} // closed by the next tick; nil if no message has waited for it
+	waiting int           // messages that wait for it
 
 	ending
 }
@@ -55,6 +56,7 @@ func (s *shaper) startCells(c *Conn) {
 			c.out.shaper.tick()
 		}
 	})
+	s.cells.next = time.Now().Add(startsAfter)
 	if s.mode == ShapeOff {
 		s.cells.timer.Stop()
 	}
@@ -79,11 +81,15 @@ func (s *shaper) tick() {
 			s.grant(now)
 		}
 		return
-	case now.Before(c.next): // it was put off after the timer had fired
+	}
+	if now.Before(c.next) { // the timer fired for the answer, or before it was put off
+		s.awaitAnswer(now)
 		c.schedule(c.next)
 		return
-	case !c.started:
+	}
+	if !c.started {
 		c.started, c.next = true, now
+		s.setMode(s.mode)
 	}
 	s.renewBudget(now)
 	s.awaitAnswer(now)
@@ -170,7 +176,7 @@ func (s *shaper) sendCell() {
 	fake := s.fakeBurst()
 	c.spent += int64(max(fake, s.shape.Cell))
 	switch {
-	case c.turn != nil: // a large message takes its place
+	case c.waiting > 0: // a large message takes its place
 	case s.bursts() && len(c.backlog) > s.shape.Burst:
 		s.sendBacklog(burstSize)
 	case fake > 0:

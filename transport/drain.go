@@ -42,32 +42,43 @@ func (s *shaper) awaitDrained() error {
 	c := &s.cells
 	until := time.Now().Add(drainTimeout)
 	for s.inCells() && !c.direct && len(c.backlog) > 0 && !c.isHurried() && time.Now().Before(until) {
-		limit, changed := c.socket.AwaitLimit()
-		if err := s.w.Err(); err != nil {
+		if _, err := s.await(&c.drained, until); err != nil {
 			return err
 		}
-		if c.drained == nil {
-			c.drained = make(chan struct{})
-		}
-		drained := c.drained
-		if limit.IsZero() || until.Before(limit) {
-			limit = until
-		}
-		passed := time.NewTimer(time.Until(limit))
-		s.mu.Unlock()
-		select {
-		case <-drained:
-		case <-c.hurried:
-		case <-changed:
-		case <-passed.C:
-		}
-		passed.Stop()
-		s.mu.Lock()
 	}
 	if c.stopped.Load() {
 		return net.ErrClosed
 	}
 	return nil
+}
+
+// await releases the mutex until a tick closes on, which it makes if nobody waits for it, and
+// reports whether one has. It waits no longer than until, or than the connection and the user's
+// deadline last.
+func (s *shaper) await(on *chan struct{}, until time.Time) (ticked bool, err error) {
+	limit, changed := s.cells.socket.AwaitLimit()
+	if err := s.w.Err(); err != nil {
+		return false, err
+	}
+	if limit.IsZero() || until.Before(limit) {
+		limit = until
+	}
+	if *on == nil {
+		*on = make(chan struct{})
+	}
+	tick := *on
+	passed := time.NewTimer(time.Until(limit))
+	defer passed.Stop()
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	select {
+	case <-tick:
+		return true, nil
+	case <-s.cells.hurried:
+	case <-changed:
+	case <-passed.C:
+	}
+	return false, nil
 }
 
 // wakeDrains makes drains look at the backlog.

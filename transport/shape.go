@@ -70,9 +70,9 @@ type Shape struct {
 	Changed func(ShapeChange)
 }
 
-// ShapeChange says that the mode in force has changed.
+// ShapeChange says that the mode has changed.
 type ShapeChange struct {
-	Mode   ShapeMode // from now on
+	Mode   ShapeMode // from now on, or once cells begin
 	Reason ShapeReason
 }
 
@@ -89,7 +89,7 @@ const (
 
 // Shaping is what the shape of a connection has cost so far.
 type Shaping struct {
-	Mode           ShapeMode // in force
+	Mode           ShapeMode // in force: pad until cells begin, cover until the tunnel is agreed
 	SentReal       uint64    // bytes of packets that are no filler, since the handshake
 	SentFiller     uint64    // bytes of filler, the handshake's too
 	ReceivedFiller uint64    // bytes of the peer's decoys after its version packet
@@ -324,4 +324,4 @@ func formatDuration(d time.Duration) string {
 }
 
 // meanFake is the mean size of a false burst, in bytes.
-const meanFake = 64 << 10
+const meanFake = 72 << 10

@@ -29,7 +29,7 @@ type shaper struct {
 	tunnel
 
 	real, filler, overflows atomic.Uint64
-	inForce                 atomic.Value // mode, for Shaping
+	inForce                 atomic.Value // the ShapeMode of Shaping
 }
 
 // startShape begins to shape c, whose handshake h is done.
@@ -57,8 +57,17 @@ func (c *Conn) startShape(h *Handshake) {
 	}
 }
 
+// setMode sets the mode, and what Shaping reports: all begin with pad, and an end that sends
+// cells alone has no tunnel.
 func (s *shaper) setMode(m ShapeMode) {
 	s.mode = m
+	switch {
+	case m == ShapeOff:
+	case !s.cells.started:
+		m = ShapePad
+	case m == ShapeTunnel && !s.agreed:
+		m = ShapeCover
+	}
 	s.inForce.Store(m)
 }
 
