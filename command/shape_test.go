@@ -118,7 +118,7 @@ func TestShortBudget(t *testing.T) {
 		"tunnel,fakes=off":     "up to 88 MB a day for each connection, each way",
 		"cover,cell=16384":     "up to 105 MB a day for each connection; the budget lasts about 3.6 hours, then the rest of the day is only padded",
 		"cover,budget=10":      "up to 10 MB a day for each connection; the budget lasts about 5.7 hours, then the rest of the day is only padded",
-		"tunnel,budget=100000": "up to 98 MB a day for each connection, each way",
+		"tunnel,budget=100000": "up to 99 MB a day for each connection, each way",
 	} {
 		shape, err := transport.ParseShape(text)
 		if got := shapeCost(shape, false); err != nil || got != want {

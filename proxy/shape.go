@@ -19,12 +19,21 @@ func (s *session) shape() transport.Shape {
 	return shape
 }
 
-// shapeWords are the lines of the log about a change of the shape in force.
+// shapeWords are the lines of the log about a change of the shape.
 var shapeWords = map[transport.ShapeReason]string{
-	transport.ShapeAgreed:        "tunnel agreed: both ends send cells",
-	transport.ShapeNotAgreed:     "the other end does not take part in the tunnel: only what is sent to it has a shape, as with cover",
-	transport.ShapeBudgetUsed:    "the day's budget of filler is used up: from now on writes are only padded",
-	transport.ShapeBudgetRenewed: "a new day's budget of filler: traffic has its shape again",
+	transport.ShapeAgreed:        "tunnel agreed",
+	transport.ShapeNotAgreed:     "the peer does not take part in the tunnel: only what is sent to it is shaped, as with cover",
+	transport.ShapeBudgetUsed:    "the day's budget of cells is used up: until the day ends, writes are only padded",
+	transport.ShapeBudgetRenewed: "a new day's budget of cells: traffic is shaped again",
+}
+
+// shapeLevel returns the level of such a line: slog.LevelWarn if less is hidden than was asked for.
+func (s *session) shapeLevel(why transport.ShapeReason) slog.Level {
+	_, ofListener := s.policy.Shapes[s.about.address]
+	if why == transport.ShapeBudgetUsed || why == transport.ShapeNotAgreed && ofListener {
+		return slog.LevelWarn
+	}
+	return slog.LevelInfo
 }
 
 // shapeChanged logs that the shape in force has changed, once the session is open. Any goroutine
@@ -53,7 +62,7 @@ func (s *session) logShapes() {
 
 func (s *session) logShape(c transport.ShapeChange) {
 	args := append(s.attrs(), "shape", c.Mode.String(), "cause", string(c.Reason))
-	s.server.log().Log(context.Background(), s.lineLevel(slog.LevelInfo), shapeWords[c.Reason], args...)
+	s.server.log().Log(context.Background(), s.lineLevel(s.shapeLevel(c.Reason)), shapeWords[c.Reason], args...)
 }
 
 // holdsBack reports whether messages of the client may wait for the connection to the peer to send

@@ -302,7 +302,7 @@ func TestTunnelIsLogged(t *testing.T) {
 	for name, e := range map[string]*env{"near": near, "far": far} {
 		e.until("its end", func(proxy.Snapshot) bool { return strings.Contains(e.logs.text(), `"session closed"`) })
 		lines := e.logs.all()
-		if len(lines) != 3 || lines[0]["msg"] != "session opened" || lines[1]["msg"] != "tunnel agreed: both ends send cells" ||
+		if len(lines) != 3 || lines[0]["msg"] != "session opened" || lines[1]["msg"] != "tunnel agreed" ||
 			lines[1]["cause"] != "agreed" || lines[1]["session"] != lines[0]["session"] || lines[2]["shape"] != "tunnel" {
 			t.Errorf("the log at the %s end says %v", name, lines)
 		}

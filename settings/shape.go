@@ -13,7 +13,7 @@ import (
 // key=value of the one before.
 func beginsShape(text string) bool {
 	before, _, pair := strings.Cut(text, "=")
-	return !pair || strings.ContainsAny(before, ":/")
+	return !pair && slices.Contains(transport.ShapeModes, text) || strings.ContainsAny(before, ":/")
 }
 
 // splitShapes splits text at the commas before a [LISTENER=]SHAPE.

@@ -92,7 +92,7 @@ func TestInvalidShapes(t *testing.T) {
 		"cover,cell=1k":                     "cell=1k is invalid; must be a positive integer",
 		"tunnel,every=1ms":                  "every=1ms is invalid; must be from 100ms to 1m0s",
 		"cover,cell=512,cell=512":           "cell is given twice",
-		"cover,cell":                        `"cell" is invalid; must be off, core, pad, cover or tunnel`,
+		"cover,cell":                        `"cell" is invalid; must be key=value`,
 		"127.0.0.1:1324=":                   `"" is invalid; must be off, core, pad, cover or tunnel`,
 		"127.0.0.1:1324=covr":               `"covr" is invalid`,
 		"127.0.0.1:1325=pad":                `"127.0.0.1:1325" is not the address of a listener; must be ` + all + ", as in --listen, --peer, --transparent or --inbound; did you mean 127.0.0.1:1324?",

@@ -222,7 +222,7 @@ func ParseShape(text string) (Shape, error) {
 		pair, rest, more = strings.Cut(rest, ",")
 		name, value, ok := strings.Cut(pair, "=")
 		if !ok {
-			return Shape{}, fmt.Errorf("%q is invalid; must be key=value", pair)
+			return Shape{}, fmt.Errorf("%q is invalid; must be key=value, such as cell=2048", pair)
 		}
 		if seen[name] {
 			return Shape{}, fmt.Errorf("%s is given twice", name)

@@ -105,6 +105,15 @@ func (c *Conn) SessionID() (id [32]byte, ok bool) {
 	return c.peer.SessionID(), true
 }
 
+// Shaping returns what transport.Config.Shape has cost so far: zero if the peer does not speak
+// v2 or the handshake is not done.
+func (c *Conn) Shaping() transport.Shaping {
+	if !c.open() || c.peer == nil {
+		return transport.Shaping{}
+	}
+	return c.peer.Shaping()
+}
+
 // NetConn returns the connection underneath. Using it breaks the session.
 func (c *Conn) NetConn() net.Conn {
 	c.mu.Lock()

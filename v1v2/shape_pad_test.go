@@ -70,7 +70,7 @@ func TestConnPads(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkPadded(t, noted.take())
-	if s := conn.peer.Shaping(); s.Mode != transport.ShapePad || s.SentFiller == 0 {
+	if s := conn.Shaping(); s.Mode != transport.ShapePad || s.SentFiller == 0 {
 		t.Errorf("%+v", s)
 	}
 }
