@@ -5,6 +5,8 @@ import (
 	"testing"
 	"testing/cryptotest"
 	"time"
+
+	"bip324proxy/internal/testkit"
 )
 
 // All numbers are in range and equally frequent, also where a word's 2⁶⁴ values are not shared out evenly.
@@ -51,6 +53,9 @@ func TestNOfNothing(t *testing.T) {
 }
 
 func TestNAllocates(t *testing.T) {
+	if testkit.Racing() {
+		t.Skip("the race detector allocates")
+	}
 	if n := testing.AllocsPerRun(1000, func() { N(2 * time.Second) }); n != 0 {
 		t.Errorf("%v allocations per number", n)
 	}
