@@ -31,7 +31,7 @@ func newCurve(windows []window, scores []float64) curve {
 // figures are an attacker's success.
 type figures struct {
 	AUC  float64 // the chance that a window with the event scores higher than one without; 0.5 is guessing
-	TPR  float64 // the share of windows with the event over a threshold that 1 % of the others are over
+	TPR  float64 // the share of windows with the event over a threshold that 1 % of the others are over, those on it in part
 	TPR0 float64 // the same for a threshold that none of the others is over
 }
 
@@ -62,13 +62,15 @@ func (c curve) figures(weights []int) (figures, bool) {
 			}
 		}
 		area += float64(n) * (float64(hits) + float64(p)/2)
-		hits, alarms = hits+p, alarms+n
-		share := float64(hits) / float64(positive)
-		if alarms == 0 {
-			f.TPR0 = share
+		share := float64(p) / float64(positive)
+		if room := maxFalse*float64(negative) - float64(alarms); float64(n) <= room {
+			f.TPR += share
+		} else if room > 0 {
+			f.TPR += share * room / float64(n)
 		}
-		if float64(alarms) <= maxFalse*float64(negative) {
-			f.TPR = share
+		hits, alarms = hits+p, alarms+n
+		if alarms == 0 {
+			f.TPR0 = float64(hits) / float64(positive)
 		}
 	}
 	f.AUC = area / float64(positive) / float64(negative)

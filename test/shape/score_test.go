@@ -31,12 +31,12 @@ func TestFigures(t *testing.T) {
 	}{
 		"apart":           {[]float64{0.9, 0.8}, []float64{0.1, 0.2}, figures{1, 1, 1}},
 		"the wrong way":   {[]float64{0.1}, []float64{0.2, 0.9}, figures{}},
-		"all the same":    {[]float64{0.5, 0.5}, []float64{0.5, 0.5, 0.5}, figures{AUC: 0.5}},
+		"all the same":    {[]float64{0.5, 0.5}, []float64{0.5, 0.5, 0.5}, figures{0.5, 0.01, 0}},
 		"by turns":        {[]float64{0.9, 0.5}, []float64{0.7, 0.3}, figures{0.75, 0.5, 0.5}},
 		"one false alarm": {[]float64{0.995, 0.985, 0.975, 0.1}, hundred, figures{AUC: (1 + 0.99 + 0.98 + 0.105) / 4, TPR: 0.5, TPR0: 0.25}},
 	} {
 		got, ok := curveOf(test.positive, test.negative).figures(nil)
-		if !ok || math.Abs(got.AUC-test.want.AUC) > 1e-9 || got.TPR != test.want.TPR || got.TPR0 != test.want.TPR0 {
+		if !ok || math.Abs(got.AUC-test.want.AUC) > 1e-9 || math.Abs(got.TPR-test.want.TPR) > 1e-9 || got.TPR0 != test.want.TPR0 {
 			t.Errorf("%s: %+v, %v; must be %+v", name, got, ok, test.want)
 		}
 	}
