@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"slices"
 	"time"
 )
@@ -12,6 +13,7 @@ type Cost struct {
 	Up, Down            float64 // bytes a second, one session's
 	Factor              float64 // bytes in both directions, compared with the same client without shaping; 0 unknown
 	MBPerDay            float64 // upstream, at the recording's pace
+	MBError             float64 // its standard error, from the differences between sessions
 	Transaction         Delay   // until the node accepted an own transaction
 	Announce            Delay   // until the wallet heard of a block
 	CPU                 float64 // seconds for an hour of a session, at both ends
@@ -43,7 +45,7 @@ func delayOf(times []time.Duration, of int) Delay {
 func costsOf(r *Recording, c, off *cell) Cost {
 	cost := Cost{Mode: c.mode, Client: c.client, Sessions: len(c.sessions)}
 	cost.Up, cost.Down = c.pace()
-	cost.MBPerDay = cost.Up * 86400 / 1e6
+	cost.MBPerDay, cost.MBError = cost.Up*86400/1e6, c.upError()*86400/1e6
 	if off != nil {
 		if up, down := off.pace(); up+down > 0 {
 			cost.Factor = (cost.Up + cost.Down) / (up + down)
@@ -82,6 +84,21 @@ func (c *cell) pace() (up, down float64) {
 		return 0, 0
 	}
 	return up / length, down / length
+}
+
+// upError returns the standard error of the bytes that a session of c sends in a second.
+func (c *cell) upError() float64 {
+	var sum, squares float64
+	for _, s := range c.sessions {
+		up, _ := (&cell{sessions: []*Session{s}}).pace()
+		sum += up
+		squares += up * up
+	}
+	n := float64(len(c.sessions))
+	if n < 2 {
+		return 0
+	}
+	return math.Sqrt(max(0, squares-sum*sum/n) / (n - 1) / n)
 }
 
 // delay returns how long one kind of action took, those apart that did not end.

@@ -113,7 +113,7 @@ func writes(segments []Segment) []int {
 }
 
 // leftOf returns the entropies of the sizes of transactions and of writes. A write's size depends on the transaction's
-// alone, or on chance: its entropy is the most that it can say.
+// alone, or on chance: its entropy is the most that it can say, and no more than there is to be said.
 func leftOf(all []carried) SizeResult {
 	sizes, writes := map[int]int{}, map[int]int{}
 	like := map[int]map[int]bool{} // the sizes of transactions by that of the write
@@ -125,7 +125,8 @@ func leftOf(all []carried) SizeResult {
 		}
 		like[tx.write][tx.size] = true
 	}
-	result := SizeResult{Transactions: len(all), Bits: entropy(sizes, len(all)), Left: entropy(writes, len(all))}
+	result := SizeResult{Transactions: len(all), Bits: entropy(sizes, len(all))}
+	result.Left = min(result.Bits, entropy(writes, len(all)))
 	for _, tx := range all {
 		if len(like[tx.write]) == 1 {
 			result.Alone += 1 / float64(len(all))

@@ -101,7 +101,7 @@ func (r *Result) estimate(curves []curve, turned [][]curve, rng *rand.Rand) {
 		field.to.Mean = sum / float64(len(own))
 		field.to.Low = quantile(pick(draws, field.of), (1-confidence)/2)
 		field.to.High = quantile(pick(draws, field.of), (1+confidence)/2)
-		*field.chance = quantile(pick(chance, field.of), (1+confidence)/2)
+		*field.chance = bound(pick(chance, field.of), (1+confidence)/2)
 	}
 	r.AtChance = r.AUC.Mean <= r.Chance.AUC && r.TPR.Mean <= r.Chance.TPR
 }

@@ -106,3 +106,13 @@ func quantile(values []float64, q float64) float64 {
 	}
 	return values[low] + (at-float64(low))*(values[low+1]-values[low])
 }
+
+// bound returns what a further value exceeds with the chance of 1-q, if values are many enough to say; else the largest of
+// them. It sorts them.
+func bound(values []float64, q float64) float64 {
+	n := float64(len(values))
+	if n < 2 {
+		return quantile(values, 1)
+	}
+	return quantile(values, min(1, (q*(n+1)-1)/(n-1)))
+}

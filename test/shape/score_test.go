@@ -64,6 +64,22 @@ func TestQuantile(t *testing.T) {
 	}
 }
 
+// TestBound bounds values so that a further one is over it as often as is asked for.
+func TestBound(t *testing.T) {
+	values := make([]float64, 39)
+	for i := range values {
+		values[i] = float64(i + 1)
+	}
+	for q, want := range map[float64]float64{0.975: 39, 0.95: 38, 0.5: 20, 0.999: 39} {
+		if got := bound(values, q); math.Abs(got-want) > 1e-9 {
+			t.Errorf("%v of further values are to be under %v; must be %v", q, got, want)
+		}
+	}
+	if got := bound([]float64{7}, 0.5); got != 7 {
+		t.Errorf("the bound of one value, 7, is %v", got)
+	}
+}
+
 // TestWindows draws windows of sessions: those with the event have it in their first two seconds, those without have it
 // neither in them nor in the seconds before.
 func TestWindows(t *testing.T) {
