@@ -29,34 +29,7 @@ func TestLoadIdle(t *testing.T) {
 	requireGood(t, p.addr, peer)
 	empty := p.usage(t)
 
-	clients := make(chan net.Conn, sessions)
-	var making sync.WaitGroup
-	for range 8 {
-		making.Go(func() {
-			for range sessions / 8 {
-				nc, code, err := upgradeThrough(p.addr, peer)
-				if err != nil || code != 0 {
-					t.Errorf("reply %d, %v", code, err)
-					return
-				}
-				clients <- nc
-			}
-		})
-	}
-	making.Wait()
-	close(clients)
-	if t.Failed() {
-		return
-	}
-	var all []net.Conn
-	for nc := range clients {
-		all = append(all, nc)
-	}
-	defer func() {
-		for _, nc := range all {
-			nc.Close()
-		}
-	}()
+	all := upgradeMany(t, p, peer, sessions)
 	pingAll := func() { // spread over the interval
 		pause := every / time.Duration(len(all))
 		for _, nc := range all {
@@ -89,4 +62,33 @@ func TestLoadIdle(t *testing.T) {
 		nc.Close()
 	}
 	p.awaitDescriptors(t, p.settled(t))
+}
+
+// upgradeMany opens sessions, a multiple of 8.
+func upgradeMany(t *testing.T, p *proxy, peer string, sessions int) (all []net.Conn) {
+	t.Helper()
+	clients := make(chan net.Conn, sessions)
+	var making sync.WaitGroup
+	for range 8 {
+		making.Go(func() {
+			for range sessions / 8 {
+				nc, code, err := upgradeThrough(p.addr, peer)
+				if err != nil || code != 0 {
+					t.Errorf("reply %d, %v", code, err)
+					return
+				}
+				t.Cleanup(func() { nc.Close() })
+				clients <- nc
+			}
+		})
+	}
+	making.Wait()
+	close(clients)
+	if t.Failed() {
+		t.FailNow()
+	}
+	for nc := range clients {
+		all = append(all, nc)
+	}
+	return all
 }

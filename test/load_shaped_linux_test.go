@@ -1,0 +1,58 @@
+package test
+
+import (
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"bip324proxy/test/hostile"
+)
+
+// In a thousand sessions with cells all messages arrive, each in a cell, and what the cells needed ends with them.
+func TestLoadShaped(t *testing.T) {
+	t.Parallel()
+	sessions := min(1000, descriptors()/2-100) / 8 * 8 // this process holds both ends
+	p := startProxy(t, "--grace", "0", "--max-sessions", "10000", "--shape", "cover,every=1s")
+	peer := startV2Peer(t)
+	requireGood(t, p.addr, peer)
+	empty := p.usage(t)
+	all := upgradeMany(t, p, peer, sessions)
+	ping := func(nc net.Conn, before []byte) { // which the peer does not answer
+		nc.SetDeadline(time.Now().Add(patience))
+		nc.Write(slices.Concat(before, pingBytes))
+		if _, err := io.ReadFull(nc, make([]byte, pongSize)); err != nil {
+			t.Errorf("a session ended: %v", err)
+		}
+	}
+	each := func(do func(nc net.Conn)) {
+		var doing sync.WaitGroup
+		for _, nc := range all {
+			doing.Go(func() { do(nc) })
+		}
+		doing.Wait()
+	}
+	each(func(nc net.Conn) {
+		ping(nc, hostile.V1On(regtestMagic, "tx", pool[:65_000])) // cells begin after 64 KiB
+		ping(nc, nil)
+	})
+	before, began := p.usage(t), time.Now()
+	each(func(nc net.Conn) {
+		began := time.Now()
+		for range 3 {
+			ping(nc, nil)
+		}
+		if took := time.Since(began); took < time.Second { // from the first cell to the third
+			t.Errorf("three pings did not wait for cells: %v", took)
+		}
+	})
+	took, after := time.Since(began), p.usage(t)
+	t.Logf("%d sessions with cells: %v of CPU time in %v, %.1f KiB resident each, %d threads", len(all),
+		after.cpu-before.cpu, took.Round(time.Millisecond), float64(after.rss-empty.rss)/1024/float64(len(all)), after.threads)
+	for _, nc := range all {
+		nc.Close()
+	}
+	p.settled(t)
+}
