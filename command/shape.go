@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -87,7 +88,8 @@ func costOf(shape transport.Shape, inbound bool) []any {
 // shapeCost says what a shape costs, if it costs anything.
 func shapeCost(shape transport.Shape, inbound bool) string {
 	const mb = 1_000_000
-	cost := "depends on the traffic: each write is filled up to a power of two"
+	bucket := cmp.Or(shape.Bucket, 1<<10)
+	cost := fmt.Sprintf("depends on the traffic: at least %d bytes for each write, %.1f MB a day for a light client", bucket, float64(bucket*lightWrites)/mb)
 	switch perDay := float64(shape.FillerPerDay()) / mb; {
 	case shape.Mode == transport.ShapeOff, shape.Mode == transport.ShapeCore:
 		return ""
@@ -109,6 +111,10 @@ func shapeCost(shape transport.Shape, inbound bool) string {
 }
 
 const day = 24 * time.Hour
+
+// lightWrites is how many messages a light client sends to a peer in a day: a ping and a pong every
+// two minutes, and three requests for each block.
+const lightWrites = 2*24*30 + 3*24*6
 
 // budgetLasts returns for how much of a day the shape's budget pays for its cells and false bursts.
 func budgetLasts(shape transport.Shape) time.Duration {

@@ -75,7 +75,7 @@ func TestShapesAreLogged(t *testing.T) {
 	if line := p.hangUp(t, file, listeners+"shape = \"localhost:0=pad\"\n"); line["changed"] != "shape" {
 		t.Errorf("the log says %v", line)
 	}
-	want("traffic shaping", "pad", "localhost:0", "depends on the traffic: each write is filled up to a power of two")
+	want("traffic shaping", "pad", "localhost:0", "depends on the traffic: at least 1024 bytes for each write, 1.9 MB a day for a light client")
 	if line := p.await(t, "traffic shaping removed"); line["level"] != "WARN" || line["listeners"] != clients {
 		t.Errorf("the log says %v", line)
 	}

@@ -23,8 +23,8 @@ func (s *session) shape() transport.Shape {
 var shapeWords = map[transport.ShapeReason]string{
 	transport.ShapeAgreed:        "tunnel agreed",
 	transport.ShapeNotAgreed:     "the peer does not take part in the tunnel: only what is sent to it is shaped, as with cover",
-	transport.ShapeBudgetUsed:    "the day's budget of cells is used up: until the day ends, writes are only padded",
-	transport.ShapeBudgetRenewed: "a new day's budget of cells: traffic is shaped again",
+	transport.ShapeBudgetUsed:    "the day's budget is used up: until the day ends, writes are only padded",
+	transport.ShapeBudgetRenewed: "a new day's budget: traffic is shaped again",
 }
 
 // shapeLevel returns the level of such a line: slog.LevelWarn if less is hidden than was asked for.

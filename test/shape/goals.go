@@ -18,9 +18,9 @@ const (
 	modeTunnel = "tunnel"
 )
 
-// writesADay is how many small messages a light wallet sends in a day on mainnet: requests for headers, filter headers and
-// a filter for each of 144 blocks, and pings and pongs.
-const writesADay = 1700
+// writesADay is how many small messages a light wallet sends in a day on mainnet: a ping and a pong every two minutes, and
+// requests for headers, filter headers and a filter for each of 144 blocks.
+const writesADay = 2*720 + 3*144
 
 const (
 	bucket = 1024 // pad's smallest write
