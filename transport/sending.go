@@ -79,7 +79,11 @@ func (s *sending) drain() error {
 	if s.shaped() {
 		return s.pending(s.shaper.drain())
 	}
-	return s.flush()
+	err := s.flush()
+	if err == nil && s.shaper != nil {
+		s.shaper.cells.ended = true // nor is an offer answered
+	}
+	return err
 }
 
 // shaped reports whether the direction is shaped now.
