@@ -10,16 +10,19 @@ import (
 type Cost struct {
 	Mode, Client, Shape string
 	Sessions            int
-	Up, Down            float64 // bytes a second, one session's
-	Factor              float64 // bytes in both directions, compared with the same client without shaping; 0 unknown
-	MBPerDay            float64 // upstream, at the recording's pace
-	MBError             float64 // its standard error, from the differences between sessions
-	Transaction         Delay   // until the node accepted an own transaction
-	Announce            Delay   // until the wallet heard of a block
-	CPU                 float64 // seconds for an hour of a session, at both ends
+	Up, Down            float64        // bytes a second, one session's
+	Factor              float64        // bytes in both directions, compared with the same client without shaping; 0 unknown
+	MBPerDay            float64        // upstream, at the recording's pace
+	MBError             float64        // its standard error, from the differences between sessions
+	Mainnet             float64        // MB a day upstream at mainnet's pace, with false bursts as by default; 0 if unknown
+	Transaction         Delay          // until the node accepted an own transaction
+	Added               *time.Duration // by shaping, to the median of Transaction; nil if there is nothing to compare with
+	Announce            Delay          // until the wallet heard of a block
+	CPU                 float64        // seconds for an hour of a session, at both ends
 	Overflows           uint64
 	Disconnected        int
-	MinPing             Delay // the node's least ping times
+	MinPing             Delay // the node's least ping times: mostly those of its first pings, before the cells began
+	LastPing            Delay // its last ones
 }
 
 // Delay is what half and 19 of 20 of some times are not over, and how many there were and should have been.
@@ -52,10 +55,16 @@ func costsOf(r *Recording, c, off *cell) Cost {
 		}
 	}
 	cost.Transaction, cost.Announce = c.delay("tx"), c.delay("announce")
+	if off != nil && off != c {
+		if without := off.delay("tx"); without.Count > 0 && cost.Transaction.Count > 0 {
+			added := cost.Transaction.Median - without.Median
+			cost.Added = &added
+		}
+	}
 	if at := slices.IndexFunc(r.Cells, func(o Cell) bool { return o.Mode == c.mode && o.Client == c.client }); at >= 0 {
 		extra := r.Cells[at]
 		cost.Shape, cost.Overflows, cost.Disconnected = extra.Shape, extra.Overflows, extra.Disconnected
-		cost.MinPing = delayOf(extra.MinPings, len(extra.MinPings))
+		cost.MinPing, cost.LastPing = delayOf(extra.MinPings, len(extra.MinPings)), delayOf(extra.Pings, len(extra.Pings))
 		var hours float64
 		for _, s := range c.sessions {
 			hours += s.Length.Hours()
@@ -64,6 +73,7 @@ func costsOf(r *Recording, c, off *cell) Cost {
 			cost.CPU = (extra.CPU + extra.CPUFar).Seconds() / hours
 		}
 	}
+	cost.Mainnet = c.mainnet(cost.Shape)
 	return cost
 }
 

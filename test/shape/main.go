@@ -32,7 +32,7 @@ func run() error {
 	flag.IntVar(&p.Sessions, "sessions", 10, "sessions of each mode and kind of client")
 	flag.DurationVar(&p.Length, "length", 4*time.Minute, "length of the recording")
 	flag.Uint64Var(&p.Seed, "seed", 1, "seed of the wallets and of the chain")
-	modes := flag.String("modes", "off pad cover tunnel", "values of --shape, each of another mode")
+	modes := flag.String("modes", defaultModes, "values of --shape, each of another mode")
 	clients := flag.String("clients", "inv push noisy", "kinds of clients")
 	flag.IntVar(&p.Outputs, "outputs", 0, "outputs that each block has besides those of its transactions: filters are as large as on mainnet with 8000")
 	flag.StringVar(&p.Logs, "logs", "", "`DIRECTORY` for the output of the node and of the proxies")

@@ -22,6 +22,12 @@ const (
 )
 
 const (
+	// fasterTunnel has as many false bursts for each block as a tunnel with the defaults on mainnet.
+	fasterTunnel = "tunnel,fakes=20s"
+	defaultModes = "off pad cover " + fasterTunnel
+)
+
+const (
 	blockShare = 0.2              // of the filters match, so the wallet asks for the block
 	noisyRate  = 3.0              // other transactions a second, in sessions with relay
 	warmUp     = 22 * time.Second // after all sessions have opened: cover begins after 20 s

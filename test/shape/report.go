@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 )
@@ -33,7 +34,24 @@ func (r *Report) method(b *strings.Builder) {
 	b.WriteString("Windows are around each event, and at random far from all; those of a fetched block around the time at which the wallet has a filter: it then asked for the block, or did not.\n")
 	b.WriteString("Figures are AUC / TPR at 1 % FPR, the means of the seeds; in brackets what 95 % of 1,000 draws of sessions give.\n")
 	fmt.Fprintf(b, "Chance: what the same means stay under in 39 of 40 turns of the labels round within sessions, of which there are %d; forests learn from each anew. Of sessions that show nothing, about one result in ten is over it in AUC or TPR.\n", r.Turns)
+	r.shapes(b)
 	b.WriteString("`both`, `up` and `down` are the directions that the attacker sees. It learns from other sessions of the same mode, but in the last column from unshaped ones.\n\n")
+}
+
+// shapes says which modes were not recorded with their defaults.
+func (r *Report) shapes(b *strings.Builder) {
+	var said []string
+	for _, c := range r.Costs {
+		if c.Shape == "" || c.Shape == c.Mode || slices.Contains(said, c.Shape) {
+			continue
+		}
+		said = append(said, c.Shape)
+		fmt.Fprintf(b, "`%s` is `%s`", c.Mode, escape(c.Shape))
+		if c.Shape == fasterTunnel {
+			fmt.Fprintf(b, ": blocks come every %s here, 30 times as often as on mainnet, and so do false bursts, whose default is every 10 minutes", blockEvery)
+		}
+		b.WriteString(".\n")
+	}
 }
 
 // results writes what forests find.
@@ -144,17 +162,26 @@ func (r *Report) rules(b *strings.Builder) {
 }
 
 func (r *Report) costs(b *strings.Builder) {
-	head(b, "Costs of one session; times at 50 % / 95 %", "mode", "client", "B/s up", "B/s down", "× off", "MB/day up", "own transaction accepted", "block heard of",
-		"CPU s/h", "overflows", "ended early", "node's min ping")
+	head(b, "Costs of one session; times at 50 % / 95 %", "mode", "client", "B/s up", "B/s down", "× off", "MB/day up on mainnet", "own transaction accepted", "median added", "block heard of",
+		"CPU s/h", "overflows", "ended early", "node's min ping", "node's last ping")
 	for _, c := range r.Costs {
 		factor := ""
 		if c.Factor > 0 {
 			factor = fmt.Sprintf("%.1f", c.Factor)
 		}
-		row(b, c.Mode, c.Client, fmt.Sprintf("%.0f", c.Up), fmt.Sprintf("%.0f", c.Down), factor, fmt.Sprintf("%.1f", c.MBPerDay),
-			c.Transaction.String(), c.Announce.String(), fmt.Sprintf("%.1f", c.CPU), fmt.Sprint(c.Overflows), fmt.Sprint(c.Disconnected), c.MinPing.String())
+		mainnet, added := "", ""
+		if c.Mainnet > 0 {
+			mainnet = fmt.Sprintf("%.1f", c.Mainnet)
+		}
+		if c.Added != nil {
+			added = fmt.Sprintf("%.2f s", c.Added.Seconds())
+		}
+		row(b, c.Mode, c.Client, fmt.Sprintf("%.0f", c.Up), fmt.Sprintf("%.0f", c.Down), factor, mainnet, c.Transaction.String(), added, c.Announce.String(),
+			fmt.Sprintf("%.1f", c.CPU), fmt.Sprint(c.Overflows), fmt.Sprint(c.Disconnected), c.MinPing.String(), c.LastPing.String())
 	}
-	b.WriteByte('\n')
+	fmt.Fprintf(b, "\nBytes a second are at the recording's pace, which is about 30 times mainnet's. MB a day are for mainnet: %d writes of the mean size, or cells, and false bursts every 10 minutes. "+
+		"What a tunnel sends in bursts comes on top, and it sends as much downstream.\n", writesADay)
+	b.WriteString("The node's min ping is mostly that of its first ping, before the cells began; later ones wait for a cell.\n\n")
 }
 
 // String returns the times, and how many are missing.
@@ -177,6 +204,10 @@ func (r *Report) goals(b *strings.Builder) {
 			verdict = "**missed**"
 		}
 		row(b, g.Mode, g.What, g.Got, verdict)
+	}
+	if n := strings.Count(b.String(), atChance+" |"); n > 0 {
+		fmt.Fprintf(b, "\nChance alone is over its bound in one of 40 cases: with %d figures that are to be at chance, one at least misses it with a probability of up to %.0f %%.\n",
+			n, 100*(1-math.Pow(1-(1-confidence)/2, float64(n))))
 	}
 }
 
