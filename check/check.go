@@ -64,7 +64,7 @@ const (
 type Result struct {
 	// Name is, of a check of the proxy, configuration, listener, inbound, inbound_v1, node,
 	// upstream, network, names, shape, sessions or status; with --redirected redirected or
-	// udp; of a peer connect, names, v2, version or v1.
+	// udp; of a peer connect, names, v2, version, tunnel or v1.
 	Name  string `json:"name"`
 	State State  `json:"state"`
 	What  string `json:"what"`           // the finding

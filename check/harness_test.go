@@ -109,6 +109,7 @@ var theirVersion = v1v2.AppendVersion(nil, v1v2.Version{Protocol: 70016, Service
 type v2Peer struct {
 	magic   [4]byte
 	version []byte // nil: hang up instead
+	shape   transport.Shape
 	seen    chan seen
 }
 
@@ -124,7 +125,7 @@ func newV2Peer(magic [4]byte) *v2Peer {
 }
 
 func (p *v2Peer) handle(nc net.Conn) {
-	c, err := transport.Server(context.Background(), nc, transport.Config{Magic: p.magic, Decoys: []int{100}})
+	c, err := transport.Server(context.Background(), nc, transport.Config{Magic: p.magic, Decoys: []int{100}, Shape: p.shape})
 	if err != nil {
 		p.seen <- seen{err: err}
 		return

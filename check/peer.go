@@ -129,12 +129,14 @@ func (p *prober) run(ctx context.Context) {
 	}
 	p.connected(nc, took)
 
+	shape, agreed := p.subject.tunnel()
 	began = time.Now()
 	link, err := dialer.Upgrade(ctx, nc, p.target.String(), transport.Config{
 		Magic:        p.target.Magic,
 		First:        [][]byte{v1v2.AppendContents(nil, versionType, ourVersion())},
 		ReadTimeout:  p.version,
 		WriteTimeout: p.version,
+		Shape:        shape,
 	})
 	took = time.Since(began)
 	if err != nil {
@@ -146,6 +148,7 @@ func (p *prober) run(ctx context.Context) {
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
 	p.handshakeDone(link.V2, took)
 	p.introduced(awaitVersion(conn, p.target.Magic, maxMessagesToAnswer))
+	p.awaitTunnel(conn, agreed)
 	goodbye(conn.NetConn())
 }
 
