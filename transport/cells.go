@@ -204,6 +204,16 @@ func (s *shaper) sendOne() {
 	s.w.Flush()
 }
 
+// takes reports whether the backlog has room for n bytes.
+func (c *cells) takes(n int) bool { return len(c.backlog)+n <= maxBacklog }
+
+// takeBacklog returns the backlog, and empties it.
+func (c *cells) takeBacklog() []byte {
+	backlog := c.backlog
+	c.backlog = nil
+	return backlog
+}
+
 // sendBacklog sends the backlog in one write, filled up to size of it. After an error it waits
 // on, or the connection has failed.
 func (s *shaper) sendBacklog(size func(n int) int) error {
@@ -211,8 +221,7 @@ func (s *shaper) sendBacklog(size func(n int) int) error {
 		return err
 	}
 	c := &s.cells
-	backlog := c.backlog
-	c.backlog = nil
+	backlog := c.takeBacklog()
 	n := len(backlog)
 	return s.sendLarge(size(n), n, func(b []byte) []byte { return append(b, backlog...) })
 }
@@ -220,16 +229,32 @@ func (s *shaper) sendBacklog(size func(n int) int) error {
 // queueCells puts a packet of n bytes into the backlog.
 func (s *shaper) queueCells(n, size int, decoy bool, parts [][]byte) error {
 	c := &s.cells
+	if !c.takes(n) {
+		if err := s.beginOverflow(n); err != nil {
+			return err
+		}
+		backlog := c.takeBacklog()
+		return s.sendLarge(s.overflowSize(len(backlog)+n), len(backlog)+n, func(b []byte) []byte {
+			return s.sealReal(append(b, backlog...), size, decoy, parts)
+		})
+	}
 	if c.stopped.Load() {
 		return net.ErrClosed
 	}
 	if err := s.w.Err(); err != nil {
 		return err
 	}
-	if len(c.backlog)+n <= maxBacklog {
-		c.written += n
-		c.backlog = s.sealReal(slices.Grow(c.backlog, n), size, decoy, parts)
-		return nil
+	c.written += n
+	c.backlog = s.sealReal(slices.Grow(c.backlog, n), size, decoy, parts)
+	return nil
+}
+
+// beginOverflow makes everything leave at once, from a packet of n bytes on. The writer is then
+// ready.
+func (s *shaper) beginOverflow(n int) error {
+	c := &s.cells
+	if c.stopped.Load() {
+		return net.ErrClosed
 	}
 	if err := s.w.Ready(); err != nil {
 		return err
@@ -239,11 +264,7 @@ func (s *shaper) queueCells(n, size int, decoy bool, parts [][]byte) error {
 		c.direct = true
 		s.overflows.Add(1)
 	}
-	backlog := c.backlog
-	c.backlog = nil
-	return s.sendLarge(s.overflowSize(len(backlog)+n), len(backlog)+n, func(b []byte) []byte {
-		return s.sealReal(append(b, backlog...), size, decoy, parts)
-	})
+	return nil
 }
 
 // flushCells sends the backlog if it does not wait for cells. It reports a deadline only if it

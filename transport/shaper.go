@@ -122,37 +122,49 @@ func (s *shaper) queue(size int, decoy bool, parts [][]byte) error {
 // writeInPlace sends what was queued and the packet that b becomes: see Conn.WriteInPlace.
 func (s *shaper) writeInPlace(b []byte) error {
 	contents := b[Headroom : len(b)-Tailroom]
-	if s.inCells() || len(b) <= maxBatch {
+	cells := s.inCells()
+	if len(b) <= stream.BatchSize || cells && (s.bursts() || s.cells.takes(len(b))) {
 		if err := s.queue(len(contents), false, [][]byte{contents}); err != nil {
 			return err
 		}
 		return s.pending(s.flush())
 	}
-	if err := s.flushPadded(); err != nil {
+	var before []byte
+	if cells {
+		if err := s.beginOverflow(len(b)); err != nil {
+			return err
+		}
+		before = s.cells.takeBacklog()
+	} else if err := s.flushPadded(); err != nil {
 		return err
-	}
-	if err := s.w.Ready(); err != nil {
+	} else if err := s.w.Ready(); err != nil {
 		return err
 	}
 	s.real.Add(uint64(len(b)))
 	b = s.ciphers.seal(b[:0], contents, nil, false)
-	return s.pending(s.sendSealed(b, s.bucket(len(b))))
+	return s.pending(s.sendSealed(before, b, s.bucket(len(before)+len(b))))
 }
 
-// sendSealed sends b, and filler up to size, in writes of whole buckets. Only the end of b is
-// copied, which gets the filler. The writer is ready.
-func (s *shaper) sendSealed(b []byte, size int) error {
+// sendSealed sends before, b, which is larger than a batch, and filler up to size, in writes of
+// whole buckets. Only the ends of b are copied, behind before and ahead of the filler: otherwise
+// what waits for the peer would take twice its memory. The writer is ready.
+func (s *shaper) sendSealed(before, b []byte, size int) error {
+	parts := make([][]byte, 0, 3)
+	if len(before) > 0 {
+		n := (len(before)/stream.BatchSize+1)*stream.BatchSize - len(before)
+		before = append(before, b[:n]...)
+		parts, b, size = append(parts, before), b[n:], size-len(before)
+	}
 	whole := len(b) / stream.BatchSize * stream.BatchSize
-	if whole == size {
-		return s.w.Send(b)
+	if whole > 0 {
+		parts = append(parts, b[:whole])
 	}
-	end := stream.HeapBody(size - whole)
-	defer stream.PutHeapBody(end)
-	filled := s.fill(append((*end)[:0], b[whole:]...), size-len(b))
-	if whole == 0 {
-		return s.w.Send(filled)
+	if whole < size {
+		end := stream.HeapBody(size - whole)
+		defer stream.PutHeapBody(end)
+		parts = append(parts, s.fill(append((*end)[:0], b[whole:]...), size-len(b)))
 	}
-	return s.w.Send(b[:whole], filled)
+	return s.w.Send(parts...)
 }
 
 // flush sends what was queued, or leaves it to the cells.
