@@ -296,8 +296,8 @@ func (s *session) openV2(peer *transport.Conn) {
 	hexID := hex.EncodeToString(id[:])
 	s.show(func(info *SessionInfo) { info.SessionID = hexID })
 	args := []any{"session_id", hexID}
-	if shape := s.shapingNow().Shape; shape != "" {
-		args = append(args, "shape", shape)
+	if s.shapingNow().Shape != "" { // pad until cells begin
+		args = append(args, "shape", s.shape().Mode.String())
 	}
 	s.logOpen("v2", args...)
 }

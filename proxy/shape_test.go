@@ -90,6 +90,7 @@ func TestShapeOfListener(t *testing.T) {
 		"v1":          func() net.Conn { return say(e.connect(v1node), hello) },
 		"passthrough": func() net.Conn { return say(e.connect(v1node), []byte("neither SOCKS nor Bitcoin")) },
 	}
+	opened := 0
 	addrs := map[string]string{"listen": e.addr, "peer": peer, "transparent": transparent, "inbound": inbound}
 	for _, c := range []struct {
 		clients   string
@@ -111,12 +112,19 @@ func TestShapeOfListener(t *testing.T) {
 		e.server.SetPolicy(p)
 		for name, open := range open {
 			client := open()
+			opened++
 			now := e.until("the session", func(s proxy.Snapshot) bool {
-				return len(s.Sessions) == 1 && s.Sessions[0].State == proxy.StateOpen
+				return len(s.Sessions) == 1 && s.Sessions[0].State == proxy.StateOpen &&
+					strings.Count(e.logs.text(), `"session opened"`) == opened
 			})
 			s := now.Sessions[0]
-			if s.Shape != c.want[name] {
-				t.Errorf("%s, %v: %s has the shape %q, want %q", c.clients, c.listeners, name, s.Shape, c.want[name])
+			inForce := ""
+			if c.want[name] != "" {
+				inForce = "pad" // until cells begin
+			}
+			logged, _ := e.lastLine("session opened")["shape"].(string)
+			if logged != c.want[name] || s.Shape != inForce {
+				t.Errorf("%s, %v: the log of %s has the shape %q, want %q; in force is %q", c.clients, c.listeners, name, logged, c.want[name], s.Shape)
 			}
 			e.server.SetPolicy(e.server.Policy)
 			if again := e.server.Snapshot().Sessions; len(again) == 1 && again[0].Shape != s.Shape {
