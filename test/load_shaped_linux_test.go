@@ -15,10 +15,11 @@ import (
 func TestLoadShaped(t *testing.T) {
 	t.Parallel()
 	sessions := min(1000, descriptors()/2-100) / 8 * 8 // this process holds both ends
-	p := startProxy(t, "--grace", "0", "--max-sessions", "10000", "--shape", "cover,every=1s")
+	p := startProxy(t, "--grace", "0", "--max-sessions", "10000", "--shape", "cover,every=1s", "--status", "127.0.0.1:0")
 	peer := startV2Peer(t)
 	requireGood(t, p.addr, peer)
 	empty := p.usage(t)
+	status := p.statusAddr(t)
 	all := upgradeMany(t, p, peer, sessions)
 	ping := func(nc net.Conn, before []byte) { // which the peer does not answer
 		nc.SetDeadline(time.Now().Add(patience))
@@ -36,7 +37,10 @@ func TestLoadShaped(t *testing.T) {
 	}
 	each(func(nc net.Conn) {
 		ping(nc, hostile.V1On(regtestMagic, "tx", pool[:65_000])) // cells begin after 64 KiB
-		ping(nc, nil)
+	})
+	eventually(t, "cells in all sessions", func() bool {
+		open := shapedSessions(t, status)
+		return len(open) == len(all) && !slices.ContainsFunc(open, func(s shapedSession) bool { return s.Shape != "cover" })
 	})
 	before, began := p.usage(t), time.Now()
 	each(func(nc net.Conn) {
@@ -44,7 +48,7 @@ func TestLoadShaped(t *testing.T) {
 		for range 3 {
 			ping(nc, nil)
 		}
-		if took := time.Since(began); took < time.Second { // from the first cell to the third
+		if took := time.Since(began); took < time.Second { // from the first cell to the third, two waits of half a second at least
 			t.Errorf("three pings did not wait for cells: %v", took)
 		}
 	})
