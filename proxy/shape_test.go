@@ -99,9 +99,9 @@ func TestShapeOfListener(t *testing.T) {
 	}{
 		{"off", nil, nil},
 		{"pad", nil, map[string]string{"listen": "pad", "peer": "pad", "transparent": "pad"}},
-		{"cover", map[string]string{"peer": "off", "inbound": "pad"}, map[string]string{"listen": "cover", "transparent": "cover", "inbound": "pad"}},
-		{"off", map[string]string{"listen": "tunnel", "peer": "pad", "transparent": "cover", "inbound": "cover"},
-			map[string]string{"listen": "tunnel", "peer": "pad", "transparent": "cover", "inbound": "cover"}},
+		{"core", map[string]string{"peer": "off", "inbound": "pad"}, map[string]string{"listen": "core", "transparent": "core", "inbound": "pad"}},
+		{"off", map[string]string{"listen": "core", "peer": "pad", "transparent": "tunnel", "inbound": "cover"},
+			map[string]string{"listen": "core", "peer": "pad", "transparent": "pad", "inbound": "pad"}}, // until cells begin
 		{"pad", map[string]string{"inbound": "tunnel"}, map[string]string{"listen": "pad", "peer": "pad", "transparent": "pad"}}, // this peer does not ask for a tunnel
 	} {
 		p := e.server.Policy
