@@ -47,26 +47,19 @@ func (s *shaper) overflowSize(n int) int {
 	return s.bucket(n)
 }
 
-// awaitTurn waits for the next tick, whose place a message of n bytes takes that makes the backlog
-// overflow: at another time it would be told from false bursts. It releases the mutex meanwhile.
-// Messages that follow at once do not wait, and none waits longer than the own shape has it.
+// awaitTurn waits for the next tick if a packet of n bytes makes the backlog overflow. The packet
+// then leaves in place of a cell: at another time an observer could tell it from a false burst.
+// Packets that follow at once do not wait. The wait ends after the longest time between two
+// ticks of the own shape, whatever the other end has asked for. It releases the mutex meanwhile.
 func (s *shaper) awaitTurn(n int) error {
 	c := &s.cells
 	until := time.Now().Add(s.longest)
 	c.waiting++
 	defer func() { c.waiting-- }()
 	for s.inCells() && s.bursts() && !c.direct && len(c.backlog)+n > maxBacklog && !c.isHurried() && time.Now().Before(until) {
-		if ticked, err := s.await(&c.turn, until); ticked || err != nil {
+		if ticked, err := s.awaitTick(until); ticked || err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// giveTurn lets the messages leave that wait for a tick.
-func (c *cells) giveTurn() {
-	if c.turn != nil {
-		close(c.turn)
-		c.turn = nil
-	}
 }

@@ -37,8 +37,8 @@ type cells struct {
 	dayBegan time.Time
 	spent    int64 // bytes of cells and of false bursts since then, whatever was in them
 
-	turn    chan struct{} // closed by the next tick; nil if no message has waited for it
-	waiting int           // messages that wait for it
+	ticked  chan struct{} // closed by the next tick; nil if nothing waits for it
+	waiting int           // messages that wait for it to leave: see awaitTurn
 
 	ending
 }
@@ -94,16 +94,50 @@ func (s *shaper) tick() {
 	s.renewBudget(now)
 	s.awaitAnswer(now)
 	s.sendDue()
-	c.giveTurn()
+	c.wake()
 	if s.w.Failed() != nil {
 		c.backlog = nil
-		c.wakeDrains()
 		return
 	}
-	if len(c.backlog) == 0 {
-		c.wakeDrains()
-	}
 	s.scheduleNext()
+}
+
+// awaitTick waits for the next tick, and reports whether there was one. The wait also ends at
+// until, with the connection, and when the user's deadline passes or changes: the next call then
+// returns the error. It releases the mutex meanwhile.
+func (s *shaper) awaitTick(until time.Time) (ticked bool, err error) {
+	c := &s.cells
+	limit, changed := c.socket.AwaitLimit()
+	if err := s.w.Err(); err != nil {
+		return false, err
+	}
+	if limit.IsZero() || until.Before(limit) {
+		limit = until
+	}
+	if c.ticked == nil {
+		c.ticked = make(chan struct{})
+	}
+	tick := c.ticked
+	passed := time.NewTimer(time.Until(limit))
+	defer passed.Stop()
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	select {
+	case <-tick:
+		return true, nil
+	case <-c.hurried:
+	case <-changed:
+	case <-passed.C:
+	}
+	return false, nil
+}
+
+// wake wakes what awaits a tick.
+func (c *cells) wake() {
+	if c.ticked != nil {
+		close(c.ticked)
+		c.ticked = nil
+	}
 }
 
 // schedule makes the next tick due at a time.

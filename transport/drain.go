@@ -12,8 +12,7 @@ const drainTimeout = 30 * time.Second
 
 // ending is the end of the cells, by drain or stop.
 type ending struct {
-	drained  chan struct{} // closed when the backlog is empty; nil unless a drain waits
-	hurried  chan struct{} // closed by hurry
+	hurried  chan struct{} // closed by hurry: nothing awaits a tick any more
 	hurrying sync.Once
 	ended    bool        // by drain
 	stopped  atomic.Bool // by stop
@@ -42,7 +41,7 @@ func (s *shaper) awaitDrained() error {
 	c := &s.cells
 	until := time.Now().Add(drainTimeout)
 	for s.inCells() && !c.direct && len(c.backlog) > 0 && !c.isHurried() && time.Now().Before(until) {
-		if _, err := s.await(&c.drained, until); err != nil {
+		if _, err := s.awaitTick(until); err != nil {
 			return err
 		}
 	}
@@ -50,43 +49,6 @@ func (s *shaper) awaitDrained() error {
 		return net.ErrClosed
 	}
 	return nil
-}
-
-// await releases the mutex until a tick closes on, which it makes if nobody waits for it, and
-// reports whether one has. It waits no longer than until, or than the connection and the user's
-// deadline last.
-func (s *shaper) await(on *chan struct{}, until time.Time) (ticked bool, err error) {
-	limit, changed := s.cells.socket.AwaitLimit()
-	if err := s.w.Err(); err != nil {
-		return false, err
-	}
-	if limit.IsZero() || until.Before(limit) {
-		limit = until
-	}
-	if *on == nil {
-		*on = make(chan struct{})
-	}
-	tick := *on
-	passed := time.NewTimer(time.Until(limit))
-	defer passed.Stop()
-	s.mu.Unlock()
-	defer s.mu.Lock()
-	select {
-	case <-tick:
-		return true, nil
-	case <-s.cells.hurried:
-	case <-changed:
-	case <-passed.C:
-	}
-	return false, nil
-}
-
-// wakeDrains makes drains look at the backlog.
-func (e *ending) wakeDrains() {
-	if e.drained != nil {
-		close(e.drained)
-		e.drained = nil
-	}
 }
 
 func (e *ending) isHurried() bool {
@@ -98,7 +60,7 @@ func (e *ending) isHurried() bool {
 	}
 }
 
-// hurry makes drains send the backlog at once. It does not block.
+// hurry makes what awaits a tick go on at once. It does not block.
 func (s *shaper) hurry() {
 	if c := &s.cells; c.hurried != nil {
 		c.hurrying.Do(func() { close(c.hurried) })
