@@ -74,8 +74,8 @@ func tunnelMark(sessionID *[32]byte) []byte {
 	return mac.Sum(nil)[:tunnelTag]
 }
 
-// granted returns s, which has the defaults, as the other end asks for it, where that sends no
-// more filler than s.
+// granted returns s, which has the defaults, with what the other end asks for in place of each
+// field where that means no more filler.
 func (s Shape) granted(asked terms) Shape {
 	s.Cell = max(minCell, min(asked.cell, s.Cell))
 	s.Every = max(s.Every, min(asked.every, maxEvery))
@@ -87,6 +87,22 @@ func (s Shape) granted(asked terms) Shape {
 		s.Fakes = max(s.Fakes, asked.fakes)
 	}
 	return s
+}
+
+// decoys are those that the peer has sent.
+type decoys struct {
+	bytes atomic.Uint64
+	seen  bool // one was received
+}
+
+// receivedDecoy counts a decoy, and looks into the first one for the other end of a tunnel.
+func (c *Conn) receivedDecoy(contents []byte) {
+	d := &c.in.decoys
+	d.bytes.Add(uint64(packetSize(len(contents))))
+	if s := c.out.shaper; s != nil && !d.seen {
+		s.hear(contents)
+	}
+	d.seen = true
 }
 
 // hear looks into the first decoy of the peer. The reading goroutine calls it, which must not
@@ -139,15 +155,15 @@ func (s *shaper) awaitAnswer(now time.Time) {
 	default:
 		return
 	}
-	if s.mode != ShapePad { // since the budget is used
-		s.change(t.mode(ShapeTunnel), reason)
+	if s.mode != ShapePad { // the budget is not used up
+		s.change(s.fullMode(), reason)
 	}
 }
 
-// mode returns the mode in force while there is budget.
-func (t *tunnel) mode(m ShapeMode) ShapeMode {
-	if m == ShapeTunnel && t.gaveUp {
+// fullMode returns the mode while there is budget.
+func (s *shaper) fullMode() ShapeMode {
+	if s.gaveUp {
 		return ShapeCover
 	}
-	return m
+	return s.shape.Mode
 }

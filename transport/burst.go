@@ -10,6 +10,10 @@ const (
 	// smallestBurst is the size of the smallest burst of a tunnel, and largestFake that of the
 	// largest false one, in bytes.
 	smallestBurst, largestFake = 16 << 10, 2 << 20
+
+	// meanFake is the mean size of a false burst, in bytes: the sizes double from 16 KiB to 2 MiB,
+	// each half as likely as the one before, but the last as likely as that.
+	meanFake = 7*smallestBurst/2 + largestFake/128
 )
 
 // bursts reports whether a large backlog leaves at once.

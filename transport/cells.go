@@ -11,6 +11,11 @@ import (
 )
 
 const (
+	// startsAfter and startsAt, in bytes, are when cells begin: after that time, or soon after
+	// that much was sent.
+	startsAfter = 20 * time.Second
+	startsAt    = 64 << 10
+
 	// maxBacklog is how much waits for cells, in bytes.
 	maxBacklog = 64 << 10
 
@@ -183,7 +188,7 @@ func (s *shaper) renewBudget(now time.Time) {
 	}
 	c.dayBegan, c.spent = now, 0
 	if s.mode == ShapePad {
-		s.change(s.tunnel.mode(s.shape.Mode), ShapeBudgetRenewed)
+		s.change(s.fullMode(), ShapeBudgetRenewed)
 	}
 }
 

@@ -322,6 +322,3 @@ func formatDuration(d time.Duration) string {
 	}
 	return text
 }
-
-// meanFake is the mean size of a false burst, in bytes.
-const meanFake = 72 << 10

@@ -3,7 +3,6 @@ package transport
 import (
 	"slices"
 	"sync/atomic"
-	"time"
 
 	"bip324proxy/internal/stream"
 )
@@ -24,7 +23,7 @@ const (
 type shaper struct {
 	*sending
 	shape Shape     // with the defaults
-	mode  ShapeMode // in force; off until the other end asks for a tunnel
+	mode  ShapeMode // off until the other end asks for a tunnel; pad while the budget is used up
 	cells cells
 	tunnel
 
@@ -45,20 +44,21 @@ func (c *Conn) startShape(h *Handshake) {
 	s := &shaper{sending: &c.out, shape: shape.withDefaults()}
 	c.out.shaper = s
 	s.filler.Store(uint64(h.filler))
-	s.mu.Lock() // a tick follows
+	s.mu.Lock() // ticks are in other goroutines
 	defer s.mu.Unlock()
 	s.tunnel.begin(c.sessionID, initiator, s.shape.Every)
-	s.setMode(shape.Mode)
-	if shape.Mode == ShapeTunnel && !initiator {
-		s.setMode(ShapeOff)
+	mode := shape.Mode
+	if mode == ShapeTunnel && !initiator {
+		mode = ShapeOff // until the other end asks for it
 	}
+	s.setMode(mode)
 	if shape.Mode != ShapePad {
 		s.startCells(c)
 	}
 }
 
-// setMode sets the mode, and what Shaping reports: all begin with pad, and an end that sends
-// cells alone has no tunnel.
+// setMode sets the mode, and what Shaping reports: every mode begins as pad, and until the other
+// end agrees a tunnel is cover.
 func (s *shaper) setMode(m ShapeMode) {
 	s.mode = m
 	switch {
@@ -71,7 +71,7 @@ func (s *shaper) setMode(m ShapeMode) {
 	s.inForce.Store(m)
 }
 
-// change is setMode, and tells the user.
+// change sets the mode, and tells the user.
 func (s *shaper) change(m ShapeMode, why ShapeReason) {
 	s.setMode(m)
 	if s.shape.Changed != nil {
@@ -90,7 +90,7 @@ func (c *Conn) Shaping() Shaping {
 	return now
 }
 
-// queue seals a packet for the next write, and sends what has no room in it.
+// queue seals a packet for the next write or the next cells, and sends what has no room there.
 func (s *shaper) queue(size int, decoy bool, parts [][]byte) error {
 	n := packetSize(size)
 	if s.inCells() && s.bursts() {
@@ -98,7 +98,7 @@ func (s *shaper) queue(size int, decoy bool, parts [][]byte) error {
 			return err
 		}
 	}
-	if s.inCells() {
+	if s.inCells() { // they may have ended meanwhile
 		return s.queueCells(n, size, decoy, parts)
 	}
 	if len(s.w.Buf)+n > maxBatch {
@@ -167,7 +167,7 @@ func (s *shaper) sendSealed(before, b []byte, size int) error {
 	return s.w.Send(parts...)
 }
 
-// flush sends what was queued, or leaves it to the cells.
+// flush sends what was queued, unless it waits for cells.
 func (s *shaper) flush() error {
 	if s.inCells() {
 		return s.flushCells()
@@ -183,8 +183,8 @@ func (s *shaper) flushPadded() error {
 	return s.w.Flush()
 }
 
-// sendLarge sends, in one write of size bytes, n that put appends, and filler. The writer is
-// ready.
+// sendLarge sends the n bytes that put appends, and filler, in one write of size bytes. The writer
+// is ready. If a deadline passes, the rest is kept and the error nil: the next flush reports it.
 func (s *shaper) sendLarge(size, n int, put func([]byte) []byte) error {
 	body := stream.HeapBody(size)
 	defer stream.PutHeapBody(body)
@@ -195,12 +195,12 @@ func (s *shaper) sendLarge(size, n int, put func([]byte) []byte) error {
 	return err
 }
 
-// bucket returns the size of the write that n bytes are filled up to.
+// bucket returns the size of the write that n bytes leave in, with filler.
 func (s *shaper) bucket(n int) int { return bucket(n, s.shape.Bucket, 0) }
 
 // bucket returns the size that n bytes are filled up to: a power of two from smallest, or a
-// multiple of 16 KiB. The gap has room for a decoy with contents of at least least bytes,
-// unless that is zero and there is no gap.
+// multiple of 16 KiB. The gap fits a decoy with contents of at least least bytes; if least is
+// zero there may be no gap.
 func bucket(n, smallest, least int) int {
 	fits := func(size int) bool { return size == n && least == 0 || size-n >= minFiller+least }
 	size := smallest
@@ -217,13 +217,13 @@ func bucket(n, smallest, least int) int {
 	return size
 }
 
-// sealReal appends a packet of the user.
+// sealReal appends a packet of the user to dst, which has room for it.
 func (s *shaper) sealReal(dst []byte, size int, decoy bool, parts [][]byte) []byte {
 	s.real.Add(uint64(packetSize(size)))
 	return s.seal(dst, size, decoy, parts)
 }
 
-// fill appends decoys of n bytes, which is zero or at least minFiller.
+// fill appends decoys of n bytes together: zero, or at least minFiller.
 func (s *shaper) fill(dst []byte, n int) []byte {
 	if n == 0 {
 		return dst
@@ -232,8 +232,8 @@ func (s *shaper) fill(dst []byte, n int) []byte {
 	return s.ciphers.fill(dst, n, nil)
 }
 
-// fill appends decoys of n bytes, which is at least minFiller and what the first one's
-// contents begin with, say, needs. The rest of the contents is zero.
+// fill appends decoys of n bytes together, at least minFiller and len(say). The contents of the
+// first begin with say; the rest is zeros.
 func (d *direction) fill(dst []byte, n int, say []byte) []byte {
 	dst = slices.Grow(dst, n)
 	for n > 0 {
@@ -249,7 +249,8 @@ func (d *direction) fill(dst []byte, n int, say []byte) []byte {
 	return dst
 }
 
-// fillHandshake fills b, the write with our version packet, up to a bucket.
+// fillHandshake fills b, the write with our version packet, up to a bucket; in a tunnel with the
+// offer.
 func (s Shape) fillHandshake(b []byte, out *direction, sessionID *[32]byte, initiator bool) []byte {
 	var say []byte
 	switch s.Mode {
@@ -264,27 +265,3 @@ func (s Shape) fillHandshake(b []byte, out *direction, sessionID *[32]byte, init
 	}
 	return out.fill(b, bucket(len(b), s.withDefaults().Bucket, len(say))-len(b), say)
 }
-
-// decoys counts what the peer has sent of them.
-type decoys struct {
-	bytes atomic.Uint64
-	seen  bool // one was received
-}
-
-// receivedDecoy counts a decoy, and looks into the first one for the other end of a tunnel.
-func (c *Conn) receivedDecoy(contents []byte) {
-	d := &c.in.decoys
-	d.bytes.Add(uint64(packetSize(len(contents))))
-	if first := !d.seen; first {
-		d.seen = true
-		if s := c.out.shaper; s != nil {
-			s.hear(contents)
-		}
-	}
-}
-
-// startsAfter and startsAt are when cells begin, unless that much was sent before.
-const (
-	startsAfter = 20 * time.Second
-	startsAt    = 64 << 10 // bytes
-)
