@@ -269,10 +269,10 @@ func (s *shaper) sendBacklog(size func(n int) int) error {
 func (s *shaper) queueCells(n, size int, decoy bool, parts [][]byte) error {
 	c := &s.cells
 	if !c.takes(n) {
-		if err := s.beginOverflow(n); err != nil {
+		backlog, err := s.beginOverflow(n)
+		if err != nil {
 			return err
 		}
-		backlog := c.takeBacklog()
 		return s.sendLarge(s.overflowSize(len(backlog)+n), len(backlog)+n, func(b []byte) []byte {
 			return s.sealReal(append(b, backlog...), size, decoy, parts)
 		})
@@ -288,22 +288,22 @@ func (s *shaper) queueCells(n, size int, decoy bool, parts [][]byte) error {
 	return nil
 }
 
-// beginOverflow makes everything leave at once, from a packet of n bytes on. The writer is then
-// ready.
-func (s *shaper) beginOverflow(n int) error {
+// beginOverflow makes everything leave at once, from a packet of n bytes on, and takes the backlog,
+// which leaves before it. The writer is then ready.
+func (s *shaper) beginOverflow(n int) ([]byte, error) {
 	c := &s.cells
 	if c.stopped.Load() {
-		return net.ErrClosed
+		return nil, net.ErrClosed
 	}
 	if err := s.w.Ready(); err != nil {
-		return err
+		return nil, err
 	}
 	c.written += n
 	if !c.direct {
 		c.direct = true
 		s.overflows.Add(1)
 	}
-	return nil
+	return c.takeBacklog(), nil
 }
 
 // flushCells sends the backlog if it does not wait for cells. It reports a deadline only if it

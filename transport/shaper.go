@@ -101,16 +101,16 @@ func (s *shaper) queue(size int, decoy bool, parts [][]byte) error {
 	if s.inCells() { // they may have ended meanwhile
 		return s.queueCells(n, size, decoy, parts)
 	}
+	if n > maxBatch {
+		if err := s.readyPadded(); err != nil {
+			return err
+		}
+		return s.sendLarge(s.bucket(n), n, func(b []byte) []byte { return s.sealReal(b, size, decoy, parts) })
+	}
 	if len(s.w.Buf)+n > maxBatch {
 		if err := s.flushPadded(); err != nil {
 			return err
 		}
-	}
-	if n > maxBatch {
-		if err := s.w.Ready(); err != nil {
-			return err
-		}
-		return s.sendLarge(s.bucket(n), n, func(b []byte) []byte { return s.sealReal(b, size, decoy, parts) })
 	}
 	if err := s.w.Reserve(n); err != nil {
 		return err
@@ -130,14 +130,13 @@ func (s *shaper) writeInPlace(b []byte) error {
 		return s.pending(s.flush())
 	}
 	var before []byte
+	var err error
 	if cells {
-		if err := s.beginOverflow(len(b)); err != nil {
-			return err
-		}
-		before = s.cells.takeBacklog()
-	} else if err := s.flushPadded(); err != nil {
-		return err
-	} else if err := s.w.Ready(); err != nil {
+		before, err = s.beginOverflow(len(b))
+	} else {
+		err = s.readyPadded()
+	}
+	if err != nil {
 		return err
 	}
 	s.real.Add(uint64(len(b)))
@@ -181,6 +180,14 @@ func (s *shaper) flushPadded() error {
 		s.w.Buf = s.fill(s.w.Buf, s.bucket(n)-n)
 	}
 	return s.w.Flush()
+}
+
+// readyPadded is Writer.Ready that fills up what was gathered.
+func (s *shaper) readyPadded() error {
+	if err := s.flushPadded(); err != nil {
+		return err
+	}
+	return s.w.Ready()
 }
 
 // sendLarge sends the n bytes that put appends, and filler, in one write of size bytes. The writer
