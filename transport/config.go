@@ -82,7 +82,8 @@ type Config struct {
 
 	// WriteTimeout, if not zero, makes a write fail with os.ErrDeadlineExceeded, and all
 	// later ones with ErrStalled, when the peer takes nothing for so long, give or take an
-	// eighth, or has not taken a packet of over 16 KiB within ten minutes.
+	// eighth, or has not taken a packet of over 16 KiB within ten minutes. If that was a cell of
+	// Shape, all return ErrStalled.
 	WriteTimeout time.Duration
 
 	// Shape hides the sizes and the times of what is sent; see the modes. It begins in the

@@ -119,8 +119,8 @@ func (c *Conn) PacketBuffered() bool {
 }
 
 // Interrupt makes ReadPacket fail with os.ErrDeadlineExceeded when it would
-// next wait for the socket, for good. It is safe to call from any goroutine. Most
-// programs do not need this.
+// next wait for the socket, for good. CloseWrite, the one in progress, too, then does not wait
+// for cells, see Shape. It is safe to call from any goroutine. Most programs do not need this.
 func (c *Conn) Interrupt() {
 	c.socket.Interrupt()
 	c.out.hurry()
@@ -237,7 +237,8 @@ func (c *Conn) Flush() error {
 }
 
 // WriteInPlace sends the contents in b between Headroom and Tailroom spare bytes
-// without copying them: b becomes the packet. What was queued is sent first. Its errors
+// without copying them: b becomes the packet. With a Shape a packet that shares a write or a
+// cell is copied, and b is left as it was. What was queued is sent first. Its errors
 // are WritePacket's; after one that is not a *PendingError b may be sent again only if
 // it is os.ErrDeadlineExceeded. It panics if b is too short. Most programs do not need
 // this.

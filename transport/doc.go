@@ -18,8 +18,8 @@
 // exchange, keys.go the key schedule, cipher.go the rekeying ciphers,
 // packet.go the packets, handshake.go the state machine. drive.go, conn.go and sending.go
 // have the socket; internal/secp256k1 has the curve. Beyond the BIP, [Shape] hides sizes and
-// times by decoys: shaper.go the padding, cells.go the rhythm, agreement.go the tunnel,
-// burst.go its bursts, and core_shape.go when Bitcoin Core sends VERSION.
+// times by decoys: shaper.go the padding, cells.go the rhythm, drain.go its end, agreement.go
+// the tunnel, burst.go its bursts; core_shape.go sends VERSION when Bitcoin Core does.
 //
 // Guarantees: everything that a peer can send is limited in size and, by the context and
 // the timeouts in [Config], in time. Memory grows with the bytes that arrived, not with

@@ -19,7 +19,7 @@ type sending struct {
 // lock begins a call of the user.
 func (s *sending) lock() {
 	if s.shaper != nil && s.shaper.cells.socket != nil {
-		s.shaper.cells.socket.BeginCall() // for which a tick must not wait longer than the user's deadline
+		s.shaper.cells.socket.BeginCall() // a tick that writes now must not keep it waiting beyond the user's deadline
 	}
 	s.mu.Lock()
 }
@@ -113,7 +113,7 @@ func (s *sending) wipe() {
 	s.ciphers.wipe()
 }
 
-// pending returns err, as a *PendingError if what was to be sent is kept.
+// pending returns err, as a *PendingError if something that was to be sent is kept.
 func (s *sending) pending(err error) error {
 	if err != nil && s.w.Pending() || errors.Is(err, os.ErrDeadlineExceeded) && s.shaped() && s.shaper.waits() {
 		return &PendingError{Err: err}

@@ -21,7 +21,7 @@ const (
 	ShapeTunnel ShapeMode = "tunnel" // likewise in both directions, if the other end has this mode, too
 )
 
-// ShapeModes are all modes, as ParseShape has them.
+// ShapeModes are the names of all modes, in the form of ParseShape.
 var ShapeModes = []string{"off", "core", "pad", "cover", "tunnel"}
 
 // String returns the mode's name.
@@ -36,6 +36,9 @@ func (m ShapeMode) String() string {
 // decoys, which the peer ignores (BIP324), and in the modes cover and tunnel by delays. No
 // message is added, dropped or altered. The zero Shape does nothing; the zero value of each
 // further field is the default.
+//
+// Once cells have begun, packets of up to 64 KiB together wait for them. The calls that wrote them
+// have returned by then: if one cannot be sent, a later call returns the error.
 type Shape struct {
 	Mode ShapeMode
 
@@ -56,13 +59,14 @@ type Shape struct {
 	Burst int
 
 	// Fakes is the mean time from one false burst to the next in a tunnel, at least a second; by
-	// default ten minutes. If negative there are none.
+	// default ten minutes. Negative means none.
 	Fakes time.Duration
 
-	// Budget is how many bytes a day's cells and false bursts may have, at least a MiB; by
-	// default 100 MiB. Then the mode is pad, until the day has passed that began with the
-	// connection or with the last renewal. Messages in cells count like filler: otherwise the
-	// last cell's time would tell how much was sent. Bursts and overflows do not count.
+	// Budget limits the cells and false bursts of a day, in bytes, from a MiB to a TiB; by
+	// default 100 MiB. When it is used up the mode is pad for the rest of the day, which began
+	// with the connection, the answer of a tunnel's responder, or the last renewal. Messages in
+	// cells count like filler: otherwise the time of the last cell would tell how much was sent.
+	// Bursts and overflows do not count.
 	Budget int64
 
 	// Changed, if not nil, is called when the mode in force changes during the connection. It
@@ -87,13 +91,13 @@ const (
 	ShapeBudgetRenewed ShapeReason = "budget_renewed" // a day has passed
 )
 
-// Shaping is what the shape of a connection has cost so far.
+// Shaping is what the Shape of a connection does, and what it has cost so far.
 type Shaping struct {
 	Mode           ShapeMode // in force: pad until cells begin, cover until the tunnel is agreed
 	SentReal       uint64    // bytes of packets that are no filler, since the handshake
 	SentFiller     uint64    // bytes of filler, the handshake's too
 	ReceivedFiller uint64    // bytes of the peer's decoys after its version packet
-	Overflows      uint64    // how often a backlog has left without cells, since it was too large
+	Overflows      uint64    // how often a backlog of over 64 KiB has left at once, without cells
 }
 
 const (
@@ -151,15 +155,14 @@ func (s Shape) check() error {
 	return fmt.Errorf("%q is invalid; must be one of %s", string(s.Mode), strings.Join(ShapeModes, ", "))
 }
 
-// FillerPerDay returns how many bytes a connection that has nothing to send sends in a day, at
-// most: the real bytes of cover and tunnel are part of it. Pad depends on what is sent, and has
-// zero.
+// FillerPerDay returns how many bytes the cells and false bursts of a connection have in a day,
+// whatever they carry. It returns zero for the other modes: the filler of pad depends on what is
+// sent.
 func (s Shape) FillerPerDay() int64 {
 	if s.Mode != ShapeCover && s.Mode != ShapeTunnel {
 		return 0
 	}
 	s = s.withDefaults()
-	const day = 24 * time.Hour
 	n := int64(s.Cell) * int64(day) / int64(s.Every)
 	if s.Mode == ShapeTunnel && s.Fakes > 0 {
 		n += int64(meanFake) * int64(day/s.Fakes)
@@ -167,13 +170,19 @@ func (s Shape) FillerPerDay() int64 {
 	return min(n, s.Budget)
 }
 
-// shapeKeys are the keys of ParseShape, with the modes that they apply to.
-var shapeKeys = []struct {
+// shapeKey is a key of ParseShape.
+type shapeKey struct {
 	name  string
-	modes string
+	modes string // those that have it
 	set   func(s *Shape, value string) error
 	get   func(s *Shape) string // empty: the default
-}{
+}
+
+func (k *shapeKey) belongsTo(m ShapeMode) bool {
+	return m != ShapeOff && strings.Contains(k.modes, string(m))
+}
+
+var shapeKeys = []shapeKey{
 	{"bucket", "pad cover tunnel", func(s *Shape, v string) error { return parseInt(&s.Bucket, v) },
 		func(s *Shape) string { return formatInt(s.Bucket) }},
 	{"cell", "cover tunnel", func(s *Shape, v string) error { return parseInt(&s.Cell, v) },
@@ -232,14 +241,17 @@ func ParseShape(text string) (Shape, error) {
 			return Shape{}, err
 		}
 	}
-	return s, s.check()
+	if err := s.check(); err != nil {
+		return Shape{}, err
+	}
+	return s, nil
 }
 
-// set sets what ParseShape calls name.
+// set sets the field that ParseShape calls name.
 func (s *Shape) set(name, value string) error {
 	var valid []string
 	for _, k := range shapeKeys {
-		if !strings.Contains(k.modes, string(s.Mode)) || s.Mode == ShapeOff {
+		if !k.belongsTo(s.Mode) {
 			continue
 		}
 		if k.name == name {
@@ -274,11 +286,11 @@ func (e *ShapeError) Error() string {
 	return fmt.Sprintf("%q is not a key of %s; must be %s", e.Word, e.Mode, valid)
 }
 
-// String returns s as ParseShape has it, without what is the default.
+// String returns s in the form of ParseShape, without the fields that are zero.
 func (s Shape) String() string {
 	text := s.Mode.String()
 	for _, k := range shapeKeys {
-		if value := k.get(&s); value != "" && s.Mode != ShapeOff && strings.Contains(k.modes, string(s.Mode)) {
+		if value := k.get(&s); value != "" && k.belongsTo(s.Mode) {
 			text += "," + k.name + "=" + value
 		}
 	}
