@@ -83,6 +83,8 @@ func (s *Settings) splitShape(text string) (listener, shape string, err error) {
 	switch {
 	case listener != "":
 		return listener, shape, nil
+	case slices.Contains(all, text):
+		return "", "", fmt.Errorf("%q is a listener without a shape; write %[1]s=SHAPE, such as %[1]s=pad", text)
 	case !strings.ContainsAny(before, ":/"):
 		return "", text, nil
 	}

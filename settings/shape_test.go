@@ -80,6 +80,7 @@ func TestShapes(t *testing.T) {
 
 // The error about an invalid --shape says which part is wrong, and what to write.
 func TestInvalidShapes(t *testing.T) {
+	const socket = "unix:/run/a?mode=0660&group=0"
 	const all = "127.0.0.1:1324, unix:/run/a?mode=0660&group=0, 127.0.0.1:38401, 0.0.0.0:8333 or systemd:tor"
 	for text, want := range map[string]string{
 		"covr":                              `"covr" is invalid; must be off, core, pad, cover or tunnel; did you mean cover?`,
@@ -96,7 +97,8 @@ func TestInvalidShapes(t *testing.T) {
 		"127.0.0.1:1324=":                   `"" is invalid; must be off, core, pad, cover or tunnel`,
 		"127.0.0.1:1324=covr":               `"covr" is invalid`,
 		"127.0.0.1:1325=pad":                `"127.0.0.1:1325" is not the address of a listener; must be ` + all + ", as in --listen, --peer, --transparent or --inbound; did you mean 127.0.0.1:1324?",
-		"0.0.0.0:8333":                      `"0.0.0.0:8333" is not the address`,
+		socket:                              "is a listener without a shape; write " + socket + "=SHAPE",
+		"0.0.0.0:8333":                      `"0.0.0.0:8333" is a listener without a shape; write 0.0.0.0:8333=SHAPE, such as 0.0.0.0:8333=pad`,
 		"0.0.0.0:8333=core":                 "core has no effect at 0.0.0.0:8333, an address of --inbound",
 		"systemd:tor=core":                  "core has no effect at systemd:tor",
 		"pad,cover":                         `"cover" is the second shape without a LISTENER; remove one, or write LISTENER=cover`,
