@@ -13,14 +13,14 @@ type Shaped struct {
 	LastDay proxy.Filler `json:"filler_last_day"`
 }
 
-// countShaped counts sessions by their shapes.
+// countShaped counts open sessions by their shapes.
 func countShaped(sessions []proxy.SessionInfo) map[string]int {
 	counts := make(map[string]int)
 	for _, shape := range proxy.Shapes {
 		counts[shape] = 0
 	}
 	for _, s := range sessions {
-		if s.Shape != "" {
+		if s.Shape != "" && s.State == proxy.StateOpen {
 			counts[s.Shape]++
 		}
 	}
