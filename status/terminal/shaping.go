@@ -30,7 +30,7 @@ func shaping(r *status.Report) string {
 	day := r.Shaped.LastDay
 	text := fmt.Sprintf("traffic shaping: %s; filler in the last 24 hours: %s to peers, %s from peers", strings.Join(live, ", "), amount(day.ToPeer), amount(day.FromPeer))
 	if overflows > 0 {
-		text += fmt.Sprintf("; %d backlogs too large for the shape", overflows)
+		text += fmt.Sprintf("; backlogs too large for the shape: %d", overflows)
 	}
 	return text
 }

@@ -29,7 +29,7 @@ NO    AGE  TRANSPORT   SHAPE  NETWORK  DESTINATION                              
 
 	r.Inbound = &proxy.InboundSnapshot{Counts: proxy.Counts{ShapingTotals: proxy.ShapingTotals{Filler: proxy.Filler{ToPeer: 1}, ShapeOverflows: 2}}}
 	r.ShapeOverflows, r.Shaped.Live, r.Filler.ToPeer = 1, nil, 0
-	if got, want := shaping(r), "traffic shaping: no live session; filler in the last 24 hours: 44 MB to peers, 120 B from peers; 3 backlogs too large for the shape"; got != want {
+	if got, want := shaping(r), "traffic shaping: no live session; filler in the last 24 hours: 44 MB to peers, 120 B from peers; backlogs too large for the shape: 3"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
