@@ -43,7 +43,7 @@ type session struct {
 	shown   SessionInfo              // see show
 	shaping func() transport.Shaping // of the v2 connection; nil without one
 	changes []transport.ShapeChange  // that are logged once the session is open
-	told    bool                     // it is
+	told    bool                     // whether it is open: further changes are logged at once
 }
 
 func newSession(server *Server, conn net.Conn, about listener, public bool, number uint64) *session {
