@@ -45,6 +45,9 @@ func newChain(ctx context.Context, n *fullNode, coins, outputs int, seed uint64)
 	if err != nil {
 		return nil, err
 	}
+	if most := len(hashes) * coinsPerTx; coins > most {
+		return nil, fmt.Errorf("the recording needs %d coins; must be at most %d: record fewer sessions, for a shorter time, or with fewer outputs", coins, most)
+	}
 	for i := 0; len(c.coins) < coins; i++ {
 		block, err := n.block(ctx, hashes[i])
 		if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -71,10 +72,10 @@ func (g *group) open(ctx context.Context, w *world, id int) error {
 	select {
 	case <-wallet.synced:
 		return nil
+	case <-wallet.done:
+		return cmp.Or(ctx.Err(), fmt.Errorf("session %d (%s, %s) has ended before it had headers: %w", id, g.mode, g.client, wallet.err))
 	case <-time.After(patience):
-		wallet.mu.Lock()
-		defer wallet.mu.Unlock()
-		return fmt.Errorf("session %d (%s, %s) has no headers after %v: %v", id, g.mode, g.client, patience, wallet.err)
+		return fmt.Errorf("session %d (%s, %s) has no headers after %v", id, g.mode, g.client, patience)
 	}
 }
 
@@ -185,6 +186,6 @@ func (w *wallet) seen(began time.Time, length time.Duration, c *chain) []Action 
 	for _, b := range c.blocks {
 		add("announce", 0, b.at, w.heard[b.hash])
 	}
-	slices.SortStableFunc(actions, func(a, b Action) int { return int(a.At - b.At) })
+	slices.SortStableFunc(actions, func(a, b Action) int { return cmp.Compare(a.At, b.At) })
 	return actions
 }

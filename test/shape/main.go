@@ -43,13 +43,15 @@ func run() error {
 		return fmt.Errorf("argument %q is not expected; all are flags", flag.Arg(0))
 	case *recordTo != "" && *attackOf != "":
 		return errors.New("record and attack are both set; set neither to record and attack")
+	case *recordTo != "" && *out != "":
+		return errors.New("record and out are both set; set only out to record and attack, and keep both")
 	case *count < 1:
 		return fmt.Errorf("seeds: %d is invalid; must be at least 1", *count)
 	}
 	if err := p.check(); err != nil {
 		return err
 	}
-	for _, dir := range []string{*out, p.Logs} {
+	for _, dir := range []string{*out, p.Logs, filepath.Dir(*recordTo)} { // before minutes are spent
 		if dir != "" {
 			if err := os.MkdirAll(dir, 0o755); err != nil {
 				return err

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -54,7 +55,7 @@ func start(dir, logs, name, path string, args ...string) (*program, error) {
 	defer log.Close()
 	p := &program{name: name, cmd: exec.Command(path, args...), log: log.Name(), done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = log, log
-	p.cmd.Env = append(os.Environ(), "HOME="+home, "LOCALAPPDATA="+home, "APPDATA="+home)
+	p.cmd.Env = append(environment(), "HOME="+home, "LOCALAPPDATA="+home, "APPDATA="+home)
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
@@ -67,6 +68,11 @@ func start(dir, logs, name, path string, args ...string) (*program, error) {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return p, nil
+}
+
+// environment returns the environment without settings of the proxy, which would change what is recorded.
+func environment() []string {
+	return slices.DeleteFunc(os.Environ(), func(variable string) bool { return strings.HasPrefix(variable, "BIP324_PROXY_") })
 }
 
 func (p *program) stop() {

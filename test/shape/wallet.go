@@ -42,8 +42,9 @@ type wallet struct {
 	actions  []deed
 	synced   chan struct{} // closed when it has the node's headers
 	isSynced bool
-	ended    time.Time // when the connection ended, or zero
-	err      error     // why
+	ended    time.Time     // when the connection ended, or zero
+	err      error         // why
+	done     chan struct{} // closed once the connection has ended
 }
 
 // deed is an Action by the clock.
@@ -66,7 +67,7 @@ func newWallet(id int, client string, seed uint64, conn net.Conn) *wallet {
 	return &wallet{id: id, client: client, conn: conn, random: rand.New(rand.NewPCG(seed, uint64(id))),
 		heights: map[chainhash.Hash]uint32{genesis: 0}, tip: genesis,
 		heard: map[chainhash.Hash]time.Time{}, unsent: map[chainhash.Hash]*wire.MsgTx{},
-		asked: map[request]int{}, synced: make(chan struct{})}
+		asked: map[request]int{}, synced: make(chan struct{}), done: make(chan struct{})}
 }
 
 // userAgent returns what the wallet calls itself, by which the node's peers are told apart.
@@ -103,6 +104,7 @@ func (w *wallet) run() {
 	w.mu.Lock()
 	w.ended, w.err = time.Now(), err
 	w.mu.Unlock()
+	close(w.done)
 }
 
 // greet sends VERSION.

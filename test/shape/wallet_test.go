@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
@@ -161,5 +162,31 @@ func TestWalletRelays(t *testing.T) {
 		if m := get[*wire.MsgPong](p); m.Nonce != 3 {
 			t.Errorf("PONG has nonce %d, want 3", m.Nonce)
 		}
+	}
+}
+
+// TestWalletEnds checks that a session whose connection ends too soon is not waited for.
+func TestWalletEnds(t *testing.T) {
+	near, far := net.Pipe()
+	far.Close()
+	w := newWallet(7, "inv", 1, near)
+	w.run()
+	select {
+	case <-w.done:
+	default:
+		t.Error("the wallet does not say that its connection has ended")
+	}
+	if w.err == nil || w.ended.IsZero() {
+		t.Errorf("it ended at %v: %v", w.ended, w.err)
+	}
+}
+
+// TestEnvironment checks that settings of the proxy do not change the recording.
+func TestEnvironment(t *testing.T) {
+	t.Setenv("BIP324_PROXY_UPSTREAM", "socks5://127.0.0.1:9050")
+	t.Setenv("OTHER", "1")
+	all := environment()
+	if slices.Contains(all, "BIP324_PROXY_UPSTREAM=socks5://127.0.0.1:9050") || !slices.Contains(all, "OTHER=1") {
+		t.Errorf("the environment is %v", all)
 	}
 }
