@@ -67,6 +67,9 @@ func run() error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	r, err := record(ctx, p, os.Stderr) // a signal ends the programs that it has started
+	if ctx.Err() != nil {
+		err = context.Cause(ctx) // which signal
+	}
 	stop()
 	if err != nil {
 		return err
