@@ -2,9 +2,9 @@ package main
 
 import "bip324proxy/transport"
 
-// writesADay is how many small messages a light wallet sends in a day on mainnet: requests for headers, filter headers and
-// a filter for each of 144 blocks, and pings and pongs.
-const writesADay = 1700
+// writesADay is how many small messages a light wallet sends in a day on mainnet: a ping and a pong every two minutes, and
+// requests for headers, filter headers and a filter for each of 144 blocks.
+const writesADay = 2*720 + 3*144
 
 // mainnet returns how many MB a session of c with a shape would send upstream in a day on mainnet. Without cells that is
 // the mean write as often as a light wallet writes. Cells come whatever is sent; there, fakes has its default, since the
