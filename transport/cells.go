@@ -49,7 +49,7 @@ type cells struct {
 }
 
 // startCells begins to wait for the first cell, unless the other end has to ask for a tunnel.
-// The timer leaves c to the garbage collector.
+// The timer does not keep c from the garbage collector.
 func (s *shaper) startCells(c *Conn) {
 	s.cells.socket = c.socket
 	s.cells.socket.LimitCalls()
@@ -253,8 +253,8 @@ func (c *cells) takeBacklog() []byte {
 	return backlog
 }
 
-// sendBacklog sends the backlog in one write, filled up to size of it. After an error it waits
-// on, or the connection has failed.
+// sendBacklog sends the backlog in one write, whose size depends on the backlog's, n. After an
+// error the backlog still waits, or the connection has failed.
 func (s *shaper) sendBacklog(size func(n int) int) error {
 	if err := s.w.Ready(); err != nil {
 		return err
@@ -306,8 +306,8 @@ func (s *shaper) beginOverflow(n int) ([]byte, error) {
 	return c.takeBacklog(), nil
 }
 
-// flushCells sends the backlog if it does not wait for cells. It reports a deadline only if it
-// has left something that does not.
+// flushCells sends what was queued after an overflow, and what a deadline has left of that.
+// Otherwise it waits for cells.
 func (s *shaper) flushCells() error {
 	c := &s.cells
 	least := 0

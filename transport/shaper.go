@@ -123,6 +123,8 @@ func (s *shaper) queue(size int, decoy bool, parts [][]byte) error {
 func (s *shaper) writeInPlace(b []byte) error {
 	contents := b[Headroom : len(b)-Tailroom]
 	cells := s.inCells()
+	// A burst is copied, too: it must leave in one write, or the ends of several would tell how
+	// much of it is filler.
 	if len(b) <= stream.BatchSize || cells && (s.bursts() || s.cells.takes(len(b))) {
 		if err := s.queue(len(contents), false, [][]byte{contents}); err != nil {
 			return err
