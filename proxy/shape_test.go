@@ -292,15 +292,28 @@ func TestShapeEnds(t *testing.T) {
 func TestTunnelIsLogged(t *testing.T) {
 	t.Parallel()
 	far := start(t, &proxy.Server{})
-	to := far.listenInbound(testkit.Serve(t, func(nc net.Conn) { io.Copy(io.Discard, nc) }))
+	agreed := make(chan struct{})
+	to := far.listenInbound(testkit.Serve(t, func(nc net.Conn) {
+		select {
+		case <-agreed:
+		case <-t.Context().Done():
+			return
+		}
+		for range manyMessages {
+			nc.Write(v1Message(mainnet, "tx", randomBytes(15_000, 1)))
+		}
+		io.Copy(io.Discard, nc)
+	}))
 	tunnel := parseShape(t, "tunnel,every=100ms")
 	far.server.SetPolicy(proxy.Policy{Shapes: map[string]transport.Shape{to: tunnel}})
 	near := start(t, &proxy.Server{Policy: proxy.Policy{Shape: tunnel, Dialer: fallback.Dialer{Dial: new(net.Dialer).DialContext}}})
 	client := near.connect(to)
 	client.Write(v1Message(mainnet, "version", version))
-	for range manyMessages { // so that cells begin
+	for range manyMessages { // so that cells begin, as those of the node
 		client.Write(v1Message(mainnet, "tx", randomBytes(15_000, 1)))
 	}
+	far.until("the agreement", func(proxy.Snapshot) bool { return strings.Contains(far.logs.text(), "agreed") })
+	close(agreed)
 	for name, e := range map[string]*env{"near": near, "far": far} {
 		e.until("the tunnel at the "+name+" end", func(s proxy.Snapshot) bool {
 			return len(s.Sessions) == 1 && s.Sessions[0].Shape == "tunnel" && strings.Contains(e.logs.text(), "agreed")
