@@ -51,8 +51,8 @@ func (p plan) check() error {
 	switch {
 	case p.Sessions < 1 || p.Sessions > 50:
 		return fmt.Errorf("sessions: %d is invalid; must be from 1 to 50", p.Sessions)
-	case p.Length < time.Second:
-		return fmt.Errorf("length: %v is invalid; must be at least 1s", p.Length)
+	case p.Length < time.Second || p.Length > maxLength:
+		return fmt.Errorf("length: %v is invalid; must be from 1s to %v", p.Length, maxLength)
 	case p.Outputs < 0 || p.Outputs > 50_000:
 		return fmt.Errorf("outputs: %d is invalid; must be from 0 to 50000", p.Outputs)
 	case len(p.Modes) == 0 || len(p.Clients) == 0:

@@ -92,6 +92,9 @@ type session struct {
 // format is what the first line of a recording says it is.
 const format = "bip324-proxy shape 1"
 
+// maxLength is the length of the longest recording.
+const maxLength = 24 * time.Hour
+
 // maxLine is the longest line that ReadRecording accepts.
 const maxLine = 64 << 20
 
@@ -190,6 +193,9 @@ var errSegments = errors.New("the list of segments has an odd length; must be pa
 
 func (line *session) unpack() (Session, error) {
 	s := Session{ID: line.ID, Mode: line.Mode, Client: line.Client, Seed: line.Seed, Length: micros(line.Length)}
+	if s.Length < 0 || s.Length > maxLength {
+		return s, fmt.Errorf("the length %v is invalid; must be from 0s to %v", s.Length, maxLength)
+	}
 	if len(line.Segments)%2 != 0 {
 		return s, errSegments
 	}

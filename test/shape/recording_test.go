@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 )
@@ -41,6 +42,19 @@ func TestRecordingCut(t *testing.T) {
 	for n := range packed.Len() {
 		if _, err := ReadRecording(bytes.NewReader(packed.Bytes()[:n])); err == nil {
 			t.Errorf("%d of %d bytes are read as a recording", n, packed.Len())
+		}
+	}
+}
+
+// TestRecordingLength checks that a session cannot have a length for which an attack has no memory.
+func TestRecordingLength(t *testing.T) {
+	for _, length := range []time.Duration{-time.Second, maxLength + time.Second} {
+		var packed bytes.Buffer
+		if err := (&Recording{Sessions: []Session{{Length: length}}}).Write(&packed); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ReadRecording(&packed); err == nil || !strings.Contains(err.Error(), "session 1 of 1: the length") {
+			t.Errorf("%v: got %v", length, err)
 		}
 	}
 }
