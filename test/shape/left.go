@@ -15,9 +15,12 @@ type SizeResult struct {
 	Left         float64 // what the sizes of the writes that carried them say
 	Alone        float64 // the share of transactions that no other size of transaction looks like
 	// ListBits and ListLeft are Bits and Left of the list that wallets draw sizes from, if each of it is carried as the
-	// recorded transaction with the nearest size was, in any cell of the same mode.
+	// recorded transactions with the nearest sizes were, in any cell of the same mode.
 	ListBits, ListLeft float64
 }
+
+// like is how many recorded transactions one of the list is like.
+const like = 3
 
 // carried is a transaction's size, and that of the write that carried it.
 type carried struct{ size, write int }
@@ -58,7 +61,7 @@ func carryLike(known []carried, list []int) []carried {
 	slices.SortStableFunc(sorted, func(a, b carried) int { return cmp.Compare(a.size, b.size) })
 	all := make([]carried, len(list))
 	for i, size := range list {
-		all[i] = carried{size, nearest(sorted, size).write}
+		all[i] = carried{size, nearest(sorted, size)}
 		for by, n := range more {
 			if 10*n >= 9*len(known) && len(sizes[by]) > 1 {
 				all[i].write = size + by
@@ -68,13 +71,24 @@ func carryLike(known []carried, list []int) []carried {
 	return all
 }
 
-// nearest returns the one of sorted, which is not empty, whose size is nearest.
-func nearest(sorted []carried, size int) carried {
-	at, _ := slices.BinarySearchFunc(sorted, size, func(tx carried, size int) int { return cmp.Compare(tx.size, size) })
-	if at == len(sorted) || at > 0 && size-sorted[at-1].size < sorted[at].size-size {
-		return sorted[at-1]
+// nearest returns the write of the one of sorted, which is not empty, whose size is nearest: the median of three, since other
+// messages, or a false burst, may have been sent meanwhile.
+func nearest(sorted []carried, size int) int {
+	from, _ := slices.BinarySearchFunc(sorted, size, func(tx carried, size int) int { return cmp.Compare(tx.size, size) })
+	to := from
+	for to-from < min(like, len(sorted)) {
+		if to == len(sorted) || from > 0 && size-sorted[from-1].size < sorted[to].size-size {
+			from--
+		} else {
+			to++
+		}
 	}
-	return sorted[at]
+	writes := make([]int, 0, like)
+	for _, tx := range sorted[from:to] {
+		writes = append(writes, tx.write)
+	}
+	slices.Sort(writes)
+	return writes[(len(writes)-1)/2]
 }
 
 // carriedBy returns all own transactions of a cell. The largest write upstream between an announcement and the node's
@@ -116,19 +130,19 @@ func writes(segments []Segment) []int {
 // alone, or on chance: its entropy is the most that it can say, and no more than there is to be said.
 func leftOf(all []carried) SizeResult {
 	sizes, writes := map[int]int{}, map[int]int{}
-	like := map[int]map[int]bool{} // the sizes of transactions by that of the write
+	alike := map[int]map[int]bool{} // the sizes of transactions by that of the write
 	for _, tx := range all {
 		sizes[tx.size]++
 		writes[tx.write]++
-		if like[tx.write] == nil {
-			like[tx.write] = map[int]bool{}
+		if alike[tx.write] == nil {
+			alike[tx.write] = map[int]bool{}
 		}
-		like[tx.write][tx.size] = true
+		alike[tx.write][tx.size] = true
 	}
 	result := SizeResult{Transactions: len(all), Bits: entropy(sizes, len(all))}
 	result.Left = min(result.Bits, entropy(writes, len(all)))
 	for _, tx := range all {
-		if len(like[tx.write]) == 1 {
+		if len(alike[tx.write]) == 1 {
 			result.Alone += 1 / float64(len(all))
 		}
 	}

@@ -34,12 +34,12 @@ func TestSizesLeft(t *testing.T) {
 				Segment{At: at + 2*time.Second, Up: true, Bytes: write(n) - 100}, Segment{At: at + 2*time.Second + time.Microsecond, Up: true, Bytes: 100},
 				Segment{At: at + 4*time.Second, Up: true, Bytes: 9999})
 		}
-		list := []int{100, 200, 1550, 9999}
+		list := []int{100, 200, 240, 1550}
 		got := sizesLeft([]*cell{{mode: mode, client: "inv", sessions: []*Session{s}}}, list)[0]
 		if got.Transactions != 8 || got.Bits != 2.75 || math.Abs(got.Left-left[mode]) > 1e-9 || math.Abs(got.Alone-alone[mode]) > 1e-9 {
 			t.Errorf("%s: %+v; must be %.2f bits left, %.2f alone", mode, got, left[mode], alone[mode])
 		}
-		if want := map[string]float64{modeOff: 2, modePad: 1.5, modeCover: 0}[mode]; got.ListBits != 2 || math.Abs(got.ListLeft-want) > 1e-9 {
+		if want := map[string]float64{modeOff: 2, modePad: entropy(map[int]int{1024: 3, 2048: 1}, 4), modeCover: 0}[mode]; got.ListBits != 2 || math.Abs(got.ListLeft-want) > 1e-9 {
 			t.Errorf("%s: %.2f of %.2f bits are left on the list; must be %.2f of 2", mode, got.ListLeft, got.ListBits, want)
 		}
 	}
@@ -53,5 +53,20 @@ func TestPadOnList(t *testing.T) {
 	}
 	if got := leftOf(all); got.Left > 0.3 || got.Left < 0.1 || got.Bits < 5 {
 		t.Errorf("%.2f of %.2f bits are left; must be 0.3 at most", got.Left, got.Bits)
+	}
+}
+
+// TestNearest gives a size the write of most of the three nearest: what was sent besides one of them does not count.
+func TestNearest(t *testing.T) {
+	sorted := []carried{{150, 1024}, {160, 2048}, {170, 1024}, {1500, 2048}, {1600, 2048}}
+	for size, want := range map[int]int{100: 1024, 160: 1024, 165: 1024, 1550: 2048, 9000: 2048} {
+		if got := nearest(sorted, size); got != want {
+			t.Errorf("%d: %d; must be %d", size, got, want)
+		}
+	}
+	for n, want := range map[int]int{1: 1024, 2: 1024} { // fewer than three
+		if got := nearest(sorted[:n], 160); got != want {
+			t.Errorf("of %d: %d; must be %d", n, got, want)
+		}
 	}
 }
