@@ -129,7 +129,7 @@ func (p *prober) run(ctx context.Context) {
 	}
 	p.connected(nc, took)
 
-	shape, agreed := p.subject.tunnel()
+	shape, agreed := p.subject.tunnel(p.target.String())
 	began = time.Now()
 	link, err := dialer.Upgrade(ctx, nc, p.target.String(), transport.Config{
 		Magic:        p.target.Magic,

@@ -13,12 +13,15 @@ import (
 // has read our VERSION.
 const tunnelPatience = 5 * time.Second
 
-// tunnel returns the shape of a tunnel, if clients' sessions have one, and a channel that is
+// tunnel returns the shape of a tunnel, if sessions with peer may have one, and a channel that is
 // closed when the peer takes part in it.
-func (s *Subject) tunnel() (shape transport.Shape, agreed chan struct{}) {
+func (s *Subject) tunnel(peer string) (shape transport.Shape, agreed chan struct{}) {
 	for _, shape := range s.Shapes {
 		inbound := slices.ContainsFunc(s.Inbound, func(in Inbound) bool { return in.Address == shape.Listener })
-		if shape.Mode != transport.ShapeTunnel || inbound {
+		elsewhere := slices.ContainsFunc(s.Listeners, func(l Listener) bool {
+			return l.Address == shape.Listener && l.Peer != "" && l.Peer != peer
+		})
+		if shape.Mode != transport.ShapeTunnel || inbound || elsewhere {
 			continue
 		}
 		agreed := make(chan struct{})
