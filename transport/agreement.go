@@ -131,7 +131,6 @@ func (s *shaper) grant(now time.Time) {
 		return
 	}
 	s.shape, s.agreed = shape, true
-	s.cells.dayBegan = now
 	s.cells.schedule(now.Add(startsAfter))
 	s.change(ShapeTunnel, ShapeAgreed)
 	s.filler.Add(uint64(shape.Bucket))

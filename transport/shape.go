@@ -64,9 +64,8 @@ type Shape struct {
 
 	// Budget limits the cells and false bursts of a day, in bytes, from a MiB to a TiB; by
 	// default 100 MiB. When it is used up the mode is pad for the rest of the day, which began
-	// with the connection, the answer of a tunnel's responder, or the last renewal. Messages in
-	// cells count like filler: otherwise the time of the last cell would tell how much was sent.
-	// Bursts and overflows do not count.
+	// with the connection or the last renewal. Messages in cells count like filler: otherwise
+	// the time of the last cell would tell how much was sent. Bursts and overflows do not count.
 	Budget int64
 
 	// Changed, if not nil, is called when the mode in force changes during the connection. It
