@@ -49,6 +49,7 @@ func (e effort) attack(r *Recording, seeds []uint64) *Report {
 		Node: r.Node, Commit: r.Commit, Began: r.Began, RTT: r.RTT, Length: r.Length, Sessions: len(r.Sessions), TooShort: short,
 		Seeds: seeds, Trees: e.trees, Folds: maxFolds, Turns: e.turns, Features: len(features(nil, 0)),
 	}
+	report.Filter, report.Block = medianSize(r, "filters"), medianSize(r, "block")
 	unshaped := map[string]*cell{}
 	for _, c := range cells {
 		if c.mode == modeOff {

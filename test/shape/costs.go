@@ -127,3 +127,16 @@ func (c *cell) delay(kind string) Delay {
 	}
 	return delayOf(times, of)
 }
+
+// medianSize returns the median size of what all wallets got of one kind: 0 if nothing.
+func medianSize(r *Recording, kind string) int {
+	var sizes []float64
+	for _, s := range r.Sessions {
+		for _, a := range s.Actions {
+			if a.Kind == kind && a.Until > 0 {
+				sizes = append(sizes, float64(a.Size))
+			}
+		}
+	}
+	return int(quantile(sizes, 0.5))
+}

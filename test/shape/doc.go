@@ -12,8 +12,10 @@
 // they follow the headers, ask for the filter of each new block and for every fifth block, ping, and send transactions,
 // whose sizes are those of sizes.txt. There are three kinds of clients: inv announces its transactions and takes no
 // others, push sends them unannounced, and noisy is inv that also takes part in relay, with three transactions of others
-// a second. The pace is faster than life: a block every 20 s, a transaction of each wallet every 25 s. The filters are
-// small, since the blocks are; with -outputs 8000 they are as large as mainnet's.
+// a second. The pace is faster than life: a block every 20 s, a transaction of each wallet every 25 s. Each block has 8,000
+// outputs (-outputs), so that its filter is as large as on mainnet, about 20 kB: small filters would fit the cells of a
+// tunnel, and hide in it when blocks come. Blocks have a quarter of mainnet's size. False bursts of a tunnel come as often
+// for each block as on mainnet: every 20 s, not every 10 minutes.
 //
 // The recording begins 22 s after the last session has opened, so that the sync is not in it, and cover and tunnel have
 // cells. It is a file of gzip'd lines of JSON, the first for all sessions, then one for each; times are in µs:

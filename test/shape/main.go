@@ -34,7 +34,7 @@ func run() error {
 	flag.Uint64Var(&p.Seed, "seed", 1, "seed of the wallets and of the chain")
 	modes := flag.String("modes", defaultModes, "values of --shape, each of another mode")
 	clients := flag.String("clients", "inv push noisy", "kinds of clients")
-	flag.IntVar(&p.Outputs, "outputs", 0, "outputs that each block has besides those of its transactions: filters are as large as on mainnet with 8000")
+	flag.IntVar(&p.Outputs, "outputs", 8000, "outputs that each block has besides those of its transactions: filters are as large as on mainnet with 8000")
 	flag.StringVar(&p.Logs, "logs", "", "`DIRECTORY` for the output of the node and of the proxies")
 	flag.Parse()
 	p.Modes, p.Clients = strings.Fields(*modes), strings.Fields(*clients)

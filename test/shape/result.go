@@ -13,6 +13,8 @@ type Report struct {
 	RTT      time.Duration
 	Length   time.Duration
 	Sessions int
+	Filter   int // the median size of filters that wallets got, in bytes
+	Block    int // likewise of blocks
 	TooShort int // sessions that ended too soon to be attacked
 	Seeds    []uint64
 	Trees    int

@@ -19,6 +19,9 @@ import (
 const (
 	protocolVersion = wire.FeeFilterVersion
 	network         = wire.TestNet // regtest's, as btcd calls it
+	// leastFee is that of transactions that noisy wallets want, in satoshi for 1,000 bytes: those that only make blocks
+	// larger have less (coin.split), others more (coin.spend).
+	leastFee = 10_000
 )
 
 // wallet is a scripted light client: one session. It speaks v1 with the proxy, follows the node's headers, asks for
@@ -127,6 +130,11 @@ func (w *wallet) handle(m wire.Message) error {
 		w.mu.Unlock()
 		return w.write(wire.NewMsgVerAck())
 	case *wire.MsgVerAck:
+		if w.client == "noisy" {
+			if err := w.write(wire.NewMsgFeeFilter(leastFee)); err != nil {
+				return err
+			}
+		}
 		return w.write(wire.NewMsgSendHeaders(), w.getHeaders())
 	case *wire.MsgPing:
 		return w.write(wire.NewMsgPong(m.Nonce))

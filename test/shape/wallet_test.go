@@ -32,6 +32,11 @@ func startWallet(t *testing.T, client string) (*wallet, *peer, chainhash.Hash) {
 	p.send(&wire.MsgVersion{UserAgent: "/node/"})
 	get[*wire.MsgVerAck](p)
 	p.send(&wire.MsgVerAck{})
+	if client == "noisy" {
+		if got := get[*wire.MsgFeeFilter](p); got.MinFee != leastFee {
+			t.Errorf("the wallet wants transactions from %d satoshi on; must be %d", got.MinFee, leastFee)
+		}
+	}
 	get[*wire.MsgSendHeaders](p)
 	get[*wire.MsgGetHeaders](p)
 	first := blockAfter(*chaincfg.RegressionNetParams.GenesisHash)
