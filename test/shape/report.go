@@ -150,7 +150,7 @@ func (r *Report) sizes(b *strings.Builder) {
 		row(b, s.Mode, s.Client, fmt.Sprint(s.Transactions), fmt.Sprintf("%.2f", s.Bits), fmt.Sprintf("%.2f", s.Left), percent(s.Alone),
 			fmt.Sprintf("%.2f of %.2f", s.ListLeft, s.ListBits))
 	}
-	b.WriteByte('\n')
+	b.WriteString("\nThe largest write until the node has accepted the transaction counts, even if it was a false burst or another message's: bits left are the most that there can be.\n\n")
 }
 
 func (r *Report) rules(b *strings.Builder) {
