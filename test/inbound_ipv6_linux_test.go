@@ -2,6 +2,7 @@ package test
 
 import (
 	"net/netip"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -20,11 +21,14 @@ func TestInboundIPv6(t *testing.T) {
 	for _, line := range slices.Concat(internet, []string{
 		"addr add 2a01:4f8::9/128 dev lo nodad",
 		"addr add 2a01:4f8:1::7/128 dev lo nodad",
-		"-6 route del local 2a01:4f8::9/128 dev lo table local",
-		"-6 route add local 2a01:4f8::9/128 dev lo table local src 2a01:4f8:1::7",
 	}) {
 		command(t, "ip", strings.Fields(line)...)
 	}
+	route := func(do string) []string {
+		return strings.Fields("-6 route " + do + " local 2a01:4f8::9/128 dev lo table local")
+	}
+	eventually(t, "the kernel's route of the address", func() bool { return exec.Command("ip", route("del")...).Run() == nil })
+	command(t, "ip", append(route("add"), "src", peer6)...)
 	wire := startCapture(t)
 	w := newWallet(t, &chaincfg.RegressionNetParams)
 	node := startV1Node(t, w)
