@@ -137,8 +137,8 @@ func (j *judge) ping(mode string) {
 			continue
 		}
 		limit := j.RTT + cmp.Or(shape.Every, everyByDefault[mode])/4
-		j.add(mode+" "+c.Client, fmt.Sprintf("the node's min ping, median of sessions: ≤ %.2f s", limit.Seconds()),
-			fmt.Sprintf("%.2f s", c.MinPing.Median.Seconds()), c.MinPing.Median <= limit)
+		j.add(mode+" "+c.Client, fmt.Sprintf("the node's min ping, in 95 %% of sessions: ≤ %.2f s", limit.Seconds()),
+			fmt.Sprintf("%.2f s", c.MinPing.Most.Seconds()), c.MinPing.Most <= limit)
 	}
 }
 

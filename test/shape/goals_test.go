@@ -137,7 +137,7 @@ func TestMarkdown(t *testing.T) {
 	r := shaped(newRand(1))
 	r.Cells[3].Disconnected = 1
 	report := effort{trees: 5, turnTrees: 5, turns: 2}.attack(r, []uint64{1})
-	text := report.Markdown()
+	text := report.Summary() + "\n" + report.Markdown()
 	if !strings.Contains(text, "sessions that ended early: 0 | 1 | **missed** |") {
 		t.Error("the tables do not say that a session ended early")
 	}

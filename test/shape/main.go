@@ -27,7 +27,7 @@ func run() error {
 	p := plan{RTT: 50 * time.Millisecond}
 	recordTo := flag.String("record", "", "record to `FILE`, and do not attack")
 	attackOf := flag.String("attack", "", "attack the recording in `FILE`, and do not record")
-	out := flag.String("out", "", "also write recording.json.gz, report.json and report.md to `DIRECTORY`")
+	out := flag.String("out", "", "also write recording.json.gz, report.json and their tables, summary.md and report.md, to `DIRECTORY`")
 	count := flag.Int("seeds", 3, "how often the attackers learn, with other seeds")
 	flag.IntVar(&p.Sessions, "sessions", 10, "sessions of each mode and kind of client")
 	flag.DurationVar(&p.Length, "length", 4*time.Minute, "length of the recording")
@@ -114,8 +114,8 @@ func attackAndReport(r *Recording, count int, out string) error {
 	}
 	fmt.Fprintf(os.Stderr, "attacking %d sessions\n", len(r.Sessions))
 	report := attack(r, seeds)
-	text := report.Markdown()
-	fmt.Print(text)
+	summary, text := report.Summary(), report.Markdown()
+	fmt.Print(summary, "\n", text)
 	if out == "" {
 		return nil
 	}
@@ -124,5 +124,6 @@ func attackAndReport(r *Recording, count int, out string) error {
 		return err
 	}
 	return cmp.Or(os.WriteFile(filepath.Join(out, "report.json"), append(data, '\n'), 0o644),
+		os.WriteFile(filepath.Join(out, "summary.md"), []byte(summary), 0o644),
 		os.WriteFile(filepath.Join(out, "report.md"), []byte(text), 0o644))
 }

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Markdown returns all tables of r.
+// Markdown returns the tables that docs/shape-figures.md has: all but those of Summary.
 func (r *Report) Markdown() string {
 	var b strings.Builder
 	r.method(&b)
@@ -19,17 +19,13 @@ func (r *Report) Markdown() string {
 	r.sizes(&b)
 	r.rules(&b)
 	r.costs(&b)
-	r.goals(&b)
 	return b.String()
 }
 
 // method says what was recorded and how it was attacked.
 func (r *Report) method(b *strings.Builder) {
-	fmt.Fprintf(b, "Recorded: %d sessions for %s, %s, round trip %s, version %s", r.Sessions, r.Length.Round(time.Second), escape(r.Node), r.RTT, escape(r.Commit))
-	if r.TooShort > 0 {
-		fmt.Fprintf(b, "; %d of them ended too soon to be attacked", r.TooShort)
-	}
-	fmt.Fprintf(b, ".\nAttacked: forests of %d trees on %d features of windows of %s, in %d folds by session, seeds %s.\n\n",
+	r.recorded(b)
+	fmt.Fprintf(b, "Attacked: forests of %d trees on %d features of windows of %s, in %d folds by session, seeds %s.\n\n",
 		r.Trees, r.Features, span, r.Folds, strings.Trim(fmt.Sprint(r.Seeds), "[]"))
 	b.WriteString("Windows are around each event, and at random far from all; those of a fetched block around the time at which the wallet has a filter: it then asked for the block, or did not.\n")
 	b.WriteString("Figures are AUC / TPR at 1 % FPR, the means of the seeds; in brackets what 95 % of 1,000 draws of sessions give.\n")
@@ -57,6 +53,15 @@ func (r *Report) shapes(b *strings.Builder) {
 		}
 		b.WriteString(".\n")
 	}
+}
+
+// recorded says what was recorded.
+func (r *Report) recorded(b *strings.Builder) {
+	fmt.Fprintf(b, "Recorded: %d sessions for %s, %s, round trip %s, version %s", r.Sessions, r.Length.Round(time.Second), escape(r.Node), r.RTT, escape(r.Commit))
+	if r.TooShort > 0 {
+		fmt.Fprintf(b, "; %d of them ended too soon to be attacked", r.TooShort)
+	}
+	b.WriteString(".\n")
 }
 
 // results writes what forests find.
@@ -96,7 +101,7 @@ func (e Estimate) String() string { return fmt.Sprintf("%.2f [%.2f, %.2f]", e.Me
 
 func (r *Result) against() string {
 	switch {
-	case r.Mode == modeOff || r.off == nil:
+	case !r.Compared:
 		return ""
 	case r.Improved:
 		return "lower"

@@ -47,6 +47,8 @@ type Result struct {
 	Chance figures
 	// AtChance reports that the means of AUC and TPR are not over Chance.
 	AtChance bool
+	// Compared reports that the same client was recorded without shaping.
+	Compared bool
 	// Improved reports that the interval of TPR is under that of the same client without shaping; Worse that it is over it.
 	Improved, Worse bool
 
@@ -135,6 +137,7 @@ func (r *Report) compare() {
 		if off == nil || off == result || off.none() || result.none() {
 			continue
 		}
+		result.Compared = true
 		result.Improved = result.TPR.High < off.TPR.Low
 		result.Worse = result.TPR.Low > off.TPR.High
 	}
