@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -108,16 +109,18 @@ func TestTunnelLargeMessagesTogether(t *testing.T) {
 		defer a.Close()
 		defer b.Close()
 		began := time.Now()
+		var writers sync.WaitGroup
 		for range 5 {
-			go func() {
+			writers.Go(func() {
 				if err := b.WritePacket(make([]byte, 100_000)); err != nil {
 					t.Error(err)
 				}
-			}()
+			})
 		}
 		for range 5 {
 			<-received
 		}
+		writers.Wait()
 		if d := time.Since(began); d > tunnelEvery*3/2 {
 			t.Errorf("it took %v", d)
 		}
