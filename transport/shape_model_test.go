@@ -223,13 +223,14 @@ func listen(t *testing.T, r *rand.Rand, c *Conn, deadlines bool) (received [][]b
 // Whatever both ends write, at any time, in any mode and whatever deadlines cut, exactly what the
 // writer was told is sent arrives, in order; writes have the sizes of the mode, and none follows the
 // end.
-func FuzzShapeModel(f *testing.F) {
-	for seed := range uint64(10) {
-		f.Add(seed)
+func TestShapeModel(t *testing.T) {
+	seeds := uint64(20)
+	if os.Getenv("LONG") != "" {
+		seeds = 2000
 	}
-	f.Fuzz(func(t *testing.T, seed uint64) {
+	for seed := range seeds {
 		synctest.Test(t, func(t *testing.T) { shapeModel(t, seed) })
-	})
+	}
 }
 
 func shapeModel(t *testing.T, seed uint64) {
