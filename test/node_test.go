@@ -1,10 +1,8 @@
 package test
 
 import (
-	"bytes"
-	"encoding/json"
-	"fmt"
-	"net/http"
+	"bip324proxy/test/rpc"
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -75,38 +73,9 @@ func (p *program) awaitAddr(t *testing.T, prefix string) string {
 
 // call makes a JSON-RPC call and decodes the answer into result.
 func (n *node) call(result any, method string, params ...any) error {
-	if params == nil {
-		params = []any{}
-	}
-	body, err := json.Marshal(map[string]any{"jsonrpc": "1.0", "id": 1, "method": method, "params": params})
-	if err != nil {
-		return err
-	}
-	req, err := http.NewRequest(http.MethodPost, n.rpc, bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	req.SetBasicAuth(rpcUser, rpcPassword)
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := (&http.Client{Timeout: patience}).Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	var answer struct {
-		Result json.RawMessage
-		Error  *struct {
-			Code    int
-			Message string
-		}
-	}
-	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
-		return fmt.Errorf("%s: %s: %w", method, resp.Status, err)
-	}
-	if answer.Error != nil {
-		return fmt.Errorf("%s: %s (%d)", method, answer.Error.Message, answer.Error.Code)
-	}
-	return json.Unmarshal(answer.Result, result)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return rpc.Node{URL: n.rpc, User: rpcUser, Password: rpcPassword}.Call(ctx, result, method, params...)
 }
 
 // ask is call for calls that must succeed.

@@ -1,13 +1,12 @@
 package main
 
 import (
+	"bip324proxy/test/rpc"
 	"bytes"
 	"context"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -91,42 +90,11 @@ func (n *fullNode) startBtcd(ctx context.Context, dir, logs, rpc string, peers i
 		"--miningaddr="+n.miner)
 }
 
-var rpcClient = &http.Client{Timeout: patience}
-
 // call makes a JSON-RPC call and decodes the answer into result.
 func (n *fullNode) call(ctx context.Context, result any, method string, params ...any) error {
-	if params == nil {
-		params = []any{}
-	}
-	body, err := json.Marshal(map[string]any{"jsonrpc": "1.0", "id": 1, "method": method, "params": params})
-	if err != nil {
-		return err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, n.rpc, bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	req.SetBasicAuth(rpcUser, rpcUser)
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := rpcClient.Do(req)
-	if err != nil {
-		return fmt.Errorf("%s: %w", method, err)
-	}
-	defer resp.Body.Close()
-	var answer struct {
-		Result json.RawMessage
-		Error  *struct {
-			Code    int
-			Message string
-		}
-	}
-	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
-		return fmt.Errorf("%s: %s: %w", method, resp.Status, err)
-	}
-	if answer.Error != nil {
-		return fmt.Errorf("%s: %s (%d)", method, answer.Error.Message, answer.Error.Code)
-	}
-	return json.Unmarshal(answer.Result, result)
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return rpc.Node{URL: n.rpc, User: rpcUser, Password: rpcUser}.Call(ctx, result, method, params...)
 }
 
 // mine mines blocks of what is in the mempool and returns their hashes.
