@@ -1,7 +1,6 @@
 package command
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -71,8 +70,7 @@ func (s *service) unshaped(before *settings.Settings) (addresses []string) {
 func shapesToCheck(s *settings.Settings) []check.Shape {
 	all := []check.Shape{{Shape: s.Policy.Shape, Cost: shapeCost(s.Policy.Shape, false)}}
 	for _, spec := range slices.Sorted(maps.Keys(s.Shapes)) {
-		inbound := slices.ContainsFunc(s.Inbound, func(in settings.InboundListener) bool { return in.Listen == spec })
-		all = append(all, check.Shape{Shape: s.Shapes[spec], Listener: spec, Cost: shapeCost(s.Shapes[spec], inbound)})
+		all = append(all, check.Shape{Shape: s.Shapes[spec], Listener: spec, Cost: shapeCost(s.Shapes[spec], s.IsInbound(spec))})
 	}
 	return all
 }
@@ -88,7 +86,7 @@ func costOf(shape transport.Shape, inbound bool) []any {
 // shapeCost says what a shape costs, if it costs anything.
 func shapeCost(shape transport.Shape, inbound bool) string {
 	const mb = 1_000_000
-	bucket := cmp.Or(shape.Bucket, 1<<10)
+	bucket := shape.WithDefaults().Bucket
 	cost := fmt.Sprintf("depends on the traffic: at least %d bytes for each write, %.1f MB a day for a light client", bucket, float64(bucket*lightWrites)/mb)
 	switch perDay := float64(shape.FillerPerDay()) / mb; {
 	case shape.Mode == transport.ShapeOff, shape.Mode == transport.ShapeCore:

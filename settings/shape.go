@@ -65,7 +65,7 @@ func (s *Settings) parseShape(text string) (listener string, shape transport.Sha
 			err = fmt.Errorf("%w; did you mean %s?", err, meant)
 		}
 	}
-	if shape.Mode == transport.ShapeCore && s.isInbound(listener) {
+	if shape.Mode == transport.ShapeCore && s.IsInbound(listener) {
 		err = fmt.Errorf("core has no effect at %s, an address of --inbound: there the peer's VERSION comes first; must be off, pad, cover or tunnel", listener)
 	}
 	return listener, shape, err
@@ -107,7 +107,7 @@ func (s *Settings) listenerNames() []string {
 	return names
 }
 
-// isInbound reports whether listener is an address of --inbound.
-func (s *Settings) isInbound(listener string) bool {
+// IsInbound reports whether listener is an address of --inbound.
+func (s *Settings) IsInbound(listener string) bool {
 	return slices.ContainsFunc(s.Inbound, func(in InboundListener) bool { return in.Listen == listener })
 }

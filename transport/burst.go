@@ -58,10 +58,11 @@ func (s *shaper) overflowSize(n int) int {
 func (s *shaper) awaitTurn(n int) error {
 	c := &s.cells
 	until := time.Now().Add(s.longest)
-	c.waiting++
-	defer func() { c.waiting-- }()
-	for s.inCells() && s.bursts() && !c.direct && len(c.backlog)+n > maxBacklog && !c.isHurried() && time.Now().Before(until) {
-		if ticked, err := s.awaitTick(until); ticked || err != nil {
+	for s.inCells() && s.bursts() && !c.direct && !c.takes(n) && !c.isHurried() && time.Now().Before(until) {
+		c.waiting++
+		ticked, err := s.awaitTick(until)
+		c.waiting--
+		if ticked || err != nil {
 			return err
 		}
 	}

@@ -109,8 +109,8 @@ const (
 	minBudget, maxBudget, defaultBudget = 1 << 20, 1 << 40, 100 << 20
 )
 
-// withDefaults returns s with the defaults in the place of zeros.
-func (s Shape) withDefaults() Shape {
+// WithDefaults returns s with the defaults of its mode in place of zeros.
+func (s Shape) WithDefaults() Shape {
 	every := coverEvery
 	if s.Mode == ShapeTunnel {
 		every = tunnelEvery
@@ -132,7 +132,7 @@ func setDefault[T int | int64 | time.Duration](field *T, value T) {
 
 // check returns an error if s is invalid.
 func (s Shape) check() error {
-	d := s.withDefaults()
+	d := s.WithDefaults()
 	switch {
 	case d.Bucket < minBucket || d.Bucket > maxBucket || d.Bucket&(d.Bucket-1) != 0:
 		return fmt.Errorf("bucket=%d is invalid; must be a power of two from %d to %d", d.Bucket, minBucket, maxBucket)
@@ -161,7 +161,7 @@ func (s Shape) FillerPerDay() int64 {
 	if s.Mode != ShapeCover && s.Mode != ShapeTunnel {
 		return 0
 	}
-	s = s.withDefaults()
+	s = s.WithDefaults()
 	n := int64(s.Cell) * int64(day) / int64(s.Every)
 	if s.Mode == ShapeTunnel && s.Fakes > 0 {
 		n += int64(meanFake) * int64(day/s.Fakes)

@@ -102,7 +102,7 @@ func TestCellsDoNotTell(t *testing.T) {
 				runs = append(runs, up.since(startsAfter))
 			})
 		}
-		cells, d := runs[0], shape.withDefaults()
+		cells, d := runs[0], shape.WithDefaults()
 		if want := int((last - startsAfter) / d.Every); len(cells) < want*9/10 || len(cells) > want*11/10 {
 			t.Errorf("%v: %d cells, want about %d", shape, len(cells), want)
 		}

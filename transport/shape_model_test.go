@@ -276,7 +276,7 @@ func shapeModel(t *testing.T, seed uint64) {
 			t.Errorf("%v: %d writes after the end", shapes[i], h.late)
 		}
 		if h.cuts == nil && (i == 0 || shapes[i].Mode != ShapeTunnel) { // a responder has no tunnel at first
-			checkSizes(t, h.writes, shapes[i].withDefaults())
+			checkSizes(t, h.writes, shapes[i].WithDefaults())
 		}
 	}
 }

@@ -123,7 +123,7 @@ func TestTunnelAgreed(t *testing.T) {
 // A responder sends as if it had no shape to all who do not offer a tunnel.
 func TestTunnelNotAsked(t *testing.T) {
 	other := [32]byte{1}
-	valid := Shape{Mode: ShapeTunnel}.withDefaults()
+	valid := Shape{Mode: ShapeTunnel}.WithDefaults()
 	for name, say := range map[string]func(c *Conn){
 		"nothing":      func(c *Conn) {},
 		"zeros":        func(c *Conn) { c.WriteDecoy(make([]byte, 1000)) },
@@ -174,7 +174,7 @@ func TestTunnelNotAgreed(t *testing.T) {
 				if err := a.WritePacket(make([]byte, 30_000)); err != nil {
 					t.Error(err)
 				}
-				if err := b.WriteDecoy(Shape{Mode: ShapeTunnel}.withDefaults().offer(&b.sessionID)); err != nil {
+				if err := b.WriteDecoy(Shape{Mode: ShapeTunnel}.WithDefaults().offer(&b.sessionID)); err != nil {
 					t.Error(err)
 				}
 				time.Sleep(settled)
@@ -264,7 +264,7 @@ func TestTunnelAnswersAfterDeadline(t *testing.T) {
 // What a responder grants is valid, and nothing of it sends more filler than its own shape.
 func FuzzShapeOffer(f *testing.F) {
 	id := [32]byte{7}
-	own := Shape{Mode: ShapeTunnel, Cell: 700, Every: 3 * time.Second, Burst: 5000, Fakes: time.Minute}.withDefaults()
+	own := Shape{Mode: ShapeTunnel, Cell: 700, Every: 3 * time.Second, Burst: 5000, Fakes: time.Minute}.WithDefaults()
 	f.Add(own.offer(&id), false)
 	f.Add(own.offer(&id)[tunnelTag:], true)
 	f.Add(bytes.Repeat([]byte{0xff}, 16), true)

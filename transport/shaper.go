@@ -41,7 +41,7 @@ func (c *Conn) startShape(h *Handshake) {
 	case shape.Mode == ShapeOff || shape.Mode == ShapeCore:
 		return
 	}
-	s := &shaper{sending: &c.out, shape: shape.withDefaults()}
+	s := &shaper{sending: &c.out, shape: shape.WithDefaults()}
 	c.out.shaper = s
 	s.filler.Store(uint64(h.filler))
 	s.mu.Lock() // ticks are in other goroutines
@@ -268,9 +268,9 @@ func (s Shape) fillHandshake(b []byte, out *direction, sessionID *[32]byte, init
 		if !initiator {
 			return b // which is not asked for a tunnel yet
 		}
-		say = s.withDefaults().offer(sessionID)
+		say = s.WithDefaults().offer(sessionID)
 	default:
 		return b
 	}
-	return out.fill(b, bucket(len(b), s.withDefaults().Bucket, len(say))-len(b), say)
+	return out.fill(b, bucket(len(b), s.WithDefaults().Bucket, len(say))-len(b), say)
 }

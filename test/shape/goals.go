@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"strings"
@@ -25,9 +24,6 @@ const (
 	// atChance ends the names of goals that chance alone can miss.
 	atChance = ": at chance"
 )
-
-// everyByDefault is the mean time between cells where --shape does not say it.
-var everyByDefault = map[string]time.Duration{modeCover: 2 * time.Second, modeTunnel: time.Second}
 
 // Goal is a figure that was fixed before any recording was made.
 type Goal struct {
@@ -136,7 +132,7 @@ func (j *judge) ping(mode string) {
 		if c.Mode != mode || c.MinPing.Count == 0 || err != nil {
 			continue
 		}
-		limit := j.RTT + cmp.Or(shape.Every, everyByDefault[mode])/4
+		limit := j.RTT + shape.WithDefaults().Every/4
 		j.add(mode+" "+c.Client, fmt.Sprintf("the node's min ping, in 95 %% of sessions: ≤ %.2f s", limit.Seconds()),
 			fmt.Sprintf("%.2f s", c.MinPing.Most.Seconds()), c.MinPing.Most <= limit)
 	}
