@@ -46,21 +46,17 @@ func (p *prober) awaitTunnel(conn *v1v2.Conn, agreed <-chan struct{}) {
 		io.Copy(io.Discard, conn)
 		close(ended)
 	}()
-	answers := true
 	select {
 	case <-agreed:
 	case <-ended:
-		select {
-		case <-agreed:
-		default:
-			answers = false
-		}
 	}
 	conn.SetReadDeadline(time.Now())
 	<-ended
-	if answers {
+	select {
+	case <-agreed:
 		p.report.add(Result{"tunnel", OK, "the peer takes part in the tunnel", ""})
 		return
+	default:
 	}
 	p.report.add(Result{"tunnel", Warning, "the peer does not take part in the tunnel: only what is sent to it would be shaped, as with cover",
 		"if it is yours, run bip324-proxy there, with --inbound ADDRESS=NODE and --shape ADDRESS=tunnel"})
