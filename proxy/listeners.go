@@ -13,7 +13,7 @@ import (
 
 // listener is what a listener is for: SOCKS if it has none but an address.
 type listener struct {
-	address     string                                 // net.Addr.String of its own
+	address     string                                 // net.Addr.String of the listener
 	peer        string                                 // of ServePeer
 	node        *Inbound                               // of ServeInbound
 	transparent net.Addr                               // of ServeTransparent: the listener's own address

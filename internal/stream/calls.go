@@ -11,8 +11,8 @@ type calls struct {
 // exempt reports whether the user's deadline does not count now.
 func (c *calls) exempt() bool { return c.counted && c.n == 0 }
 
-// LimitCalls makes the deadline of LimitWrites count only between BeginCall and EndCall: writes
-// that the user has not called for go on after it. It must be called before both.
+// LimitCalls makes the deadline of LimitWrites count only between BeginCall and EndCall: other
+// writes go on after it. It must be called before both.
 func (s *Socket) LimitCalls() {
 	s.writes.mu.Lock()
 	defer s.writes.mu.Unlock()

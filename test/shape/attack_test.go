@@ -146,7 +146,7 @@ func TestAttackOfLittle(t *testing.T) {
 			}
 		}
 		if len(report.Markdown()) == 0 {
-			t.Errorf("%s: there are no tables", name)
+			t.Errorf("%s: the report has no tables", name)
 		}
 		if _, err := json.Marshal(report); err != nil {
 			t.Errorf("%s: %v", name, err)

@@ -79,6 +79,6 @@ func TestMainnet(t *testing.T) {
 		}
 	}
 	if perDay := cellOf(modeTunnel, "inv").mainnet(fasterTunnel); perDay < 90 || perDay > 104 {
-		t.Errorf("a tunnel sends %v MB a day: the budget is used up, or there are no false bursts", perDay)
+		t.Errorf("a tunnel sends %v MB a day: the budget is used up, or false bursts are missing", perDay)
 	}
 }

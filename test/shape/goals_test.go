@@ -156,7 +156,7 @@ func TestMarkdown(t *testing.T) {
 		for _, mode := range []string{modeOff, modePad, modeCover, modeTunnel} {
 			for _, client := range []string{"inv", "push", "noisy"} {
 				if !strings.Contains(table, "| "+mode+" | "+client+" |") {
-					t.Errorf("%s: there is no line for %s %s", title, mode, client)
+					t.Errorf("%s: the line for %s %s is missing", title, mode, client)
 				}
 			}
 		}
