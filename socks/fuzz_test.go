@@ -102,9 +102,9 @@ type model struct {
 	zoned          bool // ip has a zone
 }
 
-var hostPattern = regexp.MustCompile(`^[!-$&-9;-Z\\^-~]+$`)
+var hostPattern = regexp.MustCompile(`^[!-$&-9;-Z^-~]+$`)
 
-var zonePattern = regexp.MustCompile(`^[!-$&-.0-9;-Z\\^-~]{1,64}$`)
+var zonePattern = regexp.MustCompile(`^[!-$&-.0-9;-Z^-~]{1,64}$`)
 
 func linkLocal(ip net.IP) bool { return ip != nil && ip.To4() == nil && ip.IsLinkLocalUnicast() }
 
