@@ -159,7 +159,16 @@ func TestInboundMemory(t *testing.T) {
 			for _, e := range bad {
 				c.attack(e)
 			}
-			eventually(t, "the memory is used up", func() bool { return waitingForMemory(t, status) > crowd/5 })
+			reclaimed := func() (n int) {
+				for _, line := range u.program.out.all() {
+					if strings.Contains(line, "session closed") && strings.Contains(line, "too long while others waited for its memory") {
+						n++
+					}
+				}
+				return n
+			}
+			// On a slow machine the first peers are ended before the last ones wait.
+			eventually(t, "the memory is used up", func() bool { return waitingForMemory(t, status) > crowd/5 || reclaimed() > 0 })
 			var arrived time.Time
 			failed := make(chan error)
 			began := time.Now()
@@ -202,14 +211,8 @@ func TestInboundMemory(t *testing.T) {
 			if most-rest > c.grows {
 				t.Errorf("resident memory grew by %d bytes", most-rest)
 			}
-			reclaimed := 0
-			for _, line := range u.program.out.all() {
-				if strings.Contains(line, "session closed") && strings.Contains(line, "too long while others waited for its memory") {
-					reclaimed++
-				}
-			}
-			if enough := crowd / 5; reclaimed < enough {
-				t.Errorf("%d peers were ended for their memory, want %d at least", reclaimed, enough)
+			if n, enough := reclaimed(), crowd/5; n < enough {
+				t.Errorf("%d peers were ended for their memory, want %d at least", n, enough)
 			}
 		})
 	}
