@@ -189,7 +189,7 @@ func requireAllOpened(t *testing.T, p *proxy, n int) {
 	t.Helper()
 	ids := map[string]bool{}
 	eventually(t, fmt.Sprintf("%d sessions are opened", n), func() bool {
-		return strings.Count(strings.Join(p.out.all(), "\n"), `"session opened"`) >= n
+		return p.out.count(`"session opened"`) >= n
 	})
 	p.await(t, "all sessions", func(e event) bool {
 		if e.Msg == "session opened" && e.Inbound && e.Transport == "v2" && len(e.SessionID) == 64 {

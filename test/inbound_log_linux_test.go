@@ -47,14 +47,14 @@ func TestInboundLogLines(t *testing.T) {
 	}
 	const limit = 30
 	for _, text := range []string{`"session opened"`, `"session closed"`} {
-		if n := p.says(text); n < limit/2 || n > limit+3 { // two more a minute, or three
+		if n := p.out.count(text); n < limit/2 || n > limit+3 { // two more a minute, or three
 			t.Errorf("%d lines about %d sessions with %s, want about %d", n, in, text, limit+1)
 		}
 	}
-	if n := p.says("message dropped"); n > 0 {
+	if n := p.out.count("message dropped"); n > 0 {
 		t.Errorf("%d lines about what peers sent", n)
 	}
-	if n := p.says("too many inbound sessions for a log line each"); n != 1 {
+	if n := p.out.count("too many inbound sessions for a log line each"); n != 1 {
 		t.Errorf("%d lines say that there are more sessions, want 1", n)
 	}
 }

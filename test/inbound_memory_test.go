@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -159,13 +158,8 @@ func TestInboundMemory(t *testing.T) {
 			for _, e := range bad {
 				c.attack(e)
 			}
-			reclaimed := func() (n int) {
-				for _, line := range u.program.out.all() {
-					if strings.Contains(line, "session closed") && strings.Contains(line, "too long while others waited for its memory") {
-						n++
-					}
-				}
-				return n
+			reclaimed := func() int {
+				return u.program.out.count("session closed", "too long while others waited for its memory")
 			}
 			// On a slow machine the first peers are ended before the last ones wait.
 			eventually(t, "the memory is used up", func() bool { return waitingForMemory(t, status) > crowd/5 || reclaimed() > 0 })

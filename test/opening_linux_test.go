@@ -77,9 +77,8 @@ func TestAddressComesLater(t *testing.T) {
 				page = host + ":1325"
 			}
 			eventually(t, "the proxy is ready", func() bool { return askHealth(page) == "ok\n" })
-			count := func(what string) int { return strings.Count(strings.Join(p.out.all(), "\n"), what) }
-			eventually(t, "the log reports every listener", func() bool { return count(`"msg":"listening"`) == c.listens })
-			if waits := count("does not have yet"); waits != 1 {
+			eventually(t, "the log reports every listener", func() bool { return p.out.count(`"msg":"listening"`) == c.listens })
+			if waits := p.out.count("does not have yet"); waits != 1 {
 				t.Errorf("got %d log lines about waiting, want 1", waits)
 			}
 			p.cmd.Process.Signal(syscall.SIGTERM)

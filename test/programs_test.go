@@ -146,6 +146,16 @@ func (l *lines) all() []string {
 	return l.ended[:len(l.ended):len(l.ended)]
 }
 
+// count returns how many lines contain all texts.
+func (l *lines) count(texts ...string) (n int) {
+	for _, line := range l.all() {
+		if !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(line, text) }) {
+			n++
+		}
+	}
+	return n
+}
+
 // more returns a channel that is closed when the next line is complete.
 func (l *lines) more() <-chan struct{} {
 	l.mu.Lock()

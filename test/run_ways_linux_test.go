@@ -98,7 +98,7 @@ func TestRunPublishNobody(t *testing.T) {
 	}
 	p.awaitLine(t, "the warning", func(line string) bool { return strings.Contains(line, "cannot connect to a published port") })
 	end()
-	if n := strings.Count(strings.Join(p.out.all(), "\n"), "cannot connect to a published port"); n != 1 {
+	if n := p.out.count("cannot connect to a published port"); n != 1 {
 		t.Errorf("the warning is there %d times, want once", n)
 	}
 }

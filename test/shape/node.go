@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bip324proxy/test/rpc"
 	"bytes"
 	"context"
 	"encoding/hex"
@@ -12,6 +11,8 @@ import (
 	"time"
 
 	"github.com/btcsuite/btcd/wire/v2"
+
+	"bip324proxy/test/rpc"
 )
 
 // rpcUser is the name and the password of the node's RPC.
