@@ -124,7 +124,7 @@ func (s *shaper) hear(contents []byte) {
 // begin later.
 func (s *shaper) grant(now time.Time) {
 	shape := s.shape.granted(s.asked)
-	if s.w.Ready() != nil || s.w.Reserve(shape.Bucket) != nil {
+	if s.out.w.Ready() != nil || s.out.w.Reserve(shape.Bucket) != nil {
 		if now.Sub(s.began) < grantTimeout {
 			s.cells.timer.Reset(time.Second)
 		}
@@ -134,8 +134,8 @@ func (s *shaper) grant(now time.Time) {
 	s.cells.schedule(now.Add(startsAfter))
 	s.change(ShapeTunnel, ShapeAgreed)
 	s.filler.Add(uint64(shape.Bucket))
-	s.w.Buf = s.ciphers.fill(s.w.Buf, shape.Bucket, shape.offer(&s.sessionID))
-	s.w.Flush()
+	s.out.w.Buf = s.out.ciphers.fill(s.out.w.Buf, shape.Bucket, shape.offer(&s.sessionID))
+	s.out.w.Flush()
 }
 
 // awaitAnswer notes whether the other end has agreed, or will not. An initiator has cells

@@ -74,8 +74,8 @@ func (s *shaper) inCells() bool {
 
 // tick does what is due, and schedules the next tick.
 func (s *shaper) tick() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.out.mu.Lock()
+	defer s.out.mu.Unlock()
 	c := &s.cells
 	now := time.Now()
 	switch {
@@ -100,7 +100,7 @@ func (s *shaper) tick() {
 	s.awaitAnswer(now)
 	s.sendDue()
 	c.wake()
-	if s.w.Failed() != nil {
+	if s.out.w.Failed() != nil {
 		c.backlog = nil
 		return
 	}
@@ -113,7 +113,7 @@ func (s *shaper) tick() {
 func (s *shaper) awaitTick(until time.Time) (ticked bool, err error) {
 	c := &s.cells
 	limit, changed := c.socket.AwaitLimit()
-	if err := s.w.Err(); err != nil {
+	if err := s.out.w.Err(); err != nil {
 		return false, err
 	}
 	if limit.IsZero() || until.Before(limit) {
@@ -125,8 +125,8 @@ func (s *shaper) awaitTick(until time.Time) (ticked bool, err error) {
 	tick := c.ticked
 	passed := time.NewTimer(time.Until(limit))
 	defer passed.Stop()
-	s.mu.Unlock()
-	defer s.mu.Lock()
+	s.out.mu.Unlock()
+	defer s.out.mu.Lock()
 	select {
 	case <-tick:
 		return true, nil
@@ -159,7 +159,7 @@ func (s *shaper) scheduleNext() {
 	c, now := &s.cells, time.Now()
 	at := c.next.Add(s.draw())
 	switch {
-	case s.mode == ShapePad && !s.w.Pending():
+	case s.mode == ShapePad && !s.out.w.Pending():
 		at = c.dayBegan.Add(day)
 	case at.Before(now): // a write was blocked: its cells are not caught up with
 		at = now.Add(s.draw())
@@ -195,7 +195,7 @@ func (s *shaper) renewBudget(now time.Time) {
 // sendDue sends what is due at a tick, in one write.
 func (s *shaper) sendDue() {
 	switch {
-	case s.w.Pending() || len(s.w.Buf) > 0: // a deadline has left it, or it was queued before the cells began
+	case s.out.w.Pending() || len(s.out.w.Buf) > 0: // a deadline has left it, or it was queued before the cells began
 		s.flushPadded()
 	case !s.inCells():
 	case s.cells.spent < s.shape.Budget:
@@ -228,19 +228,19 @@ func (s *shaper) sendCell() {
 // sendOne sends one cell.
 func (s *shaper) sendOne() {
 	c := &s.cells
-	if s.w.Reserve(s.shape.Cell) != nil {
+	if s.out.w.Reserve(s.shape.Cell) != nil {
 		return
 	}
 	if gap := s.shape.Cell - len(c.backlog); 0 < gap && gap < minFiller {
 		c.backlog = s.fill(c.backlog, minFiller) // reaches into the next cell
 	}
 	n := min(len(c.backlog), s.shape.Cell)
-	s.w.Buf = append(s.w.Buf, c.backlog[:n]...)
+	s.out.w.Buf = append(s.out.w.Buf, c.backlog[:n]...)
 	if c.backlog = c.backlog[n:]; len(c.backlog) == 0 {
 		c.backlog = nil
 	}
-	s.w.Buf = s.fill(s.w.Buf, s.shape.Cell-n)
-	s.w.Flush()
+	s.out.w.Buf = s.fill(s.out.w.Buf, s.shape.Cell-n)
+	s.out.w.Flush()
 }
 
 // takes reports whether the backlog has room for n bytes.
@@ -256,7 +256,7 @@ func (c *cells) takeBacklog() []byte {
 // sendBacklog sends the backlog in one write, whose size depends on the backlog's, n. After an
 // error the backlog still waits, or the connection has failed.
 func (s *shaper) sendBacklog(size func(n int) int) error {
-	if err := s.w.Ready(); err != nil {
+	if err := s.out.w.Ready(); err != nil {
 		return err
 	}
 	c := &s.cells
@@ -280,7 +280,7 @@ func (s *shaper) queueCells(n, size int, decoy bool, parts [][]byte) error {
 	if c.stopped.Load() {
 		return net.ErrClosed
 	}
-	if err := s.w.Err(); err != nil {
+	if err := s.out.w.Err(); err != nil {
 		return err
 	}
 	c.written += n
@@ -295,7 +295,7 @@ func (s *shaper) beginOverflow(n int) ([]byte, error) {
 	if c.stopped.Load() {
 		return nil, net.ErrClosed
 	}
-	if err := s.w.Ready(); err != nil {
+	if err := s.out.w.Ready(); err != nil {
 		return nil, err
 	}
 	c.written += n
@@ -318,15 +318,15 @@ func (s *shaper) flushCells() error {
 	case c.stopped.Load():
 		return net.ErrClosed
 	case !c.direct:
-		return s.w.Failed()
+		return s.out.w.Failed()
 	}
 	if len(c.backlog) > least {
 		if err := s.sendBacklog(s.overflowSize); err != nil {
 			return err
 		}
 	}
-	return s.w.Flush()
+	return s.out.w.Flush()
 }
 
 // waits reports whether something waits for cells.
-func (s *shaper) waits() bool { return len(s.cells.backlog) > 0 && s.w.Failed() == nil }
+func (s *shaper) waits() bool { return len(s.cells.backlog) > 0 && s.out.w.Failed() == nil }

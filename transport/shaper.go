@@ -19,9 +19,9 @@ const (
 	maxBatch = stream.BatchSize - minFiller
 )
 
-// shaper is what a connection with a Shape sends. The sending's mutex guards it.
+// shaper is what a connection with a Shape sends.
 type shaper struct {
-	*sending
+	out   *sending  // its mutex guards the shaper
 	shape Shape     // with the defaults
 	mode  ShapeMode // off until the other end asks for a tunnel; pad while the budget is used up
 	cells cells
@@ -41,11 +41,11 @@ func (c *Conn) startShape(h *Handshake) {
 	case shape.Mode == ShapeOff || shape.Mode == ShapeCore:
 		return
 	}
-	s := &shaper{sending: &c.out, shape: shape.WithDefaults()}
+	s := &shaper{out: &c.out, shape: shape.WithDefaults()}
 	c.out.shaper = s
 	s.filler.Store(uint64(h.filler))
-	s.mu.Lock() // ticks are in other goroutines
-	defer s.mu.Unlock()
+	s.out.mu.Lock() // ticks are in other goroutines
+	defer s.out.mu.Unlock()
 	s.tunnel.begin(c.sessionID, initiator, s.shape.Every)
 	mode := shape.Mode
 	if mode == ShapeTunnel && !initiator {
@@ -107,15 +107,15 @@ func (s *shaper) queue(size int, decoy bool, parts [][]byte) error {
 		}
 		return s.sendLarge(s.bucket(n), n, func(b []byte) []byte { return s.sealReal(b, size, decoy, parts) })
 	}
-	if len(s.w.Buf)+n > maxBatch {
+	if len(s.out.w.Buf)+n > maxBatch {
 		if err := s.flushPadded(); err != nil {
 			return err
 		}
 	}
-	if err := s.w.Reserve(n); err != nil {
+	if err := s.out.w.Reserve(n); err != nil {
 		return err
 	}
-	s.w.Buf = s.sealReal(s.w.Buf, size, decoy, parts)
+	s.out.w.Buf = s.sealReal(s.out.w.Buf, size, decoy, parts)
 	return nil
 }
 
@@ -129,7 +129,7 @@ func (s *shaper) writeInPlace(b []byte) error {
 		if err := s.queue(len(contents), false, [][]byte{contents}); err != nil {
 			return err
 		}
-		return s.pending(s.flush())
+		return s.out.pending(s.flush())
 	}
 	var before []byte
 	var err error
@@ -142,8 +142,8 @@ func (s *shaper) writeInPlace(b []byte) error {
 		return err
 	}
 	s.real.Add(uint64(len(b)))
-	b = s.ciphers.seal(b[:0], contents, nil, false)
-	return s.pending(s.sendSealed(before, b, s.bucket(len(before)+len(b))))
+	b = s.out.ciphers.seal(b[:0], contents, nil, false)
+	return s.out.pending(s.sendSealed(before, b, s.bucket(len(before)+len(b))))
 }
 
 // sendSealed sends before, b, which is larger than a batch, and filler up to size, in writes of
@@ -165,7 +165,7 @@ func (s *shaper) sendSealed(before, b []byte, size int) error {
 		defer stream.PutHeapBody(end)
 		parts = append(parts, s.fill(append((*end)[:0], b[whole:]...), size-len(b)))
 	}
-	return s.w.Send(parts...)
+	return s.out.w.Send(parts...)
 }
 
 // flush sends what was queued, unless it waits for cells.
@@ -178,10 +178,10 @@ func (s *shaper) flush() error {
 
 // flushPadded sends the batch in one write, filled up to a bucket.
 func (s *shaper) flushPadded() error {
-	if n := len(s.w.Buf); n > 0 {
-		s.w.Buf = s.fill(s.w.Buf, s.bucket(n)-n)
+	if n := len(s.out.w.Buf); n > 0 {
+		s.out.w.Buf = s.fill(s.out.w.Buf, s.bucket(n)-n)
 	}
-	return s.w.Flush()
+	return s.out.w.Flush()
 }
 
 // readyPadded is Writer.Ready that fills up what was gathered.
@@ -189,7 +189,7 @@ func (s *shaper) readyPadded() error {
 	if err := s.flushPadded(); err != nil {
 		return err
 	}
-	return s.w.Ready()
+	return s.out.w.Ready()
 }
 
 // sendLarge sends the n bytes that put appends, and filler, in one write of size bytes. The writer
@@ -197,8 +197,8 @@ func (s *shaper) readyPadded() error {
 func (s *shaper) sendLarge(size, n int, put func([]byte) []byte) error {
 	body := stream.HeapBody(size)
 	defer stream.PutHeapBody(body)
-	err := s.w.Send(s.fill(put((*body)[:0]), size-n))
-	if s.w.Pending() {
+	err := s.out.w.Send(s.fill(put((*body)[:0]), size-n))
+	if s.out.w.Pending() {
 		return nil
 	}
 	return err
@@ -229,7 +229,7 @@ func bucket(n, smallest, least int) int {
 // sealReal appends a packet of the user to dst, which has room for it.
 func (s *shaper) sealReal(dst []byte, size int, decoy bool, parts [][]byte) []byte {
 	s.real.Add(uint64(packetSize(size)))
-	return s.seal(dst, size, decoy, parts)
+	return s.out.seal(dst, size, decoy, parts)
 }
 
 // fill appends decoys of n bytes together: zero, or at least minFiller.
@@ -238,7 +238,7 @@ func (s *shaper) fill(dst []byte, n int) []byte {
 		return dst
 	}
 	s.filler.Add(uint64(n))
-	return s.ciphers.fill(dst, n, nil)
+	return s.out.ciphers.fill(dst, n, nil)
 }
 
 // fill appends decoys of n bytes together, at least minFiller and len(say). The contents of the
