@@ -3,6 +3,7 @@ package transport
 import (
 	"crypto/rand"
 	"math"
+	"math/big"
 	mrand "math/rand/v2"
 	"os"
 	"runtime"
@@ -15,14 +16,20 @@ import (
 	"github.com/btcsuite/btcd/btcec/v2"
 )
 
+// The values of |t| under which nothing is found, and over which there is a leak beyond doubt.
+const (
+	tNothing = 4.5
+	tLeak    = 10
+)
+
 // TestTiming tests whether time depends on secrets, as dudect does (Reparaz,
 // Balasch, Verbauwhede, "Dude, is my code constant time?", 2017): an operation
 // is timed with a fixed and with a random secret, in random order, and Welch's
-// t-test compares the two means. Under 4.5 nothing is found, over 10
-// there is a leak beyond doubt. The controls are known to leak.
+// t-test compares the two means, see maxT. The controls are known to leak. Beside each |t|
+// it reports the smallest leak that would have been found, see smallestLeak, and fails if
+// that is more than a fiftieth of the operation: silence would say little.
 //
-// It runs only if TIMING is the number of samples to take, since it needs a
-// quiet machine:
+// It runs only if TIMING is the number of samples to take, since it takes minutes:
 //
 //	TIMING=100000 go test -v -run TestTiming ./transport
 func TestTiming(t *testing.T) {
@@ -37,10 +44,14 @@ func TestTiming(t *testing.T) {
 	theirs := newPrivateKey().public
 	var k privateKey
 	var secret [32]byte
-	fixed := newPrivateKey().scalar
 	ours := func(fixed [32]byte) func(bool) {
 		return func(random bool) { k.scalar = scalarFor(random, &fixed) }
 	}
+	publicX := func() { k.publicX() }
+	ecdh := func() { k.ecdh(&secret, &theirs, true) }
+	fixed := newPrivateKey().scalar
+	one := [32]byte{31: 1}
+	few := fewDigits()
 
 	// The other side's point and our scalar, for btcec.
 	var ref btcec.ModNScalar
@@ -58,14 +69,16 @@ func TestTiming(t *testing.T) {
 		set  func(random bool) // prepares a sample; not timed
 		do   func()
 	}{
-		{"key creation up to the public x", false, ours(fixed), func() { k.publicX() }},
-		{"key creation up to the public x, scalar 1", false, ours([32]byte{31: 1}), func() { k.publicX() }},
+		{"key creation up to the public x", false, ours(fixed), publicX},
+		{"key creation up to the public x, scalar 1", false, ours(one), publicX},
+		{"key creation up to the public x, few digits", false, ours(few), publicX},
 		{"key creation", false, ours(fixed), func() { x := k.publicX(); k.encode(&x) }},
-		{"ECDH", false, ours(fixed), func() { k.ecdh(&secret, &theirs, true) }},
-		{"ECDH, scalar 1", false, ours([32]byte{31: 1}), func() { k.ecdh(&secret, &theirs, true) }},
+		{"ECDH", false, ours(fixed), ecdh},
+		{"ECDH, scalar 1", false, ours(one), ecdh},
+		{"ECDH, few digits", false, ours(few), ecdh},
 		{"MAC comparison", false, forge, func() { open() }},
-		{"control: btcec.ScalarMultNonConst", true,
-			func(random bool) { b := scalarFor(random, &fixed); ref.SetBytes(&b) },
+		{"control: btcec.ScalarMultNonConst, few digits", true,
+			func(random bool) { b := scalarFor(random, &few); ref.SetBytes(&b) },
 			func() { btcec.ScalarMultNonConst(&ref, &point, &product) }},
 		{"control: MAC comparison, then byte by byte", true, forge, func() {
 			open()
@@ -79,16 +92,33 @@ func TestTiming(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			timed := measure(samples, test.set, test.do)
-			value := maxT(timed)
-			t.Logf("|t| = %.2f, %d samples, median %v", value, samples, median(timed))
-			if test.leak && value < 10 {
-				t.Errorf("the control leaks, but |t| is only %.2f", value)
+			value, middle := timed.maxT(), timed.median()
+			t.Logf("|t| = %.2f, %d samples, median %v", value, samples, time.Duration(middle))
+			if test.leak {
+				if value < tLeak {
+					t.Errorf("the control leaks, but |t| is only %.2f", value)
+				}
+				return
 			}
-			if !test.leak && value > 4.5 {
+			if value > tNothing {
 				t.Errorf("|t| is %.2f: time depends on the secret, or the machine was not quiet", value)
+			}
+			smallest := timed.smallestLeak()
+			t.Logf("a leak of %.2f ns, %.3f %%, would have been found", smallest, 100*smallest/middle)
+			if smallest > middle/50 {
+				t.Errorf("a leak of less than %.1f %% would not be found: take more samples", 100*smallest/middle)
 			}
 		})
 	}
+}
+
+// fewDigits returns 2¹⁰⁰(1+λ): multiplying by it, algorithms with the curve's endomorphism, as
+// btcec's, find two digits, where a random scalar has dozens.
+func fewDigits() [32]byte {
+	lambda, _ := new(big.Int).SetString("5363ad4cc05c30e0a5261c028812645a122e22ea20816678df02967c1b23bd72", 16)
+	k := lambda.Add(lambda, big.NewInt(1))
+	k.Lsh(k, 100).Mod(k, btcec.S256().N)
+	return [32]byte(k.FillBytes(make([]byte, 32)))
 }
 
 // scalarFor returns a random scalar or the fixed one. Both are drawn and copied in the same way.
@@ -123,68 +153,96 @@ func forgeries(t *testing.T) (open func(), forge func(late bool), tags func() (r
 	return open, forge, func() ([]byte, []byte) { return good[tag:], bad[tag:] }
 }
 
-// sample is one measurement, in nanoseconds.
-type sample struct {
-	random bool
-	took   float64
-}
+// timings are measurements with the fixed secret, [0], and with random ones, [1], in
+// nanoseconds, the shortest first.
+type timings [2][]float64
 
-func measure(n int, set func(random bool), do func()) []sample {
+func measure(n int, set func(random bool), do func()) (all timings) {
 	var seed [32]byte
 	rand.Read(seed[:])
 	rng := mrand.New(mrand.NewChaCha8(seed))
-	all := make([]sample, n)
+	for class := range all {
+		all[class] = make([]float64, 0, n)
+	}
 	for range n / 20 { // warm up
 		set(rng.Uint64()&1 == 0)
 		do()
 	}
-	for i := range all {
-		all[i].random = rng.Uint64()&1 == 0
-		set(all[i].random)
+	for i := range n {
+		class := rng.Uint64() & 1
+		set(class == 1)
 		start := time.Now()
 		do()
-		all[i].took = float64(time.Since(start))
+		took := time.Since(start)
+		all[class] = append(all[class], float64(took))
 		if i%10_000 == 0 {
 			runtime.GC()
 		}
 	}
+	return all.prepared(rng)
+}
+
+// prepared adds noise of one step of the clock, which leaves no equal values to be cropped
+// apart, and sorts.
+func (all timings) prepared(rng *mrand.Rand) timings {
+	values := slices.Sorted(slices.Values(slices.Concat(all[0], all[1])))
+	step := math.Inf(1)
+	for i, v := range values[1:] {
+		if v > values[i] {
+			step = min(step, v-values[i])
+		}
+	}
+	for _, took := range all {
+		for i := range took {
+			took[i] += rng.Float64() * step
+		}
+		slices.Sort(took)
+	}
 	return all
 }
 
-func median(all []sample) time.Duration {
-	return time.Duration(percentile(all, 0.5))
+func (all timings) median() float64 { return (all[0][len(all[0])/2] + all[1][len(all[1])/2]) / 2 }
+
+// maxT returns the largest |t| over all samples and over those that are below a percentile of
+// all, since the slowest ones depend on the machine: like dudect's, the percentiles are denser
+// towards the end, 1-2^(-i/4) up to 99.9 %.
+func (all timings) maxT() float64 { return all.shifted(0, 0) }
+
+// shifted is maxT after each sample with the fixed secret took fixed longer, and each with a
+// random one took random longer.
+func (all timings) shifted(fixed, random float64) (largest float64) {
+	var sums [2]welford
+	add := [2]float64{fixed, random}
+	total := len(all[0]) + len(all[1])
+	crop, next := 0, 0
+	for n, at := 0, [2]int{}; n < total; n++ {
+		if n == next {
+			largest = max(largest, welch(&sums[0], &sums[1]))
+			crop++
+			next = int((1 - math.Exp2(-float64(min(crop, 40))/4)) * float64(total))
+		}
+		class := 0
+		if at[0] == len(all[0]) || at[1] < len(all[1]) && all[1][at[1]]+random < all[0][at[0]]+fixed {
+			class = 1
+		}
+		sums[class].add(all[class][at[class]] + add[class])
+		at[class]++
+	}
+	return max(largest, welch(&sums[0], &sums[1]))
 }
 
-func percentile(all []sample, p float64) float64 {
-	took := make([]float64, len(all))
-	for i, s := range all {
-		took[i] = s.took
-	}
-	slices.Sort(took)
-	return took[int(p*float64(len(took)-1))]
-}
-
-// maxT returns the largest |t| over all samples and over those below some percentiles, since the
-// slowest ones depend on the machine.
-func maxT(all []sample) (largest float64) {
-	for _, p := range []float64{0.5, 0.75, 0.9, 0.95, 0.99, 1} {
-		limit := percentile(all, p)
-		var fixed, random welford
-		for _, s := range all {
-			if s.took > limit {
-				continue
-			}
-			if s.random {
-				random.add(s.took)
-			} else {
-				fixed.add(s.took)
-			}
-		}
-		if fixed.n > 1 && random.n > 1 { // otherwise the two do not even overlap
-			largest = max(largest, math.Abs(welch(&fixed, &random)))
+// smallestLeak returns by how many nanoseconds one class must be slower, whichever, to be found:
+// for |t| over tNothing.
+func (all timings) smallestLeak() float64 {
+	low, high := 0.0, all.median()
+	for high-low > high/100 {
+		if leak := (low + high) / 2; min(all.shifted(leak, 0), all.shifted(0, leak)) > tNothing {
+			high = leak
+		} else {
+			low = leak
 		}
 	}
-	return largest
+	return high
 }
 
 // welford computes a running mean and sum of squared deviations.
@@ -197,6 +255,10 @@ func (w *welford) add(x float64) {
 	w.squares += d * (x - w.mean)
 }
 
+// welch returns |t| of Welch's t-test; 0 if one class has next to no samples.
 func welch(a, b *welford) float64 {
-	return (a.mean - b.mean) / math.Sqrt(a.squares/(a.n-1)/a.n+b.squares/(b.n-1)/b.n)
+	if a.n < 2 || b.n < 2 {
+		return 0
+	}
+	return math.Abs(a.mean-b.mean) / math.Sqrt(a.squares/(a.n-1)/a.n+b.squares/(b.n-1)/b.n)
 }
