@@ -194,7 +194,7 @@ func (all timings) prepared(rng *mrand.Rand) timings {
 	}
 	for _, took := range all {
 		for i := range took {
-			took[i] += rng.Float64() * step
+			took[i] += rng.NormFloat64() * step
 		}
 		slices.Sort(took)
 	}
