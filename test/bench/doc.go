@@ -5,8 +5,13 @@
 //
 // CPU time and memory are those of the measured process, as the operating system reports them; client and node do not
 // count. The limit of a scenario is the unavoidable cost: the AEAD (one pass), the double SHA-256 of v1's checksum (one
-// pass), each measured separately on buffers of the same sizes, and a SOCKS relay whose kernel copies the same v1
-// bytes. The table shows each figure, its limit, their ratio, and the target for the ratio.
+// pass), each measured separately on buffers of the same sizes, and a SOCKS relay that passes on the same v1 bytes
+// through one buffer for each direction, since a proxy that encrypts has to copy them from the kernel and back. Bytes
+// that are not v1 are compared with a relay that lets the kernel copy them (splice).
+//
+// The proxy and each part of its limit are measured in turn, in five rounds or more. The table shows the median of the
+// figure, of its limit and of each round's ratio of the two, each ± half the distance between its quartiles, and the
+// target for the ratio. It says "moves" where the quartiles are 5 % or more of the median apart.
 //
 // The scenario under run has clients without a proxy setting, under `bip324-proxy run`, and compares them with one that
 // speaks SOCKS.
@@ -15,6 +20,7 @@
 // a net.Conn through the proxy, whose CPU time counts, too, and with btcd's v2transport. The programs alternate.
 //
 //	go -C test run ./bench              all scenarios; takes minutes
+//	go -C test run ./bench -rounds 9    more rounds than 5
 //	go -C test run ./bench -quick       little data, to check that the scenarios work
 //	go -C test run ./bench -run blocks  scenarios whose name matches
 //	go -C test run ./bench -profile DIR also writes the proxy's CPU profiles to DIR (Linux, with perf)

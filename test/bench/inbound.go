@@ -39,8 +39,8 @@ func (b *bench) inbound() ([]row, error) {
 		}
 	}
 	return []row{
-		{what: fmt.Sprintf("%d idle inbound sessions", sessions), unit: "resident KiB each", got: kib[1], limit: kib[0], of: "(outbound)"},
-		{what: "inbound connect, 90 a second", unit: "CPU µs", got: us[1], limit: us[0], of: "(outbound)"},
+		{what: fmt.Sprintf("%d idle inbound sessions", sessions), unit: "resident KiB each", got: once(kib[1]), limit: []part{{"outbound", once(kib[0])}}},
+		{what: "inbound connect, 90 a second", unit: "CPU µs", got: once(us[1]), limit: []part{{"outbound", once(us[0])}}},
 	}, nil
 }
 

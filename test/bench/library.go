@@ -172,12 +172,12 @@ func (b *bench) library() (rows []row, err error) {
 		if e.n = b.size(e.n); e.load == "ping" {
 			e.n = max(e.n, 2)
 		}
-		if err := e.measure(all); err != nil {
+		if err := e.measure(all, b.rounds); err != nil {
 			return nil, fmt.Errorf("%s: %w", e.what, err)
 		}
 	}
 	for i, e := range alone {
-		r := row{what: e.what, unit: "CPU µs/message", got: mean(e.cpu[withConn]) * 1e6, limit: mean(e.proxy) * 1e6, of: "(the proxy's process)"}
+		r := row{what: e.what, unit: "CPU µs/message", got: once(mean(e.cpu[withConn]) * 1e6), limit: []part{{"the proxy's process", once(mean(e.proxy) * 1e6)}}}
 		if i < 2 {
 			r.target = 1.03
 		}
@@ -202,7 +202,7 @@ func (b *bench) library() (rows []row, err error) {
 }
 
 // measure runs the programs alternately.
-func (e *comparison) measure(all []*participant) error {
+func (e *comparison) measure(all []*participant, rounds int) error {
 	for round := range rounds + 1 {
 		if round <= 1 { // the first one warms up
 			e.cpu, e.proxy = map[string][]float64{}, nil
@@ -233,7 +233,7 @@ func rounded(perMessage float64) float64 { return float64(int(perMessage + 0.5))
 func (b *bench) libraryConnects(all []*participant) (string, error) {
 	n := b.size(2_000)
 	cpu := map[string][]float64{}
-	for range rounds {
+	for range b.rounds {
 		for _, p := range all {
 			before, _ := p.cpu()
 			done := make(chan struct{})

@@ -15,25 +15,30 @@ type scenario struct {
 }
 
 var scenarios = []scenario{
-	{"blocks down", func(b *bench) ([]row, error) { return b.bytes("blocks of 1.5 MB, down", blocks, nil) }},
-	{"blocks up", func(b *bench) ([]row, error) { return b.bytes("blocks of 1.5 MB, up", nil, blocks) }},
-	{"initial sync", func(b *bench) ([]row, error) { return b.bytes("initial sync", syncDown, syncUp) }},
-	{"steady relay", func(b *bench) ([]row, error) { return b.messages("steady relay", relayed, relayed) }},
-	{"inv down", func(b *bench) ([]row, error) { return b.messages("inv of 37 bytes, down", invs, nil) }},
-	{"inv up", func(b *bench) ([]row, error) { return b.messages("inv of 37 bytes, up", nil, invs) }},
+	{"blocks down", transfers("blocks of 1.5 MB, down", blocks, nil, perGB, 1.10)},
+	{"blocks up", transfers("blocks of 1.5 MB, up", nil, blocks, perGB, 1.10)},
+	{"initial sync", transfers("initial sync", syncDown, syncUp, perGB, 1.10)},
+	{"steady relay", transfers("steady relay", relayed, relayed, perMessage, 1.45)},
+	{"inv down", transfers("inv of 37 bytes, down", invs, nil, perMessage, 1.35)},
+	{"inv up", transfers("inv of 37 bytes, up", nil, invs, perMessage, 1.35)},
 	{"passthrough", (*bench).passthrough},
 	{"ping", (*bench).ping},
 	{"connect", (*bench).connects},
+	{"key exchange", (*bench).keyExchange},
 	{"idle", (*bench).idle},
-	{"inbound", (*bench).inbound},
 	{"stalled", (*bench).stalled},
+	{"inbound", (*bench).inbound},
 	{"under run", (*bench).run},
 	{"library", (*bench).library},
 }
 
+func transfers(what string, down, up traffic, per unit, target float64) func(*bench) ([]row, error) {
+	return func(b *bench) ([]row, error) { return b.transfers(what, down, up, per, target) }
+}
+
 func main() {
-	if len(os.Args) == 2 && os.Args[1] == relayCommand {
-		fmt.Fprintln(os.Stderr, serveRelay())
+	if len(os.Args) == 3 && os.Args[1] == relayCommand {
+		fmt.Fprintln(os.Stderr, serveRelay(passers[os.Args[2]]))
 		os.Exit(1)
 	}
 	if len(os.Args) == 5 && os.Args[1] == clientCommand {
@@ -41,12 +46,13 @@ func main() {
 		os.Exit(1)
 	}
 	quick := flag.Bool("quick", false, "little data: shows that it works, measures nothing well")
+	rounds := flag.Int("rounds", 5, "measure `N` times, the proxy and its limit in turn")
 	pattern := flag.String("run", "", "only the scenarios whose `NAME` matches")
 	profile := flag.String("profile", "", "leave in `DIR` where the proxy spent its time (Linux, with perf)")
 	flag.Parse()
 	only, err := regexp.Compile(*pattern)
 	if err == nil {
-		err = run(*quick, only, *profile)
+		err = run(*quick, max(1, *rounds), only, *profile)
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
@@ -54,8 +60,8 @@ func main() {
 	}
 }
 
-func run(quick bool, only *regexp.Regexp, profiles string) error {
-	b, err := newBench(quick)
+func run(quick bool, rounds int, only *regexp.Regexp, profiles string) error {
+	b, err := newBench(quick, rounds)
 	if err != nil {
 		return err
 	}

@@ -25,17 +25,18 @@ type program struct {
 // bench is the state that all scenarios share.
 type bench struct {
 	quick       bool
-	descriptors int    // limit per process
-	dir         string // temporary
-	binary      string // bip324-proxy
-	relay       *program
+	rounds      int      // how often the proxy and its limit alternate, so that disturbances affect both
+	descriptors int      // limit per process
+	dir         string   // temporary
+	binary      string   // bip324-proxy
+	relay       *program // copying
 	proxy       *program
 	v1, v2      *node
 	after       string // a table of other programs
 }
 
-func newBench(quick bool) (b *bench, err error) {
-	b = &bench{quick: quick}
+func newBench(quick bool, rounds int) (b *bench, err error) {
+	b = &bench{quick: quick, rounds: rounds}
 	defer func() {
 		if err != nil {
 			b.close()
@@ -55,7 +56,7 @@ func newBench(quick bool) (b *bench, err error) {
 	if b.v2, err = listenV2("127.0.0.1"); err != nil {
 		return b, err
 	}
-	if b.relay, err = b.startRelay(); err != nil {
+	if b.relay, err = b.startRelay(copying); err != nil {
 		return b, err
 	}
 	b.proxy, err = b.startProxy()
@@ -114,13 +115,13 @@ func (b *bench) startProxy(flags ...string) (*program, error) {
 	return nil, fmt.Errorf("the proxy does not listen: %s", text)
 }
 
-// startRelay runs this program as the bare relay.
-func (b *bench) startRelay() (*program, error) {
+// startRelay runs this program as the bare relay that passes bytes on in this way.
+func (b *bench) startRelay(way string) (*program, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	p := &program{cmd: exec.Command(self, relayCommand)}
+	p := &program{cmd: exec.Command(self, relayCommand, way)}
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -151,11 +152,11 @@ func (p *program) stop() {
 
 // cpu returns the user and system CPU time, in seconds, that the process has used so far.
 func (p *program) cpu() float64 {
-	t, err := p.proc.Times()
+	t, err := cpuTime(p.proc.Pid)
 	if err != nil {
 		panic(err) // the process has died: later figures would be meaningless
 	}
-	return t.User + t.System
+	return t.Seconds()
 }
 
 // resident returns the process's resident memory, in bytes.

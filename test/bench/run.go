@@ -53,13 +53,13 @@ func (b *bench) run() (rows []row, err error) {
 			return nil, err
 		}
 		if kind != viaProxy {
-			rows = append(rows, row{what: "run --fence " + fences[kind] + ", one session", unit: "resident MB", got: p.proxy.resident() / 1e6,
-				limit: b.proxy.resident() / 1e6, of: "(the proxy alone)"})
+			rows = append(rows, row{what: "run --fence " + fences[kind] + ", one session", unit: "resident MB", got: once(p.proxy.resident() / 1e6),
+				limit: []part{{"the proxy alone", once(b.proxy.resident() / 1e6)}}})
 		}
 	}
 	times := b.size(400)
 	cpu, wall := map[string]float64{}, map[string]float64{} // ms per block
-	for round := range rounds + 1 {
+	for round := range b.rounds + 1 {
 		for _, p := range all {
 			before, begin := p.proxy.cpu(), time.Now()
 			sent := make(chan error, 1)
@@ -69,7 +69,7 @@ func (b *bench) run() (rows []row, err error) {
 				return nil, err
 			}
 			if round > 0 { // the first one warms up
-				n := float64(rounds*times*len(blocks)) / 1e3
+				n := float64(b.rounds*times*len(blocks)) / 1e3
 				cpu[p.kind] += (p.proxy.cpu() - before) / n
 				wall[p.kind] += time.Since(begin).Seconds() / n
 			}
@@ -77,8 +77,8 @@ func (b *bench) run() (rows []row, err error) {
 	}
 	for _, kind := range []string{viaRun, viaSeccomp} {
 		what := "a block of 1.5 MB, down, run --fence " + fences[kind]
-		rows = append(rows, row{what: what, unit: "CPU ms", got: cpu[kind], limit: cpu[viaProxy], of: "(by SOCKS)"},
-			row{what: what, unit: "wall clock ms", got: wall[kind], limit: wall[viaProxy], of: "(by SOCKS)"})
+		rows = append(rows, row{what: what, unit: "CPU ms", got: once(cpu[kind]), limit: []part{{"by SOCKS", once(cpu[viaProxy])}}},
+			row{what: what, unit: "wall clock ms", got: once(wall[kind]), limit: []part{{"by SOCKS", once(wall[viaProxy])}}})
 	}
 	return rows, nil
 }
@@ -101,7 +101,7 @@ func (b *bench) runStarts() (rows []row, err error) {
 		return took[i][len(took[i])/2].Seconds() * 1e3
 	}
 	for i, c := range commands[1:] {
-		rows = append(rows, row{what: strings.Join(c[1:4], " ") + " -- true, p50", unit: "wall clock ms", got: median(i + 1), limit: median(0), of: "(true)"})
+		rows = append(rows, row{what: strings.Join(c[1:4], " ") + " -- true, p50", unit: "wall clock ms", got: once(median(i + 1)), limit: []part{{"true", once(median(0))}}})
 	}
 	return rows, nil
 }

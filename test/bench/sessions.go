@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -11,36 +10,40 @@ import (
 // ping measures the time from a client's ping to the node's pong. It uses many connections, because those whose ends
 // share a core wake up much faster.
 func (b *bench) ping() (rows []row, err error) {
-	const rounds = 40
-	paths := []path{b.viaProxy(), b.viaRelay(), b.directly()}
-	times := make([][]time.Duration, len(paths))
-	for range rounds {
-		for i, p := range paths {
-			more, err := p.pings(b.size(30_000) / rounds)
-			if err != nil {
-				return nil, err
+	const connections = 8 // in a round
+	paths := [3]path{b.viaProxy(), b.viaRelay(), b.directly()}
+	quantiles := []struct {
+		name string
+		part float64
+		at   [3]series // of the paths
+	}{{name: "p50", part: 0.5}, {name: "p99", part: 0.99}}
+	for range b.rounds {
+		var took [3]series
+		for range connections {
+			for i, p := range paths {
+				more, err := p.pings(b.size(1_000))
+				if err != nil {
+					return nil, err
+				}
+				took[i] = append(took[i], more...)
 			}
-			times[i] = append(times[i], more...)
+		}
+		for k := range quantiles {
+			q := &quantiles[k]
+			for i, all := range took {
+				q.at[i] = append(q.at[i], all.at(q.part))
+			}
 		}
 	}
-	for _, each := range []struct {
-		name   string
-		part   float64
-		target float64
-	}{{"p50", 0.5, 1.5}, {"p99", 0.99, 2}} {
-		var at [3]float64
-		for i, all := range times {
-			slices.Sort(all)
-			at[i] = float64(all[int(each.part*float64(len(all)))].Nanoseconds()) / 1e3
-		}
-		rows = append(rows, row{what: "ping, " + each.name, unit: "µs", got: at[0], limit: at[1], of: "(relay)",
-			target: each.target, note: "without either " + figure(at[2])})
+	for _, q := range quantiles {
+		rows = append(rows, row{what: "ping, " + q.name, unit: "µs", got: q.at[0], limit: []part{{"relay", q.at[1]}}, target: 1.15,
+			note: "without either " + figure(q.at[2].median())})
 	}
 	return rows, nil
 }
 
-// pings makes n round trips, one after the other.
-func (p path) pings(n int) ([]time.Duration, error) {
+// pings makes n round trips, one after the other, and returns their times in microseconds.
+func (p path) pings(n int) (series, error) {
 	client, peer, err := p.open()
 	if err != nil {
 		return nil, err
@@ -55,7 +58,7 @@ func (p path) pings(n int) ([]time.Duration, error) {
 		}
 	}()
 	ping := traffic{{"ping", make([]byte, 8)}}
-	all := make([]time.Duration, n)
+	all := make(series, n)
 	for i := range all {
 		begin := time.Now()
 		if err := client.send(ping, 1); err != nil {
@@ -64,40 +67,50 @@ func (p path) pings(n int) ([]time.Duration, error) {
 		if err := client.receive(1); err != nil {
 			return nil, err
 		}
-		all[i] = time.Since(begin)
+		all[i] = float64(time.Since(begin).Nanoseconds()) / 1e3
 	}
 	return all, nil
 }
 
 // connects measures sessions that close as soon as they are open: SOCKS, dial, handshake, VERSION both ways, close.
 func (b *bench) connects() ([]row, error) {
-	n := b.size(5_000) / rounds
-	var proxy, relay, wall float64
-	for range rounds {
-		for _, each := range []struct {
-			path
-			cpu *float64
-		}{{b.viaProxy(), &proxy}, {b.viaRelay(), &relay}} {
+	transport, err := b.benchmarks("bip324proxy/transport")
+	if err != nil {
+		return nil, err
+	}
+	n := b.size(2_000)
+	ways := [2]path{b.viaProxy(), b.viaRelay()}
+	for _, each := range ways { // warm up
+		if err := each.connectMany(n / 5); err != nil {
+			return nil, err
+		}
+	}
+	var cpu [2]series
+	var rate, creation, ecdh series
+	for range b.rounds {
+		for i, each := range ways {
 			before, begin := each.via.cpu(), time.Now()
 			if err := each.connectMany(n); err != nil {
 				return nil, err
 			}
-			*each.cpu += each.via.cpu() - before
+			cpu[i] = append(cpu[i], (each.via.cpu()-before)/float64(n)*1e6)
 			if each.via == b.proxy {
-				wall += time.Since(begin).Seconds()
+				rate = append(rate, float64(n)/time.Since(begin).Seconds())
 			}
 		}
+		c, err := transport.run("KeyCreation", "ours")
+		if err != nil {
+			return nil, err
+		}
+		e, err := transport.run("ECDH", "ours")
+		if err != nil {
+			return nil, err
+		}
+		creation, ecdh = append(creation, c.us), append(ecdh, e.us)
 	}
-	creation, ecdh, err := keyCosts()
-	if err != nil {
-		return nil, err
-	}
-	total := float64(n * rounds)
-	us := func(s float64) float64 { return s / total * 1e6 }
 	return []row{{
-		what: "connect", unit: "CPU µs", got: us(proxy), limit: us(relay) + creation*1e6 + ecdh*1e6, target: 1.3,
-		of:   fmt.Sprintf("(relay %s, key creation %s, ECDH %s)", figure(us(relay)), figure(creation*1e6), figure(ecdh*1e6)),
-		note: fmt.Sprintf("%.0f a second, client and node on the same cores", total/wall),
+		what: "connect", unit: "CPU µs", got: cpu[0], limit: []part{{"relay", cpu[1]}, {"key creation", creation}, {"ECDH", ecdh}}, target: 1.3,
+		note: fmt.Sprintf("%.0f a second, client and node on the same cores", rate.median()),
 	}}, nil
 }
 

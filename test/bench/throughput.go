@@ -1,27 +1,15 @@
 package main
 
 import (
-	"errors"
-	"fmt"
 	"io"
+	"slices"
 	"time"
 )
 
-// rounds is how often proxy and relay alternate, so that disturbances affect both.
-const rounds = 5
-
-// spent is the cost of a transfer.
+// spent is the cost of a transfer, in seconds.
 type spent struct {
-	cpu, wall float64 // seconds; cpu of the proxy or relay
-	bytes     int64   // in v1
-	messages  int
-}
-
-func (s *spent) add(t spent) {
-	s.cpu += t.cpu
-	s.wall += t.wall
-	s.bytes += t.bytes
-	s.messages += t.messages
+	cpu  float64 // of the proxy or relay
+	wall float64
 }
 
 // transfer opens a session and sends down and up through it, times times each.
@@ -43,89 +31,79 @@ func (p path) transfer(down, up traffic, times int) (spent, error) {
 			return spent{}, err
 		}
 	}
-	return spent{
-		cpu:      p.via.cpu() - before,
-		wall:     time.Since(begin).Seconds(),
-		bytes:    int64(times * (down.bytes() + up.bytes())),
-		messages: times * (len(down) + len(up)),
-	}, nil
+	return spent{cpu: p.via.cpu() - before, wall: time.Since(begin).Seconds()}, nil
 }
 
-// compare transfers about so many v1 bytes in each round, through the proxy and the relay alternately.
-func (b *bench) compare(down, up traffic, bytes int) (proxy, relay spent, err error) {
-	times := max(1, b.size(bytes)/(down.bytes()+up.bytes()))
-	for _, each := range []path{b.viaProxy(), b.viaRelay()} { // warm up
+// unit is what the cost of traffic depends on.
+type unit struct {
+	cpu   string
+	wall  string                // empty: not in the table
+	of    func(traffic) float64 // so many units
+	round int                   // v1 bytes to transfer in a round
+}
+
+var (
+	perGB      = unit{"CPU s/GB", "wall clock s/GB", func(t traffic) float64 { return float64(t.bytes()) / 1e9 }, 1.2e9}
+	perMessage = unit{"CPU µs/message", "", func(t traffic) float64 { return float64(len(t)) / 1e6 }, 300e6}
+)
+
+// transfers measures traffic through the proxy and, alternately, its limit.
+func (b *bench) transfers(what string, down, up traffic, per unit, target float64) ([]row, error) {
+	all := slices.Concat(down, up)
+	n := per.of(all)
+	times := max(1, b.size(per.round)/all.bytes())
+	ways := [2]path{b.viaProxy(), b.viaRelay()}
+	for _, each := range ways { // warm up
 		if _, err := each.transfer(down, up, max(1, times/5)); err != nil {
-			return proxy, relay, err
+			return nil, err
 		}
 	}
-	for range rounds {
-		p, err1 := b.viaProxy().transfer(down, up, times)
-		r, err2 := b.viaRelay().transfer(down, up, times)
-		if err := errors.Join(err1, err2); err != nil {
-			return proxy, relay, err
+	seal, hash := all.aead(), all.sha256()
+	var cpu, wall [2]series
+	var aead, sha series
+	for range b.rounds {
+		for i, each := range ways {
+			s, err := each.transfer(down, up, times)
+			if err != nil {
+				return nil, err
+			}
+			cpu[i] = append(cpu[i], s.cpu/float64(times)/n)
+			wall[i] = append(wall[i], s.wall/float64(times)/n)
 		}
-		proxy.add(p)
-		relay.add(r)
+		aead, sha = append(aead, alone(seal)/n), append(sha, alone(hash)/n)
 	}
-	return proxy, relay, nil
+	rows := []row{{what: what, unit: per.cpu, got: cpu[0], limit: []part{{"AEAD", aead}, {"SHA-256", sha}, {"relay", cpu[1]}}, target: target}}
+	if per.wall != "" {
+		rows = append(rows, row{what: what, unit: per.wall, got: wall[0], limit: []part{{"relay", wall[1]}}})
+	}
+	return rows, nil
 }
 
-// bytes measures traffic whose cost depends on its bytes.
-func (b *bench) bytes(what string, down, up traffic) ([]row, error) {
-	proxy, relay, err := b.compare(down, up, 6e9/rounds)
-	if err != nil {
-		return nil, err
-	}
-	all := append(append(traffic{}, down...), up...)
-	aead, sha := all.aead(), all.sha256()
-	perGB := func(s spent) float64 { return s.cpu / float64(s.bytes) * 1e9 }
-	passes := (aead + sha) / float64(all.bytes()) * 1e9
-	return []row{
-		{what: what, unit: "CPU s/GB", got: perGB(proxy), limit: passes + perGB(relay), target: 1.25,
-			of: fmt.Sprintf("(AEAD %s, SHA-256 %s, relay %s)", figure(aead/float64(all.bytes())*1e9), figure(sha/float64(all.bytes())*1e9), figure(perGB(relay)))},
-		{what: what, unit: "wall clock s/GB", got: proxy.wall / float64(proxy.bytes) * 1e9, limit: relay.wall / float64(relay.bytes) * 1e9, of: "(relay)"},
-	}, nil
-}
-
-// messages measures traffic whose cost depends on the number of messages.
-func (b *bench) messages(what string, down, up traffic) ([]row, error) {
-	proxy, relay, err := b.compare(down, up, 1.5e9/rounds)
-	if err != nil {
-		return nil, err
-	}
-	all := append(append(traffic{}, down...), up...)
-	n := float64(len(all))
-	perMessage := func(s spent) float64 { return s.cpu / float64(s.messages) * 1e6 }
-	aead, sha := all.aead()/n*1e6, all.sha256()/n*1e6
-	return []row{
-		{what: what, unit: "CPU µs/message", got: perMessage(proxy), target: 1.5},
-		{what: what, unit: "CPU µs/message", got: perMessage(proxy), limit: aead + sha + perMessage(relay),
-			of: fmt.Sprintf("(AEAD %s, SHA-256 %s, relay %s)", figure(aead), figure(sha), figure(perMessage(relay)))},
-	}, nil
-}
-
-// passthrough measures bytes that are not v1, which proxy and relay treat alike.
+// passthrough measures bytes that are not v1, which the proxy has the kernel copy, as the splicing relay does.
 func (b *bench) passthrough() (rows []row, err error) {
 	raw, err := listenRaw()
 	if err != nil {
 		return nil, err
 	}
+	splicing, err := b.startRelay(splice)
+	if err != nil {
+		return nil, err
+	}
+	defer splicing.stop()
+	total := b.size(2e9)
 	for _, down := range []bool{true, false} {
-		var cost [2]float64
-		total := b.size(10e9 / rounds)
-		for range rounds {
-			for i, via := range []*program{b.proxy, b.relay} {
+		var cost [2]series
+		for range b.rounds {
+			for i, via := range []*program{b.proxy, splicing} {
 				used, err := path{via, raw}.stream(total, down)
 				if err != nil {
 					return nil, err
 				}
-				cost[i] += used
+				cost[i] = append(cost[i], used/float64(total)*1e9)
 			}
 		}
 		what := map[bool]string{true: "passthrough, down", false: "passthrough, up"}[down]
-		gigabytes := float64(total) * rounds / 1e9
-		rows = append(rows, row{what: what, unit: "CPU s/GB", got: cost[0] / gigabytes, limit: cost[1] / gigabytes, of: "(relay)", target: 1.1})
+		rows = append(rows, row{what: what, unit: "CPU s/GB", got: cost[0], limit: []part{{"splicing relay", cost[1]}}, target: 1.1})
 	}
 	return rows, nil
 }
