@@ -19,7 +19,7 @@
 // The library scenario measures programs instead, each a process of its own: with a bare net.Conn, with v1v2.Conn, with
 // a net.Conn through the proxy, whose CPU time counts, too, and with btcd's v2transport. The programs alternate.
 //
-//	go -C test run ./bench              all scenarios; takes minutes
+//	go -C test run ./bench              all scenarios but inbound, under run and library; takes seven minutes
 //	go -C test run ./bench -rounds 9    more rounds than 5
 //	go -C test run ./bench -quick       little data, to check that the scenarios work
 //	go -C test run ./bench -run blocks  scenarios whose name matches

