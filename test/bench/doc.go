@@ -19,6 +19,15 @@
 // The library scenario measures programs instead, each a process of its own: with a bare net.Conn, with v1v2.Conn, with
 // a net.Conn through the proxy, whose CPU time counts, too, and with btcd's v2transport. The programs alternate.
 //
+// The scenarios beside compare with other proxies, by their command lines: each round measures all in turn. A proxy
+// without SOCKS takes the destination from the client's VERSION. The process must be the proxy itself, since the CPU
+// time and memory of children do not count.
+//
+//	go -C test run ./bench -beside 'old=/tmp/old --listen {listen}'
+//	go -C test run ./bench -run 'beside: (blocks|inv)' -beside-redirect 'other=/tmp/other --port {port} --network regtest'
+//
+// All scenarios:
+//
 //	go -C test run ./bench              all scenarios but inbound, under run and library; takes seven minutes
 //	go -C test run ./bench -rounds 9    more rounds than 5
 //	go -C test run ./bench -quick       little data, to check that the scenarios work

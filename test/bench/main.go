@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"strings"
 )
 
 // scenario is one measurement; it returns rows of the table.
@@ -32,6 +33,12 @@ var scenarios = []scenario{
 	{name: "inbound", run: (*bench).inbound, apart: true},
 	{name: "under run", run: (*bench).run, apart: true},
 	{name: "library", run: (*bench).library, apart: true},
+	{name: "beside: blocks down", run: func(b *bench) ([]row, error) { return b.besideBlocks("down") }, apart: true},
+	{name: "beside: blocks up", run: func(b *bench) ([]row, error) { return b.besideBlocks("up") }, apart: true},
+	{name: "beside: inv down", run: func(b *bench) ([]row, error) { return b.besideInvs("down") }, apart: true},
+	{name: "beside: inv up", run: func(b *bench) ([]row, error) { return b.besideInvs("up") }, apart: true},
+	{name: "beside: connect", run: (*bench).besideConnects, apart: true},
+	{name: "beside: idle", run: (*bench).besideIdle, apart: true},
 }
 
 func transfers(what string, down, up traffic, per unit, target float64) func(*bench) ([]row, error) {
@@ -51,7 +58,12 @@ func main() {
 	rounds := flag.Int("rounds", 5, "measure `N` times, the proxy and its limit in turn")
 	pattern := flag.String("run", "", "only the scenarios whose `NAME` matches")
 	profile := flag.String("profile", "", "leave in `DIR` where the proxy spent its time (Linux, with perf)")
+	flag.Func("beside", "compare with the SOCKS5 proxy that `NAME=COMMAND` starts; {listen} or {port} in COMMAND is its address\nmay be repeated; measures nothing else unless -run is set", addBeside(false))
+	flag.Func("beside-redirect", "likewise, `NAME=COMMAND` of a proxy without SOCKS that dials the address in the client's VERSION", addBeside(true))
 	flag.Parse()
+	if *pattern == "" && len(others) > 0 {
+		*pattern = "^beside"
+	}
 	only, err := regexp.Compile(*pattern)
 	if err == nil {
 		err = run(*quick, max(1, *rounds), only, *profile)
@@ -70,7 +82,7 @@ func run(quick bool, rounds int, only *regexp.Regexp, profiles string) error {
 	defer b.close()
 	var rows []row
 	for _, s := range scenarios {
-		if !only.MatchString(s.name) || s.apart && only.String() == "" {
+		if !only.MatchString(s.name) || s.apart && only.String() == "" || strings.HasPrefix(s.name, "beside") && len(others) == 0 {
 			continue
 		}
 		fmt.Fprintf(os.Stderr, "%s …\n", s.name)
@@ -86,6 +98,9 @@ func run(quick bool, rounds int, only *regexp.Regexp, profiles string) error {
 	}
 	fmt.Println(machine())
 	fmt.Println()
-	fmt.Print(table(rows), b.after)
+	if len(rows) > 0 {
+		fmt.Print(table(rows))
+	}
+	fmt.Print(b.after)
 	return nil
 }

@@ -1,0 +1,244 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+// besideRow is a line of the table with the contenders side by side: the figures of each, one a round.
+type besideRow struct {
+	what    string
+	figures map[*contender][]float64
+}
+
+// beside measures all contenders in turn. prepare starts what the rounds need, such as the number of messages, and
+// returns the round, which returns one figure for each name of what.
+func (b *bench) beside(rounds int, what []string, prepare func(*contender) (round func() ([]float64, error), err error)) error {
+	if len(others) == 0 {
+		return nil
+	}
+	all, failed, next := b.contenders(), map[*contender]error{}, map[*contender]func() ([]float64, error){}
+	rows := make([]besideRow, len(what))
+	for i, w := range what {
+		rows[i] = besideRow{w, map[*contender][]float64{}}
+	}
+	for _, c := range all {
+		defer c.stop()
+		if failed[c] = c.start(b.dir); failed[c] == nil {
+			next[c], failed[c] = prepare(c)
+		}
+	}
+	for range rounds {
+		for _, c := range all {
+			if failed[c] != nil {
+				continue
+			}
+			figures, err := next[c]()
+			failed[c] = err
+			for i, f := range figures {
+				rows[i].figures[c] = append(rows[i].figures[c], f)
+			}
+		}
+	}
+	for _, c := range all {
+		if failed[c] != nil {
+			text, _ := os.ReadFile(c.log)
+			fmt.Fprintf(os.Stderr, "%s: %v\n%s\n", c.name, failed[c], text[max(0, len(text)-2000):])
+		}
+	}
+	if head := besideHead(all); !strings.Contains(b.after, head) {
+		b.after += head
+	}
+	for _, r := range rows {
+		b.after += r.line(all, failed)
+	}
+	return failed[all[0]]
+}
+
+func besideHead(all []*contender) string {
+	head, line := "| median of the rounds ± half of the range |", "|---|"
+	for _, c := range all {
+		head, line = head+" "+c.name+" |", line+"---|"
+	}
+	return head + "\n" + line + "\n"
+}
+
+// line formats the row as Markdown: median, half of the range, and the ratio to the first contender.
+func (r besideRow) line(all []*contender, failed map[*contender]error) string {
+	cells := []string{r.what}
+	for _, c := range all {
+		if failed[c] != nil {
+			cells = append(cells, "failed")
+			continue
+		}
+		cell := figure(median(r.figures[c]))
+		if n := len(r.figures[c]); n > 1 {
+			cell += fmt.Sprintf(" ± %.1f %%", (slices.Max(r.figures[c])-slices.Min(r.figures[c]))/2/median(r.figures[c])*100)
+		}
+		if ours := median(r.figures[all[0]]); c != all[0] && ours > 0 {
+			cell += fmt.Sprintf(" (× %s)", figure(median(r.figures[c])/ours))
+		}
+		cells = append(cells, cell)
+	}
+	return "| " + strings.Join(cells, " | ") + " |\n"
+}
+
+func median(all []float64) float64 {
+	sorted := slices.Sorted(slices.Values(all))
+	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
+}
+
+// roundTime is how long a round of one contender takes, if it can do at least one message in that time.
+func (b *bench) roundTime() float64 {
+	if b.quick {
+		return 0.02
+	}
+	return 1.5
+}
+
+// besideBlocks and besideInvs measure messages that a proxy can also decode, as some do.
+func (b *bench) besideBlocks(direction string) ([]row, error) {
+	return b.besideTraffic("blocks of 1.5 MB, "+direction, traffic{{"block", decodableBlock(1_500_000)}}, direction == "down", false)
+}
+
+func (b *bench) besideInvs(direction string) ([]row, error) {
+	invs := slices.Repeat(traffic{{"inv", decodableInv()}}, 1000)
+	return b.besideTraffic("inv of 37 bytes, "+direction, invs, direction == "down", true)
+}
+
+// besideTraffic measures t, down or up.
+func (b *bench) besideTraffic(what string, t traffic, down, perMessage bool) ([]row, error) {
+	names := []string{what + ", CPU s/GB", what + ", MB/s"}
+	if perMessage {
+		names = []string{what + ", CPU µs/message", what + ", wall clock µs/message"}
+	}
+	return nil, b.beside(b.rounds, names, func(c *contender) (func() ([]float64, error), error) {
+		times := 1
+		for { // warm up, and find how many take roundTime
+			used, err := c.transfer(t, down, times)
+			if err != nil {
+				return nil, err
+			}
+			if used.wall > b.roundTime()/3 {
+				times = max(1, int(float64(times)*b.roundTime()/used.wall))
+				break
+			}
+			times *= 3
+		}
+		return func() ([]float64, error) {
+			used, err := c.transfer(t, down, times)
+			if err != nil {
+				return nil, err
+			}
+			if n := float64(times * len(t)); perMessage {
+				return []float64{used.cpu / n * 1e6, used.wall / n * 1e6}, nil
+			}
+			gigabytes := float64(times*t.bytes()) / 1e9
+			return []float64{used.cpu / gigabytes, gigabytes * 1e3 / used.wall}, nil
+		}, nil
+	})
+}
+
+// transfer opens a session and sends t through it, times times.
+func (c *contender) transfer(t traffic, down bool, times int) (spent, error) {
+	s, err := c.open()
+	if err != nil {
+		return spent{}, err
+	}
+	defer s.close()
+	var from, to end = s.client, s.peer
+	if down {
+		from, to = to, from
+	}
+	before, err := c.cpu()
+	if err != nil {
+		return spent{}, err
+	}
+	begin, sent := time.Now(), make(chan error, 1)
+	go func() { sent <- from.send(t, times) }()
+	err = to.receive(len(t) * times)
+	if err != nil {
+		s.close() // ends send
+	}
+	if err := errors.Join(err, <-sent); err != nil {
+		return spent{}, err
+	}
+	wall := time.Since(begin).Seconds()
+	after, err := c.cpu()
+	return spent{cpu: after - before, wall: wall}, err
+}
+
+// besideConnects measures sessions that close as soon as they are open, one after the other.
+func (b *bench) besideConnects() ([]row, error) {
+	return nil, b.beside(b.rounds, []string{"connect, CPU ms", "connect, wall clock ms"}, func(c *contender) (func() ([]float64, error), error) {
+		return func() ([]float64, error) {
+			before, err := c.cpu()
+			if err != nil {
+				return nil, err
+			}
+			n, wall := 0.0, 0.0
+			for ; n < 5 || wall < b.roundTime(); n++ {
+				begin := time.Now()
+				s, err := c.open()
+				if err != nil {
+					return nil, fmt.Errorf("connect %v: %w", n, err)
+				}
+				wall += time.Since(begin).Seconds()
+				s.close()
+			}
+			time.Sleep(100 * time.Millisecond) // the last ones close
+			after, err := c.cpu()
+			return []float64{(after - before) / n * 1e3, wall / n * 1e3}, err
+		}, nil
+	})
+}
+
+// besideIdle measures idle sessions.
+func (b *bench) besideIdle() ([]row, error) {
+	n, wait := 200, 3*time.Second
+	if b.quick {
+		n, wait = 5, 100*time.Millisecond
+	}
+	names := []string{"one session, resident MB", fmt.Sprintf("%d idle sessions, resident KiB each", n), fmt.Sprintf("%d idle sessions, CPU %%", n)}
+	sessions := map[*contender][]besideSession{}
+	defer func() {
+		for all := range maps.Values(sessions) {
+			for _, s := range all {
+				s.close()
+			}
+		}
+	}()
+	return nil, b.beside(1, names, func(c *contender) (func() ([]float64, error), error) {
+		open := func(n int) (resident float64, err error) {
+			for range n {
+				s, err := c.open()
+				if err != nil {
+					return 0, fmt.Errorf("after %d sessions: %w", len(sessions[c]), err)
+				}
+				sessions[c] = append(sessions[c], s)
+			}
+			time.Sleep(wait)
+			m, err := c.prog.proc.MemoryInfo()
+			if err != nil {
+				return 0, err
+			}
+			return float64(m.RSS), nil
+		}
+		return func() ([]float64, error) {
+			one, err1 := open(1)
+			all, err2 := open(n)
+			before, err3 := c.cpu()
+			time.Sleep(wait)
+			after, err4 := c.cpu()
+			if err := errors.Join(err1, err2, err3, err4); err != nil {
+				return nil, err
+			}
+			return []float64{one / 1e6, (all - one) / float64(n) / (1 << 10), (after - before) / wait.Seconds() * 100}, nil
+		}, nil
+	})
+}
