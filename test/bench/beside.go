@@ -58,19 +58,19 @@ func (b *bench) contenders() []*contender {
 	return append([]*contender{ours}, others...)
 }
 
-// start runs the proxy and waits for its first session. It makes no other connection: some proxies do not survive one
-// that says nothing.
-func (c *contender) start(dir string) error {
+// start runs the proxy and returns its first session. It makes no other connection: some proxies compute for ever once
+// one has closed.
+func (c *contender) start(dir string) (s besideSession, err error) {
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return err
+		return s, err
 	}
 	addr := free.Addr().String()
 	free.Close()
 	_, port, _ := net.SplitHostPort(addr)
 	log, err := os.CreateTemp(dir, "beside")
 	if err != nil {
-		return err
+		return s, err
 	}
 	defer log.Close()
 	c.log = log.Name()
@@ -81,19 +81,19 @@ func (c *contender) start(dir string) error {
 	c.prog = &program{cmd: exec.Command(args[0], args[1:]...), addr: addr}
 	c.prog.cmd.Stdout, c.prog.cmd.Stderr = log, log
 	if err := c.prog.start(); err != nil {
-		return err
+		return s, err
 	}
-	if c.node, err = besideNode(); err != nil {
-		return err
+	if c.node == nil {
+		if c.node, err = besideNode(); err != nil {
+			return s, err
+		}
 	}
 	for until := time.Now().Add(10 * time.Second); ; time.Sleep(50 * time.Millisecond) {
-		s, err := c.open()
-		if err == nil {
-			s.close()
-			return nil
+		if s, err = c.open(); err == nil {
+			return s, nil
 		}
 		if time.Now().After(until) {
-			return fmt.Errorf("the first session: %w", err)
+			return s, fmt.Errorf("the first session: %w", err)
 		}
 	}
 }
@@ -134,10 +134,8 @@ type besideSession struct {
 // open opens a session and exchanges VERSIONs.
 func (c *contender) open() (s besideSession, err error) {
 	defer func() {
-		if err != nil {
-			if s.client != nil {
-				s.client.net().Close()
-			}
+		if err != nil && s.client != nil {
+			s.client.net().Close()
 			c.node, _ = besideNode() // the peer of the failed session may still arrive at the old one
 		}
 	}()

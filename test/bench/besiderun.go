@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -16,29 +15,26 @@ type besideRow struct {
 	figures map[*contender][]float64
 }
 
-// beside measures all contenders in turn. prepare starts what the rounds need, such as the number of messages, and
-// returns the round, which returns one figure for each name of what.
-func (b *bench) beside(rounds int, what []string, prepare func(*contender) (round func() ([]float64, error), err error)) error {
-	if len(others) == 0 {
-		return nil
-	}
-	all, failed, next := b.contenders(), map[*contender]error{}, map[*contender]func() ([]float64, error){}
+// beside measures all contenders in turn. A round gets a new process with one session, because some proxies are busy
+// with past sessions for ever, and returns one figure for each name of what.
+func (b *bench) beside(rounds int, what []string, round func(*contender, besideSession) ([]float64, error)) error {
+	all, failed := b.contenders(), map[*contender]error{}
 	rows := make([]besideRow, len(what))
 	for i, w := range what {
 		rows[i] = besideRow{w, map[*contender][]float64{}}
-	}
-	for _, c := range all {
-		defer c.stop()
-		if failed[c] = c.start(b.dir); failed[c] == nil {
-			next[c], failed[c] = prepare(c)
-		}
 	}
 	for range rounds {
 		for _, c := range all {
 			if failed[c] != nil {
 				continue
 			}
-			figures, err := next[c]()
+			s, err := c.start(b.dir)
+			var figures []float64
+			if err == nil {
+				figures, err = round(c, s)
+				s.close()
+			}
+			c.stop()
 			failed[c] = err
 			for i, f := range figures {
 				rows[i].figures[c] = append(rows[i].figures[c], f)
@@ -48,7 +44,7 @@ func (b *bench) beside(rounds int, what []string, prepare func(*contender) (roun
 	for _, c := range all {
 		if failed[c] != nil {
 			text, _ := os.ReadFile(c.log)
-			fmt.Fprintf(os.Stderr, "%s: %v\n%s\n", c.name, failed[c], text[max(0, len(text)-2000):])
+			fmt.Fprintf(os.Stderr, "%s: %v\n%s\n", c.name, failed[c], text[max(0, len(text)-500):])
 		}
 	}
 	if head := besideHead(all); !strings.Contains(b.after, head) {
@@ -117,40 +113,37 @@ func (b *bench) besideTraffic(what string, t traffic, down, perMessage bool) ([]
 	if perMessage {
 		names = []string{what + ", CPU µs/message", what + ", wall clock µs/message"}
 	}
-	return nil, b.beside(b.rounds, names, func(c *contender) (func() ([]float64, error), error) {
-		times := 1
-		for { // warm up, and find how many take roundTime
-			used, err := c.transfer(t, down, times)
+	times := map[*contender]int{} // how many take roundTime
+	return nil, b.beside(b.rounds, names, func(c *contender, s besideSession) ([]float64, error) {
+		for n := max(1, times[c]/5); times[c] != 1; n *= 3 { // warm up
+			used, err := c.transfer(s, t, down, n)
 			if err != nil {
 				return nil, err
 			}
-			if used.wall > b.roundTime()/3 {
-				times = max(1, int(float64(times)*b.roundTime()/used.wall))
+			if times[c] > 0 {
 				break
 			}
-			times *= 3
+			if used.wall > b.roundTime()/3 {
+				times[c] = max(1, int(float64(n)*b.roundTime()/used.wall))
+				break
+			}
 		}
-		return func() ([]float64, error) {
-			used, err := c.transfer(t, down, times)
-			if err != nil {
-				return nil, err
-			}
-			if n := float64(times * len(t)); perMessage {
-				return []float64{used.cpu / n * 1e6, used.wall / n * 1e6}, nil
-			}
-			gigabytes := float64(times*t.bytes()) / 1e9
-			return []float64{used.cpu / gigabytes, gigabytes * 1e3 / used.wall}, nil
-		}, nil
+		used, err := c.transfer(s, t, down, times[c])
+		if err != nil {
+			return nil, err
+		}
+		if perMessage {
+			n := float64(times[c] * len(t))
+			return []float64{used.cpu / n * 1e6, used.wall / n * 1e6}, nil
+		}
+		gigabytes := float64(times[c]*t.bytes()) / 1e9
+		return []float64{used.cpu / gigabytes, gigabytes * 1e3 / used.wall}, nil
 	})
 }
 
-// transfer opens a session and sends t through it, times times.
-func (c *contender) transfer(t traffic, down bool, times int) (spent, error) {
-	s, err := c.open()
-	if err != nil {
-		return spent{}, err
-	}
-	defer s.close()
+// transfer sends t through s, times times.
+func (c *contender) transfer(s besideSession, t traffic, down bool, times int) (spent, error) {
+	s.deadline()
 	var from, to end = s.client, s.peer
 	if down {
 		from, to = to, from
@@ -175,26 +168,25 @@ func (c *contender) transfer(t traffic, down bool, times int) (spent, error) {
 
 // besideConnects measures sessions that close as soon as they are open, one after the other.
 func (b *bench) besideConnects() ([]row, error) {
-	return nil, b.beside(b.rounds, []string{"connect, CPU ms", "connect, wall clock ms"}, func(c *contender) (func() ([]float64, error), error) {
-		return func() ([]float64, error) {
-			before, err := c.cpu()
+	names := []string{"connect, CPU ms", "connect, wall clock ms"}
+	return nil, b.beside(b.rounds, names, func(c *contender, _ besideSession) ([]float64, error) {
+		before, err := c.cpu()
+		if err != nil {
+			return nil, err
+		}
+		n, wall := 0.0, 0.0
+		for ; n < 5 || wall < b.roundTime(); n++ {
+			begin := time.Now()
+			s, err := c.open()
 			if err != nil {
-				return nil, err
+				return nil, fmt.Errorf("connect %v: %w", n, err)
 			}
-			n, wall := 0.0, 0.0
-			for ; n < 5 || wall < b.roundTime(); n++ {
-				begin := time.Now()
-				s, err := c.open()
-				if err != nil {
-					return nil, fmt.Errorf("connect %v: %w", n, err)
-				}
-				wall += time.Since(begin).Seconds()
-				s.close()
-			}
-			time.Sleep(100 * time.Millisecond) // the last ones close
-			after, err := c.cpu()
-			return []float64{(after - before) / n * 1e3, wall / n * 1e3}, err
-		}, nil
+			wall += time.Since(begin).Seconds()
+			s.close()
+		}
+		time.Sleep(50 * time.Millisecond) // the last ones close
+		after, err := c.cpu()
+		return []float64{(after - before) / n * 1e3, wall / n * 1e3}, err
 	})
 }
 
@@ -205,40 +197,28 @@ func (b *bench) besideIdle() ([]row, error) {
 		n, wait = 5, 100*time.Millisecond
 	}
 	names := []string{"one session, resident MB", fmt.Sprintf("%d idle sessions, resident KiB each", n), fmt.Sprintf("%d idle sessions, CPU %%", n)}
-	sessions := map[*contender][]besideSession{}
-	defer func() {
-		for all := range maps.Values(sessions) {
-			for _, s := range all {
-				s.close()
-			}
+	return nil, b.beside(1, names, func(c *contender, _ besideSession) ([]float64, error) {
+		time.Sleep(wait)
+		one, err := c.prog.proc.MemoryInfo()
+		if err != nil {
+			return nil, err
 		}
-	}()
-	return nil, b.beside(1, names, func(c *contender) (func() ([]float64, error), error) {
-		open := func(n int) (resident float64, err error) {
-			for range n {
-				s, err := c.open()
-				if err != nil {
-					return 0, fmt.Errorf("after %d sessions: %w", len(sessions[c]), err)
-				}
-				sessions[c] = append(sessions[c], s)
-			}
-			time.Sleep(wait)
-			m, err := c.prog.proc.MemoryInfo()
+		for i := range n {
+			s, err := c.open()
 			if err != nil {
-				return 0, err
+				return nil, fmt.Errorf("after %d sessions: %w", i+1, err)
 			}
-			return float64(m.RSS), nil
+			defer s.close()
 		}
-		return func() ([]float64, error) {
-			one, err1 := open(1)
-			all, err2 := open(n)
-			before, err3 := c.cpu()
-			time.Sleep(wait)
-			after, err4 := c.cpu()
-			if err := errors.Join(err1, err2, err3, err4); err != nil {
-				return nil, err
-			}
-			return []float64{one / 1e6, (all - one) / float64(n) / (1 << 10), (after - before) / wait.Seconds() * 100}, nil
-		}, nil
+		time.Sleep(wait)
+		all, err1 := c.prog.proc.MemoryInfo()
+		before, err2 := c.cpu()
+		time.Sleep(wait)
+		after, err3 := c.cpu()
+		if err := errors.Join(err1, err2, err3); err != nil {
+			return nil, err
+		}
+		each := (float64(all.RSS) - float64(one.RSS)) / float64(n)
+		return []float64{float64(one.RSS) / 1e6, each / (1 << 10), (after - before) / wait.Seconds() * 100}, nil
 	})
 }

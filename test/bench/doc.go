@@ -23,14 +23,11 @@
 // without SOCKS takes the destination from the client's VERSION. The process must be the proxy itself, since the CPU
 // time and memory of children do not count.
 //
-//	go -C test run ./bench -beside 'old=/tmp/old --listen {listen}'
-//	go -C test run ./bench -run 'beside: (blocks|inv)' -beside-redirect 'other=/tmp/other --port {port} --network regtest'
-//
-// All scenarios:
-//
-//	go -C test run ./bench              all scenarios but inbound, under run and library; takes seven minutes
+//	go -C test run ./bench              all scenarios but beside, inbound, under run and library; takes seven minutes
 //	go -C test run ./bench -rounds 9    more rounds than 5
 //	go -C test run ./bench -quick       little data, to check that the scenarios work
 //	go -C test run ./bench -run blocks  scenarios whose name matches
 //	go -C test run ./bench -profile DIR also writes the proxy's CPU profiles to DIR (Linux, with perf)
+//	go -C test run ./bench -beside 'old=/tmp/old --listen {listen}'
+//	go -C test run ./bench -beside-redirect 'other=/tmp/other --port {port} --network regtest' -run 'beside: inv'
 package main
