@@ -197,7 +197,7 @@ func (b *bench) library() (rows []row, err error) {
 		e.print(&out)
 	}
 	out.WriteString(connects + idle)
-	b.after = out.String()
+	b.after += out.String()
 	return rows, nil
 }
 

@@ -31,6 +31,10 @@ var scenarios = []scenario{
 	{name: "idle 10000", run: func(b *bench) ([]row, error) { return b.idle(10_000) }},
 	{name: "stalled", run: (*bench).stalled},
 	{name: "inbound", run: (*bench).inbound, apart: true},
+	{name: "growth", run: (*bench).growth, apart: true},
+	{name: "growth, few idle", run: func(b *bench) ([]row, error) { return b.growthIdle(false) }, apart: true},
+	{name: "growth, many idle", run: func(b *bench) ([]row, error) { return b.growthIdle(true) }, apart: true},
+	{name: "growth, status", run: (*bench).growthStatus, apart: true},
 	{name: "under run", run: (*bench).run, apart: true},
 	{name: "library", run: (*bench).library, apart: true},
 	{name: "beside: blocks down", run: func(b *bench) ([]row, error) { return b.besideBlocks("down") }, apart: true},
@@ -60,13 +64,15 @@ func main() {
 	profile := flag.String("profile", "", "leave in `DIR` where the proxy spent its time (Linux, with perf)")
 	flag.Func("beside", "compare with the SOCKS5 proxy that `NAME=COMMAND` starts; {listen} or {port} in COMMAND is its address\nmay be repeated; measures nothing else unless -run is set", addBeside(false))
 	flag.Func("beside-redirect", "likewise, `NAME=COMMAND` of a proxy without SOCKS that dials the address in the client's VERSION", addBeside(true))
+	svg := flag.String("svg", "", "draw the growth scenario's plot into `FILE`")
+	points := flag.String("points", "", "keep the growth scenario's values in `FILE`, to which each run adds its rounds")
 	flag.Parse()
 	if *pattern == "" && len(others) > 0 {
 		*pattern = "^beside"
 	}
 	only, err := regexp.Compile(*pattern)
 	if err == nil {
-		err = run(*quick, max(1, *rounds), only, *profile)
+		err = run(*quick, max(1, *rounds), only, *profile, *svg, *points)
 	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
@@ -74,12 +80,15 @@ func main() {
 	}
 }
 
-func run(quick bool, rounds int, only *regexp.Regexp, profiles string) error {
+func run(quick bool, rounds int, only *regexp.Regexp, profiles, svg, points string) error {
 	b, err := newBench(quick, rounds)
 	if err != nil {
 		return err
 	}
 	defer b.close()
+	if b.points, err = readPoints(points); err != nil {
+		return err
+	}
 	var rows []row
 	for _, s := range scenarios {
 		if !only.MatchString(s.name) || s.apart && only.String() == "" || strings.HasPrefix(s.name, "beside") && len(others) == 0 {
@@ -101,6 +110,12 @@ func run(quick bool, rounds int, only *regexp.Regexp, profiles string) error {
 	if len(rows) > 0 {
 		fmt.Print(table(rows))
 	}
+	if len(b.points.sizes()) > 0 {
+		fmt.Print(b.points.table())
+	}
 	fmt.Print(b.after)
-	return nil
+	if svg != "" {
+		err = b.points.plot(svg)
+	}
+	return errors.Join(err, b.points.write())
 }

@@ -33,6 +33,7 @@ type bench struct {
 	proxy       *program
 	v1, v2      *node
 	after       string // a table of other programs
+	points      points // of the growth scenarios
 }
 
 func newBench(quick bool, rounds int) (b *bench, err error) {
