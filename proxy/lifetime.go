@@ -25,9 +25,10 @@ type connection interface {
 type lifetime struct {
 	mu          sync.Mutex
 	conns       []connection
-	timer       *time.Timer // of after
-	failure     error       // the one given to the first fail
-	atEnd       func()      // given to onEnd; nil once called
+	timer       *time.Timer   // of after
+	ends        []*time.Timer // of closeAfter
+	failure     error         // the one given to the first fail
+	atEnd       func()        // given to onEnd; nil once called
 	interrupted bool
 	closed      bool
 }
@@ -111,11 +112,14 @@ func (l *lifetime) fail(err error) error {
 	if l.timer != nil {
 		l.timer.Stop()
 	}
+	for _, timer := range l.ends { // else they would keep the session in memory
+		timer.Stop()
+	}
 	for _, c := range l.conns {
 		c.Close()
 		c.Interrupt() // so that nobody takes what fails now for the cause
 	}
-	l.conns = nil
+	l.conns, l.ends = nil, nil
 	l.runAtEnd()
 	return l.failure
 }
@@ -127,6 +131,15 @@ func (l *lifetime) after(d time.Duration, f func()) {
 	defer l.mu.Unlock()
 	if !l.closed {
 		l.timer = time.AfterFunc(d, f)
+	}
+}
+
+// closeAfter closes the session after d. It may be called more than once.
+func (l *lifetime) closeAfter(d time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed {
+		l.ends = append(l.ends, time.AfterFunc(d, l.close))
 	}
 }
 
@@ -169,10 +182,10 @@ func (s *session) endOther(err error, closeWrite func() error) {
 		s.close()
 		return
 	case left:
-		time.AfterFunc(maxHeldBack+linger, s.close) // the peer may take nothing
+		s.closeAfter(maxHeldBack + linger) // the peer may take nothing
 	}
 	closeWrite()
-	time.AfterFunc(linger, s.close)
+	s.closeAfter(linger)
 }
 
 // clientLeft reports whether a direction has ended with err because the client is gone.
