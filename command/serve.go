@@ -138,23 +138,10 @@ func (s *service) with(set *settings.Settings, run func() error) (err error) {
 			"inbound_sessions", set.InboundSessions, "client_sessions", set.Sessions())
 	}
 	defer runtime.KeepAlive(spareMemory())
+	done := make(chan struct{})
+	defer close(done)
+	go collectWhenQuiet(heapAllocated, debug.FreeOSMemory, done)
 	return run()
-}
-
-// spareMemory makes the garbage collector run early, unless the environment configures
-// it: most sessions are idle, and memory is worth more than CPU time. The caller keeps
-// the ballast alive. It is never touched, so it takes no memory, but it counts as heap:
-// so the heap grows by 8 MB between collections even with few sessions.
-func spareMemory() (ballast []byte) {
-	switch {
-	case os.Getenv("GOGC") != "":
-	case os.Getenv("GOMEMLIMIT") != "": // it would count the ballast, too
-		debug.SetGCPercent(30)
-	default:
-		debug.SetGCPercent(12)
-		ballast = make([]byte, 64<<20)
-	}
-	return ballast
 }
 
 // serve serves the listeners until stop is called and the server is closed. failed receives the
