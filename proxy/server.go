@@ -239,15 +239,21 @@ func (s *Server) run(sess *session) {
 	if s.acks == nil {
 		s.acks = time.AfterFunc(s.ackTimeout()/3, s.watchAcks)
 	}
-	s.running.Go(func() {
-		err := sess.cause(sess.serve(s.ctx))
-		if sess.peer != nil {
-			sess.peer.place.Leave()
-		}
-		outcome := sess.outcomeOf(err)
-		s.remove(sess, outcome)
-		sess.logOutcome(outcome, err)
-	})
+	s.running.Go(func() { s.end(sess, sess.serve(s.ctx)) })
+}
+
+// end counts and logs a session that ended with err. While a session waits, its stack must not have
+// room for that: with it a message takes more than 4 KiB.
+//
+//go:noinline
+func (s *Server) end(sess *session, err error) {
+	err = sess.cause(err)
+	if sess.peer != nil {
+		sess.peer.place.Leave()
+	}
+	outcome := sess.outcomeOf(err)
+	s.remove(sess, outcome)
+	sess.logOutcome(outcome, err)
 }
 
 // remove takes an ended session off the live set and counts it.
