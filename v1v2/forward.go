@@ -118,6 +118,9 @@ func (c *Conn) sendAll(r *Reader) (n int64, err error) {
 	}()
 	for {
 		m, ok, err := r.Next()
+		if err := r.r.Settle(); err != nil {
+			return n, &EndError{PeerSide, c.where(err)}
+		}
 		if err != nil && hasTurn {
 			c.peer.Flush()
 		}
@@ -136,25 +139,50 @@ func (c *Conn) sendAll(r *Reader) (n int64, err error) {
 				return n, &EndError{faultOf(err), err}
 			}
 		}
-		size := len(m.Raw())
+		if ok && m.large && r.ahead && c.sendAhead(r, m, &n) {
+			hasTurn = false
+			continue
+		}
 		if ok {
-			c.noteVersion(m.Type, m.Payload())
-			if err := taken(m.send(c.peer, &c.ids)); err != nil {
-				return n, &EndError{PeerSide, c.where(err)}
-			}
-			c.Sent.Add(m.Type, size)
+			err = c.sendMessage(&m, &n)
 		} else {
 			c.Sent.Drop(m.Dropped())
+			n += int64(len(m.Raw()))
 		}
-		n += int64(size)
-		if !r.Buffered() {
-			if err := c.peer.Flush(); err != nil {
-				return n, &EndError{PeerSide, c.where(err)}
+		if err == nil && !r.Buffered() {
+			if err = c.peer.Flush(); err == nil {
+				c.out.turn.pass()
+				hasTurn = false
 			}
-			c.out.turn.pass()
-			hasTurn = false
+		}
+		if err != nil {
+			return n, &EndError{PeerSide, c.where(err)}
 		}
 	}
+}
+
+// sendAhead has another goroutine send m, which gets the turn, while the next message is read, if m
+// is large enough.
+func (c *Conn) sendAhead(r *Reader, m Message, n *int64) bool {
+	return r.r.HandOver(&r.body, func() error {
+		defer c.out.turn.pass()
+		if err := c.sendMessage(&m, n); err != nil {
+			return err
+		}
+		return c.peer.Flush()
+	})
+}
+
+// sendMessage sends or queues m, counts it, and adds its size to n.
+func (c *Conn) sendMessage(m *Message, n *int64) error {
+	c.noteVersion(m.Type, m.Payload())
+	size := len(m.Raw())
+	if err := taken(m.send(c.peer, &c.ids)); err != nil {
+		return err
+	}
+	c.Sent.Add(m.Type, size)
+	*n += int64(size)
+	return nil
 }
 
 // onlyReader is a reader where a connection is needed for reading alone.

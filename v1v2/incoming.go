@@ -141,8 +141,12 @@ func (c *Conn) WriteTo(dst io.Writer) (n int64, err error) {
 		return n, &EndError{ClientSide, err}
 	}
 	defer c.peer.ReleasePacket()
+	_, ahead := dst.(*stream.Writer) // the proxy's: after an error nothing is read any more
 	for {
 		m, ok, err := c.receive()
+		if err := c.peer.Settle(); err != nil {
+			return n, &EndError{ClientSide, err}
+		}
 		if err != nil {
 			out.Flush()
 			if err == io.EOF {
@@ -151,12 +155,12 @@ func (c *Conn) WriteTo(dst io.Writer) (n int64, err error) {
 			return n, &EndError{PeerSide, c.where(err)}
 		}
 		if ok {
-			if err := m.write(out, c.magic); err != nil {
+			if ahead && m.raw != nil && c.handOver(out, m, &n) {
+				continue
+			}
+			if err := c.pass(out, &m, &n); err != nil {
 				return n, &EndError{ClientSide, err}
 			}
-			size := HeaderSize + len(m.payload)
-			c.Received.Add(m.t, size)
-			n += int64(size)
 		}
 		if !c.peer.PacketBuffered() {
 			if err := out.Flush(); err != nil {
@@ -164,6 +168,22 @@ func (c *Conn) WriteTo(dst io.Writer) (n int64, err error) {
 			}
 		}
 	}
+}
+
+// handOver has another goroutine pass m on while the next message is received, if m is large enough.
+func (c *Conn) handOver(out *stream.Writer, m received, n *int64) bool {
+	return c.peer.HandOver(func() error { return c.pass(out, &m, n) })
+}
+
+// pass writes m to out, counts it, and adds its size to n.
+func (c *Conn) pass(out *stream.Writer, m *received, n *int64) error {
+	if err := m.write(out, c.magic); err != nil {
+		return err
+	}
+	size := HeaderSize + len(m.payload)
+	c.Received.Add(m.t, size)
+	*n += int64(size)
+	return nil
 }
 
 // writeRest writes the rest of a message that Read has returned in part.
