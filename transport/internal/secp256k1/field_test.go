@@ -71,6 +71,8 @@ func checkOne(t testing.TB, a *Element) {
 	same(t, "SetBytes", r.SetBytes(&b), new(big.Int).Set(n), a)
 	same(t, "Neg", r.Neg(a), new(big.Int).Neg(n), a)
 	same(t, "Square", r.Square(a), new(big.Int).Mul(n, n), a)
+	r = *a
+	same(t, "Square in place", r.Square(&r), new(big.Int).Mul(n, n), a)
 	same(t, "MulSmall", r.MulSmall(a, b3), new(big.Int).Mul(n, big.NewInt(b3)), a)
 	same(t, "MulSmall", r.MulSmall(a, 1<<30-1), new(big.Int).Mul(n, big.NewInt(1<<30-1)), a)
 	if zero := new(big.Int).Mod(n, prime).Sign() == 0; a.IsZero() != zero {
@@ -86,8 +88,14 @@ func checkTwo(t testing.TB, a, b *Element) {
 	same(t, "Add", r.Add(a, b), want.Add(m, n), a, b)
 	same(t, "Sub", r.Sub(a, b), want.Sub(m, n), a, b)
 	same(t, "Mul", r.Mul(a, b), want.Mul(m, n), a, b)
+	n2, m2 := new(big.Int).Mul(n, n), new(big.Int).Mul(m, m)
+	same(t, "MulAdd", r.MulAdd(a, a, b, b), want.Add(m2, n2), a, b)
 	r = *a
-	same(t, "Mul into a", r.Mul(&r, b), want, a, b)
+	same(t, "MulAdd into a", r.MulAdd(&r, b, &r, &r), want.Mul(m, n).Add(want, m2), a, b)
+	r = *b
+	same(t, "MulAdd into b", r.MulAdd(&r, &r, a, &r), want.Mul(m, n).Add(want, n2), a, b)
+	r = *a
+	same(t, "Mul into a", r.Mul(&r, b), want.Mul(m, n), a, b)
 	r = *b
 	same(t, "Mul into b", r.Mul(a, &r), want, a, b)
 	if equal := want.Sub(m, n).Mod(want, prime).Sign() == 0; a.Equal(b) != equal {
@@ -148,7 +156,7 @@ func TestElementRandom(t *testing.T) {
 // The carry out of the last addition leaves something small. Products for which that is nearly 2⁶⁴
 // or more are so rare that no random test finds them, and a reduction that folds this carry into
 // the lowest limb only is wrong for them.
-func TestReduceWideLastCarry(t *testing.T) {
+func TestFoldLastCarry(t *testing.T) {
 	f := new(big.Int).SetUint64(fold)
 	tested := 0
 	for _, hi := range edgeElements() {
@@ -170,9 +178,9 @@ func TestReduceWideLastCarry(t *testing.T) {
 					lo.FillBytes(b[:])
 					var l, r Element
 					l.SetBytes(&b)
-					r.reduceWide(l[0], l[1], l[2], l[3], hi[0], hi[1], hi[2], hi[3])
+					r.foldTop(row(l[0], l[1], l[2], l[3], hi[0], hi[1], hi[2], hi[3], fold))
 					want := new(big.Int).Mul(hi.big(), two256)
-					same(t, "reduceWide", &r, want.Add(want, lo), &l, &hi)
+					same(t, "foldTop", &r, want.Add(want, lo), &l, &hi)
 					tested++
 				}
 			}
@@ -247,6 +255,7 @@ func BenchmarkElement(b *testing.B) {
 		{"Sub", func() { x.Sub(&x, &y) }},
 		{"MulSmall", func() { x.MulSmall(&x, b3) }},
 		{"Mul", func() { x.Mul(&x, &y) }},
+		{"MulAdd", func() { x.MulAdd(&x, &y, &y, &y) }},
 		{"Square", func() { x.Square(&x) }},
 		{"Invert", func() { x.Invert(&x) }},
 		{"Sqrt", func() { x.Sqrt(&x) }},

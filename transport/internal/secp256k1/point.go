@@ -16,9 +16,9 @@ func (r *Point) add(a, b *Point) *Point {
 	xx.Mul(&a.X, &b.X)
 	yy.Mul(&a.Y, &b.Y)
 	zz.Mul(&a.Z, &b.Z)
-	xy.Mul(&a.X, &b.Y).Add(&xy, t.Mul(&a.Y, &b.X)) // x₁y₂ + x₂y₁
-	yz.Mul(&a.Y, &b.Z).Add(&yz, t.Mul(&a.Z, &b.Y))
-	xz.Mul(&a.X, &b.Z).Add(&xz, t.Mul(&a.Z, &b.X))
+	xy.MulAdd(&a.X, &b.Y, &a.Y, &b.X) // x₁y₂ + x₂y₁
+	yz.MulAdd(&a.Y, &b.Z, &a.Z, &b.Y)
+	xz.MulAdd(&a.X, &b.Z, &a.Z, &b.X)
 
 	xx.MulSmall(&xx, 3)
 	zz.MulSmall(&zz, b3)
@@ -27,9 +27,9 @@ func (r *Point) add(a, b *Point) *Point {
 	sum.Add(&yy, &zz)
 	diff.Sub(&yy, &zz)
 
-	r.X.Mul(&xy, &diff).Sub(&r.X, t.Mul(&yz, &xz))
-	r.Y.Mul(&sum, &diff).Add(&r.Y, t.Mul(&xx, &xz))
-	r.Z.Mul(&yz, &sum).Add(&r.Z, t.Mul(&xx, &xy))
+	r.X.MulAdd(&xy, &diff, &yz, t.Neg(&xz))
+	r.Y.MulAdd(&sum, &diff, &xx, &xz)
+	r.Z.MulAdd(&yz, &sum, &xx, &xy)
 	return r
 }
 
@@ -45,7 +45,7 @@ func (r *Point) double(a *Point) *Point {
 
 	yy.MulSmall(&yy, 8)
 	r.X.Mul(&xy, &diff).Add(&r.X, &r.X)
-	r.Y.Mul(&sum, &diff).Add(&r.Y, t.Mul(&yy, &zz))
+	r.Y.MulAdd(&sum, &diff, &yy, &zz)
 	r.Z.Mul(&yy, &yz)
 	return r
 }
