@@ -68,20 +68,24 @@ func (m *multiples) pick(r *Point, v int8) {
 	r.Y.Select(minus.Neg(&r.Y), negative)
 }
 
-// Mul sets r to k·p.
+// Mul sets r to k·p, which is k₁·p + k₂·λp. The two scalars have half the size, and share
+// the doublings.
 func (r *Point) Mul(k *[Size]byte, p *Point) *Point {
-	var d digits
+	var d [2]digits
 	var m multiples
 	var t Point
 	m.set(p) // first, so that the stack grows before a secret is on it
-	d.set(k)
-	m.pick(r, d[64])
-	for i := 63; i >= 0; i-- {
+	decompose(&d, k)
+	*r = Point{Y: Element{1}}
+	for i := halfDigits - 1; i >= 0; i-- {
 		r.double(r).double(r).double(r).double(r)
-		m.pick(&t, d[i])
+		m.pick(&t, d[0][i])
+		r.add(r, &t)
+		m.pick(&t, d[1][i])
+		t.X.Mul(&t.X, &beta)
 		r.add(r, &t)
 	}
-	d, t = digits{}, Point{}
+	d, t = [2]digits{}, Point{}
 	return r
 }
 

@@ -168,6 +168,36 @@ func TestDigits(t *testing.T) {
 	}
 }
 
+// Each scalar is decomposed into two that have half its size and are not negative.
+func TestDecompose(t *testing.T) {
+	lambda, _ := new(big.Int).SetString("5363ad4cc05c30e0a5261c028812645a122e22ea20816678df02967c1b23bd72", 16)
+	scalars := edgeScalars()
+	for range 10000 {
+		scalars = append(scalars, randomBytes())
+	}
+	for _, k := range scalars {
+		var d [2]digits
+		decompose(&d, &k)
+		var halves [2]big.Int
+		for i := range d {
+			for j := len(d[i]) - 1; j >= 0; j-- {
+				if j >= halfDigits && d[i][j] != 0 {
+					t.Fatalf("%x: digit %d is not zero: %v", k, j, d)
+				}
+				halves[i].Lsh(&halves[i], 4).Add(&halves[i], big.NewInt(int64(d[i][j])))
+			}
+			if halves[i].Sign() < 0 || halves[i].BitLen() > 130 {
+				t.Fatalf("%x: half %d is out of range: %x", k, i, &halves[i])
+			}
+		}
+		sum := new(big.Int).Mul(&halves[1], lambda)
+		sum.Add(sum, &halves[0]).Sub(sum, new(big.Int).SetBytes(k[:]))
+		if sum.Mod(sum, btcec.S256().N).Sign() != 0 {
+			t.Fatalf("%x: the halves are %x and %x", k, &halves[0], &halves[1])
+		}
+	}
+}
+
 func TestIsScalar(t *testing.T) {
 	for _, k := range edgeScalars() {
 		n := new(big.Int).SetBytes(k[:])
