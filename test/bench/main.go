@@ -103,6 +103,9 @@ func run(quick bool, rounds int, only *regexp.Regexp, profiles, svg, points stri
 		if err := errors.Join(err, stop()); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
 		}
+		for _, r := range more {
+			fmt.Fprintf(os.Stderr, "  %s, %s: %.4g, ratio %.3g\n", r.what, r.unit, r.got, r.ratio())
+		}
 		rows = append(rows, more...)
 	}
 	fmt.Println(machine())

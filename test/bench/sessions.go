@@ -7,10 +7,10 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// ping measures the time from a client's ping to the node's pong. It uses many connections, because those whose ends
-// share a core wake up much faster.
+// ping measures the time from a client's ping to the node's pong. It uses many connections for a short time, because
+// ends that share a core wake up much faster, and the kernel moves those of a busy connection apart.
 func (b *bench) ping() (rows []row, err error) {
-	const connections = 8 // in a round
+	const connections, each = 80, 100 // in a round
 	paths := [3]path{b.viaProxy(), b.viaRelay(), b.directly()}
 	quantiles := []struct {
 		name string
@@ -19,9 +19,9 @@ func (b *bench) ping() (rows []row, err error) {
 	}{{name: "p50", part: 0.5}, {name: "p99", part: 0.99}}
 	for range b.rounds {
 		var took [3]series
-		for range connections {
+		for range b.size(connections) {
 			for i, p := range paths {
-				more, err := p.pings(b.size(1_000))
+				more, err := p.pings(each)
 				if err != nil {
 					return nil, err
 				}
