@@ -23,21 +23,3 @@ func newBudget(sessions int, memory *transport.Memory, turns int, kinds []string
 		tally:    newTally(kinds),
 	}
 }
-
-// appendTo appends the live sessions to all, and sets counts, which include them. Server.mu
-// is held, so that none is counted twice or not at all.
-func (b *budget) appendTo(counts *Counts, all []SessionInfo) []SessionInfo {
-	b.tally.copyTo(counts)
-	for each := range b.sessions {
-		info := each.info()
-		all = append(all, info)
-		if info.Transport != "" {
-			t := counts.Traffic[info.Transport]
-			t.add(info.Traffic)
-			counts.Traffic[info.Transport] = t
-		}
-		each.addDropped(counts.Dropped)
-		counts.ShapingTotals.add(info.Shaping)
-	}
-	return all
-}

@@ -284,7 +284,12 @@ func (s *session) count(add func(*tally)) {
 func (s *Server) live() []*session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.AppendSeq(slices.Collect(maps.Keys(s.outbound.sessions)), maps.Keys(s.inbound.sessions))
+	return s.allLive()
+}
+
+func (s *Server) allLive() []*session { // s.mu is held
+	all := make([]*session, 0, len(s.outbound.sessions)+len(s.inbound.sessions))
+	return slices.AppendSeq(slices.AppendSeq(all, maps.Keys(s.outbound.sessions)), maps.Keys(s.inbound.sessions))
 }
 
 func (s *Server) clientRate() int { return cmp.Or(s.ClientRate, 20) }

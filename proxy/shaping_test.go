@@ -32,8 +32,8 @@ func TestShapingTotals(t *testing.T) {
 	check := func(when string, live int) {
 		t.Helper()
 		now := server.Snapshot()
-		var inbound Counts
-		server.inbound.appendTo(&inbound, nil)
+		var outbound, inbound Counts
+		server.count(&outbound, &inbound, false)
 		if got, want := now.ShapingTotals, (ShapingTotals{Filler{100, 20}, 3}); got != want {
 			t.Errorf("%s: outbound %+v, want %+v", when, got, want)
 		}

@@ -184,7 +184,13 @@ type Histogram struct {
 }
 
 // Snapshot returns the state of the server. It may be called at any time.
-func (s *Server) Snapshot() Snapshot {
+func (s *Server) Snapshot() Snapshot { return s.snapshot(true) }
+
+// Counts returns a Snapshot without Sessions, which costs less: a session of thousands
+// leaves no garbage.
+func (s *Server) Counts() Snapshot { return s.snapshot(false) }
+
+func (s *Server) snapshot(list bool) Snapshot {
 	s.mu.Lock()
 	s.setup()
 	now := Snapshot{
@@ -195,7 +201,6 @@ func (s *Server) Snapshot() Snapshot {
 		SOCKS:       make([]string, 0, len(s.listeners)),
 		Transparent: []string{},
 		MaxSessions: s.outbound.max,
-		Sessions:    make([]SessionInfo, 0, len(s.outbound.sessions)+len(s.inbound.sessions)),
 	}
 	in := &InboundSnapshot{MaxSessions: s.inbound.max}
 	for l, about := range s.listeners {
@@ -211,16 +216,8 @@ func (s *Server) Snapshot() Snapshot {
 			now.SOCKS = append(now.SOCKS, listen.Spelling(l.Addr()))
 		}
 	}
-	now.Sessions = s.outbound.appendTo(&now.Counts, now.Sessions)
-	now.Sessions = s.inbound.appendTo(&in.Counts, now.Sessions)
+	now.Sessions, in.Pending = s.count(&now.Counts, &in.Counts, list)
 	in.Evicted = s.inbound.tally.evicted
-	now.Sessions = slices.DeleteFunc(now.Sessions, func(each SessionInfo) bool { // most likely a scanner's
-		pending := each.Inbound && each.State == StateHandshake
-		if pending {
-			in.Pending++
-		}
-		return pending
-	})
 	s.mu.Unlock()
 	if in.Listeners != nil {
 		slices.SortFunc(in.Listeners, func(a, b InboundListener) int { return cmp.Compare(a.Address, b.Address) })
@@ -238,10 +235,44 @@ func (s *Server) Snapshot() Snapshot {
 	slices.Sort(now.Listeners)
 	slices.Sort(now.SOCKS)
 	slices.Sort(now.Transparent)
-	slices.SortFunc(now.Sessions, func(a, b SessionInfo) int { return cmp.Compare(a.Number, b.Number) })
 	now.Peers = s.policy().Dialer.Peers.Count()
 	now.MessageMemory = s.outbound.memory.Usage()
 	return now
+}
+
+// count sets the counts of both directions, live sessions included, and lists these by number,
+// if wanted, without the pending ones. s.mu is held, so that none is counted twice or not at all.
+func (s *Server) count(outbound, inbound *Counts, list bool) (all []SessionInfo, pending int) {
+	s.outbound.tally.copyTo(outbound)
+	s.inbound.tally.copyTo(inbound)
+	live := s.allLive()
+	if list {
+		// The pointers are sorted: a SessionInfo is too large to be moved about.
+		slices.SortFunc(live, func(a, b *session) int { return cmp.Compare(a.shown.Number, b.shown.Number) })
+		all = make([]SessionInfo, 0, len(live))
+	}
+	for _, each := range live {
+		info, counts := each.info(), outbound
+		if each.budget == &s.inbound {
+			counts = inbound
+		}
+		if info.Transport != "" {
+			t := counts.Traffic[info.Transport]
+			t.add(info.Traffic)
+			counts.Traffic[info.Transport] = t
+		}
+		if info.Dropped > 0 {
+			each.addDropped(counts.Dropped)
+		}
+		counts.ShapingTotals.add(info.Shaping)
+		switch {
+		case info.Inbound && info.State == StateHandshake: // most likely a scanner's
+			pending++
+		case list:
+			all = append(all, info)
+		}
+	}
+	return all, pending
 }
 
 // Accepting returns how many listeners accept clients, and whether the server is

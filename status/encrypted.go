@@ -42,8 +42,17 @@ func (l Live) Encrypted() Verdict {
 	return Partly
 }
 
+// pointers returns pointers to all sessions, which are large.
+func pointers(sessions []proxy.SessionInfo) []*proxy.SessionInfo {
+	all := make([]*proxy.SessionInfo, len(sessions))
+	for i := range sessions {
+		all[i] = &sessions[i]
+	}
+	return all
+}
+
 // countLive counts sessions by what they speak.
-func countLive(sessions []proxy.SessionInfo) Live {
+func countLive(sessions []*proxy.SessionInfo) Live {
 	l := Live{All: len(sessions)}
 	for _, s := range sessions {
 		if s.Inbound {

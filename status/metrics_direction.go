@@ -13,7 +13,7 @@ import (
 // direction is what the sessions of one direction have in metrics.
 type direction struct {
 	inbound  string // the value of the label, "true" or "false"
-	sessions []proxy.SessionInfo
+	sessions []*proxy.SessionInfo
 	*proxy.Counts
 	limit   int
 	states  []proxy.State // of sessions that are not open
@@ -23,8 +23,8 @@ type direction struct {
 
 // directions returns those that now has: there is no inbound one without a listener for peers.
 func directions(now proxy.Snapshot) []direction {
-	of := make(map[bool][]proxy.SessionInfo)
-	for _, s := range now.Sessions {
+	of := make(map[bool][]*proxy.SessionInfo)
+	for _, s := range pointers(now.Sessions) {
 		of[s.Inbound] = append(of[s.Inbound], s)
 	}
 	all := []direction{{

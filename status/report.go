@@ -47,8 +47,9 @@ type Outcome struct {
 
 // newReport returns a report with the sessions that q selects.
 func newReport(now proxy.Snapshot, q query) *Report {
-	r := &Report{Snapshot: now, Uptime: now.Time.Sub(now.Started).Seconds(), Live: countLive(now.Sessions), Outcomes: outcomes(now), Settings: []Setting{}}
-	r.Shaped.Live = countShaped(now.Sessions)
+	live := pointers(now.Sessions)
+	r := &Report{Snapshot: now, Uptime: now.Time.Sub(now.Started).Seconds(), Live: countLive(live), Outcomes: outcomes(now), Settings: []Setting{}}
+	r.Shaped.Live = countShaped(live)
 	r.Encrypted = r.Live.Encrypted()
 	r.Sessions, r.Found = q.find(now.Sessions)
 	r.LeftOut = r.Found - len(r.Sessions)

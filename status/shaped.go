@@ -14,7 +14,7 @@ type Shaped struct {
 }
 
 // countShaped counts open sessions by their shapes.
-func countShaped(sessions []proxy.SessionInfo) map[string]int {
+func countShaped(sessions []*proxy.SessionInfo) map[string]int {
 	counts := make(map[string]int)
 	for _, shape := range proxy.Shapes {
 		counts[shape] = 0

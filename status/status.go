@@ -29,6 +29,10 @@ type Server struct {
 	// Snapshot returns what is shown; see [proxy.Server.Snapshot].
 	Snapshot func() proxy.Snapshot
 
+	// Counts returns a snapshot without sessions, every two seconds; see [proxy.Server.Counts].
+	// If it is nil, Snapshot is used.
+	Counts func() proxy.Snapshot
+
 	// Accepting returns on how many listeners clients are accepted, and whether the proxy is
 	// stopping; see [proxy.Server.Accepting]. It must be cheap, since health checks are open
 	// to anyone. If it is nil, Snapshot is used.
@@ -91,8 +95,12 @@ func (s *Server) Serve(until context.Context, l net.Listener) error {
 
 		DisableGeneralOptionsHandler: true,
 	}
+	counts := s.Counts
+	if counts == nil {
+		counts = s.Snapshot
+	}
 	var background sync.WaitGroup
-	background.Go(func() { recent.sample(ctx, s.Snapshot) })
+	background.Go(func() { recent.sample(ctx, counts) })
 	background.Go(func() {
 		<-ctx.Done()
 		short, cancel := context.WithTimeout(context.Background(), stopTimeout)
