@@ -1,4 +1,4 @@
-// The page polls api/status every two seconds while it is visible.
+// The page polls api/status every two seconds while it is visible, less often if it shows thousands of sessions.
 
 import * as words from "./words.js";
 import * as figures from "./figures.js";
@@ -149,8 +149,10 @@ async function poll() {
 		const response = await fetch("api/status?" + asked, { cache: "no-store", signal: AbortSignal.timeout(10000) });
 		const body = await (response.ok ? response.json() : response.text());
 		lastGood = new Date();
-		if (response.ok) received(body, asked);
-		else wait = lost(body.trim());
+		if (response.ok) {
+			received(body, asked);
+			wait *= Math.max(1, body.sessions.length / 2500); // in another order all are sent
+		} else wait = lost(body.trim());
 	} catch {
 		wait = lost();
 	}

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -92,18 +94,20 @@ func (d panel) draw(b *strings.Builder, p *points) {
 	for _, n := range sizes {
 		fmt.Fprintf(b, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%s</text>\n", x(n), panelHeight-bottom+18, grouped(n))
 	}
+	fmt.Fprintf(b, "<text x=\"%d\" y=\"%d\">open sessions</text>\n", panelWidth-right+22, panelHeight-bottom+18)
+	end := sizes[len(sizes)-1]
+	lines := slices.SortedFunc(slices.Values(d.lines), func(a, b line) int { // as they end, so that their labels do not cross
+		return cmp.Compare(p.curve(b.of, b.what)[end], p.curve(a.of, a.what)[end])
+	})
 	lowest := math.Inf(-1) // of the labels so far
-	for _, l := range d.lines {
+	for _, l := range lines {
 		curve := p.curve(l.of, l.what)
-		if len(curve) == 0 {
-			continue
-		}
 		fmt.Fprintf(b, `<polyline class="%s" points="`, l.of)
 		for _, n := range sizes {
 			fmt.Fprintf(b, "%.1f,%.1f ", x(n), y(curve[n]))
 		}
 		b.WriteString("\"/>")
-		lowest = max(y(curve[sizes[len(sizes)-1]])+4, lowest+labelHeight)
+		lowest = max(y(curve[end])+4, lowest+labelHeight)
 		fmt.Fprintf(b, "<text class=\"%s\" x=\"%d\" y=\"%.1f\">%s</text>\n", l.of, panelWidth-right+6, lowest, l.label)
 	}
 }
