@@ -1,9 +1,6 @@
 package v1v2
 
-import (
-	"cmp"
-	"sync/atomic"
-)
+import "sync/atomic"
 
 // Counts counts the messages of one direction. Any goroutine may read it at any time.
 type Counts struct {
@@ -24,7 +21,11 @@ func (c *Counts) Add(t Type, n int) {
 	c.Messages.Add(1)
 	c.Bytes.Add(uint64(n))
 	if last := c.last.Load(); last == nil || *last != t {
-		c.last.Store(cmp.Or(knownTypes[t], &otherType))
+		last = &otherType
+		if known := t.known(); known != nil {
+			last = &known.Type
+		}
+		c.last.Store(last)
 	}
 }
 
@@ -73,16 +74,6 @@ func (c *Counts) UserAgent() string {
 	}
 	return ""
 }
-
-// knownTypes holds the types that have a name here.
-var knownTypes = func() map[Type]*Type {
-	known := make(map[Type]*Type)
-	for _, name := range append(withoutID[:], messageIDs[1:]...) {
-		t := TypeOf(name)
-		known[t] = &t
-	}
-	return known
-}()
 
 // otherType stands for all types that are not known, so that a peer that makes up types
 // does not make Add allocate.

@@ -33,8 +33,8 @@ const longSize = 1 + len(Type{})
 // encode writes t in its v2 form, for a peer that understands ids, so that it ends at
 // b[at], and returns where it begins. at must be at least longSize.
 func (t Type) encode(b []byte, at int, ids *peerIDs) int {
-	if id, ok := idByType[t]; ok && ids.has(id) {
-		b[at-1] = id
+	if k := t.known(); k != nil && k.id != 0 && ids.has(k.id) {
+		b[at-1] = k.id
 		return at - 1
 	}
 	b[at-longSize] = 0

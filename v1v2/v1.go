@@ -269,10 +269,3 @@ func AppendMessage(b []byte, magic [4]byte, t Type, payload []byte) []byte {
 	putHeader(head[:], magic, t, payload)
 	return append(append(b, head[:]...), payload...)
 }
-
-// checksum returns the first four bytes of the payload's double SHA-256.
-func checksum(payload []byte) [4]byte {
-	once := sha256.Sum256(payload)
-	twice := sha256.Sum256(once[:])
-	return [4]byte(twice[:])
-}

@@ -1,0 +1,23 @@
+package v1v2
+
+import (
+	"crypto/sha256"
+	"testing"
+)
+
+// The checksum is what Sum256 gives, whatever is left of the last block.
+func TestChecksum(t *testing.T) {
+	payload := testBytes(1<<20+300, 1)
+	for n := range 300 {
+		for _, p := range [][]byte{payload[:n], payload[:1<<20+n]} {
+			once := sha256.Sum256(p)
+			twice := sha256.Sum256(once[:])
+			if got, want := checksum(p), [4]byte(twice[:]); got != want {
+				t.Fatalf("%d bytes: got %x, want %x", len(p), got, want)
+			}
+		}
+	}
+	if n := testing.AllocsPerRun(100, func() { checksum(payload[:37]) }); n != 0 {
+		t.Errorf("%v allocations, want 0", n)
+	}
+}
