@@ -45,27 +45,63 @@ func split(v int8) (abs int8, negative uint64) {
 }
 
 // multiples are 1 to 8 times a point.
-type multiples [8]Point
+type multiples struct {
+	affineMultiples
+	z [8]Element
+}
+
+// affineMultiples are multiples with Z = 1.
+type affineMultiples struct{ x, y [8]Element }
 
 func (m *multiples) set(p *Point) {
-	m[0] = *p
-	for i := 1; i < len(m); i++ {
-		m[i].add(&m[i-1], p)
+	t := *p
+	for i := range m.z {
+		m.x[i], m.y[i], m.z[i] = t.X, t.Y, t.Z
+		t.add(&t, p)
 	}
 }
 
-// pick sets r to v times the point. It reads every multiple, whatever v is.
-func (m *multiples) pick(r *Point, v int8) {
-	abs, negative := split(v)
-	*r = Point{Y: Element{1}}
-	for i := range m {
-		mask := isEqual(abs, int8(i+1))
-		r.X.Select(&m[i].X, mask)
-		r.Y.Select(&m[i].Y, mask)
-		r.Z.Select(&m[i].Z, mask)
+// set sets m to the multiples of p, which is not secret.
+func (m *affineMultiples) set(p *Point) {
+	var t multiples
+	t.set(p)
+	for i := range t.z {
+		var inverse Element
+		inverse.Invert(&t.z[i])
+		m.x[i].Mul(&t.x[i], &inverse)
+		m.y[i].Mul(&t.y[i], &inverse)
 	}
+}
+
+// pick sets r to v times the point.
+func (m *multiples) pick(r *Point, v int8) {
+	abs := m.affineMultiples.pick(&r.X, &r.Y, v)
+	r.Z.pick(&m.z, abs)
+	r.Y[0] |= isEqual(abs, 0) & 1 // infinity
+}
+
+// pick sets x and y to v times the point, and to 0 if v is 0, and returns the absolute value
+// of v.
+func (m *affineMultiples) pick(x, y *Element, v int8) int8 {
+	abs, negative := split(v)
+	x.pick(&m.x, abs)
+	y.pick(&m.y, abs)
 	var minus Element
-	r.Y.Select(minus.Neg(&r.Y), negative)
+	y.Select(minus.Neg(y), negative)
+	return abs
+}
+
+// pick sets r to m[i-1], and to 0 if i is 0. It reads all of m, whatever i is.
+func (r *Element) pick(m *[8]Element, i int8) {
+	var t0, t1, t2, t3 uint64
+	for j := range m {
+		mask := isEqual(i, int8(j+1))
+		t0 |= mask & m[j][0]
+		t1 |= mask & m[j][1]
+		t2 |= mask & m[j][2]
+		t3 |= mask & m[j][3]
+	}
+	*r = Element{t0, t1, t2, t3}
 }
 
 // Mul sets r to k·p, which is k₁·p + k₂·λp. The two scalars have half the size, and share
@@ -95,10 +131,10 @@ var generator = Point{
 	Z: Element{1},
 }
 
-// generatorTable has in row i the multiples of 256ⁱ times the generator. It takes 25 KiB
+// generatorTable has in row i the multiples of 256ⁱ times the generator. It takes 17 KiB
 // and is computed when the first key is made.
-var generatorTable = sync.OnceValue(func() *[33]multiples {
-	rows := new([33]multiples)
+var generatorTable = sync.OnceValue(func() *[33]affineMultiples {
+	rows := new([33]affineMultiples)
 	p := generator
 	for i := range rows {
 		rows[i].set(&p)
@@ -114,18 +150,27 @@ var generatorTable = sync.OnceValue(func() *[33]multiples {
 func (r *Point) MulGenerator(k *[Size]byte) *Point {
 	rows := generatorTable()
 	var d digits
-	var t Point
 	d.set(k)
 	*r = Point{Y: Element{1}}
 	for i := 1; i < len(d); i += 2 {
-		rows[i/2].pick(&t, d[i])
-		r.add(r, &t)
+		r.addMultiple(&rows[i/2], d[i])
 	}
 	r.double(r).double(r).double(r).double(r)
 	for i := 0; i < len(d); i += 2 {
-		rows[i/2].pick(&t, d[i])
-		r.add(r, &t)
+		r.addMultiple(&rows[i/2], d[i])
 	}
-	d, t = digits{}, Point{}
+	d = digits{}
 	return r
+}
+
+// addMultiple adds v times m's point to r. Where v is 0, it computes a sum, too, which is
+// not used.
+func (r *Point) addMultiple(m *affineMultiples, v int8) {
+	var x, y Element
+	var sum Point
+	nonzero := ^isEqual(m.pick(&x, &y, v), 0)
+	sum.addAffine(r, &x, &y)
+	r.X.Select(&sum.X, nonzero)
+	r.Y.Select(&sum.Y, nonzero)
+	r.Z.Select(&sum.Z, nonzero)
 }

@@ -12,24 +12,42 @@ const b3 = 21
 // two (Renes, Costello, Batina, "Complete addition formulas for prime order
 // elliptic curves", 2015, algorithm 7).
 func (r *Point) add(a, b *Point) *Point {
-	var xx, yy, zz, xy, yz, xz, t Element
+	var xx, yy, zz, xy, yz, xz Element
 	xx.Mul(&a.X, &b.X)
 	yy.Mul(&a.Y, &b.Y)
 	zz.Mul(&a.Z, &b.Z)
 	xy.MulAdd(&a.X, &b.Y, &a.Y, &b.X) // x₁y₂ + x₂y₁
 	yz.MulAdd(&a.Y, &b.Z, &a.Z, &b.Y)
 	xz.MulAdd(&a.X, &b.Z, &a.Z, &b.X)
+	return r.combine(&xx, &yy, &zz, &xy, &yz, &xz)
+}
 
-	xx.MulSmall(&xx, 3)
-	zz.MulSmall(&zz, b3)
-	xz.MulSmall(&xz, b3)
-	var sum, diff Element
-	sum.Add(&yy, &zz)
-	diff.Sub(&yy, &zz)
+// addAffine sets r to a + (x, y, 1). It holds for any a (algorithm 8).
+func (r *Point) addAffine(a *Point, x, y *Element) *Point {
+	var xx, yy, xy, yz, xz Element
+	xx.Mul(&a.X, x)
+	yy.Mul(&a.Y, y)
+	xy.MulAdd(&a.X, y, &a.Y, x)
+	yz.Mul(&a.Z, y).Add(&yz, &a.Y)
+	xz.Mul(&a.Z, x).Add(&xz, &a.X)
+	zz := a.Z
+	return r.combine(&xx, &yy, &zz, &xy, &yz, &xz)
+}
 
-	r.X.MulAdd(&xy, &diff, &yz, t.Neg(&xz))
-	r.Y.MulAdd(&sum, &diff, &xx, &xz)
-	r.Z.MulAdd(&yz, &sum, &xx, &xy)
+// combine sets r to the sum of two points, from sums of products of their coordinates, which
+// it overwrites.
+func (r *Point) combine(xx, yy, zz, xy, yz, xz *Element) *Point {
+	xx.MulSmall(xx, 3)
+	zz.MulSmall(zz, b3)
+	xz.MulSmall(xz, b3)
+	var sum, diff, minus Element
+	sum.Add(yy, zz)
+	diff.Sub(yy, zz)
+	minus.Neg(xz)
+
+	r.X.MulAdd(xy, &diff, yz, &minus)
+	r.Y.MulAdd(&sum, &diff, xx, xz)
+	r.Z.MulAdd(yz, &sum, xx, xy)
 	return r
 }
 

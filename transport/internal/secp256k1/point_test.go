@@ -142,6 +142,12 @@ func TestAddIsComplete(t *testing.T) {
 			btcec.AddNonConst(&a, &b, &want)
 			want.ToAffine()
 			samePoint(t, "add", new(Point).add(&points[i], &points[j]), &want)
+			if !points[j].Z.IsZero() {
+				var x, y Element
+				points[j].AffineX(&x)
+				y.Mul(y.Invert(&points[j].Z), &points[j].Y)
+				samePoint(t, "addAffine", new(Point).addAffine(&points[i], &x, &y), &want)
+			}
 		}
 	}
 }
@@ -234,6 +240,7 @@ func BenchmarkPoint(b *testing.B) {
 		do   func()
 	}{
 		{"add", func() { q.add(&q, &p) }},
+		{"addMultiple", func() { q.addMultiple(&m.affineMultiples, 5) }},
 		{"double", func() { q.double(&q) }},
 		{"pick", func() { m.pick(&q, 5) }},
 		{"Mul", func() { q.Mul(&k, &p) }},
