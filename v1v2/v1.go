@@ -104,6 +104,8 @@ type Reader struct {
 	magic [4]byte
 	body  stream.Body
 	sum   hash.Hash // of a large message; nil before the first
+	head  header    // of the next message
+	begun bool      // head is parsed
 }
 
 // NewReader returns a Reader of the messages in r, which have the given magic. It reads
@@ -122,7 +124,10 @@ func NewReader(r io.Reader, magic [4]byte) *Reader {
 }
 
 // Read reads what follows the last message, as it is.
-func (r *Reader) Read(p []byte) (int, error) { return r.r.Read(p) }
+func (r *Reader) Read(p []byte) (int, error) {
+	r.begun = false
+	return r.r.Read(p)
+}
 
 // Next reads a message, which is valid until the next call. For one with a wrong checksum
 // or an invalid type ok is false, and it must be dropped: v2 has no checksums, so
@@ -130,26 +135,28 @@ func (r *Reader) Read(p []byte) (int, error) { return r.r.Read(p) }
 // io.ErrUnexpectedEOF within one, a *MagicError or a *LengthError, and final.
 func (r *Reader) Next() (m Message, ok bool, err error) {
 	r.body.Release()
-	head, err := r.header()
-	if err != nil {
+	if err := r.header(); err != nil {
 		return m, false, err
 	}
+	head := &r.head
 	m.Type = head.Type
 	n := HeaderSize + int(head.length)
 	if m.large = n > r.r.Size(); m.large {
+		r.begun = false
 		return r.large(head)
 	}
 	if m.buf, err = r.r.Peek(n); err != nil {
 		return m, false, unexpected(err)
 	}
 	r.r.Discard(n)
+	r.begun = false
 	m.drop = head.drop(checksum(m.buf[HeaderSize:]))
 	r.alter(&m)
 	return m, m.drop == 0, nil
 }
 
 // large reads a message that does not fit the buffer, hashing it as it arrives.
-func (r *Reader) large(head header) (m Message, ok bool, err error) {
+func (r *Reader) large(head *header) (m Message, ok bool, err error) {
 	if r.sum == nil {
 		r.sum = sha256.New()
 	}
@@ -199,8 +206,7 @@ func (r *Reader) Buffered() bool {
 	if r.r.Buffered() < HeaderSize {
 		return false
 	}
-	head, err := r.header()
-	return err != nil || r.r.Buffered() >= HeaderSize+int(head.length)
+	return r.header() != nil || r.r.Buffered() >= HeaderSize+int(r.head.length)
 }
 
 type header struct {
@@ -209,16 +215,21 @@ type header struct {
 	checksum [4]byte
 }
 
-// header parses the next header without consuming it.
-func (r *Reader) header() (h header, err error) {
+// header sets head, without consuming it.
+func (r *Reader) header() error {
+	if r.begun {
+		return nil
+	}
 	b, err := r.r.Peek(HeaderSize)
 	if err != nil {
 		if len(b) > 0 {
 			err = unexpected(err)
 		}
-		return h, err
+		return err
 	}
-	return parseHeader(b, r.magic)
+	r.head, err = parseHeader(b, r.magic)
+	r.begun = err == nil
+	return err
 }
 
 // parseHeader parses the header at the start of b. The error is a *MagicError or a

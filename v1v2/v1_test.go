@@ -207,3 +207,28 @@ func TestReaderBuffered(t *testing.T) {
 		}
 	}
 }
+
+// Read takes what follows the last message even if Buffered has looked at it, and Next goes on behind.
+func TestReaderReadBetween(t *testing.T) {
+	var all []byte
+	for _, name := range []string{"ping", "inv", "tx"} {
+		all = append(all, v1Bytes(mainnet, name, testBytes(8, 1))...)
+	}
+	r := reader(all, nil)
+	for i, name := range []string{"ping", "tx"} {
+		m, ok, err := r.Next()
+		if err != nil || !ok || m.Type.String() != name {
+			t.Fatalf("message %d: got %q, %v, %v, want %q", i, m.Type, ok, err, name)
+		}
+		if i > 0 {
+			break
+		}
+		if !r.Buffered() {
+			t.Fatal("the next message is not buffered")
+		}
+		got := make([]byte, HeaderSize+8)
+		if _, err := io.ReadFull(r, got); err != nil || !bytes.Equal(got, all[len(got):][:len(got)]) {
+			t.Fatalf("Read returned %x, %v", got, err)
+		}
+	}
+}
