@@ -17,16 +17,37 @@ type Counts struct {
 }
 
 // Add counts a message of n bytes, header included.
-func (c *Counts) Add(t Type, n int) {
-	c.Messages.Add(1)
-	c.Bytes.Add(uint64(n))
-	if last := c.last.Load(); last == nil || *last != t {
+func (c *Counts) Add(t Type, n int) { c.addBatch(&batch{messages: 1, bytes: uint64(n), last: t}) }
+
+// batch counts messages that leave together, without the cost of an atomic addition for each.
+type batch struct {
+	messages, bytes uint64
+	last            Type
+	total           int64 // bytes of all batches
+}
+
+func (b *batch) add(t Type, n int) {
+	b.messages++
+	b.bytes += uint64(n)
+	b.last = t
+	b.total += int64(n)
+}
+
+// addBatch counts the messages of b, and begins a new batch.
+func (c *Counts) addBatch(b *batch) {
+	if b.messages == 0 {
+		return
+	}
+	c.Messages.Add(b.messages)
+	c.Bytes.Add(b.bytes)
+	if last := c.last.Load(); last == nil || *last != b.last {
 		last = &otherType
-		if known := t.known(); known != nil {
+		if known := b.last.known(); known != nil {
 			last = &known.Type
 		}
 		c.last.Store(last)
 	}
+	b.messages, b.bytes = 0, 0
 }
 
 // Drop counts a message that is not translated.

@@ -111,7 +111,10 @@ func faultOf(err error) Side {
 // not wait for r.
 func (c *Conn) sendAll(r *Reader) (n int64, err error) {
 	hasTurn := false
+	var sent batch
 	defer func() {
+		c.Sent.addBatch(&sent)
+		n = sent.total // in every return
 		if hasTurn {
 			c.out.turn.pass()
 		}
@@ -119,69 +122,70 @@ func (c *Conn) sendAll(r *Reader) (n int64, err error) {
 	for {
 		m, ok, err := r.Next()
 		if err := r.r.Settle(); err != nil {
-			return n, &EndError{PeerSide, c.where(err)}
+			return 0, &EndError{PeerSide, c.where(err)}
 		}
 		if err != nil && hasTurn {
 			c.peer.Flush()
 		}
 		switch {
 		case err == io.EOF:
-			return n, nil
+			return 0, nil
 		case err != nil:
-			return n, &EndError{ClientSide, err}
+			return 0, &EndError{ClientSide, err}
 		}
 		if !hasTurn {
 			if err := c.lock(&c.out.turn, &c.writes); err != nil {
-				return n, &EndError{PeerSide, err}
+				return 0, &EndError{PeerSide, err}
 			}
 			hasTurn = true
 			if err := c.out.err; err != nil {
-				return n, &EndError{faultOf(err), err}
+				return 0, &EndError{faultOf(err), err}
 			}
 		}
-		if ok && m.large && r.ahead && c.sendAhead(r, m, &n) {
+		if ok && m.large && r.ahead && c.sendAhead(r, m, &sent) {
 			hasTurn = false
 			continue
 		}
 		if ok {
-			err = c.sendMessage(&m, &n)
+			err = c.sendMessage(&m, &sent)
 		} else {
 			c.Sent.Drop(m.Dropped())
-			n += int64(len(m.Raw()))
+			sent.total += int64(len(m.Raw()))
 		}
 		if err == nil && !r.Buffered() {
+			c.Sent.addBatch(&sent)
 			if err = c.peer.Flush(); err == nil {
 				c.out.turn.pass()
 				hasTurn = false
 			}
 		}
 		if err != nil {
-			return n, &EndError{PeerSide, c.where(err)}
+			return 0, &EndError{PeerSide, c.where(err)}
 		}
 	}
 }
 
 // sendAhead has another goroutine send m, which gets the turn, while the next message is read, if m
 // is large enough.
-func (c *Conn) sendAhead(r *Reader, m Message, n *int64) bool {
+func (c *Conn) sendAhead(r *Reader, m Message, sent *batch) bool {
 	return r.r.HandOver(&r.body, func() error {
 		defer c.out.turn.pass()
-		if err := c.sendMessage(&m, n); err != nil {
+		if err := c.sendMessage(&m, sent); err != nil {
 			return err
 		}
+		c.Sent.addBatch(sent)
 		return c.peer.Flush()
 	})
 }
 
-// sendMessage sends or queues m, counts it, and adds its size to n.
-func (c *Conn) sendMessage(m *Message, n *int64) error {
+// sendMessage sends or queues m, and adds it to sent.
+func (c *Conn) sendMessage(m *Message, sent *batch) error {
 	c.noteVersion(m.Type, m.Payload())
 	size := len(m.Raw())
 	if err := taken(m.send(c.peer, &c.ids)); err != nil {
 		return err
 	}
-	c.Sent.Add(m.Type, size)
-	*n += int64(size)
+	sent.add(m.Type, size)
 	return nil
 }
 

@@ -140,49 +140,56 @@ func (c *Conn) WriteTo(dst io.Writer) (n int64, err error) {
 	if n, err = c.writeRest(out); err != nil {
 		return n, &EndError{ClientSide, err}
 	}
-	defer c.peer.ReleasePacket()
+	got := batch{total: n}
+	defer func() {
+		c.Received.addBatch(&got)
+		n = got.total // in every return
+		c.peer.ReleasePacket()
+	}()
 	_, ahead := dst.(*stream.Writer) // the proxy's: after an error nothing is read any more
 	for {
 		m, ok, err := c.receive()
 		if err := c.peer.Settle(); err != nil {
-			return n, &EndError{ClientSide, err}
+			return 0, &EndError{ClientSide, err}
 		}
 		if err != nil {
 			out.Flush()
 			if err == io.EOF {
-				return n, nil
+				return 0, nil
 			}
-			return n, &EndError{PeerSide, c.where(err)}
+			return 0, &EndError{PeerSide, c.where(err)}
 		}
 		if ok {
-			if ahead && m.raw != nil && c.handOver(out, m, &n) {
+			if ahead && m.raw != nil && c.handOver(out, m, &got) {
 				continue
 			}
-			if err := c.pass(out, &m, &n); err != nil {
-				return n, &EndError{ClientSide, err}
+			if err := c.pass(out, &m, &got); err != nil {
+				return 0, &EndError{ClientSide, err}
 			}
 		}
 		if !c.peer.PacketBuffered() {
+			c.Received.addBatch(&got)
 			if err := out.Flush(); err != nil {
-				return n, &EndError{ClientSide, err}
+				return 0, &EndError{ClientSide, err}
 			}
 		}
 	}
 }
 
 // handOver has another goroutine pass m on while the next message is received, if m is large enough.
-func (c *Conn) handOver(out *stream.Writer, m received, n *int64) bool {
-	return c.peer.HandOver(func() error { return c.pass(out, &m, n) })
+func (c *Conn) handOver(out *stream.Writer, m received, got *batch) bool {
+	return c.peer.HandOver(func() error {
+		defer c.Received.addBatch(got)
+		return c.pass(out, &m, got)
+	})
 }
 
-// pass writes m to out, counts it, and adds its size to n.
-func (c *Conn) pass(out *stream.Writer, m *received, n *int64) error {
+// pass writes m to out, and adds it to got.
+func (c *Conn) pass(out *stream.Writer, m *received, got *batch) error {
 	if err := m.write(out, c.magic); err != nil {
 		return err
 	}
-	size := HeaderSize + len(m.payload)
-	c.Received.Add(m.t, size)
-	*n += int64(size)
+	got.add(m.t, HeaderSize+len(m.payload))
 	return nil
 }
 
