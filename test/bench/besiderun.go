@@ -12,7 +12,7 @@ import (
 // besideRow is a line of the table with the contenders side by side: the figures of each, one a round.
 type besideRow struct {
 	what    string
-	figures map[*contender][]float64
+	figures map[*contender]series
 }
 
 // beside measures all contenders in turn. A round gets a new process with one session, because some proxies are busy
@@ -21,7 +21,7 @@ func (b *bench) beside(rounds int, what []string, round func(*contender, besideS
 	all, failed := b.contenders(), map[*contender]error{}
 	rows := make([]besideRow, len(what))
 	for i, w := range what {
-		rows[i] = besideRow{w, map[*contender][]float64{}}
+		rows[i] = besideRow{w, map[*contender]series{}}
 	}
 	for range rounds {
 		for _, c := range all {
@@ -35,7 +35,9 @@ func (b *bench) beside(rounds int, what []string, round func(*contender, besideS
 				s.close()
 			}
 			c.stop()
-			failed[c] = err
+			if failed[c] = err; err != nil {
+				continue
+			}
 			for i, f := range figures {
 				rows[i].figures[c] = append(rows[i].figures[c], f)
 			}
@@ -57,14 +59,14 @@ func (b *bench) beside(rounds int, what []string, round func(*contender, besideS
 }
 
 func besideHead(all []*contender) string {
-	head, line := "| median of the rounds ± half of the range |", "|---|"
+	head, line := "| what |", "|---|"
 	for _, c := range all {
 		head, line = head+" "+c.name+" |", line+"---|"
 	}
 	return head + "\n" + line + "\n"
 }
 
-// line formats the row as Markdown: median, half of the range, and the ratio to the first contender.
+// line formats the row as Markdown: median and spread of the rounds, and the ratio to the first contender.
 func (r besideRow) line(all []*contender, failed map[*contender]error) string {
 	cells := []string{r.what}
 	for _, c := range all {
@@ -72,21 +74,13 @@ func (r besideRow) line(all []*contender, failed map[*contender]error) string {
 			cells = append(cells, "failed")
 			continue
 		}
-		cell := figure(median(r.figures[c]))
-		if n := len(r.figures[c]); n > 1 {
-			cell += fmt.Sprintf(" ± %.1f %%", (slices.Max(r.figures[c])-slices.Min(r.figures[c]))/2/median(r.figures[c])*100)
-		}
-		if ours := median(r.figures[all[0]]); c != all[0] && ours > 0 {
-			cell += fmt.Sprintf(" (× %s)", figure(median(r.figures[c])/ours))
+		cell := spreadOut(r.figures[c], figure(r.figures[c].median()))
+		if ours := r.figures[all[0]]; c != all[0] && ours.median() > 0 {
+			cell += fmt.Sprintf(" (× %s)", figure(r.figures[c].median()/ours.median()))
 		}
 		cells = append(cells, cell)
 	}
 	return "| " + strings.Join(cells, " | ") + " |\n"
-}
-
-func median(all []float64) float64 {
-	sorted := slices.Sorted(slices.Values(all))
-	return (sorted[(len(sorted)-1)/2] + sorted[len(sorted)/2]) / 2
 }
 
 // roundTime is how long a round of one contender takes, if it can do at least one message in that time.
@@ -99,24 +93,22 @@ func (b *bench) roundTime() float64 {
 
 // besideBlocks and besideInvs measure messages that a proxy can also decode, as some do.
 func (b *bench) besideBlocks(direction string) ([]row, error) {
-	return b.besideTraffic("blocks of 1.5 MB, "+direction, traffic{{"block", decodableBlock(1_500_000)}}, direction == "down", false)
+	return b.besideTraffic("blocks of 1.5 MB", direction, traffic{{"block", decodableBlock(1_500_000)}}, perGB)
 }
 
 func (b *bench) besideInvs(direction string) ([]row, error) {
-	invs := slices.Repeat(traffic{{"inv", decodableInv()}}, 1000)
-	return b.besideTraffic("inv of 37 bytes, "+direction, invs, direction == "down", true)
+	per := perMessage
+	per.wall = "wall clock µs/message"
+	return b.besideTraffic("inv of 37 bytes", direction, slices.Repeat(traffic{{"inv", decodableInv()}}, 1000), per)
 }
 
 // besideTraffic measures t, down or up.
-func (b *bench) besideTraffic(what string, t traffic, down, perMessage bool) ([]row, error) {
-	names := []string{what + ", CPU s/GB", what + ", MB/s"}
-	if perMessage {
-		names = []string{what + ", CPU µs/message", what + ", wall clock µs/message"}
-	}
+func (b *bench) besideTraffic(what, direction string, t traffic, per unit) ([]row, error) {
+	names := []string{what + ", " + direction + ", " + per.cpu, what + ", " + direction + ", " + per.wall}
 	times := map[*contender]int{} // how many take roundTime
 	return nil, b.beside(b.rounds, names, func(c *contender, s besideSession) ([]float64, error) {
 		for n := max(1, times[c]/5); times[c] != 1; n *= 3 { // warm up
-			used, err := c.transfer(s, t, down, n)
+			used, err := c.transfer(s, t, direction, n)
 			if err != nil {
 				return nil, err
 			}
@@ -128,24 +120,17 @@ func (b *bench) besideTraffic(what string, t traffic, down, perMessage bool) ([]
 				break
 			}
 		}
-		used, err := c.transfer(s, t, down, times[c])
-		if err != nil {
-			return nil, err
-		}
-		if perMessage {
-			n := float64(times[c] * len(t))
-			return []float64{used.cpu / n * 1e6, used.wall / n * 1e6}, nil
-		}
-		gigabytes := float64(times[c]*t.bytes()) / 1e9
-		return []float64{used.cpu / gigabytes, gigabytes * 1e3 / used.wall}, nil
+		used, err := c.transfer(s, t, direction, times[c])
+		n := float64(times[c]) * per.of(t)
+		return []float64{used.cpu / n, used.wall / n}, err
 	})
 }
 
 // transfer sends t through s, times times.
-func (c *contender) transfer(s besideSession, t traffic, down bool, times int) (spent, error) {
+func (c *contender) transfer(s besideSession, t traffic, direction string, times int) (spent, error) {
 	s.deadline()
 	var from, to end = s.client, s.peer
-	if down {
+	if direction == "down" {
 		from, to = to, from
 	}
 	before, err := c.cpu()
