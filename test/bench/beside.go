@@ -24,6 +24,8 @@ type contender struct {
 	log      string   // file with its output
 	prog     *program
 	node     *node
+	opened   int
+	failed   []error // sessions that did not open
 }
 
 // others are the contenders of the command line.

@@ -44,6 +44,9 @@ func (b *bench) beside(rounds int, what []string, round func(*contender, besideS
 		}
 	}
 	for _, c := range all {
+		if len(c.failed) > 0 {
+			fmt.Fprintf(os.Stderr, "%s: %d of %d connects failed: %v\n", c.name, len(c.failed), c.opened, errors.Join(c.failed...))
+		}
 		if failed[c] != nil {
 			text, _ := os.ReadFile(c.log)
 			fmt.Fprintf(os.Stderr, "%s: %v\n%s\n", c.name, failed[c], text[max(0, len(text)-500):])
@@ -163,8 +166,12 @@ func (b *bench) besideConnects() ([]row, error) {
 		for ; n < 5 || wall < b.roundTime(); n++ {
 			begin := time.Now()
 			s, err := c.open()
-			if err != nil {
-				return nil, fmt.Errorf("connect %v: %w", n, err)
+			c.opened++
+			if err != nil { // some proxies fail now and then
+				if c.failed = append(c.failed, err); len(c.failed) > 10 {
+					return nil, err
+				}
+				continue
 			}
 			wall += time.Since(begin).Seconds()
 			s.close()
