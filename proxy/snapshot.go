@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"slices"
+	"sync"
 	"time"
 
 	"bip324proxy/internal/listen"
@@ -186,8 +187,20 @@ type Histogram struct {
 // Snapshot returns the state of the server. It may be called at any time.
 func (s *Server) Snapshot() Snapshot { return s.snapshot(true) }
 
-// Counts returns a Snapshot without Sessions, which costs less: a session of thousands
-// leaves no garbage.
+// listRoom has the memory of released lists. As garbage, a list of thousands of sessions
+// would cost more than it takes to make one.
+var listRoom sync.Pool // of *[]SessionInfo
+
+// Release lets later Snapshots use the memory of s.Sessions, which must not be used any more.
+// It need not be called.
+func (s *Snapshot) Release() {
+	clear(s.Sessions)
+	room := s.Sessions[:0]
+	s.Sessions = nil
+	listRoom.Put(&room)
+}
+
+// Counts returns a Snapshot without Sessions, which costs less.
 func (s *Server) Counts() Snapshot { return s.snapshot(false) }
 
 func (s *Server) snapshot(list bool) Snapshot {
@@ -249,7 +262,11 @@ func (s *Server) count(outbound, inbound *Counts, list bool) (all []SessionInfo,
 	if list {
 		// The pointers are sorted: a SessionInfo is too large to be moved about.
 		slices.SortFunc(live, func(a, b *session) int { return cmp.Compare(a.shown.Number, b.shown.Number) })
-		all = make([]SessionInfo, 0, len(live))
+		if room, ok := listRoom.Get().(*[]SessionInfo); ok && cap(*room) >= len(live) {
+			all = *room
+		} else {
+			all = make([]SessionInfo, 0, len(live))
+		}
 	}
 	for _, each := range live {
 		info, counts := each.info(), outbound

@@ -34,6 +34,7 @@ func (c collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByC
 func (c collector) Collect(ch chan<- prometheus.Metric) {
 	gauge, counter := sender{ch: ch}.gauge, sender{ch: ch}.counter
 	now := c.Snapshot()
+	defer now.Release()
 	gauge("build_info", "1, with the running version.", 1, "version", c.Version, "goversion", runtime.Version())
 	gauge("start_time_seconds", "Start of the proxy, in seconds since 1970.", float64(now.Started.UnixMilli())/1000)
 	gauge("stopping", "1 if no more clients are accepted, else 0.", map[bool]float64{true: 1}[now.Stopping])

@@ -85,7 +85,9 @@ func (s *Server) serveReport(w http.ResponseWriter, r *http.Request, recent *rec
 		say(w, http.StatusBadRequest, "bad request: "+err.Error())
 		return
 	}
-	now := newReport(s.Snapshot(), q)
+	all := s.Snapshot()
+	now := newReport(all, q)
+	all.Release() // those that are listed were copied
 	now.Version, now.Throughput, now.Misdirected = s.Version, recent.throughput(), conns.lastMisdirected(time.Now())
 	now.Shaped.LastDay = recent.fillerLastDay(fillerOf(&now.Snapshot))
 	if s.Settings != nil {
