@@ -5,11 +5,11 @@
 // except those whose name ends in Vartime. A caller that branches on IsZero or IsScalar
 // reveals the result.
 //
-//	field.go  elements, sums and products
-//	roots.go  1/a, √a, and whether a is a square
-//	point.go  the group law
-//	mul.go    scalars, k·P and k·G
+//	field.go         elements, sums and products
+//	roots.go         1/a, √a, and whether a is a square
+//	point.go         the group law
+//	mul.go           scalars, k·P and k·G
+//	endomorphism.go  a scalar as two of half the size
 //
-// One representation of an element, one formula that adds any two points, one
-// multiplication: simplicity comes before speed.
+// One representation of an element, and one formula that adds any two points.
 package secp256k1

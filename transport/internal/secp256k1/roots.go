@@ -64,7 +64,8 @@ func (r *Element) SqrtRatio(n, d *Element) *Element {
 // It is the binary algorithm for the Jacobi symbol (a/m), with m = p at first:
 // halve a while it is even; when it is odd, let the smaller of the two be m, and
 // subtract it. (2/m) is -1 where m is ±3 mod 8, and swapping a and m changes the
-// sign if both are 3 mod 4.
+// sign if both are 3 mod 4. The swap is a mask, because half of its branches would be
+// mispredicted.
 func (a *Element) IsSquareVartime() bool {
 	x := *a
 	x.reduce()
@@ -76,10 +77,11 @@ func (a *Element) IsSquareVartime() bool {
 			a0, a1, a2, a3 = a1, a2, a3, 0
 			continue
 		}
-		n := bits.TrailingZeros64(a0)
-		a0 = a0>>n | a1<<(64-n)
-		a1 = a1>>n | a2<<(64-n)
-		a2 = a2>>n | a3<<(64-n)
+		n := bits.TrailingZeros64(a0) & 63 // the compiler's hint: no bounds for shifts
+		up := ^n & 63                      // 63 - n
+		a0 = a0>>n | a1<<1<<up
+		a1 = a1>>n | a2<<1<<up
+		a2 = a2>>n | a3<<1<<up
 		a3 >>= n
 		sign ^= uint64(n) & (m0>>1 ^ m0>>2)
 
@@ -87,15 +89,16 @@ func (a *Element) IsSquareVartime() bool {
 		t1, borrow := bits.Sub64(a1, m1, borrow)
 		t2, borrow := bits.Sub64(a2, m2, borrow)
 		t3, borrow := bits.Sub64(a3, m3, borrow)
-		if borrow != 0 { // a < m: the difference is m - a
-			sign ^= a0 & m0 >> 1
-			m0, m1, m2, m3 = a0, a1, a2, a3
-			t0, borrow = bits.Sub64(0, t0, 0)
-			t1, borrow = bits.Sub64(0, t1, borrow)
-			t2, borrow = bits.Sub64(0, t2, borrow)
-			t3, _ = bits.Sub64(0, t3, borrow)
-		}
-		a0, a1, a2, a3 = t0, t1, t2, t3
+		less := -borrow // all ones if a < m: swapped, the difference is m - a
+		sign ^= less & a0 & m0 >> 1
+		m0 ^= less & (m0 ^ a0)
+		m1 ^= less & (m1 ^ a1)
+		m2 ^= less & (m2 ^ a2)
+		m3 ^= less & (m3 ^ a3)
+		a0, borrow = bits.Sub64(t0^less, less, 0)
+		a1, borrow = bits.Sub64(t1^less, less, borrow)
+		a2, borrow = bits.Sub64(t2^less, less, borrow)
+		a3, _ = bits.Sub64(t3^less, less, borrow)
 	}
 	return sign&1 == 0
 }
