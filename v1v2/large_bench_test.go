@@ -21,10 +21,10 @@ var largeLoads = []struct {
 	message
 }{
 	{"tx20kB", message{"tx", testBytes(20_000, 1)}},
-	{"headers64kB", message{"headers", testBytes(64_000, 1)}},
 	{"headers162kB", message{"headers", testBytes(162_003, 1)}},
-	{"block500kB", message{"block", testBytes(500_000, 1)}},
+	{"block1.1MB", message{"block", testBytes(1_100_000, 1)}},
 	{"block1.5MB", message{"block", testBytes(1_500_000, 1)}},
+	{"block4MB", message{"block", testBytes(MaxPayload, 1)}},
 }
 
 // relayed is how much is relayed in one round, in bytes.
