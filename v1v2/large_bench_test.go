@@ -28,7 +28,7 @@ var largeLoads = []struct {
 }
 
 // relayed is how much is relayed in one round, in bytes.
-const relayed = 24_000_000
+const relayed = 96_000_000
 
 // sink copies what is written to it, as the kernel does.
 type sink struct {
