@@ -99,7 +99,7 @@ func FuzzInbound(f *testing.F) {
 			t.Fatal(err)
 		}
 		ended := make(chan error, 1)
-		go sess.serve(t.Context(), func(err error) { ended <- err })
+		go func() { ended <- sess.serve(t.Context()) }()
 		sent := peerOf(peer, b, packets)
 		select {
 		case <-ended:

@@ -239,7 +239,7 @@ func (s *Server) run(sess *session) {
 	if s.acks == nil {
 		s.acks = time.AfterFunc(s.ackTimeout()/3, s.watchAcks)
 	}
-	s.running.Go(func() { sess.serve(s.ctx, func(err error) { s.end(sess, err) }) })
+	s.running.Go(func() { s.end(sess, sess.serve(s.ctx)) })
 }
 
 // end counts and logs a session that ended with err. While a session waits, its stack must not have

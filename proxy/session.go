@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"runtime"
 	"sync"
 	"time"
 
@@ -68,43 +67,30 @@ func newSession(server *Server, conn net.Conn, about listener, public bool, numb
 	return s
 }
 
-// serve runs the session and releases all that it holds, and then calls done with the reason
-// of its end: nil if both sides closed it, or if the client asked for an address only.
-func (s *session) serve(ctx context.Context, done func(error)) {
-	growStack(false)
-	settle := s.settle
-	if s.peer != nil {
-		settle = s.settleInbound
-	}
-	relay, err := settle(ctx)
-	if err != nil {
-		done(s.release(err))
-		return
-	}
-	// Setup needs a deep stack for milliseconds, relaying a shallow one for months: relaying
+// serve runs the session and releases all that it holds. The error is the reason of its
+// end: nil if both sides closed it, or if the client asked for an address only.
+func (s *session) serve(ctx context.Context) error {
+	var relay func() error
+	var err error
+	// Setup needs a deep stack for milliseconds, relaying a shallow one for months: setup
 	// gets a goroutine of its own.
-	s.server.running.Go(func() { done(s.release(relay())) })
-}
-
-// release releases what the session holds, and returns why it has ended: err, unless it was
-// closed for another reason before.
-func (s *session) release(err error) error {
+	settled := make(chan struct{})
+	go func() {
+		defer close(settled)
+		if s.peer != nil {
+			relay, err = s.settleInbound(ctx)
+		} else {
+			relay, err = s.settle(ctx)
+		}
+	}()
+	if <-settled; err == nil {
+		err = relay()
+	}
 	failure := s.fail(nil)
 	if s.messages != nil {
 		s.messages.Release()
 	}
 	return cmp.Or(failure, err)
-}
-
-// growStack grows the stack at once to what setup needs. It would grow in four steps otherwise,
-// and be copied each time.
-//
-//go:noinline
-func growStack(use bool) {
-	if use {
-		var frame [8 << 10]byte
-		runtime.KeepAlive(&frame)
-	}
 }
 
 // settle is the story of a session until both ends are settled. It returns what relays

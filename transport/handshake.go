@@ -92,17 +92,11 @@ func (h *Handshake) start() []byte {
 	if h.key == nil {
 		h.key = newPrivateKey()
 	}
-	n := len(h.cfg.Garbage)
-	if h.cfg.Garbage == nil { // like Bitcoin Core's
-		n = random.N(MaxGarbage + 1)
-	}
-	flight := make([]byte, KeySize+n)
-	copy(flight, h.key.public[:])
-	h.garbage = flight[KeySize:]
-	if copy(h.garbage, h.cfg.Garbage) == 0 {
+	if h.garbage = h.cfg.Garbage; h.garbage == nil { // like Bitcoin Core's
+		h.garbage = make([]byte, random.N(MaxGarbage+1))
 		rand.Read(h.garbage)
 	}
-	return flight
+	return append(bytes.Clone(h.key.public[:]), h.garbage...)
 }
 
 // Receive takes bytes that the peer sent. It returns how many it consumed, all unless
