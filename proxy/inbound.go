@@ -118,7 +118,7 @@ func newInboundSession(server *Server, conn net.Conn, about listener) *session {
 // settleInbound sets up an inbound session, until both ends are ready to relay:
 //
 //	accept → detect → handshake → VERSION → connect to the node → bridge
-func (s *session) settleInbound(ctx context.Context) (relay func() error, err error) {
+func (s *session) settleInbound(ctx context.Context) (relay relaying, err error) {
 	began := time.Now()
 	ctx, cancel := context.WithTimeoutCause(ctx, versionTimeout, errNoVersion)
 	defer cancel()
@@ -155,9 +155,12 @@ func (s *session) settleInbound(ctx context.Context) (relay func() error, err er
 		return nil, err
 	}
 	s.openV2(v2)
-	return func() error {
-		defer s.awaitReply().Stop()
-		return s.bridge(v2, conn)
+	return func(end func(error)) {
+		reply := s.awaitReply()
+		s.bridge(v2, conn, func(err error) {
+			reply.Stop()
+			end(err)
+		})
 	}, nil
 }
 

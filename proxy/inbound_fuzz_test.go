@@ -99,7 +99,7 @@ func FuzzInbound(f *testing.F) {
 			t.Fatal(err)
 		}
 		ended := make(chan error, 1)
-		go func() { ended <- sess.serve(t.Context()) }()
+		go sess.serve(t.Context(), func(err error) { ended <- err })
 		sent := peerOf(peer, b, packets)
 		select {
 		case <-ended:

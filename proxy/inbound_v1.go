@@ -29,7 +29,7 @@ func (p *Policy) isOverlayPeer(peer netip.Addr) bool {
 }
 
 // settleInboundV1 opens the session of a peer that speaks v1, and has sent received so far.
-func (s *session) settleInboundV1(ctx context.Context, received []byte) (relay func() error, err error) {
+func (s *session) settleInboundV1(ctx context.Context, received []byte) (relay relaying, err error) {
 	peer := s.peer.socket
 	in := stream.NewReader(peer)
 	in.Unread(received)
@@ -49,5 +49,5 @@ func (s *session) settleInboundV1(ctx context.Context, received []byte) (relay f
 	s.show(func(info *SessionInfo) { info.Fallback, info.Overlay = causeSpokeV1, overlay })
 	s.logOpen("v1", "cause", transport.ErrV1Peer.Error())
 	go s.relayDown(r, nil)
-	return func() error { return s.relayV1(r) }, nil
+	return relayingBy(func() error { return s.relayV1(r) }), nil
 }

@@ -141,7 +141,7 @@ func (s *session) takeBack(r *rawRelay) (heard []byte, err error) {
 }
 
 // passThrough opens the session of a client that does not speak v1.
-func (s *session) passThrough(r *rawRelay) (relay func() error, err error) {
+func (s *session) passThrough(r *rawRelay) (relay relaying, err error) {
 	switch silent := s.in.Buffered() == 0; { // the client has closed its side
 	case silent && r == nil:
 		return nil, errClientLeft
@@ -153,7 +153,7 @@ func (s *session) passThrough(r *rawRelay) (relay func() error, err error) {
 		}
 	}
 	s.logOpen("passthrough")
-	return func() error {
+	return relayingBy(func() error {
 		err := s.relayUp(r)
 		received := int(s.down.Bytes.Load())
 		if r.opening.hasSpoken() {
@@ -163,7 +163,7 @@ func (s *session) passThrough(r *rawRelay) (relay func() error, err error) {
 		s.dialer.NoteFailed(s.shown.Dest, r.peer, &transport.HandshakeError{
 			Sent: int(s.up.Bytes.Load()), Received: received, Err: r.hungUp})
 		return err
-	}, nil
+	}), nil
 }
 
 // awaitPeer passes on that the client has closed its side without sending anything, and
@@ -191,7 +191,7 @@ func (s *session) awaitPeer(r *rawRelay) error {
 
 // speakV1 opens the session between a v1 client and a v1 peer, beginning with the client's
 // first message. heard is what the peer has sent on link so far.
-func (s *session) speakV1(link fallback.Link, first *v1v2.Message, heard []byte) (relay func() error, err error) {
+func (s *session) speakV1(link fallback.Link, first *v1v2.Message, heard []byte) (relay relaying, err error) {
 	peer := stream.NewSocket(link.V1)
 	if err := s.own(peer); err != nil {
 		return nil, err
@@ -218,7 +218,7 @@ func (s *session) speakV1(link fallback.Link, first *v1v2.Message, heard []byte)
 		s.noteV1(link, r)
 		s.relayDown(r, nil)
 	}()
-	return func() error { return s.relayV1(r) }, nil
+	return relayingBy(func() error { return s.relayV1(r) }), nil
 }
 
 // noteV1 looks at the peer's first bytes, and leaves them to the relay. If they are v1,

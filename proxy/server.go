@@ -239,13 +239,10 @@ func (s *Server) run(sess *session) {
 	if s.acks == nil {
 		s.acks = time.AfterFunc(s.ackTimeout()/3, s.watchAcks)
 	}
-	s.running.Go(func() { s.end(sess, sess.serve(s.ctx)) })
+	s.running.Go(func() { sess.serve(s.ctx, func(err error) { s.end(sess, err) }) })
 }
 
-// end counts and logs a session that ended with err. While a session waits, its stack must not have
-// room for that: with it a message takes more than 4 KiB.
-//
-//go:noinline
+// end counts and logs a session that ended with err.
 func (s *Server) end(sess *session, err error) {
 	err = sess.cause(err)
 	if sess.peer != nil {

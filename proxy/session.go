@@ -67,25 +67,28 @@ func newSession(server *Server, conn net.Conn, about listener, public bool, numb
 	return s
 }
 
-// serve runs the session and releases all that it holds. The error is the reason of its
-// end: nil if both sides closed it, or if the client asked for an address only.
-func (s *session) serve(ctx context.Context) error {
-	var relay func() error
-	var err error
-	// Setup needs a deep stack for milliseconds, relaying a shallow one for months: setup
-	// gets a goroutine of its own.
-	settled := make(chan struct{})
-	go func() {
-		defer close(settled)
-		if s.peer != nil {
-			relay, err = s.settleInbound(ctx)
-		} else {
-			relay, err = s.settle(ctx)
-		}
-	}()
-	if <-settled; err == nil {
-		err = relay()
+// serve runs the session and releases all that it holds, and then calls done with the reason
+// of its end: nil if both sides closed it, or if the client asked for an address only.
+func (s *session) serve(ctx context.Context, done func(error)) {
+	settle := s.settle
+	if s.peer != nil {
+		settle = s.settleInbound
 	}
+	relay, err := settle(ctx)
+	if err != nil {
+		done(s.release(err))
+		return
+	}
+	s.server.running.Add(1)
+	relay(func(err error) {
+		done(s.release(err))
+		s.server.running.Done()
+	})
+}
+
+// release releases what the session holds, and returns why it has ended: err, unless it was
+// closed for another reason before.
+func (s *session) release(err error) error {
 	failure := s.fail(nil)
 	if s.messages != nil {
 		s.messages.Release()
@@ -93,9 +96,19 @@ func (s *session) serve(ctx context.Context) error {
 	return cmp.Or(failure, err)
 }
 
+// relaying starts to relay between both ends of a session, and calls end with the reason of its
+// end. Setup needs a deep stack for milliseconds, relaying a shallow one for months: relaying gets
+// goroutines of its own.
+type relaying func(end func(error))
+
+// relayingBy returns the relaying that relay does.
+func relayingBy(relay func() error) relaying {
+	return func(end func(error)) { go func() { end(relay()) }() }
+}
+
 // settle is the story of a session until both ends are settled. It returns what relays
 // between them from then on.
-func (s *session) settle(ctx context.Context) (relay func() error, err error) {
+func (s *session) settle(ctx context.Context) (relay relaying, err error) {
 	request, err := s.ask()
 	if err != nil {
 		return nil, err
@@ -107,7 +120,7 @@ func (s *session) settle(ctx context.Context) (relay func() error, err error) {
 		return nil, refuse(request, socks.GeneralFailure, s.refusal)
 	}
 	if request.Command == socks.CommandResolve {
-		return func() error { return s.resolve(ctx, request) }, nil
+		return relayingBy(func() error { return s.resolve(ctx, request) }), nil
 	}
 	peer, err := s.dial(ctx, request)
 	if err != nil {
@@ -281,12 +294,12 @@ func (s *session) whyClientLeft(err error, took time.Duration) error {
 }
 
 // speakV2 opens the session between a v1 client and a v2 peer.
-func (s *session) speakV2(peer *transport.Conn) (relay func() error) {
+func (s *session) speakV2(peer *transport.Conn) relaying {
 	s.setShaping(peer.Shaping)
 	s.openV2(peer)
 	conn := v1v2.NewConn(peer, s.magic)
 	conn.Sent, conn.Received = &s.up, &s.down
-	return func() error { return s.bridge(peer, conn) }
+	return func(end func(error)) { s.bridge(peer, conn, end) }
 }
 
 // openV2 opens the session, whose peer speaks v2.
@@ -302,14 +315,14 @@ func (s *session) openV2(peer *transport.Conn) {
 	s.logOpen("v2", args...)
 }
 
-// bridge translates until either side ends; peer is on v2. It passes on the end of one
-// side's stream and gives the other direction LingerTimeout to finish.
-func (s *session) bridge(v2 *transport.Conn, peer *v1v2.Conn) error {
+// bridge translates until either side ends, and then calls end; peer is on v2. It passes on the
+// end of one side's stream and gives the other direction LingerTimeout to finish.
+func (s *session) bridge(v2 *transport.Conn, peer *v1v2.Conn, end func(error)) {
 	out := stream.NewWriter(s.client)
 	out.SetStall(s.server.idleTimeout())
+	peer.Brief = true
 	ends := make(chan error, 2)
-	go func() {
-		_, err := peer.WriteTo(out)
+	down := direction{v2, func() error { _, err := peer.WriteTo(out); return err }, func(err error) {
 		v2.Release() // not when the session has lingered
 		err = ended(v1v2.PeerSide, err)
 		if s.clientLeft(err) && s.holdsBack() {
@@ -317,21 +330,63 @@ func (s *session) bridge(v2 *transport.Conn, peer *v1v2.Conn) error {
 		}
 		ends <- err
 		s.endOther(err, s.client.CloseWrite)
-	}()
-	_, err := peer.ReadFrom(s.messages)
-	s.messages.ReleaseLast()
-	err = ended(v1v2.ClientSide, err)
-	ends <- err
-	s.endOther(err, peer.CloseWrite)
+	}}
+	up := direction{s.in, func() error { _, err := peer.ReadFrom(s.messages); return err }, func(err error) {
+		s.messages.ReleaseLast()
+		err = ended(v1v2.ClientSide, err)
+		ends <- err
+		s.endOther(err, peer.CloseWrite)
 
-	first := <-ends
-	<-ends
-	if s.peer == nil {
+		first := <-ends
+		<-ends
+		if s.peer == nil {
+			peer.Close()
+		}
+		s.linger(s.server.lingerTimeout())
 		peer.Close()
+		end(first)
+	}}
+	down.start(true)
+	up.start(true)
+}
+
+// direction is one direction of a bridge.
+type direction struct {
+	from  source
+	relay func() error // what has arrived; v1v2.ErrBrief means that the direction goes on
+	end   func(error)
+}
+
+// source is a *stream.Reader or a *transport.Conn.
+type source interface {
+	Extend()
+	Await()
+}
+
+// restAfter is how long a direction must have waited to wait with a new stack again.
+const restAfter = time.Second
+
+// start starts the direction, in a new goroutine. That waits with a stack of 2 KiB until it has
+// relayed something, which takes 4 KiB, as does setting a deadline.
+func (d *direction) start(first bool) {
+	d.from.Extend()
+	go d.run(first)
+}
+
+// run relays until the direction ends, or goes on in a new goroutine if it mostly waits.
+func (d *direction) run(first bool) {
+	for {
+		began := time.Now()
+		d.from.Await()
+		if err := d.relay(); err != v1v2.ErrBrief {
+			d.end(err)
+			return
+		}
+		if first || time.Since(began) >= restAfter {
+			d.start(false)
+			return
+		}
 	}
-	s.linger(s.server.lingerTimeout())
-	peer.Close()
-	return first
 }
 
 // ended returns the error of a direction, also if it is that a side has closed its stream.

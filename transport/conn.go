@@ -136,6 +136,18 @@ func (c *Conn) Interrupt() {
 	c.out.hurry()
 }
 
+// Await waits until ReadPacket has something to read, or an error to return. It takes less stack
+// than ReadPacket. Only the reading goroutine may call it. Most programs do not need this.
+func (c *Conn) Await() {
+	if c.in.next == nil {
+		c.in.r.Await()
+	}
+}
+
+// Extend moves Config.ReadTimeout on, as every read does: a wait that follows takes less stack. Only
+// the reading goroutine may call it. Most programs do not need this.
+func (c *Conn) Extend() { c.in.r.Extend() }
+
 // releaseLast frees the last packet's memory, but not what has arrived of the next.
 func (in *receiving) releaseLast() {
 	if !in.body.Partial() {

@@ -30,6 +30,11 @@ type Conn struct {
 	// may replace them before it uses the Conn.
 	Sent, Received *Counts
 
+	// Brief makes ReadFrom and WriteTo return ErrBrief when they have relayed what had arrived
+	// and would wait for more. A program sets it before it uses the Conn. Most programs do not
+	// need this.
+	Brief bool
+
 	detection
 	in  incoming
 	out outgoing
@@ -40,6 +45,9 @@ type Conn struct {
 	use           atomic.Int64  // twice the calls in progress, plus 1 once the Conn is closed
 	free          sync.Once
 }
+
+// ErrBrief means that nothing is left to be relayed for now: see Conn.Brief.
+var ErrBrief = errors.New("nothing more has arrived")
 
 // Client performs the v2 handshake as the initiator on nc, a new connection. It is like
 // [transport.Client]: on failure nc is closed.

@@ -158,6 +158,9 @@ func (c *Conn) sendAll(r *Reader) (n int64, err error) {
 				c.out.turn.pass()
 				hasTurn = false
 			}
+			if err == nil && c.Brief {
+				return 0, ErrBrief
+			}
 		}
 		if err != nil {
 			return 0, &EndError{PeerSide, c.where(err)}

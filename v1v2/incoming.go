@@ -172,6 +172,9 @@ func (c *Conn) WriteTo(dst io.Writer) (n int64, err error) {
 			if err := out.Flush(); err != nil {
 				return 0, &EndError{ClientSide, err}
 			}
+			if c.Brief {
+				return 0, ErrBrief
+			}
 		}
 	}
 }

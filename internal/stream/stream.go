@@ -110,12 +110,27 @@ func (r *Reader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// Await waits until something is buffered, or until a read would fail: the next one does. It
+// takes less stack than a read of a message.
+func (r *Reader) Await() {
+	if r.r == r.w && r.err == nil {
+		if err := r.fill(1); err != nil {
+			r.err = err
+		}
+	}
+}
+
 // readSocket reads past the buffer.
 func (r *Reader) readSocket(p []byte) (int, error) {
+	r.Extend()
+	return r.socket.Conn.Read(p)
+}
+
+// Extend moves the deadline on, as every read does; see SetIdle.
+func (r *Reader) Extend() {
 	if until, ok := r.idle.extend(); ok {
 		r.socket.SetReadDeadline(until)
 	}
-	return r.socket.Conn.Read(p)
 }
 
 // fill reads once from the socket, into a buffer for at least n bytes.
