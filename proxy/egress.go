@@ -39,7 +39,7 @@ func (s *session) dial(ctx context.Context, request *socks.Request) (*stream.Soc
 	case err != nil:
 		return nil, refuse(request, socks.NotAllowed, err)
 	}
-	s.dialer = dialer
+	s.dialer = &dialer
 	conn, err := s.dialer.Connect(ctx, s.shown.Dest)
 	switch code := socks.CodeOf(err); {
 	case errors.Is(err, errOwnUpstream):

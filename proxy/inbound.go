@@ -107,6 +107,7 @@ func newInboundSession(server *Server, conn net.Conn, about listener) *session {
 		about:  about,
 		magic:  in.Magic,
 	}
+	s.dialer = &s.policy.Dialer
 	s.shown = SessionInfo{Inbound: true, Began: time.Now(), State: StateHandshake, Client: in.Node.String(),
 		Dest: clientName(conn.RemoteAddr()), Network: transport.NetworkName(in.Magic)}
 	s.up.OnDrop = func(d v1v2.Dropped) { s.firstDropped("to_peer", d) }

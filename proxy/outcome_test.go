@@ -7,13 +7,14 @@ import (
 	"testing"
 
 	"bip324proxy/internal/stream"
+	"bip324proxy/transport/fallback"
 	"bip324proxy/v1v2"
 )
 
 // A client on a unix socket has no address, yet its errors are told from the peer's.
 func TestSideOfAUnixClient(t *testing.T) {
 	unix := &net.UnixAddr{Name: "@", Net: "unix"}
-	s := &session{client: stream.NewSocket(unixClient{addr: unix})}
+	s := &session{dialer: new(fallback.Dialer), client: stream.NewSocket(unixClient{addr: unix})}
 	s.shown.Transport, s.shown.Client = "v2", clientName(unix)
 	for _, c := range []struct {
 		addr net.Addr

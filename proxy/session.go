@@ -32,7 +32,9 @@ type session struct {
 	public  bool           // the listener accepts clients of other hosts
 	about   listener       // that accepted the client
 	refusal error          // if not nil: why the client is only told that it is refused
-	dialer  fallback.Dialer
+
+	// dialer is the policy's, except from dial until v2 is open.
+	dialer *fallback.Dialer
 
 	magic    [4]byte      // of a client that speaks v1
 	messages *v1v2.Reader // from such a client, on in
@@ -57,7 +59,7 @@ func newSession(server *Server, conn net.Conn, about listener, public bool, numb
 		in:     stream.NewReader(client),
 		about:  about,
 		public: public,
-		dialer: policy.Dialer,
+		dialer: &policy.Dialer,
 	}
 	s.shown = SessionInfo{Number: number, Began: time.Now(), State: StateAsking, Client: clientName(client.RemoteAddr())}
 	s.up.OnDrop = func(d v1v2.Dropped) { s.firstDropped("to_peer", d) }
@@ -241,9 +243,13 @@ func (s *session) upgrade(ctx context.Context, peer *stream.Socket, first *v1v2.
 		link.V2.Wipe()
 		return link, err
 	}
-	s.dialer.Resolve = nil // frees the addresses that it remembers
 	dest, conn := s.shown.Dest, link.V2.NetConn()
-	s.onEnd(func() { s.dialer.NoteV2(dest, conn) }) // known for 30 days from then on
+	peers, dial, direct := s.dialer.Peers, s.dialer.Dial, s.dialer.Direct
+	s.onEnd(func() { // known for 30 days from then on
+		d := fallback.Dialer{Peers: peers, Dial: dial, Direct: direct}
+		d.NoteV2(dest, conn)
+	})
+	s.dialer = &s.policy.Dialer // frees the other, and the addresses that it remembers
 	s.count(func(t *tally) { t.observeHandshake(time.Since(began)) })
 	s.up.Add(first.Type, size)
 	return link, nil

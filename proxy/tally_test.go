@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"bip324proxy/transport/fallback"
 )
 
 // Repeated failures of one peer are one row, and hide no others.
@@ -11,7 +13,7 @@ func TestRepeatsAreOneRow(t *testing.T) {
 	tally := newTally(RefusalKinds)
 	began := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	fail := func(i int, dest, client, kind, reason string) {
-		s := &session{server: new(Server), policy: new(Policy), shown: SessionInfo{Dest: dest, Client: client}}
+		s := &session{server: new(Server), policy: new(Policy), dialer: new(fallback.Dialer), shown: SessionInfo{Dest: dest, Client: client}}
 		o := s.outcomeOf(ErrPeerClosed)
 		o.Kind, o.Reason, o.like.kind = kind, reason, kind
 		o.Time = began.Add(time.Duration(i) * time.Second)
