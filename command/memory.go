@@ -2,6 +2,7 @@ package command
 
 import (
 	"os"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
@@ -61,4 +62,11 @@ func heapAllocated() uint64 {
 	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
 	metrics.Read(sample)
 	return sample[0].Value.Uint64()
+}
+
+// freeMemory collects garbage and returns its memory to the system. A sync.Pool keeps its buffers for
+// one collection.
+func freeMemory() {
+	runtime.GC()
+	debug.FreeOSMemory()
 }

@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"runtime"
-	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -140,7 +139,7 @@ func (s *service) with(set *settings.Settings, run func() error) (err error) {
 	defer runtime.KeepAlive(spareMemory())
 	done := make(chan struct{})
 	defer close(done)
-	go collectWhenQuiet(heapAllocated, debug.FreeOSMemory, done)
+	go collectWhenQuiet(heapAllocated, freeMemory, done)
 	return run()
 }
 
