@@ -114,8 +114,8 @@ func (c *Conn) PacketBuffered() bool {
 		if in.size < 0 && in.r.Buffered() < lengthSize {
 			return false
 		}
-		if in.readLength() == nil && in.r.Buffered() < in.rest() {
-			return false
+		if in.readLength() == nil && (in.r.Buffered() < in.rest() || in.rest() > in.r.Size()) {
+			return false // a large packet needs body, which may be in use
 		}
 		switch contents, decoy, err := in.read(); {
 		case err != nil:
@@ -239,7 +239,7 @@ func (c *Conn) write(contents []byte, decoy bool) error {
 }
 
 // Queue is like WritePacket, but the packet is sent with the next Flush, WritePacket
-// or WriteInPlace, or when 16 KiB are queued. The contents are all parts together. A
+// or WriteInPlace, or when 16 KiB are queued, and 64 KiB after these. The contents are all parts together. A
 // packet of over 16 KiB is copied and sent at once; WriteInPlace does not copy. After an
 // error, os.ErrDeadlineExceeded, too, the packet was not queued, nor was any part of it
 // sent; otherwise it will be sent, and Flush reports a deadline that has passed

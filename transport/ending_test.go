@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"strings"
 	"testing"
 	"testing/iotest"
 
@@ -214,6 +215,32 @@ func TestPacketBuffered(t *testing.T) {
 	var size *SizeError
 	if err := ended(t, server); !errors.As(err, &size) {
 		t.Error(err)
+	}
+}
+
+// A large packet does not count as buffered, even if all of it has been read ahead: its memory is
+// that of the last one, which is in use.
+func TestPacketBufferedLarge(t *testing.T) {
+	a, b := net.Pipe()
+	client, server := connPair(t, a, b, Config{Magic: mainnet}, Config{Magic: mainnet})
+	const small = 850 // the larger buffer holds both large ones whole
+	packets := make([]string, small, small+3)
+	for i := range packets {
+		packets[i] = strings.Repeat("s", 100)
+	}
+	packets = append(packets, strings.Repeat("x", 20_000), strings.Repeat("y", 20_000), "end")
+	go a.Write(oneWrite(client, packets...))
+	for i, want := range packets {
+		got, err := server.ReadPacket()
+		if err != nil {
+			t.Fatal(i, err)
+		}
+		if next := packets[min(i+1, len(packets)-1)]; server.PacketBuffered() && len(next) > 16<<10 {
+			t.Errorf("PacketBuffered is true for a packet of %d bytes", len(next))
+		}
+		if string(got) != want {
+			t.Fatalf("packet %d of %d bytes: %d bytes, or others", i, len(want), len(got))
+		}
 	}
 }
 

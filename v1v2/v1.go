@@ -201,12 +201,17 @@ func (r *Reader) Release() {
 	r.r.Release()
 }
 
-// Buffered reports whether Next would return without waiting for the socket.
+// Buffered reports whether Next would return without waiting for the socket. A large message
+// counts as not buffered.
 func (r *Reader) Buffered() bool {
 	if r.r.Buffered() < HeaderSize {
 		return false
 	}
-	return r.header() != nil || r.r.Buffered() >= HeaderSize+int(r.head.length)
+	if r.header() != nil {
+		return true
+	}
+	n := HeaderSize + int(r.head.length)
+	return n <= min(r.r.Buffered(), r.r.Size())
 }
 
 type header struct {

@@ -34,12 +34,13 @@ type Reader struct {
 	water   *lowWater // nil before the first body
 	ahead   *ahead    // nil before the first HandOver
 
-	buf  []byte // small or large
+	buf  []byte // small, large or bulk
 	r, w int    // buf[r:w] was read ahead
 	more bool   // the last read filled the buffer: more has arrived, most likely
 	err  error  // came with the last bytes; for the next read
 
 	large *[bufferSize]byte
+	bulk  *bulk // besides large, while reads fill that
 	small [idleSize]byte
 }
 
@@ -159,22 +160,36 @@ func (r *Reader) fill(n int) error {
 // bytes would not fit behind r.
 func (r *Reader) makeRoom(n int) {
 	ahead := r.buf[r.r:r.w]
+	var unused *bulk
 	switch {
 	case r.large == nil && (r.more || n > idleSize):
 		r.large = buffers.Get().(*[bufferSize]byte)
 		r.buf = r.large[:]
 	case r.large != nil && len(ahead) == 0 && !r.more && n <= idleSize:
 		r.releaseLarge()
+	case r.bulk != nil && !r.more && len(ahead) < bufferSize:
+		r.buf, unused, r.bulk = r.large[:], r.bulk, nil
+	case r.bulk == nil && r.large != nil && r.more && r.takeBulk():
 	case r.r > 0 && (len(ahead) == 0 || r.r+n > len(r.buf) || r.w == len(r.buf)):
 	default:
 		return
 	}
 	r.r, r.w = 0, copy(r.buf, ahead)
+	putBulk(unused) // not before ahead is copied
+}
+
+// takeBulk makes bulk the buffer, unless too many are in use.
+func (r *Reader) takeBulk() bool {
+	if r.bulk = takeBulk(); r.bulk != nil {
+		r.buf = r.bulk[:]
+	}
+	return r.bulk != nil
 }
 
 func (r *Reader) releaseLarge() {
 	buffers.Put(r.large)
-	r.large, r.buf = nil, r.small[:]
+	putBulk(r.bulk)
+	r.large, r.bulk, r.buf = nil, nil, r.small[:]
 }
 
 // Release returns the large buffer and discards what was read ahead. It must not be

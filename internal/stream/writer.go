@@ -27,6 +27,7 @@ type Writer struct {
 	stall  deadline
 	err    error
 	batch  *[BatchSize]byte // holds Buf
+	bulk   *bulk            // holds it instead, once batch was full
 	rest   []byte           // what a deadline has left of a write; then Buf is empty
 	stuck  bool             // nothing of rest was sent
 	memory *Memory          // of what Send sends, if it can be reclaimed
@@ -61,7 +62,11 @@ func (w *Writer) Reserve(n int) error {
 	}
 	if cap(w.Buf)-len(w.Buf) < n {
 		err := w.send(w.Buf)
-		w.Buf = w.batch[:0]
+		if w.Buf = w.Buf[:0]; w.bulk == nil {
+			if w.bulk = takeBulk(); w.bulk != nil {
+				w.Buf = w.bulk[:0]
+			}
+		}
 		if err != nil {
 			w.release()
 			return err
@@ -198,7 +203,8 @@ func (w *Writer) release() {
 	if w.batch != nil {
 		batches.Put(w.batch)
 	}
-	w.batch, w.Buf = nil, nil
+	putBulk(w.bulk)
+	w.batch, w.bulk, w.Buf = nil, nil, nil
 }
 
 // Write gathers p, which leaves with the next Flush, or sends it at once if it is large.

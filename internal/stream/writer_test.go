@@ -50,7 +50,7 @@ func put(t *testing.T, w *Writer, p []byte) {
 
 // holds reports whether the writer has borrowed memory or unsent data.
 func holds(w *Writer) bool {
-	return w.batch != nil || len(w.Buf) > 0
+	return w.batch != nil || w.bulk != nil || len(w.Buf) > 0
 }
 
 func equalInts(a, b []int) bool {
@@ -79,7 +79,7 @@ func TestWriterBatches(t *testing.T) {
 		{"full to the brim", []int{BatchSize - 1, 1}, []int{BatchSize}},
 		{"one over", []int{BatchSize, 1}, []int{BatchSize, 1}},
 		{"does not fit", []int{BatchSize - 10, 11, 5}, []int{BatchSize - 10, 16}},
-		{"large ones", []int{BatchSize, BatchSize, BatchSize - 1}, []int{BatchSize, BatchSize, BatchSize - 1}},
+		{"large ones", []int{BatchSize, BatchSize, BatchSize - 1}, []int{BatchSize, 2*BatchSize - 1}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			conn := &recorder{}
