@@ -38,21 +38,12 @@ func (r Rule) Covers(other Rule) bool {
 	case r.any:
 		return true
 	case r.private:
-		return other.private || other.prefix.IsSingleIP() && IsPrivate(other.prefix.Addr()) || privateNetwork(other.prefix)
+		return other.private || other.prefix.IsSingleIP() && IsPrivate(other.prefix.Addr()) ||
+			slices.ContainsFunc(privateNetworks, func(n netip.Prefix) bool { return contains(n, other.prefix) })
 	case r.prefix.IsValid():
-		return other.prefix.IsValid() && r.prefix.Bits() <= other.prefix.Bits() && r.prefix.Contains(other.prefix.Addr())
+		return contains(r.prefix, other.prefix)
 	}
 	return r.matchesName(other.name)
-}
-
-// privateNetwork reports whether p lies in one of the private networks.
-func privateNetwork(p netip.Prefix) bool {
-	for _, network := range privateNetworks {
-		if p.IsValid() && network.Bits() <= p.Bits() && network.Contains(p.Addr()) {
-			return true
-		}
-	}
-	return false
 }
 
 var privateNetworks = prefixes("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "169.254.0.0/16", "100.64.0.0/10", "fc00::/7", "fe80::/10")

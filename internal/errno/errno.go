@@ -5,15 +5,11 @@ package errno
 
 import (
 	"errors"
+	"slices"
 	"syscall"
 )
 
 // Is reports whether err is, or wraps, one of errnos.
 func Is(err error, errnos ...syscall.Errno) bool {
-	for _, errno := range errnos {
-		if errors.Is(err, errno) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(errnos, func(errno syscall.Errno) bool { return errors.Is(err, errno) })
 }
