@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"bip324proxy/internal/errno"
 )
 
 const (
@@ -48,19 +50,11 @@ const (
 
 // help says what to do about an error, or nothing.
 func (s system) help(step string, err error) string {
-	is := func(numbers ...error) bool {
-		for _, n := range numbers {
-			if errors.Is(err, n) {
-				return true
-			}
-		}
-		return false
-	}
-	denied := is(unix.EPERM, unix.EACCES)
+	denied := errno.Is(err, unix.EPERM, unix.EACCES)
 	switch {
 	case s.read("/proc/self/status") == "":
 		return "/proc is not mounted; mount it"
-	case is(unix.ENOSPC, unix.EUSERS):
+	case errno.Is(err, unix.ENOSPC, unix.EUSERS):
 		return s.limits()
 	case denied && !s.root && s.sysctl(userNamespaces) == "0":
 		return fmt.Sprintf("%s is 0; as root, write: sysctl -w %[1]s=1", userNamespaces)
@@ -78,7 +72,7 @@ func (s system) help(step string, err error) string {
 		return "the kernel needs nf_tables with nat; as root, write: modprobe -a nf_tables nft_chain_nat nft_redir"
 	case step == stepFamilies:
 		return "the kernel needs seccomp filters (CONFIG_SECCOMP_FILTER)"
-	case step == stepCreate && is(unix.EINVAL, unix.ENOSYS):
+	case step == stepCreate && errno.Is(err, unix.EINVAL, unix.ENOSYS):
 		return "the kernel may have been built without user or network namespaces (CONFIG_USER_NS, CONFIG_NET_NS)"
 	}
 	return ""

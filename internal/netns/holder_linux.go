@@ -54,26 +54,19 @@ func (c *control) setUp(r role) error {
 	if err != nil {
 		return explain("set up the loopback interface of a network namespace", err)
 	}
-	var said report
-	var files []*os.File
 	families := []family{{"4", "127.0.0.1", "0.0.0.0"}, {"6", "::1", "::"}}
 	if !six {
 		families = families[:1]
 	}
-	for _, open := range []struct {
-		count *int
-		open  func(family) (*os.File, error)
-	}{
-		{&said.Redirected, func(f family) (*os.File, error) { return f.listen(f.loopback, redirectPort) }},
-		{&said.DNS, func(f family) (*os.File, error) { return f.packets(f.any, dnsPort) }},
-	} {
+	said := report{Redirected: len(families), DNS: len(families)}
+	var files []*os.File
+	for _, open := range []func(family) (*os.File, error){family.listen, family.packets} {
 		for _, family := range families {
-			f, err := open.open(family)
+			f, err := open(family)
 			if err != nil {
 				return explain("open sockets in a network namespace", err)
 			}
 			files = append(files, f)
-			*open.count++
 		}
 	}
 	if err := redirect(); err != nil {
@@ -114,12 +107,12 @@ func execute(path string, args []string) error {
 // family is IPv4 or IPv6.
 type family struct{ version, loopback, any string }
 
-// listen returns a listener. It is not for Multipath TCP, of which the kernel does not tell
-// where a connection was meant to go.
-func (f family) listen(host string, port int) (*os.File, error) {
+// listen returns the listener of redirected connections. It is not for Multipath TCP, of which the
+// kernel does not tell where a connection was meant to go.
+func (f family) listen() (*os.File, error) {
 	config := net.ListenConfig{}
 	config.SetMultipathTCP(false)
-	l, err := config.Listen(context.Background(), "tcp"+f.version, net.JoinHostPort(host, strconv.Itoa(port)))
+	l, err := config.Listen(context.Background(), "tcp"+f.version, net.JoinHostPort(f.loopback, strconv.Itoa(redirectPort)))
 	if err != nil {
 		return nil, err
 	}
@@ -127,8 +120,9 @@ func (f family) listen(host string, port int) (*os.File, error) {
 	return l.(*net.TCPListener).File()
 }
 
-func (f family) packets(host string, port int) (*os.File, error) {
-	c, err := net.ListenPacket("udp"+f.version, net.JoinHostPort(host, strconv.Itoa(port)))
+// packets returns the socket for DNS queries.
+func (f family) packets() (*os.File, error) {
+	c, err := net.ListenPacket("udp"+f.version, net.JoinHostPort(f.any, strconv.Itoa(dnsPort)))
 	if err != nil {
 		return nil, err
 	}

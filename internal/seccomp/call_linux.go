@@ -263,18 +263,9 @@ func (c *call) checkMessages(sock socket, number uint64, args arguments) unix.Er
 	for ; errno == 0 && len(b) > 0; b = b[stride:] {
 		const pointer = int(unsafe.Sizeof(uintptr(0)))
 		name, length := b[:pointer], b[pointer:pointer+4] // msg_name, msg_namelen
-		if !isZero(name) && !isZero(length) {
+		if slices.Max(name) > 0 && slices.Max(length) > 0 {
 			return unix.ENETUNREACH
 		}
 	}
 	return errno
-}
-
-func isZero(b []byte) bool {
-	for _, v := range b {
-		if v != 0 {
-			return false
-		}
-	}
-	return true
 }
