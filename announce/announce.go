@@ -226,29 +226,18 @@ func cutCompactSize(b []byte) (n uint64, rest []byte, ok bool) {
 	if len(b) == 0 {
 		return 0, nil, false
 	}
-	size, least := 1, uint64(0)
-	switch b[0] {
-	case 0xfd:
-		size, least = 3, 0xfd
-	case 0xfe:
-		size, least = 5, 1<<16
-	case 0xff:
-		size, least = 9, 1<<32
+	if b[0] < 0xfd {
+		return uint64(b[0]), b[1:], true
 	}
-	if len(b) < size {
+	longer := b[0] - 0xfd
+	end := 1 + 2<<longer
+	if len(b) < end {
 		return 0, nil, false
 	}
-	switch size {
-	case 1:
-		n = uint64(b[0])
-	case 3:
-		n = uint64(binary.LittleEndian.Uint16(b[1:]))
-	case 5:
-		n = uint64(binary.LittleEndian.Uint32(b[1:]))
-	case 9:
-		n = binary.LittleEndian.Uint64(b[1:])
-	}
-	return n, b[size:], n >= least
+	var full [8]byte
+	copy(full[:], b[1:end])
+	n = binary.LittleEndian.Uint64(full[:])
+	return n, b[end:], n >= [...]uint64{0xfd, 1 << 16, 1 << 32}[longer]
 }
 
 func appendCompactSize(b []byte, n uint64) []byte {
