@@ -68,7 +68,9 @@ func (p *Policy) DialerTo(dest socks.Addr, client socks.Credentials, public bool
 	upstream := p.UpstreamFor(dest)
 	switch {
 	case upstream != nil:
-		through(upstream, &d, dest, client)
+		d.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) { return upstream.Dial(ctx, dest, client) }
+		d.Direct = false // so names are the upstream's to resolve
+		d.DialTimeout = upstream.Timeout
 	case d.Dial == nil && d.Resolve == nil:
 		d.Resolve = dial.Once(dial.Lookup)
 	}
@@ -151,16 +153,6 @@ func wrongZone(ip netip.Addr) string {
 		return "this machine has no such interface"
 	}
 	return ""
-}
-
-// through makes d connect to dest through the upstream proxy u, with the client's
-// credentials.
-func through(u *socks.Upstream, d *fallback.Dialer, dest socks.Addr, client socks.Credentials) {
-	d.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return u.Dial(ctx, dest, client)
-	}
-	d.Direct = false // so names are the upstream's to resolve
-	d.DialTimeout = u.Timeout
 }
 
 // ProbeAddr is what a program may RESOLVE to learn whether this proxy answers. It is in

@@ -109,18 +109,15 @@ func (e *UpstreamError) Error() string {
 	if e.Op == CommandResolve {
 		what = "resolve"
 	}
-	var why string
+	why := e.Cause()
 	switch {
 	case e.Code != Succeeded:
-		why = e.Code.String()
 	case errors.Is(e.Err, context.Canceled):
 		why = "canceled before it answered"
 	case errors.Is(e.Err, context.DeadlineExceeded):
 		why = "it did not answer in time"
 	case e.Err == io.ErrUnexpectedEOF:
 		why = "it closed the connection without a complete answer"
-	default:
-		why = plain.Words(e.Err)
 	}
 	return fmt.Sprintf("the upstream proxy at %s did not %s %s: %s", e.Upstream, what, e.Dest, why)
 }

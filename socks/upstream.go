@@ -226,7 +226,7 @@ func (u *Upstream) ask(ctx context.Context, command Command, dest Addr, client C
 	var failed *UpstreamError
 	switch down := errors.As(err, &failed) && failed.Stage != StageRequest; {
 	case u.Reached == nil || down && errors.Is(err, context.Canceled):
-	case down && (client.isZero() || u.hasCredentials() || !failed.credentialsMatter()):
+	case down && (client.isZero() || u.hasCredentials() || failed.Stage != StageAuth && !errors.Is(failed, ErrCredentialsUnsupported)): // not for its own credentials
 		u.Reached(failed)
 	case !down:
 		u.Reached(nil)
@@ -236,11 +236,6 @@ func (u *Upstream) ask(ctx context.Context, command Command, dest Addr, client C
 
 // hasCredentials reports whether u.Credentials replace the client's.
 func (u *Upstream) hasCredentials() bool { return u.Credentials != nil && !u.Credentials.isZero() }
-
-// credentialsMatter reports whether the request might succeed with other credentials.
-func (e *UpstreamError) credentialsMatter() bool {
-	return e.Stage == StageAuth || errors.Is(e, ErrCredentialsUnsupported)
-}
 
 // attempt connects to the proxy and makes one request, or none if command is 0.
 func (u *Upstream) attempt(ctx context.Context, command Command, dest Addr, client Credentials) (net.Conn, netip.Addr, error) {
