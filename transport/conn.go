@@ -87,16 +87,6 @@ func (c *Conn) LastPacket(n int) []byte {
 // reading goroutine may call it. Most programs do not need this.
 func (c *Conn) ReleasePacket() { c.in.releaseLast() }
 
-// HandOver calls use, which may use the last packet, in another goroutine, and then frees the
-// packet's memory, while ReadPacket goes on. It reports false, and does nothing, if the packet is
-// not worth that. If use fails ReadPacket fails, too, for good. Settle must be called before the
-// next HandOver. Only the reading goroutine may call it. Most programs do not need this.
-func (c *Conn) HandOver(use func() error) bool { return c.in.r.HandOver(&c.in.body, use) }
-
-// Settle waits for what HandOver began, and returns its error. Only the reading goroutine may
-// call it. Most programs do not need this.
-func (c *Conn) Settle() error { return c.in.r.Settle() }
-
 // Release frees the memory of the last packet, and of one that has arrived in part, when
 // ReadPacket will not be called again. Only the reading goroutine may call it. Most
 // programs do not need this.

@@ -121,9 +121,6 @@ func (c *Conn) sendAll(r *Reader) (n int64, err error) {
 	}()
 	for {
 		m, ok, err := r.Next()
-		if err := r.r.Settle(); err != nil {
-			return 0, &EndError{PeerSide, c.where(err)}
-		}
 		if err != nil && hasTurn {
 			c.peer.Flush()
 		}
@@ -142,54 +139,29 @@ func (c *Conn) sendAll(r *Reader) (n int64, err error) {
 				return 0, &EndError{faultOf(err), err}
 			}
 		}
-		if ok && m.large && r.ahead && c.sendAhead(r, m, &sent) {
-			hasTurn = false
-			continue
-		}
+		size := len(m.Raw())
 		if ok {
-			err = c.sendMessage(&m, &sent)
+			c.noteVersion(m.Type, m.Payload())
+			if err := taken(m.send(c.peer, &c.ids)); err != nil {
+				return 0, &EndError{PeerSide, c.where(err)}
+			}
+			sent.add(m.Type, size)
 		} else {
 			c.Sent.Drop(m.Dropped())
-			sent.total += int64(len(m.Raw()))
+			sent.total += int64(size)
 		}
-		if err == nil && !r.Buffered() {
+		if !r.Buffered() {
 			c.Sent.addBatch(&sent)
-			if err = c.peer.Flush(); err == nil {
-				c.out.turn.pass()
-				hasTurn = false
+			if err := c.peer.Flush(); err != nil {
+				return 0, &EndError{PeerSide, c.where(err)}
 			}
-			if err == nil && c.Brief {
+			c.out.turn.pass()
+			hasTurn = false
+			if c.Brief {
 				return 0, ErrBrief
 			}
 		}
-		if err != nil {
-			return 0, &EndError{PeerSide, c.where(err)}
-		}
 	}
-}
-
-// sendAhead has another goroutine send m, which gets the turn, while the next message is read, if m
-// is large enough.
-func (c *Conn) sendAhead(r *Reader, m Message, sent *batch) bool {
-	return r.r.HandOver(&r.body, func() error {
-		defer c.out.turn.pass()
-		if err := c.sendMessage(&m, sent); err != nil {
-			return err
-		}
-		c.Sent.addBatch(sent)
-		return c.peer.Flush()
-	})
-}
-
-// sendMessage sends or queues m, and adds it to sent.
-func (c *Conn) sendMessage(m *Message, sent *batch) error {
-	c.noteVersion(m.Type, m.Payload())
-	size := len(m.Raw())
-	if err := taken(m.send(c.peer, &c.ids)); err != nil {
-		return err
-	}
-	sent.add(m.Type, size)
-	return nil
 }
 
 // onlyReader is a reader where a connection is needed for reading alone.

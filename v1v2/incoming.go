@@ -146,12 +146,8 @@ func (c *Conn) WriteTo(dst io.Writer) (n int64, err error) {
 		n = got.total // in every return
 		c.peer.ReleasePacket()
 	}()
-	_, ahead := dst.(*stream.Writer) // the proxy's: after an error nothing is read any more
 	for {
 		m, ok, err := c.receive()
-		if err := c.peer.Settle(); err != nil {
-			return 0, &EndError{ClientSide, err}
-		}
 		if err != nil {
 			out.Flush()
 			if err == io.EOF {
@@ -160,12 +156,10 @@ func (c *Conn) WriteTo(dst io.Writer) (n int64, err error) {
 			return 0, &EndError{PeerSide, c.where(err)}
 		}
 		if ok {
-			if ahead && m.raw != nil && c.handOver(out, m, &got) {
-				continue
-			}
-			if err := c.pass(out, &m, &got); err != nil {
+			if err := m.write(out, c.magic); err != nil {
 				return 0, &EndError{ClientSide, err}
 			}
+			got.add(m.t, HeaderSize+len(m.payload))
 		}
 		if !c.peer.PacketBuffered() {
 			c.Received.addBatch(&got)
@@ -177,23 +171,6 @@ func (c *Conn) WriteTo(dst io.Writer) (n int64, err error) {
 			}
 		}
 	}
-}
-
-// handOver has another goroutine pass m on while the next message is received, if m is large enough.
-func (c *Conn) handOver(out *stream.Writer, m received, got *batch) bool {
-	return c.peer.HandOver(func() error {
-		defer c.Received.addBatch(got)
-		return c.pass(out, &m, got)
-	})
-}
-
-// pass writes m to out, and adds it to got.
-func (c *Conn) pass(out *stream.Writer, m *received, got *batch) error {
-	if err := m.write(out, c.magic); err != nil {
-		return err
-	}
-	got.add(m.t, HeaderSize+len(m.payload))
-	return nil
 }
 
 // writeRest writes the rest of a message that Read has returned in part.

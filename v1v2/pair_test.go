@@ -143,9 +143,9 @@ func (s *session) toPeer() error {
 	return &EndError{ClientSide, io.EOF}
 }
 
-// toClient is the loop to the client, as the proxy has it.
+// toClient is the loop to the client.
 func (s *session) toClient(clientSide net.Conn) error {
-	if _, err := s.conn.WriteTo(stream.NewWriter(clientSide)); err != nil {
+	if _, err := s.conn.WriteTo(clientSide); err != nil {
 		return err
 	}
 	return &EndError{PeerSide, io.EOF}

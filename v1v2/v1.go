@@ -100,7 +100,6 @@ type Reader struct {
 	Alter func(t Type, payload []byte) []byte
 
 	r     *stream.Reader
-	ahead bool // the proxy's: after an error nothing is read any more
 	magic [4]byte
 	body  stream.Body
 	sum   hash.Hash // of a large message; nil before the first
@@ -114,7 +113,7 @@ func NewReader(r io.Reader, magic [4]byte) *Reader {
 	reader := &Reader{magic: magic}
 	switch r := r.(type) {
 	case *stream.Reader: // the one buffered reader of its socket
-		reader.r, reader.ahead = r, true
+		reader.r = r
 	case net.Conn:
 		reader.r = stream.NewReader(r)
 	default:

@@ -128,10 +128,6 @@ func (r *Reader) takeBody(b *Body, size, n int) (err error) {
 		b.partial.Store(true)
 	}
 	if b.memory = r.memory; b.memory != nil {
-		if r.ahead != nil && !b.memory.has(size) {
-			r.ahead.running.Wait() // it may hold what lacks, and waits for no memory itself
-			b.until = time.Now().Add(BodyTimeout)
-		}
 		if b.Bytes, err = b.memory.take(size, b.until, r.socket.stop, &r.socket.reads); err != nil {
 			return err
 		}

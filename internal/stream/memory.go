@@ -212,13 +212,6 @@ func (m *Memory) cut(n int) []byte {
 	return nil
 }
 
-// has reports whether take would return n bytes at once.
-func (m *Memory) has(n int) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return len(m.waiting) == 0 && (m.arena == nil || slices.ContainsFunc(m.free, func(e extent) bool { return e.end-e.start >= n }))
-}
-
 // unused reports whether the arena is mapped and free. m.mu is held.
 func (m *Memory) unused() bool {
 	return m.arena != nil && len(m.free) == 1 && m.free[0] == extent{0, m.size}

@@ -32,7 +32,6 @@ type Reader struct {
 	memory  *Memory
 	reclaim bool      // of the memory of bodies; see Reclaim
 	water   *lowWater // nil before the first body
-	ahead   *ahead    // nil before the first HandOver
 
 	buf  []byte // small, large or bulk
 	r, w int    // buf[r:w] was read ahead
