@@ -246,7 +246,7 @@ func (s *service) showStatus() (stop func()) {
 	}
 	page := status.Server{
 		Snapshot:  s.server.Snapshot,
-		Counts:    s.server.Counts,
+		Select:    s.server.Select,
 		Accepting: s.server.Accepting,
 		Settings:  func() []status.Setting { return s.settings().Shown() },
 		Version:   bareVersion(),

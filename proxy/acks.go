@@ -45,7 +45,7 @@ func (s *Server) watchAcks() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stuck = stuck
-	if len(s.outbound.sessions)+len(s.inbound.sessions) == 0 {
+	if s.newest == nil {
 		s.acks = nil
 		return
 	}

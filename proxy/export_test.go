@@ -36,6 +36,6 @@ func (s *Server) Pretend(n int) {
 			counts.NoteVersion(bytes.Clone(version))
 			counts.Add(v1v2.TypeOf("inv"), 61)
 		}
-		s.outbound.sessions[sess] = struct{}{}
+		s.add(sess)
 	}
 }

@@ -93,8 +93,9 @@ type Server struct {
 	outbound  budget // of clients' sessions
 	inbound   budget // of peers' sessions
 	gate      *inbound.Gate
-	number    uint64 // of the last session
-	refusing  int    // sessions that only tell their client of its refusal
+	number    uint64   // of the last session
+	newest    *session // first of the live ones, which are linked by number
+	refusing  int      // sessions that only tell their client of its refusal
 	clients   *rates.Limiters
 	waiting   waiting
 	leaving   map[*session]struct{}  // evicted sessions that have not ended
@@ -235,11 +236,20 @@ func (s *Server) start(conn net.Conn, about listener, public bool) (tell func())
 
 // run runs a session until it has ended and is logged. s.mu is held.
 func (s *Server) run(sess *session) {
-	sess.budget.sessions[sess] = struct{}{}
+	s.add(sess)
 	if s.acks == nil {
 		s.acks = time.AfterFunc(s.ackTimeout()/3, s.watchAcks)
 	}
 	s.running.Go(func() { sess.serve(s.ctx, func(err error) { s.end(sess, err) }) })
+}
+
+// add puts a session on the live set. Its number must be the highest. s.mu is held.
+func (s *Server) add(sess *session) {
+	sess.budget.live++
+	if sess.older = s.newest; sess.older != nil {
+		sess.older.newer = sess
+	}
+	s.newest = sess
 }
 
 // end counts and logs a session that ended with err.
@@ -258,13 +268,22 @@ func (s *Server) remove(sess *session, o Outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	tally := &sess.budget.tally
-	delete(sess.budget.sessions, sess)
+	sess.budget.live--
+	if sess.older != nil {
+		sess.older.newer = sess.newer
+	}
+	if sess.newer != nil {
+		sess.newer.older = sess.older
+	} else {
+		s.newest = sess.older
+	}
+	sess.newer, sess.older = nil, nil
 	delete(s.leaving, sess)
 	s.waiting.remove(sess)
 	sess.addDropped(tally.dropped)
 	tally.shaping.add(sess.shapingNow())
 	if sess.opened() || o.Kind != "" { // else a question was answered
-		tally.add(o, sess.info().Traffic)
+		tally.add(o, sess.traffic())
 	}
 	if sess.refusal != nil {
 		s.refusing--
@@ -281,12 +300,11 @@ func (s *session) count(add func(*tally)) {
 func (s *Server) live() []*session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.allLive()
-}
-
-func (s *Server) allLive() []*session { // s.mu is held
-	all := make([]*session, 0, len(s.outbound.sessions)+len(s.inbound.sessions))
-	return slices.AppendSeq(slices.AppendSeq(all, maps.Keys(s.outbound.sessions)), maps.Keys(s.inbound.sessions))
+	all := make([]*session, 0, s.outbound.live+s.inbound.live)
+	for sess := s.newest; sess != nil; sess = sess.older {
+		all = append(all, sess)
+	}
+	return all
 }
 
 func (s *Server) clientRate() int { return cmp.Or(s.ClientRate, 20) }

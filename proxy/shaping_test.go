@@ -22,7 +22,7 @@ func TestShapingTotals(t *testing.T) {
 		if inbound {
 			s.budget = &server.inbound
 		}
-		s.budget.sessions[s] = struct{}{}
+		server.add(s)
 		s.setShaping(func() transport.Shaping {
 			return transport.Shaping{Mode: transport.ShapeMode(shaping.Shape), SentReal: 1 << 40,
 				SentFiller: shaping.FillerToPeer, ReceivedFiller: shaping.FillerFromPeer, Overflows: shaping.ShapeOverflows}
@@ -33,7 +33,7 @@ func TestShapingTotals(t *testing.T) {
 		t.Helper()
 		now := server.Snapshot()
 		var outbound, inbound Counts
-		server.count(&outbound, &inbound, false)
+		server.count(&outbound, &inbound, 0, nil)
 		if got, want := now.ShapingTotals, (ShapingTotals{Filler{100, 20}, 3}); got != want {
 			t.Errorf("%s: outbound %+v, want %+v", when, got, want)
 		}

@@ -3,9 +3,9 @@ package proxy
 import (
 	"cmp"
 	"errors"
+	"math"
 	"net"
 	"slices"
-	"sync"
 	"time"
 
 	"bip324proxy/internal/listen"
@@ -185,25 +185,14 @@ type Histogram struct {
 }
 
 // Snapshot returns the state of the server. It may be called at any time.
-func (s *Server) Snapshot() Snapshot { return s.snapshot(true) }
-
-// listRoom has the memory of released lists. As garbage, a list of thousands of sessions
-// would cost more than it takes to make one.
-var listRoom sync.Pool // of *[]SessionInfo
-
-// Release lets later Snapshots use the memory of s.Sessions, which must not be used any more.
-// It need not be called.
-func (s *Snapshot) Release() {
-	clear(s.Sessions)
-	room := s.Sessions[:0]
-	s.Sessions = nil
-	listRoom.Put(&room)
+func (s *Server) Snapshot() Snapshot {
+	return s.Select(math.MaxInt, func(*SessionInfo) bool { return true })
 }
 
-// Counts returns a Snapshot without Sessions, which costs less.
-func (s *Server) Counts() Snapshot { return s.snapshot(false) }
-
-func (s *Server) snapshot(list bool) Snapshot {
+// Select returns a Snapshot with those Sessions for which list returns true; there is room for that many
+// at first. It calls list for all that Snapshot has, the newest first. list must neither keep its
+// argument nor call s. If it is nil, there are no Sessions, and they are not looked at as closely.
+func (s *Server) Select(room int, list func(*SessionInfo) bool) Snapshot {
 	s.mu.Lock()
 	s.setup()
 	now := Snapshot{
@@ -229,7 +218,7 @@ func (s *Server) snapshot(list bool) Snapshot {
 			now.SOCKS = append(now.SOCKS, listen.Spelling(l.Addr()))
 		}
 	}
-	now.Sessions, in.Pending = s.count(&now.Counts, &in.Counts, list)
+	now.Sessions, in.Pending = s.count(&now.Counts, &in.Counts, room, list)
 	in.Evicted = s.inbound.tally.evicted
 	s.mu.Unlock()
 	if in.Listeners != nil {
@@ -253,23 +242,18 @@ func (s *Server) snapshot(list bool) Snapshot {
 	return now
 }
 
-// count sets the counts of both directions, live sessions included, and lists these by number,
-// if wanted, without the pending ones. s.mu is held, so that none is counted twice or not at all.
-func (s *Server) count(outbound, inbound *Counts, list bool) (all []SessionInfo, pending int) {
+// count sets the counts of both directions, live sessions included, and returns those that Select
+// returns. s.mu is held, so that none is counted twice or not at all.
+func (s *Server) count(outbound, inbound *Counts, room int, list func(*SessionInfo) bool) (listed []SessionInfo, pending int) {
 	s.outbound.tally.copyTo(outbound)
 	s.inbound.tally.copyTo(inbound)
-	live := s.allLive()
-	if list {
-		// The pointers are sorted: a SessionInfo is too large to be moved about.
-		slices.SortFunc(live, func(a, b *session) int { return cmp.Compare(a.shown.Number, b.shown.Number) })
-		if room, ok := listRoom.Get().(*[]SessionInfo); ok && cap(*room) >= len(live) {
-			all = *room
-		} else {
-			all = make([]SessionInfo, 0, len(live))
-		}
+	if list != nil {
+		listed = make([]SessionInfo, 0, min(room, s.outbound.live+s.inbound.live))
 	}
-	for _, each := range live {
-		info, counts := each.info(), outbound
+	var info SessionInfo // one for all: it is large
+	for each := s.newest; each != nil; each = each.older {
+		each.describe(&info, list != nil)
+		counts := outbound
 		if each.budget == &s.inbound {
 			counts = inbound
 		}
@@ -285,11 +269,12 @@ func (s *Server) count(outbound, inbound *Counts, list bool) (all []SessionInfo,
 		switch {
 		case info.Inbound && info.State == StateHandshake: // most likely a scanner's
 			pending++
-		case list:
-			all = append(all, info)
+		case list != nil && list(&info):
+			listed = append(listed, info)
 		}
 	}
-	return all, pending
+	slices.Reverse(listed)
+	return listed, pending
 }
 
 // Accepting returns how many listeners accept clients, and whether the server is
@@ -317,21 +302,31 @@ func (s *session) show(change func(*SessionInfo)) {
 }
 
 // info returns the session's info with its counts.
-func (s *session) info() SessionInfo {
+func (s *session) info() (info SessionInfo) {
+	s.describe(&info, true)
+	return info
+}
+
+// describe sets info to the session's with its counts, and with the rest of what messages told, if wanted.
+func (s *session) describe(info *SessionInfo, rest bool) {
 	s.mu.Lock()
-	info := s.shown
+	*info = s.shown
 	s.mu.Unlock()
-	info.Traffic = Traffic{
+	info.Traffic, info.Shaping = s.traffic(), s.shapingNow()
+	if rest {
+		info.ClientAgent, info.PeerAgent = s.up.UserAgent(), s.down.UserAgent()
+		info.LastToPeer, info.LastToClient = s.up.LastType(), s.down.LastType()
+	}
+}
+
+func (s *session) traffic() Traffic {
+	return Traffic{
 		MessagesToPeer:   s.up.Messages.Load(),
 		MessagesToClient: s.down.Messages.Load(),
 		BytesToPeer:      s.up.Bytes.Load(),
 		BytesToClient:    s.down.Bytes.Load(),
 		Dropped:          s.up.Dropped() + s.down.Dropped(),
 	}
-	info.Shaping = s.shapingNow()
-	info.ClientAgent, info.PeerAgent = s.up.UserAgent(), s.down.UserAgent()
-	info.LastToPeer, info.LastToClient = s.up.LastType(), s.down.LastType()
-	return info
 }
 
 // FallbackCauses are all that SessionInfo.Fallback may be, and the keys of

@@ -30,7 +30,7 @@ func BenchmarkStatus(b *testing.B) {
 	}
 	ctx, cancel := context.WithCancel(b.Context())
 	served := make(chan error)
-	go func() { served <- (&status.Server{Snapshot: server.Snapshot}).Serve(ctx, l) }()
+	go func() { served <- (&status.Server{Snapshot: server.Snapshot, Select: server.Select}).Serve(ctx, l) }()
 	defer func() {
 		http.DefaultClient.CloseIdleConnections()
 		cancel()

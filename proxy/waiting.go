@@ -97,7 +97,7 @@ func (s *Server) negotiated(sess *session) error {
 // full reports whether there is no place for another session. Public listeners leave an
 // eighth of the places to local ones, if there are any. s.mu is held.
 func (s *Server) full(public bool) bool {
-	taken, ofPublic, local := len(s.outbound.sessions)-s.refusing-len(s.leaving), 0, false
+	taken, ofPublic, local := s.outbound.live-s.refusing-len(s.leaving), 0, false
 	if taken >= s.outbound.max || !public {
 		return taken >= s.outbound.max
 	}
@@ -107,8 +107,8 @@ func (s *Server) full(public bool) bool {
 	if !local || taken < s.outbound.max-s.outbound.max/8 {
 		return false
 	}
-	for sess := range s.outbound.sessions {
-		if _, leaving := s.leaving[sess]; sess.public && sess.refusal == nil && !leaving {
+	for sess := s.newest; sess != nil; sess = sess.older {
+		if _, leaving := s.leaving[sess]; sess.public && sess.peer == nil && sess.refusal == nil && !leaving {
 			ofPublic++
 		}
 	}

@@ -109,7 +109,7 @@ func TestDocumented(t *testing.T) {
 			t.Errorf("docs/status.md: %s does not exist", name)
 		}
 	}
-	report, err := json.Marshal(newReport(busy(), query{sessions: 10}))
+	report, err := json.Marshal((&Server{Snapshot: busy}).report(query{sessions: 10}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,35 +42,43 @@ func (l Live) Encrypted() Verdict {
 	return Partly
 }
 
-// pointers returns pointers to all sessions, which are large.
-func pointers(sessions []proxy.SessionInfo) []*proxy.SessionInfo {
-	all := make([]*proxy.SessionInfo, len(sessions))
-	for i := range sessions {
-		all[i] = &sessions[i]
-	}
-	return all
+// census counts live sessions.
+type census struct {
+	live    Live
+	shaped  map[string]int      // open ones by the shape in force, each of proxy.Shapes
+	pending map[proxy.State]int // those that are not open yet
 }
 
-// countLive counts sessions by what they speak.
-func countLive(sessions []*proxy.SessionInfo) Live {
-	l := Live{All: len(sessions)}
-	for _, s := range sessions {
-		if s.Inbound {
-			l.Inbound++
-		}
-		switch s.Transport {
-		case "v2":
-			l.V2++
-		case "v1":
-			l.V1++
-			if s.Overlay {
-				l.V1Overlay++
-			}
-		case "passthrough":
-			l.Passthrough++
-		default:
-			l.Pending++
-		}
+func newCensus() *census {
+	c := &census{shaped: make(map[string]int), pending: make(map[proxy.State]int)}
+	for _, shape := range proxy.Shapes {
+		c.shaped[shape] = 0
 	}
-	return l
+	return c
+}
+
+// add counts s.
+func (c *census) add(s *proxy.SessionInfo) {
+	c.live.All++
+	if s.Inbound {
+		c.live.Inbound++
+	}
+	switch s.Transport {
+	case "v2":
+		c.live.V2++
+	case "v1":
+		c.live.V1++
+		if s.Overlay {
+			c.live.V1Overlay++
+		}
+	case "passthrough":
+		c.live.Passthrough++
+	default:
+		c.live.Pending++
+	}
+	if s.State != proxy.StateOpen {
+		c.pending[s.State]++
+	} else if s.Shape != "" {
+		c.shaped[s.Shape]++
+	}
 }

@@ -33,14 +33,17 @@ func (c collector) Describe(ch chan<- *prometheus.Desc) { prometheus.DescribeByC
 // Collect sends the metrics of a new snapshot.
 func (c collector) Collect(ch chan<- prometheus.Metric) {
 	gauge, counter := sender{ch: ch}.gauge, sender{ch: ch}.counter
-	now := c.Snapshot()
-	defer now.Release()
+	inbound := map[bool]*census{false: newCensus(), true: newCensus()}
+	now := c.selected(0, func(s *proxy.SessionInfo) bool {
+		inbound[s.Inbound].add(s)
+		return false
+	})
 	gauge("build_info", "1, with the running version.", 1, "version", c.Version, "goversion", runtime.Version())
 	gauge("start_time_seconds", "Start of the proxy, in seconds since 1970.", float64(now.Started.UnixMilli())/1000)
 	gauge("stopping", "1 if no more clients are accepted, else 0.", map[bool]float64{true: 1}[now.Stopping])
 	gauge("listeners", "Addresses on which clients are accepted.", float64(len(now.Listeners)))
 
-	for _, each := range directions(now) {
+	for _, each := range directions(now, inbound) {
 		each.collect(sender{ch, each.labels()})
 	}
 	if in := now.Inbound; in != nil {

@@ -12,8 +12,8 @@ import (
 
 // direction is what the sessions of one direction have in metrics.
 type direction struct {
-	inbound  string // the value of the label, "true" or "false"
-	sessions []*proxy.SessionInfo
+	inbound string // the value of the label, "true" or "false"
+	*census
 	*proxy.Counts
 	limit   int
 	states  []proxy.State // of sessions that are not open
@@ -22,11 +22,7 @@ type direction struct {
 }
 
 // directions returns those that now has: there is no inbound one without a listener for peers.
-func directions(now proxy.Snapshot) []direction {
-	of := make(map[bool][]*proxy.SessionInfo)
-	for _, s := range pointers(now.Sessions) {
-		of[s.Inbound] = append(of[s.Inbound], s)
-	}
+func directions(now proxy.Snapshot, of map[bool]*census) []direction {
 	all := []direction{{
 		strconv.FormatBool(false), of[false], &now.Counts, now.MaxSessions,
 		[]proxy.State{proxy.StateAsking, proxy.StateDialing, proxy.StateGranted, proxy.StateHandshake}, proxy.RefusalKinds, now.MessageMemory,
@@ -44,16 +40,12 @@ func (d direction) labels() prometheus.Labels { return prometheus.Labels{"inboun
 
 // collect sends the direction's metrics.
 func (d direction) collect(s sender) {
-	live := countLive(d.sessions)
+	live := d.live
 	open := map[string]int{"v2": live.V2, "v1": live.V1, "passthrough": live.Passthrough}
-	pending := map[proxy.State]int{}
-	for _, each := range d.sessions {
-		pending[each.State]++
-	}
 	s.gauge("sessions_limit", "Maximum number of live sessions.", float64(d.limit))
 	s.gauge("sessions_v1_overlay", "Open sessions on v1 within a network that encrypts: .onion or CJDNS.", float64(live.V1Overlay))
 	for _, state := range d.states {
-		s.gauge("sessions_pending", "Live sessions that are not open yet.", float64(pending[state]), "state", string(state))
+		s.gauge("sessions_pending", "Live sessions that are not open yet.", float64(d.pending[state]), "state", string(state))
 	}
 	for _, kind := range d.refused {
 		s.counter("sessions_refused_total", "Sessions that failed before they were open, by reason.", d.Refused[kind], "reason", kind)
@@ -81,9 +73,8 @@ func (d direction) collect(s sender) {
 			d.Dropped[reason.String()], "reason", reason.String())
 	}
 
-	shaped := countShaped(d.sessions)
 	for _, shape := range proxy.Shapes {
-		s.gauge("sessions_shaped", "Open sessions whose traffic is shaped, by the shape in force.", float64(shaped[shape]), "shape", shape)
+		s.gauge("sessions_shaped", "Open sessions whose traffic is shaped, by the shape in force.", float64(d.shaped[shape]), "shape", shape)
 	}
 	const filler, fillerHelp = "filler_bytes_total", "Bytes of decoys, which bytes_total leaves out."
 	s.counter(filler, fillerHelp, d.Filler.ToPeer, "direction", "to_peer")

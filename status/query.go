@@ -68,23 +68,21 @@ func parseQuery(raw string) (query, error) {
 	return q, nil
 }
 
-// find returns the sessions to list, of all that are live, sorted by number, and how many q selects.
-// Those not known to be encrypted come first, for there may be thousands of others.
-func (q query) find(all []proxy.SessionInfo) (listed []proxy.SessionInfo, found int) {
-	var ranks [3][]int // indices into all, the newest first
-	for i := len(all) - 1; i >= 0; i-- {
-		if q.matches(&all[i]) {
-			r := rank(&all[i])
-			ranks[r] = append(ranks[r], i)
-			found++
+// order returns the sessions to list, of those that q selects, by number. Those not known to be
+// encrypted come first, for there may be thousands of others.
+func (q query) order(found []proxy.SessionInfo) []proxy.SessionInfo {
+	listed := make([]proxy.SessionInfo, 0, min(q.sessions, len(found)))
+	for r := range ranks {
+		for i := len(found) - 1; i >= 0 && len(listed) < cap(listed); i-- {
+			if rank(&found[i]) == r {
+				listed = append(listed, found[i])
+			}
 		}
 	}
-	listed = make([]proxy.SessionInfo, 0, min(q.sessions, found))
-	for _, i := range slices.Concat(ranks[:]...)[:cap(listed)] {
-		listed = append(listed, all[i])
-	}
-	return listed, found
+	return listed
 }
+
+const ranks = 3
 
 // rank returns the place of a session in a report: plaintext, passed through, all others.
 func rank(s *proxy.SessionInfo) int {
@@ -116,7 +114,9 @@ func (q query) matches(s *proxy.SessionInfo) bool {
 	if s.Inbound {
 		direction = "inbound"
 	}
-	text := strings.ToLower(strings.Join([]string{s.Dest, s.Client, s.Source, s.PeerAgent, s.ClientAgent, s.SessionID,
-		s.Network, s.Shape, s.Transport, string(s.State), plaintext, direction}, "\n"))
-	return !slices.ContainsFunc(q.words, func(word string) bool { return !strings.Contains(text, word) })
+	texts := [...]string{s.Dest, s.Client, s.Source, s.PeerAgent, s.ClientAgent, s.SessionID,
+		s.Network, s.Shape, s.Transport, string(s.State), plaintext, direction}
+	return !slices.ContainsFunc(q.words, func(word string) bool {
+		return !slices.ContainsFunc(texts[:], func(text string) bool { return strings.Contains(strings.ToLower(text), word) })
+	})
 }

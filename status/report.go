@@ -45,13 +45,23 @@ type Outcome struct {
 	Share   float64 `json:"share"` // of all, from 0 to 1
 }
 
-// newReport returns a report with the sessions that q selects.
-func newReport(now proxy.Snapshot, q query) *Report {
-	live := pointers(now.Sessions)
-	r := &Report{Snapshot: now, Uptime: now.Time.Sub(now.Started).Seconds(), Live: countLive(live), Outcomes: outcomes(now), Settings: []Setting{}}
-	r.Shaped.Live = countShaped(live)
+// report returns a report with the sessions that q selects.
+func (s *Server) report(q query) *Report {
+	r, all := &Report{Settings: []Setting{}}, newCensus()
+	var found [ranks]int
+	r.Snapshot = s.selected(q.sessions, func(each *proxy.SessionInfo) bool {
+		all.add(each)
+		if !q.matches(each) {
+			return false
+		}
+		r.Found++
+		n := &found[rank(each)]
+		*n++
+		return *n <= q.sessions
+	})
+	r.Uptime, r.Live, r.Outcomes, r.Shaped.Live = r.Time.Sub(r.Started).Seconds(), all.live, outcomes(r.Snapshot), all.shaped
 	r.Encrypted = r.Live.Encrypted()
-	r.Sessions, r.Found = q.find(now.Sessions)
+	r.Sessions = q.order(r.Sessions)
 	r.LeftOut = r.Found - len(r.Sessions)
 	return r
 }
@@ -85,9 +95,7 @@ func (s *Server) serveReport(w http.ResponseWriter, r *http.Request, recent *rec
 		say(w, http.StatusBadRequest, "bad request: "+err.Error())
 		return
 	}
-	all := s.Snapshot()
-	now := newReport(all, q)
-	all.Release() // those that are listed were copied
+	now := s.report(q)
 	now.Version, now.Throughput, now.Misdirected = s.Version, recent.throughput(), conns.lastMisdirected(time.Now())
 	now.Shaped.LastDay = recent.fillerLastDay(fillerOf(&now.Snapshot))
 	if s.Settings != nil {

@@ -13,20 +13,6 @@ type Shaped struct {
 	LastDay proxy.Filler `json:"filler_last_day"`
 }
 
-// countShaped counts open sessions by their shapes.
-func countShaped(sessions []*proxy.SessionInfo) map[string]int {
-	counts := make(map[string]int)
-	for _, shape := range proxy.Shapes {
-		counts[shape] = 0
-	}
-	for _, s := range sessions {
-		if s.Shape != "" && s.State == proxy.StateOpen {
-			counts[s.Shape]++
-		}
-	}
-	return counts
-}
-
 // fillerOf returns the filler since the start, of both directions' sessions.
 func fillerOf(s *proxy.Snapshot) proxy.Filler {
 	all := s.Filler

@@ -29,10 +29,13 @@ func TestFillerOfLastDay(t *testing.T) {
 }
 
 // A peer's session has a shape before the node is connected to, but is not open yet.
-func TestCountShaped(t *testing.T) {
+func TestCensusShaped(t *testing.T) {
 	cover := proxy.Shaping{Shape: "cover"}
-	counts := countShaped([]*proxy.SessionInfo{{State: proxy.StateOpen, Shaping: cover}, {State: proxy.StateDialing, Shaping: cover}, {State: proxy.StateOpen}})
-	if counts["cover"] != 1 || counts["pad"] != 0 || len(counts) != len(proxy.Shapes) {
+	all := newCensus()
+	for _, s := range []proxy.SessionInfo{{State: proxy.StateOpen, Shaping: cover}, {State: proxy.StateDialing, Shaping: cover}, {State: proxy.StateOpen}} {
+		all.add(&s)
+	}
+	if counts := all.shaped; counts["cover"] != 1 || counts["pad"] != 0 || len(counts) != len(proxy.Shapes) {
 		t.Errorf("got %v", counts)
 	}
 }

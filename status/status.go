@@ -18,6 +18,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,9 +30,9 @@ type Server struct {
 	// Snapshot returns what is shown; see [proxy.Server.Snapshot].
 	Snapshot func() proxy.Snapshot
 
-	// Counts returns a snapshot without sessions, every two seconds; see [proxy.Server.Counts].
-	// If it is nil, Snapshot is used.
-	Counts func() proxy.Snapshot
+	// Select returns a snapshot with some of the sessions; see [proxy.Server.Select]. If it is
+	// nil, Snapshot is used, which costs more.
+	Select func(room int, list func(*proxy.SessionInfo) bool) proxy.Snapshot
 
 	// Accepting returns on how many listeners clients are accepted, and whether the proxy is
 	// stopping; see [proxy.Server.Accepting]. It must be cheap, since health checks are open
@@ -95,12 +96,8 @@ func (s *Server) Serve(until context.Context, l net.Listener) error {
 
 		DisableGeneralOptionsHandler: true,
 	}
-	counts := s.Counts
-	if counts == nil {
-		counts = s.Snapshot
-	}
 	var background sync.WaitGroup
-	background.Go(func() { recent.sample(ctx, counts) })
+	background.Go(func() { recent.sample(ctx, func() proxy.Snapshot { return s.selected(0, nil) }) })
 	background.Go(func() {
 		<-ctx.Done()
 		short, cancel := context.WithTimeout(context.Background(), stopTimeout)
@@ -117,6 +114,23 @@ func (s *Server) Serve(until context.Context, l net.Listener) error {
 		return nil
 	}
 	return err
+}
+
+// selected does what [proxy.Server.Select] does.
+func (s *Server) selected(room int, list func(*proxy.SessionInfo) bool) proxy.Snapshot {
+	if s.Select != nil {
+		return s.Select(room, list)
+	}
+	now := s.Snapshot()
+	all := slices.Backward(now.Sessions)
+	now.Sessions = nil
+	for _, each := range all {
+		if list != nil && list(&each) {
+			now.Sessions = append(now.Sessions, each)
+		}
+	}
+	slices.Reverse(now.Sessions)
+	return now
 }
 
 // handler returns the handler for a listener at addr.
