@@ -9,7 +9,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -56,7 +55,7 @@ type forwarder struct {
 	*guest
 	up     *socks.Upstream
 	shows  bool            // addresses in the log
-	ctx    context.Context // of requests
+	ctx    context.Context // of requests and connections
 	cancel context.CancelFunc
 	places chan struct{}
 	down   condition // the proxy cannot be used
@@ -65,9 +64,6 @@ type forwarder struct {
 	names  dns.Names      // of hosts without an address
 	passed atomic.Uint64
 	failed atomic.Uint64
-
-	mu    sync.Mutex
-	conns map[net.Conn]struct{}
 }
 
 // forwardGuest runs COMMAND with a running proxy.
@@ -80,7 +76,7 @@ func forwardGuest(s *service, set *settings.Settings, o runOptions) error {
 	s.log, s.queue = newLog(s.stderr, s.prefix, set.LogFormat, s.level)
 	defer s.endLog()
 	max := cmp.Or(set.MaxSessions, proxy.DefaultMaxSessions(s.reserved))
-	f := &forwarder{up: o.proxy, shows: set.LogAddresses, places: make(chan struct{}, max), conns: make(map[net.Conn]struct{})}
+	f := &forwarder{up: o.proxy, shows: set.LogAddresses, places: make(chan struct{}, max)}
 	f.up.ConnectTimeout = set.ConnectTimeout
 	f.ctx, f.cancel = context.WithCancel(context.Background())
 	f.guest = &guest{runOptions: o, log: s.log, lines: s.queue, serve: f.serve, lookup: f.resolve, end: func() { f.close(leaveTimeout) }}
@@ -135,10 +131,10 @@ func (f *forwarder) forward(conn net.Conn, destination func(net.Conn) (netip.Add
 		return
 	}
 	f.down.over()
-	if !f.hold(conn, to) {
-		return
-	}
-	defer f.release(conn, to)
+	defer context.AfterFunc(f.ctx, func() {
+		conn.Close()
+		to.Close()
+	})()
 	f.passed.Add(1)
 	relay(conn, to)
 }
@@ -190,28 +186,6 @@ func (f *forwarder) resolve(ctx context.Context, name string) ([]netip.Addr, err
 	return []netip.Addr{ip}, nil
 }
 
-// hold keeps connections to be closed at the end; it closes them if that has come.
-func (f *forwarder) hold(conns ...net.Conn) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, c := range conns {
-		if f.ctx.Err() != nil {
-			reset(c)
-			continue
-		}
-		f.conns[c] = struct{}{}
-	}
-	return f.ctx.Err() == nil
-}
-
-func (f *forwarder) release(conns ...net.Conn) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for _, c := range conns {
-		delete(f.conns, c)
-	}
-}
-
 // close takes no more connections, and cuts those that do not end within timeout: what COMMAND
 // wrote last may still be on its way.
 func (f *forwarder) close(timeout time.Duration) {
@@ -226,10 +200,5 @@ func (f *forwarder) close(timeout time.Duration) {
 			ended = cap(f.places)
 		}
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.cancel()
-	for c := range f.conns {
-		c.Close()
-	}
 }

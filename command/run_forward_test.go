@@ -39,7 +39,7 @@ func forwardOne(t *testing.T) (f *forwarder, command, passed net.Conn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f = &forwarder{guest: &guest{log: slog.New(slog.DiscardHandler)}, up: up, places: make(chan struct{}, 4), conns: make(map[net.Conn]struct{})}
+	f = &forwarder{guest: &guest{log: slog.New(slog.DiscardHandler)}, up: up, places: make(chan struct{}, 4)}
 	f.ctx, f.cancel = context.WithCancel(t.Context())
 	f.serve([]net.Listener{taken})
 	if command, err = net.Dial("tcp", taken.Addr().String()); err != nil {
