@@ -57,19 +57,7 @@ func openNamespace(publish bool) (*fence, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &fence{
-		redirected: ns.Redirected,
-		dns:        ns.DNS,
-		start: func(path string, args []string) (*os.Process, error) {
-			process, err := ns.Start(path, args)
-			if err != nil {
-				return nil, startError(args[0], err)
-			}
-			return process, nil
-		},
-		dial:  ns.Dial,
-		close: func() { ns.Close() },
-	}, nil
+	return &fence{redirected: ns.Redirected, dns: ns.DNS, start: ns.Start, dial: ns.Dial, close: func() { ns.Close() }}, nil
 }
 
 // startError returns the error of run for a COMMAND that could not be started: an exitError if

@@ -90,12 +90,6 @@ func runGuest(c *cli.Context) error {
 	})
 }
 
-// countedLookup looks a name up for COMMAND.
-func (g *guest) countedLookup(ctx context.Context, name string) ([]netip.Addr, error) {
-	g.lookups.Add(1)
-	return g.lookup(ctx, name)
-}
-
 // run runs COMMAND. The error has its exit code, unless that is 0.
 func (g *guest) run() error {
 	var listeners []net.Listener
@@ -120,16 +114,21 @@ func (g *guest) run() error {
 		}
 		go p.serve(listeners[i], g.log, f.dial)
 	}
-	g.serve(serveNames(g.countedLookup, f, g.log))
+	g.serve(serveNames(func(ctx context.Context, name string) ([]netip.Addr, error) {
+		g.lookups.Add(1)
+		return g.lookup(ctx, name)
+	}, f, g.log))
 	started := false
 	err = supervise(func() (*os.Process, error) {
 		process, err := f.start(g.path, g.args)
-		if started = err == nil; started {
-			if err := inherited.Release(); err != nil {
-				g.log.Warn("the proxy keeps files of the command open", "err", err)
-			}
+		if err != nil {
+			return nil, startError(g.args[0], err)
 		}
-		return process, err
+		started = true
+		if err := inherited.Release(); err != nil {
+			g.log.Warn("the proxy keeps files of the command open", "err", err)
+		}
+		return process, nil
 	})
 	g.end()
 	if started {

@@ -32,12 +32,9 @@ func openSeccomp() (*fence, error) {
 	f.start = func(path string, args []string) (*os.Process, error) {
 		defer s.begin() // if it fails, too: sessions of other programs wait for it
 		cmd := &exec.Cmd{Path: path, Args: args, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}
-		supervisor, err := seccomp.Start(cmd, ports)
-		if err != nil {
-			return nil, startError(args[0], err)
-		}
-		s.supervisor = supervisor
-		return cmd.Process, nil
+		var err error
+		s.supervisor, err = seccomp.Start(cmd, ports)
+		return cmd.Process, err
 	}
 	f.close = func() {
 		s.begin()

@@ -71,17 +71,15 @@ func runService(c *cli.Context, ready func()) error {
 	defer close(done)
 	s.awaitStops(done)
 	loaded := s.loadings(c, done)
-	var first loading
 	select {
-	case first = <-loaded:
+	case first := <-loaded:
+		if first.err != nil {
+			return first.err
+		}
+		return s.with(first.settings, func() error { return s.run(loaded) })
 	case <-s.stops.first:
 		return errStopped
 	}
-	set, err := first.settings, first.err
-	if err != nil {
-		return err
-	}
-	return s.with(set, func() error { return s.run(loaded) })
 }
 
 // with calls run between the set-up of all but the sessions, by the settings in force, and its
