@@ -48,10 +48,7 @@ func (p *process) read(part *Part, g grammar, keys ...string) (flags, lines []op
 	if path != os.DevNull {
 		part.File = path
 	}
-	text, err := readFile(path)
-	if err == nil {
-		lines, err = g.parse(text, path, keys)
-	}
+	lines, err := g.read(path, keys)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		part.hint(err.Error())
 		part.State = ToDo
@@ -102,10 +99,7 @@ func (p *process) ignoresFile(flags []option) bool {
 // goBool returns the value of a boolean of go-flags as "0" or "1".
 func goBool(value string) (string, bool) {
 	on, err := strconv.ParseBool(cmp.Or(value, "true"))
-	if on {
-		return "1", err == nil
-	}
-	return "0", err == nil
+	return map[bool]string{false: "0", true: "1"}[on], err == nil
 }
 
 // planBtcd plans btcd and utreexod.

@@ -82,7 +82,7 @@ func (p *process) readCore(part *Part) (*coreConfig, error) {
 	flags := parseFlags(p.args, coreKeys)
 	dir, file := p.coreDirs(flags)
 	c := &coreConfig{file: file}
-	lines, err := readLines(file)
+	lines, err := coreGrammar.read(file, coreKeys)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return c, err
 	}
@@ -112,7 +112,7 @@ func (p *process) readCore(part *Part) (*coreConfig, error) {
 		if included++; included > maxInclude {
 			return c, fmt.Errorf("%s includes more than %d files, too many to plan for", file, maxInclude)
 		}
-		more, err := readLines(joined(dir, "", o.value))
+		more, err := coreGrammar.read(joined(dir, "", o.value), coreKeys)
 		if err != nil {
 			return c, err
 		}
@@ -130,18 +130,6 @@ func (p *process) readCore(part *Part) (*coreConfig, error) {
 	}
 	c.all = part.affirm(c.all)
 	return c, err
-}
-
-// readLines returns the options of a file like bitcoin.conf.
-func readLines(path string) ([]option, error) {
-	if path == "" {
-		return nil, nil
-	}
-	text, err := readFile(path)
-	if err != nil {
-		return nil, err
-	}
-	return coreGrammar.parse(text, path, coreKeys)
 }
 
 // affirm returns the options without negations: noonion=1 is onion=0. Negations of what is no boolean

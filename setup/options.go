@@ -151,6 +151,15 @@ func (g grammar) trim(text string) string {
 	return strings.TrimSpace(text)
 }
 
+// read returns the options of a file that have known keys, in order.
+func (g grammar) read(path string, known []string) ([]option, error) {
+	text, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return g.parse(text, path, known)
+}
+
 // parse returns the options of a file that have known keys, in order. A key that a program may read
 // as a known one, though it is written otherwise, has that one as its key and another name.
 func (g grammar) parse(text, path string, known []string) (all []option, err error) {

@@ -1,7 +1,6 @@
 package setup
 
 import (
-	"bufio"
 	"encoding/binary"
 	"encoding/hex"
 	"net/netip"
@@ -109,13 +108,9 @@ func startTime(dir string) time.Time {
 // sockets returns the TCP sockets of this network namespace.
 func sockets() (all []socket) {
 	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
-		f, err := os.Open(table)
-		if err != nil {
-			continue // no such family
-		}
-		defer f.Close()
-		for lines := bufio.NewScanner(f); lines.Scan(); {
-			fields := strings.Fields(lines.Text())
+		text, _ := os.ReadFile(table) // there is none without the family
+		for line := range strings.Lines(string(text)) {
+			fields := strings.Fields(line)
 			if len(fields) < 10 || !strings.Contains(fields[1], ":") {
 				continue
 			}
