@@ -34,6 +34,7 @@ func checkArguments(app *cli.App, args []string) (checked []string, c *cli.Comma
 		written, value, hasValue := strings.Cut(arg, "=")
 		name := strings.TrimPrefix(written[1:], "-")
 		f := flagNamed(flags, name)
+		_, notBool := strconv.ParseBool(value)
 		next := ""
 		if i+1 < len(args) {
 			next = args[i+1]
@@ -47,7 +48,7 @@ func checkArguments(app *cli.App, args []string) (checked []string, c *cli.Comma
 			return args, c, nil
 		case f == nil:
 			return nil, c, usageError{unknownFlag(app, c, flags, written)}
-		case hasValue && groupOf(f) == "" && !takesValue(f) && !isBool(value):
+		case hasValue && groupOf(f) == "" && !takesValue(f) && notBool != nil:
 			return nil, c, usageError{fmt.Errorf("%s: %q is invalid; must be true or false", dashed(name), value)}
 		case hasValue:
 		case name == "help" || name == "h":
@@ -56,32 +57,19 @@ func checkArguments(app *cli.App, args []string) (checked []string, c *cli.Comma
 			}
 			return args, c, nil
 		case takesValue(f):
-			if i++; i == len(args) || next == "--" || isFlag(flags, next) {
+			isFlag := strings.HasPrefix(next, "--") && (next == "--" || flagNamed(flags, next[2:]) != nil)
+			if i++; i == len(args) || isFlag {
 				return nil, c, usageError{fmt.Errorf("--%s needs a value; write --%s %s", name, name, valueName(f))}
 			}
-		case asBool(next) != "":
-			return nil, c, usageError{fmt.Errorf("--%s %s: this flag takes its value after =; write --%s=%s", name, next, name, asBool(next))}
+		case booleans[strings.ToLower(next)] != "":
+			return nil, c, usageError{fmt.Errorf("--%s %s: this flag takes its value after =; write --%s=%s", name, next, name, booleans[strings.ToLower(next)])}
 		}
 	}
 	return args, c, nil
 }
 
-// isBool reports whether the library accepts value for a boolean flag.
-func isBool(value string) bool {
-	_, err := strconv.ParseBool(value)
-	return err == nil
-}
-
-// asBool returns "true" or "false" if word means that, else "".
-func asBool(word string) string {
-	switch strings.ToLower(word) {
-	case "true", "yes", "on", "1":
-		return "true"
-	case "false", "no", "off", "0":
-		return "false"
-	}
-	return ""
-}
+// booleans has "true" or "false" by the words that mean it.
+var booleans = map[string]string{"true": "true", "yes": "true", "on": "true", "1": "true", "false": "false", "no": "false", "off": "false", "0": "false"}
 
 // flagNamed returns the flag of that name, without dashes, or nil.
 func flagNamed(flags []cli.Flag, name string) cli.Flag {
@@ -90,12 +78,6 @@ func flagNamed(flags []cli.Flag, name string) cli.Flag {
 		return nil
 	}
 	return flags[i]
-}
-
-// isFlag reports whether arg is one of flags, with two dashes, and so not another flag's value.
-func isFlag(flags []cli.Flag, arg string) bool {
-	name, ok := strings.CutPrefix(arg, "--")
-	return ok && flagNamed(flags, name) != nil
 }
 
 func takesValue(f cli.Flag) bool {

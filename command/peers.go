@@ -18,11 +18,13 @@ func (s *service) openPeers() error {
 		return nil
 	}
 	peers, err := fallback.OpenPeers(set.KnownPeers)
+	// It is the setting, not the machine's state, that is wrong.
+	isWrongPath := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, fallback.ErrPeersFile)
 	switch {
 	case err == nil:
 	case errors.As(err, new(*fallback.CorruptPeersError)):
 		s.log.Warn("using the known peers that could be read", "err", err)
-	case set.Policy.Dialer.Mode == fallback.Never && !isWrongPath(err):
+	case set.Policy.Dialer.Mode == fallback.Never && !isWrongPath:
 		s.peersLost = err
 		s.log.Warn("known peers will not be saved; with --v1-fallback never, nothing depends on them", "err", err)
 		return nil
@@ -36,12 +38,6 @@ func (s *service) openPeers() error {
 	peers.SaveFailed = func(err error) { s.log.Error("known peers could not be saved", "err", err) }
 	s.peers = peers
 	return nil
-}
-
-// isWrongPath reports whether the file of known peers cannot be opened because of the
-// setting, not because of the machine's state.
-func isWrongPath(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, fallback.ErrPeersFile)
 }
 
 // savePeers saves the known peers.

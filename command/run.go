@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"os/exec"
 	"slices"
 	"syscall"
@@ -121,14 +120,11 @@ func lookPath(name string) (string, error) {
 func cannotExecute(name string, err error) error {
 	var why *fs.PathError
 	var cause *exec.Error
-	var step *os.SyscallError
 	switch {
 	case errors.As(err, &why):
 		err = why.Err
 	case errors.As(err, &cause):
 		err = cause.Err
-	case errors.As(err, &step):
-		err = step.Err
 	}
 	return fmt.Errorf("run: cannot execute %s: %w", name, err)
 }

@@ -11,9 +11,6 @@ import (
 	"bip324proxy/internal/transparent"
 )
 
-// dnsPort is the port of DNS servers.
-const dnsPort = 53
-
 // serveNames answers the DNS queries that the fence takes with what lookup finds. It returns
 // listeners that accept its other connections.
 func serveNames(lookup func(ctx context.Context, name string) ([]netip.Addr, error), f *fence, log *slog.Logger) (others []net.Listener) {
@@ -51,7 +48,7 @@ func (l *withoutDNS) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if dest, err := transparent.Destination(conn); err != nil || dest.Port() != dnsPort {
+		if dest, err := transparent.Destination(conn); err != nil || dest.Port() != 53 { // of DNS
 			return conn, nil // the proxy says what is wrong
 		}
 		go l.server.ServeConn(context.Background(), conn)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -150,19 +151,16 @@ func relay(a, b net.Conn) {
 	defer b.Close()
 	r := stream.NewRelay(stream.NewSocket(a), stream.NewSocket(b), maxIdle)
 	var n atomic.Uint64
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if r.AToB(&n) != nil {
+	end := func(err error) {
+		if err != nil {
 			reset(a)
 			reset(b)
 		}
-	}()
-	if r.BToA(&n, func() {}) != nil {
-		reset(a)
-		reset(b)
 	}
-	<-done
+	var other sync.WaitGroup
+	other.Go(func() { end(r.AToB(&n)) })
+	end(r.BToA(&n, func() {}))
+	other.Wait()
 }
 
 // reset closes a connection so that its other end sees that it was cut.
