@@ -116,14 +116,11 @@ func rulesOf(c *cli.Context) (*transparent.Rules, error) {
 // interfaceName matches the names of interfaces that a rule can have.
 var interfaceName = regexp.MustCompile(`^[A-Za-z0-9_.@-]{1,15}$`)
 
-// usualTransparent are the listeners of the documentation.
-var usualTransparent = []string{"127.0.0.1:1326", "[::1]:1326"}
-
 // transparentListeners returns the addresses of --transparent, by default the usual ones.
 func transparentListeners(s *settings.Settings) (all []netip.AddrPort, err error) {
 	specs := s.Transparent
 	if len(specs) == 0 {
-		specs = usualTransparent
+		specs = []string{"127.0.0.1:1326", "[::1]:1326"}
 	}
 	for _, spec := range specs {
 		address, _ := listen.Parse(spec) // Load has parsed it, unless it is systemd:NAME
@@ -138,21 +135,19 @@ func transparentListeners(s *settings.Settings) (all []netip.AddrPort, err error
 
 // findUser returns the user with that name or number.
 func findUser(name string) (u transparent.User, err error) {
-	if number, err := strconv.ParseUint(name, 10, 32); err == nil {
-		u.ID = uint32(number) // perhaps of a container, without a name here
-		if known, err := user.LookupId(name); err == nil {
-			u.Name = known.Username
-		}
-	} else {
-		known, err := user.Lookup(name)
-		if err != nil {
+	known, unknown := user.LookupId(name) // a number may be of a container, without a name here
+	number, err := strconv.ParseUint(name, 10, 32)
+	if err != nil {
+		if known, unknown = user.Lookup(name); unknown != nil {
 			return u, fmt.Errorf("unknown user %q; getent passwd lists users; for one of a directory service, write the number", name)
 		}
-		number, err := strconv.ParseUint(known.Uid, 10, 32)
-		if err != nil {
+		if number, err = strconv.ParseUint(known.Uid, 10, 32); err != nil {
 			return u, fmt.Errorf("the user %q has no valid number: %w", name, err)
 		}
-		u = transparent.User{ID: uint32(number), Name: known.Username}
+	}
+	u.ID = uint32(number)
+	if unknown == nil {
+		u.Name = known.Username
 	}
 	own, err := user.Lookup(serviceUser)
 	switch {
