@@ -2,12 +2,17 @@
 //
 //	v1 client ──SOCKS5──▶ bip324-proxy, a separate process ──v2───▶ node
 //	   (here)             or the bare relay, likewise       ──v1───▶ (here)
+//	                      or the bare loop, likewise        ──v2───▶
 //
 // CPU time and memory are those of the measured process, as the operating system reports them; client and node do not
 // count. The limit of a scenario is the unavoidable cost: the AEAD (one pass), the double SHA-256 of v1's checksum (one
 // pass), each measured separately on buffers of the same sizes, and a SOCKS relay that passes on the same v1 bytes
 // through one buffer for each direction, since a proxy that encrypts has to copy them from the kernel and back. Bytes
 // that are not v1 are compared with a relay that lets the kernel copy them (splice).
+//
+// The bare loop does what the proxy does with messages, and nothing else: it reads, opens or seals, hashes and writes
+// them, without deadlines, log or limits. The limit's parts are measured separately, with warm caches; the loop shows
+// what they cost together.
 //
 // The proxy and each part of its limit are measured in turn, in five rounds or more. The table shows the median of the
 // figure, of its limit and of each round's ratio of the two, each ± half the distance between its quartiles, and the

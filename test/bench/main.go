@@ -51,7 +51,7 @@ func transfers(what string, down, up traffic, per unit, target float64) func(*be
 
 func main() {
 	if len(os.Args) == 3 && os.Args[1] == relayCommand {
-		fmt.Fprintln(os.Stderr, serveRelay(passers[os.Args[2]]))
+		fmt.Fprintln(os.Stderr, serveRelay(relays[os.Args[2]]))
 		os.Exit(1)
 	}
 	if len(os.Args) == 5 && os.Args[1] == clientCommand {

@@ -116,13 +116,14 @@ func (b *bench) startProxy(flags ...string) (*program, error) {
 	return nil, fmt.Errorf("the proxy does not listen: %s", text)
 }
 
-// startRelay runs this program as the bare relay that passes bytes on in this way.
+// startRelay runs this program as a relay that passes bytes on in this way.
 func (b *bench) startRelay(way string) (*program, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	p := &program{cmd: exec.Command(self, relayCommand, way)}
+	p.cmd.Stderr = os.Stderr
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
 		return nil, err

@@ -9,14 +9,15 @@ import (
 	"sync"
 )
 
-// relayCommand, with copying, splice or small, makes this program the bare relay.
+// relayCommand, with copying, splice, small or bare, makes this program a relay.
 const relayCommand = "relay"
 
-// The ways in which the relay passes bytes on.
+// The ways in which a relay passes bytes on.
 const (
 	copying = "copy"   // through one buffer for each direction, in which a proxy could encrypt them
 	splice  = "splice" // in the kernel, where it can
 	small   = "small"  // like copy, with buffers for many sessions that send little
+	bare    = "bare"   // translated by the bare loop
 )
 
 // relayBuffer is the size of each of the copying relay's buffers: a whole block fits, which the proxy has to hold, too.
@@ -26,9 +27,9 @@ const relayBuffer = 2 << 20
 
 var relayBuffers = sync.Pool{New: func() any { return new([relayBuffer]byte) }}
 
-// passers are the functions that pass all bytes from src on to dst, by their names.
-var passers = map[string]func(dst, src *net.TCPConn){
-	copying: func(dst, src *net.TCPConn) {
+// relays are the functions that relay a session, by the way in which they do.
+var relays = map[string]func(client, peer *net.TCPConn){
+	copying: passing(func(dst, src *net.TCPConn) {
 		b := relayBuffers.Get().(*[relayBuffer]byte)
 		defer relayBuffers.Put(b)
 		for {
@@ -40,15 +41,35 @@ var passers = map[string]func(dst, src *net.TCPConn){
 				return
 			}
 		}
-	},
-	splice: func(dst, src *net.TCPConn) { io.Copy(dst, src) },
-	small: func(dst, src *net.TCPConn) {
+	}),
+	splice: passing(func(dst, src *net.TCPConn) { io.Copy(dst, src) }),
+	small: passing(func(dst, src *net.TCPConn) {
 		io.CopyBuffer(struct{ io.Writer }{dst}, struct{ io.Reader }{src}, make([]byte, 4<<10))
-	},
+	}),
+	bare: bareLoop,
+}
+
+// passing returns a function that relays a session with pass, which passes all bytes from src on to dst.
+func passing(pass func(dst, src *net.TCPConn)) func(client, peer *net.TCPConn) {
+	return func(client, peer *net.TCPConn) {
+		bothWays(client, peer, func() { pass(peer, client) }, func() { pass(client, peer) })
+	}
+}
+
+// bothWays runs both directions of a session. When one has ended, so does its output.
+func bothWays(client, peer *net.TCPConn, up, down func()) {
+	var both sync.WaitGroup
+	both.Go(func() {
+		down()
+		client.CloseWrite()
+	})
+	up()
+	peer.CloseWrite()
+	both.Wait()
 }
 
 // serveRelay is the minimal SOCKS5 proxy: no authentication, addresses only, no deadlines, no log.
-func serveRelay(pass func(dst, src *net.TCPConn)) error {
+func serveRelay(pass func(client, peer *net.TCPConn)) error {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -63,7 +84,7 @@ func serveRelay(pass func(dst, src *net.TCPConn)) error {
 	}
 }
 
-func relay(client *net.TCPConn, pass func(dst, src *net.TCPConn)) {
+func relay(client *net.TCPConn, pass func(client, peer *net.TCPConn)) {
 	defer client.Close()
 	var b [10]byte
 	if _, err := io.ReadFull(client, b[:2]); err != nil {
@@ -87,12 +108,5 @@ func relay(client *net.TCPConn, pass func(dst, src *net.TCPConn)) {
 	if _, err := client.Write([]byte{5, 0, 0, 1, 0, 0, 0, 0, 0, 0}); err != nil {
 		return
 	}
-	var both sync.WaitGroup
-	both.Go(func() {
-		pass(client, peer)
-		client.CloseWrite()
-	})
-	pass(peer, client)
-	peer.CloseWrite()
-	both.Wait()
+	pass(client, peer)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"slices"
 	"time"
@@ -47,19 +48,24 @@ var (
 	perMessage = unit{"CPU µs/message", "", func(t traffic) float64 { return float64(len(t)) / 1e6 }, 300e6}
 )
 
-// transfers measures traffic through the proxy and, alternately, its limit.
+// transfers measures traffic through the proxy and, alternately, its limit and the bare loop.
 func (b *bench) transfers(what string, down, up traffic, per unit, target float64) ([]row, error) {
 	all := slices.Concat(down, up)
 	n := per.of(all)
 	times := max(1, b.size(per.round)/all.bytes())
-	ways := [2]path{b.viaProxy(), b.viaRelay()}
+	loop, err := b.startRelay(bare)
+	if err != nil {
+		return nil, err
+	}
+	defer loop.stop()
+	ways := [3]path{b.viaProxy(), b.viaRelay(), {loop, b.v2}}
 	for _, each := range ways { // warm up
 		if _, err := each.transfer(down, up, max(1, times/5)); err != nil {
 			return nil, err
 		}
 	}
 	seal, hash := all.aead(), all.sha256()
-	var cpu, wall [2]series
+	var cpu, wall [3]series
 	var aead, sha series
 	for range b.rounds {
 		for i, each := range ways {
@@ -72,11 +78,17 @@ func (b *bench) transfers(what string, down, up traffic, per unit, target float6
 		}
 		aead, sha = append(aead, alone(seal)/n), append(sha, alone(hash)/n)
 	}
-	rows := []row{{what: what, unit: per.cpu, got: cpu[0], limit: []part{{"AEAD", aead}, {"SHA-256", sha}, {"relay", cpu[1]}}, target: target}}
+	rows := []row{{what: what, unit: per.cpu, got: cpu[0], limit: []part{{"AEAD", aead}, {"SHA-256", sha}, {"relay", cpu[1]}}, target: target, note: besideLoop(cpu[0], cpu[2])}}
 	if per.wall != "" {
-		rows = append(rows, row{what: what, unit: per.wall, got: wall[0], limit: []part{{"relay", wall[1]}}})
+		rows = append(rows, row{what: what, unit: per.wall, got: wall[0], limit: []part{{"relay", wall[1]}}, note: besideLoop(wall[0], wall[2])})
 	}
 	return rows, nil
+}
+
+// besideLoop compares the proxy with the bare loop.
+func besideLoop(proxy, loop series) string {
+	ratio := proxy.over(loop)
+	return fmt.Sprintf("a bare loop: %s, the proxy %s of it", figure(loop.median()), spreadOut(ratio, fmt.Sprintf("%.2f", ratio.median())))
 }
 
 // passthrough measures bytes that are not v1, which the proxy has the kernel copy, as the splicing relay does.
