@@ -2,6 +2,7 @@ package transport
 
 import (
 	"crypto/rand"
+	"crypto/subtle"
 	"math"
 	"math/big"
 	mrand "math/rand/v2"
@@ -44,8 +45,8 @@ func TestTiming(t *testing.T) {
 	theirs := newPrivateKey().public
 	var k privateKey
 	var secret [32]byte
-	ours := func(fixed [32]byte) func(bool) {
-		return func(random bool) { k.scalar = scalarFor(random, &fixed) }
+	ours := func(fixed [32]byte) func(int) {
+		return func(class int) { k.scalar = scalarFor(class, &fixed) }
 	}
 	publicX := func() { k.publicX() }
 	ecdh := func() { k.ecdh(&secret, &theirs, true) }
@@ -65,8 +66,8 @@ func TestTiming(t *testing.T) {
 
 	for _, test := range []struct {
 		name string
-		leak bool              // a control: must be found
-		set  func(random bool) // prepares a sample; not timed
+		leak bool            // a control: must be found
+		set  func(class int) // prepares a sample; not timed
 		do   func()
 	}{
 		{"key creation up to the public x", false, ours(fixed), publicX},
@@ -78,7 +79,7 @@ func TestTiming(t *testing.T) {
 		{"ECDH, few digits", false, ours(few), ecdh},
 		{"MAC comparison", false, forge, func() { open() }},
 		{"control: btcec.ScalarMultNonConst, few digits", true,
-			func(random bool) { b := scalarFor(random, &few); ref.SetBytes(&b) },
+			func(class int) { b := scalarFor(class, &few); ref.SetBytes(&b) },
 			func() { btcec.ScalarMultNonConst(&ref, &point, &product) }},
 		{"control: MAC comparison, then byte by byte", true, forge, func() {
 			open()
@@ -121,19 +122,18 @@ func fewDigits() [32]byte {
 	return [32]byte(k.FillBytes(make([]byte, 32)))
 }
 
-// scalarFor returns a random scalar or the fixed one. Both are drawn and copied in the same way.
-func scalarFor(random bool, fixed *[32]byte) (k [32]byte) {
+// scalarFor returns the fixed scalar for class 0, a random one for class 1. A mask selects: a branch
+// here would move the times of the classes apart by nanoseconds.
+func scalarFor(class int, fixed *[32]byte) (k [32]byte) {
 	rand.Read(k[:])
-	if !random {
-		k = *fixed
-	}
+	subtle.ConstantTimeCopy(1-class, k[:], fixed[:])
 	return k
 }
 
 // forgeries returns a function that opens a packet with a wrong tag; one that forges the tag, wrong
 // from its first byte or only in its last; and both tags. Both are precomputed and written by the
 // same instructions: a single byte written here would slow down the next read of its word.
-func forgeries(t *testing.T) (open func(), forge func(late bool), tags func() (right, wrong []byte)) {
+func forgeries(t *testing.T) (open func(), forge func(class int), tags func() (right, wrong []byte)) {
 	t.Helper()
 	_, receiver, sender, _ := ciphers(t)
 	good := sender.seal(nil, make([]byte, 32), nil, false)[lengthSize:]
@@ -142,13 +142,7 @@ func forgeries(t *testing.T) (open func(), forge func(late bool), tags func() (r
 	wrong[0][tag] ^= 1
 	wrong[1][len(good)-1] ^= 1
 	bad := make([]byte, len(good))
-	forge = func(late bool) {
-		class := 0
-		if late {
-			class = 1
-		}
-		copy(bad, wrong[class])
-	}
+	forge = func(class int) { copy(bad, wrong[class]) }
 	open = func() { receiver.open(bad, nil) }
 	return open, forge, func() ([]byte, []byte) { return good[tag:], bad[tag:] }
 }
@@ -157,7 +151,7 @@ func forgeries(t *testing.T) (open func(), forge func(late bool), tags func() (r
 // nanoseconds, the shortest first.
 type timings [2][]float64
 
-func measure(n int, set func(random bool), do func()) (all timings) {
+func measure(n int, set func(class int), do func()) (all timings) {
 	var seed [32]byte
 	rand.Read(seed[:])
 	rng := mrand.New(mrand.NewChaCha8(seed))
@@ -165,12 +159,12 @@ func measure(n int, set func(random bool), do func()) (all timings) {
 		all[class] = make([]float64, 0, n)
 	}
 	for range n / 20 { // warm up
-		set(rng.Uint64()&1 == 0)
+		set(int(rng.Uint64() & 1))
 		do()
 	}
 	for i := range n {
-		class := rng.Uint64() & 1
-		set(class == 1)
+		class := int(rng.Uint64() & 1)
+		set(class)
 		start := time.Now()
 		do()
 		took := time.Since(start)
