@@ -42,15 +42,18 @@ func wipedAfter(t *testing.T, what string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	reversed := bytes.Clone(shared[:])
-	slices.Reverse(reversed)
+	reversed := func(b [32]byte) []byte {
+		slices.Reverse(b[:])
+		return b[:]
+	}
 	secrets := []struct {
 		name  string
 		bytes []byte
 	}{
 		{"scalar", key.scalar[:]},
+		{"scalar as an element", reversed(key.scalar)},
 		{"shared x", shared[:]},
-		{"shared x as an element", reversed},
+		{"shared x as an element", reversed(shared)},
 		{"shared secret", secret[:]},
 		{"PRK", prk},
 	}
