@@ -257,15 +257,16 @@ func hexdump(b []byte, n int) (s string) {
 	return s
 }
 
-// wiretap records what is sent on connections that it dials: a few kilobytes.
+// wiretap records what is sent on the connection that it dials: a few kilobytes.
 type wiretap struct {
+	net.Conn
 	mu   sync.Mutex
 	sent []byte
 }
 
-func (w *wiretap) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	conn, err := new(net.Dialer).DialContext(ctx, network, addr)
-	return &tappedConn{conn, w}, err
+func (w *wiretap) dial(ctx context.Context, network, addr string) (_ net.Conn, err error) {
+	w.Conn, err = new(net.Dialer).DialContext(ctx, network, addr)
+	return w, err
 }
 
 // bytes returns a copy of what was sent so far.
@@ -275,14 +276,9 @@ func (w *wiretap) bytes() []byte {
 	return slices.Clone(w.sent)
 }
 
-type tappedConn struct {
-	net.Conn
-	tap *wiretap
-}
-
-func (c *tappedConn) Write(p []byte) (int, error) {
-	c.tap.mu.Lock()
-	c.tap.sent = append(c.tap.sent, p...)
-	c.tap.mu.Unlock()
-	return c.Conn.Write(p)
+func (w *wiretap) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	w.sent = append(w.sent, p...)
+	w.mu.Unlock()
+	return w.Conn.Write(p)
 }

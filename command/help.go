@@ -222,9 +222,7 @@ func writeEntry(b *strings.Builder, name, text string) {
 		b.WriteString(head + "\n")
 		head = strings.Repeat(" ", helpIndent)
 	}
-	for _, line := range terminal.Fold(head, text, helpWidth) {
-		b.WriteString(line + "\n")
-	}
+	b.WriteString(strings.Join(terminal.Fold(head, text, helpWidth), "\n") + "\n")
 }
 
 // commandNames returns the names of all commands.

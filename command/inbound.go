@@ -27,19 +27,14 @@ func (l listener) inboundAttrs(s *settings.Settings) []any {
 		args = append(args, "source", s.InboundSource)
 	}
 	args = append(args, "node", l.inbound.Node.String())
-	if announced := announced(s); s.LogAddresses && announced != "" { // it is this machine's, which others see
-		args = append(args, "announce_v2", announced)
+	if s.LogAddresses && len(s.Policy.Announce) > 0 { // they are this machine's, which others see
+		var announced []string
+		for _, addr := range s.Policy.Announce {
+			announced = append(announced, addr.String())
+		}
+		args = append(args, "announce_v2", strings.Join(announced, ","))
 	}
 	return args
-}
-
-// announced returns the addresses of --announce-v2.
-func announced(s *settings.Settings) string {
-	var all []string
-	for _, addr := range s.Policy.Announce {
-		all = append(all, addr.String())
-	}
-	return strings.Join(all, ",")
 }
 
 // assignInbound makes those of the listeners from systemd that --inbound names listeners for

@@ -32,13 +32,13 @@ func openFence(name string, publish bool, log *slog.Logger) (*fence, error) {
 	if name == "seccomp" {
 		return openSeccomp()
 	}
-	f, err := openNamespace(publish)
+	ns, err := netns.New(netns.Options{Dial: publish})
 	switch {
 	case err == nil:
 		if name == "auto" {
 			log.Info("connections are redirected in a network namespace")
 		}
-		return f, nil
+		return &fence{redirected: ns.Redirected, dns: ns.DNS, start: ns.Start, dial: ns.Dial, close: func() { ns.Close() }}, nil
 	case name != "auto" && errors.As(err, new(*netns.Error)):
 		return nil, fmt.Errorf("%w; or write --fence seccomp, which does not stop a program that tries to bypass it", err)
 	case name != "auto":
@@ -50,14 +50,6 @@ func openFence(name string, publish bool, log *slog.Logger) (*fence, error) {
 		return nil, fmt.Errorf("%w; %w", err, second)
 	}
 	return f, nil
-}
-
-func openNamespace(publish bool) (*fence, error) {
-	ns, err := netns.New(netns.Options{Dial: publish})
-	if err != nil {
-		return nil, err
-	}
-	return &fence{redirected: ns.Redirected, dns: ns.DNS, start: ns.Start, dial: ns.Dial, close: func() { ns.Close() }}, nil
 }
 
 // startError returns the error of run for a COMMAND that could not be started: an exitError if

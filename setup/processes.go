@@ -62,9 +62,7 @@ func kindOf(args []string) (*kind, []string) {
 				return k, args[i+1:]
 			}
 		}
-		switch interpreter := strings.TrimRight(name, "0123456789."); interpreter {
-		case "node", "nodejs", "python":
-		default:
+		if interpreter := strings.TrimRight(name, "0123456789."); !slices.Contains([]string{"node", "nodejs", "python"}, interpreter) {
 			return nil, nil
 		}
 	}
@@ -128,14 +126,4 @@ func candidates(running []*process, file string) (all []*process) {
 		}
 	}
 	return all
-}
-
-// files returns the names of the configuration files that are known.
-func files() (names []string) {
-	for _, k := range kinds {
-		if k.plan != nil && k.conf != "" {
-			names = append(names, k.conf)
-		}
-	}
-	return names
 }

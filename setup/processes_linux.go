@@ -72,16 +72,13 @@ func processes() (all []*process, err error) {
 	return all, nil
 }
 
-// inGo are the programs written in Go that have a configuration file.
-var inGo = []string{"btcd", "utreexod", "lnd"}
-
 // homeIn returns the home directory as the program sees it, whose directory in /proc is dir. It is
 // $HOME, but in Go programs the user's, whatever $HOME is.
 func (k *kind) homeIn(dir, uid string) string {
 	environ, _ := os.ReadFile(filepath.Join(dir, "environ"))
 	_, home, _ := strings.Cut("\x00"+string(environ), "\x00HOME=")
 	home, _, _ = strings.Cut(home, "\x00")
-	if u, err := user.LookupId(uid); err == nil && (home == "" || slices.Contains(inGo, k.name)) {
+	if u, err := user.LookupId(uid); err == nil && (home == "" || slices.Contains([]string{"btcd", "utreexod", "lnd"}, k.name)) {
 		return u.HomeDir
 	}
 	return home

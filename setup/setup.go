@@ -128,7 +128,12 @@ func Look(proxy Proxy, file string) (*Report, error) {
 		}
 	}
 	if file != "" && len(parts) == 0 {
-		known := files()
+		var known []string
+		for _, k := range kinds {
+			if k.plan != nil && k.conf != "" {
+				known = append(known, k.conf)
+			}
+		}
 		last := len(known) - 1
 		return nil, fmt.Errorf("%q is not a known configuration file; must be %s or %s", file, strings.Join(known[:last], ", "), known[last])
 	}

@@ -81,9 +81,5 @@ func (p *Part) writeLines(b *strings.Builder) {
 	default:
 		undo += "remove these lines, restore those that you removed,"
 	}
-	b.WriteString("\n")
-	for _, line := range terminal.Fold("  ", undo+" and restart it.", width) {
-		b.WriteString(line + "\n")
-	}
-	b.WriteString("\n")
+	b.WriteString("\n" + strings.Join(terminal.Fold("  ", undo+" and restart it.", width), "\n") + "\n\n")
 }
