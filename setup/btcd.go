@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -83,10 +84,7 @@ func btcdNetwork(all []option) string {
 }
 
 func withNetworks(keys ...string) []string {
-	for k := range networkFlags {
-		keys = append(keys, k)
-	}
-	return keys
+	return slices.AppendSeq(keys, maps.Keys(networkFlags))
 }
 
 // ignoresFile reports whether btcd does not read its file: on its networks for tests it reads none at
