@@ -31,15 +31,12 @@ func (s *service) logShapes() {
 	}
 	for _, spec := range slices.Sorted(maps.Keys(now.Shapes)) {
 		i := slices.IndexFunc(s.listeners, func(l listener) bool { return l.spec == spec })
-		if i < 0 {
-			if !s.onlyGiven {
-				s.log.Warn("a shape has no effect: no open listener has this address", "shape", now.Shapes[spec].String(), "listener", spec)
-			}
-			continue
+		args := []any{"shape", now.Shapes[spec].String(), "listener", spec}
+		if i >= 0 {
+			s.log.Info("traffic shaping", append(args, costOf(now.Shapes[spec], s.listeners[i].inbound != nil)...)...)
+		} else if !s.onlyGiven {
+			s.log.Warn("a shape has no effect: no open listener has this address", args...)
 		}
-		shape := now.Shapes[spec]
-		args := append([]any{"shape", shape.String(), "listener", spec}, costOf(shape, s.listeners[i].inbound != nil)...)
-		s.log.Info("traffic shaping", args...)
 	}
 }
 
