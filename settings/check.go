@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -139,9 +140,10 @@ func (s *Settings) checkListeners() error {
 // If peer is not empty, its clients are connected to that peer. openToAll means that all
 // local users may connect to the unix socket.
 func (s *Settings) CheckListener(addr net.Addr, peer string, openToAll bool) error {
+	if err := s.CheckInboundListener(addr); err != nil {
+		return err
+	}
 	switch {
-	case s.isUpstream(addr):
-		return s.ownUpstream(addr)
 	case openToAll && peer != "":
 		return s.Invalid("peer", fmt.Errorf("any local user could connect to %v, and these clients need no password; use a mode that ends in 0, such as 0660", addr))
 	case openToAll && s.Policy.Socks.Auth == nil:
@@ -183,26 +185,19 @@ func (s *Settings) checkTransparent(spec string) error {
 
 // CheckTransparentListener is like CheckListener, for redirected clients.
 func (s *Settings) CheckTransparentListener(addr net.Addr) error {
-	switch {
-	case s.isUpstream(addr):
-		return s.ownUpstream(addr)
-	case !listen.IsLocal(addr) && len(s.Policy.Clients) == 0:
-		return s.Invalid("transparent", fmt.Errorf("%v is not a loopback address, and redirected clients cannot send a password; add --clients with their addresses, such as 192.168.1.0/24, or, for programs on this machine, use a loopback address, such as 127.0.0.1:1326", addr))
+	if err := s.CheckInboundListener(addr); err != nil || listen.IsLocal(addr) || len(s.Policy.Clients) > 0 {
+		return err
 	}
-	return nil
+	return s.Invalid("transparent", fmt.Errorf("%v is not a loopback address, and redirected clients cannot send a password; add --clients with their addresses, such as 192.168.1.0/24, or, for programs on this machine, use a loopback address, such as 127.0.0.1:1326", addr))
 }
 
-// CheckInboundListener returns an error if an inbound listener at addr makes no sense. Any peer
-// may connect there.
+// CheckInboundListener returns an error if an inbound listener at addr makes no sense: it is that
+// of an upstream proxy. Any peer may connect there.
 func (s *Settings) CheckInboundListener(addr net.Addr) error {
-	if s.isUpstream(addr) {
-		return s.ownUpstream(addr)
+	if slices.ContainsFunc(s.Policy.UpstreamRoutes(), func(r proxy.Route) bool { return r.Upstream.Address == addr.String() }) {
+		return s.Invalid("upstream", fmt.Errorf("%v is this proxy's own address; use Tor's, such as socks5://127.0.0.1:9050", addr))
 	}
 	return nil
-}
-
-func (s *Settings) ownUpstream(addr net.Addr) error {
-	return s.Invalid("upstream", fmt.Errorf("%v is this proxy's own address; use Tor's, such as socks5://127.0.0.1:9050", addr))
 }
 
 // processMark separates the streams of this process from those of other programs.

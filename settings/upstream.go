@@ -3,7 +3,6 @@ package settings
 import (
 	"errors"
 	"fmt"
-	"net"
 	"regexp"
 	"slices"
 	"strings"
@@ -100,11 +99,6 @@ func splitUpstream(text string) (pattern, url string) {
 }
 
 var hasScheme = regexp.MustCompile(`^[A-Za-z0-9+.-]*://`)
-
-// isUpstream reports whether addr is the address of an upstream proxy.
-func (s *Settings) isUpstream(addr net.Addr) bool {
-	return slices.ContainsFunc(s.Policy.UpstreamRoutes(), func(r proxy.Route) bool { return r.Upstream.Address == addr.String() })
-}
 
 // HasUpstreamCredentials reports whether the URL of an upstream proxy has credentials.
 func (s *Settings) HasUpstreamCredentials() bool {
