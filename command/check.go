@@ -86,11 +86,7 @@ func runCheck(c *cli.Context) error {
 	if ctx.Err() != nil {
 		return errors.New("interrupted")
 	}
-	if c.Bool("json") {
-		err = writeJSON(c.App.Writer, &report)
-	} else {
-		err = report.WriteText(c.App.Writer)
-	}
+	err = write(c, &report, report.WriteText)
 	if failed := report.Count(check.Failed); err == nil && failed > 0 {
 		err = fmt.Errorf("%d of %d checks failed", failed, len(report.Checks))
 	}

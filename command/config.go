@@ -25,14 +25,14 @@ func runConfig(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if c.Bool("json") {
-		return writeJSON(c.App.Writer, s.Shown())
-	}
-	return s.WriteTOML(c.App.Writer)
+	return write(c, s.Shown(), s.WriteTOML)
 }
 
-// writeJSON writes v as indented JSON that is safe in a terminal.
-func writeJSON(w io.Writer, v any) error {
+// write writes v: with --json as indented JSON that is safe in a terminal, else as text does.
+func write(c *cli.Context, v any, text func(io.Writer) error) error {
+	if !c.Bool("json") {
+		return text(c.App.Writer)
+	}
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetIndent("", "  ")
@@ -40,6 +40,6 @@ func writeJSON(w io.Writer, v any) error {
 	if err := e.Encode(v); err != nil {
 		return err
 	}
-	_, err := w.Write(terminal.JSON(b.Bytes()))
+	_, err := c.App.Writer.Write(terminal.JSON(b.Bytes()))
 	return err
 }

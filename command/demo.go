@@ -119,9 +119,8 @@ func runClient(ctx context.Context, proxyAddr, nodeAddr string) (*clientReport, 
 		return nil, err
 	}
 	defer conn.Close()
-	if deadline, ok := ctx.Deadline(); ok {
-		conn.SetDeadline(deadline)
-	}
+	deadline, _ := ctx.Deadline()
+	conn.SetDeadline(deadline)
 
 	r := &clientReport{said: v1v2.AppendMessage(nil, demoMagic, v1v2.TypeOf("version"), versionPayload("/unpatched-v1-client:1.0/"))}
 	if _, err := conn.Write(r.said); err != nil {

@@ -76,9 +76,8 @@ func runPeer(ctx context.Context, wire *wiretap, addr string) (sessionID string,
 	if err != nil {
 		return "", err
 	}
-	if deadline, ok := ctx.Deadline(); ok {
-		nc.SetDeadline(deadline)
-	}
+	deadline, _ := ctx.Deadline()
+	nc.SetDeadline(deadline)
 	contents, err := conn.ReadPacket()
 	if err != nil {
 		return "", err
@@ -98,9 +97,8 @@ func runV1Node(ctx context.Context, l net.Listener) (version []byte, err error) 
 		return nil, err
 	}
 	defer conn.Close()
-	if deadline, ok := ctx.Deadline(); ok {
-		conn.SetDeadline(deadline)
-	}
+	deadline, _ := ctx.Deadline()
+	conn.SetDeadline(deadline)
 	messages := v1v2.NewReader(stream.NewReader(conn), demoMagic)
 	m, ok, err := messages.Next()
 	if err == nil && !ok {

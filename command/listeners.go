@@ -88,17 +88,17 @@ func openListeners(s *settings.Settings, o *opening) (all []listener, missing []
 		return all, nil, err
 	}
 	clients := slices.ContainsFunc(all, func(l listener) bool { return l.inbound == nil && l.transparent == "" })
-	open := func(name, spec, peer string, wait bool) error {
-		l, err := o.open(s, name, spec, wait)
-		if err == nil {
-			address, _ := listen.Parse(spec) // which Open has parsed
-			all = append(all, listener{Listener: l, spec: spec, peer: peer, openToAll: address.OpenToAll()})
+	open := func(name string, l listener, wait bool) (err error) {
+		if l.Listener, err = o.open(s, name, l.spec, wait); err == nil {
+			address, _ := listen.Parse(l.spec) // which Open has parsed
+			l.openToAll = address.OpenToAll()
+			all = append(all, l)
 		}
 		return err
 	}
 	if given := s.IsGiven("listen"); given || !clients && !o.onlyGiven {
 		for _, spec := range s.Listen {
-			switch err := open("listen", spec, "", given); {
+			switch err := open("listen", listener{spec: spec}, given); {
 			case err == nil:
 			case !given && listen.IsNoAddress(err):
 				missing = append(missing, err)
@@ -108,13 +108,13 @@ func openListeners(s *settings.Settings, o *opening) (all []listener, missing []
 		}
 		if len(missing) == len(s.Listen) {
 			missing = nil
-			if err := open("listen", s.Listen[0], "", true); err != nil {
+			if err := open("listen", listener{spec: s.Listen[0]}, true); err != nil {
 				return all, nil, err
 			}
 		}
 	}
 	for _, p := range s.PeerListeners {
-		if err := open("peer", p.Listen, p.Peer, true); err != nil {
+		if err := open("peer", listener{spec: p.Listen, peer: p.Peer}, true); err != nil {
 			return all, nil, err
 		}
 	}
@@ -122,11 +122,9 @@ func openListeners(s *settings.Settings, o *opening) (all []listener, missing []
 		if _, ok := settings.Activated(spec); ok {
 			continue
 		}
-		l, err := o.open(s, "transparent", spec, true)
-		if err != nil {
+		if err := open("transparent", listener{spec: spec}, true); err != nil {
 			return all, nil, err
 		}
-		all = append(all, listener{Listener: l, spec: spec})
 		if err := all[len(all)-1].makeTransparent(s); err != nil {
 			return all, nil, err
 		}
@@ -135,11 +133,9 @@ func openListeners(s *settings.Settings, o *opening) (all []listener, missing []
 		if in.Activated != "" {
 			continue
 		}
-		l, err := o.open(s, "inbound", in.Listen, true)
-		if err != nil {
+		if err := open("inbound", listener{spec: in.Listen, inbound: &in.Inbound}, true); err != nil {
 			return all, nil, err
 		}
-		all = append(all, listener{Listener: l, spec: in.Listen, inbound: &in.Inbound})
 	}
 	if err := checkNodes(s, all); err != nil {
 		return all, nil, err

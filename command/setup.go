@@ -91,11 +91,7 @@ func runSetup(c *cli.Context) error {
 	if err != nil {
 		return usageError{fmt.Errorf("setup: %w", err)}
 	}
-	if c.Bool("json") {
-		err = writeJSON(c.App.Writer, report)
-	} else {
-		err = report.WriteText(c.App.Writer)
-	}
+	err = write(c, report, report.WriteText)
 	if err == nil && !report.OK {
 		err = errors.New("something is left to do")
 	}
