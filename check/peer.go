@@ -195,12 +195,7 @@ func (p *prober) dialer() (fallback.Dialer, error) {
 // allPublic reports whether all listeners are open to other machines, so that the rules
 // for such listeners apply to all clients.
 func (s *Subject) allPublic() bool {
-	for _, l := range s.Listeners {
-		if !l.isPublic() {
-			return false
-		}
-	}
-	return len(s.Listeners) > 0
+	return len(s.Listeners) > 0 && !slices.ContainsFunc(s.Listeners, func(l Listener) bool { return !l.isPublic() })
 }
 
 // isPublic reports whether the listener is open to other machines.

@@ -115,19 +115,16 @@ func readFile(path string) (string, error) {
 
 // fileError returns err in plain words, with the path.
 func fileError(path string, err error) error {
-	switch cause := error(nil); {
+	var e *fs.PathError
+	switch {
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("cannot read %s: run this as its owner, or with sudo", path)
 	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("%s: %w", path, fs.ErrNotExist)
-	default:
-		if e := new(fs.PathError); errors.As(err, &e) {
-			cause = e.Err
-		} else {
-			cause = err
-		}
-		return fmt.Errorf("cannot read %s: %s", path, plain.Words(cause))
+	case errors.As(err, &e):
+		err = e.Err
 	}
+	return fmt.Errorf("cannot read %s: %s", path, plain.Words(err))
 }
 
 // grammar is how a program writes its configuration file.

@@ -91,11 +91,7 @@ func (k *kind) dataDir(home string) string {
 // candidates returns the Bitcoin programs to plan: those that run, and those whose configuration
 // file is at its usual place; or, if file is not empty, those that may read it.
 func candidates(running []*process, file string) (all []*process) {
-	for _, p := range running {
-		if p.plan != nil {
-			all = append(all, p)
-		}
-	}
+	all = slices.DeleteFunc(slices.Clone(running), func(p *process) bool { return p.plan == nil })
 	of := func(k *kind) func(*process) bool { return func(p *process) bool { return p.kind == k } }
 	home, _ := os.UserHomeDir()
 	for _, k := range kinds {

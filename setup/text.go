@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -39,11 +40,7 @@ func (p *Part) writeLines(b *strings.Builder) {
 	}
 	where := ""
 	for _, l := range p.Remove {
-		at := "the command line"
-		if l.File != "" {
-			at = l.File
-		}
-		if at != where {
+		if at := cmp.Or(l.File, "the command line"); at != where {
 			say("Remove from " + at + ":")
 			where = at
 		}
