@@ -100,13 +100,7 @@ func (c crowd) localYields(newcomer *Place) bool {
 
 // where returns those of c for which is returns true.
 func (c crowd) where(is func(*Place) bool) crowd {
-	var some crowd
-	for _, p := range c {
-		if is(p) {
-			some = append(some, p)
-		}
-	}
-	return some
+	return slices.DeleteFunc(slices.Clone(c), func(p *Place) bool { return !is(p) })
 }
 
 // ofMost returns those of c, which is not empty, that are of the network with the most; of

@@ -28,7 +28,7 @@ var inboundRefusals = []refusal{
 	{is: func(err error) bool { return err == nil }, words: func(error, string) string { return "both sides closed the connection" }},
 	{kind: KindStopping, is: isOneOf(errStopping), level: slog.LevelDebug, routine: true},
 	{kind: KindNode, is: isA[*inbound.NodeError], level: slog.LevelDebug}, // logNode logs it
-	{kind: KindNode, is: isFrom(v1v2.ClientSide), by: peerCaused, level: slog.LevelWarn, words: inboundEndWords},
+	{kind: KindNode, is: when(func(e *v1v2.EndError) bool { return e.Side == v1v2.ClientSide }), by: peerCaused, level: slog.LevelWarn, words: inboundEndWords},
 	{kind: KindInboundFull, is: isOneOf(inbound.ErrFull), level: slog.LevelDebug, routine: true},
 	{kind: KindInboundLimit, is: isA[inbound.Error], level: slog.LevelDebug, routine: true},
 	{kind: KindV1Refused, is: isOneOf(transport.ErrV1Peer), level: slog.LevelDebug, routine: true, words: responderWords},
@@ -41,11 +41,6 @@ var inboundRefusals = []refusal{
 
 // InboundRefusalKinds are all kinds of refusals of peers' sessions.
 var InboundRefusalKinds = kindsOf(inboundRefusals)
-
-// isFrom returns a function that reports whether an error is the end of that side.
-func isFrom(side v1v2.Side) func(error) bool {
-	return when(func(e *v1v2.EndError) bool { return e.Side == side })
-}
 
 // nodeSide is v1v2.ClientSide in words about a peer's session.
 const nodeSide v1v2.Side = "node"

@@ -40,15 +40,12 @@ type tally struct {
 func newTally(kinds []string) tally {
 	t := tally{
 		kinds:      kinds,
-		opened:     zeros(Transports),
-		fallbacks:  zeros(FallbackCauses),
-		refused:    zeros(kinds),
-		traffic:    make(map[string]Traffic),
+		opened:     zeros[uint64](Transports),
+		fallbacks:  zeros[uint64](FallbackCauses),
+		refused:    zeros[uint64](kinds),
+		traffic:    zeros[Traffic](Transports),
 		dropped:    make(map[string]uint64),
 		handshakes: Histogram{Bounds: handshakeBounds, Buckets: make([]uint64, len(handshakeBounds))},
-	}
-	for _, transport := range Transports {
-		t.traffic[transport] = Traffic{}
 	}
 	for _, reason := range v1v2.Reasons {
 		t.dropped[reason.String()] = 0
@@ -56,13 +53,13 @@ func newTally(kinds []string) tally {
 	return t
 }
 
-// zeros returns a count of 0 for each name.
-func zeros(names []string) map[string]uint64 {
-	counts := make(map[string]uint64)
+// zeros returns a zero V for each name.
+func zeros[V any](names []string) map[string]V {
+	all := make(map[string]V)
 	for _, name := range names {
-		counts[name] = 0
+		all[name] = *new(V)
 	}
-	return counts
+	return all
 }
 
 // observeHandshake counts a v2 handshake that succeeded.

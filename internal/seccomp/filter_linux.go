@@ -4,6 +4,7 @@ package seccomp
 
 import (
 	"runtime"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -66,12 +67,7 @@ func has(bits uint32, then code) code {
 	return append(code{{Code: unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K, Jf: uint8(len(then)), K: bits}}, then...)
 }
 
-func join(pieces ...code) (all code) {
-	for _, p := range pieces {
-		all = append(all, p...)
-	}
-	return all
-}
+var join = slices.Concat[code]
 
 // archs are the kernel's numbers of architectures.
 var archs = map[string]uint32{
