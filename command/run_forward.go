@@ -192,13 +192,13 @@ func (f *forwarder) close(timeout time.Duration) {
 	for _, l := range f.taken {
 		l.Close()
 	}
+	defer f.cancel()
 	late := time.After(timeout)
-	for ended := 0; ended < cap(f.places); ended++ {
+	for range cap(f.places) {
 		select {
 		case f.places <- struct{}{}:
 		case <-late:
-			ended = cap(f.places)
+			return
 		}
 	}
-	f.cancel()
 }

@@ -128,7 +128,6 @@ func acceptAtMost(places chan struct{}, full func(net.Conn), l net.Listener, ser
 
 // accept calls serve for each connection that l accepts until l is closed.
 func accept(l net.Listener, serve func(net.Conn)) {
-	const longest = time.Second
 	var wait time.Duration
 	for {
 		conn, err := l.Accept()
@@ -140,7 +139,7 @@ func accept(l net.Listener, serve func(net.Conn)) {
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		wait = min(cmp.Or(2*wait, 5*time.Millisecond), longest) // there may be no descriptor left
+		wait = min(cmp.Or(2*wait, 5*time.Millisecond), time.Second) // there may be no descriptor left
 		time.Sleep(wait)
 	}
 }
