@@ -137,7 +137,9 @@ func (s *service) with(set *settings.Settings, run func() error) (err error) {
 	defer runtime.KeepAlive(spareMemory())
 	done := make(chan struct{})
 	defer close(done)
-	go collectWhenQuiet(heapAllocated, freeMemory, done)
+	if os.Getenv("GOGC") == "" { // else its user decides when garbage is collected
+		go collectWhenQuiet(heapAllocated, freeMemory, done)
+	}
 	return run()
 }
 
