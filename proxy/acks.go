@@ -21,7 +21,7 @@ func (s *Server) watchAcks() {
 	now := time.Now()
 	stuck := make(map[net.Conn]time.Time)
 	var conns []net.Conn
-	for _, sess := range s.live() {
+	for _, sess := range s.allLive() {
 		conns = sess.appendConns(conns[:0])
 		for _, c := range conns {
 			outstanding, lastAck := unacknowledged(c)
@@ -45,7 +45,7 @@ func (s *Server) watchAcks() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stuck = stuck
-	if s.newest == nil {
+	if len(s.live) == 0 {
 		s.acks = nil
 		return
 	}

@@ -93,9 +93,9 @@ type Server struct {
 	outbound  budget // of clients' sessions
 	inbound   budget // of peers' sessions
 	gate      *inbound.Gate
-	number    uint64   // of the last session
-	newest    *session // first of the live ones, which are linked by number
-	refusing  int      // sessions that only tell their client of its refusal
+	number    uint64     // of the last session
+	live      []*session // by number
+	refusing  int        // sessions that only tell their client of its refusal
 	clients   *rates.Limiters
 	waiting   waiting
 	leaving   map[*session]struct{}  // evicted sessions that have not ended
@@ -138,7 +138,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 func (s *Server) Close() {
 	s.stopAccepting()
 	s.Interrupt()
-	for _, sess := range s.live() {
+	for _, sess := range s.allLive() {
 		sess.close()
 	}
 	select {
@@ -166,7 +166,7 @@ func (s *Server) Interrupt() {
 	s.setup()
 	s.ending = true
 	s.mu.Unlock()
-	for _, sess := range s.live() {
+	for _, sess := range s.allLive() {
 		sess.interrupt()
 	}
 	s.cancel()
@@ -246,10 +246,7 @@ func (s *Server) run(sess *session) {
 // add puts a session on the live set. Its number must be the highest. s.mu is held.
 func (s *Server) add(sess *session) {
 	sess.budget.live++
-	if sess.older = s.newest; sess.older != nil {
-		sess.older.newer = sess
-	}
-	s.newest = sess
+	s.live = append(s.live, sess)
 }
 
 // end counts and logs a session that ended with err.
@@ -269,15 +266,8 @@ func (s *Server) remove(sess *session, o Outcome) {
 	defer s.mu.Unlock()
 	tally := &sess.budget.tally
 	sess.budget.live--
-	if sess.older != nil {
-		sess.older.newer = sess.newer
-	}
-	if sess.newer != nil {
-		sess.newer.older = sess.older
-	} else {
-		s.newest = sess.older
-	}
-	sess.newer, sess.older = nil, nil
+	at, _ := slices.BinarySearchFunc(s.live, sess, func(a, b *session) int { return cmp.Compare(a.shown.Number, b.shown.Number) })
+	s.live = slices.Delete(s.live, at, at+1)
 	delete(s.leaving, sess)
 	s.waiting.remove(sess)
 	sess.addDropped(tally.dropped)
@@ -297,14 +287,10 @@ func (s *session) count(add func(*tally)) {
 	add(&s.budget.tally)
 }
 
-func (s *Server) live() []*session {
+func (s *Server) allLive() []*session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all := make([]*session, 0, s.outbound.live+s.inbound.live)
-	for sess := s.newest; sess != nil; sess = sess.older {
-		all = append(all, sess)
-	}
-	return all
+	return slices.Clone(s.live)
 }
 
 func (s *Server) clientRate() int { return cmp.Or(s.ClientRate, 20) }

@@ -22,8 +22,6 @@ import (
 // and the one made to the node for it: then the client is the node.
 type session struct {
 	lifetime
-	newer, older *session // live ones; guarded by Server.mu
-
 	server  *Server
 	budget  *budget
 	policy  *Policy

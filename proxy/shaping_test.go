@@ -18,7 +18,7 @@ func TestShapingTotals(t *testing.T) {
 	}
 	var all []*session
 	for inbound, shaping := range shapings {
-		s := &session{server: server, budget: &server.outbound, shown: SessionInfo{Inbound: inbound, State: StateOpen, Transport: "v2"}}
+		s := &session{server: server, budget: &server.outbound, shown: SessionInfo{Number: uint64(len(all)), Inbound: inbound, State: StateOpen, Transport: "v2"}}
 		if inbound {
 			s.budget = &server.inbound
 		}

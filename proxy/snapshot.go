@@ -191,7 +191,8 @@ func (s *Server) Snapshot() Snapshot {
 
 // Select returns a Snapshot with those Sessions for which list returns true; there is room for that many
 // at first. It calls list for all that Snapshot has, the newest first. list must neither keep its
-// argument nor call s. If it is nil, there are no Sessions, and they are not looked at as closely.
+// argument nor call s. Its argument is without the last messages' types. If list is nil, there are no
+// Sessions.
 func (s *Server) Select(room int, list func(*SessionInfo) bool) Snapshot {
 	s.mu.Lock()
 	s.setup()
@@ -248,11 +249,11 @@ func (s *Server) count(outbound, inbound *Counts, room int, list func(*SessionIn
 	s.outbound.tally.copyTo(outbound)
 	s.inbound.tally.copyTo(inbound)
 	if list != nil {
-		listed = make([]SessionInfo, 0, min(room, s.outbound.live+s.inbound.live))
+		listed = make([]SessionInfo, 0, min(room, len(s.live)))
 	}
 	var info SessionInfo // one for all: it is large
-	for each := s.newest; each != nil; each = each.older {
-		each.describe(&info, list != nil)
+	for _, each := range slices.Backward(s.live) {
+		each.describe(&info)
 		counts := outbound
 		if each.budget == &s.inbound {
 			counts = inbound
@@ -270,6 +271,7 @@ func (s *Server) count(outbound, inbound *Counts, room int, list func(*SessionIn
 		case info.Inbound && info.State == StateHandshake: // most likely a scanner's
 			pending++
 		case list != nil && list(&info):
+			each.lastTypes(&info)
 			listed = append(listed, info)
 		}
 	}
@@ -303,20 +305,22 @@ func (s *session) show(change func(*SessionInfo)) {
 
 // info returns the session's info with its counts.
 func (s *session) info() (info SessionInfo) {
-	s.describe(&info, true)
+	s.describe(&info)
+	s.lastTypes(&info)
 	return info
 }
 
-// describe sets info to the session's with its counts, and with the rest of what messages told, if wanted.
-func (s *session) describe(info *SessionInfo, rest bool) {
+// describe sets info, but for what lastTypes sets.
+func (s *session) describe(info *SessionInfo) {
 	s.mu.Lock()
 	*info = s.shown
 	s.mu.Unlock()
 	info.Traffic, info.Shaping = s.traffic(), s.shapingNow()
-	if rest {
-		info.ClientAgent, info.PeerAgent = s.up.UserAgent(), s.down.UserAgent()
-		info.LastToPeer, info.LastToClient = s.up.LastType(), s.down.LastType()
-	}
+	info.ClientAgent, info.PeerAgent = s.up.UserAgent(), s.down.UserAgent()
+}
+
+func (s *session) lastTypes(info *SessionInfo) {
+	info.LastToPeer, info.LastToClient = s.up.LastType(), s.down.LastType()
 }
 
 func (s *session) traffic() Traffic {

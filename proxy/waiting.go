@@ -107,7 +107,7 @@ func (s *Server) full(public bool) bool {
 	if !local || taken < s.outbound.max-s.outbound.max/8 {
 		return false
 	}
-	for sess := s.newest; sess != nil; sess = sess.older {
+	for _, sess := range s.live {
 		if _, leaving := s.leaving[sess]; sess.public && sess.peer == nil && sess.refusal == nil && !leaving {
 			ofPublic++
 		}

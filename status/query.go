@@ -68,23 +68,10 @@ func parseQuery(raw string) (query, error) {
 	return q, nil
 }
 
-// order returns the sessions to list, of those that q selects, by number. Those not known to be
-// encrypted come first, for there may be thousands of others.
-func (q query) order(found []proxy.SessionInfo) []proxy.SessionInfo {
-	listed := make([]proxy.SessionInfo, 0, min(q.sessions, len(found)))
-	for r := range ranks {
-		for i := len(found) - 1; i >= 0 && len(listed) < cap(listed); i-- {
-			if rank(&found[i]) == r {
-				listed = append(listed, found[i])
-			}
-		}
-	}
-	return listed
-}
-
 const ranks = 3
 
-// rank returns the place of a session in a report: plaintext, passed through, all others.
+// rank returns the place of a session in a report: plaintext, passed through, all others. Those not
+// known to be encrypted come first, for there may be thousands of others.
 func rank(s *proxy.SessionInfo) int {
 	switch {
 	case s.Plaintext():

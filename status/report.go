@@ -61,7 +61,9 @@ func (s *Server) report(q query) *Report {
 	})
 	r.Uptime, r.Live, r.Outcomes, r.Shaped.Live = r.Time.Sub(r.Started).Seconds(), all.live, outcomes(r.Snapshot), all.shaped
 	r.Encrypted = r.Live.Encrypted()
-	r.Sessions = q.order(r.Sessions)
+	slices.Reverse(r.Sessions)
+	slices.SortStableFunc(r.Sessions, func(a, b proxy.SessionInfo) int { return rank(&a) - rank(&b) })
+	r.Sessions = r.Sessions[:min(q.sessions, len(r.Sessions))]
 	r.LeftOut = r.Found - len(r.Sessions)
 	return r
 }

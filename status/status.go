@@ -123,7 +123,7 @@ func (s *Server) selected(room int, list func(*proxy.SessionInfo) bool) proxy.Sn
 	}
 	now := s.Snapshot()
 	all := slices.Backward(now.Sessions)
-	now.Sessions = nil
+	now.Sessions = []proxy.SessionInfo{}
 	for _, each := range all {
 		if list != nil && list(&each) {
 			now.Sessions = append(now.Sessions, each)
