@@ -6,10 +6,23 @@ import (
 	"encoding/binary"
 )
 
-// checksum returns the first four bytes of the payload's double SHA-256. For a small payload Sum256
-// spends more on copying its state and padding than on hashing: here the padding is written
-// behind the end of the payload, and the hash is read from the state.
+// checksum returns the first four bytes of the payload's double SHA-256.
 func checksum(payload []byte) [4]byte {
+	if !knowsState {
+		once := sha256.Sum256(payload)
+		twice := sha256.Sum256(once[:])
+		return [4]byte(twice[:])
+	}
+	return checksumByState(payload)
+}
+
+// knowsState reports whether the state of a digest is as this package expects.
+var knowsState = checksumByState(nil) == [4]byte{0x5d, 0xf6, 0xe0, 0xe2}
+
+// checksumByState is checksum. For a small payload Sum256 spends more on copying its state and
+// padding than on hashing: here the padding is written behind the end of the payload, and the hash
+// is read from the state.
+func checksumByState(payload []byte) [4]byte {
 	const block = sha256.BlockSize
 	var b [2 * block]byte
 	h := sha256.New()

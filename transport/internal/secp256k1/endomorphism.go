@@ -35,7 +35,7 @@ func decompose(d *[2]digits, k *[Size]byte) {
 	t.Neg(&a1)
 	t.MulAdd(&c1, &b1, &c2, &t).PutBytes(&half)
 	d[1].set(&half)
-	half = [Size]byte{}
+	half, n, c1, c2, t = [Size]byte{}, Element{}, Element{}, Element{}, Element{}
 }
 
 // upperHalf sets r to a·b/2²⁵⁶, rounded down, for b under 2¹²⁸.
