@@ -24,6 +24,7 @@ var knowsState = checksumByState(nil) == [4]byte{0x5d, 0xf6, 0xe0, 0xe2}
 // is read from the state.
 func checksumByState(payload []byte) [4]byte {
 	const block = sha256.BlockSize
+	const stateAt = 4 // the hash follows a magic
 	var b [2 * block]byte
 	h := sha256.New()
 	whole := len(payload) &^ (block - 1)
@@ -47,6 +48,3 @@ func checksumByState(payload []byte) [4]byte {
 	h.(encoding.BinaryAppender).AppendBinary(b[:0])
 	return [4]byte(b[stateAt:])
 }
-
-// stateAt is where the hash begins in the state of a [sha256] digest, after a magic.
-const stateAt = 4
