@@ -158,6 +158,7 @@ func (c *Conn) sendAll(r *Reader) (n int64, err error) {
 			c.out.turn.pass()
 			hasTurn = false
 			if c.Brief {
+				r.ReleaseLast()
 				return 0, ErrBrief
 			}
 		}
