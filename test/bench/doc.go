@@ -28,7 +28,7 @@
 // without SOCKS takes the destination from the client's VERSION. The process must be the proxy itself, since the CPU
 // time and memory of children do not count.
 //
-//	go -C test run ./bench              all scenarios but beside, inbound, under run and library; takes seven minutes
+//	go -C test run ./bench              all scenarios but beside, inbound, under run and library; takes eight minutes
 //	go -C test run ./bench -rounds 9    more rounds than 5
 //	go -C test run ./bench -quick       little data, to check that the scenarios work
 //	go -C test run ./bench -run blocks  scenarios whose name matches
