@@ -1,6 +1,7 @@
 package command
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -8,14 +9,14 @@ import (
 
 func TestCollectWhenQuiet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var allocated uint64
-		collections := 0
+		var allocated atomic.Uint64
+		var collections atomic.Int32
 		done := make(chan struct{})
-		go collectWhenQuiet(func() uint64 { return allocated }, func() { collections++ }, done)
+		go collectWhenQuiet(allocated.Load, func() { collections.Add(1) }, done)
 		for _, step := range []struct {
 			what  string
 			bytes uint64
-			want  int
+			want  int32
 		}{
 			{"sessions open", 2 * worthwhile, 0},
 			{"nothing", 0, 1},
@@ -24,11 +25,11 @@ func TestCollectWhenQuiet(t *testing.T) {
 			{"more sessions open", worthwhile, 1},
 			{"a session opens", quietBytes, 2},
 		} {
-			allocated += step.bytes
+			allocated.Add(step.bytes)
 			time.Sleep(quietInterval)
 			synctest.Wait()
-			if collections != step.want {
-				t.Errorf("%s: %d collections so far, want %d", step.what, collections, step.want)
+			if n := collections.Load(); n != step.want {
+				t.Errorf("%s: %d collections so far, want %d", step.what, n, step.want)
 			}
 		}
 		close(done)
